@@ -1,0 +1,29 @@
+"""Array types used throughout, and the one way to freeze an array."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+AnyArray: TypeAlias = npt.NDArray[Any]
+
+
+def frozen(array: AnyArray) -> AnyArray:
+    """Return a read-only view of `array` (no copy)."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def taken(array: AnyArray, rows: AnyArray) -> AnyArray:
+    """Return the chosen rows as a fresh, plain, read-only array.
+
+    The result owns its memory: the rows left out, of a memory map for instance, cannot be reached through it.
+    """
+    copy = np.array(array[rows], subok=False)
+    copy.flags.writeable = False
+    return copy

@@ -1,0 +1,171 @@
+"""`Dataset`: image features, labels, semantics and the proposed split, with the rules that evaluation rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import numpy as np
+
+from zslbench.arrays import Array, IntArray, frozen
+from zslbench.errors import BadData
+from zslbench.identity import CHUNK_ROWS, fingerprint
+
+Origin = Literal["catalogue", "builtin", "own"]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fold:
+    """A division of the seen classes for development: (t,) training and (v,) validation class ids."""
+
+    train: IntArray
+    val: IntArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """One data set with one choice of features and semantics.
+
+    Attributes:
+        name: what tables call it.
+        features_name, semantics_name: the choice, as file stems (``res101``, ``att``).
+        features: (n, d) float32, possibly memory-mapped.
+        labels: (n,) int64 class ids, 0-based.
+        semantics: (c, a) float32, row i describes class i.
+        class_names: (c,) names; ``class 1`` … where the source has none.
+        trainval, test_seen, test_unseen: int64 row numbers of the proposed split, disjoint.
+        folds: development folds of the seen classes; empty where the source has none.
+        origin: whether it is a catalogued set, a built-in one, or the user's own.
+        fingerprint: 16 hex digits that name the content. Pass it only for content that was checked when it was
+            fingerprinted (the store does); otherwise it is computed here, after a scan for NaN and infinity.
+
+    Raises:
+        BadData: a broken invariant; the sentence names the numbers.
+    """
+
+    name: str
+    features_name: str
+    semantics_name: str
+    features: Array
+    labels: IntArray
+    semantics: Array
+    class_names: tuple[str, ...]
+    trainval: IntArray
+    test_seen: IntArray
+    test_unseen: IntArray
+    folds: tuple[Fold, ...] = ()
+    origin: Origin = "own"
+    fingerprint: str = ""
+
+    def __post_init__(self) -> None:
+        self._check_shapes()
+        self._check_split()
+        self._check_folds()
+        if not self.fingerprint:
+            self._check_finite()
+            object.__setattr__(self, "fingerprint", fingerprint(self.arrays()))
+        for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array that makes up the content, by name."""
+        content = {
+            "features": self.features,
+            "labels": self.labels,
+            "semantics": self.semantics,
+            "trainval": self.trainval,
+            "test_seen": self.test_seen,
+            "test_unseen": self.test_unseen,
+        }
+        for number, fold in enumerate(self.folds, start=1):
+            content |= {f"fold{number}_train": fold.train, f"fold{number}_val": fold.val}
+        return content
+
+    @property
+    def seen(self) -> IntArray:
+        """(s,) ids of the seen classes, ascending: those with training images."""
+        return np.unique(self.labels[self.trainval])
+
+    @property
+    def unseen(self) -> IntArray:
+        """(u,) ids of the unseen classes, ascending: those of the unseen test images."""
+        return np.unique(self.labels[self.test_unseen])
+
+    def bad(self, what: str) -> BadData:
+        """Return the error that says `what` is wrong with this data set."""
+        return BadData(f"data set {self.name!r} ({self.features_name}, {self.semantics_name}): {what}")
+
+    def _check_shapes(self) -> None:
+        if self.features.ndim != 2 or self.semantics.ndim != 2:
+            raise self.bad(
+                f"features and semantics must be matrices, not {self.features.shape} and {self.semantics.shape}."
+            )
+        if len(self.features) == 0 or self.features.shape[1] == 0 or self.semantics.shape[1] == 0:
+            raise self.bad(f"features {self.features.shape} and semantics {self.semantics.shape} must not be empty.")
+        if self.labels.shape != (len(self.features),):
+            raise self.bad(f"{len(self.features)} rows of features but {self.labels.size} labels; give one label a row.")
+        for name, array, kind in (
+            ("features", self.features, np.float32),
+            ("labels", self.labels, np.int64),
+            ("semantics", self.semantics, np.float32),
+        ):
+            if array.dtype != kind:
+                raise self.bad(f"{name} must be {np.dtype(kind)}, not {array.dtype}.")
+        classes = len(self.semantics)
+        if self.labels.min() < 0 or self.labels.max() >= classes:
+            raise self.bad(
+                f"labels run from {self.labels.min()} to {self.labels.max()} (0-based), but semantics describe "
+                f"{classes} classes; every class needs a row of semantics."
+            )
+        if len(self.class_names) != classes:
+            raise self.bad(f"{len(self.class_names)} class names for {classes} classes; give one name a class.")
+
+    def _check_split(self) -> None:
+        parts = {"trainval": self.trainval, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
+        for name, rows in parts.items():
+            if rows.ndim != 1 or rows.size == 0 or rows.dtype != np.int64:
+                raise self.bad(f"{name} must be a non-empty list of int64 row numbers, not {rows.dtype} {rows.shape}.")
+            if rows.min() < 0 or rows.max() >= len(self.features):
+                raise self.bad(
+                    f"{name} names rows {rows.min()} to {rows.max()} (0-based) of {len(self.features)}; "
+                    "row numbers must lie inside the features."
+                )
+            repeated = rows.size - np.unique(rows).size
+            if repeated:
+                raise self.bad(f"{name} names {repeated} rows more than once; each row may occur once.")
+        for first, second in (("trainval", "test_seen"), ("trainval", "test_unseen"), ("test_seen", "test_unseen")):
+            shared = np.intersect1d(parts[first], parts[second]).size
+            if shared:
+                raise self.bad(f"{first} and {second} share {shared} rows; the parts of a split must not overlap.")
+        both = np.intersect1d(self.seen, self.unseen)
+        if both.size:
+            raise self.bad(
+                f"{both.size} unseen classes have training images (first: {self.class_names[both[0]]!r}); "
+                "a class is either seen or unseen."
+            )
+        strange = np.setdiff1d(self.labels[self.test_seen], self.seen)
+        if strange.size:
+            raise self.bad(
+                f"{strange.size} classes of test_seen have no training image "
+                f"(first: {self.class_names[strange[0]]!r}); test_seen may hold seen classes only."
+            )
+
+    def _check_folds(self) -> None:
+        for number, fold in enumerate(self.folds, start=1):
+            if fold.train.size == 0 or fold.val.size == 0:
+                raise self.bad(f"fold {number} has {fold.train.size} training and {fold.val.size} validation classes.")
+            if np.intersect1d(fold.train, fold.val).size:
+                raise self.bad(f"fold {number} has classes that are both training and validation classes.")
+            outside = np.setdiff1d(np.concatenate([fold.train, fold.val]), self.seen)
+            if outside.size:
+                raise self.bad(f"fold {number} has {outside.size} classes that are not seen classes of the split.")
+
+    def _check_finite(self) -> None:
+        if not np.isfinite(self.semantics).all():
+            bad_class = int(np.argwhere(~np.isfinite(self.semantics))[0, 0])
+            raise self.bad(f"semantics of class {self.class_names[bad_class]!r} hold NaN or infinity; mend the file.")
+        for start in range(0, len(self.features), CHUNK_ROWS):
+            chunk = np.isfinite(self.features[start : start + CHUNK_ROWS])
+            if not chunk.all():
+                row = start + int(np.argwhere(~chunk)[0, 0])
+                raise self.bad(f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image.")

@@ -1,0 +1,60 @@
+"""The few errors that users meet: each one sentence saying what was given, what is allowed, what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ZslbenchError(Exception):
+    """Base of every error that a user can mend; the command line prints it as one line and exits 2."""
+
+
+class UnknownName(ZslbenchError):
+    """A method, dataset, protocol, preset or parameter that does not exist."""
+
+    def __init__(self, kind: str, given: str, allowed: Iterable[str], advice: str = "") -> None:
+        names = sorted(allowed)
+        near = nearest(given, names)
+        if near:
+            hint = f"did you mean {near!r}?"
+        elif names:
+            hint = f"choose one of: {', '.join(names)}."
+        else:
+            hint = "there are none to choose from."
+        super().__init__(f"unknown {kind} {given!r}; {hint}{' ' + advice if advice else ''}")
+        self.kind, self.given, self.near = kind, given, near
+
+
+class Unavailable(ZslbenchError):
+    """A registered plugin that cannot be imported, with the reason."""
+
+
+class BadValue(ZslbenchError):
+    """A parameter or option outside what it allows."""
+
+
+class BadSpec(ZslbenchError):
+    """Text that does not follow the ``name@preset[key=value]`` grammar."""
+
+
+class BadData(ZslbenchError):
+    """A data file or array that breaks a rule that evaluation rests on."""
+
+
+class DataMissing(ZslbenchError):
+    """A known data set whose files are not on this machine."""
+
+
+class StoreError(ZslbenchError):
+    """Records or converted data that cannot be written or read."""
+
+
+def nearest(given: str, names: Iterable[str]) -> str | None:
+    """Return the name closest to `given`, or None when nothing is close.
+
+    >>> nearest("lisgna", ["eszsl", "lisgan"])
+    'lisgan'
+    """
+    found = difflib.get_close_matches(given.lower(), list(names), n=1, cutoff=0.6)
+    return found[0] if found else None

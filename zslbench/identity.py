@@ -1,0 +1,45 @@
+"""Identity by meaning: canonical JSON, run ids, and fingerprints of arrays."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from zslbench.arrays import AnyArray
+
+CHUNK_ROWS = 4096
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of `value`: keys sorted, no spaces, ASCII, no NaN.
+
+    >>> canonical_json({"b": 1, "a": [True, 0.5]})
+    '{"a":[true,0.5],"b":1}'
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(value: Any, digits: int = 16) -> str:
+    """Return the first `digits` hex digits of the sha256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:digits]
+
+
+def fingerprint(arrays: Mapping[str, AnyArray]) -> str:
+    """Return 16 hex digits that name the content of `arrays`, whatever file they came from.
+
+    Name, dtype kind and width, shape and little-endian bytes of each array enter; memory order does not.
+    Rows are hashed in chunks, so a memory-mapped array is never loaded whole.
+    """
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        kind = array.dtype.newbyteorder("<")
+        total.update(f"{name}:{kind.str}:{array.shape};".encode())
+        for start in range(0, max(len(array), 1) if array.ndim else 1, CHUNK_ROWS):
+            part = array[start : start + CHUNK_ROWS] if array.ndim else array
+            total.update(np.ascontiguousarray(part, dtype=kind).tobytes())
+    return total.hexdigest()[:16]

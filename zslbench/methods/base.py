@@ -1,0 +1,197 @@
+"""`Method`: the one interface that every ZSL method has, with its card, presets and ablations."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import dataclasses
+import enum
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+
+from zslbench import params, seeding
+from zslbench.arrays import Array
+from zslbench.errors import BadValue
+from zslbench.task import ClassTable, Train
+
+
+class Setting(enum.StrEnum):
+    """What of the unseen classes a method uses before it predicts."""
+
+    INDUCTIVE = "inductive"
+    """No semantics of unseen classes in fit."""
+    SEMANTIC = "semantic"
+    """Semantics of unseen classes known in fit."""
+    TRANSDUCTIVE = "transductive"
+    """Unlabelled test features are used (marked ‡)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MethodCard:
+    """What is said of a method in lists, pages and records.
+
+    Attributes:
+        title: the name in print (``LisGAN``).
+        summary: one line.
+        citation: the key of the paper.
+        reference: authors, venue, year.
+        version: raise it when a change alters results; it is part of a run's identity.
+        setting: of the default parameters; `Method.setting` gives that of an instance.
+        stochastic: whether results depend on the seed. A method that does not is run with one seed only.
+        formula: the model in a line of plain text.
+    """
+
+    title: str
+    summary: str
+    citation: str
+    reference: str
+    version: int
+    setting: Setting
+    stochastic: bool
+    formula: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """Published hyper-parameters and their source.
+
+    Attributes:
+        source: where the values stand.
+        values: values for every data set and protocol.
+        cells: values by (dataset, protocol); when there are any, only those pairs have the preset.
+    """
+
+    source: str
+    values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    cells: Mapping[tuple[str, str], Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def resolve(self, label: str, dataset: str, protocol: str) -> dict[str, Any]:
+        """Return the values for one data set and protocol.
+
+        Raises:
+            BadValue: the preset says nothing about this pair.
+        """
+        if self.cells and (dataset, protocol) not in self.cells:
+            pairs = ", ".join(sorted({f"{name}/{rules}" for name, rules in self.cells}))
+            raise BadValue(
+                f"{label} has no values for data set {dataset!r} under {protocol!r}; it has: {pairs}; "
+                "choose one of these, or another preset."
+            )
+        return dict(self.values) | dict(self.cells.get((dataset, protocol), {}))
+
+
+@dataclasses.dataclass(frozen=True)
+class Ablation:
+    """A named setting of a method's parameters, for instance LisGAN's S1…S4."""
+
+    values: Mapping[str, Any]
+    help: str
+
+
+class Judge(Protocol):
+    """Called by `Context.checkpoint`; the runner's way to judge a method while it trains."""
+
+    def __call__(self, method: Method, step: int) -> None: ...
+
+
+class Context:
+    """What a method gets besides data: random streams, the device, a log, and checkpoints.
+
+    Args:
+        seed: the run's seed.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        on_log: receives (step, total, values) from `log`.
+        judge: receives the method at each checkpoint.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        device: str = "cpu",
+        on_log: Callable[[int, int, Mapping[str, float]], None] | None = None,
+        judge: Judge | None = None,
+    ) -> None:
+        self.seed, self.device = seed, device
+        self._on_log, self._judge = on_log, judge
+        self.seconds: dict[str, float] = {}
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        """Return the NumPy stream of one purpose (``init``, ``batches``, ``noise``, ``classifier``, …)."""
+        return seeding.stream(self.seed, purpose)
+
+    def stream_seed(self, purpose: str) -> int:
+        """Return a 63-bit seed of one purpose, for torch or scikit-learn."""
+        return seeding.stream_seed(self.seed, purpose)
+
+    def log(self, step: int, total: int, **values: float) -> None:
+        """Report that `step` of `total` epochs (or iterations) is done, with losses worth showing."""
+        if self._on_log:
+            self._on_log(step, total, values)
+
+    def checkpoint(self, method: Method, step: int) -> None:
+        """Offer the runner a moment at which `method` may be judged. Nothing comes back."""
+        if self._judge:
+            self._judge(method, step)
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Add the wall-clock seconds of the enclosed block to phase `name` of the record."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+@dataclasses.dataclass(kw_only=True)
+class Method(abc.ABC):
+    """A ZSL method: keyword-only hyper-parameters as fields, `fit`, `scores`; fitted state ends in ``_``."""
+
+    card: ClassVar[MethodCard]
+    presets: ClassVar[Mapping[str, Preset]] = {}
+    ablations: ClassVar[Mapping[str, Ablation]] = {}
+
+    def __post_init__(self) -> None:
+        params.check(self)
+
+    @property
+    def setting(self) -> Setting:
+        """The setting of this instance; override it where a parameter decides."""
+        return self.card.setting
+
+    @property
+    def batchwise(self) -> bool:
+        """Whether a row's scores may depend on the other rows of the batch."""
+        return self.setting is Setting.TRANSDUCTIVE
+
+    @abc.abstractmethod
+    def fit(self, train: Train, ctx: Context) -> Self:
+        """Learn from labelled images of seen classes and return self. Forget any earlier fit."""
+
+    @abc.abstractmethod
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        """Return (n, k) scores of (n, d) features for k candidate classes; higher is likelier.
+
+        Called any number of times after `fit`, with any candidates; the same arguments give the same scores.
+        """
+
+
+def overlay(cls: type[Method], name: str, presets: tuple[str, ...], dataset: str, protocol: str) -> dict[str, Any]:
+    """Return the values of presets or ablations laid over each other in order.
+
+    Raises:
+        BadValue: a name that `cls` does not have, or a preset that says nothing about this data set and protocol.
+    """
+    found: dict[str, Any] = {}
+    for preset in presets:
+        if preset in cls.presets:
+            found |= cls.presets[preset].resolve(f"{name}@{preset}", dataset, protocol)
+        elif preset in cls.ablations:
+            found |= cls.ablations[preset].values
+        else:
+            known = ", ".join([*cls.presets, *cls.ablations]) or "none"
+            raise BadValue(f"unknown preset {preset!r} of method {name!r}; it has: {known}.")
+    return found

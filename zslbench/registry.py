@@ -1,0 +1,115 @@
+"""Lazy registries of methods, datasets and protocols.
+
+Built-ins are ``"module:Class"`` texts, so listing names imports nothing. Third parties add theirs by entry point
+(groups ``zslbench.methods``, ``zslbench.datasets``, ``zslbench.protocols``), or are named directly as
+``pkg.module:Class`` wherever a name is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+
+from zslbench.errors import Unavailable, UnknownName
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered class: its name, where it is, and who brought it (``zslbench`` or a distribution)."""
+
+    name: str
+    target: str
+    origin: str
+
+    def load(self) -> type:
+        """Import the class.
+
+        Raises:
+            Unavailable: the module or one of its dependencies is missing, or it has no such class.
+        """
+        module, _, attribute = self.target.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), attribute)
+        except AttributeError:
+            raise Unavailable(f"{self.name!r} is unavailable: module {module} has no {attribute}.") from None
+        except Exception as error:  # a broken plugin must not break anything else
+            why = str(error) or type(error).__name__
+            raise Unavailable(f"{self.name!r} is unavailable: importing {module} failed ({why}).") from error
+        if not isinstance(found, type):
+            raise Unavailable(f"{self.name!r} is unavailable: {self.target} is not a class.")
+        return found
+
+
+class Registry:
+    """Names of one kind of thing, each loaded only when asked for."""
+
+    def __init__(self, kind: str, group: str, builtins: Mapping[str, str]) -> None:
+        self.kind, self.group = kind, group
+        self._builtins = dict(builtins)
+
+    @functools.cached_property
+    def entries(self) -> Mapping[str, Entry]:
+        """Every entry by name; built-ins win over entry points of the same name."""
+        found = {
+            point.name: Entry(point.name, point.value, point.dist.name if point.dist else "unknown")
+            for point in importlib.metadata.entry_points(group=self.group)
+        }
+        found |= {name: Entry(name, target, "zslbench") for name, target in self._builtins.items()}
+        return found
+
+    def names(self) -> list[str]:
+        """Return the registered names, sorted."""
+        return sorted(self.entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (self.entries[name] for name in self.names())
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a name or of a ``pkg.module:Class`` text.
+
+        Raises:
+            UnknownName: neither; the nearest registered name is offered.
+        """
+        if ":" in name:
+            return Entry(name, name, name.partition(":")[0].partition(".")[0])
+        if name.lower() in self.entries:
+            return self.entries[name.lower()]
+        raise UnknownName(self.kind, name, self.entries)
+
+    def load(self, name: str) -> type:
+        """Import and return the class of `name` (see `Entry.load` and `entry` for what it raises)."""
+        return self.entry(name).load()
+
+
+METHODS = Registry(
+    "method",
+    "zslbench.methods",
+    {
+        "eszsl": "zslbench.methods.eszsl:ESZSL",
+        "sae": "zslbench.methods.sae:SAE",
+        "fclswgan": "zslbench.methods.fclswgan:FCLSWGAN",
+        "lisgan": "zslbench.methods.lisgan:LisGAN",
+    },
+)
+DATASETS = Registry(
+    "dataset",
+    "zslbench.datasets",
+    {
+        "apy": "zslbench.data.catalogue:APY",
+        "awa1": "zslbench.data.catalogue:AWA1",
+        "awa2": "zslbench.data.catalogue:AWA2",
+        "cub": "zslbench.data.catalogue:CUB",
+        "flo": "zslbench.data.catalogue:FLO",
+        "sun": "zslbench.data.catalogue:SUN",
+        "digits": "zslbench.data.digits:Digits",
+        "synthetic": "zslbench.data.synthetic:Synthetic",
+    },
+)
+PROTOCOLS = Registry(
+    "protocol",
+    "zslbench.protocols",
+    {"zsl": "zslbench.protocols.zsl:ZSL", "gzsl": "zslbench.protocols.gzsl:GZSL"},
+)

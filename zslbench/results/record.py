@@ -1,0 +1,79 @@
+"""`Record`: what is kept of one run, as one small JSON document."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal, Self
+
+from zslbench.errors import StoreError
+
+SCHEMA = 1
+Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One run: what it was (identity), what came out, and how it came about.
+
+    Attributes:
+        id: 16 hex digits, the digest of the identity.
+        status: ok, failed (it raised), crashed, timeout, interrupted or skipped.
+        method: name, title, version, label (``lisgan@published[souls=5]``), params (all), setting, stochastic.
+        dataset: name, features, semantics, fingerprint, origin, split, and counts.
+        protocol: name, version, params.
+        stage: ``final`` (trainval → test) or ``dev`` (training → validation classes); fold: 0 in the final stage.
+        seed: the run's seed.
+        selection: fixed, validated or oracle.
+        metrics: fractions from 0 to 1 by name; empty unless status is ok.
+        curve: one entry a judged checkpoint: ``{"step": 10, "metrics": {...}}``.
+        timings: seconds by phase; memory: peak bytes by kind.
+        provenance: versions, device, digest of the method's source, time of day.
+        error: traceback text of a run that failed.
+    """
+
+    id: str
+    status: Status
+    method: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    stage: str
+    fold: int
+    seed: int
+    selection: str = "fixed"
+    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    curve: tuple[Mapping[str, Any], ...] = ()
+    timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    memory: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    error: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run finished and its metrics count."""
+        return self.status == "ok"
+
+    def to_json(self) -> str:
+        """Return the document, indented, keys in the order of the fields."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "record") -> Self:
+        """Read a document back.
+
+        Raises:
+            StoreError: not JSON, not a record, or of a later schema.
+        """
+        try:
+            found = json.loads(text)
+            if found["schema"] > SCHEMA:
+                raise StoreError(
+                    f"{where} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
+                )
+            known = {field.name for field in dataclasses.fields(cls)}
+            found["curve"] = tuple(found.get("curve", ()))
+            return cls(**{key: value for key, value in found.items() if key in known})
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None

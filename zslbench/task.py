@@ -1,0 +1,110 @@
+"""The only data that a method or a metric ever receives: `Train`, `Query`, `Answers`, `Task`.
+
+A method gets a `Train` to fit on and a `Query` to score. Neither holds, nor leads to, a test label; `Train` holds
+copies of training rows only, so no test row can be reached from it either.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from zslbench.arrays import Array, IntArray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassTable:
+    """Classes and what is known of them.
+
+    Attributes:
+        ids: (k,) int64 class ids, distinct; their values and order carry no meaning.
+        semantics: (k, a) float32, row i describes class ids[i].
+    """
+
+    ids: IntArray
+    semantics: Array
+
+    def __post_init__(self) -> None:
+        if self.semantics.ndim != 2 or self.ids.shape != (len(self.semantics),):
+            raise ValueError(f"class table: ids {self.ids.shape} do not match semantics {self.semantics.shape}")
+        if len(np.unique(self.ids)) != len(self.ids):
+            raise ValueError("class table: an id occurs twice")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def canonical(self) -> IntArray:
+        """Return (k,) positions that sort the classes by their semantics.
+
+        An order that depends neither on ids nor on how the table was handed over: methods that draw random numbers
+        a class go through it, so that relabelling or reordering classes changes nothing.
+        """
+        return np.lexsort(self.semantics.T[::-1]).astype(np.int64)
+
+    def positions(self, labels: IntArray) -> IntArray:
+        """Return, for each of (n,) labels, the row of its class in this table.
+
+        Raises:
+            KeyError: a label that is not in the table.
+        """
+        order = np.argsort(self.ids, kind="stable")
+        found = np.searchsorted(self.ids, labels, sorter=order)
+        rows = order[np.minimum(found, len(order) - 1)]
+        if not np.array_equal(self.ids[rows], labels):
+            raise KeyError("a label is not in the class table")
+        return rows.astype(np.int64)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Train:
+    """What `Method.fit` receives: labelled images of seen classes.
+
+    Attributes:
+        features: (n, d) float32, read-only.
+        labels: (n,) int64 class ids, each in ``classes.ids``.
+        classes: the seen classes.
+    """
+
+    features: Array
+    labels: IntArray
+    classes: ClassTable
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Query:
+    """What `Method.scores` receives: unlabelled images, shuffled, and the classes to choose among, shuffled.
+
+    Attributes:
+        features: (m, d) float32, read-only.
+        classes: the candidates.
+    """
+
+    features: Array
+    classes: ClassTable
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Answers:
+    """What a protocol keeps to itself to judge the scores of a query.
+
+    Attributes:
+        labels: (m,) int64 true class ids, in the order of the query's rows.
+        rows: (m,) int64 rows of the data set that the query's rows are.
+        classes: (k,) int64 candidate ids, in the order of the query's class table.
+        unseen: (k,) bool, which candidates are unseen classes.
+    """
+
+    labels: IntArray
+    rows: IntArray
+    classes: IntArray
+    unseen: np.typing.NDArray[np.bool_]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Task:
+    """One question: fit on `train`, score `query`; `answers` stays with the runner."""
+
+    train: Train
+    query: Query
+    answers: Answers
