@@ -7,7 +7,6 @@ identity) reads the declarations.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_type_hints
@@ -94,7 +93,6 @@ def param(
     return dataclasses.field(default=default, metadata={"param": facts})
 
 
-@functools.cache
 def declared(cls: type) -> Mapping[str, Param]:
     """Return the hyper-parameters that a dataclass declares, by name and in order."""
     hints = get_type_hints(cls)

@@ -103,7 +103,9 @@ class Dataset:
         if len(self.features) == 0 or self.features.shape[1] == 0 or self.semantics.shape[1] == 0:
             raise self.bad(f"features {self.features.shape} and semantics {self.semantics.shape} must not be empty.")
         if self.labels.shape != (len(self.features),):
-            raise self.bad(f"{len(self.features)} rows of features but {self.labels.size} labels; give one label a row.")
+            raise self.bad(
+                f"{len(self.features)} rows of features but {self.labels.size} labels; give one label a row."
+            )
         for name, array, kind in (
             ("features", self.features, np.float32),
             ("labels", self.labels, np.int64),

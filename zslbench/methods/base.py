@@ -94,7 +94,8 @@ class Ablation:
 class Judge(Protocol):
     """Called by `Context.checkpoint`; the runner's way to judge a method while it trains."""
 
-    def __call__(self, method: Method, step: int) -> None: ...
+    def __call__(self, method: Method, step: int) -> None:
+        """Judge `method` as it stands after `step`."""
 
 
 class Context:
