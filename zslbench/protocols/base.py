@@ -52,5 +52,9 @@ class Protocol(abc.ABC):
         """Return what the method sees and what stays here, shuffled by `seed`."""
 
     @abc.abstractmethod
+    def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
+        """Return the metrics of predictions kept by `judge`: the same numbers again, without training."""
+
+    @abc.abstractmethod
     def judge(self, answers: Answers, scores: Array) -> Judgement:
         """Return the metrics of (m, k) scores against the answers of the same query."""

@@ -1,0 +1,110 @@
+"""Metrics as pure functions of labels and predictions; all return fractions from 0 to 1."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from zslbench.arrays import Array, IntArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def class_accuracies(labels: IntArray, predicted: IntArray) -> tuple[IntArray, Array]:
+    """Return the (c,) classes that occur in (m,) labels and the top-1 accuracy of each.
+
+    >>> class_accuracies(np.array([0, 0, 2]), np.array([0, 1, 2]))
+    (array([0, 2]), array([0.5, 1. ]))
+    """
+    classes, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    correct = np.bincount(inverse, weights=predicted == labels, minlength=len(classes))
+    return classes, correct / counts
+
+
+def per_class_top1(labels: IntArray, predicted: IntArray) -> float:
+    """Return the mean over classes of top-1 accuracy (Xian et al., Eq. 2): every class counts alike.
+
+    >>> per_class_top1(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+    0.5
+    """
+    return float(class_accuracies(labels, predicted)[1].mean())
+
+
+def harmonic_mean(unseen: float, seen: float) -> float:
+    """Return H = 2US/(U+S), 0 when both are 0.
+
+    >>> round(harmonic_mean(0.465, 0.579), 3)
+    0.516
+    >>> harmonic_mean(0.0, 0.0)
+    0.0
+    """
+    return 2 * unseen * seen / (unseen + seen) if unseen + seen > 0 else 0.0
+
+
+def best(scores: Array, classes: IntArray, among: BoolArray) -> tuple[Array, IntArray]:
+    """Return, for each row of (m, k) scores, the best score among some candidates and its class.
+
+    Equal scores go to the lowest class id, so the order of the candidates does not matter. Without a candidate the
+    score is -inf and the class -1.
+    """
+    if not among.any():
+        return np.full(len(scores), -np.inf), np.full(len(scores), -1, dtype=np.int64)
+    columns = np.flatnonzero(among)
+    columns = columns[np.argsort(classes[columns], kind="stable")]
+    chosen = scores[:, columns]
+    at = chosen.argmax(axis=1)
+    return np.take_along_axis(chosen, at[:, None], axis=1)[:, 0].astype(np.float64), classes[columns][at]
+
+
+def stacked(seen_score: Array, seen: IntArray, unseen_score: Array, unseen: IntArray, gamma: float = 0.0) -> IntArray:
+    """Return (m,) predictions of calibrated stacking (Chao et al., 2016): seen scores are lowered by `gamma`.
+
+    Equal scores go to the seen class.
+    """
+    return np.where(seen_score - gamma >= unseen_score, seen, unseen)
+
+
+def seen_unseen_curve(
+    labels: IntArray,
+    of_unseen: BoolArray,
+    seen_score: Array,
+    seen: IntArray,
+    unseen_score: Array,
+    unseen: IntArray,
+) -> tuple[Array, Array]:
+    """Return (t,) U and (t,) S as the calibration constant sweeps from -inf to +inf (Chao et al., 2016).
+
+    Exact: one point between any two neighbouring margins, U ascending and S descending.
+
+    Args:
+        labels: (m,) true classes; of_unseen: (m,) whether each is an unseen class.
+        seen_score, seen, unseen_score, unseen: (m,) best score and class among seen and among unseen candidates.
+    """
+    weight = np.zeros(len(labels))
+    for side in (of_unseen, ~of_unseen):
+        classes, inverse, counts = np.unique(labels[side], return_inverse=True, return_counts=True)
+        weight[side] = 1.0 / (counts[inverse] * len(classes))
+    gain = np.where(of_unseen & (unseen == labels), weight, 0.0)
+    loss = np.where(~of_unseen & (seen == labels), weight, 0.0)
+    margins, group = np.unique(seen_score - unseen_score, return_inverse=True)
+    u = np.concatenate([[0.0], np.cumsum(np.bincount(group, gain, len(margins)))])
+    fallen = np.concatenate([[0.0], np.cumsum(np.bincount(group, loss, len(margins)))])
+    return u, np.maximum(fallen[-1] - fallen, 0.0)
+
+
+def ausuc(
+    labels: IntArray,
+    of_unseen: BoolArray,
+    seen_score: Array,
+    seen: IntArray,
+    unseen_score: Array,
+    unseen: IntArray,
+) -> float:
+    """Return the area under the seen–unseen accuracy curve by the trapezoid rule (see `seen_unseen_curve`).
+
+    >>> one = np.array([1.0, 1.0]); label = np.array([0, 1])
+    >>> ausuc(label, np.array([False, True]), one, np.array([0, 0]), one - 2, np.array([1, 1]))
+    0.5
+    """
+    u, s = seen_unseen_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)
+    return float(np.sum(np.diff(u) * (s[1:] + s[:-1]) / 2))

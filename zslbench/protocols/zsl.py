@@ -1,0 +1,40 @@
+"""Conventional ZSL: unseen test images, unseen candidates."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+from zslbench.arrays import AnyArray, Array
+from zslbench.data.dataset import Dataset
+from zslbench.protocols.asking import ask, reduce
+from zslbench.protocols.base import Judgement, Protocol, ProtocolCard
+from zslbench.protocols.metrics import per_class_top1
+from zslbench.protocols.splits import Split
+from zslbench.task import Answers, Query
+
+
+@dataclasses.dataclass(kw_only=True)
+class ZSL(Protocol):
+    """T1: mean per-class top-1 over unseen classes, candidates = unseen (Xian et al., 2018)."""
+
+    card: ClassVar[ProtocolCard] = ProtocolCard(
+        title="ZSL",
+        summary="T1: mean per-class top-1 on unseen test images; candidates are the unseen classes",
+        version=1,
+        metrics=("T1",),
+    )
+
+    def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
+        """Ask about the images of unseen classes, with the unseen classes to choose among."""
+        return ask(dataset, split.asked_unseen, split.unseen, split.unseen, seed)
+
+    def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
+        """Return T1 of kept predictions."""
+        return {"T1": per_class_top1(predictions["label"], predictions["unseen_class"])}
+
+    def judge(self, answers: Answers, scores: Array) -> Judgement:
+        """Return T1 of (m, k) scores."""
+        predictions = reduce(answers, scores)
+        return Judgement(self.metrics(predictions), predictions)
