@@ -1,0 +1,97 @@
+"""Preprocessing chains against plain float64 formulas."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zslbench.errors import BadValue
+from zslbench.methods.preprocess import STEPS, check_chain, preprocessor
+
+RNG = np.random.default_rng(0)
+TRAIN = RNG.normal(1.0, 3.0, (40, 6)).astype(np.float32)
+TRAIN[:, 2] = 7.0
+TEST = RNG.normal(0.0, 5.0, (15, 6)).astype(np.float32)
+TEST[3] = 0.0
+
+
+def naive(chain: str, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Column by column, row by row, in float64."""
+    a, b = train.astype(np.float64), test.astype(np.float64)
+    for step in chain.split("+"):
+        fitted = a.copy()
+        for x in (a, b):
+            if step == "clip":
+                x[x < 0] = 0.0
+            elif step == "l2":
+                for i in range(len(x)):
+                    length = np.sqrt(sum(v * v for v in x[i]))
+                    x[i] = x[i] / length if length > 0 else x[i]
+            elif step in ("minmax", "standard"):
+                for j in range(x.shape[1]):
+                    column = fitted[:, j]
+                    shift = column.min() if step == "minmax" else column.mean()
+                    spread = np.ptp(column) if step == "minmax" else np.sqrt(((column - shift) ** 2).mean())
+                    x[:, j] = (x[:, j] - shift) / (spread if spread > 1e-6 else 1.0)
+    return b
+
+
+@pytest.mark.parametrize(
+    "chain", ["none", "minmax", "standard", "l2", "clip", "standard+clip+minmax", "l2+standard", "clip+l2", "minmax+l2"]
+)
+def test_chain_equals_the_plain_formula(chain: str) -> None:
+    train, test = TRAIN.copy(), TEST.copy()
+    train.flags.writeable = test.flags.writeable = False
+    fitted = preprocessor(chain).fit(train)
+    out = fitted.transform(test)
+    assert out.dtype == np.float32
+    assert np.isfinite(out).all()
+    np.testing.assert_allclose(out, naive(chain, TRAIN, TEST), rtol=2e-5, atol=2e-5)
+    np.testing.assert_array_equal(test, TEST)
+    np.testing.assert_array_equal(train, TRAIN)
+    np.testing.assert_array_equal(preprocessor(chain).fit_transform(train), fitted.transform(train))
+
+
+def test_writable_input_is_not_changed_either() -> None:
+    for chain in ("minmax", "standard", "l2", "clip", "l2+minmax", "clip+standard"):
+        train, test = TRAIN.copy(), TEST.copy()
+        preprocessor(chain).fit(train).transform(test)
+        np.testing.assert_array_equal(train, TRAIN)
+        np.testing.assert_array_equal(test, TEST)
+
+
+def test_fitted_pickles_and_refit_forgets() -> None:
+    fitted = preprocessor("standard+clip+minmax").fit(TRAIN)
+    again = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(again.transform(TEST), fitted.transform(TEST))
+    np.testing.assert_array_equal(
+        fitted.fit(TEST).transform(TRAIN), preprocessor("standard+clip+minmax").fit(TEST).transform(TRAIN)
+    )
+
+
+def test_statistics_come_from_the_training_rows_alone() -> None:
+    fitted = preprocessor("minmax").fit(TRAIN)
+    np.testing.assert_array_equal(fitted.transform(TEST)[:1], fitted.transform(TEST[:1]))
+
+
+@given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=4))
+def test_every_chain_of_known_steps_is_allowed_unless_none_is_among_others(steps: list[str]) -> None:
+    assert (check_chain("+".join(steps)) is None) == ("none" not in steps or steps == ["none"])
+
+
+@given(st.text(max_size=12).filter(lambda text: text not in STEPS and "+" not in text))
+def test_unknown_steps_are_refused_with_what_is_allowed(text: str) -> None:
+    for chain in (text, f"minmax+{text}", f"{text}+l2"):
+        problem = check_chain(chain)
+        assert problem is not None
+        assert "minmax, standard, l2, clip" in problem
+    with pytest.raises(BadValue):
+        preprocessor(text)
+
+
+def test_nearest_step_is_offered() -> None:
+    assert "'standard'" in str(check_chain("standart"))
