@@ -1,0 +1,202 @@
+"""`ResultStore`: records and their predictions as files, each named by the run that it tells of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import secrets
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from zslbench.arrays import AnyArray
+from zslbench.errors import StoreError
+from zslbench.results.record import Record
+
+_MAX_NAME = 100
+_UNSAFE = re.compile(r"[^\w.,=+-]|^\.|\.$")
+
+
+class ResultStore:
+    """The folder of records: ``<root>/<dataset>/<protocol>/<method>/<id>.json``, predictions beside it as ``.npz``.
+
+    Attributes:
+        root: the folder; it need not exist until something is saved.
+        broken: files that the last `load` could not take, each with the reason.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.broken: list[tuple[Path, str]] = []
+
+    def path(self, record: Record) -> Path:
+        """Return where the document of `record` is kept."""
+        return self._path(record.dataset["name"], record.protocol["name"], record.method["name"], record.id)
+
+    def _path(self, dataset: str, protocol: str, method: str, id: str) -> Path:
+        return self.root / folder_name(dataset) / folder_name(protocol) / folder_name(method) / f"{id}.json"
+
+    def check_writable(self) -> None:
+        """Prove that something can be written below the root, before hours of work rest on it.
+
+        Raises:
+            StoreError: the folder cannot be made, or not written to.
+        """
+        probe = self.root / f".probe-{secrets.token_hex(4)}"
+        write_atomically(probe, lambda file: file.write(b"zslbench"), "runs")
+        probe.unlink(missing_ok=True)
+
+    def save(self, record: Record, predictions: Mapping[str, AnyArray] | None = None) -> Path:
+        """Write a record and its predictions, and return the document's path.
+
+        The predictions are written first, so that a record never lacks them; each file appears whole or not at all.
+
+        Raises:
+            StoreError: the folder is not writable or the disk is full; what was finished before stays.
+        """
+        path = self.path(record)
+        arrays = path.with_suffix(".npz")
+        what = f"run {record.id}"
+        if predictions is not None:
+            content: dict[str, Any] = {name: np.asarray(array) for name, array in predictions.items()}
+            if any(array.dtype.hasobject for array in content.values()):
+                raise TypeError("predictions must be arrays of numbers, not of Python objects")
+            write_atomically(arrays, lambda file: np.savez_compressed(file, **content), what)
+        write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), what)
+        if predictions is None:
+            arrays.unlink(missing_ok=True)  # left by an earlier run of the same identity, and no longer its own
+        return path
+
+    def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
+        """Return the record of one run, or None when there is none that can be read."""
+        try:
+            return _read(self._path(dataset, protocol, method, id))
+        except (OSError, StoreError):
+            return None
+
+    def load(self) -> list[Record]:
+        """Return every record, sorted by data set, protocol, method, label, stage, fold and seed.
+
+        A file that is no record does not stop the others: it is listed in `broken`.
+
+        Raises:
+            StoreError: the root is not a folder that can be read.
+        """
+        self.broken = []
+        found: dict[str, Record] = {}
+        for path in self._documents():
+            try:
+                record = _read(path)
+                if record.id in found:
+                    raise StoreError(f"{path} tells of the same run as {self.path(found[record.id])}; delete one.")
+                found[record.id] = record
+            except OSError as error:
+                self.broken.append((path, f"{path} cannot be read ({error.strerror}); check its permissions."))
+            except StoreError as error:
+                self.broken.append((path, str(error)))
+        return sorted(found.values(), key=_order)
+
+    def _documents(self) -> list[Path]:
+        if not self.root.exists():
+            return []
+        if not self.root.is_dir():
+            raise StoreError(f"{self.root} is a file, not a folder of runs; name a folder with --runs.")
+        return sorted(self.root.glob("*/*/*/*.json"))
+
+    def predictions(self, record: Record) -> dict[str, AnyArray]:
+        """Return the arrays that were saved with `record`, by name.
+
+        Raises:
+            StoreError: there are none, or the file is damaged.
+        """
+        path = self.path(record).with_suffix(".npz")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            raise StoreError(f"run {record.id} has no predictions at {path}; run it again with --rerun all.") from None
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise StoreError(
+                f"the predictions {path} cannot be read ({error}); delete the file and run again with --rerun all."
+            ) from None
+
+
+def folder_name(name: str) -> str:
+    """Return `name` as one safe folder name; names without special characters stay as they are.
+
+    >>> folder_name("eszsl"), folder_name("my_pkg.mine:Method"), folder_name("../a b")
+    ('eszsl', 'my_pkg.mine%3AMethod', '%2E.%2Fa%20b')
+    """
+
+    def quote(found: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+
+    safe = _UNSAFE.sub(quote, name) or "%"
+    if len(safe.encode("utf-8")) <= _MAX_NAME:
+        return safe
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return safe.encode("utf-8")[: _MAX_NAME - 14].decode("utf-8", "ignore") + f"--{digest}"
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there: whole or not at all.
+
+    Raises:
+        StoreError: the folder cannot be made or written to, or the disk is full; no part of the file is left.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)  # noqa: PTH105  (one system call that tests can make fail)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {what} to {path.parent} ({error.strerror or error}); "
+            "free space there or choose another folder; what was finished stays."
+        ) from None
+
+
+def _read(path: Path) -> Record:
+    try:
+        record = Record.from_json(path.read_text(encoding="utf-8"), where=str(path))
+    except UnicodeDecodeError:
+        raise StoreError(f"{path} is not a zslbench record (not UTF-8); delete it or restore a copy.") from None
+    problem = _problem(record, path)
+    if problem:
+        raise StoreError(f"{path} is not a zslbench record ({problem}); delete it or restore a copy.")
+    return record
+
+
+def _problem(record: Record, path: Path) -> str:
+    for part in ("method", "dataset", "protocol"):
+        value = getattr(record, part)
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+            return f"its {part} has no name"
+    if record.id != path.stem:
+        return f"it tells of run {record.id}"
+    if not isinstance(record.metrics, Mapping) or not all(_is_number(value) for value in record.metrics.values()):
+        return "a metric is not a number"
+    if not isinstance(record.seed, int):
+        return "its seed is not a whole number"
+    return ""
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and bool(np.isfinite(value))
+
+
+def _order(record: Record) -> tuple[str, str, str, str, str, int, int, str]:
+    method, dataset, protocol = record.method, record.dataset["name"], record.protocol["name"]
+    label = str(method.get("label", ""))
+    return dataset, protocol, method["name"], label, record.stage, record.fold, record.seed, record.id
