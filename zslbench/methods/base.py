@@ -8,7 +8,7 @@ import dataclasses
 import enum
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 
@@ -91,11 +91,8 @@ class Ablation:
     help: str
 
 
-class Judge(Protocol):
-    """Called by `Context.checkpoint`; the runner's way to judge a method while it trains."""
-
-    def __call__(self, method: Method, step: int) -> None:
-        """Judge `method` as it stands after `step`."""
+Judge: TypeAlias = "Callable[[Method, int], None]"
+"""Called by `Context.checkpoint` with the method and the step: the runner's way to judge it while it trains."""
 
 
 class Context:

@@ -1,0 +1,140 @@
+"""Progress on the screen: live bars on a terminal, plain lines otherwise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from zslbench.runner.engines import Listener
+from zslbench.runner.execute import Finished
+from zslbench.runner.plan import Job
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import TaskID
+
+PLAIN_EVERY = 30.0
+
+
+def result_line(finished: Finished) -> str:
+    """Return one line on one run: its metrics in percent, or the last line of its error."""
+    record = finished.record
+    stage = "" if record.stage == "final" else f" dev{record.fold}"
+    what = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']}{stage} seed {record.seed}"
+    if not record.ok:
+        return f"{record.status}: {what}: {(record.error.strip().splitlines() or [''])[-1]}"
+    metrics = "  ".join(f"{name} {100 * value:.1f}" for name, value in record.metrics.items())
+    return f"{what}: {metrics}  ({record.timings.get('total', 0.0):.1f} s)"
+
+
+class Quiet(Listener):
+    """Says nothing."""
+
+    def started(self, job: Job) -> None:
+        """Ignore."""
+
+    def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
+        """Ignore."""
+
+    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+        """Ignore."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+
+class Plain(Quiet):
+    """One line a started job, a finished run, and every half minute of training."""
+
+    def __init__(self, console: Console, count: int) -> None:
+        self.console, self.count, self.done = console, count, 0
+        self._began = self._spoke = time.monotonic()
+
+    def started(self, job: Job) -> None:
+        """Say which job begins."""
+        self._began = self._spoke = time.monotonic()
+        self._print(f"[{self.done + 1}/{self.count}] {job}")
+
+    def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
+        """Say how far training is, at most every half minute."""
+        now = time.monotonic()
+        if now - self._spoke >= PLAIN_EVERY:
+            self._spoke = now
+            left = (now - self._began) / step * (total - step)
+            self._print(f"    epoch {step}/{total}  {_losses(values)}  about {left:.0f} s left")
+
+    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+        """Say what came out."""
+        self.done += 1
+        for result in results:
+            self._print(f"    {result_line(result)}")
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class Live(Plain):
+    """A bar over jobs and one over the epochs of the running job, with losses and time left."""
+
+    def __init__(self, console: Console, count: int) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        super().__init__(console, count)
+        self.progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}", markup=False),
+            console=console,
+            transient=True,
+        )
+        self._all = self.progress.add_task("fits", total=count, losses="")
+        self._job: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def started(self, job: Job) -> None:
+        """Open a bar for the job."""
+        self._job = self.progress.add_task(str(job), total=None, losses="")
+
+    def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
+        """Move the job's bar."""
+        if self._job is not None:
+            self.progress.update(self._job, total=total, completed=step, losses=_losses(values))
+
+    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+        """Close the job's bar and print what came out above the bars."""
+        if self._job is not None:
+            self.progress.remove_task(self._job)
+        for result in results:
+            self._print(result_line(result))
+        self.progress.advance(self._all)
+
+    def _print(self, text: str) -> None:
+        self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _losses(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def listener(console: Console | None, count: int) -> Quiet:
+    """Return the listener that suits a console: none, a terminal, or a file."""
+    if console is None:
+        return Quiet()
+    return Live(console, count) if console.is_terminal else Plain(console, count)

@@ -1,0 +1,175 @@
+"""`run`: plan, skip what is finished, do the rest, keep a record of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from zslbench.errors import BadValue
+from zslbench.protocols.splits import Stage
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+from zslbench.runner.device import check_device
+from zslbench.runner.engines import Engine, SerialEngine
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, Run, jobs, method_class, plan
+from zslbench.runner.progress import listener
+from zslbench.runner.provenance import source_digest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Rerun = Literal["failed", "stale", "all"]
+State = Literal["to run", "done", "failed", "stale"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What a call of `run` meant and did.
+
+    Attributes:
+        states: every planned run and the state it was found in.
+        records: the record of every planned run that has one now, in the order of the plan.
+        remarks: sentences for the user.
+        interrupted: whether it was cut short (Ctrl-C).
+    """
+
+    states: tuple[tuple[Run, State], ...]
+    records: tuple[Record, ...] = ()
+    remarks: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    def count(self, *states: State) -> int:
+        """Return how many planned runs were found in one of these states."""
+        return sum(state in states for _, state in self.states)
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """Records of the plan that are not ok."""
+        return tuple(record for record in self.records if not record.ok)
+
+
+def run(
+    methods: str | Sequence[str],
+    datasets: str | Sequence[str],
+    protocols: str | Sequence[str] = DEFAULT_PROTOCOLS,
+    *,
+    features: str | None = None,
+    semantics: str | None = None,
+    seeds: int | Sequence[int] = 1,
+    stage: Stage = "final",
+    fold: int = 1,
+    runs: Path | str = "runs",
+    data_root: Path | str | None = None,
+    device: str = "auto",
+    rerun: Rerun | None = None,
+    checkpoints: str = "last",
+    dry_run: bool = False,
+    engine: Engine | None = None,
+    console: Console | None = None,
+) -> Outcome:
+    """Run every method on every data set under every protocol with every seed, and keep a record of each.
+
+    A run that is finished (ok or failed) is not done again; `rerun` says which of those to do again after all. A
+    method that raises makes a failed record, and the rest go on.
+
+    Args:
+        methods, datasets, protocols: texts in the spec grammar, grids included.
+        features, semantics: file stems (None: the usual ones of each data set).
+        seeds: how many seeds (0, 1, …), or which.
+        stage, fold: ``final``, or ``dev`` with a fold from 1.
+        runs: the folder of records.
+        data_root: a folder of xlsa17 folders, read in place.
+        device: auto, cpu, cuda, cuda:N or mps.
+        checkpoints: ``last``, or ``every:N`` to judge every N epochs and keep the curve.
+        dry_run: only say what would be done.
+        engine: where to do it (default: serial, in this process).
+        console: where to show progress (default: nowhere).
+
+    Raises:
+        ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
+            (a full disk): what was finished stays.
+    """
+    every = _checkpoint_every(checkpoints)
+    check_device(device)
+    seed_list = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+    planned = plan(
+        _texts(methods),
+        _texts(datasets),
+        _texts(protocols),
+        features=features,
+        semantics=semantics,
+        seeds=seed_list,
+        stage=stage,
+        fold=fold,
+        data_root=Path(data_root) if data_root else None,
+    )
+    store = ResultStore(Path(runs))
+    records = {one.id: _kept(store, one) for one in planned.runs}
+    states = tuple((one, _state(one, records[one.id])) for one in planned.runs)
+    again: tuple[State, ...] = {
+        None: (),
+        "failed": ("failed",),
+        "stale": ("stale",),
+        "all": ("failed", "stale", "done"),
+    }[rerun]
+    todo = [one for one, state in states if state == "to run" or state in again]
+    interrupted = False
+    if todo and not dry_run:
+        store.check_writable()
+        interrupted = _work(todo, store, records, engine or SerialEngine(), device, every, console)
+    kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
+    return Outcome(states, kept, planned.remarks, interrupted)
+
+
+def _work(
+    todo: Sequence[Run],
+    store: ResultStore,
+    records: dict[str, Record | None],
+    engine: Engine,
+    device: str,
+    every: int,
+    console: Console | None,
+) -> bool:
+    """Do the runs, keep their records; return whether it was interrupted."""
+    work = jobs(todo, device, every)
+    with listener(console, len(work)) as screen:
+        try:
+            for job, results in engine.run(work, screen):
+                for result in results:
+                    before = records[result.record.id]
+                    if result.record.status == "interrupted" and before is not None and before.ok:
+                        continue  # a repeat was cut short; what was done before stays
+                    store.save(result.record, result.predictions)
+                    records[result.record.id] = result.record
+                screen.finished(job, results)
+        except KeyboardInterrupt:
+            return True
+    return False
+
+
+def _kept(store: ResultStore, one: Run) -> Record | None:
+    return store.find(one.dataset.name, one.protocol, one.method, one.id)
+
+
+def _state(one: Run, record: Record | None) -> State:
+    if record is None or record.status in ("interrupted", "skipped"):
+        return "to run"
+    if not record.ok:
+        return "failed"
+    changed = record.provenance.get("method_source") != source_digest(method_class(one.method))
+    return "stale" if changed else "done"
+
+
+def _texts(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _checkpoint_every(text: str) -> int:
+    if text == "last":
+        return 0
+    head, _, number = text.partition(":")
+    if head != "every" or not number.isdigit() or int(number) < 1:
+        raise BadValue(f"checkpoints {text!r} is not allowed; write last, or every:N with N of at least 1.")
+    return int(number)
