@@ -1,0 +1,161 @@
+"""ESZSL and SAE against naive float64 formulas, gradients, residuals and scipy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import scipy.linalg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zslbench.methods.base import Context
+from zslbench.methods.eszsl import ESZSL
+from zslbench.methods.moments import CHUNK_ROWS, Moments
+from zslbench.methods.sae import SAE, symmetric_sylvester
+from zslbench.task import ClassTable, Train
+
+RNG = np.random.default_rng(7)
+N, D, A, C = 60, 9, 5, 6
+IDS = np.array([11, 3, 8, 40, 5, 29])
+LABELS = IDS[np.concatenate([np.arange(C), RNG.integers(0, C, N - C)])]
+FEATURES = RNG.normal(0.5, 1.0, (N, D)).astype(np.float32)
+TRAIN = Train(FEATURES, LABELS, ClassTable(IDS, RNG.normal(size=(C, A)).astype(np.float32)))
+QUERY = RNG.normal(size=(17, D)).astype(np.float32)
+CANDIDATES = ClassTable(np.array([2, 90, 11, 7]), RNG.normal(size=(4, A)).astype(np.float32))
+
+
+def one_hot(low: float) -> np.ndarray:
+    out = np.full((N, C), low)
+    for i, label in enumerate(LABELS):
+        out[i, list(IDS).index(label)] = 1.0
+    return out
+
+
+def image_semantics() -> np.ndarray:
+    """(n, a) semantics of each image's class."""
+    return np.stack([TRAIN.classes.semantics[list(IDS).index(label)] for label in LABELS]).astype(np.float64)
+
+
+@pytest.mark.parametrize("rows", [1, 50, 2 * CHUNK_ROWS + 5])
+def test_moments_equal_products_of_one_hot_matrices(rows: int) -> None:
+    features = RNG.normal(size=(rows, 4)).astype(np.float32)
+    positions = RNG.choice([0, 2, 3], rows)  # class 1 of 5 and the last have no image
+    moments = Moments.of(features, positions, 5)
+    onehot = np.eye(5)[positions]
+    wide = features.astype(np.float64)
+    np.testing.assert_allclose(moments.gram, wide.T @ wide, atol=1e-9)
+    np.testing.assert_allclose(moments.sums, onehot.T @ wide, atol=1e-9)
+    np.testing.assert_array_equal(moments.counts, onehot.sum(axis=0))
+
+
+@pytest.mark.parametrize(("targets", "low"), [("signed", -1.0), ("binary", 0.0)])
+@pytest.mark.parametrize(("gamma", "lam"), [(1e3, 1.0), (0.5, 30.0), (1e-3, 1e-3)])
+def test_eszsl_equals_the_formula_of_the_paper(targets: str, low: float, gamma: float, lam: float) -> None:
+    fitted = ESZSL(gamma=gamma, lam=lam, targets=targets).fit(TRAIN, Context())
+    x, s = FEATURES.astype(np.float64), TRAIN.classes.semantics.astype(np.float64)
+    v = np.linalg.inv(x.T @ x + gamma * np.eye(D)) @ x.T @ one_hot(low) @ s @ np.linalg.inv(s.T @ s + lam * np.eye(A))
+    np.testing.assert_allclose(fitted.weights_, v, rtol=1e-7, atol=1e-10)
+    wanted = QUERY.astype(np.float64) @ v @ CANDIDATES.semantics.T.astype(np.float64)
+    np.testing.assert_allclose(fitted.scores(QUERY, CANDIDATES), wanted, rtol=1e-7, atol=1e-10)
+
+
+def test_eszsl_minimises_its_objective() -> None:
+    gamma, lam = 3.0, 0.7
+    v = ESZSL(gamma=gamma, lam=lam).fit(TRAIN, Context()).weights_
+    x, s, y = FEATURES.astype(np.float64), TRAIN.classes.semantics.astype(np.float64), one_hot(-1.0)
+
+    def objective(w: np.ndarray) -> float:
+        fit = ((x @ w @ s.T - y) ** 2).sum()
+        ridge = gamma * ((w @ s.T) ** 2).sum() + lam * ((x @ w) ** 2).sum() + gamma * lam * (w**2).sum()
+        return float(fit + ridge)
+
+    step = 1e-4
+    for direction in np.eye(D * A).reshape(-1, D, A):
+        slope = (objective(v + step * direction) - objective(v - step * direction)) / (2 * step)
+        assert abs(slope) < 1e-5 * objective(v)
+        assert objective(v + 0.1 * direction) > objective(v)
+
+
+def test_eszsl_survives_badly_scaled_features_with_a_tiny_ridge() -> None:
+    features = np.repeat(FEATURES, 2, axis=1) * np.float32(1e5)  # each column twice: the Gram matrix is singular
+    train = Train(features, LABELS, TRAIN.classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
+        scores = ESZSL(gamma=1e-3).fit(train, Context()).scores(features, TRAIN.classes)
+    assert np.isfinite(scores).all()
+
+
+@pytest.mark.parametrize("lam", [1e-3, 0.2, 5e5])
+@pytest.mark.parametrize("preprocess", ["none", "l2", "standard"])
+def test_sae_solves_the_sylvester_equation_of_the_paper(lam: float, preprocess: str) -> None:
+    fitted = SAE(lam=lam, preprocess=preprocess).fit(TRAIN, Context())
+    x, s = fitted.preprocessor_.transform(FEATURES).astype(np.float64).T, image_semantics().T
+    a, b, c = s @ s.T, lam * x @ x.T, (1 + lam) * s @ x.T
+    w = fitted.weights_
+    assert np.linalg.norm(a @ w + w @ b - c) < 1e-10 * np.linalg.norm(c)
+    np.testing.assert_allclose(w, scipy.linalg.solve_sylvester(a, b, c), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("unit_rows", [False, True])
+@pytest.mark.parametrize("direction", ["f2s", "s2f"])
+def test_sae_scores_are_cosines_in_the_space_of_the_direction(direction: str, unit_rows: bool) -> None:
+    fitted = SAE(direction=direction, lam=0.4, preprocess="none", unit_rows=unit_rows).fit(TRAIN, Context())
+    w = fitted.weights_.copy()
+    if unit_rows:
+        w = np.stack([row / np.sqrt((row**2).sum()) for row in w])
+    scores = fitted.scores(QUERY, CANDIDATES)
+    for i, x in enumerate(QUERY.astype(np.float64)):
+        for j, a in enumerate(CANDIDATES.semantics.astype(np.float64)):
+            left, right = (w @ x, a) if direction == "f2s" else (x, w.T @ (a / np.linalg.norm(a)))
+            cosine = left @ right / (np.linalg.norm(left) * np.linalg.norm(right))
+            assert scores[i, j] == pytest.approx(cosine, abs=1e-10)
+
+
+def test_sae_scores_zero_vectors_with_zero() -> None:
+    for direction in ("f2s", "s2f"):
+        fitted = SAE(direction=direction).fit(TRAIN, Context())
+        empty = ClassTable(CANDIDATES.ids, np.zeros_like(CANDIDATES.semantics))
+        assert (fitted.scores(QUERY, empty) == 0).all()
+        assert (fitted.scores(np.zeros_like(QUERY), CANDIDATES) == 0).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 7), st.integers(0, 6), st.integers(0, 7), st.integers(0, 2**32 - 1))
+def test_symmetric_sylvester_gives_the_least_norm_solution(p: int, q: int, r: int, t: int, seed: int) -> None:
+    """Against the pseudo-inverse of the Kronecker form; A of rank at most r and B of rank at most t."""
+    rng = np.random.default_rng(seed)
+    left, right = rng.normal(size=(p, r)), rng.normal(size=(q, t))
+    a, b = left @ left.T, right @ right.T
+    c = left @ rng.normal(size=(r, t)) @ right.T  # as in SAE: C lies in the ranges of A and B
+    kron = np.kron(a, np.eye(q)) + np.kron(np.eye(p), b)
+    wanted = (np.linalg.pinv(kron, rcond=1e-11, hermitian=True) @ c.ravel()).reshape(p, q)
+    np.testing.assert_allclose(symmetric_sylvester(a, b, c), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_presets_cover_the_five_sets_under_both_protocols_and_resolve() -> None:
+    for cls, names in ((ESZSL, ["published"]), (SAE, ["published", "published_f2s"])):
+        assert sorted(cls.presets) == names
+        for preset in cls.presets.values():
+            assert len(preset.cells) == 10
+            for dataset, protocol in preset.cells:
+                cls(**preset.resolve("x", dataset, protocol))
+    assert ESZSL.presets["published"].resolve("x", "cub", "zsl")["lam"] == 0.1
+    assert SAE.presets["published"].resolve("x", "sun", "gzsl") == {
+        "lam": 0.08,
+        "direction": "s2f",
+        "unit_rows": True,
+        "preprocess": "l2",
+    }
+
+
+def test_importing_the_classes_imports_neither_scipy_nor_sklearn_nor_torch() -> None:
+    code = (
+        "import sys, zslbench.methods.eszsl, zslbench.methods.sae;"
+        "bad = {'scipy', 'sklearn', 'torch', 'pandas'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
