@@ -9,6 +9,8 @@ from typing import ClassVar
 
 from zslbench import params
 from zslbench.data.dataset import Dataset
+from zslbench.errors import BadValue
+from zslbench.spec import brackets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,3 +62,21 @@ class Source(abc.ABC):
             DataMissing: the files are not on this machine.
             BadData: the files break a rule, or the choice of features or semantics does not exist.
         """
+
+    def text(self, name: str) -> str:
+        """Return the canonical text of this data set: `name` with the parameters that are not at their defaults."""
+        declared = params.declared(type(self))
+        return name + brackets(
+            {key: value for key, value in params.values(self).items() if value != declared[key].default}
+        )
+
+
+def only(name: str, card: DatasetCard, features: str | None, semantics: str | None) -> None:
+    """Refuse features or semantics other than the one choice that a built-in data set has.
+
+    Raises:
+        BadValue: another choice.
+    """
+    for option, given, there in (("features", features, card.features), ("semantics", semantics, card.semantics)):
+        if given is not None and given != there:
+            raise BadValue(f"data set {name!r} has no {option} {given!r}; it has: {there}; leave out --{option}.")

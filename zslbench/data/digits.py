@@ -1,0 +1,139 @@
+"""`digits`: scikit-learn's 1,797 scanned digits, ten classes described by how a hand writes them. No download.
+
+The images are the test part of the "Optical Recognition of Handwritten Digits" data (Alpaydin & Kaynak, UCI, 1998):
+8×8 pixels of 0…16. Features are the 64 pixels divided by 16.
+
+**Attributes.** Each says something of the *shape* that a person can see; none is the name of a digit in disguise. They
+were written down from how numerals are drawn, before any method was run: 1 is yes, 0 is no, 0.5 is "some hands do" or
+"in part".
+
+==================  ==================================================================================================
+upper loop          a closed loop in the upper half: 8, 9
+lower loop          a closed loop in the lower half: 6, 8
+hollow centre       ink runs all round an empty middle: 0
+top stroke          a stroke along the top edge, straight or bent: 0, 2, 3, 5, 7, 8, 9
+middle stroke       ink across the middle: the bar of 4, where bows or loops meet in 3, 5, 6, 8, 9; in part the stem of
+                    1 and the crossed 7
+bottom stroke       a stroke along the bottom edge, straight or bent: 0, 2, 3, 5, 6, 8; some tails of 9
+upper left side     ink down the left of the upper half: 0, 4, 5, 6, 8, 9
+upper right side    ink down the right of the upper half: 0, 2, 3, 7, 8, 9; some 4
+lower left side     ink down the left of the lower half: 0, 6, 8; in part the descent of 2
+lower right side    ink down the right of the lower half: 0, 3, 5, 6, 8, 9; some 4
+stem                a straight stroke that ends at the bottom with nothing beside it: 1, 4; some 7 and 9
+slant               a straight oblique stroke: the descent of 2 and 7; some 1, the left arm of some 4
+open to the left    a bay that opens to the left: 2, 3, 7 above, 5 and 9 below
+open to the right   a bay that opens to the right: 2 below, 5 and 6 above; the notch of an open 4
+alike left, right   mirrored at the vertical axis it is the same: 0, 1, 8
+alike up, down      mirrored at the horizontal axis it is the same: 0, 1, 3, 8
+==================  ==================================================================================================
+
+**Unseen classes: 3, 5 and 7.** Fixed from the table alone. What an unseen class has (0.5 or more) and what it lacks
+should be taught by more than one seen class each, or the attribute cannot be told from the one class that shows it.
+Of the 120 ways to hold out three digits only two satisfy this with two seen classes for every entry: {3, 4, 5} and
+{3, 5, 7}. Of these, the descriptions of 3, 5 and 7 lie closer to affine combinations of the seen ones.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from zslbench import seeding
+from zslbench.arrays import Array, IntArray
+from zslbench.data.dataset import Dataset
+from zslbench.data.source import Counts, DatasetCard, Source, only
+
+ATTRIBUTES = (
+    "upper loop",
+    "lower loop",
+    "hollow centre",
+    "top stroke",
+    "middle stroke",
+    "bottom stroke",
+    "upper left side",
+    "upper right side",
+    "lower left side",
+    "lower right side",
+    "stem",
+    "slant",
+    "open to the left",
+    "open to the right",
+    "alike left, right",
+    "alike up, down",
+)
+
+# One line a digit, 0 to 9; columns as in ATTRIBUTES; "-" is 0, "~" is 0.5, "x" is 1.
+_TABLE = """
+- - x x - x x x x x - - - - x x
+- - - - ~ - - - - - x ~ - - x x
+- - - x - x - x ~ - - x x x - -
+- - - x x x - x - x - - x - - x
+- - - - x - x ~ - ~ x ~ - ~ - -
+- - - x x x x - - x - - x x - -
+- x - - x x x - x x - - - x - -
+- - - x ~ - - x - - ~ x x - - -
+x x - x x x x x x x - - - - x x
+x - - x x ~ x x - x ~ - x - - -
+"""
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+UNSEEN = (3, 5, 7)
+TEST_SHARE = 0.2
+SPLIT_SEED = 0
+
+
+def semantics_table() -> Array:
+    """Return the (10, 16) float32 attributes of the digits, row i describing digit i."""
+    value = {"-": 0.0, "~": 0.5, "x": 1.0}
+    rows = [[value[mark] for mark in line.split()] for line in _TABLE.strip().splitlines()]
+    return np.array(rows, dtype=np.float32)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Digits(Source):
+    """Scanned digits, three of them unseen."""
+
+    card: ClassVar[DatasetCard] = DatasetCard(
+        title="Digits",
+        summary="1,797 real 8×8 scans of digits with 16 shape attributes; 3, 5 and 7 are unseen. Built in.",
+        citation="alpaydin1998digits",
+        counts=Counts(images=1797, attributes=16, seen=7, unseen=3, trainval=1003, test_seen=250, test_unseen=544),
+        features="pixels",
+        semantics="strokes",
+        licence="CC BY 4.0 (UCI Machine Learning Repository)",
+    )
+
+    def load(self, *, features: str | None = None, semantics: str | None = None, root: Path | None = None) -> Dataset:
+        """Return the digits; there is one choice of features and of semantics (see `Source.load`)."""
+        only("digits", self.card, features, semantics)
+        from sklearn.datasets import load_digits
+
+        images = load_digits()
+        labels = np.asarray(images.target, dtype=np.int64)
+        trainval, test_seen = seen_split(np.flatnonzero(~np.isin(labels, UNSEEN)), labels, SPLIT_SEED)
+        return Dataset(
+            name="digits",
+            features_name=self.card.features,
+            semantics_name=self.card.semantics,
+            features=np.asarray(images.data / 16.0, dtype=np.float32),
+            labels=labels,
+            semantics=semantics_table(),
+            class_names=NAMES,
+            trainval=trainval,
+            test_seen=test_seen,
+            test_unseen=np.flatnonzero(np.isin(labels, UNSEEN)),
+            origin="builtin",
+        )
+
+
+def seen_split(rows: IntArray, labels: IntArray, seed: int) -> tuple[IntArray, IntArray]:
+    """Return (trainval, test_seen): a fifth of the rows of each class, at least one, tests; both ascending."""
+    rng = seeding.stream(seed, "split of seen images")
+    test = []
+    for label in np.unique(labels[rows]):
+        members = rng.permutation(rows[labels[rows] == label])
+        test.append(members[: max(round(TEST_SHARE * len(members)), 1)])
+    test_seen = np.sort(np.concatenate(test))
+    return np.setdiff1d(rows, test_seen), test_seen

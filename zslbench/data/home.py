@@ -1,0 +1,53 @@
+"""Where zslbench keeps what it installs and converts, and where it looks for data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from zslbench.errors import DataMissing
+
+
+def home() -> Path:
+    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder."""
+    given = os.environ.get("ZSLBENCH_HOME")
+    return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("zslbench"))
+
+
+def installed_root() -> Path:
+    """Return the folder into which `data fetch` and `data import` install data sets."""
+    return home() / "xlsa17"
+
+
+def store_folder() -> Path:
+    """Return the folder of converted, memory-mapped data."""
+    return home() / "store"
+
+
+def data_root(root: Path | None = None) -> list[Path]:
+    """Return the folders to look for xlsa17 data set folders in, first choice first.
+
+    An explicit `root` is the only one; otherwise ``ZSLBENCH_DATA`` where it is set, then what was installed. A root
+    that holds a folder named ``xlsa17``, as the official archive does, stands for that folder too.
+
+    Raises:
+        DataMissing: an explicit root or ``ZSLBENCH_DATA`` that is not a folder.
+    """
+    given = [(root, "--data-root")] if root is not None else []
+    if root is None and (variable := os.environ.get("ZSLBENCH_DATA")):
+        given.append((Path(variable), "ZSLBENCH_DATA"))
+    roots: list[Path] = []
+    for folder, where in given:
+        place = folder.expanduser().absolute()
+        if not place.is_dir():
+            raise DataMissing(
+                f"{where} names {str(folder)!r}, which is not a folder; name the folder that holds CUB, SUN, …"
+            )
+        roots.append(place)
+        if (place / "xlsa17").is_dir():
+            roots.append(place / "xlsa17")
+    if root is None:
+        roots.append(installed_root())
+    return roots

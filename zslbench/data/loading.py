@@ -1,0 +1,114 @@
+"""`load_dataset`: the one way from what a user types to a `Dataset`."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+from zslbench import params, spec
+from zslbench.data import folder as layout
+from zslbench.data.dataset import Dataset
+from zslbench.data.source import Source
+from zslbench.data.store import load_stored
+from zslbench.errors import BadData, BadSpec, BadValue, DataMissing
+from zslbench.registry import DATASETS
+
+
+def load_dataset(
+    text: str, *, features: str | None = None, semantics: str | None = None, root: Path | None = None
+) -> Dataset:
+    """Return the data set that a text names.
+
+    Args:
+        text: a registered name with parameters (``cub``, ``synthetic[classes=30]``), ``pkg.module:Class``, or the path
+            of an xlsa17-like folder, which is read as the user's own. A bare registered name is never a folder:
+            write ``./cub`` for that.
+        features, semantics: file stems; None takes the usual ones.
+        root: the folder of data set folders (``--data-root``).
+
+    Raises:
+        UnknownName, BadSpec, BadValue: the text, or a choice, does not exist or is not allowed.
+        DataMissing: the files are not on this machine.
+        BadData: the files break a rule.
+    """
+    if (folder := _folder(text)) is not None:
+        return load_folder(folder, features=features, semantics=semantics)
+    source, name = load_source(text)
+    dataset = source.load(features=features, semantics=semantics, root=root)
+    if not isinstance(dataset, Dataset):
+        raise BadData(f"data set {name!r}: load returned {type(dataset).__name__}; it must return a Dataset.")
+    return dataclasses.replace(dataset, name=source.text(name))
+
+
+def load_source(text: str) -> tuple[Source, str]:
+    """Return the source that a name with parameters stands for, and its registered name.
+
+    Raises:
+        UnknownName, BadSpec, BadValue: see `load_dataset`.
+        Unavailable: a plugin that cannot be imported.
+    """
+    parsed = spec.parse(text)
+    if parsed.name.lower() == "awa":
+        raise BadValue(f"dataset {parsed.name!r} is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")
+    entry = DATASETS.entry(parsed.name)
+    if parsed.presets:
+        raise BadSpec(f"cannot read {text!r}: data sets have no presets; write name or name[key=value,…].")
+    found = entry.load()
+    if not issubclass(found, Source):
+        raise BadValue(f"{entry.target} is not a data set; a data set is a class derived from zslbench.data.Source.")
+    return found(**params.resolve(found, entry.name, parsed.params)), entry.name
+
+
+def load_folder(folder: Path, *, features: str | None = None, semantics: str | None = None) -> Dataset:
+    """Read an xlsa17-like folder as the user's own data set, named as the folder is, in lower case.
+
+    Features default to ``res101``, semantics to ``att``; without those, to the only ones that the folder has.
+
+    Raises:
+        DataMissing: the folder lacks the chosen file, or has none.
+        BadValue: there are several to choose from.
+        BadData: the files break a rule.
+    """
+    folder = folder.expanduser().resolve()
+    there = layout.stems(folder)
+    name = re.sub(r"[^\w.+-]+", "-", folder.name.lower()) or "data"
+    return load_stored(
+        folder,
+        name=name,
+        features=_choice(folder, "features", features, there.features, "res101", "{}.mat"),
+        semantics=_choice(folder, "semantics", semantics, there.semantics, "att", "{}_splits.mat"),
+        origin="own",
+    )
+
+
+def _folder(text: str) -> Path | None:
+    """Return the folder that a text names, or None where it is a name."""
+    parsed_name = text.partition("[")[0].partition("@")[0].strip()
+    if parsed_name.lower() in DATASETS.entries:
+        return None
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if "/" in parsed_name or "\\" in parsed_name or parsed_name in (".", "..", "~"):
+        what = "is a file" if path.is_file() else "does not exist"
+        raise DataMissing(
+            f"{text!r} {what}; name a folder that holds <features>.mat and <semantics>_splits.mat, "
+            "or one of the data sets of `zslbench list datasets`."
+        )
+    return None
+
+
+def _choice(folder: Path, option: str, given: str | None, held: tuple[str, ...], usual: str, pattern: str) -> str:
+    if given is not None:
+        if given not in held:
+            has = f"it has: {', '.join(held)}; choose one with --{option}" if held else f"it has no {option} at all"
+            raise DataMissing(f"{folder} has no {pattern.format(given)}; {has}.")
+        return given
+    if usual in held or len(held) == 1:
+        return usual if usual in held else held[0]
+    if not held:
+        raise DataMissing(
+            f"{folder} has no {option} file ({pattern.format(f'<{option}>')}); is it an xlsa17-like folder?"
+        )
+    raise BadValue(f"{folder} has several {option}: {', '.join(held)}; choose one with --{option}.")

@@ -1,0 +1,77 @@
+"""Read variables of a MATLAB file (level 5, what ``save -v7`` and scipy write), refusing others in one sentence."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zslbench.arrays import AnyArray
+from zslbench.errors import BadData, DataMissing
+
+_HEADER = 128
+_ELEMENTS = (14, 15)  # miMATRIX, miCOMPRESSED
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def read_variables(path: Path, required: Iterable[str], optional: Iterable[str] = ()) -> dict[str, AnyArray]:
+    """Return the named variables of a MATLAB file as they stand in it; sparse ones are made dense.
+
+    Raises:
+        DataMissing: there is no such file.
+        BadData: it cannot be read, is not a MATLAB file, is cut short, is of version 7.3, or lacks a variable.
+    """
+    required = list(required)
+    _check_container(path)
+    from scipy.io import loadmat, whosmat
+
+    wanted = [*required, *optional]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of scipy's, about names and duplicate variables
+            found: dict[str, Any] = loadmat(str(path), variable_names=wanted)
+            missing = [name for name in required if name not in found]
+            held = ", ".join(name for name, *_ in whosmat(str(path))) if missing else ""
+    except MemoryError:
+        raise
+    except Exception as error:  # scipy raises some ten kinds for a broken file
+        why = str(error).strip().rstrip(".").splitlines() or [type(error).__name__]
+        raise BadData(f"{path} cannot be read as a MATLAB file ({why[0]}); get the file again.") from error
+    if missing:
+        raise BadData(f"{path} lacks {', '.join(map(repr, missing))}; it holds: {held or 'nothing'}.")
+    return {
+        name: found[name].toarray() if hasattr(found[name], "toarray") else found[name]
+        for name in wanted
+        if name in found
+    }
+
+
+def _check_container(path: Path) -> None:
+    """Refuse what is not a whole level 5 file, from its header and the lengths that its elements declare."""
+    if not path.is_file():
+        raise DataMissing(f"there is no file {path}.")
+    try:
+        with path.open("rb") as file:
+            header = file.read(_HEADER)
+            size = path.stat().st_size
+            if header.startswith((_HDF5, b"MATLAB 7.3")):
+                raise BadData(
+                    f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(…, '-v7') in MATLAB, or read it with "
+                    "h5py and write it with scipy.io.savemat."
+                )
+            order = {b"IM": "<", b"MI": ">"}.get(header[126:128])
+            if order is None:
+                raise BadData(f"{path} ({size} bytes) is not a MATLAB file of version 5 to 7; get the file again.")
+            at = _HEADER
+            while at < size:
+                file.seek(at)
+                kind, length = struct.unpack(f"{order}II", file.read(8).ljust(8, b"\0"))
+                if kind not in _ELEMENTS:
+                    return  # nothing that this reader knows: scipy judges
+                at += 8 + length
+    except OSError as error:
+        raise BadData(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
+    if at > size:
+        raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")

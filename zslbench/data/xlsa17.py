@@ -1,0 +1,163 @@
+"""Read an xlsa17-like folder, the field's format (Xian et al., 2017), into a `Dataset`.
+
+Variants read: with or without ``allclasses_names``, ``original_att``, ``train_loc``/``val_loc`` and fold files; float32
+or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hold every test_seen image.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.data import folder as layout
+from zslbench.data.dataset import Dataset, Fold, Origin
+from zslbench.data.matlab import read_variables
+from zslbench.errors import BadData
+
+READER_VERSION = 1
+"""Raise it when the same files come to read differently: converted copies are then made anew."""
+
+_LOCS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+
+
+def read_folder(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
+    """Read one choice of features and semantics of a folder.
+
+    Args:
+        folder: holds ``<features>.mat`` (``features`` d×N, columns are images; ``labels`` N×1, 1-based) and
+            ``<semantics>_splits.mat`` (``att`` d×C and the 1-based ``trainval_loc``, ``test_seen_loc``,
+            ``test_unseen_loc``), with ``trainclasses{1,2,3}.txt`` and ``valclasses{1,2,3}.txt`` where there are folds.
+        name: what the data set is to be called.
+        features, semantics: file stems.
+        origin: see `Dataset`.
+
+    Raises:
+        DataMissing: one of the two files is not there.
+        BadData: a file is broken or its content breaks a rule; the sentence names the file and the numbers.
+    """
+    features_path = layout.features_file(folder, features)
+    semantics_path = layout.semantics_file(folder, semantics)
+    split = read_variables(semantics_path, ("att", *_LOCS), ("allclasses_names",))
+    images = read_variables(features_path, ("features", "labels"))
+    table = _rows(split["att"], "att", semantics_path)
+    matrix = _rows(images["features"], "features", features_path)
+    labels = _whole_numbers(images["labels"], "labels", features_path)
+    _check_labels(labels, matrix, table, features_path, semantics_path)
+    names = _class_names(folder, split.get("allclasses_names"), semantics_path)
+    if names is not None and len(names) != len(table):
+        raise BadData(f"{semantics_path}: {len(names)} class names for {len(table)} columns of att; give one each.")
+    trainval, test_seen, test_unseen = (_loc(split[key], key, len(matrix), semantics_path) for key in _LOCS)
+    return Dataset(
+        name=name,
+        features_name=features,
+        semantics_name=semantics,
+        features=matrix,
+        labels=labels - 1,
+        semantics=table,
+        class_names=names or tuple(f"class {number}" for number in range(1, len(table) + 1)),
+        trainval=trainval,
+        test_seen=test_seen,
+        test_unseen=test_unseen,
+        folds=_folds(folder, names),
+        origin=origin,
+    )
+
+
+def _rows(array: AnyArray, key: str, path: Path) -> Array:
+    """Return a d×N matrix as (N, d) float32, contiguous by row."""
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        raise BadData(f"{path}: {key} must be a numeric matrix, not {array.dtype} {array.shape}.")
+    return np.ascontiguousarray(array.T, dtype=np.float32)
+
+
+def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
+    """Return a column of whole numbers as int64: arithmetic on the files' uint16 would wrap."""
+    flat = array.ravel()
+    if flat.size == 0 or flat.dtype.kind not in "fiu" or not np.array_equal(flat, np.floor(flat)):
+        raise BadData(f"{path}: {key} must be a non-empty column of whole numbers, not {array.dtype} {array.shape}.")
+    return flat.astype(np.int64)
+
+
+def _check_labels(labels: IntArray, matrix: Array, table: Array, features_path: Path, semantics_path: Path) -> None:
+    if len(labels) != len(matrix):
+        turned = " (features look transposed)" if matrix.shape[1] == len(labels) else ""
+        raise BadData(
+            f"{features_path}: features have {len(matrix)} columns (images) but there are {len(labels)} labels; "
+            f"give one column a label{turned}."
+        )
+    if labels.min() < 1:
+        raise BadData(f"{features_path}: labels start at {labels.min()}; labels are 1-based, add {1 - labels.min()}.")
+    if labels.max() > len(table):
+        raise BadData(
+            f"{features_path}: labels go up to {labels.max()} but {semantics_path.name} describes {len(table)} "
+            "classes; every class needs a column of att."
+        )
+
+
+def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
+    """Return 0-based int64 rows of 1-based image numbers."""
+    rows = _whole_numbers(array, key, path)
+    if rows.min() < 1:
+        raise BadData(f"{path}: {key} starts at {rows.min()}; image numbers are 1-based, add {1 - rows.min()}.")
+    if rows.max() > images:
+        raise BadData(
+            f"{path}: {key} goes up to image {rows.max()} but there are {images} images (1-based); "
+            "features and splits must belong together."
+        )
+    return rows - 1
+
+
+def _class_names(folder: Path, array: AnyArray | None, path: Path) -> tuple[str, ...] | None:
+    """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
+    if array is not None and array.size:
+        return tuple(_text(item, path) for item in array.ravel())
+    listed = layout.names_file(folder)
+    return tuple(_lines(listed)) if listed.is_file() else None
+
+
+def _text(item: Any, path: Path) -> str:
+    while isinstance(item, np.ndarray) and item.size == 1:
+        item = item.ravel()[0]
+    if not isinstance(item, str):
+        raise BadData(f"{path}: allclasses_names must be a cell array of texts; one entry is {item!r}.")
+    return item.strip()
+
+
+def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
+    folds = []
+    for train, val in layout.fold_files(folder):
+        if not (train.is_file() and val.is_file()):
+            there, absent = (train, val) if train.is_file() else (val, train)
+            raise BadData(f"{there} stands without {absent.name}; a fold needs both lists of classes.")
+        if names is None:
+            raise BadData(
+                f"{train} names classes, but the folder names none; add allclasses.txt or remove the fold files."
+            )
+        folds.append(Fold(train=_ids(train, names), val=_ids(val, names)))
+    return tuple(folds)
+
+
+def _ids(path: Path, names: tuple[str, ...]) -> IntArray:
+    """Return the ascending ids of the classes that a fold file lists."""
+    numbers = {name: number for number, name in enumerate(names)}
+    listed = _lines(path)
+    unknown = [name for name in listed if name not in numbers]
+    if unknown:
+        raise BadData(
+            f"{path} names {len(unknown)} classes that the data set does not have (first: {unknown[0]!r}); "
+            "write them as in allclasses_names."
+        )
+    ids = np.unique(np.array([numbers[name] for name in listed], dtype=np.int64))
+    if len(ids) != len(listed):
+        raise BadData(f"{path} names {len(listed) - len(ids)} classes more than once; name each once.")
+    return ids
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadData(f"{path} cannot be read as a text of class names ({error}).") from error
