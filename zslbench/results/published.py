@@ -1,0 +1,85 @@
+"""Numbers that papers print, each with its source, for tables that set them beside measured ones."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+
+from zslbench.errors import UnknownName
+
+PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
+"""Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""
+
+PROTOCOL = {"T1": "zsl", "U": "gzsl", "S": "gzsl", "H": "gzsl"}
+"""The protocol that each published metric belongs to."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """One cited number.
+
+    Attributes:
+        source: citation key; table: where in the source it stands.
+        method: a method's name, or ``lisgan:S3`` for a named ablation.
+        dataset, features, semantics, metric: what it was measured on.
+        value: percent.
+        note: an erratum or a remark; empty for most.
+    """
+
+    source: str
+    table: str
+    method: str
+    dataset: str
+    features: str
+    semantics: str
+    metric: str
+    value: float
+    note: str
+
+
+@functools.cache
+def load() -> tuple[Published, ...]:
+    """Return every cited number, in the order of the file."""
+    text = importlib.resources.files("zslbench.results").joinpath("published.csv").read_text(encoding="utf-8")
+    return tuple(Published(**{**line, "value": float(line["value"])}) for line in csv.DictReader(text.splitlines()))  # type: ignore[arg-type]
+
+
+def sources() -> tuple[str, ...]:
+    """Return the citation keys, the preferred first."""
+    found = {entry.source for entry in load()}
+    return tuple(sorted(found, key=lambda key: (PREFERENCE.index(key) if key in PREFERENCE else len(PREFERENCE), key)))
+
+
+def check_source(source: str) -> None:
+    """Refuse a source that has no numbers here.
+
+    Raises:
+        UnknownName: with the sources that there are.
+    """
+    if source not in sources():
+        raise UnknownName("source of published numbers", source, sources())
+
+
+def lookup(method: str, dataset: str, metric: str, source: str | None = None) -> Published | None:
+    """Return the cited number, from `source` or else from the most preferred source that has one.
+
+    >>> entry = lookup("lisgan", "cub", "H")
+    >>> entry.source, entry.table, entry.value
+    ('li2019lisgan', 'Table 4', 51.6)
+
+    Raises:
+        UnknownName: no such source.
+    """
+    if source is not None:
+        check_source(source)
+    for key in sources() if source is None else (source,):
+        if entry := _index().get((key, method, dataset, metric)):
+            return entry
+    return None
+
+
+@functools.cache
+def _index() -> dict[tuple[str, str, str, str], Published]:
+    return {(entry.source, entry.method, entry.dataset, entry.metric): entry for entry in load()}
