@@ -1,6 +1,6 @@
 """zslbench: a benchmark harness for zero-shot learning.
 
-Every verb of the command line is a function here: `run`, `table`, `list_names`, `info`, `doctor`, and those of
+Every verb of the command line is a function of the same name: `run`, `table`, `list`, `info`, `doctor`, and those of
 `zslbench.data`. They are imported on first use, so ``import zslbench`` is instant.
 """
 
@@ -11,4 +11,23 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_VERBS: dict[str, str] = {}
+_VERBS = {
+    "run": "zslbench.runner.run:run",
+    "table": "zslbench.results.tables:table",
+    "list": "zslbench.inspection:list_",
+    "info": "zslbench.inspection:info",
+    "doctor": "zslbench.diagnosis:doctor",
+    "data": "zslbench.data",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _VERBS:
+        raise AttributeError(f"module 'zslbench' has no attribute {name!r}")
+    module, _, attribute = _VERBS[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_VERBS])

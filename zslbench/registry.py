@@ -32,12 +32,13 @@ class Entry:
         """
         module, _, attribute = self.target.partition(":")
         try:
-            found = getattr(importlib.import_module(module), attribute)
-        except AttributeError:
-            raise Unavailable(f"{self.name!r} is unavailable: module {module} has no {attribute}.") from None
+            imported = importlib.import_module(module)
         except Exception as error:  # a broken plugin must not break anything else
             why = str(error) or type(error).__name__
             raise Unavailable(f"{self.name!r} is unavailable: importing {module} failed ({why}).") from error
+        found = getattr(imported, attribute, None)
+        if found is None:
+            raise Unavailable(f"{self.name!r} is unavailable: module {module} has no {attribute}.")
         if not isinstance(found, type):
             raise Unavailable(f"{self.name!r} is unavailable: {self.target} is not a class.")
         return found

@@ -1,0 +1,35 @@
+# make demo   set up a virtual environment and run LisGAN, f-CLSWGAN, ESZSL and SAE on the built-in digits
+# make test   set up and run the tests
+# make check  lint, types, layers
+# make bench  measure speed
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO := -m lisgan@demo -m lisgan@demo[cascade=off] -m fclswgan@demo -m eszsl -m sae -d digits -p gzsl --runs demo-runs
+
+.PHONY: demo test check bench clean
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(BIN)/.installed
+	$(BIN)/zslbench run $(DEMO)
+	$(BIN)/zslbench table --runs demo-runs
+
+test: $(BIN)/.installed
+	$(BIN)/python -m pytest
+
+check: $(BIN)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/.installed
+	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:doctest
+
+clean:
+	rm -rf $(VENV) demo-runs build dist

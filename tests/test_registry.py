@@ -1,0 +1,69 @@
+"""Registries: laziness, plugins, and names that are wrong."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+import types
+
+import pytest
+
+from zslbench.errors import Unavailable, UnknownName
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
+
+
+@pytest.fixture
+def plugin(monkeypatch):
+    """A registry with one good and one broken plugin, brought by entry points."""
+    points = (
+        importlib.metadata.EntryPoint("good", "collections:OrderedDict", "zslbench.things"),
+        importlib.metadata.EntryPoint("broken", "no_such_module_here:Thing", "zslbench.things"),
+        importlib.metadata.EntryPoint("taken", "collections:Counter", "zslbench.things"),
+    )
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [p for p in points if p.group == group])
+    return Registry("thing", "zslbench.things", {"taken": "types:SimpleNamespace"})
+
+
+def test_a_broken_plugin_stays_listed_and_breaks_nothing(plugin):
+    assert plugin.names() == ["broken", "good", "taken"]
+    assert plugin.load("good").__name__ == "OrderedDict"
+    with pytest.raises(Unavailable, match=r"'broken' is unavailable.*no_such_module_here"):
+        plugin.load("broken")
+
+
+def test_builtins_win_over_plugins(plugin):
+    assert plugin.load("taken") is types.SimpleNamespace
+
+
+def test_a_class_can_be_named_directly(plugin):
+    assert plugin.load("fractions:Fraction").__name__ == "Fraction"
+    with pytest.raises(Unavailable, match="has no Nothing"):
+        plugin.load("fractions:Nothing")
+    with pytest.raises(Unavailable, match="is not a class"):
+        plugin.load("math:sqrt")
+
+
+def test_a_module_that_raises_on_import_is_unavailable(plugin, tmp_path, monkeypatch):
+    (tmp_path / "explodes_on_import.py").write_text("raise RuntimeError('no licence')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Unavailable, match="no licence"):
+        plugin.load("explodes_on_import:Thing")
+
+
+def test_unknown_names_offer_the_nearest_or_all(plugin):
+    with pytest.raises(UnknownName, match="unknown thing 'goood'; did you mean 'good'"):
+        plugin.load("goood")
+    with pytest.raises(UnknownName, match="choose one of: broken, good, taken"):
+        plugin.load("zzzzzz")
+
+
+@pytest.mark.parametrize("registry", [METHODS, DATASETS, PROTOCOLS], ids=lambda r: r.kind)
+def test_every_builtin_loads(registry):
+    for entry in registry:
+        assert isinstance(entry.load(), type)
+
+
+def test_listing_names_imports_nothing():
+    before = set(sys.modules)
+    METHODS.names()
+    assert not {name for name in set(sys.modules) - before if name.startswith("zslbench.methods")}

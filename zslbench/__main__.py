@@ -1,0 +1,6 @@
+"""``python -m zslbench``."""
+
+from zslbench.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""`list_` and `info`: what is registered, and all that is declared of one thing. Nothing heavy is imported."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from zslbench.data.source import Source
+from zslbench.errors import BadValue, Unavailable, UnknownName
+from zslbench.methods.base import Method
+from zslbench.params import declared
+from zslbench.protocols.base import Protocol
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
+from zslbench.results import published
+
+Kind = Literal["methods", "datasets", "protocols", "presets"]
+KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
+_REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS, "protocols": PROTOCOLS}
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """One line of a list: a name, what it is, its source, and why it cannot be used (empty when it can)."""
+
+    name: str
+    summary: str
+    reference: str = ""
+    setting: str = ""
+    origin: str = "zslbench"
+    unavailable: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """All that is declared of one method, dataset or protocol.
+
+    Attributes:
+        kind, name, title, summary: what it is.
+        facts: further lines by name, in order.
+        params: one row a parameter: name, default, what is allowed, meaning.
+        presets: one row a preset or ablation: name, source or meaning, and values (by cell where they differ).
+        published: one row a cited number: source, dataset, features, metric, value, note.
+    """
+
+    kind: str
+    name: str
+    title: str
+    summary: str
+    facts: Mapping[str, str]
+    params: tuple[tuple[str, str, str, str], ...] = ()
+    presets: tuple[tuple[str, str, str], ...] = ()
+    published: tuple[tuple[str, str, str, str, str, str], ...] = ()
+
+
+def list_(kind: Kind = "methods") -> list[Listed]:
+    """Return what is registered of one kind, sorted by name; a broken plugin is listed as unavailable.
+
+    Raises:
+        BadValue: a kind that does not exist.
+    """
+    if kind == "presets":
+        return [line for entry in METHODS for line in _presets(entry)]
+    if kind not in _REGISTRIES:
+        raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
+    return [_listed(entry) for entry in _REGISTRIES[kind]]
+
+
+def info(name: str) -> Info:
+    """Return all that is declared of a method, dataset or protocol, by registered name or ``pkg.module:Class``.
+
+    Raises:
+        UnknownName: nothing has this name; the nearest is offered.
+        Unavailable: it cannot be imported.
+    """
+    everything = [known for registry in _REGISTRIES.values() for known in registry.entries]
+    for registry in _REGISTRIES.values():
+        if ":" in name or name.lower() in registry.entries:
+            return _info(registry.entry(name))
+    raise UnknownName("name", name, everything)
+
+
+def _listed(entry: Entry) -> Listed:
+    try:
+        cls = entry.load()
+    except Unavailable as error:
+        return Listed(entry.name, "", origin=entry.origin, unavailable=str(error))
+    card: Any = cls.card  # type: ignore[attr-defined]
+    reference = getattr(card, "reference", "") or getattr(card, "citation", "")
+    return Listed(entry.name, card.summary, reference, str(getattr(card, "setting", "")), entry.origin)
+
+
+def _presets(entry: Entry) -> list[Listed]:
+    try:
+        cls = entry.load()
+    except Unavailable:
+        return []
+    if not issubclass(cls, Method):
+        return []
+    found = [
+        Listed(f"{entry.name}@{name}", preset.source, ", ".join("/".join(cell) for cell in preset.cells) or "any data")
+        for name, preset in cls.presets.items()
+    ]
+    return found + [Listed(f"{entry.name}@{name}", one.help, "ablation") for name, one in cls.ablations.items()]
+
+
+def _info(entry: Entry) -> Info:
+    cls = entry.load()
+    rows = tuple((one.name, _shown(one.default), one.allowed(), one.help) for one in declared(cls).values())
+    if issubclass(cls, Method):
+        return _method_info(entry, cls, rows)
+    if issubclass(cls, Source):
+        card = cls.card
+        facts = {"citation": card.citation, "features": card.features, "semantics": card.semantics}
+        if card.counts:
+            facts |= {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(card.counts).items()}
+        facts |= {"folder": card.folder, "licence": card.licence}
+        return Info("dataset", entry.name, card.title, card.summary, _filled(facts), rows)
+    if issubclass(cls, Protocol):
+        facts = {"metrics": ", ".join(cls.card.metrics), "version": str(cls.card.version)}
+        return Info("protocol", entry.name, cls.card.title, cls.card.summary, facts, rows)
+    raise BadValue(f"{entry.name!r} is neither a method nor a dataset nor a protocol.")
+
+
+def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, str, str], ...]) -> Info:
+    card = cls.card
+    facts = {
+        "reference": card.reference,
+        "citation": card.citation,
+        "formula": card.formula,
+        "setting": f"{card.setting} (with the default parameters)",
+        "depends on the seed": "yes" if card.stochastic else "no",
+        "version": str(card.version),
+        "from": entry.origin,
+    }
+    presets = []
+    for name, preset in cls.presets.items():
+        lines = [_values(preset.values)] if preset.values else []
+        lines += [f"{'/'.join(cell)}: {_values(values)}" for cell, values in preset.cells.items()]
+        presets.append((f"@{name}", preset.source, "\n".join(lines)))
+    presets += [(f"@{name}", one.help, _values(one.values)) for name, one in cls.ablations.items()]
+    cited = tuple(
+        (one.source, one.dataset, f"{one.features}, {one.semantics}", one.metric, f"{one.value:g}", one.note)
+        for one in published.load()
+        if one.method == entry.name
+    )
+    return Info("method", entry.name, card.title, card.summary, _filled(facts), rows, tuple(presets), cited)
+
+
+def _filled(facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in facts.items() if text}
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={_shown(value)}" for name, value in values.items()) or "the defaults"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

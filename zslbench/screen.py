@@ -1,0 +1,135 @@
+"""What the verbs show on the screen. Results go to standard output, progress and errors to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from zslbench.diagnosis import Finding
+    from zslbench.inspection import Info, Listed
+    from zslbench.runner.run import Outcome
+
+WIDE = 160
+
+
+def _out() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+
+
+def progress_console() -> Console:
+    """Return the console that progress is shown on."""
+    return Console(stderr=True, highlight=False)
+
+
+def show_error(sentence: str) -> None:
+    """Print one line on standard error."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {sentence}", markup=False)
+
+
+def show_text(text: str) -> None:
+    """Print text as it is."""
+    print(text, end="" if text.endswith("\n") else "\n")
+
+
+def show_written(path: Path) -> None:
+    """Say which file was written."""
+    progress_console().print(f"wrote {path}", markup=False, soft_wrap=True)
+
+
+def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
+    """Say what a run did, or would do, and what to type next."""
+    console = _out()
+    for remark in outcome.remarks:
+        console.print(remark, markup=False, soft_wrap=True)
+    if dry_run:
+        rows = [(one.id, str(one), state) for one, state in outcome.states]
+        _print_table(console, ("id", "run", "state"), rows)
+        console.print(f"{len(rows)} runs, {outcome.count('to run')} to do; nothing was run.", markup=False)
+        return
+    ok = sum(record.ok for record in outcome.records)
+    console.print(
+        f"{ok} of {len(outcome.states)} runs are done, {len(outcome.failed)} failed; "
+        f"records in {runs}; see them with: zslbench table" + ("" if runs == Path("runs") else f" --runs {runs}"),
+        markup=False,
+        soft_wrap=True,
+    )
+    if outcome.failed:
+        console.print(
+            "a failed run keeps its traceback in its record; try again with --rerun failed",
+            markup=False,
+            soft_wrap=True,
+        )
+    if outcome.interrupted:
+        console.print("interrupted; what was done is kept, the same command goes on from here", markup=False)
+
+
+def show_list(kind: str, lines: Sequence[Listed]) -> None:
+    """Print one line a registered thing."""
+    console = _out()
+    if kind == "presets":
+        _print_table(console, ("preset", "for", "source"), [(one.name, one.reference, one.summary) for one in lines])
+        return
+    heads = ("name", "what it is", "source", "setting", "from") if kind == "methods" else ("name", "what it is", "from")
+    rows = []
+    for one in lines:
+        summary = one.unavailable or one.summary
+        full = (one.name, summary, one.reference, one.setting, one.origin)
+        rows.append(full if kind == "methods" else (one.name, summary, one.origin))
+    _print_table(console, heads, rows)
+
+
+def show_info(info: Info) -> None:
+    """Print all that is declared of one thing."""
+    console = _out()
+    console.print(f"{info.title} ({info.kind} {info.name})", style="bold", markup=False)
+    console.print(info.summary, markup=False)
+    _print_table(console, None, list(info.facts.items()))
+    if info.params:
+        _print_table(console, ("parameter", "default", "takes", "meaning"), info.params)
+    if info.presets:
+        _print_table(console, ("preset", "source", "values"), info.presets)
+    if info.published:
+        heads = ("published in", "dataset", "features", "metric", "value", "note")
+        _print_table(console, heads, info.published)
+
+
+def show_findings(findings: Iterable[Finding]) -> None:
+    """Print what `doctor` found."""
+    _print_table(_out(), None, [("ok" if one.ok else "PROBLEM", one.what, one.found) for one in findings])
+
+
+def show_data(rows: Iterable[Any]) -> None:
+    """Print one line a data set: what of it is here."""
+    shown = [
+        (row.name, row.title, row.counts, ", ".join(row.features), ", ".join(row.semantics), row.where) for row in rows
+    ]
+    _print_table(_out(), ("name", "title", "images", "features", "semantics", "where"), shown)
+
+
+def show_installed(rows: Iterable[Any]) -> None:
+    """Print what `fetch` or `import` installed."""
+    _print_table(_out(), None, [("installed", row.name, str(row.folder)) for row in rows])
+
+
+def show_verified(rows: Iterable[Any]) -> None:
+    """Print what `verify` found."""
+    shown = [("PROBLEM" if row.problem else "ok", row.name, row.what, row.problem or "") for row in rows]
+    _print_table(_out(), ("", "data set", "read", "problem"), shown)
+
+
+def _print_table(console: Console, heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
+    from rich.text import Text
+
+    table = Table(show_header=heads is not None, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    rows = [list(row) for row in rows]
+    for head in heads or [""] * max((len(row) for row in rows), default=0):
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
