@@ -1,13 +1,232 @@
-"""placeholder until next commit"""
+"""A content-addressed store of converted data: parse a folder once, memory-map it ever after.
+
+Layout, under ``ZSLBENCH_HOME/store``::
+
+    index/<source>.json          which content a source (folder, features, semantics) has, and the state of its files
+    content/<fingerprint>/*.npy  the arrays of `Dataset.arrays`, and sizes.json
+
+A source whose files changed (path, size, time of change), or that an older reader read, is converted again. Where the
+store cannot be written the data set is read as it is; nothing but speed is lost.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from zslbench.data.dataset import Dataset, Origin
-from zslbench.data.xlsa17 import read_folder
+import numpy as np
+
+from zslbench.arrays import AnyArray
+from zslbench.data import folder as layout
+from zslbench.data.dataset import Dataset, Fold, Origin
+from zslbench.data.home import store_folder
+from zslbench.data.xlsa17 import READER_VERSION, read_folder
+from zslbench.errors import StoreError
+from zslbench.identity import digest, fingerprint
+
+_SIZES = "sizes.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An index entry: a source and the content that it was converted to."""
+
+    path: Path
+    folder: Path
+    features: str
+    semantics: str
+    fingerprint: str
+    class_names: tuple[str, ...]
+    state: Any
 
 
 def load_stored(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
-    """Return one choice of features and semantics of a folder."""
-    return read_folder(folder, name=name, features=features, semantics=semantics, origin=origin)
+    """Return one choice of features and semantics of a folder, memory-mapped when it was converted before.
+
+    Takes what `read_folder` takes, and raises what it raises.
+    """
+    folder = folder.resolve()
+    store = store_folder()
+
+    def mapped() -> Dataset | None:
+        entry = _read_entry(_entry_path(store, folder, features, semantics))
+        if entry is None or entry.state != _state(folder, features, semantics):
+            return None
+        return _map(store, entry, name, origin)
+
+    if (dataset := mapped()) is not None:
+        return dataset
+    state = _state(folder, features, semantics)
+    dataset = read_folder(folder, name=name, features=features, semantics=semantics, origin=origin)
+    try:
+        with _lock(store, dataset.fingerprint):
+            if not _intact(store, dataset.fingerprint):
+                _write_content(store, dataset)
+            _write_entry(_entry_path(store, folder, features, semantics), folder, dataset, state)
+    except (OSError, NotImplementedError):  # read-only, full, or without locks
+        return dataset
+    return mapped() or dataset
+
+
+def entries() -> Iterator[Stored]:
+    """Yield every readable entry of the store's index, by file name."""
+    for path in sorted((store_folder() / "index").glob("*.json")):
+        if (entry := _read_entry(path)) is not None:
+            yield entry
+
+
+def check_entry(entry: Stored) -> str:
+    """Return what is wrong with the content of an entry, recomputing its fingerprint; nothing when all is well."""
+    store = store_folder()
+    if not _intact(store, entry.fingerprint):
+        return "the converted copy is incomplete; the next load rebuilds it"
+    try:
+        found = fingerprint(_arrays(store, entry.fingerprint))
+    except (OSError, ValueError) as error:
+        return f"the converted copy cannot be read ({error})"
+    if found != entry.fingerprint:
+        return f"the converted copy has fingerprint {found} where {entry.fingerprint} is expected"
+    return ""
+
+
+def discard(entry: Stored) -> None:
+    """Remove the content of an entry, so that the next load rebuilds it.
+
+    Raises:
+        StoreError: it cannot be removed.
+    """
+    try:
+        shutil.rmtree(_content(store_folder(), entry.fingerprint))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(f"{_content(store_folder(), entry.fingerprint)} cannot be removed ({error}).") from error
+
+
+def _content(store: Path, name: str) -> Path:
+    return store / "content" / name
+
+
+def _entry_path(store: Path, folder: Path, features: str, semantics: str) -> Path:
+    return store / "index" / f"{digest([str(folder), features, semantics])}.json"
+
+
+def _state(folder: Path, features: str, semantics: str) -> Any:
+    """Return what must be unchanged for a converted copy to be valid, as plain JSON values."""
+    files = [(str(path), path.stat()) for path in layout.source_files(folder, features, semantics)]
+    return [READER_VERSION, [[path, stat.st_size, stat.st_mtime_ns] for path, stat in files]]
+
+
+def _read_entry(path: Path) -> Stored | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Stored(
+            path=path,
+            folder=Path(found["folder"]),
+            features=found["features"],
+            semantics=found["semantics"],
+            fingerprint=found["fingerprint"],
+            class_names=tuple(found["class_names"]),
+            state=found["state"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: convert again
+        return None
+
+
+def _intact(store: Path, name: str) -> bool:
+    """Tell whether every array file of a content is there with the length that it was written with."""
+    folder = _content(store, name)
+    try:
+        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        return bool(sizes) and all((folder / file).stat().st_size == size for file, size in sizes.items())
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _arrays(store: Path, name: str) -> dict[str, AnyArray]:
+    """Return the arrays of a content; features as a memory map, the small ones read."""
+    return {
+        path.stem: np.load(path, mmap_mode="r" if path.stem == "features" else None, allow_pickle=False)
+        for path in sorted(_content(store, name).glob("*.npy"))
+    }
+
+
+def _map(store: Path, entry: Stored, name: str, origin: Origin) -> Dataset | None:
+    if not _intact(store, entry.fingerprint):
+        return None
+    try:
+        arrays = _arrays(store, entry.fingerprint)
+    except (OSError, ValueError):
+        return None
+    folds = sum(key.endswith("_train") for key in arrays)
+    return Dataset(
+        name=name,
+        features_name=entry.features,
+        semantics_name=entry.semantics,
+        features=arrays["features"],
+        labels=arrays["labels"],
+        semantics=arrays["semantics"],
+        class_names=entry.class_names,
+        trainval=arrays["trainval"],
+        test_seen=arrays["test_seen"],
+        test_unseen=arrays["test_unseen"],
+        folds=tuple(Fold(arrays[f"fold{k}_train"], arrays[f"fold{k}_val"]) for k in range(1, folds + 1)),
+        origin=origin,
+        fingerprint=entry.fingerprint,
+    )
+
+
+def _lock(store: Path, name: str) -> Any:
+    from filelock import FileLock
+
+    folder = store / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(str(folder / f"{name}.lock"))
+
+
+def _write_content(store: Path, dataset: Dataset) -> None:
+    """Write the arrays into a temporary folder and move it into place, replacing a damaged one."""
+    target = _content(store, dataset.fingerprint)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+    try:
+        sizes = {}
+        for key, array in dataset.arrays().items():
+            path = work / f"{key}.npy"
+            with path.open("wb") as file:
+                np.save(file, array, allow_pickle=False)
+                file.flush()
+                os.fsync(file.fileno())
+            sizes[path.name] = path.stat().st_size
+        (work / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+        if target.exists():
+            target.replace(work / "damaged")
+        work.replace(target)
+        shutil.rmtree(target / "damaged", ignore_errors=True)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_entry(path: Path, folder: Path, dataset: Dataset, state: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    entry = {
+        "folder": str(folder),
+        "features": dataset.features_name,
+        "semantics": dataset.semantics_name,
+        "fingerprint": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "state": state,
+    }
+    handle, work = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(entry, file)
+        Path(work).replace(path)
+    finally:
+        Path(work).unlink(missing_ok=True)
