@@ -20,7 +20,6 @@ from zslbench.errors import ZslbenchError
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 click.rich_click.TEXT_MARKUP = "ansi"
-click.rich_click.USE_CLICK_SHORT_HELP = True
 click.rich_click.MAX_WIDTH = 110
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -28,7 +27,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def examples(*lines: str) -> str:
     """Return the epilog that ends each help page."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+    return "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
 
 
 def _together(*options: Decorator) -> Decorator:

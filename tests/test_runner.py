@@ -1,0 +1,249 @@
+"""The runner: plans, one fit for several protocols, records, repeats, faults, interruption."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import toy_methods
+from toy_methods import Ridge
+
+import zslbench
+from zslbench.data.loading import load_dataset
+from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.protocols.gzsl import GZSL
+from zslbench.results.store import ResultStore
+from zslbench.runner import provenance
+from zslbench.runner.plan import jobs, plan
+
+RIDGE = "toy_methods:Ridge"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_toys(monkeypatch):
+    monkeypatch.setattr(Ridge, "fits", [])
+    monkeypatch.setattr(Ridge, "hook", None)
+    monkeypatch.setattr(toy_methods.Spy, "seen", [])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def labels(planned):
+    return [(run.label, run.protocol, run.seed) for run in planned.runs]
+
+
+def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
+    planned = plan([f"{RIDGE}[ridge=[1,2]]", RIDGE], ["digits"], ["zsl", "gzsl"], seeds=[0, 5])
+    assert len(planned.runs) == 2 * 2 * 2
+    assert {run.label for run in planned.runs} == {RIDGE, f"{RIDGE}[ridge=2]"}
+    assert len(jobs(planned.runs)) == 4
+
+
+def test_methods_without_randomness_are_planned_once():
+    planned = plan(["toy_methods:Closed"], ["digits"], ["zsl"], seeds=[3, 4])
+    assert [run.seed for run in planned.runs] == [3]
+    assert "does not depend on the seed" in planned.remarks[0]
+
+
+def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
+    planned = plan([f"{RIDGE}@cells"], ["digits"], ["zsl", "gzsl"])
+    assert [run.params["ridge"] for run in planned.runs] == [3.0, 4.0]
+    assert len(jobs(planned.runs)) == 2
+    assert {run.label for run in planned.runs} == {f"{RIDGE}@cells"}
+    (explicit,) = plan([f"{RIDGE}@both@weak[ridge=7,epochs=4]"], ["digits"], ["zsl"]).runs
+    assert explicit.params == {"ridge": 7.0, "epochs": 4}
+    assert explicit.label == f"{RIDGE}@both@weak[ridge=7]"
+
+
+@pytest.mark.parametrize(
+    ("method", "error", "sentence"),
+    [
+        (f"{RIDGE}@elsewhere", BadValue, "has no values for data set 'digits' under 'zsl'; it has: cub/zsl"),
+        (f"{RIDGE}@nothing", BadValue, "unknown preset 'nothing'.*it has: both, cells, elsewhere, weak"),
+        (f"{RIDGE}[rigde=1]", UnknownName, "did you mean 'ridge'"),
+        (f"{RIDGE}[ridge=-1]", BadValue, "a number from 0 to 1e\\+06"),
+        ("collections:Counter", BadValue, "is not a method"),
+    ],
+)
+def test_wrong_methods_get_a_sentence(method, error, sentence):
+    with pytest.raises(error, match=sentence):
+        plan([method], ["digits"], ["zsl"])
+
+
+def test_identity_ignores_how_a_run_was_written_and_where_it_runs():
+    first, second = (plan([text], ["digits"], ["zsl"]).runs[0] for text in (RIDGE, f"{RIDGE}[ridge=1.0]"))
+    assert first.id == second.id
+    other = plan([f"{RIDGE}[ridge=2]"], ["digits"], ["zsl"]).runs[0]
+    seeded = plan([RIDGE], ["digits"], ["zsl"], seeds=[1]).runs[0]
+    dev = plan([RIDGE], ["digits"], ["zsl"], stage="dev").runs[0]
+    assert len({first.id, other.id, seeded.id, dev.id}) == 4
+
+
+def test_one_fit_serves_both_protocols_and_is_not_repeated(runs):
+    outcome = zslbench.run(RIDGE, "digits", runs=runs)
+    assert Ridge.fits == [0]
+    assert [record.status for record in outcome.records] == ["ok", "ok"]
+    again = zslbench.run(RIDGE, "digits", runs=runs)
+    assert Ridge.fits == [0]
+    assert again.records == outcome.records
+    zslbench.run(RIDGE, "digits", runs=runs, rerun="all")
+    assert Ridge.fits == [0, 0]
+
+
+def test_a_new_protocol_of_a_finished_fit_is_run_alone(runs):
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    outcome = zslbench.run(RIDGE, "digits", ["zsl", "gzsl"], runs=runs)
+    assert outcome.count("done") == 1
+    assert Ridge.fits == [0, 0]
+
+
+def test_kept_predictions_give_the_recorded_metrics_again(runs):
+    outcome = zslbench.run(RIDGE, "digits", "gzsl", runs=runs)
+    (record,) = outcome.records
+    predictions = ResultStore(runs).predictions(record)
+    assert GZSL().metrics(predictions) == dict(record.metrics)
+    dataset = load_dataset("digits")
+    np.testing.assert_array_equal(predictions["label"], dataset.labels[predictions["row"]])
+    assert set(predictions["row"]) == set(dataset.test_seen) | set(dataset.test_unseen)
+
+
+def test_a_method_that_raises_makes_a_failed_record_and_the_rest_go_on(runs):
+    methods = ["toy_methods:Broken", RIDGE]
+    outcome = zslbench.run(methods, "digits", runs=runs)
+    assert [record.status for record in outcome.records] == ["failed", "failed", "ok", "ok"]
+    assert "RuntimeError: no convergence" in outcome.failed[0].error
+    assert "Traceback" in outcome.failed[0].error
+    again = zslbench.run(methods, "digits", runs=runs)
+    assert (again.count("failed"), again.count("done")) == (2, 2)
+    assert Ridge.fits == [0]
+
+
+def test_rerun_failed_does_those_and_no_others(runs, monkeypatch):
+    methods = ["toy_methods:Broken", RIDGE]
+    zslbench.run(methods, "digits", runs=runs)
+    monkeypatch.setattr(toy_methods.Broken, "fit", Ridge.fit)
+    outcome = zslbench.run(methods, "digits", runs=runs, rerun="failed")
+    assert not outcome.failed
+    assert len(Ridge.fits) == 2
+
+
+def test_a_fault_in_one_protocol_spares_the_other(runs):
+    outcome = zslbench.run("toy_methods:HalfBroken", "digits", runs=runs)
+    assert [record.status for record in outcome.records] == ["ok", "failed"]
+    assert "1 scores that are NaN" in outcome.failed[0].error
+
+
+def test_a_changed_method_shows_as_stale_and_can_be_done_again(runs, monkeypatch):
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    monkeypatch.setattr("zslbench.runner.run.source_digest", lambda cls: "0" * 16)
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert outcome.count("stale") == 1
+    assert Ridge.fits == [0]
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs, rerun="stale")
+    assert Ridge.fits == [0, 0]
+
+
+def interrupt_at(fit_number):
+    def hook(method):
+        if len(Ridge.fits) == fit_number:
+            raise KeyboardInterrupt
+
+    return hook
+
+
+def test_interruption_keeps_what_is_done_and_the_next_run_completes(runs, monkeypatch):
+    monkeypatch.setattr(Ridge, "hook", staticmethod(interrupt_at(2)))
+    outcome = zslbench.run(RIDGE, "digits", "zsl", seeds=3, runs=runs)
+    assert outcome.interrupted
+    assert [record.status for record in outcome.records] == ["ok", "interrupted"]
+    monkeypatch.setattr(Ridge, "hook", None)
+    outcome = zslbench.run(RIDGE, "digits", "zsl", seeds=3, runs=runs)
+    assert [record.status for record in outcome.records] == ["ok"] * 3
+    assert Ridge.fits == [0, 1, 1, 2]
+
+
+def test_an_interrupted_repeat_does_not_lose_the_finished_run(runs, monkeypatch):
+    (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
+    monkeypatch.setattr(Ridge, "hook", staticmethod(interrupt_at(2)))
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs, rerun="all")
+    assert outcome.interrupted
+    assert outcome.records == (before,)
+    assert ResultStore(runs).load() == [before]
+
+
+def test_records_that_cannot_be_written_stop_the_run_and_what_was_finished_stays(runs, monkeypatch):
+    def full_from_second_fit(method):
+        if len(Ridge.fits) == 2:
+            monkeypatch.setattr("os.replace", no_space)
+
+    def no_space(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Ridge, "hook", staticmethod(full_from_second_fit))
+    with pytest.raises(StoreError, match="No space left"):
+        zslbench.run(RIDGE, "digits", "zsl", seeds=3, runs=runs)
+    assert [record.seed for record in ResultStore(runs).load()] == [0]
+
+
+def test_an_unwritable_folder_is_found_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        zslbench.run(RIDGE, "digits", runs=tmp_path / "file" / "runs")
+    assert Ridge.fits == []
+
+
+def test_a_dry_run_writes_nothing(runs):
+    outcome = zslbench.run(RIDGE, "digits", runs=runs, dry_run=True)
+    assert outcome.count("to run") == 2
+    assert not runs.exists()
+
+
+def test_checkpoints_make_a_curve_that_ends_at_the_recorded_metrics(runs):
+    (record,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:2").records
+    assert [point["step"] for point in record.curve] == [2, 4]
+    assert record.curve[-1]["metrics"] == record.metrics
+    with pytest.raises(BadValue, match="every:N"):
+        zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:0")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7", "tpu", "cuda:x"])
+def test_a_device_that_is_not_there_gets_a_sentence(runs, device):
+    import torch
+
+    if device == "cuda" and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    with pytest.raises(BadValue, match="choose"):
+        zslbench.run(RIDGE, "digits", runs=runs, device=device)
+
+
+@pytest.mark.parametrize("stage", ["final", "dev"])
+def test_no_test_row_and_no_label_reaches_the_method(runs, stage):
+    outcome = zslbench.run("toy_methods:Spy", "digits", runs=runs, stage=stage, checkpoints="every:2")
+    assert not outcome.failed
+    dataset = load_dataset("digits")
+    allowed = {row.tobytes() for row in dataset.features[dataset.trainval]}
+    forbidden = {row.tobytes() for row in dataset.features[np.r_[dataset.test_seen, dataset.test_unseen]]} - allowed
+    for verb, what in toy_methods.Spy.seen:
+        if verb == "fit":
+            rows = {row.tobytes() for row in what.features}
+            assert rows <= allowed
+            assert what.features.base is None
+            assert not what.features.flags.writeable
+            assert set(what.classes.ids) <= set(dataset.seen)
+            assert set(what.labels) == set(what.classes.ids)
+        else:
+            features, classes = what
+            rows = {row.tobytes() for row in features}
+            assert features.base is None
+            assert rows <= (allowed if stage == "dev" else forbidden | allowed)
+            assert list(classes.ids) != sorted(classes.ids) or len(classes) < 4
+    assert {verb for verb, _ in toy_methods.Spy.seen} == {"fit", "scores"}
+
+
+def test_source_digest_covers_what_a_method_imports_and_nothing_else():
+    lisgan = zslbench.info("lisgan") and provenance._modules("zslbench.methods.lisgan", "zslbench.methods")
+    assert {"zslbench.methods.lisgan", "zslbench.methods.souls", "zslbench.methods.base"} <= lisgan
+    assert "zslbench.methods.eszsl" not in lisgan
+    assert provenance.source_digest(Ridge) == provenance.source_digest(toy_methods.Broken)

@@ -1,0 +1,47 @@
+"""Start-up: what answers at once must not import the heavy libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "pandas", "scipy", "sklearn")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["list", "methods"],
+        ["list", "datasets"],
+        ["list", "protocols"],
+        ["list", "presets"],
+        ["info", "lisgan"],
+        ["data", "list"],
+    ],
+    ids=" ".join,
+)
+def test_no_heavy_import(arguments):
+    code = (
+        "import sys\nfrom zslbench.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert len(done.stdout.splitlines()) > 2
+
+
+def test_importing_the_package_is_light_and_every_verb_is_there():
+    code = (
+        "import sys, zslbench\n"
+        f"assert not [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert all(callable(getattr(zslbench, name)) for name in ('run', 'table', 'list', 'info', 'doctor'))\n"
+        "assert all(callable(getattr(zslbench.data, name)) for name in ('list_', 'fetch', 'import_', 'verify'))\n"
+        "try:\n    zslbench.nothing\nexcept AttributeError:\n    print('fine')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "fine\n"

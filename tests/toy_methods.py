@@ -1,0 +1,100 @@
+"""Small methods that tests name as ``toy_methods:Class``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Self
+
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting
+from zslbench.params import param
+from zslbench.task import ClassTable, Train
+
+
+def card(**changes: object) -> MethodCard:
+    plain = MethodCard(
+        title="Toy",
+        summary="a toy",
+        citation="toy",
+        reference="tests",
+        version=1,
+        setting=Setting.INDUCTIVE,
+        stochastic=True,
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Ridge(Method):
+    """Features → semantics by ridge regression; counts its fits, and calls a hook before each."""
+
+    card: ClassVar[MethodCard] = card()
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "both": Preset("tests", {"ridge": 2.0}),
+        "cells": Preset("tests", cells={("digits", "zsl"): {"ridge": 3.0}, ("digits", "gzsl"): {"ridge": 4.0}}),
+        "elsewhere": Preset("tests", cells={("cub", "zsl"): {"ridge": 5.0}}),
+    }
+    ablations: ClassVar[Mapping[str, Ablation]] = {"weak": Ablation({"ridge": 100.0}, "strong ridge")}
+    ridge: float = param(1.0, low=0.0, high=1e6, log=True, help="ridge")
+    epochs: int = param(4, low=1, high=100)
+    fits: ClassVar[list[int]] = []
+    hook: ClassVar[Callable[[Ridge], None] | None] = None
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        type(self).fits.append(ctx.seed)
+        if type(self).hook is not None:
+            type(self).hook(self)
+        targets = train.classes.semantics[train.classes.positions(train.labels)]
+        gram = train.features.T @ train.features + self.ridge * np.eye(train.features.shape[1])
+        self.weights_ = np.linalg.solve(gram, train.features.T @ targets)
+        for epoch in range(1, self.epochs + 1):
+            ctx.log(epoch, self.epochs, loss=1 / epoch)
+            ctx.checkpoint(self, epoch)
+        return self
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        return -(((features @ self.weights_)[:, None] - classes.semantics[None]) ** 2).sum(axis=2)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Closed(Ridge):
+    """The same, declared not to depend on the seed."""
+
+    card: ClassVar[MethodCard] = card(title="Closed", stochastic=False)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Broken(Ridge):
+    """Raises in fit."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        raise RuntimeError("no convergence")
+
+
+@dataclasses.dataclass(kw_only=True)
+class HalfBroken(Ridge):
+    """Raises in scores when there are more candidates than three; returns NaN for one row otherwise when asked."""
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        found = super().scores(features, classes)
+        if len(classes) > 3:
+            found[0, 0] = np.nan
+        return found
+
+
+@dataclasses.dataclass(kw_only=True)
+class Spy(Ridge):
+    """Keeps all that it receives."""
+
+    seen: ClassVar[list[tuple[str, object]]] = []
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        type(self).seen.append(("fit", train))
+        return super().fit(train, ctx)
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        type(self).seen.append(("scores", (features, classes)))
+        return super().scores(features, classes)
