@@ -9,7 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zslbench.data.archive import Installed, import_
     from zslbench.data.dataset import Dataset, Fold
+    from zslbench.data.download import fetch
+    from zslbench.data.inventory import Listed, Verified, list_, verify
     from zslbench.data.loading import load_dataset
     from zslbench.data.source import Counts, DatasetCard, Source
 
@@ -18,11 +21,32 @@ _HOMES = {
     "Dataset": "zslbench.data.dataset",
     "DatasetCard": "zslbench.data.source",
     "Fold": "zslbench.data.dataset",
+    "Installed": "zslbench.data.archive",
+    "Listed": "zslbench.data.inventory",
     "Source": "zslbench.data.source",
+    "Verified": "zslbench.data.inventory",
+    "fetch": "zslbench.data.download",
+    "import_": "zslbench.data.archive",
+    "list_": "zslbench.data.inventory",
     "load_dataset": "zslbench.data.loading",
+    "verify": "zslbench.data.inventory",
 }
 
-__all__ = ["Counts", "Dataset", "DatasetCard", "Fold", "Source", "load_dataset"]
+__all__ = [
+    "Counts",
+    "Dataset",
+    "DatasetCard",
+    "Fold",
+    "Installed",
+    "Listed",
+    "Source",
+    "Verified",
+    "fetch",
+    "import_",
+    "list_",
+    "load_dataset",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:

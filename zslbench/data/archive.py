@@ -1,0 +1,140 @@
+"""Install data sets from an archive or a folder that the user has: the verb ``zslbench data import``.
+
+Of a zip or a folder only the files that matter are taken: ``*.mat`` and ``*.txt`` that lie directly in a folder named
+as a catalogued data set is. They are unpacked beside their destination and moved into place file by file, so that a
+broken archive or a full disk leaves what was installed before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from zslbench.data.catalogue import CATALOGUE
+from zslbench.data.home import installed_root
+from zslbench.errors import BadData, DataMissing, StoreError
+
+ORIGIN = "origin.json"
+_FOLDERS = {source.card.folder.lower(): source.card.folder for source in CATALOGUE}
+_SUFFIXES = (".mat", ".txt")
+
+Opener = Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Installed:
+    """What was installed of one data set: its registered name, its folder, the files that are new, and whence."""
+
+    name: str
+    folder: Path
+    files: tuple[str, ...]
+    source: str
+    sha256: str = ""
+
+
+def import_(source: Path | str) -> list[Installed]:
+    """Install every catalogued data set of a zip archive or a folder under ``ZSLBENCH_HOME/xlsa17``.
+
+    A folder may be an xlsa17 tree or the folder of a single data set. Files of the same name are replaced, others are
+    kept. Links in a folder are followed; an archive that holds links, or names outside itself, is refused.
+
+    Raises:
+        DataMissing: there is no such file or folder.
+        BadData: not a zip archive, a broken or unsafe one, or one without a catalogued data set.
+        StoreError: the files cannot be written.
+    """
+    path = Path(source).expanduser().absolute()
+    if path.is_dir():
+        return _install(dict(_in_folder(path)), path, str(path), "")
+    if not path.is_file():
+        raise DataMissing(f"there is no file or folder {path}; give a zip archive, or a folder that holds CUB, SUN, …")
+    return import_archive(path, str(path), sha256(path))
+
+
+def import_archive(path: Path, source: str, checksum: str) -> list[Installed]:
+    """Install from a zip archive, recording where it came from and its sha256 (see `import_`)."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _install(dict(_in_archive(archive, path)), path, source, checksum)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BadData(f"{path} cannot be unpacked as a zip archive ({error}); get it again.") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    from pooch import file_hash
+
+    return str(file_hash(str(path), alg="sha256"))
+
+
+def _in_archive(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[tuple[str, str], Opener]]:
+    """Yield ((data set folder, file name), opener) of the members that matter, after checking every member."""
+    for member in archive.infolist():
+        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
+        if member.filename.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts):
+            raise BadData(f"{path} names {member.filename!r}, outside itself; it is not safe to unpack.")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise BadData(f"{path} holds a link, {member.filename!r}; archives with links are not unpacked.")
+        place = _place(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
+        if place and not member.is_dir() and parts[0] != "__MACOSX":
+            yield place, lambda member=member: archive.open(member)  # type: ignore[misc]
+
+
+def _in_folder(folder: Path) -> Iterator[tuple[tuple[str, str], Opener]]:
+    """Yield as `_in_archive` does, of the folder itself, its folders, and those of an ``xlsa17`` or ``data`` inside."""
+    trees = [folder, *(folder / inner for inner in ("xlsa17", "data", "xlsa17/data"))]
+    for place in [folder, *(path for tree in trees if tree.is_dir() for path in sorted(tree.iterdir()))]:
+        if place.is_dir() and place.name.lower() in _FOLDERS:
+            for path in sorted(place.iterdir()):
+                if path.is_file() and (key := _place(place.name, path.name)):
+                    yield key, lambda path=path: path.open("rb")  # type: ignore[misc]
+
+
+def _place(folder: str, file: str) -> tuple[str, str] | None:
+    known = _FOLDERS.get(folder.lower())
+    return (known, file) if known and not file.startswith(".") and file.lower().endswith(_SUFFIXES) else None
+
+
+def _install(found: Mapping[tuple[str, str], Opener], path: Path, source: str, checksum: str) -> list[Installed]:
+    names = sorted({folder for folder, file in found if file.endswith(".mat")})
+    if not names:
+        known = ", ".join(_FOLDERS.values())
+        raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")
+    root = installed_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".incoming-", dir=root))
+        try:
+            for (folder, file), opener in found.items():
+                (work / folder).mkdir(exist_ok=True)
+                with opener() as incoming, (work / folder / file).open("wb") as out:
+                    shutil.copyfileobj(incoming, out, 1 << 20)
+            return [_move(work / folder, root / folder, source, checksum) for folder in names]
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot install under {root} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to "
+            "a folder that can be written."
+        ) from error
+
+
+def _move(work: Path, target: Path, source: str, checksum: str) -> Installed:
+    files = tuple(sorted(path.name for path in work.iterdir()))
+    (work / ORIGIN).write_text(json.dumps({"source": source, "sha256": checksum}), encoding="utf-8")
+    if target.exists():
+        for file in (*files, ORIGIN):
+            (work / file).replace(target / file)
+    else:
+        work.replace(target)
+    name = next(entry.name for entry in CATALOGUE if entry.card.folder == target.name)
+    return Installed(name, target, files, source, checksum)

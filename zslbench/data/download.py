@@ -1,0 +1,191 @@
+"""Download the official archives and install them: the verb ``zslbench data fetch``.
+
+The authors publish no checksum. The sha256 of what came is therefore recorded beside the installed files, and a
+known one can be demanded.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from zslbench.data.archive import Installed, import_archive, sha256
+from zslbench.data.catalogue import CATALOGUE
+from zslbench.data.folder import stems
+from zslbench.data.home import home, installed_root
+from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
+
+_HOST = "http://datasets.d2.mpi-inf.mpg.de/xian/"
+ARCHIVES = {
+    "xlsa17.zip": (_HOST + "xlsa17.zip", ("apy", "awa1", "awa2", "cub", "sun")),
+    "cvpr18xian.zip": (_HOST + "cvpr18xian.zip", ("flo",)),
+}
+RETRIES = 3
+TIMEOUT = 30.0
+_CHUNK = 1 << 18
+
+
+def fetch(
+    name: str = "all",
+    *,
+    url: str | None = None,
+    sha256: str | None = None,
+    force: bool = False,
+    progress: bool = True,
+    retries: int = RETRIES,
+) -> list[Installed]:
+    """Download the official archive of a data set (or all of them) and install every data set that it holds.
+
+    Args:
+        name: a catalogued data set, or ``all``.
+        url: another address of the archive, a mirror for instance.
+        sha256: what the archive must hash to, 64 hex digits.
+        force: download even where the data set is installed.
+        progress: show a bar on standard error, when it is a terminal.
+        retries: how often a broken transfer is started again.
+
+    Returns:
+        What was installed; nothing where all was there already.
+
+    Raises:
+        UnknownName: not a catalogued data set.
+        BadValue: one `sha256` or `url` for more than one archive, or not a sha256.
+        DataMissing: the network or the host is down.
+        BadData: what came has another sha256, or is no such archive.
+        StoreError: it cannot be written.
+    """
+    wanted = _archives(name, force)
+    if len(wanted) > 1 and (url or sha256):
+        raise BadValue("--url and --sha256 belong to one archive, and 'all' is several; name one data set.")
+    if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
+        raise BadValue(f"--sha256 {sha256!r} is not a sha256; it has 64 hex digits.")
+    installed = []
+    for file in wanted:
+        address = url or ARCHIVES[file][0]
+        installed += _fetch(file, address, sha256.lower() if sha256 else None, progress, retries)
+    return installed
+
+
+def _archives(name: str, force: bool) -> list[str]:
+    """Return the archives that a name needs, without those whose data sets are installed already."""
+    names = {source.name: source.card.folder for source in CATALOGUE}
+    if name.lower() == "awa":
+        raise BadValue("dataset 'awa' is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")
+    if name.lower() != "all" and name.lower() not in names:
+        raise UnknownName("downloadable dataset", name, [*names, "all"])
+    asked = list(names) if name.lower() == "all" else [name.lower()]
+    lacking = {one for one in asked if force or not _complete(installed_root() / names[one])}
+    return [file for file, (_, held) in ARCHIVES.items() if lacking & set(held)]
+
+
+def _complete(folder: Path) -> bool:
+    there = stems(folder)
+    return "res101" in there.features and "att" in there.semantics
+
+
+def _fetch(file: str, url: str, expected: str | None, progress: bool, retries: int) -> list[Installed]:
+    folder = home() / "downloads"
+    try:
+        path = _download(file, url, folder, progress, retries)
+        checksum = sha256(path)
+        try:
+            if expected is not None and checksum != expected:
+                raise BadData(f"{url} has sha256 {checksum} where {expected} is expected; nothing was installed.")
+            return import_archive(path, url, checksum)
+        finally:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot write the download to {folder} ({error.strerror or error}); free space.") from error
+
+
+def _download(file: str, url: str, folder: Path, progress: bool, retries: int) -> Path:
+    import pooch
+    import requests
+
+    source = pooch.create(path=folder, base_url="", registry={file: None}, urls={file: url}, retry_if_failed=retries)
+    (folder / file).unlink(missing_ok=True)
+    logger, bar = pooch.get_logger(), Bar(file, enabled=progress)
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with bar:
+            downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=TIMEOUT)
+            return Path(source.fetch(file, downloader=downloader))
+    except (requests.RequestException, ValueError) as error:
+        raise DataMissing(
+            f"cannot download {url} ({_reason(error)}); try again later, or get the archive another way and install it "
+            "with `zslbench data import FILE`."
+        ) from error
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    """Say in a few words why a download failed."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the host answers {error.response.status_code} {error.response.reason}".rstrip()
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the transfer broke off"
+    if isinstance(error, requests.Timeout):
+        return "the host does not answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "the host cannot be reached"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+class Bar:
+    """A rich progress bar with the interface that pooch asks for."""
+
+    def __init__(self, label: str, enabled: bool = True) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+            TransferSpeedColumn,
+        )
+
+        console = Console(stderr=True)
+        columns: tuple[Any, ...] = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not (enabled and console.is_terminal))
+        self._task = self._progress.add_task(label, total=None)
+        self._total = 0
+
+    def __enter__(self) -> Bar:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._progress.stop()
+
+    @property
+    def total(self) -> int:
+        """Bytes to come; setting it (pooch does, at each attempt) starts the bar again."""
+        return self._total
+
+    @total.setter
+    def total(self, size: int) -> None:
+        self._total = size
+        self._progress.reset(self._task, total=size or None)
+
+    def update(self, size: int) -> None:
+        """Count `size` more bytes."""
+        self._progress.update(self._task, advance=size)
+
+    def reset(self) -> None:
+        """Start counting at zero; pooch does so at the end, to fill the bar."""
+        self._progress.update(self._task, completed=0)
+
+    def close(self) -> None:
+        """Do nothing: the bar ends with the ``with`` block."""
