@@ -236,9 +236,10 @@ def data_list(data_root: Path | None) -> None:
 @click.argument("name")
 @click.option("--sha256", metavar="HEX", help="Refuse an archive whose sha256 is another.")
 @click.option("--url", metavar="URL", help="Another address of the same archive.")
+@click.option("--force", is_flag=True, help="Download even what is installed.")
 def fetch(name: str, **options: Any) -> None:
     """Download a data set from its authors' archive and install it."""
-    screen.show_installed(zslbench.data.fetch(name, console=screen.progress_console(), **options))
+    screen.show_installed(zslbench.data.fetch(name, **options))
 
 
 @data.command("import", epilog=examples("zslbench data import ./xlsa17.zip", "zslbench data import ./xlsa17/CUB"))
@@ -255,7 +256,7 @@ def verify(name: str | None, data_root: Path | None) -> None:
     """Read data sets whole and check counts, splits and stored copies."""
     rows = zslbench.data.verify(name, data_root)
     screen.show_verified(rows)
-    if any(row.problem for row in rows):
+    if not all(row.ok for row in rows):
         sys.exit(FAILED)
 
 

@@ -78,7 +78,9 @@ def _data(root: Path | None) -> list[Finding]:
     found = [Finding("data is looked for in", roots)]
     try:
         found += [
-            Finding(row.name, f"features {', '.join(row.features)}; in {row.where}")
+            Finding(
+                row.name, f"features {', '.join(row.features)}; in {', '.join(map(str, row.folders)) or 'the package'}"
+            )
             for row in list_data(root)
             if row.features
         ]

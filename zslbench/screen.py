@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from zslbench.data.archive import Installed
+    from zslbench.data.inventory import Listed as DataListed
+    from zslbench.data.inventory import Verified
     from zslbench.diagnosis import Finding
     from zslbench.inspection import Info, Listed
     from zslbench.runner.run import Outcome
@@ -104,23 +107,44 @@ def show_findings(findings: Iterable[Finding]) -> None:
     _print_table(_out(), None, [("ok" if one.ok else "PROBLEM", one.what, one.found) for one in findings])
 
 
-def show_data(rows: Iterable[Any]) -> None:
-    """Print one line a data set: what of it is here."""
-    shown = [
-        (row.name, row.title, row.counts, ", ".join(row.features), ", ".join(row.semantics), row.where) for row in rows
-    ]
-    _print_table(_out(), ("name", "title", "images", "features", "semantics", "where"), shown)
+def show_data(rows: Sequence[DataListed]) -> None:
+    """Print one line a data set: what of it is here, and what to type for the rest."""
+    shown = []
+    for row in rows:
+        images = f"{row.counts.images:,}" if row.counts else ""
+        classes = f"{row.counts.seen} + {row.counts.unseen}" if row.counts else ""
+        where = ", ".join(map(str, row.folders)) or ("built in" if row.origin == "builtin" else "not on this machine")
+        files = ", ".join(row.features) or "none", ", ".join(row.semantics) or "none"
+        shown.append((row.name, row.title, images, classes, *files, row.problem or where))
+    heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
+    console = _out()
+    _print_table(console, heads, shown)
+    if any(not row.features for row in rows):
+        console.print(
+            "what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
-def show_installed(rows: Iterable[Any]) -> None:
+def show_installed(rows: Sequence[Installed]) -> None:
     """Print what `fetch` or `import` installed."""
-    _print_table(_out(), None, [("installed", row.name, str(row.folder)) for row in rows])
+    if not rows:
+        print("nothing to do: it is installed already; --force downloads it again")
+    for row in rows:
+        _out().print(f"installed {row.name} from {row.source}: {', '.join(row.files)} in {row.folder}", markup=False)
 
 
-def show_verified(rows: Iterable[Any]) -> None:
+def show_verified(rows: Sequence[Verified]) -> None:
     """Print what `verify` found."""
-    shown = [("PROBLEM" if row.problem else "ok", row.name, row.what, row.problem or "") for row in rows]
-    _print_table(_out(), ("", "data set", "read", "problem"), shown)
+    if not rows:
+        print("no data set is on this machine; see zslbench data list")
+    shown = []
+    for row in rows:
+        read = ", ".join(f"{choice} {name}" for choice, name in row.fingerprints.items())
+        shown += [("ok", row.name, read, str(row.folder))] if row.ok else []
+        shown += [("PROBLEM", row.name, problem, str(row.folder)) for problem in row.problems]
+    _print_table(_out(), None, shown)
 
 
 def _print_table(console: Console, heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:

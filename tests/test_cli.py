@@ -1,0 +1,185 @@
+"""The command line: exit codes, one sentence for bad input, and what each verb prints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import toy_methods
+
+from zslbench.cli import cli, main
+from zslbench.results.store import ResultStore
+
+RIDGE = "toy_methods:Ridge"
+
+
+@pytest.fixture
+def type_(capsys, tmp_path, monkeypatch):
+    """Type a command in an empty folder; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def typed(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return typed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "-m", "lisgna", "-d", "digits"], "unknown method 'lisgna'; did you mean 'lisgan'?"),
+        (["run", "-m", "eszsl", "-d", "digit"], "unknown dataset 'digit'; did you mean 'digits'?"),
+        (["run", "-m", "eszsl", "-d", "digits", "-p", "gzls"], "unknown protocol 'gzls'; did you mean 'gzsl'?"),
+        (["run", "-m", "eszsl[gama=1]", "-d", "digits"], "unknown parameter of eszsl 'gama'; did you mean 'gamma'?"),
+        (["run", "-m", "eszsl[gamma=-1]", "-d", "digits"], "eszsl: gamma=-1 is not allowed; gamma takes a number"),
+        (["run", "-m", "eszsl[gamma=x]", "-d", "digits"], "eszsl: gamma=x is not allowed"),
+        (["run", "-m", "eszsl[gamma", "-d", "digits"], "cannot read 'eszsl[gamma'"),
+        (["run", "-m", "eszsl[preprocess=minmx]", "-d", "digits"], "minmax"),
+        (["run", "-m", "eszsl", "-d", "awa"], "awa1"),
+        (["run", "-m", "eszsl", "-d", "cub"], "--data-root"),
+        (["run", "-m", "eszsl", "-d", "cub"], "data fetch"),
+        (["run", "-m", "eszsl", "-d", "cub"], "data import"),
+        (["run", "-m", "eszsl", "-d", "./nowhere"], "./nowhere"),
+        (["run", "-m", "eszsl", "-d", "digits", "--features", "vgg19"], "vgg19"),
+        (["run", "-m", "eszsl", "-d", "digits", "--stage", "dev", "--fold", "9"], "fold 9"),
+        (["run", "-m", "eszsl", "-d", "digits", "--seed", "-1"], "seed -1 is not allowed"),
+        (["run", "-m", "eszsl", "-d", "digits", "--seed", "1", "--seeds", "2"], "use one of them"),
+        (["run", "-m", "eszsl", "-d", "digits", "--seeds", "0"], "x>=1"),
+        (["run", "-m", "eszsl", "-d", "digits", "--device", "gpu"], "choose auto, cpu, cuda"),
+        (["run", "-m", "eszsl", "-d", "digits", "--checkpoints", "often"], "every:N"),
+        (["run", "-m", "eszsl", "-d", "digits", "--runs", "/dev/null/x"], "/dev/null/x"),
+        (["run", "-d", "digits"], "--method"),
+        (["run", "--nonsense"], "--nonsense"),
+        (["nonsense"], "nonsense"),
+        (["table"], "runs"),
+        (["table", "--format", "pdf"], "pdf"),
+        (["list", "things"], "things"),
+        (["info", "lisgon"], "did you mean 'lisgan'"),
+        (["info", "no_such_module:Thing"], "no_such_module"),
+        (["data", "import", "./nothing.zip"], "nothing.zip"),
+        (["data", "fetch", "imagenet"], "imagenet"),
+        (["data", "verify", "imagenet"], "imagenet"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(type_, arguments, sentence):
+    code, out, err = type_(*arguments)
+    assert code == 2
+    assert sentence in err
+    assert err.startswith("Error: ")
+    assert err.count("\n") == 1
+    assert out == ""
+    assert not Path("runs").exists()
+
+
+def test_a_device_that_is_missing_is_named(type_):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    code, _, err = type_("run", "-m", "eszsl", "-d", "digits", "--device", "cuda")
+    assert code == 2
+    assert "'cuda' is not on this machine; it has: cpu" in err
+
+
+def test_run_then_table_in_every_format(type_):
+    code, out, err = type_("run", "-m", "eszsl", "-m", "sae", "-d", "digits", "--seeds", "2")
+    assert code == 0
+    assert "4 of 4 runs are done, 0 failed" in out
+    assert "eszsl does not depend on the seed" in out
+    assert "T1" in err
+    for form in ("terminal", "markdown", "latex", "csv", "json"):
+        code, text, _ = type_("table", "--format", form)
+        assert code == 0
+        assert "ESZSL" in text
+        code, _, err = type_("table", "--format", form, "-o", f"table.{form}")
+        assert code == 0
+        assert f"wrote table.{form}" in err
+        assert Path(f"table.{form}").read_text().strip() == text.strip()
+    rows = json.loads(Path("table.json").read_text())
+    rows = rows["rows"] if isinstance(rows, dict) else rows
+    row = next(row for row in rows if row["method"] == "eszsl" and row["protocol"] == "gzsl")
+    assert row["seeds"] == [0]
+    assert row["selection"] == "fixed"
+    assert row["setting"] == "inductive"
+    (record,) = [
+        r
+        for r in ResultStore(Path("runs")).load()
+        if r.id and r.method["name"] == "eszsl" and r.protocol["name"] == "gzsl"
+    ]
+    assert row["metrics"]["H"]["mean"] == pytest.approx(100 * record.metrics["H"], abs=0.01)
+
+
+def test_a_failed_run_gives_exit_code_1_and_keeps_the_rest(type_):
+    code, out, err = type_("run", "-m", "toy_methods:Broken", "-m", RIDGE, "-d", "digits", "-p", "zsl")
+    assert code == 1
+    assert "1 of 2 runs are done, 1 failed" in out
+    assert "--rerun failed" in out
+    assert "failed: toy_methods:Broken digits zsl seed 0: RuntimeError: no convergence" in err
+    assert "Traceback" not in err
+
+
+def test_interruption_gives_exit_code_130(type_, monkeypatch):
+    def stop(method):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(toy_methods.Ridge, "hook", staticmethod(stop))
+    code, out, _ = type_("run", "-m", RIDGE, "-d", "digits")
+    assert code == 130
+    assert "the same command goes on from here" in out
+
+
+def test_dry_run_lists_and_does_nothing(type_):
+    code, out, _ = type_("run", "-m", "eszsl[gamma=[1,10]]", "-d", "digits", "-d", "synthetic", "--dry-run")
+    assert code == 0
+    assert "8 runs, 8 to do; nothing was run" in out
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("kind", ["methods", "datasets", "protocols", "presets"])
+def test_list(type_, kind):
+    code, out, _ = type_("list", kind)
+    assert code == 0
+    wanted = {
+        "methods": ["eszsl", "sae", "fclswgan", "lisgan"],
+        "datasets": ["apy", "awa1", "awa2", "cub", "flo", "sun", "digits", "synthetic"],
+        "protocols": ["zsl", "gzsl"],
+        "presets": ["lisgan@published", "lisgan@paper", "lisgan@S3", "fclswgan@published"],
+    }[kind]
+    assert all(any(line.startswith(name) for line in out.splitlines()) for name in wanted)
+
+
+@pytest.mark.parametrize("name", ["lisgan", "fclswgan", "eszsl", "sae", "cub", "digits", "synthetic", "gzsl", RIDGE])
+def test_info(type_, name):
+    code, out, _ = type_("info", name)
+    assert code == 0
+    assert name in out
+
+
+def test_info_of_lisgan_shows_parameters_presets_ablations_and_published_numbers(type_):
+    _, out, _ = type_("info", "lisgan")
+    for text in ("cls_weight", "l_r1", "cascade", "@published", "@S1", "CVPR 2019", "58.8"):
+        assert text in out
+
+
+def test_doctor_finds_versions_and_folders(type_):
+    code, out, _ = type_("doctor")
+    assert code == 0
+    for text in ("zslbench", "torch", "cpu", "home", "runs"):
+        assert text in out
+    code, out, _ = type_("doctor", "--runs", "/dev/null/x")
+    assert code == 1
+    assert "PROBLEM" in out
+
+
+def test_every_help_page_ends_with_examples(type_):
+    pages = [[name] for name in cli.commands] + [["data", name] for name in cli.commands["data"].commands]
+    for page in [[], *pages]:
+        code, out, _ = type_(*page, "--help")
+        assert code == 0
+        tail = out[out.rindex("Examples:") :]
+        assert f"zslbench {' '.join(page)}".strip() in " ".join(tail.split()), page
