@@ -8,12 +8,16 @@ import functools
 import importlib.resources
 
 from zslbench.errors import UnknownName
+from zslbench.results.summary import Row
 
 PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
 """Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""
 
 PROTOCOL = {"T1": "zsl", "U": "gzsl", "S": "gzsl", "H": "gzsl"}
 """The protocol that each published metric belongs to."""
+
+_WHOLE = {("lisgan", "S4")}
+"""Ablations that are the whole method, so that the method's own numbers are theirs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,26 @@ def lookup(method: str, dataset: str, metric: str, source: str | None = None) ->
         if entry := _index().get((key, method, dataset, metric)):
             return entry
     return None
+
+
+def beside(row: Row, metric: str, source: str) -> Published | None:
+    """Return the cited number that may stand beside a measured one: same method, data set, protocol and metric.
+
+    Args:
+        row: what was measured; a user's own data has no published numbers, whatever its name.
+        metric: one of its metrics.
+        source: a citation key, or ``best`` for the most preferred one.
+    """
+    if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
+        return None
+    chosen = None if source == "best" else source
+    for preset in row.label.partition("[")[0].split("@")[1:]:
+        if any(entry.method == f"{row.method}:{preset}" for entry in load()):
+            found = lookup(f"{row.method}:{preset}", row.dataset, metric, chosen)
+            return found or (
+                lookup(row.method, row.dataset, metric, chosen) if (row.method, preset) in _WHOLE else None
+            )
+    return lookup(row.method, row.dataset, metric, chosen)
 
 
 @functools.cache

@@ -33,7 +33,7 @@ class Row:
     Attributes:
         method, label, params, version, title, setting: of the method, as in its records.
         dataset, features, semantics, fingerprint, origin: of the data.
-        protocol, protocol_params, stage, fold: how it was judged.
+        protocol, protocol_version, protocol_params, stage, fold: how it was judged.
         selection: fixed, validated or oracle.
         seeds: ascending.
         metrics: percent, by name.
@@ -51,6 +51,7 @@ class Row:
     fingerprint: str
     origin: str
     protocol: str
+    protocol_version: int
     protocol_params: Mapping[str, Any]
     stage: str
     fold: int
@@ -111,6 +112,7 @@ def _row(group: list[Record]) -> Row:
         fingerprint=str(dataset.get("fingerprint", "")),
         origin=str(dataset.get("origin", "own")),
         protocol=protocol["name"],
+        protocol_version=protocol.get("version", 1),
         protocol_params=dict(protocol.get("params", {})),
         stage=first.stage,
         fold=first.fold,

@@ -1,0 +1,130 @@
+"""Short names for the lines of a table, and the settings that the letters in them stand for."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from zslbench.identity import canonical_json
+from zslbench.results.summary import Row
+from zslbench.spec import brackets
+
+MAX_INLINE = 28
+"""The longest name that shows its parameters itself; a longer one gets a letter instead."""
+
+SETTINGS = ("inductive", "semantic", "transductive")
+
+
+@dataclasses.dataclass(frozen=True)
+class LineKey:
+    """What makes two rows one line of a table.
+
+    Attributes:
+        method: registered name; name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
+        setting, oracle: what may be compared with what.
+    """
+
+    method: str
+    name: str
+    given: str
+    setting: str
+    oracle: bool
+
+    @property
+    def full(self) -> str:
+        """The name with its parameters."""
+        return f"{self.name}[{self.given}]" if self.given else self.name
+
+    @property
+    def marks(self) -> str:
+        """† for oracle selection, ‡ for a transductive method."""
+        return ("†" if self.oracle else "") + ("‡" if self.setting == "transductive" else "")
+
+    @property
+    def block(self) -> tuple[bool, int, str]:
+        """What this line may be ranked with; sorts inductive first, oracle last."""
+        place = SETTINGS.index(self.setting) if self.setting in SETTINGS else len(SETTINGS)
+        return self.oracle, place, self.setting
+
+
+def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[LineKey]:
+    """Return the line that each row belongs to.
+
+    Rows with one label share a line. Two of them in one column (a label whose meaning changed, or a preset that was
+    edited) are told apart by the parameters in which they differ.
+    """
+    labels: dict[tuple[str, str], str] = {}
+    for row in rows:
+        key = row.method, canonical_json(dict(row.params))
+        labels[key] = min(labels.get(key, row.label), row.label, key=lambda label: (len(label), label))
+    named = [labels[row.method, canonical_json(dict(row.params))] for row in rows]
+    titles = {title: {row.method for row in rows if row.title == title} for title in {row.title for row in rows}}
+    clashes = _clashes(rows, named, column)
+    keys = []
+    for row, label in zip(rows, named, strict=True):
+        head, _, given = label.removesuffix("]").partition("[")
+        title = row.title if len(titles[row.title]) == 1 else f"{row.title} ({row.method})"
+        name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
+        facts = {**row.params, "version": row.version}
+        extra = brackets({key: facts.get(key) for key in clashes[row.method, label, row.setting, row.selection]})[1:-1]
+        parts = ",".join(part for part in (given, extra) if part)
+        keys.append(LineKey(row.method, printable(name), printable(parts), row.setting, row.selection == "oracle"))
+    return keys
+
+
+def _clashes(
+    rows: Sequence[Row], labels: Sequence[str], column: Callable[[Row], object]
+) -> Mapping[tuple[str, str, str, str], list[str]]:
+    """Return, for each label, the parameters in which rows of one column differ."""
+    cells: dict[tuple[str, str, str, str], dict[object, list[Row]]] = {}
+    for row, label in zip(rows, labels, strict=True):
+        line = cells.setdefault((row.method, label, row.setting, row.selection), {})
+        line.setdefault(column(row), []).append(row)
+    return {
+        line: sorted({key for group in columns.values() for key in _differing(group)})
+        for line, columns in cells.items()
+    }
+
+
+def _differing(rows: Sequence[Row]) -> Iterable[str]:
+    facts = [{**row.params, "version": row.version} for row in rows]
+    keys = {key for fact in facts for key in fact}
+    return [key for key in keys if any(fact.get(key) != facts[0].get(key) for fact in facts)]
+
+
+def short_names(keys: Iterable[LineKey]) -> tuple[dict[LineKey, str], tuple[tuple[str, str], ...]]:
+    """Return a short name for each line, and what the letters in them stand for.
+
+    Lines with the same parameters share a letter.
+    """
+    letters: dict[str, str] = {}
+    names = {}
+    for key in keys:
+        if len(key.full) <= MAX_INLINE or not key.given:
+            names[key] = key.full
+        else:
+            letter = letters.setdefault(key.given, _letter(len(letters)))
+            names[key] = f"{key.name} ({letter})"
+    return names, tuple((letter, given.replace(",", ", ")) for given, letter in letters.items())
+
+
+def _letter(number: int) -> str:
+    more, place = divmod(number, 26)
+    return (_letter(more - 1) if more else "") + string.ascii_lowercase[place]
+
+
+def printable(text: str) -> str:
+    """Return `text` with control characters and line breaks made spaces, so that a name stays one line."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+
+
+def natural(text: str) -> tuple[tuple[int, float, str], ...]:
+    """Return a sort key that puts ``k=3`` before ``k=10``.
+
+    >>> sorted(["k=10", "k=3", "a"], key=natural)
+    ['a', 'k=3', 'k=10']
+    """
+    parts = re.split(r"(\d+(?:\.\d+)?)", text.casefold())
+    return tuple((1, float(part), "") if place % 2 else (0, 0.0, part) for place, part in enumerate(parts))

@@ -1,0 +1,155 @@
+"""`table`: records to a table that can be read, printed or computed with. Nothing is trained here."""
+
+from __future__ import annotations
+
+import collections
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.results import formats
+from zslbench.results import published as citations
+from zslbench.results.choice import Choice, choose, is_dataset, is_method, is_protocol, position
+from zslbench.results.grid import Grid
+from zslbench.results.latex import MAX_CHARACTERS, latex
+from zslbench.results.layout import lay_out
+from zslbench.results.naming import natural
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.summary import Row, summarise
+
+FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
+_ON_REQUEST = ("AUSUC",)
+_PIPE_WIDTH = 100
+
+
+def table(
+    runs: Path | str = "runs",
+    *,
+    format: str = "terminal",
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
+    features: str | None = None,
+    semantics: str | None = None,
+    stage: str = "final",
+    metrics: Sequence[str] | None = None,
+    published: str | None = None,
+    rank_together: bool = False,
+    output: Path | None = None,
+    width: int | None = None,
+) -> str:
+    """Return a table of the finished runs; accuracies in percent, mean ± sample standard deviation over seeds.
+
+    Args:
+        runs: the folder of records.
+        format: terminal, markdown, latex (booktabs), csv (a line a row and metric) or json (an object a row).
+        methods, datasets, protocols: which, in which order; specs such as ``lisgan@S3[souls=5]`` are understood.
+        features, semantics, stage: which runs.
+        metrics: which, in which order; None: all, AUSUC in csv and json only.
+        published: ``best`` for the preferred published numbers, or one source; they get columns of their own.
+        rank_together: rank inductive, transductive and oracle rows with each other.
+        output: also write the table there.
+        width: characters of a line, beyond which data sets go below each other; None: the terminal's, or the page's.
+
+    Raises:
+        BadValue: unknown format or metric, or nothing fits what was asked for.
+        UnknownName: unknown source of published numbers.
+        StoreError: no runs, none finished, or `output` cannot be written.
+    """
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    source = _source(published, stage)
+    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    store = ResultStore(runs)
+    chosen = choose(store.load(), choice, store.root)
+    rows = summarise(chosen)
+    data = format in ("csv", "json")
+    if not any(row.metrics for row in rows):
+        raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    shown = _metrics(rows, metrics, everything=data)
+    rows = sorted(
+        (row for row in rows if any(name in row.metrics for name in shown)),
+        key=lambda row: (_method_order(row, choice), _data_order(row, choice)),
+    )
+    if data:
+        cited = None if source is None else [_citations(row, shown, source) for row in rows]
+        text = (formats.csv_rows if format == "csv" else formats.json_rows)(rows, shown, cited)
+    else:
+        by_data = sorted(rows, key=lambda row: _data_order(row, choice))
+        text = _written(lay_out(rows, by_data, shown, source, rank_together), format, width)
+        text += _unfinished(chosen, store) if format == "terminal" else ""
+    if output is not None:
+        write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the table {Path(output).name}")
+    return text
+
+
+def _written(grid: Grid, format: str, width: int | None) -> str:
+    if format == "latex":
+        return latex(grid, width or MAX_CHARACTERS)
+    if format == "markdown":
+        return formats.markdown(grid, width or formats.MARKDOWN_WIDTH)
+    return formats.terminal(grid, width or shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns)
+
+
+def _source(published: str | None, stage: str) -> str | None:
+    if published is None:
+        return None
+    if published != "best" and published not in citations.sources():
+        raise UnknownName("source of published numbers", published, ["best", *citations.sources()])
+    if stage != "final":
+        raise BadValue(
+            f"published numbers are of the final stage, not of stage {stage!r}; leave out --published or the stage."
+        )
+    return published
+
+
+def _method_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+    params = dict(row.params)
+    asked = position(lambda term: is_method(row.method, row.label, params, term), choice.methods)
+    return asked, row.title.casefold(), natural(row.label), row.version
+
+
+def _data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+    return (
+        position(lambda term: is_dataset(row.dataset, term), choice.datasets),
+        natural(row.dataset),
+        (row.features, row.semantics, row.fingerprint, row.fold),
+        position(lambda term: is_protocol(row.protocol, term), choice.protocols),
+        row.protocol,
+        sorted(f"{key}={value}" for key, value in row.protocol_params.items()),
+        row.protocol_version,
+    )
+
+
+def _metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool) -> tuple[str, ...]:
+    found = {name for row in rows for name in row.metrics}
+    there = [name for name in METRIC_ORDER if name in found] + sorted(found - set(METRIC_ORDER))
+    if not asked:
+        return tuple(name for name in there if everything or name not in _ON_REQUEST or len(there) == 1)
+    by_case = {name.casefold(): name for name in there}
+    for name in asked:
+        if name.casefold() not in by_case:
+            raise UnknownName("metric", name, there)
+    return tuple(dict.fromkeys(by_case[name.casefold()] for name in asked))
+
+
+def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[str, Any]]:
+    found = {name: citations.beside(row, name, source) for name in metrics}
+    wanted = ("value", "source", "table", "features", "semantics", "note")
+    return {name: {key: getattr(entry, key) for key in wanted} for name, entry in found.items() if entry}
+
+
+def _unfinished(chosen: Sequence[Record], store: ResultStore) -> str:
+    """Return a line on runs that do not count, and one on files that are no records; empty when all is well."""
+    counts = collections.Counter(record.status for record in chosen if not record.ok)
+    lines = []
+    if counts:
+        said = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
+        lines.append(f"{said}; not counted. `zslbench run … --rerun failed` tries again.")
+    if store.broken:
+        lines.append(f"{len(store.broken)} files are no records; the first: {store.broken[0][1]}")
+    return "".join(f"\n{line}\n" for line in lines)
