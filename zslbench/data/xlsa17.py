@@ -70,7 +70,8 @@ def _rows(array: AnyArray, key: str, path: Path) -> Array:
     """Return a d×N matrix as (N, d) float32, contiguous by row."""
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise BadData(f"{path}: {key} must be a numeric matrix, not {array.dtype} {array.shape}.")
-    return np.ascontiguousarray(array.T, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+        return np.ascontiguousarray(array.T, dtype=np.float32)
 
 
 def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:

@@ -1,0 +1,69 @@
+"""Write xlsa17-like folders for the tests of the data layer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.io import savemat
+
+CLASSES, UNSEEN, IMAGES, FEATURES, ATTRIBUTES = 6, 2, 6, 5, 3
+
+
+def images() -> dict[str, Any]:
+    """Return the variables of a features file: 36 images of 6 classes, 5 features."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(1, CLASSES + 1), IMAGES)
+    return {
+        "features": rng.random((FEATURES, labels.size)),
+        "labels": labels[:, None].astype(np.float64),
+        "image_files": np.array([[f"{number}.jpg"] for number in range(labels.size)], dtype=object),
+    }
+
+
+def splits() -> dict[str, Any]:
+    """Return the variables of a splits file: classes 2 and 5 unseen, locs unsorted uint16 as in the real ones."""
+    rng = np.random.default_rng(1)
+    labels = images()["labels"].ravel()
+    numbers = np.arange(1, labels.size + 1)
+    unseen = numbers[np.isin(labels, (2, 5))]
+    seen = rng.permutation(numbers[~np.isin(labels, (2, 5))])
+    test_seen = np.concatenate([seen[labels[seen - 1] == label][:1] for label in (1, 3, 4, 6)])
+    trainval = np.setdiff1d(seen, test_seen)
+    names = [f"{chr(ord('a') + number)}_class" for number in range(CLASSES)]
+    return {
+        "att": rng.random((ATTRIBUTES, CLASSES)),
+        "allclasses_names": np.array([[name] for name in names], dtype=object),
+        "trainval_loc": column(rng.permutation(trainval)),
+        "test_seen_loc": column(test_seen),
+        "test_unseen_loc": column(rng.permutation(unseen)),
+    }
+
+
+FOLDS = {"trainclasses1.txt": "a_class\nc_class\nd_class\n", "valclasses1.txt": "f_class\n"}
+
+
+def column(numbers: Any, kind: Any = np.uint16) -> np.ndarray:
+    return np.asarray(numbers).astype(kind)[:, None]
+
+
+def write_folder(
+    folder: Path,
+    features: dict[str, Any] | None = None,
+    semantics: dict[str, Any] | None = None,
+    *,
+    texts: dict[str, str] | None = None,
+    stem: str = "res101",
+    semantics_stem: str = "att",
+    drop: tuple[str, ...] = (),
+) -> Path:
+    """Write one folder; `features` and `semantics` replace variables, `drop` leaves some out."""
+    folder.mkdir(parents=True, exist_ok=True)
+    first = {key: value for key, value in (images() | (features or {})).items() if key not in drop}
+    second = {key: value for key, value in (splits() | (semantics or {})).items() if key not in drop}
+    savemat(folder / f"{stem}.mat", first, do_compression=True)
+    savemat(folder / f"{semantics_stem}_splits.mat", second, do_compression=True)
+    for name, text in (texts if texts is not None else FOLDS).items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder

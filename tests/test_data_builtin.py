@@ -1,0 +1,158 @@
+"""The built-in sets: digits and their attribute table, and the synthetic set."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.datasets import load_digits
+from sklearn.linear_model import Ridge
+
+from zslbench.data import Dataset, load_dataset
+from zslbench.data import digits as module
+from zslbench.data.synthetic import Synthetic
+from zslbench.errors import BadValue
+
+
+def nearest_class_accuracy(dataset: Dataset) -> float:
+    """Return the mean per-class accuracy on unseen classes of ridge regression to semantics (scikit-learn's)."""
+    train, test = dataset.trainval, dataset.test_unseen
+    centre, spread = dataset.features[train].mean(0), dataset.features[train].std(0) + 1e-6
+    scaled = (dataset.features - centre) / spread
+    model = Ridge(alpha=10.0).fit(scaled[train], dataset.semantics[dataset.labels[train]])
+    described = dataset.semantics[dataset.unseen]
+    distance = ((model.predict(scaled[test])[:, None] - described[None]) ** 2).sum(2)
+    hit = dataset.unseen[distance.argmin(1)] == dataset.labels[test]
+    return float(np.mean([hit[dataset.labels[test] == label].mean() for label in dataset.unseen]))
+
+
+def test_digits_are_scikit_learns() -> None:
+    dataset, raw = load_dataset("digits"), load_digits()
+    np.testing.assert_array_equal(dataset.features * 16, raw.data)
+    np.testing.assert_array_equal(dataset.labels, raw.target)
+    assert (dataset.features_name, dataset.semantics_name, dataset.origin) == ("pixels", "strokes", "builtin")
+
+
+def test_digits_counts_are_those_of_the_card() -> None:
+    dataset, counts = load_dataset("digits"), module.Digits.card.counts
+    assert counts is not None
+    assert len(dataset.features) == counts.images
+    assert dataset.semantics.shape == (counts.seen + counts.unseen, counts.attributes)
+    assert (len(dataset.seen), len(dataset.unseen)) == (counts.seen, counts.unseen)
+    sizes = (len(dataset.trainval), len(dataset.test_seen), len(dataset.test_unseen))
+    assert sizes == (counts.trainval, counts.test_seen, counts.test_unseen)
+    assert sum(sizes) == counts.images
+
+
+def test_digits_split_is_fixed_and_stratified() -> None:
+    one, two = load_dataset("digits"), load_dataset("digits")
+    assert one.fingerprint == two.fingerprint
+    for label in one.seen:
+        tested = (one.labels[one.test_seen] == label).sum()
+        assert tested == round(0.2 * (one.labels == label).sum())
+
+
+def test_digit_attributes_are_distinct_documented_and_varied() -> None:
+    table = module.semantics_table()
+    assert table.shape == (10, len(module.ATTRIBUTES))
+    assert len(np.unique(table, axis=0)) == 10
+    seen = np.setdiff1d(np.arange(10), module.UNSEEN)
+    assert (table[seen].min(0) < table[seen].max(0)).all(), "no attribute is constant on the seen classes"
+    for attribute, column in zip(module.ATTRIBUTES, table.T, strict=True):
+        line = next(line for line in (module.__doc__ or "").splitlines() if line.startswith(f"{attribute} "))
+        for digit in np.flatnonzero(column == 1):
+            follows = (module.__doc__ or "").split(line, 1)[1].splitlines()[1:2]
+            assert str(digit) in line or str(digit) in "".join(follows), f"{attribute}: {digit} is not documented"
+
+
+def test_unseen_digits_follow_from_the_table_by_the_documented_rule() -> None:
+    table = module.semantics_table().astype(np.float64)
+    has = table >= 0.5
+    allowed = {}
+    for triple in itertools.combinations(range(10), 3):
+        seen = [digit for digit in range(10) if digit not in triple]
+        alike = [(has[seen] == has[digit]).sum(0).min() for digit in triple]
+        if min(alike) >= 2 and (table[seen].min(0) < table[seen].max(0)).all():
+            basis = (table[seen[1:]] - table[seen[0]]).T
+            offset = (table[list(triple)] - table[seen[0]]).T
+            allowed[triple] = np.linalg.norm(offset - basis @ np.linalg.lstsq(basis, offset, rcond=None)[0])
+    assert sorted(allowed) == [(3, 4, 5), (3, 5, 7)]
+    assert min(allowed, key=lambda triple: allowed[triple]) == module.UNSEEN
+
+
+def test_unseen_digits_can_be_told_apart_by_their_attributes() -> None:
+    assert nearest_class_accuracy(load_dataset("digits")) > 0.45  # chance is one third
+
+
+@pytest.mark.parametrize("option", ["features", "semantics"])
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_builtin_sets_have_one_choice(name: str, option: str) -> None:
+    dataset = load_dataset(name)
+    choice = getattr(dataset, f"{option}_name")
+    assert load_dataset(name, **{option: choice}).fingerprint == dataset.fingerprint
+    with pytest.raises(BadValue, match=f"leave out --{option}"):
+        load_dataset(name, **{option: "res101"})
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    classes=st.integers(3, 12),
+    unseen=st.integers(1, 5),
+    attributes=st.integers(1, 9),
+    features=st.integers(1, 20),
+    modes=st.integers(1, 4),
+    noise=st.floats(0, 3),
+    images=st.integers(3, 9),
+    seed=st.integers(0, 99),
+)
+def test_synthetic_is_what_its_parameters_say(
+    classes: int, unseen: int, attributes: int, features: int, modes: int, noise: float, images: int, seed: int
+) -> None:
+    unseen = min(unseen, classes - 2)
+    source = Synthetic(
+        classes=classes,
+        unseen=unseen,
+        attributes=attributes,
+        features=features,
+        modes=modes,
+        noise=noise,
+        images=images,
+        seed=seed,
+    )
+    dataset = source.load()
+    assert dataset.features.shape == (classes * images, features)
+    assert dataset.features.min() >= 0
+    assert dataset.semantics.shape == (classes, attributes)
+    assert (len(dataset.seen), len(dataset.unseen)) == (classes - unseen, unseen)
+    np.testing.assert_array_equal(np.bincount(dataset.labels), images)
+    assert source.load().fingerprint == dataset.fingerprint
+
+
+def test_synthetic_without_noise_has_as_many_points_a_class_as_modes() -> None:
+    dataset = load_dataset("synthetic[modes=3,noise=0,images=60]")
+    for label in range(20):
+        assert len(np.unique(dataset.features[dataset.labels == label], axis=0)) == 3
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_synthetic_unseen_classes_can_be_told_apart(seed: int) -> None:
+    assert nearest_class_accuracy(load_dataset(f"synthetic[seed={seed}]")) > 0.5  # chance is one fifth
+
+
+def test_synthetic_seeds_differ() -> None:
+    assert load_dataset("synthetic[seed=1]").fingerprint != load_dataset("synthetic").fingerprint
+
+
+def test_synthetic_says_that_it_is_synthetic() -> None:
+    assert "SYNTHETIC" in Synthetic.card.summary
+
+
+@pytest.mark.parametrize(
+    "text", ["synthetic[classes=2]", "synthetic[unseen=19]", "synthetic[noise=-1]", "synthetic[modes=0]"]
+)
+def test_synthetic_refuses_what_cannot_be(text: str) -> None:
+    with pytest.raises(BadValue, match="synthetic"):
+        load_dataset(text)

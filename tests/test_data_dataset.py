@@ -1,0 +1,88 @@
+"""`Dataset` and its fingerprint: content decides, nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from zslbench.data import load_dataset
+from zslbench.data.dataset import Dataset
+from zslbench.errors import BadData
+from zslbench.identity import fingerprint
+
+arrays = hnp.arrays(
+    dtype=st.sampled_from([np.float32, np.int64]),
+    shape=hnp.array_shapes(min_dims=1, max_dims=2, max_side=6),
+    elements={"min_value": -4, "max_value": 4},
+)
+
+
+@given(arrays)
+def test_fingerprint_ignores_memory_order_and_byte_order(array: np.ndarray) -> None:
+    expected = fingerprint({"x": array})
+    assert fingerprint({"x": np.asfortranarray(array)}) == expected
+    assert fingerprint({"x": array.astype(array.dtype.newbyteorder(">"))}) == expected
+    assert fingerprint({"x": np.repeat(array, 2, axis=0)[::2]}) == expected
+
+
+@given(arrays, st.data())
+def test_fingerprint_changes_with_any_value_name_or_shape(array: np.ndarray, data: st.DataObject) -> None:
+    expected = fingerprint({"x": array})
+    changed = array.copy()
+    changed.flat[data.draw(st.integers(0, array.size - 1))] += 1
+    assert fingerprint({"x": changed}) != expected
+    assert fingerprint({"y": array}) != expected
+    assert fingerprint({"x": array[None]}) != expected
+
+
+def test_fingerprint_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    array = np.arange(30, dtype=np.float32).reshape(10, 3)
+    expected = fingerprint({"x": array})
+    monkeypatch.setattr("zslbench.identity.CHUNK_ROWS", 3)
+    assert fingerprint({"x": array}) == expected
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+def test_arrays_are_read_only(digits: Dataset) -> None:
+    for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(digits, name)[0] = 0
+
+
+@pytest.mark.parametrize("name", ["features", "labels", "semantics", "trainval"])
+def test_every_array_enters_the_fingerprint(digits: Dataset, name: str) -> None:
+    array = np.array(getattr(digits, name))
+    if name in ("labels", "trainval"):
+        array[:2] = array[1::-1]
+    else:
+        array[0, 0] += 1
+    assert dataclasses.replace(digits, **{name: array}, fingerprint="").fingerprint != digits.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "needle"),
+    [
+        ({"features": np.zeros((3, 4, 2), np.float32)}, "must be matrices"),
+        ({"features": np.zeros((0, 4), np.float32)}, "must not be empty"),
+        ({"features": np.zeros((1797, 2))}, "must be float32"),
+        ({"labels": np.zeros(3, np.int64)}, "3 labels"),
+        ({"labels": np.full(1797, -1)}, "labels run from -1"),
+        ({"class_names": ("a",)}, "1 class names for 10"),
+        ({"trainval": np.array([-1])}, "names rows -1"),
+        ({"trainval": np.zeros(0, np.int64)}, "non-empty"),
+        ({"trainval": np.array([1.0])}, "int64"),
+    ],
+)
+def test_broken_invariants_are_one_sentence(digits: Dataset, change: dict[str, object], needle: str) -> None:
+    with pytest.raises(BadData, match=needle) as caught:
+        dataclasses.replace(digits, **change, fingerprint="")  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,273 @@
+"""From what a user types to a data set: names, parameters, plugins and folders; the catalogue's checks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data_folders import images, splits, write_folder
+
+from zslbench.data import Dataset, load_dataset
+from zslbench.data import catalogue as catalogue_module
+from zslbench.data.catalogue import CATALOGUE, CUB
+from zslbench.data.home import data_root, home
+from zslbench.data.source import Counts, DatasetCard, Source
+from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
+from zslbench.params import param
+
+
+def refused(text: str, kind: type[ZslbenchError], **kwargs: Any) -> str:
+    with pytest.raises(kind) as caught:
+        load_dataset(text, **kwargs)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("digits", "digits"),
+        ("Digits", "digits"),
+        ("synthetic", "synthetic"),
+        ("synthetic[classes=20]", "synthetic"),
+        ("synthetic[ noise=1, classes=12 ]", "synthetic[classes=12,noise=1]"),
+        ("synthetic[noise=1.0,classes=12]", "synthetic[classes=12,noise=1]"),
+    ],
+)
+def test_names_are_canonical(text: str, name: str) -> None:
+    dataset = load_dataset(text)
+    assert dataset.name == name
+    assert load_dataset(name).fingerprint == dataset.fingerprint
+
+
+def test_awa_is_refused() -> None:
+    for text in ("awa", "AWA", "awa[x=1]"):
+        assert "choose awa1 or awa2" in refused(text, BadValue)
+
+
+def test_unknown_names_and_parameters() -> None:
+    assert "did you mean 'cub'" in refused("cubb", UnknownName)
+    assert "did you mean 'classes'" in refused("synthetic[clases=3]", UnknownName)
+    assert "parameter of cub" in refused("cub[x=1]", UnknownName)
+    assert "no presets" in refused("cub@published", BadSpec)
+    assert "cannot read" in refused("synthetic[classes=", BadSpec)
+    assert "classes" in refused("synthetic[classes=[20,30]]", BadValue)
+
+
+class Mine(Source):
+    card = DatasetCard(title="Mine", summary="", citation="")
+
+    def load(self, *, features: Any = None, semantics: Any = None, root: Any = None) -> Dataset:
+        return load_dataset("digits")
+
+
+class Broken(Mine):
+    def load(self, *, features: Any = None, semantics: Any = None, root: Any = None) -> Any:
+        return "a text"
+
+
+def test_a_class_of_ones_own() -> None:
+    assert load_dataset(f"{__name__}:Mine").name == f"{__name__}:Mine"
+    assert "load returned str" in refused(f"{__name__}:Broken", BadData)
+    assert "not a data set" in refused("zslbench.spec:Spec", BadValue)
+    assert "no Nothing" in refused(f"{__name__}:Nothing", Unavailable)
+    assert "nowhere" in refused("nowhere.at_all:Mine", Unavailable)
+
+
+# --- folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "My Flowers")
+    dataset = load_dataset(str(folder))
+    assert (dataset.name, dataset.origin) == ("my-flowers", "own")
+    assert (dataset.features_name, dataset.semantics_name) == ("res101", "att")
+    monkeypatch.chdir(tmp_path)
+    assert load_dataset("My Flowers").fingerprint == dataset.fingerprint
+    monkeypatch.chdir(folder)
+    assert load_dataset(".").name == "my-flowers"
+
+
+def test_a_bare_registered_name_is_never_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert load_dataset("digits").origin == "builtin"
+    assert load_dataset("./digits").origin == "own"
+
+
+def test_the_only_features_and_semantics_are_taken(tmp_path: Path) -> None:
+    dataset = load_dataset(str(write_folder(tmp_path / "x", stem="vgg19", semantics_stem="w2v")))
+    assert (dataset.features_name, dataset.semantics_name) == ("vgg19", "w2v")
+
+
+def test_several_features_ask_for_a_choice(tmp_path: Path) -> None:
+    folder = str(write_folder(tmp_path / "x", stem="vgg19"))
+    write_folder(tmp_path / "x", stem="effnet", semantics_stem="w2v")
+    assert "effnet, vgg19; choose one with --features" in refused(folder, BadValue)
+    assert load_dataset(folder, features="vgg19").semantics_name == "att"
+    assert "it has: att, w2v" in refused(folder, DataMissing, features="vgg19", semantics="sent")
+    assert "it has: effnet, vgg19" in refused(folder, DataMissing, features="res101")
+
+
+def test_paths_that_are_no_folders(tmp_path: Path) -> None:
+    (tmp_path / "file.mat").write_text("x")
+    assert "does not exist" in refused(str(tmp_path / "nowhere"), DataMissing)
+    assert "does not exist" in refused("./nowhere", DataMissing)
+    assert "is a file" in refused(str(tmp_path / "file.mat"), DataMissing)
+    (tmp_path / "empty").mkdir()
+    assert "has no features file" in refused(str(tmp_path / "empty"), DataMissing)
+
+
+# --- roots ------------------------------------------------------------------------------------------------------------
+
+
+def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data_root() == [home() / "xlsa17"]
+    (tmp_path / "a" / "xlsa17").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "a"))
+    assert data_root() == [tmp_path / "a", tmp_path / "a" / "xlsa17", home() / "xlsa17"]
+    assert data_root(tmp_path / "b") == [tmp_path / "b"]
+    with pytest.raises(DataMissing, match="--data-root names"):
+        data_root(tmp_path / "c")
+    monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "c"))
+    with pytest.raises(DataMissing, match="ZSLBENCH_DATA names"):
+        data_root()
+
+
+# --- the catalogue ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_cub(monkeypatch: pytest.MonkeyPatch) -> Counts:
+    """Make the counts of CUB those of the small folder that the tests write."""
+    counts = Counts(36, 3, 4, 2, 20, 4, 12)
+    monkeypatch.setattr(CUB, "card", catalogue_module._card("CUB", "CUB", "", "", counts))
+    monkeypatch.setattr(catalogue_module, "DIMENSIONS", {"res101": 5})
+    return counts
+
+
+@pytest.mark.usefixtures("small_cub")
+@pytest.mark.parametrize("folder", ["CUB", "cub", "xlsa17/CUB"])
+def test_a_catalogued_set_is_found_and_counted(tmp_path: Path, folder: str) -> None:
+    write_folder(tmp_path / folder)
+    dataset = load_dataset("cub", root=tmp_path)
+    assert (dataset.name, dataset.origin) == ("cub", "catalogue")
+
+
+@pytest.mark.usefixtures("small_cub")
+def test_the_second_root_serves_what_the_first_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "mine"))
+    write_folder(tmp_path / "home" / "xlsa17" / "CUB")
+    write_folder(tmp_path / "mine" / "CUB", stem="vgg19")
+    assert load_dataset("cub").features_name == "res101"
+    assert load_dataset("cub", features="vgg19").features_name == "vgg19"
+
+
+@pytest.mark.usefixtures("small_cub")
+def test_wrong_counts_name_both_numbers(tmp_path: Path) -> None:
+    att = {"att": np.vstack([splits()["att"], splits()["att"]])}
+    write_folder(tmp_path / "a" / "CUB", semantics=att)
+    assert "6 attributes where 3 are expected" in refused("cub", BadData, root=tmp_path / "a")
+    write_folder(tmp_path / "b" / "CUB", {"features": np.vstack([images()["features"]] * 2)})
+    assert "10 feature dimensions where 5 are expected" in refused("cub", BadData, root=tmp_path / "b")
+    write_folder(tmp_path / "c" / "CUB", semantics={"trainval_loc": splits()["trainval_loc"][:-1]})
+    message = refused("cub", BadData, root=tmp_path / "c")
+    assert "19 trainval images where 20 are expected" in message
+    assert load_dataset(str(tmp_path / "c" / "CUB")).origin == "own", "one's own data is not counted"
+    fewer = {"features": images()["features"][:, :-1], "labels": images()["labels"][:-1]}
+    locs = {"trainval_loc": np.setdiff1d(splits()["trainval_loc"], [36])[:, None]}
+    write_folder(
+        tmp_path / "d" / "CUB", fewer, locs | {"test_seen_loc": np.setdiff1d(splits()["test_seen_loc"], [36])[:, None]}
+    )
+    assert "35 images where 36 are expected" in refused("cub", BadData, root=tmp_path / "d")
+
+
+@pytest.mark.usefixtures("small_cub")
+def test_other_semantics_and_features_may_have_other_sizes(tmp_path: Path) -> None:
+    folder = write_folder(
+        tmp_path / "CUB", semantics={"att": np.random.default_rng(0).random((9, 6))}, semantics_stem="sent"
+    )
+    write_folder(folder, {"features": np.random.default_rng(0).random((11, 36))}, stem="vgg19")
+    dataset = load_dataset("cub", features="vgg19", semantics="sent", root=tmp_path)
+    assert (dataset.features.shape[1], dataset.semantics.shape[1]) == (11, 9)
+
+
+def test_a_catalogued_set_that_is_not_here_says_what_to_do(tmp_path: Path) -> None:
+    for name in ("apy", "awa1", "awa2", "cub", "flo", "sun"):
+        message = refused(name, DataMissing, root=tmp_path)
+        for needle in (f"`zslbench data fetch {name}`", "`zslbench data import", "--data-root", str(tmp_path)):
+            assert needle in message
+
+
+def test_a_folder_without_the_chosen_file_says_what_it_has(tmp_path: Path) -> None:
+    write_folder(tmp_path / "CUB", stem="fc1000")
+    message = refused("cub", DataMissing, root=tmp_path)
+    for needle in (
+        "res101.mat",
+        "it has: fc1000; choose one with --features",
+        "data fetch",
+        "data import",
+        "--data-root",
+    ):
+        assert needle in message
+    message = refused("cub", DataMissing, root=tmp_path, features="fc1000", semantics="sent")
+    assert "it has: att; choose one with --semantics" in message
+
+
+@pytest.mark.realdata
+def test_real_cub_has_the_catalogued_counts(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSLBENCH_DATA", str(real_data))
+    att, sent = load_dataset("cub", features="fc1000"), load_dataset("cub", features="fc1000", semantics="sent")
+    assert att.fingerprint != sent.fingerprint
+    assert (att.semantics.shape[1], sent.semantics.shape[1]) == (312, 1024)
+    np.testing.assert_array_equal(att.trainval, sent.trainval)
+
+
+@pytest.mark.realdata
+def test_real_flowers_part_is_read_by_its_path(real_data: Path) -> None:
+    dataset = load_dataset(str(real_data / "FLO_PART"))
+    assert (dataset.name, dataset.origin, dataset.features_name) == ("flo_part", "own", "efflite0")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("source", CATALOGUE, ids=lambda source: source.name)
+def test_real_splits_have_the_catalogued_sizes(real_data: Path, source: Any) -> None:
+    from scipy.io import loadmat
+
+    counts = source.card.counts
+    raw = loadmat(real_data / source.card.folder / "att_splits.mat")
+    locs = [raw[key].ravel().astype(np.int64) for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc")]
+    assert [len(loc) for loc in locs] == [counts.trainval, counts.test_seen, counts.test_unseen]
+    assert sorted(np.concatenate(locs)) == list(range(1, counts.images + 1))
+    assert raw["att"].shape == (counts.attributes, counts.seen + counts.unseen)
+
+
+def test_text_lists_changed_parameters_only() -> None:
+    import dataclasses
+
+    @dataclasses.dataclass(kw_only=True)
+    class Local(Mine):
+        size: int = param(3, low=1)
+        word: str = param("a")
+
+    assert Local().text("x") == "x"
+    assert Local(word="a b").text("x") == "x[word='a b']"
+
+
+def test_importing_the_data_package_stays_light() -> None:
+    code = (
+        "import sys, zslbench.data as data; data.load_dataset; data.list_; data.import_; data.fetch; data.verify; "
+        "data.list_(); heavy = {'scipy', 'sklearn', 'pandas', 'torch', 'pooch', 'requests'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
