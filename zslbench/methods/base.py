@@ -151,6 +151,8 @@ class Method(abc.ABC):
     card: ClassVar[MethodCard]
     presets: ClassVar[Mapping[str, Preset]] = {}
     ablations: ClassVar[Mapping[str, Ablation]] = {}
+    quick: ClassVar[Mapping[str, Any]] = {}
+    """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 
     def __post_init__(self) -> None:
         params.check(self)
