@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 import tempfile
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,8 @@ def _write_content(store: Path, dataset: Dataset) -> None:
         for key, array in dataset.arrays().items():
             path = work / f"{key}.npy"
             with path.open("wb") as file:
-                np.save(file, array, allow_pickle=False)
+                # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
+                np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)
                 file.flush()
                 os.fsync(file.fileno())
             sizes[path.name] = path.stat().st_size
