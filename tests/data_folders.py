@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from scipy.io import savemat
+
+from zslbench.data import catalogue
+from zslbench.data.source import Counts
 
 CLASSES, UNSEEN, IMAGES, FEATURES, ATTRIBUTES = 6, 2, 6, 5, 3
 
@@ -67,3 +72,38 @@ def write_folder(
     for name, text in (texts if texts is not None else FOLDS).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+def write_tree(root: Path) -> Path:
+    """Write an xlsa17 tree with CUB and SUN and things that do not matter."""
+    for name in ("CUB", "SUN"):
+        write_folder(root / name)
+    (root / "CUB" / "evaluate.m").write_text("% code")
+    (root / "README.txt").write_text("about")
+    (root / "code").mkdir()
+    (root / "code" / "score.mat").write_text("no data")
+    return root
+
+
+def zipped(path: Path, tree: Path, prefix: str = "xlsa17/data/") -> Path:
+    """Write a zip of a tree, as the official archive lays it out."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(tree.rglob("*")):
+            archive.write(file, prefix + str(file.relative_to(tree)))
+    return path
+
+
+def small_cub(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
+    """Use `home` as ZSLBENCH_HOME, and make the counts of CUB those of the small folder that is written here."""
+    monkeypatch.setenv("ZSLBENCH_HOME", str(home))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    counts = Counts(36, ATTRIBUTES, CLASSES - UNSEEN, UNSEEN, 20, 4, UNSEEN * IMAGES)
+    monkeypatch.setattr(catalogue.CUB, "card", catalogue._card("CUB", "CUB", "", "", counts))
+    monkeypatch.setattr(catalogue, "DIMENSIONS", {"res101": FEATURES})
+    return home
+
+
+def installed_files(home: Path) -> set[str]:
+    """Return the files under the folder of installed data, relative to it."""
+    root = home / "xlsa17"
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} if root.is_dir() else set()

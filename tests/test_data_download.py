@@ -1,0 +1,200 @@
+"""Download from a server on this machine: progress, retries, checksums, and every way in which it fails."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_folders import installed_files, small_cub, write_tree, zipped
+
+from zslbench.data import catalogue, download, fetch, load_dataset
+from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return small_cub(monkeypatch, tmp_path / "home")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    return write_tree(tmp_path / "xlsa17")
+
+
+class Server:
+    """A loopback server that answers as told, one behaviour a request, the last one for good."""
+
+    def __init__(self, body: bytes, behaviours: tuple[str, ...]) -> None:
+        self.requests = 0
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                behaviour = behaviours[min(outer.requests, len(behaviours) - 1)]
+                outer.requests += 1
+                if behaviour.isdigit():
+                    self.send_error(int(behaviour))
+                    return
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body if behaviour == "whole" else body[: len(body) // 2])
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/xlsa17.zip"
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    servers: list[Server] = []
+
+    def start(body: bytes, *behaviours: str) -> Server:
+        servers.append(Server(body, behaviours or ("whole",)))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def body(tree: Path, tmp_path: Path) -> bytes:
+    return zipped(tmp_path / "served.zip", tree).read_bytes()
+
+
+def leftovers(home: Path) -> list[Path]:
+    return [path for path in (home / "downloads").rglob("*") if path.is_file()]
+
+
+def test_fetch_installs_and_records_the_checksum(serve: Any, body: bytes, home: Path) -> None:
+    found = fetch("cub", url=serve(body).url)
+    assert [one.name for one in found] == ["cub", "sun"]
+    assert found[0].sha256 == hashlib.sha256(body).hexdigest()
+    assert found[0].source.endswith("/xlsa17.zip")
+    assert load_dataset("cub").origin == "catalogue"
+    assert leftovers(home) == []
+
+
+def test_fetch_does_not_repeat_itself(serve: Any, body: bytes) -> None:
+    server = serve(body)
+    fetch("cub", url=server.url)
+    assert fetch("cub", url=server.url) == []
+    assert fetch("sun", url=server.url) == []
+    assert server.requests == 1
+    assert fetch("CUB", url=server.url, force=True) != []
+    assert server.requests == 2
+
+
+def test_fetch_starts_a_broken_transfer_again(serve: Any, body: bytes, home: Path) -> None:
+    server = serve(body, "short", "short", "whole")
+    assert [one.name for one in fetch("cub", url=server.url)] == ["cub", "sun"]
+    assert server.requests == 3
+    assert leftovers(home) == []
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"), [("short", "the transfer broke off"), ("500", "answers 500"), ("404", "answers 404")]
+)
+def test_fetch_that_keeps_failing_names_import(
+    serve: Any, body: bytes, home: Path, behaviour: str, reason: str
+) -> None:
+    server = serve(body, behaviour)
+    with pytest.raises(DataMissing, match=reason) as caught:
+        fetch("cub", url=server.url, retries=2)
+    assert "`zslbench data import FILE`" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert server.requests == 3
+    assert leftovers(home) == []
+    assert installed_files(home) == set()
+
+
+def test_fetch_from_a_closed_port_names_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    with pytest.raises(DataMissing, match="cannot be reached") as caught:
+        fetch("cub", url=f"http://127.0.0.1:{port}/xlsa17.zip", retries=1)
+    assert "`zslbench data import FILE`" in str(caught.value)
+
+
+def test_fetch_all_goes_to_the_official_addresses(serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {url for url, _ in download.ARCHIVES.values()} == {
+        "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
+        "http://datasets.d2.mpi-inf.mpg.de/xian/cvpr18xian.zip",
+    }
+    assert sorted(name for _, held in download.ARCHIVES.values() for name in held) == sorted(
+        source.name for source in catalogue.CATALOGUE
+    )
+    server = serve(body)
+    monkeypatch.setattr(
+        download, "ARCHIVES", {file: (server.url, held) for file, (_, held) in download.ARCHIVES.items()}
+    )
+    fetch("all")
+    assert server.requests == 2
+
+
+def test_fetch_checks_a_given_checksum(serve: Any, body: bytes, home: Path) -> None:
+    right = hashlib.sha256(body).hexdigest()
+    with pytest.raises(BadData, match=f"has sha256 {right} where {'0' * 64} is expected"):
+        fetch("cub", url=serve(body).url, sha256="0" * 64)
+    assert installed_files(home) == set()
+    assert leftovers(home) == []
+    assert fetch("cub", url=serve(body).url, sha256=right.upper())
+
+
+def test_fetch_of_something_else_is_refused(serve: Any, home: Path) -> None:
+    with pytest.raises(BadData, match="cannot be unpacked"):
+        fetch("cub", url=serve(b"<html>moved</html>").url)
+    assert leftovers(home) == []
+
+
+def test_fetch_refuses_bad_arguments() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'cub'"):
+        fetch("cubb")
+    with pytest.raises(BadValue, match="choose awa1 or awa2"):
+        fetch("awa")
+    with pytest.raises(BadValue, match="64 hex digits"):
+        fetch("cub", sha256="abc")
+    with pytest.raises(BadValue, match="several"):
+        fetch("all", url="http://127.0.0.1/x")
+
+
+def test_an_unwritable_home_ends_a_fetch_in_one_sentence(
+    serve: Any, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match="cannot write the download"):
+        fetch("cub", url=serve(body).url)
+
+
+def test_the_bar_counts_what_pooch_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with download.Bar("x.zip") as bar:
+        for size in (100, 40):  # a second attempt starts again
+            bar.total = size
+            bar.update(30)
+            task = bar._progress.tasks[0]
+            assert (task.total, task.completed) == (size, 30)
+        bar.reset()
+        bar.update(40)
+        bar.close()
+        assert bar._progress.tasks[0].finished
