@@ -1,0 +1,125 @@
+"""Confidence rules, second classifiers and the cascade, against scipy, scikit-learn and plain loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import entropy
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+
+from zslbench.methods.cascade import cascade, confident_rows, nearest_neighbour, support_vectors, uncertainty
+
+
+def log_probabilities(seed: int, n: int = 20, k: int = 5, scale: float = 3.0) -> np.ndarray:
+    logits = np.random.default_rng(seed).normal(scale=scale, size=(n, k))
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 9), st.floats(0.1, 12))
+def test_paper_rule_is_eq_9(seed: int, k: int, scale: float) -> None:
+    logs = log_probabilities(seed, k=k, scale=scale)
+    np.testing.assert_allclose(uncertainty(logs, "paper"), entropy(np.exp(logs), axis=1), rtol=1e-6, atol=1e-12)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 9), st.floats(0.1, 12))
+def test_reference_rule_is_the_entropy_of_log_probabilities_negated(seed: int, k: int, scale: float) -> None:
+    """scipy renormalises what it is given, signs cancel, and the public code takes the largest first."""
+    logs = log_probabilities(seed, k=k, scale=scale)
+    np.testing.assert_allclose(uncertainty(logs, "reference"), -entropy(logs, axis=1), rtol=1e-6)
+
+
+def test_rules_disagree_on_the_example_of_the_facts() -> None:
+    sure, unsure = np.log([[0.97, 0.01, 0.01, 0.01]]), np.log(np.full((1, 4), 0.25))
+    logs = np.concatenate([sure, unsure])
+    assert confident_rows(logs, "paper", 0.5).tolist() == [0]
+    assert confident_rows(logs, "reference", 0.5).tolist() == [1]
+    assert -uncertainty(logs, "reference")[0] == pytest.approx(1.11, abs=0.01)
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.0, 0), (0.5, 10), (0.55, 11), (0.6, 12), (1.0, 21)])
+def test_confident_rows_are_the_lowest(fraction: float, count: int) -> None:
+    logs = log_probabilities(3, n=21)
+    picked = confident_rows(logs, "paper", fraction)
+    ranked = sorted(range(21), key=lambda row: entropy(np.exp(logs[row])))
+    assert picked.tolist() == ranked[:count]
+
+
+def test_certain_rows_have_no_nan() -> None:
+    logs = np.array([[0.0, -200.0, -300.0], [0.0, 0.0 - 1e-30, -800.0]])
+    for rule in ("paper", "reference"):
+        assert np.isfinite(uncertainty(logs, rule)).all()
+    assert np.isfinite(uncertainty(np.zeros((2, 1)), "reference")).all()
+
+
+def points(seed: int, per_class: int = 8, k: int = 4, d: int = 6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(k), per_class)
+    centres = rng.normal(size=(k, d))
+    references = centres[labels] + 0.7 * rng.normal(size=(len(labels), d))
+    return references, labels, rng.normal(size=(1500, d))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nearest_neighbour_is_scikit_learns(seed: int) -> None:
+    references, labels, rows = points(seed)
+    found = nearest_neighbour(torch.tensor(references), torch.tensor(labels), torch.tensor(rows), 4)
+    wanted = KNeighborsClassifier(1).fit(references, labels).predict(rows)
+    assert found.argmax(1).tolist() == wanted.tolist()
+    np.testing.assert_allclose(found.exp().sum(1), 1)
+    for row in range(5):
+        near = [min(((rows[row] - r) ** 2).sum() for r in references[labels == c]) for c in range(4)]
+        wanted_row = -np.array(near) - np.log(np.exp(-np.array(near)).sum())
+        np.testing.assert_allclose(found[row], wanted_row, rtol=1e-8)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_support_vectors_decide_as_scikit_learns(k: int) -> None:
+    references, labels, rows = points(0, k=k)
+    tensors = torch.tensor(references), torch.tensor(labels), torch.tensor(rows)
+    found = support_vectors(*tensors, k, seed=2**40)
+    wanted = LinearSVC(dual="auto", random_state=0).fit(references, labels).predict(rows)
+    assert np.mean(found.argmax(1).numpy() == wanted) > 0.999
+    np.testing.assert_allclose(found.exp().sum(1), 1)
+
+
+def test_one_class_needs_no_margin() -> None:
+    rows = torch.zeros(3, 2)
+    assert support_vectors(rows, torch.zeros(3, dtype=torch.int64), rows, 1, seed=0).tolist() == [[0.0]] * 3
+
+
+def test_cascade_keeps_confident_rows_and_asks_again_for_the_rest() -> None:
+    first = torch.tensor(log_probabilities(1, n=10, k=3))
+    rows, references = torch.arange(10.0)[:, None], torch.full((2, 1), -1.0)
+    labels = torch.tensor([0, 1])
+    asked: dict[str, torch.Tensor] = {}
+
+    def second(joined: torch.Tensor, joined_labels: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        asked.update(joined=joined, labels=joined_labels, others=others)
+        return torch.full((len(others), 3), -7.0, dtype=torch.float64)
+
+    out = cascade(first, rows, references, labels, rule="paper", fraction=0.4, second=second)
+    ranked = sorted(range(10), key=lambda row: entropy(np.exp(first[row].numpy())))
+    sure, rest = ranked[:4], sorted(ranked[4:])
+    assert asked["joined"][:, 0].tolist() == [-1.0, -1.0, *map(float, sure)]
+    assert asked["labels"].tolist() == [0, 1, *(int(first[row].argmax()) for row in sure)]
+    assert asked["others"][:, 0].tolist() == [float(row) for row in rest]
+    assert torch.equal(out[sure], first[sure])
+    assert (out[rest] == -7.0).all()
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0])
+def test_cascade_without_a_second_question_is_the_first_classifier(fraction: float) -> None:
+    first = torch.tensor(log_probabilities(1, n=6, k=3))
+
+    def never(*_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the second classifier was asked")
+
+    rows = torch.zeros(6, 1)
+    out = cascade(first, rows, rows, torch.zeros(6, dtype=torch.int64), rule="paper", fraction=fraction, second=never)
+    assert torch.equal(out, first)

@@ -1,0 +1,394 @@
+"""LisGAN and f-CLSWGAN as methods: what each setting holds, determinism, checkpoints, cascade, presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gan_data import problem
+from scipy.stats import entropy
+
+from zslbench import params
+from zslbench.arrays import frozen
+from zslbench.errors import BadValue
+from zslbench.methods import wgan
+from zslbench.methods.base import Context, Method, Setting, overlay
+from zslbench.methods.fclswgan import FCLSWGAN
+from zslbench.methods.generative import GenerativeMethod
+from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.task import ClassTable, Train
+
+SMALL: dict[str, Any] = {
+    "hidden": 16,
+    "epochs": 2,
+    "batch": 16,
+    "critic_steps": 2,
+    "lr": 1e-3,
+    "pretrain_epochs": 3,
+    "per_class": 10,
+    "final_epochs": 5,
+    "final_lr": 0.01,
+}
+
+
+def lisgan(setting: str = "S4", **given: Any) -> LisGAN:
+    return LisGAN(**(SMALL | dict(LisGAN.ablations[setting].values) | given))
+
+
+def fitted(method: GenerativeMethod, seed: int = 0, **ctx: Any) -> GenerativeMethod:
+    return method.fit(problem()[0], Context(seed=seed, **ctx))
+
+
+def weights(method: GenerativeMethod) -> list[torch.Tensor]:
+    return list(method.generator_.state_dict().values())
+
+
+def same(first: list[torch.Tensor], second: list[torch.Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@dataclasses.dataclass
+class Spied:
+    """What a fit started from, and what it did in its first critic step."""
+
+    generator: list[torch.Tensor]
+    critic: dict[str, torch.Tensor]
+    terms: dict[str, float]
+    batch: torch.Tensor
+    losses: dict[str, float]
+    branch_weight: float
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return a function that starts a fit and stops it after its first critic step."""
+
+    class Enough(Exception):
+        pass
+
+    def run(method: GenerativeMethod) -> Spied:
+        found: list[Spied] = []
+
+        def epoch(self: wgan.Training, _phase: Any) -> dict[str, float]:
+            generator = [value.clone() for value in self.generator.state_dict().values()]
+            critic = {name: value.clone() for name, value in self.critic.state_dict().items()}
+            batch = self.critic_step()
+            losses = {name: value.item() for name, value in self._sums.items()}
+            terms = {term.name: term.weight for term in self.terms}
+            found.append(Spied(generator, critic, terms, batch, losses, self.branch_weight))
+            raise Enough
+
+        with monkeypatch.context() as patch:
+            patch.setattr(wgan.Training, "epoch", epoch)
+            with pytest.raises(Enough):
+                fitted(method)
+        return found[0]
+
+    return run
+
+
+@pytest.mark.parametrize("classifier", ["pretrained", "auxiliary"])
+def test_settings_differ_in_exactly_the_terms_they_name(spy: Any, classifier: str) -> None:
+    runs = {name: spy(lisgan(name, classifier=classifier)) for name in ("S1", "S2", "S3", "S4")}
+    assert runs["S1"].terms == {}
+    assert runs["S2"].terms == {"classification": 0.01}
+    assert runs["S3"].terms == {"classification": 0.01, "l_r1": 0.01, "l_r2": 0.01}
+    assert runs["S4"].terms == runs["S3"].terms
+    branch = {"branch.weight", "branch.bias"} if classifier == "auxiliary" else set()
+    for name, run in runs.items():
+        assert same(run.generator, runs["S1"].generator)
+        assert set(run.critic) - set(runs["S1"].critic) == (branch if name != "S1" else set())
+        assert all(torch.equal(run.critic[key], value) for key, value in runs["S1"].critic.items())
+        assert torch.equal(run.batch, runs["S1"].batch)
+        assert run.losses["penalty"] == runs["S1"].losses["penalty"]
+        with_branch = classifier == "auxiliary" and name != "S1"
+        assert (run.losses["critic"] == runs["S1"].losses["critic"]) is not with_branch
+
+
+def test_s4_is_s3_and_a_cascade() -> None:
+    third, fourth = fitted(lisgan("S3")), fitted(lisgan("S4"))
+    assert same(weights(third), weights(fourth))
+    query = problem()[1]
+    one, two = third.scores(query.features, query.classes), fourth.scores(query.features, query.classes)
+    ranked = np.argsort(entropy(np.exp(one.astype(np.float64)), axis=1), kind="stable")
+    half = len(ranked) // 2
+    assert np.array_equal(one[ranked[:half]], two[ranked[:half]])
+    assert not np.isclose(one[ranked[half:]], two[ranked[half:]]).all(axis=1).any()
+
+
+def test_ablations_leave_everything_else_to_the_preset() -> None:
+    published = overlay(LisGAN, "lisgan", ("published",), "cub", "zsl")
+    for name, touched in {
+        "S1": {"cls_weight", "l_r1", "l_r2", "cascade"},
+        "S2": {"l_r1", "l_r2", "cascade"},
+        "S3": {"cascade"},
+        "S4": set(),
+    }.items():
+        both = overlay(LisGAN, "lisgan", ("published", name), "cub", "zsl")
+        assert {key for key in both if both[key] != published.get(key)} == touched
+
+
+def test_lisgan_without_souls_and_cascade_is_fclswgan() -> None:
+    ours, theirs = fitted(lisgan("S2", classifier="pretrained")), fitted(FCLSWGAN(**SMALL))
+    assert same(weights(ours), weights(theirs))
+    query = problem()[2]
+    assert np.array_equal(ours.scores(query.features, query.classes), theirs.scores(query.features, query.classes))
+
+
+def term_values(method: LisGAN, fakes: torch.Tensor, labels: torch.Tensor) -> tuple[dict[str, float], Any]:
+    """Return the value of each of a method's terms on given fakes, and the parts that they were made from."""
+    train = problem()[0]
+    rows = method._prepare(train, torch.device("cpu"))
+    generator = Generator(5, 5, 8, fakes.shape[1], random_stream(0))
+    critic = Critic(fakes.shape[1], 5, 8, random_stream(1))
+    critic.add_branch(len(rows.semantics), random_stream(2))
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(3))
+    terms = method.terms(rows, generator, critic, Context())
+    return {term.name: term.loss(fakes, labels).item() for term in terms}, (rows, generator, critic)
+
+
+@pytest.mark.parametrize("fake_souls", ["mean", "clusters"])
+def test_terms_of_the_method_match_loops(fake_souls: str) -> None:
+    """The terms as LisGAN assembles them, from its own souls and noise, against the equations in float64."""
+    method = lisgan("S4", fake_souls=fake_souls, souls=1, soul_rows=4)
+    stream = random_stream(9)
+    fakes, labels = torch.rand(7, 12, generator=stream), torch.tensor([0, 5, 2, 2, 1, 4, 3])
+    found, (rows, generator, critic) = term_values(method, fakes, labels)
+    features, x = rows.features.double().numpy(), fakes.double().numpy()
+    means = np.stack([features[rows.labels.numpy() == c].mean(axis=0) for c in range(6)])  # one soul: the class mean
+    l_r1 = np.mean([((x[i] - means[labels[i]]) ** 2).sum() for i in range(7)])
+    assert found["l_r1"] == pytest.approx(l_r1, rel=1e-5)
+    noise = random_stream(Context().stream_seed("soul noise"))
+    with torch.no_grad():
+        drawn = generator.synthesise(rows.semantics, 4, noise).double().numpy()
+    l_r2 = np.mean([((drawn[c].mean(axis=0) - means[c]) ** 2).sum() for c in range(6)])
+    assert found["l_r2"] == pytest.approx(l_r2, rel=1e-5)
+    w = {name: value.detach().double().numpy() for name, value in critic.named_parameters()}
+    total = 0.0
+    for i in range(7):
+        hidden = w["from_features.weight"] @ x[i] + w["from_features.bias"]
+        logits = w["branch.weight"] @ np.where(hidden > 0, hidden, 0.2 * hidden) + w["branch.bias"]
+        total -= (logits[labels[i]] - np.log(np.exp(logits).sum())) / 7
+    assert found["classification"] == pytest.approx(total, rel=1e-4)
+
+
+def test_pretrained_classifier_is_frozen_and_trained_on_real_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zslbench.methods import softmax
+
+    made: list[tuple[Any, torch.nn.Linear]] = []
+    real = softmax.train_softmax
+
+    def spied(features: torch.Tensor, *args: Any, **given: Any) -> torch.nn.Linear:
+        made.append((features, real(features, *args, **given)))
+        return made[-1][1]
+
+    monkeypatch.setattr(softmax, "train_softmax", spied)
+    fakes, labels = torch.rand(7, 12, generator=random_stream(9)), torch.arange(7) % 6
+    found, (rows, _, _) = term_values(lisgan("S2", classifier="pretrained"), fakes, labels)
+    (features, layer), *more = made
+    assert not more
+    assert features is rows.features
+    assert not any(parameter.requires_grad for parameter in layer.parameters())
+    logits = fakes.double().numpy() @ layer.weight.double().numpy().T + layer.bias.double().numpy()
+    wanted = -np.mean([logits[i, labels[i]] - np.log(np.exp(logits[i]).sum()) for i in range(7)])
+    assert found["classification"] == pytest.approx(wanted, rel=1e-5)
+
+
+def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
+    method = lisgan("S4", cls_weight=0.3, l_r1=0.5, l_r2=0.7)
+    rows = method._prepare(problem()[0], torch.device("cpu"))
+    generator, critic = Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1))
+    critic.add_branch(6, random_stream(2))
+    terms = method.terms(rows, generator, critic, Context())
+    given: list[torch.Tensor] = []
+    spying = wgan.Term("spy", 1.0, lambda fakes, labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
+    training = wgan.Training(
+        generator,
+        critic,
+        rows,
+        [*terms, spying],
+        batch=8,
+        critic_steps=1,
+        lr=1e-3,
+        gp=10.0,
+        branch_weight=0.3,
+        streams={name: random_stream(0) for name in ("batches", "noise", "interpolation")},
+    )
+    labels = torch.arange(6)
+    training.generator_step(labels)
+    noted = {name: value.item() for name, value in training._sums.items()}
+    wasserstein = -critic(given[0], rows.semantics[labels]).mean().item()
+    wanted = wasserstein + 0.3 * noted["classification"] + 0.5 * noted["l_r1"] + 0.7 * noted["l_r2"]
+    assert noted["generator"] == pytest.approx(wanted, rel=1e-5)
+
+
+METHODS: list[tuple[type[GenerativeMethod], dict[str, Any]]] = [
+    (FCLSWGAN, {}),
+    (FCLSWGAN, {"cls_weight": 0.0}),
+    (LisGAN, {"cascade": "off", "classifier": "pretrained", "fake_souls": "mean"}),
+    (LisGAN, {}),
+    (LisGAN, {"cascade": "nn", "entropy": "reference"}),
+    (LisGAN, {"cascade": "svm", "noise": 3}),
+]
+
+
+@pytest.mark.parametrize(("cls", "given"), METHODS)
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_scores_are_probabilities_and_repeat(cls: type[GenerativeMethod], given: dict[str, Any], protocol: int) -> None:
+    query = problem()[protocol]
+    method = fitted(cls(**(SMALL | given)))
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    first = method.scores(query.features, query.classes)
+    assert first.shape == (len(query.features), len(query.classes))
+    np.testing.assert_allclose(np.exp(first).sum(axis=1), 1, rtol=1e-5)
+    again = fitted(cls(**(SMALL | given)))
+    assert np.array_equal(first, again.scores(query.features, query.classes))
+    assert np.array_equal(first, method.scores(query.features, query.classes))
+    assert np.array_equal(first, pickle.loads(pickle.dumps(method)).scores(query.features, query.classes))
+    assert torch.equal(torch.random.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
+    assert not np.array_equal(first, fitted(cls(**(SMALL | given)), seed=1).scores(query.features, query.classes))
+
+
+@pytest.mark.parametrize(("cls", "given"), METHODS)
+def test_order_and_ids_of_classes_do_not_matter(cls: type[GenerativeMethod], given: dict[str, Any]) -> None:
+    train, _, query = problem()
+    wanted = fitted(cls(**(SMALL | given))).scores(query.features, query.classes)
+    rng = np.random.default_rng(1)
+    renamed = rng.permutation(100)
+    mixed = rng.permutation(len(train.classes))
+    other = Train(
+        train.features,
+        renamed[train.labels],
+        ClassTable(renamed[train.classes.ids[mixed]], train.classes.semantics[mixed]),
+    )
+    order = rng.permutation(len(query.classes))
+    table = ClassTable(renamed[query.classes.ids[order]], query.classes.semantics[order])
+    found = cls(**(SMALL | given)).fit(other, Context()).scores(query.features, table)
+    assert np.array_equal(found, wanted[:, order])
+
+
+@pytest.mark.parametrize(("cls", "given"), METHODS)
+def test_checkpoints_judge_without_disturbing(cls: type[GenerativeMethod], given: dict[str, Any]) -> None:
+    train, query, _ = problem()
+    plain = fitted(cls(**(SMALL | given)))
+    judged: dict[int, np.ndarray] = {}
+    logged: list[tuple[int, int, dict[str, float]]] = []
+
+    def judge(method: Method, step: int) -> None:
+        judged[step] = method.scores(query.features, query.classes)
+
+    ctx = Context(judge=judge, on_log=lambda step, total, values: logged.append((step, total, dict(values))))
+    watched = cls(**(SMALL | given)).fit(train, ctx)
+    assert same(weights(plain), weights(watched))
+    assert list(judged) == [1, 2]
+    assert not np.array_equal(judged[1], judged[2])
+    assert np.array_equal(judged[2], watched.scores(query.features, query.classes))
+    assert [(step, total) for step, total, _ in logged] == [(1, 2), (2, 2)]
+    assert {"critic", "penalty", "generator"} <= set(logged[0][2])
+    assert {"critic", "generator"} <= set(ctx.seconds)
+    assert ("souls" in ctx.seconds) is (cls is LisGAN)
+    assert ("pretrain" in ctx.seconds) is (watched.cls_weight > 0 and not watched._uses_branch)
+
+
+def test_refit_forgets() -> None:
+    method = fitted(lisgan("S3"))
+    wanted = weights(method)
+    method.fit(problem(seed=5)[0], Context(seed=3))
+    assert not same(wanted, weights(method))
+    assert same(wanted, weights(fitted(method)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_read_only_inputs_are_copied_without_warnings() -> None:
+    train, query, _ = problem()
+    kept = train.features.copy(), query.features.copy()
+    lisgan("S4", preprocess="none").fit(train, Context()).scores(query.features, query.classes)
+    assert np.array_equal(train.features, kept[0])
+    assert np.array_equal(query.features, kept[1])
+
+
+def test_negative_features_are_refused_with_advice() -> None:
+    train = problem()[0]
+    shifted = dataclasses.replace(train, features=frozen(train.features - 1))
+    with pytest.raises(BadValue, match=r"preprocess=none .* choose minmax or standard\+clip\+minmax"):
+        lisgan(preprocess="none").fit(shifted, Context())
+    lisgan(preprocess="standard+clip+minmax", epochs=1).fit(shifted, Context())
+
+
+def test_divergence_is_said_in_a_sentence() -> None:
+    train = problem()[0]
+    broken = dataclasses.replace(train, classes=ClassTable(train.classes.ids, train.classes.semantics * np.nan))
+    with pytest.raises(BadValue, match="not finite in epoch 1; lower lr"):
+        FCLSWGAN(**(SMALL | {"semantic_norm": "none"})).fit(broken, Context())
+
+
+def test_semantics_of_any_length_count_alike() -> None:
+    train, query, _ = problem()
+    doubled = dataclasses.replace(train, classes=ClassTable(train.classes.ids, train.classes.semantics * 4))
+    table = ClassTable(query.classes.ids, query.classes.semantics * 4)
+    found = FCLSWGAN(**SMALL).fit(doubled, Context()).scores(query.features, table)
+    np.testing.assert_allclose(found, fitted(FCLSWGAN(**SMALL)).scores(query.features, query.classes), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("cascade", "setting", "batchwise"), [("off", "inductive", 0), ("nn", "transductive", 1)])
+def test_the_cascade_makes_it_transductive(cascade: str, setting: str, batchwise: int) -> None:
+    method = LisGAN(cascade=cascade)
+    assert method.setting is Setting(setting)
+    assert method.batchwise is bool(batchwise)
+
+
+def test_without_cascade_rows_are_independent() -> None:
+    query = problem()[2]
+    method = fitted(lisgan("S3"))
+    whole = method.scores(query.features, query.classes)
+    part = method.scores(query.features[:5], query.classes)
+    np.testing.assert_allclose(part, whole[:5], rtol=1e-5, atol=1e-6)
+
+
+def test_real_rows_of_seen_candidates_are_used() -> None:
+    """Seen candidates are classified from their training rows: well-separated ones are recognised in GZSL."""
+    train, _, query = problem()
+    method = fitted(lisgan("S3", final_epochs=200))
+    predicted = query.classes.ids[method.scores(train.features, query.classes).argmax(axis=1)]
+    assert np.mean(predicted == train.labels) > 0.9
+
+
+def test_presets_are_complete_and_allowed() -> None:
+    pairs = {(name, rules) for name in ("apy", "awa1", "cub", "flo", "sun") for rules in ("zsl", "gzsl")}
+    for cls in (LisGAN, FCLSWGAN):
+        assert set(cls.presets["published"].cells) == pairs
+        for dataset, rules in pairs:
+            params.resolve(cls, cls.__name__, overlay(cls, "x", ("published",), dataset, rules))
+    params.resolve(LisGAN, "lisgan", overlay(LisGAN, "lisgan", ("paper",), "anything", "zsl"))
+
+
+def test_published_values_stand_where_the_table_has_them() -> None:
+    flo = overlay(LisGAN, "lisgan", ("published",), "flo", "gzsl")
+    assert (flo["l_r2"], flo["l_r1"]) == (1e-1, 3e-2)  # proto_param1, proto_param2
+    assert (flo["epochs"], flo["per_class"], flo["cls_weight"], flo["confident"]) == (80, 1200, 0.1, 0.6)
+    sun = overlay(LisGAN, "lisgan", ("published",), "sun", "zsl")
+    assert (sun["lr"], sun["final_lr"], sun["confident"], sun["entropy"]) == (2e-4, 5e-4, 0.5, "reference")
+    assert overlay(FCLSWGAN, "fclswgan", ("published",), "awa1", "gzsl")["per_class"] == 1800
+
+
+def test_defaults_are_the_papers_method() -> None:
+    paper = LisGAN.presets["paper"].values
+    assert {name: getattr(LisGAN(), name) for name in paper} == paper
+
+
+def test_classes_are_importable_without_torch() -> None:
+    code = (
+        "import sys; from zslbench.methods.lisgan import LisGAN; from zslbench.methods.fclswgan import FCLSWGAN; "
+        "LisGAN(); FCLSWGAN(); print([m for m in ('torch', 'scipy', 'sklearn', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

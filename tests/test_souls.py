@@ -1,0 +1,121 @@
+"""Soul samples and both regularisers against plain float64 loops written from the paper's equations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zslbench.methods.souls import cluster_fake_souls, l_r1, l_r2, mean_fake_souls, soul_samples
+
+
+def squared(a: np.ndarray, b: np.ndarray) -> float:
+    return float(sum((float(x) - float(y)) ** 2 for x, y in zip(a, b, strict=True)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
+def test_l_r1_is_eq_5(seed: int, m: int, k: int, d: int, c: int) -> None:
+    rng = np.random.default_rng(seed)
+    fakes, labels, souls = rng.random((m, d)), rng.integers(c, size=m), rng.random((c, k, d))
+    wanted = 0.0
+    for i in range(m):
+        wanted += min(squared(fakes[i], souls[labels[i], j]) for j in range(k)) / m
+    found = l_r1(torch.tensor(fakes), torch.tensor(labels), torch.tensor(souls))
+    assert found.item() == pytest.approx(wanted, rel=1e-10)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 4), st.integers(1, 9), st.integers(1, 5))
+def test_l_r2_of_class_means_is_eq_6(seed: int, r: int, k: int, d: int, c: int) -> None:
+    rng = np.random.default_rng(seed)
+    fakes, souls = rng.random((c, r, d)), rng.random((c, k, d))
+    wanted = 0.0
+    for label in range(c):
+        mean = [sum(fakes[label, i, axis] for i in range(r)) / r for axis in range(d)]
+        wanted += min(squared(np.array(mean), souls[label, j]) for j in range(k)) / c
+    found = l_r2(*mean_fake_souls(torch.tensor(fakes)), torch.tensor(souls))
+    assert found.item() == pytest.approx(wanted, rel=1e-10)
+
+
+def lloyd(points: np.ndarray, centres: np.ndarray, steps: int = 10) -> list[np.ndarray | None]:
+    """One class, one point at a time: the means of its clusters (Eq. 4), None where a cluster is empty."""
+    centres = [centre.copy() for centre in centres]
+    members: list[list[int]] = []
+    for _ in range(steps + 1):
+        members = [[] for _ in centres]
+        for i, point in enumerate(points):
+            members[int(np.argmin([squared(point, centre) for centre in centres]))].append(i)
+        means = [sum(points[i] for i in member) / len(member) if member else None for member in members]
+        centres = [old if mean is None else mean for old, mean in zip(centres, means, strict=True)]
+    return means
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_l_r2_of_clusters_is_eq_4_and_6(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    c, r, k, d = 5, 9, 3, 4
+    fakes, souls = rng.random((c, r, d)), rng.random((c, k, d)) + (seed % 2)  # odd seeds: far souls, empty clusters
+    wanted, empty = 0.0, 0
+    for label in range(c):
+        means = [mean for mean in lloyd(fakes[label], souls[label]) if mean is not None]
+        empty += k - len(means)
+        wanted += np.mean([min(squared(mean, souls[label, j]) for j in range(k)) for mean in means]) / c
+    found, filled = cluster_fake_souls(torch.tensor(fakes), torch.tensor(souls))
+    assert l_r2(found, filled, torch.tensor(souls)).item() == pytest.approx(wanted, rel=1e-9)
+    assert int((~filled).sum()) == empty
+
+
+def test_some_clusters_are_empty_in_the_cases_above() -> None:
+    rng = np.random.default_rng(1)
+    fakes, souls = rng.random((5, 9, 4)), rng.random((5, 3, 4)) + 1
+    assert not cluster_fake_souls(torch.tensor(fakes), torch.tensor(souls))[1].all()
+
+
+def test_gradients_reach_the_fakes_by_finite_differences() -> None:
+    stream = torch.Generator().manual_seed(0)
+    fakes = torch.rand(3, 6, 4, generator=stream, dtype=torch.float64, requires_grad=True)
+    souls = torch.rand(3, 2, 4, generator=stream, dtype=torch.float64)
+    labels = torch.tensor([0, 1, 2, 1, 0, 2])
+    assert torch.autograd.gradcheck(lambda x: l_r2(*mean_fake_souls(x), souls), fakes)
+    assert torch.autograd.gradcheck(lambda x: l_r2(*cluster_fake_souls(x, souls), souls), fakes)
+    assert torch.autograd.gradcheck(lambda x: l_r1(x, labels, souls), fakes[0].detach().requires_grad_())
+
+
+def test_souls_are_cluster_means() -> None:
+    """Well-separated clusters are found, and their souls are their means (Eq. 3)."""
+    rng = np.random.default_rng(0)
+    centres = rng.permutation(12).reshape(4, 3)[:, :, None] * np.full(6, 10.0)
+    labels = np.repeat(np.arange(4), 30)
+    member = np.tile(np.arange(3), 40)
+    features = (centres[labels, member] + rng.random((120, 6))).astype(np.float32)
+    souls = soul_samples(features, labels, 4, 3, seed=0)
+    for label in range(4):
+        wanted = [features[(labels == label) & (member == j)].astype(np.float64).mean(axis=0) for j in range(3)]
+        found = souls[label][np.argsort(souls[label, :, 0])]
+        np.testing.assert_allclose(found, sorted(wanted, key=lambda mean: mean[0]), rtol=1e-6)
+
+
+def test_one_soul_is_the_class_mean() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.random((30, 5)).astype(np.float32), np.arange(30) % 3
+    souls = soul_samples(features, labels, 3, 1, seed=0)
+    for label in range(3):
+        np.testing.assert_allclose(souls[label, 0], features[labels == label].mean(axis=0), rtol=1e-6)
+
+
+def test_small_classes_repeat_their_souls() -> None:
+    rows = np.array([[0.0, 1.0], [4.0, 4.0], [9.0, 9.0], [9.0, 9.0], [9.0, 9.0]], dtype=np.float32)
+    souls = soul_samples(rows, np.array([0, 0, 1, 1, 1]), 2, 4, seed=0)
+    assert souls.shape == (2, 4, 2)
+    assert {tuple(soul) for soul in souls[0]} == {(0.0, 1.0), (4.0, 4.0)}
+    assert {tuple(soul) for soul in souls[1]} == {(9.0, 9.0)}
+
+
+def test_souls_do_not_touch_numpys_global_stream() -> None:
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    rng = np.random.default_rng(0)
+    soul_samples(rng.random((20, 3)).astype(np.float32), np.arange(20) % 2, 2, 3, seed=5)
+    assert np.array_equal(before, np.random.get_state()[1])  # noqa: NPY002

@@ -1,0 +1,210 @@
+"""The adversarial losses and their training, against finite differences and plain float64 loops."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+
+from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.methods.wgan import SeenRows, Term, Training, critic_losses, gradient_penalty
+
+D, A, H, C, M = 5, 3, 7, 4, 6
+
+
+@pytest.fixture
+def critic() -> Critic:
+    """A critic in float64 whose weights are large enough for its kinks to matter."""
+    made = Critic(D, A, H, random_stream(0))
+    made.add_branch(C, random_stream(1))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(2))
+    return made.double()
+
+
+@pytest.fixture
+def rows() -> dict[str, torch.Tensor]:
+    stream = random_stream(3)
+    return {
+        "real": torch.rand(M, D, generator=stream, dtype=torch.float64),
+        "fake": torch.rand(M, D, generator=stream, dtype=torch.float64),
+        "semantics": torch.rand(M, A, generator=stream, dtype=torch.float64),
+        "mix": torch.rand(M, 1, generator=stream, dtype=torch.float64),
+        "labels": torch.tensor([0, 1, 2, 3, 0, 2]),
+    }
+
+
+def weights(critic: Critic) -> dict[str, np.ndarray]:
+    return {name: value.detach().numpy() for name, value in critic.named_parameters()}
+
+
+def critic_value(w: dict[str, np.ndarray], x: np.ndarray, a: np.ndarray) -> float:
+    """D(x, a) of one row, written out."""
+    total = w["value.bias"][0]
+    for unit in range(H):
+        h = w["from_features.bias"][unit]
+        h += sum(w["from_features.weight"][unit, i] * x[i] for i in range(D))
+        h += sum(w["from_semantics.weight"][unit, i] * a[i] for i in range(A))
+        total += w["value.weight"][0, unit] * (h if h > 0 else 0.2 * h)
+    return float(total)
+
+
+def branch_log_probability(w: dict[str, np.ndarray], x: np.ndarray, label: int) -> float:
+    hidden = w["from_features.weight"] @ x + w["from_features.bias"]
+    logits = w["branch.weight"] @ np.where(hidden > 0, hidden, 0.2 * hidden) + w["branch.bias"]
+    return float(logits[label] - np.log(np.exp(logits).sum()))
+
+
+def test_critic_losses_match_loops(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+    parts = critic_losses(critic, **rows)
+    w = weights(critic)
+    n = {name: value.numpy() for name, value in rows.items()}
+    wasserstein = penalty = classification = 0.0
+    for i in range(M):
+        real, fake, a, mix = n["real"][i], n["fake"][i], n["semantics"][i], n["mix"][i, 0]
+        wasserstein += (critic_value(w, fake, a) - critic_value(w, real, a)) / M
+        between = mix * real + (1 - mix) * fake
+        step = 1e-6
+        gradient = [
+            (critic_value(w, between + step * unit, a) - critic_value(w, between - step * unit, a)) / (2 * step)
+            for unit in np.eye(D)
+        ]
+        penalty += (np.sqrt(sum(g * g for g in gradient)) - 1) ** 2 / M
+        for x in (real, fake):
+            classification -= branch_log_probability(w, x, n["labels"][i]) / M
+    assert parts.wasserstein.item() == pytest.approx(wasserstein, abs=1e-12)
+    assert parts.penalty.item() == pytest.approx(penalty, rel=1e-7)
+    assert parts.classification is not None
+    assert parts.classification.item() == pytest.approx(classification, rel=1e-12)
+
+
+def test_penalty_gradient_matches_double_backward(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+    """The written-out input gradient trains the critic exactly as autograd's double backward would."""
+    critic_losses(critic, **rows).penalty.backward()
+    ours = {name: p.grad for name, p in critic.named_parameters()}
+    critic.zero_grad()
+    between = (rows["mix"] * rows["real"] + (1 - rows["mix"]) * rows["fake"]).requires_grad_()
+    values = critic(between, rows["semantics"])
+    (gradients,) = torch.autograd.grad(values.sum(), between, create_graph=True)
+    gradient_penalty(gradients).backward()
+    touched = {"from_features.weight", "value.weight"}
+    for name, parameter in critic.named_parameters():
+        if name in touched:
+            torch.testing.assert_close(ours[name], parameter.grad)
+        else:  # the penalty of a piecewise linear critic does not move these
+            assert ours[name] is None
+            assert parameter.grad is None or not parameter.grad.any()
+
+
+def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+    critic_losses(critic, **rows).penalty.backward()
+    step = 1e-6
+    for parameter in (critic.value.weight, critic.from_features.weight):
+        flat = parameter.data.view(-1)
+        assert parameter.grad is not None
+        for at in range(0, flat.numel(), 5):
+            values = []
+            for sign in (1, -1):
+                flat[at] += sign * step
+                values.append(critic_losses(critic, **rows).penalty.item())
+                flat[at] -= sign * step
+            slope = (values[0] - values[1]) / (2 * step)
+            assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_branch_cannot_read_the_class_off_the_semantics(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+    one = critic_losses(critic, **rows).classification
+    other = critic_losses(critic, **(rows | {"semantics": rows["semantics"].flip(0)})).classification
+    assert one is not None
+    assert other is not None
+    assert one.item() == other.item()
+
+
+def test_generator_matches_a_loop() -> None:
+    stream = random_stream(5)
+    generator = Generator(2, A, H, D, stream).double()
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, generator=stream)
+    noise = torch.randn(C, 3, 2, generator=stream, dtype=torch.float64)
+    semantics = torch.rand(C, A, generator=stream, dtype=torch.float64)
+    found = generator(noise, semantics[:, None, :]).detach().numpy()
+    w = {name: value.detach().numpy() for name, value in generator.named_parameters()}
+    first = np.concatenate([w["from_noise.weight"], w["from_semantics.weight"]], axis=1)
+    for c in range(C):
+        for r in range(3):
+            h = first @ np.concatenate([noise[c, r].numpy(), semantics[c].numpy()]) + w["from_noise.bias"]
+            wanted = w["out.weight"] @ np.where(h > 0, h, 0.2 * h) + w["out.bias"]
+            np.testing.assert_allclose(found[c, r], np.maximum(wanted, 0), rtol=1e-10)
+
+
+def training(terms: list[Term], **given: float) -> Training:
+    stream = random_stream(0)
+    rows = SeenRows(
+        features=torch.rand(40, D, generator=stream),
+        labels=torch.randint(C, (40,), generator=stream),
+        semantics=torch.rand(C, A, generator=stream),
+    )
+    generator, critic = Generator(A, A, H, D, random_stream(1)), Critic(D, A, H, random_stream(2))
+    streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)}
+    options = {"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0, "branch_weight": 0.0} | given
+    return Training(generator, critic, rows, terms, streams=streams, **options)  # type: ignore[arg-type]
+
+
+def test_epoch_has_the_declared_steps() -> None:
+    labels_seen: list[int] = []
+    term = Term("spy", 0.0, lambda fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
+    made = training([term], batch=12)
+    calls: list[str] = []
+
+    @contextlib.contextmanager
+    def phase(name: str):  # type: ignore[no-untyped-def]
+        calls.append(name)
+        yield
+
+    losses = made.epoch(phase)
+    assert calls == ["critic", "generator"] * 4  # ⌈40/12⌉ generator steps
+    assert labels_seen == [12] * 4
+    assert made._counts["critic"] == 20
+    assert set(losses) == {"critic", "penalty", "generator", "spy"}
+
+
+def test_critic_step_moves_the_critic_only_and_generator_step_the_generator_only() -> None:
+    made = training([])
+    before = [p.clone() for p in (*made.generator.parameters(), *made.critic.parameters())]
+    count = len(list(made.generator.parameters()))
+    labels = made.critic_step()
+    after = [*made.generator.parameters(), *made.critic.parameters()]
+    changed = [not torch.equal(b, a) for b, a in zip(before, after, strict=True)]
+    assert not any(changed[:count])
+    assert any(changed[count:])
+    critic_now = [p.clone() for p in made.critic.parameters()]
+    made.generator_step(labels)
+    assert all(torch.equal(b, a) for b, a in zip(critic_now, made.critic.parameters(), strict=True))
+    assert all(p.requires_grad for p in made.critic.parameters())
+    assert any(not torch.equal(b, a) for b, a in zip(before[:count], made.generator.parameters(), strict=True))
+
+
+def test_training_brings_fakes_to_their_class() -> None:
+    """Fakes of a class come to lie nearer to its rows than to any other class's, from its semantics alone."""
+    centres, labels = torch.rand(3, 32, generator=random_stream(7)), torch.arange(240) % 3
+    features = centres[labels] + 0.2 * torch.rand(240, 32, generator=random_stream(0))
+    made = Training(
+        Generator(3, 3, 128, 32, random_stream(1)),
+        Critic(32, 3, 128, random_stream(2)),
+        SeenRows(features=features, labels=labels, semantics=torch.eye(3)),
+        [],
+        batch=16,
+        critic_steps=5,
+        lr=5e-4,
+        gp=10.0,
+        branch_weight=0.0,
+        streams={name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
+    )
+    for _ in range(50):
+        made.epoch(lambda _name: contextlib.nullcontext())
+    with torch.no_grad():
+        means = made.generator.synthesise(torch.eye(3), 100, random_stream(9)).mean(1)
+    real = torch.stack([features[labels == c].mean(0) for c in range(3)])
+    assert torch.cdist(means, real).argmin(1).tolist() == [0, 1, 2]

@@ -1,0 +1,95 @@
+"""The cascade (LisGAN, section 3.4): confident predictions become references of a second classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zslbench.arrays import Array, IntArray
+
+BLOCK_ROWS = 1024
+SecondClassifier = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(references (r, d), labels (r,), rows (m, d)) → (m, k) log-probabilities."""
+
+
+def uncertainty(log_probabilities: Array, rule: str) -> Array:
+    """Return (n,) values by which rows are ranked, the most confident row having the lowest.
+
+    ``paper``: the entropy −Σ p log p of each row (Eq. 9). ``reference``: the public code hands log-probabilities to an
+    entropy that renormalises, and takes the largest first; that is minus the entropy of |log p| / Σ|log p|.
+    """
+    logs = log_probabilities.astype(np.float64)
+    if rule == "paper":
+        entropy: Array = -(np.exp(logs) * logs).sum(axis=1)
+        return entropy
+    size = np.abs(logs)
+    total = size.sum(axis=1, keepdims=True)
+    share = np.divide(size, total, out=np.full_like(size, 1 / size.shape[1]), where=total > 0)
+    negated: Array = (share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1)
+    return negated
+
+
+def confident_rows(log_probabilities: Array, rule: str, fraction: float) -> IntArray:
+    """Return the ⌊fraction · n⌋ rows of lowest `uncertainty`, the most confident first."""
+    values = uncertainty(log_probabilities, rule)
+    return np.argsort(values, kind="stable")[: int(fraction * len(values))].astype(np.int64)
+
+
+def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes: int) -> Tensor:
+    """Return (m, k) log-softmax of minus the squared distance to the nearest reference of each class (1-NN).
+
+    Args:
+        references: (r, d), at least one a class; labels: (r,); rows: (m, d).
+    """
+    lengths = references.square().sum(1)
+    found = []
+    for block in torch.split(rows, BLOCK_ROWS):
+        squared = (block.square().sum(1, keepdim=True) + lengths - 2 * block @ references.T).clamp(min=0)
+        nearest = torch.full((len(block), classes), torch.inf, dtype=squared.dtype, device=squared.device)
+        nearest.scatter_reduce_(1, labels.expand(len(block), -1), squared, "amin")
+        found.append(functional.log_softmax(-nearest, dim=1))
+    return torch.cat(found)
+
+
+def support_vectors(references: Tensor, labels: Tensor, rows: Tensor, classes: int, seed: int) -> Tensor:
+    """Return (m, k) log-softmax of the margins of one linear SVM a class against the rest (scikit-learn)."""
+    from sklearn.svm import LinearSVC
+
+    if classes == 1:
+        return torch.zeros(len(rows), 1, device=rows.device)
+    svm = LinearSVC(dual="auto", random_state=seed % 2**32).fit(references.cpu().numpy(), labels.cpu().numpy())
+    margins = torch.tensor(svm.decision_function(rows.cpu().numpy()), dtype=rows.dtype, device=rows.device)
+    if classes == 2:
+        margins = torch.stack([-margins, margins], dim=1)
+    return functional.log_softmax(margins, dim=1)
+
+
+def cascade(
+    first: Tensor,
+    rows: Tensor,
+    references: Tensor,
+    labels: Tensor,
+    *,
+    rule: str,
+    fraction: float,
+    second: SecondClassifier,
+) -> Tensor:
+    """Return (n, k) log-probabilities: the first classifier's for confident rows, the second's for the others.
+
+    Args:
+        first: (n, k) log-probabilities of the first classifier on (n, d) rows.
+        references: (r, d) and labels: (r,), what the first classifier was trained on.
+    """
+    picked = torch.from_numpy(confident_rows(first.cpu().numpy(), rule, fraction)).to(rows.device)
+    others = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    others[picked] = False
+    if len(picked) == 0 or len(picked) == len(rows):
+        return first
+    joined = torch.cat([references, rows[picked]])
+    out = first.clone()
+    out[others] = second(joined, torch.cat([labels, first[picked].argmax(1)]), rows[others])
+    return out

@@ -1,0 +1,37 @@
+"""f-CLSWGAN: feature generating networks (Xian et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+from zslbench.methods import published_gan
+from zslbench.methods.base import Ablation, MethodCard, Preset, Setting
+from zslbench.methods.generative import GenerativeMethod
+
+
+@dataclasses.dataclass(kw_only=True)
+class FCLSWGAN(GenerativeMethod):
+    """A conditional WGAN whose fakes a pre-trained classifier of seen classes must recognise (Xian et al., 2018)."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="f-CLSWGAN",
+        summary="conditional WGAN-GP with a classification loss; softmax on synthesised features",
+        citation="xian2018fclswgan",
+        reference="Xian, Lorenz, Schiele, Akata: Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
+        version=1,
+        setting=Setting.INDUCTIVE,
+        stochastic=True,
+        formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",
+    )
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "published": Preset(
+            source="the public commands of each data set, which pick the epoch on test images; here the last counts",
+            values=published_gan.SHARED,
+            cells=published_gan.fclswgan_cells(),
+        ),
+    }
+    ablations: ClassVar[Mapping[str, Ablation]] = {
+        "plain": Ablation({"cls_weight": 0.0}, "without the classification loss: the paper's f-WGAN"),
+    }

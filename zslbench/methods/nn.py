@@ -1,0 +1,135 @@
+"""Networks of the generative methods, their initialisation, and the device they live on.
+
+Torch is imported at the top: import this module only where training or synthesis happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zslbench.errors import BadValue
+
+SLOPE = 0.2
+INIT_STD = 0.02
+BETAS = (0.5, 0.999)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device that `name` means: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        BadValue: no such device, or not on this machine.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda", "mps") or (number and not (kind == "cuda" and number.isdigit())):
+        raise BadValue(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:N or mps.")
+    if not {"cpu": True, "cuda": cuda, "mps": mps}[kind]:
+        raise BadValue(f"device {name!r} was asked for, but this machine has no {kind}; choose auto or cpu.")
+    if number and int(number) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise BadValue(
+            f"device {name!r} was asked for, but this machine has {count}; choose cuda:0 to cuda:{count - 1}."
+        )
+    return torch.device(name)
+
+
+def random_stream(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator of its own on `device`, so that torch's global one is never touched."""
+    return torch.Generator(device=device).manual_seed(seed)
+
+
+def linear(inputs: int, outputs: int, stream: torch.Generator, bias: bool = True) -> torch.nn.Linear:
+    """Return a linear layer with weights from N(0, 0.02²) and zero bias, on the CPU."""
+    layer: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
+        torch.nn.Linear, inputs, outputs, bias=bias
+    )
+    with torch.no_grad():
+        layer.weight.normal_(0.0, INIT_STD, generator=stream)
+        if bias:
+            layer.bias.zero_()
+    return layer
+
+
+def adam(parameters: Iterable[torch.nn.Parameter], lr: float) -> torch.optim.Adam:
+    """Return Adam with the betas that every public GAN of this family uses.
+
+    Fused where torch has it: the plain one costs as much as the rest of a critic step on a CPU.
+    """
+    held = list(parameters)
+    return torch.optim.Adam(held, lr=lr, betas=BETAS, fused=held[0].device.type in ("cpu", "cuda"))
+
+
+class Generator(torch.nn.Module):
+    """x̃ = ReLU(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out.
+
+    The first layer on the concatenation [z, a] is kept as two, one of noise and one of semantics: the same map, and
+    rows that share a class share its part.
+    """
+
+    def __init__(self, noise: int, semantics: int, hidden: int, features: int, stream: torch.Generator) -> None:
+        super().__init__()
+        self.noise = noise
+        self.from_noise = linear(noise, hidden, stream)
+        self.from_semantics = linear(semantics, hidden, stream, bias=False)
+        self.out = linear(hidden, features, stream)
+
+    def forward(self, noise: Tensor, semantics: Tensor) -> Tensor:
+        """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast."""
+        hidden = functional.leaky_relu(self.from_noise(noise) + self.from_semantics(semantics), SLOPE)
+        return functional.relu(self.out(hidden))
+
+    def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
+        """Return (c, rows, d) features of (c, a) classes from fresh noise."""
+        noise = torch.randn(len(semantics), rows, self.noise, generator=stream, device=semantics.device)
+        out: Tensor = self(noise, semantics[:, None, :])
+        return out
+
+
+class Critic(torch.nn.Module):
+    """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, with a classifying branch on demand.
+
+    The branch is the paper's second head. It reads LReLU(W_x x + b₁), the layer without its semantic part: P(y|x) of
+    Eq. 2 is a function of x, and a branch that saw a could read the class off it.
+    """
+
+    def __init__(self, features: int, semantics: int, hidden: int, stream: torch.Generator) -> None:
+        super().__init__()
+        self.from_features = linear(features, hidden, stream)
+        self.from_semantics = linear(semantics, hidden, stream, bias=False)
+        self.value = linear(hidden, 1, stream)
+        self.branch: torch.nn.Linear | None = None
+
+    def add_branch(self, classes: int, stream: torch.Generator) -> None:
+        """Give the critic its second head, over `classes` seen classes."""
+        self.branch = linear(self.value.in_features, classes, stream)
+
+    def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
+        """Return (m,) values of (m, d) features under (m, a) semantics."""
+        return self.values(self.from_features(features) + self.from_semantics(semantics))
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """Return (…,) values of (…, h) pre-activations."""
+        out: Tensor = self.value(functional.leaky_relu(hidden, SLOPE)).squeeze(-1)
+        return out
+
+    def logits(self, projected: Tensor) -> Tensor:
+        """Return (…, c) class logits of (…, h) projected features ``from_features(x)``."""
+        assert self.branch is not None
+        out: Tensor = self.branch(functional.leaky_relu(projected, SLOPE))
+        return out
+
+    def input_gradient(self, hidden: Tensor) -> Tensor:
+        """Return (m, d) gradients of D by x where the pre-activations are (m, h) `hidden`.
+
+        D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
+        wherever it exists. Written out, the penalty needs one backward pass and not two.
+        """
+        slopes = torch.where(hidden.detach() > 0, 1.0, SLOPE)
+        return (slopes * self.value.weight) @ self.from_features.weight

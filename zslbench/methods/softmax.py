@@ -1,0 +1,44 @@
+"""The linear softmax classifier: what f-CLSWGAN pre-trains, and what both stages of LisGAN end in (Eq. 7, 8)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zslbench.methods.nn import adam, linear, random_stream
+
+
+def train_softmax(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    *,
+    epochs: int,
+    batch: int,
+    lr: float,
+    seed: int,
+) -> torch.nn.Linear:
+    """Return a linear layer fitted by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7).
+
+    Args:
+        features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, on the same device.
+        seed: of the initial weights and of the order of the rows; nothing else is drawn.
+    """
+    device = features.device
+    layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
+    order = random_stream(seed + 1, device)
+    optimiser = adam(layer.parameters(), lr)
+    for _ in range(epochs):
+        for rows in torch.split(torch.randperm(len(features), generator=order, device=device), batch):
+            loss = functional.cross_entropy(layer(features[rows]), labels[rows])
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+    return layer.requires_grad_(False)
+
+
+def log_probabilities(layer: torch.nn.Linear, features: Tensor) -> Tensor:
+    """Return (n, k) log P(y|x) of (n, d) rows."""
+    with torch.no_grad():
+        return functional.log_softmax(layer(features), dim=1)

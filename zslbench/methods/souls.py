@@ -1,0 +1,93 @@
+"""Soul samples and the two regularisers that stand on them (LisGAN, Eq. 3 to 6), as pure functions."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslbench.arrays import AnyArray, Array, IntArray
+
+LLOYD_STEPS = 10
+
+
+def soul_samples(features: Array, labels: IntArray, classes: int, k: int, seed: int) -> AnyArray:
+    """Return (c, k, d) float32 soul samples: the means of k clusters of every class (Eq. 3).
+
+    A class with fewer distinct images than k has fewer clusters; its souls are repeated to fill the row, which changes
+    no minimum over them.
+
+    Args:
+        features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, every class at least once.
+        seed: of k-means, the same for each class.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    souls = np.empty((classes, k, features.shape[1]), dtype=np.float32)
+    for label in range(classes):
+        rows = features[labels == label]
+        clusters = min(k, len(rows))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters is fine here
+            member = KMeans(clusters, n_init=10, random_state=seed % 2**32).fit_predict(rows)
+        means = [rows[member == cluster].mean(axis=0, dtype=np.float64) for cluster in np.unique(member)]
+        souls[label] = np.stack(means)[np.arange(k) % len(means)]
+    return souls
+
+
+def squared_distances(first: Tensor, second: Tensor) -> Tensor:
+    """Return (…, p, q) squared Euclidean distances of (…, p, d) and (…, q, d) points, not divided by d."""
+    return (first.unsqueeze(-2) - second.unsqueeze(-3)).square().sum(-1)
+
+
+def l_r1(fakes: Tensor, labels: Tensor, souls: Tensor) -> Tensor:
+    """Return L_R1 (Eq. 5): the mean over fakes of the squared distance to the nearest soul of the own class.
+
+    Args:
+        fakes: (m, d); labels: (m,) classes of the fakes; souls: (c, k, d).
+    """
+    return squared_distances(fakes.unsqueeze(1), souls[labels]).squeeze(1).amin(1).mean()
+
+
+def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
+    """Return L_R2 (Eq. 6): the squared distance of each fake soul to the nearest real soul of its class.
+
+    Averaged over the fake souls of a class, then over classes; with one fake soul a class this is Eq. 6 to the letter.
+
+    Args:
+        fake_souls: (c, j, d); filled: (c, j) bool, False for clusters that hold nothing; souls: (c, k, d).
+    """
+    nearest = squared_distances(fake_souls, souls).amin(2)
+    weights = filled.to(nearest.dtype)
+    return ((nearest * weights).sum(1) / weights.sum(1)).mean()
+
+
+def mean_fake_souls(fakes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one fake soul a class, (c, 1, d), the mean of its (c, r, d) fakes: what the public code does."""
+    return fakes.mean(1, keepdim=True), torch.ones(len(fakes), 1, dtype=torch.bool, device=fakes.device)
+
+
+def cluster_fake_souls(fakes: Tensor, souls: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (c, k, d) fake souls, the means of clusters of (c, r, d) fakes (Eq. 4), and which hold anything.
+
+    Lloyd's algorithm for all classes at once, on detached values, started from the real (c, k, d) souls; gradients
+    flow through the means, not through the grouping.
+    """
+    points, centres = fakes.detach(), souls
+    for _ in range(LLOYD_STEPS):
+        share, filled = _shares(points, centres)
+        centres = torch.where(filled.unsqueeze(-1), share @ points, centres)
+    share, filled = _shares(points, centres)
+    return share @ fakes, filled
+
+
+def _shares(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (c, k, r) weight of each point in its nearest centre's mean, and which centres have any point."""
+    # ‖p − s‖² up to ‖p‖², which does not change which centre is nearest
+    score = centres.square().sum(-1).unsqueeze(1) - 2 * points @ centres.transpose(1, 2)
+    member = torch.nn.functional.one_hot(score.argmin(2), centres.shape[1]).to(points.dtype).transpose(1, 2)
+    count = member.sum(2, keepdim=True)
+    return member / count.clamp(min=1), (count > 0).squeeze(2)

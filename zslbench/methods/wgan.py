@@ -1,0 +1,175 @@
+"""Conditional Wasserstein GAN with gradient penalty: its losses and its training (Gulrajani et al., 2017).
+
+The generator's loss takes further terms, each with a name and a weight, so that a method is the list of its terms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zslbench.methods.nn import Critic, Generator, adam
+
+Phase = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SeenRows:
+    """Training data on the device.
+
+    Attributes:
+        features: (n, d) preprocessed rows; labels: (n,) positions of their classes in `semantics`.
+        semantics: (c, a) seen classes in canonical order.
+    """
+
+    features: Tensor
+    labels: Tensor
+    semantics: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Term:
+    """A weighted term of the generator's loss: ``loss(fakes (m, d), labels (m,))`` returns a scalar."""
+
+    name: str
+    weight: float
+    loss: Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class CriticLosses:
+    """The parts of Eq. 2: E D(x̃) − E D(x), the penalty, and −E log P(y|x̃) − E log P(y|x) where there is a branch."""
+
+    wasserstein: Tensor
+    penalty: Tensor
+    classification: Tensor | None
+
+
+def gradient_penalty(gradients: Tensor) -> Tensor:
+    """Return E(‖∇D‖₂ − 1)² of (m, d) gradients. The paper's Eq. 2 prints it with the wrong sign: it is added."""
+    penalty: Tensor = (torch.linalg.vector_norm(gradients, dim=1) - 1).square().mean()
+    return penalty
+
+
+def critic_losses(
+    critic: Critic, real: Tensor, fake: Tensor, labels: Tensor, semantics: Tensor, mix: Tensor
+) -> CriticLosses:
+    """Return the parts of the critic's loss (Eq. 2) from one forward pass over real and fake rows.
+
+    Args:
+        real, fake: (m, d) rows of the same (m,) labels and (m, a) semantics.
+        mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
+    """
+    projected = critic.from_features(torch.cat([real, fake])).unflatten(0, (2, -1))
+    hidden = projected + critic.from_semantics(semantics)
+    values = critic.values(hidden)
+    # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
+    between = torch.lerp(hidden[1].detach(), hidden[0].detach(), mix)
+    classification = None
+    if critic.branch is not None:
+        logits = critic.logits(projected)
+        classification = functional.cross_entropy(logits[0], labels) + functional.cross_entropy(logits[1], labels)
+    penalty = gradient_penalty(critic.input_gradient(between))
+    return CriticLosses(values[1].mean() - values[0].mean(), penalty, classification)
+
+
+class Training:
+    """Alternates critic and generator steps (both by Adam); tensors stay on the device and nothing waits for them.
+
+    Args:
+        rows: the seen rows; batches are drawn from them without replacement, anew for every critic step.
+        terms: what the generator's loss holds besides −E D(x̃, a).
+        gp, branch_weight: weights of the penalty and of the critic's classification loss.
+        streams: generators ``batches``, ``noise`` and ``interpolation``.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        critic: Critic,
+        rows: SeenRows,
+        terms: Sequence[Term],
+        *,
+        batch: int,
+        critic_steps: int,
+        lr: float,
+        gp: float,
+        branch_weight: float,
+        streams: Mapping[str, torch.Generator],
+    ) -> None:
+        self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
+        self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
+        self.gp, self.branch_weight, self.streams = gp, branch_weight, streams
+        self.generator_adam = adam(generator.parameters(), lr)
+        self.critic_adam = adam(critic.parameters(), lr)
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors are."""
+        return self.rows.features.device
+
+    def epoch(self, phase: Phase) -> dict[str, float]:
+        """Train for ⌈n / batch⌉ generator steps and return the mean of every loss by name."""
+        self._sums, self._counts = {}, {}
+        for _ in range(-(-len(self.rows.features) // self.batch)):
+            with phase("critic"):
+                for _ in range(self.critic_steps):
+                    labels = self.critic_step()
+            with phase("generator"):
+                self.generator_step(labels)
+        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+
+    def critic_step(self) -> Tensor:
+        """Update the critic on one fresh batch and return the batch's (m,) labels."""
+        picked = torch.randperm(len(self.rows.features), generator=self.streams["batches"], device=self.device)
+        picked = picked[: self.batch]
+        labels = self.rows.labels[picked]
+        semantics = self.rows.semantics[labels]
+        with torch.no_grad():
+            fake = self._generate(semantics)
+        mix = torch.rand(len(picked), 1, generator=self.streams["interpolation"], device=self.device)
+        parts = critic_losses(self.critic, self.rows.features[picked], fake, labels, semantics, mix)
+        loss = parts.wasserstein + self.gp * parts.penalty
+        if parts.classification is not None:
+            loss = loss + self.branch_weight * parts.classification
+        self.critic_adam.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.critic_adam.step()
+        self._note("critic", loss)
+        self._note("penalty", parts.penalty)
+        return labels
+
+    def generator_step(self, labels: Tensor) -> None:
+        """Update the generator on fresh fakes of (m,) labels (Eq. 1 with the method's terms)."""
+        semantics = self.rows.semantics[labels]
+        self.critic.requires_grad_(False)
+        fake = self._generate(semantics)
+        loss = -self.critic(fake, semantics).mean()
+        for term in self.terms:
+            value = term.loss(fake, labels)
+            self._note(term.name, value)
+            loss = loss + term.weight * value
+        self.generator_adam.zero_grad()
+        loss.backward()
+        self.generator_adam.step()
+        self.critic.requires_grad_(True)
+        self._note("generator", loss)
+
+    def _generate(self, semantics: Tensor) -> Tensor:
+        noise = torch.randn(
+            len(semantics), self.generator.noise, generator=self.streams["noise"], device=semantics.device
+        )
+        out: Tensor = self.generator(noise, semantics)
+        return out
+
+    def _note(self, name: str, value: Tensor) -> None:
+        seen = self._sums.get(name)
+        self._sums[name] = value.detach() if seen is None else seen + value.detach()
+        self._counts[name] = self._counts.get(name, 0) + 1
