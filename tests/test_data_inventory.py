@@ -89,8 +89,9 @@ def test_verify_of_what_is_not_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.realdata
-def test_verify_real_cub(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_verify_real_cub(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real counts
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
     (row,) = verify("cub", real_data)
     assert row.ok, row.problems
     assert set(row.fingerprints) == {"fc1000/att", "fc1000/sent"}
