@@ -69,10 +69,15 @@ def _by(rows: Sequence[Row], part: str, words: Mapping[str, str] | None = None) 
 def _selection(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
     found: dict[str, list[str]] = {}
     for row, key in zip(rows, keys, strict=True):
-        found.setdefault(_SELECTION.get(row.selection, row.selection), []).append(names[key])
-    if len(found) == 1:
-        return next(iter(found))
-    return "; ".join(f"{value}: {', '.join(_distinct(lines))}" for value, lines in found.items())
+        found.setdefault(row.selection, []).append(names[key])
+    oracle = found.pop("oracle", None)
+    if not found:
+        return _SELECTION["oracle"]
+    parts = [
+        _SELECTION.get(value, value) + (f": {', '.join(_distinct(lines))}" if len(found) > 1 else "")
+        for value, lines in found.items()
+    ]
+    return "; ".join([*parts, *(["oracle for rows with †"] if oracle else [])])
 
 
 def _seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:

@@ -142,10 +142,10 @@ def _measured_cells(
         for block in blocks:
             found = {key: measured[key, column] for key in block if (key, column) in measured}
             shown = {key: f"{stat.mean:.1f}" for key, stat in found.items()}
-            top = max(map(float, shown.values()), default=0.0)
+            low, top = min(map(float, shown.values()), default=0.0), max(map(float, shown.values()), default=0.0)
             for key, stat in found.items():
                 std = "" if stat.std is None else f"{stat.std:.1f}"
-                cells[key, column] = Cell(shown[key], std, best=len(found) > 1 and float(shown[key]) == top)
+                cells[key, column] = Cell(shown[key], std, best=low < top == float(shown[key]))
     return cells
 
 

@@ -119,6 +119,7 @@ def _data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
         natural(row.dataset),
         (row.features, row.semantics, row.fingerprint, row.fold),
         position(lambda term: is_protocol(row.protocol, term), choice.protocols),
+        min((METRIC_ORDER.index(name) for name in row.metrics if name in METRIC_ORDER), default=len(METRIC_ORDER)),
         row.protocol,
         sorted(f"{key}={value}" for key, value in row.protocol_params.items()),
         row.protocol_version,
@@ -151,5 +152,6 @@ def _unfinished(chosen: Sequence[Record], store: ResultStore) -> str:
         said = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
         lines.append(f"{said}; not counted. `zslbench run … --rerun failed` tries again.")
     if store.broken:
-        lines.append(f"{len(store.broken)} files are no records; the first: {store.broken[0][1]}")
+        many = len(store.broken)
+        lines.append(f"{many} {'file is no record' if many == 1 else 'files are no records'}: {store.broken[0][1]}")
     return "".join(f"\n{line}\n" for line in lines)

@@ -1,0 +1,84 @@
+"""A few fixed records from which the tests of tables are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zslbench.identity import digest
+from zslbench.results.record import Record
+
+ZSL_METRICS = ("T1",)
+GZSL_METRICS = ("U", "S", "H", "AUSUC")
+
+
+def record(
+    method: str = "eszsl",
+    dataset: str = "cub",
+    protocol: str = "zsl",
+    seed: int = 0,
+    metrics: Mapping[str, float] | None = None,
+    *,
+    title: str | None = None,
+    label: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    setting: str = "inductive",
+    features: str = "fc1000",
+    semantics: str = "att",
+    fingerprint: str | None = None,
+    origin: str = "catalogue",
+    selection: str = "fixed",
+    stage: str = "final",
+    fold: int = 0,
+    status: Any = "ok",
+    error: str = "",
+    version: int = 1,
+) -> Record:
+    made_of = {"name": method, "version": version, "params": dict(params or {})}
+    data = {"name": dataset, "features": features, "semantics": semantics}
+    data["fingerprint"] = fingerprint or digest(data)
+    rules = {"name": protocol, "version": 1, "params": {}}
+    found = metrics if metrics is not None else {"T1": 0.5}
+    return Record(
+        id=digest([made_of, data, rules, stage, fold, seed, selection]),
+        status=status,
+        method=made_of
+        | {"title": title or method, "label": label or method, "setting": setting, "stochastic": method != "eszsl"},
+        dataset=data | {"origin": origin},
+        protocol=rules,
+        stage=stage,
+        fold=fold,
+        seed=seed,
+        selection=selection,
+        metrics=found if status == "ok" else {},
+        error=error,
+    )
+
+
+def pair(method: str, dataset: str, seed: int, values: tuple[float, float, float, float], **facts: Any) -> list[Record]:
+    """Return a zsl and a gzsl record of T1, U, S, AUSUC (H follows)."""
+    t1, unseen, seen, area = values
+    harmonic = 2 * unseen * seen / (unseen + seen)
+    return [
+        record(method, dataset, "zsl", seed, {"T1": t1}, **facts),
+        record(method, dataset, "gzsl", seed, {"U": unseen, "S": seen, "H": harmonic, "AUSUC": area}, **facts),
+    ]
+
+
+def study() -> list[Record]:
+    """Two data sets under both protocols: one seed and three, †, ‡, a missing cell, a failed run."""
+    eszsl: dict[str, Any] = {"title": "ESZSL", "label": "eszsl[gamma=1000]", "params": {"gamma": 1000.0, "lam": 1.0}}
+    gan: dict[str, Any] = {"title": "LisGAN", "params": {"souls": 3, "cascade": "off"}}
+    gan["label"] = "lisgan@S3[hidden=1024,epochs=40,preprocess=standard+clip+minmax]"
+    wgan = {**gan, "title": "f-CLSWGAN", "label": gan["label"].replace("lisgan@S3", "fclswgan")}
+    full: dict[str, Any] = {"title": "LisGAN", "setting": "transductive", "params": {"souls": 3, "cascade": "softmax"}}
+    own: dict[str, Any] = {"features": "efflite0", "origin": "own"}
+    found = pair("eszsl", "cub", 0, (0.556, 0.156, 0.674, 0.11), **eszsl)
+    found += pair("eszsl", "FLO_PART", 0, (0.474, 0.049, 0.88, 0.2), **eszsl, **own)
+    found += pair("sae", "cub", 0, (0.467, 0.078, 0.54, 0.05), title="SAE", selection="oracle")
+    for seed, shift in enumerate((-0.01, 0.0, 0.02)):
+        found += pair("lisgan", "cub", seed, (0.49 + shift, 0.43 + shift, 0.43 - shift, 0.2), **gan)
+        found += pair("fclswgan", "cub", seed, (0.495 + shift, 0.428, 0.432 + shift, 0.2), **wgan)
+        found += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **own)
+        found += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **own)
+    return [*found, record("lisgan", "cub", "zsl", 9, title="LisGAN", status="failed", error="ValueError: no\n")]

@@ -1,0 +1,310 @@
+"""Records on disk: whole or not at all, beside their predictions, under names that cannot escape."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from result_records import record
+
+from zslbench.errors import StoreError
+from zslbench.results.record import SCHEMA, Record
+from zslbench.results.store import ResultStore, folder_name
+
+PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_record_and_its_predictions_come_back(tmp_path: Path) -> None:
+    store, kept = ResultStore(tmp_path / "runs"), record(seed=3)
+    path = store.save(kept, PREDICTIONS)
+    assert path == tmp_path / "runs" / "cub" / "zsl" / "eszsl" / f"{kept.id}.json"
+    assert files(tmp_path / "runs" / "cub" / "zsl" / "eszsl") == [f"{kept.id}.json", f"{kept.id}.npz"]
+    assert store.find("cub", "zsl", "eszsl", kept.id) == kept
+    assert store.load() == [kept]
+    found = store.predictions(kept)
+    assert found.keys() == PREDICTIONS.keys()
+    for name, array in PREDICTIONS.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+
+
+def test_what_is_not_there_is_none_and_an_empty_root_is_empty(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "nowhere")
+    assert store.find("cub", "zsl", "eszsl", "0" * 16) is None
+    assert store.load() == []
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_saving_again_replaces_and_a_failure_drops_older_predictions(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.save(record(), PREDICTIONS)
+    failed = record(status="failed", error="ValueError: no")
+    store.save(failed)
+    assert store.load() == [failed]
+    with pytest.raises(StoreError, match="has no predictions"):
+        store.predictions(failed)
+
+
+def test_predictions_hold_no_pickles(tmp_path: Path) -> None:
+    store, kept = ResultStore(tmp_path), record()
+    with pytest.raises(TypeError, match="numbers"):
+        store.save(kept, {"label": np.array([{}], dtype=object)})
+    assert files(tmp_path) == []
+    store.save(kept, PREDICTIONS)
+    np.savez(store.path(kept).with_suffix(".npz"), label=np.array([{}], dtype=object))
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.predictions(kept)
+
+
+@pytest.mark.parametrize("keep", [0, 10, 100])
+def test_damaged_predictions_are_a_sentence(tmp_path: Path, keep: int) -> None:
+    store, kept = ResultStore(tmp_path), record()
+    store.save(kept, PREDICTIONS)
+    arrays = store.path(kept).with_suffix(".npz")
+    arrays.write_bytes(arrays.read_bytes()[:keep])
+    with pytest.raises(StoreError, match="cannot be read"):
+        store.predictions(kept)
+
+
+def test_the_order_of_records_does_not_depend_on_the_order_of_saving(tmp_path: Path) -> None:
+    records = [record(m, d, p, s) for m in ("sae", "eszsl") for d in ("sun", "cub") for p in ("zsl",) for s in (10, 2)]
+    for name, order in (("a", records), ("b", records[::-1])):
+        for one in order:
+            ResultStore(tmp_path / name).save(one)
+    first, second = ResultStore(tmp_path / "a").load(), ResultStore(tmp_path / "b").load()
+    assert first == second
+    assert [(r.dataset["name"], r.method["name"], r.seed) for r in first] == sorted(
+        (r.dataset["name"], r.method["name"], r.seed) for r in records
+    )
+
+
+GOOD = json.loads(record().to_json())
+BROKEN = {
+    "truncated": json.dumps(GOOD)[:200],
+    "empty": "",
+    "a list": "[]",
+    "a number": "3",
+    "no method": json.dumps({**GOOD, "method": {}}),
+    "method a text": json.dumps({**GOOD, "method": "eszsl"}),
+    "another id": json.dumps({**GOOD, "id": "f" * 16}),
+    "later schema": json.dumps({**GOOD, "schema": SCHEMA + 1}),
+    "metric a text": json.dumps({**GOOD, "metrics": {"T1": "high"}}),
+    "metric not finite": json.dumps({**GOOD, "metrics": {"T1": float("nan")}}),
+    "seed a text": json.dumps({**GOOD, "seed": "0"}),
+    "a field too few": json.dumps({key: value for key, value in GOOD.items() if key != "stage"}),
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_file_is_listed_and_stops_nothing(tmp_path: Path, text: str) -> None:
+    store, good = ResultStore(tmp_path), record(seed=1)
+    store.save(good)
+    path = store.path(record())
+    path.write_text(text, encoding="utf-8")
+    assert store.load() == [good]
+    [(found, reason)] = store.broken
+    assert found == path
+    assert str(path) in reason
+    assert "\n" not in reason
+    assert store.find("cub", "zsl", "eszsl", path.stem) is None
+    path.unlink()
+    store.load()
+    assert store.broken == []
+
+
+def test_bytes_that_are_no_text_and_folders_named_like_records_are_listed(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    path = store.save(record())
+    path.write_bytes(b"\xff\xfe\x00")
+    (path.parent / "folder.json").mkdir()
+    assert store.load() == []
+    assert len(store.broken) == 2
+
+
+def test_a_copied_record_counts_once(tmp_path: Path) -> None:
+    store, kept = ResultStore(tmp_path), record()
+    path = store.save(kept)
+    copy = tmp_path / "cub-copy" / "zsl" / "eszsl" / path.name
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(path.read_bytes())
+    assert store.load() == [kept]
+    assert [found for found, _ in store.broken] == [copy]
+
+
+def test_many_records_load(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    text = record().to_json()
+    for place in range(10_000):
+        name = f"{place:016x}"
+        path = tmp_path / "cub" / "zsl" / f"m{place % 20}" / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text.replace(record().id, name), encoding="utf-8")
+    assert len({one.id for one in store.load()}) == 10_000
+    assert store.broken == []
+
+
+# --- names ---------------------------------------------------------------------------------------------------------
+
+
+@given(st.text(), st.text())
+def test_folder_names_are_safe_and_distinct(first: str, second: str) -> None:
+    names = folder_name(first), folder_name(second)
+    for name in names:
+        assert name not in ("", ".", "..")
+        assert not set(name) & set('/\\:*?"<>|[] \0\n')
+        assert len(name.encode("utf-8", "surrogatepass")) <= 100
+    assert (names[0] == names[1]) == (first == second)
+
+
+HOSTILE = [
+    "../../etc",
+    "a/b",
+    ".",
+    "..",
+    "",
+    "my_pkg.mine:Method",
+    "synthetic[classes=20]",
+    "é 日本",
+    "x" * 400,
+    "a\nb",
+    "%",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_stay_below_the_root_and_come_back(tmp_path: Path, name: str) -> None:
+    store, kept = ResultStore(tmp_path / "runs"), record(method=name, dataset=name, protocol=name)
+    path = store.save(kept, PREDICTIONS)
+    assert path.resolve().is_relative_to((tmp_path / "runs").resolve())
+    assert len(path.relative_to(tmp_path / "runs").parts) == 4
+    assert store.find(name, name, name, kept.id) == kept
+    assert store.load() == [kept]
+
+
+json_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+numbers = st.floats(0, 1) | st.integers(0, 1)
+
+
+@given(
+    name=json_text,
+    label=json_text,
+    params=st.dictionaries(json_text, st.none() | st.booleans() | st.integers() | numbers | json_text, max_size=4),
+    metrics=st.dictionaries(json_text, numbers, max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+    error=json_text,
+)
+def test_a_record_survives_json(name, label, params, metrics, seed, error) -> None:  # type: ignore[no-untyped-def]
+    kept = record(method=name, label=label, params=params, metrics=metrics, seed=seed)
+    assert Record.from_json(kept.to_json()) == kept
+    failed = record(method=name, status="failed", error=error)
+    assert Record.from_json(failed.to_json()).error == error
+
+
+def test_names_that_differ_only_in_normal_form_keep_their_own_records(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    both = [record(method=unicodedata.normalize(form, "é")) for form in ("NFC", "NFD")]
+    for one in both:
+        store.save(one)
+    assert sorted(r.id for r in store.load()) == sorted(r.id for r in both)
+
+
+# --- faults --------------------------------------------------------------------------------------------------------
+
+
+def full_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_is_a_sentence_and_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    store, done = ResultStore(tmp_path), record(seed=1)
+    store.save(done, PREDICTIONS)
+    before = files(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, full_disk)
+        with pytest.raises(StoreError, match="No space left") as caught:
+            store.save(record(), PREDICTIONS)
+        with pytest.raises(StoreError, match="No space left"):
+            store.check_writable()
+    assert str(store.path(record()).parent) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert files(tmp_path) == before
+    assert store.load() == [done]
+
+
+def test_predictions_that_do_not_fit_leave_no_record(tmp_path: Path) -> None:
+    """A real limit on the size of a file, in a process of its own."""
+    code = """
+import resource, sys
+import numpy as np
+from result_records import record
+from zslbench.errors import StoreError
+from zslbench.results.store import ResultStore
+store = ResultStore(sys.argv[1])
+store.save(record(seed=1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+try:
+    store.save(record(), {"score": np.random.default_rng(0).random(100_000)})
+except StoreError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent,
+    )
+    assert "File too large" in done.stdout
+    assert ResultStore(tmp_path).load() == [record(seed=1)]
+    assert files(tmp_path) == [str(ResultStore(tmp_path).path(record(seed=1)).relative_to(tmp_path))]
+
+
+def test_an_interrupted_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", stop)
+    with pytest.raises(KeyboardInterrupt):
+        ResultStore(tmp_path).save(record(), PREDICTIONS)
+    assert files(tmp_path) == []
+
+
+def test_the_record_is_written_after_its_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[str] = []
+    move = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (moved.append(Path(b).suffix), move(a, b)))
+    ResultStore(tmp_path).save(record(), PREDICTIONS)
+    assert moved == [".npz", ".json"]
+
+
+def test_a_root_that_cannot_be_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    below = ResultStore(tmp_path / "file" / "runs")
+    for act in (below.check_writable, lambda: below.save(record())):
+        with pytest.raises(StoreError, match="cannot write") as caught:
+            act()
+        assert str(tmp_path / "file") in str(caught.value)
+    with pytest.raises(StoreError, match="not a folder"):
+        ResultStore(tmp_path / "file").load()
+
+
+def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path / "runs")
+    store.check_writable()
+    assert files(tmp_path) == []

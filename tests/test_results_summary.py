@@ -1,0 +1,179 @@
+"""Rows over seeds, checked against the statistics module and naive loops; published numbers."""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from result_records import record
+
+import zslbench.results
+from zslbench.errors import UnknownName
+from zslbench.results import published
+from zslbench.results.record import Record
+from zslbench.results.summary import summarise
+
+fractions = st.floats(0, 1)
+
+
+@given(st.lists(fractions, min_size=1, max_size=8), st.randoms())
+def test_mean_and_deviation_are_those_of_the_seeds(values: list[float], random) -> None:  # type: ignore[no-untyped-def]
+    records = [record(seed=seed, metrics={"T1": value}) for seed, value in enumerate(values)]
+    shuffled = records[:]
+    random.shuffle(shuffled)
+    [row] = summarise(records)
+    assert summarise(shuffled) == [row]
+    assert row.seeds == tuple(range(len(values)))
+    found = row.metrics["T1"]
+    assert found.n == len(values)
+    assert math.isclose(found.mean, 100 * statistics.mean(values), rel_tol=1e-12, abs_tol=1e-12)
+    if len(values) == 1:
+        assert found.std is None
+    else:
+        assert found.std is not None
+        assert math.isclose(found.std, 100 * statistics.stdev(values), rel_tol=1e-9, abs_tol=1e-9)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["eszsl", "sae"]),
+            st.sampled_from(["cub", "sun"]),
+            st.sampled_from(["zsl", "gzsl"]),
+            st.sampled_from([1.0, 10.0]),
+            st.integers(0, 3),
+            fractions,
+            st.sampled_from(["ok", "ok", "failed"]),
+        ),
+        unique_by=lambda run: run[:5],
+        max_size=30,
+    )
+)
+def test_rows_are_the_groups_of_a_plain_loop(runs: list[tuple]) -> None:  # type: ignore[type-arg]
+    records = [
+        record(m, d, p, seed, {"T1": value}, params={"gamma": gamma}, status=status)
+        for m, d, p, gamma, seed, value, status in runs
+    ]
+    wanted: dict[tuple[str, str, str, float], dict[int, float]] = {}
+    for m, d, p, gamma, seed, value, status in runs:
+        if status == "ok":
+            wanted.setdefault((m, d, p, gamma), {})[seed] = value
+    rows = {(row.method, row.dataset, row.protocol, row.params["gamma"]): row for row in summarise(records)}
+    assert rows.keys() == wanted.keys()
+    for key, values in wanted.items():
+        assert rows[key].seeds == tuple(sorted(values))
+        assert math.isclose(rows[key].metrics["T1"].mean, 100 * sum(values.values()) / len(values), abs_tol=1e-9)
+
+
+DIFFERENT = {
+    "method": {"method": "sae"},
+    "params": {"params": {"gamma": 2}},
+    "version": {"version": 2},
+    "dataset": {"dataset": "sun"},
+    "features": {"features": "res101"},
+    "semantics": {"semantics": "sent"},
+    "fingerprint": {"fingerprint": "f" * 16},
+    "protocol": {"protocol": "gzsl"},
+    "stage": {"stage": "dev", "fold": 1},
+    "fold": {"fold": 2},
+    "selection": {"selection": "oracle"},
+}
+
+
+@pytest.mark.parametrize("facts", DIFFERENT.values(), ids=DIFFERENT.keys())
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(facts: dict[str, object]) -> None:
+    rows = summarise([record(seed=0), record(seed=1, **facts)])  # type: ignore[arg-type]
+    assert [row.seeds for row in rows] in ([(0,), (1,)], [(1,), (0,)])
+
+
+def test_one_run_typed_in_two_ways_is_one_row_under_the_shorter_label() -> None:
+    same = {"gamma": 1000.0}
+    [row] = summarise([record(seed=0, label="eszsl[gamma=1000]", params=same), record(seed=1, params=same)])
+    assert (row.label, row.seeds) == ("eszsl", (0, 1))
+
+
+@pytest.mark.parametrize("status", ["failed", "crashed", "timeout", "interrupted", "skipped"])
+def test_only_finished_runs_count(status: str) -> None:
+    [row] = summarise([record(seed=0), record(seed=1, status=status)])
+    assert row.seeds == (0,)
+    assert summarise([record(status=status)]) == []
+
+
+def test_a_metric_that_some_seeds_lack_counts_those_that_have_it() -> None:
+    [row] = summarise([record(seed=0, metrics={"U": 0.2, "S": 0.4}), record(seed=1, metrics={"U": 0.4})])
+    assert (row.metrics["U"].n, row.metrics["S"].n) == (2, 1)
+
+
+def test_rows_take_their_facts_from_the_record() -> None:
+    one = record(title="ESZSL", setting="semantic", origin="own", params={"lam": 2.0})
+    [row] = summarise([Record.from_json(one.to_json())])
+    assert (row.title, row.setting, row.origin, row.params) == ("ESZSL", "semantic", "own", {"lam": 2.0})
+    assert (row.features, row.semantics, row.fingerprint) == ("fc1000", "att", one.dataset["fingerprint"])
+
+
+# --- published -----------------------------------------------------------------------------------------------------
+
+
+def test_every_cited_number_is_loaded_and_plausible() -> None:
+    path = Path(zslbench.results.__file__).with_name("published.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    entries = published.load()
+    assert len(entries) == len(lines) == 500
+    assert sum(entry.value for entry in entries) == pytest.approx(sum(float(line["value"]) for line in lines))
+    assert all(0 <= entry.value <= 100 and entry.metric in published.PROTOCOL for entry in entries)
+    keys = {(entry.source, entry.method, entry.dataset, entry.metric) for entry in entries}
+    assert len(keys) == 500
+
+
+def test_cited_harmonic_means_follow_from_their_parts() -> None:
+    """H = 2US/(U+S) of the printed U and S, up to their rounding: a slip in copying would show."""
+    parts: dict[tuple[str, str, str], dict[str, float]] = {}
+    for entry in published.load():
+        parts.setdefault((entry.source, entry.method, entry.dataset), {})[entry.metric] = entry.value
+    wrong = {
+        key: found
+        for key, found in parts.items()
+        if {"U", "S", "H"} <= found.keys()
+        and abs(found["H"] - 2 * found["U"] * found["S"] / (found["U"] + found["S"] or 1)) > 0.15
+    }
+    assert len(parts) > 100
+    assert wrong == {}
+
+
+def test_the_preferred_source_is_taken_and_another_can_be_asked_for() -> None:
+    assert published.sources() == published.PREFERENCE
+    best = published.lookup("eszsl", "cub", "H")
+    asked = published.lookup("eszsl", "cub", "H", "li2019lisgan")
+    assert best is not None
+    assert asked is not None
+    assert (best.source, best.value, best.note) == ("xian2018gbu", 21.0, "")
+    assert (asked.source, asked.value) == ("li2019lisgan", 4.6)
+    assert asked.note.startswith("erratum")
+    assert published.lookup("lisgan", "cub", "H", "xian2018gbu") is None
+    assert published.lookup("nothing", "cub", "H") is None
+    with pytest.raises(UnknownName, match="did you mean 'li2019lisgan'"):
+        published.lookup("eszsl", "cub", "H", "li2019")
+
+
+def beside(**facts: object) -> float | None:
+    [row] = summarise([record(**facts)])  # type: ignore[arg-type]
+    entry = published.beside(row, "T1", "best")
+    return entry.value if entry else None
+
+
+def test_only_what_was_published_stands_beside_what_was_measured() -> None:
+    assert beside(method="lisgan", dataset="apy") == 43.1
+    assert beside(method="lisgan", dataset="apy", label="lisgan@published[souls=3]") == 43.1
+    ablations = {entry.method: entry.value for entry in published.load() if entry.method.startswith("lisgan:")}
+    for name in ("S1", "S2", "S3", "S4"):
+        assert beside(method="lisgan", dataset="apy", label=f"lisgan@{name}") == ablations[f"lisgan:{name}"]
+    assert beside(method="lisgan", dataset="cub", label="lisgan@S3") is None
+    assert beside(method="lisgan", dataset="cub", label="lisgan@S4") == 58.8
+    assert beside(method="lisgan", dataset="cub", origin="own") is None
+    assert beside(method="lisgan", dataset="cub", protocol="gzsl") is None

@@ -1,0 +1,416 @@
+"""Tables: golden texts for every format, and what must hold of any table.
+
+The golden texts are read by eye, then kept. To write them anew, set ZSLBENCH_WRITE_GOLDEN=1 and run this file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from result_records import pair, record, study
+
+from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
+from zslbench.results.naming import short_names
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+from zslbench.results.tables import FORMATS, table
+
+GOLDEN = Path(__file__).parent / "golden"
+SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
+HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return saved(tmp_path / "runs", study())
+
+
+def saved(folder: Path, records: list[Record]) -> Path:
+    store = ResultStore(folder)
+    for one in records:
+        store.save(one)
+    return folder
+
+
+def check_golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("ZSLBENCH_WRITE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_golden(runs: Path, format: str) -> None:
+    check_golden(f"table.{SUFFIX[format]}", table(runs, format=format, width=100 if format == "terminal" else None))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_golden_with_published_numbers_and_errata(runs: Path, format: str) -> None:
+    width = 100 if format == "terminal" else None
+    text = table(runs, format=format, datasets=["cub"], published="li2019lisgan", width=width)
+    check_golden(f"published.{SUFFIX[format]}", text)
+
+
+def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
+    hostile = {"title": HOSTILE, "label": f"mine[name='{HOSTILE}']", "params": {"name": HOSTILE}}
+    records = pair("mine", HOSTILE, 0, (0.5, 0.04, 1.0, 0.1), features="f_1", semantics="s&t", **hostile)
+    records += pair("*", HOSTILE, 0, (0.4, 0.3, 0.5, 0.1), features="f_1", semantics="s&t", title="*[x]")
+    check_golden("hostile.tex", table(saved(tmp_path, records), format="latex"))
+
+
+def test_golden_of_many_methods_and_data_sets(tmp_path: Path) -> None:
+    names = [
+        "DAP",
+        "CONSE",
+        "SSE",
+        "DeViSE",
+        "SJE",
+        "ESZSL",
+        "ALE",
+        "SYNC",
+        "SAE",
+        "DEM",
+        "GAZSL",
+        "f-CLSWGAN",
+        "LisGAN",
+    ]
+    records = [
+        one
+        for i, name in enumerate(names)
+        for j, data in enumerate(("apy", "awa1", "cub", "flo", "sun"))
+        for seed in range(3)
+        for one in pair(
+            name.lower(),
+            data,
+            seed,
+            (0.3 + 0.02 * i + 0.003 * seed, 0.1 + 0.03 * i - 0.001 * seed, 0.9 - 0.04 * j - 0.005 * i, 0.1),
+            title=name,
+            features="res101",
+        )
+    ]
+    text = table(saved(tmp_path, records), width=100)
+    assert max(map(len, text.splitlines())) <= 100
+    check_golden("many.txt", text)
+
+
+# --- what must hold ------------------------------------------------------------------------------------------------
+
+
+def test_json_numbers_are_those_of_the_records(runs: Path) -> None:
+    rows = json.loads(table(runs, format="json"))
+    records = [one for one in study() if one.ok]
+    assert sum(row["n"] for row in rows) == len(records)
+    for row in rows:
+        same = [
+            one
+            for one in records
+            if (one.method["label"], one.dataset["name"], one.protocol["name"], one.method["setting"])
+            == (row["label"], row["dataset"], row["protocol"], row["setting"])
+        ]
+        assert row["seeds"] == [one.seed for one in same]
+        assert row["params"] == same[0].method["params"]
+        for name, found in row["metrics"].items():
+            values = [100 * one.metrics[name] for one in same]
+            assert found["n"] == len(values)
+            assert found["mean"] == pytest.approx(statistics.mean(values), abs=1e-6)
+            if len(values) == 1:
+                assert found["std"] is None
+            else:
+                assert found["std"] == pytest.approx(statistics.stdev(values), abs=1e-6)
+        assert set(row["metrics"]) == ({"T1"} if row["protocol"] == "zsl" else {"U", "S", "H", "AUSUC"})
+        for key in ("method", "features", "semantics", "fingerprint", "stage", "selection"):
+            assert row[key]
+
+
+def test_csv_and_json_say_the_same(runs: Path) -> None:
+    lines = list(csv.DictReader(io.StringIO(table(runs, format="csv"))))
+    flat = [
+        (row, name, stat) for row in json.loads(table(runs, format="json")) for name, stat in row["metrics"].items()
+    ]
+    assert len(lines) == len(flat)
+    for line, (row, name, stat) in zip(lines, flat, strict=True):
+        assert (line["label"], line["dataset"], line["metric"]) == (row["label"], row["dataset"], name)
+        assert float(line["mean"]) == stat["mean"]
+        assert (float(line["std"]) if line["std"] else None) == stat["std"]
+        assert json.loads(line["params"]) == row["params"]
+        assert [int(seed) for seed in line["seeds"].split()] == row["seeds"]
+
+
+def cells(text: str) -> dict[str, list[str]]:
+    """Return the cells of a Markdown table by the name of the line."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")][2:]
+    return {line[0].strip(): [cell.strip() for cell in line[1:]] for line in lines}
+
+
+def simple(method: str, value: float, seed: int = 0, **facts: Any) -> Record:
+    return record(method, seed=seed, metrics={"T1": value}, **facts)
+
+
+def test_the_best_is_bold_among_comparable_rows_only(tmp_path: Path) -> None:
+    records = [
+        simple("a", 0.40),
+        simple("b", 0.50),
+        simple("c", 0.90, setting="transductive"),
+        simple("d", 0.60, selection="oracle"),
+        simple("e", 0.55, selection="oracle"),
+    ]
+    found = cells(table(saved(tmp_path, records), format="markdown"))
+    assert found == {"a": ["40.0"], "b": ["**50.0**"], "c‡": ["90.0"], "d†": ["**60.0**"], "e†": ["55.0"]}
+    together = cells(table(tmp_path, format="markdown", rank_together=True))
+    assert together == {"a": ["40.0"], "b": ["50.0"], "c‡": ["**90.0**"], "d†": ["60.0"], "e†": ["55.0"]}
+
+
+def test_equal_as_shown_is_equally_best_and_a_lone_row_is_not(tmp_path: Path) -> None:
+    records = [simple("a", 0.5001), simple("b", 0.5004), simple("c", 0.1), simple("a", 0.2, dataset="sun")]
+    found = cells(table(saved(tmp_path, records), format="markdown"))
+    assert found == {"a": ["**50.0**", "20.0"], "b": ["**50.0**", "–"], "c": ["10.0", "–"]}
+    tied = cells(table(tmp_path, format="markdown", methods=["a", "b"]))
+    assert tied == {"a": ["50.0", "20.0"], "b": ["50.0", "–"]}
+
+
+def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
+    records = [simple("a", 0.5), simple("b", 0.5), simple("b", 0.6, seed=1)]
+    text = table(saved(tmp_path, records), format="markdown")
+    assert cells(text) == {"a": ["50.0"], "b": ["**55.0 ± 7.1**"]}
+    assert "Seeds: 0, 1 (n = 2): b; 0 (n = 1): a." in text
+    assert "±" not in table(tmp_path, format="markdown", methods=["a"])
+
+
+def test_marks_are_explained_only_where_they_stand(tmp_path: Path) -> None:
+    text = table(saved(tmp_path / "plain", [simple("a", 0.5)]))
+    assert not set(text) & set("†‡±*")
+    text = table(saved(tmp_path / "marked", [simple("a", 0.5, selection="oracle", setting="transductive")]))
+    assert "a†‡" in text
+    assert "‡ transductive:" in text
+    assert "† oracle selection:" in text
+
+
+def test_a_data_set_with_two_semantics_has_two_column_groups(tmp_path: Path) -> None:
+    records = [simple("a", 0.5), simple("a", 0.6, semantics="sent"), simple("a", 0.7, dataset="sun", features="vgg19")]
+    text = table(saved(tmp_path, records), width=200)
+    head = text.splitlines()[0].split("  ")
+    assert [part.strip() for part in head if part.strip()] == ["cub (fc1000, att)", "cub (fc1000, sent)", "sun"]
+    assert "Features: fc1000 (cub), vgg19 (sun); semantics: att (cub, sun), sent (cub)." in text
+    assert "sent" not in table(tmp_path, semantics="att", width=200)
+
+
+def test_data_of_one_name_and_different_content_is_kept_apart(tmp_path: Path) -> None:
+    records = [simple("a", 0.5, fingerprint="1" * 16), simple("a", 0.7, fingerprint="2" * 16)]
+    head = table(saved(tmp_path, records), width=200).splitlines()[0]
+    assert "cub (11111111)" in head
+    assert "cub (22222222)" in head
+
+
+def test_the_dev_stage_says_so_and_keeps_folds_apart(tmp_path: Path) -> None:
+    records = [simple("a", 0.5, stage="dev", fold=fold) for fold in (1, 2)] + [simple("a", 0.9)]
+    text = table(saved(tmp_path, records), stage="dev", width=200)
+    assert "dev stage" in text
+    assert "cub (fold 1)" in text
+    assert "90.0" not in text
+    assert "final stage" in table(tmp_path)
+    with pytest.raises(BadValue, match="final stage"):
+        table(tmp_path, stage="dev", published="best")
+
+
+def test_a_label_whose_parameters_changed_is_told_apart(tmp_path: Path) -> None:
+    records = [simple("a", 0.5, params={"k": 1, "m": 2}), simple("a", 0.6, params={"k": 3, "m": 2})]
+    assert list(cells(table(saved(tmp_path / "params", records), format="markdown"))) == ["a[k=1]", "a[k=3]"]
+    records = [simple("a", 0.5), simple("a", 0.6, version=2)]
+    assert list(cells(table(saved(tmp_path / "version", records), format="markdown"))) == [
+        "a[version=1]",
+        "a[version=2]",
+    ]
+
+
+def test_long_settings_become_letters_that_lines_share() -> None:
+    from zslbench.results.naming import LineKey
+
+    long = "hidden=1024,epochs=40,preprocess=minmax"
+    keys = [
+        LineKey(m, m, g, "inductive", False) for m, g in (("A", long), ("B", long), ("C", "k=1"), ("D", long + "9"))
+    ]
+    names, settings = short_names(keys)
+    assert list(names.values()) == ["A (a)", "B (a)", "C[k=1]", "D (b)"]
+    assert settings == (("a", long.replace(",", ", ")), ("b", long.replace(",", ", ") + "9"))
+
+
+def test_lines_and_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    records = [
+        simple(m, 0.5, dataset=d, params={"k": k}, label=f"{m}[k={k}]") for m in "ab" for d in "xy" for k in (9, 10)
+    ]
+    folder = saved(tmp_path, records)
+    lines = list(csv.DictReader(io.StringIO(table(folder, format="csv", methods=["b", "a"], datasets=["y", "x"]))))
+    assert [(line["label"], line["dataset"]) for line in lines] == [
+        (f"{m}[k={k}]", d) for m in "ba" for k in (9, 10) for d in "yx"
+    ]
+    assert list(cells(table(folder, format="markdown", methods=["b[k=[10,9]]"]))) == ["b[k=9]", "b[k=10]"]
+    assert list(cells(table(folder, format="markdown", methods=["b[k=10]", "a[k=9]"]))) == ["b[k=10]", "a[k=9]"]
+
+
+def test_metrics_can_be_chosen(runs: Path) -> None:
+    text = table(runs, format="markdown", datasets=["cub"], metrics=["ausuc", "H"])
+    assert [head.strip() for head in text.splitlines()[0].strip("|").split("|")] == ["method", "cub AUSUC", "cub H"]
+    assert "AUSUC" not in table(runs)
+    assert {line["metric"] for line in csv.DictReader(io.StringIO(table(runs, format="csv", metrics=["H"])))} == {"H"}
+
+
+def test_published_numbers_never_enter_a_measured_column(runs: Path) -> None:
+    plain, beside = (cells(table(runs, format="markdown", datasets=["cub"], published=p)) for p in (None, "best"))
+    for name, measured in plain.items():
+        assert beside[name][::2] == measured
+    rows = json.loads(table(runs, format="json", published="best"))
+    assert all(set(entry) >= {"value", "source", "note"} for row in rows for entry in row["published"].values())
+    assert not any(row["published"] for row in rows if row["dataset"] == "FLO_PART")
+    assert "published" not in json.loads(table(runs, format="json"))[0]
+
+
+def test_a_table_without_published_numbers_says_so(runs: Path) -> None:
+    text = table(runs, datasets=["FLO_PART"], published="best")
+    assert "There are no published numbers for these methods and data sets." in text
+    assert "pub." not in text
+
+
+def test_features_unlike_the_published_ones_are_said(tmp_path: Path) -> None:
+    folder = saved(tmp_path, [simple("eszsl", 0.5), simple("eszsl", 0.5, dataset="sun", features="res101")])
+    said = "unlike the measured ones of"
+    assert f"{said} cub (fc1000, att): they" in table(folder, published="best", width=400)
+    assert said not in table(folder, published="best", datasets=["sun"], width=400)
+
+
+def test_failed_runs_and_broken_files_are_mentioned_on_the_terminal_only(runs: Path) -> None:
+    (runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
+    text = table(runs)
+    assert "1 run failed; not counted." in text
+    assert "1 file is no record" in text
+    for other in ("markdown", "latex", "csv", "json"):
+        assert "not counted" not in table(runs, format=other)
+
+
+# --- LaTeX ---------------------------------------------------------------------------------------------------------
+
+
+def check_latex(text: str) -> None:
+    """Check what LaTeX would trip over: environments, braces, column counts, bare special characters."""
+    begun = []
+    for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
+        if kind == "begin":
+            begun.append(name)
+        else:
+            assert begun.pop() == name
+    assert not begun
+    bare = re.sub(r"\\[\\{}%&#_$]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert not set(bare) & set("%#~|<>"), set(bare) & set("%#~|<>")
+    assert bare.count("$") % 2 == 0
+    assert not re.search(r"[_^]", re.sub(r"\$[^$]*\$", "", bare))
+    assert not re.search(r"\\\\\s*[\[*]", text)
+    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(lines) >= 3
+        for line in lines:
+            spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+            assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) - len(spans) == len(columns)
+        for first, last in re.findall(r"\\cmidrule\(lr\)\{(\d+)-(\d+)\}", body):
+            assert 2 <= int(first) <= int(last) <= len(columns)
+        assert body.count(r"\toprule") == body.count(r"\bottomrule") == 1
+
+
+@pytest.mark.parametrize("facts", [{}, {"published": "li2019lisgan"}, {"metrics": ["H"]}, {"rank_together": True}])
+def test_latex_is_well_formed(runs: Path, facts: dict[str, Any]) -> None:
+    check_latex(table(runs, format="latex", **facts))
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "[x]", "*", "", "\\", "~", "^", "$", "\\\\", "a\r\nb", "\x1b[31m", "100%"])
+def test_latex_takes_any_name(tmp_path: Path, text: str) -> None:
+    name = text or "empty"
+    records = pair("m", name, 0, (0.5, 0.1, 0.2, 0.1), title=text, label=f"m[k='{text}{'x' * 30}']", params={"k": text})
+    records += pair("n", "other", 0, (0.5, 0.1, 0.2, 0.1), features=name, semantics=name)
+    folder = saved(tmp_path, records)
+    check_latex(table(folder, format="latex"))
+    for other in ("terminal", "markdown"):
+        assert "\x1b" not in table(folder, format=other)
+    assert {row["dataset"] for row in json.loads(table(folder, format="json"))} == {name, "other"}
+
+
+def test_wide_characters_keep_the_columns_straight(tmp_path: Path) -> None:
+    from rich.cells import cell_len
+
+    records = [simple("a", 0.5, title="日本語"), simple("b", 0.6, title="plain")]
+    lines = table(saved(tmp_path, records)).splitlines()
+    first, second = (next(line for line in lines if line.startswith(name)) for name in ("日本語", "plain"))
+    assert cell_len(first[: first.index("50.0")]) == cell_len(second[: second.index("60.0")])
+
+
+# --- asking --------------------------------------------------------------------------------------------------------
+
+ASKED = {
+    "unknown method": ({"methods": ["lisgna"]}, BadValue, "did you mean 'lisgan'"),
+    "unknown data set": ({"datasets": ["cup"]}, BadValue, "did you mean 'cub'"),
+    "unknown protocol": ({"protocols": ["gzl"]}, BadValue, "did you mean 'gzsl'"),
+    "parameter that no run has": ({"methods": ["eszsl[gamma=7]"]}, BadValue, "there are: .*gamma=1000"),
+    "no such features": ({"features": "vgg19"}, BadValue, "there are: efflite0, fc1000"),
+    "no such stage here": ({"stage": "dev"}, BadValue, "there are: final"),
+    "no stage": ({"stage": "test"}, BadValue, "choose one of: final, dev"),
+    "nothing together": ({"methods": ["sae"], "datasets": ["FLO_PART"]}, BadValue, "method sae, dataset FLO_PART"),
+    "unknown metric": ({"metrics": ["F1"]}, UnknownName, "unknown metric 'F1'"),
+    "unknown format": ({"format": "tex"}, UnknownName, "unknown format 'tex'"),
+    "unknown source": ({"published": "li2019"}, UnknownName, "did you mean 'li2019lisgan'"),
+    "bad grammar": ({"methods": ["lisgan["]}, ZslbenchError, "cannot read"),
+}
+
+
+@pytest.mark.parametrize(("facts", "kind", "said"), ASKED.values(), ids=ASKED.keys())
+def test_bad_questions_get_one_sentence(runs: Path, facts: dict[str, Any], kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        table(runs, **facts)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_runs_and_none_finished_are_sentences(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"there are no runs in .*zslbench run"):
+        table(tmp_path / "nowhere")
+    failed = saved(tmp_path / "failed", [record(status="failed", error="Traceback\nValueError: no such luck\n")])
+    with pytest.raises(StoreError, match=r"ValueError: no such luck.*--rerun failed"):
+        table(failed)
+    with pytest.raises(StoreError, match="no metric"):
+        table(saved(tmp_path / "bare", [record(metrics={})]))
+
+
+def test_a_folder_names_the_data_set_that_was_read_from_it(runs: Path) -> None:
+    by_path = table(runs, datasets=["somewhere/FLO_PART/"], width=100)
+    assert by_path == table(runs, datasets=["flo_part"], width=100)
+    assert "cub" not in by_path
+
+
+def test_the_table_is_written_whole_or_not_at_all(runs: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tables" / "gzsl.tex"
+    text = table(runs, format="latex", output=target)
+    assert target.read_text(encoding="utf-8") == text
+    assert [path.name for path in target.parent.iterdir()] == ["gzsl.tex"]
+    with pytest.raises(StoreError, match="cannot write the table") as caught:
+        table(runs, output=target / "below.txt")
+    assert "\n" not in str(caught.value)
+    assert target.read_text(encoding="utf-8") == text
+
+
+def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
+    code = (
+        "import sys; from zslbench.results.tables import table\n"
+        "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'tabulate', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "for format in ('terminal', 'markdown', 'csv', 'json'): table(sys.argv[1], format=format)\n"
+        "assert not {'torch', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)\n"
+        "table(sys.argv[1], format='latex')\n"
+        "assert not {'torch', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(runs)], check=True)
