@@ -5,7 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-DEMO := -m lisgan@demo -m lisgan@demo[cascade=off] -m fclswgan@demo -m eszsl -m sae -d digits -p gzsl --runs demo-runs
+GAN := hidden=128,epochs=60,lr=0.001,per_class=200
+DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m 'eszsl[gamma=1]' -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
 
 .PHONY: demo test check bench clean
 

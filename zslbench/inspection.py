@@ -12,7 +12,7 @@ from zslbench.methods.base import Method
 from zslbench.params import declared
 from zslbench.protocols.base import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
-from zslbench.results import published
+from zslbench.results.published import load as cited_numbers
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
@@ -141,7 +141,7 @@ def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, st
     presets += [(f"@{name}", one.help, _values(one.values)) for name, one in cls.ablations.items()]
     cited = tuple(
         (one.source, one.dataset, f"{one.features}, {one.semantics}", one.metric, f"{one.value:g}", one.note)
-        for one in published.load()
+        for one in cited_numbers()
         if one.method == entry.name
     )
     return Info("method", entry.name, card.title, card.summary, _filled(facts), rows, tuple(presets), cited)

@@ -132,7 +132,9 @@ def show_installed(rows: Sequence[Installed]) -> None:
     if not rows:
         print("nothing to do: it is installed already; --force downloads it again")
     for row in rows:
-        _out().print(f"installed {row.name} from {row.source}: {', '.join(row.files)} in {row.folder}", markup=False)
+        checksum = f" (sha256 {row.sha256})" if row.sha256 else ""
+        text = f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}"
+        _out().print(text, markup=False, soft_wrap=True)
 
 
 def show_verified(rows: Sequence[Verified]) -> None:
