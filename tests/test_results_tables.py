@@ -257,6 +257,12 @@ def test_lines_and_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     assert list(cells(table(folder, format="markdown", methods=["b[k=10]", "a[k=9]"]))) == ["b[k=10]", "a[k=9]"]
 
 
+def test_a_preset_asks_for_the_runs_made_with_it(runs: Path) -> None:
+    assert list(cells(table(runs, format="markdown", methods=["lisgan@S3"]))) == ["LisGAN@S3 (a)"]
+    assert list(cells(table(runs, format="markdown", methods=["LisGAN"]))) == ["LisGAN@S3 (a)", "LisGAN‡"]
+    assert list(cells(table(runs, format="markdown", methods=["lisgan[cascade=softmax]"]))) == ["LisGAN‡"]
+
+
 def test_metrics_can_be_chosen(runs: Path) -> None:
     text = table(runs, format="markdown", datasets=["cub"], metrics=["ausuc", "H"])
     assert [head.strip() for head in text.splitlines()[0].strip("|").split("|")] == ["method", "cub AUSUC", "cub H"]
