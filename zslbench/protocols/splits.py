@@ -66,19 +66,18 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
 def seeded_folds(dataset: Dataset, count: int = SEEDED_FOLDS) -> tuple[Fold, ...]:
     """Return class folds for a data set without fold files.
 
-    Each holds out as large a share of the seen classes as the unseen classes are of all. The draw depends on
-    nothing but the number of seen classes, so every user gets the same folds.
+    Each holds out as large a share of the seen classes as the unseen classes are of all, next to each other in one
+    shuffled circle, so that the folds share as few validation classes as can be. The draw depends on nothing but the
+    seen classes, so every user gets the same folds.
     """
     seen, unseen = dataset.seen, dataset.unseen
     held = round(len(seen) * len(unseen) / (len(seen) + len(unseen)))
     held = min(max(held, 2 if len(seen) > 3 else 1), len(seen) - 1)
     if held < 1:
         raise BadValue(f"data set {dataset.name!r} has {len(seen)} seen class; the dev stage needs at least two.")
-    folds = []
-    for number in range(1, count + 1):
-        order = seeding.stream(FOLD_SEED, f"class fold {number}").permutation(seen)
-        folds.append(Fold(train=np.sort(order[held:]), val=np.sort(order[:held])))
-    return tuple(folds)
+    circle = seeding.stream(FOLD_SEED, "class folds").permutation(seen)
+    turned = [np.roll(circle, -number * held) for number in range(count)]
+    return tuple(Fold(train=np.sort(order[held:]), val=np.sort(order[:held])) for order in turned)
 
 
 def _held_out(dataset: Dataset, rows: IntArray, fold: int) -> tuple[IntArray, IntArray]:

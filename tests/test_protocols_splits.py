@@ -1,0 +1,185 @@
+"""Splits: the dev stage lies within trainval, shares nothing with the test, and is the same for everyone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zslbench.data.dataset import Dataset, Fold
+from zslbench.data.loading import load_dataset
+from zslbench.errors import BadValue
+from zslbench.protocols.asking import ask
+from zslbench.protocols.gzsl import GZSL
+from zslbench.protocols.splits import seeded_folds, split, training
+from zslbench.protocols.zsl import ZSL
+from zslbench.task import ClassTable
+
+
+def made(seen: int, unseen: int, per_class: int, seed: int, folds: bool = False) -> Dataset:
+    """Return a data set of random features whose rows are in random order."""
+    rng = np.random.default_rng(seed)
+    classes = rng.permutation(seen + unseen)
+    labels = rng.permutation(np.repeat(classes, per_class))
+    of_seen = np.flatnonzero(np.isin(labels, classes[:seen]))
+    parts: dict[int, list[int]] = {}
+    for row in of_seen:
+        parts.setdefault(labels[row], []).append(row)
+    test_seen = np.array([rows[0] for rows in parts.values()])
+    trainval = np.setdiff1d(of_seen, test_seen)
+    cut = max(1, seen // 3)
+    return Dataset(
+        name="made",
+        features_name="random",
+        semantics_name="random",
+        features=rng.normal(size=(len(labels), 3)).astype(np.float32),
+        labels=labels.astype(np.int64),
+        semantics=rng.normal(size=(seen + unseen, 4)).astype(np.float32),
+        class_names=tuple(f"c{number}" for number in range(seen + unseen)),
+        trainval=rng.permutation(trainval),
+        test_seen=test_seen,
+        test_unseen=np.flatnonzero(np.isin(labels, classes[seen:])),
+        folds=(Fold(np.sort(classes[cut:seen]), np.sort(classes[:cut])),) if folds else (),
+    )
+
+
+DATASETS = st.builds(
+    made, st.integers(2, 12), st.integers(1, 6), st.integers(3, 8), st.integers(0, 10**6), st.booleans()
+)
+
+
+@settings(max_examples=50)
+@given(DATASETS, st.integers(1, 3))
+def test_dev_stays_within_trainval_and_keeps_its_sides_apart(dataset, fold):
+    fold = 1 if dataset.folds else fold
+    chosen = split(dataset, "dev", fold)
+    parts = [chosen.train, chosen.asked_seen, chosen.asked_unseen]
+    rows = np.concatenate(parts)
+    assert len(np.unique(rows)) == len(rows)
+    assert np.isin(rows, dataset.trainval).all()
+    assert not np.isin(rows, np.r_[dataset.test_seen, dataset.test_unseen]).any()
+    assert not np.intersect1d(chosen.seen, chosen.unseen).size
+    assert np.array_equal(np.unique(dataset.labels[chosen.train]), chosen.seen)
+    assert np.isin(dataset.labels[chosen.asked_seen], chosen.seen).all()
+    assert np.array_equal(np.unique(dataset.labels[chosen.asked_unseen]), chosen.unseen)
+    assert np.isin(np.r_[chosen.seen, chosen.unseen], dataset.seen).all()
+    assert not np.isin(chosen.unseen, dataset.unseen).any()
+
+
+@given(DATASETS)
+def test_final_is_the_proposed_split(dataset):
+    chosen = split(dataset)
+    assert np.array_equal(chosen.train, dataset.trainval)
+    assert np.array_equal(chosen.asked_seen, dataset.test_seen)
+    assert np.array_equal(chosen.asked_unseen, dataset.test_unseen)
+
+
+def test_fold_files_win_over_seeded_folds():
+    dataset = made(9, 3, 4, 0, folds=True)
+    assert np.array_equal(split(dataset, "dev").unseen, dataset.folds[0].val)
+    bare = dataclasses.replace(dataset, folds=(), fingerprint="")
+    assert len(seeded_folds(bare)) == 3
+    assert all(len(fold.val) == round(9 * 3 / 12) for fold in seeded_folds(bare))
+    with pytest.raises(BadValue, match=r"fold 2.*does not exist; choose 1 to 1"):
+        split(dataset, "dev", 2)
+
+
+def test_seeded_folds_are_the_same_for_everyone():
+    dataset = load_dataset("digits")
+    again = seeded_folds(load_dataset("digits"))
+    for one, other in zip(seeded_folds(dataset), again, strict=True):
+        assert np.array_equal(one.val, other.val)
+    held = np.concatenate([fold.val for fold in again])
+    assert len(np.unique(held)) == len(held)
+
+
+@given(DATASETS, st.integers(0, 100))
+def test_training_holds_copies_of_training_rows_only(dataset, seed):
+    chosen = split(dataset)
+    train = training(dataset, chosen)
+    assert train.features.base is None
+    assert train.labels.base is None
+    assert type(train.features) is np.ndarray
+    assert np.array_equal(train.features, dataset.features[dataset.trainval])
+    with pytest.raises(ValueError, match="read-only"):
+        train.features[0, 0] = 1
+
+
+@given(DATASETS, st.integers(0, 100))
+def test_queries_are_shuffled_and_their_answers_follow(dataset, seed):
+    chosen = split(dataset)
+    for protocol, rows, candidates in (
+        (ZSL(), chosen.asked_unseen, chosen.unseen),
+        (GZSL(), np.r_[chosen.asked_seen, chosen.asked_unseen], np.r_[chosen.seen, chosen.unseen]),
+    ):
+        query, answers = protocol.query(dataset, chosen, seed)
+        assert np.array_equal(np.sort(answers.rows), np.sort(rows))
+        assert np.array_equal(query.features, dataset.features[answers.rows])
+        assert np.array_equal(answers.labels, dataset.labels[answers.rows])
+        assert np.array_equal(np.sort(query.classes.ids), np.sort(candidates))
+        assert np.array_equal(query.classes.semantics, dataset.semantics[query.classes.ids])
+        assert np.array_equal(answers.unseen, np.isin(query.classes.ids, dataset.unseen))
+        assert not hasattr(query, "labels")
+
+
+def test_order_does_not_tell_seen_from_unseen():
+    dataset = made(30, 10, 20, 0)
+    query, answers = ask(dataset, *_all(dataset), seed=3)
+    position = np.arange(len(answers.rows))
+    of_unseen = np.isin(answers.labels, dataset.unseen)
+    assert abs(np.corrcoef(position, of_unseen)[0, 1]) < 0.2
+    assert abs(np.corrcoef(np.arange(len(query.classes)), answers.unseen)[0, 1]) < 0.5
+
+
+def _all(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    chosen = split(dataset)
+    rows = np.r_[chosen.asked_seen, chosen.asked_unseen]
+    return rows, np.r_[chosen.seen, chosen.unseen], chosen.unseen
+
+
+@pytest.mark.parametrize(("seed", "error"), [(0, "shape"), (1, "NaN or infinite")])
+def test_scores_that_cannot_be_judged_are_refused(seed, error):
+    dataset = made(4, 2, 4, 0)
+    query, answers = GZSL().query(dataset, split(dataset), 0)
+    scores = np.zeros((len(query.features), len(query.classes)))
+    scores = scores[:, :-1] if error == "shape" else np.where(scores == 0, np.inf, scores)
+    with pytest.raises(ValueError, match=error):
+        GZSL().judge(answers, scores)
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(("text", "features", "folds"), [("cub", "fc1000", 3), ("FLO_PART", "efflite0", 3)])
+def test_real_dev_folds_share_no_class_and_no_row_with_test(real_data, text, features, folds):
+    path = text if text == "cub" else str(real_data / text)
+    dataset = load_dataset(path, features=features, root=real_data)
+    assert bool(dataset.folds) == (text == "cub")
+    for fold in range(1, folds + 1):
+        chosen = split(dataset, "dev", fold)
+        rows = np.r_[chosen.train, chosen.asked_seen, chosen.asked_unseen]
+        assert np.isin(rows, dataset.trainval).all()
+        assert not np.isin(dataset.labels[rows], dataset.unseen).any()
+        if text == "cub":
+            assert (len(chosen.seen), len(chosen.unseen)) == (100, 50)
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_class_tables_sort_and_look_up_whatever_the_ids_and_the_order(size, seed):
+    rng = np.random.default_rng(seed)
+    table = ClassTable(rng.permutation(100)[:size], rng.normal(size=(size, 3)).astype(np.float32))
+    order = rng.permutation(size)
+    other = ClassTable(rng.permutation(100)[:size], table.semantics[order])
+    np.testing.assert_array_equal(table.semantics[table.canonical()], other.semantics[other.canonical()])
+    labels = rng.choice(table.ids, 20)
+    assert [list(table.ids).index(label) for label in labels] == table.positions(labels).tolist()
+    with pytest.raises(KeyError):
+        table.positions(np.array([100]))
+
+
+def test_class_tables_refuse_what_does_not_fit():
+    with pytest.raises(ValueError, match="do not match"):
+        ClassTable(np.arange(3), np.zeros((2, 1), np.float32))
+    with pytest.raises(ValueError, match="twice"):
+        ClassTable(np.array([1, 1]), np.zeros((2, 1), np.float32))
