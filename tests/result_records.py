@@ -1,12 +1,17 @@
-"""A few fixed records from which the tests of tables are made."""
+"""A few fixed records from which the tests of tables are made, and the golden texts that tables are held against."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from zslbench.identity import digest
 from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+
+GOLDEN = Path(__file__).parent / "golden"
 
 ZSL_METRICS = ("T1",)
 GZSL_METRICS = ("U", "S", "H", "AUSUC")
@@ -82,3 +87,17 @@ def study() -> list[Record]:
         found += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **own)
         found += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **own)
     return [*found, record("lisgan", "cub", "zsl", 9, title="LisGAN", status="failed", error="ValueError: no\n")]
+
+
+def saved(folder: Path, records: list[Record]) -> Path:
+    store = ResultStore(folder)
+    for one in records:
+        store.save(one)
+    return folder
+
+
+def check_golden(name: str, text: str) -> None:
+    path = GOLDEN / name
+    if os.environ.get("ZSLBENCH_WRITE_GOLDEN"):
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")

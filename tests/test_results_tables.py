@@ -8,8 +8,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import re
 import statistics
 import subprocess
 import sys
@@ -17,36 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import pair, record, study
+from result_records import check_golden, pair, record, saved, study
 
 from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.results.naming import short_names
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
 from zslbench.results.tables import FORMATS, table
 
-GOLDEN = Path(__file__).parent / "golden"
 SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
-HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
     return saved(tmp_path / "runs", study())
-
-
-def saved(folder: Path, records: list[Record]) -> Path:
-    store = ResultStore(folder)
-    for one in records:
-        store.save(one)
-    return folder
-
-
-def check_golden(name: str, text: str) -> None:
-    path = GOLDEN / name
-    if os.environ.get("ZSLBENCH_WRITE_GOLDEN"):
-        path.write_text(text, encoding="utf-8")
-    assert text == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -59,13 +40,6 @@ def test_golden_with_published_numbers_and_errata(runs: Path, format: str) -> No
     width = 100 if format == "terminal" else None
     text = table(runs, format=format, datasets=["cub"], published="li2019lisgan", width=width)
     check_golden(f"published.{SUFFIX[format]}", text)
-
-
-def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
-    hostile = {"title": HOSTILE, "label": f"mine[name='{HOSTILE}']", "params": {"name": HOSTILE}}
-    records = pair("mine", HOSTILE, 0, (0.5, 0.04, 1.0, 0.1), features="f_1", semantics="s&t", **hostile)
-    records += pair("*", HOSTILE, 0, (0.4, 0.3, 0.5, 0.1), features="f_1", semantics="s&t", title="*[x]")
-    check_golden("hostile.tex", table(saved(tmp_path, records), format="latex"))
 
 
 def test_golden_of_many_methods_and_data_sets(tmp_path: Path) -> None:
@@ -300,52 +274,6 @@ def test_failed_runs_and_broken_files_are_mentioned_on_the_terminal_only(runs: P
     assert "1 file is no record" in text
     for other in ("markdown", "latex", "csv", "json"):
         assert "not counted" not in table(runs, format=other)
-
-
-# --- LaTeX ---------------------------------------------------------------------------------------------------------
-
-
-def check_latex(text: str) -> None:
-    """Check what LaTeX would trip over: environments, braces, column counts, bare special characters."""
-    begun = []
-    for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
-        if kind == "begin":
-            begun.append(name)
-        else:
-            assert begun.pop() == name
-    assert not begun
-    bare = re.sub(r"\\[\\{}%&#_$]", "", text)
-    assert bare.count("{") == bare.count("}")
-    assert not set(bare) & set("%#~|<>"), set(bare) & set("%#~|<>")
-    assert bare.count("$") % 2 == 0
-    assert not re.search(r"[_^]", re.sub(r"\$[^$]*\$", "", bare))
-    assert not re.search(r"\\\\\s*[\[*]", text)
-    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
-        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
-        assert len(lines) >= 3
-        for line in lines:
-            spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", line)]
-            assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) - len(spans) == len(columns)
-        for first, last in re.findall(r"\\cmidrule\(lr\)\{(\d+)-(\d+)\}", body):
-            assert 2 <= int(first) <= int(last) <= len(columns)
-        assert body.count(r"\toprule") == body.count(r"\bottomrule") == 1
-
-
-@pytest.mark.parametrize("facts", [{}, {"published": "li2019lisgan"}, {"metrics": ["H"]}, {"rank_together": True}])
-def test_latex_is_well_formed(runs: Path, facts: dict[str, Any]) -> None:
-    check_latex(table(runs, format="latex", **facts))
-
-
-@pytest.mark.parametrize("text", [HOSTILE, "[x]", "*", "", "\\", "~", "^", "$", "\\\\", "a\r\nb", "\x1b[31m", "100%"])
-def test_latex_takes_any_name(tmp_path: Path, text: str) -> None:
-    name = text or "empty"
-    records = pair("m", name, 0, (0.5, 0.1, 0.2, 0.1), title=text, label=f"m[k='{text}{'x' * 30}']", params={"k": text})
-    records += pair("n", "other", 0, (0.5, 0.1, 0.2, 0.1), features=name, semantics=name)
-    folder = saved(tmp_path, records)
-    check_latex(table(folder, format="latex"))
-    for other in ("terminal", "markdown"):
-        assert "\x1b" not in table(folder, format=other)
-    assert {row["dataset"] for row in json.loads(table(folder, format="json"))} == {name, "other"}
 
 
 def test_wide_characters_keep_the_columns_straight(tmp_path: Path) -> None:

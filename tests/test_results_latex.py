@@ -1,0 +1,70 @@
+"""LaTeX tables: what LaTeX would trip over, under any name."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from result_records import check_golden, pair, saved, study
+
+from zslbench.results.tables import table
+
+HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return saved(tmp_path / "runs", study())
+
+
+def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
+    hostile = {"title": HOSTILE, "label": f"mine[name='{HOSTILE}']", "params": {"name": HOSTILE}}
+    records = pair("mine", HOSTILE, 0, (0.5, 0.04, 1.0, 0.1), features="f_1", semantics="s&t", **hostile)
+    records += pair("*", HOSTILE, 0, (0.4, 0.3, 0.5, 0.1), features="f_1", semantics="s&t", title="*[x]")
+    check_golden("hostile.tex", table(saved(tmp_path, records), format="latex"))
+
+
+def check_latex(text: str) -> None:
+    """Check what LaTeX would trip over: environments, braces, column counts, bare special characters."""
+    begun = []
+    for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
+        if kind == "begin":
+            begun.append(name)
+        else:
+            assert begun.pop() == name
+    assert not begun
+    bare = re.sub(r"\\[\\{}%&#_$]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert not set(bare) & set("%#~|<>"), set(bare) & set("%#~|<>")
+    assert bare.count("$") % 2 == 0
+    assert not re.search(r"[_^]", re.sub(r"\$[^$]*\$", "", bare))
+    assert not re.search(r"\\\\\s*[\[*]", text)
+    for columns, body in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", text, re.DOTALL):
+        lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+        assert len(lines) >= 3
+        for line in lines:
+            spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+            assert len(re.findall(r"(?<!\\)&", line)) + 1 + sum(spans) - len(spans) == len(columns)
+        for first, last in re.findall(r"\\cmidrule\(lr\)\{(\d+)-(\d+)\}", body):
+            assert 2 <= int(first) <= int(last) <= len(columns)
+        assert body.count(r"\toprule") == body.count(r"\bottomrule") == 1
+
+
+@pytest.mark.parametrize("facts", [{}, {"published": "li2019lisgan"}, {"metrics": ["H"]}, {"rank_together": True}])
+def test_latex_is_well_formed(runs: Path, facts: dict[str, Any]) -> None:
+    check_latex(table(runs, format="latex", **facts))
+
+
+@pytest.mark.parametrize("text", [HOSTILE, "[x]", "*", "", "\\", "~", "^", "$", "\\\\", "a\r\nb", "\x1b[31m", "100%"])
+def test_latex_takes_any_name(tmp_path: Path, text: str) -> None:
+    name = text or "empty"
+    records = pair("m", name, 0, (0.5, 0.1, 0.2, 0.1), title=text, label=f"m[k='{text}{'x' * 30}']", params={"k": text})
+    records += pair("n", "other", 0, (0.5, 0.1, 0.2, 0.1), features=name, semantics=name)
+    folder = saved(tmp_path, records)
+    check_latex(table(folder, format="latex"))
+    for other in ("terminal", "markdown"):
+        assert "\x1b" not in table(folder, format=other)
+    assert {row["dataset"] for row in json.loads(table(folder, format="json"))} == {name, "other"}
