@@ -13,9 +13,6 @@ from zslbench.results.store import ResultStore
 
 GOLDEN = Path(__file__).parent / "golden"
 
-ZSL_METRICS = ("T1",)
-GZSL_METRICS = ("U", "S", "H", "AUSUC")
-
 
 def record(
     method: str = "eszsl",
