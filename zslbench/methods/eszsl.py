@@ -57,6 +57,8 @@ class ESZSL(Method):
         )
     }
 
+    quick: ClassVar[dict[str, Any]] = {"preprocess": "standard"}
+
     gamma: float = param(1e3, low=1e-3, high=1e6, log=True, help="ridge on the feature side (γ)")
     lam: float = param(1.0, low=1e-3, high=1e3, log=True, help="ridge on the semantic side (λ)")
     targets: str = param(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -33,6 +34,20 @@ class GenerativeMethod(Method):
     Whatever is drawn a class goes through `ClassTable.canonical`, so neither ids nor order of classes matter. Every
     purpose has a random stream of its own: settings that differ in a loss term share initial weights and batches.
     """
+
+    quick: ClassVar[Mapping[str, Any]] = {
+        "hidden": 64,
+        "noise": 4,
+        "epochs": 20,
+        "critic_steps": 1,
+        "lr": 3e-3,
+        "cls_weight": 10.0,
+        "pretrain_epochs": 10,
+        "per_class": 20,
+        "final_epochs": 10,
+        "final_batch": 64,
+        "final_lr": 1e-2,
+    }
 
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
     noise: int = param(0, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
