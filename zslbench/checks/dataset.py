@@ -1,0 +1,117 @@
+"""`check_dataset`: what a data set must hold to beyond the invariants of `Dataset` itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from zslbench.arrays import IntArray
+from zslbench.checks.contract import Contract, require
+from zslbench.data.dataset import Dataset
+from zslbench.data.loading import load_dataset
+from zslbench.identity import fingerprint
+from zslbench.protocols.splits import SEEDED_FOLDS, split
+
+
+def check_dataset(
+    dataset: Dataset | str,
+    *,
+    features: str | None = None,
+    semantics: str | None = None,
+    root: Path | None = None,
+) -> list[str]:
+    """Return the names of the checks that a data set passes; raise at the first that it does not.
+
+    Args:
+        dataset: a data set, or text as `zslbench run` takes it: a name, a folder, ``pkg.module:Source``.
+        features, semantics, root: the choice of files, for text only (see `load_dataset`).
+
+    Raises:
+        CheckFailed: the check that failed, and why.
+        ZslbenchError: the text names nothing that can be loaded.
+    """
+    if isinstance(dataset, str):
+        dataset = load_dataset(dataset, features=features, semantics=semantics, root=root)
+    return CONTRACT.run(dataset, f"data set {dataset.name!r}")
+
+
+CONTRACT: Contract[Dataset] = Contract()
+
+
+@CONTRACT.check("invariants hold")
+def _invariants(dataset: Dataset) -> None:
+    dataclasses.replace(dataset, fingerprint="")  # an empty fingerprint makes it check everything, NaN included
+
+
+@CONTRACT.check("arrays are read-only")
+def _read_only(dataset: Dataset) -> None:
+    for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
+        require(not getattr(dataset, name).flags.writeable, f"{name} can be written to.")
+
+
+@CONTRACT.check("fingerprint names the content")
+def _fingerprint(dataset: Dataset) -> None:
+    arrays = dataset.arrays()
+    require(dataset.fingerprint == fingerprint(arrays), "its fingerprint is not that of its arrays.")
+    turned = {name: np.asfortranarray(array) for name, array in arrays.items()}
+    require(dataset.fingerprint == fingerprint(turned), "its fingerprint depends on the memory order of its arrays.")
+    changed = dataset.semantics.copy()
+    changed[0, 0] += 1
+    require(dataset.fingerprint != fingerprint(arrays | {"semantics": changed}), "another content, same fingerprint.")
+
+
+@CONTRACT.check("classes are described and told apart")
+def _semantics(dataset: Dataset) -> None:
+    used = np.concatenate([dataset.seen, dataset.unseen])
+    table = dataset.semantics[used]
+    empty = used[~table.any(axis=1)]
+    require(empty.size == 0, f"semantics of {_named(dataset, empty)} are all zero.")
+    _, first, counts = np.unique(table, axis=0, return_index=True, return_counts=True)
+    twins = used[first[counts > 1]]
+    require(twins.size == 0, f"another class has the same semantics as {_named(dataset, twins)}.")
+
+
+@CONTRACT.check("at least two seen and two unseen classes")
+def _classes(dataset: Dataset) -> None:
+    seen, unseen = len(dataset.seen), len(dataset.unseen)
+    require(min(seen, unseen) >= 2, f"it has {seen} seen and {unseen} unseen classes; one candidate is no question.")
+
+
+@CONTRACT.check("no test row in the dev stage")
+def _dev(dataset: Dataset) -> None:
+    test = np.concatenate([dataset.test_seen, dataset.test_unseen])
+    for fold in _folds(dataset):
+        part = split(dataset, "dev", fold)
+        used = np.concatenate([part.train, part.asked_seen, part.asked_unseen])
+        require(not np.isin(used, test).any(), f"fold {fold} uses test rows.")
+        require(np.isin(used, dataset.trainval).all(), f"fold {fold} uses rows outside trainval.")
+        require(np.unique(used).size == used.size, f"fold {fold} uses a row twice.")
+
+
+@CONTRACT.check("dev folds divide seen classes")
+def _seen_folds(dataset: Dataset) -> None:
+    for fold in _folds(dataset):
+        part = split(dataset, "dev", fold)
+        both = np.concatenate([part.seen, part.unseen])
+        require(np.isin(both, dataset.seen).all(), f"fold {fold} has classes that are not seen classes.")
+        require(np.unique(both).size == both.size, f"fold {fold} has classes on both sides.")
+        for side, rows, classes in (
+            ("training", part.train, part.seen),
+            ("seen test", part.asked_seen, part.seen),
+            ("validation", part.asked_unseen, part.unseen),
+        ):
+            held = np.unique(dataset.labels[rows])
+            require(np.isin(held, classes).all(), f"fold {fold} has {side} rows of the other side's classes.")
+        missing = np.setdiff1d(both, dataset.labels[np.concatenate([part.train, part.asked_unseen])])
+        require(missing.size == 0, f"fold {fold} has no row of {_named(dataset, missing)}.")
+
+
+def _folds(dataset: Dataset) -> range:
+    return range(1, (len(dataset.folds) or SEEDED_FOLDS) + 1)
+
+
+def _named(dataset: Dataset, classes: IntArray) -> str:
+    names = [dataset.class_names[i] for i in classes[:3]]
+    return ", ".join(map(repr, names)) + (f" and {len(classes) - 3} more" if len(classes) > 3 else "")

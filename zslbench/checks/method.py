@@ -1,0 +1,388 @@
+"""`check_method`: what every method must hold to, tried on an easy task."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import random
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from zslbench import params, spec
+from zslbench.arrays import Array, IntArray
+from zslbench.checks.contract import Contract, require, require_parameters, require_text
+from zslbench.checks.easy import BOUND, EasyTask, easy_task, relabelled
+from zslbench.methods.base import Context, Judge, Method, MethodCard, Setting, overlay
+from zslbench.registry import METHODS
+from zslbench.task import ClassTable
+
+CONTRACT: Contract[Subject]
+SEED = 3
+_CLOSE = 1e-4
+
+
+def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]:
+    """Return the names of the checks that a method passes; raise at the first that it does not.
+
+    Args:
+        method: a class, an instance, or text as `zslbench run` takes it: ``eszsl``, ``eszsl[gamma=10]``,
+            ``my_pkg.my_module:MyMethod``. A class and a text start from what the class declares as ``quick``.
+        given: parameters to set, for instance fewer epochs.
+
+    Raises:
+        CheckFailed: the check that failed, and why.
+        UnknownName, Unavailable, BadSpec, BadValue: no such method or parameter.
+    """
+    values: dict[str, Any] = {}
+    if isinstance(method, str):
+        parsed = spec.parse(method)
+        cls: type[Method] = METHODS.load(parsed.name)
+        values = dict(getattr(cls, "quick", {})) | overlay(cls, parsed.name, parsed.presets, "", "")
+        values |= dict(parsed.params)
+    elif isinstance(method, type):
+        cls, values = method, dict(getattr(method, "quick", {}))
+    else:
+        cls, values = type(method), dict(params.values(method))
+    return CONTRACT.run(Subject(cls, values | given), f"method {cls.__name__}")
+
+
+class _Ear(Context):
+    """A context that notes which streams are opened."""
+
+    def __init__(self, seed: int = SEED, judge: Judge | None = None) -> None:
+        super().__init__(seed, judge=judge)
+        self.opened: list[str] = []
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        self.opened.append(purpose)
+        return super().rng(purpose)
+
+    def stream_seed(self, purpose: str) -> int:
+        self.opened.append(purpose)
+        return super().stream_seed(purpose)
+
+
+@dataclasses.dataclass(eq=False)
+class Subject:
+    """A method class with the parameters to try it with; what several checks look at is done once."""
+
+    cls: type[Method]
+    values: dict[str, Any]
+    opened: list[str] = dataclasses.field(default_factory=list)
+    """Purposes of the random streams that the first fit opened."""
+
+    def new(self) -> Method:
+        """Return an unfitted instance."""
+        return self.cls(**self.values)
+
+    def fit(self, task: EasyTask, ctx: Context | None = None) -> Method:
+        """Return a fresh instance fitted to a task."""
+        method = self.new()
+        method.fit(task.train, ctx or Context(SEED))
+        return method
+
+    @cached_property
+    def task(self) -> EasyTask:
+        """The easy task."""
+        return easy_task()
+
+    @cached_property
+    def fitted(self) -> Method:
+        """An instance fitted to the easy task; checks may call its `scores`, no more."""
+        ear = _Ear()
+        method = self.new()
+        before = params.values(method)
+        require(method.fit(self.task.train, ear) is method, "fit returns something else than self.")
+        after = params.values(method)
+        require(before == after, f"fit changes the parameters from {before} to {after}.")
+        self.opened = ear.opened
+        return method
+
+    @cached_property
+    def scored(self) -> Array:
+        """(n, k) scores of `fitted` over all candidates."""
+        return np.array(self.fitted.scores(self.task.features, self.task.candidates))
+
+    @cached_property
+    def again(self) -> tuple[Array, list[str]]:
+        """Scores of a second fit with the same seed, global generators standing elsewhere, and those it touched."""
+        assert self.scored is not None  # whatever fit imports is imported by now, torch for one
+        with _Scrambled():
+            before = _global_state()
+            scores = np.array(self.fit(self.task).scores(self.task.features, self.task.candidates))
+            after = _global_state()
+        return scores, [name for name, state in before.items() if after[name] != state]
+
+    def close(self, found: Array, wanted: Array) -> bool:
+        """Whether two arrays of scores agree up to rounding."""
+        return bool(np.allclose(found, wanted, rtol=_CLOSE, atol=_CLOSE * float(np.abs(wanted).max())))
+
+
+def _is_stochastic(subject: Subject) -> bool:
+    return subject.cls.card.stochastic
+
+
+def _is_rowwise(subject: Subject) -> bool:
+    return not subject.new().batchwise
+
+
+def _columns(wanted: ClassTable, held: ClassTable) -> IntArray:
+    return held.positions(wanted.ids)
+
+
+def _reversed(classes: ClassTable) -> ClassTable:
+    return ClassTable(classes.ids[::-1], classes.semantics[::-1])
+
+
+def _unseen_accuracy(method: Method, task: EasyTask) -> float:
+    rows = task.unseen_rows
+    scores = method.scores(task.features[rows], task.unseen)
+    return float((task.unseen.ids[scores.argmax(axis=1)] == task.labels[rows]).mean())
+
+
+CONTRACT = Contract()
+
+
+@CONTRACT.check("is a method with keyword-only parameters")
+def _class(subject: Subject) -> None:
+    cls = subject.cls
+    require(issubclass(cls, Method), "it is not a subclass of zslbench.methods.base.Method.")
+    require("__dataclass_params__" in cls.__dict__, "it is not a dataclass; decorate it with dataclass(kw_only=True).")
+    fields = [field.name for field in dataclasses.fields(cls) if not field.kw_only]
+    require(not fields, f"{fields} are positional; decorate the class with dataclass(kw_only=True).")
+    bare = [field.name for field in dataclasses.fields(cls) if "param" not in field.metadata]
+    require(not bare, f"{bare} are fields without param(...): they would be missing from the identity of a run.")
+
+
+@CONTRACT.check("default-constructible")
+def _default(subject: Subject) -> None:
+    require(isinstance(subject.cls(), Method), "calling it without arguments gives no method.")
+
+
+@CONTRACT.check("card complete")
+def _card(subject: Subject) -> None:
+    card = getattr(subject.cls, "card", None)
+    if not isinstance(card, MethodCard):
+        require(False, "it has no card = MethodCard(...).")
+        return
+    require_text("card", title=card.title, summary=card.summary, citation=card.citation, reference=card.reference)
+    require(isinstance(card.version, int) and card.version >= 1, f"its version is {card.version!r}, not 1 or more.")
+    require(isinstance(card.setting, Setting), f"its setting is {card.setting!r}, not a Setting.")
+    require(isinstance(card.stochastic, bool), f"stochastic is {card.stochastic!r}, not a bool.")
+    agreed = subject.cls().setting is card.setting
+    require(agreed, "its card names another setting than an instance with default parameters has.")
+
+
+@CONTRACT.check("parameters round-trip and refuse what is out of range")
+def _parameters(subject: Subject) -> None:
+    require_parameters(subject.cls)
+
+
+@CONTRACT.check("presets and ablations resolve")
+def _presets(subject: Subject) -> None:
+    cls = subject.cls
+    for name, preset in cls.presets.items():
+        require_text(f"preset {name!r}", source=preset.source)
+        for pair in preset.cells or [("", "")]:
+            cls(**preset.resolve(name, *pair))
+    for name, ablation in cls.ablations.items():
+        require_text(f"ablation {name!r}", help=ablation.help)
+        cls(**ablation.values)
+    clash = set(cls.presets) & set(cls.ablations)
+    require(not clash, f"{sorted(clash)} name both a preset and an ablation.")
+
+
+@CONTRACT.check("fit returns self and leaves the parameters unchanged")
+def _fit(subject: Subject) -> None:
+    require(subject.fitted, "the fitted method is false in a condition; do not define its length.")
+
+
+@CONTRACT.check("inputs not mutated")
+def _inputs(subject: Subject) -> None:
+    task, again = subject.task, easy_task()
+    candidates = task.candidates
+    subject.fitted.scores(task.features, candidates)
+    for name, found, wanted in (
+        ("training features", task.train.features, again.train.features),
+        ("training labels", task.train.labels, again.train.labels),
+        ("class ids", task.train.classes.ids, again.train.classes.ids),
+        ("semantics", task.train.classes.semantics, again.train.classes.semantics),
+        ("test features", task.features, again.features),
+        ("candidates", candidates.semantics, again.candidates.semantics),
+    ):
+        require(np.array_equal(found, wanted) and not found.flags.writeable, f"it changes the {name}.")
+
+
+@CONTRACT.check("scores finite and of the right shape")
+def _shape(subject: Subject) -> None:
+    task = subject.task
+    single = ClassTable(task.unseen.ids[:1], task.unseen.semantics[:1])
+    for name, classes in (
+        ("all", task.candidates),
+        ("unseen", task.unseen),
+        ("seen", task.train.classes),
+        ("one", single),
+    ):
+        for features in (task.features, task.features[:1]):
+            scores = subject.fitted.scores(features, classes)
+            wanted = (len(features), len(classes))
+            kind = type(scores).__name__
+            require(isinstance(scores, np.ndarray), f"scores are a {kind}, not a NumPy array ({name} candidates).")
+            require(scores.shape == wanted, f"scores have shape {scores.shape}, not {wanted} ({name} candidates).")
+            require(np.issubdtype(scores.dtype, np.floating), f"scores are {scores.dtype}, not floating point.")
+            require(np.isfinite(scores).all(), f"scores are not all finite ({name} candidates).")
+
+
+@CONTRACT.check("candidate order does not matter")
+def _order(subject: Subject) -> None:
+    task = subject.task
+    turned = _reversed(task.candidates)
+    found = subject.fitted.scores(task.features, turned)
+    back = found[:, _columns(task.candidates, turned)]
+    require(subject.close(back, subject.scored), "reversing the candidates changes the scores.")
+
+
+@CONTRACT.check("class ids and the order of training classes do not matter")
+def _ids(subject: Subject) -> None:
+    task, other = subject.task, relabelled(subject.task, seed=1)
+    rows = task.unseen_rows
+    wanted = subject.fitted.scores(task.features[rows], task.unseen)
+    found = subject.fit(other).scores(other.features[rows], other.unseen)
+    # a class is found in the other table by its semantics, which relabelling keeps
+    same = (task.unseen.semantics[:, None] == other.unseen.semantics[None]).all(axis=2).argmax(axis=1)
+    require(subject.close(found[:, same], wanted), "renaming and reordering the classes changes the scores.")
+
+
+@CONTRACT.check("rows independent", applies=_is_rowwise)
+def _rows(subject: Subject) -> None:
+    features, candidates = subject.task.features, subject.task.candidates
+    order = np.arange(len(features))[::-1]
+    half = len(features) // 2
+    for name, rows in (("a row alone", order[:1]), ("half of the rows", order[:half]), ("the rows reversed", order)):
+        found = subject.fitted.scores(features[rows], candidates)
+        require(
+            subject.close(found, subject.scored[rows]),
+            f"scoring {name} gives other scores than scoring all rows; is `setting` transductive?",
+        )
+
+
+@CONTRACT.check("same seed, same bits on the CPU")
+def _seed(subject: Subject) -> None:
+    require(
+        np.array_equal(subject.again[0], subject.scored),
+        "two fits with one seed score differently; draw from ctx only.",
+    )
+
+
+@CONTRACT.check("the seed matters as the card says")
+def _other_seed(subject: Subject) -> None:
+    method = subject.fit(subject.task, Context(SEED + 1))
+    other = method.scores(subject.task.features, subject.task.candidates)
+    equal = np.array_equal(other, subject.scored)
+    if _is_stochastic(subject):
+        require(not equal, "its card says stochastic, but another seed gives the same scores.")
+    else:
+        require(equal, "its card says that it is not stochastic, but another seed gives other scores.")
+
+
+@CONTRACT.check("one random stream a purpose", applies=_is_stochastic)
+def _streams(subject: Subject) -> None:
+    assert subject.fitted is not None
+    twice = sorted({purpose for purpose in subject.opened if subject.opened.count(purpose) > 1})
+    require(not twice, f"it opens {twice} more than once and draws the same numbers again; keep the stream.")
+
+
+@CONTRACT.check("global random state untouched")
+def _global(subject: Subject) -> None:
+    touched = subject.again[1]
+    require(not touched, f"it draws from or seeds the global generator of {', '.join(touched)}; draw from ctx.")
+
+
+@CONTRACT.check("pickles after fit")
+def _pickle(subject: Subject) -> None:
+    again = pickle.loads(pickle.dumps(subject.fitted))
+    found = again.scores(subject.task.features, subject.task.candidates)
+    require(np.array_equal(found, subject.scored), "it scores differently after pickling.")
+
+
+@CONTRACT.check("refit forgets")
+def _refit(subject: Subject) -> None:
+    method = subject.fit(easy_task(seed=1))
+    method.fit(subject.task.train, Context(SEED))
+    found = method.scores(subject.task.features, subject.task.candidates)
+    require(np.array_equal(found, subject.scored), "an earlier fit on other data changes the scores.")
+
+
+@CONTRACT.check("scoring twice gives the same scores")
+def _idempotent(subject: Subject) -> None:
+    first = np.array(subject.fitted.scores(subject.task.features, subject.task.unseen))
+    subject.fitted.scores(subject.task.features[:3], subject.task.train.classes)
+    again = subject.fitted.scores(subject.task.features, subject.task.unseen)
+    require(np.array_equal(first, again), "the second call of scores returns something else than the first.")
+
+
+@CONTRACT.check("checkpoints leave the result unchanged")
+def _checkpoints(subject: Subject) -> None:
+    task = subject.task
+
+    judged: list[int] = []
+
+    def judge(method: Method, step: int) -> None:
+        judged.append(step)
+        if len(judged) > 2:
+            return
+        scores = method.scores(task.features, task.candidates)
+        require(np.isfinite(scores).all(), f"scores at checkpoint {step} are not all finite.")
+
+    found = subject.fit(task, Context(SEED, judge=judge)).scores(task.features, task.candidates)
+    require(np.array_equal(found, subject.scored), "being judged while it trains changes the final scores.")
+
+
+@CONTRACT.check("beats chance on an easy task")
+def _easy(subject: Subject) -> None:
+    found = _unseen_accuracy(subject.fitted, subject.task)
+    require(
+        found > BOUND,
+        f"it recognises {found:.0%} of unseen rows, and {BOUND:.0%} is within chance; give it parameters that suffice.",
+    )
+
+
+@CONTRACT.check("falls to chance when the semantics are shuffled")
+def _canary(subject: Subject) -> None:
+    task = easy_task(shuffled=True)
+    found = _unseen_accuracy(subject.fit(task), task)
+    require(found <= BOUND, f"it recognises {found:.0%} of unseen rows although semantics say nothing of them: a leak.")
+
+
+def _global_state() -> dict[str, object]:
+    state: dict[str, object] = {
+        "numpy.random": pickle.dumps(np.random.get_state(legacy=False)),  # noqa: NPY002 - the state that must not move
+        "random": random.getstate(),
+    }
+    if torch := sys.modules.get("torch"):
+        state["torch"] = torch.get_rng_state().numpy().tobytes()
+    return state
+
+
+class _Scrambled:
+    """Within this block the global generators stand elsewhere; afterwards they are as they were."""
+
+    def __enter__(self) -> None:
+        self._numpy, self._random = np.random.get_state(), random.getstate()  # noqa: NPY002
+        self._restore_torch: Callable[[], None] | None = None
+        np.random.seed(12345)  # noqa: NPY002
+        random.seed(12345)
+        if torch := sys.modules.get("torch"):
+            kept = torch.get_rng_state()
+            self._restore_torch = lambda: torch.set_rng_state(kept)
+            torch.manual_seed(12345)
+
+    def __exit__(self, *_: object) -> None:
+        np.random.set_state(self._numpy)  # noqa: NPY002
+        random.setstate(self._random)
+        if self._restore_torch:
+            self._restore_torch()

@@ -1,0 +1,236 @@
+"""`check_protocol`: what every protocol must hold to, tried on a small data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from zslbench import params, seeding, spec
+from zslbench.arrays import AnyArray, Array
+from zslbench.checks.contract import Contract, require, require_parameters, require_text
+from zslbench.data.dataset import Dataset
+from zslbench.data.synthetic import Synthetic
+from zslbench.protocols.base import Protocol, ProtocolCard
+from zslbench.protocols.splits import Split, split, training
+from zslbench.registry import PROTOCOLS
+from zslbench.task import Answers, Query
+
+SEED = 5
+_TOLERANCE = 1e-12
+
+
+def check_protocol(protocol: type[Protocol] | Protocol | str, dataset: Dataset | None = None) -> list[str]:
+    """Return the names of the checks that a protocol passes; raise at the first that it does not.
+
+    Args:
+        protocol: a class, an instance, or text as `zslbench run` takes it (``gzsl``, ``pkg.module:MyProtocol``).
+        dataset: what to try it on; by default 40 synthetic classes, 16 of them unseen.
+
+    Raises:
+        CheckFailed: the check that failed, and why.
+        UnknownName, Unavailable, BadSpec, BadValue: no such protocol or parameter.
+    """
+    if isinstance(protocol, str):
+        parsed = spec.parse(protocol)
+        cls: type[Protocol] = PROTOCOLS.load(parsed.name)
+        found = cls(**params.resolve(cls, parsed.name, dict(parsed.params)))
+    else:
+        found = protocol() if isinstance(protocol, type) else protocol
+    if dataset is None:
+        dataset = Synthetic(classes=40, unseen=16, features=12, images=12).load()
+    return CONTRACT.run(Subject(found, dataset), f"protocol {type(found).__name__}")
+
+
+@dataclasses.dataclass(eq=False)
+class Subject:
+    """A protocol and a data set to try it on."""
+
+    protocol: Protocol
+    dataset: Dataset
+
+    @cached_property
+    def split(self) -> Split:
+        """The final stage."""
+        return split(self.dataset)
+
+    @cached_property
+    def asked(self) -> tuple[Query, Answers]:
+        """The query and its answers."""
+        return self.protocol.query(self.dataset, self.split, SEED)
+
+    def metrics(self, scores: Array, answers: Answers | None = None) -> Mapping[str, float]:
+        """Return the metrics of (m, k) scores."""
+        return self.protocol.judge(answers or self.asked[1], scores).metrics
+
+    def random(self, draw: int) -> Array:
+        """Return (m, k) scores that know nothing."""
+        answers = self.asked[1]
+        rng = seeding.stream(draw, "check_protocol scores")
+        scores: Array = rng.standard_normal((len(answers.labels), len(answers.classes)))
+        return scores
+
+    @property
+    def perfect(self) -> Array:
+        """(m, k) scores: 1 for the true class of a row, 0 for others."""
+        answers = self.asked[1]
+        scores: Array = np.equal(answers.labels[:, None], answers.classes[None]).astype(np.float64)
+        return scores
+
+
+CONTRACT: Contract[Subject] = Contract()
+
+
+@CONTRACT.check("card complete")
+def _card(subject: Subject) -> None:
+    card = getattr(type(subject.protocol), "card", None)
+    if not isinstance(card, ProtocolCard):
+        require(False, "it has no card = ProtocolCard(...).")
+        return
+    require_text("card", title=card.title, summary=card.summary)
+    require(isinstance(card.version, int) and card.version >= 1, f"its version is {card.version!r}, not 1 or more.")
+    require(card.metrics and len(set(card.metrics)) == len(card.metrics), f"its metrics are {card.metrics}.")
+
+
+@CONTRACT.check("parameters round-trip and refuse what is out of range")
+def _parameters(subject: Subject) -> None:
+    require_parameters(type(subject.protocol))
+
+
+@CONTRACT.check("the query matches its answers")
+def _matches(subject: Subject) -> None:
+    query, answers = subject.asked
+    data = subject.dataset
+    require(len(query.features) == len(answers.labels) == len(answers.rows), "rows, labels and features differ.")
+    require(np.array_equal(query.features, data.features[answers.rows]), "a query row is not the row it should be.")
+    require(np.array_equal(answers.labels, data.labels[answers.rows]), "a label is not the label of its row.")
+    require(np.array_equal(query.classes.ids, answers.classes), "candidates of query and answers differ.")
+    require(
+        np.array_equal(query.classes.semantics, data.semantics[answers.classes]), "a candidate has other semantics."
+    )
+    require(np.array_equal(answers.unseen, np.isin(answers.classes, subject.split.unseen)), "unseen is marked wrong.")
+    require(np.isin(answers.labels, answers.classes).all(), "the true class of a row is not among the candidates.")
+
+
+@CONTRACT.check("the task leaks no label")
+def _leak(subject: Subject) -> None:
+    query, answers = subject.asked
+    train = training(subject.dataset, subject.split)
+    held = {field.name for field in dataclasses.fields(query)}
+    require(held == {"features", "classes"}, f"the query holds {sorted(held)}.")
+    require(not np.isin(answers.rows, subject.split.train).any(), "it asks about training rows.")
+    for name, array in (("query", query.features), ("training", train.features)):
+        inside = np.shares_memory(array, subject.dataset.features)
+        require(not inside and array.base is None, f"the data set can be reached from the {name} features.")
+        require(not array.flags.writeable, f"the {name} features can be written to.")
+
+
+@CONTRACT.check("the query is shuffled by the seed")
+def _shuffled(subject: Subject) -> None:
+    (query, answers), dataset = subject.asked, subject.dataset
+    same = subject.protocol.query(dataset, subject.split, SEED)
+    require(np.array_equal(same[1].rows, answers.rows), "the same seed gives another order.")
+    require(np.array_equal(same[0].features, query.features), "the same seed gives other rows.")
+    other = subject.protocol.query(dataset, subject.split, SEED + 1)[1]
+    require(not np.array_equal(other.rows, answers.rows), "another seed gives the same order of rows.")
+    require(not np.array_equal(other.classes, answers.classes), "another seed gives the same order of candidates.")
+    require(np.array_equal(np.sort(other.rows), np.sort(answers.rows)), "another seed asks about other rows.")
+    grouped = [name for name, marks in _marks(subject).items() if _looks_sorted(marks)]
+    require(not grouped, f"the order of the {' and the '.join(grouped)} tells one class or side from another.")
+
+
+@CONTRACT.check("metrics lie within 0 and 1 and are those of the card")
+def _range(subject: Subject) -> None:
+    names = list(type(subject.protocol).card.metrics)
+    answers = subject.asked[1]
+    constant = np.zeros((len(answers.labels), len(answers.classes)))
+    for scores in (constant, subject.perfect, -subject.perfect, *(subject.random(draw) for draw in range(5))):
+        found = subject.metrics(scores)
+        require(list(found) == names, f"metrics are {list(found)}, and the card says {names}.")
+        for name, value in found.items():
+            require(isinstance(value, float) and 0 <= value <= 1, f"{name} is {value!r}, not a number from 0 to 1.")
+
+
+@CONTRACT.check("perfect scores give 1")
+def _perfect(subject: Subject) -> None:
+    for name, value in subject.metrics(subject.perfect).items():
+        require(abs(value - 1) < _TOLERANCE, f"{name} of perfect scores is {value}.")
+    for name, value in subject.metrics(-subject.perfect).items():
+        require(value < _TOLERANCE, f"{name} of scores that are always wrong is {value}.")
+
+
+@CONTRACT.check("random scores give about chance")
+def _chance(subject: Subject) -> None:
+    answers = subject.asked[1]
+    chance = 1 / answers.unseen.sum()
+    bound = chance + 5 * math.sqrt(chance / len(answers.labels))
+    for name, value in subject.metrics(subject.random(0)).items():
+        require(value <= bound, f"{name} of random scores is {value:.3f}, and chance is {chance:.3f}.")
+
+
+@CONTRACT.check("the order of rows does not matter")
+def _rows(subject: Subject) -> None:
+    answers, scores = subject.asked[1], subject.random(1) + subject.perfect
+    order = seeding.stream(SEED, "check_protocol rows").permutation(len(answers.labels))
+    turned = dataclasses.replace(answers, labels=answers.labels[order], rows=answers.rows[order])
+    _require_equal(subject, scores[order], turned, scores, "reordering the rows")
+
+
+@CONTRACT.check("the order of candidates does not matter")
+def _candidates(subject: Subject) -> None:
+    answers = subject.asked[1]
+    order = seeding.stream(SEED, "check_protocol candidates").permutation(len(answers.classes))
+    turned = dataclasses.replace(answers, classes=answers.classes[order], unseen=answers.unseen[order])
+    ties = np.zeros((len(answers.labels), len(answers.classes)))
+    for scores in (subject.random(1) + subject.perfect, ties):
+        _require_equal(subject, scores[:, order], turned, scores, "reordering the candidates")
+
+
+@CONTRACT.check("kept predictions give the same metrics again")
+def _kept(subject: Subject) -> None:
+    judged = subject.protocol.judge(subject.asked[1], subject.random(2) + subject.perfect)
+    lengths = {name: len(array) for name, array in judged.predictions.items()}
+    require(set(lengths.values()) == {len(subject.asked[1].rows)}, f"predictions have lengths {lengths}.")
+    again = subject.protocol.metrics(judged.predictions)
+    require(again == dict(judged.metrics), f"metrics are {dict(judged.metrics)}, and {again} from predictions.")
+
+
+@CONTRACT.check("scores of another shape, or not finite, are refused")
+def _refused(subject: Subject) -> None:
+    broken = subject.random(0)
+    broken[0, 0] = np.nan
+    for name, scores in (
+        ("with NaN", broken),
+        ("a row short", subject.random(0)[1:]),
+        ("a candidate short", subject.random(0)[:, 1:]),
+    ):
+        try:
+            subject.metrics(scores)
+        except ValueError:
+            continue
+        require(False, f"scores {name} are judged.")
+
+
+def _require_equal(subject: Subject, found: Array, turned: Answers, scores: Array, what: str) -> None:
+    wanted: Mapping[str, Any] = subject.metrics(scores)
+    values = subject.metrics(found, turned)
+    same = all(abs(values[name] - value) < _TOLERANCE for name, value in wanted.items())
+    require(same, f"{what} changes the metrics from {dict(wanted)} to {dict(values)}.")
+
+
+def _marks(subject: Subject) -> dict[str, AnyArray]:
+    """Return, along the query's rows and candidates, what their order must not follow."""
+    answers = subject.asked[1]
+    of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
+    marks = {"rows": answers.labels, "rows by side": of_unseen, "candidates": answers.unseen}
+    return {name: values for name, values in marks.items() if len(np.unique(values)) > 1}
+
+
+def _looks_sorted(marks: AnyArray) -> bool:
+    """Whether equal marks stand together: as many runs as there are marks."""
+    runs = 1 + int((marks[1:] != marks[:-1]).sum())
+    return runs <= len(np.unique(marks)) + 1
