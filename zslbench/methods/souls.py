@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zslbench.arrays import AnyArray, Array, IntArray
 
@@ -74,20 +75,30 @@ def cluster_fake_souls(fakes: Tensor, souls: Tensor) -> tuple[Tensor, Tensor]:
     """Return (c, k, d) fake souls, the means of clusters of (c, r, d) fakes (Eq. 4), and which hold anything.
 
     Lloyd's algorithm for all classes at once, on detached values, started from the real (c, k, d) souls; gradients
-    flow through the means, not through the grouping.
+    flow through the means, not through the grouping. A centre is kept as its weights on the fakes and souls of its
+    class, so that every step works on their inner products and not on d columns.
     """
-    points, centres = fakes.detach(), souls
+    rows, clusters = fakes.shape[1], souls.shape[1]
+    basis = torch.cat([fakes.detach(), souls], dim=1)
+    products = basis @ basis.transpose(1, 2)
+    centres = torch.eye(rows + clusters, dtype=souls.dtype, device=souls.device)[rows:].expand(len(souls), -1, -1)
     for _ in range(LLOYD_STEPS):
-        share, filled = _shares(points, centres)
-        centres = torch.where(filled.unsqueeze(-1), share @ points, centres)
-    share, filled = _shares(points, centres)
+        share, filled = _shares(products, centres, rows)
+        centres = torch.where(filled.unsqueeze(-1), functional.pad(share, (0, clusters)), centres)
+    share, filled = _shares(products, centres, rows)
     return share @ fakes, filled
 
 
-def _shares(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (c, k, r) weight of each point in its nearest centre's mean, and which centres have any point."""
+def _shares(products: Tensor, centres: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Return the (c, k, r) weight of each fake in its nearest centre's mean, and which centres have any fake.
+
+    Args:
+        products: (c, r + k, r + k) inner products of fakes and souls; centres: (c, k, r + k) weights on them.
+    """
+    inner = centres @ products
     # ‖p − s‖² up to ‖p‖², which does not change which centre is nearest
-    score = centres.square().sum(-1).unsqueeze(1) - 2 * points @ centres.transpose(1, 2)
-    member = torch.nn.functional.one_hot(score.argmin(2), centres.shape[1]).to(points.dtype).transpose(1, 2)
+    score = (inner * centres).sum(-1, keepdim=True) - 2 * inner[..., :rows]
+    numbers = torch.arange(centres.shape[1], device=centres.device).unsqueeze(1)
+    member = (score.argmin(1, keepdim=True) == numbers).to(products.dtype)
     count = member.sum(2, keepdim=True)
     return member / count.clamp(min=1), (count > 0).squeeze(2)
