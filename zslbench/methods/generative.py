@@ -38,7 +38,7 @@ class GenerativeMethod(Method):
     quick: ClassVar[Mapping[str, Any]] = {
         "hidden": 64,
         "noise": 4,
-        "epochs": 20,
+        "epochs": 12,
         "critic_steps": 1,
         "lr": 3e-3,
         "cls_weight": 10.0,

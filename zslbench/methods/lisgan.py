@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from zslbench.methods import published_gan
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
@@ -78,6 +78,8 @@ class LisGAN(GenerativeMethod):
         "S3": Ablation({"cascade": "off"}, "S2 + soul sample regularisations"),
         "S4": Ablation({}, "S3 + cascade classifier: the full method, with the defaults' or the preset's cascade"),
     }
+
+    quick: ClassVar[Mapping[str, Any]] = {**GenerativeMethod.quick, "soul_rows": 4}
 
     classifier: str = param(
         "auxiliary",

@@ -1,0 +1,79 @@
+"""The contract checks, over everything registered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zslbench.checks import check_dataset, check_method, check_protocol
+from zslbench.checks.dataset import CONTRACT as DATASET
+from zslbench.checks.method import CONTRACT as METHOD
+from zslbench.checks.protocol import CONTRACT as PROTOCOL
+from zslbench.data.source import Source
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+
+ALL = 21
+CLOSED = ALL - 1
+"""A closed form opens no random stream."""
+TRANSDUCTIVE = ALL - 1
+"""Rows of a batch may depend on each other."""
+METHOD_CHECKS = {
+    "eszsl": CLOSED,
+    "eszsl[targets=binary]": CLOSED,
+    "sae": CLOSED,
+    "sae[direction=f2s]": CLOSED,
+    "fclswgan": ALL,
+    "lisgan": TRANSDUCTIVE,
+    "lisgan@S3": ALL,
+}
+BUILTIN = {"digits", "synthetic"}
+
+
+def test_number_of_checks() -> None:
+    assert len(METHOD.names()) == len(set(METHOD.names())) == ALL
+    assert len(DATASET.names()) == len(set(DATASET.names())) == 7
+    assert len(PROTOCOL.names()) == len(set(PROTOCOL.names())) == 12
+
+
+def test_every_builtin_is_tried() -> None:
+    own = {entry.name for entry in METHODS if entry.origin == "zslbench"}
+    assert own == {text.partition("[")[0].partition("@")[0] for text in METHOD_CHECKS}
+    assert {entry.name for entry in PROTOCOLS if entry.origin == "zslbench"} == {"zsl", "gzsl"}
+
+
+@pytest.mark.parametrize("text", METHOD_CHECKS)
+def test_method_holds_the_contract(text: str) -> None:
+    passed = check_method(text)
+    assert len(passed) == METHOD_CHECKS[text]
+    assert len(set(passed)) == len(passed)
+
+
+@pytest.mark.parametrize("name", ["zsl", "gzsl"])
+def test_protocol_holds_the_contract(name: str) -> None:
+    assert len(check_protocol(name)) == 12
+
+
+@pytest.mark.parametrize("name", sorted(BUILTIN))
+def test_builtin_data_set_holds_the_contract(name: str) -> None:
+    assert len(check_dataset(name)) == 7
+
+
+def test_every_other_data_set_is_a_source_with_its_counts() -> None:
+    names = {entry.name for entry in DATASETS if entry.origin == "zslbench"} - BUILTIN
+    assert names == {"apy", "awa1", "awa2", "cub", "flo", "sun"}
+    for name in names:
+        cls = DATASETS.load(name)
+        assert issubclass(cls, Source)
+        assert cls().card.counts is not None
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("semantics", ["att", "sent"])
+def test_cub_holds_the_contract(real_data: Path, semantics: str) -> None:
+    assert len(check_dataset("cub", features="fc1000", semantics=semantics, root=real_data)) == 7
+
+
+@pytest.mark.realdata
+def test_a_folder_of_the_users_own_holds_the_contract(real_data: Path) -> None:
+    assert len(check_dataset(str(real_data / "FLO_PART"))) == 7
