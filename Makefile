@@ -30,7 +30,7 @@ check: $(BIN)/.installed
 	$(BIN)/lint-imports
 
 bench: $(BIN)/.installed
-	$(BIN)/python -m pytest benchmarks --benchmark-only -p no:doctest
+	$(BIN)/python -m pytest benchmarks --benchmark-only
 
 clean:
 	rm -rf $(VENV) demo-runs build dist

@@ -68,8 +68,6 @@ class ESZSL(Method):
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Solve for V."""
-        from scipy.linalg import solve
-
         self.preprocessor_ = preprocessor(self.preprocess)
         features = self.preprocessor_.fit_transform(train.features)
         semantics = train.classes.semantics.astype(np.float64)
@@ -77,9 +75,8 @@ class ESZSL(Method):
         right = moments.sums.T @ semantics
         if self.targets == "signed":  # XᵀYS with Y = 2·onehot − 1
             right = 2 * right - np.outer(moments.sums.sum(axis=0), semantics.sum(axis=0))
-        # "sym", not "pos": rounding makes an ill-scaled Gram matrix with a tiny ridge indefinite, and Cholesky fails.
-        left = solve(_ridged(moments.gram, self.gamma), right, assume_a="sym")
-        self.weights_ = solve(_ridged(semantics.T @ semantics, self.lam), left.T, assume_a="sym").T
+        left = _ridge_solve(moments.gram, self.gamma, right)
+        self.weights_ = _ridge_solve(semantics.T @ semantics, self.lam, left.T).T
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
@@ -89,8 +86,14 @@ class ESZSL(Method):
         return out
 
 
-def _ridged(gram: Array, ridge: float) -> Array:
-    """Return a copy of a square matrix with `ridge` added to its diagonal."""
-    out = gram.copy()
-    out[np.diag_indices_from(out)] += ridge
+def _ridge_solve(gram: Array, ridge: float, right: Array) -> Array:
+    """Return (G + ridge·I)⁻¹ R for a positive semi-definite (d, d) G and (d, r) R."""
+    from scipy.linalg import LinAlgError, solve
+
+    ridged = gram.copy()
+    ridged[np.diag_indices_from(ridged)] += ridge
+    try:
+        out: Array = solve(ridged, right, assume_a="pos")
+    except LinAlgError:  # a tiny ridge on an ill-scaled Gram matrix is lost in rounding
+        out = solve(ridged, right, assume_a="sym")
     return out
