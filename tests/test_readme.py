@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from zslbench.checks import check_method
@@ -59,13 +60,11 @@ def test_bash_blocks_run_in_order_in_an_empty_folder(tmp_path):
 
 
 def parsed(arguments: list[str]) -> dict[str, object]:
-    """Parse a command line without running it; wrong options raise."""
-    context, group, rest = cli.make_context("zslbench", list(arguments[1:])), cli, arguments[1:]
-    while hasattr(group, "commands"):
-        name, group, rest = group.resolve_command(context, list(rest))
-        context = group.make_context(name, list(rest), parent=context)
-        rest = [*context.protected_args, *context.args] if hasattr(group, "commands") else []
-    return context.params
+    """Parse a command line without running it; wrong verbs and options raise."""
+    command, rest = cli, list(arguments[1:])
+    while isinstance(command, click.Group):
+        command = command.commands[rest.pop(0)]
+    return command.make_context(command.name, rest).params
 
 
 @pytest.mark.parametrize("arguments", commands("sh"), ids=" ".join)
