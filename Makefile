@@ -5,7 +5,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-GAN := hidden=128,epochs=60,lr=0.001,per_class=200
+GAN := hidden=512,epochs=60,lr=0.0003
 DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m 'eszsl[gamma=1]' -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
 
 .PHONY: demo test check bench clean
