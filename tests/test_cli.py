@@ -128,9 +128,11 @@ def test_interruption_gives_exit_code_130(type_, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(toy_methods.Ridge, "hook", staticmethod(stop))
-    code, out, _ = type_("run", "-m", RIDGE, "-d", "digits")
+    code, out, err = type_("run", "-m", RIDGE, "-d", "digits", "-p", "zsl")
     assert code == 130
+    assert "0 of 1 runs are done, 0 failed" in out
     assert "the same command goes on from here" in out
+    assert f"interrupted: {RIDGE} digits zsl seed 0\n" in err
 
 
 def test_dry_run_lists_and_does_nothing(type_):

@@ -24,7 +24,8 @@ def result_line(finished: Finished) -> str:
     stage = "" if record.stage == "final" else f" dev{record.fold}"
     what = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']}{stage} seed {record.seed}"
     if not record.ok:
-        return f"{record.status}: {what}: {(record.error.strip().splitlines() or [''])[-1]}"
+        why = record.error.strip().splitlines()[-1:]
+        return ": ".join([record.status, what, *why])
     metrics = "  ".join(f"{name} {100 * value:.1f}" for name, value in record.metrics.items())
     return f"{what}: {metrics}  ({record.timings.get('total', 0.0):.1f} s)"
 

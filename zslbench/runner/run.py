@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Rerun = Literal["failed", "stale", "all"]
 State = Literal["to run", "done", "failed", "stale"]
+UNFINISHED = ("interrupted", "skipped")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +47,8 @@ class Outcome:
 
     @property
     def failed(self) -> tuple[Record, ...]:
-        """Records of the plan that are not ok."""
-        return tuple(record for record in self.records if not record.ok)
+        """Records of the plan whose run came to a bad end by itself; one that was cut short is not among them."""
+        return tuple(record for record in self.records if not record.ok and record.status not in UNFINISHED)
 
 
 def run(
@@ -154,7 +155,7 @@ def _kept(store: ResultStore, one: Run) -> Record | None:
 
 
 def _state(one: Run, record: Record | None) -> State:
-    if record is None or record.status in ("interrupted", "skipped"):
+    if record is None or record.status in UNFINISHED:
         return "to run"
     if not record.ok:
         return "failed"
