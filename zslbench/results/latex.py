@@ -38,6 +38,7 @@ def latex(grid: Grid, width: int = MAX_CHARACTERS) -> str:
     wide = len(panels) > 1 or names + sum(each) > _ONE_COLUMN
     float_name = "table*" if wide else "table"
     lines = [rf"\begin{{{float_name}}}[t]", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
+    lines.append(r"\setlength{\belowcaptionskip}{4pt}")  # the usual classes leave no room below a caption on top
     lines.append(rf"\caption{{{_caption(grid)}}}")
     for place, panel in enumerate(panels):
         lines += ([r"\par\medskip"] if place else []) + _tabular(panel)
