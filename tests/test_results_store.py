@@ -19,6 +19,7 @@ from result_records import record
 from zslbench.errors import StoreError
 from zslbench.results.record import SCHEMA, Record
 from zslbench.results.store import ResultStore, folder_name
+from zslbench.results.tables import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
 
@@ -106,6 +107,69 @@ BROKEN = {
     "seed a text": json.dumps({**GOOD, "seed": "0"}),
     "a field too few": json.dumps({key: value for key, value in GOOD.items() if key != "stage"}),
 }
+
+
+def changed(**fields: object) -> str:
+    """Return the good document with fields such as ``method__params`` changed."""
+    document = json.loads(json.dumps(GOOD))
+    for field, value in fields.items():
+        part, _, key = field.partition("__")
+        if key:
+            document[part][key] = value
+        else:
+            document[part] = value
+    return json.dumps(document)
+
+
+WRONG = {
+    'fold is "x", not a whole number': changed(fold="x"),
+    "fold is null, not a whole number": changed(fold=None),
+    "seed is true, not a whole number": changed(seed=True),
+    "protocol.version is null, not a whole number": changed(protocol__version=None),
+    "selection is 7, not one of fixed, validated, oracle": changed(selection=7),
+    'status is "done", not one of ok, failed': changed(status="done"),
+    "stage is [], not one of final, dev": changed(stage=[]),
+    "method.name is 3, not a text": changed(method__name=3),
+    "method.params is 5, not an object": changed(method__params=5),
+    "protocol.params is [1], not an object": changed(protocol__params=[1]),
+    "provenance is 5, not an object": changed(provenance=5),
+    "dataset.fingerprint is null, not a text": changed(dataset__fingerprint=None),
+    "method.stochastic is 0, not true or false": changed(method__stochastic=0),
+    "metrics is [0.5], not an object": changed(metrics=[0.5]),
+    "metrics.H is 40.4, not a fraction from 0 to 1": changed(metrics={"H": 40.4}),
+    "metrics.H is -1, not a fraction from 0 to 1": changed(metrics={"H": -1}),
+    "metrics.H is 1e+300, not a fraction from 0 to 1": changed(metrics={"H": 1e300}),
+    "metrics.H is true, not a fraction from 0 to 1": changed(metrics={"H": True}),
+    "curve[0] is 3, not an object of a step and its metrics": changed(curve=[3]),
+    "curve[0].metrics.T1 is null": changed(curve=[{"step": 1, "metrics": {"T1": None}}]),
+    "it is not a JSON object": "[1,2]",
+    "it is nested too deep": "[" * 100_000,
+    "it is nested more than 20 deep": changed(method__params={"k": json.loads("[" * 50 + "]" * 50)}),
+    "schema is not a whole number": changed(schema="1"),
+    "not finite": changed(method__params={"k": float("inf")}),
+    "lone surrogate": changed(method__title="\ud800"),
+}
+
+
+@pytest.mark.parametrize(("said", "text"), WRONG.items(), ids=WRONG.keys())
+def test_a_wrong_field_is_named(tmp_path: Path, said: str, text: str) -> None:
+    with pytest.raises(StoreError) as caught:
+        Record.from_json(text, "here.json")
+    assert str(caught.value).startswith("here.json is not a zslbench record (")
+    assert str(caught.value).endswith("); delete it or restore a copy.")
+    assert said in str(caught.value)
+    store, good = ResultStore(tmp_path), record(seed=1)
+    store.save(good)
+    path = store.path(record())
+    path.write_text(text, encoding="utf-8")
+    assert store.load() == [good]
+    assert len(store.broken) == 1
+    assert store.find("cub", "zsl", "eszsl", path.stem) is None
+    assert "1 file is no record" in table(tmp_path)
+
+
+def test_a_rounding_error_above_one_is_still_a_fraction() -> None:
+    assert Record.from_json(changed(metrics={"AUSUC": 1.0000000000000002})).metrics == {"AUSUC": 1.0000000000000002}
 
 
 @pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from zslbench.errors import BadValue, StoreError, nearest
 from zslbench.results.record import Record
+from zslbench.results.validation import STAGES
 from zslbench.spec import parse
-
-STAGES = ("final", "dev")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from zslbench.errors import StoreError
+from zslbench.results.validation import problem
 
 SCHEMA = 1
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
@@ -64,16 +65,38 @@ class Record:
         """Read a document back.
 
         Raises:
-            StoreError: not JSON, not a record, or of a later schema.
+            StoreError: not JSON, a field that is missing or wrong, or of a later schema.
         """
         try:
             found = json.loads(text)
-            if found["schema"] > SCHEMA:
-                raise StoreError(
-                    f"{where} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
-                )
-            known = {field.name for field in dataclasses.fields(cls)}
-            found["curve"] = tuple(found.get("curve", ()))
-            return cls(**{key: value for key, value in found.items() if key in known})
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
+            unreadable = _unreadable(found)
+        except RecursionError:
+            unreadable = "it is nested too deep"
+        except ValueError as error:
+            unreadable = str(error)
+        if unreadable:
+            raise StoreError(f"{where} is not a zslbench record ({unreadable}); delete it or restore a copy.")
+        if found["schema"] > SCHEMA:
+            raise StoreError(
+                f"{where} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
+            )
+        if wrong := problem(found, Status):
+            raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
+        known = {field.name for field in dataclasses.fields(cls)}
+        found["curve"] = tuple(found.get("curve", ()))
+        return cls(**{key: value for key, value in found.items() if key in known})
+
+
+def _unreadable(found: object) -> str:
+    """Return why a JSON value is no record of any schema; empty when it may be one."""
+    if not isinstance(found, dict):
+        return "it is not a JSON object"
+    if not isinstance(found.get("schema"), int) or isinstance(found["schema"], bool):
+        return "schema is not a whole number"
+    try:
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return "it holds half of a character, a lone surrogate"
+    except ValueError:
+        return "it holds a number that is not finite"
+    return ""
