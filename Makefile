@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GAN := hidden=512,epochs=60,lr=0.0003
-DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m 'eszsl[gamma=1]' -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
+DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m eszsl -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
 
 .PHONY: demo test check bench clean
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -185,3 +188,30 @@ def test_every_help_page_ends_with_examples(type_):
         assert code == 0
         tail = out[out.rindex("Examples:") :]
         assert f"zslbench {' '.join(page)}".strip() in " ".join(tail.split()), page
+
+
+@pytest.mark.parametrize("verb", [["table"], ["info", "lisgan"]], ids=" ".join)
+def test_output_that_cannot_be_written_and_readers_that_leave_early(tmp_path, verb):
+    script = str(Path(sys.executable).with_name("zslbench"))
+    subprocess.run([script, "run", "-q", "-m", "eszsl", "-d", "digits"], cwd=tmp_path, check=True, capture_output=True)
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [script, *verb], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 2
+        assert done.stderr.startswith("Error: cannot write the output")
+        assert "Traceback" not in done.stderr
+    with subprocess.Popen([script, *verb], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as early:
+        early.stdout.close()
+        errors = early.stderr.read().decode()
+    assert early.returncode == 0
+    assert errors == ""
+
+
+def test_a_terminal_without_the_marks_shows_a_question_mark(tmp_path):
+    script = str(Path(sys.executable).with_name("zslbench"))
+    poor = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+    done = subprocess.run([script, "info", "eszsl"], cwd=tmp_path, env=poor, capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"?" in done.stdout

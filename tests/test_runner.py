@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
+import types
+
 import numpy as np
 import pytest
 import toy_methods
 from toy_methods import Ridge
 
 import zslbench
+from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
+from zslbench.protocols.splits import split
 from zslbench.results.store import ResultStore
 from zslbench.runner import provenance
 from zslbench.runner.plan import jobs, plan
+from zslbench.seeding import stream
+from zslbench.task import Answers, Query
 
 RIDGE = "toy_methods:Ridge"
 
@@ -43,7 +50,7 @@ def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
 
 def test_methods_without_randomness_are_planned_once():
     planned = plan(["toy_methods:Closed"], ["digits"], ["zsl"], seeds=[3, 4])
-    assert [run.seed for run in planned.runs] == [3]
+    assert [run.seed for run in planned.runs] == [0]  # whichever seed is asked for, it is the same run
     assert "does not depend on the seed" in planned.remarks[0]
 
 
@@ -70,6 +77,44 @@ def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
 def test_wrong_methods_get_a_sentence(method, error, sentence):
     with pytest.raises(error, match=sentence):
         plan([method], ["digits"], ["zsl"])
+
+
+def test_an_ablation_takes_away_from_a_preset_in_either_order():
+    first, second, alone = (
+        plan([f"lisgan{tags}"], ["digits"], ["zsl"]).runs[0] for tags in ("@S1@paper", "@paper@S1", "@paper")
+    )
+    assert first.id == second.id != alone.id
+    assert first.params["cascade"] == "off"
+    assert first.params["l_r1"] == first.params["cls_weight"] == 0
+
+
+def test_one_thing_has_one_id_however_it_is_written():
+    methods = ["eszsl", "ESZSL", "zslbench.methods.eszsl:ESZSL", "eszsl[gamma=1e3]"]
+    protocols = ["gzsl", "GZSL", "zslbench.protocols.gzsl:GZSL"]
+    (run,) = plan(methods, ["digits"], protocols).runs
+    assert (run.method, run.label, run.protocol) == ("eszsl", "eszsl", "gzsl")
+    zero, minus = (plan([f"lisgan[cls_weight={text}]"], ["digits"], ["zsl"]).runs[0].id for text in ("0.0", "-0.0"))
+    assert zero == minus
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("Abstract", "cannot be made with these parameters"),
+        ("Cardless", "must be a dataclass with card"),
+        ("Odd", "parameter when is declared as"),
+        ("Moody", "cannot be made with these parameters .I do not like digits"),
+    ],
+)
+def test_a_method_that_is_not_finished_is_refused_before_any_work(runs, name, sentence):
+    with pytest.raises(BadValue, match=sentence):
+        zslbench.run([f"toy_methods:{name}", RIDGE], "digits", runs=runs)
+    assert Ridge.fits == []
+
+
+def test_a_method_that_exits_is_a_failed_run(runs):
+    outcome = zslbench.run(["toy_methods:Quitter", RIDGE], "digits", "zsl", runs=runs)
+    assert [record.status for record in outcome.records] == ["failed", "ok"]
 
 
 def test_identity_ignores_how_a_run_was_written_and_where_it_runs():
@@ -192,6 +237,62 @@ def test_an_unwritable_folder_is_found_before_any_work(tmp_path):
     with pytest.raises(StoreError, match="file"):
         zslbench.run(RIDGE, "digits", runs=tmp_path / "file" / "runs")
     assert Ridge.fits == []
+
+
+@pytest.mark.parametrize("checkpoints", ["last", "every:1"])
+def test_the_context_does_not_lead_to_the_answers(runs, monkeypatch, checkpoints):
+    seen = []
+    monkeypatch.setattr(Ridge, "hook", staticmethod(seen.append))
+    contexts = []
+    fit = Ridge.fit
+
+    def spying(self, train, ctx):
+        contexts.append(ctx)
+        return fit(self, train, ctx)
+
+    monkeypatch.setattr(Ridge, "fit", spying)
+    zslbench.run(RIDGE, "digits", runs=runs, checkpoints=checkpoints)
+    reached, waiting = set(), [contexts[0]]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in reached or isinstance(thing, type) or hasattr(thing, "__globals__"):
+            assert not getattr(thing, "__closure__", None)
+            continue
+        reached.add(id(thing))
+        assert not isinstance(thing, Answers | Query | Dataset)
+        waiting += gc.get_referents(thing) if not isinstance(thing, types.ModuleType) else []
+    assert len(reached) > 3
+
+
+def test_the_order_of_a_query_cannot_be_worked_out_from_the_seed():
+    dataset = load_dataset("digits")
+    _, answers = GZSL().query(dataset, split(dataset), 0)
+    guess = stream(0, "query rows").permutation(np.r_[dataset.test_seen, dataset.test_unseen])
+    agree = np.mean(np.isin(guess, dataset.test_unseen) == np.isin(answers.rows, dataset.test_unseen))
+    assert 0.4 < agree < 0.7
+
+
+def test_finished_runs_without_the_curve_that_is_asked_for_are_named(runs):
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:2")
+    assert "--rerun all" in outcome.remarks[-1]
+
+
+def test_totals_do_not_count_the_other_protocol(runs, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    score = Ridge.scores
+
+    def slow(self, features, classes):
+        clock[0] += 7
+        return score(self, features, classes)
+
+    monkeypatch.setattr(Ridge, "scores", slow)
+    records = zslbench.run(RIDGE, "digits", ["zsl", "gzsl"], runs=runs).records
+    assert [record.timings["total"] for record in records] == [7, 7]
+    records = zslbench.run(RIDGE, "digits", ["zsl", "gzsl"], runs=runs, rerun="all", checkpoints="every:4").records
+    assert [record.timings["judge"] for record in records] == [14, 14]
+    assert [record.timings["fit"] for record in records] == [0, 0]
 
 
 def test_a_dry_run_writes_nothing(runs):

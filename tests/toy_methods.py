@@ -98,3 +98,47 @@ class Spy(Ridge):
     def scores(self, features: Array, classes: ClassTable) -> Array:
         type(self).seen.append(("scores", (features, classes)))
         return super().scores(features, classes)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Quitter(Ridge):
+    """Calls exit."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        raise SystemExit(3)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Abstract(Method):
+    """Has no scores."""
+
+    card: ClassVar[MethodCard] = card()
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        return self
+
+
+@dataclasses.dataclass(kw_only=True)
+class Cardless(Method):
+    """Has no card."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        return self
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        return np.zeros((len(features), len(classes)))
+
+
+@dataclasses.dataclass(kw_only=True)
+class Odd(Ridge):
+    """Declares a parameter of a kind that the grammar does not have."""
+
+    when: list[int] = param(None)  # noqa: RUF009
+
+
+@dataclasses.dataclass(kw_only=True)
+class Moody(Ridge):
+    """Raises in its constructor."""
+
+    def __post_init__(self) -> None:
+        raise RuntimeError("I do not like digits")

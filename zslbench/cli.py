@@ -6,6 +6,8 @@ Exit codes: 0 fine, 1 some runs failed (or a check found a problem), 2 usage or 
 from __future__ import annotations
 
 import functools
+import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -262,6 +264,9 @@ def verify(name: str | None, data_root: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without ‡ or ± shows ? instead of failing
+            stream.reconfigure(errors="replace")
     try:
         cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except ZslbenchError as error:
@@ -272,7 +277,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+    except screen.ReaderLeft:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        screen.show_error(f"cannot write the output ({error.strerror}); send it elsewhere, or free space there.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer fails again
+        sys.exit(BAD_INPUT)
     sys.exit(0)

@@ -75,8 +75,11 @@ def info(name: str) -> Info:
     """
     everything = [known for registry in _REGISTRIES.values() for known in registry.entries]
     for registry in _REGISTRIES.values():
-        if ":" in name or name.lower() in registry.entries:
-            return _info(registry.entry(name))
+        try:
+            entry = registry.entry(name)
+        except UnknownName:
+            continue
+        return _info(entry)
     raise UnknownName("name", name, everything)
 
 

@@ -67,7 +67,7 @@ class Param:
         if isinstance(value, bool):
             return str(value).lower() if self.kind is str and str(value).lower() in self.choices else None
         if self.kind is float:
-            return float(value) if isinstance(value, int | float) else None
+            return float(value) + 0.0 if isinstance(value, int | float) else None  # -0.0 becomes 0.0
         if self.kind is int:
             whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
             return int(value) if whole else None
@@ -95,7 +95,15 @@ def param(
 
 def declared(cls: type) -> Mapping[str, Param]:
     """Return the hyper-parameters that a dataclass declares, by name and in order."""
-    hints = get_type_hints(cls)
+    try:
+        hints = get_type_hints(cls)
+    except Exception as error:  # a name that its module does not have, for instance
+        raise BadValue(f"{cls.__name__}: its annotations cannot be read ({error}); mend them.") from error
+    for field in dataclasses.fields(cls):
+        if "param" in field.metadata and hints[field.name] not in (int, float, str, bool):
+            raise BadValue(
+                f"{cls.__name__}: parameter {field.name} is declared as {field.type}; declare int, float, str or bool."
+            )
     return {
         field.name: Param(field.name, hints[field.name], field.default, **field.metadata["param"])
         for field in dataclasses.fields(cls)

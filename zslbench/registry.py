@@ -11,7 +11,9 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from zslbench.errors import Unavailable, UnknownName
 
@@ -31,6 +33,8 @@ class Entry:
             Unavailable: the module or one of its dependencies is missing, or it has no such class.
         """
         module, _, attribute = self.target.partition(":")
+        if self.name == self.target and "" not in sys.path and str(Path.cwd()) not in sys.path:
+            sys.path.append(str(Path.cwd()))  # a class named directly may be in the working folder, as for python -m
         try:
             imported = importlib.import_module(module)
         except Exception as error:  # a broken plugin must not break anything else
@@ -74,10 +78,17 @@ class Registry:
         Raises:
             UnknownName: neither; the nearest registered name is offered.
         """
+        for entry in self.entries.values():
+            if name == entry.target:  # one thing has one name, however it was written
+                return entry
         if ":" in name:
             return Entry(name, name, name.partition(":")[0].partition(".")[0])
-        if name.lower() in self.entries:
-            return self.entries[name.lower()]
+        for key in (name, name.lower()):
+            if key in self.entries:
+                return self.entries[key]
+        folded = {known.casefold(): entry for known, entry in self.entries.items()}
+        if name.casefold() in folded:
+            return folded[name.casefold()]
         raise UnknownName(self.kind, name, self.entries)
 
     def load(self, name: str) -> type:

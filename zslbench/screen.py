@@ -20,9 +20,18 @@ if TYPE_CHECKING:
 WIDE = 160
 
 
+class ReaderLeft(Exception):
+    """Whoever reads the output has had enough, as ``| head`` does; not an error."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise ReaderLeft
+
+
 def _out() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDE)
+    console = _Console(highlight=False)
+    return console if console.is_terminal else _Console(highlight=False, width=WIDE)
 
 
 def progress_console() -> Console:
@@ -37,7 +46,10 @@ def show_error(sentence: str) -> None:
 
 def show_text(text: str) -> None:
     """Print text as it is."""
-    print(text, end="" if text.endswith("\n") else "\n")
+    try:
+        print(text, end="" if text.endswith("\n") else "\n", flush=True)
+    except BrokenPipeError:
+        raise ReaderLeft from None
 
 
 def show_written(path: Path) -> None:

@@ -102,7 +102,8 @@ class Context:
         seed: the run's seed.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         on_log: receives (step, total, values) from `log`.
-        judge: receives the method at each checkpoint.
+        judge: receives the method at each checkpoint. It must not lead to what it judges with: the runner passes one
+            that holds a number, not the answers.
     """
 
     def __init__(
@@ -180,7 +181,9 @@ class Method(abc.ABC):
 
 
 def overlay(cls: type[Method], name: str, presets: tuple[str, ...], dataset: str, protocol: str) -> dict[str, Any]:
-    """Return the values of presets or ablations laid over each other in order.
+    """Return the values of presets and ablations laid over each other: presets in order, then ablations in order.
+
+    An ablation takes something away from whatever the presets say, so ``lisgan@S1@paper`` is ``lisgan@paper@S1``.
 
     Raises:
         BadValue: a name that `cls` does not have, or a preset that says nothing about this data set and protocol.
@@ -189,9 +192,10 @@ def overlay(cls: type[Method], name: str, presets: tuple[str, ...], dataset: str
     for preset in presets:
         if preset in cls.presets:
             found |= cls.presets[preset].resolve(f"{name}@{preset}", dataset, protocol)
-        elif preset in cls.ablations:
-            found |= cls.ablations[preset].values
-        else:
+        elif preset not in cls.ablations:
             known = ", ".join([*cls.presets, *cls.ablations]) or "none"
             raise BadValue(f"unknown preset {preset!r} of method {name!r}; it has: {known}.")
+    for preset in presets:
+        if preset in cls.ablations:
+            found |= cls.ablations[preset].values
     return found

@@ -15,13 +15,14 @@ from zslbench.task import Answers, Query
 def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray, seed: int) -> tuple[Query, Answers]:
     """Return the query over some rows and candidates, and its answers.
 
-    Rows and candidates are shuffled together by `seed`: neither order tells seen from unseen.
+    Rows and candidates are shuffled, so neither order tells seen from unseen. The draw depends on the seed and on the
+    data set's fingerprint, which no method knows: the order cannot be worked out from `Context.seed`.
 
     Args:
         rows: (m,) rows of the data set; candidates: (k,) class ids; unseen: ids of the unseen classes among them.
     """
-    rows = seeding.stream(seed, "query rows").permutation(rows)
-    candidates = seeding.stream(seed, "query candidates").permutation(candidates)
+    rows = seeding.stream(seed, f"query rows {dataset.fingerprint}").permutation(rows)
+    candidates = seeding.stream(seed, f"query candidates {dataset.fingerprint}").permutation(candidates)
     query = Query(features=taken(dataset.features, rows), classes=class_table(dataset, candidates))
     answers = Answers(
         labels=taken(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
@@ -33,8 +34,11 @@ def reduce(answers: Answers, scores: Array) -> dict[str, AnyArray]:
     """Return the predictions that are kept of (m, k) scores: one entry a test image, by ascending row.
 
     Raises:
-        ValueError: scores of another shape, or not finite: a fault of the method.
+        ValueError: scores of another shape, not numbers, or not finite: a fault of the method.
     """
+    scores = np.asarray(scores)
+    if not np.issubdtype(scores.dtype, np.number) or np.iscomplexobj(scores):
+        raise ValueError(f"the method returned scores of type {scores.dtype}; numbers were asked for")
     wanted = (len(answers.labels), len(answers.classes))
     if scores.shape != wanted:
         raise ValueError(f"the method returned scores of shape {scores.shape}; {wanted} were asked for")

@@ -16,7 +16,7 @@ from zslbench.methods.base import Context, Method
 from zslbench.protocols.base import Protocol
 from zslbench.results.record import Record, Status
 from zslbench.runner.plan import Job, Run, method_class, protocol_class
-from zslbench.runner.provenance import peak_memory, provenance
+from zslbench.runner.provenance import peak_memory, provenance, reset_peaks
 from zslbench.task import Answers, Query
 
 OnLog = Callable[[int, int, Mapping[str, float]], None]
@@ -54,15 +54,21 @@ def execute(job: Job, on_log: OnLog | None = None) -> list[Finished]:
         chosen = splits.split(dataset, job.first.stage, max(job.first.fold, 1))
         questions = [_question(run, dataset, chosen) for run in job.runs]
         method = _build(job.first)
-        ctx = Context(job.first.seed, job.device, on_log, _judge(questions, job.checkpoint_every))
+        bell = _Bell(questions, job.checkpoint_every) if job.checkpoint_every else None
+        ctx = Context(job.first.seed, job.device, on_log, bell)
+        reset_peaks()
         with ctx.phase("data"):
             train = splits.training(dataset, chosen)
         with ctx.phase("fit"):
             method.fit(train, ctx)
-    except Exception as error:
+        if bell is not None:  # judging is not fitting
+            ctx.seconds["judge"] = bell.silence()
+            ctx.seconds["fit"] -= ctx.seconds["judge"]
+    except (Exception, SystemExit) as error:
         facts = _facts(job, method, {"total": time.perf_counter() - start})
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
-    return [_score(question, method, job, ctx, time.perf_counter() - start) for question in questions]
+    spent = time.perf_counter() - start
+    return [_score(question, method, job, ctx, spent) for question in questions]
 
 
 def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:
@@ -80,15 +86,31 @@ def _build(run: Run) -> Method:
     return method_class(run.method)(**run.params)
 
 
-def _judge(questions: list[_Question], every: int) -> Callable[[Method, int], None]:
-    def judge(method: Method, step: int) -> None:
-        if every and step % every == 0:
-            for question in questions:
-                scores = method.scores(question.query.features, question.query.classes)
-                metrics = question.protocol.judge(question.answers, scores).metrics
-                question.curve.append({"step": step, "metrics": dict(metrics)})
+_RINGING: dict[int, list[_Question]] = {}
+"""Questions of the jobs in progress. A method holds its `Context`, so nothing there may lead to the answers."""
 
-    return judge
+
+class _Bell:
+    """Judges a method at checkpoints; it holds a number and counts, not the questions."""
+
+    def __init__(self, questions: list[_Question], every: int) -> None:
+        self.number, self.every, self.seconds = id(self), every, 0.0
+        _RINGING[self.number] = questions
+
+    def __call__(self, method: Method, step: int) -> None:
+        if step % self.every:
+            return
+        start = time.perf_counter()
+        for question in _RINGING[self.number]:
+            scores = method.scores(question.query.features, question.query.classes)
+            metrics = question.protocol.judge(question.answers, scores).metrics
+            question.curve.append({"step": step, "metrics": dict(metrics)})
+        self.seconds += time.perf_counter() - start
+
+    def silence(self) -> float:
+        """Forget the questions and return the seconds spent on judging."""
+        _RINGING.pop(self.number, None)
+        return self.seconds
 
 
 def _score(question: _Question, method: Method, job: Job, ctx: Context, spent: float) -> Finished:
@@ -96,7 +118,7 @@ def _score(question: _Question, method: Method, job: Job, ctx: Context, spent: f
     try:
         scores = method.scores(question.query.features, question.query.classes)
         judgement = question.protocol.judge(question.answers, scores)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, ctx.seconds)))
     scored = time.perf_counter() - start
     facts = _facts(job, method, {**ctx.seconds, "scores": scored, "total": spent + scored})
@@ -116,7 +138,6 @@ def _facts(job: Job, method: Method | None, seconds: Mapping[str, float]) -> dic
 def _record(run: Run, status: Status, **facts: Any) -> Record:
     identity = run.identity()
     card = method_class(run.method).card
-    method = _build(run)
     return Record(
         id=run.id,
         status=status,
@@ -124,10 +145,10 @@ def _record(run: Run, status: Status, **facts: Any) -> Record:
         | {
             "title": card.title,
             "label": run.label,
-            "setting": str(method.setting),
+            "setting": run.setting,
             "stochastic": card.stochastic,
         },
-        dataset=identity["dataset"] | {"origin": run.dataset.origin},
+        dataset=identity["dataset"],
         protocol=identity["protocol"],
         stage=run.stage,
         fold=run.fold,
@@ -136,7 +157,7 @@ def _record(run: Run, status: Status, **facts: Any) -> Record:
     )
 
 
-def _trace(error: Exception) -> str:
+def _trace(error: BaseException) -> str:
     """Return a user error as its sentence, and any other with its traceback."""
     if isinstance(error, ZslbenchError):
         return str(error)

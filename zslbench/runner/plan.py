@@ -11,9 +11,9 @@ from typing import Any
 from zslbench import params
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, ZslbenchError
 from zslbench.identity import canonical_json, digest
-from zslbench.methods.base import Method, overlay
+from zslbench.methods.base import Method, MethodCard, overlay
 from zslbench.protocols.base import Protocol
 from zslbench.protocols.splits import STAGES, Stage, split
 from zslbench.registry import METHODS, PROTOCOLS
@@ -59,6 +59,7 @@ class Run:
     label: str
     params: Mapping[str, Any]
     version: int
+    setting: str
     dataset: DatasetRef
     protocol: str
     protocol_params: Mapping[str, Any]
@@ -77,6 +78,7 @@ class Run:
                 "features": self.dataset.features,
                 "semantics": self.dataset.semantics,
                 "fingerprint": self.dataset.fingerprint,
+                "origin": self.dataset.origin,
             },
             "protocol": {
                 "name": self.protocol,
@@ -145,7 +147,8 @@ def plan(
     """Return the runs of every method on every data set under every protocol with every seed.
 
     Grids in a spec stand for one method (or protocol) a point. A method that does not depend on the seed is planned
-    with the first seed only. Everything that can be wrong with the request is found here, before any work.
+    with seed 0 only: any other would be the same run again. Everything that can be wrong with the request is found
+    here, before any work.
 
     Raises:
         ZslbenchError: an unknown name, a value out of range, data that is missing or bad.
@@ -162,9 +165,9 @@ def plan(
             split(ref.load(), stage, fold)
         for spec in chosen_methods:
             found = method_class(spec.name)
-            used = seeds if found.card.stochastic else seeds[:1]
-            if len(used) < len(seeds):
-                once[f"{spec.name} does not depend on the seed: it runs with seed {seeds[0]} only."] = None
+            used = seeds if found.card.stochastic else (0,)
+            if list(used) != list(seeds):
+                once[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
             for seed in used:
                 runs += [_run(spec, found, ref, rules, stage, fold, seed) for rules in chosen_protocols]
     return Plan(tuple({run.id: run for run in runs}.values()), tuple(once))
@@ -219,6 +222,11 @@ def method_class(name: str) -> type[Method]:
     found = METHODS.load(name)
     if not issubclass(found, Method):
         raise BadValue(f"{name!r} is not a method; name a subclass of zslbench.methods.base.Method.")
+    if not isinstance(getattr(found, "card", None), MethodCard) or not dataclasses.is_dataclass(found):
+        raise BadValue(
+            f"method {name!r} is not complete: it must be a dataclass with card = MethodCard(…); "
+            "zslbench.checks.check_method says what else is asked of it."
+        )
     return found
 
 
@@ -228,6 +236,16 @@ def protocol_class(name: str) -> type[Protocol]:
     if not issubclass(found, Protocol):
         raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.base.Protocol.")
     return found
+
+
+def _built(cls: type[Method], name: str, values: Mapping[str, Any]) -> Method:
+    """Build the method once, so that a constructor that raises is found before any work."""
+    try:
+        return cls(**values)
+    except ZslbenchError:
+        raise
+    except Exception as error:
+        raise BadValue(f"method {name!r} cannot be made with these parameters ({error}); mend it or them.") from error
 
 
 def _checked(spec: Spec) -> None:
@@ -246,18 +264,21 @@ def _run(
     protocol = protocol_class(rules.name)
     if rules.presets:
         raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
-    base = overlay(cls, spec.name, spec.presets, ref.name, rules.name)
+    rules_name = PROTOCOLS.entry(rules.name).name
+    base = overlay(cls, spec.name, spec.presets, ref.name, rules_name)
     before = params.resolve(cls, spec.name, base)
     after = params.resolve(cls, spec.name, base | dict(spec.params))
     shown = {name: value for name, value in after.items() if value != before[name]}
-    label = spec.name + "".join(f"@{preset}" for preset in spec.presets) + brackets(shown)
+    name = METHODS.entry(spec.name).name
+    label = name + "".join(f"@{preset}" for preset in spec.presets) + brackets(shown)
     return Run(
-        method=spec.name,
+        method=name,
         label=label,
         params=after,
         version=cls.card.version,
+        setting=str(_built(cls, name, after).setting),
         dataset=ref,
-        protocol=rules.name,
+        protocol=rules_name,
         protocol_params=params.resolve(protocol, rules.name, rules.params),
         protocol_version=protocol.card.version,
         stage=stage,

@@ -14,6 +14,7 @@ from zslbench.runner.plan import Job
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
+    from rich.table import Column
 
 PLAIN_EVERY = 30.0
 
@@ -86,14 +87,17 @@ class Live(Plain):
 
     def __init__(self, console: Console, count: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         super().__init__(console, count)
         self.progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}", markup=False),
+            # what gives way on a narrow terminal is the name and the losses, not the epoch and the time left
+            TextColumn("{task.description}", markup=False, table_column=_giving_way(Column, 2)),
+            BarColumn(bar_width=8),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[losses]}", markup=False, table_column=_giving_way(Column, 3)),
+            expand=True,
             console=console,
             transient=True,
         )
@@ -128,6 +132,10 @@ class Live(Plain):
 
     def _print(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _giving_way(column: type[Column], ratio: int) -> Column:
+    return column(no_wrap=True, overflow="ellipsis", ratio=ratio)
 
 
 def _losses(values: Mapping[str, float]) -> str:

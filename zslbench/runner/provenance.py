@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import zslbench
+from zslbench.methods.base import Method
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
@@ -28,6 +29,7 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "packages": _versions(),
         "device": device,
+        "blas_threads": _blas_threads(),
         **_torch_flags(device),
         "method_source": source_digest(method_class),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -35,23 +37,31 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
 
 
 def peak_memory() -> dict[str, int]:
-    """Return the peak resident bytes of this process so far and, where CUDA was used, of its allocator."""
-    found = {"process_peak": _peak_rss()}
+    """Return the peak resident bytes of the process up to now and, where CUDA was used, of this job's allocations."""
+    found = {"process_peak_so_far": _peak_rss()}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         found["cuda_peak"] = int(torch.cuda.max_memory_allocated())
     return found
 
 
+def reset_peaks() -> None:
+    """Let CUDA's peak start anew, so that it belongs to one job."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def source_digest(method_class: type) -> str:
     """Return 16 hex digits of the source a method is made of.
 
-    That is its module and every module of the same package that these import, at the top or inside functions. A
-    method whose source has changed since a record was written shows as stale.
+    That is its module, those of the methods it derives from, and every module of the same packages that these import,
+    at the top or inside functions. A method whose source has changed since a record was written shows as stale.
     """
-    package = method_class.__module__.rpartition(".")[0]
+    bases = {base.__module__ for base in method_class.__mro__ if issubclass(base, Method)}
+    found = {name for base in bases for name in _modules(base, base.rpartition(".")[0])}
     total = hashlib.sha256()
-    for name in sorted(_modules(method_class.__module__, package)):
+    for name in sorted(found):
         total.update(name.encode() + b"\0" + _source(name))
     return total.hexdigest()[:16]
 
@@ -125,6 +135,12 @@ def _torch_flags(device: str) -> dict[str, Any]:
             "deterministic": bool(torch.are_deterministic_algorithms_enabled()),
         }
     return flags
+
+
+def _blas_threads() -> int:
+    from threadpoolctl import threadpool_info
+
+    return max((int(pool["num_threads"]) for pool in threadpool_info()), default=1)
 
 
 def _peak_rss() -> int:

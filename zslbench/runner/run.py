@@ -120,8 +120,12 @@ def run(
     if todo and not dry_run:
         store.check_writable()
         interrupted = _work(todo, store, records, engine or SerialEngine(), device, every, console)
+    bare = every and any(record and record.ok and not record.curve for record in records.values())
+    remarks = planned.remarks + (
+        ("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ()
+    )
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
-    return Outcome(states, kept, planned.remarks, interrupted)
+    return Outcome(states, kept, remarks, interrupted)
 
 
 def _work(
