@@ -84,6 +84,7 @@ def test_an_ablation_takes_away_from_a_preset_in_either_order():
         plan([f"lisgan{tags}"], ["digits"], ["zsl"]).runs[0] for tags in ("@S1@paper", "@paper@S1", "@paper")
     )
     assert first.id == second.id != alone.id
+    assert first.label == second.label == "lisgan@paper@S1"
     assert first.params["cascade"] == "off"
     assert first.params["l_r1"] == first.params["cls_weight"] == 0
 

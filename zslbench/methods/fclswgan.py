@@ -27,8 +27,8 @@ class FCLSWGAN(GenerativeMethod):
     )
     presets: ClassVar[Mapping[str, Preset]] = {
         "published": Preset(
-            source="the public commands of each data set, the epochs of LisGAN's on the same networks; they pick the epoch "
-            "on test images, here the last counts",
+            source="the public commands of each data set, with the epochs of LisGAN's on the same networks; they pick "
+            "the epoch on test images, here the last counts",
             values=published_gan.SHARED,
             cells=published_gan.fclswgan_cells(),
         ),

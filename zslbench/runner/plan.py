@@ -270,7 +270,8 @@ def _run(
     after = params.resolve(cls, spec.name, base | dict(spec.params))
     shown = {name: value for name, value in after.items() if value != before[name]}
     name = METHODS.entry(spec.name).name
-    label = name + "".join(f"@{preset}" for preset in spec.presets) + brackets(shown)
+    tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
+    label = name + "".join(f"@{tag}" for tag in tags) + brackets(shown)
     return Run(
         method=name,
         label=label,
