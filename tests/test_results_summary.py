@@ -23,7 +23,7 @@ fractions = st.floats(0, 1)
 
 @given(st.lists(fractions, min_size=1, max_size=8), st.randoms())
 def test_mean_and_deviation_are_those_of_the_seeds(values: list[float], random) -> None:  # type: ignore[no-untyped-def]
-    records = [record(seed=seed, metrics={"T1": value}) for seed, value in enumerate(values)]
+    records = [record("lisgan", seed=seed, metrics={"T1": value}) for seed, value in enumerate(values)]
     shuffled = records[:]
     random.shuffle(shuffled)
     [row] = summarise(records)
@@ -37,6 +37,15 @@ def test_mean_and_deviation_are_those_of_the_seeds(values: list[float], random) 
     else:
         assert found.std is not None
         assert math.isclose(found.std, 100 * statistics.stdev(values), rel_tol=1e-9, abs_tol=1e-9)
+
+
+def test_a_method_without_chance_has_no_deviation() -> None:
+    records = [record("eszsl", seed=seed, metrics={"T1": value}) for seed, value in enumerate([0.5, 0.5, 0.6])]
+    assert not any(one.method["stochastic"] for one in records)
+    [row] = summarise(records)
+    found = row.metrics["T1"]
+    assert (found.std, found.n) == (None, 3)
+    assert math.isclose(found.mean, 160 / 3)
 
 
 @given(

@@ -17,7 +17,8 @@ class Stat:
 
     Attributes:
         mean: over the seeds.
-        std: sample standard deviation (divisor n − 1); None for a single seed.
+        std: sample standard deviation (divisor n − 1); None for a single seed, and for a method without chance,
+            whose seeds are repeats of one result.
         n: how many seeds.
     """
 
@@ -72,14 +73,15 @@ def summarise(records: Iterable[Record]) -> list[Row]:
     return [_row(sorted(group, key=lambda record: (record.seed, record.id))) for _, group in sorted(groups.items())]
 
 
-def stat(values: Iterable[float]) -> Stat:
-    """Return mean and sample standard deviation of fractions, as percent.
+def stat(values: Iterable[float], stochastic: bool = True) -> Stat:
+    """Return mean and sample standard deviation of fractions, as percent; no deviation where there is no chance.
 
     >>> stat([0.5, 0.75])
     Stat(mean=62.5, std=17.67766952966369, n=2)
     """
     percent = [100.0 * value for value in values]
-    return Stat(statistics.fmean(percent), statistics.stdev(percent) if len(percent) > 1 else None, len(percent))
+    spread = statistics.stdev(percent) if stochastic and len(percent) > 1 else None
+    return Stat(statistics.fmean(percent), spread, len(percent))
 
 
 def _identity(record: Record) -> str:
@@ -99,6 +101,7 @@ def _row(group: list[Record]) -> Row:
     first = min(group, key=lambda record: (len(_label(record)), _label(record)))
     method, dataset, protocol = first.method, first.dataset, first.protocol
     names = sorted({name for record in group for name in record.metrics})
+    stochastic = all(record.method.get("stochastic", True) for record in group)
     return Row(
         method=method["name"],
         label=_label(first),
@@ -118,7 +121,7 @@ def _row(group: list[Record]) -> Row:
         fold=first.fold,
         selection=first.selection,
         seeds=tuple(record.seed for record in group),
-        metrics={name: stat(r.metrics[name] for r in group if name in r.metrics) for name in names},
+        metrics={name: stat((r.metrics[name] for r in group if name in r.metrics), stochastic) for name in names},
     )
 
 
