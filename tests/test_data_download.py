@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_folders import installed_files, small_cub, write_tree, zipped
+from data_folders import installed_files, small_cub, splits, write_folder, write_tree, zipped
 
-from zslbench.data import catalogue, download, fetch, load_dataset
+from zslbench.data import catalogue, download, fetch, import_, load_dataset
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
 
 
@@ -82,20 +82,38 @@ def leftovers(home: Path) -> list[Path]:
     return [path for path in (home / "downloads").rglob("*") if path.is_file()]
 
 
+def official(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """Have both official archives at one address."""
+    moved = {file: (url, listed) for file, (_, listed) in download.ARCHIVES.items()}
+    monkeypatch.setattr(download, "ARCHIVES", moved)
+
+
+def served(tmp_path: Path, *names: str) -> bytes:
+    """Return a zip of data set folders whose att is another than that of `tree`."""
+    for name in names:
+        write_folder(tmp_path / "other" / name, semantics={"att": splits()["att"] + 1})
+    return zipped(tmp_path / "other.zip", tmp_path / "other").read_bytes()
+
+
+def contents(home: Path) -> dict[str, bytes]:
+    return {file: (home / "xlsa17" / file).read_bytes() for file in installed_files(home)}
+
+
 def test_fetch_installs_and_records_the_checksum(serve: Any, body: bytes, home: Path) -> None:
     found = fetch("cub", url=serve(body).url)
-    assert [one.name for one in found] == ["cub", "sun"]
+    assert [one.name for one in found] == ["cub"]
     assert found[0].sha256 == hashlib.sha256(body).hexdigest()
     assert found[0].source.endswith("/xlsa17.zip")
     assert load_dataset("cub").origin == "catalogue"
     assert leftovers(home) == []
 
 
-def test_fetch_does_not_repeat_itself(serve: Any, body: bytes) -> None:
+def test_fetch_does_not_repeat_itself(serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(body)
-    fetch("cub", url=server.url)
+    official(monkeypatch, server.url)
+    assert [one.name for one in fetch("cub")] == ["cub", "sun"]
     assert fetch("cub", url=server.url) == []
-    assert fetch("sun", url=server.url) == []
+    assert fetch("sun") == []
     assert server.requests == 1
     assert fetch("CUB", url=server.url, force=True) != []
     assert server.requests == 2
@@ -103,7 +121,7 @@ def test_fetch_does_not_repeat_itself(serve: Any, body: bytes) -> None:
 
 def test_fetch_starts_a_broken_transfer_again(serve: Any, body: bytes, home: Path) -> None:
     server = serve(body, "short", "short", "whole")
-    assert [one.name for one in fetch("cub", url=server.url)] == ["cub", "sun"]
+    assert [one.name for one in fetch("cub", url=server.url)] == ["cub"]
     assert server.requests == 3
     assert leftovers(home) == []
 
@@ -134,7 +152,7 @@ def test_fetch_from_a_closed_port_names_import(monkeypatch: pytest.MonkeyPatch) 
     assert "`zslbench data import FILE`" in str(caught.value)
 
 
-def test_fetch_all_goes_to_the_official_addresses(serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fetch_all_goes_to_the_official_addresses(serve: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {url for url, _ in download.ARCHIVES.values()} == {
         "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
         "http://datasets.d2.mpi-inf.mpg.de/xian/cvpr18xian.zip",
@@ -142,12 +160,65 @@ def test_fetch_all_goes_to_the_official_addresses(serve: Any, body: bytes, monke
     assert sorted(name for _, held in download.ARCHIVES.values() for name in held) == sorted(
         source.name for source in catalogue.CATALOGUE
     )
-    server = serve(body)
-    monkeypatch.setattr(
-        download, "ARCHIVES", {file: (server.url, held) for file, (_, held) in download.ARCHIVES.items()}
-    )
-    fetch("all")
+    server = serve(served(tmp_path, "APY", "AWA1", "AWA2", "CUB", "FLO", "SUN"))
+    official(monkeypatch, server.url)
+    assert [one.name for one in fetch("all")] == ["apy", "awa1", "awa2", "cub", "sun", "flo"]
     assert server.requests == 2
+    assert fetch("all") == []
+
+
+def test_fetch_installs_nothing_that_is_not_listed_for_the_archive(
+    serve: Any, tree: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_(tree)
+    before = contents(home)
+    official(monkeypatch, serve(served(tmp_path, "CUB", "FLO", "SUN")).url)
+    for force in (False, True):
+        assert [one.name for one in fetch("flo", force=force)] == ["flo"]
+        after = contents(home)
+        assert {key: after[key] for key in before} == before
+        assert {key.split("/")[0] for key in set(after) - set(before)} == {"FLO"}
+
+
+def test_fetch_keeps_an_installed_set_that_was_not_asked_for(
+    serve: Any, tree: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_(tree / "CUB")
+    (home / "xlsa17" / "CUB" / "res101.mat").rename(home / "xlsa17" / "CUB" / "own.mat")  # not complete, still there
+    before = contents(home)
+    server = serve(served(tmp_path, "APY", "AWA1", "AWA2", "CUB", "SUN"))
+    official(monkeypatch, server.url)
+    assert [one.name for one in fetch("sun")] == ["apy", "awa1", "awa2", "sun"]
+    assert {key: contents(home)[key] for key in before} == before
+    assert "cub" in [one.name for one in fetch("sun", force=True)]
+    assert contents(home)["CUB/att_splits.mat"] != before["CUB/att_splits.mat"]
+
+
+def test_fetch_from_a_given_address_installs_what_was_asked_for(
+    serve: Any, tree: Path, tmp_path: Path, home: Path
+) -> None:
+    import_(tree / "CUB")
+    before = contents(home)
+    server = serve(served(tmp_path, "CUB", "SUN"))
+    assert [one.name for one in fetch("sun", url=server.url, force=True)] == ["sun"]
+    assert {key: contents(home)[key] for key in before} == before
+
+
+def test_fetch_of_an_archive_without_the_data_set_is_refused(
+    serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = serve(body)
+    official(monkeypatch, server.url)
+    for name, url, lacking in (
+        ("flo", None, "FLO"),
+        ("awa2", server.url, "AWA2"),
+        ("all", None, "APY, AWA1, AWA2"),
+    ):
+        with pytest.raises(BadData, match=f"no .mat file of {lacking} .it holds: CUB, SUN") as caught:
+            fetch(name, url=url)
+        assert "\n" not in str(caught.value)
+    assert installed_files(home) == set()
+    assert leftovers(home) == []
 
 
 def test_fetch_checks_a_given_checksum(serve: Any, body: bytes, home: Path) -> None:
@@ -174,6 +245,12 @@ def test_fetch_refuses_bad_arguments() -> None:
         fetch("cub", sha256="abc")
     with pytest.raises(BadValue, match="several"):
         fetch("all", url="http://127.0.0.1/x")
+
+
+@pytest.mark.parametrize("url", ["ftp://host/x.zip", "file:///x.zip", "x.zip", "", "http://", "http://[::1/x.zip"])
+def test_fetch_takes_only_addresses_of_the_web(url: str) -> None:
+    with pytest.raises(BadValue, match="starts with http:// or https://"):
+        fetch("cub", url=url)
 
 
 def test_an_unwritable_home_ends_a_fetch_in_one_sentence(

@@ -15,7 +15,7 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -60,11 +60,29 @@ def import_(source: Path | str) -> list[Installed]:
     return import_archive(path, str(path), sha256(path))
 
 
-def import_archive(path: Path, source: str, checksum: str) -> list[Installed]:
-    """Install from a zip archive, recording where it came from and its sha256 (see `import_`)."""
+def import_archive(
+    path: Path,
+    source: str,
+    checksum: str,
+    *,
+    required: Collection[str] = (),
+    allowed: Collection[str] | None = None,
+) -> list[Installed]:
+    """Install from a zip archive, recording where it came from and its sha256 (see `import_`).
+
+    Args:
+        path: the archive.
+        source: where it came from.
+        checksum: its sha256.
+        required: data set folders that it must hold; where one is absent nothing is installed.
+        allowed: data set folders that may be installed; None for all that it holds.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            return _install(dict(_in_archive(archive, path)), path, source, checksum)
+            found = dict(_in_archive(archive, path))
+            _check_holds(found, required, source)
+            chosen = {key: opener for key, opener in found.items() if allowed is None or key[0] in allowed}
+            return _install(chosen, path, source, checksum)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise BadData(f"{path} cannot be unpacked as a zip archive ({error}); get it again.") from error
 
@@ -104,8 +122,22 @@ def _place(folder: str, file: str) -> tuple[str, str] | None:
     return (known, file) if known and not file.startswith(".") and file.lower().endswith(_SUFFIXES) else None
 
 
+def _held(found: Collection[tuple[str, str]]) -> list[str]:
+    """Return the data set folders that have a MATLAB file, sorted."""
+    return sorted({folder for folder, file in found if file.lower().endswith(".mat")})
+
+
+def _check_holds(found: Collection[tuple[str, str]], required: Collection[str], source: str) -> None:
+    held = _held(found)
+    if lacking := [folder for folder in required if folder not in held]:
+        raise BadData(
+            f"{source} holds no .mat file of {', '.join(lacking)} (it holds: {', '.join(held) or 'no data set'}); "
+            "nothing was installed from it, name another archive with --url."
+        )
+
+
 def _install(found: Mapping[tuple[str, str], Opener], path: Path, source: str, checksum: str) -> list[Installed]:
-    names = sorted({folder for folder, file in found if file.endswith(".mat")})
+    names = _held(found)
     if not names:
         known = ", ".join(_FOLDERS.values())
         raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")

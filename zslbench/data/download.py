@@ -7,12 +7,14 @@ known one can be demanded.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from zslbench.data.archive import Installed, import_archive, sha256
 from zslbench.data.catalogue import CATALOGUE
-from zslbench.data.folder import stems
+from zslbench.data.folder import Stems, stems
 from zslbench.data.home import home, installed_root
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
 
@@ -21,6 +23,7 @@ ARCHIVES = {
     "xlsa17.zip": (_HOST + "xlsa17.zip", ("apy", "awa1", "awa2", "cub", "sun")),
     "cvpr18xian.zip": (_HOST + "cvpr18xian.zip", ("flo",)),
 }
+_FOLDERS = {source.name: source.card.folder for source in CATALOGUE}
 RETRIES = 3
 TIMEOUT = 30.0
 _CHUNK = 1 << 18
@@ -35,13 +38,16 @@ def fetch(
     progress: bool = True,
     retries: int = RETRIES,
 ) -> list[Installed]:
-    """Download the official archive of a data set (or all of them) and install every data set that it holds.
+    """Download the official archive of a data set (or all of them) and install the data sets listed for it.
+
+    Whatever else an archive holds is left out: the ``att`` of another archive's CUB need not be xlsa17's. Data sets
+    that are installed already are left as they are, and with `url` only what was asked for is installed.
 
     Args:
         name: a catalogued data set, or ``all``.
-        url: another address of the archive, a mirror for instance.
+        url: another address of the archive, a mirror for instance; http or https.
         sha256: what the archive must hash to, 64 hex digits.
-        force: download even where the data set is installed.
+        force: download even where the data set is installed, and replace what is.
         progress: show a bar on standard error, when it is a terminal.
         retries: how often a broken transfer is started again.
 
@@ -50,41 +56,69 @@ def fetch(
 
     Raises:
         UnknownName: not a catalogued data set.
-        BadValue: one `sha256` or `url` for more than one archive, or not a sha256.
+        BadValue: one `sha256` or `url` for more than one archive, not a sha256, or not an address.
         DataMissing: the network or the host is down.
-        BadData: what came has another sha256, or is no such archive.
+        BadData: what came has another sha256, is no such archive, or lacks the data set.
         StoreError: it cannot be written.
     """
-    wanted = _archives(name, force)
-    if len(wanted) > 1 and (url or sha256):
+    asked = _asked(name)
+    there = {one: stems(installed_root() / folder) for one, folder in _FOLDERS.items()}
+    lacking = [one for one in asked if force or not _complete(there[one])]
+    wanted = [file for file, (_, listed) in ARCHIVES.items() if set(lacking) & set(listed)]
+    if len(wanted) > 1 and (url is not None or sha256 is not None):
         raise BadValue("--url and --sha256 belong to one archive, and 'all' is several; name one data set.")
     if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
         raise BadValue(f"--sha256 {sha256!r} is not a sha256; it has 64 hex digits.")
+    if url is not None:
+        _check_address(url)
     installed = []
     for file in wanted:
-        address = url or ARCHIVES[file][0]
-        installed += _fetch(file, address, sha256.lower() if sha256 else None, progress, retries)
+        address, listed = ARCHIVES[file]
+        required = [one for one in listed if one in lacking]
+        spare = [one for one in listed if one not in asked and (force or there[one] == Stems((), ()))]
+        allowed = required if url is not None else [*required, *spare]
+        source = address if url is None else url
+        expected = None if sha256 is None else sha256.lower()
+        installed += _fetch(file, source, expected, required, allowed, progress, retries)
     return installed
 
 
-def _archives(name: str, force: bool) -> list[str]:
-    """Return the archives that a name needs, without those whose data sets are installed already."""
-    names = {source.name: source.card.folder for source in CATALOGUE}
+def _asked(name: str) -> list[str]:
+    """Return the data sets that a name stands for."""
+    names = list(_FOLDERS)
     if name.lower() == "awa":
         raise BadValue("dataset 'awa' is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")
-    if name.lower() != "all" and name.lower() not in names:
+    if name.lower() not in [*names, "all"]:
         raise UnknownName("downloadable dataset", name, [*names, "all"])
-    asked = list(names) if name.lower() == "all" else [name.lower()]
-    lacking = {one for one in asked if force or not _complete(installed_root() / names[one])}
-    return [file for file, (_, held) in ARCHIVES.items() if lacking & set(held)]
+    return names if name.lower() == "all" else [name.lower()]
 
 
-def _complete(folder: Path) -> bool:
-    there = stems(folder)
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise BadValue(
+            f"--url {url!r} is not an address to download from; give one that starts with http:// or https://, "
+            "or install a file that you have with `zslbench data import FILE`."
+        )
+
+
+def _complete(there: Stems) -> bool:
     return "res101" in there.features and "att" in there.semantics
 
 
-def _fetch(file: str, url: str, expected: str | None, progress: bool, retries: int) -> list[Installed]:
+def _fetch(
+    file: str,
+    url: str,
+    expected: str | None,
+    required: Collection[str],
+    allowed: Collection[str],
+    progress: bool,
+    retries: int,
+) -> list[Installed]:
     folder = home() / "downloads"
     try:
         path = _download(file, url, folder, progress, retries)
@@ -92,7 +126,13 @@ def _fetch(file: str, url: str, expected: str | None, progress: bool, retries: i
         try:
             if expected is not None and checksum != expected:
                 raise BadData(f"{url} has sha256 {checksum} where {expected} is expected; nothing was installed.")
-            return import_archive(path, url, checksum)
+            return import_archive(
+                path,
+                url,
+                checksum,
+                required=[_FOLDERS[one] for one in required],
+                allowed=[_FOLDERS[one] for one in allowed],
+            )
         finally:
             path.unlink(missing_ok=True)
     except OSError as error:
