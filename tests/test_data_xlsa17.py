@@ -225,6 +225,33 @@ def test_labels_that_are_not_whole_numbers(tmp_path: Path, labels: np.ndarray) -
     assert "whole numbers" in refused(write_folder(tmp_path, {"labels": labels}))
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("key", ["labels", "trainval_loc", "test_unseen_loc"])
+@pytest.mark.parametrize(
+    ("number", "kind", "said"),
+    [
+        (np.nan, np.float64, " NaN or infinity;"),
+        (np.inf, np.float64, " NaN or infinity;"),
+        (-np.inf, np.float32, " NaN or infinity;"),
+        (1e300, np.float64, " a number that is no {} number;"),
+        (2.0**53, np.float64, " a number that is no {} number;"),
+        (2**63 + 5, np.uint64, " a number that is no {} number;"),
+        (-(2**63), np.int64, " a number that is no {} number;"),
+        (2.5, np.float64, " 2.5;"),
+        (2**53 - 1, np.int64, " up to "),  # exact, but there are 36 images of 6 classes
+    ],
+)
+def test_numbers_that_a_cast_would_change(tmp_path: Path, key: str, number: float, kind: type, said: str) -> None:
+    values = (images() | splits())[key].astype(kind)
+    values[3] = number
+    changed = {key: values}
+    folder = write_folder(tmp_path, *([changed] if key == "labels" else [None, changed]))
+    what, file = ("class", "res101.mat") if key == "labels" else ("row", "att_splits.mat")
+    message = refused(folder)
+    assert said.format(what) in message
+    assert f"{file}: {key} " in message
+
+
 def test_classes_without_semantics(tmp_path: Path) -> None:
     names = {"allclasses_names": splits()["allclasses_names"][:5]}
     message = refused(write_folder(tmp_path, semantics={"att": splits()["att"][:, :5]} | names, texts={}))
@@ -285,6 +312,10 @@ def test_test_seen_classes_without_training_images(tmp_path: Path) -> None:
 def test_names_that_do_not_match(tmp_path: Path) -> None:
     few = {"allclasses_names": splits()["allclasses_names"][:4]}
     assert "4 class names for 6" in refused(write_folder(tmp_path / "a", semantics=few))
+    listed = write_folder(tmp_path / "c", drop=("allclasses_names",), texts={"allclasses.txt": "x\ny\nz\n"})
+    message = refused(listed)
+    assert "allclasses.txt: 3 class names for 6" in message
+    assert "att_splits" not in message
     numbers = {"allclasses_names": np.arange(6)[:, None]}
     assert "allclasses_names" in refused(write_folder(tmp_path / "b", semantics=numbers))
 

@@ -20,6 +20,7 @@ from zslbench.errors import BadData
 READER_VERSION = 1
 """Raise it when the same files come to read differently: converted copies are then made anew."""
 
+_EXACT = 2**53  # float64 holds every whole number below it
 _LOCS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 
 
@@ -46,9 +47,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     matrix = _rows(images["features"], "features", features_path)
     labels = _whole_numbers(images["labels"], "labels", features_path)
     _check_labels(labels, matrix, table, features_path, semantics_path)
-    names = _class_names(folder, split.get("allclasses_names"), semantics_path)
-    if names is not None and len(names) != len(table):
-        raise BadData(f"{semantics_path}: {len(names)} class names for {len(table)} columns of att; give one each.")
+    names = _class_names(folder, split.get("allclasses_names"), semantics_path, len(table))
     trainval, test_seen, test_unseen = (_loc(split[key], key, len(matrix), semantics_path) for key in _LOCS)
     return Dataset(
         name=name,
@@ -77,8 +76,15 @@ def _rows(array: AnyArray, key: str, path: Path) -> Array:
 def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
     """Return a column of whole numbers as int64: arithmetic on the files' uint16 would wrap."""
     flat = array.ravel()
-    if flat.size == 0 or flat.dtype.kind not in "fiu" or not np.array_equal(flat, np.floor(flat)):
+    hold, what = ("hold", "class") if key == "labels" else ("holds", "row")
+    if flat.size == 0 or flat.dtype.kind not in "fiu":
         raise BadData(f"{path}: {key} must be a non-empty column of whole numbers, not {array.dtype} {array.shape}.")
+    if not np.isfinite(flat).all():
+        raise BadData(f"{path}: {key} {hold} NaN or infinity; give whole numbers from 1 on.")
+    if flat.max() >= _EXACT or flat.min() <= -_EXACT:  # the cast would wrap, or has lost digits already
+        raise BadData(f"{path}: {key} {hold} a number that is no {what} number; give whole numbers from 1 on.")
+    if (fractions := flat[flat != np.floor(flat)]).size:
+        raise BadData(f"{path}: {key} {hold} {fractions[0]}; give whole numbers from 1 on.")
     return flat.astype(np.int64)
 
 
@@ -111,12 +117,18 @@ def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
     return rows - 1
 
 
-def _class_names(folder: Path, array: AnyArray | None, path: Path) -> tuple[str, ...] | None:
+def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:
     """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
-    if array is not None and array.size:
-        return tuple(_text(item, path) for item in array.ravel())
     listed = layout.names_file(folder)
-    return tuple(_lines(listed)) if listed.is_file() else None
+    if array is not None and array.size:
+        names, there = tuple(_text(item, path) for item in array.ravel()), path
+    elif listed.is_file():
+        names, there = tuple(_lines(listed)), listed
+    else:
+        return None
+    if len(names) != classes:
+        raise BadData(f"{there}: {len(names)} class names for {classes} columns of att; give one each.")
+    return names
 
 
 def _text(item: Any, path: Path) -> str:
