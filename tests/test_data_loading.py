@@ -221,6 +221,9 @@ def test_a_folder_without_the_chosen_file_says_what_it_has(tmp_path: Path) -> No
         assert needle in message
     message = refused("cub", DataMissing, root=tmp_path, features="fc1000", semantics="sent")
     assert "it has: att; choose one with --semantics" in message
+    (tmp_path / "CUB" / "fc1000.mat").unlink()
+    message = refused("cub", DataMissing, root=tmp_path)
+    assert "holds no features file; get it with `zslbench data fetch cub`" in message
 
 
 @pytest.mark.realdata

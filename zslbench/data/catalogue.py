@@ -60,8 +60,9 @@ class Catalogued(Source):
             ("semantics", layout.semantics_file(folders[0], semantics), semantics, there.semantics),
         ):
             if stem not in held:
-                has = f"it has: {', '.join(held)}; choose one with --{option}" if held else f"it has no {option} at all"
-                raise DataMissing(f"data set {self.name!r}: there is no {file}; {has}, {get}, or {elsewhere}.")
+                lacks = f"there is no {file}" if held else f"{folders[0]} holds no {option} file"
+                choose = f"it has: {', '.join(held)}; choose one with --{option}, " if held else ""
+                raise DataMissing(f"data set {self.name!r}: {lacks}; {choose}{get}, or {elsewhere}.")
         raise DataMissing(
             f"data set {self.name!r}: no folder holds both {features} and {semantics}; {get}, or {elsewhere}."
         )
