@@ -123,8 +123,8 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
             )
 
 
-def _card(title: str, folder: str, summary: str, citation: str, counts: Counts, licence: str = "") -> DatasetCard:
-    return DatasetCard(title, summary, citation, counts, folder, FEATURES, SEMANTICS, licence)
+def _card(title: str, folder: str, summary: str, citation: str, counts: Counts) -> DatasetCard:
+    return DatasetCard(title, summary, citation, counts, folder, FEATURES, SEMANTICS)
 
 
 class APY(Catalogued):
