@@ -260,6 +260,24 @@ def test_a_table_without_published_numbers_says_so(runs: Path) -> None:
     assert "pub." not in text
 
 
+def test_published_numbers_picked_on_test_images_are_marked(tmp_path: Path) -> None:
+    full: dict[str, Any] = {"title": "LisGAN", "setting": "transductive"}
+    folder = saved(tmp_path, [simple("eszsl", 0.5), simple("fclswgan", 0.6), simple("lisgan", 0.7, **full)])
+    said = "their published numbers are read as oracle (†)."
+    for kind in ("terminal", "markdown", "latex"):
+        text = table(folder, format=kind, published="best", width=400)
+        assert said.replace("†", "$^{\\dagger}$" if kind == "latex" else "†") in text
+    found = cells(table(folder, format="markdown", published="best"))
+    assert {name: value[1] for name, value in found.items()} == {
+        "eszsl": "53.9",
+        "fclswgan": "57.3†",
+        "LisGAN‡": "58.8†",
+    }
+    alone = table(folder, published="best", methods=["lisgan"], width=400)
+    assert "The public code of LisGAN picks the epoch on test images: its published numbers" in alone
+    assert "†" not in table(folder, published="best", methods=["eszsl"], width=400)
+
+
 def test_features_unlike_the_published_ones_are_said(tmp_path: Path) -> None:
     folder = saved(tmp_path, [simple("eszsl", 0.5), simple("eszsl", 0.5, dataset="sun", features="res101")])
     said = "unlike the measured ones of"

@@ -53,7 +53,7 @@ def _plain(cell: Cell | None, mean: int) -> str:
     if cell is None:
         return MISSING.rjust(mean)
     note = f" [{cell.note}]" if cell.note else ""
-    return f"{cell.mean:>{mean}}{f' ± {cell.std}' if cell.std else ''}{'*' if cell.best else ''}{note}"
+    return f"{cell.mean:>{mean}}{f' ± {cell.std}' if cell.std else ''}{cell.marks}{'*' if cell.best else ''}{note}"
 
 
 def _panel(grid: Grid) -> str:
@@ -128,7 +128,7 @@ def _marked(cell: Cell | None) -> str:
         return MISSING
     text = f"{cell.mean} ± {cell.std}" if cell.std else cell.mean
     note = f"<sup>{cell.note}</sup>" if cell.note else ""
-    return (f"**{text}**" if cell.best else text) + note
+    return (f"**{text}**" if cell.best else text) + cell.marks + note
 
 
 def _escaped(text: str) -> str:

@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One value: mean and deviation as text, whether it is the best of its kind, and its footnote (0: none)."""
+    """One value: mean and deviation as text, if best of its kind, its marks (``†``) and footnote (0: none)."""
 
     mean: str
     std: str = ""
     best: bool = False
     note: int = 0
+    marks: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,9 @@ def latex(grid: Grid, width: int = MAX_CHARACTERS) -> str:
     Data sets that do not fit into `width` characters go below each other.
     """
     names = max(len(line.name + line.marks) for block in grid.blocks for line in block)
-    each = grids.widths(grid, lambda cell, mean: len(f"{cell.mean}{cell.std}") + 3 * bool(cell.std), len, gap=2)
+    each = grids.widths(
+        grid, lambda cell, mean: len(f"{cell.mean}{cell.std}") + 3 * bool(cell.std) + len(cell.marks), len, gap=2
+    )
     panels = grids.panels(grid, each, names, width)
     wide = len(panels) > 1 or names + sum(each) > _ONE_COLUMN
     float_name = "table*" if wide else "table"
@@ -103,7 +105,7 @@ def _cell(cell: Cell | None, longest: int) -> str:
     pad = rf"\phantom{{{'0' * missing}}}" if missing else ""
     text = rf"{cell.mean} $\pm$ {cell.std}" if cell.std else cell.mean
     note = f"$^{{{cell.note}}}$" if cell.note else ""
-    return pad + (rf"\textbf{{{text}}}" if cell.best else text) + note
+    return pad + (rf"\textbf{{{text}}}" if cell.best else text) + (_escape(cell.marks) if cell.marks else "") + note
 
 
 @functools.cache

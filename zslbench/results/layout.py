@@ -159,7 +159,7 @@ def _cited_cells(
         number = 0
         if entry.note:
             number = notes.setdefault(f"{entry.source}, {entry.table}: {entry.note}.", len(notes) + 1)
-        cells[key, column] = Cell(f"{entry.value:.1f}", note=number)
+        cells[key, column] = Cell(f"{entry.value:.1f}", note=number, marks="†" if entry.oracle else "")
     return cells
 
 
@@ -183,6 +183,13 @@ def _sources(
             unlike.setdefault((entry.features, entry.semantics), {})[told] = None
     whose = "; ".join(f"{key} ({', '.join(lines)})" for key, lines in used.items())
     lines = [f"pub.: published, not measured here: {whose}."]
+    if read := sorted({entry.oracle for entry in cited.values() if entry.oracle}, key=str.casefold):
+        code = f"{', '.join(read[:-1])} and {read[-1]}" if len(read) > 1 else read[0]
+        whose_numbers = "their" if len(read) > 1 else "its"
+        lines.append(
+            f"The public code of {code} picks the epoch on test images: {whose_numbers} published numbers are read "
+            "as oracle (†)."
+        )
     for (features, semantics), groups in unlike.items():
         lines.append(
             f"The published numbers rest on {features} features and {semantics} semantics, unlike the measured ones "

@@ -19,6 +19,12 @@ PROTOCOL = {"T1": "zsl", "U": "gzsl", "S": "gzsl", "H": "gzsl"}
 _WHOLE = {("lisgan", "S4")}
 """Ablations that are the whole method, so that the method's own numbers are theirs."""
 
+TRANSDUCTIVE = {"lisgan", "lisgan:S4"}
+"""Whose published numbers use unlabelled test features (LisGAN's cascade); all others are inductive."""
+
+_READ_ON_TEST = {"fclswgan": "f-CLSWGAN", "gazsl": "GAZSL", "lisgan": "LisGAN"}
+_READ_ON_TEST_IN = {"li2019lisgan", "feng2022gasl"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -41,6 +47,19 @@ class Published:
     metric: str
     value: float
     note: str
+
+    @property
+    def transductive(self) -> bool:
+        """Whether the cited method uses unlabelled test features."""
+        return self.method in TRANSDUCTIVE
+
+    @property
+    def oracle(self) -> str:
+        """The name of a method whose public code picks the epoch on test images; empty for all others.
+
+        Its numbers are read as those of oracle selection, since the papers do not say how the epoch was picked.
+        """
+        return _READ_ON_TEST.get(self.method.partition(":")[0], "") if self.source in _READ_ON_TEST_IN else ""
 
 
 @functools.cache
@@ -87,6 +106,8 @@ def lookup(method: str, dataset: str, metric: str, source: str | None = None) ->
 def beside(row: Row, metric: str, source: str) -> Published | None:
     """Return the cited number that may stand beside a measured one: same method, data set, protocol and metric.
 
+    Nor does a transductive number stand beside an inductive row, or the other way round.
+
     Args:
         row: what was measured; a user's own data has no published numbers, whatever its name.
         metric: one of its metrics.
@@ -94,7 +115,11 @@ def beside(row: Row, metric: str, source: str) -> Published | None:
     """
     if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
         return None
-    chosen = None if source == "best" else source
+    found = _of_method(row, metric, None if source == "best" else source)
+    return found if found and found.transductive == (row.setting == "transductive") else None
+
+
+def _of_method(row: Row, metric: str, chosen: str | None) -> Published | None:
     for preset in row.label.partition("[")[0].split("@")[1:]:
         if any(entry.method == f"{row.method}:{preset}" for entry in load()):
             found = lookup(f"{row.method}:{preset}", row.dataset, metric, chosen)
