@@ -29,6 +29,9 @@ def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
 
 def check_latex(text: str) -> None:
     """Check what LaTeX would trip over: environments, braces, column counts, bare special characters."""
+    comments = re.match(r"% needs \\usepackage\{booktabs\}\n(?:% names hold [^\n]*\n)?", text)
+    assert comments
+    text = text[comments.end() :]
     begun = []
     for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
         if kind == "begin":
@@ -68,3 +71,15 @@ def test_latex_takes_any_name(tmp_path: Path, text: str) -> None:
     for other in ("terminal", "markdown"):
         assert "\x1b" not in table(folder, format=other)
     assert {row["dataset"] for row in json.loads(table(folder, format="json"))} == {name, "other"}
+
+
+@pytest.mark.parametrize(("name", "beyond"), [("é Łódź", False), ("αβλς ΑΓΩ", False), ("日本", True), ("ж", True)])
+def test_characters_that_pdflatex_lacks_are_said(tmp_path: Path, name: str, beyond: bool) -> None:
+    text = table(saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), title=name)), format="latex")
+    check_latex(text)
+    assert ("compile with lualatex" in text) == beyond
+
+
+def test_greek_is_mathematics(tmp_path: Path) -> None:
+    text = table(saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), title="αλςοΑΓ")), format="latex")
+    assert r"$\alpha$$\lambda$$\varsigma$$o$$\mathrm{A}$$\Gamma$" in text

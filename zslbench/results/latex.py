@@ -3,6 +3,7 @@ r"""Tables as LaTeX, for ``\input`` in a document that loads booktabs. Escaping 
 from __future__ import annotations
 
 import functools
+import unicodedata
 from collections.abc import Sequence
 
 from zslbench.results import grid as grids
@@ -25,6 +26,10 @@ _SIGNS = str.maketrans(
         "|": r"\textbar{}",
     }
 )
+_NEEDS = r"% needs \usepackage{booktabs}"
+_NEEDS_FONT = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex and a font that has them"
+# Beyond Latin-1 and Latin Extended-A: the punctuation that inputenc's utf8 defines for T1.
+_PDFLATEX_HAS = frozenset("‘’“”‚„…—•€™")
 
 
 def latex(grid: Grid, width: int = MAX_CHARACTERS) -> str:
@@ -45,7 +50,9 @@ def latex(grid: Grid, width: int = MAX_CHARACTERS) -> str:
     for place, panel in enumerate(panels):
         lines += ([r"\par\medskip"] if place else []) + _tabular(panel)
     lines += [*_below(grid), rf"\end{{{float_name}}}"]
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    beyond = any(sign > "\u017f" and sign not in _PDFLATEX_HAS for sign in text)
+    return "\n".join([_NEEDS, *([_NEEDS_FONT] if beyond else []), text])
 
 
 def _caption(grid: Grid) -> str:
@@ -115,4 +122,31 @@ def _escape(text: str) -> str:
 
     shown = pd.DataFrame([[text]]).style.hide(axis="index").hide(axis="columns")
     line = shown.format(escape="latex").to_latex().split("\n")[1]
-    return str(line).removesuffix(r" \\").translate(_SIGNS)
+    return str(line).removesuffix(r" \\").translate(_SIGNS | _GREEK)
+
+
+def _greek() -> dict[int, str]:
+    """Return the Greek letters as mathematics, which every TeX engine sets; capitals like Latin ones become these."""
+    out = {}
+    for code in [*range(0x391, 0x3A2), *range(0x3A3, 0x3AA), *range(0x3B1, 0x3CA)]:
+        *_, case, _, name = ["", *unicodedata.name(chr(code)).replace("FINAL SIGMA", "VARSIGMA").split()]
+        name = name.lower().replace("lamda", "lambda")
+        if name == "omicron":
+            sign = "o" if case == "SMALL" else r"\mathrm{O}"
+        elif case == "SMALL":
+            sign = f"\\{name}"
+        else:
+            latin = _LATIN.get(name)
+            sign = rf"\mathrm{{{latin}}}" if latin else f"\\{name.capitalize()}"
+        out[code] = f"${sign}$"
+    return out
+
+
+_LATIN = dict(
+    zip(
+        ["alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi"],
+        "ABEZHIKMNPTX",
+        strict=True,
+    )
+)
+_GREEK = _greek()
