@@ -366,3 +366,17 @@ def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
         "assert not {'torch', 'sklearn'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(runs)], check=True)
+
+
+def test_interrupted_runs_need_no_rerun(tmp_path: Path) -> None:
+    text = table(saved(tmp_path, [simple("a", 0.5), record("a", seed=1, status="interrupted")]))
+    assert "1 run interrupted; not counted. The same `zslbench run …` does what was interrupted.\n" in text
+    assert "--rerun failed" not in text
+
+
+def test_a_table_that_cannot_be_written_says_what_to_name(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="name a file, not a folder"):
+        table(runs, output=tmp_path)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="name another folder"):
+        table(runs, output=tmp_path / "file" / "x.txt")

@@ -139,10 +139,11 @@ def _explain(found: Sequence[Record], records: Sequence[Record], choice: Choice,
         first = found[0]
         lines = first.error.strip().splitlines()
         why = f" (the first, {first.id}: {lines[-1]})" if lines else ""
-        raise StoreError(
-            f"no run asked for in {runs} finished, of {len(found)}{why}; mend the cause and type "
-            "`zslbench run … --rerun failed`."
+        cut = all(record.status in ("interrupted", "skipped") for record in found)
+        advice = (
+            "type the same `zslbench run …` again" if cut else "mend the cause and type `zslbench run … --rerun failed`"
         )
+        raise StoreError(f"no run asked for in {runs} finished, of {len(found)}{why}; {advice}.")
     asked = {
         "method": choice.methods,
         "dataset": choice.datasets,

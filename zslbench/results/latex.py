@@ -142,7 +142,8 @@ def _greek() -> dict[int, str]:
     return out
 
 
-_LATIN = dict(
+_NAMES = ("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi")
+_LATIN = dict(zip(_NAMES, "ABEZHIKMNPTX", strict=True))
     zip(
         ["alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi"],
         "ABEZHIKMNPTX",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -163,8 +164,20 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str)
     except OSError as error:
         raise StoreError(
             f"cannot write {what} to {path.parent} ({error.strerror or error}); "
-            "free space there or choose another folder; what was finished stays."
+            f"{_advice(error.errno)}; what was finished stays."
         ) from None
+
+
+def _advice(number: int | None) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "free space there or choose another folder"
+    if number == errno.EISDIR:
+        return "name a file, not a folder"
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return "a file stands where a folder is needed: name another folder"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write"
+    return "choose another folder"
 
 
 def _read(path: Path) -> Record:

@@ -150,7 +150,12 @@ def _unfinished(chosen: Sequence[Record], store: ResultStore) -> str:
     lines = []
     if counts:
         said = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
-        lines.append(f"{said}; not counted. `zslbench run … --rerun failed` tries again.")
+        advice = []
+        if counts.keys() & {"interrupted", "skipped"}:
+            advice.append("The same `zslbench run …` does what was interrupted.")
+        if counts.keys() - {"interrupted", "skipped"}:
+            advice.append("`zslbench run … --rerun failed` tries again.")
+        lines.append(f"{said}; not counted. {' '.join(advice)}")
     if store.broken:
         many = len(store.broken)
         lines.append(f"{many} {'file is no record' if many == 1 else 'files are no records'}: {store.broken[0][1]}")
