@@ -144,10 +144,4 @@ def _greek() -> dict[int, str]:
 
 _NAMES = ("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi")
 _LATIN = dict(zip(_NAMES, "ABEZHIKMNPTX", strict=True))
-    zip(
-        ["alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi"],
-        "ABEZHIKMNPTX",
-        strict=True,
-    )
-)
 _GREEK = _greek()
