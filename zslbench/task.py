@@ -1,4 +1,4 @@
-"""The only data that a method or a metric ever receives: `Train`, `Query`, `Answers`, `Task`.
+"""The only data that a method or a metric ever receives: `Train`, `Query`, `Answers`.
 
 A method gets a `Train` to fit on and a `Query` to score. Neither holds, nor leads to, a test label; `Train` holds
 copies of training rows only, so no test row can be reached from it either.
@@ -99,12 +99,3 @@ class Answers:
     rows: IntArray
     classes: IntArray
     unseen: np.typing.NDArray[np.bool_]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Task:
-    """One question: fit on `train`, score `query`; `answers` stays with the runner."""
-
-    train: Train
-    query: Query
-    answers: Answers
