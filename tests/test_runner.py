@@ -17,7 +17,7 @@ from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.results.store import ResultStore
-from zslbench.runner import provenance
+from zslbench.runner import execute, provenance
 from zslbench.runner.plan import jobs, plan
 from zslbench.seeding import stream
 from zslbench.task import Answers, Query
@@ -263,6 +263,17 @@ def test_the_context_does_not_lead_to_the_answers(runs, monkeypatch, checkpoints
         assert not isinstance(thing, Answers | Query | Dataset)
         waiting += gc.get_referents(thing) if not isinstance(thing, types.ModuleType) else []
     assert len(reached) > 3
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_nothing_of_a_job_is_kept_when_its_fit_is_cut_short(runs, monkeypatch, error):
+    def stop(method):
+        assert execute._RINGING
+        raise error
+
+    monkeypatch.setattr(Ridge, "hook", staticmethod(stop))
+    zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1")
+    assert execute._RINGING == {}
 
 
 def test_the_order_of_a_query_cannot_be_worked_out_from_the_seed():

@@ -6,7 +6,7 @@ import dataclasses
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import zslbench.protocols.splits as splits
 from zslbench.arrays import AnyArray
@@ -54,16 +54,16 @@ def execute(job: Job, on_log: OnLog | None = None) -> list[Finished]:
         chosen = splits.split(dataset, job.first.stage, max(job.first.fold, 1))
         questions = [_question(run, dataset, chosen) for run in job.runs]
         method = _build(job.first)
-        bell = _Bell(questions, job.checkpoint_every) if job.checkpoint_every else None
-        ctx = Context(job.first.seed, job.device, on_log, bell)
-        reset_peaks()
-        with ctx.phase("data"):
-            train = splits.training(dataset, chosen)
-        with ctx.phase("fit"):
-            method.fit(train, ctx)
-        if bell is not None:  # judging is not fitting
-            ctx.seconds["judge"] = bell.silence()
-            ctx.seconds["fit"] -= ctx.seconds["judge"]
+        with _Bell(questions, job.checkpoint_every) as bell:
+            ctx = Context(job.first.seed, job.device, on_log, bell if job.checkpoint_every else None)
+            reset_peaks()
+            with ctx.phase("data"):
+                train = splits.training(dataset, chosen)
+            with ctx.phase("fit"):
+                method.fit(train, ctx)
+        if job.checkpoint_every:  # judging is not fitting
+            ctx.seconds["judge"] = bell.seconds
+            ctx.seconds["fit"] -= bell.seconds
     except (Exception, SystemExit) as error:
         facts = _facts(job, method, {"total": time.perf_counter() - start})
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
@@ -91,11 +91,17 @@ _RINGING: dict[int, list[_Question]] = {}
 
 
 class _Bell:
-    """Judges a method at checkpoints; it holds a number and counts, not the questions."""
+    """Judges a method at checkpoints while it is open; it holds a number and counts, not the questions."""
 
     def __init__(self, questions: list[_Question], every: int) -> None:
         self.number, self.every, self.seconds = id(self), every, 0.0
         _RINGING[self.number] = questions
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        del _RINGING[self.number]
 
     def __call__(self, method: Method, step: int) -> None:
         if step % self.every:
@@ -106,11 +112,6 @@ class _Bell:
             metrics = question.protocol.judge(question.answers, scores).metrics
             question.curve.append({"step": step, "metrics": dict(metrics)})
         self.seconds += time.perf_counter() - start
-
-    def silence(self) -> float:
-        """Forget the questions and return the seconds spent on judging."""
-        _RINGING.pop(self.number, None)
-        return self.seconds
 
 
 def _score(question: _Question, method: Method, job: Job, ctx: Context, spent: float) -> Finished:

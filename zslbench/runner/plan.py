@@ -197,7 +197,7 @@ def _check_request(
 def _dataset_refs(
     datasets: Sequence[str], features: str | None, semantics: str | None, root: Path | None
 ) -> list[DatasetRef]:
-    texts = [text if Path(text).is_dir() else str(point) for text in datasets for point in _points(text)]
+    texts = [str(point) for text in datasets for point in _points(text)]
     refs = []
     for text in texts:
         found = _loaded(text, features, semantics, root)
