@@ -15,7 +15,7 @@ from zslbench.data.dataset import Dataset
 from zslbench.data.home import data_root
 from zslbench.data.source import Counts, DatasetCard, Source
 from zslbench.data.store import load_stored
-from zslbench.errors import DataMissing
+from zslbench.errors import BadValue, DataMissing
 
 FEATURES, SEMANTICS = "res101", "att"
 DIMENSIONS = {"res101": 2048}
@@ -206,3 +206,13 @@ class SUN(Catalogued):
 
 
 CATALOGUE: tuple[type[Catalogued], ...] = (APY, AWA1, AWA2, CUB, FLO, SUN)
+
+
+def refuse_awa(name: str) -> None:
+    """Raise where a name is ``awa``, which papers use for either of two data sets.
+
+    Raises:
+        BadValue: it is.
+    """
+    if name.lower() == "awa":
+        raise BadValue(f"dataset {name!r} is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")

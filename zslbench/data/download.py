@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from zslbench.data.archive import Installed, import_archive, sha256
-from zslbench.data.catalogue import CATALOGUE
+from zslbench.data.catalogue import CATALOGUE, refuse_awa
 from zslbench.data.folder import Stems, stems
 from zslbench.data.home import home, installed_root
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
@@ -86,8 +86,7 @@ def fetch(
 def _asked(name: str) -> list[str]:
     """Return the data sets that a name stands for."""
     names = list(_FOLDERS)
-    if name.lower() == "awa":
-        raise BadValue("dataset 'awa' is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")
+    refuse_awa(name)
     if name.lower() not in [*names, "all"]:
         raise UnknownName("downloadable dataset", name, [*names, "all"])
     return names if name.lower() == "all" else [name.lower()]

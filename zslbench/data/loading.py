@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zslbench import params, spec
 from zslbench.data import folder as layout
+from zslbench.data.catalogue import refuse_awa
 from zslbench.data.dataset import Dataset
 from zslbench.data.source import Source
 from zslbench.data.store import load_stored
@@ -49,8 +50,7 @@ def load_source(text: str) -> tuple[Source, str]:
         Unavailable: a plugin that cannot be imported.
     """
     parsed = spec.parse(text)
-    if parsed.name.lower() == "awa":
-        raise BadValue(f"dataset {parsed.name!r} is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")
+    refuse_awa(parsed.name)
     entry = DATASETS.entry(parsed.name)
     if parsed.presets:
         raise BadSpec(f"cannot read {text!r}: data sets have no presets; write name or name[key=value,…].")
