@@ -20,19 +20,28 @@ class ClassTable:
     Attributes:
         ids: (k,) int64 class ids, distinct; their values and order carry no meaning.
         semantics: (k, a) float32, row i describes class ids[i].
+        original: (k, a) float32, the attributes before they were scaled to `semantics` (xlsa17's ``original_att``);
+            None where the semantics are no attributes, or nobody kept them.
     """
 
     ids: IntArray
     semantics: Array
+    original: Array | None = None
 
     def __post_init__(self) -> None:
         if self.semantics.ndim != 2 or self.ids.shape != (len(self.semantics),):
             raise ValueError(f"class table: ids {self.ids.shape} do not match semantics {self.semantics.shape}")
+        if self.original is not None and self.original.shape != self.semantics.shape:
+            raise ValueError(f"class table: original {self.original.shape} does not match {self.semantics.shape}")
         if len(np.unique(self.ids)) != len(self.ids):
             raise ValueError("class table: an id occurs twice")
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def take(self, rows: IntArray | slice) -> ClassTable:
+        """Return the table of some (r,) rows, in the order given."""
+        return ClassTable(self.ids[rows], self.semantics[rows], None if self.original is None else self.original[rows])
 
     def canonical(self) -> IntArray:
         """Return (k,) positions that sort the classes by their semantics.

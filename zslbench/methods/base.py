@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import enum
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -42,6 +42,7 @@ class MethodCard:
         setting: of the default parameters; `Method.setting` gives that of an instance.
         stochastic: whether results depend on the seed. A method that does not is run with one seed only.
         formula: the model in a line of plain text.
+        differences: sentences, each telling where this implementation and the paper or its public code part.
     """
 
     title: str
@@ -52,6 +53,7 @@ class MethodCard:
     setting: Setting
     stochastic: bool
     formula: str = ""
+    differences: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,6 +173,17 @@ class Method(abc.ABC):
     @abc.abstractmethod
     def fit(self, train: Train, ctx: Context) -> Self:
         """Learn from labelled images of seen classes and return self. Forget any earlier fit."""
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        """Fit unfitted instances of this class to one training set; yield each, in order, as soon as it is fitted.
+
+        Override it where points can share work, a factorization for instance: the runner then hands over all points of
+        a grid at once. A point must come out as its own `fit` leaves it, to the bit: a run means the same number alone
+        and in company. Hold on to no point that was yielded, so that one fit at a time is in memory.
+        """
+        for point in points:
+            yield point.fit(train, ctx)
 
     @abc.abstractmethod
     def scores(self, features: Array, classes: ClassTable) -> Array:
