@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_folders import FOLDS, images, write_folder
+from data_folders import FOLDS, images, splits, write_folder
 
 from zslbench.data import Dataset, store
 from zslbench.data.store import load_stored
@@ -79,6 +79,15 @@ def test_second_load_maps_and_does_not_parse(folder: Path, parses: list[Path]) -
         assert_same(read_folder(folder, name="x", features="res101", semantics="att"), dataset)
         with pytest.raises(ValueError, match="read-only"):
             dataset.features[0, 0] = 1
+
+
+def test_original_attributes_come_back_from_the_copy(tmp_path: Path, parses: list[Path]) -> None:
+    folder = write_folder(tmp_path / "with original", semantics={"original_att": splits()["att"] * 100})
+    first, second = load(folder), load(folder)
+    assert len(parses) == 1
+    assert second.original is not None
+    assert_same(first, second)
+    assert not second.original.flags.writeable
 
 
 def test_relative_paths_and_links_are_one_source(

@@ -18,6 +18,7 @@ from scipy.sparse import csc_matrix
 from zslbench.data.dataset import Dataset
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, BadValue, DataMissing
+from zslbench.protocols.splits import split, training
 
 
 def read(folder: Path, features: str = "res101", semantics: str = "att") -> Dataset:
@@ -95,9 +96,33 @@ def test_train_loc_and_val_loc_change_nothing(tmp_path: Path) -> None:
     extra = {
         "train_loc": leaky["test_seen_loc"],
         "val_loc": leaky["test_unseen_loc"],
-        "original_att": leaky["att"] * 100,
     }
     assert read(write_folder(tmp_path / "v1", semantics=extra)).fingerprint == plain.fingerprint
+
+
+def test_original_attributes_are_kept_and_are_part_of_the_content(tmp_path: Path) -> None:
+    att = splits()["att"]
+    plain = read(write_folder(tmp_path / "plain"))
+    first, second = (
+        read(write_folder(tmp_path / f"times {k}", semantics={"original_att": att * k})) for k in (100, 10)
+    )
+    assert plain.original is None
+    assert first.original is not None
+    np.testing.assert_array_equal(first.original.T, (att * 100).astype(np.float32))
+    assert len({plain.fingerprint, first.fingerprint, second.fingerprint}) == 3
+    chosen = split(first, "final")
+    train = training(first, chosen)
+    assert train.classes.original is not None
+    np.testing.assert_array_equal(train.classes.original, first.original[first.seen])
+    assert not np.shares_memory(train.classes.original, first.original)
+
+
+@pytest.mark.parametrize("bad", ["shape", "nan"])
+def test_original_attributes_that_do_not_fit_are_refused(tmp_path: Path, bad: str) -> None:
+    att = splits()["att"]
+    wrong = att[:, 1:] if bad == "shape" else np.where(att == att.max(), np.nan, att)
+    with pytest.raises(BadData, match="original"):
+        read(write_folder(tmp_path, semantics={"original_att": wrong}))
 
 
 def test_float32_float64_and_sparse_files_are_one_content(tmp_path: Path) -> None:

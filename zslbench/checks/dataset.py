@@ -49,6 +49,8 @@ def _invariants(dataset: Dataset) -> None:
 def _read_only(dataset: Dataset) -> None:
     for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
         require(not getattr(dataset, name).flags.writeable, f"{name} can be written to.")
+    if dataset.original is not None:
+        require(not dataset.original.flags.writeable, "original can be written to.")
 
 
 @CONTRACT.check("fingerprint names the content")

@@ -38,9 +38,7 @@ class EasyTask:
         """Seen and unseen classes, mixed."""
         seen = self.train.classes
         order = seeding.stream(0, "easy candidates").permutation(len(seen) + len(self.unseen))
-        ids = np.concatenate([seen.ids, self.unseen.ids])
-        semantics = np.concatenate([seen.semantics, self.unseen.semantics])
-        return ClassTable(taken(ids, order), taken(semantics, order))
+        return _taken(_joined(seen, self.unseen), order)
 
     @property
     def unseen_rows(self) -> IntArray:
@@ -55,10 +53,10 @@ def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
     ids = rng.permutation(10 * classes)[:classes].astype(np.int64)
     semantics = rng.standard_normal((classes, ATTRIBUTES))
     semantics /= np.linalg.norm(semantics, axis=1, keepdims=True)
+    original = semantics * seeding.stream(seed, "easy lengths").uniform(2, 3, (classes, 1))  # as in xlsa17
     means = OFFSET + semantics @ rng.standard_normal((ATTRIBUTES, FEATURES))
-    known = (semantics[_derangement(seeding.stream(seed, "easy shuffle"), classes)] if shuffled else semantics).astype(
-        np.float32
-    )
+    told = _derangement(seeding.stream(seed, "easy shuffle"), classes) if shuffled else np.arange(classes)
+    table = ClassTable(ids, semantics[told].astype(np.float32), original[told].astype(np.float32))
 
     def rows(positions: IntArray) -> tuple[Array, IntArray]:
         order = rng.permutation(positions)
@@ -68,15 +66,15 @@ def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
 
     seen, unseen = np.arange(SEEN), np.arange(SEEN, classes)
     features, labels = rows(np.repeat(seen, TRAIN_ROWS))
-    train = Train(features, labels, ClassTable(taken(ids, seen), taken(known, seen)))
+    train = Train(features, labels, _taken(table, seen))
     features, labels = rows(np.repeat(np.arange(classes), TEST_ROWS))
-    return EasyTask(train, ClassTable(taken(ids, unseen), taken(known, unseen)), features, labels)
+    return EasyTask(train, _taken(table, unseen), features, labels)
 
 
 def relabelled(task: EasyTask, seed: int) -> EasyTask:
     """Return the same task with other class ids and the class tables in another order."""
     rng = seeding.stream(seed, "easy relabelling")
-    old = np.concatenate([task.train.classes.ids, task.unseen.ids])
+    old = _joined(task.train.classes, task.unseen).ids
     new = rng.permutation(100 * len(old))[: len(old)].astype(np.int64)
     sorted_old, sorted_new = np.sort(old), new[np.argsort(old)]
 
@@ -85,10 +83,26 @@ def relabelled(task: EasyTask, seed: int) -> EasyTask:
 
     def table(classes: ClassTable) -> ClassTable:
         order = rng.permutation(len(classes))
-        return ClassTable(taken(mapped(classes.ids), order), taken(classes.semantics, order))
+        return _taken(dataclasses.replace(classes, ids=mapped(classes.ids)), order)
 
     train = Train(task.train.features, mapped(task.train.labels), table(task.train.classes))
     return EasyTask(train, table(task.unseen), task.features, mapped(task.labels))
+
+
+def _joined(first: ClassTable, second: ClassTable) -> ClassTable:
+    assert first.original is not None
+    assert second.original is not None
+    return ClassTable(
+        np.concatenate([first.ids, second.ids]),
+        np.concatenate([first.semantics, second.semantics]),
+        np.concatenate([first.original, second.original]),
+    )
+
+
+def _taken(classes: ClassTable, rows: IntArray) -> ClassTable:
+    """Return some rows of a table as read-only copies."""
+    assert classes.original is not None
+    return ClassTable(taken(classes.ids, rows), taken(classes.semantics, rows), taken(classes.original, rows))
 
 
 def _derangement(rng: np.random.Generator, size: int) -> IntArray:

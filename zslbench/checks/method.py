@@ -135,7 +135,7 @@ def _columns(wanted: ClassTable, held: ClassTable) -> IntArray:
 
 
 def _reversed(classes: ClassTable) -> ClassTable:
-    return ClassTable(classes.ids[::-1], classes.semantics[::-1])
+    return classes.take(slice(None, None, -1))
 
 
 def _unseen_accuracy(method: Method, task: EasyTask) -> float:
@@ -212,15 +212,19 @@ def _inputs(subject: Subject) -> None:
         ("class ids", task.train.classes.ids, again.train.classes.ids),
         ("semantics", task.train.classes.semantics, again.train.classes.semantics),
         ("test features", task.features, again.features),
+        ("original attributes", task.train.classes.original, again.train.classes.original),
         ("candidates", candidates.semantics, again.candidates.semantics),
+        ("original attributes of candidates", candidates.original, again.candidates.original),
     ):
+        assert found is not None
+        assert wanted is not None
         require(np.array_equal(found, wanted) and not found.flags.writeable, f"it changes the {name}.")
 
 
 @CONTRACT.check("scores finite and of the right shape")
 def _shape(subject: Subject) -> None:
     task = subject.task
-    single = ClassTable(task.unseen.ids[:1], task.unseen.semantics[:1])
+    single = task.unseen.take(slice(1))
     for name, classes in (
         ("all", task.candidates),
         ("unseen", task.unseen),

@@ -35,6 +35,7 @@ class Dataset:
         class_names: (c,) names; ``class 1`` … where the source has none.
         trainval, test_seen, test_unseen: int64 row numbers of the proposed split, disjoint.
         folds: development folds of the seen classes; empty where the source has none.
+        original: (c, a) float32, the attributes before they were scaled to `semantics` (``original_att``), or None.
         origin: whether it is a catalogued set, a built-in one, or the user's own.
         fingerprint: 16 hex digits that name the content. Pass it only for content that was checked when it was
             fingerprinted (the store does); otherwise it is computed here, after a scan for NaN and infinity.
@@ -54,6 +55,7 @@ class Dataset:
     test_seen: IntArray
     test_unseen: IntArray
     folds: tuple[Fold, ...] = ()
+    original: Array | None = None
     origin: Origin = "own"
     fingerprint: str = ""
 
@@ -66,6 +68,8 @@ class Dataset:
             object.__setattr__(self, "fingerprint", fingerprint(self.arrays()))
         for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
+        if self.original is not None:
+            object.__setattr__(self, "original", frozen(self.original))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array that makes up the content, by name."""
@@ -77,6 +81,8 @@ class Dataset:
             "test_seen": self.test_seen,
             "test_unseen": self.test_unseen,
         }
+        if self.original is not None:
+            content["original"] = self.original
         for number, fold in enumerate(self.folds, start=1):
             content |= {f"fold{number}_train": fold.train, f"fold{number}_val": fold.val}
         return content
@@ -113,6 +119,13 @@ class Dataset:
         ):
             if array.dtype != kind:
                 raise self.bad(f"{name} must be {np.dtype(kind)}, not {array.dtype}.")
+        if self.original is not None and (
+            self.original.dtype != np.float32 or self.original.shape != self.semantics.shape
+        ):
+            raise self.bad(
+                f"original attributes must be float32 {self.semantics.shape} as the semantics are, "
+                f"not {self.original.dtype} {self.original.shape}."
+            )
         classes = len(self.semantics)
         if self.labels.min() < 0 or self.labels.max() >= classes:
             raise self.bad(
@@ -163,9 +176,10 @@ class Dataset:
                 raise self.bad(f"fold {number} has {outside.size} classes that are not seen classes of the split.")
 
     def _check_finite(self) -> None:
-        if not np.isfinite(self.semantics).all():
-            bad_class = int(np.argwhere(~np.isfinite(self.semantics))[0, 0])
-            raise self.bad(f"semantics of class {self.class_names[bad_class]!r} hold NaN or infinity; mend the file.")
+        for what, table in (("semantics", self.semantics), ("original attributes", self.original)):
+            if table is not None and not np.isfinite(table).all():
+                bad_class = int(np.argwhere(~np.isfinite(table))[0, 0])
+                raise self.bad(f"{what} of class {self.class_names[bad_class]!r} hold NaN or infinity; mend the file.")
         for start in range(0, len(self.features), CHUNK_ROWS):
             chunk = np.isfinite(self.features[start : start + CHUNK_ROWS])
             if not chunk.all():

@@ -120,6 +120,7 @@ class Digits(Source):
             features=np.asarray(images.data / 16.0, dtype=np.float32),
             labels=labels,
             semantics=semantics_table(),
+            original=semantics_table(),
             class_names=NAMES,
             trainval=trainval,
             test_seen=test_seen,

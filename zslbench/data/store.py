@@ -173,6 +173,7 @@ def _map(store: Path, entry: Stored, name: str, origin: Origin) -> Dataset | Non
         features=arrays["features"],
         labels=arrays["labels"],
         semantics=arrays["semantics"],
+        original=arrays.get("original"),
         class_names=entry.class_names,
         trainval=arrays["trainval"],
         test_seen=arrays["test_seen"],

@@ -72,6 +72,7 @@ class Synthetic(Source):
             features=images.astype(np.float32),
             labels=labels,
             semantics=table.astype(np.float32),
+            original=table.astype(np.float32),
             class_names=tuple(f"class {number}" for number in range(1, self.classes + 1)),
             trainval=trainval,
             test_seen=test_seen,

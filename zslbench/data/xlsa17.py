@@ -17,7 +17,7 @@ from zslbench.data.dataset import Dataset, Fold, Origin
 from zslbench.data.matlab import read_variables
 from zslbench.errors import BadData
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raise it when the same files come to read differently: converted copies are then made anew."""
 
 _EXACT = 2**53  # float64 holds every whole number below it
@@ -30,7 +30,8 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     Args:
         folder: holds ``<features>.mat`` (``features`` d×N, columns are images; ``labels`` N×1, 1-based) and
             ``<semantics>_splits.mat`` (``att`` d×C and the 1-based ``trainval_loc``, ``test_seen_loc``,
-            ``test_unseen_loc``), with ``trainclasses{1,2,3}.txt`` and ``valclasses{1,2,3}.txt`` where there are folds.
+            ``test_unseen_loc``; ``original_att`` d×C where it is kept), with ``trainclasses{1,2,3}.txt`` and
+            ``valclasses{1,2,3}.txt`` where there are folds.
         name: what the data set is to be called.
         features, semantics: file stems.
         origin: see `Dataset`.
@@ -41,9 +42,15 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     """
     features_path = layout.features_file(folder, features)
     semantics_path = layout.semantics_file(folder, semantics)
-    split = read_variables(semantics_path, ("att", *_LOCS), ("allclasses_names",))
+    split = read_variables(semantics_path, ("att", *_LOCS), ("allclasses_names", "original_att"))
     images = read_variables(features_path, ("features", "labels"))
     table = _rows(split["att"], "att", semantics_path)
+    original = _rows(split["original_att"], "original_att", semantics_path) if "original_att" in split else None
+    if original is not None and original.shape != table.shape:
+        raise BadData(
+            f"{semantics_path}: original_att is {original.T.shape} where att is {table.T.shape}; "
+            "both describe the same classes and attributes."
+        )
     matrix = _rows(images["features"], "features", features_path)
     labels = _whole_numbers(images["labels"], "labels", features_path)
     _check_labels(labels, matrix, table, features_path, semantics_path)
@@ -56,6 +63,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
         features=matrix,
         labels=labels - 1,
         semantics=table,
+        original=original,
         class_names=names or tuple(f"class {number}" for number in range(1, len(table) + 1)),
         trainval=trainval,
         test_seen=test_seen,

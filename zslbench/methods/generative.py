@@ -121,7 +121,7 @@ class GenerativeMethod(Method):
         from zslbench.methods import softmax
 
         order = classes.canonical()
-        references, labels = self._references(ClassTable(classes.ids[order], classes.semantics[order]))
+        references, labels = self._references(classes.take(order))
         rows = self._tensor(self.preprocessor_.transform(features))
         first = softmax.log_probabilities(self._final_classifier(references, labels, len(classes)), rows)
         logs = self.refine(first, rows, references, labels).cpu().numpy()
@@ -139,7 +139,7 @@ class GenerativeMethod(Method):
         from zslbench.methods.wgan import SeenRows
 
         order = train.classes.canonical()
-        self.classes_ = ClassTable(train.classes.ids[order], train.classes.semantics[order])
+        self.classes_ = train.classes.take(order)
         self.preprocessor_ = preprocessor(self.preprocess)
         features = self.preprocessor_.fit_transform(train.features)
         if features.min() < 0:

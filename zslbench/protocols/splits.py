@@ -94,7 +94,8 @@ def _held_out(dataset: Dataset, rows: IntArray, fold: int) -> tuple[IntArray, In
 
 def class_table(dataset: Dataset, ids: IntArray) -> ClassTable:
     """Return the class table of some class ids, in the order given."""
-    return ClassTable(ids=ids, semantics=taken(dataset.semantics, ids))
+    original = None if dataset.original is None else taken(dataset.original, ids)
+    return ClassTable(ids=ids, semantics=taken(dataset.semantics, ids), original=original)
 
 
 def training(dataset: Dataset, chosen: Split) -> Train:
