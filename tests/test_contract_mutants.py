@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -34,6 +35,10 @@ class Sound(Ridge):
         super().fit(train, ctx)
         self.weights_ = self.weights_ + 1e-3 * ctx.rng("noise").standard_normal(self.weights_.shape)
         return self
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        yield from super().fit_grid(points, train, ctx)
 
 
 class Positional(Method):
@@ -199,6 +204,39 @@ class Cheating(Sound):
         return out
 
 
+@dataclasses.dataclass(kw_only=True)
+class BackToFront(Sound):
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        yield from super().fit_grid(points[::-1], train, ctx)
+
+
+@dataclasses.dataclass(kw_only=True)
+class StopsEarly(Sound):
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        yield from super().fit_grid(points[:-1], train, ctx)
+
+
+@dataclasses.dataclass(kw_only=True)
+class OneFitForAll(Sound):
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        first = points[0].fit(train, ctx)
+        for point in points:
+            point.weights_ = first.weights_
+            yield point
+
+
+@dataclasses.dataclass(kw_only=True)
+class Overwrites(Sound):
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        for point in super().fit_grid(points, train, ctx):
+            point.ridge = points[0].ridge
+            yield point
+
+
 MUTANTS: dict[str, list[type]] = {
     "is a method with keyword-only parameters": [Positional],
     "default-constructible": [NoDefault],
@@ -214,6 +252,7 @@ MUTANTS: dict[str, list[type]] = {
     "same seed, same bits on the CPU": [GlobalDraw],
     "the seed matters as the card says": [SaysItIsClosed],
     "one random stream a purpose": [SameNoiseTwice],
+    "a grid gives what single fits give, to the bit": [BackToFront, StopsEarly, OneFitForAll, Overwrites],
     "global random state untouched": [GlobalSeed],
     "pickles after fit": [HoldsALambda],
     "refit forgets": [WarmStart],

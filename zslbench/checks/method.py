@@ -130,6 +130,10 @@ def _is_rowwise(subject: Subject) -> bool:
     return not subject.new().batchwise
 
 
+def _offers_grid(subject: Subject) -> bool:
+    return subject.cls.offers_grid()
+
+
 def _columns(wanted: ClassTable, held: ClassTable) -> IntArray:
     return held.positions(wanted.ids)
 
@@ -300,6 +304,22 @@ def _streams(subject: Subject) -> None:
     require(not twice, f"it opens {twice} more than once and draws the same numbers again; keep the stream.")
 
 
+@CONTRACT.check("a grid gives what single fits give, to the bit", applies=_offers_grid)
+def _grid(subject: Subject) -> None:
+    task, values = subject.task, _grid_points(subject)
+    points = [subject.cls(**point) for point in values]
+    count = 0
+    for wanted, point in zip(points, subject.cls.fit_grid(points, task.train, Context(SEED)), strict=False):
+        require(point is wanted, "fit_grid yields something else than its points, in order.")
+        alone = subject.cls(**values[count])
+        require(params.values(point) == params.values(alone), "fit_grid changes the parameters of a point.")
+        found = point.scores(task.features, task.candidates)
+        same = np.array_equal(found, alone.fit(task.train, Context(SEED)).scores(task.features, task.candidates))
+        require(same, f"the point {values[count]} scores differently in a grid than alone.")
+        count += 1
+    require(count == len(points), f"fit_grid yields {count} of {len(points)} points.")
+
+
 @CONTRACT.check("global random state untouched")
 def _global(subject: Subject) -> None:
     touched = subject.again[1]
@@ -360,6 +380,24 @@ def _canary(subject: Subject) -> None:
     task = easy_task(shuffled=True)
     found = _unseen_accuracy(subject.fit(task), task)
     require(found <= BOUND, f"it recognises {found:.0%} of unseen rows although semantics say nothing of them: a leak.")
+
+
+def _grid_points(subject: Subject) -> list[dict[str, Any]]:
+    """Return points that differ from the subject's in one parameter each, and the subject's first and last."""
+    found = [dict(subject.values)]
+    for name, one in params.declared(subject.cls).items():
+        value = subject.values.get(name, one.default)
+        if one.choices:
+            others: list[Any] = [choice for choice in one.choices if choice != value]
+        elif one.kind is bool:
+            others = [not value]
+        elif one.kind in (int, float):
+            low, high = (one.low if one.low is not None else value), (one.high if one.high is not None else value)
+            others = [one.kind(min(max(2 * value, low), high)), one.kind(min(max(value / 3, low), high))]
+        else:
+            others = ["standard", "none"] if name == "preprocess" else []
+        found += [subject.values | {name: other} for other in others if other != value]
+    return [*found, dict(subject.values)]
 
 
 def _global_state() -> dict[str, object]:

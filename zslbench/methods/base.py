@@ -185,6 +185,11 @@ class Method(abc.ABC):
         for point in points:
             yield point.fit(train, ctx)
 
+    @classmethod
+    def offers_grid(cls) -> bool:
+        """Tell whether points of a grid gain by being fitted together: whether `fit_grid` is the class's own."""
+        return cls.fit_grid.__func__ is not Method.fit_grid.__func__  # type: ignore[attr-defined]
+
     @abc.abstractmethod
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) scores of (n, d) features for k candidate classes; higher is likelier.
