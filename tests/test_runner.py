@@ -8,7 +8,7 @@ import types
 import numpy as np
 import pytest
 import toy_methods
-from toy_methods import Ridge
+from toy_methods import Grid, Ridge
 
 import zslbench
 from zslbench.data.dataset import Dataset
@@ -18,7 +18,8 @@ from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.results.store import ResultStore
 from zslbench.runner import execute, provenance
-from zslbench.runner.plan import jobs, plan
+from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.plan import plan
 from zslbench.seeding import stream
 from zslbench.task import Answers, Query
 
@@ -30,6 +31,7 @@ def _fresh_toys(monkeypatch):
     monkeypatch.setattr(Ridge, "fits", [])
     monkeypatch.setattr(Ridge, "hook", None)
     monkeypatch.setattr(toy_methods.Spy, "seen", [])
+    monkeypatch.setattr(Grid, "shared", [])
 
 
 @pytest.fixture
@@ -360,3 +362,60 @@ def test_source_digest_covers_what_a_method_imports_and_nothing_else():
     assert {"zslbench.methods.lisgan", "zslbench.methods.souls", "zslbench.methods.base"} <= lisgan
     assert "zslbench.methods.eszsl" not in lisgan
     assert provenance.source_digest(Ridge) == provenance.source_digest(toy_methods.Broken)
+
+
+GRID = "toy_methods:Grid"
+
+
+def test_points_of_a_grid_are_fitted_together_and_each_has_its_records(runs):
+    outcome = zslbench.run([f"{GRID}[ridge=[1,2,3]]", RIDGE, f"{GRID}[ridge=9]"], "digits", runs=runs)
+    assert Grid.shared == [[1.0, 2.0, 3.0, 9.0]]
+    assert [record.method["params"]["ridge"] for record in outcome.records] == [1, 1, 2, 2, 3, 3, 1, 1, 9, 9]
+    together = [record for record in outcome.records if record.method["name"] == GRID]
+    assert {record.provenance["grid_points"] for record in together} == {4}
+    assert "grid_points" not in outcome.records[6].provenance
+    alone = zslbench.run(f"{GRID}[ridge=2]", "digits", runs=runs.with_name("alone"))
+    assert [record.metrics for record in alone.records] == [record.metrics for record in together[2:4]]
+    assert [record.id for record in alone.records] == [record.id for record in together[2:4]]
+
+
+def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
+    method = f"{GRID}[ridge=[1,2]]"
+    runs = plan([method, RIDGE], ["digits", "synthetic"], ["zsl", "gzsl"], seeds=[0, 1]).runs
+    found = batches(jobs(runs))
+    assert [len(batch.jobs) for batch in found if batch.first.first.method == GRID] == [2] * 4
+    assert [len(batch.jobs) for batch in found if batch.first.first.method != GRID] == [1] * 4
+    assert sum(len(job.runs) for batch in found for job in batch.jobs) == len(runs)
+    assert all(len(batch.jobs) == 1 for batch in batches(jobs(runs, checkpoint_every=2)))
+
+
+def test_points_that_are_done_are_left_out_of_a_grid(runs):
+    zslbench.run(f"{GRID}[ridge=2]", "digits", "zsl", runs=runs)
+    outcome = zslbench.run(f"{GRID}[ridge=[1,2,3]]", "digits", runs=runs)
+    assert Grid.shared == [[1.0, 2.0, 3.0]]  # of 2, gzsl is still to do
+    assert outcome.count("done") == 1
+    assert len(outcome.records) == 6
+
+
+def test_a_fault_stays_with_its_point(runs):
+    outcome = zslbench.run(f"{GRID}[ridge=[1,13,3]]", "digits", runs=runs)
+    assert [record.status for record in outcome.records] == ["ok", "ok", "failed", "failed", "ok", "ok"]
+    assert "unlucky" in outcome.records[2].error
+    assert all("grid_points" not in record.provenance for record in outcome.records[2:])  # done one by one
+
+
+def test_an_interrupted_grid_keeps_the_points_that_are_done(runs, monkeypatch):
+    def stop(method):
+        if method.ridge == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Grid, "hook", staticmethod(stop))
+    outcome = zslbench.run(f"{GRID}[ridge=[1,2,3]]", "digits", "zsl", runs=runs)
+    assert outcome.interrupted
+    assert [record.status for record in outcome.records] == ["ok", "interrupted", "interrupted"]
+    monkeypatch.setattr(Grid, "hook", None)
+    assert [state for _, state in zslbench.run(f"{GRID}[ridge=[1,2,3]]", "digits", "zsl", runs=runs).states] == [
+        "done",
+        "to run",
+        "to run",
+    ]

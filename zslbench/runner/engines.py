@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-import functools
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from zslbench.runner.execute import Finished, execute, unfinished
-from zslbench.runner.plan import Job
+from zslbench.runner.jobs import Batch, Job
 
 
 class Listener(abc.ABC):
@@ -30,23 +30,41 @@ class Engine(abc.ABC):
     """A way to do jobs. Results come as they are ready, in any order."""
 
     @abc.abstractmethod
-    def run(self, jobs: Sequence[Job], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
-        """Do the jobs; yield each with its results.
+    def run(self, work: Sequence[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
+        """Do the jobs of every batch; yield each with its results.
 
         On KeyboardInterrupt, yield the jobs in flight as interrupted, then raise it again.
         """
 
 
+@dataclasses.dataclass(eq=False)
+class _Teller:
+    """Passes on what a method logs, with the job that is being done."""
+
+    listener: Listener
+    job: Job
+
+    def __call__(self, step: int, total: int, values: Mapping[str, float]) -> None:
+        self.listener.logged(self.job, step, total, values)
+
+
 class SerialEngine(Engine):
     """One job after the other, in this process."""
 
-    def run(self, jobs: Sequence[Job], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
+    def run(self, work: Sequence[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
         """Do the jobs in order (see `Engine.run`)."""
-        for job in jobs:
-            listener.started(job)
-            try:
-                results = execute(job, functools.partial(listener.logged, job))
-            except KeyboardInterrupt:
-                yield job, unfinished(job, "interrupted")
-                raise
-            yield job, results
+        for batch in work:
+            waiting = list(batch.jobs)
+            tell = _Teller(listener, waiting[0])
+            doing = execute(batch, tell)
+            while waiting:
+                tell.job = waiting[0]
+                listener.started(waiting[0])
+                try:
+                    job, results = next(doing)
+                except KeyboardInterrupt:
+                    for left in waiting:
+                        yield left, unfinished(left, "interrupted")
+                    raise
+                waiting.remove(job)
+                yield job, results

@@ -1,11 +1,12 @@
-"""Do one job: load the data, fit once, judge under each protocol, and return a record a run."""
+"""Do a batch of jobs: load the data, fit, judge under each protocol, and return a record a run."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import zslbench.protocols.splits as splits
@@ -15,7 +16,8 @@ from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Context, Method
 from zslbench.protocols.base import Protocol
 from zslbench.results.record import Record, Status
-from zslbench.runner.plan import Job, Run, method_class, protocol_class
+from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.plan import Run, method_class, protocol_class
 from zslbench.runner.provenance import peak_memory, provenance, reset_peaks
 from zslbench.task import Answers, Query
 
@@ -41,18 +43,29 @@ class _Question:
     curve: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
 
 
-def execute(job: Job, on_log: OnLog | None = None) -> list[Finished]:
-    """Fit the job's method once and judge it under each of its protocols.
+def execute(batch: Batch, on_log: OnLog | None = None) -> Iterator[tuple[Job, list[Finished]]]:
+    """Do the jobs of a batch, in order: fit each method once and judge it under each of its protocols.
 
-    Whatever the method raises becomes a `failed` record with its traceback; what the protocols share (the fit) fails
-    for all of them, a fault in `scores` for that protocol only. KeyboardInterrupt passes through.
+    Whatever a method raises becomes a `failed` record with its traceback; what the protocols share (the fit) fails
+    for all of them, a fault in `scores` for that protocol only. Points of a grid whose common fit fails are tried
+    again one by one, so that a fault stays with the point it belongs to. KeyboardInterrupt passes through.
     """
+    waiting = list(batch.jobs)
+    if len(waiting) > 1:
+        with contextlib.suppress(Exception, SystemExit):
+            for job, results in _grid(batch, on_log):
+                waiting.remove(job)
+                yield job, results
+    for job in waiting:
+        yield job, _single(job, on_log)
+
+
+def _single(job: Job, on_log: OnLog | None) -> list[Finished]:
     start = time.perf_counter()
     method: Method | None = None
     try:
-        dataset = job.first.dataset.load()
-        chosen = splits.split(dataset, job.first.stage, max(job.first.fold, 1))
-        questions = [_question(run, dataset, chosen) for run in job.runs]
+        dataset, chosen = _data(job)
+        questions = _questions(job, dataset, chosen)
         method = _build(job.first)
         with _Bell(questions, job.checkpoint_every) as bell:
             ctx = Context(job.first.seed, job.device, on_log, bell if job.checkpoint_every else None)
@@ -68,7 +81,31 @@ def execute(job: Job, on_log: OnLog | None = None) -> list[Finished]:
         facts = _facts(job, method, {"total": time.perf_counter() - start})
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
     spent = time.perf_counter() - start
-    return [_score(question, method, job, ctx, spent) for question in questions]
+    return [_score(question, method, job, ctx.seconds, spent) for question in questions]
+
+
+def _grid(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
+    """Fit all points at once. What they share is timed with the first of them."""
+    start = time.perf_counter()
+    dataset, chosen = _data(batch.first)
+    points = [_build(job.first) for job in batch.jobs]
+    ctx = Context(batch.first.first.seed, batch.first.device, on_log)
+    reset_peaks()
+    with ctx.phase("data"):
+        train = splits.training(dataset, chosen)
+    fitting = type(points[0]).fit_grid(points, train, ctx)
+    for job, point in zip(batch.jobs, points, strict=True):
+        with ctx.phase("fit"):
+            method = next(fitting)
+        if method is not point:
+            raise RuntimeError("fit_grid must yield its points, each of them and in order")
+        spent = time.perf_counter() - start
+        questions = _questions(job, dataset, chosen)
+        yield job, [_score(one, method, job, ctx.seconds, spent, grid=len(points)) for one in questions]
+        for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
+            delattr(point, name)
+        ctx.seconds.clear()
+        start = time.perf_counter()
 
 
 def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:
@@ -76,10 +113,18 @@ def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:
     return [Finished(_record(run, status, error=error, **_facts(job, None, {}))) for run in job.runs]
 
 
-def _question(run: Run, dataset: Dataset, chosen: splits.Split) -> _Question:
-    protocol = protocol_class(run.protocol)(**run.protocol_params)
-    query, answers = protocol.query(dataset, chosen, run.seed)
-    return _Question(run, protocol, query, answers)
+def _data(job: Job) -> tuple[Dataset, splits.Split]:
+    dataset = job.first.dataset.load()
+    return dataset, splits.split(dataset, job.first.stage, max(job.first.fold, 1))
+
+
+def _questions(job: Job, dataset: Dataset, chosen: splits.Split) -> list[_Question]:
+    found = []
+    for run in job.runs:
+        protocol = protocol_class(run.protocol)(**run.protocol_params)
+        query, answers = protocol.query(dataset, chosen, run.seed)
+        found.append(_Question(run, protocol, query, answers))
+    return found
 
 
 def _build(run: Run) -> Method:
@@ -114,25 +159,28 @@ class _Bell:
         self.seconds += time.perf_counter() - start
 
 
-def _score(question: _Question, method: Method, job: Job, ctx: Context, spent: float) -> Finished:
+def _score(
+    question: _Question, method: Method, job: Job, seconds: Mapping[str, float], spent: float, grid: int = 1
+) -> Finished:
     start = time.perf_counter()
     try:
         scores = method.scores(question.query.features, question.query.classes)
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:
-        return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, ctx.seconds)))
+        return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, seconds, grid)))
     scored = time.perf_counter() - start
-    facts = _facts(job, method, {**ctx.seconds, "scores": scored, "total": spent + scored})
+    facts = _facts(job, method, {**seconds, "scores": scored, "total": spent + scored}, grid)
     record = _record(question.run, "ok", metrics=dict(judgement.metrics), curve=tuple(question.curve), **facts)
     return Finished(record, judgement.predictions)
 
 
-def _facts(job: Job, method: Method | None, seconds: Mapping[str, float]) -> dict[str, Any]:
+def _facts(job: Job, method: Method | None, seconds: Mapping[str, float], grid: int = 1) -> dict[str, Any]:
     device = str(getattr(method, "device_", "cpu"))
+    company = {"grid_points": grid} if grid > 1 else {}
     return {
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
         "memory": peak_memory(),
-        "provenance": provenance(method_class(job.first.method), device),
+        "provenance": provenance(method_class(job.first.method), device) | company,
     }
 
 

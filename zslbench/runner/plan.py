@@ -1,10 +1,10 @@
-"""Plans: which runs a request means, each named by its meaning, and which of them share one fit."""
+"""Plans: which runs a request means, each named by its meaning."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,28 +100,15 @@ class Run:
         """Runs with equal keys differ in the protocol only, so one fit serves them all."""
         return canonical_json({key: value for key, value in self.identity().items() if key != "protocol"})
 
+    @property
+    def grid_key(self) -> str:
+        """Runs with equal keys differ in protocol and hyper-parameters only: points of a grid on the same data."""
+        kept = {key: value for key, value in self.identity().items() if key not in ("protocol", "method")}
+        return canonical_json({**kept, "method": [self.method, self.version]})
+
     def __str__(self) -> str:
         stage = "" if self.stage == "final" else f" dev{self.fold}"
         return f"{self.label} {self.dataset.name} {self.protocol}{stage} seed {self.seed}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Job:
-    """One fit and the runs that it serves."""
-
-    runs: tuple[Run, ...]
-    device: str = "auto"
-    checkpoint_every: int = 0
-
-    @property
-    def first(self) -> Run:
-        """The run that stands for what all runs of the job share."""
-        return self.runs[0]
-
-    def __str__(self) -> str:
-        run = self.first
-        stage = "" if run.stage == "final" else f" dev{run.fold}"
-        return f"{run.label} {run.dataset.name} {'+'.join(r.protocol for r in self.runs)}{stage} seed {run.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,14 +158,6 @@ def plan(
             for seed in used:
                 runs += [_run(spec, found, ref, rules, stage, fold, seed) for rules in chosen_protocols]
     return Plan(tuple({run.id: run for run in runs}.values()), tuple(once))
-
-
-def jobs(runs: Iterable[Run], device: str = "auto", checkpoint_every: int = 0) -> list[Job]:
-    """Return the fits that the runs need, in order of first appearance."""
-    grouped: dict[str, list[Run]] = {}
-    for run in runs:
-        grouped.setdefault(run.fit_key, []).append(run)
-    return [Job(tuple(group), device, checkpoint_every) for group in grouped.values()]
 
 
 def _check_request(

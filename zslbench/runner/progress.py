@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from zslbench.runner.engines import Listener
 from zslbench.runner.execute import Finished
-from zslbench.runner.plan import Job
+from zslbench.runner.jobs import Job
 
 if TYPE_CHECKING:
     from rich.console import Console

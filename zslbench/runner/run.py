@@ -13,7 +13,8 @@ from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.device import check_device
 from zslbench.runner.engines import Engine, SerialEngine
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, Run, jobs, method_class, plan
+from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, Run, method_class, plan
 from zslbench.runner.progress import listener
 from zslbench.runner.provenance import source_digest
 
@@ -141,7 +142,7 @@ def _work(
     work = jobs(todo, device, every)
     with listener(console, len(work)) as screen:
         try:
-            for job, results in engine.run(work, screen):
+            for job, results in engine.run(batches(work), screen):
                 for result in results:
                     before = records[result.record.id]
                     if result.record.status == "interrupted" and before is not None and before.ok:
