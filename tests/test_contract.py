@@ -30,6 +30,11 @@ METHOD_CHECKS = {
     "fclswgan": TRAINED,
     "lisgan": TRANSDUCTIVE,
     "lisgan@S3": TRAINED,
+    "dem": TRAINED,
+    "dem[attributes=original,distance=cosine]": TRAINED,
+    "cnzsl": TRAINED,
+    "cnzsl[divide_by=variance]": TRAINED,
+    "cnzsl@plain": TRAINED,
 }
 BUILTIN = {"digits", "synthetic"}
 

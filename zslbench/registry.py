@@ -104,6 +104,8 @@ METHODS = Registry(
         "sae": "zslbench.methods.sae:SAE",
         "fclswgan": "zslbench.methods.fclswgan:FCLSWGAN",
         "lisgan": "zslbench.methods.lisgan:LisGAN",
+        "dem": "zslbench.methods.dem:DEM",
+        "cnzsl": "zslbench.methods.cnzsl:CNZSL",
     },
 )
 DATASETS = Registry(

@@ -57,13 +57,16 @@ def linear(inputs: int, outputs: int, stream: torch.Generator, bias: bool = True
     return layer
 
 
-def adam(parameters: Iterable[torch.nn.Parameter], lr: float) -> torch.optim.Adam:
-    """Return Adam with the betas that every public GAN of this family uses.
+def adam(
+    parameters: Iterable[torch.nn.Parameter], lr: float, betas: tuple[float, float] = BETAS, decay: float = 0.0
+) -> torch.optim.Adam:
+    """Return Adam, by default with the betas that the public GANs around f-CLSWGAN use; `decay` is Adam's own L2.
 
     Fused where torch has it: the plain one costs as much as the rest of a critic step on a CPU.
     """
     held = list(parameters)
-    return torch.optim.Adam(held, lr=lr, betas=BETAS, fused=held[0].device.type in ("cpu", "cuda"))
+    fused = held[0].device.type in ("cpu", "cuda")
+    return torch.optim.Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused)
 
 
 class Generator(torch.nn.Module):
