@@ -1,6 +1,7 @@
 # make demo   set up a virtual environment and run LisGAN, f-CLSWGAN, ESZSL and SAE on the built-in digits
 # make test   set up and run the tests
 # make check  lint, types, layers
+# make docs   write docs/methods from the cards of the methods
 # make bench  measure speed
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 GAN := hidden=512,epochs=60,lr=0.0003
 DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m eszsl -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check docs bench clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +29,9 @@ check: $(BIN)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(BIN)/.installed
+	$(BIN)/python -m zslbench.pages docs/methods
 
 bench: $(BIN)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-only

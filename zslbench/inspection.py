@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -41,6 +42,8 @@ class Info:
         params: one row a parameter: name, default, what is allowed, meaning.
         presets: one row a preset or ablation: name, source or meaning, and values (by cell where they differ).
         published: one row a cited number: source, dataset, features, metric, value, note.
+        model: what the class says of itself, in paragraphs.
+        differences: sentences, each telling where this implementation and the paper or its public code part.
     """
 
     kind: str
@@ -51,6 +54,8 @@ class Info:
     params: tuple[tuple[str, str, str, str], ...] = ()
     presets: tuple[tuple[str, str, str], ...] = ()
     published: tuple[tuple[str, str, str, str, str, str], ...] = ()
+    model: str = ""
+    differences: tuple[str, ...] = ()
 
 
 def list_(kind: Kind = "methods") -> list[Listed]:
@@ -109,7 +114,7 @@ def _presets(entry: Entry) -> list[Listed]:
 
 def _info(entry: Entry) -> Info:
     cls = entry.load()
-    rows = tuple((one.name, _shown(one.default), one.allowed(), one.help) for one in declared(cls).values())
+    rows = tuple((one.name, shown(one.default), one.allowed(), one.help) for one in declared(cls).values())
     if issubclass(cls, Method):
         return _method_info(entry, cls, rows)
     if issubclass(cls, Source):
@@ -147,7 +152,18 @@ def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, st
         for one in cited_numbers()
         if one.method == entry.name
     )
-    return Info("method", entry.name, card.title, card.summary, _filled(facts), rows, tuple(presets), cited)
+    return Info(
+        "method",
+        entry.name,
+        card.title,
+        card.summary,
+        _filled(facts),
+        rows,
+        tuple(presets),
+        cited,
+        inspect.getdoc(cls) or "",
+        card.differences,
+    )
 
 
 def _filled(facts: Mapping[str, str]) -> dict[str, str]:
@@ -155,8 +171,9 @@ def _filled(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={_shown(value)}" for name, value in values.items()) or "the defaults"
+    return ", ".join(f"{name}={shown(value)}" for name, value in values.items()) or "the defaults"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a parameter's value as the grammar writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

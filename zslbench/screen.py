@@ -112,6 +112,10 @@ def show_info(info: Info) -> None:
     if info.published:
         heads = ("published in", "dataset", "features", "metric", "value", "note")
         _print_table(console, heads, info.published)
+    if info.differences:
+        console.print("how this implementation differs", style="bold")
+        for text in info.differences:
+            console.print(f"- {text}", markup=False, soft_wrap=True)
 
 
 def show_findings(findings: Iterable[Finding]) -> None:

@@ -161,7 +161,7 @@ class AWA2(Catalogued):
         "AWA2",
         "AWA2",
         "Animals with Attributes 2: the classes and attributes of AWA1 with other, freely licensed images.",
-        "xian2018zero",
+        "xian2018gbu",
         Counts(37322, 85, 40, 10, 23527, 5882, 7913),
     )
 

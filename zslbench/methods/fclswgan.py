@@ -24,6 +24,15 @@ class FCLSWGAN(GenerativeMethod):
         setting=Setting.INDUCTIVE,
         stochastic=True,
         formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",
+        differences=(
+            "The last epoch counts. The public code prints every epoch's accuracy on test images, and papers report the "
+            "best.",
+            "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
+            "backward pass, without it.",
+            "Features that are not preprocessed to be non-negative are refused: the generator ends in a ReLU.",
+            "Final classifiers start from N(0, 0.02²) weights, and the last of their epochs counts; the public code "
+            "keeps the one that is best on test images.",
+        ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
         "published": Preset(

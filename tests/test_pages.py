@@ -1,0 +1,69 @@
+"""Docs pages are what the cards say, and every citation has its BibTeX."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zslbench import citations, pages
+from zslbench.params import declared
+from zslbench.registry import DATASETS, METHODS
+from zslbench.results.published import load, sources
+
+DOCS = Path(__file__).resolve().parent.parent / "docs" / "methods"
+
+
+def test_the_pages_in_the_repository_are_those_of_the_cards() -> None:
+    written = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
+    assert written == pages.pages(), "run `make docs`"
+
+
+@pytest.mark.parametrize("name", pages.builtin_methods())
+def test_a_page_tells_everything_that_is_declared(name: str) -> None:
+    page, cls = pages.method_page(name), METHODS.load(name)
+    assert cls.card.formula, "a method needs a formula on its card"  # type: ignore[attr-defined]
+    assert cls.card.differences, "say how it differs from the paper or its public code"  # type: ignore[attr-defined]
+    for said in [cls.card.title, cls.card.formula, cls.card.reference, *cls.card.differences]:  # type: ignore[attr-defined]
+        assert said in page
+    for param in declared(cls).values():
+        assert param.help, f"{name}: {param.name} says nothing of its meaning"
+        assert f"| `{param.name}` |" in page
+    for tag, preset in cls.presets.items():  # type: ignore[attr-defined]
+        assert f"`{name}@{tag}`: {preset.source}" in page
+        assert all("| " + "/".join(cell) + " |" in page for cell in preset.cells)
+    for cited in load():
+        if cited.method == name:
+            assert f"| {cited.source} | {cited.dataset} |" in page
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
+    for name, page in pages.pages().items():
+        width = 0
+        for line in page.splitlines():
+            cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+            assert not (cells and width) or cells == width, f"{name}: {line}"
+            width = cells
+
+
+def test_pages_of_methods_that_are_gone_are_removed(tmp_path: Path) -> None:
+    (tmp_path / "gone.md").write_text("old")
+    written = pages.write(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
+    assert "gone.md" not in {path.name for path in written}
+
+
+def test_every_citation_has_an_entry_and_every_entry_is_cited() -> None:
+    cited = {entry.load().card.citation for entry in [*METHODS, *DATASETS] if entry.origin == "zslbench"}  # type: ignore[attr-defined]
+    cited |= set(sources())
+    assert cited - {""} == set(citations.entries())
+
+
+def test_entries_are_whole() -> None:
+    for key, text in citations.entries().items():
+        assert text.count("{") == text.count("}"), key
+        assert re.search(r"^  title\s+= \{.+\},$", text, re.MULTILINE), key
+        assert re.search(r"^  year\s+= \{\d{4}\}$", text, re.MULTILINE), key
+        assert re.search(r"\d{4}", key)[0] in text, key  # type: ignore[index]
+    assert citations.bibtex("nobody2030") == ""

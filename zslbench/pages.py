@@ -1,0 +1,152 @@
+"""Docs pages of the methods, generated from their cards: ``python -m zslbench.pages docs/methods``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench import citations
+from zslbench.inspection import Info, info, shown
+from zslbench.methods.base import Method, Preset
+from zslbench.registry import METHODS
+
+_METRICS = ("T1", "U", "S", "H")
+_MADE = "<!-- made by `make docs` from the method's card; edit the card, not this page -->"
+
+
+def builtin_methods() -> list[str]:
+    """Return the names of the methods that come with zslbench, sorted."""
+    return [entry.name for entry in METHODS if entry.origin == "zslbench"]
+
+
+def method_page(name: str) -> str:
+    """Return the page of one method: formula, parameters, presets, published numbers, differences.
+
+    Raises:
+        UnknownName, Unavailable: see `inspection.info`.
+    """
+    found, cls = info(name), METHODS.load(name)
+    parts = [
+        _MADE,
+        f"# {found.title}",
+        f"`{found.name}`: {found.summary}.",
+        _facts(found),
+        f"```text\n{found.facts['formula']}\n```" if found.facts.get("formula") else "",
+        found.model,
+        f"```sh\nzslbench run -m {found.name} -d digits\n```",
+        "## Parameters",
+        _table(("parameter", "default", "takes", "meaning"), [(f"`{row[0]}`", *row[1:]) for row in found.params]),
+        *_presets(cls, found.name),
+        *_published(found),
+        *_differences(found),
+        *_bibtex(found),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def index_page() -> str:
+    """Return the page that lists the methods."""
+    rows = []
+    for name in builtin_methods():
+        found = info(name)
+        setting = found.facts["setting"].partition(" ")[0]
+        rows.append((f"[{found.title}]({name}.md)", f"`{name}`", found.summary, setting, found.facts["reference"]))
+    table = _table(("method", "name", "what it is", "setting", "reference"), rows)
+    return f"{_MADE}\n\n# Methods\n\n{table}\n"
+
+
+def pages() -> dict[str, str]:
+    """Return every page by file name."""
+    return {"README.md": index_page()} | {f"{name}.md": method_page(name) for name in builtin_methods()}
+
+
+def write(folder: Path) -> list[Path]:
+    """Write every page into a folder, remove pages of methods that are gone, and return what was written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {folder / name: text for name, text in pages().items()}
+    for old in folder.glob("*.md"):
+        if old not in made:
+            old.unlink()
+    for path, text in made.items():
+        path.write_text(text, encoding="utf-8")
+    return list(made)
+
+
+def _facts(found: Info) -> str:
+    rows = [(name, found.facts[name]) for name in ("reference", "setting", "depends on the seed", "version")]
+    return "\n".join(f"* **{name}**: {text}" for name, text in rows)
+
+
+def _presets(cls: type[Method], name: str) -> Sequence[str]:
+    parts = ["## Presets"]
+    for tag, preset in cls.presets.items():
+        parts.append(f"`{name}@{tag}`: {preset.source}.")
+        varying = {key for cell in preset.cells.values() for key, value in cell.items() if not _shared(preset, key)}
+        same = dict(preset.values) | {key: value for cell in preset.cells.values() for key, value in cell.items()}
+        fixed = ", ".join(f"`{key}={shown(value)}`" for key, value in same.items() if key not in varying)
+        parts.append(f"Everywhere: {fixed}." if fixed else "")
+        keys = [key for key in same if key in varying]
+        rows = [
+            ("/".join(cell), *(shown(values[key]) if key in values else "" for key in keys))
+            for cell, values in preset.cells.items()
+        ]
+        parts.append(_table(("data set/protocol", *keys), rows) if rows else "")
+    if not cls.presets:
+        parts.append("None: no source is known that gives a value for each data set.")
+    if cls.ablations:
+        parts.append("## Ablations")
+        rows = [(f"`{name}@{tag}`", one.help, _values(one.values)) for tag, one in cls.ablations.items()]
+        parts.append(_table(("text", "meaning", "values"), rows))
+    return parts
+
+
+def _shared(preset: Preset, key: str) -> bool:
+    """Tell whether every cell of a preset has the same value of a parameter."""
+    return len({cell.get(key) for cell in preset.cells.values()}) == 1
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={shown(value)}" for name, value in values.items()) or "the defaults"
+
+
+def _published(found: Info) -> Sequence[str]:
+    if not found.published:
+        return ["## Published numbers", "None on record for the proposed splits."]
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    notes: dict[tuple[str, str, str], list[str]] = {}
+    for source, dataset, what, metric, value, note in found.published:
+        cells.setdefault((source, dataset, what), {})[metric] = value if "." in value else f"{value}.0"
+        if note:
+            notes.setdefault((source, dataset, note), []).append(metric)
+    rows = [(*key, *(values.get(metric, "") for metric in _METRICS)) for key, values in cells.items()]
+    told = [
+        f"* {source}, {dataset}, {', '.join(metrics)}: {note}." for (source, dataset, note), metrics in notes.items()
+    ]
+    table = _table(("published in", "data set", "features, semantics", *_METRICS), rows)
+    return ["## Published numbers", "Per-class top-1 accuracy in percent, as printed.", table, "\n".join(told)]
+
+
+def _differences(found: Info) -> Sequence[str]:
+    if not found.differences:
+        return []
+    return ["## How this implementation differs", "\n".join(f"* {text}" for text in found.differences)]
+
+
+def _bibtex(found: Info) -> Sequence[str]:
+    entry = citations.bibtex(found.facts["citation"])
+    return ["## Citation", f"```bibtex\n{entry}\n```"] if entry else []
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        shown = (cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells)
+        return "| " + " | ".join(shown) + " |"
+
+    return "\n".join([line(heads), "|" + " --- |" * len(heads), *(line(row) for row in rows)])
+
+
+if __name__ == "__main__":
+    for one in write(Path(sys.argv[1])):
+        print(one)
