@@ -25,8 +25,8 @@ class FCLSWGAN(GenerativeMethod):
         stochastic=True,
         formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",
         differences=(
-            "The last epoch counts. The public code prints every epoch's accuracy on test images, and papers report the "
-            "best.",
+            "The last epoch counts. The public code prints every epoch's accuracy on test images, and papers report "
+            "the best.",
             "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
             "backward pass, without it.",
             "Features that are not preprocessed to be non-negative are refused: the generator ends in a ReLU.",

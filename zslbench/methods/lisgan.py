@@ -51,8 +51,8 @@ class LisGAN(GenerativeMethod):
         stochastic=True,
         formula="L_G = −E D(x̃,a) − λ E log P(y|x̃) + w₁ mean_i min_j ‖x̃_i − s_j‖² + w₂ mean_c min_j ‖s̃_c − s_j‖²",
         differences=(
-            "The last epoch counts. The public code prints every epoch's accuracy on test images, and papers report the "
-            "best.",
+            "The last epoch counts. The public code prints every epoch's accuracy on test images, and papers report "
+            "the best.",
             "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
             "backward pass, without it.",
             "By default the loss's classifier is the critic's second branch, as in the paper (Eq. 2); the public code "
@@ -60,8 +60,8 @@ class LisGAN(GenerativeMethod):
             "The branch reads the critic's hidden layer without its semantic part: P(y|x) is a function of x alone.",
             "By default the fake souls of L_R2 are means of k clusters (Eq. 4); the public code takes one mean a class "
             "(fake_souls=mean).",
-            "By default confidence is low entropy of the class probabilities (Eq. 9). The public code takes the entropy "
-            "of log-probabilities and its largest values, which selects largely other rows (entropy=reference).",
+            "By default confidence is low entropy of the class probabilities (Eq. 9). The public code takes the "
+            "entropy of log-probabilities and its largest values, which selects largely other rows (entropy=reference).",
             "The cascade's second classifier starts afresh on the joined references; the public code goes on with the "
             "first one's weights, and picks the better stage on test images.",
             "The sign of the penalty in the paper's Eq. 2 is a misprint; it is added to the critic's loss.",
