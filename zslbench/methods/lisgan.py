@@ -61,7 +61,7 @@ class LisGAN(GenerativeMethod):
             "By default the fake souls of L_R2 are means of k clusters (Eq. 4); the public code takes one mean a class "
             "(fake_souls=mean).",
             "By default confidence is low entropy of the class probabilities (Eq. 9). The public code takes the "
-            "entropy of log-probabilities and its largest values, which selects largely other rows (entropy=reference).",
+            "entropy of log-probabilities and its largest values, which are largely other rows (entropy=reference).",
             "The cascade's second classifier starts afresh on the joined references; the public code goes on with the "
             "first one's weights, and picks the better stage on test images.",
             "The sign of the penalty in the paper's Eq. 2 is a misprint; it is added to the critic's loss.",
