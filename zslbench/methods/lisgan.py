@@ -158,14 +158,7 @@ class LisGAN(GenerativeMethod):
     def _classification(self, rows: SeenRows, critic: Critic, ctx: Context) -> Term:
         if not self._uses_branch:
             return super()._classification(rows, critic, ctx)
-        from torch.nn import functional
-
-        from zslbench.methods.wgan import Term
-
-        def loss(fakes: Tensor, labels: Tensor) -> Tensor:
-            return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
-
-        return Term("classification", self.cls_weight, loss)
+        return self._branch_term(critic, self.cls_weight)
 
     def _group_term(self, rows: SeenRows, generator: Generator, real: Tensor, ctx: Context) -> Term:
         """Return L_R2 on fresh fakes of every seen class, whatever the batch holds."""

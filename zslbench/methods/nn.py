@@ -5,6 +5,7 @@ Torch is imported at the top: import this module only where training or synthesi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -45,13 +46,20 @@ def random_stream(seed: int, device: torch.device | str = "cpu") -> torch.Genera
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def linear(inputs: int, outputs: int, stream: torch.Generator, bias: bool = True) -> torch.nn.Linear:
-    """Return a linear layer with weights from N(0, 0.02²) and zero bias, on the CPU."""
+def xavier_std(inputs: int, outputs: int) -> float:
+    """Return √(2 / (inputs + outputs)), the standard deviation of Glorot's normal initialisation."""
+    return math.sqrt(2 / (inputs + outputs))
+
+
+def linear(
+    inputs: int, outputs: int, stream: torch.Generator, bias: bool = True, std: float = INIT_STD
+) -> torch.nn.Linear:
+    """Return a linear layer with weights from N(0, std²) and zero bias, on the CPU."""
     layer: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
         torch.nn.Linear, inputs, outputs, bias=bias
     )
     with torch.no_grad():
-        layer.weight.normal_(0.0, INIT_STD, generator=stream)
+        layer.weight.normal_(0.0, std, generator=stream)
         if bias:
             layer.bias.zero_()
     return layer
@@ -70,23 +78,45 @@ def adam(
 
 
 class Generator(torch.nn.Module):
-    """x̃ = ReLU(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out.
+    """x̃ = g(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out; g is ReLU unless said otherwise.
 
     The first layer on the concatenation [z, a] is kept as two, one of noise and one of semantics: the same map, and
     rows that share a class share its part.
+
+    Args:
+        noise, semantics, hidden, features: numbers of units.
+        stream: of the initial weights.
+        output: ``relu``, ``tanh`` or ``linear``.
+        slope: of the leaky ReLU below zero.
+        xavier: whether weights start from Glorot's normal distribution; else from N(0, 0.02²).
     """
 
-    def __init__(self, noise: int, semantics: int, hidden: int, features: int, stream: torch.Generator) -> None:
+    def __init__(
+        self,
+        noise: int,
+        semantics: int,
+        hidden: int,
+        features: int,
+        stream: torch.Generator,
+        *,
+        output: str = "relu",
+        slope: float = SLOPE,
+        xavier: bool = False,
+    ) -> None:
         super().__init__()
-        self.noise = noise
-        self.from_noise = linear(noise, hidden, stream)
-        self.from_semantics = linear(semantics, hidden, stream, bias=False)
-        self.out = linear(hidden, features, stream)
+        self.noise, self.output, self.slope = noise, output, slope
+        first = xavier_std(noise + semantics, hidden) if xavier else INIT_STD
+        self.from_noise = linear(noise, hidden, stream, std=first)
+        self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first)
+        self.out = linear(hidden, features, stream, std=xavier_std(hidden, features) if xavier else INIT_STD)
 
     def forward(self, noise: Tensor, semantics: Tensor) -> Tensor:
         """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast."""
-        hidden = functional.leaky_relu(self.from_noise(noise) + self.from_semantics(semantics), SLOPE)
-        return functional.relu(self.out(hidden))
+        hidden = functional.leaky_relu(self.from_noise(noise) + self.from_semantics(semantics), self.slope)
+        out: Tensor = self.out(hidden)
+        if self.output == "linear":
+            return out
+        return out.tanh() if self.output == "tanh" else functional.relu(out)
 
     def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
         """Return (c, rows, d) features of (c, a) classes from fresh noise."""
@@ -98,34 +128,61 @@ class Generator(torch.nn.Module):
 class Critic(torch.nn.Module):
     """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, with a classifying branch on demand.
 
-    The branch is the paper's second head. It reads LReLU(W_x x + b₁), the layer without its semantic part: P(y|x) of
-    Eq. 2 is a function of x, and a branch that saw a could read the class off it.
+    The branch is the second head of LisGAN and GAZSL. It reads LReLU(W_x x + b₁), the layer without its semantic part:
+    P(y|x) is a function of x, and a branch that saw a could read the class off it.
+
+    Args:
+        features, semantics, hidden: numbers of units; no semantics make the critic unconditional, D(x) (GAZSL).
+        stream: of the initial weights.
+        slope: of the leaky ReLU below zero; 0 makes it a ReLU.
+        xavier: whether weights start from Glorot's normal distribution; else from N(0, 0.02²).
     """
 
-    def __init__(self, features: int, semantics: int, hidden: int, stream: torch.Generator) -> None:
+    def __init__(
+        self,
+        features: int,
+        semantics: int,
+        hidden: int,
+        stream: torch.Generator,
+        *,
+        slope: float = SLOPE,
+        xavier: bool = False,
+    ) -> None:
         super().__init__()
-        self.from_features = linear(features, hidden, stream)
-        self.from_semantics = linear(semantics, hidden, stream, bias=False)
-        self.value = linear(hidden, 1, stream)
+        self.slope, self.xavier = slope, xavier
+        self.from_features = linear(features, hidden, stream, std=self._std(features + semantics, hidden))
+        self.from_semantics: torch.nn.Linear | None = None
+        if semantics:
+            std = self._std(features + semantics, hidden)
+            self.from_semantics = linear(semantics, hidden, stream, bias=False, std=std)
+        self.value = linear(hidden, 1, stream, std=self._std(hidden, 1))
         self.branch: torch.nn.Linear | None = None
 
     def add_branch(self, classes: int, stream: torch.Generator) -> None:
         """Give the critic its second head, over `classes` seen classes."""
-        self.branch = linear(self.value.in_features, classes, stream)
+        hidden = self.value.in_features
+        self.branch = linear(hidden, classes, stream, std=self._std(hidden, classes))
 
     def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
         """Return (m,) values of (m, d) features under (m, a) semantics."""
-        return self.values(self.from_features(features) + self.from_semantics(semantics))
+        return self.values(self.conditioned(self.from_features(features), semantics))
+
+    def conditioned(self, projected: Tensor, semantics: Tensor) -> Tensor:
+        """Return (…, h) pre-activations of projected features ``from_features(x)`` under (…, a) semantics."""
+        if self.from_semantics is None:
+            return projected
+        out: Tensor = projected + self.from_semantics(semantics)
+        return out
 
     def values(self, hidden: Tensor) -> Tensor:
         """Return (…,) values of (…, h) pre-activations."""
-        out: Tensor = self.value(functional.leaky_relu(hidden, SLOPE)).squeeze(-1)
+        out: Tensor = self.value(functional.leaky_relu(hidden, self.slope)).squeeze(-1)
         return out
 
     def logits(self, projected: Tensor) -> Tensor:
         """Return (…, c) class logits of (…, h) projected features ``from_features(x)``."""
         assert self.branch is not None
-        out: Tensor = self.branch(functional.leaky_relu(projected, SLOPE))
+        out: Tensor = self.branch(functional.leaky_relu(projected, self.slope))
         return out
 
     def input_gradient(self, hidden: Tensor) -> Tensor:
@@ -134,5 +191,8 @@ class Critic(torch.nn.Module):
         D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
         wherever it exists. Written out, the penalty needs one backward pass and not two.
         """
-        slopes = torch.where(hidden.detach() > 0, 1.0, SLOPE)
+        slopes = torch.where(hidden.detach() > 0, 1.0, self.slope)
         return (slopes * self.value.weight) @ self.from_features.weight
+
+    def _std(self, inputs: int, outputs: int) -> float:
+        return xavier_std(inputs, outputs) if self.xavier else INIT_STD

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zslbench.methods.nn import Critic, Generator, adam
+from zslbench.methods.nn import BETAS, Critic, Generator, adam
 
 Phase = Callable[[str], AbstractContextManager[None]]
 
@@ -66,7 +66,7 @@ def critic_losses(
         mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
     """
     projected = critic.from_features(torch.cat([real, fake])).unflatten(0, (2, -1))
-    hidden = projected + critic.from_semantics(semantics)
+    hidden = critic.conditioned(projected, semantics)
     values = critic.values(hidden)
     # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
     between = torch.lerp(hidden[1].detach(), hidden[0].detach(), mix)
@@ -86,6 +86,7 @@ class Training:
         terms: what the generator's loss holds besides −E D(x̃, a).
         gp, branch_weight: weights of the penalty and of the critic's classification loss.
         streams: generators ``batches``, ``noise`` and ``interpolation``.
+        betas: of both Adams.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class Training:
         gp: float,
         branch_weight: float,
         streams: Mapping[str, torch.Generator],
+        betas: tuple[float, float] = BETAS,
     ) -> None:
         self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
         self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
         self.gp, self.branch_weight, self.streams = gp, branch_weight, streams
-        self.generator_adam = adam(generator.parameters(), lr)
-        self.critic_adam = adam(critic.parameters(), lr)
+        self.generator_adam = adam(generator.parameters(), lr, betas)
+        self.critic_adam = adam(critic.parameters(), lr, betas)
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -117,8 +119,12 @@ class Training:
 
     def epoch(self, phase: Phase) -> dict[str, float]:
         """Train for ⌈n / batch⌉ generator steps and return the mean of every loss by name."""
+        return self.steps(-(-len(self.rows.features) // self.batch), phase)
+
+    def steps(self, count: int, phase: Phase) -> dict[str, float]:
+        """Train for `count` generator steps and return the mean of every loss by name."""
         self._sums, self._counts = {}, {}
-        for _ in range(-(-len(self.rows.features) // self.batch)):
+        for _ in range(count):
             with phase("critic"):
                 for _ in range(self.critic_steps):
                     labels = self.critic_step()

@@ -1,0 +1,190 @@
+"""What the methods built on a Wasserstein GAN share: preparation, training, divergence, synthesis.
+
+Torch is imported inside the functions: the classes can be listed and described without it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.errors import BadValue
+from zslbench.methods.base import Context, Method
+from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.params import param
+from zslbench.task import ClassTable, Train
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from zslbench.methods.nn import Critic, Generator
+    from zslbench.methods.wgan import Phase, SeenRows, Term, Training
+
+
+@dataclasses.dataclass(kw_only=True)
+class AdversarialMethod(Method):
+    """A method that trains a generator of features from semantics against a Wasserstein critic.
+
+    Whatever is drawn a class goes through `ClassTable.canonical`, so neither ids nor order of classes matter. Every
+    purpose has a random stream of its own: settings that differ in a loss term share initial weights and batches.
+    """
+
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+    """Of both Adams."""
+    later: ClassVar[tuple[str, ...]] = ("synthesis",)
+    """Purposes of the random streams that `scores` opens."""
+    round_name: ClassVar[str] = "epoch"
+    """What a round of training is called when it goes wrong."""
+
+    hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
+    noise: int = param(0, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
+    batch: int = param(64, low=1, high=65536, log=True, help="rows a step of critic and generator")
+    critic_steps: int = param(5, low=1, high=100, help="critic steps before each generator step")
+    lr: float = param(1e-4, low=1e-6, high=1e-1, log=True, help="learning rate of generator and critic")
+    gp: float = param(10.0, low=0.0, high=1000.0, help="weight β of the gradient penalty")
+    cls_weight: float = param(0.01, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
+    preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
+    semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
+        from zslbench.methods import nn, wgan
+
+        device = nn.resolve_device(ctx.device)
+        rows = self._prepare(train, device)
+
+        def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
+            return nn.random_stream(ctx.stream_seed(purpose), where)
+
+        options = self._networks()
+        attributes, width = rows.semantics.shape[1], rows.features.shape[1]
+        self.generator_ = nn.Generator(
+            self.noise or attributes, attributes, self.hidden, width, stream("generator init"), **options["generator"]
+        ).to(device)
+        conditions = attributes if self._conditional else 0
+        critic = nn.Critic(width, conditions, self.hidden, stream("critic init"), **options["critic"])
+        if self._uses_branch:
+            critic.add_branch(len(rows.semantics), stream("branch init"))
+        critic.to(device)
+        self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in self.later}
+        training = wgan.Training(
+            self.generator_,
+            critic,
+            rows,
+            self.terms(rows, self.generator_, critic, ctx),
+            batch=self.batch,
+            critic_steps=self.critic_steps,
+            lr=self.lr,
+            gp=self.gp,
+            branch_weight=self._branch_weight,
+            streams={purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")},
+            betas=self.betas,
+        )
+        for step, total, losses in self._rounds(training, ctx.phase):
+            self._refuse_divergence(step, losses)
+            ctx.log(step, total, **losses)
+            ctx.checkpoint(self, step)
+        self.generator_.requires_grad_(False)
+        return self
+
+    @abc.abstractmethod
+    def terms(self, rows: SeenRows, generator: Generator, critic: Critic, ctx: Context) -> list[Term]:
+        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term."""
+
+    @abc.abstractmethod
+    def _rounds(self, training: Training, phase: Phase) -> Iterator[tuple[int, int, dict[str, float]]]:
+        """Train; after each round yield the step, how many there will be, and the losses."""
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether the critic sees the semantics too."""
+        return True
+
+    @property
+    def _uses_branch(self) -> bool:
+        """Whether the critic has a classifying branch."""
+        return False
+
+    @property
+    def _branch_weight(self) -> float:
+        """The weight of the branch's two classification losses, real and fake, in the critic's loss."""
+        return self.cls_weight
+
+    def _networks(self) -> dict[str, dict[str, Any]]:
+        """Return the options with which `nn.Generator` and `nn.Critic` are made."""
+        return {"generator": {}, "critic": {}}
+
+    def _prepare(self, train: Train, device: torch.device) -> SeenRows:
+        """Keep the training rows on the device, preprocessed, their classes in canonical order."""
+        from zslbench.methods.wgan import SeenRows
+
+        order = train.classes.canonical()
+        self.classes_ = train.classes.take(order)
+        self.preprocessor_ = preprocessor(self.preprocess)
+        features = self.preprocessor_.fit_transform(train.features)
+        self._refuse_features(features)
+        self.device_ = device
+        self.rows_ = SeenRows(
+            features=self._tensor(features),
+            labels=self._tensor(self.classes_.positions(train.labels)),
+            semantics=self._tensor(self._normed(self.classes_.semantics)),
+        )
+        return self.rows_
+
+    def _refuse_features(self, features: Array) -> None:
+        """Raise BadValue where the generator's output cannot reach the preprocessed training features."""
+        if features.min() < 0:
+            raise BadValue(
+                f"{type(self).__name__}: preprocess={self.preprocess} leaves training features down to "
+                f"{features.min():.3g}, and a ReLU generator makes none below 0; "
+                "choose minmax or standard+clip+minmax."
+            )
+
+    def _branch_term(self, critic: Critic, weight: float) -> Term:
+        """Return −E log P(y|x̃) by the critic's branch."""
+        from torch.nn import functional
+
+        from zslbench.methods.wgan import Term
+
+        def loss(fakes: Tensor, labels: Tensor) -> Tensor:
+            return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
+
+        return Term("classification", weight, loss)
+
+    def _synthesise(self, classes: ClassTable, rows: int) -> Tensor:
+        """Return (k, rows, d) fakes of k classes; the same numbers at every call."""
+        import torch
+
+        from zslbench.methods.nn import random_stream
+
+        semantics = self._tensor(self._normed(classes.semantics))
+        with torch.no_grad():
+            return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_["synthesis"], self.device_))
+
+    def _normed(self, semantics: Array) -> Array:
+        if self.semantic_norm == "none":
+            return semantics
+        lengths = np.linalg.norm(semantics, axis=1, keepdims=True)
+        out: Array = semantics / np.where(lengths > 0, lengths, 1)
+        return out
+
+    def _tensor(self, array: AnyArray | IntArray) -> Tensor:
+        """Return a copy of `array` on the device; inputs are read-only and stay untouched."""
+        import torch
+
+        return torch.tensor(array, device=self.device_)
+
+    def _refuse_divergence(self, step: int, losses: dict[str, float]) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise BadValue(
+                f"{type(self).__name__}: the loss {bad[0]!r} is not finite in {self.round_name} {step}; "
+                f"lower lr={self.lr:g}."
+            )
