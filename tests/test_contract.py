@@ -35,6 +35,9 @@ METHOD_CHECKS = {
     "cnzsl": TRAINED,
     "cnzsl[divide_by=variance]": TRAINED,
     "cnzsl@plain": TRAINED,
+    "gazsl": TRAINED,
+    "gazsl[output=linear,preprocess=standard]": TRAINED,
+    "gazsl@no_classes": TRAINED,
 }
 BUILTIN = {"digits", "synthetic"}
 

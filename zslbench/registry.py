@@ -106,6 +106,7 @@ METHODS = Registry(
         "lisgan": "zslbench.methods.lisgan:LisGAN",
         "dem": "zslbench.methods.dem:DEM",
         "cnzsl": "zslbench.methods.cnzsl:CNZSL",
+        "gazsl": "zslbench.methods.gazsl:GAZSL",
     },
 )
 DATASETS = Registry(
