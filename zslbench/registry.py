@@ -102,6 +102,10 @@ METHODS = Registry(
     {
         "eszsl": "zslbench.methods.eszsl:ESZSL",
         "sae": "zslbench.methods.sae:SAE",
+        "devise": "zslbench.methods.devise:DeViSE",
+        "sje": "zslbench.methods.sje:SJE",
+        "ale": "zslbench.methods.ale:ALE",
+        "latem": "zslbench.methods.latem:LATEM",
         "fclswgan": "zslbench.methods.fclswgan:FCLSWGAN",
         "lisgan": "zslbench.methods.lisgan:LisGAN",
         "dem": "zslbench.methods.dem:DEM",

@@ -1,0 +1,122 @@
+"""Stochastic gradient descent for compatibilities s(x, c) = max_k xᵀ W_k a_c under a ranking loss.
+
+Torch is imported at the top: import this module only where training happens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslbench.arrays import Array
+from zslbench.methods.ranking import Ranking, excess
+
+Weigh = Callable[[Tensor, Tensor], Tensor]
+"""A loss: from (m, c) excess and (m,) labels to (m, c) weights."""
+
+
+def span(semantics: Array) -> tuple[Array, Array]:
+    """Return (c, r) coordinates L and an (a, r) orthonormal basis Q with semantics = L Qᵀ, r = min(c, a).
+
+    All updates of a W_k are (…) · S: they stay in the span of the class vectors. Steps in W_k Q are the same steps at
+    r/a of the price, which is a half for CUB's 150 classes and 312 attributes.
+    """
+    classes, attributes = semantics.shape
+    if attributes <= classes:
+        return semantics, np.eye(attributes)
+    basis, triangle = np.linalg.qr(semantics.T)
+    return triangle.T, basis
+
+
+class Training:
+    """Mini-batched gradient descent on K matrices W_k; the gradient is written out, nothing is recorded for autograd.
+
+    The derivative of the loss by the scores is an (m, c) matrix G with few entries, and that by W_k is Xᵀ G_k S, where
+    G_k keeps the entries of G whose score is that of matrix k. The gradient of a batch is summed, not averaged: a
+    learning rate means the same for every size of batch, and one image a batch gives the updates of the papers.
+
+    Args:
+        features: (n, d) rows; labels: (n,) positions of their classes.
+        semantics: (c, r) class vectors.
+        weights: (d, K, r) initial matrices, changed in place.
+        weigh: the loss.
+        margin: Δ; lr: the step an image.
+        average: whether to keep the mean of the matrices over all steps, too.
+        order: the generator of batches.
+    """
+
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        semantics: Tensor,
+        weights: Tensor,
+        weigh: Weigh,
+        *,
+        margin: float,
+        lr: float,
+        batch: int,
+        average: bool,
+        order: torch.Generator,
+    ) -> None:
+        self.features, self.labels, self.semantics, self.weights = features, labels, semantics, weights
+        self.weigh, self.margin, self.lr, self.batch, self.order = weigh, margin, lr, batch, order
+        self.average, self.steps = average, 0
+        self._mean = weights.clone() if average else weights
+        self.chosen = torch.zeros(weights.shape[1], dtype=torch.float64, device=weights.device)
+
+    @property
+    def result(self) -> Tensor:
+        """The (d, K, r) matrices to predict with: the last ones, or the mean over all steps."""
+        return self._mean if self.average else self.weights
+
+    def epoch(self) -> float:
+        """Take one step for each of ⌈n / batch⌉ batches of a random order; return the mean loss of an image."""
+        total = torch.zeros((), device=self.features.device)
+        for rows in torch.split(
+            torch.randperm(len(self.features), generator=self.order, device=self.features.device), self.batch
+        ):
+            total += self.step(rows)
+        return float(total) / len(self.features)
+
+    def step(self, rows: Tensor) -> Tensor:
+        """Move W_k by −lr Xᵀ G_k S for the (m,) rows of a batch; return the sum of their losses."""
+        x, labels = self.features[rows], self.labels[rows]
+        d, matrices, r = self.weights.shape
+        flat = self.weights.view(d, matrices * r)
+        scores, which = self._scores(x @ flat)
+        over = excess(scores, labels, self.margin)
+        ranking = Ranking.of(over, labels, self.weigh(over, labels))
+        if which is None:
+            pulls = ranking.gradient @ self.semantics
+        else:
+            split = torch.zeros(len(rows), matrices, scores.shape[1], device=x.device)
+            split.scatter_(1, which[:, None], ranking.gradient[:, None])
+            pulls = (split @ self.semantics).view(len(rows), matrices * r)
+            self.chosen += (split != 0).sum(dim=(0, 2))
+        flat.addmm_(x.T, pulls, alpha=-self.lr)
+        self.steps += 1
+        if self.average:
+            self._mean.lerp_(self.weights, 1 / self.steps)
+        return ranking.losses.sum()
+
+    def prune(self, share: float) -> int:
+        """Drop the matrices that scored less than `share` of what was updated since the last call; return how many."""
+        rare = self.chosen < share * self.chosen.sum()
+        rare[self.chosen.argmax()] = False
+        if rare.any():
+            self.weights = self.weights[:, ~rare].contiguous()
+            self._mean = self._mean[:, ~rare].contiguous() if self.average else self.weights
+        self.chosen = torch.zeros(self.weights.shape[1], dtype=torch.float64, device=self.weights.device)
+        return int(rare.sum())
+
+    def _scores(self, projected: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return (m, c) scores of (m, K·r) projected rows, and which matrix each is from (None where K = 1)."""
+        matrices, r = self.weights.shape[1:]
+        if matrices == 1:
+            return projected @ self.semantics.T, None
+        scores, which = (projected.view(len(projected), matrices, r) @ self.semantics.T).max(dim=1)
+        return scores, which
