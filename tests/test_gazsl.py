@@ -1,0 +1,371 @@
+"""GAZSL: its unconditional critic, visual pivot and voting neighbours against loops, autograd and scikit-learn."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gan_data import problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.neighbors import KNeighborsClassifier
+
+from zslbench.errors import BadValue
+from zslbench.methods import nn, pivots, wgan
+from zslbench.methods.base import Context, overlay
+from zslbench.methods.gazsl import GAZSL
+from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.methods.wgan import critic_losses, gradient_penalty
+
+D, A, H, C, M = 5, 3, 7, 4, 6
+SMALL: dict[str, Any] = {
+    "hidden": 16,
+    "noise": 3,
+    "iterations": 4,
+    "batch": 16,
+    "critic_steps": 2,
+    "lr": 1e-3,
+    "per_class": 10,
+    "neighbours": 5,
+}
+
+
+@pytest.fixture
+def critic() -> Critic:
+    """An unconditional ReLU critic in float64 whose weights are large enough for its kinks to matter."""
+    made = Critic(D, 0, H, random_stream(0), slope=0.0)
+    made.add_branch(C, random_stream(1))
+    for parameter in made.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(2))
+    return made.double()
+
+
+@pytest.fixture
+def rows() -> dict[str, torch.Tensor]:
+    stream = random_stream(3)
+    return {
+        "real": torch.rand(M, D, generator=stream, dtype=torch.float64),
+        "fake": torch.rand(M, D, generator=stream, dtype=torch.float64) - 0.5,
+        "semantics": torch.rand(M, A, generator=stream, dtype=torch.float64),
+        "mix": torch.rand(M, 1, generator=stream, dtype=torch.float64),
+        "labels": torch.tensor([0, 1, 2, 3, 0, 2]),
+    }
+
+
+def test_unconditional_critic_losses_match_loops(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+    parts = critic_losses(critic, **rows)
+    w = {name: value.detach().numpy() for name, value in critic.named_parameters()}
+    n = {name: value.numpy() for name, value in rows.items()}
+    assert set(w) == {f"{part}.{kind}" for part in ("from_features", "value", "branch") for kind in ("weight", "bias")}
+
+    def hidden(x: np.ndarray) -> np.ndarray:
+        return np.array([max(w["from_features.weight"][u] @ x + w["from_features.bias"][u], 0) for u in range(H)])
+
+    def value(x: np.ndarray) -> float:
+        return float(w["value.weight"][0] @ hidden(x) + w["value.bias"][0])
+
+    wasserstein = penalty = classification = 0.0
+    for i in range(M):
+        real, fake, mix = n["real"][i], n["fake"][i], n["mix"][i, 0]
+        wasserstein += (value(fake) - value(real)) / M
+        between, step = mix * real + (1 - mix) * fake, 1e-6
+        slopes = [(value(between + step * u) - value(between - step * u)) / (2 * step) for u in np.eye(D)]
+        penalty += (math.sqrt(sum(s * s for s in slopes)) - 1) ** 2 / M
+        for x in (real, fake):
+            logits = w["branch.weight"] @ hidden(x) + w["branch.bias"]
+            classification -= (logits[n["labels"][i]] - np.log(np.exp(logits).sum())) / M
+    assert parts.wasserstein.item() == pytest.approx(wasserstein, abs=1e-12)
+    assert parts.penalty.item() == pytest.approx(penalty, rel=1e-7)
+    assert parts.classification is not None
+    assert parts.classification.item() == pytest.approx(classification, rel=1e-12)
+
+
+def test_penalty_gradient_of_the_relu_critic_matches_double_backward(
+    critic: Critic, rows: dict[str, torch.Tensor]
+) -> None:
+    critic_losses(critic, **rows).penalty.backward()
+    ours = {name: p.grad for name, p in critic.named_parameters()}
+    critic.zero_grad()
+    between = (rows["mix"] * rows["real"] + (1 - rows["mix"]) * rows["fake"]).requires_grad_()
+    (gradients,) = torch.autograd.grad(critic(between, rows["semantics"]).sum(), between, create_graph=True)
+    gradient_penalty(gradients).backward()
+    for name in ("from_features.weight", "value.weight"):
+        torch.testing.assert_close(ours[name], critic.get_parameter(name).grad)
+
+
+def test_penalty_gradient_of_the_relu_critic_matches_finite_differences(
+    critic: Critic, rows: dict[str, torch.Tensor]
+) -> None:
+    critic_losses(critic, **rows).penalty.backward()
+    step = 1e-6
+    for parameter in (critic.value.weight, critic.from_features.weight):
+        flat = parameter.data.view(-1)
+        assert parameter.grad is not None
+        for at in range(0, flat.numel(), 5):
+            values = []
+            for sign in (1, -1):
+                flat[at] += sign * step
+                values.append(critic_losses(critic, **rows).penalty.item())
+                flat[at] -= sign * step
+            slope = (values[0] - values[1]) / (2 * step)
+            assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_unconditional_critic_does_not_see_the_semantics(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+    one = critic_losses(critic, **rows)
+    other = critic_losses(critic, **(rows | {"semantics": rows["semantics"] + 1}))
+    assert torch.equal(one.wasserstein, other.wasserstein)
+    assert torch.equal(one.penalty, other.penalty)
+
+
+@pytest.mark.parametrize("output", ["tanh", "relu", "linear"])
+def test_generator_outputs_match_numpy(output: str) -> None:
+    stream = random_stream(5)
+    generator = Generator(2, A, H, D, stream, output=output, slope=0.01).double()
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, generator=stream)
+    noise, a = torch.randn(9, 2, generator=stream).double(), torch.randn(9, A, generator=stream).double()
+    w = {name: value.detach().numpy() for name, value in generator.named_parameters()}
+    joined = np.concatenate([noise.numpy(), a.numpy()], axis=1)
+    first = np.concatenate([w["from_noise.weight"], w["from_semantics.weight"]], axis=1)
+    h = joined @ first.T + w["from_noise.bias"]
+    before = np.where(h > 0, h, 0.01 * h) @ w["out.weight"].T + w["out.bias"]
+    wanted = {"tanh": np.tanh(before), "relu": np.maximum(before, 0), "linear": before}[output]
+    np.testing.assert_allclose(generator(noise, a).detach().numpy(), wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_xavier_weights_have_the_deviation_of_the_layer_they_are_part_of() -> None:
+    generator = Generator(100, 60, 400, 300, random_stream(0), xavier=True)
+    for layer in (generator.from_noise, generator.from_semantics):  # one layer of 160 inputs, kept as two
+        assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / (160 + 400)), rel=0.02)
+    assert generator.out.weight.std().item() == pytest.approx(math.sqrt(2 / (400 + 300)), rel=0.02)
+    critic = Critic(300, 0, 400, random_stream(1), xavier=True)
+    critic.add_branch(50, random_stream(2))
+    assert critic.branch is not None
+    assert critic.from_features.weight.std().item() == pytest.approx(math.sqrt(2 / 700), rel=0.02)
+    assert critic.value.weight.std().item() == pytest.approx(math.sqrt(2 / 401), rel=0.15)  # 400 numbers
+    assert critic.branch.weight.std().item() == pytest.approx(math.sqrt(2 / 450), rel=0.03)
+    assert not any(layer.bias.any() for layer in (generator.from_noise, generator.out, critic.value, critic.branch))
+
+
+def pivot_by_loop(fakes: np.ndarray, labels: np.ndarray, means: np.ndarray) -> float:
+    total = 0.0
+    for c in range(len(means)):
+        own = [fakes[i] for i in range(len(fakes)) if labels[i] == c]
+        if own:
+            away = sum(own) / len(own) - means[c]
+            total += math.sqrt(float((away**2).sum()))
+    return total / len(means)
+
+
+def test_pivot_and_its_gradient_match_a_loop(rows: dict[str, torch.Tensor]) -> None:
+    labels = torch.tensor([0, 2, 2, 0, 0, 2])  # classes 1 and 3 are not in the batch
+    means = torch.rand(C, D, generator=random_stream(8), dtype=torch.float64)
+    fakes = rows["fake"].clone().requires_grad_()
+    loss = pivots.pivot_loss(fakes, labels, means)
+    loss.backward()
+    assert loss.item() == pytest.approx(pivot_by_loop(fakes.detach().numpy(), labels.numpy(), means.numpy()), rel=1e-12)
+    step = 1e-6
+    assert fakes.grad is not None
+    for i in range(M):
+        for j in range(D):
+            values = []
+            for sign in (1, -1):
+                moved = fakes.detach().numpy().copy()
+                moved[i, j] += sign * step
+                values.append(pivot_by_loop(moved, labels.numpy(), means.numpy()))
+            assert fakes.grad[i, j].item() == pytest.approx((values[0] - values[1]) / (2 * step), rel=1e-6, abs=1e-9)
+
+
+def test_class_means_match_a_loop() -> None:
+    features, labels = torch.rand(20, D, generator=random_stream(0)), torch.arange(20) % 3
+    wanted = np.stack([features.numpy()[labels.numpy() == c].mean(axis=0) for c in range(3)])
+    np.testing.assert_allclose(pivots.class_means(features, labels, 3), wanted, rtol=1e-6)
+
+
+@given(
+    seed=st.integers(0, 1000),
+    classes=st.integers(1, 6),
+    per_class=st.integers(1, 8),
+    neighbours=st.integers(1, 30),
+)
+@settings(max_examples=50, deadline=None)
+def test_votes_are_those_of_scikit_learn(seed: int, classes: int, per_class: int, neighbours: int) -> None:
+    rng = np.random.default_rng(seed)
+    references, rows = rng.normal(size=(classes, per_class, D)), rng.normal(size=(7, D))
+    found = pivots.neighbour_votes(torch.tensor(references), torch.tensor(rows), neighbours).numpy()
+    voters = min(neighbours, classes * per_class)
+    judge = KNeighborsClassifier(voters, metric="cosine", algorithm="brute")
+    flat, labels = references.reshape(-1, D), np.repeat(np.arange(classes), per_class)
+    wanted = judge.fit(flat, labels).predict_proba(rows)
+    np.testing.assert_array_equal(np.floor(found * voters + 1e-9), np.round(wanted * voters))
+    nearest = 1 - judge.kneighbors(rows, 1)[0][:, 0]  # the largest cosine decides equal votes
+    units = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    best = (rows / np.linalg.norm(rows, axis=1, keepdims=True) @ units.T).reshape(7, classes, per_class).max(axis=2)
+    np.testing.assert_allclose(best.max(axis=1), nearest, atol=1e-9)
+    for i in range(7):
+        order = sorted(range(classes), key=lambda c: (round(wanted[i, c] * voters), best[i, c]))
+        assert np.argsort(found[i], kind="stable").tolist() == order
+
+
+def test_votes_of_blocks_are_those_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    references, rows = torch.tensor(rng.normal(size=(4, 6, D))), torch.tensor(rng.normal(size=(11, D)))
+    whole = pivots.neighbour_votes(references, rows, 5)
+    monkeypatch.setattr(pivots, "BLOCK_ROWS", 3)
+    assert torch.allclose(pivots.neighbour_votes(references, rows, 5), whole, atol=1e-12)
+
+
+def gazsl(**given_: Any) -> GAZSL:
+    return GAZSL(**(SMALL | given_))
+
+
+def test_terms_of_the_method_match_loops() -> None:
+    method = gazsl(cls_weight=0.8, pivot=3.0, decay=0.02)
+    rows = method._prepare(problem()[0], torch.device("cpu"))
+    generator = Generator(3, 5, 8, 12, random_stream(0), output="tanh")
+    critic = Critic(12, 0, 8, random_stream(1), slope=0.0)
+    critic.add_branch(6, random_stream(2))
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(3))
+    terms = {term.name: term for term in method.terms(rows, generator, critic, Context())}
+    assert {name: term.weight for name, term in terms.items()} == {"classification": 0.4, "pivot": 3.0, "decay": 0.02}
+    fakes, labels = torch.rand(7, 12, generator=random_stream(9)), torch.tensor([0, 5, 2, 2, 1, 4, 3])
+    found = {name: term.loss(fakes, labels).item() for name, term in terms.items()}
+    features, x = rows.features.double().numpy(), fakes.double().numpy()
+    means = np.stack([features[rows.labels.numpy() == c].mean(axis=0) for c in range(6)])
+    assert found["pivot"] == pytest.approx(pivot_by_loop(x, labels.numpy(), means), rel=1e-5)
+    matrices = (generator.from_noise.weight, generator.from_semantics.weight, generator.out.weight)
+    assert found["decay"] == pytest.approx(sum(float((m.detach().numpy() ** 2).sum()) for m in matrices), rel=1e-5)
+    w = {name: value.detach().double().numpy() for name, value in critic.named_parameters()}
+    total = 0.0
+    for i in range(7):
+        hidden = np.maximum(w["from_features.weight"] @ x[i] + w["from_features.bias"], 0)
+        logits = w["branch.weight"] @ hidden + w["branch.bias"]
+        total -= (logits[labels[i]] - np.log(np.exp(logits).sum())) / 7
+    assert found["classification"] == pytest.approx(total, rel=1e-4)
+
+
+def test_ablations_take_their_term_away() -> None:
+    rows = gazsl()._prepare(problem()[0], torch.device("cpu"))
+    for name, missing in (("no_pivot", "pivot"), ("no_classes", "classification")):
+        method = gazsl(**GAZSL.ablations[name].values)
+        method._prepare(problem()[0], torch.device("cpu"))
+        terms = method.terms(rows, Generator(3, 5, 8, 12, random_stream(0)), None, Context())  # type: ignore[arg-type]
+        assert {term.name for term in terms} == {"classification", "pivot", "decay"} - {missing}
+    assert gazsl()._uses_branch
+    assert not gazsl(cls_weight=0.0)._uses_branch
+
+
+def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[wgan.Training] = []
+    real = wgan.Training.__init__
+
+    def spied(self: wgan.Training, *args: Any, **given_: Any) -> None:
+        real(self, *args, **given_)
+        made.append(self)
+
+    monkeypatch.setattr(wgan.Training, "__init__", spied)
+    published = overlay(GAZSL, "gazsl", ("published",), "cub", "gzsl")
+    assert published["noise"] == 100
+    assert overlay(GAZSL, "gazsl", ("published",), "sun", "zsl")["noise"] == 10
+    GAZSL(**(published | {"hidden": 8, "iterations": 2})).fit(problem()[0], Context())
+    (training,) = made
+    for optimiser in (training.generator_adam, training.critic_adam):
+        (group,) = optimiser.param_groups
+        assert group["betas"] == (0.5, 0.9)
+        assert group["lr"] == 1e-4
+    assert training.critic_steps == 5
+    assert training.gp == 10
+    assert training.branch_weight == 0.5
+    assert training.critic.from_semantics is None
+    assert training.critic.slope == 0
+    assert training.generator.output == "tanh"
+
+
+def test_iterations_are_generator_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+    real = wgan.Training.generator_step
+
+    def spied(self: wgan.Training, labels: torch.Tensor) -> None:
+        steps.append(len(labels))
+        real(self, labels)
+
+    monkeypatch.setattr(wgan.Training, "generator_step", spied)
+    logged: list[tuple[int, int]] = []
+    judged: list[int] = []
+    ctx = Context(
+        on_log=lambda step, total, values: logged.append((step, total)), judge=lambda method, step: judged.append(step)
+    )
+    gazsl(iterations=85, critic_steps=1).fit(problem()[0], ctx)
+    assert steps == [16] * 85
+    assert logged == [(40, 85), (80, 85), (85, 85)]
+    assert judged == [40, 80, 85]
+
+
+def test_steps_of_training_are_as_many_as_asked() -> None:
+    method = gazsl()
+    rows = method._prepare(problem()[0], torch.device("cpu"))
+    streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)}
+    training = wgan.Training(
+        Generator(3, 5, 8, 12, random_stream(0)),
+        Critic(12, 0, 8, random_stream(1)),
+        rows,
+        [],
+        batch=16,
+        critic_steps=3,
+        lr=1e-3,
+        gp=10.0,
+        branch_weight=0.0,
+        streams=streams,
+    )
+    training.steps(7, lambda _name: contextlib.nullcontext())
+    assert training._counts["generator"] == 7
+    assert training._counts["critic"] == 21
+
+
+def test_scores_are_votes_of_synthesised_rows_of_seen_candidates_too() -> None:
+    train, _, query = problem()
+    method = gazsl().fit(train, Context())
+    order = query.classes.canonical()
+    semantics = query.classes.semantics[order].astype(np.float64)
+    semantics /= np.linalg.norm(semantics, axis=1, keepdims=True)
+    stream = random_stream(Context().stream_seed("synthesis"))
+    with torch.no_grad():
+        fakes = method.generator_.synthesise(torch.tensor(semantics, dtype=torch.float32), 10, stream)
+    assert fakes.abs().max() <= 1
+    judge = KNeighborsClassifier(5, metric="cosine", algorithm="brute")
+    judge.fit(fakes.flatten(0, 1).double().numpy(), np.repeat(order, 10))
+    low, high = train.features.min(axis=0), train.features.max(axis=0)
+    wanted = judge.predict_proba((query.features - low) / (high - low))  # minmax over training rows
+    found = method.scores(query.features, query.classes)
+    np.testing.assert_array_equal(np.floor(found * 5 + 1e-9), np.round(wanted * 5))
+
+
+def test_features_that_the_generator_does_not_reach_are_refused() -> None:
+    train = problem()[0]
+    with pytest.raises(BadValue, match="output=tanh does not reach; choose preprocess=minmax, or output=linear"):
+        gazsl(preprocess="standard").fit(train, Context())
+    with pytest.raises(BadValue, match="output=relu does not reach"):
+        gazsl(preprocess="standard", output="relu").fit(train, Context())
+    gazsl(preprocess="standard", output="linear").fit(train, Context())
+    gazsl(preprocess="none", output="relu").fit(train, Context())
+
+
+def test_divergence_names_the_iteration() -> None:
+    method = gazsl(lr=0.1, gp=1000.0, preprocess="none", output="linear", iterations=40)
+    train = problem()[0]
+    huge = type(train)(train.features * np.float32(1e30), train.labels, train.classes)
+    with pytest.raises(BadValue, match=r"is not finite in iteration 40; lower lr=0\.1"):
+        method.fit(huge, Context())
+
+
+def test_adam_defaults_are_those_of_the_shared_trainer() -> None:
+    layer = nn.linear(2, 2, random_stream(0))
+    (group,) = nn.adam(layer.parameters(), 0.1).param_groups
+    assert group["betas"] == (0.5, 0.999)
+    assert group["weight_decay"] == 0
