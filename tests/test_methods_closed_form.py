@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from zslbench.methods.base import Context
 from zslbench.methods.eszsl import ESZSL
 from zslbench.methods.moments import CHUNK_ROWS, Moments
-from zslbench.methods.sae import SAE, symmetric_sylvester
+from zslbench.methods.sae import SAE
 from zslbench.task import ClassTable, Train
 
 RNG = np.random.default_rng(7)
@@ -125,15 +125,19 @@ def test_sae_scores_zero_vectors_with_zero() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 7), st.integers(0, 6), st.integers(0, 7), st.integers(0, 2**32 - 1))
-def test_symmetric_sylvester_gives_the_least_norm_solution(p: int, q: int, r: int, t: int, seed: int) -> None:
-    """Against the pseudo-inverse of the Kronecker form; A of rank at most r and B of rank at most t."""
+def test_sae_gives_the_least_norm_solution(attributes: int, width: int, r: int, t: int, seed: int) -> None:
+    """Against the pseudo-inverse of the Kronecker form; semantics of rank at most r, features of rank at most t."""
     rng = np.random.default_rng(seed)
-    left, right = rng.normal(size=(p, r)), rng.normal(size=(q, t))
-    a, b = left @ left.T, right @ right.T
-    c = left @ rng.normal(size=(r, t)) @ right.T  # as in SAE: C lies in the ranges of A and B
-    kron = np.kron(a, np.eye(q)) + np.kron(np.eye(p), b)
-    wanted = (np.linalg.pinv(kron, rcond=1e-11, hermitian=True) @ c.ravel()).reshape(p, q)
-    np.testing.assert_allclose(symmetric_sylvester(a, b, c), wanted, rtol=1e-4, atol=1e-6)
+    semantics = rng.integers(-3, 4, (C, r)) @ rng.integers(-3, 4, (r, attributes))  # whole numbers keep the rank
+    features = rng.integers(-3, 4, (N, t)) @ rng.integers(-3, 4, (t, width))
+    train = Train(features.astype(np.float32), LABELS, ClassTable(IDS, semantics.astype(np.float32)))
+    found = SAE(lam=0.5, preprocess="none").fit(train, Context()).weights_
+    s = np.stack([semantics[list(IDS).index(label)] for label in LABELS]).T.astype(np.float64)
+    x = features.T.astype(np.float64)
+    kron = np.kron(s @ s.T, np.eye(width)) + np.kron(np.eye(attributes), 0.5 * x @ x.T)
+    right = 1.5 * s @ x.T
+    wanted = (np.linalg.pinv(kron, rcond=1e-11, hermitian=True) @ right.ravel()).reshape(attributes, width)
+    np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
 
 
 def test_presets_cover_the_five_sets_under_both_protocols_and_resolve() -> None:

@@ -102,6 +102,9 @@ METHODS = Registry(
     {
         "eszsl": "zslbench.methods.eszsl:ESZSL",
         "sae": "zslbench.methods.sae:SAE",
+        "ridge": "zslbench.methods.ridge:Ridge",
+        "gfzsl": "zslbench.methods.gfzsl:GFZSL",
+        "prototype": "zslbench.methods.prototype:Prototype",
         "devise": "zslbench.methods.devise:DeViSE",
         "sje": "zslbench.methods.sje:SJE",
         "ale": "zslbench.methods.ale:ALE",

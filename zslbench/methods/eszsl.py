@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting
-from zslbench.methods.moments import Moments
-from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.base import Context, MethodCard, Preset, Setting
+from zslbench.methods.closed_form import ClosedForm, FeatureSide, Shared, depends_on, feature_side
+from zslbench.methods.preprocess import check_chain
+from zslbench.methods.spectrum import ClassRidge
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -20,7 +21,7 @@ def _cell(gamma: float, lam: float) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(kw_only=True)
-class ESZSL(Method):
+class ESZSL(ClosedForm):
     """Embarrassingly simple ZSL: V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹, scores x V aᵀ.
 
     X are (n, d) features, S (c, a) semantics of the seen classes and Y (n, c) targets: 1 for an image's own class and
@@ -33,7 +34,7 @@ class ESZSL(Method):
         summary="bilinear compatibility of features and semantics by two ridge regressions in closed form",
         citation="romera2015eszsl",
         reference="Romera-Paredes & Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹;  score(x, a) = x V aᵀ",
@@ -66,18 +67,18 @@ class ESZSL(Method):
     )
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
-    def fit(self, train: Train, ctx: Context) -> Self:
-        """Solve for V."""
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        semantics = train.classes.semantics.astype(np.float64)
-        moments = Moments.of(features, train.classes.positions(train.labels), len(train.classes))
-        right = moments.sums.T @ semantics
-        if self.targets == "signed":  # XᵀYS with Y = 2·onehot − 1
-            right = 2 * right - np.outer(moments.sums.sum(axis=0), semantics.sum(axis=0))
-        left = _ridge_solve(moments.gram, self.gamma, right)
-        self.weights_ = _ridge_solve(semantics.T @ semantics, self.lam, left.T).T
-        return self
+    def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
+        """Solve for V from two ridge regressions: of class indicators on features, and on semantics."""
+        with ctx.phase("factorize"):
+            side = shared.once(self, feature_side, train)
+            of_features = shared.once(self, _feature_solution, side)
+            of_semantics = shared.once(self, _semantic_solution, shared.once(self, _semantic_side, train))
+        with ctx.phase("solve"):
+            self.preprocessor_ = side.chain.copy()
+            self.weights_ = of_features @ of_semantics.T
+            if self.targets == "signed":  # Y = 2·onehot − 1
+                self.weights_ *= 2
+                self.weights_ -= np.outer(of_features.sum(axis=1), of_semantics.sum(axis=1))
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 compatibilities x V aᵀ."""
@@ -86,14 +87,18 @@ class ESZSL(Method):
         return out
 
 
-def _ridge_solve(gram: Array, ridge: float, right: Array) -> Array:
-    """Return (G + ridge·I)⁻¹ R for a positive semi-definite (d, d) G and (d, r) R."""
-    from scipy.linalg import LinAlgError, solve
+@depends_on("preprocess", "gamma")
+def _feature_solution(side: FeatureSide, preprocess: str, gamma: float) -> Array:
+    """Return (d, c) (XᵀX + γI)⁻¹Xᵀ·onehot."""
+    return side.ridge.solve(gamma)
 
-    ridged = gram.copy()
-    ridged[np.diag_indices_from(ridged)] += ridge
-    try:
-        out: Array = solve(ridged, right, assume_a="pos")
-    except LinAlgError:  # a tiny ridge on an ill-scaled Gram matrix is lost in rounding
-        out = solve(ridged, right, assume_a="sym")
-    return out
+
+@depends_on()
+def _semantic_side(train: Train) -> ClassRidge:
+    return ClassRidge.of_rows(train.classes.semantics)
+
+
+@depends_on("lam")
+def _semantic_solution(side: ClassRidge, lam: float) -> Array:
+    """Return (a, c) (SᵀS + λI)⁻¹Sᵀ."""
+    return side.solve(lam)

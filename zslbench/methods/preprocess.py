@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import numpy as np
@@ -65,6 +66,10 @@ class Preprocessor:
         for step in self._steps:
             out = step.fit_transform(out)
         return out
+
+    def copy(self) -> Preprocessor:
+        """Return a preprocessor as far fitted as this one, which shares no array with it."""
+        return copy.deepcopy(self)
 
     def transform(self, features: Array) -> Array:
         """Return (n, d) float32 features, transformed; the input is not touched (``none`` returns it as it is)."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting
-from zslbench.methods.moments import Moments
-from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.base import Context, MethodCard, Preset, Setting
+from zslbench.methods.closed_form import ClosedForm, Shared, depends_on, feature_side
+from zslbench.methods.preprocess import check_chain
+from zslbench.methods.similarity import cosines, unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -30,7 +31,7 @@ def _cells(direction: str, zsl: dict[str, float], gzsl: dict[str, float]) -> dic
 
 
 @dataclasses.dataclass(kw_only=True)
-class SAE(Method):
+class SAE(ClosedForm):
     """Semantic autoencoder: min_W ‖X − WᵀS‖² + λ‖WX − S‖², the Sylvester equation SSᵀ W + W λXXᵀ = (1+λ) SXᵀ.
 
     As in the paper, X is (d, n), S (a, n) has the semantics of each image's class and W is (a, d). Scores are cosines,
@@ -43,7 +44,7 @@ class SAE(Method):
         summary="linear encoder from features to semantics whose transpose decodes; cosine in either space",
         citation="kodirov2017sae",
         reference="Kodirov, Xiang & Gong, Semantic autoencoder for zero-shot learning, CVPR 2017",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="SSᵀ W + W λXXᵀ = (1+λ) SXᵀ;  score(x, a) = cos(Wx, a) or cos(x, Wᵀa)",
@@ -74,45 +75,38 @@ class SAE(Method):
     unit_rows: bool = param(False, help="scale each row of W to unit length before use, as the authors' demo does")
     preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
-    def fit(self, train: Train, ctx: Context) -> Self:
-        """Solve the Sylvester equation for W."""
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        semantics = train.classes.semantics.astype(np.float64)
-        moments = Moments.of(features, train.classes.positions(train.labels), len(train.classes))
-        a = (semantics.T * moments.counts) @ semantics
-        c = (1 + self.lam) * (semantics.T @ moments.sums)
-        self.weights_ = symmetric_sylvester(a, self.lam * moments.gram, c)
-        return self
+    def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
+        """Solve the Sylvester equation for W.
+
+        Along an eigenvector p of A = SSᵀ, with eigenvalue α, the equation is a ridge regression of the class-level
+        targets pᵀS: (XXᵀ + α/λ I) Wᵀp = (1+λ)/λ XSᵀp. Where α is 0, pᵀS and so pᵀW is 0: W is the solution of least
+        norm, defined also where A and XXᵀ are singular together (more attributes than classes, features that are
+        always 0), where `scipy.linalg.solve_sylvester` is not.
+        """
+        with ctx.phase("factorize"):
+            side = shared.once(self, feature_side, train)
+            values, vectors = shared.once(self, _semantic_spectrum, train)
+        with ctx.phase("solve"):
+            targets = train.classes.semantics.astype(np.float64) @ vectors
+            along = side.ridge.solve(values / self.lam, targets)
+            self.preprocessor_ = side.chain.copy()
+            self.weights_ = (1 + self.lam) / self.lam * (vectors @ along.T)
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 cosines in the space of `direction`; 0 where a vector has no length."""
         x = self.preprocessor_.transform(features).astype(np.float64)
         semantics = classes.semantics.astype(np.float64)
-        weights = _unit(self.weights_) if self.unit_rows else self.weights_
+        weights = unit(self.weights_) if self.unit_rows else self.weights_
         if self.direction == "f2s":
-            return _unit(x @ weights.T) @ _unit(semantics).T
-        return _unit(x) @ _unit(semantics @ weights).T
+            return cosines(x @ weights.T, semantics)
+        return cosines(x, unit(semantics) @ weights)
 
 
-def symmetric_sylvester(a: Array, b: Array, c: Array) -> Array:
-    """Return the W of least norm with A W + W B = C, for symmetric positive semi-definite (p, p) A and (q, q) B.
-
-    Two symmetric eigen-decompositions diagonalise the equation. That is five to six times as fast as the Schur
-    forms of ``scipy.linalg.solve_sylvester`` at p = 312, q = 2048 with an equal residual, and it stays defined where A
-    and B are singular together (more attributes than classes, features that are always 0), where the latter is not.
-    """
-    alpha, p = np.linalg.eigh(a)
-    beta, q = np.linalg.eigh(b)
-    total = np.maximum(alpha, 0)[:, None] + np.maximum(beta, 0)
-    solvable = total > total.max() * max(total.shape) * np.finfo(np.float64).eps
-    rotated = p.T @ c @ q
-    out: Array = p @ np.divide(rotated, total, out=np.zeros_like(total), where=solvable) @ q.T
-    return out
-
-
-def _unit(rows: Array) -> Array:
-    """Return rows scaled to unit length; rows of zeros stay zero."""
-    length: Array = np.linalg.norm(rows, axis=1, keepdims=True)
-    out: Array = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
-    return out
+@depends_on()
+def _semantic_spectrum(train: Train) -> tuple[Array, Array]:
+    """Return (r,) non-zero eigenvalues and (a, r) eigenvectors of SSᵀ, S the (a, n) semantics of images."""
+    counts = np.bincount(train.classes.positions(train.labels), minlength=len(train.classes))
+    rows = np.sqrt(counts)[:, None] * train.classes.semantics.astype(np.float64)
+    _, lengths, directions = np.linalg.svd(rows, full_matrices=False)
+    kept = lengths > lengths.max(initial=0) * max(rows.shape) * np.finfo(np.float64).eps
+    return lengths[kept] ** 2, directions[kept].T

@@ -1,0 +1,34 @@
+"""How alike rows are: cosines and Euclidean distances, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zslbench.arrays import Array
+
+
+def unit(rows: Array) -> Array:
+    """Return (n, d) rows scaled to unit length; rows of zeros stay zero.
+
+    >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8], [0.0, 0.0]]
+    """
+    length: Array = np.linalg.norm(rows, axis=1, keepdims=True)
+    out: Array = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return out
+
+
+def cosines(rows: Array, others: Array) -> Array:
+    """Return (n, k) cosines of (n, d) rows with (k, d) others; 0 where one has no length."""
+    return unit(rows) @ unit(others).T
+
+
+def closeness(rows: Array, others: Array) -> Array:
+    """Return (n, k) −‖x − y‖² of (n, d) rows x and (k, d) others y.
+
+    >>> closeness(np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [1.0, 5.0]])).tolist()
+    [[-0.0, -9.0]]
+    """
+    lengths = np.square(rows).sum(axis=1)[:, None] + np.square(others).sum(axis=1)
+    out: Array = 2 * (rows @ others.T) - lengths
+    return np.minimum(out, -0.0)
