@@ -106,14 +106,14 @@ class BilinearMethod(Method):
         )
         for epoch in range(1, self.epochs + 1):
             loss = training.epoch()
-            if not math.isfinite(loss):
+            self.after_epoch(epoch, training)
+            matrices = training.result.movedim(1, 0).cpu().numpy()
+            if not (math.isfinite(loss) and np.isfinite(matrices).all()):
                 raise BadValue(
                     f"{type(self).__name__}: the loss is not finite in epoch {epoch}; lower lr={self.lr:g}, or choose "
                     "preprocess=l2."
                 )
-            self.after_epoch(epoch, training)
-            ranked = training.result.movedim(1, 0).cpu().numpy()
-            self.weights_: Array = ranked @ basis.T.astype(np.float32)
+            self.weights_: Array = matrices @ basis.T.astype(np.float32)
             ctx.log(epoch, self.epochs, loss=loss, **self.worth_logging(training))
             ctx.checkpoint(self, epoch)
         return self

@@ -93,7 +93,7 @@ class Training:
         if which is None:
             pulls = ranking.gradient @ self.semantics
         else:
-            split = torch.zeros(len(rows), matrices, scores.shape[1], device=x.device)
+            split = scores.new_zeros(len(rows), matrices, scores.shape[1])
             split.scatter_(1, which[:, None], ranking.gradient[:, None])
             pulls = (split @ self.semantics).view(len(rows), matrices * r)
             self.chosen += (split != 0).sum(dim=(0, 2))

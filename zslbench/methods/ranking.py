@@ -48,7 +48,7 @@ def every_violator(excess: Tensor) -> Tensor:
 
 
 def worst_violator(excess: Tensor) -> Tensor:
-    """Return weight 1 for the class of the largest violation (SJE, Eq. 5: the structured loss)."""
+    """Return weight 1 for the class of the largest violation (SJE: the structured loss)."""
     return _one_hot(excess, excess.argmax(dim=1))
 
 
@@ -69,7 +69,7 @@ def harmonic_numbers(classes: int, like: Tensor) -> Tensor:
 
 
 def weighted_ranks(excess: Tensor) -> Tensor:
-    """Return weight β_r/r for each of the r violating classes of an image (ALE, Eq. 11-13, with α_i = 1/i)."""
+    """Return weight β_r/r for each of the r violating classes of an image (ALE, with α_i = 1/i)."""
     violates = excess > 0
     rank = violates.sum(dim=1)
     share = harmonic_numbers(excess.shape[1], excess)[rank] / rank.clamp(min=1)
@@ -79,7 +79,7 @@ def weighted_ranks(excess: Tensor) -> Tensor:
 def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
     """Return weight β_⌊(C−1)/k⌋ for the first violating class, found at draw k among the C − 1 wrong ones.
 
-    WARP as it is sampled (Weston et al., 2011; ALE, Algorithm 1). The draws are those of a random order, so without
+    WARP as it is sampled (Weston et al., 2011, and ALE). The draws are those of a random order, so without
     replacement: that of the highest of (m, c) random `keys` first.
     """
     first = first_violator(excess, keys)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(kw_only=True)
 class SJE(BilinearMethod):
-    """Structured joint embedding: max_c [Δ(y,c) + s(x,c) − s(x,y)]₊ (Akata et al., 2015, Eq. 5)."""
+    """Structured joint embedding: max_c [Δ(y,c) + s(x,c) − s(x,y)]₊ (Akata et al., 2015)."""
 
     card: ClassVar[MethodCard] = MethodCard(
         title="SJE",

@@ -1,0 +1,151 @@
+"""Ranking losses against loops over images and classes in float64, and their gradients against autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from zslbench.methods import ranking
+from zslbench.methods.ranking import Ranking
+
+NAMES = ("every", "worst", "first", "random", "warp", "sampled")
+
+
+def beta(k: int) -> float:
+    return sum(1 / i for i in range(1, k + 1))
+
+
+def naive(name: str, scores: np.ndarray, label: int, margin: float, keys: np.ndarray) -> float:
+    """The loss of one image by its definition; `keys` give the order in which classes are drawn."""
+    wrong = [c for c in range(len(scores)) if c != label]
+    hinge = {c: max(0.0, margin + scores[c] - scores[label]) for c in wrong}
+    violators = [c for c in wrong if hinge[c] > 0]
+    drawn = sorted(wrong, key=lambda c: -keys[c])
+    if not violators:
+        return 0.0
+    if name == "every":
+        return sum(hinge.values())
+    if name == "worst":
+        return max(hinge.values())
+    if name == "random":
+        return hinge[drawn[0]]
+    if name == "warp":
+        r = len(violators)
+        return beta(r) / r * sum(hinge.values())
+    for draws, c in enumerate(drawn, start=1):
+        if c in violators:
+            return hinge[c] * (beta(len(wrong) // draws) if name == "sampled" else 1.0)
+    raise AssertionError
+
+
+def ranked(name: str, scores: Tensor, labels: Tensor, margin: float, keys: Tensor) -> Ranking:
+    weigh: dict[str, Callable[[Tensor], Tensor]] = {
+        "every": ranking.every_violator,
+        "worst": ranking.worst_violator,
+        "first": lambda excess: ranking.first_violator(excess, keys),
+        "random": lambda excess: ranking.random_class(excess, labels, keys),
+        "warp": ranking.weighted_ranks,
+        "sampled": lambda excess: ranking.sampled_ranks(excess, labels, keys),
+    }
+    excess = ranking.excess(scores, labels, margin)
+    return Ranking.of(excess, labels, weigh[name](excess).detach())
+
+
+def batch(rows: int, classes: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(seed)
+    scores = torch.randn(rows, classes, generator=stream, dtype=torch.float64)
+    labels = torch.randint(classes, (rows,), generator=stream)
+    return scores, labels, torch.rand(rows, classes, generator=stream, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 12), st.sampled_from([0.0, 0.1, 1.0, 30.0]), st.integers(0, 2**32))
+def test_losses_are_those_of_a_loop(name: str, rows: int, classes: int, margin: float, seed: int) -> None:
+    scores, labels, keys = batch(rows, classes, seed)
+    found = ranked(name, scores, labels, margin, keys).losses.numpy()
+    wanted = [naive(name, scores[i].numpy(), int(labels[i]), margin, keys[i].numpy()) for i in range(rows)]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("margin", [0.1, 1.0, 30.0])
+def test_gradients_are_those_of_autograd_and_of_finite_differences(name: str, margin: float) -> None:
+    scores, labels, keys = batch(7, 9, seed=3)
+    scores.requires_grad_(True)
+    found = ranked(name, scores, labels, margin, keys)
+    (wanted,) = torch.autograd.grad(found.losses.sum(), scores)
+    torch.testing.assert_close(found.gradient.detach(), wanted)
+    assert (wanted != 0).any()
+    step = 1e-6
+    for i, c in ((0, 0), (2, 5), (4, int(labels[4])), (6, 8)):
+        moved = scores.detach().numpy().repeat(2, axis=0).reshape(7, 2, 9)
+        moved[i, :, c] += [step, -step]
+        up, down = (naive(name, moved[i, s], int(labels[i]), margin, keys[i].numpy()) for s in (0, 1))
+        assert (up - down) / (2 * step) == pytest.approx(float(found.gradient[i, c]), abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 12), st.floats(0.01, 5.0), st.integers(0, 2**32))
+def test_worst_is_at_most_warp_is_at_most_every(classes: int, margin: float, seed: int) -> None:
+    """The worst violation ≤ the sum over all (SJE ≤ DeViSE); β_r/r ≤ 1, so is WARP's."""
+    scores, labels, keys = batch(8, classes, seed)
+    loss = {name: ranked(name, scores, labels, margin, keys).losses for name in NAMES}
+    tiny = 1e-12
+    assert (loss["worst"] <= loss["every"] + tiny).all()
+    assert (loss["warp"] <= loss["every"] + tiny).all()
+    assert (loss["first"] <= loss["worst"] + tiny).all()
+    assert (loss["random"] <= loss["worst"] + tiny).all()
+    assert (loss["sampled"] <= beta(classes - 1) * loss["worst"] + tiny).all()
+    some = loss["every"] > 0
+    for name in ("worst", "warp", "first", "sampled"):
+        assert ((loss[name] > 0) == some).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(NAMES), st.floats(0.1, 10.0), st.floats(-5, 5), st.integers(0, 2**32))
+def test_losses_scale_with_scores_and_margin_and_ignore_a_shift(
+    name: str, factor: float, shift: float, seed: int
+) -> None:
+    scores, labels, keys = batch(5, 8, seed)
+    plain = ranked(name, scores, labels, 1.0, keys)
+    scaled = ranked(name, factor * scores + shift, labels, factor, keys)
+    torch.testing.assert_close(scaled.losses, factor * plain.losses, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(plain.gradient.sum(dim=1), torch.zeros(5, dtype=torch.float64))
+
+
+def test_a_ranked_batch_without_violation_teaches_nothing() -> None:
+    labels = torch.tensor([0, 2])
+    scores = torch.tensor([[5.0, 1.0, 0.0], [0.0, 0.5, 5.0]])
+    keys = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
+    for name in NAMES:
+        found = ranked(name, scores, labels, 1.0, keys)
+        assert (found.losses == 0).all()
+        assert (found.gradient == 0).all()
+
+
+def test_harmonic_numbers() -> None:
+    found = ranking.harmonic_numbers(200, torch.zeros(1, dtype=torch.float64))
+    np.testing.assert_allclose(found, [beta(k) for k in range(201)], rtol=1e-12)
+    assert ranking.harmonic_numbers(3, torch.zeros(1)).dtype == torch.float32
+
+
+def test_drawn_classes_are_uniform_among_those_allowed() -> None:
+    """χ² of 20,000 draws over five violators (first) and seven wrong classes (random) below its 99.99 % quantile."""
+    rows = 20_000
+    scores = torch.tensor([0.0, 1, 1, 1, 1, 1, -5, -5]).repeat(rows, 1)
+    labels = torch.zeros(rows, dtype=torch.int64)
+    keys = torch.rand(rows, 8, generator=torch.Generator().manual_seed(1))
+    excess = ranking.excess(scores, labels, 0.5)
+    first = ranking.first_violator(excess, keys).sum(dim=0)
+    assert first[[0, 6, 7]].sum() == 0
+    assert float(((first[1:6] - rows / 5) ** 2 / (rows / 5)).sum()) < 23.5
+    drawn = ranking.random_class(excess, labels, keys).sum(dim=0)
+    assert drawn[[0, 6, 7]].sum() == 0  # drawn, too, but they violate nothing
+    assert float(((drawn[1:6] - rows / 7) ** 2 / (rows / 7)).sum()) < 23.5
