@@ -218,7 +218,7 @@ def test_a_shift_of_all_class_vectors_changes_no_decision(cls: type[BilinearMeth
 def test_latem_with_one_matrix_is_devise_on_the_first_violator() -> None:
     """From the same start: W = 0 is all but reached by a tiny initial scale."""
     latent = LATEM(k=1, init=1e-6, lr=0.1, epochs=5).fit(TRAIN, Context())
-    linear = DeViSE(violators="first", lr=0.1, epochs=5).fit(TRAIN, Context())
+    linear = DeViSE(lr=0.1, epochs=5).fit(TRAIN, Context())
     np.testing.assert_allclose(latent.weights_, linear.weights_, atol=1e-4)
     assert np.abs(linear.weights_).max() > 0.1
 

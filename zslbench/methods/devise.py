@@ -22,7 +22,7 @@ class DeViSE(BilinearMethod):
 
     card: ClassVar[MethodCard] = MethodCard(
         title="DeViSE",
-        summary="bilinear compatibility by a hinge rank loss over all wrong classes",
+        summary="bilinear compatibility by a hinge rank loss",
         citation="frome2013devise",
         reference="Frome, Corrado, Shlens, Bengio, Dean, Ranzato & Mikolov, DeViSE: A deep visual-semantic embedding "
         "model, NeurIPS 2013",
@@ -31,8 +31,8 @@ class DeViSE(BilinearMethod):
         stochastic=True,
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
         differences=(
-            "violators=all sums the loss over every violating class, as the paper's Eq. 1 reads; the paper trains, and "
-            "violators=first does too, on the first violating class in a random order.",
+            "violators=first learns from the first violating class in a random order, as the paper trains; "
+            "violators=all sums the loss over every violating class, as its Eq. 1 reads.",
             "Features are fixed: the paper goes on to fine-tune the image network.",
             *SHARED_DIFFERENCES,
         ),
@@ -51,7 +51,7 @@ class DeViSE(BilinearMethod):
     }
 
     violators: str = param(
-        "all", choices=("all", "first"), help="classes an update learns from: all that violate, or the first one drawn"
+        "first", choices=("first", "all"), help="classes an update learns from: the first violator drawn, or all"
     )
 
     def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
