@@ -41,7 +41,7 @@ class LATEM(BilinearMethod):
         ),
     )
 
-    k: int = param(4, low=1, high=64, log=True, help="latent matrices to start with (K)")
+    k: int = param(2, low=1, high=64, log=True, help="latent matrices to start with (K)")
     init: float = param(0.1, low=1e-6, high=10.0, log=True, help="initial matrices are N(0, init²/d)")
     negative: str = param(
         "violator",
