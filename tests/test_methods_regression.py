@@ -106,7 +106,13 @@ def regressed(kernel: str, targets: np.ndarray, lam: float) -> np.ndarray:
 def test_gfzsl_is_two_kernel_ridge_regressions_and_a_gaussian_likelihood(kernel: str, seen: str) -> None:
     lam_mean, lam_variance, offset, noise = 0.7, 20.0, 1e-2, 0.05
     fitted = GFZSL(
-        lam_mean=lam_mean, lam_variance=lam_variance, offset=offset, noise=noise, kernel=kernel, seen=seen
+        lam_mean=lam_mean,
+        lam_variance=lam_variance,
+        offset=offset,
+        noise=noise,
+        kernel=kernel,
+        seen=seen,
+        preprocess="none",
     ).fit(TRAIN, Context())
     means, variances = estimates()
     wanted_means = regressed(kernel, means, lam_mean)
@@ -135,7 +141,7 @@ def test_gfzsl_stays_finite_with_one_image_a_class_and_constant_columns() -> Non
     features[:, 0] = [0, 5, 9]
     train = Train(features, np.array([1, 2, 3]), ClassTable(np.array([1, 2, 3]), np.diag([1, 2, 30]).astype("float32")))
     for lam_variance in (1e-4, 1.0):
-        fitted = GFZSL(lam_variance=lam_variance, offset=1e-9, noise=1e-9).fit(train, Context())
+        fitted = GFZSL(lam_variance=lam_variance, offset=1e-9, noise=1e-9, preprocess="none").fit(train, Context())
         far = ClassTable(np.array([1, 7]), np.array([[1, 0, 0], [-50, 40, 60]], dtype=np.float32))
         assert np.isfinite(fitted.scores(features, far)).all()
 

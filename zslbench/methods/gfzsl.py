@@ -59,7 +59,7 @@ class GFZSL(ClosedForm):
         )
     }
 
-    lam_mean: float = param(1.0, low=1e-4, high=1e6, log=True, help="ridge of the regression of means (λ₁)")
+    lam_mean: float = param(0.3, low=1e-4, high=1e6, log=True, help="ridge of the regression of means (λ₁)")
     lam_variance: float = param(
         1e7, low=1e-4, high=1e9, log=True, help="ridge of the regression of log variances (λ₂); large: all variances 1"
     )
@@ -69,7 +69,7 @@ class GFZSL(ClosedForm):
     seen: str = param(
         "regressed", choices=("regressed", "empirical"), help="Gaussian of a seen class: from semantics or its images"
     )
-    preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    preprocess: str = param("standard+l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve both kernel ridge regressions."""

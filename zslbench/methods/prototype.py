@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -39,10 +39,8 @@ class Prototype(ClosedForm):
         ),
     )
 
-    quick: ClassVar[dict[str, Any]] = {"lam": 1.0}
-
-    lam: float = param(1e3, low=1e-3, high=1e6, log=True, help="weight of the ridge (λ)")
-    preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    lam: float = param(3.0, low=1e-3, high=1e6, log=True, help="weight of the ridge (λ)")
+    preprocess: str = param("standard+l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve the ridge regression for W."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -40,18 +40,16 @@ class Ridge(ClosedForm):
         differences=(
             "The paper's model is weighting=images, metric=euclid; a mean for each class as the only target "
             "(weighting=classes) and the cosine are additions.",
-            "There is no intercept; preprocess=standard centres the features.",
+            "There is no intercept; a preprocess with standard centres the features.",
         ),
     )
 
-    quick: ClassVar[dict[str, Any]] = {"lam": 1.0}
-
-    lam: float = param(1.0, low=1e-4, high=1e6, log=True, help="weight of the ridge (λ)")
+    lam: float = param(3.0, low=1e-4, high=1e6, log=True, help="weight of the ridge (λ)")
     weighting: str = param(
         "images", choices=("images", "classes"), help="what counts once in the loss: an image, or the mean of a class"
     )
     metric: str = param("euclid", choices=("euclid", "cosine"), help="nearest by Euclidean distance or by cosine")
-    preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve the ridge regression for P."""
