@@ -78,6 +78,12 @@ class DAP(Method):
         classes = train.classes.take(train.classes.canonical())
         self.original_ = classes.original is not None
         values = self._values(classes)
+        if not (self.original_ or np.isin(values, (0.0, 1.0)).all()):
+            raise BadValue(
+                f"DAP: these semantics are neither attributes nor 0 and 1 (values from {values.min():.3g} to "
+                f"{values.max():.3g} without original_att), and DAP is not defined for sentences; choose attributes "
+                "with --semantics, or another method."
+            )
         self.thresholds_ = _thresholds(values, self.rule)
         present = values > self.thresholds_
         share = present.mean(axis=0)
@@ -110,20 +116,13 @@ class DAP(Method):
 
     def _values(self, classes: ClassTable) -> Array:
         """Return (k, a) attribute values, before they are cut to present and absent."""
-        if classes.original is not None:
-            return classes.original.astype(np.float64)
-        if getattr(self, "original_", False):
+        if not self.original_:
+            return classes.semantics.astype(np.float64)
+        if classes.original is None:
             raise BadValue(
                 "DAP: it was fitted on original attributes and the candidates have none; give both tables theirs."
             )
-        values = classes.semantics.astype(np.float64)
-        if not hasattr(self, "thresholds_") and not np.isin(values, (0.0, 1.0)).all():
-            raise BadValue(
-                f"DAP: these semantics are neither attributes nor 0 and 1 (values from {values.min():.3g} to "
-                f"{values.max():.3g} without original_att), and DAP is not defined for sentences; choose attributes "
-                "with --semantics, or another method."
-            )
-        return values
+        return classes.original.astype(np.float64)
 
     def _fitted(self, features: Array, positions: IntArray, targets: Array) -> Linear:
         """Return the linear model whose scores are log-odds; targets are (classes, m) 0 and 1."""
