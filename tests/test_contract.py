@@ -45,6 +45,8 @@ METHOD_CHECKS = {
     "dap": SOLVED,
     "dap[classifier=svm]": SOLVED,
     "conse": SOLVED,
+    "sse": SOLVED,
+    "sse[kernel=relu]": SOLVED,
     "sync": SOLVED,
     "sync[loss=cs,lam=0.1]": SOLVED,
     "sync[loss=struct,lam=0.01]": SOLVED,

@@ -115,6 +115,7 @@ METHODS = Registry(
         "dap": "zslbench.methods.dap:DAP",
         "conse": "zslbench.methods.conse:CONSE",
         "sync": "zslbench.methods.sync:SYNC",
+        "sse": "zslbench.methods.sse:SSE",
         "cnzsl": "zslbench.methods.cnzsl:CNZSL",
         "gazsl": "zslbench.methods.gazsl:GAZSL",
     },
