@@ -91,10 +91,10 @@ class DEM(Method):
     quick: ClassVar[Mapping[str, Any]] = {"hidden": 128, "iterations": 300, "lr": 3e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
-    iterations: int = param(3000, low=1, high=10_000_000, log=True, help="steps of Adam, a batch each")
+    iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, a batch each")
     batch: int = param(100, low=1, high=65536, log=True, help="rows a step")
-    lr: float = param(1e-4, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
-    decay: float = param(1e-4, low=0.0, high=10.0, log=True, help="weight λ of the squared weights; 0: none")
+    lr: float = param(1e-3, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
+    decay: float = param(1e-5, low=0.0, high=10.0, log=True, help="weight λ of the squared weights; 0: none")
     init_std: float = param(0.0, low=0.0, high=1.0, help="deviation of the initial weights; 0: √(2/inputs) a layer")
     attributes: str = param(
         "scaled",
