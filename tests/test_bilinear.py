@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zslbench.checks.easy import BOUND, easy_task
 from zslbench.errors import BadValue
 from zslbench.methods import ranking
 from zslbench.methods.ale import ALE
@@ -152,12 +153,12 @@ def test_pruning_drops_what_is_rarely_updated_and_never_all() -> None:
     s = TRAIN.classes.semantics.astype(np.float64)
     w = np.random.default_rng(0).normal(size=(4, D, A))
     trained = training("devise", s, w, batch=7, lr=0.1, average=True)
-    trained.chosen = torch.tensor([50.0, 1, 45, 4])
+    trained.chosen = torch.tensor([50, 1, 45, 4])
     assert trained.prune(0.05) == 2
     torch.testing.assert_close(trained.weights.movedim(1, 0), torch.tensor(w[[0, 2]]))
     assert trained.result.shape == trained.weights.shape
     assert (trained.chosen == torch.zeros(2)).all()
-    trained.chosen = torch.tensor([50.0, 49])
+    trained.chosen = torch.tensor([50, 49])
     assert trained.prune(1.0) == 1
     torch.testing.assert_close(trained.weights.movedim(1, 0), torch.tensor(w[[0]]))
     trained.step(torch.arange(N))  # goes on with a single matrix
@@ -296,3 +297,16 @@ def test_importing_the_classes_imports_neither_scipy_nor_sklearn_nor_torch() -> 
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("cls", ALL)
+def test_methods_learn_on_cuda(cls: type[BilinearMethod]) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device on this machine")
+    task = easy_task()
+    fitted = cls().fit(task.train, Context(0, "cuda"))
+    assert fitted.device_.type == "cuda"
+    rows = task.unseen_rows
+    best = fitted.scores(task.features[rows], task.unseen).argmax(axis=1)
+    assert np.mean(task.unseen.ids[best] == task.labels[rows]) > BOUND

@@ -131,9 +131,11 @@ def test_a_ranked_batch_without_violation_teaches_nothing() -> None:
 
 
 def test_harmonic_numbers() -> None:
-    found = ranking.harmonic_numbers(200, torch.zeros(1, dtype=torch.float64))
-    np.testing.assert_allclose(found, [beta(k) for k in range(201)], rtol=1e-12)
-    assert ranking.harmonic_numbers(3, torch.zeros(1)).dtype == torch.float32
+    found = ranking.harmonic_numbers(200, torch.float64, torch.device("cpu"))
+    np.testing.assert_allclose(found, [beta(k) for k in range(200)], rtol=1e-12)
+    single = ranking.harmonic_numbers(717, torch.float32, torch.device("cpu"))
+    assert single.dtype == torch.float32
+    np.testing.assert_allclose(single, [beta(k) for k in range(717)], rtol=2e-7)
 
 
 def test_drawn_classes_are_uniform_among_those_allowed() -> None:

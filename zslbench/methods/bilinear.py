@@ -38,8 +38,8 @@ SHARED_DIFFERENCES = (
 PUBLISHED = (
     "learning rate, margin and norm found on validation classes by the public re-implementation "
     "mvp18/Popular-ZSL-Algorithms ({}), ResNet-101 features, one image an update, class vectors as xlsa17 has them; it "
-    "trains up to 100 epochs and stops after 10 without gain on validation classes, here the 100th counts, and its "
-    "random initial W is zero here"
+    "trains up to 100 epochs and stops early on validation classes, here the 100th counts; its W starts at random, "
+    "here at zero"
 )
 NORMS = {"L2": "l2", "std": "standard", "None": "none"}
 """Its names for preprocessing."""

@@ -66,7 +66,7 @@ class Training:
         self.weigh, self.margin, self.lr, self.batch, self.order = weigh, margin, lr, batch, order
         self.average, self.steps = average, 0
         self._mean = weights.clone() if average else weights
-        self.chosen = torch.zeros(weights.shape[1], dtype=torch.float64, device=weights.device)
+        self.chosen = torch.zeros(weights.shape[1], dtype=torch.int64, device=weights.device)
 
     @property
     def result(self) -> Tensor:
@@ -110,7 +110,7 @@ class Training:
         if rare.any():
             self.weights = self.weights[:, ~rare].contiguous()
             self._mean = self._mean[:, ~rare].contiguous() if self.average else self.weights
-        self.chosen = torch.zeros(self.weights.shape[1], dtype=torch.float64, device=self.weights.device)
+        self.chosen = torch.zeros(self.weights.shape[1], dtype=torch.int64, device=self.weights.device)
         return int(rare.sum())
 
     def _scores(self, projected: Tensor) -> tuple[Tensor, Tensor | None]:

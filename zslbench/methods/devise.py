@@ -39,7 +39,7 @@ class DeViSE(BilinearMethod):
     )
     presets: ClassVar[Mapping[str, Preset]] = {
         "published": Preset(
-            source=PUBLISHED.format("DeViSE") + "; it updates on the first violating class in a random order",
+            source=PUBLISHED.format("DeViSE") + "; it updates on the first violating class that it comes to",
             cells={
                 ("cub", "zsl"): published_cell("L2", lr=1.0, margin=1.0, violators="first"),
                 ("awa1", "zsl"): published_cell("std", lr=0.01, margin=200.0, violators="first"),

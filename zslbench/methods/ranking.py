@@ -8,6 +8,7 @@ weights as constant. So a loss is one function from the (m, c) matrix of `excess
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import torch
 from torch import Tensor
@@ -62,18 +63,19 @@ def random_class(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
     return _one_hot(excess, keys.scatter(1, labels[:, None], -1.0).argmax(dim=1))
 
 
-def harmonic_numbers(classes: int, like: Tensor) -> Tensor:
-    """Return (classes + 1,) β_k = Σ_{i≤k} 1/i with β_0 = 0, in the type and on the device of `like`."""
-    terms = 1 / torch.arange(1, classes + 1, dtype=torch.float64)
-    return torch.cat([torch.zeros(1, dtype=torch.float64), terms.cumsum(0)]).to(like)
+@functools.lru_cache(maxsize=8)
+def harmonic_numbers(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return (count,) β_k = Σ_{i≤k} 1/i for k from 0, β_0 = 0. Every call gives the same tensor: do not write to it."""
+    terms = 1 / torch.arange(1, count, dtype=torch.float64)
+    return torch.cat([torch.zeros(1, dtype=torch.float64), terms.cumsum(0)]).to(device=device, dtype=dtype)
 
 
 def weighted_ranks(excess: Tensor) -> Tensor:
     """Return weight β_r/r for each of the r violating classes of an image (ALE, with α_i = 1/i)."""
     violates = excess > 0
     rank = violates.sum(dim=1)
-    share = harmonic_numbers(excess.shape[1], excess)[rank] / rank.clamp(min=1)
-    return violates * share[:, None]
+    beta = harmonic_numbers(excess.shape[1], excess.dtype, excess.device)
+    return violates * (beta[rank] / rank.clamp(min=1))[:, None]
 
 
 def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
@@ -87,7 +89,8 @@ def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
     found = (keys * first).sum(dim=1, keepdim=True)
     draws = (wrong > found).sum(dim=1) + 1
     rank = torch.div(excess.shape[1] - 1, draws, rounding_mode="floor")
-    return first * harmonic_numbers(excess.shape[1], excess)[rank][:, None]
+    beta = harmonic_numbers(excess.shape[1], excess.dtype, excess.device)
+    return first * beta[rank][:, None]
 
 
 def _one_hot(excess: Tensor, picked: Tensor) -> Tensor:
