@@ -39,7 +39,7 @@ def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[Training, np.n
         torch.tensor(x),
         torch.tensor(y),
         torch.tensor(coordinates, dtype=torch.float32),
-        torch.zeros(x.shape[1], 1, coordinates.shape[1]),
+        torch.zeros(1, coordinates.shape[1], x.shape[1]),
         lambda excess, labels: weighted_ranks(excess),
         margin=MARGIN,
         lr=LR,
@@ -79,7 +79,7 @@ def cub() -> Problem:
         training.epoch()
         wanted = loop(wanted, x, y, s)
     assert np.abs(wanted).max() > 0.1
-    np.testing.assert_allclose(training.result[:, 0].numpy() @ basis.T, wanted, atol=1e-4)
+    np.testing.assert_allclose(training.result[0].T.numpy() @ basis.T, wanted, atol=1e-4)
     return problem(IMAGES, FEATURES, ATTRIBUTES, CLASSES)
 
 

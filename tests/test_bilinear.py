@@ -72,12 +72,12 @@ WEIGH = {
 
 
 def training(name: str, s: np.ndarray, w: np.ndarray, batch: int, lr: float, average: bool = False) -> Training:
-    """A trainer in float64 on (c, r) class vectors and (K, d, r) matrices."""
+    """A trainer in float64 on (c, r) class vectors, from (K, d, r) matrices."""
     return Training(
         torch.tensor(FEATURES, dtype=torch.float64),
         torch.tensor(POSITIONS),
         torch.tensor(s),
-        torch.tensor(w).movedim(0, 1).contiguous(),
+        torch.tensor(w).mT.contiguous(),
         WEIGH[name],
         margin=1.0,
         lr=lr,
@@ -105,7 +105,7 @@ def test_steps_are_those_of_a_loop(name: str, matrices: int, batch: int) -> None
     for order in random_orders(2):
         trained.epoch()
         wanted = naive_epoch(name, wanted, FEATURES.astype(np.float64), POSITIONS, s, order, batch, lr=0.02)
-    found = trained.result.movedim(1, 0).numpy() @ basis.T
+    found = trained.result.mT.numpy() @ basis.T
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-10)
     assert np.abs(found - w @ basis.T).max() > 0.1
 
@@ -122,7 +122,7 @@ def test_gradient_of_latent_matrices_is_that_of_autograd() -> None:
     found = trained.step(torch.arange(N))
     assert float(found) == pytest.approx(float(loss.detach()))
     assert free.grad is not None
-    torch.testing.assert_close(trained.weights.movedim(1, 0), torch.tensor(w) - free.grad)
+    torch.testing.assert_close(trained.weights.mT, torch.tensor(w) - free.grad)
 
 
 def test_averaged_weights_are_the_mean_over_steps() -> None:
@@ -155,12 +155,12 @@ def test_pruning_drops_what_is_rarely_updated_and_never_all() -> None:
     trained = training("devise", s, w, batch=7, lr=0.1, average=True)
     trained.chosen = torch.tensor([50, 1, 45, 4])
     assert trained.prune(0.05) == 2
-    torch.testing.assert_close(trained.weights.movedim(1, 0), torch.tensor(w[[0, 2]]))
+    torch.testing.assert_close(trained.weights.mT, torch.tensor(w[[0, 2]]))
     assert trained.result.shape == trained.weights.shape
     assert (trained.chosen == torch.zeros(2)).all()
     trained.chosen = torch.tensor([50, 49])
     assert trained.prune(1.0) == 1
-    torch.testing.assert_close(trained.weights.movedim(1, 0), torch.tensor(w[[0]]))
+    torch.testing.assert_close(trained.weights.mT, torch.tensor(w[[0]]))
     trained.step(torch.arange(N))  # goes on with a single matrix
 
 

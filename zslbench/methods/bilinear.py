@@ -107,7 +107,7 @@ class BilinearMethod(Method):
         for epoch in range(1, self.epochs + 1):
             loss = training.epoch()
             self.after_epoch(epoch, training)
-            matrices = training.result.movedim(1, 0).cpu().numpy()
+            matrices = training.result.mT.cpu().numpy()
             if not (math.isfinite(loss) and np.isfinite(matrices).all()):
                 raise BadValue(
                     f"{type(self).__name__}: the loss is not finite in epoch {epoch}; lower lr={self.lr:g}, or choose "
@@ -119,10 +119,10 @@ class BilinearMethod(Method):
         return self
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:
-        """Return the (d, K, r) matrices to start from."""
+        """Return the (K, r, d) matrices W_kᵀ to start from."""
         import torch
 
-        return torch.zeros(d, 1, r)
+        return torch.zeros(1, r, d)
 
     def after_epoch(self, epoch: int, training: Training) -> None:
         """Do what is to be done between epochs: here, nothing."""

@@ -60,14 +60,14 @@ class LATEM(BilinearMethod):
         return lambda excess, labels: ranking.random_class(excess, labels, keys(excess))
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:
-        """Return (d, K, r) matrices from N(0, init²/d)."""
+        """Return (K, r, d) matrices from N(0, init²/d)."""
         import torch
 
         from zslbench.methods import nn
 
         stream = nn.random_stream(ctx.stream_seed("init"))
-        start = torch.empty(d, self.k, r)
-        return start.normal_(0.0, self.init * d**-0.5, generator=stream)
+        start = torch.empty(d, self.k, r).normal_(0.0, self.init * d**-0.5, generator=stream)
+        return start.permute(1, 2, 0).contiguous()
 
     def after_epoch(self, epoch: int, training: Training) -> None:
         """Prune every `prune_every` epochs, but for the last."""
