@@ -63,17 +63,17 @@ def sae_grid(train: Train) -> int:
 
 @pytest.mark.benchmark(group=ESZSL_GROUP)
 def test_eszsl_one_plain_solution(benchmark: BenchmarkFixture, awa2: Train) -> None:
-    benchmark.pedantic(plain_eszsl, (awa2, 1e3, 1.0), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(plain_eszsl, (awa2, 1e3, 1.0), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group=ESZSL_GROUP)
 def test_eszsl_one_fit(benchmark: BenchmarkFixture, awa2: Train) -> None:
-    benchmark.pedantic(lambda: ESZSL().fit(awa2, Context()), rounds=5, warmup_rounds=1)
+    benchmark.pedantic(lambda: ESZSL().fit(awa2, Context()), rounds=3, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group=ESZSL_GROUP)
 def test_eszsl_grid_of_49(benchmark: BenchmarkFixture, awa2: Train) -> None:
-    assert benchmark.pedantic(eszsl_grid, (awa2,), rounds=5, warmup_rounds=1) == 49
+    assert benchmark.pedantic(eszsl_grid, (awa2,), rounds=3, warmup_rounds=1) == 49
 
 
 @pytest.mark.benchmark(group=SAE_GROUP)
