@@ -40,7 +40,7 @@ class CONSE(Method):
         ),
     )
 
-    top: int = param(10, low=1, high=10_000, log=True, help="seen classes that an image is made of (T)")
+    top: int = param(5, low=1, high=10_000, log=True, help="seen classes that an image is made of (T)")
     l2: float = param(1e-2, low=1e-8, high=1e4, log=True, help="ridge of the softmax regression against its mean loss")
     preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 

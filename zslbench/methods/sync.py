@@ -58,8 +58,8 @@ class SYNC(Method):
         help="one-versus-other squared hinge, Crammer–Singer, or that with distances of signatures as margins",
     )
     lam: float = param(2.0**-14, low=2.0**-40, high=16.0, log=True, help="weight of ‖W‖² (λ)")
-    scale: float = param(1.0, low=2.0**-8, high=2.0**8, log=True, help="sharpness of similarities")
-    preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    scale: float = param(0.5, low=2.0**-8, high=2.0**8, log=True, help="sharpness of similarities")
+    preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Learn the classifiers of seen classes, and from them those of the phantoms.
