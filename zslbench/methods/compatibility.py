@@ -88,17 +88,16 @@ class Training:
         x, labels = self.features.index_select(0, rows), self.labels[rows]
         matrices, r, d = self.weights.shape
         flat = self.weights.view(matrices * r, d)
-        scores, which = self._scores(x @ flat.T)
+        scores, which = self._scores(flat @ x.T)
         over = excess(scores, labels, self.margin)
         ranking = Ranking.of(over, labels, self.weigh(over, labels))
         if which is None:
             pulls = ranking.gradient @ self.semantics
         else:
-            split = scores.new_zeros(len(rows), matrices, scores.shape[1])
-            split.scatter_(1, which[:, None], ranking.gradient[:, None])
-            pulls = (split @ self.semantics).view(len(rows), matrices * r)
-            self.chosen += (split != 0).sum(dim=(0, 2))
-        flat.addmm_(pulls.T, x, alpha=-self.lr)
+            split = scores.new_zeros(matrices, *scores.shape).scatter_(0, which[None], ranking.gradient[None])
+            pulls = split @ self.semantics
+            self.chosen += (split != 0).sum(dim=(1, 2))
+        flat.addmm_(pulls.mT.reshape(matrices * r, len(rows)), x, alpha=-self.lr)
         self.steps += 1
         if self.average:
             self._mean.lerp_(self.weights, 1 / self.steps)
@@ -115,9 +114,9 @@ class Training:
         return int(rare.sum())
 
     def _scores(self, projected: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return (m, c) scores of (m, K·r) projected rows, and which matrix each is from (None where K = 1)."""
+        """Return (m, c) scores of (K·r, m) projected rows, and which matrix each is from (None where K = 1)."""
         matrices, r = self.weights.shape[:2]
         if matrices == 1:
-            return projected @ self.semantics.T, None
-        scores, which = (projected.view(len(projected), matrices, r) @ self.semantics.T).max(dim=1)
+            return projected.T @ self.semantics.T, None
+        scores, which = (projected.view(matrices, r, -1).mT @ self.semantics.T).max(dim=0)
         return scores, which
