@@ -62,11 +62,11 @@ class SSE(Method):
     quick: ClassVar[dict[str, Any]] = {"iterations": 20}
 
     kernel: str = param("intersection", choices=("intersection", "relu"), help="min(x, v) or max(0, x − v)")
-    gamma: float = param(1e-2, low=1e-6, high=1e3, log=True, help="weight of ‖α‖² in the mixtures (γ)")
-    l2_w: float = param(1e-3, low=1e-10, high=1e3, log=True, help="weight of ‖W‖² against the mean loss (λ_w)")
+    gamma: float = param(1.0, low=1e-6, high=1e3, log=True, help="weight of ‖α‖² in the mixtures (γ)")
+    l2_w: float = param(1e-4, low=1e-10, high=1e3, log=True, help="weight of ‖W‖² against the mean loss (λ_w)")
     l2_v: float = param(1e-6, low=0.0, high=1e3, log=True, help="weight of ‖V‖² against the mean loss (λ_v)")
     turns: int = param(1, low=0, high=100, help="turns of V, each followed by one of W; the first turn is W's")
-    iterations: int = param(25, low=1, high=10_000, log=True, help="iterations of L-BFGS a turn, at most")
+    iterations: int = param(20, low=1, high=10_000, log=True, help="iterations of L-BFGS a turn, at most")
     preprocess: str = param("minmax", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
