@@ -23,6 +23,7 @@ BITS = (RNG.normal(size=(N, 3)) + X[:, :3] > 5).astype(np.float64)
 @pytest.mark.parametrize("l2", [1e-3, 0.1, 10.0])
 def test_logistic_equals_scikit_learn_target_by_target(l2: float) -> None:
     found = lm.logistic(X, BITS, l2, tolerance=1e-9)
+    assert found.gradient < 1e-7
     for j in range(BITS.shape[1]):
         other = LogisticRegression(C=1 / (N * l2), tol=1e-10, max_iter=10_000, solver="newton-cholesky")
         other.fit(X.astype(np.float64), BITS[:, j])

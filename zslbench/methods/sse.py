@@ -46,7 +46,7 @@ class SSE(Method):
         formula="z_c = argmin_{α∈Δ} ½‖a_c − Σ_y α_y a_y‖² + (γ/2)‖α‖²;  score(x, c) = Σ_y z_cy ⟨w_y, ψ_y(x)⟩,  "
         "ψ_y(x) = min(x, v_y) or max(0, x − v_y)",
         differences=(
-            "There is no public code by the authors: mixtures, transforms and score are the paper's, the training "
+            "No public code of the authors was found: mixtures, transforms and score are the paper's, the training "
             "problem is derived from them.",
             "Each seen class has a weight vector w_y of its own.",
             "W and V are learned by turns on one multi-class hinge with margin 1 over images, smoothed to have a "
@@ -126,7 +126,7 @@ class SSE(Method):
         """
         pivots, ridge = self.pivots_, self.l2_w
         spread_z, axes_z = np.linalg.eigh(mixtures.T @ mixtures / len(mixtures))
-        shared = responses_basis(features, pivots.mean(axis=0), self.kernel)
+        shared = transformed_by(features, pivots.mean(axis=0), self.kernel)
         spread_x, axes_x = np.linalg.eigh(shared.T @ shared / len(shared))
         scale = 1.0 / np.sqrt(np.outer(np.maximum(spread_z, 0), np.maximum(spread_x, 0)) + ridge)
 
@@ -153,7 +153,7 @@ class SSE(Method):
         self.pivots_ = _descend(objective, self.pivots_, self.iterations, lowest)
 
 
-def responses_basis(features: Array, pivot: Array, kernel: str) -> Array:
+def transformed_by(features: Array, pivot: Array, kernel: str) -> Array:
     """Return (n, d) float64 ψ(x) of one (d,) pivot."""
     x = features.astype(np.float64)
     out: Array = np.minimum(x, pivot) if kernel == "intersection" else np.maximum(x - pivot, 0.0)
