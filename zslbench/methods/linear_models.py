@@ -1,8 +1,8 @@
 """Regularised linear models of many targets at once: logistic, softmax, one-vs-rest and margin losses by L-BFGS.
 
 All minimise (1/n) Σ_i loss_i(x_i W + b) + (l2/2) ‖W‖² over (d, m) weights, in float64. The search runs in coordinates
-in which an upper bound of the Hessian is the identity, so a few dozen passes solve problems on which plain L-BFGS
-needs hundreds, and m targets cost one matrix product a pass.
+in which the Hessian is about the identity, so tens of passes solve problems on which plain L-BFGS needs hundreds, and m
+targets cost one matrix product a pass.
 """
 
 from __future__ import annotations
