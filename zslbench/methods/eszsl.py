@@ -38,6 +38,13 @@ class ESZSL(ClosedForm):
         setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹;  score(x, a) = x V aᵀ",
+        differences=(
+            "Targets are 1 and −1 by default, as in the paper; the public code has 1 and 0 (targets=binary).",
+            "The public code is kernelised. Here the kernel is linear; with fewer images than features the same V "
+            "comes from the n×n Gram matrix.",
+            "One tridiagonalisation of the Gram matrix serves every γ of a grid. A γ below what rounding leaves of the "
+            "Gram matrix is raised to it.",
+        ),
     )
     presets: ClassVar[dict[str, Preset]] = {
         "published": Preset(
