@@ -44,7 +44,8 @@ def training(request: pytest.FixtureRequest) -> wgan.Training:
 
 @pytest.mark.benchmark(group="LisGAN steps")
 def test_critic_step(benchmark: BenchmarkFixture, training: wgan.Training) -> None:
-    benchmark.pedantic(training.critic_step, rounds=10, warmup_rounds=1)
+    (batch, *_) = training.draw()
+    benchmark.pedantic(training.critic_step, (batch,), rounds=10, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="LisGAN steps")

@@ -79,7 +79,9 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
         def epoch(self: wgan.Training, _phase: Any) -> dict[str, float]:
             generator = [value.clone() for value in self.generator.state_dict().values()]
             critic = {name: value.clone() for name, value in self.critic.state_dict().items()}
-            batch = self.critic_step()
+            (drawn, *_) = self.draw()
+            batch = drawn.real
+            self.critic_step(drawn)
             losses = {name: value.item() for name, value in self._sums.items()}
             terms = {term.name: term.weight for term in self.terms}
             found.append(Spied(generator, critic, terms, batch, losses, self.branch_weight))

@@ -174,13 +174,14 @@ def test_critic_step_moves_the_critic_only_and_generator_step_the_generator_only
     made = training([])
     before = [p.clone() for p in (*made.generator.parameters(), *made.critic.parameters())]
     count = len(list(made.generator.parameters()))
-    labels = made.critic_step()
+    batch = made.draw()[0]
+    made.critic_step(batch)
     after = [*made.generator.parameters(), *made.critic.parameters()]
     changed = [not torch.equal(b, a) for b, a in zip(before, after, strict=True)]
     assert not any(changed[:count])
     assert any(changed[count:])
     critic_now = [p.clone() for p in made.critic.parameters()]
-    made.generator_step(labels)
+    made.generator_step(batch.labels)
     assert all(torch.equal(b, a) for b, a in zip(critic_now, made.critic.parameters(), strict=True))
     assert all(p.requires_grad for p in made.critic.parameters())
     assert any(not torch.equal(b, a) for b, a in zip(before[:count], made.generator.parameters(), strict=True))

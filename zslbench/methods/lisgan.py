@@ -78,6 +78,7 @@ class LisGAN(GenerativeMethod):
                 "classifier": "pretrained",
                 "fake_souls": "mean",
                 "soul_rows": 20,
+                "soul_classes": 0,
                 "souls": 3,
                 "cascade": "softmax",
                 "entropy": "reference",
@@ -113,6 +114,9 @@ class LisGAN(GenerativeMethod):
         help="fake souls in L_R2: one mean a class (public code), or means of k clusters (Eq. 4)",
     )
     soul_rows: int = param(20, low=1, high=1000, log=True, help="fakes of each seen class in L_R2")
+    soul_classes: int = param(
+        0, low=0, high=100000, help="seen classes drawn for L_R2 at each step, an unbiased estimate of it; 0: all"
+    )
     cascade: str = param(
         "softmax", choices=("off", "nn", "softmax", "svm"), help="second classifier of the cascade; off: one stage"
     )
@@ -161,17 +165,29 @@ class LisGAN(GenerativeMethod):
         return self._branch_term(critic, self.cls_weight)
 
     def _group_term(self, rows: SeenRows, generator: Generator, real: Tensor, ctx: Context) -> Term:
-        """Return L_R2 on fresh fakes of every seen class, whatever the batch holds."""
+        """Return L_R2 on fresh fakes of every seen class, or of as many drawn ones, whatever the batch holds.
+
+        The mean over classes drawn uniformly without replacement has the mean over all classes as its expectation.
+        """
+        import torch
+
         from zslbench.methods import nn, souls
         from zslbench.methods.wgan import Term
 
         stream = nn.random_stream(ctx.stream_seed("soul noise"), self.device_)
+        drawing = nn.random_stream(ctx.stream_seed("soul classes"), self.device_) if self.soul_classes else None
+        classes = len(real)
 
         def loss(_fakes: Tensor, _labels: Tensor) -> Tensor:
-            fakes = generator.synthesise(rows.semantics, self.soul_rows, stream)
+            semantics, own = rows.semantics, real
+            if drawing is not None and self.soul_classes < classes:
+                keys = torch.rand(classes, generator=drawing, device=self.device_)
+                picked = keys.topk(self.soul_classes).indices
+                semantics, own = semantics[picked], own[picked]
+            fakes = generator.synthesise(semantics, self.soul_rows, stream)
             if self.fake_souls == "mean":
-                return souls.l_r2(*souls.mean_fake_souls(fakes), real)
-            return souls.l_r2(*souls.cluster_fake_souls(fakes, real), real)
+                return souls.l_r2(*souls.mean_fake_souls(fakes), own)
+            return souls.l_r2(*souls.cluster_fake_souls(fakes, own), own)
 
         return Term("l_r2", self.l_r2, loss)
 

@@ -42,6 +42,22 @@ class Term:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
+class Batch:
+    """What one critic step works on.
+
+    Attributes:
+        real, fake: (m, d) rows; labels: (m,) positions of their classes; semantics: (m, a) of these.
+        mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
+    """
+
+    real: Tensor
+    fake: Tensor
+    labels: Tensor
+    semantics: Tensor
+    mix: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class CriticLosses:
     """The parts of Eq. 2: E D(x̃) − E D(x), the penalty, and −E log P(y|x̃) − E log P(y|x) where there is a branch."""
 
@@ -126,22 +142,35 @@ class Training:
         self._sums, self._counts = {}, {}
         for _ in range(count):
             with phase("critic"):
-                for _ in range(self.critic_steps):
-                    labels = self.critic_step()
+                batches = self.draw()
+                for batch in batches:
+                    self.critic_step(batch)
             with phase("generator"):
-                self.generator_step(labels)
+                self.generator_step(batches[-1].labels)
         return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
 
-    def critic_step(self) -> Tensor:
-        """Update the critic on one fresh batch and return the batch's (m,) labels."""
-        picked = torch.randperm(len(self.rows.features), generator=self.streams["batches"], device=self.device)
-        picked = picked[: self.batch]
+    def draw(self) -> list[Batch]:
+        """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
+
+        The generator does not move between these steps, so one pass over all batches is what a pass for each would be.
+        """
+        shape = self.critic_steps, self.batch
+        # the largest of uniform numbers are rows drawn without replacement, for all batches in one operation
+        keys = torch.rand(
+            self.critic_steps, len(self.rows.features), generator=self.streams["batches"], device=self.device
+        )
+        picked = keys.topk(self.batch).indices
         labels = self.rows.labels[picked]
         semantics = self.rows.semantics[labels]
         with torch.no_grad():
-            fake = self._generate(semantics)
-        mix = torch.rand(len(picked), 1, generator=self.streams["interpolation"], device=self.device)
-        parts = critic_losses(self.critic, self.rows.features[picked], fake, labels, semantics, mix)
+            fake = self.generator(self._noise(*shape), semantics)
+        mix = torch.rand(*shape, 1, generator=self.streams["interpolation"], device=self.device)
+        parts = zip(self.rows.features[picked], fake, labels, semantics, mix, strict=True)
+        return [Batch(*part) for part in parts]
+
+    def critic_step(self, batch: Batch) -> None:
+        """Update the critic on one batch."""
+        parts = critic_losses(self.critic, batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
         loss = parts.wasserstein + self.gp * parts.penalty
         if parts.classification is not None:
             loss = loss + self.branch_weight * parts.classification
@@ -150,13 +179,12 @@ class Training:
         self.critic_adam.step()
         self._note("critic", loss)
         self._note("penalty", parts.penalty)
-        return labels
 
     def generator_step(self, labels: Tensor) -> None:
         """Update the generator on fresh fakes of (m,) labels (Eq. 1 with the method's terms)."""
         semantics = self.rows.semantics[labels]
         self.critic.requires_grad_(False)
-        fake = self._generate(semantics)
+        fake = self.generator(self._noise(len(labels)), semantics)
         loss = -self.critic(fake, semantics).mean()
         for term in self.terms:
             value = term.loss(fake, labels)
@@ -168,12 +196,8 @@ class Training:
         self.critic.requires_grad_(True)
         self._note("generator", loss)
 
-    def _generate(self, semantics: Tensor) -> Tensor:
-        noise = torch.randn(
-            len(semantics), self.generator.noise, generator=self.streams["noise"], device=semantics.device
-        )
-        out: Tensor = self.generator(noise, semantics)
-        return out
+    def _noise(self, *rows: int) -> Tensor:
+        return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
 
     def _note(self, name: str, value: Tensor) -> None:
         seen = self._sums.get(name)

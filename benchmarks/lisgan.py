@@ -1,0 +1,238 @@
+"""LisGAN's training steps against a plain implementation of the public algorithm, on the same random data.
+
+    python benchmarks/lisgan.py                      # aPY, AWA1, CUB, FLO and SUN shapes, on the CPU
+    python benchmarks/lisgan.py --shapes cub --json figures.json
+
+Printed for each shape: seconds of a critic step, a generator step and an epoch of both implementations, their ratios,
+and what part of the speed of one large matrix product (measured in the same run) the steps reach. A step is the median
+of a few; an epoch is ⌈n/64⌉ times five critic steps and a generator step, all of them measured. Networks have the
+published widths, and the loss is that of the public code: pre-trained classifier, one fake soul a class.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+from plain_lisgan import PlainTraining
+from tabulate import tabulate
+
+from zslbench.methods import souls
+from zslbench.methods.nn import Critic, Generator, linear, random_stream
+from zslbench.methods.wgan import SeenRows, Term, Training
+
+FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
+WEIGHTS = {"cls_weight": 0.01, "l_r1": 1e-3, "l_r2": 1e-2}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Training images, dimensions of the semantics (and of the noise), seen classes."""
+
+    images: int
+    semantics: int
+    classes: int
+
+    @property
+    def steps(self) -> int:
+        """Generator steps of an epoch."""
+        return -(-self.images // BATCH)
+
+    @property
+    def critic_flops(self) -> float:
+        """Multiplications and additions of a critic step in closed form, with its share of the fakes."""
+        projections = (2 + 2) * FEATURES + (1 + 1) * self.semantics  # forward and weights' gradient, two and one rows
+        penalty = 3 * FEATURES  # the gradient by x, and its two derivatives
+        fakes = 2 * self.semantics + FEATURES
+        return 2.0 * BATCH * HIDDEN * (projections + penalty + fakes)
+
+    def generator_flops(self, drawn: int) -> float:
+        """Multiplications and additions of a generator step with L_R2 over `drawn` classes."""
+        fakes = drawn * SOUL_ROWS
+        soul_pass = fakes * (3 * FEATURES + 2 * self.semantics) + drawn * 2 * self.semantics
+        batch_pass = BATCH * (3 * FEATURES + 4 * self.semantics) + BATCH * (2 * FEATURES + self.semantics)
+        return 2.0 * HIDDEN * (soul_pass + batch_pass)
+
+
+SHAPES = {
+    "apy": Shape(5932, 64, 20),
+    "awa1": Shape(19832, 85, 40),
+    "cub": Shape(7057, 312, 150),
+    "flo": Shape(5631, 1024, 82),
+    "sun": Shape(10320, 102, 645),
+}
+DRAWN = {"cub": 50, "sun": 64}
+"""Classes that ``soul_classes`` draws where it is measured."""
+
+
+class Bench:
+    """Both implementations with the same weights and data."""
+
+    def __init__(self, shape: Shape) -> None:
+        stream = random_stream(0)
+        self.shape = shape
+        self.features = torch.rand(shape.images, FEATURES, generator=stream)
+        self.labels = torch.arange(shape.images) % shape.classes
+        self.semantics = torch.rand(shape.classes, shape.semantics, generator=stream)
+        self.souls = torch.rand(shape.classes, SOULS, FEATURES, generator=stream)
+        self.classifier = linear(FEATURES, shape.classes, stream).requires_grad_(False)
+        self.streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"))}
+
+    def networks(self) -> tuple[Generator, Critic]:
+        """Return fresh networks of the published widths."""
+        size = self.shape.semantics
+        return (
+            Generator(size, size, HIDDEN, FEATURES, random_stream(1)),
+            Critic(FEATURES, size, HIDDEN, random_stream(2)),
+        )
+
+    def plain(self) -> PlainTraining:
+        """Return the plain implementation."""
+        size = self.shape.semantics
+
+        def draw(purpose: str, *rows: int) -> torch.Tensor:
+            if purpose == "batches":
+                return torch.randperm(self.shape.images, generator=self.streams["batches"])[:BATCH]
+            if purpose == "interpolation":
+                return torch.rand(*rows, 1, generator=self.streams["interpolation"])
+            return torch.randn(*rows, size, generator=self.streams["noise"])
+
+        return PlainTraining(
+            *self.networks(),
+            self.classifier,
+            self.features,
+            self.labels,
+            self.semantics,
+            self.souls,
+            draw,
+            lr=1e-4,
+            gp=10.0,
+            soul_rows=SOUL_ROWS,
+            **WEIGHTS,
+        )
+
+    def fast(self, drawn: int) -> Training:
+        """Return this package's implementation, L_R2 over `drawn` classes."""
+        generator, critic = self.networks()
+        stream = random_stream(3)
+
+        def second(_fakes: torch.Tensor, _labels: torch.Tensor) -> torch.Tensor:
+            fakes = generator.synthesise(self.semantics[:drawn], SOUL_ROWS, stream)
+            return souls.l_r2(*souls.mean_fake_souls(fakes), self.souls[:drawn])
+
+        cross_entropy = torch.nn.functional.cross_entropy
+        terms = [
+            Term("classification", WEIGHTS["cls_weight"], lambda x, y: cross_entropy(self.classifier(x), y)),
+            Term("l_r1", WEIGHTS["l_r1"], lambda x, y: souls.l_r1(x, y, self.souls)),
+            Term("l_r2", WEIGHTS["l_r2"], second),
+        ]
+        return Training(
+            generator,
+            critic,
+            SeenRows(self.features, self.labels, self.semantics),
+            terms,
+            batch=BATCH,
+            critic_steps=CRITIC_STEPS,
+            lr=1e-4,
+            gp=10.0,
+            branch_weight=0.0,
+            streams=self.streams,
+        )
+
+
+def median_seconds(call: Callable[[], object], rounds: int) -> float:
+    """Return the median wall-clock seconds of a call, after one that is not counted."""
+    call()
+    found = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
+
+
+def peak_gflops(size: int = 4096) -> float:
+    """Return GFLOP/s of one large float32 matrix product."""
+    one, other = torch.rand(size, size), torch.rand(size, size)
+    return 2 * size**3 / median_seconds(lambda: one @ other, 3) / 1e9
+
+
+def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float]]:
+    """Return one row of figures for the exact L_R2 and one for each number of drawn classes."""
+    bench = Bench(shape)
+    labels = torch.arange(BATCH) % shape.classes
+    plain = bench.plain()
+    critic = median_seconds(plain.critic_step, 2 * rounds)
+    generator = median_seconds(lambda: plain.generator_step(labels), max(1, rounds // 3))
+    del plain
+    rows = []
+    for count in [shape.classes, *drawn]:
+        fast = bench.fast(count)
+
+        def five(fast: Training = fast) -> None:
+            for batch in fast.draw():
+                fast.critic_step(batch)
+
+        ours = median_seconds(five, rounds) / CRITIC_STEPS
+        own = median_seconds(lambda fast=fast: fast.generator_step(labels), rounds)  # type: ignore[misc]
+        epoch, plain_epoch = (
+            shape.steps * (CRITIC_STEPS * step + last) for step, last in ((ours, own), (critic, generator))
+        )
+        rows.append(
+            {
+                "soul_classes": count,
+                "critic_step": ours,
+                "generator_step": own,
+                "epoch": epoch,
+                "plain_critic_step": critic,
+                "plain_generator_step": generator,
+                "plain_epoch": plain_epoch,
+                "critic_ratio": critic / ours,
+                "generator_ratio": generator / own,
+                "epoch_ratio": plain_epoch / epoch,
+                "critic_gflops": shape.critic_flops / ours / 1e9,
+                "generator_gflops": shape.generator_flops(count) / own / 1e9,
+            }
+        )
+    return rows
+
+
+@click.command()
+@click.option("--shapes", default=",".join(SHAPES), show_default=True, help="Which data sets' shapes.")
+@click.option("--rounds", default=4, show_default=True, help="Measured repetitions of a step.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to a file.")
+def main(shapes: str, rounds: int, json_file: Path | None) -> None:
+    """Measure LisGAN's steps against a plain implementation, on the CPU."""
+    figures: dict[str, object] = {"threads": torch.get_num_threads(), "matrix_product_gflops": peak_gflops()}
+    peak = float(figures["matrix_product_gflops"])  # type: ignore[arg-type]
+    print(f"{torch.get_num_threads()} threads; one large matrix product reaches {peak:.0f} GFLOP/s", flush=True)
+    table = []
+    for name in shapes.split(","):
+        found = measure(SHAPES[name], [DRAWN[name]] if name in DRAWN else [], rounds)
+        figures[name] = found
+        for row in found:
+            table.append(
+                [
+                    name,
+                    row["soul_classes"],
+                    *(f"{row[f'plain_{part}']:.3g} → {row[part]:.3g}" for part in ("critic_step", "generator_step")),
+                    f"{row['plain_epoch']:.0f} → {row['epoch']:.0f}",
+                    *(f"{row[f'{part}_ratio']:.2f}" for part in ("critic", "generator", "epoch")),
+                    *(f"{row[f'{part}_gflops'] / peak:.0%}" for part in ("critic", "generator")),
+                ]
+            )
+    heads = ["shape", "classes in L_R2", "critic step, s", "generator step, s", "epoch, s"]
+    heads += ["critic ×", "generator ×", "epoch ×", "critic of peak", "generator of peak"]
+    print(tabulate(table, heads, disable_numparse=True))
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
