@@ -12,6 +12,7 @@ published widths, and the loss is that of the public code: pre-trained classifie
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import statistics
 import time
@@ -25,7 +26,7 @@ from tabulate import tabulate
 
 from zslbench.methods import souls
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
-from zslbench.methods.wgan import SeenRows, Term, Training
+from zslbench.methods.wgan import Networks, SeenRows, Term, Training
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
 WEIGHTS = {"cls_weight": 0.01, "l_r1": 1e-3, "l_r2": 1e-2}
@@ -122,15 +123,20 @@ class Bench:
         generator, critic = self.networks()
         stream = random_stream(3)
 
-        def second(_fakes: torch.Tensor, _labels: torch.Tensor) -> torch.Tensor:
-            fakes = generator.synthesise(self.semantics[:drawn], SOUL_ROWS, stream)
+        def second(nets: Networks, _fakes: torch.Tensor, _labels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            fakes = nets.generator(noise, self.semantics[:drawn, None, :])
             return souls.l_r2(*souls.mean_fake_souls(fakes), self.souls[:drawn])
 
         cross_entropy = torch.nn.functional.cross_entropy
         terms = [
-            Term("classification", WEIGHTS["cls_weight"], lambda x, y: cross_entropy(self.classifier(x), y)),
-            Term("l_r1", WEIGHTS["l_r1"], lambda x, y: souls.l_r1(x, y, self.souls)),
-            Term("l_r2", WEIGHTS["l_r2"], second),
+            Term("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(self.classifier(x), y)),
+            Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: souls.l_r1(x, y, self.souls)),
+            Term(
+                "l_r2",
+                WEIGHTS["l_r2"],
+                second,
+                draw=lambda: (torch.randn(drawn, SOUL_ROWS, self.shape.semantics, generator=stream),),
+            ),
         ]
         return Training(
             generator,
@@ -169,8 +175,8 @@ def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float
     labels = torch.arange(BATCH) % shape.classes
     plain = bench.plain()
     critic = median_seconds(plain.critic_step, 2 * rounds)
-    generator = median_seconds(lambda: plain.generator_step(labels), max(1, rounds // 3))
-    del plain
+    generator = median_seconds(functools.partial(plain.generator_step, labels), max(1, rounds // 3))
+    del plain  # its weights and both of its Adams
     rows = []
     for count in [shape.classes, *drawn]:
         fast = bench.fast(count)
@@ -180,7 +186,7 @@ def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float
                 fast.critic_step(batch)
 
         ours = median_seconds(five, rounds) / CRITIC_STEPS
-        own = median_seconds(lambda fast=fast: fast.generator_step(labels), rounds)  # type: ignore[misc]
+        own = median_seconds(functools.partial(fast.generator_step, labels), rounds)
         epoch, plain_epoch = (
             shape.steps * (CRITIC_STEPS * step + last) for step, last in ((ours, own), (critic, generator))
         )
@@ -203,6 +209,16 @@ def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float
     return rows
 
 
+def _line(name: str, row: dict[str, float], peak: float) -> list[str]:
+    def both(part: str, digits: str) -> str:
+        return f"{row[f'plain_{part}']:{digits}} → {row[part]:{digits}}"
+
+    ratios = [f"{row[f'{part}_ratio']:.2f}" for part in ("critic", "generator", "epoch")]
+    shares = [f"{row[f'{part}_gflops'] / peak:.0%}" for part in ("critic", "generator")]
+    steps = [both("critic_step", ".3g"), both("generator_step", ".3g"), both("epoch", ".0f")]
+    return [name, f"{row['soul_classes']:.0f}", *steps, *ratios, *shares]
+
+
 @click.command()
 @click.option("--shapes", default=",".join(SHAPES), show_default=True, help="Which data sets' shapes.")
 @click.option("--rounds", default=4, show_default=True, help="Measured repetitions of a step.")
@@ -216,17 +232,7 @@ def main(shapes: str, rounds: int, json_file: Path | None) -> None:
     for name in shapes.split(","):
         found = measure(SHAPES[name], [DRAWN[name]] if name in DRAWN else [], rounds)
         figures[name] = found
-        for row in found:
-            table.append(
-                [
-                    name,
-                    row["soul_classes"],
-                    *(f"{row[f'plain_{part}']:.3g} → {row[part]:.3g}" for part in ("critic_step", "generator_step")),
-                    f"{row['plain_epoch']:.0f} → {row['epoch']:.0f}",
-                    *(f"{row[f'{part}_ratio']:.2f}" for part in ("critic", "generator", "epoch")),
-                    *(f"{row[f'{part}_gflops'] / peak:.0%}" for part in ("critic", "generator")),
-                ]
-            )
+        table += [_line(name, row, peak) for row in found]
     heads = ["shape", "classes in L_R2", "critic step, s", "generator step, s", "epoch, s"]
     heads += ["critic ×", "generator ×", "epoch ×", "critic of peak", "generator of peak"]
     print(tabulate(table, heads, disable_numparse=True))

@@ -236,10 +236,11 @@ def test_terms_of_the_method_match_loops() -> None:
     critic.add_branch(6, random_stream(2))
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, generator=random_stream(3))
-    terms = {term.name: term for term in method.terms(rows, generator, critic, Context())}
+    terms = {term.name: term for term in method.terms(rows, generator.noise, Context())}
     assert {name: term.weight for name, term in terms.items()} == {"classification": 0.4, "pivot": 3.0, "decay": 0.02}
     fakes, labels = torch.rand(7, 12, generator=random_stream(9)), torch.tensor([0, 5, 2, 2, 1, 4, 3])
-    found = {name: term.loss(fakes, labels).item() for name, term in terms.items()}
+    nets = wgan.Networks(generator, critic)
+    found = {name: term.loss(nets, fakes, labels, *term.held).item() for name, term in terms.items()}
     features, x = rows.features.double().numpy(), fakes.double().numpy()
     means = np.stack([features[rows.labels.numpy() == c].mean(axis=0) for c in range(6)])
     assert found["pivot"] == pytest.approx(pivot_by_loop(x, labels.numpy(), means), rel=1e-5)
@@ -259,7 +260,7 @@ def test_ablations_take_their_term_away() -> None:
     for name, missing in (("no_pivot", "pivot"), ("no_classes", "classification")):
         method = gazsl(**GAZSL.ablations[name].values)
         method._prepare(problem()[0], torch.device("cpu"))
-        terms = method.terms(rows, Generator(3, 5, 8, 12, random_stream(0)), None, Context())  # type: ignore[arg-type]
+        terms = method.terms(rows, 3, Context())
         assert {term.name for term in terms} == {"classification", "pivot", "decay"} - {missing}
     assert gazsl()._uses_branch
     assert not gazsl(cls_weight=0.0)._uses_branch

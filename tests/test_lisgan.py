@@ -153,8 +153,10 @@ def term_values(method: LisGAN, fakes: torch.Tensor, labels: torch.Tensor) -> tu
     critic.add_branch(len(rows.semantics), random_stream(2))
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, generator=random_stream(3))
-    terms = method.terms(rows, generator, critic, Context())
-    return {term.name: term.loss(fakes, labels).item() for term in terms}, (rows, generator, critic)
+    terms = method.terms(rows, generator.noise, Context())
+    nets = wgan.Networks(generator, critic)
+    found = {term.name: term.loss(nets, fakes, labels, *term.held, *term.draw()).item() for term in terms}
+    return found, (rows, generator, critic)
 
 
 @pytest.mark.parametrize("fake_souls", ["mean", "clusters"])
@@ -180,6 +182,33 @@ def test_terms_of_the_method_match_loops(fake_souls: str) -> None:
         logits = w["branch.weight"] @ np.where(hidden > 0, hidden, 0.2 * hidden) + w["branch.bias"]
         total -= (logits[labels[i]] - np.log(np.exp(logits).sum())) / 7
     assert found["classification"] == pytest.approx(total, rel=1e-4)
+
+
+def test_l_r2_on_drawn_classes_is_an_unbiased_estimate() -> None:
+    """Without noise, the mean over all pairs of classes is L_R2, and every pair is drawn as often as any other."""
+    train = problem()[0]
+    values: dict[frozenset[int], list[float]] = {}
+    exact = 0.0
+    for drawn in (0, 6, 2):
+        method = lisgan("S3", soul_classes=drawn, fake_souls="mean", cls_weight=0.0, l_r1=0.0)
+        rows = method._prepare(train, torch.device("cpu"))
+        nets = wgan.Networks(Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1)))
+        torch.nn.init.normal_(nets.generator.from_semantics.weight, generator=random_stream(2))
+        torch.nn.init.zeros_(nets.generator.from_noise.weight)
+        (term,) = method.terms(rows, nets.generator.noise, Context())
+        for _ in range(1 if drawn != 2 else 600):
+            found = term.draw()
+            value = term.loss(nets, torch.zeros(0), torch.zeros(0), *term.held, *found).item()
+            if drawn == 2:
+                values.setdefault(frozenset(found[1].tolist()), []).append(value)
+            else:  # all six classes, drawn or not, are the whole
+                assert len(found) == 1
+                exact = exact or value
+                assert value == exact
+    assert len(values) == 15  # pairs of six classes
+    assert np.mean([each[0] for each in values.values()]) == pytest.approx(exact, rel=1e-5)
+    counts = np.array([len(each) for each in values.values()])
+    assert ((counts - 40) ** 2 / 40).sum() < 36.1  # chi-squared with 14 degrees of freedom, one draw in a thousand
 
 
 def test_pretrained_classifier_is_frozen_and_trained_on_real_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,9 +238,9 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
     rows = method._prepare(problem()[0], torch.device("cpu"))
     generator, critic = Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1))
     critic.add_branch(6, random_stream(2))
-    terms = method.terms(rows, generator, critic, Context())
+    terms = method.terms(rows, generator.noise, Context())
     given: list[torch.Tensor] = []
-    spying = wgan.Term("spy", 1.0, lambda fakes, labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
+    spying = wgan.Term("spy", 1.0, lambda _nets, fakes, _labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
     training = wgan.Training(
         generator,
         critic,

@@ -154,7 +154,7 @@ def training(terms: list[Term], **given: float) -> Training:
 
 def test_epoch_has_the_declared_steps() -> None:
     labels_seen: list[int] = []
-    term = Term("spy", 0.0, lambda fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
+    term = Term("spy", 0.0, lambda _nets, fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
     made = training([term], batch=12)
     calls: list[str] = []
 

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.nn import Critic, Generator
-    from zslbench.methods.wgan import Phase, SeenRows, Term, Training
+    from zslbench.methods.wgan import Networks, Phase, SeenRows, Term, Training
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -78,7 +77,7 @@ class AdversarialMethod(Method):
             self.generator_,
             critic,
             rows,
-            self.terms(rows, self.generator_, critic, ctx),
+            self.terms(rows, self.generator_.noise, ctx),
             batch=self.batch,
             critic_steps=self.critic_steps,
             lr=self.lr,
@@ -95,8 +94,12 @@ class AdversarialMethod(Method):
         return self
 
     @abc.abstractmethod
-    def terms(self, rows: SeenRows, generator: Generator, critic: Critic, ctx: Context) -> list[Term]:
-        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term."""
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term.
+
+        Args:
+            rows: the seen rows; noise: dimensions of the generator's noise.
+        """
 
     @abc.abstractmethod
     def _rounds(self, training: Training, phase: Phase) -> Iterator[tuple[int, int, dict[str, float]]]:
@@ -147,13 +150,14 @@ class AdversarialMethod(Method):
                 "choose minmax or standard+clip+minmax."
             )
 
-    def _branch_term(self, critic: Critic, weight: float) -> Term:
+    def _branch_term(self, weight: float) -> Term:
         """Return −E log P(y|x̃) by the critic's branch."""
         from torch.nn import functional
 
         from zslbench.methods.wgan import Term
 
-        def loss(fakes: Tensor, labels: Tensor) -> Tensor:
+        def loss(networks: Networks, fakes: Tensor, labels: Tensor) -> Tensor:
+            critic = networks.critic
             return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
 
         return Term("classification", weight, loss)

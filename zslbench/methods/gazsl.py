@@ -19,8 +19,7 @@ from zslbench.task import ClassTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.nn import Critic, Generator
-    from zslbench.methods.wgan import Phase, SeenRows, Term, Training
+    from zslbench.methods.wgan import Networks, Phase, SeenRows, Term, Training
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
@@ -124,20 +123,26 @@ class GAZSL(AdversarialMethod):
     )
     preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
 
-    def terms(self, rows: SeenRows, generator: Generator, critic: Critic, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
         """Return the classification loss, the visual pivot and the squared weights, each where its weight is not 0."""
+        import torch
+
         from zslbench.methods import pivots
         from zslbench.methods.wgan import Term
 
         means = pivots.class_means(rows.features, rows.labels, len(rows.semantics))
 
-        def squared_weights(_fakes: Tensor, _labels: Tensor) -> Tensor:
-            weights = [p for name, p in generator.named_parameters() if name.endswith("weight")]
-            return sum((p.square().sum() for p in weights), start=means.new_zeros(()))
+        def pivot(_networks: Networks, fakes: Tensor, labels: Tensor, means: Tensor) -> Tensor:
+            return pivots.pivot_loss(fakes, labels, means)
+
+        def squared_weights(networks: Networks, _fakes: Tensor, _labels: Tensor) -> Tensor:
+            made = networks.generator.named_parameters()
+            total: Tensor = torch.stack([p.square().sum() for name, p in made if name.endswith("weight")]).sum()
+            return total
 
         terms = [
-            self._branch_term(critic, self.cls_weight / 2),
-            Term("pivot", self.pivot, lambda fakes, labels: pivots.pivot_loss(fakes, labels, means)),
+            self._branch_term(self.cls_weight / 2),
+            Term("pivot", self.pivot, pivot, (means,)),
             Term("decay", self.decay, squared_weights),
         ]
         return [term for term in terms if term.weight]

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.nn import Critic, Generator
-    from zslbench.methods.wgan import Phase, SeenRows, Term, Training
+    from zslbench.methods.wgan import Networks, Phase, SeenRows, Term, Training
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -55,11 +54,11 @@ class GenerativeMethod(AdversarialMethod):
         for epoch in range(1, self.epochs + 1):
             yield epoch, self.epochs, training.epoch(phase)
 
-    def terms(self, rows: SeenRows, generator: Generator, critic: Critic, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
         """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term."""
         if self.cls_weight == 0:
             return []
-        return [self._classification(rows, critic, ctx)]
+        return [self._classification(rows, ctx)]
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return what becomes of the (n, k) log-probabilities of the final softmax classifier: here, nothing."""
@@ -81,7 +80,7 @@ class GenerativeMethod(AdversarialMethod):
         out[:, order] = logs
         return out
 
-    def _classification(self, rows: SeenRows, critic: Critic, ctx: Context) -> Term:
+    def _classification(self, rows: SeenRows, ctx: Context) -> Term:
         """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
         from torch.nn import functional
 
@@ -98,9 +97,11 @@ class GenerativeMethod(AdversarialMethod):
                 lr=1e-3,
                 seed=ctx.stream_seed("pretrain"),
             )
-        return Term(
-            "classification", self.cls_weight, lambda fakes, labels: functional.cross_entropy(classifier(fakes), labels)
-        )
+
+        def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)
+
+        return Term("classification", self.cls_weight, loss, (classifier.weight, classifier.bias))
 
     def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
         from zslbench.methods.softmax import train_softmax

@@ -14,8 +14,7 @@ from zslbench.params import param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.nn import Critic, Generator
-    from zslbench.methods.wgan import SeenRows, Term
+    from zslbench.methods.wgan import Networks, SeenRows, Term
 
 _PAPER = {
     "hidden": 4096,
@@ -136,12 +135,12 @@ class LisGAN(GenerativeMethod):
     def _uses_branch(self) -> bool:
         return self.classifier == "auxiliary" and self.cls_weight > 0
 
-    def terms(self, rows: SeenRows, generator: Generator, critic: Critic, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
         """Return the classification loss, L_R1 and L_R2, each where its weight is not 0."""
         from zslbench.methods import souls
         from zslbench.methods.wgan import Term
 
-        terms = super().terms(rows, generator, critic, ctx)
+        terms = super().terms(rows, noise, ctx)
         if self.l_r1 == 0 and self.l_r2 == 0:
             return terms
         with ctx.phase("souls"):
@@ -154,17 +153,21 @@ class LisGAN(GenerativeMethod):
             )
         real = self._tensor(found)
         if self.l_r1:
-            terms.append(Term("l_r1", self.l_r1, lambda fakes, labels: souls.l_r1(fakes, labels, real)))
+
+            def first(_networks: Networks, fakes: Tensor, labels: Tensor, real: Tensor) -> Tensor:
+                return souls.l_r1(fakes, labels, real)
+
+            terms.append(Term("l_r1", self.l_r1, first, (real,)))
         if self.l_r2:
-            terms.append(self._group_term(rows, generator, real, ctx))
+            terms.append(self._group_term(rows, noise, real, ctx))
         return terms
 
-    def _classification(self, rows: SeenRows, critic: Critic, ctx: Context) -> Term:
+    def _classification(self, rows: SeenRows, ctx: Context) -> Term:
         if not self._uses_branch:
-            return super()._classification(rows, critic, ctx)
-        return self._branch_term(critic, self.cls_weight)
+            return super()._classification(rows, ctx)
+        return self._branch_term(self.cls_weight)
 
-    def _group_term(self, rows: SeenRows, generator: Generator, real: Tensor, ctx: Context) -> Term:
+    def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> Term:
         """Return L_R2 on fresh fakes of every seen class, or of as many drawn ones, whatever the batch holds.
 
         The mean over classes drawn uniformly without replacement has the mean over all classes as its expectation.
@@ -174,22 +177,28 @@ class LisGAN(GenerativeMethod):
         from zslbench.methods import nn, souls
         from zslbench.methods.wgan import Term
 
+        some = self.soul_classes and self.soul_classes < len(real)
         stream = nn.random_stream(ctx.stream_seed("soul noise"), self.device_)
-        drawing = nn.random_stream(ctx.stream_seed("soul classes"), self.device_) if self.soul_classes else None
-        classes = len(real)
+        drawing = nn.random_stream(ctx.stream_seed("soul classes"), self.device_) if some else None
+        shape = (self.soul_classes if some else len(real), self.soul_rows, noise)
 
-        def loss(_fakes: Tensor, _labels: Tensor) -> Tensor:
-            semantics, own = rows.semantics, real
-            if drawing is not None and self.soul_classes < classes:
-                keys = torch.rand(classes, generator=drawing, device=self.device_)
-                picked = keys.topk(self.soul_classes).indices
-                semantics, own = semantics[picked], own[picked]
-            fakes = generator.synthesise(semantics, self.soul_rows, stream)
+        def draw() -> tuple[Tensor, ...]:
+            found = torch.randn(shape, generator=stream, device=self.device_)
+            if drawing is None:
+                return (found,)
+            keys = torch.rand(len(real), generator=drawing, device=self.device_)
+            return found, keys.topk(self.soul_classes).indices
+
+        def loss(
+            networks: Networks, _fakes: Tensor, _labels: Tensor, real: Tensor, noise: Tensor, *picked: Tensor
+        ) -> Tensor:
+            semantics, own = (rows.semantics[picked[0]], real[picked[0]]) if picked else (rows.semantics, real)
+            fakes = networks.generator(noise, semantics[:, None, :])
             if self.fake_souls == "mean":
                 return souls.l_r2(*souls.mean_fake_souls(fakes), own)
             return souls.l_r2(*souls.cluster_fake_souls(fakes, own), own)
 
-        return Term("l_r2", self.l_r2, loss)
+        return Term("l_r2", self.l_r2, loss, (real,), draw)
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return the cascade's log-probabilities; the second softmax starts from the first one's initial weights.

@@ -23,10 +23,10 @@ def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
         fakes: (m, d) generated rows; labels: (m,) positions of their classes.
         pivots: (C, d) means μ_c of the real rows of all seen classes.
     """
-    present, of_row, counts = torch.unique(labels, return_inverse=True, return_counts=True)
-    sums = fakes.new_zeros(len(present), fakes.shape[1]).index_add(0, of_row, fakes)
-    away = sums / counts[:, None] - pivots[present]
-    out: Tensor = torch.linalg.vector_norm(away, dim=1).sum() / len(pivots)
+    member = functional.one_hot(labels, len(pivots)).to(fakes.dtype)  # sizes that do not depend on the draw
+    counts = member.sum(dim=0)
+    away = (member.T @ fakes) / counts.clamp(min=1)[:, None] - pivots
+    out: Tensor = (torch.linalg.vector_norm(away, dim=1) * (counts > 0)).sum() / len(pivots)
     return out
 
 

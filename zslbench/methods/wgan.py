@@ -32,13 +32,31 @@ class SeenRows:
     semantics: Tensor
 
 
+class Networks(torch.nn.Module):
+    """Generator and critic together: what the terms of a loss may call."""
+
+    def __init__(self, generator: Generator, critic: Critic) -> None:
+        super().__init__()
+        self.generator, self.critic = generator, critic
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Term:
-    """A weighted term of the generator's loss: ``loss(fakes (m, d), labels (m,))`` returns a scalar."""
+    """A weighted term of the generator's loss.
+
+    Attributes:
+        name, weight: of the term.
+        loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. A pure function: whatever
+            differs between two fits reaches it as an argument, so that fits can be trained together.
+        held: tensors that stay the same while training (souls, a frozen classifier).
+        draw: returns the tensors drawn anew for each step.
+    """
 
     name: str
     weight: float
-    loss: Callable[[Tensor, Tensor], Tensor]
+    loss: Callable[..., Tensor]
+    held: tuple[Tensor, ...] = ()
+    draw: Callable[[], tuple[Tensor, ...]] = tuple
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -94,6 +112,44 @@ def critic_losses(
     return CriticLosses(values[1].mean() - values[0].mean(), penalty, classification)
 
 
+class CriticObjective(torch.nn.Module):
+    """The critic's loss as a function of its weights and a batch."""
+
+    def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
+        super().__init__()
+        self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
+
+    def forward(
+        self, real: Tensor, fake: Tensor, labels: Tensor, semantics: Tensor, mix: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the loss and, of it, the penalty (see `Batch`)."""
+        parts = critic_losses(self.critic, real, fake, labels, semantics, mix)
+        loss = parts.wasserstein + self.gp * parts.penalty
+        if parts.classification is not None:
+            loss = loss + self.branch_weight * parts.classification
+        return loss, parts.penalty
+
+
+class GeneratorObjective(torch.nn.Module):
+    """The generator's loss (Eq. 1 with the method's terms) as a function of the weights and what is drawn."""
+
+    def __init__(self, networks: Networks, terms: Sequence[Term]) -> None:
+        super().__init__()
+        self.networks, self.terms = networks, tuple(terms)
+
+    def forward(
+        self, noise: Tensor, labels: Tensor, semantics: Tensor, *given: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        """Return the loss and the value of each term; `given` are each term's held and drawn tensors."""
+        fake = self.networks.generator(noise, semantics)
+        loss = -self.networks.critic(fake, semantics).mean()
+        values = []
+        for term, tensors in zip(self.terms, given, strict=True):
+            values.append(term.loss(self.networks, fake, labels, *tensors))
+            loss = loss + term.weight * values[-1]
+        return loss, *values
+
+
 class Training:
     """Alternates critic and generator steps (both by Adam); tensors stay on the device and nothing waits for them.
 
@@ -121,6 +177,8 @@ class Training:
         betas: tuple[float, float] = BETAS,
     ) -> None:
         self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
+        self.critic_objective = CriticObjective(critic, gp, branch_weight)
+        self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
         self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
         self.gp, self.branch_weight, self.streams = gp, branch_weight, streams
         self.generator_adam = adam(generator.parameters(), lr, betas)
@@ -170,31 +228,25 @@ class Training:
 
     def critic_step(self, batch: Batch) -> None:
         """Update the critic on one batch."""
-        parts = critic_losses(self.critic, batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
-        loss = parts.wasserstein + self.gp * parts.penalty
-        if parts.classification is not None:
-            loss = loss + self.branch_weight * parts.classification
+        loss, penalty = self.critic_objective(batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
         self.critic_adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.critic_adam.step()
         self._note("critic", loss)
-        self._note("penalty", parts.penalty)
+        self._note("penalty", penalty)
 
     def generator_step(self, labels: Tensor) -> None:
-        """Update the generator on fresh fakes of (m,) labels (Eq. 1 with the method's terms)."""
-        semantics = self.rows.semantics[labels]
+        """Update the generator on fresh fakes of (m,) labels."""
+        given = [(*term.held, *term.draw()) for term in self.terms]
         self.critic.requires_grad_(False)
-        fake = self.generator(self._noise(len(labels)), semantics)
-        loss = -self.critic(fake, semantics).mean()
-        for term in self.terms:
-            value = term.loss(fake, labels)
-            self._note(term.name, value)
-            loss = loss + term.weight * value
+        loss, *values = self.generator_objective(self._noise(len(labels)), labels, self.rows.semantics[labels], *given)
         self.generator_adam.zero_grad()
         loss.backward()
         self.generator_adam.step()
         self.critic.requires_grad_(True)
         self._note("generator", loss)
+        for term, value in zip(self.terms, values, strict=True):
+            self._note(term.name, value)
 
     def _noise(self, *rows: int) -> Tensor:
         return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
