@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.wgan import Networks, Phase, SeenRows, Term, Training
+    from zslbench.methods.wgan import Networks, SeenRows, Term, Training
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -54,6 +54,30 @@ class AdversarialMethod(Method):
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
+        training = self._begin(train, ctx)
+        for count, step, total in self._rounds(training.epoch_steps):
+            self._report(step, total, training.steps(count, ctx.phase), ctx)
+        self.generator_.requires_grad_(False)
+        return self
+
+    @classmethod
+    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
+        """Train all points in batched products; each ends where its own `fit` would, up to rounding."""
+        from zslbench.methods.wgan_together import Together
+
+        first = points[0]
+        together = Together([point._begin(train, ctx) for point, ctx in zip(points, contexts, strict=True)])
+        for count, step, total in first._rounds(together.first.epoch_steps):
+            losses = together.steps(count, contexts[0].phase)
+            together.write_back()
+            for point, own, ctx in zip(points, losses, contexts, strict=True):
+                point._report(step, total, own, ctx)
+        for point in points:
+            point.generator_.requires_grad_(False)
+            yield point
+
+    def _begin(self, train: Train, ctx: Context) -> Training:
+        """Prepare the data, make the networks, and return their training before its first step."""
         from zslbench.methods import nn, wgan
 
         device = nn.resolve_device(ctx.device)
@@ -73,7 +97,7 @@ class AdversarialMethod(Method):
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
         self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in self.later}
-        training = wgan.Training(
+        return wgan.Training(
             self.generator_,
             critic,
             rows,
@@ -86,12 +110,6 @@ class AdversarialMethod(Method):
             streams={purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")},
             betas=self.betas,
         )
-        for step, total, losses in self._rounds(training, ctx.phase):
-            self._refuse_divergence(step, losses)
-            ctx.log(step, total, **losses)
-            ctx.checkpoint(self, step)
-        self.generator_.requires_grad_(False)
-        return self
 
     @abc.abstractmethod
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
@@ -102,8 +120,8 @@ class AdversarialMethod(Method):
         """
 
     @abc.abstractmethod
-    def _rounds(self, training: Training, phase: Phase) -> Iterator[tuple[int, int, dict[str, float]]]:
-        """Train; after each round yield the step, how many there will be, and the losses."""
+    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
+        """Yield, for each round of training, its generator steps, its number, and how many there will be."""
 
     @property
     def _conditional(self) -> bool:
@@ -185,10 +203,12 @@ class AdversarialMethod(Method):
 
         return torch.tensor(array, device=self.device_)
 
-    def _refuse_divergence(self, step: int, losses: dict[str, float]) -> None:
+    def _report(self, step: int, total: int, losses: dict[str, float], ctx: Context) -> None:
         bad = [name for name, value in losses.items() if not math.isfinite(value)]
         if bad:
             raise BadValue(
                 f"{type(self).__name__}: the loss {bad[0]!r} is not finite in {self.round_name} {step}; "
                 f"lower lr={self.lr:g}."
             )
+        ctx.log(step, total, **losses)
+        ctx.checkpoint(self, step)

@@ -186,6 +186,21 @@ class Method(abc.ABC):
             yield point.fit(train, ctx)
 
     @classmethod
+    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
+        """Fit unfitted instances with equal parameters, each with its own context (seed); yield each, in order.
+
+        Override it where a device does several fits in one go: the runner then hands over several seeds at once. A
+        point must come out as its own `fit` leaves it, up to rounding.
+        """
+        for point, ctx in zip(points, contexts, strict=True):
+            yield point.fit(train, ctx)
+
+    @classmethod
+    def offers_seeds(cls) -> bool:
+        """Tell whether several seeds gain by being fitted together: whether `fit_seeds` is the class's own."""
+        return cls.fit_seeds.__func__ is not Method.fit_seeds.__func__  # type: ignore[attr-defined]
+
+    @classmethod
     def offers_grid(cls) -> bool:
         """Tell whether points of a grid gain by being fitted together: whether `fit_grid` is the class's own."""
         return cls.fit_grid.__func__ is not Method.fit_grid.__func__  # type: ignore[attr-defined]

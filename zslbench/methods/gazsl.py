@@ -19,7 +19,7 @@ from zslbench.task import ClassTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.wgan import Networks, Phase, SeenRows, Term, Training
+    from zslbench.methods.wgan import Networks, SeenRows, Term
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
@@ -159,10 +159,10 @@ class GAZSL(AdversarialMethod):
         out[:, order] = votes
         return out
 
-    def _rounds(self, training: Training, phase: Phase) -> Iterator[tuple[int, int, dict[str, float]]]:
+    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
         for done in range(0, self.iterations, JUDGED_EVERY):
             steps = min(JUDGED_EVERY, self.iterations - done)
-            yield done + steps, self.iterations, training.steps(steps, phase)
+            yield steps, done + steps, self.iterations
 
     @property
     def _conditional(self) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.wgan import Networks, Phase, SeenRows, Term, Training
+    from zslbench.methods.wgan import Networks, SeenRows, Term
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -50,9 +50,9 @@ class GenerativeMethod(AdversarialMethod):
     final_batch: int = param(256, low=1, high=65536, log=True, help="rows a step of the final softmax classifier")
     final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final softmax classifier")
 
-    def _rounds(self, training: Training, phase: Phase) -> Iterator[tuple[int, int, dict[str, float]]]:
+    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
         for epoch in range(1, self.epochs + 1):
-            yield epoch, self.epochs, training.epoch(phase)
+            yield epoch_steps, epoch, self.epochs
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
         """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term."""

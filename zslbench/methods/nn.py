@@ -66,7 +66,7 @@ def linear(
 
 
 def adam(
-    parameters: Iterable[torch.nn.Parameter], lr: float, betas: tuple[float, float] = BETAS, decay: float = 0.0
+    parameters: Iterable[Tensor], lr: float, betas: tuple[float, float] = BETAS, decay: float = 0.0
 ) -> torch.optim.Adam:
     """Return Adam, by default with the betas that the public GANs around f-CLSWGAN use; `decay` is Adam's own L2.
 

@@ -23,7 +23,8 @@ def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
         fakes: (m, d) generated rows; labels: (m,) positions of their classes.
         pivots: (C, d) means μ_c of the real rows of all seen classes.
     """
-    member = functional.one_hot(labels, len(pivots)).to(fakes.dtype)  # sizes that do not depend on the draw
+    classes = torch.arange(len(pivots), device=labels.device)
+    member = (labels[:, None] == classes).to(fakes.dtype)  # of a size that does not depend on the draw
     counts = member.sum(dim=0)
     away = (member.T @ fakes) / counts.clamp(min=1)[:, None] - pivots
     out: Tensor = (torch.linalg.vector_norm(away, dim=1) * (counts > 0)).sum() / len(pivots)

@@ -181,6 +181,7 @@ class Training:
         self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
         self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
         self.gp, self.branch_weight, self.streams = gp, branch_weight, streams
+        self.lr, self.betas = lr, betas
         self.generator_adam = adam(generator.parameters(), lr, betas)
         self.critic_adam = adam(critic.parameters(), lr, betas)
         self._sums: dict[str, Tensor] = {}
@@ -191,9 +192,14 @@ class Training:
         """Where the tensors are."""
         return self.rows.features.device
 
+    @property
+    def epoch_steps(self) -> int:
+        """Generator steps of an epoch: ⌈n / batch⌉."""
+        return -(-len(self.rows.features) // self.batch)
+
     def epoch(self, phase: Phase) -> dict[str, float]:
-        """Train for ⌈n / batch⌉ generator steps and return the mean of every loss by name."""
-        return self.steps(-(-len(self.rows.features) // self.batch), phase)
+        """Train for an epoch and return the mean of every loss by name."""
+        return self.steps(self.epoch_steps, phase)
 
     def steps(self, count: int, phase: Phase) -> dict[str, float]:
         """Train for `count` generator steps and return the mean of every loss by name."""
@@ -212,19 +218,21 @@ class Training:
 
         The generator does not move between these steps, so one pass over all batches is what a pass for each would be.
         """
-        shape = self.critic_steps, self.batch
-        # the largest of uniform numbers are rows drawn without replacement, for all batches in one operation
-        keys = torch.rand(
-            self.critic_steps, len(self.rows.features), generator=self.streams["batches"], device=self.device
-        )
-        picked = keys.topk(self.batch).indices
+        noise, picked, mix = self.draw_inputs()
         labels = self.rows.labels[picked]
         semantics = self.rows.semantics[labels]
         with torch.no_grad():
-            fake = self.generator(self._noise(*shape), semantics)
-        mix = torch.rand(*shape, 1, generator=self.streams["interpolation"], device=self.device)
+            fake = self.generator(noise, semantics)
         parts = zip(self.rows.features[picked], fake, labels, semantics, mix, strict=True)
         return [Batch(*part) for part in parts]
+
+    def draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw, for each of k critic steps, (k, m, z) noise, (k, m) rows of the batch and (k, m, 1) shares."""
+        shape = self.critic_steps, self.batch
+        # the largest of uniform numbers are rows drawn without replacement, for all batches in one operation
+        keys = torch.rand(shape[0], len(self.rows.features), generator=self.streams["batches"], device=self.device)
+        mix = torch.rand(*shape, 1, generator=self.streams["interpolation"], device=self.device)
+        return self.noise(*shape), keys.topk(self.batch).indices, mix
 
     def critic_step(self, batch: Batch) -> None:
         """Update the critic on one batch."""
@@ -239,7 +247,7 @@ class Training:
         """Update the generator on fresh fakes of (m,) labels."""
         given = [(*term.held, *term.draw()) for term in self.terms]
         self.critic.requires_grad_(False)
-        loss, *values = self.generator_objective(self._noise(len(labels)), labels, self.rows.semantics[labels], *given)
+        loss, *values = self.generator_objective(self.noise(len(labels)), labels, self.rows.semantics[labels], *given)
         self.generator_adam.zero_grad()
         loss.backward()
         self.generator_adam.step()
@@ -248,7 +256,8 @@ class Training:
         for term, value in zip(self.terms, values, strict=True):
             self._note(term.name, value)
 
-    def _noise(self, *rows: int) -> Tensor:
+    def noise(self, *rows: int) -> Tensor:
+        """Return (*rows, z) fresh noise."""
         return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
 
     def _note(self, name: str, value: Tensor) -> None:
