@@ -419,3 +419,54 @@ def test_an_interrupted_grid_keeps_the_points_that_are_done(runs, monkeypatch):
         "to run",
         "to run",
     ]
+
+
+SMALL_GAN = "fclswgan[hidden=8,epochs=2,pretrain_epochs=1,per_class=3,final_epochs=1]"
+
+
+def test_seeds_at_once_give_the_records_of_single_runs(runs):
+    alone = zslbench.run(SMALL_GAN, "digits", seeds=3, runs=runs / "alone").records
+    together = zslbench.run(SMALL_GAN, "digits", seeds=3, runs=runs / "together", seeds_at_once="always").records
+    assert [record.id for record in together] == [record.id for record in alone]
+    assert all("seeds_at_once" not in record.provenance for record in alone)
+    for one, other in zip(alone, together, strict=True):
+        assert other.ok
+        assert other.provenance["seeds_at_once"] == 3
+        assert other.metrics == pytest.approx(one.metrics, abs=0.02)
+        assert other.timings.keys() == one.timings.keys()
+    assert len({record.timings["fit"] for record in together}) == 1  # divided among them
+
+
+def test_who_is_fitted_with_whom():
+    texts = [SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]"]
+    runs = plan(texts, ["digits"], ["zsl", "gzsl"], seeds=range(10)).runs
+    assert [len(batch.jobs) for batch in batches(jobs(runs), seeds_at_once=True)] == [8, 2, 8, 2, 2]
+    assert {len(batch.jobs) for batch in batches(jobs(runs)) if batch.first.first.method == "fclswgan"} == {1}
+
+
+def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):
+    from zslbench.methods.fclswgan import FCLSWGAN
+
+    real = FCLSWGAN.terms
+
+    def unlucky(self, rows, noise, ctx):
+        if ctx.seed == 1:
+            raise RuntimeError("unlucky")
+        return real(self, rows, noise, ctx)
+
+    monkeypatch.setattr(FCLSWGAN, "terms", unlucky)
+    outcome = zslbench.run(SMALL_GAN, "digits", "zsl", seeds=3, runs=runs, seeds_at_once="always")
+    assert [record.status for record in outcome.records] == ["ok", "failed", "ok"]
+
+
+@pytest.mark.parametrize(("found", "gains"), [(["cpu"], False), (["cpu", "cuda:0"], True)])
+def test_seeds_go_together_by_themselves_where_there_is_a_gpu(monkeypatch, found, gains):
+    from zslbench.runner import run as running
+
+    monkeypatch.setattr(running, "devices", lambda: found)
+    several = plan([SMALL_GAN], ["digits"], ["zsl"], seeds=[0, 1]).runs
+    assert running._gains(several, "auto", "auto") is gains
+    assert not running._gains(several, "cpu", "auto")
+    assert not running._gains(several, "auto", "never")
+    assert not running._gains(several[:1], "auto", "auto")
+    assert not running._gains(plan([RIDGE], ["digits"], ["zsl"], seeds=[0, 1]).runs, "auto", "auto")

@@ -131,6 +131,13 @@ def cli() -> None:
     type=click.Choice(["failed", "stale", "all"]),
     help="Do again: failed runs, those whose method's source changed, or all.",
 )
+@click.option(
+    "--seeds-at-once",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Train the seeds of a generative method in one go; auto: on a GPU.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @RUNS

@@ -47,13 +47,13 @@ def execute(batch: Batch, on_log: OnLog | None = None) -> Iterator[tuple[Job, li
     """Do the jobs of a batch, in order: fit each method once and judge it under each of its protocols.
 
     Whatever a method raises becomes a `failed` record with its traceback; what the protocols share (the fit) fails
-    for all of them, a fault in `scores` for that protocol only. Points of a grid whose common fit fails are tried
-    again one by one, so that a fault stays with the point it belongs to. KeyboardInterrupt passes through.
+    for all of them, a fault in `scores` for that protocol only. Fits in company that
+    fail are tried again one by one, so that a fault stays with the one it belongs to. KeyboardInterrupt passes through.
     """
     waiting = list(batch.jobs)
     if len(waiting) > 1:
         with contextlib.suppress(Exception, SystemExit):
-            for job, results in _grid(batch, on_log):
+            for job, results in _together(batch, on_log):
                 waiting.remove(job)
                 yield job, results
     for job in waiting:
@@ -84,24 +84,33 @@ def _single(job: Job, on_log: OnLog | None) -> list[Finished]:
     return [_score(question, method, job, ctx.seconds, spent) for question in questions]
 
 
-def _grid(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
-    """Fit all points at once. What they share is timed with the first of them."""
+def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
+    """Fit all points of a grid, or all seeds, at once.
+
+    What points of a grid share is timed with the first of them; the time of seeds is divided among them.
+    """
     start = time.perf_counter()
     dataset, chosen = _data(batch.first)
     points = [_build(job.first) for job in batch.jobs]
-    ctx = Context(batch.first.first.seed, batch.first.device, on_log)
+    contexts = [Context(job.first.seed, job.device, on_log if job is batch.first else None) for job in batch.jobs]
+    ctx, cls = contexts[0], type(points[0])
     reset_peaks()
     with ctx.phase("data"):
         train = splits.training(dataset, chosen)
-    fitting = type(points[0]).fit_grid(points, train, ctx)
-    for job, point in zip(batch.jobs, points, strict=True):
+    one_seed = len({job.first.seed for job in batch.jobs}) == 1
+    fitting = cls.fit_grid(points, train, ctx) if one_seed else cls.fit_seeds(points, train, contexts)
+    company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
+    share = 1 if one_seed else 1 / len(points)
+    for job, point, own in zip(batch.jobs, points, contexts, strict=True):
         with ctx.phase("fit"):
             method = next(fitting)
         if method is not point:
-            raise RuntimeError("fit_grid must yield its points, each of them and in order")
-        spent = time.perf_counter() - start
+            raise RuntimeError("points must be yielded, each of them and in order")
+        if own is ctx or one_seed:
+            spent = (time.perf_counter() - start) * share
+            seconds = {phase: value * share for phase, value in ctx.seconds.items()}
         questions = _questions(job, dataset, chosen)
-        yield job, [_score(one, method, job, ctx.seconds, spent, grid=len(points)) for one in questions]
+        yield job, [_score(one, method, job, seconds, spent, company) for one in questions]
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
@@ -160,27 +169,33 @@ class _Bell:
 
 
 def _score(
-    question: _Question, method: Method, job: Job, seconds: Mapping[str, float], spent: float, grid: int = 1
+    question: _Question,
+    method: Method,
+    job: Job,
+    seconds: Mapping[str, float],
+    spent: float,
+    company: Mapping[str, int] | None = None,
 ) -> Finished:
     start = time.perf_counter()
     try:
         scores = method.scores(question.query.features, question.query.classes)
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:
-        return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, seconds, grid)))
+        return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, seconds, company)))
     scored = time.perf_counter() - start
-    facts = _facts(job, method, {**seconds, "scores": scored, "total": spent + scored}, grid)
+    facts = _facts(job, method, {**seconds, "scores": scored, "total": spent + scored}, company)
     record = _record(question.run, "ok", metrics=dict(judgement.metrics), curve=tuple(question.curve), **facts)
     return Finished(record, judgement.predictions)
 
 
-def _facts(job: Job, method: Method | None, seconds: Mapping[str, float], grid: int = 1) -> dict[str, Any]:
+def _facts(
+    job: Job, method: Method | None, seconds: Mapping[str, float], company: Mapping[str, int] | None = None
+) -> dict[str, Any]:
     device = str(getattr(method, "device_", "cpu"))
-    company = {"grid_points": grid} if grid > 1 else {}
     return {
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
         "memory": peak_memory(),
-        "provenance": provenance(method_class(job.first.method), device) | company,
+        "provenance": provenance(method_class(job.first.method), device) | dict(company or {}),
     }
 
 

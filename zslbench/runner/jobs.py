@@ -7,6 +7,9 @@ from collections.abc import Iterable
 
 from zslbench.runner.plan import Run, method_class
 
+MOST_SEEDS = 8
+"""Fits that are trained at once: their weights and both of their Adams are in memory together."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -29,7 +32,7 @@ class Job:
 
 @dataclasses.dataclass(frozen=True)
 class Batch:
-    """Jobs to be done together: the points of a grid whose method fits them all at once, else a single one."""
+    """Jobs to be done together: points of a grid, or seeds, whose method fits them all at once; else a single one."""
 
     jobs: tuple[Job, ...]
 
@@ -47,14 +50,28 @@ def jobs(runs: Iterable[Run], device: str = "auto", checkpoint_every: int = 0) -
     return [Job(tuple(group), device, checkpoint_every) for group in grouped.values()]
 
 
-def batches(work: Iterable[Job]) -> list[Batch]:
+def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
     """Return the jobs in batches, in order of first appearance.
 
-    Jobs of a method that offers a grid go together when they differ in hyper-parameters only. Those that are judged
+    Jobs of a method that offers a grid go together when they differ in hyper-parameters only, and with `seeds_at_once`
+    those of a method that offers several seeds when they differ in the seed only, up to eight. Those that are judged
     while they train stay alone: a checkpoint belongs to one fit.
     """
     grouped: dict[str, list[Job]] = {}
     for job in work:
-        together = method_class(job.first.method).offers_grid() and not job.checkpoint_every
-        grouped.setdefault(job.first.grid_key if together else job.first.fit_key, []).append(job)
-    return [Batch(tuple(group)) for group in grouped.values()]
+        grouped.setdefault(_company(job, seeds_at_once), []).append(job)
+    found = []
+    for group in grouped.values():
+        most = MOST_SEEDS if len({job.first.seed for job in group}) > 1 else len(group)
+        found += [Batch(tuple(group[start : start + most])) for start in range(0, len(group), most)]
+    return found
+
+
+def _company(job: Job, seeds_at_once: bool) -> str:
+    """Return the key of the jobs that a job may be done with."""
+    cls = method_class(job.first.method)
+    if not job.checkpoint_every and cls.offers_grid():
+        return job.first.grid_key
+    if not job.checkpoint_every and seeds_at_once and cls.offers_seeds():
+        return job.first.seeds_key
+    return job.first.fit_key

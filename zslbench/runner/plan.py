@@ -106,6 +106,11 @@ class Run:
         kept = {key: value for key, value in self.identity().items() if key not in ("protocol", "method")}
         return canonical_json({**kept, "method": [self.method, self.version]})
 
+    @property
+    def seeds_key(self) -> str:
+        """Runs with equal keys differ in protocol and seed only."""
+        return canonical_json({key: value for key, value in self.identity().items() if key not in ("protocol", "seed")})
+
     def __str__(self) -> str:
         stage = "" if self.stage == "final" else f" dev{self.fold}"
         return f"{self.label} {self.dataset.name} {self.protocol}{stage} seed {self.seed}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,9 +12,9 @@ from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.runner.device import check_device
+from zslbench.runner.device import check_device, devices
 from zslbench.runner.engines import Engine, SerialEngine
-from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.jobs import Batch, batches, jobs
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Run, method_class, plan
 from zslbench.runner.progress import listener
 from zslbench.runner.provenance import source_digest
@@ -21,6 +22,7 @@ from zslbench.runner.provenance import source_digest
 if TYPE_CHECKING:
     from rich.console import Console
 
+SeedsAtOnce = Literal["auto", "always", "never"]
 Rerun = Literal["failed", "stale", "all"]
 State = Literal["to run", "done", "failed", "stale"]
 UNFINISHED = ("interrupted", "skipped")
@@ -68,6 +70,7 @@ def run(
     rerun: Rerun | None = None,
     checkpoints: str = "last",
     dry_run: bool = False,
+    seeds_at_once: SeedsAtOnce = "auto",
     engine: Engine | None = None,
     console: Console | None = None,
 ) -> Outcome:
@@ -85,6 +88,8 @@ def run(
         data_root: a folder of xlsa17 folders, read in place.
         device: auto, cpu, cuda, cuda:N or mps.
         checkpoints: ``last``, or ``every:N`` to judge every N epochs and keep the curve.
+        seeds_at_once: whether methods that can train several seeds in one go (the generative ones) do: ``auto`` where
+            the device gains by it, a GPU; ``always`` or ``never``.
         dry_run: only say what would be done.
         engine: where to do it (default: serial, in this process).
         console: where to show progress (default: nowhere).
@@ -120,7 +125,8 @@ def run(
     interrupted = False
     if todo and not dry_run:
         store.check_writable()
-        interrupted = _work(todo, store, records, engine or SerialEngine(), device, every, console)
+        work = batches(jobs(todo, device, every), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
+        interrupted = _work(work, store, records, engine or SerialEngine(), console)
     bare = every and any(record and record.ok and not record.curve for record in records.values())
     remarks = planned.remarks + (
         ("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ()
@@ -129,20 +135,25 @@ def run(
     return Outcome(states, kept, remarks, interrupted)
 
 
+def _gains(todo: Sequence[Run], device: str, seeds_at_once: SeedsAtOnce) -> bool:
+    """Whether several seeds at once gain: there are some, their method offers it, and the device is a GPU."""
+    if seeds_at_once != "auto" or device == "cpu":
+        return False
+    counts = Counter(run.seeds_key for run in todo if method_class(run.method).offers_seeds())
+    return max(counts.values(), default=0) > 1 and any(name.startswith("cuda") for name in devices())
+
+
 def _work(
-    todo: Sequence[Run],
+    work: Sequence[Batch],
     store: ResultStore,
     records: dict[str, Record | None],
     engine: Engine,
-    device: str,
-    every: int,
     console: Console | None,
 ) -> bool:
     """Do the runs, keep their records; return whether it was interrupted."""
-    work = jobs(todo, device, every)
-    with listener(console, len(work)) as screen:
+    with listener(console, sum(len(batch.jobs) for batch in work)) as screen:
         try:
-            for job, results in engine.run(batches(work), screen):
+            for job, results in engine.run(work, screen):
                 for result in results:
                     before = records[result.record.id]
                     if result.record.status == "interrupted" and before is not None and before.ok:
