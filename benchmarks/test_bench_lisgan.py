@@ -26,7 +26,7 @@ def training(request: pytest.FixtureRequest) -> wgan.Training:
     train = Train(rng.random((images, FEATURES), dtype=np.float32), np.arange(images) % classes, table)
     caught: list[wgan.Training] = []
 
-    def catch(self: wgan.Training, phase: wgan.Phase) -> dict[str, float]:
+    def catch(self: wgan.Training, *_given: object, **_more: object) -> dict[str, float]:
         caught.append(self)
         return {}
 
@@ -35,7 +35,7 @@ def training(request: pytest.FixtureRequest) -> wgan.Training:
         return features[np.argsort(labels, kind="stable")].repeat(k, axis=0)[: classes * k].reshape(classes, k, -1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wgan.Training, "epoch", catch)
+        patch.setattr(wgan.Training, "steps", catch)
         patch.setattr(souls, "soul_samples", any_rows)
         LisGAN(epochs=1).fit(train, Context())
     caught[0].generator.requires_grad_(True)  # fit freezes it in the end

@@ -76,7 +76,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(method: GenerativeMethod) -> Spied:
         found: list[Spied] = []
 
-        def epoch(self: wgan.Training, _phase: Any) -> dict[str, float]:
+        def steps(self: wgan.Training, *_given: Any, **_more: Any) -> dict[str, float]:
             generator = [value.clone() for value in self.generator.state_dict().values()]
             critic = {name: value.clone() for name, value in self.critic.state_dict().items()}
             (drawn, *_) = self.draw()
@@ -88,7 +88,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
             raise Enough
 
         with monkeypatch.context() as patch:
-            patch.setattr(wgan.Training, "epoch", epoch)
+            patch.setattr(wgan.Training, "steps", steps)
             with pytest.raises(Enough):
                 fitted(method)
         return found[0]

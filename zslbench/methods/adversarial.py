@@ -54,24 +54,30 @@ class AdversarialMethod(Method):
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
+        from zslbench.methods import nn
+
         training = self._begin(train, ctx)
         for count, step, total in self._rounds(training.epoch_steps):
-            self._report(step, total, training.steps(count, ctx.phase), ctx)
+            with nn.at_precision(ctx.precision, self.device_):
+                losses = training.steps(count, ctx.phase, record=not ctx.profile)
+            self._report(step, total, losses, ctx)
         self.generator_.requires_grad_(False)
         return self
 
     @classmethod
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
         """Train all points in batched products; each ends where its own `fit` would, up to rounding."""
+        from zslbench.methods import nn
         from zslbench.methods.wgan_together import Together
 
-        first = points[0]
-        together = Together([point._begin(train, ctx) for point, ctx in zip(points, contexts, strict=True)])
+        first, ctx = points[0], contexts[0]
+        together = Together([point._begin(train, own) for point, own in zip(points, contexts, strict=True)])
         for count, step, total in first._rounds(together.first.epoch_steps):
-            losses = together.steps(count, contexts[0].phase)
+            with nn.at_precision(ctx.precision, first.device_):
+                losses = together.steps(count, ctx.phase, record=not ctx.profile)
             together.write_back()
-            for point, own, ctx in zip(points, losses, contexts, strict=True):
-                point._report(step, total, own, ctx)
+            for point, found, own in zip(points, losses, contexts, strict=True):
+                point._report(step, total, found, own)
         for point in points:
             point.generator_.requires_grad_(False)
             yield point

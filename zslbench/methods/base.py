@@ -6,6 +6,7 @@ import abc
 import contextlib
 import dataclasses
 import enum
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
@@ -106,6 +107,12 @@ class Context:
         on_log: receives (step, total, values) from `log`.
         judge: receives the method at each checkpoint. It must not lead to what it judges with: the runner passes one
             that holds a number, not the answers.
+        precision: of matrix products while a generative method trains: ``float32``, ``tf32`` or ``bf16``.
+        profile: whether phases wait for the device, so that each is charged with its own work, and are kept one by one.
+
+    Attributes:
+        seconds: wall-clock seconds by phase.
+        events: with `profile`, each phase's name, start and duration in seconds.
     """
 
     def __init__(
@@ -114,10 +121,14 @@ class Context:
         device: str = "cpu",
         on_log: Callable[[int, int, Mapping[str, float]], None] | None = None,
         judge: Judge | None = None,
+        *,
+        precision: str = "float32",
+        profile: bool = False,
     ) -> None:
-        self.seed, self.device = seed, device
+        self.seed, self.device, self.precision, self.profile = seed, device, precision, profile
         self._on_log, self._judge = on_log, judge
         self.seconds: dict[str, float] = {}
+        self.events: list[tuple[str, float, float]] = []
 
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the NumPy stream of one purpose (``init``, ``batches``, ``noise``, ``classifier``, …)."""
@@ -140,11 +151,20 @@ class Context:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the wall-clock seconds of the enclosed block to phase `name` of the record."""
-        start = time.perf_counter()
+        start = self._now()
         try:
             yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            spent = self._now() - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            if self.profile:
+                self.events.append((name, start, spent))
+
+    def _now(self) -> float:
+        torch = sys.modules.get("torch")
+        if self.profile and torch is not None and torch.cuda.is_initialized():
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -198,7 +198,7 @@ class LisGAN(GenerativeMethod):
                 return souls.l_r2(*souls.mean_fake_souls(fakes), own)
             return souls.l_r2(*souls.cluster_fake_souls(fakes, own), own)
 
-        return Term("l_r2", self.l_r2, loss, (real,), draw)
+        return Term("l_r2", self.l_r2, loss, (real,), draw, (stream,) if drawing is None else (stream, drawing))
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return the cascade's log-probabilities; the second softmax starts from the first one's initial weights.

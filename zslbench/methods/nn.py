@@ -5,8 +5,9 @@ Torch is imported at the top: import this module only where training or synthesi
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -73,8 +74,21 @@ def adam(
     Fused where torch has it: the plain one costs as much as the rest of a critic step on a CPU.
     """
     held = list(parameters)
-    fused = held[0].device.type in ("cpu", "cuda")
-    return torch.optim.Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused)
+    kind = held[0].device.type
+    fused, capturable = kind in ("cpu", "cuda"), kind == "cuda"  # its counters stay on the device (see `recording`)
+    return torch.optim.Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused, capturable=capturable)
+
+
+@contextlib.contextmanager
+def at_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Multiply matrices in this block at a precision: ``float32``, ``tf32`` (CUDA) or ``bf16`` (autocast)."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 class Generator(torch.nn.Module):

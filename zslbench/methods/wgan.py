@@ -5,6 +5,7 @@ The generator's loss takes further terms, each with a name and a weight, so that
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -14,8 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from zslbench.methods.nn import BETAS, Critic, Generator, adam
+from zslbench.methods.recording import Repeated
 
-Phase = Callable[[str], AbstractContextManager[None]]
+Phase = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Term:
         loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. A pure function: whatever
             differs between two fits reaches it as an argument, so that fits can be trained together.
         held: tensors that stay the same while training (souls, a frozen classifier).
-        draw: returns the tensors drawn anew for each step.
+        draw: returns the tensors drawn anew for each step, from `streams`.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Term:
     loss: Callable[..., Tensor]
     held: tuple[Tensor, ...] = ()
     draw: Callable[[], tuple[Tensor, ...]] = tuple
+    streams: tuple[torch.Generator, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +106,7 @@ def critic_losses(
     hidden = critic.conditioned(projected, semantics)
     values = critic.values(hidden)
     # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
-    between = torch.lerp(hidden[1].detach(), hidden[0].detach(), mix)
+    between = torch.lerp(hidden[1].detach(), hidden[0].detach(), mix.to(hidden.dtype))
     classification = None
     if critic.branch is not None:
         logits = critic.logits(projected)
@@ -185,7 +188,9 @@ class Training:
         self.generator_adam = adam(generator.parameters(), lr, betas)
         self.critic_adam = adam(critic.parameters(), lr, betas)
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._notes: dict[str, int] = {}
+        self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
+        self._repeated = Repeated(self.iterate, self.drawing, self.device)
 
     @property
     def device(self) -> torch.device:
@@ -201,17 +206,31 @@ class Training:
         """Train for an epoch and return the mean of every loss by name."""
         return self.steps(self.epoch_steps, phase)
 
-    def steps(self, count: int, phase: Phase) -> dict[str, float]:
-        """Train for `count` generator steps and return the mean of every loss by name."""
-        self._sums, self._counts = {}, {}
-        for _ in range(count):
-            with phase("critic"):
-                batches = self.draw()
-                for batch in batches:
-                    self.critic_step(batch)
-            with phase("generator"):
-                self.generator_step(batches[-1].labels)
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+    def steps(self, count: int, phase: Phase, record: bool = True) -> dict[str, float]:
+        """Train for `count` generator steps and return the mean of every loss by name.
+
+        On CUDA the iterations are recorded as a graph, unless `record` is false: to time their phases apart.
+        """
+        for total in self._sums.values():
+            total.zero_()
+        if record and self.device.type == "cuda":
+            with phase("iterations"):
+                for _ in range(count):
+                    self._repeated()
+        else:
+            for _ in range(count):
+                self.iterate(phase)
+        return {name: float(total) / (count * self._notes[name]) for name, total in self._sums.items()}
+
+    def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
+        """Take the critic steps and the generator step of one iteration."""
+        self._notes = {}
+        with phase("critic"):
+            batches = self.draw()
+            for batch in batches:
+                self.critic_step(batch)
+        with phase("generator"):
+            self.generator_step(batches[-1].labels)
 
     def draw(self) -> list[Batch]:
         """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
@@ -261,6 +280,8 @@ class Training:
         return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
 
     def _note(self, name: str, value: Tensor) -> None:
-        seen = self._sums.get(name)
-        self._sums[name] = value.detach() if seen is None else seen + value.detach()
-        self._counts[name] = self._counts.get(name, 0) + 1
+        """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
+        if name not in self._sums:
+            self._sums[name] = torch.zeros_like(value, requires_grad=False)
+        self._sums[name] += value.detach()
+        self._notes[name] = self._notes.get(name, 0) + 1

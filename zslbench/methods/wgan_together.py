@@ -6,6 +6,7 @@ batched products. On a GPU that a single fit leaves idle, eight cost little more
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from zslbench.methods.nn import adam
+from zslbench.methods.recording import Repeated
 from zslbench.methods.wgan import Batch, Phase, Training
 
 Weights = dict[str, Tensor]
@@ -34,20 +36,36 @@ class Together:
         self.generator_adam = adam(self.generator.values(), first.lr, first.betas)
         self._held = [[torch.stack(each) for each in zip(*held, strict=True)] for held in self._of_terms("held")]
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
+        self._notes: dict[str, int] = {}
+        drawing = [stream for member in members for stream in member.drawing]
+        self._repeated = Repeated(self.iterate, drawing, first.device)
 
-    def steps(self, count: int, phase: Phase) -> list[dict[str, float]]:
-        """Train for `count` generator steps; return, for each fit, the mean of every loss by name."""
-        self._sums, self._counts = {}, {}
-        for _ in range(count):
-            with phase("critic"):
-                drawn = self.draw()
-                for batches in drawn:
-                    self.critic_step(batches)
-            with phase("generator"):
-                self.generator_step(drawn[-1].labels)
-        means = {name: (total / self._counts[name]).tolist() for name, total in self._sums.items()}
+    def steps(self, count: int, phase: Phase, record: bool = True) -> list[dict[str, float]]:
+        """Train for `count` generator steps; return, for each fit, the mean of every loss by name.
+
+        On CUDA the iterations are recorded as a graph, unless `record` is false (see `Training.steps`).
+        """
+        for total in self._sums.values():
+            total.zero_()
+        if record and self.first.device.type == "cuda":
+            with phase("iterations"):
+                for _ in range(count):
+                    self._repeated()
+        else:
+            for _ in range(count):
+                self.iterate(phase)
+        means = {name: (total / (count * self._notes[name])).tolist() for name, total in self._sums.items()}
         return [{name: values[at] for name, values in means.items()} for at in range(len(self.members))]
+
+    def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
+        """Take the critic steps and the generator step of one iteration."""
+        self._notes = {}
+        with phase("critic"):
+            drawn = self.draw()
+            for batches in drawn:
+                self.critic_step(batches)
+        with phase("generator"):
+            self.generator_step(drawn[-1].labels)
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits."""
@@ -119,10 +137,12 @@ class Together:
         by_term = zip(*(member.terms for member in self.members), strict=True)
         return [[term.held if what == "held" else term.draw() for term in terms] for terms in by_term]
 
-    def _note(self, name: str, values: Tensor) -> None:
-        seen = self._sums.get(name)
-        self._sums[name] = values.detach() if seen is None else seen + values.detach()
-        self._counts[name] = self._counts.get(name, 0) + 1
+    def _note(self, name: str, value: Tensor) -> None:
+        """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
+        if name not in self._sums:
+            self._sums[name] = torch.zeros_like(value, requires_grad=False)
+        self._sums[name] += value.detach()
+        self._notes[name] = self._notes.get(name, 0) + 1
 
 
 def _stacked(networks: Sequence[torch.nn.Module]) -> Weights:

@@ -1,0 +1,120 @@
+"""Steps that are repeated, their precision, and what a profile keeps; the recording itself needs a GPU."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+import pytest
+import torch
+from gan_data import problem
+
+from zslbench.methods import nn
+from zslbench.methods.base import Context
+from zslbench.methods.fclswgan import FCLSWGAN
+from zslbench.methods.recording import EAGER_CALLS, Repeated
+
+SMALL = {"hidden": 16, "noise": 3, "batch": 16, "epochs": 3, "pretrain_epochs": 2, "per_class": 6, "final_epochs": 2}
+CPU = torch.device("cpu")
+
+
+def test_on_the_cpu_every_call_is_a_step() -> None:
+    calls: list[int] = []
+    repeated = Repeated(lambda: calls.append(1), [], CPU)
+    for _ in range(EAGER_CALLS + 3):
+        repeated()
+    assert len(calls) == EAGER_CALLS + 3
+    assert not repeated.recorded
+
+
+class FakeGraph:
+    """Stands in for CUDA's graph: runs the step that was recorded."""
+
+    broken = False
+
+    def __init__(self) -> None:
+        self.registered: list[torch.Generator] = []
+        self.replays = 0
+
+    def register_generator_state(self, stream: torch.Generator) -> None:
+        self.registered.append(stream)
+
+    def replay(self) -> None:
+        self.replays += 1
+
+
+@pytest.fixture
+def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def recording(_graph: FakeGraph):  # type: ignore[no-untyped-def]
+        if FakeGraph.broken:
+            raise RuntimeError("operation not permitted when stream is capturing")
+        yield
+
+    class Stream:
+        def wait_stream(self, _other: object) -> None: ...
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", FakeGraph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda _device: Stream())
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: Stream())
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device=None: None)
+    monkeypatch.setattr(FakeGraph, "broken", False)
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_the_fourth_call_records_and_replays() -> None:
+    stream, calls = torch.Generator(), []
+    repeated = Repeated(lambda: calls.append(1), [stream], torch.device("cuda"))
+    for _ in range(10):
+        repeated()
+    assert repeated.recorded
+    assert len(calls) == EAGER_CALLS + 1  # the last of them while recording, which does nothing on a device
+    assert repeated._graph.registered == [stream]  # type: ignore[union-attr]
+    assert repeated._graph.replays == 10 - EAGER_CALLS  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("fake_cuda")
+def test_where_recording_fails_steps_go_on_and_streams_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeGraph, "broken", True)
+    stream = torch.Generator().manual_seed(1)
+    drawn: list[float] = []
+    repeated = Repeated(lambda: drawn.append(float(torch.rand(1, generator=stream))), [stream], torch.device("cuda"))
+    for _ in range(8):
+        repeated()
+    assert not repeated.recorded
+    assert drawn == torch.rand(8, generator=torch.Generator().manual_seed(1)).tolist()
+
+
+def test_bf16_trains_close_to_float32_and_restores_the_flags() -> None:
+    train, _, query = problem()
+    before = torch.backends.cuda.matmul.allow_tf32
+    plain, low, tf32 = (FCLSWGAN(**SMALL).fit(train, Context(0, precision=p)) for p in ("float32", "bf16", "tf32"))
+    assert torch.backends.cuda.matmul.allow_tf32 is before
+    assert not torch.is_autocast_enabled("cpu")
+    wanted = plain.generator_.out.weight
+    assert not torch.equal(low.generator_.out.weight, wanted)  # it was at work
+    torch.testing.assert_close(low.generator_.out.weight, wanted, atol=0.01, rtol=0.1)
+    assert torch.equal(tf32.generator_.out.weight, wanted)  # TF32 is CUDA's
+    assert np.isfinite(low.scores(query.features, query.classes)).all()
+
+
+def test_tf32_is_on_inside_the_block_only() -> None:
+    assert not torch.backends.cuda.matmul.allow_tf32
+    with nn.at_precision("tf32", CPU):
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_a_profile_keeps_every_phase_and_changes_nothing() -> None:
+    train, _, _ = problem()
+    ctx, plain = Context(0, profile=True), Context(0)
+    first, second = FCLSWGAN(**SMALL).fit(train, ctx), FCLSWGAN(**SMALL).fit(train, plain)
+    assert torch.equal(first.generator_.out.weight, second.generator_.out.weight)
+    iterations = 3 * -(-len(train.features) // 16)
+    names = [name for name, _, _ in ctx.events]
+    assert names.count("critic") == names.count("generator") == iterations
+    assert plain.events == []
+    for phase, total in ctx.seconds.items():
+        assert total == pytest.approx(sum(spent for name, _, spent in ctx.events if name == phase))
