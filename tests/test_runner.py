@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import gzip
+import json
 import types
 
 import numpy as np
@@ -18,7 +20,7 @@ from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.results.store import ResultStore
 from zslbench.runner import execute, provenance
-from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.jobs import How, batches, jobs
 from zslbench.runner.plan import plan
 from zslbench.seeding import stream
 from zslbench.task import Answers, Query
@@ -386,7 +388,7 @@ def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
     assert [len(batch.jobs) for batch in found if batch.first.first.method == GRID] == [2] * 4
     assert [len(batch.jobs) for batch in found if batch.first.first.method != GRID] == [1] * 4
     assert sum(len(job.runs) for batch in found for job in batch.jobs) == len(runs)
-    assert all(len(batch.jobs) == 1 for batch in batches(jobs(runs, checkpoint_every=2)))
+    assert all(len(batch.jobs) == 1 for batch in batches(jobs(runs, How(checkpoint_every=2))))
 
 
 def test_points_that_are_done_are_left_out_of_a_grid(runs):
@@ -470,3 +472,28 @@ def test_seeds_go_together_by_themselves_where_there_is_a_gpu(monkeypatch, found
     assert not running._gains(several, "auto", "never")
     assert not running._gains(several[:1], "auto", "auto")
     assert not running._gains(plan([RIDGE], ["digits"], ["zsl"], seeds=[0, 1]).runs, "auto", "auto")
+
+
+def test_precision_is_recorded_and_changes_no_identity(runs):
+    (plain,) = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs / "a").records
+    (low,) = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs / "b", precision="bf16").records
+    assert (plain.provenance["precision"], low.provenance["precision"]) == ("float32", "bf16")
+    assert plain.id == low.id
+    with pytest.raises(BadValue, match="choose one of: float32, tf32, bf16"):
+        zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, precision="fp8")
+
+
+def test_a_profile_is_written_as_a_trace_beside_the_record(runs):
+    records = zslbench.run(SMALL_GAN, "digits", runs=runs, profile=True).records
+    store = ResultStore(runs)
+    assert {record.id for record in store.load()} == {record.id for record in records}
+    assert store.broken == []
+    for record in records:
+        with gzip.open(store.path(record).with_suffix(".trace.json.gz"), "rt") as file:
+            events = json.load(file)["traceEvents"]
+        names = {event["name"] for event in events}
+        assert {"data", "fit", "critic", "generator", "pretrain", "scores", "evaluation"} == names
+        critic = sum(event["dur"] for event in events if event["name"] == "critic") / 1e6
+        assert critic == pytest.approx(record.timings["critic"], abs=1e-3)
+    zslbench.run(SMALL_GAN, "digits", runs=runs / "plain")
+    assert not list((runs / "plain").rglob("*.trace.json.gz"))

@@ -138,6 +138,14 @@ def cli() -> None:
     show_default=True,
     help="Train the seeds of a generative method in one go; auto: on a GPU.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
+)
+@click.option("--profile", is_flag=True, help="Print the seconds by phase and write a trace beside each record.")
 @click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @RUNS
@@ -159,6 +167,8 @@ def run(
         dry_run=dry_run,
         **options,
     )
+    if options["profile"] and not dry_run:
+        screen.show_profile(outcome)
     screen.show_outcome(outcome, dry_run, options["runs"])
     if outcome.interrupted:
         sys.exit(INTERRUPTED)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
+import json
 import os
 import re
 import secrets
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -70,6 +72,19 @@ class ResultStore:
         write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), what)
         if predictions is None:
             arrays.unlink(missing_ok=True)  # left by an earlier run of the same identity, and no longer its own
+        return path
+
+    def save_trace(self, record: Record, events: Iterable[tuple[str, float, float]]) -> Path:
+        """Write phases (name, start and duration in seconds) beside a record, for chrome://tracing or Perfetto.
+
+        Raises:
+            StoreError: see `save`.
+        """
+        path = self.path(record).with_suffix(".trace.json.gz")
+        shared = {"ph": "X", "pid": 0, "tid": 0}
+        told = [{"name": name, "ts": start * 1e6, "dur": spent * 1e6} | shared for name, start, spent in events]
+        text = json.dumps({"traceEvents": told, "otherData": {"run": record.id}})
+        write_atomically(path, lambda file: file.write(gzip.compress(text.encode(), mtime=0)), f"trace {record.id}")
         return path
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:

@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import zslbench.protocols.splits as splits
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.errors import ZslbenchError
-from zslbench.methods.base import Context, Method
+from zslbench.methods.base import Context, Judge, Method
 from zslbench.protocols.base import Protocol
 from zslbench.results.record import Record, Status
 from zslbench.runner.jobs import Batch, Job
@@ -26,10 +26,14 @@ OnLog = Callable[[int, int, Mapping[str, float]], None]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Finished:
-    """A record and the predictions to keep beside it (none when the run failed)."""
+    """A record and the predictions to keep beside it (none when the run failed).
+
+    `events` are phases with their start and duration in seconds, where a profile was asked for.
+    """
 
     record: Record
     predictions: Mapping[str, AnyArray] | None = None
+    events: tuple[tuple[str, float, float], ...] = ()
 
 
 @dataclasses.dataclass(eq=False)
@@ -67,21 +71,21 @@ def _single(job: Job, on_log: OnLog | None) -> list[Finished]:
         dataset, chosen = _data(job)
         questions = _questions(job, dataset, chosen)
         method = _build(job.first)
-        with _Bell(questions, job.checkpoint_every) as bell:
-            ctx = Context(job.first.seed, job.device, on_log, bell if job.checkpoint_every else None)
+        with _Bell(questions, job.how.checkpoint_every) as bell:
+            ctx = _context(job, on_log, bell if job.how.checkpoint_every else None)
             reset_peaks()
             with ctx.phase("data"):
                 train = splits.training(dataset, chosen)
             with ctx.phase("fit"):
                 method.fit(train, ctx)
-        if job.checkpoint_every:  # judging is not fitting
+        if job.how.checkpoint_every:  # judging is not fitting
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds
     except (Exception, SystemExit) as error:
         facts = _facts(job, method, {"total": time.perf_counter() - start})
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
     spent = time.perf_counter() - start
-    return [_score(question, method, job, ctx.seconds, spent) for question in questions]
+    return [_score(question, method, job, ctx.seconds, spent, events=ctx.events) for question in questions]
 
 
 def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
@@ -92,7 +96,7 @@ def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Fi
     start = time.perf_counter()
     dataset, chosen = _data(batch.first)
     points = [_build(job.first) for job in batch.jobs]
-    contexts = [Context(job.first.seed, job.device, on_log if job is batch.first else None) for job in batch.jobs]
+    contexts = [_context(job, on_log if job is batch.first else None) for job in batch.jobs]
     ctx, cls = contexts[0], type(points[0])
     reset_peaks()
     with ctx.phase("data"):
@@ -110,7 +114,7 @@ def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Fi
             spent = (time.perf_counter() - start) * share
             seconds = {phase: value * share for phase, value in ctx.seconds.items()}
         questions = _questions(job, dataset, chosen)
-        yield job, [_score(one, method, job, seconds, spent, company) for one in questions]
+        yield job, [_score(one, method, job, seconds, spent, company, ctx.events) for one in questions]
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
@@ -134,6 +138,11 @@ def _questions(job: Job, dataset: Dataset, chosen: splits.Split) -> list[_Questi
         query, answers = protocol.query(dataset, chosen, run.seed)
         found.append(_Question(run, protocol, query, answers))
     return found
+
+
+def _context(job: Job, on_log: OnLog | None, judge: Judge | None = None) -> Context:
+    how = job.how
+    return Context(job.first.seed, how.device, on_log, judge, precision=how.precision, profile=how.profile)
 
 
 def _build(run: Run) -> Method:
@@ -175,17 +184,21 @@ def _score(
     seconds: Mapping[str, float],
     spent: float,
     company: Mapping[str, int] | None = None,
+    events: Iterable[tuple[str, float, float]] = (),
 ) -> Finished:
     start = time.perf_counter()
     try:
         scores = method.scores(question.query.features, question.query.classes)
+        scored = time.perf_counter()
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:
         return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, seconds, company)))
-    scored = time.perf_counter() - start
-    facts = _facts(job, method, {**seconds, "scores": scored, "total": spent + scored}, company)
+    ended = time.perf_counter()
+    own = {"scores": scored - start, "evaluation": ended - scored}
+    facts = _facts(job, method, {**seconds, **own, "total": spent + ended - start}, company)
     record = _record(question.run, "ok", metrics=dict(judgement.metrics), curve=tuple(question.curve), **facts)
-    return Finished(record, judgement.predictions)
+    told = (*events, ("scores", start, own["scores"]), ("evaluation", scored, own["evaluation"]))
+    return Finished(record, judgement.predictions, told if job.how.profile else ())
 
 
 def _facts(
@@ -195,7 +208,9 @@ def _facts(
     return {
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
         "memory": peak_memory(),
-        "provenance": provenance(method_class(job.first.method), device) | dict(company or {}),
+        "provenance": provenance(method_class(job.first.method), device)
+        | {"precision": job.how.precision}
+        | dict(company or {}),
     }
 
 

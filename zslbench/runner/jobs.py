@@ -12,12 +12,27 @@ MOST_SEEDS = 8
 
 
 @dataclasses.dataclass(frozen=True)
+class How:
+    """How runs are done: nothing of it is part of what they mean.
+
+    Attributes:
+        device: auto, cpu, cuda, cuda:N or mps.
+        checkpoint_every: judge a method while it trains, every so many epochs; 0: never.
+        precision, profile: see `Context`.
+    """
+
+    device: str = "auto"
+    checkpoint_every: int = 0
+    precision: str = "float32"
+    profile: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Job:
     """One fit and the runs that it serves."""
 
     runs: tuple[Run, ...]
-    device: str = "auto"
-    checkpoint_every: int = 0
+    how: How = dataclasses.field(default_factory=How)
 
     @property
     def first(self) -> Run:
@@ -42,12 +57,12 @@ class Batch:
         return self.jobs[0]
 
 
-def jobs(runs: Iterable[Run], device: str = "auto", checkpoint_every: int = 0) -> list[Job]:
+def jobs(runs: Iterable[Run], how: How | None = None) -> list[Job]:
     """Return the fits that the runs need, in order of first appearance."""
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         grouped.setdefault(run.fit_key, []).append(run)
-    return [Job(tuple(group), device, checkpoint_every) for group in grouped.values()]
+    return [Job(tuple(group), how or How()) for group in grouped.values()]
 
 
 def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
@@ -70,8 +85,8 @@ def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
 def _company(job: Job, seeds_at_once: bool) -> str:
     """Return the key of the jobs that a job may be done with."""
     cls = method_class(job.first.method)
-    if not job.checkpoint_every and cls.offers_grid():
+    if not job.how.checkpoint_every and cls.offers_grid():
         return job.first.grid_key
-    if not job.checkpoint_every and seeds_at_once and cls.offers_seeds():
+    if not job.how.checkpoint_every and seeds_at_once and cls.offers_seeds():
         return job.first.seeds_key
     return job.first.fit_key

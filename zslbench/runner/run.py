@@ -14,7 +14,7 @@ from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.device import check_device, devices
 from zslbench.runner.engines import Engine, SerialEngine
-from zslbench.runner.jobs import Batch, batches, jobs
+from zslbench.runner.jobs import Batch, How, batches, jobs
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Run, method_class, plan
 from zslbench.runner.progress import listener
 from zslbench.runner.provenance import source_digest
@@ -22,6 +22,8 @@ from zslbench.runner.provenance import source_digest
 if TYPE_CHECKING:
     from rich.console import Console
 
+Precision = Literal["float32", "tf32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
 SeedsAtOnce = Literal["auto", "always", "never"]
 Rerun = Literal["failed", "stale", "all"]
 State = Literal["to run", "done", "failed", "stale"]
@@ -71,6 +73,8 @@ def run(
     checkpoints: str = "last",
     dry_run: bool = False,
     seeds_at_once: SeedsAtOnce = "auto",
+    precision: Precision = "float32",
+    profile: bool = False,
     engine: Engine | None = None,
     console: Console | None = None,
 ) -> Outcome:
@@ -90,6 +94,9 @@ def run(
         checkpoints: ``last``, or ``every:N`` to judge every N epochs and keep the curve.
         seeds_at_once: whether methods that can train several seeds in one go (the generative ones) do: ``auto`` where
             the device gains by it, a GPU; ``always`` or ``never``.
+        precision: of the matrix products of a generative method's training: float32, tf32 (CUDA) or bf16.
+        profile: wait for the device after each phase, and write all phases to ``<run id>.trace.json.gz`` beside the
+            record, for chrome://tracing or Perfetto.
         dry_run: only say what would be done.
         engine: where to do it (default: serial, in this process).
         console: where to show progress (default: nowhere).
@@ -100,6 +107,9 @@ def run(
     """
     every = _checkpoint_every(checkpoints)
     check_device(device)
+    if precision not in PRECISIONS:
+        raise BadValue(f"precision {precision!r} is not allowed; choose one of: {', '.join(PRECISIONS)}.")
+    how = How(device, every, precision, profile)
     seed_list = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     planned = plan(
         _texts(methods),
@@ -125,7 +135,7 @@ def run(
     interrupted = False
     if todo and not dry_run:
         store.check_writable()
-        work = batches(jobs(todo, device, every), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
+        work = batches(jobs(todo, how), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
         interrupted = _work(work, store, records, engine or SerialEngine(), console)
     bare = every and any(record and record.ok and not record.curve for record in records.values())
     remarks = planned.remarks + (
@@ -159,6 +169,8 @@ def _work(
                     if result.record.status == "interrupted" and before is not None and before.ok:
                         continue  # a repeat was cut short; what was done before stays
                     store.save(result.record, result.predictions)
+                    if result.events:
+                        store.save_trace(result.record, result.events)
                     records[result.record.id] = result.record
                 screen.finished(job, results)
         except KeyboardInterrupt:
