@@ -17,7 +17,7 @@ from scipy.stats import entropy
 from zslbench import params
 from zslbench.arrays import frozen
 from zslbench.errors import BadValue
-from zslbench.methods import wgan
+from zslbench.methods import remembered, wgan
 from zslbench.methods.base import Context, Method, Setting, overlay
 from zslbench.methods.fclswgan import FCLSWGAN
 from zslbench.methods.generative import GenerativeMethod
@@ -222,6 +222,7 @@ def test_pretrained_classifier_is_frozen_and_trained_on_real_rows(monkeypatch: p
         return made[-1][1]
 
     monkeypatch.setattr(softmax, "train_softmax", spied)
+    remembered.forget()
     fakes, labels = torch.rand(7, 12, generator=random_stream(9)), torch.arange(7) % 6
     found, (rows, _, _) = term_values(lisgan("S2", classifier="pretrained"), fakes, labels)
     (features, layer), *more = made

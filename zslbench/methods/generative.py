@@ -6,6 +6,7 @@ Torch is imported inside the functions: the classes can be listed and described 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +15,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context
+from zslbench.methods.remembered import remembered
 from zslbench.params import param
 from zslbench.task import ClassTable
 
@@ -48,6 +50,9 @@ class GenerativeMethod(AdversarialMethod):
     per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
     final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final softmax classifier")
     final_batch: int = param(256, low=1, high=65536, log=True, help="rows a step of the final softmax classifier")
+    final_tol: float = param(
+        0.0, low=0.0, high=1.0, help="stop a final classifier when an epoch lowers its loss by less than this share"
+    )
     final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final softmax classifier")
 
     def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
@@ -82,21 +87,22 @@ class GenerativeMethod(AdversarialMethod):
 
     def _classification(self, rows: SeenRows, ctx: Context) -> Term:
         """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
+        import torch
         from torch.nn import functional
 
         from zslbench.methods.softmax import train_softmax
         from zslbench.methods.wgan import Term
 
-        with ctx.phase("pretrain"):
-            classifier = train_softmax(
-                rows.features,
-                rows.labels,
-                len(rows.semantics),
-                epochs=self.pretrain_epochs,
-                batch=100,
-                lr=1e-3,
-                seed=ctx.stream_seed("pretrain"),
+        def train(seed: int, epochs: int) -> torch.nn.Linear:
+            return train_softmax(
+                rows.features, rows.labels, len(rows.semantics), epochs=epochs, batch=100, lr=1e-3, seed=seed
             )
+
+        with ctx.phase("pretrain"):
+            given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
+            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
+            where = f"seen classifier 1 {rows.features.device} {torch.get_num_threads()} threads"
+            classifier = remembered(functools.partial(train, **given), where, arrays, **given)
 
         def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)
@@ -113,6 +119,7 @@ class GenerativeMethod(AdversarialMethod):
             epochs=self.final_epochs,
             batch=self.final_batch,
             lr=self.final_lr,
+            tol=self.final_tol,
             seed=self.seeds_["final classifier"],
         )
 

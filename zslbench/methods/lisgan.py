@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zslbench.methods import published_gan
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import GenerativeMethod
+from zslbench.methods.remembered import remembered
 from zslbench.params import param
 
 if TYPE_CHECKING:
@@ -144,12 +145,13 @@ class LisGAN(GenerativeMethod):
         if self.l_r1 == 0 and self.l_r2 == 0:
             return terms
         with ctx.phase("souls"):
-            found = souls.soul_samples(
-                rows.features.cpu().numpy(),
-                rows.labels.cpu().numpy(),
-                len(rows.semantics),
-                self.souls,
-                ctx.stream_seed("souls"),
+            features, labels, classes = rows.features.cpu().numpy(), rows.labels.cpu().numpy(), len(rows.semantics)
+            given = {"k": self.souls, "seed": ctx.stream_seed("souls")}
+            found = remembered(
+                lambda: souls.soul_samples(features, labels, classes, **given),
+                "soul samples 1",
+                {"features": features, "labels": labels},
+                **given,
             )
         real = self._tensor(found)
         if self.l_r1:

@@ -18,6 +18,8 @@ from zslbench.errors import BadValue
 SLOPE = 0.2
 INIT_STD = 0.02
 BETAS = (0.5, 0.999)
+CHUNK_ROWS = 8192
+"""Rows that are synthesised at once."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -133,9 +135,16 @@ class Generator(torch.nn.Module):
         return out.tanh() if self.output == "tanh" else functional.relu(out)
 
     def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
-        """Return (c, rows, d) features of (c, a) classes from fresh noise."""
-        noise = torch.randn(len(semantics), rows, self.noise, generator=stream, device=semantics.device)
-        out: Tensor = self(noise, semantics[:, None, :])
+        """Return (c, rows, d) features of (c, a) classes from fresh noise, some classes at a time.
+
+        A chunk bounds the hidden units in memory; beside it there is the result alone.
+        """
+        each = max(1, CHUNK_ROWS // rows)
+        out = semantics.new_empty(len(semantics), rows, self.out.out_features)
+        for start in range(0, len(semantics), each):
+            some = semantics[start : start + each]
+            noise = torch.randn(len(some), rows, self.noise, generator=stream, device=semantics.device)
+            out[start : start + each] = self(noise, some[:, None, :])
         return out
 
 

@@ -18,23 +18,31 @@ def train_softmax(
     batch: int,
     lr: float,
     seed: int,
+    tol: float = 0.0,
 ) -> torch.nn.Linear:
     """Return a linear layer fitted by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7).
 
     Args:
         features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, on the same device.
         seed: of the initial weights and of the order of the rows; nothing else is drawn.
+        tol: stop after an epoch whose mean loss is not below that of the epoch before by at least this share.
     """
     device = features.device
     layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
     order = random_stream(seed + 1, device)
     optimiser = adam(layer.parameters(), lr)
+    before = float("inf")
     for _ in range(epochs):
+        total = torch.zeros((), device=device)
         for rows in torch.split(torch.randperm(len(features), generator=order, device=device), batch):
             loss = functional.cross_entropy(layer(features[rows]), labels[rows])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            total += loss.detach() * len(rows)
+        if tol and (now := float(total) / len(features)) > (1 - tol) * before:
+            break
+        before = now if tol else before
     return layer.requires_grad_(False)
 
 

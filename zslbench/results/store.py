@@ -70,6 +70,7 @@ class ResultStore:
                 raise TypeError("predictions must be arrays of numbers, not of Python objects")
             write_atomically(arrays, lambda file: np.savez_compressed(file, **content), what)
         write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), what)
+        path.with_suffix(".trace.json.gz").unlink(missing_ok=True)
         if predictions is None:
             arrays.unlink(missing_ok=True)  # left by an earlier run of the same identity, and no longer its own
         return path

@@ -1,0 +1,50 @@
+"""Results that several fits of one process would compute alike, kept by the content they were computed from.
+
+The settings of an ablation share their k-means and their pre-trained classifier: same rows, same seed, same numbers.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from zslbench.arrays import AnyArray
+from zslbench.identity import digest, fingerprint
+from zslbench.params import Scalar
+
+T = TypeVar("T")
+MOST = 16
+"""Results that are kept; the one that was used longest ago goes first."""
+
+_kept: collections.OrderedDict[str, object] = collections.OrderedDict()
+_lock = threading.Lock()
+
+
+def forget() -> None:
+    """Drop every kept result."""
+    with _lock:
+        _kept.clear()
+
+
+def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
+    """Return ``make()``, or what it returned before for the same arrays and values.
+
+    The result is shared: it must not be changed.
+
+    Args:
+        what: names the computation and its version.
+        arrays, values: all that the result depends on.
+    """
+    key = digest([what, fingerprint(arrays), values])
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            return _kept[key]  # type: ignore[return-value]
+    found = make()
+    with _lock:
+        _kept[key] = found
+        while len(_kept) > MOST:
+            _kept.popitem(last=False)
+    return found
