@@ -1,0 +1,149 @@
+"""LisGAN on a CUDA device: whole runs, several seeds at once, and how near its steps come to the device's ceilings.
+
+    python benchmarks/gpu.py                         # SUN and CUB shapes, published widths and schedules
+    python benchmarks/gpu.py --precision tf32 --json figures.json
+
+Random data of the real shapes; published hyper-parameters of gzsl. Printed: the device's speed on one large matrix
+product and on one large copy; seconds, FLOP/s and bytes/s of an iteration (five critic steps and a generator step),
+recorded as a graph and not; seconds of a full run (training, final classifier, evaluation) and of eight seeds at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
+
+from zslbench.methods import nn
+from zslbench.methods.base import Context, overlay
+from zslbench.methods.lisgan import LisGAN
+from zslbench.task import ClassTable, Train
+
+UNSEEN = {"cub": 50, "sun": 72}
+TEST_ROWS = {"cub": 4731, "sun": 4020}
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Return seconds of a call, the device's work included."""
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def ceilings(precision: str) -> tuple[float, float]:
+    """Return FLOP/s of a large matrix product and bytes/s of a large copy on the device."""
+    device = torch.device("cuda")
+    one, other = torch.rand(8192, 8192, device=device), torch.rand(8192, 8192, device=device)
+    with nn.at_precision(precision, device):
+        timed(lambda: one @ other)
+        product = min(timed(lambda: one @ other) for _ in range(5))
+    target = torch.empty_like(one)
+    copy = min(timed(lambda: target.copy_(one)) for _ in range(5))
+    return 2 * 8192**3 / product, 2 * one.numel() * 4 / copy
+
+
+def iteration_flops(shape: Shape) -> float:
+    """Multiplications and additions of an iteration."""
+    return CRITIC_STEPS * shape.critic_flops + shape.generator_flops(shape.classes)
+
+
+def iteration_bytes(shape: Shape) -> float:
+    """Bytes that an iteration must move: weights with gradients and Adam's moments, and the fakes of L_R2 twice."""
+    critic = (FEATURES + shape.semantics) * HIDDEN * 4
+    generator = (2 * shape.semantics + FEATURES) * HIDDEN * 4
+    passes = 7  # read forward and backward, gradient written and read, two moments and the weight written
+    fakes = shape.classes * SOUL_ROWS * (HIDDEN + FEATURES) * 4
+    rows = CRITIC_STEPS * 2 * BATCH * (HIDDEN + FEATURES) * 4
+    return float(CRITIC_STEPS * passes * critic + passes * generator + 4 * fakes + 4 * rows)
+
+
+def data(name: str) -> tuple[Train, np.ndarray, ClassTable]:
+    """Return random training data of a shape, test rows, and all candidates."""
+    shape, rng = SHAPES[name], np.random.default_rng(0)
+    count = shape.classes + UNSEEN[name]
+    table = ClassTable(np.arange(count), rng.random((count, shape.semantics), dtype=np.float32))
+    seen = table.take(np.arange(shape.classes))
+    features = rng.random((shape.images, FEATURES), dtype=np.float32)
+    train = Train(features, np.arange(shape.images) % shape.classes, seen)
+    return train, rng.random((TEST_ROWS[name], FEATURES), dtype=np.float32), table
+
+
+def method(name: str, **changes: object) -> LisGAN:
+    """Return LisGAN with the published values of a data set's gzsl commands."""
+    return LisGAN(**(overlay(LisGAN, "lisgan", ("published",), name, "gzsl") | changes))
+
+
+def measure(name: str, precision: str, peak: tuple[float, float]) -> dict[str, float]:
+    """Return the figures of one shape."""
+    shape = SHAPES[name]
+    train, rows, candidates = data(name)
+
+    def context(seed: int = 0) -> Context:
+        return Context(seed, "cuda", precision=precision)
+
+    training = method(name)._begin(train, context())
+    found: dict[str, float] = {}
+    for recorded in (False, True):
+
+        def steps(count: int, record: bool = recorded, training: wgan.Training = training) -> object:
+            return training.steps(count, lambda _phase: contextlib.nullcontext(), record=record)
+
+        with nn.at_precision(precision, torch.device("cuda")):
+            steps(8)
+            seconds = timed(functools.partial(steps, 30)) / 30
+        kind = "recorded" if recorded else "eager"
+        found |= {
+            f"{kind}_iteration_s": seconds,
+            f"{kind}_flops_share": iteration_flops(shape) / seconds / peak[0],
+            f"{kind}_bytes_share": iteration_bytes(shape) / seconds / peak[1],
+        }
+    found["graph"] = float(training._repeated.recorded)
+    torch.cuda.reset_peak_memory_stats()
+    fitted = method(name)
+    found["fit_s"] = timed(lambda: fitted.fit(train, context()))
+    found["scores_s"] = timed(lambda: fitted.scores(rows, candidates))
+    found["run_s"] = found["fit_s"] + found["scores_s"]
+    found["peak_bytes"] = float(torch.cuda.max_memory_allocated())
+    epochs = 2
+    several = [method(name, epochs=epochs) for _ in range(8)]
+    together = timed(lambda: list(LisGAN.fit_seeds(several, train, [context(seed) for seed in range(8)])))
+    single = timed(lambda: method(name, epochs=epochs).fit(train, context(9)))
+    found |= {"eight_seeds_s": together, "one_seed_s": single, "eight_over_one": together / single}
+    return found
+
+
+@click.command()
+@click.option("--shapes", default="cub,sun", show_default=True, help="Which data sets' shapes.")
+@click.option("--precision", type=click.Choice(["float32", "tf32", "bf16"]), default="float32", show_default=True)
+@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to a file.")
+def main(shapes: str, precision: str, json_file: Path | None) -> None:
+    """Measure LisGAN on a CUDA device."""
+    if not torch.cuda.is_available():
+        sys.exit("this machine has no CUDA device; benchmarks/lisgan.py measures on the CPU")
+    peak = ceilings(precision)
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {precision}")
+    print(f"one large matrix product: {peak[0] / 1e12:.1f} TFLOP/s; one large copy: {peak[1] / 1e12:.2f} TB/s")
+    figures: dict[str, object] = {"flops": peak[0], "bytes": peak[1], "precision": precision}
+    for name in shapes.split(","):
+        found = measure(name, precision, peak)
+        figures[name] = found
+        print(f"\n{name}")
+        for what, value in found.items():
+            print(f"  {what:24} {value:.4g}")
+    if json_file:
+        json_file.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
