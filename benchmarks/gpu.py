@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
 
-from zslbench.methods import nn
+from zslbench.methods import nn, wgan
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.lisgan import LisGAN
 from zslbench.task import ClassTable, Train
