@@ -20,7 +20,7 @@ class FCLSWGAN(GenerativeMethod):
         summary="conditional WGAN-GP with a classification loss; softmax on synthesised features",
         citation="xian2018fclswgan",
         reference="Xian, Lorenz, Schiele, Akata: Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=True,
         formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",

@@ -44,7 +44,7 @@ class GAZSL(AdversarialMethod):
         citation="zhu2018gazsl",
         reference="Zhu, Elhoseiny, Liu, Peng & Elgammal, A Generative Adversarial Approach for Zero-Shot Learning from "
         "Noisy Texts, CVPR 2018",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=True,
         formula="L_G = −E D(x̃) − ½ E log P(y|x̃) + (w/C) Σ_c ‖mean x̃_c − μ_c‖₂ + λ‖W‖²;  "

@@ -46,7 +46,7 @@ class LisGAN(GenerativeMethod):
         citation="li2019lisgan",
         reference="Li, Jing, Lu, Ding, Zhu, Huang: Leveraging the Invariant Side of Generative Zero-Shot Learning, "
         "CVPR 2019",
-        version=1,
+        version=2,
         setting=Setting.TRANSDUCTIVE,
         stochastic=True,
         formula="L_G = −E D(x̃,a) − λ E log P(y|x̃) + w₁ mean_i min_j ‖x̃_i − s_j‖² + w₂ mean_c min_j ‖s̃_c − s_j‖²",
