@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from zslbench.methods.critic_gradient import CriticGradient
 from zslbench.methods.nn import Critic, Generator, random_stream
-from zslbench.methods.wgan import SeenRows, Term, Training, critic_losses, gradient_penalty
+from zslbench.methods.wgan import CriticObjective, SeenRows, Term, Training, critic_losses, gradient_penalty
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 
@@ -209,3 +210,39 @@ def test_training_brings_fakes_to_their_class() -> None:
         means = made.generator.synthesise(torch.eye(3), 100, random_stream(9)).mean(1)
     real = torch.stack([features[labels == c].mean(0) for c in range(3)])
     assert torch.cdist(means, real).argmin(1).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("branch", [True, False])
+@pytest.mark.parametrize("slope", [0.2, 0.0])
+def test_written_out_gradients_are_those_of_autograd(
+    rows: dict[str, torch.Tensor], conditional: bool, branch: bool, slope: float
+) -> None:
+    critic = Critic(D, A if conditional else 0, H, random_stream(0), slope=slope)
+    if branch:
+        critic.add_branch(C, random_stream(1))
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(2))
+    critic.double()
+    loss, penalty = CriticObjective(critic, 10.0, 0.3)(*rows_in_order(rows))
+    loss.backward()
+    wanted = {name: p.grad for name, p in critic.named_parameters()}
+    critic.zero_grad()
+    found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(*rows_in_order(rows))
+    assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
+    for name, parameter in critic.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
+
+
+def rows_in_order(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return tuple(rows[name] for name in ("real", "fake", "labels", "semantics", "mix"))
+
+
+def test_gradients_of_a_critic_that_is_flat_are_finite(rows: dict[str, torch.Tensor]) -> None:
+    critic = Critic(D, A, H, random_stream(0)).double()
+    torch.nn.init.zeros_(critic.value.weight)
+    _, penalty = CriticGradient(critic, 10.0, 0.0)(*rows_in_order(rows))
+    assert penalty.item() == 1.0  # the gradient by x is 0 everywhere
+    assert all(torch.isfinite(p.grad).all() for p in critic.parameters() if p.grad is not None)

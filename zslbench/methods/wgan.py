@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zslbench.methods.critic_gradient import CriticGradient
 from zslbench.methods.nn import BETAS, Critic, Generator, adam
 from zslbench.methods.recording import Repeated
 
@@ -180,7 +181,7 @@ class Training:
         betas: tuple[float, float] = BETAS,
     ) -> None:
         self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
-        self.critic_objective = CriticObjective(critic, gp, branch_weight)
+        self.critic_gradient = CriticGradient(critic, gp, branch_weight)
         self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
         self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
         self.gp, self.branch_weight, self.streams = gp, branch_weight, streams
@@ -255,9 +256,7 @@ class Training:
 
     def critic_step(self, batch: Batch) -> None:
         """Update the critic on one batch."""
-        loss, penalty = self.critic_objective(batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
-        self.critic_adam.zero_grad()
-        loss.backward()
+        loss, penalty = self.critic_gradient(batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
         self.critic_adam.step()
         self._note("critic", loss)
         self._note("penalty", penalty)

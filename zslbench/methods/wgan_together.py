@@ -7,12 +7,14 @@ batched products. On a GPU that a single fit leaves idle, eight cost little more
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from zslbench.methods.critic_gradient import critic_gradients
 from zslbench.methods.nn import adam
 from zslbench.methods.recording import Repeated
 from zslbench.methods.wgan import Batch, Phase, Training
@@ -90,16 +92,16 @@ class Together:
     def critic_step(self, batch: Batch) -> None:
         """Update the critics, each on its own batch."""
 
-        def one(weights: Weights, *parts: Tensor) -> tuple[Tensor, Tensor]:
-            found: tuple[Tensor, Tensor] = functional_call(
-                self.first.critic_objective, _prefixed("critic", weights), parts
-            )
-            return found
-
+        first = self.first
+        one = functools.partial(
+            critic_gradients, slope=first.critic.slope, gp=first.gp, branch_weight=first.branch_weight
+        )
+        weights = {name: value.detach() for name, value in self.critic.items()}
         parts = (batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
-        losses, penalties = vmap(one)(self.critic, *parts)
-        self.critic_adam.zero_grad()
-        losses.sum().backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            losses, penalties, found = vmap(one)(weights, *parts)
+        for name, parameter in self.critic.items():
+            parameter.grad = found[name].to(parameter.dtype)
         self.critic_adam.step()
         self._note("critic", losses)
         self._note("penalty", penalties)
