@@ -214,7 +214,7 @@ class Critic(torch.nn.Module):
         D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
         wherever it exists. Written out, the penalty needs one backward pass and not two.
         """
-        slopes = torch.where(hidden.detach() > 0, 1.0, self.slope)
+        slopes = torch.where(hidden.detach() > 0, hidden.new_ones(()), self.slope)
         return (slopes * self.value.weight) @ self.from_features.weight
 
     def _std(self, inputs: int, outputs: int) -> float:
