@@ -2,14 +2,14 @@
 # make test   set up and run the tests
 # make check  lint, types, layers
 # make docs   write docs/methods from the cards of the methods
-# make bench  measure speed
+# make bench  measure speed; make bench-lisgan measures LisGAN's training against a plain implementation
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 GAN := hidden=512,epochs=60,lr=0.0003
 DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m eszsl -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
 
-.PHONY: demo test check docs bench clean
+.PHONY: demo test check docs bench bench-lisgan clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,9 @@ docs: $(BIN)/.installed
 
 bench: $(BIN)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+bench-lisgan: $(BIN)/.installed
+	$(BIN)/python benchmarks/lisgan.py
 
 clean:
 	rm -rf $(VENV) demo-runs build dist
