@@ -122,6 +122,7 @@ def test_a_failed_run_gives_exit_code_1_and_keeps_the_rest(type_):
     assert code == 1
     assert "1 of 2 runs are done, 1 failed" in out
     assert "--rerun failed" in out
+    assert "why: RuntimeError: no convergence" in out
     assert "failed: toy_methods:Broken digits zsl seed 0: RuntimeError: no convergence" in err
     assert "Traceback" not in err
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from zslbench.runner.run import Outcome
 
 WIDE = 160
+_REASONS = 3
+"""Different reasons of failed runs that are told at the end."""
 
 
 class ReaderLeft(Exception):
@@ -88,6 +90,11 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
+    reasons = dict.fromkeys(record.error.strip().splitlines()[-1] for record in outcome.failed if record.error.strip())
+    for reason in [*reasons][:_REASONS]:
+        console.print(f"why: {reason}", markup=False, soft_wrap=True)
+    if len(reasons) > _REASONS:
+        console.print(f"and {len(reasons) - _REASONS} more reasons, each in its record", markup=False)
     if outcome.failed:
         console.print(
             "a failed run keeps its traceback in its record; try again with --rerun failed",
