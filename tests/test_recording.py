@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -20,9 +22,9 @@ CPU = torch.device("cpu")
 
 def test_on_the_cpu_every_call_is_a_step() -> None:
     calls: list[int] = []
-    repeated = Repeated(lambda: calls.append(1), [], CPU)
+    repeated = Repeated([], CPU)
     for _ in range(EAGER_CALLS + 3):
-        repeated()
+        repeated(lambda: calls.append(1))
     assert len(calls) == EAGER_CALLS + 3
     assert not repeated.recorded
 
@@ -66,9 +68,9 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_cuda")
 def test_the_fourth_call_records_and_replays() -> None:
     stream, calls = torch.Generator(), []
-    repeated = Repeated(lambda: calls.append(1), [stream], torch.device("cuda"))
+    repeated = Repeated([stream], torch.device("cuda"))
     for _ in range(10):
-        repeated()
+        repeated(lambda: calls.append(1))
     assert repeated.recorded
     assert len(calls) == EAGER_CALLS + 1  # the last of them while recording, which does nothing on a device
     assert repeated._graph.registered == [stream]  # type: ignore[union-attr]
@@ -80,9 +82,9 @@ def test_where_recording_fails_steps_go_on_and_streams_are_as_before(monkeypatch
     monkeypatch.setattr(FakeGraph, "broken", True)
     stream = torch.Generator().manual_seed(1)
     drawn: list[float] = []
-    repeated = Repeated(lambda: drawn.append(float(torch.rand(1, generator=stream))), [stream], torch.device("cuda"))
+    repeated = Repeated([stream], torch.device("cuda"))
     for _ in range(8):
-        repeated()
+        repeated(lambda: drawn.append(float(torch.rand(1, generator=stream))))
     assert not repeated.recorded
     assert drawn == torch.rand(8, generator=torch.Generator().manual_seed(1)).tolist()
 
@@ -118,3 +120,16 @@ def test_a_profile_keeps_every_phase_and_changes_nothing() -> None:
     assert plain.events == []
     for phase, total in ctx.seconds.items():
         assert total == pytest.approx(sum(spent for name, _, spent in ctx.events if name == phase))
+
+
+def test_a_training_that_is_over_is_freed_at_once() -> None:
+    train, _, _ = problem()
+    training = FCLSWGAN(**SMALL)._begin(train, Context(0))
+    training.steps(2, lambda _name: contextlib.nullcontext())
+    gone = weakref.ref(training)
+    gc.disable()  # counting references must do
+    try:
+        del training
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -16,18 +16,20 @@ EAGER_CALLS = 3
 class Repeated:
     """Calls a step again and again; on CUDA, from the fourth call on, as one recorded graph.
 
+    The step is handed over at each call, and must be the same: kept here, it would tie whatever it belongs to, and its
+    memory on the device, into a cycle.
+
     The step must take its inputs from tensors that stay where they are, ask nothing of the device (no size that depends
     on values), and draw from the given streams only: these are registered, so a replay draws the numbers that a call
     would. Where the recording fails, steps go on being called, and `recorded` stays false.
 
     Args:
-        step: does one iteration, in place.
         streams: the random generators that it draws from.
         device: where its tensors are.
     """
 
-    def __init__(self, step: Callable[[], object], streams: Iterable[torch.Generator], device: torch.device) -> None:
-        self.step, self.streams, self.device = step, tuple(streams), device
+    def __init__(self, streams: Iterable[torch.Generator], device: torch.device) -> None:
+        self.streams, self.device = tuple(streams), device
         self.calls, self.failed = 0, device.type != "cuda"
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -36,28 +38,28 @@ class Repeated:
         """Whether calls replay a graph."""
         return self._graph is not None
 
-    def __call__(self) -> None:
-        """Do one iteration."""
+    def __call__(self, step: Callable[[], object]) -> None:
+        """Do one iteration: call `step`, or replay it."""
         self.calls += 1
         if self._graph is None and not self.failed and self.calls > EAGER_CALLS:
-            self._record()
+            self._record(step)
         if self._graph is not None:
             self._graph.replay()
         else:
-            self._eager()
+            self._eager(step)
 
-    def _eager(self) -> None:
+    def _eager(self, step: Callable[[], object]) -> None:
         """Call the step; before a recording on a stream of its own, as recording asks."""
         if self.failed:
-            self.step()
+            step()
             return
         side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(side):
-            self.step()
+            step()
         torch.cuda.current_stream(self.device).wait_stream(side)
 
-    def _record(self) -> None:
+    def _record(self, step: Callable[[], object]) -> None:
         """Record the step without doing it; random streams end where they were."""
         states = [stream.get_state() for stream in self.streams]
         graph = torch.cuda.CUDAGraph()
@@ -65,7 +67,7 @@ class Repeated:
             for stream in self.streams:
                 graph.register_generator_state(stream)
             with torch.cuda.graph(graph):
-                self.step()
+                step()
         except RuntimeError:
             torch.cuda.synchronize(self.device)
             self.failed = True

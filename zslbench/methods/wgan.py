@@ -191,7 +191,7 @@ class Training:
         self._sums: dict[str, Tensor] = {}
         self._notes: dict[str, int] = {}
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
-        self._repeated = Repeated(self.iterate, self.drawing, self.device)
+        self._repeated = Repeated(self.drawing, self.device)
 
     @property
     def device(self) -> torch.device:
@@ -217,7 +217,7 @@ class Training:
         if record and self.device.type == "cuda":
             with phase("iterations"):
                 for _ in range(count):
-                    self._repeated()
+                    self._repeated(self.iterate)
         else:
             for _ in range(count):
                 self.iterate(phase)

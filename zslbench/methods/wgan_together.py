@@ -40,7 +40,7 @@ class Together:
         self._sums: dict[str, Tensor] = {}
         self._notes: dict[str, int] = {}
         drawing = [stream for member in members for stream in member.drawing]
-        self._repeated = Repeated(self.iterate, drawing, first.device)
+        self._repeated = Repeated(drawing, first.device)
 
     def steps(self, count: int, phase: Phase, record: bool = True) -> list[dict[str, float]]:
         """Train for `count` generator steps; return, for each fit, the mean of every loss by name.
@@ -52,7 +52,7 @@ class Together:
         if record and self.first.device.type == "cuda":
             with phase("iterations"):
                 for _ in range(count):
-                    self._repeated()
+                    self._repeated(self.iterate)
         else:
             for _ in range(count):
                 self.iterate(phase)
