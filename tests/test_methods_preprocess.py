@@ -95,3 +95,9 @@ def test_unknown_steps_are_refused_with_what_is_allowed(text: str) -> None:
 
 def test_nearest_step_is_offered() -> None:
     assert "'standard'" in str(check_chain("standart"))
+
+
+@pytest.mark.parametrize("chain", ["none", "minmax", "standard+l2", "standard+clip+minmax"])
+def test_no_rows_stay_no_rows(chain: str) -> None:
+    fitted = preprocessor(chain).fit(np.arange(12, dtype=np.float32).reshape(4, 3))
+    assert fitted.transform(np.empty((0, 3), dtype=np.float32)).shape == (0, 3)

@@ -8,7 +8,7 @@ import types
 
 import pytest
 
-from zslbench.errors import Unavailable, UnknownName
+from zslbench.errors import BadSpec, Unavailable, UnknownName
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
 
 
@@ -67,3 +67,9 @@ def test_listing_names_imports_nothing():
     before = set(sys.modules)
     METHODS.names()
     assert not {name for name in set(sys.modules) - before if name.startswith("zslbench.methods")}
+
+
+def test_parameters_after_a_colon_are_told_apart_from_a_class():
+    with pytest.raises(BadSpec, match=r"write dap\[l2=1\]"):
+        METHODS.entry("dap:l2=1")
+    assert METHODS.entry("dap:Mine").target == "dap:Mine"  # a module of one's own may have a method's name

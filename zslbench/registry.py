@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from zslbench.errors import Unavailable, UnknownName
+from zslbench.errors import BadSpec, Unavailable, UnknownName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +77,15 @@ class Registry:
 
         Raises:
             UnknownName: neither; the nearest registered name is offered.
+            BadSpec: parameters after a colon.
         """
         for entry in self.entries.values():
             if name == entry.target:  # one thing has one name, however it was written
                 return entry
         if ":" in name:
+            head, _, rest = name.partition(":")
+            if head in self.entries and "=" in rest:
+                raise BadSpec(f"cannot read {name!r}: {head} takes parameters in brackets; write {head}[{rest}].")
             return Entry(name, name, name.partition(":")[0].partition(".")[0])
         for key in (name, name.lower()):
             if key in self.entries:

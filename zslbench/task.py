@@ -47,7 +47,8 @@ class ClassTable:
         """Return (k,) positions that sort the classes by their semantics.
 
         An order that depends neither on ids nor on how the table was handed over: methods that draw random numbers
-        a class go through it, so that relabelling or reordering classes changes nothing.
+        a class go through it, so that relabelling or reordering classes changes nothing. Classes with equal semantics,
+        which no method can tell apart, keep their order.
         """
         return np.lexsort(self.semantics.T[::-1]).astype(np.int64)
 

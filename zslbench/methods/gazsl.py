@@ -51,8 +51,9 @@ class GAZSL(AdversarialMethod):
         "L_D = E D(x̃) − E D(x) + β E(‖∇D(x̂)‖ − 1)² − ½ E log P(y|x̃) − ½ E log P(y|x)",
         differences=(
             "The paper reads noisy texts as TF-IDF vectors through a learned reduction, and features of detected bird "
-            "parts; here, as in the public GBU script, the generator takes the class semantics as they are and the "
-            "features are those of the data set.",
+            "parts; here, as in the public GBU script, the generator takes the class semantics and the features are "
+            "those of the data set. By default semantics are scaled to length 1; the published preset takes them as "
+            "they are.",
             "The classification losses of real and fake rows are averaged in the critic's loss too; the public script "
             "adds them there and averages them in the generator's.",
             "The generator step reuses the classes of the last critic batch; the public script draws another batch.",
@@ -84,6 +85,7 @@ class GAZSL(AdversarialMethod):
                 "neighbours": 20,
                 "output": "tanh",
                 "preprocess": "minmax",
+                "semantic_norm": "none",
             },
             cells={(name, rules): {"noise": size} for rules in ("zsl", "gzsl") for name, size in _NOISE.items()},
         ),

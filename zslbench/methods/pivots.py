@@ -10,10 +10,10 @@ BLOCK_ROWS = 512
 
 
 def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """Return (c, d) means of the (n, d) rows of each class: the visual pivots. Every class has a row."""
+    """Return (c, d) means of the (n, d) rows of each class: the visual pivots; 0 for a class without rows."""
     counts = torch.bincount(labels, minlength=classes)
     sums = features.new_zeros(classes, features.shape[1]).index_add(0, labels, features)
-    return sums / counts[:, None]
+    return sums / counts.clamp(min=1)[:, None]
 
 
 def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ class Preprocessor:
     def transform(self, features: Array) -> Array:
         """Return (n, d) float32 features, transformed; the input is not touched (``none`` returns it as it is)."""
         out = np.asarray(features, dtype=np.float32)
-        for step in self._steps:
+        for step in self._steps if len(out) else ():  # scikit-learn refuses no rows at all
             out = step.transform(out)
         return np.asarray(out, dtype=np.float32)
 

@@ -106,6 +106,8 @@ def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Fi
     company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
     share = 1 if one_seed else 1 / len(points)
     for job, point, own in zip(batch.jobs, points, contexts, strict=True):
+        if one_seed:
+            reset_peaks()
         with ctx.phase("fit"):
             method = next(fitting)
         if method is not point:
@@ -192,7 +194,8 @@ def _score(
         scored = time.perf_counter()
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:
-        return Finished(_record(question.run, "failed", error=_trace(error), **_facts(job, method, seconds, company)))
+        facts = _facts(job, method, {**seconds, "total": spent + time.perf_counter() - start}, company)
+        return Finished(_record(question.run, "failed", error=_trace(error), **facts))
     ended = time.perf_counter()
     own = {"scores": scored - start, "evaluation": ended - scored}
     facts = _facts(job, method, {**seconds, **own, "total": spent + ended - start}, company)
