@@ -5,7 +5,7 @@
 
 Printed for each shape: seconds of a critic step, a generator step and an epoch of both implementations, their ratios,
 and what part of the speed of one large matrix product (measured in the same run) the steps reach. A step is the median
-of a few; an epoch is ⌈n/64⌉ times five critic steps and a generator step, all of them measured. Networks have the
+of a few; an epoch is computed from them, as ⌈n/64⌉ times five critic steps and a generator step. Networks have the
 published widths, and the loss is that of the public code: pre-trained classifier, one fake soul a class.
 """
 
@@ -175,7 +175,7 @@ def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float
     labels = torch.arange(BATCH) % shape.classes
     plain = bench.plain()
     critic = median_seconds(plain.critic_step, 2 * rounds)
-    generator = median_seconds(functools.partial(plain.generator_step, labels), max(1, rounds // 3))
+    generator = median_seconds(functools.partial(plain.generator_step, labels), rounds)
     del plain  # its weights and both of its Adams
     rows = []
     for count in [shape.classes, *drawn]:

@@ -14,7 +14,7 @@ from gan_data import problem
 from zslbench.methods import nn
 from zslbench.methods.base import Context
 from zslbench.methods.fclswgan import FCLSWGAN
-from zslbench.methods.recording import EAGER_CALLS, Repeated
+from zslbench.methods.recording import EAGER_CALLS, RecordingFailed, Repeated
 
 SMALL = {"hidden": 16, "noise": 3, "batch": 16, "epochs": 3, "pretrain_epochs": 2, "per_class": 6, "final_epochs": 2}
 CPU = torch.device("cpu")
@@ -48,7 +48,8 @@ class FakeGraph:
 @pytest.fixture
 def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextlib.contextmanager
-    def recording(_graph: FakeGraph):  # type: ignore[no-untyped-def]
+    def recording(_graph: FakeGraph, stream: object):  # type: ignore[no-untyped-def]
+        assert stream is not None
         if FakeGraph.broken:
             raise RuntimeError("operation not permitted when stream is capturing")
         yield
@@ -61,7 +62,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "Stream", lambda _device: Stream())
     monkeypatch.setattr(torch.cuda, "current_stream", lambda _device: Stream())
     monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "synchronize", lambda _device=None: None)
+    monkeypatch.setattr(torch.cuda, "device", lambda _device: contextlib.nullcontext())
     monkeypatch.setattr(FakeGraph, "broken", False)
 
 
@@ -78,15 +79,13 @@ def test_the_fourth_call_records_and_replays() -> None:
 
 
 @pytest.mark.usefixtures("fake_cuda")
-def test_where_recording_fails_steps_go_on_and_streams_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_recording_fails_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeGraph, "broken", True)
-    stream = torch.Generator().manual_seed(1)
-    drawn: list[float] = []
-    repeated = Repeated([stream], torch.device("cuda"))
-    for _ in range(8):
-        repeated(lambda: drawn.append(float(torch.rand(1, generator=stream))))
-    assert not repeated.recorded
-    assert drawn == torch.rand(8, generator=torch.Generator().manual_seed(1)).tolist()
+    repeated = Repeated([], torch.device("cuda"))
+    for _ in range(EAGER_CALLS):
+        repeated(lambda: None)
+    with pytest.raises(RecordingFailed, match=r"operation not permitted .* --profile trains without one"):
+        repeated(lambda: None)
 
 
 def test_bf16_trains_close_to_float32_and_restores_the_flags() -> None:
@@ -133,3 +132,15 @@ def test_a_training_that_is_over_is_freed_at_once() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_losses_are_summed_in_float32_whatever_the_products_are() -> None:
+    train, _, _ = problem()
+    training = FCLSWGAN(**SMALL)._begin(train, Context(0))
+    with nn.at_precision("bf16", CPU):
+        training.steps(2, lambda _name: contextlib.nullcontext())
+    assert {total.dtype for total in training._sums.values()} == {torch.float32}
+    training._sums["critic"] = torch.zeros(())
+    for _ in range(1000):
+        training._note("critic", torch.ones((), dtype=torch.bfloat16))
+    assert float(training._sums["critic"]) == 1000

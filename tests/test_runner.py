@@ -437,6 +437,8 @@ def test_seeds_at_once_give_the_records_of_single_runs(runs):
         assert other.metrics == pytest.approx(one.metrics, abs=0.02)
         assert other.timings.keys() == one.timings.keys()
     assert len({record.timings["fit"] for record in together}) == 1  # divided among them
+    parts = sum(together[0].timings[phase] for phase in ("pretrain", "critic", "generator"))
+    assert 0 < parts <= together[0].timings["fit"] * 1.01
 
 
 def test_who_is_fitted_with_whom():
@@ -459,6 +461,7 @@ def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):
     monkeypatch.setattr(FCLSWGAN, "terms", unlucky)
     outcome = zslbench.run(SMALL_GAN, "digits", "zsl", seeds=3, runs=runs, seeds_at_once="always")
     assert [record.status for record in outcome.records] == ["ok", "failed", "ok"]
+    assert {record.provenance["failed_together"] for record in outcome.records} == {"RuntimeError: unlucky"}
 
 
 @pytest.mark.parametrize(("found", "gains"), [(["cpu"], False), (["cpu", "cuda:0"], True)])
@@ -479,6 +482,12 @@ def test_precision_is_recorded_and_changes_no_identity(runs):
     (low,) = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs / "b", precision="bf16").records
     assert (plain.provenance["precision"], low.provenance["precision"]) == ("float32", "bf16")
     assert plain.id == low.id
+    (closed,) = zslbench.run("eszsl", "digits", "zsl", runs=runs / "b", precision="bf16").records
+    assert "precision" not in closed.provenance  # it does not train at one
+    again = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs / "b")
+    assert again.remarks == ("1 finished runs were trained at another precision; --rerun all does them again.",)
+    with pytest.raises(BadValue, match="'tf32' needs a CUDA device"):
+        zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, precision="tf32", device="cpu")
     with pytest.raises(BadValue, match="choose one of: float32, tf32, bf16"):
         zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, precision="fp8")
 

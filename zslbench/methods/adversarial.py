@@ -61,7 +61,7 @@ class AdversarialMethod(Method):
             with nn.at_precision(ctx.precision, self.device_):
                 losses = training.steps(count, ctx.phase, record=not ctx.profile)
             self._report(step, total, losses, ctx)
-        self.generator_.requires_grad_(False)
+        self._end(ctx)
         return self
 
     @classmethod
@@ -71,23 +71,44 @@ class AdversarialMethod(Method):
         from zslbench.methods.wgan_together import Together
 
         first, ctx = points[0], contexts[0]
-        together = Together([point._begin(train, own) for point, own in zip(points, contexts, strict=True)])
+        trainings = [
+            point._begin(train, own, None if point is first else first)
+            for point, own in zip(points, contexts, strict=True)
+        ]
+        together = Together(trainings)
+        del trainings
+        judged = any(own.judged for own in contexts)
         for count, step, total in first._rounds(together.first.epoch_steps):
             with nn.at_precision(ctx.precision, first.device_):
                 losses = together.steps(count, ctx.phase, record=not ctx.profile)
-            together.write_back()
+            if judged or step == total:
+                together.write_back()
             for point, found, own in zip(points, losses, contexts, strict=True):
                 point._report(step, total, found, own)
-        for point in points:
-            point.generator_.requires_grad_(False)
+        del together  # with both of its Adams, before the first fit is judged
+        for point, own in zip(points, contexts, strict=True):
+            point._end(own)
             yield point
 
-    def _begin(self, train: Train, ctx: Context) -> Training:
-        """Prepare the data, make the networks, and return their training before its first step."""
+    def _end(self, ctx: Context) -> None:
+        self.generator_.requires_grad_(False).zero_grad(set_to_none=True)
+        self.precision_ = ctx.precision
+
+    def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> Training:
+        """Prepare the data, make the networks, and return their training before its first step.
+
+        Args:
+            like: a method with the same parameters that has prepared the same data: it is shared.
+        """
         from zslbench.methods import nn, wgan
 
         device = nn.resolve_device(ctx.device)
-        rows = self._prepare(train, device)
+        if like is None:
+            self._prepare(train, device)
+        else:
+            for name in ("classes_", "preprocessor_", "device_", "rows_"):
+                setattr(self, name, getattr(like, name))
+        rows: SeenRows = self.rows_
 
         def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
             return nn.random_stream(ctx.stream_seed(purpose), where)

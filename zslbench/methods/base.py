@@ -130,6 +130,11 @@ class Context:
         self.seconds: dict[str, float] = {}
         self.events: list[tuple[str, float, float]] = []
 
+    @property
+    def judged(self) -> bool:
+        """Whether checkpoints are judged."""
+        return self._judge is not None
+
     def rng(self, purpose: str) -> np.random.Generator:
         """Return the NumPy stream of one purpose (``init``, ``batches``, ``noise``, ``classifier``, …)."""
         return seeding.stream(self.seed, purpose)
@@ -162,8 +167,11 @@ class Context:
 
     def _now(self) -> float:
         torch = sys.modules.get("torch")
-        if self.profile and torch is not None and torch.cuda.is_initialized():
-            torch.cuda.synchronize()
+        if self.profile and torch is not None:
+            if torch.cuda.is_initialized():
+                torch.cuda.synchronize(self.device if self.device.startswith("cuda") else None)
+            elif self.device in ("auto", "mps") and torch.backends.mps.is_available():
+                torch.mps.synchronize()
         return time.perf_counter()
 
 

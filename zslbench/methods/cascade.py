@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from zslbench.arrays import Array, IntArray
 
-BLOCK_ROWS = 1024
+BLOCK = 2**25
+"""Distances that are in memory at once."""
 SecondClassifier = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(references (r, d), labels (r,), rows (m, d)) → (m, k) log-probabilities."""
 
@@ -47,7 +48,7 @@ def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes:
     """
     lengths = references.square().sum(1)
     found = []
-    for block in torch.split(rows, BLOCK_ROWS):
+    for block in torch.split(rows, max(1, BLOCK // len(references))):
         squared = (block.square().sum(1, keepdim=True) + lengths - 2 * block @ references.T).clamp(min=0)
         nearest = torch.full((len(block), classes), torch.inf, dtype=squared.dtype, device=squared.device)
         nearest.scatter_reduce_(1, labels.expand(len(block), -1), squared, "amin")

@@ -43,6 +43,7 @@ def critic_gradients(
     """
     m = len(real)
     w_x, w_2 = weights[WEIGHT], weights["value.weight"]
+    exact = torch.promote_types(w_x.dtype, torch.float32)  # of sums, where products are in bf16
     rows = torch.cat([real, fake])
     projected = functional.linear(rows, w_x, weights["from_features.bias"])
     hidden = projected
@@ -51,14 +52,14 @@ def critic_gradients(
 
     slopes = _slopes(hidden, slope)
     active = hidden * slopes
-    values = functional.linear(active, w_2, weights["value.bias"]).squeeze(-1)
+    values = functional.linear(active, w_2, weights["value.bias"]).squeeze(-1).to(exact)
     sign = torch.cat([values.new_full((m,), -1 / m), values.new_full((m,), 1 / m)])  # E D(x̃) − E D(x)
     by_hidden = sign[:, None] * slopes * w_2
 
     between = torch.lerp(hidden[m:], hidden[:m], mix.to(hidden.dtype))
     kinks = _slopes(between, slope)
     passed = kinks * w_2
-    gradients = passed @ w_x
+    gradients = (passed @ w_x).to(exact)
     lengths = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
     penalty = (lengths - 1).square().mean()
     safe = torch.where(lengths > 0, lengths, 1.0)
@@ -98,6 +99,11 @@ def _branch(
     return loss, by_projected, {"branch.weight": by_logits.T @ active, "branch.bias": by_logits.sum(dim=0)}
 
 
+def _autocast(kind: str) -> bool:
+    """Whether products on a kind of device are in another type than what is multiplied."""
+    return kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
+
+
 def _slopes(hidden: Tensor, slope: float) -> Tensor:
     """Return the derivative of the leaky ReLU at each entry, in the type of `hidden`."""
     return torch.where(hidden > 0, hidden.new_ones(()), slope)
@@ -126,7 +132,7 @@ class CriticGradient:
                 slope=self.critic.slope,
                 gp=self.gp,
                 branch_weight=self.branch_weight,
-                into=None if torch.is_autocast_enabled(real.device.type) else self._largest,
+                into=None if _autocast(real.device.type) else self._largest,
             )
         for name, parameter in self.critic.named_parameters():
             parameter.grad = found[name].to(parameter.dtype)

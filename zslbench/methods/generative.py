@@ -101,8 +101,10 @@ class GenerativeMethod(AdversarialMethod):
         with ctx.phase("pretrain"):
             given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
             arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
-            where = f"seen classifier 1 {rows.features.device} {torch.get_num_threads()} threads"
-            classifier = remembered(functools.partial(train, **given), where, arrays, **given)
+            machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
+            make = functools.partial(train, **given)
+            classes = len(rows.semantics)
+            classifier = remembered(make, "seen classifier 1", arrays, classes=classes, machine=machine, **given)
 
         def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)

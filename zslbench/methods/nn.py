@@ -86,8 +86,9 @@ def at_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Multiply matrices in this block at a precision: ``float32``, ``tf32`` (CUDA) or ``bf16`` (autocast)."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    low = torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if precision == "bf16" else None
     try:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False):
+        with low or contextlib.nullcontext():
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before

@@ -9,19 +9,23 @@ from collections.abc import Callable, Iterable
 
 import torch
 
+from zslbench.errors import ZslbenchError
+
 EAGER_CALLS = 3
 """Calls before the recording: optimisers, caches and sums make their tensors in them."""
+
+
+class RecordingFailed(ZslbenchError):
+    """A CUDA graph could not be recorded."""
 
 
 class Repeated:
     """Calls a step again and again; on CUDA, from the fourth call on, as one recorded graph.
 
     The step is handed over at each call, and must be the same: kept here, it would tie whatever it belongs to, and its
-    memory on the device, into a cycle.
-
-    The step must take its inputs from tensors that stay where they are, ask nothing of the device (no size that depends
-    on values), and draw from the given streams only: these are registered, so a replay draws the numbers that a call
-    would. Where the recording fails, steps go on being called, and `recorded` stays false.
+    memory on the device, into a cycle. It must take its inputs from tensors that stay where they are, ask nothing of
+    the device (no size that depends on values), and draw from the given streams only: these are registered, so a
+    replay draws the numbers that a call would.
 
     Args:
         streams: the random generators that it draws from.
@@ -30,8 +34,9 @@ class Repeated:
 
     def __init__(self, streams: Iterable[torch.Generator], device: torch.device) -> None:
         self.streams, self.device = tuple(streams), device
-        self.calls, self.failed = 0, device.type != "cuda"
+        self.calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
+        self._side: torch.cuda.Stream | None = None
 
     @property
     def recorded(self) -> bool:
@@ -39,39 +44,43 @@ class Repeated:
         return self._graph is not None
 
     def __call__(self, step: Callable[[], object]) -> None:
-        """Do one iteration: call `step`, or replay it."""
+        """Do one iteration: call `step`, or replay it.
+
+        Raises:
+            RecordingFailed: the step does something that a graph cannot hold. The device is in no state to go on.
+        """
+        if self.device.type != "cuda":
+            step()
+            return
         self.calls += 1
-        if self._graph is None and not self.failed and self.calls > EAGER_CALLS:
-            self._record(step)
-        if self._graph is not None:
-            self._graph.replay()
-        else:
-            self._eager(step)
+        with torch.cuda.device(self.device):  # streams, recordings and replays belong to the current device
+            if self._graph is None and self.calls > EAGER_CALLS:
+                self._graph = self._record(step)
+            if self._graph is not None:
+                self._graph.replay()
+            else:
+                self._eager(step)
 
     def _eager(self, step: Callable[[], object]) -> None:
-        """Call the step; before a recording on a stream of its own, as recording asks."""
-        if self.failed:
+        """Call the step on a stream of its own, as is asked before a recording."""
+        if self._side is None:
+            self._side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._side):
             step()
-            return
-        side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(side):
-            step()
-        torch.cuda.current_stream(self.device).wait_stream(side)
+        torch.cuda.current_stream(self.device).wait_stream(self._side)
 
-    def _record(self, step: Callable[[], object]) -> None:
-        """Record the step without doing it; random streams end where they were."""
-        states = [stream.get_state() for stream in self.streams]
+    def _record(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
+        """Record the step without doing it."""
         graph = torch.cuda.CUDAGraph()
+        for stream in self.streams:
+            graph.register_generator_state(stream)
         try:
-            for stream in self.streams:
-                graph.register_generator_state(stream)
-            with torch.cuda.graph(graph):
+            with torch.cuda.graph(graph, stream=self._side):
                 step()
-        except RuntimeError:
-            torch.cuda.synchronize(self.device)
-            self.failed = True
-            for stream, state in zip(self.streams, states, strict=True):
-                stream.set_state(state)
-            return
-        self._graph = graph
+        except RuntimeError as error:
+            why = str(error).strip().splitlines()[0]
+            raise RecordingFailed(
+                f"an iteration could not be recorded as a CUDA graph ({why}); --profile trains without one."
+            ) from error
+        return graph

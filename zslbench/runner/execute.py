@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Self
 
@@ -54,17 +54,19 @@ def execute(batch: Batch, on_log: OnLog | None = None) -> Iterator[tuple[Job, li
     for all of them, a fault in `scores` for that protocol only. Fits in company that
     fail are tried again one by one, so that a fault stays with the one it belongs to. KeyboardInterrupt passes through.
     """
-    waiting = list(batch.jobs)
+    waiting, company = list(batch.jobs), None
     if len(waiting) > 1:
-        with contextlib.suppress(Exception, SystemExit):
+        try:
             for job, results in _together(batch, on_log):
                 waiting.remove(job)
                 yield job, results
+        except (Exception, SystemExit) as error:
+            company = {"failed_together": _trace(error).strip().splitlines()[-1]}
     for job in waiting:
-        yield job, _single(job, on_log)
+        yield job, _single(job, on_log, company)
 
 
-def _single(job: Job, on_log: OnLog | None) -> list[Finished]:
+def _single(job: Job, on_log: OnLog | None, company: Mapping[str, Any] | None = None) -> list[Finished]:
     start = time.perf_counter()
     method: Method | None = None
     try:
@@ -82,10 +84,10 @@ def _single(job: Job, on_log: OnLog | None) -> list[Finished]:
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds
     except (Exception, SystemExit) as error:
-        facts = _facts(job, method, {"total": time.perf_counter() - start})
+        facts = _facts(job, method, {"total": time.perf_counter() - start}, company)
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
     spent = time.perf_counter() - start
-    return [_score(question, method, job, ctx.seconds, spent, events=ctx.events) for question in questions]
+    return [_score(question, method, job, ctx.seconds, spent, company, ctx.events) for question in questions]
 
 
 def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
@@ -114,13 +116,22 @@ def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Fi
             raise RuntimeError("points must be yielded, each of them and in order")
         if own is ctx or one_seed:
             spent = (time.perf_counter() - start) * share
-            seconds = {phase: value * share for phase, value in ctx.seconds.items()}
+            seconds = {phase: value * share for phase, value in _summed(contexts).items()}
+            events = tuple(event for one in contexts for event in one.events)
         questions = _questions(job, dataset, chosen)
-        yield job, [_score(one, method, job, seconds, spent, company, ctx.events) for one in questions]
+        yield job, [_score(one, method, job, seconds, spent, company, events) for one in questions]
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
+        ctx.events.clear()
         start = time.perf_counter()
+
+
+def _summed(contexts: Iterable[Context]) -> dict[str, float]:
+    total: Counter[str] = Counter()
+    for ctx in contexts:
+        total.update(ctx.seconds)
+    return dict(total)
 
 
 def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:
@@ -185,7 +196,7 @@ def _score(
     job: Job,
     seconds: Mapping[str, float],
     spent: float,
-    company: Mapping[str, int] | None = None,
+    company: Mapping[str, Any] | None = None,
     events: Iterable[tuple[str, float, float]] = (),
 ) -> Finished:
     start = time.perf_counter()
@@ -205,14 +216,14 @@ def _score(
 
 
 def _facts(
-    job: Job, method: Method | None, seconds: Mapping[str, float], company: Mapping[str, int] | None = None
+    job: Job, method: Method | None, seconds: Mapping[str, float], company: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     device = str(getattr(method, "device_", "cpu"))
     return {
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
-        "memory": peak_memory(),
+        "memory": peak_memory(device),
         "provenance": provenance(method_class(job.first.method), device)
-        | {"precision": job.how.precision}
+        | ({"precision": trained_at} if (trained_at := getattr(method, "precision_", None)) else {})
         | dict(company or {}),
     }
 

@@ -36,12 +36,12 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
     }
 
 
-def peak_memory() -> dict[str, int]:
-    """Return the peak resident bytes of the process up to now and, where CUDA was used, of this job's allocations."""
+def peak_memory(device: str = "cpu") -> dict[str, int]:
+    """Return the peak resident bytes of the process up to now and, where CUDA was used, of this job on the device."""
     found = {"process_peak_so_far": _peak_rss()}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        found["cuda_peak"] = int(torch.cuda.max_memory_allocated())
+        found["cuda_peak"] = int(torch.cuda.max_memory_allocated(device if device.startswith("cuda") else None))
     return found
 
 
@@ -49,7 +49,8 @@ def reset_peaks() -> None:
     """Let CUDA's peak start anew, so that it belongs to one job."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.reset_peak_memory_stats()
+        for number in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(number)
 
 
 def source_digest(method_class: type) -> str:
@@ -131,6 +132,7 @@ def _torch_flags(device: str) -> dict[str, Any]:
         flags |= {
             "gpu": torch.cuda.get_device_name(device),
             "cuda": torch.version.cuda,
+            # of what is not training, which has a precision of its own
             "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
             "deterministic": bool(torch.are_deterministic_algorithms_enabled()),
         }

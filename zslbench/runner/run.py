@@ -109,6 +109,8 @@ def run(
     check_device(device)
     if precision not in PRECISIONS:
         raise BadValue(f"precision {precision!r} is not allowed; choose one of: {', '.join(PRECISIONS)}.")
+    if precision == "tf32" and (device in ("cpu", "mps") or not any(one.startswith("cuda") for one in devices())):
+        raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
     how = How(device, every, precision, profile)
     seed_list = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
     planned = plan(
@@ -141,6 +143,13 @@ def run(
     remarks = planned.remarks + (
         ("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ()
     )
+    others = sum(
+        record.provenance.get("precision", precision) != precision
+        for record in records.values()
+        if record and record.ok
+    )
+    if others:
+        remarks += (f"{others} finished runs were trained at another precision; --rerun all does them again.",)
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
     return Outcome(states, kept, remarks, interrupted)
 
