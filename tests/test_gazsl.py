@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -390,11 +389,3 @@ def test_cub_validation_classes_are_recognised(real_data: Path) -> None:
     method = GAZSL(**options, preprocess="none", output="linear").fit(training(dataset, chosen), Context())
     query, answers = ZSL().query(dataset, chosen, 0)
     assert 100 * ZSL().judge(answers, method.scores(query.features, query.classes)).metrics["T1"] > 24
-
-
-def test_a_seen_class_without_images_does_no_harm() -> None:
-    train, _, query = problem()
-    kept = train.labels != train.classes.ids[0]
-    fewer = dataclasses.replace(train, features=train.features[kept], labels=train.labels[kept])
-    method = gazsl().fit(fewer, Context())
-    assert np.isfinite(method.scores(query.features, query.classes)).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,18 @@ def test_who_offers_several_seeds() -> None:
     train, _, _ = problem()
     points = [ESZSL(), ESZSL()]
     assert list(ESZSL.fit_seeds(points, train, [Context(0), Context(1)])) == points
+
+
+def test_a_seen_class_without_images_is_as_if_it_were_not_there(
+    case: tuple[type[AdversarialMethod], dict[str, Any]],
+) -> None:
+    cls, values = case
+    train, _, query = problem()
+    empty = train.classes.ids[0]
+    kept = train.labels != empty
+    listed = dataclasses.replace(train, features=train.features[kept], labels=train.labels[kept])
+    absent = dataclasses.replace(listed, classes=train.classes.take(np.flatnonzero(train.classes.ids != empty)))
+    scores = [cls(**values).fit(each, Context(2)).scores(query.features, query.classes) for each in (listed, absent)]
+    assert empty in query.classes.ids  # a candidate like an unseen one
+    np.testing.assert_array_equal(*scores)
+    assert np.isfinite(scores[0]).all()

@@ -170,11 +170,11 @@ class AdversarialMethod(Method):
         return {"generator": {}, "critic": {}}
 
     def _prepare(self, train: Train, device: torch.device) -> SeenRows:
-        """Keep the training rows on the device, preprocessed, their classes in canonical order."""
+        """Keep the training rows on the device, preprocessed, and the classes that have any in canonical order."""
         from zslbench.methods.wgan import SeenRows
 
         order = train.classes.canonical()
-        self.classes_ = train.classes.take(order)
+        self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])
         self.preprocessor_ = preprocessor(self.preprocess)
         features = self.preprocessor_.fit_transform(train.features)
         self._refuse_features(features)
