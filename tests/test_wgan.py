@@ -164,7 +164,7 @@ def test_epoch_has_the_declared_steps() -> None:
         calls.append(name)
         yield
 
-    losses = made.epoch(phase)
+    losses = made.steps(made.epoch_steps, phase)
     assert calls == ["critic", "generator"] * 4  # ⌈40/12⌉ generator steps
     assert labels_seen == [12] * 4
     assert made._notes == {"critic": 5, "penalty": 5, "generator": 1, "spy": 1}  # of the last iteration
@@ -205,7 +205,7 @@ def test_training_brings_fakes_to_their_class() -> None:
         streams={name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
     )
     for _ in range(50):
-        made.epoch(lambda _name: contextlib.nullcontext())
+        made.steps(made.epoch_steps, lambda _name: contextlib.nullcontext())
     with torch.no_grad():
         means = made.generator.synthesise(torch.eye(3), 100, random_stream(9)).mean(1)
     real = torch.stack([features[labels == c].mean(0) for c in range(3)])

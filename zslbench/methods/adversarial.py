@@ -17,6 +17,7 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
 from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.similarity import unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -220,9 +221,7 @@ class AdversarialMethod(Method):
     def _normed(self, semantics: Array) -> Array:
         if self.semantic_norm == "none":
             return semantics
-        lengths = np.linalg.norm(semantics, axis=1, keepdims=True)
-        out: Array = semantics / np.where(lengths > 0, lengths, 1)
-        return out
+        return unit(semantics)
 
     def _tensor(self, array: AnyArray | IntArray) -> Tensor:
         """Return a copy of `array` on the device; inputs are read-only and stay untouched."""

@@ -13,6 +13,7 @@ from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.similarity import unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -170,6 +171,5 @@ class CNZSL(Method):
 
 def _scaled(semantics: Array) -> Array:
     """Return (k, a) rows scaled to length √a (attribute normalisation); rows of zeros stay zero."""
-    lengths = np.linalg.norm(semantics, axis=1, keepdims=True)
-    out: Array = semantics / np.where(lengths > 0, lengths, 1) * np.float32(math.sqrt(semantics.shape[1]))
+    out: Array = unit(semantics) * np.float32(math.sqrt(semantics.shape[1]))
     return out

@@ -12,6 +12,7 @@ from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.similarity import unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -87,7 +88,7 @@ class SSE(Method):
                 "intersection kernel takes none below 0; choose preprocess=minmax or kernel=relu."
             )
         positions = classes.positions(train.labels)
-        self.corners_ = _unit(classes.semantics.astype(np.float64))
+        self.corners_ = unit(classes.semantics.astype(np.float64))
         with ctx.phase("mixtures"):
             mixtures = self._mixtures(classes)
         margins = 1.0 - np.eye(len(classes))
@@ -115,7 +116,7 @@ class SSE(Method):
         """Return the (k, c) mixtures z of seen classes."""
         from zslbench.methods.simplex import simplex_mixtures
 
-        return simplex_mixtures(_unit(classes.semantics.astype(np.float64)), self.corners_, self.gamma)
+        return simplex_mixtures(unit(classes.semantics.astype(np.float64)), self.corners_, self.gamma)
 
     def _learn_weights(self, features: Array, mixtures: Array, loss: Loss) -> None:
         """Let W go down the objective with V fixed: a convex problem.
@@ -238,11 +239,4 @@ def _class_means(features: Array, positions: IntArray, classes: int) -> Array:
     out = np.tile(features.mean(axis=0, dtype=np.float64), (classes, 1))
     for y in np.unique(positions):
         out[y] = features[positions == y].mean(axis=0, dtype=np.float64)
-    return out
-
-
-def _unit(rows: Array) -> Array:
-    """Return rows scaled to unit length; rows of zeros stay zero."""
-    length: Array = np.linalg.norm(rows, axis=1, keepdims=True)
-    out: Array = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
     return out

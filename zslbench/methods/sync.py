@@ -11,6 +11,7 @@ from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.similarity import unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -69,17 +70,17 @@ class SYNC(Method):
         """
         classes = train.classes.take(train.classes.canonical())
         self.original_ = classes.original is not None
-        unit = _unit(self._semantics(classes))
-        distances = np.sqrt(_squared_distances(unit, unit))
-        pairs = distances[np.triu_indices(len(unit), 1)]
+        units = unit(self._semantics(classes))
+        distances = np.sqrt(_squared_distances(units, units))
+        pairs = distances[np.triu_indices(len(units), 1)]
         self.median_ = float(np.median(pairs[pairs > 0])) if (pairs > 0).any() else 0.0
-        if len(unit) > 1 and not self.median_:
+        if len(units) > 1 and not self.median_:
             raise BadValue(
-                f"SYNC: the {len(unit)} seen classes have the same semantics up to length, and similarity to them says "
-                "nothing; choose other semantics."
+                f"SYNC: the {len(units)} seen classes have the same semantics up to length, and similarity to them "
+                "says nothing; choose other semantics."
             )
         self.median_ = self.median_ or 1.0
-        self.phantoms_ = unit / self.median_
+        self.phantoms_ = units / self.median_
         self.preprocessor_ = preprocessor(self.preprocess)
         features = self.preprocessor_.fit_transform(train.features)
         with ctx.phase("classifiers"):
@@ -93,7 +94,7 @@ class SYNC(Method):
         Raises:
             BadValue: fitted on original attributes, and the candidates have none.
         """
-        signatures = _unit(self._semantics(classes)) / self.median_
+        signatures = unit(self._semantics(classes)) / self.median_
         synthesised = similarities(signatures, self.phantoms_, self.scale) @ self.weights_
         out: Array = self.preprocessor_.transform(features).astype(np.float64) @ synthesised.T
         return out
@@ -133,13 +134,6 @@ def phantom_classifiers(similarity: Array, classifiers: Array) -> Array:
     from scipy.linalg import pinv
 
     out: Array = pinv(similarity) @ classifiers
-    return out
-
-
-def _unit(rows: Array) -> Array:
-    """Return rows scaled to unit length; rows of zeros stay zero."""
-    length: Array = np.linalg.norm(rows, axis=1, keepdims=True)
-    out: Array = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
     return out
 
 

@@ -5,20 +5,16 @@ The generator's loss takes further terms, each with a name and a weight, so that
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from zslbench.methods.critic_gradient import CriticGradient
+from zslbench.methods.iterations import Iterations, Phase
 from zslbench.methods.nn import BETAS, Critic, Generator, adam
-from zslbench.methods.recording import Repeated
-
-Phase = Callable[[str], AbstractContextManager[object]]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -154,7 +150,7 @@ class GeneratorObjective(torch.nn.Module):
         return loss, *values
 
 
-class Training:
+class Training(Iterations[Batch]):
     """Alternates critic and generator steps (both by Adam); tensors stay on the device and nothing waits for them.
 
     Args:
@@ -188,50 +184,17 @@ class Training:
         self.lr, self.betas = lr, betas
         self.generator_adam = adam(generator.parameters(), lr, betas)
         self.critic_adam = adam(critic.parameters(), lr, betas)
-        self._sums: dict[str, Tensor] = {}
-        self._notes: dict[str, int] = {}
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
-        self._repeated = Repeated(self.drawing, self.device)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are."""
-        return self.rows.features.device
+        super().__init__(self.drawing, rows.features.device)
 
     @property
     def epoch_steps(self) -> int:
         """Generator steps of an epoch: ⌈n / batch⌉."""
         return -(-len(self.rows.features) // self.batch)
 
-    def epoch(self, phase: Phase) -> dict[str, float]:
-        """Train for an epoch and return the mean of every loss by name."""
-        return self.steps(self.epoch_steps, phase)
-
     def steps(self, count: int, phase: Phase, record: bool = True) -> dict[str, float]:
-        """Train for `count` generator steps and return the mean of every loss by name.
-
-        On CUDA the iterations are recorded as a graph, unless `record` is false: to time their phases apart.
-        """
-        for total in self._sums.values():
-            total.zero_()
-        if record and self.device.type == "cuda":
-            with phase("iterations"):
-                for _ in range(count):
-                    self._repeated(self.iterate)
-        else:
-            for _ in range(count):
-                self.iterate(phase)
-        return {name: float(total) / (count * self._notes[name]) for name, total in self._sums.items()}
-
-    def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
-        """Take the critic steps and the generator step of one iteration."""
-        self._notes = {}
-        with phase("critic"):
-            batches = self.draw()
-            for batch in batches:
-                self.critic_step(batch)
-        with phase("generator"):
-            self.generator_step(batches[-1].labels)
+        """Train for `count` generator steps and return the mean of every loss by name (see `Iterations.means`)."""
+        return {name: float(mean) for name, mean in self.means(count, phase, record).items()}
 
     def draw(self) -> list[Batch]:
         """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
@@ -277,11 +240,3 @@ class Training:
     def noise(self, *rows: int) -> Tensor:
         """Return (*rows, z) fresh noise."""
         return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
-
-    def _note(self, name: str, value: Tensor) -> None:
-        """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
-        if name not in self._sums:
-            exact = torch.promote_types(value.dtype, torch.float32)  # a sum in bf16 would stand still
-            self._sums[name] = torch.zeros(value.shape, dtype=exact, device=value.device)
-        self._sums[name] += value.detach()
-        self._notes[name] = self._notes.get(name, 0) + 1

@@ -6,7 +6,6 @@ batched products. On a GPU that a single fit leaves idle, eight cost little more
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 
@@ -15,14 +14,14 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from zslbench.methods.critic_gradient import critic_gradients
+from zslbench.methods.iterations import Iterations, Phase
 from zslbench.methods.nn import adam
-from zslbench.methods.recording import Repeated
-from zslbench.methods.wgan import Batch, Phase, Training
+from zslbench.methods.wgan import Batch, Training
 
 Weights = dict[str, Tensor]
 
 
-class Together:
+class Together(Iterations[Batch]):
     """Trainings of the same shape that take their steps together.
 
     Args:
@@ -37,37 +36,12 @@ class Together:
         self.critic_adam = adam(self.critic.values(), first.lr, first.betas)
         self.generator_adam = adam(self.generator.values(), first.lr, first.betas)
         self._held = [[torch.stack(each) for each in zip(*held, strict=True)] for held in self._of_terms("held")]
-        self._sums: dict[str, Tensor] = {}
-        self._notes: dict[str, int] = {}
-        drawing = [stream for member in members for stream in member.drawing]
-        self._repeated = Repeated(drawing, first.device)
+        super().__init__((stream for member in members for stream in member.drawing), first.device)
 
     def steps(self, count: int, phase: Phase, record: bool = True) -> list[dict[str, float]]:
-        """Train for `count` generator steps; return, for each fit, the mean of every loss by name.
-
-        On CUDA the iterations are recorded as a graph, unless `record` is false (see `Training.steps`).
-        """
-        for total in self._sums.values():
-            total.zero_()
-        if record and self.first.device.type == "cuda":
-            with phase("iterations"):
-                for _ in range(count):
-                    self._repeated(self.iterate)
-        else:
-            for _ in range(count):
-                self.iterate(phase)
-        means = {name: (total / (count * self._notes[name])).tolist() for name, total in self._sums.items()}
+        """Train for `count` generator steps; return, for each fit, the mean of every loss (see `Iterations.means`)."""
+        means = {name: mean.tolist() for name, mean in self.means(count, phase, record).items()}
         return [{name: values[at] for name, values in means.items()} for at in range(len(self.members))]
-
-    def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
-        """Take the critic steps and the generator step of one iteration."""
-        self._notes = {}
-        with phase("critic"):
-            drawn = self.draw()
-            for batches in drawn:
-                self.critic_step(batches)
-        with phase("generator"):
-            self.generator_step(drawn[-1].labels)
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits."""
@@ -91,7 +65,6 @@ class Together:
 
     def critic_step(self, batch: Batch) -> None:
         """Update the critics, each on its own batch."""
-
         first = self.first
         one = functools.partial(
             critic_gradients, slope=first.critic.slope, gp=first.gp, branch_weight=first.branch_weight
@@ -138,14 +111,6 @@ class Together:
         """Return, for each term, what each fit's term holds or draws."""
         by_term = zip(*(member.terms for member in self.members), strict=True)
         return [[term.held if what == "held" else term.draw() for term in terms] for terms in by_term]
-
-    def _note(self, name: str, value: Tensor) -> None:
-        """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
-        if name not in self._sums:
-            exact = torch.promote_types(value.dtype, torch.float32)  # a sum in bf16 would stand still
-            self._sums[name] = torch.zeros(value.shape, dtype=exact, device=value.device)
-        self._sums[name] += value.detach()
-        self._notes[name] = self._notes.get(name, 0) + 1
 
 
 def _stacked(networks: Sequence[torch.nn.Module]) -> Weights:
