@@ -424,3 +424,46 @@ def test_classes_are_importable_without_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_l_r2_over_the_batch_takes_the_classes_of_its_rows() -> None:
+    """Each row's class counts once: against a loop over the rows."""
+    train = problem()[0]
+    method = lisgan("S3", soul_over="batch", fake_souls="mean", cls_weight=0.0, l_r1=0.0, batch=7)
+    rows = method._prepare(train, torch.device("cpu"))
+    nets = wgan.Networks(Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1)))
+    (term,) = method.terms(rows, nets.generator.noise, Context())
+    labels = torch.tensor([0, 3, 3, 5, 0, 0, 2])
+    (noise,) = term.draw()
+    assert noise.shape[0] == 7
+    found = term.loss(nets, torch.zeros(0), labels, *term.held, noise).item()
+    (souls,) = term.held
+    wanted = 0.0
+    for row, label in enumerate(labels.tolist()):
+        with torch.no_grad():
+            fakes = nets.generator(noise[row], rows.semantics[label].expand(method.soul_rows, -1))
+        mean = fakes.double().mean(0)
+        wanted += min(((mean - soul.double()) ** 2).sum().item() for soul in souls[label]) / 7
+    assert found == pytest.approx(wanted, rel=1e-5)
+
+
+def test_classes_drawn_and_classes_of_the_batch_exclude_each_other() -> None:
+    with pytest.raises(BadValue, match="exclude each other; draw classes"):
+        LisGAN(soul_over="batch", soul_classes=5)
+
+
+def test_points_that_differ_in_scoring_alone_share_one_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, *_ = problem()
+    fits: list[LisGAN] = []
+    monkeypatch.setattr(
+        LisGAN, "fit", lambda self, train, ctx, fit=LisGAN.fit: (fits.append(self), fit(self, train, ctx))[1]
+    )
+    quick = dict(LisGAN.quick) | {"epochs": 2}
+    points = [
+        LisGAN(**quick | given)
+        for given in ({}, {"cascade": "off"}, {"lr": 1e-3}, {"cascade": "nn"}, {"lr": 1e-3, "entropy": "reference"})
+    ]
+    assert list(LisGAN.fit_grid(points, train, Context())) == points
+    assert fits == [points[0], points[2]]
+    assert points[1].generator_ is points[0].generator_
+    assert points[4].generator_ is points[2].generator_

@@ -445,7 +445,9 @@ def test_who_is_fitted_with_whom():
     texts = [SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]"]
     runs = plan(texts, ["digits"], ["zsl", "gzsl"], seeds=range(10)).runs
     assert [len(batch.jobs) for batch in batches(jobs(runs), seeds_at_once=True)] == [8, 2, 8, 2, 2]
-    assert {len(batch.jobs) for batch in batches(jobs(runs)) if batch.first.first.method == "fclswgan"} == {1}
+    alone = batches(jobs(runs))
+    assert {len(batch.jobs) for batch in alone if batch.first.first.method == "fclswgan"} == {2}  # points of a grid
+    assert {len({job.first.seed for job in batch.jobs}) for batch in alone} == {1}
 
 
 def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):

@@ -95,21 +95,32 @@ class Subject:
 
     @property
     def grid_points(self) -> list[dict[str, Any]]:
-        """Return points that differ from the subject's in one parameter each, and the subject's first and last."""
-        found = [dict(self.values)]
-        for name, one in params.declared(self.cls).items():
-            value = self.values.get(name, one.default)
-            if one.choices:
-                others: list[Any] = [choice for choice in one.choices if choice != value]
-            elif one.kind is bool:
-                others = [not value]
-            elif one.kind in (int, float):
-                low, high = (one.low if one.low is not None else value), (one.high if one.high is not None else value)
-                others = [one.kind(min(max(2 * value, low), high)), one.kind(min(max(value / 3, low), high))]
-            else:
-                others = ["standard", "none"] if name == "preprocess" else []
-            found += [self.values | {name: other} for other in others if other != value]
-        return [*found, dict(self.values)]
+        """Return points that differ from the subject's in one parameter each, and the subject's first and last.
+
+        Where points that only score differently share a fit, one point differs in all of these parameters, and one in
+        another parameter: few fits, each of them long.
+        """
+        scoring, own = self.cls.scoring, dict(self.values)
+        others = {name: self._others(one) for name, one in params.declared(self.cls).items()}
+        if not scoring:
+            return [own, *(own | {name: other} for name, found in others.items() for other in found), own]
+        fitted = next(name for name in ("lr", *others) if others.get(name) and name not in scoring)
+        rescored = {name: others[name][0] for name in scoring if others[name]}
+        return [own, own | rescored, own | {fitted: others[fitted][0]}, own]
+
+    def _others(self, one: params.Param) -> list[Any]:
+        """Return other values of one parameter."""
+        value = self.values.get(one.name, one.default)
+        if one.choices:
+            found: list[Any] = list(one.choices)
+        elif one.kind is bool:
+            found = [not value]
+        elif one.kind in (int, float):
+            low, high = (one.low if one.low is not None else value), (one.high if one.high is not None else value)
+            found = [one.kind(min(max(2 * value, low), high)), one.kind(min(max(value / 3, low), high))]
+        else:
+            found = ["standard", "none"] if one.name == "preprocess" else []
+        return [other for other in found if other != value]
 
 
 def _global_state() -> dict[str, object]:

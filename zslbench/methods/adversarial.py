@@ -6,6 +6,7 @@ Torch is imported inside the functions: the classes can be listed and described 
 from __future__ import annotations
 
 import abc
+import collections
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from zslbench import params
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
+from zslbench.identity import canonical_json
 from zslbench.methods.base import Context, Method
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
@@ -40,6 +43,7 @@ class AdversarialMethod(Method):
     """Of both Adams."""
     later: ClassVar[tuple[str, ...]] = ("synthesis",)
     """Purposes of the random streams that `scores` opens."""
+    scoring: ClassVar[tuple[str, ...]] = ("per_class",)
     round_name: ClassVar[str] = "epoch"
     """What a round of training is called when it goes wrong."""
 
@@ -64,6 +68,28 @@ class AdversarialMethod(Method):
             self._report(step, total, losses, ctx)
         self._end(ctx)
         return self
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
+        keys = [point._training_key() for point in points]
+        ahead = collections.Counter(keys)
+        trained: dict[str, dict[str, Any]] = {}
+        for point, key in zip(points, keys, strict=True):
+            ahead[key] -= 1
+            if key in trained:
+                vars(point).update(trained[key])
+            else:
+                point.fit(train, ctx)
+            if ahead[key]:
+                trained[key] = {name: value for name, value in vars(point).items() if name.endswith("_")}
+            else:
+                trained.pop(key, None)
+            yield point
+
+    def _training_key(self) -> str:
+        values = params.values(self)
+        return canonical_json({name: value for name, value in values.items() if name not in self.scoring})
 
     @classmethod
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:

@@ -182,6 +182,8 @@ class Method(abc.ABC):
     card: ClassVar[MethodCard]
     presets: ClassVar[Mapping[str, Preset]] = {}
     ablations: ClassVar[Mapping[str, Ablation]] = {}
+    scoring: ClassVar[tuple[str, ...]] = ()
+    """Hyper-parameters that `scores` alone reads, where `fit_grid` shares one fit among points that differ in them."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 

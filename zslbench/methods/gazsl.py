@@ -108,6 +108,7 @@ class GAZSL(AdversarialMethod):
         "neighbours": 10,
     }
     betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
+    scoring: ClassVar[tuple[str, ...]] = ("per_class", "neighbours")
     round_name: ClassVar[str] = "iteration"
 
     iterations: int = param(3000, low=1, high=1_000_000, log=True, help="generator steps")

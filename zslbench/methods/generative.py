@@ -31,6 +31,7 @@ class GenerativeMethod(AdversarialMethod):
     """A conditional WGAN on seen classes; a softmax classifier on what it makes of unseen ones (Xian et al., 2018)."""
 
     later: ClassVar[tuple[str, ...]] = ("synthesis", "final classifier")
+    scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
     quick: ClassVar[Mapping[str, Any]] = {
         "hidden": 64,
         "noise": 4,

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from zslbench.errors import BadValue
 from zslbench.methods import published_gan
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import GenerativeMethod
@@ -96,6 +97,7 @@ class LisGAN(GenerativeMethod):
         "S4": Ablation({}, "S3 + cascade classifier: the full method, with the defaults' or the preset's cascade"),
     }
 
+    scoring: ClassVar[tuple[str, ...]] = (*GenerativeMethod.scoring, "cascade", "confident", "entropy")
     quick: ClassVar[Mapping[str, Any]] = {**GenerativeMethod.quick, "soul_rows": 4}
 
     classifier: str = param(
@@ -117,6 +119,11 @@ class LisGAN(GenerativeMethod):
     soul_classes: int = param(
         0, low=0, high=100000, help="seen classes drawn for L_R2 at each step, an unbiased estimate of it; 0: all"
     )
+    soul_over: str = param(
+        "all",
+        choices=("all", "batch"),
+        help="classes of L_R2: the seen ones (see soul_classes), or those of the batch's rows, as often as they occur",
+    )
     cascade: str = param(
         "softmax", choices=("off", "nn", "softmax", "svm"), help="second classifier of the cascade; off: one stage"
     )
@@ -126,6 +133,14 @@ class LisGAN(GenerativeMethod):
         choices=("paper", "reference"),
         help="confidence: low entropy (Eq. 9), or high entropy of log-probabilities (public code)",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.soul_over == "batch" and self.soul_classes:
+            raise BadValue(
+                f"LisGAN: soul_classes={self.soul_classes} and soul_over=batch exclude each other; "
+                "draw classes for L_R2, or take those of the batch."
+            )
 
     @property
     def setting(self) -> Setting:
@@ -170,19 +185,25 @@ class LisGAN(GenerativeMethod):
         return self._branch_term(self.cls_weight)
 
     def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> Term:
-        """Return L_R2 on fresh fakes of every seen class, or of as many drawn ones, whatever the batch holds.
+        """Return L_R2 on fresh fakes of every seen class, of as many drawn ones, or of the classes of the batch's rows.
 
-        The mean over classes drawn uniformly without replacement has the mean over all classes as its expectation.
+        The mean over classes drawn uniformly without replacement has the mean over all classes as its expectation;
+        that over the batch's rows weights each class by its images.
         """
         import torch
 
         from zslbench.methods import nn, souls
         from zslbench.methods.wgan import Term
 
-        some = self.soul_classes and self.soul_classes < len(real)
+        batch = self.soul_over == "batch"
+        some = self.soul_classes and self.soul_classes < len(real) and not batch
         stream = nn.random_stream(ctx.stream_seed("soul noise"), self.device_)
         drawing = nn.random_stream(ctx.stream_seed("soul classes"), self.device_) if some else None
-        shape = (self.soul_classes if some else len(real), self.soul_rows, noise)
+        shape = (
+            min(self.batch, len(rows.features)) if batch else self.soul_classes if some else len(real),
+            self.soul_rows,
+            noise,
+        )
 
         def draw() -> tuple[Tensor, ...]:
             found = torch.randn(shape, generator=stream, device=self.device_)
@@ -192,9 +213,10 @@ class LisGAN(GenerativeMethod):
             return found, keys.topk(self.soul_classes).indices
 
         def loss(
-            networks: Networks, _fakes: Tensor, _labels: Tensor, real: Tensor, noise: Tensor, *picked: Tensor
+            networks: Networks, _fakes: Tensor, labels: Tensor, real: Tensor, noise: Tensor, *picked: Tensor
         ) -> Tensor:
-            semantics, own = (rows.semantics[picked[0]], real[picked[0]]) if picked else (rows.semantics, real)
+            chosen = labels if batch else picked[0] if picked else None
+            semantics, own = (rows.semantics, real) if chosen is None else (rows.semantics[chosen], real[chosen])
             fakes = networks.generator(noise, semantics[:, None, :])
             if self.fake_souls == "mean":
                 return souls.l_r2(*souls.mean_fake_souls(fakes), own)

@@ -85,8 +85,8 @@ def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
 def _company(job: Job, seeds_at_once: bool) -> str:
     """Return the key of the jobs that a job may be done with."""
     cls = method_class(job.first.method)
-    if not job.how.checkpoint_every and cls.offers_grid():
-        return job.first.grid_key
     if not job.how.checkpoint_every and seeds_at_once and cls.offers_seeds():
         return job.first.seeds_key
+    if not job.how.checkpoint_every and cls.offers_grid():
+        return job.first.grid_key
     return job.first.fit_key
