@@ -10,7 +10,7 @@ import pytest
 import zslbench
 from zslbench.checks.easy import easy_task
 from zslbench.methods.base import Context
-from zslbench.runner.plan import method_class
+from zslbench.runner.classes import method_class
 
 pytestmark = pytest.mark.gpu
 

@@ -14,6 +14,12 @@ __version__ = "0.1.0"
 _VERBS = {
     "run": "zslbench.runner.run:run",
     "table": "zslbench.results.tables:table",
+    "compare": "zslbench.results.compare:compare",
+    "curve": "zslbench.results.curve:curve",
+    "tune": "zslbench.studies.tune:tune",
+    "ablate": "zslbench.studies.ablate:ablate",
+    "reproduce": "zslbench.studies.reproduce:reproduce",
+    "status": "zslbench.studies.status:status",
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
     "doctor": "zslbench.diagnosis:doctor",

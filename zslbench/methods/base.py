@@ -243,10 +243,18 @@ class Method(abc.ABC):
         """
 
 
-def overlay(cls: type[Method], name: str, presets: tuple[str, ...], dataset: str, protocol: str) -> dict[str, Any]:
+def overlay(
+    cls: type[Method],
+    name: str,
+    presets: tuple[str, ...],
+    dataset: str,
+    protocol: str,
+    tuned: Mapping[str, Mapping[str, Any]] | None = None,
+) -> dict[str, Any]:
     """Return the values of presets and ablations laid over each other: presets in order, then ablations in order.
 
     An ablation takes something away from whatever the presets say, so ``lisgan@S1@paper`` is ``lisgan@paper@S1``.
+    `tuned` holds the values of presets that are no part of the class.
 
     Raises:
         BadValue: a name that `cls` does not have, or a preset that says nothing about this data set and protocol.
@@ -255,9 +263,14 @@ def overlay(cls: type[Method], name: str, presets: tuple[str, ...], dataset: str
     for preset in presets:
         if preset in cls.presets:
             found |= cls.presets[preset].resolve(f"{name}@{preset}", dataset, protocol)
+        elif tuned and preset in tuned:
+            found |= tuned[preset]
         elif preset not in cls.ablations:
             known = ", ".join([*cls.presets, *cls.ablations]) or "none"
-            raise BadValue(f"unknown preset {preset!r} of method {name!r}; it has: {known}.")
+            raise BadValue(
+                f"unknown preset {preset!r} of method {name!r}; it has: {known}, "
+                f"and what `zslbench tune {name} --name {preset}` would make for this data."
+            )
     for preset in presets:
         if preset in cls.ablations:
             found |= cls.ablations[preset].values

@@ -53,7 +53,7 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
     """
     if stage == "final":
         return Split("final", 0, dataset.trainval, dataset.test_seen, dataset.test_unseen, dataset.seen, dataset.unseen)
-    folds = dataset.folds or seeded_folds(dataset)
+    folds = class_folds(dataset)
     if not 1 <= fold <= len(folds):
         raise BadValue(f"fold {fold} of data set {dataset.name!r} does not exist; choose 1 to {len(folds)}.")
     chosen = folds[fold - 1]
@@ -61,6 +61,11 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
     unseen_rows = dataset.trainval[np.isin(labels, chosen.val)]
     train_rows, held_rows = _held_out(dataset, dataset.trainval[np.isin(labels, chosen.train)], fold)
     return Split("dev", fold, train_rows, held_rows, unseen_rows, np.sort(chosen.train), np.sort(chosen.val))
+
+
+def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
+    """Return the class folds of the dev stage: the data set's own, or seeded ones."""
+    return dataset.folds or seeded_folds(dataset)
 
 
 def seeded_folds(dataset: Dataset, count: int = SEEDED_FOLDS) -> tuple[Fold, ...]:

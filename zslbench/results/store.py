@@ -75,6 +75,16 @@ class ResultStore:
             arrays.unlink(missing_ok=True)  # left by an earlier run of the same identity, and no longer its own
         return path
 
+    def relabel(self, record: Record) -> Path:
+        """Write a record's document anew, its predictions and trace as they are: its label or selection changed.
+
+        Raises:
+            StoreError: see `save`.
+        """
+        path = self.path(record)
+        write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), f"run {record.id}")
+        return path
+
     def save_trace(self, record: Record, events: Iterable[tuple[str, float, float]]) -> Path:
         """Write phases (name, start and duration in seconds) beside a record, for chrome://tracing or Perfetto.
 

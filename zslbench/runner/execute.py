@@ -16,12 +16,18 @@ from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Context, Judge, Method
 from zslbench.protocols.base import Protocol
 from zslbench.results.record import Record, Status
+from zslbench.runner.cells import Run
+from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.plan import Run, method_class, protocol_class
 from zslbench.runner.provenance import peak_memory, provenance, reset_peaks
 from zslbench.task import Answers, Query
 
 OnLog = Callable[[int, int, Mapping[str, float]], None]
+OnJudged = Callable[[Run, int, Mapping[str, float]], None]
+
+
+class Stopped(Exception):
+    """Raised by whoever hears of a judged checkpoint: the fit need not go on. Its runs are recorded as skipped."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -47,7 +53,9 @@ class _Question:
     curve: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
 
 
-def execute(batch: Batch, on_log: OnLog | None = None) -> Iterator[tuple[Job, list[Finished]]]:
+def execute(
+    batch: Batch, on_log: OnLog | None = None, on_judged: OnJudged | None = None
+) -> Iterator[tuple[Job, list[Finished]]]:
     """Do the jobs of a batch, in order: fit each method once and judge it under each of its protocols.
 
     Whatever a method raises becomes a `failed` record with its traceback; what the protocols share (the fit) fails
@@ -63,17 +71,20 @@ def execute(batch: Batch, on_log: OnLog | None = None) -> Iterator[tuple[Job, li
         except (Exception, SystemExit) as error:
             company = {"failed_together": _trace(error).strip().splitlines()[-1]}
     for job in waiting:
-        yield job, _single(job, on_log, company)
+        yield job, _single(job, on_log, on_judged, company)
 
 
-def _single(job: Job, on_log: OnLog | None, company: Mapping[str, Any] | None = None) -> list[Finished]:
+def _single(
+    job: Job, on_log: OnLog | None, on_judged: OnJudged | None, company: Mapping[str, Any] | None = None
+) -> list[Finished]:
     start = time.perf_counter()
     method: Method | None = None
+    questions: list[_Question] = []
     try:
         dataset, chosen = _data(job)
         questions = _questions(job, dataset, chosen)
         method = _build(job.first)
-        with _Bell(questions, job.how.checkpoint_every) as bell:
+        with _Bell(questions, job.how.checkpoint_every, on_judged) as bell:
             ctx = _context(job, on_log, bell if job.how.checkpoint_every else None)
             reset_peaks()
             with ctx.phase("data"):
@@ -83,6 +94,11 @@ def _single(job: Job, on_log: OnLog | None, company: Mapping[str, Any] | None = 
         if job.how.checkpoint_every:  # judging is not fitting
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds
+    except Stopped as stop:
+        facts = _facts(job, method, {"total": time.perf_counter() - start}, company)
+        return [
+            Finished(_record(one.run, "skipped", error=str(stop), curve=tuple(one.curve), **facts)) for one in questions
+        ]
     except (Exception, SystemExit) as error:
         facts = _facts(job, method, {"total": time.perf_counter() - start}, company)
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
@@ -169,8 +185,8 @@ _RINGING: dict[int, list[_Question]] = {}
 class _Bell:
     """Judges a method at checkpoints while it is open; it holds a number and counts, not the questions."""
 
-    def __init__(self, questions: list[_Question], every: int) -> None:
-        self.number, self.every, self.seconds = id(self), every, 0.0
+    def __init__(self, questions: list[_Question], every: int, on_judged: OnJudged | None) -> None:
+        self.number, self.every, self.on_judged, self.seconds = id(self), every, on_judged, 0.0
         _RINGING[self.number] = questions
 
     def __enter__(self) -> Self:
@@ -188,6 +204,9 @@ class _Bell:
             metrics = question.protocol.judge(question.answers, scores).metrics
             question.curve.append({"step": step, "metrics": dict(metrics)})
         self.seconds += time.perf_counter() - start
+        if self.on_judged:
+            for question in _RINGING[self.number]:
+                self.on_judged(question.run, step, question.curve[-1]["metrics"])
 
 
 def _score(
@@ -230,6 +249,8 @@ def _facts(
 
 def _record(run: Run, status: Status, **facts: Any) -> Record:
     identity = run.identity()
+    if run.tuned:
+        facts["provenance"] = {**facts["provenance"], "tuned": run.tuned}
     card = method_class(run.method).card
     return Record(
         id=run.id,
@@ -246,6 +267,7 @@ def _record(run: Run, status: Status, **facts: Any) -> Record:
         stage=run.stage,
         fold=run.fold,
         seed=run.seed,
+        selection=run.selection,
         **facts,
     )
 

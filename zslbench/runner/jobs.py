@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from zslbench.runner.plan import Run, method_class
+from zslbench.runner.cells import Run
+from zslbench.runner.classes import method_class
 
 MOST_SEEDS = 8
 """Fits that are trained at once: their weights and both of their Adams are in memory together."""

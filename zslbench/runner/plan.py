@@ -3,117 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from zslbench import params
-from zslbench.data.dataset import Dataset
-from zslbench.data.loading import load_dataset
-from zslbench.errors import BadValue, ZslbenchError
-from zslbench.identity import canonical_json, digest
-from zslbench.methods.base import Method, MethodCard, overlay
-from zslbench.protocols.base import Protocol
-from zslbench.protocols.splits import STAGES, Stage, split
+from zslbench.errors import BadValue
+from zslbench.methods.base import Method, overlay
+from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.record import SCHEMA
+from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore, check_fits
+from zslbench.runner.cells import DatasetRef, Run, loaded
+from zslbench.runner.classes import built, method_class, protocol_class
 from zslbench.spec import Spec, brackets, expand, parse
 
 DEFAULT_PROTOCOLS = ("zsl", "gzsl")
 _MAX_SEED = 2**32 - 1
-
-
-@dataclasses.dataclass(frozen=True)
-class DatasetRef:
-    """A data set as a plan names it, and how to load it again (in another process, too).
-
-    Attributes:
-        text, root: what `load_dataset` is called with, beside features and semantics.
-        name, features, semantics, fingerprint, origin: of the loaded data set.
-    """
-
-    text: str
-    root: Path | None
-    name: str
-    features: str
-    semantics: str
-    fingerprint: str
-    origin: str
-
-    def load(self) -> Dataset:
-        """Load the data set (the last two stay in memory)."""
-        return _loaded(self.text, self.features, self.semantics, self.root)
-
-
-@functools.lru_cache(maxsize=2)
-def _loaded(text: str, features: str | None, semantics: str | None, root: Path | None) -> Dataset:
-    return load_dataset(text, features=features, semantics=semantics, root=root)
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """One cell of a study: a method on a data set under a protocol, in one stage, with one seed."""
-
-    method: str
-    label: str
-    params: Mapping[str, Any]
-    version: int
-    setting: str
-    dataset: DatasetRef
-    protocol: str
-    protocol_params: Mapping[str, Any]
-    protocol_version: int
-    stage: Stage
-    fold: int
-    seed: int
-
-    def identity(self) -> dict[str, Any]:
-        """Return what the run means: everything that may change its numbers, and nothing else."""
-        return {
-            "schema": SCHEMA,
-            "method": {"name": self.method, "version": self.version, "params": dict(self.params)},
-            "dataset": {
-                "name": self.dataset.name,
-                "features": self.dataset.features,
-                "semantics": self.dataset.semantics,
-                "fingerprint": self.dataset.fingerprint,
-                "origin": self.dataset.origin,
-            },
-            "protocol": {
-                "name": self.protocol,
-                "version": self.protocol_version,
-                "params": dict(self.protocol_params),
-            },
-            "stage": self.stage,
-            "fold": self.fold,
-            "seed": self.seed,
-        }
-
-    @functools.cached_property
-    def id(self) -> str:
-        """16 hex digits of the sha256 of the canonical JSON of `identity`."""
-        return digest(self.identity())
-
-    @property
-    def fit_key(self) -> str:
-        """Runs with equal keys differ in the protocol only, so one fit serves them all."""
-        return canonical_json({key: value for key, value in self.identity().items() if key != "protocol"})
-
-    @property
-    def grid_key(self) -> str:
-        """Runs with equal keys differ in protocol and hyper-parameters only: points of a grid on the same data."""
-        kept = {key: value for key, value in self.identity().items() if key not in ("protocol", "method")}
-        return canonical_json({**kept, "method": [self.method, self.version]})
-
-    @property
-    def seeds_key(self) -> str:
-        """Runs with equal keys differ in protocol and seed only."""
-        return canonical_json({key: value for key, value in self.identity().items() if key not in ("protocol", "seed")})
-
-    def __str__(self) -> str:
-        stage = "" if self.stage == "final" else f" dev{self.fold}"
-        return f"{self.label} {self.dataset.name} {self.protocol}{stage} seed {self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,14 +37,21 @@ def plan(
     semantics: str | None = None,
     seeds: Sequence[int] = (0,),
     stage: Stage = "final",
-    fold: int = 1,
+    folds: Sequence[int] | None = None,
     data_root: Path | None = None,
+    tuned: TunedStore | None = None,
+    oracle: bool = False,
 ) -> Plan:
     """Return the runs of every method on every data set under every protocol with every seed.
 
     Grids in a spec stand for one method (or protocol) a point. A method that does not depend on the seed is planned
     with seed 0 only: any other would be the same run again. Everything that can be wrong with the request is found
     here, before any work.
+
+    Args:
+        folds: of the dev stage; None: all.
+        tuned: where ``NAME@tuned`` finds its values.
+        oracle: mark the runs as candidates of oracle selection.
 
     Raises:
         ZslbenchError: an unknown name, a value out of range, data that is missing or bad.
@@ -153,16 +64,32 @@ def plan(
     runs: list[Run] = []
     once: dict[str, None] = {}
     for ref in _dataset_refs(datasets, features, semantics, data_root):
-        if stage == "dev":
-            split(ref.load(), stage, fold)
+        used_folds = _folds(ref, folds) if stage == "dev" else (0,)
         for spec in chosen_methods:
             found = method_class(spec.name)
             used = seeds if found.card.stochastic else (0,)
             if list(used) != list(seeds):
                 once[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
-            for seed in used:
-                runs += [_run(spec, found, ref, rules, stage, fold, seed) for rules in chosen_protocols]
-    return Plan(tuple({run.id: run for run in runs}.values()), tuple(once))
+            points = [_run(spec, found, ref, rules, stage, tuned, oracle) for rules in chosen_protocols]
+            runs += [
+                dataclasses.replace(point, fold=fold, seed=seed)
+                for fold in used_folds
+                for seed in used
+                for point in points
+            ]
+    once_each: dict[str, Run] = {}
+    for run in runs:
+        if run.id not in once_each or run.selection == "validated":  # the same point typed by hand is validated, too
+            once_each[run.id] = run
+    return Plan(tuple(once_each.values()), tuple(once))
+
+
+def _folds(ref: DatasetRef, asked: Sequence[int] | None) -> tuple[int, ...]:
+    dataset = ref.load()
+    chosen = range(1, len(class_folds(dataset)) + 1) if asked is None else asked
+    for fold in chosen:
+        split(dataset, "dev", fold)
+    return tuple(chosen)
 
 
 def _check_request(
@@ -184,7 +111,7 @@ def _dataset_refs(
     texts = [str(point) for text in datasets for point in _points(text)]
     refs = []
     for text in texts:
-        found = _loaded(text, features, semantics, root)
+        found = loaded(text, features, semantics, root)
         refs.append(
             DatasetRef(
                 text, root, found.name, found.features_name, found.semantics_name, found.fingerprint, found.origin
@@ -197,41 +124,6 @@ def _points(text: str) -> list[Spec]:
     return [Spec(text)] if Path(text).is_dir() else expand(parse(text))
 
 
-def method_class(name: str) -> type[Method]:
-    """Return the class of a method by registered name or ``pkg.module:Class``.
-
-    Raises:
-        ZslbenchError: an unknown or unavailable name, or something that is not a method.
-    """
-    found = METHODS.load(name)
-    if not issubclass(found, Method):
-        raise BadValue(f"{name!r} is not a method; name a subclass of zslbench.methods.base.Method.")
-    if not isinstance(getattr(found, "card", None), MethodCard) or not dataclasses.is_dataclass(found):
-        raise BadValue(
-            f"method {name!r} is not complete: it must be a dataclass with card = MethodCard(…); "
-            "zslbench.checks.check_method says what else is asked of it."
-        )
-    return found
-
-
-def protocol_class(name: str) -> type[Protocol]:
-    """Return the class of a protocol by registered name or ``pkg.module:Class`` (raises like `method_class`)."""
-    found = PROTOCOLS.load(name)
-    if not issubclass(found, Protocol):
-        raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.base.Protocol.")
-    return found
-
-
-def _built(cls: type[Method], name: str, values: Mapping[str, Any]) -> Method:
-    """Build the method once, so that a constructor that raises is found before any work."""
-    try:
-        return cls(**values)
-    except ZslbenchError:
-        raise
-    except Exception as error:
-        raise BadValue(f"method {name!r} cannot be made with these parameters ({error}); mend it or them.") from error
-
-
 def _checked(spec: Spec) -> None:
     params.resolve(method_class(spec.name), spec.name, spec.params)
 
@@ -242,18 +134,21 @@ def _run(
     ref: DatasetRef,
     rules: Spec,
     stage: Stage,
-    fold: int,
-    seed: int,
+    tuned: TunedStore | None,
+    oracle: bool,
 ) -> Run:
     protocol = protocol_class(rules.name)
     if rules.presets:
         raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
     rules_name = PROTOCOLS.entry(rules.name).name
-    base = overlay(cls, spec.name, spec.presets, ref.name, rules_name)
+    name = METHODS.entry(spec.name).name
+    found = _tuned(spec, cls, name, ref, rules_name, tuned)
+    values = {preset: one.values for preset, one in found.items()}
+    base = overlay(cls, spec.name, spec.presets, ref.name, rules_name, values)
     before = params.resolve(cls, spec.name, base)
     after = params.resolve(cls, spec.name, base | dict(spec.params))
     shown = {name: value for name, value in after.items() if value != before[name]}
-    name = METHODS.entry(spec.name).name
+    as_tuned = next((one for one in found.values() if dict(one.values) == after), None)
     tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
     label = name + "".join(f"@{tag}" for tag in tags) + brackets(shown)
     return Run(
@@ -261,12 +156,40 @@ def _run(
         label=label,
         params=after,
         version=cls.card.version,
-        setting=str(_built(cls, name, after).setting),
+        setting=str(built(cls, name, after).setting),
         dataset=ref,
         protocol=rules_name,
         protocol_params=params.resolve(protocol, rules.name, rules.params),
         protocol_version=protocol.card.version,
         stage=stage,
-        fold=0 if stage == "final" else fold,
-        seed=seed,
+        fold=0,
+        seed=0,
+        selection="oracle" if oracle else "validated" if as_tuned and stage == "final" else "fixed",
+        tuned=as_tuned.id if as_tuned else "",
     )
+
+
+def _tuned(
+    spec: Spec, cls: type[Method], name: str, ref: DatasetRef, protocol: str, store: TunedStore | None
+) -> dict[str, Tuned]:
+    """Return the tuned presets among those that a spec names.
+
+    Raises:
+        BadValue: ``NAME@tuned`` where nothing was tuned, or what was tuned does not fit this method or data.
+    """
+    found = {}
+    for preset in spec.presets:
+        if preset in cls.presets or preset in cls.ablations:
+            continue
+        one = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
+        if one is not None:
+            check_fits(one, cls.card.version, ref.fingerprint)
+            found[preset] = one
+        elif preset == DEFAULT_NAME:
+            where = f" in {store.root}" if store else ""
+            raise BadValue(
+                f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
+                f"{protocol}{where}; make them: zslbench tune {spec.name} -d {ref.text} --features {ref.features} "
+                f"--semantics {ref.semantics} -p {protocol}."
+            )
+    return found

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
 from zslbench.runner.execute import Finished
 from zslbench.runner.jobs import Job
@@ -38,6 +39,9 @@ class Quiet(Listener):
         """Ignore."""
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
+        """Ignore."""
+
+    def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
         """Ignore."""
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,12 +13,16 @@ from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
+from zslbench.results.tuned import TunedStore
+from zslbench.runner.cells import Run
+from zslbench.runner.classes import method_class
 from zslbench.runner.device import check_device, devices
-from zslbench.runner.engines import Engine, SerialEngine
+from zslbench.runner.engines import Engine, Listener, SerialEngine, Several
 from zslbench.runner.jobs import Batch, How, batches, jobs
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, Run, method_class, plan
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, Plan, plan
 from zslbench.runner.progress import listener
 from zslbench.runner.provenance import source_digest
+from zslbench.spec import parse
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +70,7 @@ def run(
     semantics: str | None = None,
     seeds: int | Sequence[int] = 1,
     stage: Stage = "final",
-    fold: int = 1,
+    fold: int | Sequence[int] | None = None,
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
@@ -75,8 +80,11 @@ def run(
     seeds_at_once: SeedsAtOnce = "auto",
     precision: Precision = "float32",
     profile: bool = False,
+    oracle: bool = False,
+    calibrate: bool = False,
     engine: Engine | None = None,
     console: Console | None = None,
+    hear: Listener | None = None,
 ) -> Outcome:
     """Run every method on every data set under every protocol with every seed, and keep a record of each.
 
@@ -87,7 +95,7 @@ def run(
         methods, datasets, protocols: texts in the spec grammar, grids included.
         features, semantics: file stems (None: the usual ones of each data set).
         seeds: how many seeds (0, 1, …), or which.
-        stage, fold: ``final``, or ``dev`` with a fold from 1.
+        stage, fold: ``final``, or ``dev`` with a fold from 1, several, or all (None).
         runs: the folder of records.
         data_root: a folder of xlsa17 folders, read in place.
         device: auto, cpu, cuda, cuda:N or mps.
@@ -98,8 +106,13 @@ def run(
         profile: wait for the device after each phase, and write all phases to ``<run id>.trace.json.gz`` beside the
             record, for chrome://tracing or Perfetto.
         dry_run: only say what would be done.
+        oracle: mark the runs as candidates of oracle selection (†): tables leave them out until they are asked to pick
+            what is best on the test images.
+        calibrate: also do the dev stage of the generalized runs, all folds, so that tables can choose the constant of
+            calibrated stacking there.
         engine: where to do it (default: serial, in this process).
         console: where to show progress (default: nowhere).
+        hear: hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
 
     Raises:
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
@@ -113,20 +126,26 @@ def run(
         raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
     how = How(device, every, precision, profile)
     seed_list = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    planned = plan(
+    request = functools.partial(
+        plan,
         _texts(methods),
         _texts(datasets),
-        _texts(protocols),
         features=features,
         semantics=semantics,
         seeds=seed_list,
-        stage=stage,
-        fold=fold,
+        folds=[fold] if isinstance(fold, int) else fold,
         data_root=Path(data_root) if data_root else None,
+        tuned=TunedStore(Path(runs)),
+        oracle=oracle,
     )
+    planned = request(_texts(protocols), stage=stage)
+    if calibrate:
+        planned = _with_dev(planned, request([_generalized(protocols)], stage="dev"))
     store = ResultStore(Path(runs))
     records = {one.id: _kept(store, one) for one in planned.runs}
     states = tuple((one, _state(one, records[one.id])) for one in planned.runs)
+    if not dry_run:
+        _upgrade(planned.runs, store, records)
     again: tuple[State, ...] = {
         None: (),
         "failed": ("failed",),
@@ -138,7 +157,7 @@ def run(
     if todo and not dry_run:
         store.check_writable()
         work = batches(jobs(todo, how), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
-        interrupted = _work(work, store, records, engine or SerialEngine(), console)
+        interrupted = _work(work, store, records, engine or SerialEngine(), console, hear)
     bare = every and any(record and record.ok and not record.curve for record in records.values())
     remarks = planned.remarks + (
         ("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ()
@@ -168,11 +187,12 @@ def _work(
     records: dict[str, Record | None],
     engine: Engine,
     console: Console | None,
+    hear: Listener | None,
 ) -> bool:
     """Do the runs, keep their records; return whether it was interrupted."""
     with listener(console, sum(len(batch.jobs) for batch in work)) as screen:
         try:
-            for job, results in engine.run(work, screen):
+            for job, results in engine.run(work, Several((screen, hear)) if hear else screen):
                 for result in results:
                     before = records[result.record.id]
                     if result.record.status == "interrupted" and before is not None and before.ok:
@@ -185,6 +205,43 @@ def _work(
         except KeyboardInterrupt:
             return True
     return False
+
+
+def _generalized(protocols: str | Sequence[str]) -> str:
+    """Return the protocol among those asked for that has a seen–unseen curve to calibrate.
+
+    Raises:
+        BadValue: none of them has.
+    """
+    found = [text for text in _texts(protocols) if parse(text).name == "gzsl"]
+    if not found:
+        raise BadValue(
+            f"--calibrate moves seen against unseen classes, which {', '.join(protocols)} never compares; add -p gzsl."
+        )
+    return found[0]
+
+
+def _with_dev(final: Plan, dev: Plan) -> Plan:
+    return Plan(final.runs + dev.runs, tuple(dict.fromkeys(final.remarks + dev.remarks)))
+
+
+_WORTH = ("oracle", "fixed", "validated")
+
+
+def _upgrade(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
+    """Write into finished records what is known better now: that their values were validated, or not picked on test."""
+    for one in runs:
+        record = records[one.id]
+        if record is None or not record.ok or _WORTH.index(one.selection) <= _WORTH.index(record.selection):
+            continue
+        found = dataclasses.replace(
+            record,
+            selection=one.selection,
+            method={**record.method, "label": one.label},
+            provenance={**record.provenance, **({"tuned": one.tuned} if one.tuned else {})},
+        )
+        store.relabel(found)
+        records[one.id] = found
 
 
 def _kept(store: ResultStore, one: Run) -> Record | None:

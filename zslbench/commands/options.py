@@ -1,0 +1,47 @@
+"""What the verbs have in common: exit codes, options that several of them take, and the form of their examples."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog that ends each help page."""
+    return "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
+
+
+def together(*options: Decorator) -> Decorator:
+    """Return one decorator that applies several options, in the order in which help shows them."""
+    return lambda function: functools.reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+RUNS = click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    metavar="DIR",
+    help="The folder of records.",
+)
+DATA_ROOT = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="A folder of xlsa17 folders, read in place (default: $ZSLBENCH_DATA, then installed data).",
+)
+OUTPUT = click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to FILE instead of the screen."
+)
+CHOICES = together(
+    click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
+    click.option("--semantics", metavar="STEM", help="Which semantics: a file stem such as att or sent."),
+)

@@ -1,0 +1,120 @@
+"""`zslbench run`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import rich_click as click
+
+import zslbench
+from zslbench import screen
+from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, RUNS, examples
+
+
+@click.command(
+    epilog=examples(
+        "zslbench run --method lisgan --dataset sun --protocol gzsl",
+        "zslbench run -m eszsl -m sae -d digits",
+        "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
+        "zslbench run -m 'lisgan@S3[hidden=1024]' -d ./my-xlsa17-folder --seeds 5",
+        "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
+    )
+)
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    required=True,
+    metavar="SPEC",
+    help="A method: name, name@preset, name[key=value,…], or pkg.module:Class. Repeatable.",
+)
+@click.option(
+    "-d",
+    "--dataset",
+    "datasets",
+    multiple=True,
+    required=True,
+    metavar="SPEC",
+    help="A data set: a name, or the path of an xlsa17-like folder of your own. Repeatable.",
+)
+@click.option(
+    "-p",
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="SPEC",
+    help="A protocol; both zsl and gzsl when none is given. Repeatable.",
+)
+@CHOICES
+@click.option("--seeds", type=click.IntRange(1), metavar="N", help="Run N seeds: 0 to N-1.  [default: 1]")
+@click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
+@click.option(
+    "--stage",
+    type=click.Choice(["final", "dev"]),
+    default="final",
+    show_default=True,
+    help="final: trainval → test. dev: training → validation classes, within trainval.",
+)
+@click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option(
+    "--checkpoints",
+    default="last",
+    show_default=True,
+    metavar="last|every:N",
+    help="When to judge a method while it trains, for its curve.",
+)
+@click.option(
+    "--rerun",
+    type=click.Choice(["failed", "stale", "all"]),
+    help="Do again: failed runs, those whose method's source changed, or all.",
+)
+@click.option(
+    "--seeds-at-once",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Train the seeds of a generative method in one go; auto: on a GPU.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
+)
+@click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
+@click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
+@click.option("--profile", is_flag=True, help="Print the seconds by phase and write a trace beside each record.")
+@click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@RUNS
+@DATA_ROOT
+def run(
+    seeds: int | None, seed_list: tuple[int, ...], protocols: Sequence[str], quiet: bool, dry_run: bool, **options: Any
+) -> None:
+    """Run methods on data sets and keep a record of each run.
+
+    Finished runs are skipped, so the same command completes a study that was cut short.
+    """
+    if seeds is not None and seed_list:
+        raise click.UsageError("--seeds and --seed were both given; use one of them.")
+    options["fold"] = options["fold"] or None
+    if protocols:
+        options["protocols"] = protocols
+    outcome = zslbench.run(
+        seeds=seed_list or seeds or 1,
+        console=None if quiet else screen.progress_console(),
+        dry_run=dry_run,
+        **options,
+    )
+    if options["profile"] and not dry_run:
+        screen.show_profile(outcome)
+    screen.show_outcome(outcome, dry_run, options["runs"])
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    if outcome.failed and not dry_run:
+        sys.exit(FAILED)

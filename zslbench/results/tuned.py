@@ -1,0 +1,144 @@
+"""What tuning found: a small file a method, data set and protocol, that ``NAME@tuned`` reads its values from."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zslbench.errors import BadValue, StoreError
+from zslbench.identity import digest
+from zslbench.results.store import folder_name, write_atomically
+
+SCHEMA = 1
+FOLDER = "tuned"
+DEFAULT_NAME = "tuned"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """Hyper-parameters chosen in the dev stage, and how.
+
+    Attributes:
+        name: of the preset: ``tuned`` unless another was asked for.
+        method, version, source: of the method; source is the digest of its source.
+        given: what was tuned, in the spec grammar; what it fixes stayed fixed.
+        dataset, features, semantics, fingerprint: the data.
+        protocol, metric: what was maximised.
+        values: every hyper-parameter of the best point.
+        score: mean of `metric` over the folds, a fraction; fold_scores: the metric in each of `folds`.
+        space: what was searched, by hyper-parameter, in words.
+        at_edge: hyper-parameters whose best value lies at an end of its range.
+        sampler, seed, trials: how it was searched; trials counts points by outcome (ok, failed, pruned).
+        created: time of day, UTC.
+    """
+
+    name: str
+    method: str
+    version: int
+    source: str
+    given: str
+    dataset: str
+    features: str
+    semantics: str
+    fingerprint: str
+    protocol: str
+    metric: str
+    values: Mapping[str, Any]
+    score: float
+    folds: tuple[int, ...]
+    fold_scores: tuple[float, ...]
+    space: Mapping[str, str]
+    at_edge: tuple[str, ...]
+    sampler: str
+    seed: int
+    trials: Mapping[str, int]
+    created: str = ""
+    schema: int = SCHEMA
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that name what was found, whenever it was."""
+        facts = dataclasses.asdict(self)
+        return digest({key: value for key, value in facts.items() if key != "created"})
+
+
+class TunedStore:
+    """The tuned presets of a folder of records: ``<root>/tuned/<method>--<dataset>--…--<name>.json``."""
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+
+    def path(
+        self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str, suffix: str = ".json"
+    ) -> Path:
+        """Return where the preset of one method, data set and protocol is kept."""
+        parts = (method, dataset, features, semantics, protocol, name)
+        return self.root / FOLDER / ("--".join(map(folder_name, parts)) + suffix)
+
+    def save(self, tuned: Tuned) -> Path:
+        """Write one preset and return its path.
+
+        Raises:
+            StoreError: the folder cannot be written to.
+        """
+        path = self.path(tuned.name, tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol)
+        text = json.dumps(dataclasses.asdict(tuned), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the preset {path.name}")
+        return path
+
+    def find(self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str) -> Tuned | None:
+        """Return a preset, or None when that was never tuned.
+
+        Raises:
+            StoreError: the file is not a tuned preset.
+        """
+        path = self.path(name, method, dataset, features, semantics, protocol)
+        return _read(path) if path.exists() else None
+
+    def load(self) -> list[Tuned]:
+        """Return every preset, in order of their files.
+
+        Raises:
+            StoreError: a file is not a tuned preset.
+        """
+        return [_read(path) for path in sorted((self.root / FOLDER).glob("*.json"))]
+
+
+def _read(path: Path) -> Tuned:
+    advice = "delete it and tune again, or restore a copy"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] > SCHEMA:
+            raise StoreError(
+                f"{path} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
+            )
+        known = {field.name for field in dataclasses.fields(Tuned)}
+        facts = {key: value for key, value in found.items() if key in known}
+        facts |= {key: tuple(facts[key]) for key in ("folds", "fold_scores", "at_edge")}
+        return Tuned(**facts)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} is not a tuned preset ({error}); {advice}.") from None
+
+
+def check_fits(tuned: Tuned, version: int, fingerprint: str) -> None:
+    """Refuse a preset that was tuned for another version of the method, or on other content of the data.
+
+    Raises:
+        BadValue: with what to type instead.
+    """
+    again = f"tune again: zslbench tune {tuned.given!r} -d {tuned.dataset} …"
+    if tuned.version != version:
+        raise BadValue(
+            f"{tuned.method}@{tuned.name} was tuned for version {tuned.version} of the method, "
+            f"this is {version}; {again}"
+        )
+    if tuned.fingerprint != fingerprint:
+        raise BadValue(
+            f"{tuned.method}@{tuned.name} was tuned on other content of {tuned.dataset} "
+            f"({tuned.fingerprint}, this is {fingerprint}); {again}"
+        )

@@ -1,0 +1,1 @@
+"""Studies: tuning, ablations, reproductions. They ask the runner for runs and read the records."""
