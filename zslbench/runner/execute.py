@@ -6,28 +6,20 @@ import dataclasses
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import zslbench.protocols.splits as splits
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Context, Judge, Method
-from zslbench.protocols.base import Protocol
 from zslbench.results.record import Record, Status
 from zslbench.runner.cells import Run
-from zslbench.runner.classes import method_class, protocol_class
+from zslbench.runner.classes import method_class
 from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.judging import Bell, Listeners, OnJudged, OnLog, Question, Stopped, questions_of
 from zslbench.runner.provenance import peak_memory, provenance, reset_peaks
-from zslbench.task import Answers, Query
-
-OnLog = Callable[[int, int, Mapping[str, float]], None]
-OnJudged = Callable[[Run, int, Mapping[str, float]], None]
-
-
-class Stopped(Exception):
-    """Raised by whoever hears of a judged checkpoint: the fit need not go on. Its runs are recorded as skipped."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,17 +32,6 @@ class Finished:
     record: Record
     predictions: Mapping[str, AnyArray] | None = None
     events: tuple[tuple[str, float, float], ...] = ()
-
-
-@dataclasses.dataclass(eq=False)
-class _Question:
-    """One protocol's part of a job: what is asked, and the curve judged so far."""
-
-    run: Run
-    protocol: Protocol
-    query: Query
-    answers: Answers
-    curve: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def execute(
@@ -79,13 +60,13 @@ def _single(
 ) -> list[Finished]:
     start = time.perf_counter()
     method: Method | None = None
-    questions: list[_Question] = []
+    questions: list[Question] = []
     try:
         dataset, chosen = _data(job)
-        questions = _questions(job, dataset, chosen)
+        questions = questions_of(job, dataset, chosen)
         method = _build(job.first)
-        with _Bell(questions, job.how.checkpoint_every, on_judged) as bell:
-            ctx = _context(job, on_log, bell if job.how.checkpoint_every else None)
+        with Bell(Listeners(questions, on_log, on_judged), job.how.checkpoint_every) as bell:
+            ctx = _context(job, bell.log, bell if job.how.checkpoint_every else None)
             reset_peaks()
             with ctx.phase("data"):
                 train = splits.training(dataset, chosen)
@@ -103,7 +84,7 @@ def _single(
         facts = _facts(job, method, {"total": time.perf_counter() - start}, company)
         return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
     spent = time.perf_counter() - start
-    return [_score(question, method, job, ctx.seconds, spent, company, ctx.events) for question in questions]
+    return _scored(questions, method, job, ctx.seconds, spent, company, ctx.events)
 
 
 def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
@@ -114,7 +95,19 @@ def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Fi
     start = time.perf_counter()
     dataset, chosen = _data(batch.first)
     points = [_build(job.first) for job in batch.jobs]
-    contexts = [_context(job, on_log if job is batch.first else None) for job in batch.jobs]
+    with Bell(Listeners([], on_log), 0) as bell:
+        contexts = [_context(job, bell.log if job is batch.first else None) for job in batch.jobs]
+        yield from _fitted_together(batch, points, contexts, dataset, chosen, start)
+
+
+def _fitted_together(
+    batch: Batch,
+    points: list[Method],
+    contexts: list[Context],
+    dataset: Dataset,
+    chosen: splits.Split,
+    start: float,
+) -> Iterator[tuple[Job, list[Finished]]]:
     ctx, cls = contexts[0], type(points[0])
     reset_peaks()
     with ctx.phase("data"):
@@ -134,8 +127,7 @@ def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Fi
             spent = (time.perf_counter() - start) * share
             seconds = {phase: value * share for phase, value in _summed(contexts).items()}
             events = tuple(event for one in contexts for event in one.events)
-        questions = _questions(job, dataset, chosen)
-        yield job, [_score(one, method, job, seconds, spent, company, events) for one in questions]
+        yield job, _scored(questions_of(job, dataset, chosen), method, job, seconds, spent, company, events)
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
@@ -160,13 +152,18 @@ def _data(job: Job) -> tuple[Dataset, splits.Split]:
     return dataset, splits.split(dataset, job.first.stage, max(job.first.fold, 1))
 
 
-def _questions(job: Job, dataset: Dataset, chosen: splits.Split) -> list[_Question]:
-    found = []
-    for run in job.runs:
-        protocol = protocol_class(run.protocol)(**run.protocol_params)
-        query, answers = protocol.query(dataset, chosen, run.seed)
-        found.append(_Question(run, protocol, query, answers))
-    return found
+def _scored(
+    questions: list[Question],
+    method: Method,
+    job: Job,
+    seconds: Mapping[str, float],
+    spent: float,
+    company: Mapping[str, Any] | None,
+    events: Iterable[tuple[str, float, float]],
+) -> list[Finished]:
+    """Score a fitted method under each protocol, in the order of the questions; return results in that of the runs."""
+    found = {one.run.id: _score(one, method, job, seconds, spent, company, events) for one in questions}
+    return [found[run.id] for run in job.runs]
 
 
 def _context(job: Job, on_log: OnLog | None, judge: Judge | None = None) -> Context:
@@ -178,45 +175,14 @@ def _build(run: Run) -> Method:
     return method_class(run.method)(**run.params)
 
 
-_RINGING: dict[int, list[_Question]] = {}
-"""Questions of the jobs in progress. A method holds its `Context`, so nothing there may lead to the answers."""
-
-
-class _Bell:
-    """Judges a method at checkpoints while it is open; it holds a number and counts, not the questions."""
-
-    def __init__(self, questions: list[_Question], every: int, on_judged: OnJudged | None) -> None:
-        self.number, self.every, self.on_judged, self.seconds = id(self), every, on_judged, 0.0
-        _RINGING[self.number] = questions
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        del _RINGING[self.number]
-
-    def __call__(self, method: Method, step: int) -> None:
-        if step % self.every:
-            return
-        start = time.perf_counter()
-        for question in _RINGING[self.number]:
-            scores = method.scores(question.query.features, question.query.classes)
-            metrics = question.protocol.judge(question.answers, scores).metrics
-            question.curve.append({"step": step, "metrics": dict(metrics)})
-        self.seconds += time.perf_counter() - start
-        if self.on_judged:
-            for question in _RINGING[self.number]:
-                self.on_judged(question.run, step, question.curve[-1]["metrics"])
-
-
 def _score(
-    question: _Question,
+    question: Question,
     method: Method,
     job: Job,
     seconds: Mapping[str, float],
     spent: float,
-    company: Mapping[str, Any] | None = None,
-    events: Iterable[tuple[str, float, float]] = (),
+    company: Mapping[str, Any] | None,
+    events: Iterable[tuple[str, float, float]],
 ) -> Finished:
     start = time.perf_counter()
     try:

@@ -1,0 +1,364 @@
+"""Nothing of the test reaches a method: a spy keeps all that it receives, and the world behind the test is changed.
+
+Two worlds share their training rows and differ in everything else: how many test images there are, of which classes,
+with which features and labels. Whatever `fit` and `checkpoint` receive must be the same, byte for byte, in both.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import hashlib
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pytest
+from data_folders import column, write_folder
+from scipy.io import loadmat
+from scipy.stats import kstest, mannwhitneyu
+from toy_methods import card
+
+import zslbench
+from zslbench.arrays import Array
+from zslbench.data.dataset import Dataset, Fold
+from zslbench.data.loading import load_dataset
+from zslbench.methods.base import Context, Method, MethodCard, Setting
+from zslbench.params import param
+from zslbench.protocols.splits import class_folds, split
+from zslbench.registry import PROTOCOLS
+from zslbench.results.store import ResultStore
+from zslbench.task import Answers, ClassTable, Query, Train
+
+SEEN, UNSEEN, PER_CLASS, WIDTH, ATTRIBUTES = 8, 3, 6, 4, 5
+STREAMS = ("init", "batches", "noise", "classifier")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Spy(Method):
+    """Keeps all that it receives; scores are noise of the features, so that selection has something to choose."""
+
+    card: ClassVar[MethodCard] = card(title="Spy")
+    epochs: int = param(3, low=1, high=9)
+    shift: float = param(1.0, low=0.0, high=9.0)
+    fits: ClassVar[list[Train]] = []
+    received: ClassVar[list[str]] = []
+    answered: ClassVar[list[object]] = []
+    asked: ClassVar[list[tuple[Array, ClassTable]]] = []
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        self.epoch_ = 0
+        self.trained_ = train
+        for epoch in range(1, self.epochs + 1):
+            self.epoch_ = epoch
+            type(self).received.append(fingerprint((train, [ctx.rng(name).random(5) for name in STREAMS], vars(self))))
+            type(self).answered.append(ctx.log(self.epoch_, self.epochs, loss=0.0))
+            type(self).answered.append(ctx.checkpoint(self, self.epoch_))
+        type(self).received.append(fingerprint((ctx.seed, ctx.device, ctx.precision, sorted(vars(ctx)))))
+        for found in reachable(ctx):
+            assert not isinstance(found, Answers | Query | Dataset | ResultStore | Path), f"ctx leads to {found!r}"
+            assert not isinstance(found, np.ndarray), "ctx leads to an array"
+        type(self).fits.append(train)
+        return self
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        type(self).asked.append((features, classes))
+        return np.sin(features[:, 1:] @ np.ones((WIDTH - 1, 1)) + self.epoch_ * self.shift + classes.semantics[:, 0])
+
+
+@dataclasses.dataclass(kw_only=True)
+class TransductiveSpy(Spy):
+    """The same, declared to use the unlabelled rows that it is asked about."""
+
+    card: ClassVar[MethodCard] = card(title="Transductive spy", setting=Setting.TRANSDUCTIVE)
+
+
+def reachable(start: object) -> Iterator[object]:
+    """Yield every object that references lead to, modules, classes and the globals of functions aside."""
+    known, waiting = {id(start)}, [start]
+    while waiting:
+        thing = waiting.pop()
+        yield thing
+        if isinstance(thing, types.FunctionType):
+            following: list[object] = [cell.cell_contents for cell in thing.__closure__ or ()]
+            following += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
+        elif isinstance(thing, type | types.ModuleType):
+            following = []
+        else:
+            following = gc.get_referents(thing)
+        for other in following:
+            if id(other) not in known:
+                known.add(id(other))
+                waiting.append(other)
+
+
+def fingerprint(what: object) -> str:
+    """Return a digest of all content that is reachable in plain data, arrays and their bases included."""
+    total = hashlib.sha256()
+
+    def add(one: object) -> None:
+        total.update(type(one).__name__.encode())
+        if isinstance(one, np.ndarray):
+            total.update(f"{one.dtype}{one.shape}{one.flags.writeable}".encode() + np.ascontiguousarray(one).tobytes())
+            add(one.base)
+        elif dataclasses.is_dataclass(one) and not isinstance(one, type):
+            add(vars(one))
+        elif isinstance(one, dict):
+            for key in sorted(one):
+                add((key, one[key]))
+        elif isinstance(one, list | tuple):
+            for item in one:
+                add(item)
+        else:
+            total.update(repr(one).encode())
+
+    add(what)
+    return total.hexdigest()
+
+
+def write_world(folder: Path, test_seed: int) -> Path:
+    """Write a data set: the training rows are always the same, the test is drawn by `test_seed`.
+
+    The first feature of a row tells who it is: 1 to n for training rows, and above 1000 for test rows.
+    """
+    same, drawn = np.random.default_rng(0), np.random.default_rng(test_seed)
+    trained = np.repeat(np.arange(SEEN), PER_CLASS)
+    test_seen = drawn.integers(0, SEEN, 10 + 4 * test_seed)
+    test_unseen = np.r_[np.arange(SEEN, SEEN + UNSEEN), drawn.integers(SEEN, SEEN + UNSEEN, 7 + 3 * test_seed)]
+    labels = np.r_[trained, test_seen, test_unseen]
+    features = np.r_[same.normal(size=(len(trained), WIDTH)), drawn.normal(size=(len(labels) - len(trained), WIDTH))]
+    features[:, 0] = np.r_[np.arange(1, len(trained) + 1), 1001 + np.arange(len(labels) - len(trained))]
+    attributes = same.random((ATTRIBUTES, SEEN + UNSEEN))
+    attributes[:, SEEN:] = drawn.random((ATTRIBUTES, UNSEEN))
+    numbers = np.arange(1, len(labels) + 1)
+    names = np.array([[f"class{number}"] for number in range(SEEN + UNSEEN)], dtype=object)
+    ends = np.cumsum([len(trained), len(test_seen), len(test_unseen)])
+    return write_folder(
+        folder,
+        {"features": features.T, "labels": labels[:, None] + 1.0, "image_files": names},
+        {
+            "att": attributes,
+            "allclasses_names": names,
+            "trainval_loc": column(numbers[: ends[0]]),
+            "test_seen_loc": column(numbers[ends[0] : ends[1]]),
+            "test_unseen_loc": column(numbers[ends[1] :]),
+        },
+        texts={},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    for cls in (Spy, TransductiveSpy):
+        cls.fits, cls.received, cls.asked, cls.answered = [], [], [], []
+
+
+def observed(cls: type[Spy], folder: Path, runs: Path, **given: Any) -> Dataset:
+    """Run a spy on a world; return the data set."""
+    outcome = zslbench.run(f"test_leaks:{cls.__name__}", str(folder), runs=runs, **given)
+    assert outcome.records, "nothing was run"
+    assert not outcome.failed, outcome.failed[0].error
+    return load_dataset(str(folder))
+
+
+STAGES: list[dict[str, Any]] = [
+    {"stage": "final"},
+    {"stage": "final", "checkpoints": "every:1"},
+    {"stage": "final", "checkpoints": "every:1", "oracle": True},
+    {"stage": "final", "calibrate": True},
+    {"stage": "dev", "checkpoints": "every:1"},
+]
+
+
+@pytest.mark.parametrize(
+    ("given", "protocols"),
+    [
+        (given, protocols)
+        for given in STAGES
+        for protocols in (["zsl"], ["gzsl"], ["zsl", "gzsl"])
+        if not given.get("calibrate") or "gzsl" in protocols  # zsl alone has no constant to calibrate, and is refused
+    ],
+)
+@pytest.mark.parametrize("cls", [Spy, TransductiveSpy])
+def test_what_fit_and_checkpoint_receive_does_not_depend_on_the_test(
+    tmp_path: Path, cls: type[Spy], given: dict[str, Any], protocols: list[str]
+) -> None:
+    received = []
+    for world in (1, 2):
+        cls.fits, cls.received, cls.asked, cls.answered = [], [], [], []
+        folder = write_world(tmp_path / str(world) / "world", world)
+        dataset = observed(cls, folder, tmp_path / f"runs{world}", protocols=protocols, seeds=2, **given)
+        received.append(cls.received)
+        assert set(cls.answered) == {None}, "log and checkpoint give nothing back"
+        for train in cls.fits:
+            who = train.features[:, 0]
+            assert (who < 1000).all()
+            rows = who.astype(int) - 1
+            assert np.array_equal(train.features, dataset.features[rows])
+            assert np.array_equal(train.labels, dataset.labels[rows])
+            assert set(train.classes.ids) == set(train.labels)
+            assert train.features.base is None
+            assert train.labels.base is None
+    assert received[0] == received[1]
+    assert len(received[0]) > 0
+
+
+def test_the_comparison_of_worlds_would_see_a_leak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle of the test above: hand over one count of test images, and the two worlds part."""
+    from zslbench.runner import execute
+
+    real = execute.splits.training
+
+    def leaking(dataset: Dataset, chosen: Any) -> Train:
+        train = real(dataset, chosen)
+        object.__setattr__(train, "count", len(chosen.asked_unseen))
+        return train
+
+    monkeypatch.setattr(execute.splits, "training", leaking)
+    received = []
+    for world in (1, 2):
+        Spy.received = []
+        observed(Spy, write_world(tmp_path / str(world) / "world", world), tmp_path / f"runs{world}")
+        received.append(Spy.received)
+    assert received[0] != received[1]
+
+
+@pytest.mark.parametrize("stage", ["final", "dev"])
+@pytest.mark.parametrize("cls", [Spy, TransductiveSpy])
+def test_scores_get_unlabelled_rows_in_one_batch(tmp_path: Path, cls: type[Spy], stage: Any) -> None:
+    folder = write_world(tmp_path / "world", 3)
+    dataset = observed(cls, folder, tmp_path / "runs", protocols=["zsl", "gzsl"], stage=stage, checkpoints="every:1")
+    folds = range(1, len(class_folds(dataset)) + 1) if stage == "dev" else [0]
+    asked = iter(cls.asked)
+    for fold in folds:
+        chosen = split(dataset, stage, fold)
+        sides = chosen.asked_seen, chosen.asked_unseen
+        mixed, unseen = np.r_[sides], sides[1]
+        for _ in range(Spy().epochs + 1):  # each checkpoint, and the end: first the mixed batch, then the unseen rows
+            for rows, ids in ((mixed, np.r_[chosen.seen, chosen.unseen]), (unseen, chosen.unseen)):
+                features, classes = next(asked)
+                who = np.sort(features[:, 0])
+                assert np.array_equal(who, np.sort(dataset.features[rows, 0]))
+                assert np.array_equal(np.sort(classes.ids), np.sort(ids))
+                assert features.base is None
+                assert {type(one) for one in (features, classes)} == {np.ndarray, ClassTable}
+                if stage == "dev":
+                    assert (who < 1000).all(), "a test row was asked about in the dev stage"
+    assert next(asked, None) is None, "scores was called on a part of a batch"
+
+
+@pytest.mark.parametrize("stage", ["final", "dev"])
+@pytest.mark.parametrize("protocol", [entry.name for entry in PROTOCOLS if entry.origin == "zslbench"])
+def test_neither_place_nor_order_tells_seen_from_unseen(tmp_path: Path, protocol: str, stage: Any) -> None:
+    """Over many seeds, where unseen rows (and candidates) stand in a query is as if drawn: p-values are uniform."""
+    from zslbench.protocols.base import Protocol
+
+    dataset = load_dataset(str(write_world(tmp_path / "world", 20)))
+    chosen = split(dataset, stage, 1)
+    rules: Protocol = PROTOCOLS.load(protocol)()
+    rows_p, classes_p, labels_p = [], [], []
+    for seed in range(300):
+        query, answers = rules.query(dataset, chosen, seed)
+        assert query.features.shape == (len(answers.labels), WIDTH)
+        of_unseen = np.isin(answers.labels, chosen.unseen)
+        place = np.arange(len(of_unseen))
+        if 0 < of_unseen.mean() < 1:
+            rows_p.append(mannwhitneyu(place[of_unseen], place[~of_unseen]).pvalue)
+        if 0 < answers.unseen.mean() < 1:
+            at = np.arange(len(answers.unseen))
+            classes_p.append(mannwhitneyu(at[answers.unseen], at[~answers.unseen]).pvalue)
+        labels_p.append(mannwhitneyu(place[answers.labels > np.median(answers.labels)], place).pvalue)
+    if protocol == "gzsl":
+        assert kstest(rows_p, "uniform").pvalue > 1e-3
+        assert np.mean(np.array(classes_p) < 0.05) < 0.12  # few candidates: discrete p-values, no uniform law
+    assert np.mean(np.array(labels_p) < 0.01) < 0.06
+
+
+@pytest.mark.parametrize("rule", ["fixed", "validated", "oracle"])
+def test_selection_reads_records_and_never_calls_a_method(tmp_path: Path, rule: str) -> None:
+    """Selection happens after all fits, from records: no fit, no checkpoint and no score comes of it."""
+    folder, runs = write_world(tmp_path / "world", 1), tmp_path / "runs"
+    for given in ({"stage": "dev"}, {"stage": "final"}):
+        observed(Spy, folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", **given)
+    before = len(Spy.fits), len(Spy.received), len(Spy.asked)
+    text = zslbench.table(runs, selection=[rule], format="csv")
+    assert (len(Spy.fits), len(Spy.received), len(Spy.asked)) == before
+    assert rule in text
+
+
+def test_validated_selection_does_not_depend_on_the_test(tmp_path: Path) -> None:
+    """The step that the dev stage chooses is the same whatever the test is."""
+    chosen = []
+    for world in (1, 2):
+        folder, runs = write_world(tmp_path / str(world) / "world", world), tmp_path / f"runs{world}"
+        for given in ({"stage": "dev"}, {"stage": "final"}):
+            observed(Spy, folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", seeds=2, **given)
+        chosen.append(
+            [
+                [(record.seed, record.fold, record.protocol["name"], dict(record.metrics), record.curve)]
+                for record in ResultStore(runs).load()
+                if record.stage == "dev"
+            ]
+        )
+    assert chosen[0] == chosen[1]
+
+
+def names_in(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split()
+
+
+def read_split(folder: Path) -> Dataset:
+    """Read a real split by hand. Where there are no features (and so no labels), rows get classes of their own part."""
+    raw = loadmat(folder / "att_splits.mat")
+    rows = {key: raw[f"{key}_loc"].ravel().astype(np.int64) - 1 for key in ("trainval", "test_seen", "test_unseen")}
+    classes, count = raw["att"].shape[1], max(map(np.max, rows.values())) + 1
+    names = [str(name.item()) for name in raw["allclasses_names"].ravel()] if "allclasses_names" in raw else []
+    features = [folder / file for file in ("fc1000.mat", "efflite0.mat") if (folder / file).exists()]
+    if features:
+        labels = loadmat(features[0], variable_names=["labels"])["labels"].ravel().astype(np.int64) - 1
+        listed = np.unique(labels[rows["test_unseen"]])
+    else:
+        test = folder / "testclasses.txt"
+        listed = np.array(
+            [names.index(name) for name in names_in(test)] if test.exists() else range(classes - 20, classes)
+        )
+        labels = np.zeros(count, dtype=np.int64)
+        for part, unseen in (("trainval", False), ("test_seen", False), ("test_unseen", True)):
+            of_part = np.flatnonzero(np.isin(np.arange(classes), listed) == unseen)
+            labels[rows[part]] = np.resize(of_part, len(rows[part]))
+    folds = [
+        Fold(*(np.sort([names.index(name) for name in names_in(file)]) for file in files))
+        for files in ([folder / f"{kind}classes{n}.txt" for kind in ("train", "val")] for n in (1, 2, 3))
+        if files[0].exists()
+    ]
+    assert set(np.unique(labels[rows["test_unseen"]])) <= set(listed.tolist())
+    return Dataset(
+        name=folder.name.lower(),
+        features_name="rows",
+        semantics_name="att",
+        features=np.arange(len(labels), dtype=np.float32)[:, None],
+        labels=labels,
+        semantics=raw["att"].T.astype(np.float32),
+        class_names=tuple(names) or tuple(f"class {number}" for number in range(classes)),
+        folds=tuple(folds),
+        **rows,
+    )
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", ["APY", "AWA1", "AWA2", "CUB", "FLO", "FLO_PART", "SUN"])
+def test_real_dev_folds_share_no_class_and_no_row_with_the_test(real_data: Path, name: str) -> None:
+    """From the split files themselves, read here by hand."""
+    dataset = read_split(real_data / name)
+    test_rows = np.r_[dataset.test_seen, dataset.test_unseen]
+    test_classes = np.unique(dataset.labels[dataset.test_unseen])
+    assert len(class_folds(dataset)) == 3
+    for fold in range(1, 4):
+        chosen = split(dataset, "dev", fold)
+        used = np.r_[chosen.train, chosen.asked_seen, chosen.asked_unseen]
+        assert not np.intersect1d(used, test_rows).size
+        assert not np.intersect1d(np.r_[chosen.seen, chosen.unseen], test_classes).size
+        assert not np.intersect1d(chosen.seen, chosen.unseen).size
+        assert len(np.unique(used)) == len(used)

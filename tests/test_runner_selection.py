@@ -1,0 +1,155 @@
+"""What selection asks of the runner: folds, fits that are stopped, tuned presets, and what a finished run counts as."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from toy_methods import Ridge
+
+import zslbench
+from zslbench.data.loading import load_dataset
+from zslbench.errors import BadValue, StoreError
+from zslbench.results.store import ResultStore
+from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.runner.judging import Stopped
+from zslbench.runner.plan import plan
+from zslbench.runner.progress import Quiet
+
+RIDGE = "toy_methods:Ridge"
+
+
+@pytest.fixture(autouse=True)
+def _fresh_toys(monkeypatch):
+    monkeypatch.setattr(Ridge, "fits", [])
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def test_the_dev_stage_does_all_folds_unless_some_are_named(runs):
+    assert [record.fold for record in zslbench.run(RIDGE, "digits", "zsl", runs=runs, stage="dev").records] == [1, 2, 3]
+    assert [one.fold for one in plan([RIDGE], ["digits"], ["zsl"], stage="dev", folds=[3, 1]).runs] == [3, 1]
+    with pytest.raises(BadValue, match="fold 4 of data set 'digits' does not exist; choose 1 to 3"):
+        zslbench.run(RIDGE, "digits", runs=runs, stage="dev", fold=[1, 4])
+
+
+def test_calibrate_does_the_dev_folds_of_generalized_runs_too(runs):
+    outcome = zslbench.run(RIDGE, "digits", runs=runs, calibrate=True)
+    found = [(record.protocol["name"], record.stage, record.fold) for record in outcome.records]
+    assert found == [("zsl", "final", 0), ("gzsl", "final", 0), *(("gzsl", "dev", fold) for fold in (1, 2, 3))]
+    with pytest.raises(BadValue, match="add -p gzsl"):
+        zslbench.run(RIDGE, "digits", "zsl", runs=runs, calibrate=True)
+
+
+class Impatient(Quiet):
+    """Stops every fit at its second judged checkpoint, and notes what it heard."""
+
+    def __init__(self):
+        self.heard = []
+
+    def judged(self, job, run, step, metrics):
+        self.heard.append((run.protocol, step, dict(metrics)))
+        if step == 2 and run.protocol == "gzsl":
+            raise Stopped("no hope")
+
+
+def test_whoever_hears_of_a_checkpoint_may_stop_the_fit(runs):
+    ear = Impatient()
+    outcome = zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1", hear=ear)
+    assert [(record.status, record.error) for record in outcome.records] == [("skipped", "no hope")] * 2
+    assert not outcome.failed
+    assert {len(record.curve) for record in outcome.records} == {2}
+    heard = [(name, step, metrics) for name, step, metrics in ear.heard if name == "gzsl"]
+    (gzsl,) = [record for record in outcome.records if record.protocol["name"] == "gzsl"]
+    assert [(entry["step"], entry["metrics"]) for entry in gzsl.curve] == [found[1:] for found in heard]
+    again = zslbench.run(RIDGE, "digits", runs=runs)
+    assert {record.status for record in again.records} == {"ok"}
+
+
+def tuned(**changes):
+    dataset = load_dataset("digits")
+    plain = Tuned(
+        name="tuned",
+        method="toy_methods:Ridge",
+        version=1,
+        source="",
+        given="toy_methods:Ridge",
+        dataset="digits",
+        features=dataset.features_name,
+        semantics=dataset.semantics_name,
+        fingerprint=dataset.fingerprint,
+        protocol="zsl",
+        metric="T1",
+        values={"ridge": 7.0, "epochs": 4},
+        score=0.5,
+        folds=(1, 2, 3),
+        fold_scores=(0.4, 0.5, 0.6),
+        space={"ridge": "1, 7"},
+        at_edge=("ridge",),
+        sampler="grid",
+        seed=0,
+        trials={"ok": 2},
+    )
+    return dataclasses.replace(plain, **changes)
+
+
+def test_a_tuned_preset_gives_its_values_and_marks_the_run_validated(runs):
+    store = TunedStore(runs)
+    store.save(tuned())
+    assert store.load() == [tuned()]
+    (record,) = zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs).records
+    assert (record.method["params"]["ridge"], record.selection) == (7.0, "validated")
+    assert record.provenance["tuned"] == tuned().id
+    (other,) = zslbench.run("toy_methods:Ridge@tuned[epochs=5]", "digits", "zsl", runs=runs).records
+    assert (other.method["params"]["ridge"], other.selection) == (7.0, "fixed")
+    (dev, *_) = zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs, stage="dev").records
+    assert dev.selection == "fixed"
+    store.save(tuned(name="mine", values={"ridge": 9.0, "epochs": 4}))
+    (mine,) = zslbench.run("toy_methods:Ridge@mine", "digits", "zsl", runs=runs).records
+    assert (mine.method["params"]["ridge"], mine.method["label"]) == (9.0, "toy_methods:Ridge@mine")
+
+
+def test_what_a_finished_run_counts_as_only_rises(runs):
+    text = "toy_methods:Ridge[ridge=7]"
+    (first,) = zslbench.run(text, "digits", "zsl", runs=runs, oracle=True).records
+    predictions = ResultStore(runs).predictions(first)
+    fits = len(Ridge.fits)
+    found = [first.selection]
+    TunedStore(runs).save(tuned())
+    for text_then, oracle in ((text, False), (text, True), ("toy_methods:Ridge@tuned", False), (text, False)):
+        zslbench.run(text_then, "digits", "zsl", runs=runs, oracle=oracle)
+        (record,) = ResultStore(runs).load()
+        found.append(record.selection)
+    assert found == ["oracle", "fixed", "fixed", "validated", "validated"]
+    assert record.method["label"] == "toy_methods:Ridge@tuned"
+    assert (record.id, record.metrics) == (first.id, first.metrics)
+    assert len(Ridge.fits) == fits
+    again = ResultStore(runs).predictions(record)
+    assert all(np.array_equal(again[name], predictions[name]) for name in predictions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (None, "Ridge@tuned has no values for digits .* make them: zslbench tune toy_methods:Ridge -d digits"),
+        ({"version": 2}, "was tuned for version 2 of the method, this is 1; tune again"),
+        ({"fingerprint": "0" * 16}, "was tuned on other content of digits"),
+    ],
+)
+def test_a_tuned_preset_that_does_not_fit_gets_a_sentence(runs, changes, sentence):
+    if changes is not None:
+        TunedStore(runs).save(tuned(**changes))
+    with pytest.raises(BadValue, match=sentence):
+        zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": 99}', '{"schema": 1}', "\xff"])
+def test_a_damaged_tuned_preset_gets_a_sentence(runs, text):
+    path = TunedStore(runs).save(tuned())
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(StoreError, match=path.name):
+        zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs)
