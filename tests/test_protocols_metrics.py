@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
-from zslbench.protocols import metrics
+from zslbench import metrics
 
 
 @st.composite

@@ -7,7 +7,7 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray, taken
 from zslbench.data.dataset import Dataset
-from zslbench.protocols.metrics import best
+from zslbench.metrics import best
 from zslbench.protocols.splits import class_table
 from zslbench.task import Answers, Query
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array
 from zslbench.data.dataset import Dataset
+from zslbench.metrics import ausuc, harmonic_mean, stacked, unseen_and_seen
 from zslbench.protocols.asking import ask, reduce
 from zslbench.protocols.base import Judgement, Protocol, ProtocolCard
-from zslbench.protocols.metrics import ausuc, harmonic_mean, per_class_top1, stacked
 from zslbench.protocols.splits import Split
 from zslbench.task import Answers, Query
 
@@ -40,8 +40,7 @@ class GZSL(Protocol):
         seen_side = predictions["seen_score"], predictions["seen_class"]
         unseen_side = predictions["unseen_score"], predictions["unseen_class"]
         predicted = stacked(*seen_side, *unseen_side)
-        unseen = per_class_top1(label[of_unseen], predicted[of_unseen])
-        seen = per_class_top1(label[~of_unseen], predicted[~of_unseen])
+        unseen, seen = unseen_and_seen(label, of_unseen, predicted)
         return {
             "U": unseen,
             "S": seen,

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from zslbench.arrays import AnyArray, Array
 from zslbench.data.dataset import Dataset
+from zslbench.metrics import per_class_top1
 from zslbench.protocols.asking import ask, reduce
 from zslbench.protocols.base import Judgement, Protocol, ProtocolCard
-from zslbench.protocols.metrics import per_class_top1
 from zslbench.protocols.splits import Split
 from zslbench.task import Answers, Query
 

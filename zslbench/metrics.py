@@ -59,22 +59,30 @@ def best(scores: Array, classes: IntArray, among: BoolArray) -> tuple[Array, Int
 def stacked(seen_score: Array, seen: IntArray, unseen_score: Array, unseen: IntArray, gamma: float = 0.0) -> IntArray:
     """Return (m,) predictions of calibrated stacking (Chao et al., 2016): seen scores are lowered by `gamma`.
 
-    Equal scores go to the seen class.
+    Equal scores go to the seen class. It is the margin that is compared, as in `stacking_curve`: the two agree to the
+    bit, for any constant.
     """
-    return np.where(seen_score - gamma >= unseen_score, seen, unseen)
+    return np.where(seen_score - unseen_score >= gamma, seen, unseen)
 
 
-def seen_unseen_curve(
+def unseen_and_seen(labels: IntArray, of_unseen: BoolArray, predicted: IntArray) -> tuple[float, float]:
+    """Return U and S: mean per-class top-1 of the images of unseen and of seen classes."""
+    unseen = per_class_top1(labels[of_unseen], predicted[of_unseen])
+    return unseen, per_class_top1(labels[~of_unseen], predicted[~of_unseen])
+
+
+def stacking_curve(
     labels: IntArray,
     of_unseen: BoolArray,
     seen_score: Array,
     seen: IntArray,
     unseen_score: Array,
     unseen: IntArray,
-) -> tuple[Array, Array]:
-    """Return (t,) U and (t,) S as the calibration constant sweeps from -inf to +inf (Chao et al., 2016).
+) -> tuple[Array, Array, Array]:
+    """Return (t - 1,) margins, (t,) U and (t,) S as the calibration constant sweeps from -inf to +inf (Chao et al.).
 
-    Exact: one point between any two neighbouring margins, U ascending and S descending.
+    Exact: one point between any two neighbouring margins, U ascending and S descending. Point i holds for constants
+    above margin i - 1, up to and including margin i.
 
     Args:
         labels: (m,) true classes; of_unseen: (m,) whether each is an unseen class.
@@ -89,7 +97,19 @@ def seen_unseen_curve(
     margins, group = np.unique(seen_score - unseen_score, return_inverse=True)
     u = np.concatenate([[0.0], np.cumsum(np.bincount(group, gain, len(margins)))])
     fallen = np.concatenate([[0.0], np.cumsum(np.bincount(group, loss, len(margins)))])
-    return u, np.maximum(fallen[-1] - fallen, 0.0)
+    return margins, u, np.maximum(fallen[-1] - fallen, 0.0)
+
+
+def seen_unseen_curve(
+    labels: IntArray,
+    of_unseen: BoolArray,
+    seen_score: Array,
+    seen: IntArray,
+    unseen_score: Array,
+    unseen: IntArray,
+) -> tuple[Array, Array]:
+    """Return (t,) U and (t,) S of `stacking_curve`."""
+    return stacking_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)[1:]
 
 
 def ausuc(
