@@ -11,6 +11,11 @@ import numpy.typing as npt
 
 from zslbench.arrays import Array
 
+_EXACT, _EXACT_WITH_TIES = 50, 12
+_ROUNDED = 12
+_SAME = 1e-12
+"""Accuracies are means of many fractions: what is closer than this differs by rounding only."""
+
 Numbers = Sequence[float] | npt.NDArray[np.floating]
 
 
@@ -62,3 +67,88 @@ def holm(p_values: Numbers) -> Array:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(steps, 1.0)
     return adjusted
+
+
+def wilcoxon(differences: Numbers) -> float:
+    """Return the two-sided p of Wilcoxon's signed-rank test of (n,) paired differences (Demšar, 2006, sec. 3.1.3).
+
+    Differences of 0 are dropped, as Wilcoxon did; when nothing is left p is 1. Equal sizes share their mean rank.
+    The distribution is exact without equal sizes up to 50 differences and with them up to 12; the normal
+    approximation serves beyond.
+    """
+    from scipy import stats
+
+    left = np.asarray(differences, dtype=float)
+    left = left[~np.isclose(left, 0.0, rtol=0.0, atol=_SAME)]
+    if not left.size:
+        return 1.0
+    sizes = np.sort(np.abs(left))
+    ties = bool((np.diff(sizes) <= _SAME).any())
+    if not ties:
+        return float(stats.wilcoxon(left, method="exact" if left.size <= _EXACT else "approx").pvalue)
+    # Sizes that are equal up to rounding share a rank.
+    number = np.concatenate([[0], np.cumsum(np.diff(sizes) > _SAME)])
+    group = number[np.searchsorted(sizes, np.abs(left))]
+    signed = np.sign(left) * (group + 1)
+    if left.size > _EXACT_WITH_TIES:
+        return float(stats.wilcoxon(signed, method="approx").pvalue)
+    ranks = np.sign(left) * stats.rankdata(np.abs(signed))
+    found = stats.permutation_test(  # all 2ⁿ changes of sign
+        (ranks,),
+        lambda values: np.abs(values.sum()),
+        permutation_type="samples",
+        n_resamples=2**left.size,
+        alternative="greater",
+        vectorized=False,
+    )
+    return float(found.pvalue)
+
+
+def smallest_wilcoxon_p(n: int, pairs: int = 1) -> float:
+    """Return the smallest two-sided p that n differences can reach, 2/2ⁿ, after Holm over some pairs.
+
+    >>> smallest_wilcoxon_p(5), smallest_wilcoxon_p(5, pairs=3), smallest_wilcoxon_p(1)
+    (0.0625, 0.1875, 1.0)
+    """
+    return min(1.0, pairs * 2.0 ** (1 - n))
+
+
+class Friedman(NamedTuple):
+    """Average ranks (1 is best) and Friedman's test of whether they differ; statistic and p are NaN for two methods."""
+
+    ranks: Array
+    statistic: float
+    p: float
+
+
+def friedman(values: Array) -> Friedman:
+    """Return average ranks and Friedman's test of (N, k) values of k methods on N data sets, higher being better.
+
+    Equal values share their mean rank, and the statistic is corrected for them; p is of chi-squared with k − 1
+    degrees of freedom (Demšar, 2006, sec. 3.2.2), which is rough for few data sets.
+    """
+    from scipy import stats
+
+    methods = values.shape[1]
+    ranks = stats.rankdata(-np.round(values, _ROUNDED), axis=1)
+    average = ranks.mean(axis=0)
+    if methods < 3:
+        return Friedman(average, math.nan, math.nan)
+    if (ranks == ranks[:, :1]).all():
+        return Friedman(average, 0.0, 1.0)
+    found = stats.friedmanchisquare(*ranks.T)
+    return Friedman(average, float(found.statistic), float(found.pvalue))
+
+
+def critical_difference(methods: int, datasets: int, level: float = 0.95) -> float:
+    """Return Nemenyi's critical difference of average ranks, q·√(k(k + 1)/6N) (Demšar, 2006, sec. 3.2.2).
+
+    q is the quantile of the studentised range for k means and infinite degrees of freedom, over √2.
+
+    >>> round(critical_difference(4, 14, 0.90), 2)
+    1.12
+    """
+    from scipy import stats
+
+    q = stats.studentized_range.ppf(level, methods, np.inf) / math.sqrt(2)
+    return float(q * math.sqrt(methods * (methods + 1) / (6 * datasets)))

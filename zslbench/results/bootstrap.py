@@ -1,0 +1,197 @@
+"""The paired bootstrap: how sure a difference between methods is, judged on the same test images.
+
+A metric is a smooth function of mean class accuracies: T1, U and S are one such mean, H = 2US/(U + S) is one of two.
+What is drawn with replacement are strata's members: classes (unseen and seen ones apart), or the images of each class,
+the classes staying as they are. All methods share every draw, which is what pairs them.
+
+With ten to fifty classes the percentiles of the drawn differences are too narrow, so the bootstrap is studentised
+(Efron & Tibshirani, 1993, ch. 12.5; symmetric as in Hall, 1988): t* = (θ* − θ) / se*, where se is the delta method's
+standard error, computed anew in each draw; the interval is θ ± (quantile of |t*|)·se, and p the share of |t*| at least
+as large as |θ|/se, counted as (k + 1)/(B + 1), so that it is never 0.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from zslbench.arrays import Array, IntArray
+
+# Below it a variance is rounding: one image's worth is about 1e-10 even with a thousand classes of fifty images.
+_NO_VARIANCE = 1e-13
+_CELLS = 4_000_000
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """The mean accuracy of M methods on one side (unseen or seen classes), as observed and in each of B draws.
+
+    Attributes:
+        mean: (1 + B, M); the first row is observed.
+        cov: (1 + B, M, M) estimated covariance of these means over what is resampled.
+    """
+
+    mean: Array
+    cov: Array
+
+
+class Tested(NamedTuple):
+    """A difference, its interval and p; low, high and p are NaN where nothing can be said (see `difference`)."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def draw_classes(accuracy: Array, draws: int, rng: np.random.Generator) -> Draws:
+    """Return draws of whole classes from the (C, M) accuracies of C classes under M methods."""
+    return _draw([accuracy[None]], draws, rng)
+
+
+def draw_images(correct: Array, classes: IntArray, draws: int, rng: np.random.Generator) -> Draws:
+    """Return draws of images within their classes; every class counts alike.
+
+    A class with a single image is always drawn as it is and adds no spread.
+
+    Args:
+        correct: (n, M) accuracy on each image: 0 or 1, or a mean over seeds.
+        classes: (n,) class of each image.
+    """
+    inverse = _numbered(classes)
+    sizes = np.bincount(inverse)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    strata = []
+    for size in np.unique(sizes):  # classes of one size are drawn in one go
+        members = starts[sizes == size][:, None] + np.arange(size)
+        strata.append(correct[order[members]])
+    return _draw(strata, draws, rng)
+
+
+def class_means(correct: Array, classes: IntArray) -> Array:
+    """Return the (C, M) mean accuracy of each class, in order of first appearance, so that its number is no matter."""
+    inverse = _numbered(classes)
+    counts = np.bincount(inverse)
+    columns = [np.bincount(inverse, weights=column) / counts for column in correct.T]
+    return np.stack(columns, axis=1)
+
+
+def _numbered(classes: IntArray) -> IntArray:
+    """Number (n,) classes by first appearance."""
+    _, first, inverse = np.unique(classes, return_index=True, return_inverse=True)
+    place = np.empty(len(first), dtype=np.int64)
+    place[np.argsort(first)] = np.arange(len(first))
+    return place[inverse]
+
+
+def _draw(strata: Sequence[Array], draws: int, rng: np.random.Generator) -> Draws:
+    """Resample members within strata and return means over strata, each stratum counting alike.
+
+    Args:
+        strata: arrays (k, n, M): k strata of n members each.
+    """
+    methods = strata[0].shape[2]
+    total = sum(len(block) for block in strata)
+    upper = np.triu_indices(methods)
+    mean = np.zeros((1 + draws, methods))
+    second = np.zeros((1 + draws, len(upper[0])))
+    for block in strata:
+        k, n, _ = block.shape
+        centre = block.mean(axis=1, keepdims=True)
+        away = block - centre  # moments about the observed mean: nothing cancels
+        moments = np.concatenate([away, away[..., upper[0]] * away[..., upper[1]]], axis=2)
+        step = max(1, _CELLS // (k * max(n, moments.shape[2])))
+        mean += centre.sum(axis=0)
+        second[0] += _variances(moments.mean(axis=1), methods, upper, n).sum(axis=0)
+        for start in range(1, 1 + draws, step):
+            rows = slice(start, min(start + step, 1 + draws))
+            found = _weights(k, rows.stop - rows.start, n, rng) @ moments / n
+            mean[rows] += found[..., :methods].sum(axis=0)
+            second[rows] += _variances(found, methods, upper, n).sum(axis=0)
+    cov = np.empty((1 + draws, methods, methods))
+    cov[:, upper[0], upper[1]] = cov[:, upper[1], upper[0]] = second / total**2
+    return Draws(mean / total, cov)
+
+
+def _weights(k: int, draws: int, n: int, rng: np.random.Generator) -> Array:
+    """Return (k, draws, n) how often each of n members was drawn in n draws with replacement."""
+    drawn = rng.integers(n, size=(k * draws, n))
+    drawn += np.arange(k * draws)[:, None] * n
+    return np.bincount(drawn.ravel(), minlength=k * draws * n).reshape(k, draws, n).astype(float)
+
+
+def _variances(found: Array, methods: int, upper: tuple[IntArray, IntArray], n: int) -> Array:
+    """Return the covariances of means of n members, from (…, M + pairs) mean moments; 0 for a single member."""
+    if n == 1:
+        return np.zeros((*found.shape[:-1], len(upper[0])))
+    mean = found[..., :methods]
+    return (found[..., methods:] - mean[..., upper[0]] * mean[..., upper[1]]) / (n - 1)
+
+
+def difference(sides: Sequence[Draws], first: int, second: int, level: float = 0.95) -> Tested:
+    """Return the difference of a metric between two methods, with its interval and p.
+
+    Args:
+        sides: one for T1, U or S; unseen and seen for H.
+        first, second: columns of the two methods; the difference is first − second.
+        level: of the interval.
+
+    A difference without any spread, which is neither sure nor unsure: where all accuracies agree it is 0 with an
+    interval of [0, 0] and p = 1; where all differ by the same amount, or where there is one class (one image a class)
+    to draw from, low, high and p are NaN. A draw without spread counts as infinitely far, which is the careful side:
+    where more than 1 − level of the draws are such, the interval is all that a difference can be, [−1, 1].
+    """
+    value = _metric(sides, first) - _metric(sides, second)
+    variance = _variance(sides, first, second)
+    if variance[0] < _NO_VARIANCE:
+        same = abs(value[0]) < 1e-12 and len(value) > 1 and np.abs(value).max() < 1e-12 and _agree(sides, first, second)
+        return Tested(0.0, 0.0, 0.0, 1.0) if same else Tested(float(value[0]), math.nan, math.nan, math.nan)
+    error = np.sqrt(np.maximum(variance, 0.0))
+    spread = variance[1:] >= _NO_VARIANCE
+    t = np.full(len(value) - 1, np.inf)
+    t[spread] = np.abs(value[1:] - value[0])[spread] / error[1:][spread]
+    observed = abs(value[0]) / error[0]
+    # Equal up to rounding counts as reached: differences of accuracies are a few fractions, and ties are common.
+    reached = np.count_nonzero(t >= observed * (1 - 1e-9))
+    place = min(math.ceil(level * (len(t) + 1)), len(t)) - 1
+    half = float(np.partition(t, place)[place] * error[0])
+    low, high = max(value[0] - half, -1.0), min(value[0] + half, 1.0)
+    return Tested(float(value[0]), float(low), float(high), (reached + 1) / (len(t) + 1))
+
+
+def _metric(sides: Sequence[Draws], method: int) -> Array:
+    """Return the metric of one method, observed and in each draw: (1 + B,)."""
+    if len(sides) == 1:
+        return sides[0].mean[:, method]
+    unseen, seen = (side.mean[:, method] for side in sides)
+    total = unseen + seen
+    return np.divide(2 * unseen * seen, total, out=np.zeros_like(total), where=total > 0)
+
+
+def _gradient(sides: Sequence[Draws], method: int) -> list[Array]:
+    """Return the metric's derivative with respect to each side's mean: 1, or ∂H/∂U = 2S²/(U + S)² and its like."""
+    if len(sides) == 1:
+        return [np.ones(len(sides[0].mean))]
+    unseen, seen = (side.mean[:, method] for side in sides)
+    total = unseen + seen
+    share = [np.divide(other, total, out=np.zeros_like(total), where=total > 0) for other in (seen, unseen)]
+    return [2 * part**2 for part in share]
+
+
+def _variance(sides: Sequence[Draws], first: int, second: int) -> Array:
+    """Return the delta method's variance of the difference, observed and in each draw; the sides are independent."""
+    total = np.zeros(len(sides[0].mean))
+    for side, a, b in zip(sides, _gradient(sides, first), _gradient(sides, second), strict=True):
+        cov = side.cov
+        total += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
+    return total
+
+
+def _agree(sides: Sequence[Draws], first: int, second: int) -> bool:
+    """Return whether two methods have the same means, in what was observed and in every draw."""
+    return all(np.allclose(side.mean[:, first], side.mean[:, second], rtol=0, atol=1e-12) for side in sides)
