@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import about, data, run, table
+from zslbench.commands import ablate, about, data, run, table
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -39,6 +39,7 @@ def cli() -> None:
 VERBS = (
     run.run,
     table.table,
+    ablate.ablate,
     about.list_command,
     about.info,
     about.doctor,
