@@ -169,8 +169,10 @@ class Counting(Sound):
 @dataclasses.dataclass(kw_only=True)
 class SpoiltByJudging(Sound):
     def fit(self, train: Train, ctx: Context) -> Self:
+        vars(self).pop("done_", None)
         self.judged_ = -1
         super().fit(train, ctx)
+        self.done_ = True
         if self.judged_ >= 0:
             self.weights_ = self.weights_ * 1.5
         return self
@@ -237,6 +239,13 @@ class Overwrites(Sound):
             yield point
 
 
+@dataclasses.dataclass(kw_only=True)
+class Hoarding(Sound):
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        self.asked_ = features
+        return super().scores(features, classes)
+
+
 MUTANTS: dict[str, list[type]] = {
     "is a method with keyword-only parameters": [Positional],
     "default-constructible": [NoDefault],
@@ -257,6 +266,7 @@ MUTANTS: dict[str, list[type]] = {
     "pickles after fit": [HoldsALambda],
     "refit forgets": [WarmStart],
     "scoring twice gives the same scores": [Counting],
+    "scoring leaves nothing behind": [Hoarding],
     "checkpoints leave the result unchanged": [SpoiltByJudging],
     "beats chance on an easy task": [Guessing],
     "falls to chance when the semantics are shuffled": [Cheating],

@@ -270,6 +270,17 @@ def _idempotent(subject: Subject) -> None:
     require(np.array_equal(first, again), "the second call of scores returns something else than the first.")
 
 
+@CONTRACT.check("scoring leaves nothing behind")
+def _stateless(subject: Subject) -> None:
+    method = subject.fit(subject.task)
+    before = pickle.dumps(method)
+    method.scores(subject.task.features[:3], subject.task.unseen)
+    require(
+        pickle.dumps(method) == before,
+        "scores changes the method; one fit answers several queries, and none may learn from another.",
+    )
+
+
 @CONTRACT.check("checkpoints leave the result unchanged")
 def _checkpoints(subject: Subject) -> None:
     task = subject.task
