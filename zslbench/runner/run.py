@@ -21,7 +21,7 @@ from zslbench.runner.engines import Engine, Listener, SerialEngine, Several
 from zslbench.runner.jobs import Batch, How, batches, jobs
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Plan, plan
 from zslbench.runner.progress import listener
-from zslbench.runner.provenance import source_digest
+from zslbench.runner.states import UNFINISHED, State, find, state_of, upgrade
 from zslbench.spec import parse
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
 SeedsAtOnce = Literal["auto", "always", "never"]
 Rerun = Literal["failed", "stale", "all"]
-State = Literal["to run", "done", "failed", "stale"]
-UNFINISHED = ("interrupted", "skipped")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,10 +140,10 @@ def run(
     if calibrate:
         planned = _with_dev(planned, request([_generalized(protocols)], stage="dev"))
     store = ResultStore(Path(runs))
-    records = {one.id: _kept(store, one) for one in planned.runs}
-    states = tuple((one, _state(one, records[one.id])) for one in planned.runs)
+    records = {one.id: find(store, one) for one in planned.runs}
+    states = tuple((one, state_of(one, records[one.id])) for one in planned.runs)
     if not dry_run:
-        _upgrade(planned.runs, store, records)
+        upgrade(planned.runs, store, records)
     again: tuple[State, ...] = {
         None: (),
         "failed": ("failed",),
@@ -223,38 +221,6 @@ def _generalized(protocols: str | Sequence[str]) -> str:
 
 def _with_dev(final: Plan, dev: Plan) -> Plan:
     return Plan(final.runs + dev.runs, tuple(dict.fromkeys(final.remarks + dev.remarks)))
-
-
-_WORTH = ("oracle", "fixed", "validated")
-
-
-def _upgrade(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
-    """Write into finished records what is known better now: that their values were validated, or not picked on test."""
-    for one in runs:
-        record = records[one.id]
-        if record is None or not record.ok or _WORTH.index(one.selection) <= _WORTH.index(record.selection):
-            continue
-        found = dataclasses.replace(
-            record,
-            selection=one.selection,
-            method={**record.method, "label": one.label},
-            provenance={**record.provenance, **({"tuned": one.tuned} if one.tuned else {})},
-        )
-        store.relabel(found)
-        records[one.id] = found
-
-
-def _kept(store: ResultStore, one: Run) -> Record | None:
-    return store.find(one.dataset.name, one.protocol, one.method, one.id)
-
-
-def _state(one: Run, record: Record | None) -> State:
-    if record is None or record.status in UNFINISHED:
-        return "to run"
-    if not record.ok:
-        return "failed"
-    changed = record.provenance.get("method_source") != source_digest(method_class(one.method))
-    return "stale" if changed else "done"
 
 
 def _texts(given: str | Sequence[str]) -> list[str]:
