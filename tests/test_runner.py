@@ -187,7 +187,7 @@ def test_a_fault_in_one_protocol_spares_the_other(runs):
 
 def test_a_changed_method_shows_as_stale_and_can_be_done_again(runs, monkeypatch):
     zslbench.run(RIDGE, "digits", "zsl", runs=runs)
-    monkeypatch.setattr("zslbench.runner.run.source_digest", lambda cls: "0" * 16)
+    monkeypatch.setattr("zslbench.runner.states.source_digest", lambda cls: "0" * 16)
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert outcome.count("stale") == 1
     assert Ridge.fits == [0]
