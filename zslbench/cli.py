@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, data, run, table
+from zslbench.commands import ablate, about, data, reproduce, run, table, tune
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -40,6 +40,8 @@ VERBS = (
     run.run,
     table.table,
     ablate.ablate,
+    reproduce.reproduce,
+    tune.tune,
     about.list_command,
     about.info,
     about.doctor,

@@ -38,13 +38,13 @@ def facts(line: Line, stage: str) -> dict[str, Any]:
         "metric": line.column.metric,
         "seeds": list(line.seeds),
         "n": len(line.seeds),
-        "mean": _rounded(found.mean if found else None),
-        "std": _rounded(found.std if found else None),
+        "mean": rounded(found.mean if found else None),
+        "std": rounded(found.std if found else None),
         "highest_mean": line.highest,
         "against": line.against,
-        "difference": _rounded(gap.mean if gap else None),
-        "low": _rounded(gap.low if gap else None),
-        "high": _rounded(gap.high if gap else None),
+        "difference": rounded(gap.mean if gap else None),
+        "low": rounded(gap.low if gap else None),
+        "high": rounded(gap.high if gap else None),
         "pairs": gap.n if gap else 0,
         "excludes_0": gap.excludes_zero if gap else None,
     }
@@ -76,7 +76,7 @@ def _sections(lines: Sequence[Line], card: MethodCard, swept: str, place: str) -
     for name in names:
         own = [at[name, column] for column in columns]
         words = () if swept else (own[0].help,)
-        rows.append((_name(own[0]), *(_value(line.stat) + ("*" if line.highest else "") for line in own), *words))
+        rows.append((_name(own[0]), *(value(line.stat) + ("*" if line.highest else "") for line in own), *words))
     what = f"values of {swept}" if swept else "named ablations"
     first = Section(
         f"{card.title} on {place}: {what}",
@@ -111,7 +111,8 @@ def _name(line: Line) -> str:
     return name + (" ‡" if line.transductive else "")
 
 
-def _value(found: Stat | None) -> str:
+def value(found: Stat | None) -> str:
+    """Return mean ± deviation as text."""
     if found is None:
         return MISSING
     return f"{found.mean:.1f}" + (f" ± {found.std:.1f}" if found.std is not None else "")
@@ -213,5 +214,6 @@ def _unfinished(outcome: Outcome) -> list[str]:
     return said
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """Return a number as data formats write it."""
     return None if value is None else round(value, _DIGITS)

@@ -1,0 +1,150 @@
+"""Published numbers and the run that answers each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from zslbench.data.inventory import list_
+from zslbench.errors import BadValue, UnknownName, ZslbenchError
+from zslbench.methods.base import Method
+from zslbench.results import published
+from zslbench.results.published import Published
+from zslbench.results.tuned import DEFAULT_NAME, TunedStore
+from zslbench.runner.cells import loaded
+from zslbench.runner.classes import method_class
+
+PRESET = "published"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What is run to answer a published number.
+
+    Attributes:
+        entry: the number.
+        spec: the method in the spec grammar; empty where nothing can be run.
+        how: in words, where its hyper-parameters come from.
+        features, semantics: what is used.
+        absent: why nothing can be run; empty otherwise.
+    """
+
+    entry: Published
+    spec: str
+    how: str
+    features: str
+    semantics: str
+    absent: str = ""
+
+    @property
+    def other(self) -> str:
+        """``features`` or ``semantics`` where those used are not the published ones; empty otherwise."""
+        if self.features != self.entry.features:
+            return "features"
+        return "semantics" if self.semantics != self.entry.semantics else ""
+
+
+def entries(source: str, table: str | None, datasets: Sequence[str], methods: Sequence[str]) -> list[Published]:
+    """Return the numbers of one table of a source, of the data sets and methods asked for (none: all).
+
+    They come by data set (in the order asked for, or of the source), method and metric.
+
+    Raises:
+        UnknownName: a source, table, data set or method without numbers there.
+        BadValue: a source with several tables, and none was named.
+    """
+    published.check_source(source)
+    found = [entry for entry in published.load() if entry.source == source]
+    tables = list(dict.fromkeys(entry.table for entry in found))
+    if table is None and len(tables) > 1:
+        raise BadValue(f"{source} has several tables ({', '.join(tables)}); choose one with --table.")
+    if table is not None:
+        wanted = {text.casefold() for text in (table, f"Table {table}", f"Figure {table}")}
+        tables_wanted = [name for name in tables if name.casefold() in wanted]
+        if not tables_wanted:
+            raise UnknownName(f"table of {source}", table, tables)
+        found = [entry for entry in found if entry.table in tables_wanted]
+    names = list(dict.fromkeys(entry.dataset for entry in found))
+    asked = [_one_of("data set", name, names, found[0]) for name in datasets] or names
+    rows = list(dict.fromkeys(entry.method for entry in found))
+    lines = {line for name in methods for line in _lines(name, rows, found[0])} or set(rows)
+    metrics = ("T1", "U", "S", "H")
+    return sorted(
+        (entry for entry in found if entry.dataset in asked and entry.method in lines),
+        key=lambda entry: (asked.index(entry.dataset), rows.index(entry.method), metrics.index(entry.metric)),
+    )
+
+
+def _one_of(kind: str, given: str, names: Sequence[str], entry: Published) -> str:
+    for name in names:
+        if name.casefold() == given.casefold():
+            return name
+    raise UnknownName(f"{kind} of {entry.table} of {entry.source}", given, names)
+
+
+def _lines(given: str, rows: Sequence[str], entry: Published) -> list[str]:
+    found = [row for row in rows if given.casefold() in (row.casefold(), row.partition(":")[0].casefold())]
+    return found or [_one_of("method", given, rows, entry)]
+
+
+def answers(
+    found: Sequence[Published],
+    features: str | None,
+    semantics: str | None,
+    root: Path | None,
+    tuned: TunedStore,
+) -> list[Answer]:
+    """Return what answers each number with the data of this machine.
+
+    Args:
+        found: the numbers.
+        features, semantics: what to use instead of the published ones (None).
+        root: the folder of data sets; tuned: what was tuned.
+    """
+    here = {row.name: (row.features, row.semantics) for row in list_(root)}
+    return [
+        _answer(entry, features or entry.features, semantics or entry.semantics, here, root, tuned) for entry in found
+    ]
+
+
+def _answer(
+    entry: Published,
+    features: str,
+    semantics: str,
+    here: dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
+    root: Path | None,
+    tuned: TunedStore,
+) -> Answer:
+    there = here.get(entry.dataset, ((), ()))
+    for kind, wanted, held in (("features", features, there[0]), ("semantics", semantics, there[1])):
+        if wanted not in held:
+            absent = f"no {wanted} {kind} of {entry.dataset} on this machine"
+            return Answer(entry, "", "", features, semantics, absent)
+    try:
+        dataset = loaded(entry.dataset, features, semantics, root)
+        spec, how = _spec(entry, (dataset.name, features, semantics), tuned)
+    except ZslbenchError as error:
+        return Answer(entry, "", "", features, semantics, str(error))
+    return Answer(entry, spec, how, features, semantics)
+
+
+def _spec(entry: Published, data: tuple[str, str, str], tuned: TunedStore) -> tuple[str, str]:
+    """Return what is run: the published hyper-parameters, else tuned ones, else the defaults."""
+    name, _, ablation = entry.method.partition(":")
+    cls = method_class(name)
+    if ablation and ablation not in cls.ablations:
+        raise UnknownName(f"ablation of {name}", ablation, cls.ablations)
+    protocol = published.PROTOCOL[entry.metric]
+    end = f"@{ablation}" if ablation else ""
+    if has_published(cls, entry.dataset, protocol):
+        return f"{name}@{PRESET}{end}", "the method's published preset (zslbench info names its source)"
+    if tuned.find(DEFAULT_NAME, name, *data, protocol) is not None:
+        return f"{name}@{DEFAULT_NAME}{end}", "tuned on validation classes"
+    return f"{name}{end}", "defaults, as there is neither"
+
+
+def has_published(cls: type[Method], dataset: str, protocol: str) -> bool:
+    """Tell whether a method carries its published values for a data set and protocol."""
+    preset = cls.presets.get(PRESET)
+    return preset is not None and (not preset.cells or (dataset, protocol) in preset.cells)

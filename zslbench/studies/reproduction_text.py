@@ -1,0 +1,148 @@
+"""The table of a reproduction in words and numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from zslbench.runner.run import Outcome
+from zslbench.studies.ablation_text import MISSING, rounded, signed, value
+from zslbench.studies.printed import Section
+
+if TYPE_CHECKING:
+    from zslbench.studies.reproduce import Cell
+
+SPLIT = "proposed split (PS) of Xian et al."
+_HEADS = ("method", "metric", "published", "measured", "difference", "95 % interval", "verdict", "run")
+
+
+def facts(cell: Cell, tolerance: float) -> dict[str, Any]:
+    """Return a cell as plain facts, accuracies in percent."""
+    entry, answer = cell.entry, cell.answer
+    return {
+        "source": entry.source,
+        "table": entry.table,
+        "dataset": entry.dataset,
+        "method": entry.method,
+        "metric": entry.metric,
+        "published": entry.value,
+        "published_features": entry.features,
+        "published_semantics": entry.semantics,
+        "published_oracle": bool(entry.oracle),
+        "published_transductive": entry.transductive,
+        "note": entry.note,
+        "split": "proposed split (PS)",
+        "features": answer.features,
+        "semantics": answer.semantics,
+        "run": answer.spec,
+        "values_from": answer.how,
+        "selection": cell.selection,
+        "transductive": cell.transductive,
+        "seeds": list(cell.seeds),
+        "mean": rounded(cell.stat.mean if cell.stat else None),
+        "std": rounded(cell.stat.std if cell.stat else None),
+        "low": rounded(cell.low),
+        "high": rounded(cell.high),
+        "difference": rounded(cell.difference),
+        "tolerance": tolerance,
+        "verdict": cell.verdict,
+        "reason": cell.reason,
+    }
+
+
+def laid_out(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> tuple[list[Section], list[str]]:
+    """Return a table a data set, and the sentences that say what numbers and verdicts are."""
+    notes: dict[str, int] = {}
+    sections = []
+    for place in dict.fromkeys(_place(cell) for cell in cells):
+        own = [cell for cell in cells if _place(cell) == place]
+        sections.append(Section(place, _HEADS, tuple(_row(cell, notes) for cell in own), "llrrrrll"))
+    return sections, _sentences(cells, tolerance, seeds, outcome) + [
+        f"[{number}] {text}." for text, number in notes.items()
+    ]
+
+
+def _place(cell: Cell) -> str:
+    entry, answer = cell.entry, cell.answer
+    used = "here too" if not answer.other else f"here {answer.features}, {answer.semantics}"
+    return (
+        f"{entry.source}, {entry.table}, {entry.dataset}: published on {entry.features}, {entry.semantics}, "
+        f"{used}; {SPLIT}"
+    )
+
+
+def _row(cell: Cell, notes: dict[str, int]) -> tuple[str, ...]:
+    entry = cell.entry
+    marks = ("†" if entry.oracle else "") + ("‡" if entry.transductive else "")
+    note = f" [{notes.setdefault(entry.note, len(notes) + 1)}]" if entry.note else ""
+    published = f"{entry.value:.1f}{marks}{note}"
+    if cell.stat is None:
+        verdict = cell.reason if cell.verdict == "absent" else f"{cell.verdict}: {cell.reason}"
+        return entry.method, entry.metric, published, MISSING, MISSING, MISSING, verdict, cell.answer.spec or MISSING
+    interval = MISSING
+    if cell.low is not None and cell.high is not None:
+        interval = f"{cell.low:.1f} to {cell.high:.1f}" if cell.stochastic else "a point"
+    return (
+        entry.method,
+        entry.metric,
+        published,
+        value(cell.stat) + (" ‡" if cell.transductive else ""),
+        signed(cell.difference or 0.0),
+        interval,
+        cell.verdict,
+        cell.answer.spec,
+    )
+
+
+def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[str]:
+    counts = Counter(cell.verdict for cell in cells)
+    total = len(cells)
+    said = [f"{total} published {'number' if total == 1 else 'numbers'}: {_counted(counts)}."]
+    measured = [cell for cell in cells if cell.stat]
+    if any(cell.verdict in ("reproduced", "above", "below", "inconclusive") for cell in measured):
+        said.append(
+            f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
+            "wholly outside; inconclusive: it reaches over an end, or one seed gives none."
+        )
+    if any(cell.answer.other for cell in measured):
+        said.append(
+            "Other features or semantics: the published number was measured on other data, so the difference is no "
+            "matter of reproduction."
+        )
+    if measured:
+        said.append(
+            "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
+            "over seeds. A method without chance gives a point."
+        )
+        said.append(_values_from(measured))
+        selections = sorted({cell.selection for cell in measured})
+        words = {"fixed": "fixed (the declared last step)", "validated": "validated (chosen on validation classes)"}
+        said.append(f"Selection of what was measured: {', '.join(words.get(one, one) for one in selections)}.")
+        short = [cell for cell in measured if cell.stochastic and len(cell.seeds) < 2]
+        if short and seeds == 1:
+            said.append("One seed says nothing of chance: give more with --seeds.")
+    if any(cell.answer.absent.endswith("on this machine") for cell in cells):
+        said.append("What data is here: zslbench data list. Other features of the same images: --features STEM.")
+    if any(cell.entry.oracle for cell in cells):
+        said.append("† published code of this method picks the epoch on test images; ours is not picked there.")
+    if any(cell.entry.transductive or cell.transductive for cell in cells):
+        said.append("‡ transductive: unlabelled test features are used.")
+    if outcome.interrupted:
+        said.append("Interrupted; the same command goes on from here.")
+    return said
+
+
+def _counted(counts: Counter[str]) -> str:
+    words = {"absent": "cannot be run here"}
+    return ", ".join(f"{number} {words.get(name, name)}" for name, number in counts.most_common())
+
+
+def _values_from(cells: Sequence[Cell]) -> str:
+    found: dict[str, list[str]] = {}
+    for cell in cells:
+        names = found.setdefault(cell.answer.how, [])
+        if cell.answer.spec not in names:
+            names.append(cell.answer.spec)
+    said = "; ".join(f"{how}: {', '.join(names)}" for how, names in found.items())
+    return f"Hyper-parameters: {said}."
