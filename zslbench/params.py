@@ -9,11 +9,48 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, get_type_hints
+from typing import Any, cast, get_type_hints
 
 from zslbench.errors import BadValue, UnknownName
 
 Scalar = int | float | str | bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Between:
+    """A range that tuning searches: all values from `low` to `high`, both included.
+
+    Attributes:
+        log: whether to move on a logarithmic scale (`low` is above 0 then).
+        zero: whether 0, which no logarithmic scale reaches, is tried besides: the term switched off.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    zero: bool = False
+
+    def __str__(self) -> str:
+        span = f"{self.low:g} to {self.high:g}" + (", log scale" if self.log else "")
+        return f"0, or {span}" if self.zero else span
+
+
+Dimension = tuple[Scalar, ...] | Between
+"""What tuning searches for one hyper-parameter: listed values, or a range."""
+
+
+def in_words(dimension: Dimension) -> str:
+    """Say what is searched.
+
+    >>> in_words((0.1, 1, "none", True)), in_words(Between(0.01, 10, log=True, zero=True))
+    ('0.1, 1, none, true', '0, or 0.01 to 10, log scale')
+    """
+    if isinstance(dimension, Between):
+        return str(dimension)
+    return ", ".join(
+        f"{one:g}" if isinstance(one, float) else str(one).lower() if isinstance(one, bool) else str(one)
+        for one in dimension
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +97,26 @@ class Param:
         if self.validate is not None and (problem := self.validate(out)):
             raise BadValue(f"{owner}: {self.name}={value} is not allowed; {problem}")
         return out  # type: ignore[no-any-return]
+
+    def dimension(self, given: Dimension, owner: str) -> Dimension:
+        """Return what is to be searched with values of this parameter's type, repeated ones dropped.
+
+        Raises:
+            BadValue: no values, a value that is not allowed, or ends that are not in order.
+        """
+        if not isinstance(given, Between):
+            if not given:
+                raise BadValue(f"{owner}: the space of {self.name} has no values; list some.")
+            return tuple(dict.fromkeys(self.coerce(value, owner) for value in given))
+        if self.kind not in (int, float):
+            raise BadValue(f"{owner}: {self.name} takes {self.allowed()}, which has no range; list values instead.")
+        low, high = (cast(float, self.coerce(end, owner)) for end in (given.low, given.high))
+        if not low < high or ((given.log or given.zero) and low <= 0):
+            above = " with the first above 0" if given.log or given.zero else ""
+            raise BadValue(f"{owner}: the space of {self.name} is {given}; give two ends in order{above}.")
+        if given.zero:
+            self.coerce(0, owner)
+        return dataclasses.replace(given, low=low, high=high)
 
     def _typed(self, value: Any) -> Any:
         if self.kind is bool:

@@ -182,8 +182,13 @@ class Method(abc.ABC):
     card: ClassVar[MethodCard]
     presets: ClassVar[Mapping[str, Preset]] = {}
     ablations: ClassVar[Mapping[str, Ablation]] = {}
+    ablations_build_up: ClassVar[bool] = False
+    """Whether each ablation adds something to the one before it; otherwise each takes something from the method."""
     scoring: ClassVar[tuple[str, ...]] = ()
     """Hyper-parameters that `scores` alone reads, where `fit_grid` shares one fit among points that differ in them."""
+    space: ClassVar[Mapping[str, params.Dimension]] = {}
+    """What `zslbench tune` searches, by hyper-parameter: values to try, or a range. Where it is empty, every declared
+    range and choice is searched."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
 from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -61,6 +61,12 @@ class BilinearMethod(Method):
 
     Fitted: ``weights_``, (K, d, a) float32; K is 1 but for latent compatibilities.
     """
+
+    space: ClassVar[Mapping[str, Dimension]] = {  # margin is left out: from W = 0, c·margin is margin with lr/c
+        "lr": Between(0.01, 3.0, log=True),
+        "epochs": Between(5, 60, log=True),
+        "preprocess": ("l2", "standard+l2", "minmax+l2"),
+    }
 
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
     margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")

@@ -14,7 +14,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -77,6 +77,12 @@ class CNZSL(Method):
         "plain": Ablation(
             {"divide_by": "nothing", "proper_init": False}, "neither class normalisation nor its initial variance"
         ),
+    }
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lr": Between(1e-4, 3e-3, log=True),
+        "epochs": Between(10, 60, log=True),
+        "scale": Between(2.0, 20.0, log=True),
+        "decay": Between(1e-6, 1e-3, log=True, zero=True),
     }
     quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "epochs": 30, "batch": 64, "lr": 5e-3, "drop_every": 15}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 
@@ -39,6 +40,12 @@ class CONSE(Method):
             "counts; the paper says nothing of ties.",
         ),
     )
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "top": (1, 2, 3, 5, 10, 20),
+        "l2": Between(1e-6, 1.0, log=True),
+        "preprocess": ("standard", "l2"),
+    }
 
     top: int = param(5, low=1, high=10_000, log=True, help="seen classes that an image is made of (T)")
     l2: float = param(1e-2, low=1e-8, high=1e4, log=True, help="ridge of the softmax regression against its mean loss")

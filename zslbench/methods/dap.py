@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -11,7 +12,7 @@ from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -54,6 +55,11 @@ class DAP(Method):
             "rows have one label only.",
         ),
     )
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "l2": Between(1e-3, 10.0, log=True),
+        "rule": ("mean", "half", "attribute"),
+        "preprocess": ("standard", "l2"),
+    }
     quick: ClassVar[dict[str, Any]] = {"rule": "attribute"}
 
     classifier: str = param(

@@ -14,7 +14,7 @@ from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -87,6 +87,13 @@ class DEM(Method):
             values=_SHARED,
             cells=_cells(),
         ),
+    }
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lr": Between(1e-4, 3e-3, log=True),
+        "hidden": (400, 800, 1200, 1600),
+        "decay": Between(1e-7, 1e-3, log=True, zero=True),
+        "iterations": Between(300, 3000, log=True),
+        "distance": ("euclid", "cosine"),
     }
     quick: ClassVar[Mapping[str, Any]] = {"hidden": 128, "iterations": 300, "lr": 3e-3, "decay": 1e-5}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, FeatureSide, Shared, depends_on, feature_side
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.spectrum import ClassRidge
-from zslbench.params import param
+from zslbench.params import Dimension, param
 from zslbench.task import ClassTable, Train
 
 
@@ -65,6 +66,11 @@ class ESZSL(ClosedForm):
         )
     }
 
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "gamma": (1.0, 10.0, 100.0, 1e3, 1e4, 1e5),
+        "lam": (0.01, 0.1, 1.0, 10.0, 100.0),
+        "preprocess": ("none", "standard", "l2", "standard+l2"),
+    }
     quick: ClassVar[dict[str, Any]] = {"preprocess": "standard"}
 
     gamma: float = param(1e3, low=1e-3, high=1e6, log=True, help="ridge on the feature side (γ)")

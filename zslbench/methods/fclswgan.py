@@ -9,6 +9,7 @@ from typing import ClassVar
 from zslbench.methods import published_gan
 from zslbench.methods.base import Ablation, MethodCard, Preset, Setting
 from zslbench.methods.generative import GenerativeMethod
+from zslbench.params import Between, Dimension
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -41,6 +42,13 @@ class FCLSWGAN(GenerativeMethod):
             values=published_gan.SHARED,
             cells=published_gan.fclswgan_cells(),
         ),
+    }
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lr": Between(3e-5, 1e-3, log=True),
+        "cls_weight": Between(1e-3, 1.0, log=True, zero=True),
+        "epochs": Between(10, 60, log=True),
+        "per_class": (100, 300, 600),
+        "final_lr": (3e-4, 1e-3, 3e-3),
     }
     ablations: ClassVar[Mapping[str, Ablation]] = {
         "plain": Ablation({"cls_weight": 0.0}, "without the classification loss: the paper's f-WGAN"),

@@ -13,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.preprocess import check_chain
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
@@ -96,6 +96,14 @@ class GAZSL(AdversarialMethod):
             {"cls_weight": 0.0},
             "without the auxiliary classifier: the semantics reach the loss through the pivot alone",
         ),
+    }
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lr": Between(3e-5, 1e-3, log=True),
+        "cls_weight": Between(0.01, 10.0, log=True, zero=True),
+        "pivot": Between(0.1, 100.0, log=True, zero=True),
+        "decay": Between(1e-5, 0.1, log=True, zero=True),
+        "iterations": Between(500, 5000, log=True),
+        "neighbours": (5, 10, 20),
     }
     quick: ClassVar[Mapping[str, Any]] = {
         "hidden": 64,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, Shared, depends_on, preprocessed
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.spectrum import ShiftedGram
-from zslbench.params import param
+from zslbench.params import Dimension, param
 from zslbench.task import ClassTable, Train
 
 _LARGEST_LOG = 100.0
@@ -57,6 +58,13 @@ class GFZSL(ClosedForm):
             source="cub.m and awa1.m of the authors' code, vkverma01/Zero-Shot-Learning",
             cells={("cub", "zsl"): _cell(1.0, 1e7, 1e-4), ("awa1", "zsl"): _cell(0.1, 1e8, 1e-3)},
         )
+    }
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lam_mean": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
+        "lam_variance": (10.0, 1e4, 1e7),
+        "kernel": ("poly2", "linear"),
+        "preprocess": ("l2", "standard+l2"),
     }
 
     lam_mean: float = param(0.3, low=1e-4, high=1e6, log=True, help="ridge of the regression of means (λ₁)")

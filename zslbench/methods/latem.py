@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.bilinear import SHARED_DIFFERENCES, BilinearMethod
-from zslbench.params import param
+from zslbench.params import Dimension, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,6 +40,8 @@ class LATEM(BilinearMethod):
             *(text for text in SHARED_DIFFERENCES if not text.startswith("W starts at zero")),
         ),
     )
+
+    space: ClassVar[Mapping[str, Dimension]] = {**BilinearMethod.space, "k": (1, 2, 4)}
 
     k: int = param(2, low=1, high=64, log=True, help="latent matrices to start with (K)")
     init: float = param(0.1, low=1e-6, high=10.0, log=True, help="initial matrices are N(0, init²/d)")

@@ -11,7 +11,7 @@ from zslbench.methods import published_gan
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import GenerativeMethod
 from zslbench.methods.remembered import remembered
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +97,18 @@ class LisGAN(GenerativeMethod):
         "S4": Ablation({}, "S3 + cascade classifier: the full method, with the defaults' or the preset's cascade"),
     }
 
+    ablations_build_up: ClassVar[bool] = True
     scoring: ClassVar[tuple[str, ...]] = (*GenerativeMethod.scoring, "cascade", "confident", "entropy")
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lr": Between(3e-5, 1e-3, log=True),
+        "cls_weight": Between(1e-3, 1.0, log=True, zero=True),
+        "l_r1": Between(1e-3, 1.0, log=True, zero=True),
+        "l_r2": Between(1e-3, 1.0, log=True, zero=True),
+        "souls": Between(1, 6),
+        "epochs": Between(10, 60, log=True),
+        "per_class": (100, 300, 600),
+        "final_lr": (3e-4, 1e-3, 3e-3),
+    }
     quick: ClassVar[Mapping[str, Any]] = {**GenerativeMethod.quick, "soul_rows": 4}
 
     classifier: str = param(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.closed_form import ClosedForm, Shared, feature_side
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.similarity import cosines
-from zslbench.params import param
+from zslbench.params import Dimension, param
 from zslbench.task import ClassTable, Train
 
 
@@ -38,6 +39,11 @@ class Prototype(ClosedForm):
             "predicts, and a cosine does not mind.",
         ),
     )
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lam": (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5),
+        "preprocess": ("none", "standard", "l2", "standard+l2"),
+    }
 
     lam: float = param(3.0, low=1e-3, high=1e6, log=True, help="weight of the ridge (λ)")
     preprocess: str = param("standard+l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")

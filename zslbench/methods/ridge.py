@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from zslbench.methods.closed_form import ClosedForm, Shared, depends_on, preproc
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.similarity import closeness, cosines
 from zslbench.methods.spectrum import ClassRidge
-from zslbench.params import param
+from zslbench.params import Dimension, param
 from zslbench.task import ClassTable, Train
 
 
@@ -43,6 +44,13 @@ class Ridge(ClosedForm):
             "There is no intercept; a preprocess with standard centres the features.",
         ),
     )
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lam": (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3),
+        "weighting": ("images", "classes"),
+        "metric": ("euclid", "cosine"),
+        "preprocess": ("none", "standard", "l2", "standard+l2"),
+    }
 
     lam: float = param(3.0, low=1e-4, high=1e6, log=True, help="weight of the ridge (λ)")
     weighting: str = param(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,7 +13,7 @@ from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, Shared, depends_on, feature_side
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.similarity import cosines, unit
-from zslbench.params import param
+from zslbench.params import Dimension, param
 from zslbench.task import ClassTable, Train
 
 _SOURCE = (
@@ -76,6 +77,11 @@ class SAE(ClosedForm):
                 gzsl={"apy": 0.16, "awa1": 3.2, "awa2": 0.8, "cub": 80.0, "sun": 0.32},
             ),
         ),
+    }
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lam": tuple(float(f"{digit}e{power}") for power in range(-3, 6) for digit in (1, 3)),
+        "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
 
     direction: str = param(

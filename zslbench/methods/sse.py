@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -13,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 SMOOTHING = 1.0
@@ -60,6 +60,12 @@ class SSE(Method):
             "Semantics are scaled to unit length before mixing, which changes nothing for att.",
         ),
     )
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "kernel": ("intersection", "relu"),
+        "gamma": Between(0.01, 30.0, log=True),
+        "l2_w": Between(1e-6, 0.1, log=True),
+        "turns": (0, 1),
+    }
     quick: ClassVar[dict[str, Any]] = {"iterations": 20}
 
     kernel: str = param("intersection", choices=("intersection", "relu"), help="min(x, v) or max(0, x − v)")

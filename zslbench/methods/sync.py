@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
 SMOOTHING = 0.1
@@ -52,6 +53,12 @@ class SYNC(Method):
             "W starts at zero, not at random numbers: the problem is convex.",
         ),
     )
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "loss": ("ovo", "cs", "struct"),
+        "lam": Between(2.0**-22, 2.0**-6, log=True),
+        "scale": Between(2.0**-4, 2.0**4, log=True),
+    }
 
     loss: str = param(
         "ovo",

@@ -1,0 +1,253 @@
+"""Searches: every point of a grid, or points that Optuna's samplers suggest, kept so that a killed one goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from zslbench.errors import BadValue, StoreError, Unavailable
+from zslbench.params import Between, Dimension, Scalar
+from zslbench.seeding import stream_seed
+from zslbench.studies.objective import Objective, Trial
+from zslbench.studies.space import Space
+
+if TYPE_CHECKING:
+    import optuna
+
+Sampler = Literal["auto", "grid", "tpe", "random"]
+SAMPLERS: tuple[Sampler, ...] = ("auto", "grid", "tpe", "random")
+MOST_POINTS = 1000
+"""Points of a grid that `auto` still tries all of."""
+CHUNK = 16
+"""Points that are fitted together where a time limit may end a grid."""
+_RANDOM_FIRST = 6
+_MEDIAN_OF = 5
+
+
+def choose(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
+    """Return the sampler that is meant; `auto`: the whole grid where it is finite, small and fitted at once, else TPE.
+
+    Raises:
+        BadValue: a sampler that does not exist, or a grid over a range.
+    """
+    if sampler not in SAMPLERS:
+        raise BadValue(f"sampler {sampler!r} does not exist; choose one of: {', '.join(SAMPLERS)}.")
+    if sampler == "auto":
+        return "grid" if offers_grid and space.size is not None and space.size <= MOST_POINTS else "tpe"
+    if sampler == "grid":
+        space.points()
+    return sampler
+
+
+class Clock:
+    """Says when no more may be begun."""
+
+    def __init__(self, limit: float | None) -> None:
+        self.ends = math.inf if limit is None else time.monotonic() + limit
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return time.monotonic() >= self.ends
+
+
+def grid(objective: Objective, space: Space, at_once: bool, clock: Clock) -> Iterator[Trial]:
+    """Try every point: all together where their method fits a grid at once, else one after the other."""
+    points = space.points()
+    size = (len(points) if math.isinf(clock.ends) else CHUNK) if at_once else 1
+    for start in range(0, len(points), size):
+        if clock.over:
+            return
+        yield from objective.all_at_once(points[start : start + size])
+
+
+def suggested(
+    objective: Objective, space: Space, study: optuna.Study, sampler: Sampler, seed: int, most: int | None, clock: Clock
+) -> Iterator[Trial]:
+    """Try points that a sampler suggests until there are `most` trials, the time is up or every point was tried.
+
+    Trials of an earlier call come first, as they were kept. What was under way when that was killed is tried again.
+    The sampler starts anew at every trial, seeded by its number, so that what it suggests depends on the seed and on
+    the trials before, not on when the search was cut short.
+
+    Raises:
+        Interrupted: it was cut short; what was under way is tried again by the next call.
+    """
+    import optuna
+
+    _take_up(study)
+    done = kept(study)
+    yield from done
+    if not study.trials:
+        study.enqueue_trial(_coded(space, objective.start[0].params))
+    while (most is None or len(done) < most) and not clock.over and not _all_tried(space, done):
+        study.sampler = _sampler(sampler, stream_seed(seed, f"trial {len(done)}"))
+        asked = study.ask()
+        point = {name: _suggest(asked, name, one) for name, one in space.dimensions.items()}
+
+        def report(step: int, value: float, asked: optuna.Trial = asked) -> str:
+            asked.report(value, step)
+            return "worse than the median of earlier trials" if asked.should_prune() else ""
+
+        _say(objective, f"trial {len(done) + 1}{f' of {most}' if most else ''}: {objective.text(point)}")
+        trial = objective.step_by_step(point, report)
+        asked.set_user_attr("trial", _told(trial))
+        state = {
+            "ok": optuna.trial.TrialState.COMPLETE,
+            "pruned": optuna.trial.TrialState.PRUNED,
+            "failed": optuna.trial.TrialState.FAIL,
+        }[trial.result]
+        study.tell(asked, trial.value if trial.result == "ok" else None, state=state)
+        done.append(trial)
+        means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in objective.metrics.items() if trial.scores)
+        _say(objective, f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
+        yield trial
+
+
+@contextlib.contextmanager
+def opened(path: Path, name: str, prune: bool, afresh: bool) -> Iterator[tuple[optuna.Study, int]]:
+    """Open a search in its file, alone, and tell how many other searches the file holds.
+
+    Raises:
+        Unavailable: Optuna is not installed.
+        StoreError: the file cannot be used, or another process uses it.
+    """
+    try:
+        import optuna
+    except ImportError:
+        raise Unavailable(
+            "the samplers tpe and random need Optuna; install it with: pip install 'zslbench[tune]', or list values "
+            "and use --sampler grid."
+        ) from None
+    import sqlalchemy.exc
+    from filelock import FileLock, Timeout
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock", timeout=0):
+            url = "sqlite:///" + str(path.absolute()).replace("{", "{{").replace("}", "}}")
+            storage = optuna.storages.RDBStorage(url)
+            names = optuna.get_all_study_names(storage)
+            if afresh and name in names:
+                optuna.delete_study(study_name=name, storage=storage)
+            study = optuna.create_study(
+                study_name=name,
+                storage=storage,
+                direction="maximize",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(_MEDIAN_OF) if prune else optuna.pruners.NopPruner(),
+            )
+            try:
+                yield study, len(set(names) - {name})
+            finally:
+                storage.remove_session()
+                storage.engine.dispose()
+    except Timeout:
+        raise StoreError(f"another process searches in {path}; wait for it, or choose another --name.") from None
+    except (OSError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        why = str(error).splitlines()[0]
+        raise StoreError(
+            f"the search {path} cannot be read or written ({why}); mend that, or delete the file: finished runs are "
+            "kept and not repeated."
+        ) from None
+
+
+def kept(study: optuna.Study) -> list[Trial]:
+    """Return the trials of a search that came to their end, in order."""
+    told = [one.user_attrs["trial"] for one in study.trials if one.state.is_finished() and "trial" in one.user_attrs]
+    return [
+        Trial(
+            one["values"],
+            one["result"],
+            {protocol: tuple(scores) for protocol, scores in one["scores"].items()},
+            one["params"],
+            one["why"],
+        )
+        for one in told
+    ]
+
+
+def _told(trial: Trial) -> dict[str, Any]:
+    return {
+        "values": dict(trial.values),
+        "result": trial.result,
+        "scores": {protocol: list(scores) for protocol, scores in trial.scores.items()},
+        "params": {protocol: dict(values) for protocol, values in trial.params.items()},
+        "why": trial.why,
+    }
+
+
+def _take_up(study: optuna.Study) -> None:
+    """Put what was under way when a search was killed back in front; what had come to its end is told so."""
+    import optuna
+
+    for one in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        attrs = one.user_attrs.get("trial")
+        if attrs and attrs["result"] == "ok":
+            found = [score for scores in attrs["scores"].values() for score in [sum(scores) / len(scores)]]
+            study.tell(one.number, sum(found) / len(found))
+        elif attrs and attrs["result"] == "pruned":
+            study.tell(one.number, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(one.number, state=optuna.trial.TrialState.FAIL)
+            if not attrs:
+                study.enqueue_trial(one.params)
+
+
+def _say(objective: Objective, line: str) -> None:
+    if objective.console:
+        objective.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _all_tried(space: Space, done: Sequence[Trial]) -> bool:
+    return space.size is not None and len({tuple(trial.values.values()) for trial in done}) >= space.size
+
+
+def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    if kind == "random":
+        return optuna.samplers.RandomSampler(seed=seed % 2**32)
+    return optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=_RANDOM_FIRST)
+
+
+def _suggest(asked: optuna.Trial, name: str, one: Dimension) -> Scalar:
+    """Let the sampler choose a value; 0 beside a range is a choice of its own, numbers in a list keep their order."""
+    if not isinstance(one, Between):
+        if _ordered(one):
+            return sorted(one)[asked.suggest_int(f"{name} (place)", 0, len(one) - 1)]
+        chosen: Scalar = asked.suggest_categorical(name, one)  # type: ignore[assignment]
+        return chosen
+    if one.zero and asked.suggest_categorical(f"{name} (off)", (False, True)):
+        return 0 if isinstance(one.low, int) else 0.0
+    if isinstance(one.low, int):
+        return asked.suggest_int(name, one.low, int(one.high), log=one.log)
+    value = asked.suggest_float(name, one.low, one.high, log=one.log)
+    return min(max(float(f"{value:.3g}"), one.low), one.high)  # three digits are enough to try, and to type
+
+
+def _coded(space: Space, point: Mapping[str, Scalar]) -> dict[str, Any]:
+    """Return a point in the sampler's terms; what lies outside the space is left to the sampler."""
+    found: dict[str, Any] = {}
+    for name, one in space.dimensions.items():
+        if not space.holds(name, point[name]):
+            continue
+        if not isinstance(one, Between):
+            if _ordered(one):
+                found[f"{name} (place)"] = sorted(one).index(point[name])
+            else:
+                found[name] = point[name]
+            continue
+        off = one.zero and point[name] == 0
+        found |= {f"{name} (off)": off} if one.zero else {}
+        found |= {} if off else {name: point[name]}
+    return found
+
+
+def _ordered(values: tuple[Scalar, ...]) -> bool:
+    return len(values) > 1 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)

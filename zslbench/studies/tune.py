@@ -1,0 +1,318 @@
+"""`tune`: choose a method's hyper-parameters in the dev stage, and keep them as a preset ``NAME@tuned``."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zslbench.errors import BadValue
+from zslbench.identity import digest
+from zslbench.methods.base import Method
+from zslbench.results.store import ResultStore
+from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore
+from zslbench.runner.cells import DatasetRef, Run
+from zslbench.runner.classes import method_class, protocol_class
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
+from zslbench.runner.provenance import source_digest
+from zslbench.runner.run import Outcome, Rerun
+from zslbench.spec import parse
+from zslbench.studies.objective import Interrupted, Objective, Trial
+from zslbench.studies.sampling import Clock, Sampler, choose, grid, opened, suggested
+from zslbench.studies.space import Space, at_edges, narrowed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+TRIALS = 30
+"""Trials of a sampler when neither their number nor a time limit is given."""
+_LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_NAME = re.compile(r"\w[\w.-]*")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What a search did and found.
+
+    Attributes:
+        method: the spec's name; given: the spec as it was typed.
+        dataset: the data that was tuned on; folds: of its dev stage.
+        metrics: what was maximised, by protocol.
+        space, sampler, trials: what was searched, how, and every point that was tried.
+        presets: one a protocol; none when no trial finished or the search was interrupted.
+        wider: by protocol, values to try where the best lies at an end of what was searched.
+        oracle: the runs of the final stage, where they were asked for.
+        remarks: sentences for the user; interrupted: whether it was cut short.
+        runs, data_root: as given.
+    """
+
+    method: str
+    given: str
+    dataset: DatasetRef
+    folds: tuple[int, ...]
+    metrics: dict[str, str]
+    space: Space
+    sampler: Sampler
+    trials: tuple[Trial, ...]
+    presets: tuple[Tuned, ...]
+    wider: dict[str, dict[str, tuple[float, ...]]]
+    stochastic: bool
+    runs: Path
+    oracle: Outcome | None = None
+    remarks: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials there were of each result."""
+        found = Counter(trial.result for trial in self.trials)
+        return {result: found[result] for result in ("ok", "failed", "pruned")}
+
+
+def tune(
+    method: str,
+    dataset: str,
+    protocols: str | Sequence[str] = DEFAULT_PROTOCOLS,
+    *,
+    features: str | None = None,
+    semantics: str | None = None,
+    only: str | Sequence[str] = (),
+    sampler: Sampler = "auto",
+    trials: int | None = None,
+    time_limit: str | float | None = None,
+    checkpoints: str = "last",
+    prune: bool = True,
+    fold: int | Sequence[int] | None = None,
+    seed: int = 0,
+    name: str = DEFAULT_NAME,
+    runs: Path | str = "runs",
+    data_root: Path | str | None = None,
+    device: str = "auto",
+    rerun: Rerun | None = None,
+    oracle: bool = False,
+    console: Console | None = None,
+) -> Tuning:
+    """Choose a method's hyper-parameters in the dev stage, and keep them as a preset that ``NAME@tuned`` names.
+
+    Points of the method's space are fitted on training classes and judged on validation classes, in every fold; the
+    best mean over the folds wins, under each protocol for itself. Test images have no part in it. Every run is kept as
+    a record, so the same command goes on with a search that was cut short.
+
+    Args:
+        method: text in the spec grammar: what it fixes stays, a grid in it is what is tried of that hyper-parameter.
+        dataset, features, semantics, data_root: the data.
+        protocols: those that get a preset; a sampler is guided by the mean of their metrics (T1, H).
+        only: hyper-parameters to tune; all others stay.
+        sampler: ``grid`` (every point), ``tpe``, ``random``, or ``auto``: the grid where it is finite, of at most 1,000
+            points and fitted at once by the method; TPE elsewhere.
+        trials: how many points a sampler tries in all, earlier calls included.
+        time_limit: begin no trial after so many seconds, or a text such as ``30m``.
+        checkpoints: ``every:N`` judges each fit every N epochs; with `prune`, one that is worse than the median of
+            earlier trials is given up.
+        fold: of the dev stage; None: all.
+        seed: of the sampler and of every fit.
+        name: of the preset.
+        runs, device, rerun, console: see `zslbench.run`.
+        oracle: afterwards, also run every point on the test images (†), to show what picking on them would have added.
+            The preset does not depend on it.
+
+    Raises:
+        ZslbenchError: a request that cannot be met; nothing was run. Or files that cannot be written any more.
+    """
+    spec = parse(method)
+    cls = method_class(spec.name)
+    _check_name(name, cls, spec.name)
+    if trials is not None and trials < 1:
+        raise BadValue(f"trials {trials} is not allowed; choose a whole number of at least 1.")
+    clock = Clock(_seconds(time_limit))
+    start, space = narrowed(spec, cls, [only] if isinstance(only, str) else only)
+    found = choose(sampler, space, cls.offers_grid())
+    texts = [protocols] if isinstance(protocols, str) else list(protocols)
+    planned = plan(
+        [str(start)],
+        [dataset],
+        texts,
+        features=features,
+        semantics=semantics,
+        seeds=(seed,) if cls.card.stochastic else (0,),
+        stage="dev",
+        folds=[fold] if isinstance(fold, int) else fold,
+        data_root=Path(data_root) if data_root else None,
+        tuned=TunedStore(runs),
+    ).runs
+    ref, metrics = planned[0].dataset, _metrics(planned)
+    objective = Objective(
+        spec=start,
+        start=[one for one in planned if one.fold == planned[0].fold],
+        dataset=dataset,
+        protocols=texts,
+        metrics=metrics,
+        folds=tuple(dict.fromkeys(one.fold for one in planned)),
+        runs=Path(runs),
+        rerun=rerun,
+        checkpoints=checkpoints,
+        console=console,
+        options={
+            "features": features,
+            "semantics": semantics,
+            "seeds": [seed] if cls.card.stochastic else [0],
+            "data_root": data_root,
+            "device": device,
+        },
+    )
+    ResultStore(runs).check_writable()
+    most = TRIALS if trials is None and time_limit is None else trials
+    prune = prune and checkpoints != "last"
+    tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
+    if found == "grid" and clock.over and not interrupted:
+        remarks += (f"the time was up after {len(tried)} of {space.size} points; the same command goes on.",)
+    best = {} if interrupted else _best(tried, metrics)
+    edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
+    presets = tuple(
+        Tuned(
+            name=name,
+            method=planned[0].method,
+            version=cls.card.version,
+            source=source_digest(cls),
+            given=method,
+            dataset=ref.name,
+            features=ref.features,
+            semantics=ref.semantics,
+            fingerprint=ref.fingerprint,
+            protocol=protocol,
+            metric=metrics[protocol],
+            values=dict(trial.params[protocol]),
+            score=trial.mean(protocol),
+            folds=objective.folds,
+            fold_scores=trial.scores[protocol],
+            space=space.words(),
+            at_edge=tuple(edges[protocol]),
+            sampler=found,
+            seed=seed,
+            trials=dict(Counter(one.result for one in tried)),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        for protocol, trial in best.items()
+    )
+    for preset in presets:
+        TunedStore(runs).save(preset)
+    finished = [trial.values for trial in tried if trial.result == "ok"]
+    return Tuning(
+        method=planned[0].method,
+        given=method,
+        dataset=ref,
+        folds=objective.folds,
+        metrics=metrics,
+        space=space,
+        sampler=found,
+        trials=tuple(tried),
+        presets=presets,
+        wider=edges,
+        stochastic=cls.card.stochastic,
+        runs=Path(runs),
+        oracle=objective.in_the_final_stage(finished) if oracle and presets else None,
+        remarks=remarks,
+        interrupted=interrupted,
+    )
+
+
+def _search(
+    objective: Objective,
+    space: Space,
+    sampler: Sampler,
+    seed: int,
+    most: int | None,
+    clock: Clock,
+    prune: bool,
+    ref: DatasetRef,
+    name: str,
+    cls: type[Method],
+) -> tuple[list[Trial], tuple[str, ...], bool]:
+    """Try points; return the trials, remarks, and whether it was interrupted."""
+    tried: list[Trial] = []
+    remarks: tuple[str, ...] = ()
+    try:
+        if sampler == "grid":
+            if most not in (None, TRIALS):
+                remarks += (f"a grid tries each of its {space.size} points; --trials has no part in it.",)
+            tried.extend(grid(objective, space, cls.offers_grid(), clock))
+            return tried, remarks, False
+        path = TunedStore(objective.runs).path(
+            name, objective.start[0].method, ref.name, ref.features, ref.semantics, "+".join(objective.metrics), ".db"
+        )
+        with opened(path, _study(objective, space, sampler, seed, cls), prune, objective.rerun is not None) as opening:
+            study, others = opening
+            if others and not study.trials:
+                remarks += (
+                    f"{path.name} holds {others} earlier searches of another space, seed or sampler; this one starts "
+                    "anew, and runs that are done are not repeated.",
+                )
+            tried.extend(suggested(objective, space, study, sampler, seed, most, clock))
+    except Interrupted:
+        return tried, remarks, True
+    return tried, remarks, False
+
+
+def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, cls: type[Method]) -> str:
+    """Return the name of a search: everything that its suggestions depend on."""
+    start = [one.identity() for one in objective.start]
+    facts: dict[str, Any] = {
+        "start": start,
+        "space": space.words(),
+        "sampler": sampler,
+        "seed": seed,
+        "folds": list(objective.folds),
+        "checkpoints": objective.checkpoints,
+        "source": source_digest(cls),
+    }
+    return digest(facts)
+
+
+def _metrics(planned: Sequence[Run]) -> dict[str, str]:
+    """Return what is maximised under each protocol: H where there is one, else the first of its metrics.
+
+    Raises:
+        BadValue: the plan is of several data sets, or of one protocol twice.
+    """
+    if len({one.dataset for one in planned}) > 1:
+        raise BadValue("tune takes one data set at a time; name one, and type the command again for the next.")
+    first = [one for one in planned if one.fold == planned[0].fold]
+    names = [one.protocol for one in first]
+    if len(set(names)) < len(names):
+        raise BadValue("tune keeps one preset a protocol; name each protocol once.")
+    told = {name: protocol_class(name).card.metrics for name in names}
+    return {name: "H" if "H" in metrics else metrics[0] for name, metrics in told.items()}
+
+
+def _best(tried: Sequence[Trial], metrics: dict[str, str]) -> dict[str, Trial]:
+    """Return the trial with the best mean under each protocol, the first of equals."""
+    ok = [trial for trial in tried if trial.result == "ok"]
+    return {protocol: max(ok, key=lambda trial: trial.mean(protocol)) for protocol in metrics} if ok else {}
+
+
+def _check_name(name: str, cls: type[Method], method: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise BadValue(f"a preset cannot be named {name!r}; use letters, digits, '.', '-' and '_'.")
+    if name in cls.presets or name in cls.ablations:
+        raise BadValue(f"{method}@{name} is a preset that the method brings; choose another --name.")
+
+
+def _seconds(limit: str | float | None) -> float | None:
+    """Return a time limit in seconds.
+
+    >>> _seconds("90"), _seconds("30m"), _seconds("1h30m"), _seconds("1.5h")
+    (90.0, 1800.0, 5400.0, 5400.0)
+    """
+    if limit is None:
+        return None
+    found = _LIMIT.fullmatch(str(limit).strip().lower())
+    total = (
+        sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0.0
+    )
+    if total <= 0:
+        raise BadValue(f"time limit {limit!r} is not allowed; write seconds, or a text such as 90s, 30m or 1h30m.")
+    return total
