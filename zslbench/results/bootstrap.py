@@ -8,6 +8,10 @@ With ten to fifty classes the percentiles of the drawn differences are too narro
 (Efron & Tibshirani, 1993, ch. 12.5; symmetric as in Hall, 1988): t* = (θ* − θ) / se*, where se is the delta method's
 standard error, computed anew in each draw; the interval is θ ± (quantile of |t*|)·se, and p the share of |t*| at least
 as large as |θ|/se, counted as (k + 1)/(B + 1), so that it is never 0.
+
+Where methods were trained with several seeds, training anew is a source of chance too. A handful of seeds cannot be
+resampled, so it enters as a normal variable with the variance that the seeds show, and its estimate as chi-squared
+with one degree of freedom less than there are seeds (the parametric bootstrap of Krishnamoorthy, Lu & Mathew, 2007).
 """
 
 from __future__ import annotations
@@ -37,6 +41,19 @@ class Draws:
 
     mean: Array
     cov: Array
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Training:
+    """What training anew does to the metric of M methods, as observed and in each of B draws.
+
+    Attributes:
+        shift: (1 + B, M); 0 in the first row.
+        variance: (1 + B, M) its estimated variance; 0 for a method without chance, or with one seed.
+    """
+
+    shift: Array
+    variance: Array
 
 
 class Tested(NamedTuple):
@@ -71,6 +88,40 @@ def draw_images(correct: Array, classes: IntArray, draws: int, rng: np.random.Ge
         members = starts[sizes == size][:, None] + np.arange(size)
         strata.append(correct[order[members]])
     return _draw(strata, draws, rng)
+
+
+def draw_training(variance: float, seeds: int, draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return one column of `Training`: (1 + B,) shifts and variances.
+
+    Args:
+        variance: of the method's mean over its seeds; seeds: how many there are.
+    """
+    shift, found = np.zeros(1 + draws), np.full(1 + draws, variance)
+    if variance > 0 and seeds > 1:
+        shift[1:] = rng.normal(0.0, math.sqrt(variance), draws)
+        found[1:] *= rng.chisquare(seeds - 1, draws) / (seeds - 1)
+    return shift, found
+
+
+def interaction(values: Array, strata: IntArray) -> float:
+    """Return the variance of a mean over strata and seeds that members and seeds have together, not each alone.
+
+    Both the spread over members and the spread over seeds hold it; taken off once, their sum is unbiased (two-way
+    random effects, Searle, Casella & McCulloch, 1992, ch. 4).
+
+    Args:
+        values: (n, K) accuracy of n members (classes, or images of the classes) with K seeds.
+        strata: (n,) the stratum of each member: one for classes, the class for images.
+    """
+    inverse = _numbered(strata)
+    n, seeds = np.bincount(inverse), values.shape[1]
+    if seeds < 2:
+        return 0.0
+    mean = class_means(values, strata)
+    rest = values - values.mean(axis=1, keepdims=True) - (mean - mean.mean(axis=1, keepdims=True))[inverse]
+    square = np.bincount(inverse, weights=(rest**2).sum(axis=1))
+    share = np.divide(square, n * (n - 1.0), out=np.zeros(len(n)), where=n > 1)
+    return float(share.sum()) / float((seeds - 1) * seeds * len(n) ** 2)
 
 
 def class_means(correct: Array, classes: IntArray) -> Array:
@@ -133,21 +184,27 @@ def _variances(found: Array, methods: int, upper: tuple[IntArray, IntArray], n: 
     return (found[..., methods:] - mean[..., upper[0]] * mean[..., upper[1]]) / (n - 1)
 
 
-def difference(sides: Sequence[Draws], first: int, second: int, level: float = 0.95) -> Tested:
+def difference(
+    sides: Sequence[Draws], first: int, second: int, level: float = 0.95, training: Training | None = None
+) -> Tested:
     """Return the difference of a metric between two methods, with its interval and p.
 
     Args:
         sides: one for T1, U or S; unseen and seen for H.
         first, second: columns of the two methods; the difference is first − second.
         level: of the interval.
+        training: adds the chance of training anew; None: for the trained models as they are.
 
     A difference without any spread, which is neither sure nor unsure: where all accuracies agree it is 0 with an
     interval of [0, 0] and p = 1; where all differ by the same amount, or where there is one class (one image a class)
     to draw from, low, high and p are NaN. A draw without spread counts as infinitely far, which is the careful side:
     where more than 1 − level of the draws are such, the interval is all that a difference can be, [−1, 1].
     """
-    value = _metric(sides, first) - _metric(sides, second)
+    value = metric(sides, first) - metric(sides, second)
     variance = _variance(sides, first, second)
+    if training is not None:
+        value = value + training.shift[:, first] - training.shift[:, second]
+        variance = variance + training.variance[:, first] + training.variance[:, second]
     if variance[0] < _NO_VARIANCE:
         same = abs(value[0]) < 1e-12 and len(value) > 1 and np.abs(value).max() < 1e-12 and _agree(sides, first, second)
         return Tested(0.0, 0.0, 0.0, 1.0) if same else Tested(float(value[0]), math.nan, math.nan, math.nan)
@@ -157,14 +214,14 @@ def difference(sides: Sequence[Draws], first: int, second: int, level: float = 0
     t[spread] = np.abs(value[1:] - value[0])[spread] / error[1:][spread]
     observed = abs(value[0]) / error[0]
     # Equal up to rounding counts as reached: differences of accuracies are a few fractions, and ties are common.
-    reached = np.count_nonzero(t >= observed * (1 - 1e-9))
+    reached = int(np.count_nonzero(t >= observed * (1 - 1e-9)))
     place = min(math.ceil(level * (len(t) + 1)), len(t)) - 1
     half = float(np.partition(t, place)[place] * error[0])
     low, high = max(value[0] - half, -1.0), min(value[0] + half, 1.0)
     return Tested(float(value[0]), float(low), float(high), (reached + 1) / (len(t) + 1))
 
 
-def _metric(sides: Sequence[Draws], method: int) -> Array:
+def metric(sides: Sequence[Draws], method: int) -> Array:
     """Return the metric of one method, observed and in each draw: (1 + B,)."""
     if len(sides) == 1:
         return sides[0].mean[:, method]
@@ -173,7 +230,7 @@ def _metric(sides: Sequence[Draws], method: int) -> Array:
     return np.divide(2 * unseen * seen, total, out=np.zeros_like(total), where=total > 0)
 
 
-def _gradient(sides: Sequence[Draws], method: int) -> list[Array]:
+def gradient(sides: Sequence[Draws], method: int) -> list[Array]:
     """Return the metric's derivative with respect to each side's mean: 1, or ∂H/∂U = 2S²/(U + S)² and its like."""
     if len(sides) == 1:
         return [np.ones(len(sides[0].mean))]
@@ -186,7 +243,7 @@ def _gradient(sides: Sequence[Draws], method: int) -> list[Array]:
 def _variance(sides: Sequence[Draws], first: int, second: int) -> Array:
     """Return the delta method's variance of the difference, observed and in each draw; the sides are independent."""
     total = np.zeros(len(sides[0].mean))
-    for side, a, b in zip(sides, _gradient(sides, first), _gradient(sides, second), strict=True):
+    for side, a, b in zip(sides, gradient(sides, first), gradient(sides, second), strict=True):
         cov = side.cov
         total += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
     return total
