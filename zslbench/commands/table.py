@@ -18,6 +18,9 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
         "zslbench table --format latex -o table.tex",
         "zslbench table -p gzsl -d cub --published",
         "zslbench table --published li2019lisgan --format markdown",
+        "zslbench table -p gzsl --calibrate --ci",
+        "zslbench table --selection fixed --selection oracle",
+        "zslbench table --stage dev --per-fold",
     )
 )
 @click.option(
@@ -41,6 +44,22 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
     metavar="[SOURCE]",
     help="Show published numbers beside the measured ones, from SOURCE or the best for each.",
 )
+@click.option(
+    "--selection",
+    type=click.Choice(["fixed", "validated", "oracle"]),
+    multiple=True,
+    help="fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
+    "test, marked †. Repeatable.  [default: as recorded, no oracle]",
+)
+@click.option(
+    "--calibrate",
+    is_flag=False,
+    flag_value="dev",
+    type=click.Choice(["dev", "oracle"]),
+    help="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
+)
+@click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
+@click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
 @click.option("--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows with the others.")
 @OUTPUT
 @RUNS

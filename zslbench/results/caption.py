@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from zslbench.results.naming import LineKey
-from zslbench.results.summary import Row
+from zslbench.results.summary import CALIBRATED, Row
+
+Name = TypeVar("Name")
 
 _ACCURACIES = {
     "T1": "T1 on unseen test images among unseen classes",
@@ -15,7 +18,7 @@ _ACCURACIES = {
 _OTHERS = {"H": "H: harmonic mean of U and S", "AUSUC": "AUSUC: area under the seen–unseen accuracy curve"}
 _SELECTION = {
     "fixed": "fixed (the declared last step)",
-    "validated": "validated (chosen on validation classes)",
+    "validated": "validated (hyper-parameters chosen on the dev folds)",
     "oracle": "oracle (best on test)",
 }
 _SETTING = {
@@ -31,7 +34,12 @@ _SPLIT = {
 
 
 def caption(
-    rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str], metrics: Sequence[str], together: bool
+    rows: Sequence[Row],
+    keys: Sequence[LineKey],
+    names: Mapping[LineKey, str],
+    metrics: Sequence[str],
+    together: bool,
+    intervals: bool = False,
 ) -> list[str]:
     """Return the sentences under a table of `rows`: what was measured, on what, how often, and what the marks mean."""
     lines = [
@@ -42,17 +50,26 @@ def caption(
         f"Seeds: {_seeds(rows, keys, names)}",
         _metrics(metrics),
     ]
-    lines = [line.removesuffix(".") + "." for line in lines]
+    lines = [line.removesuffix(".") + "." for line in lines] + _steps(rows, keys, names) + _calibration(rows)
     if any(stat.std is not None for row in rows for stat in row.metrics.values()):
-        lines.append("± is the sample standard deviation over seeds.")
-    return lines + _marks(keys, together)
+        what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
+        lines.append(f"± is the {what} over seeds.")
+    return lines + _marks(keys, together) + _oracle(rows, keys, names)
 
 
 def _stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     kinds = " and ".join(_distinct(row.protocol.upper() for name in metrics for row in rows if name in row.metrics))
     if rows[0].stage == "dev":
-        return f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones)."
+        text = f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones)"
+        return text + _folds([row.folds for row in rows])
     return f"{kinds} accuracy in percent, final stage: trainval → test."
+
+
+def _folds(found: Sequence[tuple[int, ...]]) -> str:
+    kinds = _distinct(found)
+    if len(kinds) > 1:
+        return ", mean over the folds named" if any(len(folds) > 1 for folds in kinds) else ""
+    return f", mean over folds {spans(kinds[0])}" if len(kinds[0]) > 1 else f", fold {spans(kinds[0])}"
 
 
 def _by(rows: Sequence[Row], part: str, words: Mapping[str, str] | None = None) -> str:
@@ -69,15 +86,86 @@ def _by(rows: Sequence[Row], part: str, words: Mapping[str, str] | None = None) 
 def _selection(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
     found: dict[str, list[str]] = {}
     for row, key in zip(rows, keys, strict=True):
-        found.setdefault(row.selection, []).append(names[key])
-    oracle = found.pop("oracle", None)
+        if row.selection != "oracle":
+            found.setdefault(_rule(row, rows), []).append(names[key])
     if not found:
         return _SELECTION["oracle"]
-    parts = [
-        _SELECTION.get(value, value) + (f": {', '.join(_distinct(lines))}" if len(found) > 1 else "")
-        for value, lines in found.items()
-    ]
-    return "; ".join([*parts, *(["oracle for rows with †"] if oracle else [])])
+    parts = [text + (f": {', '.join(_distinct(lines))}" if len(found) > 1 else "") for text, lines in found.items()]
+    return "; ".join([*parts, *(["oracle for rows with †"] if any(key.oracle for key in keys) else [])])
+
+
+def _rule(row: Row, rows: Sequence[Row]) -> str:
+    """Say by which rule a row was selected; validated steps are told of all rows at once."""
+    if row.selection != "validated" or not row.selected:
+        return _SELECTION.get(row.selection, row.selection)
+    same = [other for other in rows if other.selection == "validated" and other.selected]
+    folds = sorted({fold for other in same for fold in other.selected["folds"]})
+    kind = "fold" if len(folds) == 1 else "folds"
+    return f"validated (step chosen on dev {kind} {spans(folds)} by {_criteria(same)}, mean over folds and seeds)"
+
+
+def _criteria(rows: Sequence[Row]) -> str:
+    return " and ".join(_distinct(row.selected["metric"] for row in rows))
+
+
+def _steps(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+    """Say which steps were chosen, where a rule chose among some."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for row, key in zip(rows, keys, strict=True):
+        if row.selected.get("steps", 1) > 1:
+            step = "the last" if row.step is None else str(row.step)
+            line = found.setdefault(names[key] + key.marks, {})
+            line.setdefault(step, []).append(f"{row.dataset} {row.protocol}")
+    return [f"Chosen steps: {_each(found)}."] if found else []
+
+
+def _each(found: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
+    """Write a value a name, with where it holds when there are several."""
+    parts = []
+    for name, values in found.items():
+        told = [value if len(values) == 1 else f"{value} ({', '.join(where)})" for value, where in values.items()]
+        parts.append(f"{name}: {', '.join(told)}")
+    return "; ".join(parts)
+
+
+def _calibration(rows: Sequence[Row]) -> list[str]:
+    calibrated = [row for row in rows if row.gammas]
+    if not calibrated:
+        return []
+    text = "cs: calibrated stacking (Chao et al., 2016), a constant γ off the scores of seen classes, for each seed "
+    folds = _distinct(row.gamma_folds for row in calibrated)
+    if not any(folds):
+        return [f"{text}the one with the highest H on the test images (†)."]
+    told = f"folds {spans(folds[0])}" if len(folds) == 1 and len(folds[0]) > 1 else "folds"
+    lines = [f"{text}the one with the highest mean H over its dev {told}."]
+    if len(folds) > 1:
+        uneven = {row.label: {spans(row.gamma_folds): [f"{row.dataset}"]} for row in calibrated}
+        lines.append(f"Dev folds that γ was chosen on: {_each(uneven)}.")
+    return lines
+
+
+def _oracle(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+    """Say what oracle selection chose on, and among how much."""
+    chosen = [(row, key) for row, key in zip(rows, keys, strict=True) if key.oracle]
+    if not chosen:
+        return []
+    found: dict[str, dict[str, list[str]]] = {}
+    for row, key in chosen:
+        if row.selected:
+            line = found.setdefault(names[key], {})
+            line.setdefault(_competed(row.selected), []).append(f"{row.dataset} {row.protocol}")
+    text = "† oracle selection: what is best on the test images"
+    if found:
+        text += f" by {_criteria([row for row, _ in chosen if row.selected])}, mean over seeds"
+    text += ", as in much published code"
+    return [f"{text}.", *([f"Oracle selection chose among: {_each(found)}."] if found else [])]
+
+
+def _competed(selected: Mapping[str, Any]) -> str:
+    counts = [(selected["points"], "setting"), (selected["steps"], "step")]
+    parts = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts if number > 1]
+    left = selected.get("left_out", 0)
+    return (" × ".join(parts) or "1 setting") + (f" ({left} more with too few seeds)" if left else "")
 
 
 def _seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
@@ -104,24 +192,32 @@ def _seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey,
 
 
 def _listed(seeds: Sequence[int]) -> str:
-    """Write seeds with their number, runs of them shortened.
+    """Write seeds with their number.
 
     >>> _listed([0, 1, 2, 7])
     '0–2, 7 (n = 4)'
     """
+    return f"{spans(seeds)} (n = {len(seeds)})"
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Write ascending whole numbers, runs of them shortened.
+
+    >>> spans([0, 1, 2, 7])
+    '0–2, 7'
+    """
     runs: list[list[int]] = []
-    for seed in seeds:
+    for seed in numbers:
         if runs and seed == runs[-1][-1] + 1:
             runs[-1].append(seed)
         else:
             runs.append([seed])
-    text = ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
-    return f"{text} (n = {len(seeds)})"
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 
 def _metrics(metrics: Sequence[str]) -> str:
     accuracies = [text for name, text in _ACCURACIES.items() if name in metrics]
-    others = [_OTHERS.get(name, name) for name in metrics if name not in _ACCURACIES]
+    others = [_OTHERS.get(name, name) for name in metrics if name not in _ACCURACIES and CALIBRATED not in name]
     parts = ["mean per-class top-1 accuracy: " + ", ".join(accuracies)] if accuracies else []
     text = "; ".join(parts + others)
     return f"Metrics: {text}."
@@ -139,10 +235,8 @@ def _marks(keys: Sequence[LineKey], together: bool) -> list[str]:
         lines.append("The semantics of unseen classes are known in training.")
     if any(key.setting == "transductive" for key in keys):
         lines.append("‡ transductive: unlabelled test features are used.")
-    if any(key.oracle for key in keys):
-        lines.append("† oracle selection: the step that is best on the test images, as in much published code.")
     return lines
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
+def _distinct(names: Iterable[Name]) -> list[Name]:
     return list(dict.fromkeys(names))

@@ -12,7 +12,7 @@ from typing import Any
 
 from zslbench.results import grid as grids
 from zslbench.results.grid import Cell, Grid, Line
-from zslbench.results.summary import Row, Stat
+from zslbench.results.summary import CALIBRATED, Row, Stat
 
 MISSING = "–"
 _MARKDOWN = re.compile(r"([\\`*_<>|~$&#])")
@@ -142,10 +142,13 @@ def json_rows(rows: Sequence[Row], metrics: Sequence[str], cited: Sequence[Cited
         facts = _facts(row) | {
             "params": dict(row.params),
             "protocol_params": dict(row.protocol_params),
+            "folds": list(row.folds),
             "seeds": list(row.seeds),
             "n": len(row.seeds),
+            "gammas": list(row.gammas),
+            "gamma_folds": list(row.gamma_folds),
             "metrics": {
-                name: {"mean": _round(stat.mean), "std": _round(stat.std), "n": stat.n}
+                name: {"mean": _round(stat.mean), "std": _round(stat.std), **_interval(stat), "n": stat.n}
                 for name, stat in _ordered(row, metrics)
             },
         }
@@ -162,10 +165,16 @@ def csv_rows(rows: Sequence[Row], metrics: Sequence[str], cited: Sequence[Cited]
         facts = _facts(row) | {
             "params": json.dumps(dict(row.params), ensure_ascii=False),
             "protocol_params": json.dumps(dict(row.protocol_params), ensure_ascii=False),
+            "folds": " ".join(map(str, row.folds)),
             "seeds": " ".join(map(str, row.seeds)),
         }
         for name, stat in _ordered(row, metrics):
             line = facts | {"n": stat.n, "metric": name, "mean": _round(stat.mean), "std": _round(stat.std)}
+            line |= _interval(stat)
+            for key, values in (("gammas", row.gammas), ("gamma_folds", row.gamma_folds)):
+                line[key] = " ".join(map(str, values)) if CALIBRATED in name else ""
+            if name.endswith("†") and "†" not in row.marks:
+                line["marks"] = "†" + row.marks
             if cited is not None:
                 entry = cited[place].get(name, {})
                 line["published"] = entry.get("value")
@@ -195,8 +204,18 @@ def _facts(row: Row) -> dict[str, Any]:
         "protocol_params": None,
         "stage": row.stage,
         "fold": row.fold,
+        "folds": None,
         "selection": row.selection,
+        "marks": row.marks,
+        "step": "last" if row.step is None else row.step,
+        "steps": row.selected.get("steps"),
+        "points": row.selected.get("points"),
     }
+
+
+def _interval(stat: Stat) -> dict[str, float | None]:
+    low, high = stat.interval() or (None, None)
+    return {"ci_low": _round(low), "ci_high": _round(high)}
 
 
 def _ordered(row: Row, metrics: Sequence[str]) -> list[tuple[str, Stat]]:

@@ -6,15 +6,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from zslbench.results import published as citations
-from zslbench.results.caption import caption
+from zslbench.results.caption import caption, spans
 from zslbench.results.grid import Cell, Grid, Group, Line
 from zslbench.results.naming import LineKey, line_keys, printable, short_names
 from zslbench.results.published import Published
 from zslbench.results.summary import Row, Stat
 
-GroupKey = tuple[str, str, str, str, int]
+GroupKey = tuple[str, str, str, str, tuple[int, ...]]
 ProtocolKey = tuple[str, int, str]
 PUBLISHED_HEAD = "pub."
+ORACLE_MARK = "†"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,12 @@ class _Column:
 
 
 def lay_out(
-    rows: Sequence[Row], by_data: Sequence[Row], metrics: Sequence[str], source: str | None, rank_together: bool
+    rows: Sequence[Row],
+    by_data: Sequence[Row],
+    metrics: Sequence[str],
+    source: str | None,
+    rank_together: bool,
+    intervals: bool = False,
 ) -> Grid:
     """Return the grid of `rows`.
 
@@ -38,6 +44,7 @@ def lay_out(
         metrics: which, in order.
         source: of published numbers; None leaves them out.
         rank_together: compare all lines with each other, not only those of one block.
+        intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
     """
     keys = line_keys(rows, lambda row: (_group_key(row), _protocol_key(row)))
     names, settings = short_names(dict.fromkeys(keys))
@@ -54,8 +61,8 @@ def lay_out(
     heads = _heads(list(columns))
     blocks = _blocks(dict.fromkeys(keys), rank_together)
     notes: dict[str, int] = {}
-    cells = _measured_cells(measured, blocks) | _cited_cells(cited, blocks, notes)
-    sentences = caption(rows, keys, names, metrics, rank_together)
+    cells = _measured_cells(measured, blocks, intervals) | _cited_cells(cited, blocks, notes)
+    sentences = caption(rows, keys, names, metrics, rank_together, intervals)
     if source:
         sentences += _sources(cited, names, heads, source)
     return Grid(
@@ -78,7 +85,7 @@ def lay_out(
 
 
 def _group_key(row: Row) -> GroupKey:
-    return row.dataset, row.features, row.semantics, row.fingerprint, row.fold
+    return row.dataset, row.features, row.semantics, row.fingerprint, row.folds
 
 
 def _protocol_key(row: Row) -> ProtocolKey:
@@ -103,13 +110,13 @@ def _heads(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
     heads = {}
     for group in groups:
-        dataset, features, semantics, mark, fold = group
+        dataset, features, semantics, mark, folds = group
         same = [other for other in groups if other[0] == dataset]
         details = [features, semantics] if len({other[1:3] for other in same}) > 1 else []
         if len({other[3] for other in same if other[1:3] == group[1:3]}) > 1:
             details.append(mark[:8])
         if len({other[4] for other in same}) > 1:
-            details.append(f"fold {fold}")
+            details.append(f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}")
         heads[group] = printable(f"{dataset} ({', '.join(details)})" if details else dataset)
     return heads
 
@@ -135,7 +142,7 @@ def _blocks(keys: Mapping[LineKey, None], rank_together: bool) -> list[list[Line
 
 
 def _measured_cells(
-    measured: Mapping[tuple[LineKey, _Column], Stat], blocks: Sequence[Sequence[LineKey]]
+    measured: Mapping[tuple[LineKey, _Column], Stat], blocks: Sequence[Sequence[LineKey]], intervals: bool
 ) -> dict[tuple[LineKey, _Column], Cell]:
     cells = {}
     for column in dict.fromkeys(column for _, column in measured):
@@ -144,9 +151,17 @@ def _measured_cells(
             shown = {key: f"{stat.mean:.1f}" for key, stat in found.items()}
             low, top = min(map(float, shown.values()), default=0.0), max(map(float, shown.values()), default=0.0)
             for key, stat in found.items():
-                std = "" if stat.std is None else f"{stat.std:.1f}"
-                cells[key, column] = Cell(shown[key], std, best=low < top == float(shown[key]))
+                best = low < top == float(shown[key])
+                marks = ORACLE_MARK if column.metric.endswith(ORACLE_MARK) else ""
+                cells[key, column] = Cell(shown[key], _spread(stat, intervals), best=best, marks=marks)
     return cells
+
+
+def _spread(stat: Stat, intervals: bool) -> str:
+    ends = stat.interval() if intervals else None
+    if ends:
+        return f"{(ends[1] - ends[0]) / 2:.1f}"
+    return "" if stat.std is None else f"{stat.std:.1f}"
 
 
 def _cited_cells(
@@ -159,7 +174,7 @@ def _cited_cells(
         number = 0
         if entry.note:
             number = notes.setdefault(f"{entry.source}, {entry.table}: {entry.note}.", len(notes) + 1)
-        cells[key, column] = Cell(f"{entry.value:.1f}", note=number, marks="†" if entry.oracle else "")
+        cells[key, column] = Cell(f"{entry.value:.1f}", note=number, marks=ORACLE_MARK if entry.oracle else "")
     return cells
 
 

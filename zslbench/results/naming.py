@@ -24,6 +24,7 @@ class LineKey:
     Attributes:
         method: registered name; name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
         setting, oracle: what may be compared with what.
+        rule: the selection rule, where the same line stands under another one, too; else empty.
     """
 
     method: str
@@ -31,11 +32,17 @@ class LineKey:
     given: str
     setting: str
     oracle: bool
+    rule: str = ""
 
     @property
     def full(self) -> str:
         """The name with its parameters."""
-        return f"{self.name}[{self.given}]" if self.given else self.name
+        return (f"{self.name}[{self.given}]" if self.given else self.name) + self.told
+
+    @property
+    def told(self) -> str:
+        """What tells the line from one of the same name under another selection rule."""
+        return f", {self.rule}" if self.rule else ""
 
     @property
     def marks(self) -> str:
@@ -52,14 +59,14 @@ class LineKey:
 def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[LineKey]:
     """Return the line that each row belongs to.
 
-    Rows with one label share a line. Two of them in one column (a label whose meaning changed, or a preset that was
-    edited) are told apart by the parameters in which they differ.
+    Rows with one label share a line, those of different selection rules excepted. Two of them in one column (a label
+    whose meaning changed, or a preset that was edited) are told apart by the parameters in which they differ.
     """
-    labels: dict[tuple[str, str], str] = {}
+    labels: dict[tuple[str, str, bool], str] = {}
     for row in rows:
-        key = row.method, canonical_json(dict(row.params))
+        key = _meaning(row)
         labels[key] = min(labels.get(key, row.label), row.label, key=lambda label: (len(label), label))
-    named = [labels[row.method, canonical_json(dict(row.params))] for row in rows]
+    named = [labels[_meaning(row)] for row in rows]
     titles = {title: {row.method for row in rows if row.title == title} for title in {row.title for row in rows}}
     clashes = _clashes(rows, named, column)
     keys = []
@@ -71,7 +78,18 @@ def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[Line
         extra = brackets({key: facts.get(key) for key in clashes[row.method, label, row.setting, row.selection]})[1:-1]
         parts = ",".join(part for part in (given, extra) if part)
         keys.append(LineKey(row.method, printable(name), printable(parts), row.setting, row.selection == "oracle"))
-    return keys
+    rules: dict[LineKey, set[str]] = {}
+    for row, line in zip(rows, keys, strict=True):
+        rules.setdefault(line, set()).add(row.selection)
+    return [
+        dataclasses.replace(line, rule=row.selection) if len(rules[line]) > 1 else line
+        for row, line in zip(rows, keys, strict=True)
+    ]
+
+
+def _meaning(row: Row) -> tuple[str, str, bool]:
+    # What oracle selection picked goes by the method's name, whatever hyper-parameters it picked.
+    return row.method, canonical_json(dict(row.params)), row.selection == "oracle"
 
 
 def _clashes(
@@ -106,7 +124,7 @@ def short_names(keys: Iterable[LineKey]) -> tuple[dict[LineKey, str], tuple[tupl
             names[key] = key.full
         else:
             letter = letters.setdefault(key.given, _letter(len(letters)))
-            names[key] = f"{key.name} ({letter})"
+            names[key] = f"{key.name} ({letter}){key.told}"
     return names, tuple((letter, given.replace(",", ", ")) for given, letter in letters.items())
 
 

@@ -8,7 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zslbench.identity import canonical_json
+from zslbench.results.matching import cell, label
 from zslbench.results.record import Record
+
+CALIBRATED = " cs"
+"""Ends the names of metrics after calibrated stacking, before the † of a constant chosen on test."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +23,22 @@ class Stat:
         mean: over the seeds.
         std: sample standard deviation (divisor n − 1); None for a single seed, and for a method without chance,
             whose seeds are repeats of one result.
-        n: how many seeds.
+        n: how many seeds; values: of each, in their order.
     """
 
     mean: float
     std: float | None
     n: int
+    values: tuple[float, ...] = dataclasses.field(default=(), repr=False, compare=False)
+
+    def interval(self) -> tuple[float, float] | None:
+        """Return the ends of Student's 95 % interval for the mean over seeds; None where there is no deviation."""
+        if self.std is None or not self.values:
+            return None
+        from zslbench.results.statistics import t_interval
+
+        found = t_interval(self.values)
+        return found.low, found.high
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,6 +52,11 @@ class Row:
         selection: fixed, validated or oracle.
         seeds: ascending.
         metrics: percent, by name.
+        folds: of the dev stage: the one, or those that the metrics are means over; empty in the final stage.
+        selected: what a selection rule chose, and among how much (see `zslbench.results.selection`); empty where the
+            records are as they were run.
+        gammas: the constant of calibrated stacking of each seed, and ``gamma_folds`` of the dev stage that it was
+            chosen on (none: on test).
     """
 
     method: str
@@ -59,6 +78,20 @@ class Row:
     selection: str
     seeds: tuple[int, ...]
     metrics: Mapping[str, Stat]
+    folds: tuple[int, ...] = ()
+    selected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    gammas: tuple[float, ...] = ()
+    gamma_folds: tuple[int, ...] = ()
+
+    @property
+    def marks(self) -> str:
+        """† for oracle selection, ‡ for a transductive method."""
+        return ("†" if self.selection == "oracle" else "") + ("‡" if self.setting == "transductive" else "")
+
+    @property
+    def step(self) -> int | None:
+        """The step that the metrics are of; None: the last."""
+        return self.selected.get("step")
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
@@ -81,30 +114,25 @@ def stat(values: Iterable[float], stochastic: bool = True) -> Stat:
     """
     percent = [100.0 * value for value in values]
     spread = statistics.stdev(percent) if stochastic and len(percent) > 1 else None
-    return Stat(statistics.fmean(percent), spread, len(percent))
+    return Stat(statistics.fmean(percent), spread, len(percent), tuple(percent))
 
 
 def _identity(record: Record) -> str:
-    method, dataset, protocol = record.method, record.dataset, record.protocol
-    return canonical_json(
-        [
-            [dataset["name"], dataset.get("features"), dataset.get("semantics"), dataset.get("fingerprint")],
-            [protocol["name"], protocol.get("version"), dict(protocol.get("params", {}))],
-            [method["name"], method.get("version"), dict(method.get("params", {}))],
-            [record.schema, record.stage, record.fold, record.selection],
-        ]
-    )
+    selected = {key: value for key, value in record.provenance.get("selected", {}).items() if key != "last"}
+    folds = list(record.provenance.get("folds", ()))
+    return canonical_json([cell(record), record.stage, record.fold, folds, record.selection, selected])
 
 
 def _row(group: list[Record]) -> Row:
     """Return the row of records in order of their seeds; the shortest of their labels names it."""
-    first = min(group, key=lambda record: (len(_label(record)), _label(record)))
+    first = min(group, key=lambda record: (len(label(record)), label(record)))
     method, dataset, protocol = first.method, first.dataset, first.protocol
     names = sorted({name for record in group for name in record.metrics})
+    constants = [record.provenance["calibrated"] for record in group if "calibrated" in record.provenance]
     stochastic = all(record.method.get("stochastic", True) for record in group)
     return Row(
         method=method["name"],
-        label=_label(first),
+        label=label(first),
         params=dict(method.get("params", {})),
         version=method.get("version", 1),
         title=str(method.get("title") or method["name"]),
@@ -122,8 +150,8 @@ def _row(group: list[Record]) -> Row:
         selection=first.selection,
         seeds=tuple(record.seed for record in group),
         metrics={name: stat((r.metrics[name] for r in group if name in r.metrics), stochastic) for name in names},
+        folds=tuple(first.provenance.get("folds", ())) or ((first.fold,) if first.stage == "dev" else ()),
+        selected=dict(first.provenance.get("selected", {})),
+        gammas=tuple(one["gamma"] for one in constants),
+        gamma_folds=tuple(sorted({fold for one in constants for fold in one["folds"]})),
     )
-
-
-def _label(record: Record) -> str:
-    return str(record.method.get("label") or record.method["name"])

@@ -11,17 +11,19 @@ from typing import Any
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.results import formats
 from zslbench.results import published as citations
-from zslbench.results.choice import Choice, choose, is_dataset, is_method, is_protocol, position
+from zslbench.results.choice import Choice, is_dataset, is_method, is_protocol, position
+from zslbench.results.gather import gather
 from zslbench.results.grid import Grid
 from zslbench.results.latex import MAX_CHARACTERS, latex
 from zslbench.results.layout import lay_out
 from zslbench.results.naming import natural
 from zslbench.results.record import Record
+from zslbench.results.selection import RULES
 from zslbench.results.store import ResultStore, write_atomically
 from zslbench.results.summary import Row, summarise
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
-METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
+METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
 _ON_REQUEST = ("AUSUC",)
 _PIPE_WIDTH = 100
 
@@ -38,6 +40,10 @@ def table(
     stage: str = "final",
     metrics: Sequence[str] | None = None,
     published: str | None = None,
+    selection: str | Sequence[str] = (),
+    calibrate: bool | str | None = None,
+    per_fold: bool = False,
+    ci: bool = False,
     rank_together: bool = False,
     output: Path | None = None,
     width: int | None = None,
@@ -51,6 +57,12 @@ def table(
         features, semantics, stage: which runs.
         metrics: which, in which order; None: all, AUSUC in csv and json only.
         published: ``best`` for the preferred published numbers, or one source; they get columns of their own.
+        selection: rules, rows of each: ``fixed`` (the declared last step), ``validated`` (hyper-parameters or step
+            chosen in the dev stage) or ``oracle`` (best on test, †); none: as recorded, no oracle.
+        calibrate: add U, S and H after calibrated stacking, its constant chosen on the ``dev`` folds (True), or on
+            test (``oracle``, †).
+        per_fold: a column group for each fold of the dev stage, which is averaged otherwise.
+        ci: ± is the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows with each other.
         output: also write the table there.
         width: characters of a line, beyond which data sets go below each other; None: the terminal's, or the page's.
@@ -65,8 +77,9 @@ def table(
     source = _source(published, stage)
     choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
     store = ResultStore(runs)
-    chosen = choose(store.load(), choice, store.root)
-    rows = summarise(chosen)
+    rules = (selection,) if isinstance(selection, str) else tuple(selection)
+    found = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
+    rows = summarise(found.records)
     data = format in ("csv", "json")
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
@@ -80,8 +93,9 @@ def table(
         text = (formats.csv_rows if format == "csv" else formats.json_rows)(rows, shown, cited)
     else:
         by_data = sorted(rows, key=lambda row: _data_order(row, choice))
-        text = _written(lay_out(rows, by_data, shown, source, rank_together), format, width)
-        text += _unfinished(chosen, store) if format == "terminal" else ""
+        text = _written(lay_out(rows, by_data, shown, source, rank_together, ci), format, width)
+        if format == "terminal":
+            text += "".join(f"\n{note}\n" for note in found.notes) + _unfinished(found.chosen, store)
     if output is not None:
         write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the table {Path(output).name}")
     return text
@@ -110,14 +124,14 @@ def _source(published: str | None, stage: str) -> str | None:
 def _method_order(row: Row, choice: Choice) -> tuple[Any, ...]:
     params = dict(row.params)
     asked = position(lambda term: is_method(row.method, row.label, params, term), choice.methods)
-    return asked, row.title.casefold(), natural(row.label), row.version
+    return asked, row.title.casefold(), natural(row.label), row.version, RULES.index(row.selection)
 
 
 def _data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
     return (
         position(lambda term: is_dataset(row.dataset, term), choice.datasets),
         natural(row.dataset),
-        (row.features, row.semantics, row.fingerprint, row.fold),
+        (row.features, row.semantics, row.fingerprint, row.folds),
         position(lambda term: is_protocol(row.protocol, term), choice.protocols),
         min((METRIC_ORDER.index(name) for name in row.metrics if name in METRIC_ORDER), default=len(METRIC_ORDER)),
         row.protocol,

@@ -1,0 +1,156 @@
+"""Calibrated stacking (Chao et al., 2016) from kept predictions: a constant γ lowers the scores of seen classes.
+
+The constant is chosen where the dev folds' mean H is highest; chosen on test it is oracle selection (†).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from zslbench import metrics
+from zslbench.arrays import AnyArray, Array
+from zslbench.results.matching import cell
+from zslbench.results.record import Record
+from zslbench.results.summary import CALIBRATED
+
+Predictions = Mapping[str, AnyArray]
+"""What is kept of a run: label, of_unseen, seen_score, seen_class, unseen_score, unseen_class, one entry an image."""
+
+_ROUNDING = 1e-9
+_SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """The whole seen–unseen curve: point i holds for γ above margin i - 1, up to and including margin i.
+
+    Attributes:
+        margins: (t - 1,) ascending; unseen, seen: (t,) U and S, fractions.
+    """
+
+    margins: Array
+    unseen: Array
+    seen: Array
+
+    @property
+    def harmonic(self) -> Array:
+        """(t,) H."""
+        total = self.unseen + self.seen
+        return 2 * self.unseen * self.seen / np.where(total > 0, total, 1.0)
+
+    def harmonic_at(self, gammas: Array) -> Array:
+        """Return H at some constants."""
+        return self.harmonic[np.searchsorted(self.margins, gammas, side="left")]
+
+    def unseen_at(self, seen: Array) -> Array:
+        """Return U where S is `seen`, between points by straight lines; NaN above the largest S there is."""
+        found = np.interp(seen, self.seen[::-1], self.unseen[::-1])
+        return np.where(seen > self.seen[0], np.nan, found)
+
+
+def curve(predictions: Predictions) -> Curve:
+    """Return the seen–unseen curve of kept predictions."""
+    return Curve(
+        *metrics.stacking_curve(predictions["label"], predictions["of_unseen"], *(predictions[name] for name in _SIDES))
+    )
+
+
+def stacked(predictions: Predictions, gamma: float) -> dict[str, float]:
+    """Return U, S and H of predictions with the scores of seen classes lowered by `gamma`; 0 changes nothing."""
+    seen_score, seen_class, unseen_score, unseen_class = (predictions[name] for name in _SIDES)
+    predicted = metrics.stacked(seen_score, seen_class, unseen_score, unseen_class, gamma)
+    unseen, seen = metrics.unseen_and_seen(predictions["label"], predictions["of_unseen"], predicted)
+    return {"U": unseen, "S": seen, "H": metrics.harmonic_mean(unseen, seen)}
+
+
+def best_constant(curves: Sequence[Curve]) -> float:
+    """Return the γ at which the mean of H over `curves` (the dev folds) is highest: exact, every interval is tried.
+
+    H is a step function of γ. Of several best intervals the widest is taken, and its middle: the ends are margins of
+    single images, where the smallest shift of scores would change the outcome.
+    """
+    breaks = np.unique(np.concatenate([one.margins for one in curves]))
+    highs = np.append(breaks, np.inf)
+    lows = np.append(-np.inf, breaks)
+    mean = np.mean([one.harmonic_at(highs) for one in curves], axis=0)
+    best = mean >= mean.max() - _ROUNDING
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], best, [False]])))
+    runs = [(float(lows[start]), float(highs[end - 1])) for start, end in edges.reshape(-1, 2)]
+    finite = [run for run in runs if np.isfinite(run).all()]
+    if not finite:  # H is best (0, then) where all images go to one side: nothing to calibrate
+        return 0.0 if any(low < 0 <= high for low, high in runs) else _bounded(*runs[0])
+    low, high = max(finite, key=lambda run: (run[1] - run[0], -abs(run[0] + run[1])))
+    middle = low + (high - low) / 2
+    return middle if middle > low else high
+
+
+def _bounded(low: float, high: float) -> float:
+    return high if np.isfinite(high) else float(np.nextafter(low, np.inf))
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """Records with ``U cs``, ``S cs``, ``H cs`` among their metrics, and those that lack what it takes.
+
+    Attributes:
+        records: in the order given; those that have no seen–unseen curve are unchanged.
+        lacking: those without dev records of the same run; other_step: those whose chosen step is not the last one,
+            which alone has predictions.
+    """
+
+    records: tuple[Record, ...]
+    lacking: tuple[Record, ...] = ()
+    other_step: tuple[Record, ...] = ()
+
+
+def calibrate(
+    final: Iterable[Record], dev: Iterable[Record], load: Callable[[Record], Predictions], on_test: bool = False
+) -> Calibration:
+    """Return the records with calibrated stacking: γ chosen for each run on the dev folds of the same run and seed.
+
+    A constant a seed, since each fit has a scale of scores of its own; so ± holds what choosing γ adds to the spread.
+    What was chosen is in ``provenance["calibrated"]``: gamma, folds, on (``dev`` or ``test``).
+
+    Args:
+        final: records to calibrate; dev: where to look for the folds.
+        load: gives the predictions of a record.
+        on_test: choose γ on the predictions that are judged: oracle selection, the metrics' names end in †.
+    """
+    folds: dict[tuple[str, int], dict[int, Record]] = {}
+    for record in dev:
+        folds.setdefault((cell(record), record.seed), {})[record.fold] = record
+    out: list[Record] = []
+    lacking: list[Record] = []
+    other: list[Record] = []
+    for record in final:
+        own = [] if on_test else [one for _, one in sorted(folds.get((cell(record), record.seed), {}).items())]
+        if not is_generalized(record):
+            out.append(record)
+        elif not record.provenance.get("selected", {}).get("last", True):
+            other.append(record)
+            out.append(record)
+        elif not on_test and not own:
+            lacking.append(record)
+            out.append(record)
+        else:
+            there = load(record)
+            gamma = best_constant([curve(load(one)) for one in own] if own else [curve(there)])
+            said = {"gamma": gamma, "folds": [one.fold for one in own], "on": "test" if on_test else "dev"}
+            out.append(_with(record, stacked(there, gamma), said))
+    return Calibration(tuple(out), tuple(lacking), tuple(other))
+
+
+def is_generalized(record: Record) -> bool:
+    """Return whether a record has a seen–unseen curve."""
+    return {"U", "S", "H"} <= record.metrics.keys()
+
+
+def _with(record: Record, found: Mapping[str, float], said: Mapping[str, object]) -> Record:
+    mark = CALIBRATED + ("†" if said["on"] == "test" else "")
+    more = {name + mark: value for name, value in found.items()}
+    return dataclasses.replace(
+        record, metrics={**record.metrics, **more}, provenance={**record.provenance, "calibrated": dict(said)}
+    )

@@ -1,0 +1,221 @@
+"""Selection rules as pure functions of records: which step, and which hyper-parameters, a number is of.
+
+* ``fixed``: the declared last step.
+* ``validated``: hyper-parameters chosen in the dev stage (``NAME@tuned``), or the step that is best on the dev curves.
+* ``oracle``: what is best on test, as in much published code; always marked †.
+
+A rule returns records whose metrics are those of the chosen step. What was chosen, and among how much, is said in
+``provenance["selected"]``: step (None: the last), last (whether it is the last step), metric, steps (how many there
+were), points (hyper-parameters tried), left_out (points with too few seeds), folds (of the dev stage).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from zslbench.results.matching import cell, family, grouped, head
+from zslbench.results.record import Record
+
+RULES = ("fixed", "validated", "oracle")
+_CRITERIA = ("H", "T1")
+
+Step = int | None
+"""A count of epochs; None: the last step, whose metrics are the record's own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Lack:
+    """Records (of one cell) that a rule could not be applied to, and what is missing.
+
+    `what` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
+    """
+
+    records: tuple[Record, ...]
+    what: Literal["curve", "dev", "dev curve", "steps"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """Records with the metrics of what was chosen, and those that the rule could not be applied to."""
+
+    records: tuple[Record, ...]
+    lacking: tuple[Lack, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best step of some records: its number, the mean of the metric there, and how many steps there were."""
+
+    step: Step
+    value: float
+    steps: int
+
+
+def recorded(records: Iterable[Record]) -> list[Record]:
+    """Return the records that count as they are: candidates of oracle selection are left out."""
+    return [record for record in records if record.selection != "oracle"]
+
+
+def criterion(metrics: Mapping[str, float]) -> str:
+    """Return the metric that a rule maximises: H under gzsl, T1 under zsl, else the first by name.
+
+    >>> criterion({"U": 0.1, "S": 0.9, "H": 0.18})
+    'H'
+    """
+    return next((name for name in _CRITERIA if name in metrics), min(metrics))
+
+
+def judged(record: Record) -> dict[Step, Mapping[str, float]]:
+    """Return the metrics of a record at each step that was judged, the last step (None) included."""
+    steps: dict[Step, Mapping[str, float]] = {int(entry["step"]): entry["metrics"] for entry in record.curve}
+    return steps | {None: record.metrics}
+
+
+def shared_steps(records: Sequence[Record]) -> list[Step]:
+    """Return the steps that all of some records judged, ascending, the last step last.
+
+    A curve that ends at the last step has that one once, by its number.
+    """
+    common = set.intersection(*(set(judged(record)) for record in records)) - {None}
+    ascending = sorted(step for step in common if step is not None)
+    ends = bool(ascending) and all(dict(judged(record)[ascending[-1]]) == dict(record.metrics) for record in records)
+    return [*ascending] if ends else [*ascending, None]
+
+
+def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) -> Best:
+    """Return the step with the highest mean of the protocol's metric over `records`; of equal ones the earliest.
+
+    Args:
+        records: of one cell, at least one.
+        among: consider these steps only, of those that all records judged.
+    """
+    metric = criterion(records[0].metrics)
+    curves = [judged(record) for record in records]
+    allowed = shared_steps(records) if among is None else [step for step in shared_steps(records) if step in {*among}]
+    means = {
+        step: statistics.fmean(curve[step][metric] for curve in curves)
+        for step in allowed
+        if all(metric in curve[step] for curve in curves)
+    }
+    step = max(means, key=lambda one: means[one])  # the first of equal ones
+    return Best(step, means[step], len(means))
+
+
+def fixed(final: Iterable[Record]) -> Selection:
+    """Return the records of the declared last step that were neither tuned nor tried for oracle selection."""
+    return Selection(tuple(record for record in final if record.selection == "fixed"))
+
+
+def validated(final: Iterable[Record], dev: Iterable[Record]) -> Selection:
+    """Return final records at the step that is best on the dev stage: mean over its folds and seeds.
+
+    One step for all seeds, among those that every dev and final record of the cell judged. Records whose
+    hyper-parameters were chosen in the dev stage (``NAME@tuned``) are validated already, at their last step.
+    """
+    of_cell = _by(dev, cell)
+    records: list[Record] = []
+    lacking: list[Lack] = []
+    for group in grouped(recorded(final), cell):
+        done = [record for record in group if record.selection == "validated"]
+        if done:
+            records += done
+            continue
+        judges = of_cell.get(cell(group[0]), [])
+        with_curve = [record for record in group if record.curve]
+        if len(with_curve) < len(group):
+            lacking.append(Lack(tuple(record for record in group if not record.curve), "curve"))
+        if not with_curve:
+            continue
+        curves = [record for record in judges if record.curve]
+        if not curves:
+            lacking.append(Lack(tuple(with_curve), "dev curve" if judges else "dev"))
+            continue
+        steps = shared_steps([*with_curve, *curves])
+        if len(steps) == 1:
+            lacking.append(Lack(tuple(with_curve), "steps"))
+            continue
+        found = best_step(curves, steps)
+        folds = sorted({record.fold for record in curves})
+        records += [_at(record, "validated", found, points=1, folds=folds) for record in with_curve]
+    return Selection(tuple(records), tuple(lacking))
+
+
+def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
+    """Return what is best on test: the mean over seeds of the protocol's metric, one step for all seeds.
+
+    Where records of a family (same method, presets, setting, data, protocol) were tried for oracle selection, all its
+    points (hyper-parameters), the ordinary ones included, and all steps that they judged compete for one row. Points
+    need as many seeds as the ordinary point with most of them: few seeds win by chance. When no point that was tried
+    for oracle selection has as many, all are compared, and averaged, on the seeds that all of them have.
+    Elsewhere each line with a curve gets the step that is best for it.
+
+    Args:
+        final: records of the final stage, candidates of oracle selection included.
+        tuned: names of tuned presets, left out of the family's name.
+    """
+    names = frozenset(tuned)
+    records: list[Record] = []
+    lacking: list[Lack] = []
+    for group in grouped(final, lambda record: family(record, names)):
+        points = grouped(group, cell)
+        if any(record.selection == "oracle" for record in group):
+            records += _best_point(points, head(group[0], names))
+            continue
+        for point in points:
+            with_curve = [record for record in point if record.curve]
+            if with_curve and len(shared_steps(with_curve)) > 1:
+                found = best_step(with_curve)
+                records += [_at(record, "oracle", found, points=1) for record in with_curve]
+            else:
+                lacking.append(Lack(tuple(point), "curve"))
+    return Selection(tuple(records), tuple(lacking))
+
+
+def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
+    compared = _comparable(points)
+    found = [(best_step(point), point) for point in compared]
+    best, point = max(found, key=lambda one: one[0].value)  # the first of equal ones, in the order of their keys
+    return [
+        _at(
+            dataclasses.replace(record, method={**record.method, "label": name}),
+            "oracle",
+            best,
+            points=len(compared),
+            left_out=len(points) - len(compared),
+        )
+        for record in point
+    ]
+
+
+def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
+    ordinary = [point for point in points if recorded(point)]
+    needed = max(map(len, ordinary or points))
+    able = [point for point in points if len(point) >= needed]
+    if len(ordinary) == len(points) or any(not recorded(point) for point in able):
+        return able
+    common = set.intersection(*({record.seed for record in point} for point in points))
+    return [[record for record in point if record.seed in common] for point in points] if common else able
+
+
+def _at(record: Record, rule: str, best: Best, **facts: Any) -> Record:
+    metrics = judged(record)[best.step]
+    selected = {
+        "step": best.step,
+        "last": dict(metrics) == dict(record.metrics),
+        "metric": criterion(record.metrics),
+        "steps": best.steps,
+        **facts,
+    }
+    return dataclasses.replace(
+        record, metrics=metrics, selection=rule, provenance={**record.provenance, "selected": selected}
+    )
+
+
+def _by(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(key(record), []).append(record)
+    return found
