@@ -58,12 +58,12 @@ def latex(grid: Grid, width: int = MAX_CHARACTERS) -> str:
 def _caption(grid: Grid) -> str:
     best = any(cell and cell.best for block in grid.blocks for line in block for cells in line.cells for cell in cells)
     sentences = [*grid.caption, *(["Best among comparable rows in bold."] if best else [])]
-    return _escape(" ".join(sentences))
+    return escape(" ".join(sentences))
 
 
 def _below(grid: Grid) -> list[str]:
-    notes = [f"({letter}) {_escape(text)}" for letter, text in grid.settings]
-    notes += [f"$^{{{number}}}$ {_escape(text)}" for number, text in enumerate(grid.notes, start=1)]
+    notes = [f"({letter}) {escape(text)}" for letter, text in grid.settings]
+    notes += [f"$^{{{number}}}$ {escape(text)}" for number, text in enumerate(grid.notes, start=1)]
     if not notes:
         return []
     return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(notes), r"\end{minipage}"]
@@ -78,7 +78,7 @@ def _tabular(grid: Grid) -> list[str]:
         rules.append(rf"\cmidrule(lr){{{start}-{start + len(group.columns) - 1}}}")
         start += len(group.columns)
     lines.append(" ".join(rules))
-    lines.append(" & ".join(["method", *(_escape(name) for group in grid.groups for name in group.columns)]) + r" \\")
+    lines.append(" & ".join(["method", *(escape(name) for group in grid.groups for name in group.columns)]) + r" \\")
     for block in grid.blocks:
         lines.append(r"\midrule")
         lines += [_line(grid, line) for line in block]
@@ -86,11 +86,11 @@ def _tabular(grid: Grid) -> list[str]:
 
 
 def _spanning(head: str, columns: int) -> str:
-    return rf"\multicolumn{{{columns}}}{{c}}{{{_escape(head)}}}"
+    return rf"\multicolumn{{{columns}}}{{c}}{{{escape(head)}}}"
 
 
 def _line(grid: Grid, line: Line) -> str:
-    name = _escape(line.name + line.marks)
+    name = escape(line.name + line.marks)
     cells = [
         _cell(cell, _longest(grids.column(grid, place, number)))
         for place, group in enumerate(line.cells)
@@ -112,11 +112,11 @@ def _cell(cell: Cell | None, longest: int) -> str:
     pad = rf"\phantom{{{'0' * missing}}}" if missing else ""
     text = rf"{cell.mean} $\pm$ {cell.std}" if cell.std else cell.mean
     note = f"$^{{{cell.note}}}$" if cell.note else ""
-    return pad + (rf"\textbf{{{text}}}" if cell.best else text) + (_escape(cell.marks) if cell.marks else "") + note
+    return pad + (rf"\textbf{{{text}}}" if cell.best else text) + (escape(cell.marks) if cell.marks else "") + note
 
 
 @functools.cache
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Return `text` as LaTeX: pandas escapes what is special, our own signs become commands."""
     import pandas as pd
 
