@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, data, reproduce, run, table, tune
+from zslbench.commands import ablate, about, curve, data, reproduce, run, status, table, tune
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -39,8 +39,10 @@ def cli() -> None:
 VERBS = (
     run.run,
     table.table,
+    curve.curve,
     ablate.ablate,
     reproduce.reproduce,
+    status.status,
     tune.tune,
     about.list_command,
     about.info,

@@ -66,7 +66,7 @@ def gather(
         if selection or calibration:
             asked = "--selection" if selection else "--calibrate"
             raise BadValue(f"{asked} is of the final stage and chooses on the dev stage; leave out --stage dev.")
-        records, notes = _dev(_ordinary(finished), per_fold, store)
+        records, notes = _dev(ordinary(finished), per_fold, store)
         return Gathered(tuple(records), tuple(chosen), tuple(notes))
     dev = [record for record in everything if record.ok and record.stage == "dev"]
     records, notes = _selected(finished, dev, dict.fromkeys(selection), store)
@@ -76,7 +76,12 @@ def gather(
     return Gathered(tuple(records), tuple(chosen), tuple(notes))
 
 
-def _ordinary(records: Sequence[Record]) -> list[Record]:
+def ordinary(records: Sequence[Record]) -> list[Record]:
+    """Return the records that count as they are.
+
+    Raises:
+        BadValue: all are candidates of oracle selection.
+    """
     kept = rules.recorded(records)
     if not kept:
         raise BadValue(
@@ -105,7 +110,7 @@ def _selected(
     final: Sequence[Record], dev: Sequence[Record], selection: dict[str, None], store: ResultStore
 ) -> tuple[list[Record], list[str]]:
     if not selection:
-        return _ordinary(final), []
+        return ordinary(final), []
     apply: dict[str, Callable[[], Selection]] = {
         "fixed": lambda: rules.fixed(final),
         "validated": lambda: rules.validated(final, dev),

@@ -46,20 +46,20 @@ def lay_out(
         rank_together: compare all lines with each other, not only those of one block.
         intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
     """
-    keys = line_keys(rows, lambda row: (_group_key(row), _protocol_key(row)))
+    keys = line_keys(rows, lambda row: (group_key(row), _protocol_key(row)))
     names, settings = short_names(dict.fromkeys(keys))
     measured: dict[tuple[LineKey, _Column], Stat] = {}
     cited: dict[tuple[LineKey, _Column], Published] = {}
     for row, key in zip(rows, keys, strict=True):
         for metric in metrics:
             if metric in row.metrics:
-                measured[key, _Column(_group_key(row), _protocol_key(row), metric)] = row.metrics[metric]
+                measured[key, _Column(group_key(row), _protocol_key(row), metric)] = row.metrics[metric]
                 entry = citations.beside(row, metric, source) if source else None
                 if entry:
-                    cited[key, _Column(_group_key(row), _protocol_key(row), metric, published=True)] = entry
+                    cited[key, _Column(group_key(row), _protocol_key(row), metric, published=True)] = entry
     columns = _columns(by_data, metrics, {column for _, column in measured} | {column for _, column in cited})
-    heads = _heads(list(columns))
-    blocks = _blocks(dict.fromkeys(keys), rank_together)
+    heads = group_heads(list(columns))
+    blocks = ranked_blocks(dict.fromkeys(keys), rank_together)
     notes: dict[str, int] = {}
     cells = _measured_cells(measured, blocks, intervals) | _cited_cells(cited, blocks, notes)
     sentences = caption(rows, keys, names, metrics, rank_together, intervals)
@@ -84,7 +84,8 @@ def lay_out(
     )
 
 
-def _group_key(row: Row) -> GroupKey:
+def group_key(row: Row) -> GroupKey:
+    """Return the column group that a row belongs to: its data, and the folds of the dev stage."""
     return row.dataset, row.features, row.semantics, row.fingerprint, row.folds
 
 
@@ -96,17 +97,17 @@ def _protocol_key(row: Row) -> ProtocolKey:
 def _columns(by_data: Sequence[Row], metrics: Sequence[str], used: set[_Column]) -> dict[GroupKey, list[_Column]]:
     """Return the columns of each group: by metric, then protocol, a published one after its measured one."""
     out: dict[GroupKey, list[_Column]] = {}
-    protocols = {group: list[ProtocolKey]() for group in map(_group_key, by_data)}
+    protocols = {group: list[ProtocolKey]() for group in map(group_key, by_data)}
     for row in by_data:
-        if _protocol_key(row) not in protocols[_group_key(row)]:
-            protocols[_group_key(row)].append(_protocol_key(row))
+        if _protocol_key(row) not in protocols[group_key(row)]:
+            protocols[group_key(row)].append(_protocol_key(row))
     for group, keys in protocols.items():
         wanted = [_Column(group, key, metric, pub) for metric in metrics for key in keys for pub in (False, True)]
         out[group] = [column for column in wanted if column in used]
     return out
 
 
-def _heads(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
+def group_heads(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
     heads = {}
     for group in groups:
@@ -133,7 +134,7 @@ def _metric_heads(columns: Sequence[_Column]) -> tuple[str, ...]:
     return tuple(heads)
 
 
-def _blocks(keys: Mapping[LineKey, None], rank_together: bool) -> list[list[LineKey]]:
+def ranked_blocks(keys: Mapping[LineKey, None], rank_together: bool) -> list[list[LineKey]]:
     """Return the lines that may be ranked with each other: by setting, oracle selection apart."""
     if rank_together:
         return [list(keys)]

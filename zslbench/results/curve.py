@@ -1,0 +1,253 @@
+"""`curve`: the whole seen–unseen curve of finished runs, from their kept predictions. Nothing is trained here."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.errors import BadValue, UnknownName
+from zslbench.results import formats
+from zslbench.results.calibration import Curve, calibrate, is_generalized
+from zslbench.results.calibration import curve as curve_of
+from zslbench.results.caption import caption
+from zslbench.results.choice import Choice, choose
+from zslbench.results.gather import ordinary
+from zslbench.results.grid import Cell, Grid, Group, Line
+from zslbench.results.latex import MAX_CHARACTERS, latex
+from zslbench.results.layout import GroupKey, group_heads, group_key, ranked_blocks
+from zslbench.results.matching import cell, command, grouped, label, place
+from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.summary import Row, Stat, stat, summarise
+
+FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
+_LEVELS = tuple(range(0, 100, 10))
+_PIPE_WIDTH = 130
+_DIGITS = 6
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Traced:
+    """One run with its curve.
+
+    Attributes:
+        record: its metrics hold ``H cs`` (where the dev folds of the run are there) and ``H cs†``.
+        curve: the whole one; gamma_dev, gamma_test: the constants chosen on each.
+    """
+
+    record: Record
+    curve: Curve
+    gamma_dev: float | None
+    gamma_test: float
+
+
+def curve(
+    runs: Path | str = "runs",
+    *,
+    format: str = "terminal",
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    features: str | None = None,
+    semantics: str | None = None,
+    data: Path | str | None = None,
+    output: Path | str | None = None,
+    width: int | None = None,
+) -> str:
+    """Return the seen–unseen curves of the finished gzsl runs, and what calibrated stacking makes of them.
+
+    Args:
+        runs: the folder of records.
+        format: terminal, markdown, latex, csv (a line a point of each run) or json (an object a run).
+        methods, datasets, features, semantics: which runs, as in `table`.
+        data: also write every point of every run there, as csv.
+        output: also write the text there.
+        width: characters of a line; None: the terminal's.
+
+    Raises:
+        BadValue, UnknownName: nothing fits what was asked for.
+        StoreError: no runs, none finished, predictions that are lost, or a file that cannot be written.
+    """
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    store = ResultStore(runs)
+    everything = store.load()
+    choice = Choice(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
+    chosen = ordinary([record for record in choose(everything, choice, store.root) if record.ok])
+    traced, notes = _traced([record for record in chosen if is_generalized(record)], everything, store)
+    if not traced:
+        raise BadValue("the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
+    if data is not None:
+        _write(Path(data), _csv(traced))
+    if format in ("csv", "json"):
+        text = _csv(traced) if format == "csv" else _json(traced)
+    else:
+        text = _written(_lay_out(traced), format, width)
+        text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
+    if output is not None:
+        _write(Path(output), text)
+    return text
+
+
+def _traced(
+    final: Sequence[Record], everything: Sequence[Record], store: ResultStore
+) -> tuple[list[Traced], list[str]]:
+    dev = [record for record in everything if record.ok and record.stage == "dev"]
+    on_dev = calibrate(final, dev, store.predictions)
+    on_test = calibrate(final, (), store.predictions, on_test=True)
+    found = []
+    for first, second in zip(on_dev.records, on_test.records, strict=True):
+        record = dataclasses.replace(first, metrics={**second.metrics, **first.metrics})
+        gamma = first.provenance.get("calibrated", {}).get("gamma")
+        best = second.provenance["calibrated"]["gamma"]
+        found.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
+    if not on_dev.lacking:
+        return found, []
+    same = [record for record in on_dev.lacking if place(record) == place(on_dev.lacking[0])]
+    names = list(dict.fromkeys(map(place, on_dev.lacking)))
+    more = f" ({len(names) - 1} more lack them, too)" if len(names) > 1 else ""
+    return found, [
+        f"no γ from the dev stage for {names[0]}: its dev folds were not run; make them: "
+        f"`{command(same, store.root, '--calibrate')}`{more}."
+    ]
+
+
+def _lay_out(traced: Sequence[Traced]) -> Grid:
+    by_id = {one.record.id: one for one in traced}
+    alike = grouped([one.record for one in traced], lambda record: f"{cell(record)} {record.selection}")
+    lines = [(summarise(group)[0], [by_id[record.id] for record in group]) for group in alike]
+    lines.sort(key=lambda line: (line[0].title.casefold(), natural(line[0].label), line[0].selection))
+    rows = [row for row, _ in lines]
+    keys = line_keys(rows, group_key)
+    names, settings = short_names(dict.fromkeys(keys))
+    groups = list(dict.fromkeys(sorted(map(group_key, rows))))
+    heads = group_heads(groups)
+    cells: dict[tuple[LineKey, GroupKey], tuple[tuple[Cell | None, ...], tuple[Cell | None, ...]]] = {}
+    for (row, own), key in zip(lines, keys, strict=True):
+        cells[key, group_key(row)] = _summary(row, own), _levels(own)
+    shown = max(len([cell for cell in levels if cell]) for _, levels in cells.values())
+    none = (None,) * len(SUMMARY), (None,) * len(_LEVELS)
+    set_out = {
+        key: Line(
+            names[key],
+            key.marks,
+            tuple(
+                part[:end]
+                for group in groups
+                for part, end in zip(cells.get((key, group), none), (len(SUMMARY), shown), strict=True)
+            ),
+        )
+        for key in keys
+    }
+    return Grid(
+        groups=tuple(
+            group
+            for key in groups
+            for group in (
+                Group(heads[key], SUMMARY),
+                Group(
+                    "U where S is" if len(groups) == 1 else f"{heads[key]}: U where S is",
+                    tuple(map(str, _LEVELS[:shown])),
+                ),
+            )
+        ),
+        blocks=tuple(tuple(set_out[key] for key in block) for block in ranked_blocks(dict.fromkeys(keys), False)),
+        caption=tuple(map(printable, _caption(rows, keys, names))),
+        settings=settings,
+    )
+
+
+def _caption(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+    return [
+        *caption(rows, keys, names, ("H", "AUSUC"), False),
+        "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds.",
+        "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result.",
+    ]
+
+
+def _summary(row: Row, own: Sequence[Traced]) -> tuple[Cell | None, ...]:
+    def percent(name: str, marks: str = "") -> Cell | None:
+        found = row.metrics.get(name)
+        return None if found is None else _cell(found, ".1f", marks)
+
+    gammas = [one.gamma_dev for one in own if one.gamma_dev is not None]
+    dev = _gamma(gammas, row) if gammas else None
+    test = _gamma([one.gamma_test for one in own], row, "†")
+    return percent("AUSUC"), percent("H"), dev, percent("H cs"), test, percent("H cs†", "†")
+
+
+def _gamma(values: Sequence[float], row: Row, marks: str = "") -> Cell:
+    found = stat((value / 100 for value in values), stochastic=row.metrics["H"].std is not None)
+    return _cell(found, ".3g", marks)
+
+
+def _cell(found: Stat, form: str, marks: str) -> Cell:
+    return Cell(format(found.mean, form), "" if found.std is None else format(found.std, form), marks=marks)
+
+
+def _levels(own: Sequence[Traced]) -> tuple[Cell | None, ...]:
+    """Return mean U at each level of S; None above what every seed reaches."""
+    means = np.mean([one.curve.unseen_at(np.array(_LEVELS) / 100) for one in own], axis=0)
+    return tuple(None if np.isnan(value) else Cell(f"{100 * value:.1f}") for value in means)
+
+
+def _written(grid: Grid, format: str, width: int | None) -> str:
+    if format == "latex":
+        return latex(grid, width or MAX_CHARACTERS)
+    if format == "markdown":
+        return formats.markdown(grid, width or formats.MARKDOWN_WIDTH)
+    return formats.terminal(grid, width or shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns)
+
+
+def _facts(one: Traced) -> dict[str, Any]:
+    record = one.record
+    return {
+        "method": record.method["name"],
+        "label": label(record),
+        "dataset": record.dataset["name"],
+        "features": record.dataset["features"],
+        "semantics": record.dataset["semantics"],
+        "selection": record.selection,
+        "seed": record.seed,
+    }
+
+
+def _points(curve: Curve) -> list[Array]:
+    """Return γ, U, S and H (percent) of each point; a point holds up to and including its γ, the last for any above."""
+    percent = (np.round(100 * part, _DIGITS) for part in (curve.unseen, curve.seen, curve.harmonic))
+    return [np.append(curve.margins, np.inf), *percent]
+
+
+def _csv(traced: Sequence[Traced]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_facts(traced[0]), "gamma", "U", "S", "H"])
+    for one in traced:
+        facts = list(_facts(one).values())
+        writer.writerows([*facts, *map(float, point)] for point in zip(*_points(one.curve), strict=True))
+    return text.getvalue()
+
+
+def _json(traced: Sequence[Traced]) -> str:
+    out = []
+    for one in traced:
+        gammas, *percent = (part.tolist() for part in _points(one.curve))
+        metrics = {name: round(100 * value, _DIGITS) for name, value in one.record.metrics.items()}
+        chosen = {"gamma": one.gamma_dev, "gamma†": one.gamma_test, "metrics": metrics}
+        points = {"gamma": [*gammas[:-1], None], **dict(zip("USH", percent, strict=True))}
+        out.append({**_facts(one), **chosen, "curve": points})
+    return json.dumps(out, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _write(path: Path, text: str) -> None:
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the curve {path.name}")
