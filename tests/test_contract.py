@@ -13,7 +13,7 @@ from zslbench.checks.protocol import CONTRACT as PROTOCOL
 from zslbench.data.source import Source
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
-ALL = 23
+ALL = 24
 CLOSED = ALL - 1
 """A closed form opens no random stream, and fits a grid at once."""
 SOLVED = ALL - 2

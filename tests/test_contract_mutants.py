@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ from zslbench.checks.method import CONTRACT
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.synthetic import Synthetic
 from zslbench.methods.base import Context, Method, MethodCard, Preset
-from zslbench.params import param
+from zslbench.params import Between, Dimension, param
 from zslbench.protocols.base import Judgement
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.zsl import ZSL
@@ -70,6 +70,31 @@ class NoCitation(Sound):
 @dataclasses.dataclass(kw_only=True)
 class BadPreset(Sound):
     presets: ClassVar[dict[str, Preset]] = {"published": Preset("a paper", {"ridge": -1.0})}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SearchesTooFar(Sound):
+    space: ClassVar[Mapping[str, Dimension]] = {"epochs": (10, 100, 1000)}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SearchesNoParameter(Sound):
+    space: ClassVar[Mapping[str, Dimension]] = {"ridges": (1.0, 2.0)}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SearchesBackwards(Sound):
+    space: ClassVar[Mapping[str, Dimension]] = {"ridge": Between(10.0, 1.0, log=True)}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SearchesOneValue(Sound):
+    space: ClassVar[Mapping[str, Dimension]] = {"ridge": (1.0, 1.0)}
+
+
+@dataclasses.dataclass(kw_only=True)
+class SearchesAList(Sound):
+    space: ClassVar[Mapping[str, Dimension]] = {"ridge": [1.0, 2.0]}  # type: ignore[dict-item]
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -252,6 +277,13 @@ MUTANTS: dict[str, list[type]] = {
     "card complete": [NoCitation],
     "parameters round-trip and refuse what is out of range": [Undocumented],
     "presets and ablations resolve": [BadPreset],
+    "the search space lies within what the parameters allow": [
+        SearchesTooFar,
+        SearchesNoParameter,
+        SearchesBackwards,
+        SearchesOneValue,
+        SearchesAList,
+    ],
     "fit returns self and leaves the parameters unchanged": [Tuning, toy_methods.Broken],
     "inputs not mutated": [Writing],
     "scores finite and of the right shape": [Squeezing],

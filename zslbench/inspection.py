@@ -10,7 +10,7 @@ from typing import Any, Literal
 from zslbench.data.source import Source
 from zslbench.errors import BadValue, Unavailable, UnknownName
 from zslbench.methods.base import Method
-from zslbench.params import declared
+from zslbench.params import declared, in_words
 from zslbench.protocols.base import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.published import load as cited_numbers
@@ -44,6 +44,7 @@ class Info:
         published: one row a cited number: source, dataset, features, metric, value, note.
         model: what the class says of itself, in paragraphs.
         differences: sentences, each telling where this implementation and the paper or its public code part.
+        space: what `zslbench tune` searches, by hyper-parameter; nothing where the parameters' own ranges are.
     """
 
     kind: str
@@ -56,6 +57,7 @@ class Info:
     published: tuple[tuple[str, str, str, str, str, str], ...] = ()
     model: str = ""
     differences: tuple[str, ...] = ()
+    space: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def list_(kind: Kind = "methods") -> list[Listed]:
@@ -163,6 +165,7 @@ def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, st
         cited,
         inspect.getdoc(cls) or "",
         card.differences,
+        {name: in_words(dimension) for name, dimension in cls.space.items()},
     )
 
 

@@ -38,6 +38,7 @@ def method_page(name: str) -> str:
         f"```sh\nzslbench run -m {found.name} -d digits\n```",
         "## Parameters",
         _table(("parameter", "default", "takes", "meaning"), [(f"`{row[0]}`", *row[1:]) for row in found.params]),
+        *_space(found),
         *_presets(cls, found.name),
         *_published(found),
         *_differences(found),
@@ -77,6 +78,17 @@ def write(folder: Path) -> list[Path]:
 def _facts(found: Info) -> str:
     rows = [(name, found.facts[name]) for name in ("reference", "setting", "depends on the seed", "version")]
     return "\n".join(f"* **{name}**: {text}" for name, text in rows)
+
+
+def _space(found: Info) -> Sequence[str]:
+    if not found.space:
+        return []
+    rows = [(f"`{name}`", words) for name, words in found.space.items()]
+    return [
+        "## Tuning",
+        f"`zslbench tune {found.name} -d digits` searches, unless it is told otherwise:",
+        _table(("parameter", "values"), rows),
+    ]
 
 
 def _presets(cls: type[Method], name: str) -> Sequence[str]:

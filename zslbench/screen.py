@@ -128,6 +128,8 @@ def show_info(info: Info) -> None:
     _print_table(console, None, list(info.facts.items()))
     if info.params:
         _print_table(console, ("parameter", "default", "takes", "meaning"), info.params)
+    if info.space:
+        _print_table(console, ("`zslbench tune` searches", "values"), list(info.space.items()))
     if info.presets:
         _print_table(console, ("preset", "source", "values"), info.presets)
     if info.published:

@@ -13,6 +13,7 @@ from zslbench.arrays import IntArray
 from zslbench.checks.contract import Contract, require, require_parameters, require_text
 from zslbench.checks.easy import BOUND, EasyTask, easy_task, relabelled
 from zslbench.checks.subject import SEED, Subject
+from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting, overlay
 from zslbench.registry import METHODS
 from zslbench.task import ClassTable
@@ -119,6 +120,23 @@ def _presets(subject: Subject) -> None:
         cls(**ablation.values)
     clash = set(cls.presets) & set(cls.ablations)
     require(not clash, f"{sorted(clash)} name both a preset and an ablation.")
+
+
+@CONTRACT.check("the search space lies within what the parameters allow")
+def _space(subject: Subject) -> None:
+    cls, known = subject.cls, params.declared(subject.cls)
+    for name, dimension in cls.space.items():
+        require(name in known, f"its space names {name!r}, which is no parameter.")
+        require(
+            isinstance(dimension, tuple | params.Between),
+            f"its space of {name} is a {type(dimension).__name__}, not a tuple of values or a Between.",
+        )
+        try:
+            found = known[name].dimension(dimension, cls.__name__)
+        except BadValue as error:
+            require(False, str(error))
+        same = found == dimension and (isinstance(found, params.Between) or len(found) > 1)
+        require(same, f"its space of {name} repeats a value, or has but one; list different values.")
 
 
 @CONTRACT.check("fit returns self and leaves the parameters unchanged")
