@@ -1,0 +1,200 @@
+"""`status`: what the records lack, what is failed or stale, and the commands that fill it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import zslbench
+from zslbench.data.inventory import list_
+from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.protocols.splits import STAGES, Stage
+from zslbench.results.choice import is_dataset, is_method, is_protocol
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+from zslbench.results.tuned import TunedStore
+from zslbench.studies import fill, printed
+from zslbench.studies.survey import Place, Survey, folder_in, survey
+from zslbench.studies.verify import Verification
+from zslbench.studies.verify import verify as verified
+
+FORMATS = ("terminal", "json")
+VARIED = "run the same values where a method has others (only where they are meant to be the same)"
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """A shell command and what it is for."""
+
+    purpose: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Status:
+    """What `status` found.
+
+    Attributes:
+        survey: the span of the records and the state of each of its runs.
+        commands: what to type, in order; replace: words in them that stand for what no record holds, with advice.
+        stage: which is told of; others, oracle: records of the other stage, and oracle candidates: not in the span.
+        versions: other versions of zslbench and how many records they made.
+        broken: files that are no records, as sentences.
+        verification: of the metrics, where it was asked for.
+        text: all of it, as asked for.
+    """
+
+    survey: Survey
+    commands: tuple[Command, ...]
+    replace: tuple[str, ...]
+    others: int
+    oracle: int
+    stage: str
+    versions: tuple[tuple[str, int], ...]
+    broken: tuple[str, ...]
+    verification: Verification | None
+    text: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing lacks, failed or is stale; a method that has other values there does not lack."""
+        states = (state for slot, state in self.survey.states.items() if slot not in self.survey.varied)
+        return all(state == "done" for state in states) and not self.survey.untuned
+
+
+def status(
+    runs: Path | str = "runs",
+    *,
+    methods: str | Sequence[str] = (),
+    datasets: str | Sequence[str] = (),
+    protocols: str | Sequence[str] = (),
+    stage: Stage = "final",
+    seeds: int | None = None,
+    verify: bool = False,
+    format: str = "terminal",
+    data_root: Path | str | None = None,
+    width: int | None = None,
+) -> Status:
+    """Say what the records of a folder lack: every line on every data set under every protocol that they span.
+
+    Args:
+        runs: the folder of records.
+        methods, datasets, protocols: which; a data set of your own may be given as its folder, which the commands
+            then name.
+        stage: final or dev; seeds: how many each method should have; None: as many as the one with the most.
+        verify: recompute every metric from the stored predictions, of all stages.
+        format: terminal or json.
+        data_root: a folder of data sets, for the commands.
+        width: characters of a line; None: the terminal's.
+
+    Raises:
+        UnknownName: a name that no record has.
+        StoreError: no records.
+    """
+    printed.check_format(format, FORMATS)
+    if stage not in STAGES:
+        raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
+    store = ResultStore(runs)
+    every = store.load()
+    if not every:
+        raise StoreError(
+            f"there are no runs in {store.root}; make some, for instance with "
+            "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
+        )
+    terms = _texts(methods), _texts(datasets), _texts(protocols)
+    chosen = _chosen(every, *terms)
+    counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
+    tuned = TunedStore(store.root)
+    found = survey(counted, tuned, seeds)
+    commands, replace = _commands(found, tuned, store.root, stage, terms[1], Path(data_root) if data_root else None)
+    result = Status(
+        survey=found,
+        commands=commands,
+        replace=replace,
+        others=sum(record.stage != stage and record.selection != "oracle" for record in chosen),
+        oracle=sum(record.selection == "oracle" for record in chosen),
+        stage=stage,
+        versions=_versions(counted),
+        broken=tuple(reason for _, reason in store.broken),
+        verification=verified(store, chosen) if verify else None,
+    )
+    from zslbench.studies import status_text
+
+    text = status_text.as_json(result) if format == "json" else status_text.as_text(result, width)
+    return dataclasses.replace(result, text=text)
+
+
+def _texts(given: str | Sequence[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _chosen(
+    records: Sequence[Record], methods: Sequence[str], datasets: Sequence[str], protocols: Sequence[str]
+) -> list[Record]:
+    def of_method(record: Record, term: str) -> bool:
+        facts = record.method
+        return is_method(facts["name"], str(facts.get("label", "")), facts.get("params"), term)
+
+    rules: list[tuple[str, Sequence[str], Callable[[Record, str], bool], Callable[[Record], str]]] = [
+        ("method", methods, of_method, lambda record: str(record.method["name"])),
+        ("data set", datasets, lambda one, term: is_dataset(one.dataset["name"], term), lambda r: r.dataset["name"]),
+        (
+            "protocol",
+            protocols,
+            lambda one, term: is_protocol(one.protocol["name"], term),
+            lambda r: r.protocol["name"],
+        ),
+    ]
+    found = list(records)
+    for kind, terms, has, name in rules:
+        for term in terms:
+            if not any(has(record, term) for record in records):
+                raise UnknownName(f"{kind} among these runs", term, {name(record) for record in records})
+        found = [record for record in found if not terms or any(has(record, term) for term in terms)]
+    return found
+
+
+def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:
+    found = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in records)
+    return tuple(sorted((version, number) for version, number in found.items() if version != zslbench.__version__))
+
+
+def _commands(
+    found: Survey, tuned: TunedStore, runs: Path, stage: str, terms: Sequence[str], root: Path | None
+) -> tuple[tuple[Command, ...], tuple[str, ...]]:
+    """Return what to type, and advice on the words in it that stand for folders."""
+    here = functools.cache(lambda: {row.name: (row.features, row.semantics) for row in list_(root)})
+
+    def elsewhere(place: Place) -> bool:
+        features, semantics = here().get(place.dataset, ((), ()))
+        return place.features not in features or place.semantics not in semantics
+
+    folders = {place: folder for place in found.places if (folder := folder_in(terms, place))}
+    where = fill.Where(runs, root, stage, folders, elsewhere)
+    given = {(one.method, one.name): one.given for one in (tuned.load() if found.untuned else ())}
+    said = [Command("tune first", text) for text in fill.tune_commands(found, where, given)]
+    missing = [slot for slot in found.of("missing", "unfinished") if slot not in found.varied]
+    for purpose, slots, rerun in (
+        ("do what is missing", missing, ""),
+        ("try again what failed", found.of("failed"), "failed"),
+        ("do again what is stale", found.of("stale"), "stale"),
+        (VARIED, [slot for slot in found.states if slot in found.varied], ""),
+    ):
+        known = [slot for slot in slots if slot.line not in found.unimportable]
+        said += [Command(purpose, text) for text in fill.commands(found, known, where, rerun)]
+    words = " ".join(command.text for command in said)
+    replace = [
+        f"{fill.placeholder(place)} stands for the folder of {place.dataset}: records do not hold where your own data "
+        "is. status writes it where it is named: -d FOLDER, beside a -d for each other data set."
+        for place in found.places
+        if place.origin == "own" and fill.placeholder(place) in words
+    ]
+    if fill.DATA_ROOT_PLACEHOLDER in words:
+        replace.append(
+            f"{fill.DATA_ROOT_PLACEHOLDER} stands for the folder of xlsa17 folders that was read: a data set is not "
+            "where zslbench looks by itself. With --data-root DIR, status writes it into the commands."
+        )
+    return tuple(said), tuple(replace)

@@ -1,0 +1,187 @@
+"""What `status` prints: the matrix, what went wrong, and what to type."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections import Counter
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from zslbench.spec import parse
+from zslbench.studies import printed
+from zslbench.studies.printed import Section
+from zslbench.studies.survey import Place, Slot, Survey
+
+if TYPE_CHECKING:
+    from zslbench.studies.status import Status
+    from zslbench.studies.verify import Verification
+
+_MOST = 20
+
+
+def as_text(status: Status, width: int | None = None) -> str:
+    """Return the status as text for a terminal."""
+    found = status.survey
+    sections = [_matrix(found, place) for place in found.places]
+    parts = [printed.page(sections, [], "terminal", width)] if found.lines else []
+    parts += [_paragraph(lines) for lines in (_trouble(found), _remarks(status)) if lines]
+    if status.commands:
+        lines = []
+        for purpose in dict.fromkeys(command.purpose for command in status.commands):
+            lines.append(f"To {purpose}:")
+            lines += [f"  {command.text}" for command in status.commands if command.purpose == purpose]
+        parts.append("\n".join([*lines, *status.replace]) + "\n")
+    if status.complete and found.states:
+        but = "; values differ by data set" if found.varied else ""
+        parts.append(
+            f"complete: {_many(len(found.lines), 'line')} on {_many(len(found.places), 'data set')} under "
+            f"{', '.join(found.protocols)}: {_many(len(found.of('done')), 'run')}{but}\n"
+        )
+    if status.verification is not None:
+        parts.append(_paragraph(_verified(status.verification)))
+    return "\n".join(parts)
+
+
+def _paragraph(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def _matrix(found: Survey, place: Place) -> Section:
+    rows = tuple((line, *(_cell(found, line, place, rules) for rules in found.protocols)) for line in found.lines)
+    return Section(str(place), ("line", *found.protocols), rows, "l" * (1 + len(found.protocols)))
+
+
+def _cell(found: Survey, line: str, place: Place, rules: str) -> str:
+    if (line, place, rules) in found.untuned:
+        return "not tuned"
+    varied = any((slot.line, slot.place, slot.protocol) == (line, place, rules) for slot in found.varied)
+    if varied:
+        return "other values"
+    counts = Counter(
+        state for slot, state in found.states.items() if (slot.line, slot.place, slot.protocol) == (line, place, rules)
+    )
+    if not counts:
+        return "no values" if line not in found.unimportable else "cannot be imported"
+    return ", ".join(
+        f"{counts[state]} {state}" for state in ("done", "stale", "failed", "unfinished", "missing") if counts[state]
+    )
+
+
+def _trouble(found: Survey) -> list[str]:
+    """Return a line for each run that failed or was cut short, the last line of its error in it."""
+    groups: dict[tuple[str, str, Place, str], list[Slot]] = {}
+    for slot in found.of("failed", "unfinished"):
+        record = found.records[slot]
+        why = (record.error.strip().splitlines() or [""])[-1]
+        groups.setdefault((record.status, slot.line, slot.place, textwrap.shorten(why, 200)), []).append(slot)
+    lines = []
+    for (state, line, place, why), slots in list(groups.items())[:_MOST]:
+        rules = "+".join(dict.fromkeys(slot.protocol for slot in slots))
+        folds = sorted({slot.fold for slot in slots} - {0})
+        seeds = ", ".join(map(str, sorted({slot.seed for slot in slots})))
+        where = f"{place} {rules}{' dev' + ','.join(map(str, folds)) if folds else ''}, seeds {seeds}"
+        lines.append(f"{state}: {line} on {where}" + (f": {why}" if why else ""))
+    if len(groups) > _MOST:
+        lines.append(f"and {len(groups) - _MOST} more lines and data sets of which runs failed or were cut short")
+    return lines
+
+
+def _remarks(status: Status) -> list[str]:
+    found = status.survey
+    lines = []
+    if stale := found.of("stale"):
+        names = _some(dict.fromkeys(parse(slot.line).name for slot in stale))
+        lines.append(f"stale: the source of the method has changed since {_many(len(stale), 'run')} of {names}")
+    if found.outdated:
+        names = _some(sorted({str(record.method.get("label") or record.method["name"]) for record in found.outdated}))
+        lines.append(
+            f"outdated: {_many(len(found.outdated), 'run')} of {names}, made by another version of the method or with "
+            "values that the name no longer stands for"
+        )
+    lines += [f"not checked: {line}: {why}" for line, why in found.unimportable.items()]
+    for version, number in status.versions:
+        lines.append(f"{_many(number, 'run')} of zslbench {version}")
+    other = "dev" if status.stage == "final" else "final"
+    aside = [f"{_many(status.others, f'{other} run')}"] if status.others else []
+    aside += [f"{_many(status.oracle, 'candidate')} of oracle selection (†)"] if status.oracle else []
+    if aside:
+        lines.append(f"not in this matrix: {' and '.join(aside)}")
+    lines += list(status.broken)
+    return lines
+
+
+def _verified(found: Verification) -> list[str]:
+    lines = [f"verified: the metrics of {_many(found.verified, 'record')} follow from their predictions"]
+    lines += [f"MISMATCH: run {name}: {why}" for name, why in found.mismatches]
+    if found.lacking:
+        lines.append(f"no predictions: {', '.join(found.lacking)}; `zslbench run … --rerun all` makes them")
+    lines += [f"not verified: run {name}: {why}" for name, why in found.skipped]
+    return lines
+
+
+def _some(names: Iterable[str], most: int = 6) -> str:
+    found = list(names)
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
+
+
+def as_json(status: Status) -> str:
+    """Return the status as one JSON object."""
+    found = status.survey
+    document = {
+        "complete": status.complete,
+        "stage": status.stage,
+        "lines": list(found.lines),
+        "datasets": [_place(place) for place in found.places],
+        "protocols": list(found.protocols),
+        "runs": [_slot(slot, found) for slot in found.states],
+        "untuned": [
+            {"line": line, "protocol": rules, "preset": name, **_place(place)}
+            for (line, place, rules), name in found.untuned.items()
+        ],
+        "outdated": [record.id for record in found.outdated],
+        "unimportable": dict(found.unimportable),
+        "other_versions": dict(status.versions),
+        "other_stage": status.others,
+        "oracle_candidates": status.oracle,
+        "broken": list(status.broken),
+        "commands": [{"purpose": command.purpose, "command": command.text} for command in status.commands],
+        "replace": list(status.replace),
+        "verification": _verification(status.verification),
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _place(place: Place) -> dict[str, str]:
+    return {"dataset": place.dataset, "features": place.features, "semantics": place.semantics}
+
+
+def _slot(slot: Slot, found: Survey) -> dict[str, Any]:
+    record = found.records.get(slot)
+    return {
+        "line": slot.line,
+        **_place(slot.place),
+        "protocol": slot.protocol,
+        "fold": slot.fold,
+        "seed": slot.seed,
+        "state": found.states[slot],
+        "other_values_there": slot in found.varied,
+        "id": record.id if record else None,
+        "status": record.status if record else None,
+        "error": (record.error.strip().splitlines() or [""])[-1] if record else "",
+    }
+
+
+def _verification(found: Verification | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "verified": found.verified,
+        "mismatches": [{"id": name, "problem": why} for name, why in found.mismatches],
+        "lacking": list(found.lacking),
+        "skipped": [{"id": name, "reason": why} for name, why in found.skipped],
+    }

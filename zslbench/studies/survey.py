@@ -1,0 +1,303 @@
+"""What the records of a folder span, and which runs of that span are done, lacking, failed or stale."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from zslbench import params
+from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, ZslbenchError
+from zslbench.identity import canonical_json
+from zslbench.methods.base import Method, overlay
+from zslbench.results.record import Record
+from zslbench.results.tuned import TunedStore
+from zslbench.runner.classes import method_class
+from zslbench.runner.provenance import source_digest
+from zslbench.spec import brackets, parse
+
+SlotState = Literal["done", "stale", "failed", "unfinished", "missing"]
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Place:
+    """A data set with its features and semantics; `origin` says whether its name alone finds it again."""
+
+    dataset: str
+    features: str
+    semantics: str
+    origin: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ({self.features}, {self.semantics})"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Slot:
+    """One run of the span: a line (the method as it is typed) at a place, under a protocol, in a fold, with a seed."""
+
+    line: str
+    place: Place
+    protocol: str
+    fold: int
+    seed: int
+
+    def __str__(self) -> str:
+        fold = f" dev{self.fold}" if self.fold else ""
+        return f"{self.line} {self.place} {self.protocol}{fold} seed {self.seed}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """The span of the records and the state of each of its runs.
+
+    Attributes:
+        lines, places, protocols: what it spans.
+        states: of every run; records: of those that have one.
+        untuned: the preset that is yet to be tuned, by line, place and protocol.
+        stochastic: whether a line depends on the seed.
+        outdated: records of another version of their method, or of values that their label stands for no more.
+        unimportable: lines whose method cannot be imported here, with the reason.
+    """
+
+    lines: tuple[str, ...]
+    places: tuple[Place, ...]
+    protocols: tuple[str, ...]
+    states: Mapping[Slot, SlotState]
+    records: Mapping[Slot, Record]
+    untuned: Mapping[tuple[str, Place, str], str]
+    stochastic: Mapping[str, bool]
+    outdated: tuple[Record, ...]
+    unimportable: Mapping[str, str]
+
+    @functools.cached_property
+    def varied(self) -> frozenset[Slot]:
+        """Missing runs of a line with parameters of its own, where the same method has runs with other values.
+
+        Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
+        """
+        there = {
+            (parse(slot.line).name, slot.place, slot.protocol)
+            for slot, state in self.states.items()
+            if state != "missing"
+        }
+        begun = {(slot.line, slot.place, slot.protocol) for slot, state in self.states.items() if state != "missing"}
+        return frozenset(
+            slot
+            for slot, state in self.states.items()
+            if state == "missing"
+            and (slot.line, slot.place, slot.protocol) not in begun
+            and (parse(slot.line).name, slot.place, slot.protocol) in there
+            and any(parse(line).params for line in self.lines if parse(line).name == parse(slot.line).name)
+        )
+
+    def of(self, *wanted: SlotState) -> list[Slot]:
+        """Return the runs in one of these states, in order."""
+        return [slot for slot, state in self.states.items() if state in wanted]
+
+
+def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = None) -> Survey:
+    """Return what the records span and what of it is not done.
+
+    The span is every line at every place under every protocol; its seeds are those of the line with the most, or
+    0 to `seeds` − 1. A line with as many seeds as that lacks none, whichever they are.
+
+    Args:
+        records: of one stage, whatever their status.
+        tuned: the presets that tuning made.
+    """
+    labels = sorted({_label(record) for record in records}, key=lambda label: (len(label), label))
+    places = sorted({place_of(record) for record in records})
+    protocols = sorted({protocol_of(record) for record in records}, reverse=True)
+    classes, broken = _classes(labels)
+    meant = {
+        (label, place, rules): _meaning(label, classes.get(label), place, rules, records, tuned)
+        for label in labels
+        for place in places
+        for rules in protocols
+    }
+    lines = _distinct(labels, places, protocols, meant)
+    index = _index(records)
+    stochastic = {line: _stochastic(line, classes.get(line), records) for line in lines}
+    folds = {place: sorted({record.fold for record in records if place_of(record) == place}) for place in places}
+    cells = {
+        (line, place, rules, fold): index.get((meant[line, place, rules], place, rules, fold), {})
+        for line in lines
+        for place in places
+        for rules in protocols
+        for fold in folds[place]
+        if meant[line, place, rules] != NO_VALUES
+    }
+    target = _target(cells, stochastic, seeds)
+    states: dict[Slot, SlotState] = {}
+    found: dict[Slot, Record] = {}
+    for (line, place, rules, fold), there in cells.items():
+        wanted = target if stochastic[line] else {0}
+        lacking = wanted - there.keys() if seeds is not None or len(there) < len(wanted) else set()
+        for seed in sorted(there.keys() | lacking):
+            slot = Slot(line, place, rules, fold, seed)
+            states[slot] = _state(there.get(seed), classes.get(line))
+            if seed in there:
+                found[slot] = there[seed]
+    used = {record.id for record in found.values()}
+    return Survey(
+        tuple(lines),
+        tuple(places),
+        tuple(protocols),
+        states,
+        found,
+        {key: what.untuned for key, what in meant.items() if isinstance(what, _Nothing) and what.untuned},
+        stochastic,
+        tuple(record for record in records if record.id not in used),
+        {line: broken[line] for line in labels if line in broken},
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nothing:
+    """A line that means nothing at a place: a preset has no values there, or (named here) is yet to be tuned."""
+
+    untuned: str = ""
+
+
+NO_VALUES = _Nothing()
+_Meaning = str | _Nothing
+
+
+def place_of(record: Record) -> Place:
+    """Return where a record was made."""
+    data = record.dataset
+    features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
+    return Place(str(data["name"]), features, semantics, str(origin or "own"))
+
+
+def protocol_of(record: Record) -> str:
+    """Return a record's protocol as it is typed."""
+    return str(record.protocol["name"]) + brackets(record.protocol.get("params") or {})
+
+
+def _label(record: Record) -> str:
+    return str(record.method.get("label") or record.method["name"])
+
+
+def _classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
+    found, broken = {}, {}
+    for label in labels:
+        try:
+            found[label] = method_class(parse(label).name)
+        except ZslbenchError as error:
+            broken[label] = str(error)
+    return found, broken
+
+
+def _meaning(
+    label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore
+) -> _Meaning:
+    """Return what a label stands for at a place: the method, version and parameters as one text."""
+    if cls is None:
+        return _recorded(label, place, rules, records) or NO_VALUES
+    try:
+        spec = parse(label)
+        values: dict[str, Mapping[str, Any]] = {}
+        for preset in spec.presets:
+            if preset in cls.presets or preset in cls.ablations:
+                continue
+            one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, parse(rules).name)
+            if one is None or one.version != cls.card.version:
+                return _recorded(label, place, rules, records, cls.card.version) or _Nothing(preset)
+            values[preset] = one.values
+        base = overlay(cls, spec.name, spec.presets, place.dataset, parse(rules).name, values)
+        return _text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
+    except (BadValue, BadSpec, UnknownName, Unavailable):
+        return NO_VALUES
+
+
+def _recorded(
+    label: str, place: Place, rules: str, records: Sequence[Record], version: int | None = None
+) -> _Meaning | None:
+    """Return what the newest record of a label says that it stands for; None without one."""
+    own = [
+        record
+        for record in records
+        if _label(record) == label
+        and place_of(record) == place
+        and protocol_of(record) == rules
+        and version in (None, record.method.get("version", 1))
+    ]
+    if not own:
+        return None
+    newest = max(own, key=_age)
+    return _text(newest.method["name"], newest.method.get("version", 1), newest.method.get("params", {}))
+
+
+def _text(name: str, version: int, values: Mapping[str, Any]) -> str:
+    return canonical_json([name, version, dict(values)])
+
+
+def _distinct(
+    labels: Sequence[str],
+    places: Sequence[Place],
+    protocols: Sequence[str],
+    meant: Mapping[tuple[str, Place, str], _Meaning],
+) -> list[str]:
+    """Return the labels that differ somewhere in what they stand for, the shortest of each kind, by name."""
+    kinds: dict[tuple[_Meaning, ...], str] = {}
+    for label in labels:
+        kind = tuple(meant[label, place, rules] for place in places for rules in protocols)
+        if any(what != NO_VALUES for what in kind):
+            kinds.setdefault(kind, label)
+    return sorted(kinds.values())
+
+
+_Cells = dict[tuple[_Meaning, Place, str, int], dict[int, Record]]
+
+
+def _index(records: Sequence[Record]) -> _Cells:
+    """Return the records by meaning, place, protocol and fold, then seed; of several the finished, then the newest."""
+    out: _Cells = {}
+    for record in sorted(records, key=lambda record: (record.ok, _age(record))):
+        meaning = _text(record.method["name"], record.method.get("version", 1), record.method.get("params", {}))
+        out.setdefault((meaning, place_of(record), protocol_of(record), record.fold), {})[record.seed] = record
+    return out
+
+
+def _age(record: Record) -> str:
+    return str(record.provenance.get("finished", ""))
+
+
+def _stochastic(line: str, cls: type[Method] | None, records: Sequence[Record]) -> bool:
+    if cls is not None:
+        return cls.card.stochastic
+    return any(bool(record.method.get("stochastic", True)) for record in records if _label(record) == line)
+
+
+def _target(
+    cells: Mapping[tuple[str, Place, str, int], Mapping[int, Record]],
+    stochastic: Mapping[str, bool],
+    seeds: int | None,
+) -> set[int]:
+    if seeds is not None:
+        return set(range(seeds))
+    sets: list[list[int]] = [sorted(there) for (line, *_), there in cells.items() if stochastic[line] and there]
+    most = max(map(len, sets), default=0)
+    return set(min(found for found in sets if len(found) == most)) if sets else {0}
+
+
+def _state(record: Record | None, cls: type[Method] | None) -> SlotState:
+    if record is None:
+        return "missing"
+    if record.status in ("interrupted", "skipped"):
+        return "unfinished"
+    if not record.ok:
+        return "failed"
+    changed = cls is not None and record.provenance.get("method_source") != source_digest(cls)
+    return "stale" if changed else "done"
+
+
+def folder_in(terms: Iterable[str], place: Place) -> Path | None:
+    """Return the folder among the data sets asked for that a place was read from."""
+    from zslbench.results.choice import is_dataset
+
+    return next((Path(term) for term in terms if Path(term).is_dir() and is_dataset(place.dataset, term)), None)
