@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, curve, data, reproduce, run, status, table, tune
+from zslbench.commands import ablate, about, compare, curve, data, reproduce, run, status, table, tune
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -39,6 +39,7 @@ def cli() -> None:
 VERBS = (
     run.run,
     table.table,
+    compare.compare,
     curve.curve,
     ablate.ablate,
     reproduce.reproduce,

@@ -1,0 +1,179 @@
+"""`compare`: how sure the differences between methods are. Nothing is trained here."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from zslbench.errors import BadValue, UnknownName
+from zslbench.results import document
+from zslbench.results.across import Across, across
+from zslbench.results.choice import Choice, choose
+from zslbench.results.comparison import METRICS, OVER, Comparison, compare_within, metrics_of
+from zslbench.results.comparison_data import csv_report, json_report
+from zslbench.results.comparison_formats import blocks
+from zslbench.results.comparison_report import Report
+from zslbench.results.diagram import draw_diagram, known_kind
+from zslbench.results.entrants import Match, matches
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.validation import SELECTIONS
+
+FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+DEFAULT_METRICS = ("T1", "H")
+FEWEST_DRAWS = 100
+_PIPE_WIDTH = 100
+
+
+def compare(
+    *methods: str,
+    runs: Path | str = "runs",
+    format: str = "terminal",
+    datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
+    over: str = "both",
+    level: float = 0.95,
+    draws: int = 10_000,
+    bootstrap_seed: int = 0,
+    features: str | None = None,
+    semantics: str | None = None,
+    stage: str = "final",
+    selection: str | None = None,
+    diagram: Path | str | None = None,
+    output: Path | None = None,
+    width: int | None = None,
+) -> str:
+    """Return how methods differ on each data set, how sure that is, and what holds across data sets.
+
+    Args:
+        methods: names or specs such as ``lisgan@S3[souls=5]``, each of one line a data set; none: all lines.
+        runs: the folder of records.
+        format: terminal, markdown, latex, csv (a line a pair and kind) or json.
+        datasets, protocols, features, semantics, stage: which runs.
+        metrics: of T1, U, S and H; None: T1 and H.
+        over: what the bootstrap resamples: ``classes``, ``images`` or ``both``.
+        level: of the intervals and tests, such as 0.95; draws: of the bootstrap; bootstrap_seed: of its draws.
+        selection: only runs of ``fixed``, ``validated`` or ``oracle`` selection; None: all but oracle.
+        diagram: also draw the critical-difference diagram there (.pdf, .svg or .png).
+        output: also write the text there.
+        width: characters of a line; None: the terminal's.
+
+    Raises:
+        BadValue, UnknownName: what does not exist, does not fit together, or cannot be compared.
+        StoreError: no runs, none finished, predictions missing, or a file cannot be written.
+    """
+    kinds = _checked(format, metrics, over, level, draws, selection)
+    if diagram is not None:
+        known_kind(Path(diagram))
+    store = ResultStore(runs)
+    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    chosen = _selected(choose(store.load(), choice, store.root), selection)
+    found = matches(chosen, methods)
+    comparisons: list[Comparison] = []
+    for match in found:
+        there = metrics_of(match)
+        wanted = [name for name in METRICS if name in there and name in (metrics or DEFAULT_METRICS)]
+        if wanted:
+            comparisons += compare_within(
+                match, wanted, store.predictions, over=kinds, level=level, draws=draws, seed=bootstrap_seed
+            )
+    if not comparisons:
+        raise BadValue(_nothing(found, metrics or DEFAULT_METRICS))
+    tests, remarks = _across(comparisons, level)
+    if diagram is not None:
+        if not tests:
+            raise BadValue(
+                "a critical-difference diagram needs two data sets that share two methods; "
+                f"{' '.join(remarks) or 'run the methods on another one, or leave out --diagram.'}"
+            )
+        draw_diagram(tests, Path(diagram))
+    report = Report(
+        tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, (*_missing(comparisons), *remarks)
+    )
+    text = _written(report, format, width)
+    if output is not None:
+        write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the comparison {output.name}")
+    return text
+
+
+def _checked(
+    format: str, metrics: Sequence[str] | None, over: str, level: float, draws: int, selection: str | None
+) -> tuple[str, ...]:
+    """Refuse what no comparison can be made with, and return what to resample."""
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    for name in metrics or ():
+        if name not in METRICS:
+            raise UnknownName("metric", name, METRICS)
+    if over not in (*OVER, "both"):
+        raise UnknownName("kind of resampling", over, (*OVER, "both"))
+    if selection is not None and selection not in SELECTIONS:
+        raise UnknownName("selection", selection, SELECTIONS)
+    if not 0.5 <= level < 1:
+        raise BadValue(f"level is {level:g}; give a fraction from 0.5 to below 1, such as 0.95.")
+    fewest = max(FEWEST_DRAWS, round(2 / (1 - level)))
+    if draws < fewest:
+        raise BadValue(f"draws is {draws}; give at least {fewest} for level {level:g}, better 10000.")
+    return OVER if over == "both" else (over,)
+
+
+def _selected(records: Sequence[Record], selection: str | None) -> list[Record]:
+    found = [one for one in records if (one.selection != "oracle" if selection is None else one.selection == selection)]
+    if not any(one.ok for one in found):
+        there = sorted({one.selection for one in records if one.ok})
+        raise BadValue(
+            f"no finished run asked for is of {selection or 'fixed or validated'} selection; there are: "
+            f"{', '.join(there)}; name one with --selection, as in `--selection {there[0]}`."
+        )
+    return found
+
+
+def _nothing(found: Sequence[Match], metrics: Sequence[str]) -> str:
+    there = {name for match in found for name in metrics_of(match)}
+    if there:
+        return f"these runs have {', '.join(sorted(there))}, not {' or '.join(metrics)}; choose with --metric."
+    names = sorted({match.protocol for match in found})
+    return f"protocol {', '.join(names)} has none of the metrics that can be compared ({', '.join(METRICS)})."
+
+
+def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Across, ...], tuple[str, ...]]:
+    """Return the tests across data sets, a metric each, and why there are none where several choices of one stand."""
+    tests: list[Across] = []
+    remarks: dict[str, None] = {}
+    for metric in [name for name in METRICS if any(one.metric == name for one in comparisons)]:
+        same = [one for one in comparisons if one.metric == metric]
+        names = [one.match.dataset for one in same]
+        if twice := [one.match.head for one in same if names.count(one.match.dataset) > 1]:
+            remarks[
+                f"No test across data sets: {', '.join(twice)} are the same images; choose one with --features and "
+                "--semantics."
+            ] = None
+            continue
+        test = across(same, metric, level)
+        if test is not None:
+            tests.append(test)
+    return tuple(tests), tuple(remarks)
+
+
+def _missing(comparisons: Sequence[Comparison]) -> list[str]:
+    lines: dict[str, None] = {}
+    for one in comparisons:
+        if one.match.missing:
+            names = ", ".join(one.match.missing)
+            lines[f"Not on {one.match.head} under {one.match.protocol}: {names}."] = None
+    return list(lines)
+
+
+def _written(report: Report, format: str, width: int | None) -> str:
+    if format == "json":
+        return json_report(report)
+    if format == "csv":
+        return csv_report(report)
+    if format == "markdown":
+        return document.markdown(blocks(report))
+    if format == "latex":
+        return document.latex(blocks(report))
+    room = width or shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns
+    return document.terminal(blocks(report, room), room)
