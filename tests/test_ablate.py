@@ -1,0 +1,251 @@
+"""Ablations and sweeps: which runs they mean, and their numbers against naive loops over the records and scipy."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shlex
+import statistics
+
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+import zslbench
+from zslbench.cli import cli
+from zslbench.errors import BadSpec, BadValue, UnknownName
+from zslbench.methods.adversarial import AdversarialMethod
+from zslbench.methods.lisgan import LisGAN
+from zslbench.results.store import ResultStore
+from zslbench.studies import points
+from zslbench.studies.points import compared, ordered
+
+NOISY, STAIRS, STILL = (f"study_methods:{name}" for name in ("Noisy", "Stairs", "Still"))
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def values(runs, label, metric, protocol, dataset="digits", stage="final"):
+    """Return percent by seed of one label, folds averaged, by a plain loop over the files."""
+    out = {}
+    for record in ResultStore(runs).load():
+        same = (record.method["label"], record.protocol["name"], record.dataset["name"], record.stage)
+        if same == (label, protocol, dataset, stage):
+            out.setdefault(record.seed, []).append(100 * record.metrics[metric])
+    return {seed: sum(found) / len(found) for seed, found in sorted(out.items())}
+
+
+def test_lines_are_means_and_deviations_of_the_records_and_differences_are_paired(runs):
+    found = zslbench.ablate(NOISY, "digits", seeds=4, runs=runs)
+    assert [line.setting for line in found.lines if line.column.metric == "T1"] == ["full", "weak", "quiet"]
+    for line in found.lines:
+        label = NOISY if line.setting == "full" else f"{NOISY}@{line.setting}"
+        own = list(values(runs, label, line.column.metric, line.column.protocol).values())
+        assert line.seeds == (0, 1, 2, 3)
+        assert line.stat.mean == pytest.approx(statistics.fmean(own))
+        assert line.stat.std == pytest.approx(statistics.stdev(own))
+        if line.setting == "full":
+            assert line.difference is None
+            continue
+        full = list(values(runs, NOISY, line.column.metric, line.column.protocol).values())
+        naive = stats.ttest_rel(own, full)
+        low, high = naive.confidence_interval(0.95)
+        assert line.against == "full"
+        assert line.difference.mean == pytest.approx(statistics.fmean(own) - statistics.fmean(full))
+        assert (line.difference.low, line.difference.high) == pytest.approx((low, high))
+        assert line.difference.excludes_zero == (naive.pvalue < 0.05)
+
+
+def test_ablations_that_build_up_are_compared_with_the_one_before(runs):
+    found = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs)
+    pairs = {line.setting: line.against for line in found.lines}
+    assert pairs == {"A1": "", "A2": "A1", "A3": "A2"}
+    assert [line.setting for line in found.lines if line.as_given] == ["A3"]
+    assert "A3 is the method as given." in found.text
+    first = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against="first")
+    assert {line.setting: line.against for line in first.lines} == {"A1": "", "A2": "A1", "A3": "A1"}
+    one = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against="A2")
+    assert {line.setting: line.against for line in one.lines} == {"A1": "A2", "A2": "", "A3": "A2"}
+
+
+def test_lisgan_says_that_its_ablations_build_up_and_others_compare_with_the_whole():
+    assert LisGAN.ablations_build_up
+    assert [*LisGAN.ablations] == ["S1", "S2", "S3", "S4"]
+    assert compared(["S1", "S2"], "S2", None, LisGAN.ablations_build_up) == {"S2": "S1"}
+    order = ordered(["plain", "other"], "full", builds_up=False)
+    assert order == ["full", "plain", "other"]
+    assert compared(order, "full", None, builds_up=False) == {"plain": "full", "other": "full"}
+    assert ordered(["a", "b"], "full", builds_up=True) == ["a", "b", "full"]
+
+
+def test_an_ablation_wins_over_given_parameters_and_presets(runs):
+    spec = f"{NOISY}@loud[ridge=2,noise=1,epochs=3]"
+    found = zslbench.ablate(spec, "digits", "zsl", seeds=1, runs=runs)
+    params = {one.method["label"]: one.method["params"] for one in ResultStore(runs).load()}
+    assert sorted((one["ridge"], one["noise"], one["epochs"]) for one in params.values()) == [
+        (2.0, 0.0, 3),
+        (2.0, 1.0, 3),
+        (1e4, 1.0, 3),
+    ]
+    assert "no interval" in found.text
+    assert "One seed: no interval" in found.text
+
+
+def test_the_loss_that_s1_switches_off_stays_off_whatever_was_given():
+    spec, cls = points.base("lisgan[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]")
+    texts = {point.name: str(point.spec) for point in points.named(spec, cls).points}
+    assert texts["S1"] == "lisgan@S1[hidden=512,epochs=20]"
+    assert texts["S2"] == "lisgan@S2[hidden=512,epochs=20,cls_weight=0.1]"
+    assert texts["S4"] == "lisgan@S4[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]"
+
+
+def test_one_training_serves_the_settings_that_differ_in_scoring_only(runs, monkeypatch):
+    fits = []
+    fit = AdversarialMethod.fit
+
+    def counted(self, train, ctx):
+        fits.append((self.cls_weight, self.l_r1, self.cascade))
+        return fit(self, train, ctx)
+
+    monkeypatch.setattr(AdversarialMethod, "fit", counted)
+    tiny = "lisgan[hidden=8,epochs=1,critic_steps=1,per_class=4,final_epochs=1,soul_rows=3,batch=256]"
+    found = zslbench.ablate(tiny, "digits", seeds=1, runs=runs)
+    assert len(fits) == 3  # S1, S2, and one for S3 and S4
+    assert len(found.outcome.records) == 8
+    assert {line.setting for line in found.lines if line.transductive} == {"S4"}
+    assert "‡ transductive: S4 uses unlabelled test features" in found.text
+    again = zslbench.ablate(tiny, "digits", seeds=1, runs=runs)
+    assert again.text == found.text
+    assert len(fits) == 3
+
+
+def test_a_method_without_chance_runs_once_and_has_no_interval(runs):
+    found = zslbench.ablate(STILL, "digits", runs=runs)
+    assert len(found.outcome.records) == 4
+    gaps = [line.difference for line in found.lines if line.setting == "weak"]
+    assert all(gap.low is None and gap.excludes_zero is None for gap in gaps)
+    assert "has no chance" in found.text
+
+
+def test_stochastic_methods_get_three_seeds(runs):
+    found = zslbench.ablate(NOISY, "digits", "zsl", runs=runs, dry_run=True)
+    assert sorted({one.seed for one, _ in found.outcome.states}) == [0, 1, 2]
+    assert not runs.exists()
+
+
+def test_every_format_marks_transductive_settings(runs):
+    def text(format):
+        return zslbench.ablate(STAIRS, "digits", seeds=2, runs=runs, format=format).text
+
+    for name, mark in (("terminal", "A3 ‡"), ("markdown", "A3 ‡"), ("latex", r"A3 $^{\ddagger}$")):
+        assert mark in text(name)
+        assert "unlabelled test features" in text(name)
+        assert "A2 ‡" not in text(name)
+    rows = list(csv.DictReader(io.StringIO(text("csv"))))
+    facts = json.loads(text("json"))
+    assert len(rows) == len(facts) == 3 * 5  # settings times T1, U, S, H, AUSUC
+    assert {(row["setting"], row["transductive"]) for row in rows} == {
+        ("A1", "false"),
+        ("A2", "false"),
+        ("A3", "true"),
+    }
+    assert {(row["setting"], row["transductive"]) for row in facts} == {("A1", False), ("A2", False), ("A3", True)}
+
+
+def test_a_sweep_moves_one_parameter_and_compares_with_the_given_value(runs):
+    found = zslbench.ablate(NOISY, "digits", "zsl", seeds=3, runs=runs, sweep=["ridge=[1,10,100]", "noise=[0,1]"])
+    by_name = {(line.swept, line.setting): line for line in found.lines}
+    assert [*by_name] == [
+        ("ridge", "1"),
+        ("ridge", "10"),
+        ("ridge", "100"),
+        ("noise", "0.2"),  # as given, and not among the values
+        ("noise", "0"),
+        ("noise", "1"),
+    ]
+    assert [key for key, line in by_name.items() if line.as_given] == [("ridge", "1"), ("noise", "0.2")]
+    own = values(runs, f"{NOISY}[ridge=10]", "T1", "zsl")
+    base = values(runs, NOISY, "T1", "zsl")
+    gap = by_name["ridge", "10"].difference
+    low, high = stats.ttest_rel(list(own.values()), list(base.values())).confidence_interval(0.95)
+    assert (gap.low, gap.high) == pytest.approx((low, high))
+    for swept in ("ridge", "noise"):
+        lines = [line for line in found.lines if line.swept == swept]
+        top = max(line.stat.mean for line in lines)
+        assert [line.highest for line in lines] == [line.stat.mean == top for line in lines]
+    assert "as measured on the test images: it shows sensitivity and is no selection" in found.text
+
+
+def test_the_dev_stage_averages_folds_within_a_seed(runs):
+    found = zslbench.ablate(NOISY, "digits", "gzsl", seeds=2, runs=runs, stage="dev", sweep="ridge=[1,50]")
+    folds = {record.fold for record in ResultStore(runs).load()}
+    assert folds == {1, 2, 3}
+    for line in found.lines:
+        label = NOISY if line.setting == "1" else f"{NOISY}[ridge=50]"
+        naive = values(runs, label, line.column.metric, "gzsl", stage="dev")
+        assert line.stat.mean == pytest.approx(statistics.fmean(naive.values()))
+        assert line.stat.std == pytest.approx(statistics.stdev(naive.values()))
+    assert "validation classes" in found.text
+    assert "test images" not in found.text
+
+
+def test_a_failed_setting_leaves_a_gap_and_a_sentence(runs, monkeypatch):
+    import toy_methods
+
+    def hook(method):
+        if method.ridge == 1e4:
+            raise RuntimeError("unlucky")
+
+    monkeypatch.setattr(toy_methods.Ridge, "hook", hook)
+    found = zslbench.ablate(NOISY, "digits", "zsl", seeds=2, runs=runs)
+    weak = [line for line in found.lines if line.setting == "weak"]
+    assert [(line.stat, line.difference) for line in weak] == [(None, None)]
+    assert "2 of 6 runs failed and do not count (the first: RuntimeError: unlucky)" in found.text
+    done = CliRunner().invoke(cli, ["ablate", NOISY, "-d", "digits", "-p", "zsl", "--seeds", "2", "--runs", str(runs)])
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "sentence"),
+    [
+        ({"method": "eszsl"}, BadValue, "declares no ablations"),
+        ({"method": "eszsl", "sweep": "gama=[1,2]"}, UnknownName, "did you mean 'gamma'"),
+        ({"method": "eszsl", "sweep": "gamma=[1,1e9]"}, BadValue, "gamma takes a number"),
+        ({"method": "eszsl", "sweep": "gamma"}, BadSpec, "write NAME=[1,2,5]"),
+        ({"method": "eszsl", "sweep": "gamma=[1,2],lam=[1,2]"}, BadSpec, "one parameter each"),
+        ({"method": "eszsl", "sweep": "gamma=3"}, BadValue, "names one value"),
+        ({"method": "eszsl", "sweep": ["gamma=[1,2]", "gamma=[3,4]"]}, BadValue, "swept twice"),
+        ({"method": "lisgan@S1"}, BadValue, "is an ablation itself"),
+        ({"method": "lisgan[souls=[1,2]]"}, BadValue, "stands for several methods"),
+        ({"method": "fclswgan", "against": "planr"}, UnknownName, "did you mean 'plain'"),
+        ({"method": "fclswgan", "format": "html"}, UnknownName, "unknown format"),
+    ],
+)
+def test_bad_requests_are_one_sentence_and_run_nothing(runs, arguments, kind, sentence):
+    with pytest.raises(kind, match=re.escape(sentence)):
+        zslbench.ablate(datasets="digits", runs=runs, **arguments)
+    assert not runs.exists()
+
+
+def test_the_command_that_a_refusal_names_works(runs):
+    with pytest.raises(BadValue) as refused:
+        zslbench.ablate("fclswgan@plain[hidden=8]", "digits", runs=runs)
+    command = re.search(r"zslbench (ablate '.*') …", str(refused.value))[1]
+    done = CliRunner().invoke(cli, [*shlex.split(command), "-d", "digits", "--dry-run", "--runs", str(runs)])
+    assert done.exit_code == 0
+    assert "nothing was run" in done.output
+
+
+def test_the_verb_writes_the_table_to_a_file(runs, tmp_path):
+    target = tmp_path / "table.tex"
+    words = ["ablate", STAIRS, "-d", "digits", "-p", "zsl", "--seeds", "2", "--format", "latex", "-q"]
+    done = CliRunner().invoke(cli, [*words, "--runs", str(runs), "-o", str(target)])
+    assert done.exit_code == 0
+    text = target.read_text(encoding="utf-8")
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
+    assert r"\toprule" in text

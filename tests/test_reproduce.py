@@ -1,0 +1,263 @@
+"""Reproductions: the verdict's logic, which run answers a number, and cells against naive loops over the records."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import re
+import statistics
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from data_folders import small_cub, splits, write_folder
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+import zslbench
+from zslbench.cli import cli
+from zslbench.errors import BadValue, UnknownName
+from zslbench.registry import METHODS, Entry
+from zslbench.results import published
+from zslbench.results.published import Published
+from zslbench.results.store import ResultStore
+from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.runner.plan import plan
+from zslbench.studies import claims
+from zslbench.studies.verdict import judged
+
+NOISY, STILL, BROKEN = "noisy", "still", "broken"
+percent = st.floats(0, 100, allow_nan=False)
+
+
+def number(method, metric, value, *, table="Table 1", dataset="cub", features="res101", note=""):
+    return Published("mine", table, method, dataset, features, "att", metric, value, note)
+
+
+@pytest.fixture
+def cited(monkeypatch):
+    """Let a source of our own be the published numbers, and the toys its methods."""
+
+    for name, target in (
+        (NOISY, "study_methods:Noisy"),
+        (STILL, "study_methods:Still"),
+        (BROKEN, "toy_methods:Broken"),
+    ):
+        monkeypatch.setitem(METHODS.entries, name, Entry(name, target, "tests"))
+
+    def use(*entries):
+        published._index.cache_clear()
+        monkeypatch.setattr(published, "load", lambda: tuple(entries))
+
+    yield use
+    published._index.cache_clear()
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Return a folder of data sets that holds a small CUB with res101 features."""
+    small_cub(monkeypatch, tmp_path / "home")
+    labels = np.repeat(np.arange(1, 7), 6)
+    att = splits()["att"]
+    features = np.vstack([att, att[:2] * 0.5])[:, labels - 1] + np.random.default_rng(2).normal(0, 0.05, (5, 36))
+    write_folder(tmp_path / "xlsa17" / "CUB", {"features": features})
+    write_folder(tmp_path / "xlsa17" / "CUB", {"features": features}, stem="fc1000")
+    return tmp_path / "xlsa17"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def measured(runs, label, metric):
+    records = [one for one in ResultStore(runs).load() if one.method["label"] == label and metric in one.metrics]
+    return [100 * one.metrics[metric] for one in sorted(records, key=lambda one: one.seed)]
+
+
+@given(percent, percent, percent, st.floats(0, 50))
+def test_a_verdict_says_where_the_interval_lies(a, b, value, tolerance):
+    low, high = sorted((a, b))
+    inside = [value - tolerance <= end <= value + tolerance for end in (low, high)]
+    beyond = [end > value + tolerance for end in (low, high)], [end < value - tolerance for end in (low, high)]
+    near = any(abs(abs(end - value) - tolerance) < 1e-6 for end in (low, high))
+    found = judged(low, high, value, tolerance)
+    if near:  # an end that touches may fall to either side of rounding
+        return
+    expected = (
+        "reproduced" if all(inside) else "above" if all(beyond[0]) else "below" if all(beyond[1]) else "inconclusive"
+    )
+    assert found == expected
+
+
+@given(percent, percent, st.floats(0, 50), st.floats(0, 50))
+def test_a_point_is_never_inconclusive_and_more_tolerance_never_takes_back(point, value, tolerance, more):
+    first, second = judged(point, point, value, tolerance), judged(point, point, value, tolerance + more)
+    assert first != "inconclusive"
+    assert second in (first, "reproduced")
+
+
+@given(percent, percent, percent, st.floats(0, 50))
+def test_verdicts_mirror(a, b, value, tolerance):
+    low, high = sorted((a, b))
+    mirror = {"above": "below", "below": "above"}
+    found = judged(low, high, value, tolerance)
+    assert judged(-high, -low, -value, tolerance) == mirror.get(found, found)
+
+
+def test_without_an_interval_nothing_is_concluded_and_ends_count_as_within():
+    assert judged(None, None, 50, 10) == "inconclusive"
+    assert judged(48.0, 52.0, 50.0, 2.0) == "reproduced"
+    assert judged(57.8 + 2.0, 57.8 + 2.0, 57.8, 2.0) == "reproduced"  # the sum rounds up
+
+
+def test_cells_are_intervals_of_the_records_held_against_the_numbers(cited, data, runs):
+    cited(number(NOISY, "T1", 50.0), number(STILL, "T1", 99.0), number(NOISY, "S", 1.0), number(BROKEN, "T1", 50.0))
+    found = zslbench.reproduce("mine", 1, seeds=4, tolerance=3.0, data_root=data, runs=runs)
+    cells = {(cell.entry.method, cell.entry.metric): cell for cell in found.cells}
+    for metric in ("T1", "S"):
+        cell, own = cells[NOISY, metric], measured(runs, NOISY, metric)
+        low, high = stats.t.interval(0.95, 3, statistics.fmean(own), stats.sem(own))
+        assert cell.stat.mean == pytest.approx(statistics.fmean(own))
+        assert (cell.low, cell.high) == pytest.approx((low, high))
+        assert cell.verdict == judged(low, high, cell.entry.value, 3.0)
+        assert cell.difference == pytest.approx(statistics.fmean(own) - cell.entry.value)
+    still = cells[STILL, "T1"]
+    assert (still.low, still.high) == tuple(measured(runs, STILL, "T1") * 2)
+    assert still.verdict == judged(still.low, still.high, 99.0, 3.0) != "inconclusive"
+    assert cells[BROKEN, "T1"].verdict == "failed"
+    assert "failed: RuntimeError: no convergence" in found.text
+    assert "res101, att" in found.text
+    assert "proposed split" in found.text
+    again = zslbench.reproduce("mine", 1, seeds=4, tolerance=3.0, data_root=data, runs=runs)
+    assert again.outcome.count("to run") == 0
+    assert again.text == found.text
+
+
+def test_one_seed_is_inconclusive(cited, data, runs):
+    cited(number(NOISY, "T1", 50.0))
+    (cell,) = zslbench.reproduce("mine", 1, seeds=1, tolerance=100, data_root=data, runs=runs).cells
+    assert (cell.verdict, cell.low) == ("inconclusive", None)
+
+
+def test_other_features_are_no_reproduction_but_the_difference_is_shown(cited, data, runs):
+    cited(number(STILL, "T1", 50.0, note="a remark"))
+    found = zslbench.reproduce("mine", features="fc1000", tolerance=100, data_root=data, runs=runs)
+    (cell,) = found.cells
+    assert cell.verdict == "other features"
+    assert cell.difference == pytest.approx(measured(runs, STILL, "T1")[0] - 50.0)
+    assert "here fc1000, att" in found.text
+    assert "no matter of reproduction" in re.sub(r"\s+", " ", found.text)
+    assert "[1] a remark." in found.text
+
+
+def test_absent_data_is_said_and_stops_nothing(cited, data, runs):
+    cited(number(STILL, "T1", 50.0), number(STILL, "T1", 50.0, dataset="sun"), number("nosuch", "T1", 1.0))
+    found = zslbench.reproduce("mine", data_root=data, runs=runs)
+    by_cell = {(cell.entry.dataset, cell.entry.method): cell for cell in found.cells}
+    assert by_cell["sun", STILL].reason == "no res101 features of sun on this machine"
+    assert "unknown method 'nosuch'" in by_cell["cub", "nosuch"].reason
+    assert by_cell["cub", STILL].stat is not None
+    words = ["reproduce", "mine", "--data-root", str(data), "--runs", str(runs), "-q"]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 0
+    dry = CliRunner().invoke(cli, [*words, "--dry-run"])
+    assert "no res101 features of sun on this machine" in dry.output
+    assert "nothing was run" in dry.output
+
+
+def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, data, runs, monkeypatch):
+    import study_methods
+
+    entries = (number(NOISY, "T1", 50.0), number(NOISY, "H", 50.0), number(STILL, "T1", 50.0))
+    cited(*entries, number(f"{NOISY}:weak", "T1", 50.0))
+    published_preset = dataclasses.replace(
+        study_methods.Noisy.presets["loud"], values={}, cells={("cub", "zsl"): {"ridge": 7.0}}
+    )
+    monkeypatch.setattr(study_methods.Noisy, "presets", {"published": published_preset})
+    (run,) = plan([STILL], ["cub"], ["zsl"], data_root=data).runs
+    facts = {"features": "res101", "semantics": "att", "fingerprint": run.dataset.fingerprint}
+    tuned = Tuned(
+        name="tuned",
+        method=STILL,
+        version=1,
+        source="",
+        given=STILL,
+        dataset="cub",
+        protocol="zsl",
+        metric="T1",
+        values={**run.params, "ridge": 9.0},
+        score=0.5,
+        folds=(1,),
+        fold_scores=(0.5,),
+        space={},
+        at_edge=(),
+        sampler="grid",
+        seed=0,
+        trials={"ok": 1},
+        **facts,
+    )
+    TunedStore(runs).save(tuned)
+    found = zslbench.reproduce("mine", "Table 1", seeds=2, data_root=data, runs=runs)
+    used = {(cell.entry.method, cell.entry.metric): cell for cell in found.cells}
+    assert used[NOISY, "T1"].answer.spec == f"{NOISY}@published"
+    assert {one.params["ridge"] for one in used[NOISY, "T1"].runs} == {7.0}
+    assert used[NOISY, "H"].answer.spec == NOISY  # the preset is silent on gzsl
+    assert used[f"{NOISY}:weak", "T1"].answer.spec == f"{NOISY}@published@weak"
+    assert {one.params["ridge"] for one in used[f"{NOISY}:weak", "T1"].runs} == {1e4}
+    assert used[STILL, "T1"].answer.spec == f"{STILL}@tuned"
+    assert used[STILL, "T1"].selection == "validated"
+    assert "tuned on validation classes" in found.text
+
+
+def test_the_papers_ablation_maps_to_published_ablations():
+    entries = claims.entries("li2019lisgan", "Figure 7(b)", (), ())
+    assert [entry.method for entry in entries] == ["lisgan:S1", "lisgan:S2", "lisgan:S3", "lisgan:S4"]
+    specs = [claims._spec(entry, ("apy", "res101", "att"), TunedStore("nowhere"))[0] for entry in entries]
+    assert specs == [f"lisgan@published@S{number}" for number in (1, 2, 3, 4)]
+
+
+def test_marks_and_errata_of_real_tables_are_in_every_format(runs):
+    def text(name, **choice):
+        return zslbench.reproduce("li2019lisgan", runs=runs, format=name, **choice).text
+
+    for name in ("terminal", "markdown"):
+        assert "58.8†‡" in text(name, table=2, datasets="cub", methods="lisgan")
+        assert "57.3†" in text(name, table=2, datasets="cub", methods="fclswgan")
+        assert "erratum: the paper repeats" in text(name, table=4, datasets="cub", methods="eszsl")
+    (row,) = csv.DictReader(io.StringIO(text("csv", table=2, datasets="cub", methods="lisgan")))
+    assert (row["published_oracle"], row["published_transductive"], row["verdict"]) == ("true", "true", "absent")
+    (fact,) = json.loads(text("json", table=2, datasets="cub", methods="lisgan"))
+    assert (fact["published"], fact["published_oracle"], fact["published_transductive"]) == (58.8, True, True)
+    assert fact["reason"] == "no res101 features of cub on this machine"
+
+
+def test_cells_of_a_table_are_those_of_the_file():
+    rows = [entry for entry in published.load() if (entry.source, entry.table) == ("li2019lisgan", "Table 4")]
+    assert sorted(map(repr, claims.entries("li2019lisgan", "4", (), ()))) == sorted(map(repr, rows))
+    some = claims.entries("li2019lisgan", "table 4", ["SUN", "cub"], ["ESZSL"])
+    wanted = [row for row in rows if row.method == "eszsl" and row.dataset in ("sun", "cub")]
+    assert {id(row) for row in some} == {id(row) for row in wanted}
+    assert some[0].dataset == "sun"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "sentence"),
+    [
+        ({"source": "li2019lisgann"}, UnknownName, "did you mean 'li2019lisgan'"),
+        ({"source": "li2019lisgan"}, BadValue, "has several tables (Table 2, Table 3, Table 4, Figure 7(b))"),
+        ({"source": "li2019lisgan", "table": 9}, UnknownName, "choose one of: Figure 7(b), Table 2"),
+        ({"source": "li2019lisgan", "table": 2, "datasets": "digits"}, UnknownName, "data set of Table 2"),
+        ({"source": "li2019lisgan", "table": 2, "methods": "eszl"}, UnknownName, "did you mean 'eszsl'"),
+        ({"source": "li2019lisgan", "table": 2, "tolerance": -1.0}, BadValue, "from 0 to 100"),
+        ({"source": "li2019lisgan", "table": 2, "seeds": 0}, BadValue, "at least 1"),
+        ({"source": "li2019lisgan", "table": 2, "format": "latex"}, UnknownName, "unknown format"),
+    ],
+)
+def test_bad_requests_are_one_sentence(runs, arguments, kind, sentence):
+    with pytest.raises(kind, match=re.escape(sentence)):
+        zslbench.reproduce(runs=runs, **arguments)
+    assert not runs.exists()
