@@ -35,6 +35,7 @@ def record(
     status: Any = "ok",
     error: str = "",
     version: int = 1,
+    curve: Mapping[int, Mapping[str, float]] | None = None,
 ) -> Record:
     made_of = {"name": method, "version": version, "params": dict(params or {})}
     data = {"name": dataset, "features": features, "semantics": semantics}
@@ -54,6 +55,7 @@ def record(
         selection=selection,
         metrics=found if status == "ok" else {},
         error=error,
+        curve=tuple({"step": step, "metrics": dict(judged)} for step, judged in (curve or {}).items()),
     )
 
 

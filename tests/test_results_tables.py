@@ -166,7 +166,8 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
 def test_marks_are_explained_only_where_they_stand(tmp_path: Path) -> None:
     text = table(saved(tmp_path / "plain", [simple("a", 0.5)]))
     assert not set(text) & set("†‡±*")
-    text = table(saved(tmp_path / "marked", [simple("a", 0.5, selection="oracle", setting="transductive")]), selection="oracle")
+    marked = [simple("a", 0.5, selection="oracle", setting="transductive")]
+    text = table(saved(tmp_path / "marked", marked), selection="oracle")
     assert "a†‡" in text
     assert "‡ transductive:" in text
     assert "† oracle selection:" in text

@@ -46,9 +46,16 @@ class Curve:
         return self.harmonic[np.searchsorted(self.margins, gammas, side="left")]
 
     def unseen_at(self, seen: Array) -> Array:
-        """Return U where S is `seen`, between points by straight lines; NaN above the largest S there is."""
-        found = np.interp(seen, self.seen[::-1], self.unseen[::-1])
-        return np.where(seen > self.seen[0], np.nan, found)
+        """Return U where S is `seen` (from 0 up): the most there is, between points by straight lines.
+
+        NaN above the largest S there is.
+        """
+        high = np.searchsorted(-self.seen, -seen, side="right") - 1  # the last point with at least that S
+        low = np.minimum(high + 1, len(self.seen) - 1)
+        step = self.seen[high] - self.seen[low]
+        share = (self.seen[high] - seen) / np.where(step > 0, step, 1.0)
+        found = self.unseen[high] + share * (self.unseen[low] - self.unseen[high])
+        return np.where(high < 0, np.nan, found)
 
 
 def curve(predictions: Predictions) -> Curve:
@@ -97,8 +104,8 @@ class Calibration:
 
     Attributes:
         records: in the order given; those that have no seen–unseen curve are unchanged.
-        lacking: those without dev records of the same run; other_step: those whose chosen step is not the last one,
-            which alone has predictions.
+        lacking: those of a cell (method, data) whose seeds do not all have the same folds in the dev stage.
+        other_step: those whose chosen step is not the last one, which alone has predictions.
     """
 
     records: tuple[Record, ...]
@@ -119,14 +126,13 @@ def calibrate(
         load: gives the predictions of a record.
         on_test: choose γ on the predictions that are judged: oracle selection, the metrics' names end in †.
     """
-    folds: dict[tuple[str, int], dict[int, Record]] = {}
-    for record in dev:
-        folds.setdefault((cell(record), record.seed), {})[record.fold] = record
+    final = list(final)
+    folds = {} if on_test else _folds(final, dev)
     out: list[Record] = []
     lacking: list[Record] = []
     other: list[Record] = []
     for record in final:
-        own = [] if on_test else [one for _, one in sorted(folds.get((cell(record), record.seed), {}).items())]
+        own = folds.get((cell(record), record.seed), [])
         if not is_generalized(record):
             out.append(record)
         elif not record.provenance.get("selected", {}).get("last", True):
@@ -141,6 +147,18 @@ def calibrate(
             said = {"gamma": gamma, "folds": [one.fold for one in own], "on": "test" if on_test else "dev"}
             out.append(_with(record, stacked(there, gamma), said))
     return Calibration(tuple(out), tuple(lacking), tuple(other))
+
+
+def _folds(final: Iterable[Record], dev: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
+    """Return the dev records of each cell and seed by fold, of cells whose final seeds all have the same folds."""
+    found: dict[tuple[str, int], dict[int, Record]] = {}
+    for record in dev:
+        found.setdefault((cell(record), record.seed), {})[record.fold] = record
+    seeds: dict[str, set[int]] = {}
+    for record in final:
+        seeds.setdefault(cell(record), set()).add(record.seed)
+    even = {key for key, own in seeds.items() if len({frozenset(found.get((key, seed), {})) for seed in own}) == 1}
+    return {key: [one for _, one in sorted(own.items())] for key, own in found.items() if key[0] in even}
 
 
 def is_generalized(record: Record) -> bool:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from zslbench.results.naming import LineKey
 from zslbench.results.summary import CALIBRATED, Row
+from zslbench.spec import brackets
 
 Name = TypeVar("Name")
 
@@ -42,6 +43,7 @@ def caption(
     intervals: bool = False,
 ) -> list[str]:
     """Return the sentences under a table of `rows`: what was measured, on what, how often, and what the marks mean."""
+    names = {key: name + ("†" if key.oracle else "") for key, name in names.items()}
     lines = [
         _stage(rows, metrics),
         f"Features: {_by(rows, 'features')}; semantics: {_by(rows, 'semantics')}",
@@ -50,7 +52,8 @@ def caption(
         f"Seeds: {_seeds(rows, keys, names)}",
         _metrics(metrics),
     ]
-    lines = [line.removesuffix(".") + "." for line in lines] + _steps(rows, keys, names) + _calibration(rows)
+    lines = [line.removesuffix(".") + "." for line in lines if line] + _choices(rows, keys, names)
+    lines += _calibration(rows, keys, names)
     if any(stat.std is not None for row in rows for stat in row.metrics.values()):
         what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
         lines.append(f"± is the {what} over seeds.")
@@ -108,15 +111,20 @@ def _criteria(rows: Sequence[Row]) -> str:
     return " and ".join(_distinct(row.selected["metric"] for row in rows))
 
 
-def _steps(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
-    """Say which steps were chosen, where a rule chose among some."""
+def _choices(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+    """Say which step and hyper-parameters a rule chose, where it had a choice."""
     found: dict[str, dict[str, list[str]]] = {}
     for row, key in zip(rows, keys, strict=True):
+        told = [brackets(row.selected.get("chosen", {}))[1:-1]]
         if row.selected.get("steps", 1) > 1:
-            step = "the last" if row.step is None else str(row.step)
-            line = found.setdefault(names[key] + key.marks, {})
-            line.setdefault(step, []).append(f"{row.dataset} {row.protocol}")
-    return [f"Chosen steps: {_each(found)}."] if found else []
+            told.append("last step" if row.step is None else f"step {row.step}")
+        if text := " at ".join(part for part in told if part):
+            found.setdefault(names[key], {}).setdefault(text, []).append(_where(row))
+    return [f"Chosen: {_each(found)}."] if found else []
+
+
+def _where(row: Row) -> str:
+    return f"{row.dataset} {row.protocol}"
 
 
 def _each(found: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
@@ -128,7 +136,7 @@ def _each(found: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
     return "; ".join(parts)
 
 
-def _calibration(rows: Sequence[Row]) -> list[str]:
+def _calibration(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
     calibrated = [row for row in rows if row.gammas]
     if not calibrated:
         return []
@@ -136,10 +144,14 @@ def _calibration(rows: Sequence[Row]) -> list[str]:
     folds = _distinct(row.gamma_folds for row in calibrated)
     if not any(folds):
         return [f"{text}the one with the highest H on the test images (†)."]
-    told = f"folds {spans(folds[0])}" if len(folds) == 1 and len(folds[0]) > 1 else "folds"
+    kind = "fold" if len(folds[0]) == 1 else "folds"
+    told = f"{kind} {spans(folds[0])}" if len(folds) == 1 else "folds"
     lines = [f"{text}the one with the highest mean H over its dev {told}."]
     if len(folds) > 1:
-        uneven = {row.label: {spans(row.gamma_folds): [f"{row.dataset}"]} for row in calibrated}
+        uneven: dict[str, dict[str, list[str]]] = {}
+        for row, key in zip(rows, keys, strict=True):
+            if row.gammas:
+                uneven.setdefault(names[key], {}).setdefault(spans(row.gamma_folds), []).append(_where(row))
         lines.append(f"Dev folds that γ was chosen on: {_each(uneven)}.")
     return lines
 
@@ -153,7 +165,7 @@ def _oracle(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey
     for row, key in chosen:
         if row.selected:
             line = found.setdefault(names[key], {})
-            line.setdefault(_competed(row.selected), []).append(f"{row.dataset} {row.protocol}")
+            line.setdefault(_competed(row.selected), []).append(_where(row))
     text = "† oracle selection: what is best on the test images"
     if found:
         text += f" by {_criteria([row for row, _ in chosen if row.selected])}, mean over seeds"
@@ -220,7 +232,7 @@ def _metrics(metrics: Sequence[str]) -> str:
     others = [_OTHERS.get(name, name) for name in metrics if name not in _ACCURACIES and CALIBRATED not in name]
     parts = ["mean per-class top-1 accuracy: " + ", ".join(accuracies)] if accuracies else []
     text = "; ".join(parts + others)
-    return f"Metrics: {text}."
+    return f"Metrics: {text}." if text else ""
 
 
 def _marks(keys: Sequence[LineKey], together: bool) -> list[str]:

@@ -20,11 +20,11 @@ from zslbench.results.calibration import Curve, calibrate, is_generalized
 from zslbench.results.calibration import curve as curve_of
 from zslbench.results.caption import caption
 from zslbench.results.choice import Choice, choose
-from zslbench.results.gather import ordinary
+from zslbench.results.gather import ordinary, without_folds
 from zslbench.results.grid import Cell, Grid, Group, Line
 from zslbench.results.latex import MAX_CHARACTERS, latex
 from zslbench.results.layout import GroupKey, group_heads, group_key, ranked_blocks
-from zslbench.results.matching import cell, command, grouped, label, place
+from zslbench.results.matching import cell, grouped, label
 from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_atomically
@@ -111,15 +111,7 @@ def _traced(
         gamma = first.provenance.get("calibrated", {}).get("gamma")
         best = second.provenance["calibrated"]["gamma"]
         found.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
-    if not on_dev.lacking:
-        return found, []
-    same = [record for record in on_dev.lacking if place(record) == place(on_dev.lacking[0])]
-    names = list(dict.fromkeys(map(place, on_dev.lacking)))
-    more = f" ({len(names) - 1} more lack them, too)" if len(names) > 1 else ""
-    return found, [
-        f"no γ from the dev stage for {names[0]}: its dev folds were not run; make them: "
-        f"`{command(same, store.root, '--calibrate')}`{more}."
-    ]
+    return found, [without_folds(on_dev.lacking, store)] if on_dev.lacking else []
 
 
 def _lay_out(traced: Sequence[Traced]) -> Grid:
@@ -136,6 +128,7 @@ def _lay_out(traced: Sequence[Traced]) -> Grid:
     for (row, own), key in zip(lines, keys, strict=True):
         cells[key, group_key(row)] = _summary(row, own), _levels(own)
     shown = max(len([cell for cell in levels if cell]) for _, levels in cells.values())
+    levels = tuple(map(str, _LEVELS[:shown]))
     none = (None,) * len(SUMMARY), (None,) * len(_LEVELS)
     set_out = {
         key: Line(
@@ -155,10 +148,7 @@ def _lay_out(traced: Sequence[Traced]) -> Grid:
             for key in groups
             for group in (
                 Group(heads[key], SUMMARY),
-                Group(
-                    "U where S is" if len(groups) == 1 else f"{heads[key]}: U where S is",
-                    tuple(map(str, _LEVELS[:shown])),
-                ),
+                Group(("" if len(groups) == 1 else f"{heads[key]}: ") + "U where S is", levels),
             )
         ),
         blocks=tuple(tuple(set_out[key] for key in block) for block in ranked_blocks(dict.fromkeys(keys), False)),

@@ -66,7 +66,8 @@ def gather(
         if selection or calibration:
             asked = "--selection" if selection else "--calibrate"
             raise BadValue(f"{asked} is of the final stage and chooses on the dev stage; leave out --stage dev.")
-        records, notes = _dev(ordinary(finished), per_fold, store)
+        # What was run for oracle selection was not chosen yet, and in the dev stage never on test.
+        records, notes = _dev([dataclasses.replace(one, selection="fixed") for one in finished], per_fold, store)
         return Gathered(tuple(records), tuple(chosen), tuple(notes))
     dev = [record for record in everything if record.ok and record.stage == "dev"]
     records, notes = _selected(finished, dev, dict.fromkeys(selection), store)
@@ -110,7 +111,11 @@ def _selected(
     final: Sequence[Record], dev: Sequence[Record], selection: dict[str, None], store: ResultStore
 ) -> tuple[list[Record], list[str]]:
     if not selection:
-        return ordinary(final), []
+        kept = ordinary(final)
+        hidden = len(final) - len(kept)
+        some = "1 run" if hidden == 1 else f"{hidden} runs"
+        said = f"{some} for oracle selection not shown; --selection oracle shows the best on test, marked †."
+        return kept, [said] if hidden else []
     apply: dict[str, Callable[[], Selection]] = {
         "fixed": lambda: rules.fixed(final),
         "validated": lambda: rules.validated(final, dev),
@@ -168,6 +173,17 @@ def _every(record: Record) -> int:
     return max(1, int(record.method.get("params", {}).get("epochs", 10)) // 10)
 
 
+def without_folds(lacking: Sequence[Record], store: ResultStore) -> str:
+    """Say whose constant could not be chosen for want of dev folds, and what to type for the first of them."""
+    first = [record for record in lacking if place(record) == place(lacking[0])]
+    names = list(dict.fromkeys(map(place, lacking)))
+    more = f" ({len(names) - 1} more lack some, too)" if len(names) > 1 else ""
+    return (
+        f"no constant of calibrated stacking for {names[0]}: not all of its seeds have the same dev folds; make them: "
+        f"`{command(first, store.root, '--calibrate')}`{more}."
+    )
+
+
 def _calibrated(
     records: Sequence[Record], dev: Sequence[Record], store: ResultStore, calibration: str
 ) -> tuple[list[Record], list[str]]:
@@ -176,13 +192,7 @@ def _calibrated(
     found = calibrate(records, dev, store.predictions, on_test=calibration == "oracle")
     notes = []
     if found.lacking:
-        first = [record for record in found.lacking if place(record) == place(found.lacking[0])]
-        names = list(dict.fromkeys(map(place, found.lacking)))
-        more = f" ({len(names) - 1} more lack them, too)" if len(names) > 1 else ""
-        notes.append(
-            f"no constant of calibrated stacking for {names[0]}: its dev folds were not run; make them: "
-            f"`{command(first, store.root, '--calibrate')}`{more}."
-        )
+        notes.append(without_folds(found.lacking, store))
     if found.other_step:
         names = list(dict.fromkeys(label(record) for record in found.other_step))
         notes.append(

@@ -67,12 +67,14 @@ def place(record: Record) -> str:
 def command(records: Sequence[Record], runs: Path, *extra: str) -> str:
     """Return the ``zslbench run …`` that asks for these records (of one cell) again, `extra` options added."""
     first = records[0]
-    words = ["zslbench", "run", "-m", label(first), *_data(first)]
+    selected = first.provenance.get("selected", {})
+    words = ["zslbench", "run", "-m", selected.get("label", label(first)), *_data(first)]
     seeds = sorted({record.seed for record in records})
     if seeds == list(range(len(seeds))):
         words += ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
     else:
         words += [word for seed in seeds for word in ("--seed", str(seed))]
+    words += ["--oracle"] if selected.get("candidate", first.selection == "oracle") else []
     return shlex.join([*words, *extra, *_folder(runs)])
 
 

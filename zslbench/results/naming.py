@@ -42,7 +42,7 @@ class LineKey:
     @property
     def told(self) -> str:
         """What tells the line from one of the same name under another selection rule."""
-        return f", {self.rule}" if self.rule else ""
+        return f" {self.rule}" if self.rule else ""
 
     @property
     def marks(self) -> str:

@@ -6,7 +6,9 @@
 
 A rule returns records whose metrics are those of the chosen step. What was chosen, and among how much, is said in
 ``provenance["selected"]``: step (None: the last), last (whether it is the last step), metric, steps (how many there
-were), points (hyper-parameters tried), left_out (points with too few seeds), folds (of the dev stage).
+were), points (settings of hyper-parameters tried), left_out (points with too few seeds), chosen (the hyper-parameters
+that the points differ in), folds (of the dev stage), label (of the run itself), candidate (whether it was run for
+oracle selection only).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from zslbench.results.matching import cell, family, grouped, head
+from zslbench.results.matching import cell, family, grouped, head, label
 from zslbench.results.record import Record
 
 RULES = ("fixed", "validated", "oracle")
@@ -178,6 +180,8 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
     compared = _comparable(points)
     found = [(best_step(point), point) for point in compared]
     best, point = max(found, key=lambda one: one[0].value)  # the first of equal ones, in the order of their keys
+    params = [dict(one[0].method.get("params", {})) for one in compared]
+    differing = [key for key in params[0] if any(other.get(key) != params[0][key] for other in params)]
     return [
         _at(
             dataclasses.replace(record, method={**record.method, "label": name}),
@@ -185,6 +189,8 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
             best,
             points=len(compared),
             left_out=len(points) - len(compared),
+            chosen={key: record.method["params"][key] for key in differing},
+            label=label(record),
         )
         for record in point
     ]
@@ -207,6 +213,7 @@ def _at(record: Record, rule: str, best: Best, **facts: Any) -> Record:
         "last": dict(metrics) == dict(record.metrics),
         "metric": criterion(record.metrics),
         "steps": best.steps,
+        "candidate": record.selection == "oracle",
         **facts,
     }
     return dataclasses.replace(

@@ -118,7 +118,8 @@ def stat(values: Iterable[float], stochastic: bool = True) -> Stat:
 
 
 def _identity(record: Record) -> str:
-    selected = {key: value for key, value in record.provenance.get("selected", {}).items() if key != "last"}
+    chosen = record.provenance.get("selected", {})
+    selected = [chosen.get(key) for key in ("step", "steps", "points")]
     folds = list(record.provenance.get("folds", ()))
     return canonical_json([cell(record), record.stage, record.fold, folds, record.selection, selected])
 

@@ -1,0 +1,358 @@
+"""Calibrated stacking against naive loops over constants, and the curve verb."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import itertools
+import json
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from result_records import record
+
+from zslbench.arrays import AnyArray
+from zslbench.cli import cli
+from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.protocols.gzsl import GZSL
+from zslbench.results import calibration
+from zslbench.results.curve import curve as curve_verb
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+from zslbench.results.tables import FORMATS, table
+
+
+def drawn(seed: int, images: int = 12, ties: bool = True, shift: float = 0.0) -> dict[str, AnyArray]:
+    """Return predictions of images of two seen and two unseen classes; scores in few steps tie often."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([np.arange(4), rng.integers(0, 4, images)])
+    score = (lambda: rng.integers(0, 5, len(labels)) / 4) if ties else (lambda: rng.normal(size=len(labels)))
+    return {
+        "row": np.arange(len(labels)),
+        "label": labels,
+        "of_unseen": labels >= 2,
+        "seen_score": score() + shift,
+        "seen_class": rng.integers(0, 2, len(labels)),
+        "unseen_score": score(),
+        "unseen_class": rng.integers(2, 4, len(labels)),
+    }
+
+
+predictions = st.builds(drawn, st.integers(0, 10_000), st.integers(0, 25), st.booleans())
+
+
+def naive(found: dict[str, AnyArray], gamma: float) -> tuple[float, float, float]:
+    """Predict image by image, average class by class."""
+    hits: dict[int, list[bool]] = {}
+    for i, label in enumerate(found["label"]):
+        seen = found["seen_score"][i] - found["unseen_score"][i] >= gamma
+        guess = found["seen_class"][i] if seen else found["unseen_class"][i]
+        hits.setdefault(int(label), []).append(bool(guess == label))
+    accuracy = {label: sum(own) / len(own) for label, own in hits.items()}
+    s = sum(accuracy[c] for c in (0, 1)) / 2
+    u = sum(accuracy[c] for c in (2, 3)) / 2
+    return u, s, 2 * u * s / (u + s) if u + s else 0.0
+
+
+def constants(*folds: dict[str, AnyArray]) -> list[float]:
+    """Return one constant for each outcome there can be: every margin, between them, and beyond."""
+    margins = sorted({float(m) for f in folds for m in f["seen_score"] - f["unseen_score"]})
+    between = [(a + b) / 2 for a, b in itertools.pairwise(margins)]
+    return [*margins, *between, margins[0] - 1, margins[-1] + 1]
+
+
+@given(predictions)
+def test_every_point_of_the_curve_is_that_of_a_loop(found: dict[str, AnyArray]) -> None:
+    whole = calibration.curve(found)
+    for gamma in constants(found):
+        u, s, h = naive(found, gamma)
+        assert calibration.stacked(found, gamma) == pytest.approx({"U": u, "S": s, "H": h})
+        place = int(np.searchsorted(whole.margins, gamma, side="left"))
+        assert (whole.unseen[place], whole.seen[place]) == (pytest.approx(u), pytest.approx(s))
+        assert whole.harmonic_at(np.array([gamma]))[0] == pytest.approx(h)
+
+
+@given(predictions)
+def test_no_constant_changes_nothing(found: dict[str, AnyArray]) -> None:
+    judged = GZSL().metrics(found)
+    assert calibration.stacked(found, 0.0) == {name: judged[name] for name in "USH"}  # to the bit
+
+
+@given(st.lists(predictions, min_size=1, max_size=3))
+def test_the_constant_is_the_best_of_all(folds: list[dict[str, AnyArray]]) -> None:
+    def mean(gamma: float) -> float:
+        return sum(naive(fold, gamma)[2] for fold in folds) / len(folds)
+
+    chosen = mean(calibration.best_constant([calibration.curve(fold) for fold in folds]))
+    assert chosen == pytest.approx(max(map(mean, constants(*folds))))
+    assert chosen >= mean(0.0) - 1e-9
+
+
+@given(st.lists(predictions, min_size=1, max_size=3), st.randoms())
+def test_the_constant_depends_on_no_order(folds: list[dict[str, AnyArray]], chance: random.Random) -> None:
+    before = calibration.best_constant([calibration.curve(fold) for fold in folds])
+    mixed = []
+    for fold in folds:
+        order = list(range(len(fold["label"])))
+        chance.shuffle(order)
+        mixed.append({name: array[order] for name, array in fold.items()})
+    chance.shuffle(mixed)
+    assert calibration.best_constant([calibration.curve(fold) for fold in mixed]) == before
+
+
+@given(predictions, st.sampled_from([-0.5, 0.25, 2.0]))
+def test_the_constant_moves_with_the_scores(found: dict[str, AnyArray], shift: float) -> None:
+    moved = {**found, "seen_score": found["seen_score"] + shift}
+    gammas = [calibration.best_constant([calibration.curve(one)]) for one in (found, moved)]
+    h = [calibration.stacked(one, gamma)["H"] for one, gamma in zip((found, moved), gammas, strict=True)]
+    assert h[0] == pytest.approx(h[1])
+    if h[0] > 0:
+        assert gammas[1] == pytest.approx(gammas[0] + shift)
+
+
+def one_sided(margins: list[float], labels: list[int]) -> dict[str, AnyArray]:
+    """Return predictions that are right on the chosen side: only the margin decides."""
+    label = np.array(labels)
+    return {
+        "row": np.arange(len(label)),
+        "label": label,
+        "of_unseen": label == 1,
+        "seen_score": np.array(margins),
+        "seen_class": np.zeros(len(label), dtype=np.int64),
+        "unseen_score": np.zeros(len(label)),
+        "unseen_class": np.ones(len(label), dtype=np.int64),
+    }
+
+
+def test_the_middle_of_the_widest_plateau_is_taken() -> None:
+    found = one_sided([1.0, 3.0], [1, 0])  # H is 1 for any constant in (1, 3]
+    assert calibration.best_constant([calibration.curve(found)]) == 2.0
+    for shift in (-0.9, 0.9):  # the outcome stays where scores shift a little
+        moved = {**found, "seen_score": found["seen_score"] + shift}
+        assert calibration.stacked(moved, 2.0)["H"] == 1.0
+    # the mean of two folds has two best intervals, (2, 3] and (10, 14]: the wider wins
+    a, b = one_sided([0.0, 3.0, 10.0, 14.0], [1, 0, 1, 0]), one_sided([0.0, 2.0, 14.0, 14.0], [1, 1, 0, 0])
+    curves = [calibration.curve(a), calibration.curve(b)]
+    tried = np.linspace(-1, 15, 1601)
+    mean = np.mean([one.harmonic_at(tried) for one in curves], axis=0)
+    best = tried[mean > mean.max() - 1e-9]
+    assert best.min() <= calibration.best_constant(curves) <= best.max()
+
+
+def test_neighbouring_numbers_leave_no_gap() -> None:
+    low = 1.0
+    found = one_sided([low, float(np.nextafter(low, 2.0))], [1, 0])
+    assert calibration.stacked(found, calibration.best_constant([calibration.curve(found)]))["H"] == 1.0
+
+
+def test_where_no_constant_helps_it_is_zero() -> None:
+    found = one_sided([1.0, 3.0], [1, 0])
+    found["unseen_class"] = np.full(2, 2)  # always wrong
+    assert calibration.best_constant([calibration.curve(found)]) == 0.0
+
+
+@given(predictions)
+def test_unseen_at_a_level_of_seen_is_on_the_line_between_points(found: dict[str, AnyArray]) -> None:
+    whole = calibration.curve(found)
+    points = list(zip(whole.seen, whole.unseen, strict=True))
+    assert math.isnan(whole.unseen_at(np.array([whole.seen[0] + 0.01]))[0])
+    for level in np.linspace(0, whole.seen[0], 7)[1:-1]:
+        for (s0, u0), (s1, u1) in itertools.pairwise(points):
+            if s1 < level < s0:
+                wanted = u0 + (u1 - u0) * (s0 - level) / (s0 - s1)
+                assert whole.unseen_at(np.array([level]))[0] == pytest.approx(wanted)
+
+
+# --- records -------------------------------------------------------------------------------------------------------
+
+
+def gzsl(method: str, found: dict[str, AnyArray], **facts: Any) -> tuple[Record, dict[str, AnyArray]]:
+    return record(method, protocol="gzsl", metrics=GZSL().metrics(found), title=method.upper(), **facts), found
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A method of three seeds with three dev folds each, a zsl run, and one whose dev folds are not there."""
+    pairs = [gzsl("a", drawn(seed, 60, False, 1.5), seed=seed) for seed in range(3)]
+    pairs += [
+        gzsl("a", drawn(10 * fold + seed, 60, False, 1.5), seed=seed, stage="dev", fold=fold)
+        for seed in range(3)
+        for fold in (1, 2, 3)
+    ]
+    pairs.append(gzsl("b", drawn(99, 60, False, 1.5)))
+    store = ResultStore(tmp_path / "runs")
+    for one, found in pairs:
+        store.save(one, found)
+    store.save(record("a"), {})
+    return tmp_path / "runs"
+
+
+def wanted(runs: Path, on_test: bool) -> dict[int, tuple[float, dict[str, float]]]:
+    """Find each seed's constant by trying all, and what it gives on test."""
+    store = ResultStore(runs)
+    records = [r for r in store.load() if r.method["name"] == "a" and r.protocol["name"] == "gzsl"]
+    out = {}
+    for final in (r for r in records if r.stage == "final"):
+        dev = [store.predictions(r) for r in records if r.stage == "dev" and r.seed == final.seed]
+        there = store.predictions(final)
+        folds = [there] if on_test else dev
+        best = max(constants(*folds), key=lambda gamma: sum(naive(fold, gamma)[2] for fold in folds))
+        out[final.seed] = best, dict(zip("USH", naive(there, best), strict=True))
+    return out
+
+
+@pytest.mark.parametrize("on_test", [False, True])
+def test_the_columns_are_those_of_loops(runs: Path, on_test: bool) -> None:
+    mark = "†" if on_test else ""
+    rows = json.loads(table(runs, format="json", methods=["a"], calibrate="oracle" if on_test else "dev"))
+    (row,) = (row for row in rows if row["protocol"] == "gzsl")
+    found = wanted(runs, on_test)
+    for name in "USH":
+        mean = 100 * sum(metrics[name] for _, metrics in found.values()) / 3
+        if name == "H" or not on_test:
+            assert row["metrics"][f"{name} cs{mark}"]["mean"] == pytest.approx(mean, abs=1e-5)
+    assert len(row["gammas"]) == 3
+    assert row["gamma_folds"] == ([] if on_test else [1, 2, 3])
+    store = ResultStore(runs)
+    for (best, _), gamma, seed in zip(found.values(), row["gammas"], range(3), strict=True):
+        store = ResultStore(runs)
+        folds = [
+            store.predictions(r) for r in store.load() if (r.seed, r.stage, r.method["name"]) == (seed, "dev", "a")
+        ]
+        if not on_test:
+            assert sum(naive(f, gamma)[2] for f in folds) == pytest.approx(sum(naive(f, best)[2] for f in folds))
+    if on_test:
+        assert row["metrics"]["H cs†"]["mean"] >= row["metrics"]["H"]["mean"]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_constant_chosen_on_test_is_marked_in_every_format(runs: Path, format: str) -> None:
+    plain, on_test = (table(runs, format=format, methods=["a"], calibrate=on, width=200) for on in ("dev", "oracle"))
+    sign = r"$^{\dagger}$" if format == "latex" else "†"
+    assert sign not in plain
+    assert sign in on_test
+    if format == "csv":
+        for line in csv.DictReader(io.StringIO(on_test)):
+            assert ("†" in line["marks"]) == line["metric"].endswith("cs†")
+            assert bool(line["gammas"]) == (" cs" in line["metric"])
+    if format == "terminal":
+        assert "the highest H on the test images (†)." in on_test
+        assert "over its dev folds 1–3." in plain
+        (row,) = (line for line in on_test.splitlines() if line.startswith("A "))
+        assert row.count("†") == 3
+
+
+def test_what_lacks_dev_folds_is_said_with_the_command(runs: Path) -> None:
+    text = table(runs, calibrate=True, protocols=["gzsl"], width=200)
+    assert "no constant of calibrated stacking for b on cub (gzsl)" in text
+    assert f"zslbench run -m b -d cub --features fc1000 --semantics att -p gzsl --calibrate --runs {runs}`" in text
+    with pytest.raises(BadValue, match="b on cub"):
+        table(runs, calibrate=True, methods=["b"])
+    with pytest.raises(BadValue, match="ask for gzsl"):
+        table(runs, calibrate=True, protocols=["zsl"])
+    with pytest.raises(UnknownName, match="dev"):
+        table(runs, calibrate="test")
+
+
+def test_a_cell_is_calibrated_for_all_of_its_seeds_or_none(runs: Path) -> None:
+    store = ResultStore(runs)
+    gone = next(r for r in store.load() if (r.stage, r.fold, r.seed) == ("dev", 3, 2))
+    store.path(gone).unlink()
+    with pytest.raises(BadValue, match="not all of its seeds have the same dev folds"):
+        table(runs, calibrate=True, methods=["a"])
+
+
+def test_an_earlier_step_has_no_predictions_to_calibrate(runs: Path) -> None:
+    store = ResultStore(runs)
+    for one in store.load():
+        if one.method["name"] == "a" and one.protocol["name"] == "gzsl":
+            early = {"U": 1.0, "S": 1.0, "H": 1.0, "AUSUC": 1.0}
+            store.relabel(dataclasses.replace(one, curve=({"step": 1, "metrics": early},)))
+    text = table(runs, methods=["a"], protocols=["gzsl"], selection=["fixed", "validated"], calibrate=True, width=200)
+    assert "no calibrated stacking for rows of an earlier step (a)" in text
+    row = next(line for line in text.splitlines() if line.startswith("A validated"))
+    assert row.split()[2:] == ["100.0", "±", "0.0*"] * 3 + ["–"] * 3
+
+
+def test_lost_predictions_are_a_sentence(runs: Path) -> None:
+    store = ResultStore(runs)
+    one = next(r for r in store.load() if r.stage == "dev")
+    store.path(one).with_suffix(".npz").unlink()
+    with pytest.raises(StoreError, match="--rerun all"):
+        table(runs, calibrate=True, methods=["a"])
+
+
+# --- the curve verb ------------------------------------------------------------------------------------------------
+
+
+def test_the_curve_is_written_whole(runs: Path, tmp_path: Path) -> None:
+    target = tmp_path / "points.csv"
+    done = CliRunner().invoke(cli, ["curve", "-m", "a", "-d", "cub", "--data", str(target), "--runs", str(runs)])
+    assert done.exit_code == 0, done.output
+    store = ResultStore(runs)
+    lines = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
+    assert target.read_text(encoding="utf-8") == curve_verb(runs, methods=["a"], format="csv")
+    for final in (r for r in store.load() if (r.stage, r.method["name"], r.protocol["name"]) == ("final", "a", "gzsl")):
+        found = store.predictions(final)
+        own = [line for line in lines if line["seed"] == str(final.seed)]
+        assert len(own) == len({float(m) for m in found["seen_score"] - found["unseen_score"]}) + 1
+        for line in own:
+            wanted = [100 * value for value in naive(found, float(line["gamma"]))]
+            assert [float(line[name]) for name in "USH"] == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_curve_tells_before_and_after(runs: Path) -> None:
+    plain = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="dev"))[0]["metrics"]
+    on_test = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="oracle"))[0][
+        "metrics"
+    ]
+    text = curve_verb(runs, width=250)
+    row = next(line for line in text.splitlines() if line.startswith("A "))
+    for name, stat in (("AUSUC", plain["AUSUC"]), ("H", plain["H"]), ("H cs", plain["H cs"])):
+        assert f"{stat['mean']:.1f} ± {stat['std']:.1f} " in row, name
+    assert f"{on_test['H cs†']['mean']:.1f} ± {on_test['H cs†']['std']:.1f}†" in row
+    assert "no constant of calibrated stacking for b on cub" in text
+    assert "–" in next(line for line in text.splitlines() if line.startswith("B "))
+    runs_of_it = json.loads(curve_verb(runs, format="json"))
+    assert [(one["label"], one["seed"]) for one in runs_of_it] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
+    for one in runs_of_it:
+        assert one["curve"]["gamma"][-1] is None
+        assert one["metrics"]["H cs†"] == pytest.approx(max(one["curve"]["H"]))
+    for kind in ("markdown", "latex"):
+        assert "AUSUC" in curve_verb(runs, format=kind)
+
+
+def test_levels_are_means_over_seeds(runs: Path) -> None:
+    store = ResultStore(runs)
+    values = []
+    for final in (r for r in store.load() if (r.stage, r.method["name"], r.protocol["name"]) == ("final", "a", "gzsl")):
+        points = [naive(store.predictions(final), gamma)[:2] for gamma in constants(store.predictions(final))]
+        values.append(max(u for u, s in points))  # S of 0 costs no U
+    text = curve_verb(runs, methods=["a"], width=250)
+    head = next(line for line in text.splitlines() if line.startswith("method"))
+    row = next(line for line in text.splitlines() if line.startswith("A "))
+    place = head.index("H cs†") + len("H cs†")
+    shown = [cell for cell in row[place:].replace("†", " ").split() if cell != "±"]
+    assert f"{100 * sum(values) / 3:.1f}" in shown
+
+
+def test_bad_questions_to_the_curve_get_one_sentence(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match="unknown format"):
+        curve_verb(runs, format="png")
+    with pytest.raises(BadValue, match="did you mean"):
+        curve_verb(runs, methods=["aa"])
+    only_zsl = ResultStore(tmp_path / "zsl")
+    only_zsl.save(record("a"), {})
+    with pytest.raises(BadValue, match="gzsl"):
+        curve_verb(tmp_path / "zsl")
+    only_zsl.save(gzsl("a", drawn(1), selection="oracle")[0], drawn(1))
+    with pytest.raises(BadValue, match="candidate of oracle selection"):
+        curve_verb(tmp_path / "zsl")
