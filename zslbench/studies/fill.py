@@ -9,7 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from zslbench.spec import parse
-from zslbench.studies.survey import Place, Slot, Survey
+from zslbench.studies.meaning import Place
+from zslbench.studies.survey import Slot, Survey
 
 
 @dataclasses.dataclass(frozen=True)

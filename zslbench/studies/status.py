@@ -17,7 +17,8 @@ from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import TunedStore
 from zslbench.studies import fill, printed
-from zslbench.studies.survey import Place, Survey, folder_in, survey
+from zslbench.studies.meaning import Place
+from zslbench.studies.survey import Survey, folder_in, survey
 from zslbench.studies.verify import Verification
 from zslbench.studies.verify import verify as verified
 

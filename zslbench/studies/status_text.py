@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.spec import parse
 from zslbench.studies import printed
+from zslbench.studies.meaning import Place
 from zslbench.studies.printed import Section
-from zslbench.studies.survey import Place, Slot, Survey
+from zslbench.studies.survey import Slot, Survey
 
 if TYPE_CHECKING:
     from zslbench.studies.status import Status

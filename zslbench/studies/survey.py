@@ -6,32 +6,29 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from zslbench import params
-from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, ZslbenchError
-from zslbench.identity import canonical_json
-from zslbench.methods.base import Method, overlay
+from zslbench.methods.base import Method
+from zslbench.results.choice import is_dataset
 from zslbench.results.record import Record
 from zslbench.results.tuned import TunedStore
-from zslbench.runner.classes import method_class
 from zslbench.runner.provenance import source_digest
-from zslbench.spec import brackets, parse
+from zslbench.spec import parse
+from zslbench.studies.meaning import (
+    NO_VALUES,
+    Meaning,
+    Nothing,
+    Place,
+    age,
+    as_text,
+    classes,
+    label_of,
+    meaning,
+    place_of,
+    protocol_of,
+)
 
 SlotState = Literal["done", "stale", "failed", "unfinished", "missing"]
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Place:
-    """A data set with its features and semantics; `origin` says whether its name alone finds it again."""
-
-    dataset: str
-    features: str
-    semantics: str
-    origin: str
-
-    def __str__(self) -> str:
-        return f"{self.dataset} ({self.features}, {self.semantics})"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -108,19 +105,19 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
         records: of one stage, whatever their status.
         tuned: the presets that tuning made.
     """
-    labels = sorted({_label(record) for record in records}, key=lambda label: (len(label), label))
+    labels = sorted({label_of(record) for record in records}, key=lambda label: (len(label), label))
     places = sorted({place_of(record) for record in records})
     protocols = sorted({protocol_of(record) for record in records}, reverse=True)
-    classes, broken = _classes(labels)
+    loaded, broken = classes(labels)
     meant = {
-        (label, place, rules): _meaning(label, classes.get(label), place, rules, records, tuned)
+        (label, place, rules): meaning(label, loaded.get(label), place, rules, records, tuned)
         for label in labels
         for place in places
         for rules in protocols
     }
     lines = _distinct(labels, places, protocols, meant)
     index = _index(records)
-    stochastic = {line: _stochastic(line, classes.get(line), records) for line in lines}
+    stochastic = {line: _stochastic(line, loaded.get(line), records) for line in lines}
     folds = {place: sorted({record.fold for record in records if place_of(record) == place}) for place in places}
     cells = {
         (line, place, rules, fold): index.get((meant[line, place, rules], place, rules, fold), {})
@@ -138,7 +135,7 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
         lacking = wanted - there.keys() if seeds is not None or len(there) < len(wanted) else set()
         for seed in sorted(there.keys() | lacking):
             slot = Slot(line, place, rules, fold, seed)
-            states[slot] = _state(there.get(seed), classes.get(line))
+            states[slot] = _state(there.get(seed), loaded.get(line))
             if seed in there:
                 found[slot] = there[seed]
     used = {record.id for record in found.values()}
@@ -148,102 +145,21 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
         tuple(protocols),
         states,
         found,
-        {key: what.untuned for key, what in meant.items() if isinstance(what, _Nothing) and what.untuned},
+        {key: what.untuned for key, what in meant.items() if isinstance(what, Nothing) and what.untuned},
         stochastic,
         tuple(record for record in records if record.id not in used),
         {line: broken[line] for line in labels if line in broken},
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Nothing:
-    """A line that means nothing at a place: a preset has no values there, or (named here) is yet to be tuned."""
-
-    untuned: str = ""
-
-
-NO_VALUES = _Nothing()
-_Meaning = str | _Nothing
-
-
-def place_of(record: Record) -> Place:
-    """Return where a record was made."""
-    data = record.dataset
-    features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
-    return Place(str(data["name"]), features, semantics, str(origin or "own"))
-
-
-def protocol_of(record: Record) -> str:
-    """Return a record's protocol as it is typed."""
-    return str(record.protocol["name"]) + brackets(record.protocol.get("params") or {})
-
-
-def _label(record: Record) -> str:
-    return str(record.method.get("label") or record.method["name"])
-
-
-def _classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
-    found, broken = {}, {}
-    for label in labels:
-        try:
-            found[label] = method_class(parse(label).name)
-        except ZslbenchError as error:
-            broken[label] = str(error)
-    return found, broken
-
-
-def _meaning(
-    label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore
-) -> _Meaning:
-    """Return what a label stands for at a place: the method, version and parameters as one text."""
-    if cls is None:
-        return _recorded(label, place, rules, records) or NO_VALUES
-    try:
-        spec = parse(label)
-        values: dict[str, Mapping[str, Any]] = {}
-        for preset in spec.presets:
-            if preset in cls.presets or preset in cls.ablations:
-                continue
-            one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, parse(rules).name)
-            if one is None or one.version != cls.card.version:
-                return _recorded(label, place, rules, records, cls.card.version) or _Nothing(preset)
-            values[preset] = one.values
-        base = overlay(cls, spec.name, spec.presets, place.dataset, parse(rules).name, values)
-        return _text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
-    except (BadValue, BadSpec, UnknownName, Unavailable):
-        return NO_VALUES
-
-
-def _recorded(
-    label: str, place: Place, rules: str, records: Sequence[Record], version: int | None = None
-) -> _Meaning | None:
-    """Return what the newest record of a label says that it stands for; None without one."""
-    own = [
-        record
-        for record in records
-        if _label(record) == label
-        and place_of(record) == place
-        and protocol_of(record) == rules
-        and version in (None, record.method.get("version", 1))
-    ]
-    if not own:
-        return None
-    newest = max(own, key=_age)
-    return _text(newest.method["name"], newest.method.get("version", 1), newest.method.get("params", {}))
-
-
-def _text(name: str, version: int, values: Mapping[str, Any]) -> str:
-    return canonical_json([name, version, dict(values)])
-
-
 def _distinct(
     labels: Sequence[str],
     places: Sequence[Place],
     protocols: Sequence[str],
-    meant: Mapping[tuple[str, Place, str], _Meaning],
+    meant: Mapping[tuple[str, Place, str], Meaning],
 ) -> list[str]:
     """Return the labels that differ somewhere in what they stand for, the shortest of each kind, by name."""
-    kinds: dict[tuple[_Meaning, ...], str] = {}
+    kinds: dict[tuple[Meaning, ...], str] = {}
     for label in labels:
         kind = tuple(meant[label, place, rules] for place in places for rules in protocols)
         if any(what != NO_VALUES for what in kind):
@@ -251,26 +167,22 @@ def _distinct(
     return sorted(kinds.values())
 
 
-_Cells = dict[tuple[_Meaning, Place, str, int], dict[int, Record]]
+_Cells = dict[tuple[Meaning, Place, str, int], dict[int, Record]]
 
 
 def _index(records: Sequence[Record]) -> _Cells:
     """Return the records by meaning, place, protocol and fold, then seed; of several the finished, then the newest."""
     out: _Cells = {}
-    for record in sorted(records, key=lambda record: (record.ok, _age(record))):
-        meaning = _text(record.method["name"], record.method.get("version", 1), record.method.get("params", {}))
-        out.setdefault((meaning, place_of(record), protocol_of(record), record.fold), {})[record.seed] = record
+    for record in sorted(records, key=lambda record: (record.ok, age(record))):
+        means = as_text(record.method["name"], record.method.get("version", 1), record.method.get("params", {}))
+        out.setdefault((means, place_of(record), protocol_of(record), record.fold), {})[record.seed] = record
     return out
-
-
-def _age(record: Record) -> str:
-    return str(record.provenance.get("finished", ""))
 
 
 def _stochastic(line: str, cls: type[Method] | None, records: Sequence[Record]) -> bool:
     if cls is not None:
         return cls.card.stochastic
-    return any(bool(record.method.get("stochastic", True)) for record in records if _label(record) == line)
+    return any(bool(record.method.get("stochastic", True)) for record in records if label_of(record) == line)
 
 
 def _target(
@@ -298,6 +210,4 @@ def _state(record: Record | None, cls: type[Method] | None) -> SlotState:
 
 def folder_in(terms: Iterable[str], place: Place) -> Path | None:
     """Return the folder among the data sets asked for that a place was read from."""
-    from zslbench.results.choice import is_dataset
-
     return next((Path(term) for term in terms if Path(term).is_dir() and is_dataset(place.dataset, term)), None)

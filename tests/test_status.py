@@ -1,0 +1,325 @@
+"""Status: what lacks, the commands that fill it (typed as printed), and metrics recomputed from predictions."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+import study_methods
+import toy_methods
+from click.testing import CliRunner
+from data_folders import write_folder
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from result_records import record, saved
+
+import zslbench
+from zslbench.cli import cli
+from zslbench.errors import StoreError, UnknownName
+from zslbench.results.store import ResultStore
+from zslbench.results.tuned import TunedStore
+from zslbench.studies.meaning import Place
+from zslbench.studies.survey import survey
+
+NOISY, RIDGE, CLOSED = "study_methods:Noisy", "toy_methods:Ridge", "toy_methods:Closed"
+SYNTHETIC = "synthetic[classes=12,images=15]"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+def typed(found, purpose=""):
+    """Type the commands that status printed; return how many."""
+    lines = [line.strip() for line in found.text.splitlines() if line.startswith("  zslbench ")]
+    assert lines == [command.text for command in found.commands]
+    wanted = [command.text for command in found.commands if command.purpose.startswith(purpose)]
+    for line in wanted:
+        words = shlex.split(line)
+        done = CliRunner().invoke(cli, [*words[1:], "-q"])
+        assert done.exit_code == 0, (line, done.output)
+    return len(wanted)
+
+
+def states(found):
+    return {(slot.line, slot.place.dataset, slot.protocol, slot.seed): s for slot, s in found.survey.states.items()}
+
+
+def test_what_is_missing_is_found_and_one_command_fills_it(runs):
+    zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
+    zslbench.run([f"{NOISY}[ridge=3]"], SYNTHETIC, "zsl", seeds=1, runs=runs)
+    found = zslbench.status(runs)
+    assert not found.complete
+    (place,) = [name for _, name, _, _ in states(found) if name.startswith("synthetic")][:1]
+    missing = {key for key, state in states(found).items() if state == "missing"}
+    varied = {slot.line for slot in found.survey.varied}
+    assert (CLOSED, place, "zsl", 0) in missing
+    assert (CLOSED, place, "zsl", 1) not in missing  # one seed is all it has
+    assert (f"{NOISY}[ridge=3]", place, "zsl", 1) in missing  # fewer seeds than the most
+    assert (NOISY, "digits", "gzsl", 1) not in missing
+    assert varied == {NOISY, f"{NOISY}[ridge=3]"}  # other values there
+    purposes = [command.purpose for command in found.commands]
+    assert purposes[0] == "do what is missing"
+    assert typed(found, "do what is missing") == purposes.count("do what is missing") <= 2
+    assert zslbench.status(runs).complete
+    typed(zslbench.status(runs), "run the same values")
+    last = zslbench.status(runs)
+    assert last.commands == ()
+    assert set(states(last).values()) == {"done"}
+    assert "complete: 3 lines on 2 data sets under zsl, gzsl" in last.text
+
+
+def test_seeds_asked_for_are_filled(runs):
+    zslbench.run([NOISY, CLOSED], "digits", "zsl", seeds=[1], runs=runs)
+    assert zslbench.status(runs).complete  # one seed each, whichever it is
+    found = zslbench.status(runs, seeds=3)
+    assert {key[3] for key, state in states(found).items() if state == "missing"} == {0, 2}
+    assert typed(found) == 1
+    assert zslbench.status(runs, seeds=3).complete
+
+
+def test_failed_runs_say_why_and_are_tried_again(runs, monkeypatch):
+    def hook(method):
+        raise RuntimeError("no disk\nof any kind")
+
+    monkeypatch.setattr(toy_methods.Ridge, "hook", hook)
+    zslbench.run(NOISY, "digits", "zsl", seeds=2, runs=runs)
+    found = zslbench.status(runs)
+    assert f"failed: {NOISY} on digits (pixels, strokes) zsl, seeds 0, 1: of any kind" in found.text
+    monkeypatch.setattr(toy_methods.Ridge, "hook", None)
+    assert typed(found) == 1
+    assert zslbench.status(runs).complete
+
+
+def test_interrupted_runs_are_unfinished(runs):
+    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
+    store = ResultStore(runs)
+    (one,) = store.load()
+    store.save(dataclasses.replace(one, status="interrupted", metrics={}))
+    found = zslbench.status(runs)
+    assert set(states(found).values()) == {"unfinished"}
+    assert typed(found) == 1
+    assert zslbench.status(runs).complete
+
+
+def test_runs_of_a_changed_source_are_stale(runs):
+    zslbench.run([CLOSED, NOISY], "digits", "zsl", seeds=2, runs=runs)
+    store = ResultStore(runs)
+    for one in store.load():
+        if one.method["name"] == NOISY:
+            store.relabel(dataclasses.replace(one, provenance={**one.provenance, "method_source": "0" * 16}))
+    found = zslbench.status(runs)
+    assert sorted(states(found).values()) == ["done", "stale", "stale"]
+    assert [command.purpose for command in found.commands] == ["do again what is stale"]
+    assert typed(found) == 1
+    assert zslbench.status(runs).complete
+
+
+def test_another_version_of_a_method_leaves_its_old_runs_outdated(runs, monkeypatch):
+    zslbench.run(NOISY, "digits", "zsl", runs=runs)
+    newer = dataclasses.replace(study_methods.Noisy.card, version=2)
+    monkeypatch.setattr(study_methods.Noisy, "card", newer)
+    found = zslbench.status(runs)
+    assert len(found.survey.outdated) == 1
+    assert "outdated: 1 run of" in found.text
+    assert typed(found) == 1
+    assert zslbench.status(runs).complete
+
+
+def test_methods_that_cannot_be_imported_are_said_so(tmp_path):
+    rows = [record("gone_pkg.mine:Method"), record("gone_pkg.mine:Method", status="failed", seed=1, error="no")]
+    found = zslbench.status(saved(tmp_path, rows))
+    assert "not checked: gone_pkg.mine:Method: 'gone_pkg.mine:Method' is unavailable" in found.text
+    assert found.commands == ()
+
+
+def test_published_presets_without_values_lack_nothing(runs):
+    zslbench.run(f"{RIDGE}@cells", "digits", runs=runs)
+    zslbench.run(CLOSED, SYNTHETIC, runs=runs)
+    found = zslbench.status(runs)
+    assert {key[1] for key in states(found) if key[0] == f"{RIDGE}@cells"} == {"digits"}
+    assert "no values" in found.text
+    assert typed(found) == 1
+    assert zslbench.status(runs).complete
+
+
+def test_tuned_lines_are_tuned_first(runs):
+    zslbench.tune("eszsl[gamma=[1,10],lam=1,preprocess=none]", "digits", protocols="zsl", runs=runs)
+    zslbench.run("eszsl@tuned", "digits", "zsl", runs=runs)
+    zslbench.run("sae", SYNTHETIC, "zsl", runs=runs)
+    found = zslbench.status(runs)
+    assert "not tuned" in found.text
+    assert found.commands[0].purpose == "tune first"
+    assert "gamma=[1,10]" in found.commands[0].text  # the same search
+    typed(found)
+    assert zslbench.status(runs).complete
+    assert TunedStore(runs).load()[-1].dataset.startswith("synthetic")
+
+
+def test_candidates_and_the_other_stage_are_counted_apart(runs):
+    zslbench.run("eszsl", "digits", "zsl", runs=runs)
+    zslbench.run("eszsl[gamma=1]", "digits", "zsl", runs=runs, oracle=True)
+    zslbench.run("eszsl", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
+    found = zslbench.status(runs)
+    assert found.complete
+    assert "not in this matrix: 2 dev runs and 1 candidate of oracle selection (†)" in found.text
+    dev = zslbench.status(runs, stage="dev")
+    assert sorted(slot.fold for slot in dev.survey.states) == [1, 3]
+
+
+def test_dev_commands_name_stage_and_folds(runs):
+    zslbench.run("eszsl", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
+    zslbench.run("sae", "digits", "zsl", runs=runs, stage="dev", fold=1)
+    assert typed(zslbench.status(runs, stage="dev")) == 1
+    assert zslbench.status(runs, stage="dev").complete
+
+
+def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
+    own = write_folder(tmp_path / "my data")
+    zslbench.run(["eszsl", "sae"], str(own), "zsl", runs=runs)
+    zslbench.run("eszsl", "digits", ["zsl", "gzsl"], runs=runs)
+    unknown = zslbench.status(runs)
+    assert "FOLDER_OF_MY_DATA stands for the folder of my-data" in unknown.text
+    assert str(tmp_path) not in unknown.text.replace(str(runs), "")
+    moved = tmp_path / "my-data"
+    own.rename(moved)
+    known = zslbench.status(runs, datasets=["digits", str(moved)])
+    assert "FOLDER_OF" not in known.text
+    typed(known)
+    assert zslbench.status(runs).complete
+
+
+def test_catalogue_data_elsewhere_asks_for_its_folder(tmp_path):
+    rows = [record("eszsl", "cub"), record("sae", "sun")]
+    found = zslbench.status(saved(tmp_path / "runs", rows))
+    assert "--data-root FOLDER_OF_DATA_SETS" in found.text
+    assert "stands for the folder of xlsa17 folders" in found.text
+    (tmp_path / "xlsa17").mkdir()
+    given_root = zslbench.status(tmp_path / "runs", data_root=tmp_path / "xlsa17")
+    assert f"--data-root {tmp_path / 'xlsa17'}" in given_root.text
+
+
+def test_names_with_blanks_and_quotes_are_quoted_for_the_shell(tmp_path):
+    folder = tmp_path / "it's here"
+    zslbench.run("eszsl", "digits", "zsl", runs=folder)
+    zslbench.run("eszsl", "digits", "zsl", runs=folder, stage="dev", fold=1)
+    zslbench.run("sae[lam=2,preprocess=l2]", "digits", "gzsl", runs=folder)
+    found = zslbench.status(folder)
+    typed(found)
+    assert zslbench.status(folder).complete
+
+
+def test_verify_recomputes_every_protocol(runs):
+    zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
+    zslbench.run(CLOSED, "digits", runs=runs, stage="dev")
+    found = zslbench.status(runs, verify=True)
+    assert found.verification.ok
+    assert found.verification.verified == 6 + 6
+    assert "verified: the metrics of 12 records follow from their predictions" in found.text
+
+
+@pytest.mark.parametrize("what", ["metric", "predictions", "damaged"])
+def test_verify_finds_what_was_tampered_with(runs, what):
+    zslbench.run(CLOSED, "digits", runs=runs)
+    store = ResultStore(runs)
+    one = next(record for record in store.load() if record.protocol["name"] == "gzsl")
+    arrays = store.predictions(one)
+    if what == "metric":
+        store.relabel(dataclasses.replace(one, metrics={**one.metrics, "H": one.metrics["H"] + 1e-9}))
+    elif what == "predictions":
+        wrong = {**arrays, "seen_class": np.roll(arrays["seen_class"], 1)}
+        store.save(one, wrong)
+    else:
+        store.path(one).with_suffix(".npz").write_bytes(b"PK no zip")
+    found = zslbench.status(runs, verify=True)
+    assert [name for name, _ in found.verification.mismatches] == [one.id]
+    done = CliRunner().invoke(cli, ["status", "--verify", "--runs", str(runs)])
+    assert done.exit_code == 1
+    assert f"MISMATCH: run {one.id}" in done.output
+    assert CliRunner().invoke(cli, ["status", "--runs", str(runs)]).exit_code == 0
+
+
+def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
+    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
+    store = ResultStore(runs)
+    (one,) = store.load()
+    store.path(one).with_suffix(".npz").unlink()
+    saved(runs, [record("eszsl", "digits", "gone_pkg:Protocol")])
+    found = zslbench.status(runs, verify=True).verification
+    assert (found.verified, found.lacking, found.ok) == (0, (one.id,), True)
+    assert "its protocol cannot be used" in found.skipped[0][1]
+
+
+def test_json_holds_every_run(runs):
+    zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
+    zslbench.run(CLOSED, SYNTHETIC, "zsl", runs=runs)
+    document = json.loads(zslbench.status(runs, format="json", verify=True).text)
+    counts = [row["state"] for row in document["runs"]]
+    assert (counts.count("done"), counts.count("missing")) == (7, 5)
+    assert not document["complete"]
+    assert document["verification"]["verified"] == 7
+    assert all(command["command"].startswith("zslbench run -m") for command in document["commands"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"methods": "eszl"}, "did you mean 'eszsl'"),
+        ({"datasets": "cup"}, "did you mean 'cub'"),
+        ({"protocols": "gzl"}, "unknown protocol among these runs"),
+        ({"format": "csv"}, "unknown format"),
+    ],
+)
+def test_names_without_runs_are_refused(tmp_path, arguments, sentence):
+    folder = saved(tmp_path, [record("eszsl")])
+    with pytest.raises(UnknownName, match=re.escape(sentence)):
+        zslbench.status(folder, **arguments)
+
+
+def test_a_folder_without_records_names_a_command(tmp_path):
+    with pytest.raises(StoreError, match="there are no runs in"):
+        zslbench.status(tmp_path)
+
+
+cells = st.sets(
+    st.tuples(st.sampled_from(["eszsl", "sae", "ale"]), st.sampled_from(["a", "b"]), st.integers(0, 3)), min_size=1
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(cells)
+def test_span_and_gaps_agree_with_a_plain_loop(there):
+    from zslbench.params import resolve
+    from zslbench.runner.classes import method_class
+
+    there = {(method, data, 0 if method != "ale" else seed) for method, data, seed in there}
+    rows = [
+        record(
+            method,
+            data,
+            seed=seed,
+            params=resolve(method_class(method), method, {}),
+            version=method_class(method).card.version,
+        )
+        for method, data, seed in sorted(there)
+    ]
+    found = survey(rows, TunedStore("nowhere"))
+    lines, places = {method for method, _, _ in there}, {data for _, data, _ in there}
+    assert (set(found.lines), {place.dataset for place in found.places}) == (lines, places)
+    most = max((sum(key[:2] == ("ale", data) for key in there) for data in places), default=0)
+    for method in lines:
+        for data in places:
+            have = {seed for name, where, seed in there if (name, where) == (method, data)}
+            place = Place(data, "fc1000", "att", "catalogue")
+            slots = {
+                slot.seed: state for slot, state in found.states.items() if (slot.line, slot.place) == (method, place)
+            }
+            assert {seed for seed, state in slots.items() if state != "missing"} == have
+            wanted = max(most, 1) if method == "ale" else 1
+            assert len(slots) >= wanted
+            assert len(have) < wanted or slots.keys() == have

@@ -1,0 +1,119 @@
+"""What a line of a study means at a place: the method, version and parameters that its text stands for there."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from zslbench import params
+from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, ZslbenchError
+from zslbench.identity import canonical_json
+from zslbench.methods.base import Method, overlay
+from zslbench.results.record import Record
+from zslbench.results.tuned import TunedStore
+from zslbench.runner.classes import method_class
+from zslbench.spec import brackets, parse
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Place:
+    """A data set with its features and semantics; `origin` says whether its name alone finds it again."""
+
+    dataset: str
+    features: str
+    semantics: str
+    origin: str
+
+    def __str__(self) -> str:
+        return f"{self.dataset} ({self.features}, {self.semantics})"
+
+
+@dataclasses.dataclass(frozen=True)
+class Nothing:
+    """A line that means nothing at a place: a preset has no values there, or (named here) is yet to be tuned."""
+
+    untuned: str = ""
+
+
+NO_VALUES = Nothing()
+Meaning = str | Nothing
+"""A line's method, version and parameters at a place, as one text."""
+
+
+def place_of(record: Record) -> Place:
+    """Return where a record was made."""
+    data = record.dataset
+    features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
+    return Place(str(data["name"]), features, semantics, str(origin or "own"))
+
+
+def protocol_of(record: Record) -> str:
+    """Return a record's protocol as it is typed."""
+    return str(record.protocol["name"]) + brackets(record.protocol.get("params") or {})
+
+
+def label_of(record: Record) -> str:
+    """Return a record's method as it was typed."""
+    return str(record.method.get("label") or record.method["name"])
+
+
+def classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
+    """Return the classes of labels, and why those that cannot be imported cannot."""
+    found, broken = {}, {}
+    for label in labels:
+        try:
+            found[label] = method_class(parse(label).name)
+        except ZslbenchError as error:
+            broken[label] = str(error)
+    return found, broken
+
+
+def meaning(
+    label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore
+) -> Meaning:
+    """Return what a label stands for at a place: the method, version and parameters as one text."""
+    if cls is None:
+        return _recorded(label, place, rules, records) or NO_VALUES
+    try:
+        spec = parse(label)
+        values: dict[str, Mapping[str, Any]] = {}
+        for preset in spec.presets:
+            if preset in cls.presets or preset in cls.ablations:
+                continue
+            one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, parse(rules).name)
+            if one is None or one.version != cls.card.version:
+                return _recorded(label, place, rules, records, cls.card.version) or Nothing(preset)
+            values[preset] = one.values
+        base = overlay(cls, spec.name, spec.presets, place.dataset, parse(rules).name, values)
+        return as_text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
+    except (BadValue, BadSpec, UnknownName, Unavailable):
+        return NO_VALUES
+
+
+def _recorded(
+    label: str, place: Place, rules: str, records: Sequence[Record], version: int | None = None
+) -> Meaning | None:
+    """Return what the newest record of a label says that it stands for; None without one."""
+    own = [
+        record
+        for record in records
+        if label_of(record) == label
+        and place_of(record) == place
+        and protocol_of(record) == rules
+        and version in (None, record.method.get("version", 1))
+    ]
+    if not own:
+        return None
+    newest = max(own, key=age)
+    return as_text(newest.method["name"], newest.method.get("version", 1), newest.method.get("params", {}))
+
+
+def as_text(name: str, version: int, values: Mapping[str, Any]) -> str:
+    """Return a method with its version and parameters as one text."""
+    return canonical_json([name, version, dict(values)])
+
+
+def age(record: Record) -> str:
+    """Return when a record was made; later ones sort after."""
+    return str(record.provenance.get("finished", ""))
