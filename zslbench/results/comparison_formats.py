@@ -85,9 +85,8 @@ def _across(one: Across, width: int) -> list[Block]:
             f"freedom, p = {_p(one.p)}; Nemenyi's critical difference of mean ranks at {100 * (1 - one.level):.4g} %: "
             f"{one.critical_difference:.2f}."
         )
-    lines.append("In the diagram a bar joins methods that Wilcoxon–Holm does not tell apart.")
-    drawing = Drawing(text_diagram(one, width))
-    return [Heading(title), ranks, Heading(f"{title}, by pairs"), tests, drawing, Sentences(tuple(lines))]
+    drawing = Drawing(f"{text_diagram(one, width)}\n┃ joins methods that Wilcoxon–Holm does not tell apart")
+    return [Heading(title), ranks, drawing, Sentences(tuple(lines)), Heading(f"{title}, by pairs"), tests]
 
 
 def _p(value: float) -> str:

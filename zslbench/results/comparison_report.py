@@ -85,13 +85,18 @@ def _cautions(report: Report) -> list[str]:
     for one in report.comparisons:
         for pair in one.pairs:
             lines |= dict.fromkeys(_unlike(one, pair))
-        for name, side in one.sides.items():
-            if side.single:
-                lines[
-                    f"{one.match.head}: {side.single} of {side.classes} {name} classes have a single test image, which "
-                    "adds no spread over images."
-                ] = None
+        lines |= dict.fromkeys(_single(one) if "images" in report.over else [])
     return list(lines)
+
+
+def _single(one: Comparison) -> Iterable[str]:
+    for name, side in one.sides.items():
+        if side.single:
+            have = "has" if side.single == 1 else "have"
+            yield (
+                f"{one.match.head}: {side.single} of {side.classes} {name} classes {have} a single test image, which "
+                "adds no spread over images."
+            )
 
 
 def _unlike(one: Comparison, pair: Pair) -> Iterable[str]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 _MARKDOWN = re.compile(r"([\\`*_<>|~$&#\[\]])")
 _ONE_COLUMN = 50
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)|−")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,8 +114,6 @@ def _escaped(text: str) -> str:
 
 def latex(blocks: Sequence[Block]) -> str:
     """Write blocks as LaTeX floats with booktabs rules, a table each, and sentences as paragraphs."""
-    from zslbench.results.latex import escape
-
     lines = [r"% needs \usepackage{booktabs}"]
     title = ""
     for block in blocks:
@@ -124,34 +123,38 @@ def latex(blocks: Sequence[Block]) -> str:
             case Sheet():
                 lines += _float(block, title)
             case Sentences(sentences):
-                lines += [r"{\footnotesize", *(rf"{escape(line)}\par" for line in sentences), "}"]
+                lines += [r"{\footnotesize", *(rf"{_tex(line)}\par" for line in sentences), "}"]
             case Drawing():
                 pass
     return "\n".join(lines) + "\n"
 
 
 def _float(sheet: Sheet, title: str) -> list[str]:
-    from zslbench.results.latex import escape
-
     lengths = [max(map(len, column)) for column in zip(sheet.heads, *sheet.rows, strict=True)]
     name = "table*" if sum(lengths) > _ONE_COLUMN else "table"
     columns = "".join("l" if place in sheet.left else "r" for place in range(len(sheet.heads)))
     body = []
     for number, row in enumerate(sheet.rows):
-        cells = [rf"\textbf{{{escape(cell)}}}" if number in sheet.bold and cell else escape(cell) for cell in row]
+        cells = [rf"\textbf{{{_tex(cell)}}}" if number in sheet.bold and cell else _tex(cell) for cell in row]
         # An empty group first: a line that begins with [ would be read as an argument of the \\ before it.
         body.append("{}" + " & ".join(cells) + r" \\")
     return [
         rf"\begin{{{name}}}[t]",
         r"\centering",
         r"\footnotesize",
-        rf"\caption{{{escape(title)}}}",
+        rf"\caption{{{_tex(title)}}}",
         rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
-        " & ".join(escape(head) for head in sheet.heads) + r" \\",
+        " & ".join(_tex(head) for head in sheet.heads) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
         r"\end{tabular}",
         rf"\end{{{name}}}",
     ]
+
+
+def _tex(text: str) -> str:
+    from zslbench.results.latex import escape
+
+    return _MINUS.sub("$-$", escape(text)).replace("≤", r"$\leq$")
