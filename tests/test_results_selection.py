@@ -263,7 +263,7 @@ def test_ordinary_tables_hide_candidates_and_say_so(runs: Path) -> None:
     assert "70.0" not in text
     assert "1 run for oracle selection not shown; --selection oracle" in text
     assert "ESZSL@tuned" in text
-    assert "validated (hyper-parameters chosen on the dev folds): ESZSL@tuned" in text
+    assert "validated (hyper-parameters chosen on the dev folds by T1): ESZSL@tuned" in text
     assert "not shown" not in table(runs, format="markdown")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.results.naming import LineKey
+from zslbench.results.selection import criterion
 from zslbench.results.summary import CALIBRATED, Row
 from zslbench.spec import brackets
 
@@ -19,7 +20,6 @@ _ACCURACIES = {
 _OTHERS = {"H": "H: harmonic mean of U and S", "AUSUC": "AUSUC: area under the seen–unseen accuracy curve"}
 _SELECTION = {
     "fixed": "fixed (the declared last step)",
-    "validated": "validated (hyper-parameters chosen on the dev folds)",
     "oracle": "oracle (best on test)",
 }
 _SETTING = {
@@ -99,16 +99,19 @@ def _selection(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[Line
 
 def _rule(row: Row, rows: Sequence[Row]) -> str:
     """Say by which rule a row was selected; validated steps are told of all rows at once."""
-    if row.selection != "validated" or not row.selected:
+    if row.selection != "validated":
         return _SELECTION.get(row.selection, row.selection)
-    same = [other for other in rows if other.selection == "validated" and other.selected]
+    same = [other for other in rows if other.selection == "validated" and bool(other.selected) == bool(row.selected)]
+    if not row.selected:
+        return f"validated (hyper-parameters chosen on the dev folds by {_criteria(same)})"
     folds = sorted({fold for other in same for fold in other.selected["folds"]})
     kind = "fold" if len(folds) == 1 else "folds"
     return f"validated (step chosen on dev {kind} {spans(folds)} by {_criteria(same)}, mean over folds and seeds)"
 
 
 def _criteria(rows: Sequence[Row]) -> str:
-    return " and ".join(_distinct(row.selected["metric"] for row in rows))
+    found = {criterion(dict.fromkeys(row.metrics, 0.0)) for row in rows}
+    return " and ".join(sorted(found, key=lambda name: (name != "T1", name)))
 
 
 def _choices(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
