@@ -27,7 +27,7 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "processors": os.cpu_count(),
-        "packages": _versions(),
+        "packages": dict(_versions()),
         "device": device,
         "blas_threads": _blas_threads(),
         **_torch_flags(device),
@@ -113,6 +113,7 @@ def _source(module: str) -> bytes:
     return path.read_bytes() if path else b""
 
 
+@functools.cache  # reading the metadata of four packages takes longer than a small fit
 def _versions() -> dict[str, str]:
     found = {}
     for name in PACKAGES:

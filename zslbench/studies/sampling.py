@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +14,7 @@ from zslbench.errors import BadValue, StoreError, Unavailable
 from zslbench.params import Between, Dimension, Scalar
 from zslbench.seeding import stream_seed
 from zslbench.studies.objective import Objective, Trial
-from zslbench.studies.space import Space
+from zslbench.studies.space import Point, Space
 
 if TYPE_CHECKING:
     import optuna
@@ -26,6 +27,10 @@ CHUNK = 16
 """Points that are fitted together where a time limit may end a grid."""
 _RANDOM_FIRST = 6
 _MEDIAN_OF = 5
+_SWITCH = ("on", "on, too", "on, as well", "off")
+"""0 is tried in a quarter of the trials, before anything is known."""
+_REPEATS = 50
+"""A sampler that suggests nothing else than what was tried has come to its end."""
 
 
 def choose(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
@@ -80,14 +85,16 @@ def suggested(
     import optuna
 
     _take_up(study)
+    start = objective.start[0].params
     done = kept(study)
     yield from done
     if not study.trials:
-        study.enqueue_trial(_coded(space, objective.start[0].params))
+        study.enqueue_trial(_coded(space, start))
     while (most is None or len(done) < most) and not clock.over and not _all_tried(space, done):
-        study.sampler = _sampler(sampler, stream_seed(seed, f"trial {len(done)}"))
-        asked = study.ask()
-        point = {name: _suggest(asked, name, one) for name, one in space.dimensions.items()}
+        found = _new(study, space, start, sampler, seed, done)
+        if found is None:
+            return
+        asked, point = found
 
         def report(step: int, value: float, asked: optuna.Trial = asked) -> str:
             asked.report(value, step)
@@ -130,7 +137,7 @@ def opened(path: Path, name: str, prune: bool, afresh: bool) -> Iterator[tuple[o
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock", timeout=0):
-            url = "sqlite:///" + str(path.absolute()).replace("{", "{{").replace("}", "}}")
+            url = "sqlite:///" + urllib.parse.quote(str(path.absolute()), safe="/:\\")
             storage = optuna.storages.RDBStorage(url)
             names = optuna.get_all_study_names(storage)
             if afresh and name in names:
@@ -199,6 +206,24 @@ def _take_up(study: optuna.Study) -> None:
                 study.enqueue_trial(one.params)
 
 
+def _new(
+    study: optuna.Study, space: Space, start: Mapping[str, Scalar], sampler: Sampler, seed: int, done: Sequence[Trial]
+) -> tuple[optuna.Trial, Point] | None:
+    """Ask for a point that was not tried, at random where the sampler repeats itself; None: there is none left."""
+    import optuna
+
+    tried = {tuple(trial.values.values()) for trial in done}
+    for repeat in range(_REPEATS):
+        kind: Sampler = "random" if repeat else sampler
+        study.sampler = _sampler(kind, stream_seed(seed, f"trial {len(done)}, {repeat}"))
+        asked = study.ask()
+        point = {name: _suggest(asked, name, one, start[name]) for name, one in space.dimensions.items()}
+        if tuple(point.values()) not in tried:
+            return asked, point
+        study.tell(asked, state=optuna.trial.TrialState.FAIL)  # samplers pass over such trials
+    return None
+
+
 def _say(objective: Objective, line: str) -> None:
     if objective.console:
         objective.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -216,19 +241,22 @@ def _sampler(kind: Sampler, seed: int) -> optuna.samplers.BaseSampler:
     return optuna.samplers.TPESampler(seed=seed % 2**32, n_startup_trials=_RANDOM_FIRST)
 
 
-def _suggest(asked: optuna.Trial, name: str, one: Dimension) -> Scalar:
-    """Let the sampler choose a value; 0 beside a range is a choice of its own, numbers in a list keep their order."""
+def _suggest(asked: optuna.Trial, name: str, one: Dimension, start: Scalar | None = None) -> Scalar:
+    """Let the sampler choose a value, three digits long unless it is where the search starts.
+
+    0 beside a range is a choice of its own, and numbers in a list keep their order.
+    """
     if not isinstance(one, Between):
         if _ordered(one):
             return sorted(one)[asked.suggest_int(f"{name} (place)", 0, len(one) - 1)]
         chosen: Scalar = asked.suggest_categorical(name, one)  # type: ignore[assignment]
         return chosen
-    if one.zero and asked.suggest_categorical(f"{name} (off)", (False, True)):
+    if one.zero and asked.suggest_categorical(f"{name} (off)", _SWITCH) == "off":
         return 0 if isinstance(one.low, int) else 0.0
     if isinstance(one.low, int):
         return asked.suggest_int(name, one.low, int(one.high), log=one.log)
     value = asked.suggest_float(name, one.low, one.high, log=one.log)
-    return min(max(float(f"{value:.3g}"), one.low), one.high)  # three digits are enough to try, and to type
+    return value if value == start else min(max(float(f"{value:.3g}"), one.low), one.high)
 
 
 def _coded(space: Space, point: Mapping[str, Scalar]) -> dict[str, Any]:
@@ -244,7 +272,7 @@ def _coded(space: Space, point: Mapping[str, Scalar]) -> dict[str, Any]:
                 found[name] = point[name]
             continue
         off = one.zero and point[name] == 0
-        found |= {f"{name} (off)": off} if one.zero else {}
+        found |= {f"{name} (off)": "off" if off else "on"} if one.zero else {}
         found |= {} if off else {name: point[name]}
     return found
 
