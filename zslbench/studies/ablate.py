@@ -159,7 +159,9 @@ def ablate(
     if format in printed.DATA_FORMATS:
         text = printed.data([ablation_text.facts(line, stage) for line in lines], format)
     else:
-        sections, sentences = ablation_text.laid_out(lines, cls.card, str(spec), stage, outcome)
+        sections, sentences = ablation_text.laid_out(
+            lines, cls.card, str(spec), stage, outcome, narrow=format == "latex"
+        )
         text = printed.page(sections, sentences, format, width)
     printed.write(text, Path(output) if output is not None else None)
     return Ablated(lines, text, outcome)

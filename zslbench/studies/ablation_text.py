@@ -51,38 +51,48 @@ def facts(line: Line, stage: str) -> dict[str, Any]:
 
 
 def laid_out(
-    lines: Sequence[Line], card: MethodCard, given: str, stage: str, outcome: Outcome
+    lines: Sequence[Line], card: MethodCard, given: str, stage: str, outcome: Outcome, narrow: bool = False
 ) -> tuple[list[Section], list[str]]:
-    """Return the tables, two for each data set and series, and the sentences that say what the numbers are."""
+    """Return the tables, two for each data set and series, and the sentences that say what the numbers are.
+
+    Where room is `narrow`, as on paper, a sentence says what the settings are, instead of a column.
+    """
+    if not lines:
+        return [], ["No run finished.", *_unfinished(outcome)]
     sections: list[Section] = []
     shown = measured.metrics_of([line.column for line in lines], everything=False)
     for swept in dict.fromkeys(line.swept for line in lines):
         own = [line for line in lines if line.swept == swept and line.column in shown]
         for place in dict.fromkeys(_place(line.column) for line in own):
-            sections += _sections([line for line in own if _place(line.column) == place], card, swept, place)
-    return sections, _sentences(lines, shown, card, given, stage, outcome)
+            sections += _sections([line for line in own if _place(line.column) == place], card, swept, place, narrow)
+    if not narrow:
+        return sections, _sentences(lines, shown, card, given, stage, outcome)
+    helps = dict.fromkeys((line.setting, line.help) for line in lines if line.help)
+    said = _sentences(lines, shown, card, given.replace(",", ", "), stage, outcome)
+    return sections, [*said, *([f"{'; '.join(': '.join(pair) for pair in helps)}."] if helps else [])]
 
 
 def _place(column: Column) -> str:
     return f"{column.dataset} ({column.features}, {column.semantics})"
 
 
-def _sections(lines: Sequence[Line], card: MethodCard, swept: str, place: str) -> list[Section]:
+def _sections(lines: Sequence[Line], card: MethodCard, swept: str, place: str, narrow: bool) -> list[Section]:
     columns = measured.metrics_of([line.column for line in lines], everything=False)
     heads = dict(zip(columns, measured.heads(columns), strict=True))
     names = list(dict.fromkeys(line.setting for line in lines))
     at = {(line.setting, line.column): line for line in lines}
+    told = not swept and not narrow
     rows = []
     for name in names:
         own = [at[name, column] for column in columns]
-        words = () if swept else (own[0].help,)
+        words = (own[0].help,) if told else ()
         rows.append((_name(own[0]), *(value(line.stat) + ("*" if line.highest else "") for line in own), *words))
     what = f"values of {swept}" if swept else "named ablations"
     first = Section(
         f"{card.title} on {place}: {what}",
-        (swept or "setting", *heads.values(), *(() if swept else ("what it is",))),
+        (swept or "setting", *heads.values(), *(("what it is",) if told else ())),
         tuple(rows),
-        "l" + "r" * len(columns) + ("" if swept else "l"),
+        "l" + "r" * len(columns) + ("l" if told else ""),
     )
     compared = [at[name, column] for name in names for column in columns if at[name, column].against]
     if not any(line.difference for line in compared):
@@ -163,7 +173,10 @@ def _sentences(
     elif gaps and card.stochastic:
         said.append("One seed: no interval, so chance cannot be told from an effect; give more with --seeds.")
     elif gaps:
-        said.append(f"{card.title} has no chance: differences are exact for this data, and no interval over seeds.")
+        said.append(
+            f"{card.title} has no chance: differences are exact for this data, and no interval over seeds; zslbench "
+            "compare has intervals over classes and images."
+        )
     same = sorted({line.setting for line in lines if line.as_given and not line.swept} - {FULL})
     if same:
         said.append(f"{', '.join(same)} is the method as given.")
