@@ -204,8 +204,29 @@ def test_few_seeds_do_not_win_by_chance() -> None:
     found = rules.oracle([*ordinary, lucky, *fair]).records
     assert [r.metrics["T1"] for r in found] == [0.6] * 3
     assert found[0].provenance["selected"]["left_out"] == 1
+    assert not found[0].provenance["selected"]["common_seeds"]
     common = rules.oracle([*ordinary, lucky]).records
     assert [(r.seed, r.metrics["T1"]) for r in common] == [(0, 0.9)]
+    assert common[0].provenance["selected"]["common_seeds"]
+
+
+def test_a_tuned_run_stands_for_its_family(tmp_path: Path) -> None:
+    tuned = one(0.5, label="gan@tuned", params={"k": 1}, selection="validated")
+    default = one(0.4, params={"k": 2})
+    assert [lack.what for lack in rules.validated([default], []).lacking] == ["curve"]
+    assert not rules.validated([tuned, default], [], {"tuned"}).lacking
+    assert "no validated row" not in table(saved(tmp_path, [tuned, default]), selection="validated")
+
+
+def test_the_caption_says_how_many_competed(tmp_path: Path) -> None:
+    ordinary = [one(0.5, seed=seed, params={"k": 1}) for seed in range(3)]
+    lucky = one(0.9, params={"k": 2}, selection="oracle")
+    text = table(saved(tmp_path, [*ordinary, lucky]), selection="oracle", width=300)
+    assert "Oracle selection chose among: gan†: 2 settings on the seeds that all of them have." in text
+    assert "Seeds: 0 (n = 1)." in text
+    fair = [one(0.6, seed=seed, params={"k": 3}, selection="oracle") for seed in range(3)]
+    text = table(saved(tmp_path, fair), selection="oracle", width=300)
+    assert "gan†: 2 settings (1 more with too few seeds)." in text
 
 
 # --- folds ---------------------------------------------------------------------------------------------------------

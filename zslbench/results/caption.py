@@ -180,7 +180,8 @@ def _competed(selected: Mapping[str, Any]) -> str:
     counts = [(selected["points"], "setting"), (selected["steps"], "step")]
     parts = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts if number > 1]
     left = selected.get("left_out", 0)
-    return (" × ".join(parts) or "1 setting") + (f" ({left} more with too few seeds)" if left else "")
+    text = (" × ".join(parts) or "1 setting") + (f" ({left} more with too few seeds)" if left else "")
+    return text + (" on the seeds that all of them have" if selected.get("common_seeds") else "")
 
 
 def _seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:

@@ -116,10 +116,11 @@ def _selected(
         some = "1 run" if hidden == 1 else f"{hidden} runs"
         said = f"{some} for oracle selection not shown; --selection oracle shows the best on test, marked †."
         return kept, [said] if hidden else []
+    tuned = {DEFAULT_NAME, *(one.name for one in TunedStore(store.root).load())}
     apply: dict[str, Callable[[], Selection]] = {
         "fixed": lambda: rules.fixed(final),
-        "validated": lambda: rules.validated(final, dev),
-        "oracle": lambda: rules.oracle(final, {DEFAULT_NAME, *(one.name for one in TunedStore(store.root).load())}),
+        "validated": lambda: rules.validated(final, dev, tuned),
+        "oracle": lambda: rules.oracle(final, tuned),
     }
     records: list[Record] = []
     notes = []

@@ -6,9 +6,9 @@
 
 A rule returns records whose metrics are those of the chosen step. What was chosen, and among how much, is said in
 ``provenance["selected"]``: step (None: the last), last (whether it is the last step), metric, steps (how many there
-were), points (settings of hyper-parameters tried), left_out (points with too few seeds), chosen (the hyper-parameters
-that the points differ in), folds (of the dev stage), label (of the run itself), candidate (whether it was run for
-oracle selection only).
+were), points (settings of hyper-parameters tried), chosen (the hyper-parameters that the points differ in), left_out
+(points with too few seeds), common_seeds (whether points were compared, and averaged, on the seeds that all of them
+have), folds (of the dev stage), label (of the run itself), candidate (whether it was run for oracle selection only).
 """
 
 from __future__ import annotations
@@ -111,23 +111,26 @@ def fixed(final: Iterable[Record]) -> Selection:
     return Selection(tuple(record for record in final if record.selection == "fixed"))
 
 
-def validated(final: Iterable[Record], dev: Iterable[Record]) -> Selection:
+def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
     """Return final records at the step that is best on the dev stage: mean over its folds and seeds.
 
     One step for all seeds, among those that every dev and final record of the cell judged. Records whose
-    hyper-parameters were chosen in the dev stage (``NAME@tuned``) are validated already, at their last step.
+    hyper-parameters were chosen in the dev stage (``NAME@tuned``) are validated already, at their last step, and stand
+    for those of their family that have no curve.
     """
+    final, names = recorded(final), frozenset(tuned)
+    settled = {family(record, names) for record in final if record.selection == "validated"}
     of_cell = _by(dev, cell)
     records: list[Record] = []
     lacking: list[Lack] = []
-    for group in grouped(recorded(final), cell):
+    for group in grouped(final, cell):
         done = [record for record in group if record.selection == "validated"]
         if done:
             records += done
             continue
         judges = of_cell.get(cell(group[0]), [])
         with_curve = [record for record in group if record.curve]
-        if len(with_curve) < len(group):
+        if len(with_curve) < len(group) and (with_curve or family(group[0], names) not in settled):
             lacking.append(Lack(tuple(record for record in group if not record.curve), "curve"))
         if not with_curve:
             continue
@@ -178,6 +181,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
 
 def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
     compared = _comparable(points)
+    cut = sum(map(len, compared)) < sum(len(point) for point in points) and len(compared) == len(points)
     found = [(best_step(point), point) for point in compared]
     best, point = max(found, key=lambda one: one[0].value)  # the first of equal ones, in the order of their keys
     params = [dict(one[0].method.get("params", {})) for one in compared]
@@ -189,6 +193,7 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
             best,
             points=len(compared),
             left_out=len(points) - len(compared),
+            common_seeds=cut,
             chosen={key: record.method["params"][key] for key in differing},
             label=label(record),
         )
