@@ -40,6 +40,15 @@ class _Block:
     folds: frozenset[int]
     seeds: frozenset[int]
 
+    def holds(self, slot: Slot) -> bool:
+        return (
+            slot.line in self.lines
+            and slot.place in self.places
+            and slot.protocol in self.protocols
+            and slot.fold in self.folds
+            and slot.seed in self.seeds
+        )
+
     def with_(self, other: _Block) -> _Block:
         return _Block(
             self.lines | other.lines,
@@ -120,6 +129,8 @@ def _packed(slots: Iterable[Slot], allowed: Collection[Slot], stochastic: Mappin
     """Join runs to products, as long as a product holds nothing but the span."""
     blocks: list[_Block] = []
     for slot in slots:
+        if any(block.holds(slot) for block in blocks):
+            continue
         one = _Block(
             frozenset([slot.line]),
             frozenset([slot.place]),

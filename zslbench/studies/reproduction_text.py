@@ -128,6 +128,10 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
         said.append("† published code of this method picks the epoch on test images; ours is not picked there.")
     if any(cell.entry.transductive or cell.transductive for cell in cells):
         said.append("‡ transductive: unlabelled test features are used.")
+    if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
+        said.append("What is inconclusive may be settled by more --seeds; finished ones are not run again.")
+    if stale := outcome.count("stale"):
+        said.append(f"{stale} runs are of an earlier source of the method; zslbench status says how to redo them.")
     if outcome.interrupted:
         said.append("Interrupted; the same command goes on from here.")
     return said
