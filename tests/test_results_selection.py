@@ -229,6 +229,15 @@ def test_the_caption_says_how_many_competed(tmp_path: Path) -> None:
     assert "gan†: 2 settings (1 more with too few seeds)." in text
 
 
+def test_the_caption_keeps_different_dev_folds_apart(tmp_path: Path) -> None:
+    records = [one(0.5, {2: 0.4}, method=method, title=method) for method in "ab"]
+    dev = [one(0.3, {2: 0.4}, method="a", stage="dev", fold=fold) for fold in (1, 2, 3)]
+    dev.append(one(0.3, {2: 0.4}, method="b", stage="dev", fold=2))
+    text = table(saved(tmp_path, [*records, *dev]), selection="validated", width=300)
+    assert "validated (step chosen on dev folds 1–3 by T1, mean over folds and seeds): a; " in text
+    assert "validated (step chosen on dev fold 2 by T1, mean over folds and seeds): b." in text
+
+
 # --- folds ---------------------------------------------------------------------------------------------------------
 
 

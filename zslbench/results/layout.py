@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from zslbench.results import published as citations
-from zslbench.results.caption import caption, spans
+from zslbench.results.caption import caption
 from zslbench.results.grid import Cell, Grid, Group, Line
 from zslbench.results.naming import LineKey, line_keys, printable, short_names
 from zslbench.results.published import Published
+from zslbench.results.selection_text import spans
 from zslbench.results.summary import Row, Stat
 
 GroupKey = tuple[str, str, str, str, tuple[int, ...]]
