@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Result = Literal["ok", "failed", "pruned"]
+RESULTS: tuple[Result, ...] = ("ok", "failed", "pruned")
 Metrics = Mapping[str, str]
 """The metric that is maximised, by protocol."""
 

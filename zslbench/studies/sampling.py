@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from zslbench.errors import BadValue, StoreError, Unavailable
+from zslbench.errors import BadValue
 from zslbench.params import Between, Dimension, Scalar
 from zslbench.seeding import stream_seed
+from zslbench.studies.history import kept, take_up, tell
 from zslbench.studies.objective import Objective, Trial
 from zslbench.studies.space import Point, Space
 
@@ -26,7 +24,6 @@ MOST_POINTS = 1000
 CHUNK = 16
 """Points that are fitted together where a time limit may end a grid."""
 _RANDOM_FIRST = 6
-_MEDIAN_OF = 5
 _SWITCH = ("on", "on, too", "on, as well", "off")
 """0 is tried in a quarter of the trials, before anything is known."""
 _REPEATS = 50
@@ -71,7 +68,15 @@ def grid(objective: Objective, space: Space, at_once: bool, clock: Clock) -> Ite
 
 
 def suggested(
-    objective: Objective, space: Space, study: optuna.Study, sampler: Sampler, seed: int, most: int | None, clock: Clock
+    objective: Objective,
+    space: Space,
+    study: optuna.Study,
+    *,
+    sampler: Sampler,
+    seed: int,
+    most: int | None,
+    clock: Clock,
+    prune: bool,
 ) -> Iterator[Trial]:
     """Try points that a sampler suggests until there are `most` trials, the time is up or every point was tried.
 
@@ -82,9 +87,7 @@ def suggested(
     Raises:
         Interrupted: it was cut short; what was under way is tried again by the next call.
     """
-    import optuna
-
-    _take_up(study)
+    take_up(study)
     start = objective.start[0].params
     done = kept(study)
     yield from done
@@ -97,113 +100,18 @@ def suggested(
         asked, point = found
 
         def report(step: int, value: float, asked: optuna.Trial = asked) -> str:
+            if not prune:
+                return ""
             asked.report(value, step)
             return "worse than the median of earlier trials" if asked.should_prune() else ""
 
         _say(objective, f"trial {len(done) + 1}{f' of {most}' if most else ''}: {objective.text(point)}")
         trial = objective.step_by_step(point, report)
-        asked.set_user_attr("trial", _told(trial))
-        state = {
-            "ok": optuna.trial.TrialState.COMPLETE,
-            "pruned": optuna.trial.TrialState.PRUNED,
-            "failed": optuna.trial.TrialState.FAIL,
-        }[trial.result]
-        study.tell(asked, trial.value if trial.result == "ok" else None, state=state)
+        tell(study, asked, trial)
         done.append(trial)
         means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in objective.metrics.items() if trial.scores)
         _say(objective, f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
         yield trial
-
-
-@contextlib.contextmanager
-def opened(path: Path, name: str, prune: bool, afresh: bool) -> Iterator[tuple[optuna.Study, int]]:
-    """Open a search in its file, alone, and tell how many other searches the file holds.
-
-    Raises:
-        Unavailable: Optuna is not installed.
-        StoreError: the file cannot be used, or another process uses it.
-    """
-    try:
-        import optuna
-    except ImportError:
-        raise Unavailable(
-            "the samplers tpe and random need Optuna; install it with: pip install 'zslbench[tune]', or list values "
-            "and use --sampler grid."
-        ) from None
-    import sqlalchemy.exc
-    from filelock import FileLock, Timeout
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock", timeout=0):
-            url = "sqlite:///" + urllib.parse.quote(str(path.absolute()), safe="/:\\")
-            storage = optuna.storages.RDBStorage(url)
-            names = optuna.get_all_study_names(storage)
-            if afresh and name in names:
-                optuna.delete_study(study_name=name, storage=storage)
-            study = optuna.create_study(
-                study_name=name,
-                storage=storage,
-                direction="maximize",
-                load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(_MEDIAN_OF) if prune else optuna.pruners.NopPruner(),
-            )
-            try:
-                yield study, len(set(names) - {name})
-            finally:
-                storage.remove_session()
-                storage.engine.dispose()
-    except Timeout:
-        raise StoreError(f"another process searches in {path}; wait for it, or choose another --name.") from None
-    except (OSError, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        why = str(error).splitlines()[0]
-        raise StoreError(
-            f"the search {path} cannot be read or written ({why}); mend that, or delete the file: finished runs are "
-            "kept and not repeated."
-        ) from None
-
-
-def kept(study: optuna.Study) -> list[Trial]:
-    """Return the trials of a search that came to their end, in order."""
-    told = [one.user_attrs["trial"] for one in study.trials if one.state.is_finished() and "trial" in one.user_attrs]
-    return [
-        Trial(
-            one["values"],
-            one["result"],
-            {protocol: tuple(scores) for protocol, scores in one["scores"].items()},
-            one["params"],
-            one["why"],
-        )
-        for one in told
-    ]
-
-
-def _told(trial: Trial) -> dict[str, Any]:
-    return {
-        "values": dict(trial.values),
-        "result": trial.result,
-        "scores": {protocol: list(scores) for protocol, scores in trial.scores.items()},
-        "params": {protocol: dict(values) for protocol, values in trial.params.items()},
-        "why": trial.why,
-    }
-
-
-def _take_up(study: optuna.Study) -> None:
-    """Put what was under way when a search was killed back in front; what had come to its end is told so."""
-    import optuna
-
-    for one in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        attrs = one.user_attrs.get("trial")
-        if attrs and attrs["result"] == "ok":
-            found = [score for scores in attrs["scores"].values() for score in [sum(scores) / len(scores)]]
-            study.tell(one.number, sum(found) / len(found))
-        elif attrs and attrs["result"] == "pruned":
-            study.tell(one.number, state=optuna.trial.TrialState.PRUNED)
-        else:
-            study.tell(one.number, state=optuna.trial.TrialState.FAIL)
-            if not attrs:
-                study.enqueue_trial(one.params)
 
 
 def _new(

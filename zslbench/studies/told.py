@@ -13,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.results.tuned import TunedStore
 from zslbench.spec import brackets
 from zslbench.studies.objective import Trial
-from zslbench.studies.tune import Tuning
+from zslbench.studies.tuning import Tuning
 
 Format = Literal["terminal", "markdown", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,16 +11,18 @@ from zslbench.errors import BadValue
 from zslbench.identity import digest
 from zslbench.methods.base import Method
 from zslbench.results.store import ResultStore
-from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore
+from zslbench.results.tuned import DEFAULT_NAME, TunedStore
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
 from zslbench.runner.provenance import source_digest
-from zslbench.runner.run import Outcome, Rerun
+from zslbench.runner.run import Rerun
 from zslbench.spec import parse
+from zslbench.studies.history import opened
 from zslbench.studies.objective import Interrupted, Objective, Trial
-from zslbench.studies.sampling import Clock, Sampler, choose, grid, opened, suggested
+from zslbench.studies.sampling import Clock, Sampler, choose, grid, suggested
 from zslbench.studies.space import Space, at_edges, narrowed
+from zslbench.studies.tuning import Tuning, best_of, preset_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,45 +31,6 @@ TRIALS = 30
 """Trials of a sampler when neither their number nor a time limit is given."""
 _LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _NAME = re.compile(r"\w[\w.-]*")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """What a search did and found.
-
-    Attributes:
-        method: the spec's name; given: the spec as it was typed.
-        dataset: the data that was tuned on; folds: of its dev stage.
-        metrics: what was maximised, by protocol.
-        space, sampler, trials: what was searched, how, and every point that was tried.
-        presets: one a protocol; none when no trial finished or the search was interrupted.
-        wider: by protocol, values to try where the best lies at an end of what was searched.
-        oracle: the runs of the final stage, where they were asked for.
-        remarks: sentences for the user; interrupted: whether it was cut short.
-        runs, data_root: as given.
-    """
-
-    method: str
-    given: str
-    dataset: DatasetRef
-    folds: tuple[int, ...]
-    metrics: dict[str, str]
-    space: Space
-    sampler: Sampler
-    trials: tuple[Trial, ...]
-    presets: tuple[Tuned, ...]
-    wider: dict[str, dict[str, tuple[float, ...]]]
-    stochastic: bool
-    runs: Path
-    oracle: Outcome | None = None
-    remarks: tuple[str, ...] = ()
-    interrupted: bool = False
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many trials there were of each result."""
-        found = Counter(trial.result for trial in self.trials)
-        return {result: found[result] for result in ("ok", "failed", "pruned")}
 
 
 def tune(
@@ -170,31 +130,25 @@ def tune(
     tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
     if found == "grid" and clock.over and not interrupted:
         remarks += (f"the time was up after {len(tried)} of {space.size} points; the same command goes on.",)
-    best = {} if interrupted else _best(tried, metrics)
+    best = {} if interrupted else best_of(tried, metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
     presets = tuple(
-        Tuned(
+        preset_of(
+            trial,
+            protocol,
+            metrics[protocol],
+            data=ref,
+            folds=objective.folds,
+            space=space,
+            at_edge=edges[protocol],
+            tried=tried,
             name=name,
             method=planned[0].method,
             version=cls.card.version,
             source=source_digest(cls),
             given=method,
-            dataset=ref.name,
-            features=ref.features,
-            semantics=ref.semantics,
-            fingerprint=ref.fingerprint,
-            protocol=protocol,
-            metric=metrics[protocol],
-            values=dict(trial.params[protocol]),
-            score=trial.mean(protocol),
-            folds=objective.folds,
-            fold_scores=trial.scores[protocol],
-            space=space.words(),
-            at_edge=tuple(edges[protocol]),
             sampler=found,
             seed=seed,
-            trials=dict(Counter(one.result for one in tried)),
-            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         for protocol, trial in best.items()
     )
@@ -244,20 +198,22 @@ def _search(
         path = TunedStore(objective.runs).path(
             name, objective.start[0].method, ref.name, ref.features, ref.semantics, "+".join(objective.metrics), ".db"
         )
-        with opened(path, _study(objective, space, sampler, seed, cls), prune, objective.rerun is not None) as opening:
-            study, others = opening
+        name_of_search = _study(objective, space, sampler, seed, prune, cls)
+        with opened(path, name_of_search, afresh=objective.rerun is not None) as (study, others):
             if others and not study.trials:
                 remarks += (
                     f"{path.name} holds {others} earlier searches of another space, seed or sampler; this one starts "
                     "anew, and runs that are done are not repeated.",
                 )
-            tried.extend(suggested(objective, space, study, sampler, seed, most, clock))
+            tried.extend(
+                suggested(objective, space, study, sampler=sampler, seed=seed, most=most, clock=clock, prune=prune)
+            )
     except Interrupted:
         return tried, remarks, True
     return tried, remarks, False
 
 
-def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, cls: type[Method]) -> str:
+def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, prune: bool, cls: type[Method]) -> str:
     """Return the name of a search: everything that its suggestions depend on."""
     start = [one.identity() for one in objective.start]
     facts: dict[str, Any] = {
@@ -266,7 +222,7 @@ def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, cls:
         "sampler": sampler,
         "seed": seed,
         "folds": list(objective.folds),
-        "checkpoints": objective.checkpoints,
+        "checkpoints": objective.checkpoints if prune else "last",
         "source": source_digest(cls),
     }
     return digest(facts)
@@ -286,12 +242,6 @@ def _metrics(planned: Sequence[Run]) -> dict[str, str]:
         raise BadValue("tune keeps one preset a protocol; name each protocol once.")
     told = {name: protocol_class(name).card.metrics for name in names}
     return {name: "H" if "H" in metrics else metrics[0] for name, metrics in told.items()}
-
-
-def _best(tried: Sequence[Trial], metrics: dict[str, str]) -> dict[str, Trial]:
-    """Return the trial with the best mean under each protocol, the first of equals."""
-    ok = [trial for trial in tried if trial.result == "ok"]
-    return {protocol: max(ok, key=lambda trial: trial.mean(protocol)) for protocol in metrics} if ok else {}
 
 
 def _check_name(name: str, cls: type[Method], method: str) -> None:
