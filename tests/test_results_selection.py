@@ -21,6 +21,7 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results import selection as rules
 from zslbench.results.folds import averaged
+from zslbench.results.matching import command
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tables import FORMATS, table
@@ -390,6 +391,42 @@ def test_intervals_in_place_of_deviations(runs: Path) -> None:
     alone = json.loads(table(runs, methods=["eszsl"], format="json", ci=True))[0]["metrics"]["T1"]
     assert alone["ci_low"] is None
     assert "±" not in table(runs, methods=["eszsl"], ci=True)
+
+
+COMMANDS = {
+    "seeds from 0 are counted": (
+        [one(0.5, seed=seed, method="a", label="a@S3[k=1,w=x+y]") for seed in range(3)],
+        "zslbench run -m 'a@S3[k=1,w=x+y]' -d cub --features fc1000 --semantics att -p zsl --seeds 3 --runs 'my runs'",
+    ),
+    "others are named": (
+        [one(0.5, seed=seed) for seed in (1, 4)],
+        "zslbench run -m gan -d cub --features fc1000 --semantics att -p zsl --seed 1 --seed 4 --runs 'my runs'",
+    ),
+    "built-in data has no stems": (
+        [one(0.5, dataset="digits", origin="builtin")],
+        "zslbench run -m gan -d digits -p zsl --runs 'my runs'",
+    ),
+    "a folder of the user's own is theirs to name": (
+        [one(0.5, dataset="FLO", origin="own")],
+        "zslbench run -m gan -d PATH/TO/FLO --features fc1000 --semantics att -p zsl --runs 'my runs'",
+    ),
+    "a candidate stays one": (
+        [one(0.5, selection="oracle")],
+        "zslbench run -m gan -d cub --features fc1000 --semantics att -p zsl --oracle --runs 'my runs'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("records", "said"), COMMANDS.values(), ids=COMMANDS.keys())
+def test_commands_ask_for_the_same_runs(records: list[Record], said: str) -> None:
+    assert command(records, Path("my runs")) == said
+
+
+def test_what_oracle_picked_is_asked_for_by_its_own_name() -> None:
+    tried = [one(value, params={"k": k}, label=f"gan[k={k}]", selection="oracle") for k, value in ((1, 0.1), (2, 0.9))]
+    (found,) = rules.oracle(tried).records
+    assert found.method["label"] == "gan"
+    assert command([found], Path("runs"), "--calibrate").startswith("zslbench run -m 'gan[k=2]' ")
 
 
 # --- end to end ----------------------------------------------------------------------------------------------------

@@ -180,7 +180,7 @@ def without_folds(lacking: Sequence[Record], store: ResultStore) -> str:
     names = list(dict.fromkeys(map(place, lacking)))
     more = f" ({len(names) - 1} more lack some, too)" if len(names) > 1 else ""
     return (
-        f"no constant of calibrated stacking for {names[0]}: not all of its seeds have the same dev folds; make them: "
+        f"no constant of calibrated stacking for {names[0]}: not all of its dev folds were run; make them: "
         f"`{command(first, store.root, '--calibrate')}`{more}."
     )
 
