@@ -131,6 +131,18 @@ def test_another_version_of_a_method_leaves_its_old_runs_outdated(runs, monkeypa
     assert zslbench.status(runs).complete
 
 
+def test_runs_on_other_content_of_the_data_are_outdated(runs):
+    zslbench.run([CLOSED, RIDGE], "digits", "zsl", runs=runs)
+    store = ResultStore(runs)
+    old = next(one for one in store.load() if one.method["name"] == CLOSED)
+    before = {**old.provenance, "finished": "2001-01-01T00:00:00+00:00"}
+    store.relabel(dataclasses.replace(old, dataset={**old.dataset, "fingerprint": "f" * 16}, provenance=before))
+    found = zslbench.status(runs)
+    assert [one.id for one in found.survey.outdated] == [old.id]
+    assert "on other content of the data" in found.text
+    assert {slot.line for slot in found.survey.of("missing")} == {CLOSED}
+
+
 def test_methods_that_cannot_be_imported_are_said_so(tmp_path):
     rows = [record("gone_pkg.mine:Method"), record("gone_pkg.mine:Method", status="failed", seed=1, error="no")]
     found = zslbench.status(saved(tmp_path, rows))

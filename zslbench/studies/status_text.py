@@ -97,8 +97,8 @@ def _remarks(status: Status) -> list[str]:
     if found.outdated:
         names = _some(sorted({str(record.method.get("label") or record.method["name"]) for record in found.outdated}))
         lines.append(
-            f"outdated: {_many(len(found.outdated), 'run')} of {names}, made by another version of the method or with "
-            "values that the name no longer stands for"
+            f"outdated: {_many(len(found.outdated), 'run')} of {names}, made by another version of the method, with "
+            "values that the name no longer stands for, or on other content of the data"
         )
     lines += [f"not checked: {line}: {why}" for line, why in found.unimportable.items()]
     for version, number in status.versions:

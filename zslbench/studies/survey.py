@@ -55,7 +55,8 @@ class Survey:
         states: of every run; records: of those that have one.
         untuned: the preset that is yet to be tuned, by line, place and protocol.
         stochastic: whether a line depends on the seed.
-        outdated: records of another version of their method, or of values that their label stands for no more.
+        outdated: records of another version of their method, of values that their label stands for no more, or of
+            other content of the data than the newest.
         unimportable: lines whose method cannot be imported here, with the reason.
     """
 
@@ -116,7 +117,7 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
         for rules in protocols
     }
     lines = _distinct(labels, places, protocols, meant)
-    index = _index(records)
+    index = _index(_of_newest_content(records))
     stochastic = {line: _stochastic(line, loaded.get(line), records) for line in lines}
     folds = {place: sorted({record.fold for record in records if place_of(record) == place}) for place in places}
     cells = {
@@ -165,6 +166,14 @@ def _distinct(
         if any(what != NO_VALUES for what in kind):
             kinds.setdefault(kind, label)
     return sorted(kinds.values())
+
+
+def _of_newest_content(records: Sequence[Record]) -> list[Record]:
+    """Return the records whose data had the content of the newest record at the same place."""
+    newest: dict[Place, object] = {}
+    for record in sorted(records, key=age):
+        newest[place_of(record)] = record.dataset.get("fingerprint")
+    return [record for record in records if record.dataset.get("fingerprint") == newest[place_of(record)]]
 
 
 _Cells = dict[tuple[Meaning, Place, str, int], dict[int, Record]]
