@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "pandas", "scipy", "sklearn")
+HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,7 @@ HEAVY = ("torch", "pandas", "scipy", "sklearn")
     [
         ["--help"],
         ["run", "--help"],
+        ["compare", "--help"],
         ["list", "methods"],
         ["list", "datasets"],
         ["list", "protocols"],

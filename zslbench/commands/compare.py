@@ -28,6 +28,7 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
     "metrics",
     multiple=True,
     type=click.Choice(["T1", "U", "S", "H"], case_sensitive=False),
+    metavar="T1|U|S|H",
     help="Which metrics. Repeatable.  [default: T1 and H]",
 )
 @click.option(

@@ -84,9 +84,9 @@ def compare(
     tests, remarks = _across(comparisons, level)
     if diagram is not None:
         if not tests:
+            why = "; ".join(remarks) or "run the methods on another one, or leave out --diagram."
             raise BadValue(
-                "a critical-difference diagram needs two data sets that share two methods; "
-                f"{' '.join(remarks) or 'run the methods on another one, or leave out --diagram.'}"
+                f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
             )
         draw_diagram(tests, Path(diagram))
     report = Report(
@@ -146,15 +146,17 @@ def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Acro
         same = [one for one in comparisons if one.metric == metric]
         names = [one.match.dataset for one in same]
         if twice := [one.match.head for one in same if names.count(one.match.dataset) > 1]:
-            remarks[
-                f"No test across data sets: {', '.join(twice)} are the same images; choose one with --features and "
-                "--semantics."
-            ] = None
+            remarks[f"No test across data sets: {', '.join(twice)} are of one data set{_advice(same)}."] = None
             continue
         test = across(same, metric, level)
         if test is not None:
             tests.append(test)
     return tuple(tests), tuple(remarks)
+
+
+def _advice(same: Sequence[Comparison]) -> str:
+    choices = {(one.match.features, one.match.semantics) for one in same if one.match.dataset == same[0].match.dataset}
+    return "; choose one with --features and --semantics" if len(choices) > 1 else ""
 
 
 def _missing(comparisons: Sequence[Comparison]) -> list[str]:

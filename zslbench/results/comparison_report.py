@@ -86,6 +86,10 @@ def _cautions(report: Report) -> list[str]:
         for pair in one.pairs:
             lines |= dict.fromkeys(_unlike(one, pair))
         lines |= dict.fromkeys(_single(one) if "images" in report.over else [])
+        if any(verdict.low <= -100 and verdict.high >= 100 for pair in one.pairs for verdict in pair.verdicts.values()):
+            lines["An interval of [-100.0, +100.0] says nothing: too few classes, or images, differ to draw from."] = (
+                None
+            )
     return list(lines)
 
 
