@@ -148,6 +148,8 @@ def test_other_features_are_no_reproduction_but_the_difference_is_shown(cited, d
     found = zslbench.reproduce("mine", features="fc1000", tolerance=100, data_root=data, runs=runs)
     (cell,) = found.cells
     assert cell.verdict == "other features"
+    assert dataclasses.replace(cell.answer, semantics="sent").other == "features and semantics"
+    assert "1 published number: 1 on other features." in found.text
     assert cell.difference == pytest.approx(measured(runs, STILL, "T1")[0] - 50.0)
     assert "here fc1000, att" in found.text
     assert "no matter of reproduction" in re.sub(r"\s+", " ", found.text)

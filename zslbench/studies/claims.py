@@ -39,10 +39,10 @@ class Answer:
 
     @property
     def other(self) -> str:
-        """``features`` or ``semantics`` where those used are not the published ones; empty otherwise."""
-        if self.features != self.entry.features:
-            return "features"
-        return "semantics" if self.semantics != self.entry.semantics else ""
+        """What of the data is not the published one: features, semantics, both or nothing."""
+        found = ["features"] if self.features != self.entry.features else []
+        found += ["semantics"] if self.semantics != self.entry.semantics else []
+        return " and ".join(found)
 
 
 def entries(source: str, table: str | None, datasets: Sequence[str], methods: Sequence[str]) -> list[Published]:
@@ -141,7 +141,7 @@ def _spec(entry: Published, data: tuple[str, str, str], tuned: TunedStore) -> tu
         return f"{name}@{PRESET}{end}", "the method's published preset (zslbench info names its source)"
     if tuned.find(DEFAULT_NAME, name, *data, protocol) is not None:
         return f"{name}@{DEFAULT_NAME}{end}", "tuned on validation classes"
-    return f"{name}{end}", "defaults, as there is neither"
+    return f"{name}{end}", "the defaults, for want of a preset"
 
 
 def has_published(cls: type[Method], dataset: str, protocol: str) -> bool:

@@ -39,8 +39,8 @@ class Cell:
         stat: mean and deviation in percent; None where nothing finished.
         seeds: of the finished runs; low, high: the 95 % interval, a point for a method without chance.
         stochastic, transductive: of what was run; selection: of its records.
-        verdict: reproduced, above, below, inconclusive, ``other features``, ``other semantics``, absent, failed or
-            ``not run``.
+        verdict: reproduced, above, below, inconclusive, ``other features`` (or semantics, or both), absent,
+            failed or ``not run``.
         reason: of the last three.
     """
 

@@ -139,7 +139,8 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
 
 def _counted(counts: Counter[str]) -> str:
     words = {"absent": "cannot be run here"}
-    return ", ".join(f"{number} {words.get(name, name)}" for name, number in counts.most_common())
+    said = {name: words.get(name, f"on {name}" if name.startswith("other ") else name) for name in counts}
+    return ", ".join(f"{number} {said[name]}" for name, number in counts.most_common())
 
 
 def _values_from(cells: Sequence[Cell]) -> str:
