@@ -179,7 +179,7 @@ def test_across_data_sets(runs: Path) -> None:
         for pair in one["pairs"]:
             assert pair["won"] + pair["lost"] <= 2
             assert pair["p_wilcoxon"] >= 0.5
-    text = compare(runs=runs, draws=FEW)
+    text = compare(runs=runs, draws=FEW, width=200)
     assert "With 2 data sets the smallest p that Wilcoxon's test can reach is 0.5, 1 after Holm over 3 pairs" in text
     assert "no pair can be told apart at 5 %" in text
 
@@ -191,14 +191,24 @@ def test_data_sets_that_lack_a_method_do_not_count_across(runs: Path) -> None:
     assert "Not on sun (fc1000, att) under zsl: sae." in found["remarks"]
     add(ResultStore(runs), "sae", 0.4, title="SAE", dataset="awa")
     assert table(runs, "sae", "ale")["across"] == []
+    add(ResultStore(runs), "ale", 0.7, title="ALE", dataset="awa")
+    both = table(runs, "sae", "ale")["across"][0]
+    assert both["datasets"] == ["awa (fc1000, att)", "cub (fc1000, att)"]
+    three = table(runs, "sae", "ale", "eszsl")
+    assert three["across"] == []
+    assert "No test of T1 across data sets: no two methods ran on all 3 of them." in three["remarks"]
+    add(ResultStore(runs), "eszsl", 0.4, title="ESZSL", dataset="awa")
+    whole = table(runs, "sae", "ale", "eszsl")["across"][0]  # sun, which lacks one, is left out
+    assert whole["datasets"] == ["awa (fc1000, att)", "cub (fc1000, att)"]
+    assert [method["name"] for method in whole["methods"]] == ["SAE", "ALE", "ESZSL"]
 
 
 def test_one_data_set_with_two_semantics_is_one(runs: Path) -> None:
     for method, skill in (("eszsl", 0.5), ("ale", 0.7)):
         add(ResultStore(runs), method, skill, dataset="cub", semantics="sent")
-    text = compare("eszsl", "ale", runs=runs, draws=FEW)
+    text = " ".join(compare("eszsl", "ale", runs=runs, draws=FEW).split())
     assert "cub (fc1000, sent)" in text
-    assert "No test across data sets: cub (fc1000, att), cub (fc1000, sent) are of one data set; choose one with --features" in text
+    assert "No test across data sets: cub (fc1000, att), cub (fc1000, sent) are of one data set; choose one" in text
     assert "mean rank" in compare("eszsl", "ale", runs=runs, draws=FEW, semantics="att")
 
 

@@ -151,6 +151,8 @@ def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Acro
         test = across(same, metric, level)
         if test is not None:
             tests.append(test)
+        elif len(same) > 1:
+            remarks[f"No test of {metric} across data sets: no two methods ran on all {len(same)} of them."] = None
     return tuple(tests), tuple(remarks)
 
 
