@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from zslbench.data.source import Source
@@ -60,14 +61,17 @@ class Info:
     space: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def list_(kind: Kind = "methods") -> list[Listed]:
+def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
     """Return what is registered of one kind, sorted by name; a broken plugin is listed as unavailable.
+
+    Presets are those that methods bring, and those that were tuned into a folder of records.
 
     Raises:
         BadValue: a kind that does not exist.
+        StoreError: a file of `runs` that should be a tuned preset is none.
     """
     if kind == "presets":
-        return [line for entry in METHODS for line in _presets(entry)]
+        return [line for entry in METHODS for line in _presets(entry)] + _tuned(Path(runs))
     if kind not in _REGISTRIES:
         raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
     return [_listed(entry) for entry in _REGISTRIES[kind]]
@@ -112,6 +116,20 @@ def _presets(entry: Entry) -> list[Listed]:
         for name, preset in cls.presets.items()
     ]
     return found + [Listed(f"{entry.name}@{name}", one.help, "ablation") for name, one in cls.ablations.items()]
+
+
+def _tuned(runs: Path) -> list[Listed]:
+    from zslbench.results.tuned import TunedStore
+
+    return [
+        Listed(
+            f"{one.method}@{one.name}",
+            f"tuned: {one.metric} {100 * one.score:.1f} on the dev folds ({one.sampler}, "
+            f"{sum(one.trials.values())} trials); {_values({name: one.values.get(name) for name in one.space})}",
+            f"{one.dataset}/{one.protocol} ({one.features}, {one.semantics})",
+        )
+        for one in TunedStore(runs).load()
+    ]
 
 
 def _info(entry: Entry) -> Info:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import rich_click as click
@@ -14,9 +15,10 @@ from zslbench.commands.options import DATA_ROOT, FAILED, RUNS, examples
 
 @click.command("list", epilog=examples("zslbench list methods", "zslbench list presets"))
 @click.argument("kind", type=click.Choice(["methods", "datasets", "protocols", "presets"]), default="methods")
-def list_command(kind: Any) -> None:
-    """List methods, datasets, protocols or presets."""
-    screen.show_list(kind, zslbench.list(kind))
+@RUNS
+def list_command(kind: Any, runs: Path) -> None:
+    """List methods, datasets, protocols or presets (those that were tuned into --runs, too)."""
+    screen.show_list(kind, zslbench.list(kind, runs))
 
 
 @click.command(epilog=examples("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod"))

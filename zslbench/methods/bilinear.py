@@ -63,7 +63,7 @@ class BilinearMethod(Method):
     """
 
     space: ClassVar[Mapping[str, Dimension]] = {  # margin is left out: from W = 0, c·margin is margin with lr/c
-        "lr": Between(0.01, 3.0, log=True),
+        "lr": Between(0.03, 3.0, log=True),
         "epochs": Between(5, 60, log=True),
         "preprocess": ("l2", "standard+l2", "minmax+l2"),
     }
