@@ -364,12 +364,40 @@ def test_what_was_tuned_under_a_name_with_an_ablation_and_fixed_values_is_that(r
     assert changed.records[0].selection == "fixed", "another value is no longer what was validated"
 
 
+def test_protocols_whose_presets_differ_are_tuned_side_by_side(runs: Path) -> None:
+    method = "toy_methods:Ridge@cells"  # ridge is 3 under zsl, 4 under gzsl
+    tuning = tune(method, "digits", runs=runs, only="epochs", trials=2, fold=(1, 2), checkpoints="every:1")
+    assert tuning.counts["ok"] == 2
+    assert {one.protocol: one.values["ridge"] for one in tuning.presets} == {"zsl": 3.0, "gzsl": 4.0}
+    outcome = zslbench.run("toy_methods:Ridge@tuned", "digits", runs=runs)
+    assert [record.method["params"]["ridge"] for record in outcome.records] == [3.0, 4.0]
+    assert {record.selection for record in outcome.records} == {"validated"}
+
+
+def test_a_transductive_method_is_tuned_like_any_other(runs: Path) -> None:
+    small = "hidden=16,noise=4,epochs=2,pretrain_epochs=2,critic_steps=1,final_epochs=2,soul_rows=4"
+    text = f"lisgan[{small},per_class=[5,10],l_r1=[0,0.1]]"
+    tuning = tune(text, "digits", runs=runs, only=["per_class", "l_r1"], fold=1, sampler="grid")
+    assert tuning.counts["ok"] == 4
+    assert {record.method["setting"] for record in ResultStore(runs).load()} == {"transductive"}
+    outcome = zslbench.run("lisgan@tuned", "digits", "zsl", runs=runs)
+    assert outcome.records[0].selection == "validated"
+
+
+def test_tuned_presets_are_listed(runs: Path) -> None:
+    tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1)
+    (line,) = [line for line in zslbench.list("presets", runs) if line.name == f"{GRID}@tuned"]
+    assert line.reference == f"{DATA}/zsl (relu, uniform)"
+    assert line.summary.startswith("tuned: T1 ")
+    assert "on the dev folds (grid, 4 trials); x=" in line.summary
+
+
 def test_a_preset_that_does_not_fit_is_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(errors.BadValue, match=r"make them: zslbench tune tuning_toys:Peak -d .* -p zsl"):
+    with pytest.raises(errors.BadValue, match=r"make them: zslbench tune tuning_toys:Peak -d .* -p zsl --runs"):
         zslbench.run(f"{PEAK}@tuned", DATA, runs=runs)
     tune(PEAK, DATA, "zsl", runs=runs, trials=1)
     zslbench.run(f"{PEAK}@tuned", DATA, "zsl", runs=runs, dry_run=True)
-    with pytest.raises(errors.BadValue, match=r"under gzsl.*-p gzsl"):
+    with pytest.raises(errors.BadValue, match=r"under gzsl.*-p gzsl --runs"):
         zslbench.run(f"{PEAK}@tuned", DATA, runs=runs)
     with pytest.raises(errors.BadValue, match="no values for digits"):
         zslbench.run(f"{PEAK}@tuned", [DATA, "digits"], "zsl", runs=runs)

@@ -18,7 +18,8 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, R
         "zslbench tune ale -d cub --features fc1000 --trials 16 --data-root ./xlsa17",
         "zslbench tune 'eszsl[gamma=[1,10,100],preprocess=standard]' -d digits",
         "zslbench tune fclswgan -d sun --only lr --only cls_weight --checkpoints every:5 --time-limit 2h",
-        "zslbench tune 'lisgan@S3[hidden=512]' -d cub --name s3    (then: zslbench run -m lisgan@s3 -d cub)",
+        "zslbench tune 'lisgan@S3[hidden=512]' -d cub --name s3",
+        "zslbench run -m lisgan@s3 -d cub --seeds 5",
     )
 )
 @click.argument("method", metavar="METHOD")

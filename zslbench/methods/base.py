@@ -273,8 +273,8 @@ def overlay(
         elif preset not in cls.ablations:
             known = ", ".join([*cls.presets, *cls.ablations]) or "none"
             raise BadValue(
-                f"unknown preset {preset!r} of method {name!r}; it has: {known}, "
-                f"and what `zslbench tune {name} --name {preset}` would make for this data."
+                f"unknown preset {preset!r} of method {name!r}; it has: {known}"
+                + (f", and what `zslbench tune {name} -d {dataset} --name {preset}` would make." if dataset else ".")
             )
     for preset in presets:
         if preset in cls.ablations:

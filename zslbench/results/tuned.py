@@ -125,13 +125,13 @@ def _read(path: Path) -> Tuned:
         raise StoreError(f"{path} is not a tuned preset ({error}); {advice}.") from None
 
 
-def check_fits(tuned: Tuned, version: int, fingerprint: str) -> None:
+def check_fits(tuned: Tuned, version: int, fingerprint: str, again: str) -> None:
     """Refuse a preset that was tuned for another version of the method, or on other content of the data.
 
     Raises:
-        BadValue: with what to type instead.
+        BadValue: it ends with `again`, the command that makes a preset that fits.
     """
-    again = f"tune again: zslbench tune {tuned.given!r} -d {tuned.dataset} …"
+    again = f"tune again: {again}"
     if tuned.version != version:
         raise BadValue(
             f"{tuned.method}@{tuned.name} was tuned for version {tuned.version} of the method, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -183,13 +184,22 @@ def _tuned(
             continue
         one = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
         if one is not None:
-            check_fits(one, cls.card.version, ref.fingerprint)
+            again = _tune_command(one.given, preset, ref, protocol, store)
+            check_fits(one, cls.card.version, ref.fingerprint, again)
             found[preset] = one
         elif preset == DEFAULT_NAME:
             where = f" in {store.root}" if store else ""
             raise BadValue(
                 f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
-                f"{protocol}{where}; make them: zslbench tune {spec.name} -d {ref.text} --features {ref.features} "
-                f"--semantics {ref.semantics} -p {protocol}."
+                f"{protocol}{where}; make them: {_tune_command(spec.name, preset, ref, protocol, store)}"
             )
     return found
+
+
+def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, store: TunedStore | None) -> str:
+    """Return the command that makes a preset, as it is to be typed."""
+    words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features, "--semantics", ref.semantics]
+    words += [] if ref.root is None else ["--data-root", str(ref.root)]
+    words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
+    words += [] if store is None or store.root == Path("runs") else ["--runs", str(store.root)]
+    return shlex.join(words)
