@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -26,6 +27,7 @@ from zslbench.protocols.splits import split
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.studies import history
 from zslbench.studies.objective import Trial
 from zslbench.studies.told import told
 from zslbench.studies.tune import tune
@@ -323,6 +325,46 @@ def test_ctrl_c_keeps_what_is_done_and_writes_no_preset(runs: Path, monkeypatch:
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0
     assert len(count) == 9 + 1, "the fit that was cut short is done again, no other"
+
+
+def test_what_the_sampler_suggests_does_not_depend_on_where_it_was_cut_short(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(self: tuning_toys.Peak, train: Any, ctx: Any) -> Any:
+        count.append(1)
+        if len(count) in (2, 9, 10):
+            raise KeyboardInterrupt
+        return fit_before(self, train, ctx)
+
+    count: list[int] = []
+    fit_before = tuning_toys.Peak.fit
+    how: dict[str, Any] = {"fold": 1, "trials": 10, "checkpoints": "every:1"}
+    whole = tune(PEAK, DATA, "zsl", runs=tmp_path / "whole", **how)
+    monkeypatch.setattr(tuning_toys.Peak, "fit", fit)
+    calls = [tune(PEAK, DATA, "zsl", runs=runs, **how) for _ in range(4)]
+    assert [one.interrupted for one in calls] == [True, True, True, False]
+    assert calls[-1].trials == whole.trials
+    assert calls[-1].presets[0].id == whole.presets[0].id
+
+
+def test_a_trial_that_ended_but_was_not_told_so_is_told_so() -> None:
+    import optuna
+
+    study = optuna.create_study(direction="maximize")
+    ends = [
+        Trial({"x": 1}, "ok", {"zsl": (0.25, 0.75)}, {"zsl": {}}),
+        Trial({"x": 2}, "pruned"),
+        Trial({"x": 3}, "failed"),
+    ]
+    for end in ends:
+        study.ask().set_user_attr("trial", dataclasses.asdict(end))
+    cut_short = study.ask()
+    cut_short.suggest_float("x", 0, 1)
+    history.take_up(study)
+    assert [one.state.name for one in study.trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL", "WAITING"]
+    assert study.trials[0].value == 0.5
+    assert history.kept(study) == ends
+    assert study.ask().suggest_float("x", 0, 1) == cut_short.params["x"]
 
 
 def test_no_trial_begins_after_the_time_limit(runs: Path) -> None:
