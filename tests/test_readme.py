@@ -28,13 +28,16 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+HONEST = (ROOT / "docs" / "honest-comparison.md").read_text()
 
 
-def commands(kind: str) -> list[list[str]]:
-    lines = [shlex.split(line, comments=True) for block in blocks(kind) for line in block.splitlines()]
-    return [line for line in lines if line]
+def blocks(kind: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands(kind: str, text: str = README) -> list[list[str]]:
+    lines = [shlex.split(line, comments=True) for block in blocks(kind, text) for line in block.splitlines()]
+    return [line for line in lines if line and line[0] != "pip"]
 
 
 def typed(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -67,7 +70,7 @@ def parsed(arguments: list[str]) -> dict[str, object]:
     return command.make_context(command.name, rest).params
 
 
-@pytest.mark.parametrize("arguments", commands("sh"), ids=" ".join)
+@pytest.mark.parametrize("arguments", commands("sh") + commands("sh", HONEST), ids=" ".join)
 def test_sh_commands_parse_and_name_what_exists(arguments):
     options = parsed(arguments)
     for text in options.get("methods") or ():
