@@ -62,7 +62,7 @@ def _head(tuning: Tuning) -> str:
         f"{tuning.given} on {data.name} ({data.features}, {data.semantics}), dev stage, "
         f"{'folds' if len(tuning.folds) > 1 else 'fold'} {', '.join(map(str, tuning.folds))}: "
         f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
-        f"{counts['pruned']} pruned. No test image had a part in it.\nsearched  {space}"
+        f"{counts['pruned']} pruned. No test image had a part in the choice.\nsearched  {space}"
     )
 
 

@@ -128,8 +128,9 @@ def tune(
     most = TRIALS if trials is None and time_limit is None else trials
     prune = prune and checkpoints != "last"
     tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
-    if found == "grid" and clock.over and not interrupted:
-        remarks += (f"the time was up after {len(tried)} of {space.size} points; the same command goes on.",)
+    wanted = space.size if found == "grid" else most
+    if clock.over and wanted is not None and len(tried) < wanted and not interrupted:
+        remarks += (f"the time was up after {len(tried)} of {wanted} trials; the same command goes on.",)
     best = {} if interrupted else best_of(tried, metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
     presets = tuple(
