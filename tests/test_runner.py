@@ -292,6 +292,8 @@ def test_finished_runs_without_the_curve_that_is_asked_for_are_named(runs):
     zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:2")
     assert "--rerun all" in outcome.remarks[-1]
+    for _ in range(2):  # a method that offers no checkpoint has been asked, and needs no repeat
+        assert not zslbench.run("eszsl", "digits", "zsl", runs=runs, checkpoints="every:2").remarks
 
 
 def test_totals_do_not_count_the_other_protocol(runs, monkeypatch):

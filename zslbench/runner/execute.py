@@ -209,6 +209,7 @@ def _facts(
         "memory": peak_memory(device),
         "provenance": provenance(method_class(job.first.method), device)
         | ({"precision": trained_at} if (trained_at := getattr(method, "precision_", None)) else {})
+        | ({"checkpoint_every": job.how.checkpoint_every} if job.how.checkpoint_every else {})
         | dict(company or {}),
     }
 

@@ -156,7 +156,10 @@ def run(
         store.check_writable()
         work = batches(jobs(todo, how), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
         interrupted = _work(work, store, records, engine or SerialEngine(), console, hear)
-    bare = every and any(record and record.ok and not record.curve for record in records.values())
+    bare = every and any(
+        record and record.ok and not record.curve and "checkpoint_every" not in record.provenance
+        for record in records.values()
+    )
     remarks = planned.remarks + (
         ("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ()
     )
