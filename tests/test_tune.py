@@ -428,6 +428,15 @@ def test_a_transductive_method_is_tuned_like_any_other(runs: Path) -> None:
     assert outcome.records[0].selection == "validated"
 
 
+def test_a_preset_of_another_search_gives_way_and_that_is_said(runs: Path) -> None:
+    first = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1)
+    assert not tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
+    (said,) = tune(f"{GRID}[y=1]", DATA, "zsl", runs=runs, only="x", fold=1).remarks
+    assert f"was tuned from {GRID} before (T1 {100 * first.presets[0].score:.1f}) and is replaced" in said
+    assert preset(runs, GRID, "zsl").values["y"] == 1
+    assert not tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1, name="other").remarks
+
+
 def test_tuned_presets_are_listed(runs: Path) -> None:
     tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1)
     (line,) = [line for line in zslbench.list("presets", runs) if line.name == f"{GRID}@tuned"]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, StoreError
 from zslbench.identity import digest
 from zslbench.methods.base import Method
 from zslbench.results.store import ResultStore
-from zslbench.results.tuned import DEFAULT_NAME, TunedStore
+from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
@@ -20,7 +20,7 @@ from zslbench.runner.run import Rerun
 from zslbench.spec import parse
 from zslbench.studies.history import opened
 from zslbench.studies.objective import Interrupted, Objective, Trial
-from zslbench.studies.sampling import Clock, Sampler, choose, grid, suggested
+from zslbench.studies.sampling import Clock, Sampler, choose, grid, seconds, suggested
 from zslbench.studies.space import Space, at_edges, narrowed
 from zslbench.studies.tuning import Tuning, best_of, preset_of
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 TRIALS = 30
 """Trials of a sampler when neither their number nor a time limit is given."""
-_LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _NAME = re.compile(r"\w[\w.-]*")
 
 
@@ -88,7 +87,7 @@ def tune(
     _check_name(name, cls, spec.name)
     if trials is not None and trials < 1:
         raise BadValue(f"trials {trials} is not allowed; choose a whole number of at least 1.")
-    clock = Clock(_seconds(time_limit))
+    clock = Clock(seconds(time_limit))
     start, space = narrowed(spec, cls, [only] if isinstance(only, str) else only)
     found = choose(sampler, space, cls.offers_grid())
     texts = [protocols] if isinstance(protocols, str) else list(protocols)
@@ -153,6 +152,7 @@ def tune(
         )
         for protocol, trial in best.items()
     )
+    remarks += tuple(dict.fromkeys(_replaced(TunedStore(runs), preset) for preset in presets))
     for preset in presets:
         TunedStore(runs).save(preset)
     finished = [trial.values for trial in tried if trial.result == "ok"]
@@ -170,7 +170,7 @@ def tune(
         stochastic=cls.card.stochastic,
         runs=Path(runs),
         oracle=objective.in_the_final_stage(finished) if oracle and presets else None,
-        remarks=remarks,
+        remarks=tuple(filter(None, remarks)),
         interrupted=interrupted,
     )
 
@@ -229,6 +229,20 @@ def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, prun
     return digest(facts)
 
 
+def _replaced(store: TunedStore, new: Tuned) -> str:
+    """Say that a preset of another search gives way, or nothing."""
+    try:
+        old = store.find(new.name, new.method, new.dataset, new.features, new.semantics, new.protocol)
+    except StoreError:
+        return ""  # a damaged one gives way in silence
+    if old is None or (old.given, dict(old.space)) == (new.given, dict(new.space)):
+        return ""
+    return (
+        f"{new.method}@{new.name} under {new.protocol} was tuned from {old.given} before ({old.metric} "
+        f"{100 * old.score:.1f}) and is replaced; choose another --name to keep both."
+    )
+
+
 def _metrics(planned: Sequence[Run]) -> dict[str, str]:
     """Return what is maximised under each protocol: H where there is one, else the first of its metrics.
 
@@ -250,20 +264,3 @@ def _check_name(name: str, cls: type[Method], method: str) -> None:
         raise BadValue(f"a preset cannot be named {name!r}; use letters, digits, '.', '-' and '_'.")
     if name in cls.presets or name in cls.ablations:
         raise BadValue(f"{method}@{name} is a preset that the method brings; choose another --name.")
-
-
-def _seconds(limit: str | float | None) -> float | None:
-    """Return a time limit in seconds.
-
-    >>> _seconds("90"), _seconds("30m"), _seconds("1h30m"), _seconds("1.5h")
-    (90.0, 1800.0, 5400.0, 5400.0)
-    """
-    if limit is None:
-        return None
-    found = _LIMIT.fullmatch(str(limit).strip().lower())
-    total = (
-        sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0.0
-    )
-    if total <= 0:
-        raise BadValue(f"time limit {limit!r} is not allowed; write seconds, or a text such as 90s, 30m or 1h30m.")
-    return total
