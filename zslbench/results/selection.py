@@ -102,7 +102,7 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
         for step in allowed
         if all(metric in curve[step] for curve in curves)
     }
-    step = max(means, key=lambda one: means[one])  # the first of equal ones
+    step = max(means, key=lambda one: round(means[one], 12))  # the first of those that are equal up to rounding
     return Best(step, means[step], len(means))
 
 
