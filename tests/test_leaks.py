@@ -249,6 +249,30 @@ def test_scores_get_unlabelled_rows_in_one_batch(tmp_path: Path, cls: type[Spy],
     assert next(asked, None) is None, "scores was called on a part of a batch"
 
 
+@dataclasses.dataclass(kw_only=True)
+class Hoarder(Spy):
+    """Keeps the rows that it is asked about, where it would find them again in the rest of the fit and when asked."""
+
+    card: ClassVar[MethodCard] = card(title="Hoarder", setting=Setting.TRANSDUCTIVE)
+    found: ClassVar[list[object]] = []
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        type(self).found.append(getattr(self, "pool_", None))
+        self.pool_ = features
+        return super().scores(features, classes)
+
+
+def test_no_query_learns_from_another(tmp_path: Path) -> None:
+    """The unseen rows alone, asked at a checkpoint, would tell in the mixed batch of the next which those are."""
+    Hoarder.found, Hoarder.received = [], []
+    observed(Hoarder, write_world(tmp_path / "world", 3), tmp_path / "runs", checkpoints="every:1")
+    assert Hoarder.found == [None] * 2 * (Hoarder().epochs + 1)
+    kept = set(Hoarder.received)
+    Hoarder.received = []
+    observed(Hoarder, write_world(tmp_path / "other" / "world", 4), tmp_path / "others", checkpoints="every:1")
+    assert set(Hoarder.received) == kept
+
+
 @pytest.mark.parametrize("stage", ["final", "dev"])
 @pytest.mark.parametrize("protocol", [entry.name for entry in PROTOCOLS if entry.origin == "zslbench"])
 def test_neither_place_nor_order_tells_seen_from_unseen(tmp_path: Path, protocol: str, stage: Any) -> None:

@@ -18,7 +18,7 @@ from zslbench.results.record import Record, Status
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.judging import Bell, Listeners, OnJudged, OnLog, Question, Stopped, questions_of
+from zslbench.runner.judging import Bell, Listeners, OnJudged, OnLog, Question, Stopped, asked, questions_of
 from zslbench.runner.provenance import peak_memory, provenance, reset_peaks
 
 
@@ -186,7 +186,7 @@ def _score(
 ) -> Finished:
     start = time.perf_counter()
     try:
-        scores = method.scores(question.query.features, question.query.classes)
+        scores = asked(method, question.query)
         scored = time.perf_counter()
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:

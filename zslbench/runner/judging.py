@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 import zslbench.protocols.splits as splits
+from zslbench.arrays import Array
 from zslbench.data.dataset import Dataset
 from zslbench.methods.base import Method
 from zslbench.protocols.base import Protocol
@@ -48,6 +49,16 @@ def questions_of(job: Job, dataset: Dataset, chosen: splits.Split) -> list[Quest
         query, answers = protocol.query(dataset, chosen, run.seed)
         found.append(Question(run, protocol, query, answers))
     return sorted(found, key=lambda question: not _mixed(question.answers))
+
+
+def asked(method: Method, query: Query) -> Array:
+    """Return a method's scores of a query, and take from it what it kept of that: no query may learn from another."""
+    before = dict(vars(method))
+    try:
+        return method.scores(query.features, query.classes)
+    finally:
+        vars(method).clear()
+        vars(method).update(before)
 
 
 def _mixed(answers: Answers) -> bool:
@@ -93,7 +104,7 @@ class Bell:
         start = time.perf_counter()
         hearing = RINGING[self.number]
         for question in hearing.questions:
-            scores = method.scores(question.query.features, question.query.classes)
+            scores = asked(method, question.query)
             metrics = question.protocol.judge(question.answers, scores).metrics
             question.curve.append({"step": step, "metrics": dict(metrics)})
         self.seconds += time.perf_counter() - start
