@@ -325,6 +325,8 @@ def test_checkpoints_make_a_curve_that_ends_at_the_recorded_metrics(runs):
     assert record.curve[-1]["metrics"] == record.metrics
     with pytest.raises(BadValue, match="every:N"):
         zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:0")
+    with pytest.raises(BadValue, match="every:N"):
+        zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:²")
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "tpu", "cuda:x"])

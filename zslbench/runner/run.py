@@ -214,10 +214,11 @@ def _generalized(protocols: str | Sequence[str]) -> str:
     Raises:
         BadValue: none of them has.
     """
-    found = [text for text in _texts(protocols) if parse(text).name == "gzsl"]
+    found = [text for text in _texts(protocols) if parse(text).name.casefold() == "gzsl"]
     if not found:
         raise BadValue(
-            f"--calibrate moves seen against unseen classes, which {', '.join(protocols)} never compares; add -p gzsl."
+            f"--calibrate moves seen against unseen classes, which {', '.join(_texts(protocols))} never compares; "
+            "add -p gzsl."
         )
     return found[0]
 
@@ -234,6 +235,6 @@ def _checkpoint_every(text: str) -> int:
     if text == "last":
         return 0
     head, _, number = text.partition(":")
-    if head != "every" or not number.isdigit() or int(number) < 1:
+    if head != "every" or not number.isdecimal() or int(number) < 1:
         raise BadValue(f"checkpoints {text!r} is not allowed; write last, or every:N with N of at least 1.")
     return int(number)
