@@ -1,10 +1,12 @@
-"""Identity by meaning: canonical JSON, run ids, and fingerprints of arrays."""
+"""Identity by meaning: canonical JSON, run ids, fingerprints of arrays, and names of the user's own data."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,15 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any, digits: int = 16) -> str:
     """Return the first `digits` hex digits of the sha256 of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:digits]
+
+
+def folder_name(folder: Path) -> str:
+    """Return what the data set in a folder of the user's own is called: as the folder, fit for a file name.
+
+    >>> folder_name(Path("/home/me/My data"))
+    'my-data'
+    """
+    return re.sub(r"[^\w.+-]+", "-", folder.expanduser().resolve().name.lower()) or "data"
 
 
 def fingerprint(arrays: Mapping[str, AnyArray]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from pathlib import Path
 
 from zslbench import params, spec
@@ -13,6 +12,7 @@ from zslbench.data.dataset import Dataset
 from zslbench.data.source import Source
 from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing
+from zslbench.identity import folder_name
 from zslbench.registry import DATASETS
 
 
@@ -72,10 +72,9 @@ def load_folder(folder: Path, *, features: str | None = None, semantics: str | N
     """
     folder = folder.expanduser().resolve()
     there = layout.stems(folder)
-    name = re.sub(r"[^\w.+-]+", "-", folder.name.lower()) or "data"
     return load_stored(
         folder,
-        name=name,
+        name=folder_name(folder),
         features=_choice(folder, "features", features, there.features, "res101", "{}.mat"),
         semantics=_choice(folder, "semantics", semantics, there.semantics, "att", "{}_splits.mat"),
         origin="own",

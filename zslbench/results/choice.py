@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, StoreError, nearest
+from zslbench.identity import folder_name
 from zslbench.results.record import Record
 from zslbench.results.validation import STAGES
 from zslbench.spec import parse
@@ -77,7 +78,7 @@ def is_method(name: str, label: str, params: object, term: str) -> bool:
 def is_dataset(name: str, term: str) -> bool:
     """Return whether `term` names this data set: by name, without its parameters, or by its folder."""
     names = {name.casefold(), name.partition("[")[0].casefold()}
-    return term.casefold() in names or Path(term).name.casefold() in names
+    return term.casefold() in names or folder_name(Path(term)).casefold() in names
 
 
 def is_protocol(name: str, term: str) -> bool:
