@@ -371,6 +371,7 @@ def test_no_trial_begins_after_the_time_limit(runs: Path) -> None:
     done = CliRunner().invoke(cli, ["tune", PEAK, "-d", DATA, "--time-limit", "0.000001", "--runs", str(runs), "-q"])
     assert done.exit_code == 1
     assert "no trial was done in time" in done.output
+    assert "with more --time-limit" in done.output
     gridded = tune(GRID, DATA, runs=runs, time_limit="0.000001s")
     assert not gridded.presets
     assert "after 0 of 16 trials" in gridded.remarks[0]
@@ -468,6 +469,33 @@ def test_a_preset_that_does_not_fit_is_refused(runs: Path, monkeypatch: pytest.M
     path.write_text("{", encoding="utf-8")
     with pytest.raises(errors.StoreError, match="is not a tuned preset"):
         zslbench.run(f"{PEAK}@tuned", DATA, "zsl", runs=runs)
+
+
+def test_what_was_tuned_from_its_own_name_can_be_tuned_again_as_said(runs: Path) -> None:
+    tune(f"{GRID}[y=[3,4]]", DATA, "zsl", runs=runs)
+    tune(f"{GRID}@published@tuned[y=[3,4]]", DATA, "zsl", runs=runs)
+    path = TunedStore(runs).path("tuned", GRID, *NAMES, "zsl")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"version": 7}), encoding="utf-8")
+    with pytest.raises(errors.BadValue, match="tune again: ") as refused:
+        zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs)
+    words = shlex.split(str(refused.value).partition("tune again: ")[2])
+    assert words[2] == f"{GRID}@published[y=[3,4]]"
+    CliRunner().invoke(cli, [*words[1:], "-q"], catch_exceptions=False)
+    assert zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs).records[0].selection == "validated"
+
+
+def test_runs_of_another_source_are_told(runs: Path) -> None:
+    tune(f"{GRID}[y=3]", DATA, "zsl", runs=runs, fold=1)
+    for path in runs.glob("*/zsl/*/*.json"):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["provenance"]["method_source"] = "0" * 16
+        path.write_text(json.dumps(record), encoding="utf-8")
+    (said,) = tune(f"{GRID}[y=3]", DATA, "zsl", runs=runs, fold=1).remarks
+    assert said == (
+        "4 runs were made by an earlier source of the method and taken as they are; --rerun stale does them again."
+    )
+    assert not tune(f"{GRID}[y=3]", DATA, "zsl", runs=runs, fold=1, rerun="stale").remarks
+    assert not tune(f"{GRID}[y=3]", DATA, "zsl", runs=runs, fold=1).remarks
 
 
 @pytest.mark.parametrize(

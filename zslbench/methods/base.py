@@ -274,7 +274,7 @@ def overlay(
             known = ", ".join([*cls.presets, *cls.ablations]) or "none"
             raise BadValue(
                 f"unknown preset {preset!r} of method {name!r}; it has: {known}"
-                + (f", and what `zslbench tune {name} -d {dataset} --name {preset}` would make." if dataset else ".")
+                + (f", and what `zslbench tune {name} … --name {preset}` would make." if dataset else ".")
             )
     for preset in presets:
         if preset in cls.ablations:

@@ -184,7 +184,9 @@ def _tuned(
             continue
         one = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
         if one is not None:
-            again = _tune_command(one.given, preset, ref, protocol, store)
+            given = parse(one.given)  # what was tuned from an earlier preset of that name cannot start from it again
+            anew = dataclasses.replace(given, presets=tuple(tag for tag in given.presets if tag != preset))
+            again = _tune_command(str(anew), preset, ref, protocol, store)
             check_fits(one, cls.card.version, ref.fingerprint, again)
             found[preset] = one
         elif preset == DEFAULT_NAME:

@@ -70,6 +70,7 @@ class Objective:
         start: the planned runs of that spec, one a protocol, in the first fold.
         metrics: what is maximised, by protocol name.
         options: further arguments of `zslbench.run`.
+        stale: ids of runs that were taken as they are, though the source of the method has changed since.
     """
 
     spec: Spec
@@ -83,6 +84,7 @@ class Objective:
     checkpoints: str = "last"
     console: Console | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    stale: set[str] = dataclasses.field(default_factory=set)
 
     def text(self, point: Mapping[str, Scalar]) -> str:
         """Return the spec of one point."""
@@ -162,6 +164,8 @@ class Objective:
         )
         if outcome.interrupted:
             raise Interrupted
+        if self.rerun not in ("stale", "all"):
+            self.stale.update(one.id for one, state in outcome.states if state == "stale")
         return outcome
 
     def _call(self, points: Sequence[Point], **how: Any) -> Outcome:

@@ -114,8 +114,11 @@ def _next(tuning: Tuning) -> list[str]:
             f"interrupted after {len(tuning.trials)} trials; what was done is kept, the same command goes on from here"
         ]
     if not tuning.presets:
-        some = "no trial finished" if tuning.trials else "no trial was done in time"
-        return [f"{some}, so no preset was written; mend the cause and type the same command with --rerun failed"]
+        if not tuning.trials:
+            return ["no trial was done in time, so no preset was written; type the same command with more --time-limit"]
+        return [
+            "no trial finished, so no preset was written; mend the cause and type the same command with --rerun failed"
+        ]
     data, first = tuning.dataset, tuning.presets[0]
     where = [] if str(tuning.runs) == "runs" else ["--runs", str(tuning.runs)]
     words = ["zslbench", "run", "-m", f"{tuning.method}@{first.name}", "-d", data.text]

@@ -127,6 +127,11 @@ def tune(
     most = TRIALS if trials is None and time_limit is None else trials
     prune = prune and checkpoints != "last"
     tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
+    if objective.stale:
+        remarks += (
+            f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "
+            "--rerun stale does them again.",
+        )
     wanted = space.size if found == "grid" else most
     if clock.over and wanted is not None and len(tried) < wanted and not interrupted:
         remarks += (f"the time was up after {len(tried)} of {wanted} trials; the same command goes on.",)
