@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -246,6 +247,26 @@ def test_the_text_diagram_puts_dots_at_ranks() -> None:
     axis = lines[1]
     assert [line.index("●") for line in lines[2:]] == [axis.index("├"), axis.index("┼"), axis.index("┤")]
     assert ["┃" in line for line in lines[2:]] == [True, True, False]
+
+
+def test_ranks_of_two_digits_do_not_touch_in_a_narrow_text_diagram() -> None:
+    many = 15
+    ranks = [float(place) for place in range(1, many + 1)]
+    across = dataclasses.replace(
+        made(ranks[:2], [0.5]), names=("a" * 26,) * many, marks=("",) * many, ranks=tuple(ranks)
+    )
+    wide, narrow = text_diagram(across, 100).splitlines()[0], text_diagram(across, 80).splitlines()[0]
+    assert wide.split() == [str(rank) for rank in range(1, many + 1)]
+    assert narrow.split() == [str(rank) for rank in range(1, many + 1, 2)]
+
+
+def test_too_few_draws_for_so_many_pairs_are_said(runs: Path) -> None:
+    said = "200 draws give no p below 0.005, 0.015 after Holm over 3 pairs, so none of those can stand out"
+    assert f"{said}, whatever the numbers; give --draws 300 or more" in " ".join(
+        compare(runs=runs, draws=FEW, level=0.99).split()
+    )
+    assert "can stand out" not in compare(runs=runs, draws=300, level=0.99)
+    assert "can stand out" not in compare(runs=runs, draws=FEW)
 
 
 def test_the_smallest_p_is_said() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
 from zslbench.results.across import Across
@@ -49,6 +50,7 @@ def sentences(report: Report) -> list[str]:
         f"({report.draws:,} draws, bootstrap seed {report.seed}), {kinds}.",
         f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has "
         f"p (Holm) ≤ {report.alpha:g}.",
+        *_few_draws(report),
         *_training(report),
     ]
     if any(
@@ -62,6 +64,19 @@ def sentences(report: Report) -> list[str]:
     if any("†" in entrant.marks for entrant in entrants):
         lines.append("† candidate of oracle selection: tried on the test images.")
     return [*lines, *report.remarks]
+
+
+def _few_draws(report: Report) -> list[str]:
+    """Say where draws are so few that not even the smallest p stands out after Holm."""
+    pairs = max((len(one.pairs) for one in report.comparisons), default=0)
+    smallest = 1 / (report.draws + 1)
+    if pairs * smallest <= report.alpha:
+        return []
+    enough = math.ceil(pairs / report.alpha)
+    return [
+        f"Careful: {report.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after Holm "
+        f"over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws {enough} or more."
+    ]
 
 
 def _training(report: Report) -> list[str]:

@@ -36,9 +36,10 @@ def text_diagram(across: Across, width: int = 100) -> str:
     steps = len(order) - 1
     bars = [set(group) for group in across.groups]
     cell = max(2, min(_MOST_COLUMNS, width - room - 12 - 2 * len(bars)) // steps)
-    numbers = "".join(str(rank).ljust(cell) for rank in range(1, steps + 2)).rstrip()
+    every = 2 if cell < 3 and steps > 8 else 1  # numbers of two digits would touch
+    numbers = "".join((str(rank) if rank % every == 1 % every else "").ljust(cell) for rank in range(1, steps + 2))
     axis = "├" + ("─" * (cell - 1) + "┼") * (steps - 1) + "─" * (cell - 1) + "┤"
-    lines = [" " * (room + 8) + numbers, " " * (room + 8) + axis]
+    lines = [" " * (room + 8) + numbers.rstrip(), " " * (room + 8) + axis]
     for place, name in zip(order, names, strict=True):
         at = round((across.ranks[place] - 1) * cell)
         dots = ("·" * at + "●").ljust(steps * cell + 1)
