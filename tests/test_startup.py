@@ -16,6 +16,7 @@ HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
         ["--help"],
         ["run", "--help"],
         ["compare", "--help"],
+        ["plot", "--help"],
         ["list", "methods"],
         ["list", "datasets"],
         ["list", "protocols"],

@@ -16,6 +16,7 @@ _VERBS = {
     "table": "zslbench.results.tables:table",
     "compare": "zslbench.results.compare:compare",
     "curve": "zslbench.results.curve:curve",
+    "plot": "zslbench.studies.plot:plot",
     "tune": "zslbench.studies.tune:tune",
     "ablate": "zslbench.studies.ablate:ablate",
     "reproduce": "zslbench.studies.reproduce:reproduce",

@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, compare, curve, data, reproduce, run, status, table, tune
+from zslbench.commands import ablate, about, compare, curve, data, plot, reproduce, run, status, table, tune
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -41,6 +41,7 @@ VERBS = (
     table.table,
     compare.compare,
     curve.curve,
+    plot.plot,
     ablate.ablate,
     reproduce.reproduce,
     status.status,

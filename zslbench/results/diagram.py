@@ -14,6 +14,7 @@ from zslbench.results.store import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FILES = ("pdf", "svg", "png")
 WIDTH = 3.4
@@ -67,25 +68,36 @@ def draw_diagram(diagrams: Sequence[Across], path: Path) -> None:
     """
     kind = known_kind(path)
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    heights = [_height(across) for across in diagrams]
-    margin = max(_margin(across) for across in diagrams)
-    width = max(WIDTH, 2 * margin + _SHORTEST_AXIS)  # names too long for a column make it wider, not unreadable
     with rc_context({"font.size": _FONT, "font.family": "sans-serif", "pdf.fonttype": 42, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(width, sum(heights)))
-        FigureCanvasAgg(figure)
-        bottom = 1.0
-        for across, height in zip(diagrams, heights, strict=True):
-            share = height / sum(heights)
-            bottom -= share
-            _draw(figure.add_axes((0.0, bottom, 1.0, share)), across, (width, height), margin)
+        figure = figure_of(diagrams)
         written = io.BytesIO()
         # No date within, so that the same records give the same file.
         about = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}[kind]
         figure.savefig(written, format=kind, dpi=300, metadata=about)
     write_atomically(path, lambda file: file.write(written.getvalue()), f"the diagram {path.name}")
+
+
+def figure_of(diagrams: Sequence[Across], width: float = WIDTH) -> Figure:
+    """Return one diagram a metric below each other, drawn in the font of the current settings.
+
+    Args:
+        width: inches; names too long for it make the figure wider, not unreadable.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    heights = [_height(across) for across in diagrams]
+    margin = max(_margin(across) for across in diagrams)
+    width = max(width, 2 * margin + _SHORTEST_AXIS)
+    figure = Figure(figsize=(width, sum(heights)))
+    FigureCanvasAgg(figure)
+    bottom = 1.0
+    for across, height in zip(diagrams, heights, strict=True):
+        share = height / sum(heights)
+        bottom -= share
+        _draw(figure.add_axes((0.0, bottom, 1.0, share)), across, (width, height), margin)
+    return figure
 
 
 def known_kind(path: Path) -> str:

@@ -1,0 +1,80 @@
+"""What test images were taken for, from kept predictions: confusions and accuracies by class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from zslbench import metrics
+from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.errors import BadValue
+from zslbench.metrics import BoolArray
+from zslbench.results.plots.lines import Line
+from zslbench.results.record import Record
+
+Predictions = Callable[[Record], Mapping[str, AnyArray]]
+_SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Confusion:
+    """How the test images of each class were answered, mean over seeds.
+
+    Attributes:
+        classes: (c,) ids, ascending; of_unseen: (c,) whether each is an unseen class; images: (c,) how many it has.
+        shares: (c, c) share of the images of class i taken for class j; rows sum to 1.
+    """
+
+    classes: IntArray
+    of_unseen: BoolArray
+    images: IntArray
+    shares: Array
+
+    @property
+    def accuracy(self) -> Array:
+        """(c,) top-1 accuracy of each class."""
+        return np.diagonal(self.shares)
+
+
+def confusions(lines: Sequence[Line], predictions: Predictions) -> list[Confusion]:
+    """Return the confusion of each line, all over the same classes.
+
+    A class that has no test image is left out of the rows and columns unless something was taken for it; then it is
+    refused, since candidates without images do not occur under the proposed splits.
+
+    Raises:
+        StoreError: a run without predictions. BadValue: of another step, or lines of different test images.
+    """
+    kept = [[_kept(record, predictions) for record in line.records] for line in lines]
+    first = kept[0][0]
+    for line, own in zip(lines, kept, strict=True):
+        for there in own:
+            if not all(np.array_equal(there[name], first[name]) for name in ("label", "of_unseen")):
+                raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
+    classes = np.unique(np.concatenate([first["label"], *(_taken(there) for own in kept for there in own)]))
+    of_unseen = np.isin(classes, first["label"][first["of_unseen"]])
+    true = np.searchsorted(classes, first["label"])
+    images = np.bincount(true, minlength=len(classes))
+    found = []
+    for own in kept:
+        total = np.zeros((len(classes), len(classes)))
+        for there in own:
+            np.add.at(total, (true, np.searchsorted(classes, _taken(there))), 1.0)
+        found.append(Confusion(classes, of_unseen, images, total / np.maximum(images, 1)[:, None] / len(own)))
+    return found
+
+
+def _taken(there: Mapping[str, AnyArray]) -> IntArray:
+    """Return (m,) the class that each image was taken for: of equal scores the seen one."""
+    seen_score, seen, unseen_score, unseen = (there[name] for name in _SIDES)
+    return metrics.stacked(seen_score, seen, unseen_score, unseen, 0.0)
+
+
+def _kept(record: Record, predictions: Predictions) -> Mapping[str, AnyArray]:
+    if not record.provenance.get("selected", {}).get("last", True):
+        raise BadValue(
+            "predictions are kept of the last step only, and an earlier one was selected; leave out --selection."
+        )
+    return predictions(record)

@@ -1,0 +1,221 @@
+"""Records to what figures are made of: panels (data set, protocol, metric) of lines (a method over its seeds)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zslbench.errors import BadValue, UnknownName
+from zslbench.identity import canonical_json
+from zslbench.results.caption import caption
+from zslbench.results.matching import cell, grouped
+from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
+from zslbench.results.record import Record
+from zslbench.results.summary import Row, summarise
+
+METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
+_DEFAULT = ("T1", "H")
+_RANKED = "Rows of different settings"
+_SPREAD = "± is the"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Line:
+    """One method as it ran on one choice of data under one protocol.
+
+    Attributes:
+        name: short, with † and ‡; key: what it is short for.
+        row: its numbers over seeds; records: a seed each.
+    """
+
+    name: str
+    key: LineKey
+    row: Row
+    records: tuple[Record, ...]
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether its seeds differ by more than their number."""
+        return all(record.method.get("stochastic", True) for record in self.records)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Panel:
+    """The lines of one data set and protocol, by one metric."""
+
+    metric: str
+    lines: tuple[Line, ...]
+
+    @property
+    def head(self) -> str:
+        """What it is of, over its axes."""
+        return head_of(self.lines[0].row)
+
+
+def head_of(row: Row) -> str:
+    """Return what a row is of: data set, features and semantics, and the fold of the dev stage."""
+    parts = ", ".join(part for part in (row.features, row.semantics) if part)
+    return printable(f"{row.dataset} ({parts})" + (f", fold {row.fold}" if row.fold else ""))
+
+
+def lines_of(records: Sequence[Record]) -> list[Line]:
+    """Return the lines of records, a method's seeds together, in order of their names."""
+
+    def key(record: Record) -> str:
+        chosen = record.provenance.get("selected", {})
+        step = canonical_json([chosen.get(name) for name in ("step", "steps", "points")])
+        return f"{cell(record)} {record.stage} {record.fold} {record.selection} {step}"
+
+    found = [(summarise(group)[0], group) for group in grouped(records, key)]
+    return named([(row, tuple(group)) for row, group in found])
+
+
+def named(found: Sequence[tuple[Row, tuple[Record, ...]]]) -> list[Line]:
+    """Return lines with short names, in order of these names.
+
+    Title and presets where those tell the lines of each data set and protocol apart, else with parameters or a letter.
+    """
+    rows = [row for row, _ in found]
+    keys = line_keys(rows, data_key)
+    lettered, _ = short_names(dict.fromkeys(keys))
+    heads = [(data_key(row), key.name + key.told, key.oracle) for row, key in zip(rows, keys, strict=True)]
+    several = {name for _, name, _ in (head for head in heads if heads.count(head) > 1)}
+    lines = []
+    for (row, own), key in zip(found, keys, strict=True):
+        name = key.name + key.told
+        lines.append(Line((lettered[key] if name in several else name) + key.marks, key, row, own))
+    return sorted(lines, key=lambda line: (line.key.block, natural(line.name)))
+
+
+def data_key(row: Row) -> tuple[str, ...]:
+    """Return what rows of one panel share, the metric apart."""
+    rules = canonical_json([row.protocol_version, dict(row.protocol_params)])
+    return row.dataset, row.features, row.semantics, row.fingerprint, row.protocol, rules, str(row.fold)
+
+
+def panels_of(lines: Sequence[Line], metrics: Sequence[str] | None) -> list[Panel]:
+    """Return the panels: for each data set and protocol the metrics asked for, else T1 and H where there are any.
+
+    Raises:
+        UnknownName: a metric that no line has.
+    """
+    there = {name for line in lines for name in line.row.metrics}
+    order = [name for name in METRIC_ORDER if name in there] + sorted(there - set(METRIC_ORDER))
+    by_case = {name.casefold(): name for name in order}
+    for name in metrics or ():
+        if name.casefold() not in by_case:
+            raise UnknownName("metric", name, order)
+    wanted = [by_case[name.casefold()] for name in metrics or ()]
+    wanted = list(dict.fromkeys(wanted)) or [name for name in order if name in _DEFAULT] or order[:1]
+    groups: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(data_key(line.row), []).append(line)
+    found = []
+    for _, own in sorted(
+        groups.items(), key=lambda item: (natural(item[0][0]), item[0][1:4], item[0][4] != "zsl", item[0])
+    ):
+        for metric in wanted:
+            having = tuple(line for line in own if metric in line.row.metrics)
+            if having:
+                found.append(Panel(metric, having))
+    return found
+
+
+def one_panel(lines: Sequence[Line], kind: str) -> Sequence[Line]:
+    """Return the lines, when they are of one data set and protocol.
+
+    Raises:
+        BadValue: they are of several.
+    """
+    there = {data_key(line.row): line.row for line in lines}
+    if len(there) > 1:
+        said = "; ".join(
+            f"{row.dataset} ({row.features}, {row.semantics}) {row.protocol}"
+            + (f" fold {row.fold}" if row.fold else "")
+            for row in there.values()
+        )
+        raise BadValue(
+            f"a {kind} figure is of one data set and protocol, not of {said}; choose with -d, -p, --features "
+            "and --semantics."
+        )
+    return lines
+
+
+def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") -> list[str]:
+    """Return the sentences that say what the numbers of a figure mean.
+
+    Args:
+        lines: those drawn; metrics: those drawn.
+        spread: what the bands or bars beside a mean are; empty where there are none.
+    """
+    rows, keys = [line.row for line in lines], [line.key for line in lines]
+    names = {line.key: line.name.rstrip("†‡") for line in lines}
+    kept = [
+        sentence
+        for sentence in caption(rows, keys, names, tuple(metrics), together=True)
+        if not sentence.startswith((_RANKED, _SPREAD))
+    ]
+    where = list(dict.fromkeys(line.row.dataset for line in lines))
+    sentences = [f"Data: {', '.join(where)}.", *kept, *([spread] if spread else []), *_given(lines)]
+    return list(map(printable, sentences))
+
+
+def _given(lines: Sequence[Line]) -> list[str]:
+    """Say the parameters that names leave out, with the data sets where those have different ones."""
+    told: dict[str, dict[str, list[str]]] = {}
+    for line in lines:
+        if line.key.given and line.key.given not in line.name:
+            name = line.name.rstrip("†‡")
+            told.setdefault(name, {}).setdefault(line.key.given.replace(",", ", "), []).append(line.row.dataset)
+    parts = []
+    for name, values in told.items():
+        where = {
+            text: f" on {', '.join(dict.fromkeys(data))}" if len(values) > 1 else "" for text, data in values.items()
+        }
+        parts.append(f"{name}: {'; '.join(text + where[text] for text in values)}")
+    return [f"Hyper-parameters given: {'. '.join(parts)}."] if parts else []
+
+
+def facts(line: Line) -> dict[str, Any]:
+    """Return what a row of numbers says of its line."""
+    row = line.row
+    return {
+        "dataset": row.dataset,
+        "features": row.features,
+        "semantics": row.semantics,
+        "protocol": row.protocol,
+        "stage": row.stage,
+        "method": row.method,
+        "label": row.label,
+        "name": line.name,
+        "setting": row.setting,
+        "selection": row.selection,
+        "seeds": " ".join(map(str, row.seeds)),
+    }
+
+
+def spread_of(values: Sequence[float], stochastic: bool, kind: str) -> tuple[float, float, float]:
+    """Return mean, low and high of percentages over seeds; without chance or with one seed both ends are the mean.
+
+    Args:
+        kind: ``std`` (± sample standard deviation) or ``ci`` (Student's 95 % interval).
+    """
+    import statistics
+
+    mean = statistics.fmean(values)
+    if not stochastic or len(values) < 2:
+        return mean, mean, mean
+    if kind == "ci":
+        from zslbench.results.statistics import t_interval
+
+        found = t_interval(values)
+        return found.mean, found.low, found.high
+    away = statistics.stdev(values)
+    return mean, mean - away, mean + away
+
+
+SPREADS: Mapping[str, str] = {
+    "std": "± one sample standard deviation over seeds",
+    "ci": "Student's 95 % interval for the mean over seeds",
+}

@@ -1,0 +1,276 @@
+"""Metric against the values of one hyper-parameter (Li et al., 2019, Fig. 5)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zslbench.errors import BadValue, UnknownName
+from zslbench.identity import canonical_json
+from zslbench.results.naming import natural
+from zslbench.results.plots.files import Drawn
+from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, named, panels_of, said_below, spread_of
+from zslbench.results.plots.style import INK, Style, add_legend, keep_percent, legend_size, line_look, panels
+from zslbench.spec import brackets, parse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Value = int | float | str | bool
+_MOST_TICKS = 8
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Swept:
+    """One line of the figure: its look-up name, and a line of records a value."""
+
+    name: str
+    points: tuple[tuple[Value, Line], ...]
+
+
+def draw_sensitivity(
+    lines: Sequence[Line],
+    style: Style,
+    parameter: str | None = None,
+    metrics: Sequence[str] | None = None,
+    spread: str = "std",
+    logarithmic: Callable[[str, str], bool] = lambda method, name: False,
+) -> Drawn:
+    """Draw how metrics move with one hyper-parameter, all others kept: a line a setting, bands over seeds.
+
+    On a logarithmic axis 0 stands apart, at the left; values that are no numbers stand side by side.
+
+    Args:
+        lines: of any data sets and protocols, a panel each.
+        parameter: whose values were swept; None: the only one that differs.
+        metrics: a panel each; None: T1 and H.
+        spread: ``std`` or ``ci``.
+        logarithmic: whether a parameter of a method is declared so.
+
+    Raises:
+        BadValue: nothing was swept, or several parameters and none is named. UnknownName: no such parameter.
+    """
+    name = _parameter(lines, parameter)
+    grid = [(panel, _swept(panel, name)) for panel in panels_of(lines, metrics)]
+    grid = [(panel, found) for panel, found in grid if found]
+    if not grid:
+        raise BadValue(_nothing(lines, name))
+    titles = list(dict.fromkeys(one.name for _, found in grid for one in found))
+    looks = {title: line_look(place) for place, title in enumerate(titles)}
+    legend = titles if len(titles) > 1 else []
+    figure, axes = panels(style, len(grid), 1.75, legend_size(style, legend)[1])
+    rows: list[dict[str, Any]] = []
+    handles: dict[str, Any] = {}
+    zero = False
+    for one, (panel, found) in zip(axes, grid, strict=True):
+        scale = _Scale([value for line in found for value, _ in line.points], _is_log(found, name, logarithmic))
+        zero |= scale.zero is not None
+        for line in found:
+            handles[line.name] = _draw(one, line, panel.metric, scale, looks[line.name], spread)
+            rows += _rows(line, panel, name, spread)
+        scale.dress(one, style)
+        one.set_xlabel(style.text(name))
+        one.set_ylabel(style.text(f"{panel.metric} (%)"))
+        one.set_title(style.text(panel.head))
+        one.grid(axis="y")
+        one.set_axisbelow(True)
+        keep_percent(one)
+    if legend:
+        add_legend(figure, style, [handles[title] for title in titles], titles)
+    drawn = [point for _, found in grid for line in found for _, point in line.points]
+    shown = list(dict.fromkeys(panel.metric for panel, _ in grid))
+    return Drawn(tuple(axes), tuple(rows), tuple(_caption(name, titles, drawn, shown, spread, zero)))
+
+
+def _caption(
+    name: str, titles: Sequence[str], drawn: Sequence[Line], metrics: Sequence[str], spread: str, zero: bool
+) -> list[str]:
+    said = [f"{' and '.join(metrics)} of {', '.join(titles)} against {name}, all other hyper-parameters kept."]
+    said += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
+    if any(line.row.stage == "final" for line in drawn):
+        said.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
+    bands = any(line.stochastic and len(line.records) > 1 for line in drawn)
+    # The values are on the axis: names of points, and the letters that stand for them, would say them again.
+    plain = [dataclasses.replace(line, name=line.row.title, key=_bare(line)) for line in drawn]
+    return said + said_below(plain, metrics, f"Bands: {SPREADS[spread]}." if bands else "")
+
+
+def _bare(line: Line) -> Any:
+    return dataclasses.replace(line.key, given="", name=line.row.title)
+
+
+def _parameter(lines: Sequence[Line], asked: str | None) -> str:
+    """Return the parameter to draw."""
+    known = {name for line in lines for name in line.row.params}
+    if asked is not None:
+        if asked not in known:
+            raise UnknownName("hyper-parameter", asked, known)
+        return asked
+    moving = [name for name in sorted(known) if any(_families(own, name) for own in _by_data(lines))]
+    if len(moving) == 1:
+        return moving[0]
+    if not moving:
+        raise BadValue(_nothing(lines, None))
+    raise BadValue(f"several hyper-parameters were swept ({', '.join(moving)}); choose one with --param.")
+
+
+def _by_data(lines: Sequence[Line]) -> list[Sequence[Line]]:
+    found: dict[tuple[str, tuple[str, ...]], list[Line]] = {}
+    for panel in panels_of(lines, None):
+        found.setdefault((panel.head, tuple(sorted(panel.lines[0].row.metrics))), []).extend(panel.lines)
+    return [list(dict.fromkeys(own)) for own in found.values()]
+
+
+def _families(lines: Sequence[Line], name: str) -> list[list[Line]]:
+    """Return the lines that differ in one parameter alone, and have two values of it or more."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        row = line.row
+        if name not in row.params:
+            continue
+        rest = {key: value for key, value in row.params.items() if key != name}
+        found.setdefault(canonical_json([row.method, row.version, rest, row.selection == "oracle"]), []).append(line)
+    return [own for own in found.values() if _moves(own, name)]
+
+
+def _moves(lines: Sequence[Line], name: str) -> bool:
+    """Return whether lines that were asked for with the same presets have two values: S1 and S2 are no sweep."""
+    values: dict[tuple[str, ...], set[str]] = {}
+    for line in lines:
+        values.setdefault(parse(line.row.label).presets, set()).add(canonical_json(line.row.params[name]))
+    return any(len(own) > 1 for own in values.values())
+
+
+def _swept(panel: Panel, name: str) -> list[_Swept]:
+    families = _families(panel.lines, name)
+    bare = []
+    for own in families:
+        rest = {key: value for key, value in own[0].row.params.items() if key != name}
+        # The setting is the line's where all its points have it: a cascade that is swept makes only some transductive.
+        settings = {line.row.setting for line in own}
+        setting = "transductive" if "transductive" in settings else own[0].row.setting
+        bare.append(
+            (dataclasses.replace(own[0].row, label=_in_common(own, name), params=rest, setting=setting), own[0].records)
+        )
+    out = []
+    for own, (row, _) in zip(families, bare, strict=True):
+        title = next(line.name for line in named(bare) if line.row is row)
+        found: dict[str, tuple[Value, Line]] = {}
+        for line in own:  # a validated run and the same values as given are one point: the first of them
+            found.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
+        out.append(_Swept(title, tuple(sorted(found.values(), key=lambda point: _order(point[0])))))
+    return sorted(out, key=lambda one: natural(one.name))
+
+
+def _in_common(lines: Sequence[Line], name: str) -> str:
+    """Return the label that holds for all values: presets and parameters that every line was given, but one."""
+    specs = [parse(line.row.label) for line in lines]
+    presets = tuple(preset for preset in specs[0].presets if all(preset in spec.presets for spec in specs))
+    given = {
+        key: value
+        for key, value in specs[0].params.items()
+        if key != name and all(spec.params.get(key) == value for spec in specs)
+    }
+    return str(dataclasses.replace(specs[0], presets=presets, params=given))
+
+
+def _order(value: Value) -> tuple[bool, float, str]:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return not number, float(value) if number else 0.0, str(value)
+
+
+def _is_log(found: Sequence[_Swept], name: str, logarithmic: Callable[[str, str], bool]) -> bool:
+    methods = {line.row.method for one in found for _, line in one.points}
+    return any(logarithmic(method, name) for method in methods)
+
+
+class _Scale:
+    """Where values stand on the axis."""
+
+    def __init__(self, values: Sequence[Value], log: bool) -> None:
+        self.values = sorted(dict.fromkeys(values), key=_order)
+        self.numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in self.values)
+        positive = [float(one) for one in self.values if self.numbers and float(one) > 0]
+        # A range may reach down to 0, as that of a weight does; nothing below 0 has a logarithm.
+        self.log = log and self.numbers and len(positive) > 1 and all(float(one) >= 0 for one in self.values)
+        self.zero: float | None = None
+        if self.log and 0 in self.values:
+            step = (positive[-1] / positive[0]) ** (1 / (len(positive) - 1))
+            self.zero = positive[0] / max(step, 3.0)
+
+    def at(self, value: Value) -> float:
+        """Return the place of a value."""
+        if not self.numbers:
+            return float(self.values.index(value))
+        return self.zero if self.zero is not None and value == 0 else float(value)
+
+    def dress(self, axes: Axes, style: Style) -> None:
+        """Set scale and ticks: the values themselves where there are few."""
+        from matplotlib.ticker import NullLocator
+
+        if self.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+        ticks = self.values
+        if self.numbers and len(ticks) > _MOST_TICKS:
+            every = math.ceil(len(ticks) / _MOST_TICKS)
+            ticks = ticks[::every]
+        texts = [brackets({"_": value})[3:-1] for value in ticks]
+        axes.set_xticks([self.at(value) for value in ticks], [style.text(text) for text in texts])
+        if self.zero is not None:
+            gap = math.sqrt(self.zero * min(float(one) for one in self.values if float(one) > 0))
+            axes.plot(
+                [gap],
+                [0],
+                marker=(2, 0, -20),
+                ms=7,
+                mew=0.8,
+                color=INK,
+                clip_on=False,
+                zorder=5,
+                transform=axes.get_xaxis_transform(),
+                ls="none",
+            )
+
+
+def _draw(axes: Axes, line: _Swept, metric: str, scale: _Scale, look: dict[str, Any], spread: str) -> Any:
+    points = [
+        (scale.at(value), *spread_of(one.row.metrics[metric].values, one.stochastic, spread))
+        for value, one in line.points
+    ]
+    apart = [
+        point for (value, _), point in zip(line.points, points, strict=True) if scale.zero is not None and value == 0
+    ]
+    joined = [point for point in points if point not in apart]
+    dash = look if scale.numbers else {**look, "linestyle": "none"}
+    (handle,) = axes.plot([one[0] for one in joined], [one[1] for one in joined], **dash)
+    colour = look["color"]
+    if scale.numbers:
+        xs, _, lows, highs = zip(*joined, strict=True)
+        axes.fill_between(xs, lows, highs, color=colour, alpha=0.18, lw=0)
+    for x, mean, low, high in apart if scale.numbers else points:
+        axes.plot([x], [mean], **{**look, "linestyle": "none"})
+        axes.plot([x, x], [low, high], color=colour, lw=3, alpha=0.3, solid_capstyle="butt")
+    return handle
+
+
+def _rows(line: _Swept, panel: Panel, name: str, spread: str) -> list[dict[str, Any]]:
+    rows = []
+    for value, one in line.points:
+        stat = one.row.metrics[panel.metric]
+        mean, low, high = spread_of(stat.values, one.stochastic, spread)
+        numbers = {"metric": panel.metric, "mean": mean, "low": low, "high": high, "n": stat.n}
+        rows.append(
+            facts(one) | {"name": line.name, "parameter": name, "value": brackets({"_": value})[3:-1]} | numbers
+        )
+    return rows
+
+
+def _nothing(lines: Sequence[Line], name: str | None) -> str:
+    first = lines[0].row
+    shown = name or next(iter(first.params), "NAME")
+    command = f"zslbench ablate {first.label.partition('[')[0]} -d {first.dataset} --sweep '{shown}=[…,…]'"
+    what = f"{name} has" if name else "every hyper-parameter has"
+    return f"{what} one value in the runs asked for, all others kept; sweep it first: `{command}`."

@@ -1,0 +1,174 @@
+"""One style for all figures: widths of the usual conferences, fonts, colours that the colour-blind tell apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from zslbench.errors import BadValue
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
+"""Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
+
+NARROWEST, WIDEST = 1.5, 40.0
+INK, FAINT = "#222222", "#8a8a8a"
+# Okabe & Ito (2008) without the yellow, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
+FONT = 7.5
+_CHARACTER = 0.0078 * FONT
+"""Inches that a letter takes on average."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Style:
+    """How a figure is to look: its width in inches, and whether its texts are set by LaTeX."""
+
+    width: float = WIDTHS["column"]
+    tex: bool = False
+
+    def text(self, text: str) -> str:
+        """Return `text` such that it appears as it is, dollar signs and all.
+
+        Raises:
+            BadValue: a character that pdflatex has no sign for.
+        """
+        if not self.tex:
+            return text.replace("$", r"\$")  # two bare ones would begin and end mathematics
+        from zslbench.results.latex import escape
+
+        # Matplotlib takes the backslash off a dollar sign itself, which leaves LaTeX with mathematics.
+        found = escape(text).replace(r"\$", r"\textdollar{}").replace("−", "$-$")
+        if beyond := sorted({sign for sign in found if sign > "\u017f" and sign not in "‘’“”‚„…—•€™"}):
+            raise BadValue(
+                f"pdflatex has no sign for {' '.join(beyond)} in {text!r}, so no .pgf is written; "
+                "write a .pdf, .svg or .png, which have it."
+            )
+        return found
+
+
+def line_look(place: int) -> dict[str, Any]:
+    """Return colour, dash and marker of one line of many; no two of the first 36 share dash and marker."""
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "linestyle": DASHES[place % len(DASHES)],
+        "marker": MARKERS[place % len(MARKERS)],
+    }
+
+
+def width_of(given: str | float) -> float:
+    """Return the inches that a width means.
+
+    >>> width_of("page"), width_of("4.5")
+    (6.875, 4.5)
+
+    Raises:
+        BadValue: neither a known name nor a sensible number.
+    """
+    if isinstance(given, str) and given in WIDTHS:
+        return WIDTHS[given]
+    try:
+        inches = float(given)
+    except ValueError:
+        inches = math.nan
+    if not NARROWEST <= inches <= WIDEST:
+        known = ", ".join(WIDTHS)
+        raise BadValue(
+            f"width {str(given)!r} is not known; give one of {known}, or inches from {NARROWEST:g} to {WIDEST:g}."
+        )
+    return inches
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Draw and write within: fonts stay text (Type 42 in PDF), and the same records give the same file."""
+    from matplotlib import rc_context
+
+    look: dict[Any, Any] = {
+        "font.size": FONT,
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS"],
+        "axes.titlesize": FONT,
+        "axes.labelsize": FONT,
+        "axes.linewidth": 0.6,
+        "axes.edgecolor": INK,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.formatter.use_mathtext": False,
+        "xtick.labelsize": FONT - 1,
+        "ytick.labelsize": FONT - 1,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "legend.fontsize": FONT - 0.5,
+        "legend.frameon": False,
+        "legend.handlelength": 2.4,
+        "legend.columnspacing": 1.2,
+        "lines.linewidth": 1.1,
+        "lines.markersize": 3.2,
+        "hatch.linewidth": 0.5,
+        "grid.color": "#dddddd",
+        "grid.linewidth": 0.5,
+        "pdf.fonttype": 42,
+        "ps.fonttype": 42,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "zslbench",
+        "pgf.texsystem": "pdflatex",
+        "pgf.rcfonts": False,
+        "pgf.preamble": r"\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{textcomp}",
+    }
+    with rc_context(look):
+        yield
+
+
+def panels(style: Style, count: int, height: float, legend: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """Return a figure with `count` axes, two or more side by side as the width has room for.
+
+    Args:
+        height: inches of a row of panels; legend: inches that are left below for it.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(count, max(1, round(style.width / 1.7)))
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(style.width, rows * height + legend), layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03)  # type: ignore[union-attr,call-arg]
+    grid = figure.subplots(rows, columns, squeeze=False)
+    flat = list(grid.ravel())
+    for spare in flat[count:]:
+        spare.remove()
+    return figure, flat[:count]
+
+
+def keep_percent(axes: Axes) -> None:
+    """Let the vertical axis end where percentages do: no band says that 105 % is to be expected."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -2.0), min(high, 102.0))
+
+
+def legend_size(style: Style, names: Sequence[str]) -> tuple[int, float]:
+    """Return how many columns a legend of these names has below a figure, and its inches of height."""
+    if not names:
+        return 1, 0.0
+    longest = max(map(len, names)) * _CHARACTER + 0.5
+    columns = max(1, min(len(names), int(style.width / longest)))
+    return columns, 0.15 * math.ceil(len(names) / columns) + 0.08
+
+
+def add_legend(figure: Figure, style: Style, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Put a legend below all axes, where it hides nothing."""
+    columns, _ = legend_size(style, names)
+    texts = [style.text(name) for name in names]
+    figure.legend(list(handles), texts, loc="outside lower center", ncols=columns, borderaxespad=0.2)

@@ -1,0 +1,130 @@
+"""`plot`: figures from records, with what records do not hold: names of classes, scales, named ablations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench import params
+from zslbench.data.loading import load_dataset
+from zslbench.errors import BadValue, ZslbenchError
+from zslbench.results.choice import Choice
+from zslbench.results.plots.draw import Knowledge, Request, check, draw
+from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
+from zslbench.results.plots.style import Style, width_of
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+from zslbench.runner.classes import method_class
+
+
+def plot(
+    kind: str,
+    output: Path | str | None = None,
+    *,
+    runs: Path | str = "runs",
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
+    features: str | None = None,
+    semantics: str | None = None,
+    stage: str = "final",
+    selection: str | None = None,
+    metrics: Sequence[str] | None = None,
+    parameter: str | None = None,
+    classes: int | str | Sequence[str] | None = None,
+    spread: str | None = None,
+    width: str | float = "column",
+    data: Path | str | None = None,
+    data_root: Path | str | None = None,
+) -> Drawn:
+    """Draw a figure of finished runs, and return its axes, the numbers drawn, and the sentences that go below it.
+
+    Args:
+        kind: ``confusion``, ``sensitivity``, ``stability``, ``ablation``, ``curve``, ``perclass``, ``pareto``, ``cd``.
+        output: the .pdf, .svg, .png or .pgf to write; None: none.
+        runs: the folder of records.
+        methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods in their order.
+        selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, no candidates of oracle selection.
+        metrics: a panel each; None: T1 and H.
+        parameter: whose sweep a sensitivity figure shows; None: the only one that was swept.
+        classes: of a confusion or perclass figure, by name or id or as ``"a,b"``, or how many; None: all.
+        spread: of bands and bars over seeds: ``std`` or ``ci``; None: what suits the kind.
+        width: ``column``, ``page``, ``eccv``, ``neurips``, or inches.
+        data: also write the numbers drawn there, as csv.
+        data_root: where data sets lie that names of classes are read from (default: as in `run`).
+
+    Raises:
+        UnknownName, BadValue: what does not exist, does not fit the kind, or is not in the records.
+        StoreError: no runs, none finished, predictions that are lost, or a file that cannot be written.
+    """
+    path = None if output is None else Path(output)
+    if data is not None and path is not None and Path(data) == path:
+        raise BadValue(f"the figure and its numbers are both to be {path.name}; name two files.")
+    tex = path is not None and file_kind(path) == "pgf"
+    style = Style(width_of(width), tex)
+    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    request = Request(
+        kind=kind,
+        choice=choice,
+        selection=selection,
+        metrics=tuple(metrics) if metrics else None,
+        parameter=parameter,
+        classes=_classes(classes),
+        spread=spread,
+    )
+    check(request)
+    root = None if data_root is None else Path(data_root)
+    known = Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations)
+    drawn = draw(request, ResultStore(runs), style, known)
+    remarks = [] if path is None else write_figure(drawn, path)
+    if data is not None:
+        write_data(drawn, Path(data))
+    return Drawn(drawn.axes, drawn.rows, (*drawn.caption, *remarks))
+
+
+def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = None) -> dict[int, str]:
+    """Return the names of a record's classes by id; none where its data is not here, or has other content by now."""
+    data = record.dataset
+    places = [data["name"], *(text for text in asked if Path(text).is_dir())]
+    for text in places:
+        try:
+            found = load_dataset(text, features=data.get("features"), semantics=data.get("semantics"), root=root)
+        except ZslbenchError:
+            continue
+        if found.fingerprint == data.get("fingerprint"):
+            return dict(enumerate(found.class_names))
+    return {}
+
+
+def is_logarithmic(method: str, name: str) -> bool:
+    """Return whether a method declares, or is searched for, a parameter on a logarithmic scale."""
+    try:
+        cls = method_class(method)
+        declared = params.declared(cls).get(name)
+    except ZslbenchError:  # a plugin that is not here any more: its records still are
+        return False
+    searched = cls.space.get(name)
+    return bool(declared and declared.log) or (isinstance(searched, params.Between) and searched.log)
+
+
+def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
+    """Return the named ablations that a method declares, with their values; none for a plugin that is not here."""
+    try:
+        return {name: one.values for name, one in method_class(method).ablations.items()}
+    except ZslbenchError:
+        return {}
+
+
+def _classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] | None:
+    if given is None or isinstance(given, int):
+        return given
+    if not isinstance(given, str):
+        return tuple(given)
+    text = given.strip()
+    if text.isdecimal():
+        return int(text)
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise BadValue("--classes names no class; give names or ids between commas, or how many.")
+    return found
