@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -115,6 +116,12 @@ def test_run_then_table_in_every_format(type_):
         if r.id and r.method["name"] == "eszsl" and r.protocol["name"] == "gzsl"
     ]
     assert row["metrics"]["H"]["mean"] == pytest.approx(100 * record.metrics["H"], abs=0.01)
+
+
+def test_the_command_that_shows_a_run_works_as_typed(type_):
+    _, out, _ = type_("run", "-m", "eszsl", "-d", "digits", "-p", "zsl", "-q", "--runs", "my runs")
+    words = shlex.split(out.partition("see them with: ")[2])
+    assert words == ["zslbench", "table", "--runs", "my runs"]
 
 
 def test_a_failed_run_gives_exit_code_1_and_keeps_the_rest(type_):

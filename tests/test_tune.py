@@ -433,9 +433,19 @@ def test_a_preset_of_another_search_gives_way_and_that_is_said(runs: Path) -> No
     first = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1)
     assert not tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
     (said,) = tune(f"{GRID}[y=1]", DATA, "zsl", runs=runs, only="x", fold=1).remarks
-    assert f"was tuned from {GRID} before (T1 {100 * first.presets[0].score:.1f}) and is replaced" in said
+    assert f"was tuned from {GRID} before (T1 {100 * first.presets[0].score:.1f} on fold 1) and is replaced" in said
     assert preset(runs, GRID, "zsl").values["y"] == 1
     assert not tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1, name="other").remarks
+
+
+def test_a_preset_of_all_folds_or_other_content_does_not_give_way_in_silence(runs: Path) -> None:
+    tune(GRID, DATA, "zsl", runs=runs, only="x")
+    (said,) = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
+    assert "on folds 1, 2, 3) and is replaced" in said
+    path = TunedStore(runs).path("tuned", GRID, *NAMES, "zsl")
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"fingerprint": "0"}), encoding="utf-8")
+    (said,) = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
+    assert "on fold 1 of other content of the data) and is replaced" in said
 
 
 def test_tuned_presets_are_listed(runs: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,9 +85,10 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
         console.print(f"{len(rows)} runs, {outcome.count('to run')} to do; nothing was run.", markup=False)
         return
     ok = sum(record.ok for record in outcome.records)
+    table = ["zslbench", "table", *([] if runs == Path("runs") else ["--runs", str(runs)])]
     console.print(
         f"{ok} of {len(outcome.states)} runs are done, {len(outcome.failed)} failed; "
-        f"records in {runs}; see them with: zslbench table" + ("" if runs == Path("runs") else f" --runs {runs}"),
+        f"records in {runs}; see them with: {shlex.join(table)}",
         markup=False,
         soft_wrap=True,
     )

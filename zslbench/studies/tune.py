@@ -208,8 +208,8 @@ def _search(
         with opened(path, name_of_search, afresh=objective.rerun is not None) as (study, others):
             if others and not study.trials:
                 remarks += (
-                    f"{path.name} holds {others} earlier searches of another space, seed or sampler; this one starts "
-                    "anew, and runs that are done are not repeated.",
+                    f"{path.name} holds {others} earlier {'search' if others == 1 else 'searches'} of another space, "
+                    "seed, sampler or other folds; this one starts anew, and runs that are done are not repeated.",
                 )
             tried.extend(
                 suggested(objective, space, study, sampler=sampler, seed=seed, most=most, clock=clock, prune=prune)
@@ -240,12 +240,18 @@ def _replaced(store: TunedStore, new: Tuned) -> str:
         old = store.find(new.name, new.method, new.dataset, new.features, new.semantics, new.protocol)
     except StoreError:
         return ""  # a damaged one gives way in silence
-    if old is None or (old.given, dict(old.space)) == (new.given, dict(new.space)):
+    if old is None or _asked(old) == _asked(new):
         return ""
+    where = f"fold{'s' if len(old.folds) > 1 else ''} {', '.join(map(str, old.folds))}"
+    other = "" if old.fingerprint == new.fingerprint else " of other content of the data"
     return (
         f"{new.method}@{new.name} under {new.protocol} was tuned from {old.given} before ({old.metric} "
-        f"{100 * old.score:.1f}) and is replaced; choose another --name to keep both."
+        f"{100 * old.score:.1f} on {where}{other}) and is replaced; choose another --name to keep both."
     )
+
+
+def _asked(one: Tuned) -> tuple[object, ...]:
+    return one.given, dict(one.space), one.folds, one.fingerprint
 
 
 def _metrics(planned: Sequence[Run]) -> dict[str, str]:
