@@ -137,6 +137,24 @@ def test_cells_are_intervals_of_the_records_held_against_the_numbers(cited, data
     assert again.text == found.text
 
 
+def test_a_seed_that_failed_is_said(cited, data, runs, monkeypatch):
+    import study_methods
+
+    def unlucky(self, train, ctx, fit=study_methods.Noisy.fit):
+        if ctx.seed == 1:
+            raise RuntimeError("no convergence")
+        return fit(self, train, ctx)
+
+    cited(number(NOISY, "T1", 50.0), number(NOISY, "U", 50.0), number(STILL, "T1", 50.0))
+    whole = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs / "whole")
+    assert "Seeds of methods with chance: 0–2 (n = 3)." in re.sub(r"\s+", " ", whole.text)
+    monkeypatch.setattr(study_methods.Noisy, "fit", unlucky)
+    found = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs)
+    text = re.sub(r"\s+", " ", found.text)
+    assert "Seeds of methods with chance: 0, 2 (n = 2)." in text
+    assert "2 of 7 runs failed and do not count (the first: RuntimeError: no convergence)." in text
+
+
 def test_one_seed_is_inconclusive(cited, data, runs):
     cited(number(NOISY, "T1", 50.0))
     (cell,) = zslbench.reproduce("mine", 1, seeds=1, tolerance=100, data_root=data, runs=runs).cells

@@ -209,12 +209,17 @@ def _seeds(lines: Sequence[Line], card: MethodCard) -> str:
     return text + (f" Fewer for {', '.join(fewer)}." if fewer else "")
 
 
+def failures(outcome: Outcome) -> list[str]:
+    """Say how many runs failed, and why the first did."""
+    if not outcome.failed:
+        return []
+    reasons = [record.error.strip().splitlines()[-1] for record in outcome.failed if record.error.strip()]
+    why = f" (the first: {reasons[0]})" if reasons else ""
+    return [f"{len(outcome.failed)} of {len(outcome.states)} runs failed and do not count{why}."]
+
+
 def _unfinished(outcome: Outcome) -> list[str]:
-    said = []
-    if outcome.failed:
-        reasons = [record.error.strip().splitlines()[-1] for record in outcome.failed if record.error.strip()]
-        why = f" (the first: {reasons[0]})" if reasons else ""
-        said.append(f"{len(outcome.failed)} of {len(outcome.states)} runs failed and do not count{why}.")
+    said = failures(outcome)
     stale = outcome.count("stale")
     if stale:
         said.append(

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from zslbench.results.selection_text import spans
 from zslbench.runner.run import Outcome
-from zslbench.studies.ablation_text import MISSING, rounded, signed, value
+from zslbench.studies.ablation_text import MISSING, failures, rounded, signed, value
 from zslbench.studies.printed import Section
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
             "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
             "over seeds. A method without chance gives a point."
         )
+        said += _seeds(measured)
         said.append(_values_from(measured))
         selections = sorted({cell.selection for cell in measured})
         words = {"fixed": "fixed (the declared last step)", "validated": "validated (chosen on validation classes)"}
@@ -130,6 +132,7 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
         said.append("‡ transductive: unlabelled test features are used.")
     if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
         said.append("What is inconclusive may be settled by more --seeds; finished ones are not run again.")
+    said += failures(outcome)
     if stale := outcome.count("stale"):
         said.append(f"{stale} runs are of an earlier source of the method; zslbench status says how to redo them.")
     if outcome.interrupted:
@@ -141,6 +144,21 @@ def _counted(counts: Counter[str]) -> str:
     words = {"absent": "cannot be run here"}
     said = {name: words.get(name, f"on {name}" if name.startswith("other ") else name) for name in counts}
     return ", ".join(f"{number} {said[name]}" for name, number in counts.most_common())
+
+
+def _seeds(cells: Sequence[Cell]) -> list[str]:
+    """Say which seeds the numbers of methods with chance are of, and whose are fewer."""
+    drawn = [cell for cell in cells if cell.stochastic]
+    if not drawn:
+        return []
+    most = max((cell.seeds for cell in drawn), key=len)
+    fewer = dict.fromkeys(
+        f"{cell.entry.method} {cell.entry.metric} on {cell.entry.dataset} ({spans(cell.seeds)})"
+        for cell in drawn
+        if cell.seeds != most
+    )
+    text = f"Seeds of methods with chance: {spans(most)} (n = {len(most)})"
+    return [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")]
 
 
 def _values_from(cells: Sequence[Cell]) -> str:
