@@ -255,6 +255,15 @@ def test_verify_finds_what_was_tampered_with(runs, what):
     assert CliRunner().invoke(cli, ["status", "--runs", str(runs)]).exit_code == 0
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_verify_finds_predictions_of_which_nothing_follows(runs):
+    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
+    store = ResultStore(runs)
+    (one,) = store.load()
+    store.save(one, {name: array[:0] for name, array in store.predictions(one).items()})
+    assert [name for name, _ in zslbench.status(runs, verify=True).verification.mismatches] == [one.id]
+
+
 def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
     zslbench.run(CLOSED, "digits", "zsl", runs=runs)
     store = ResultStore(runs)

@@ -74,7 +74,7 @@ def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
     wrong = [
         f"{name} is {_shown(record.metrics.get(name))} in the record, {_shown(found.get(name))} from its predictions"
         for name in names
-        if name not in found or name not in record.metrics or abs(found[name] - record.metrics[name]) > TOLERANCE
+        if name not in found or name not in record.metrics or not abs(found[name] - record.metrics[name]) <= TOLERANCE
     ]
     return "; ".join(wrong)
 
