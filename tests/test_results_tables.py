@@ -160,6 +160,9 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     text = table(saved(tmp_path, records), format="markdown")
     assert cells(text) == {"a": ["50.0"], "b": ["**55.0 ± 7.1**"]}
     assert "Seeds: 0, 1 (n = 2): b; 0 (n = 1): a." in text
+    uneven = [record("a", seed=seed) for seed in (0, 1)] + [record("a", protocol="gzsl", metrics={"H": 0.5})]
+    text = table(saved(tmp_path / "uneven", uneven), width=400)
+    assert "Seeds: 0, 1 (n = 2): a on cub zsl; 0 (n = 1): a on cub gzsl." in text
     assert "±" not in table(tmp_path, format="markdown", methods=["a"])
 
 

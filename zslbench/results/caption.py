@@ -12,6 +12,7 @@ from zslbench.results.selection_text import (
     oracle_sentences,
     rule_sentence,
     spans,
+    where,
 )
 from zslbench.results.summary import CALIBRATED, Row
 
@@ -87,22 +88,25 @@ def _by(rows: Sequence[Row], part: str, words: Mapping[str, str] | None = None) 
 
 def _seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
     """Say which seeds: the most common first, the others with the lines (and data sets) that they hold for."""
-    found: dict[tuple[int, ...], list[tuple[str, str]]] = {}
+    found: dict[tuple[int, ...], list[tuple[str, Row]]] = {}
     total: dict[str, set[tuple[int, ...]]] = {}
+    on_data: dict[tuple[str, str], set[tuple[int, ...]]] = {}
     for row, key in zip(rows, keys, strict=True):
-        found.setdefault(row.seeds, []).append((names[key], row.dataset))
+        found.setdefault(row.seeds, []).append((names[key], row))
         total.setdefault(names[key], set()).add(row.seeds)
+        on_data.setdefault((names[key], row.dataset), set()).add(row.seeds)
     order = sorted(found, key=lambda seeds: (-len(seeds), seeds))
     if len(order) == 1:
         return _listed(order[0])
     parts = []
     for seeds in order:
         lines: dict[str, list[str]] = {}
-        for name, dataset in found[seeds]:
-            lines.setdefault(name, []).append(dataset)
+        for name, row in found[seeds]:
+            alike = len(on_data[name, row.dataset]) == 1
+            lines.setdefault(name, []).append(row.dataset if alike else where(row, rows))
         who = (
-            name if len(total[name]) == 1 else f"{name} on {', '.join(distinct(datasets))}"
-            for name, datasets in lines.items()
+            name if len(total[name]) == 1 else f"{name} on {', '.join(distinct(places))}"
+            for name, places in lines.items()
         )
         parts.append(f"{_listed(seeds)}: {', '.join(who)}")
     return "; ".join(parts)

@@ -52,11 +52,11 @@ def choice_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mappin
         if row.selected.get("steps", 1) > 1:
             told.append("last step" if row.step is None else f"step {row.step}")
         if text := " at ".join(part for part in told if part):
-            found.setdefault(names[key], {}).setdefault(text, []).append(_where(row, rows))
+            found.setdefault(names[key], {}).setdefault(text, []).append(where(row, rows))
     return [f"Chosen: {_each(found)}."] if found else []
 
 
-def _where(row: Row, rows: Sequence[Row]) -> str:
+def where(row: Row, rows: Sequence[Row]) -> str:
     """Name what a row is of, with features and semantics where the table has several of a data set."""
     choices = {(other.features, other.semantics) for other in rows if other.dataset == row.dataset}
     of = f" ({row.features}, {row.semantics})" if len(choices) > 1 else ""
@@ -88,7 +88,7 @@ def calibration_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: M
         uneven: dict[str, dict[str, list[str]]] = {}
         for row, key in zip(rows, keys, strict=True):
             if row.gammas:
-                uneven.setdefault(names[key], {}).setdefault(spans(row.gamma_folds), []).append(_where(row, rows))
+                uneven.setdefault(names[key], {}).setdefault(spans(row.gamma_folds), []).append(where(row, rows))
         lines.append(f"Dev folds that γ was chosen on: {_each(uneven)}.")
     return lines
 
@@ -102,7 +102,7 @@ def oracle_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mappin
     for row, key in chosen:
         if row.selected:
             line = found.setdefault(names[key], {})
-            line.setdefault(_competed(row.selected), []).append(_where(row, rows))
+            line.setdefault(_competed(row.selected), []).append(where(row, rows))
     text = "† oracle selection: what is best on the test images"
     if found:
         text += f" by {_criteria([row for row, _ in chosen if row.selected])}, mean over seeds"
