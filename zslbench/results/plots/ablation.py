@@ -75,7 +75,7 @@ def draw_ablation(
         one.set_xticks(range(len(bars)), [style.text(name) for name in names])
         one.set_ylim(0, min(one.get_ylim()[1], 102))
         one.set_ylabel(style.text(f"{panel.metric} (%)"))
-        one.set_title(style.text(panel.head))
+        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
         one.grid(axis="y")
         one.set_axisbelow(True)
         one.tick_params(axis="x", length=0)

@@ -67,7 +67,7 @@ def draw_confusion(
         picture = one.imshow(
             100 * share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest", aspect="auto"
         )
-        one.set_title(style.text(line.name))
+        one.set_title(style.wrapped(line.name, square))
         one.spines[:].set_visible(True)
         _label(one, style, texts, share.shape[1] > len(texts), fonts, first=place == 0)
         _divide(one, style, found[0].of_unseen[order], named=fonts is None and place == 0)

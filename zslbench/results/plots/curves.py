@@ -70,7 +70,7 @@ def draw_curves(
         one.set_ylim(bottom=0)
         one.set_xlabel(style.text("U, unseen classes (%)"))
         one.set_ylabel(style.text("S, seen classes (%)"))
-        one.set_title(style.text(head_of(own[0].row)))
+        one.set_title(style.wrapped(head_of(own[0].row), style.panel_inches(len(groups)) - 0.15))
         one.grid()
         one.set_axisbelow(True)
     order = [name for name in names if name in handles]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import re
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 FILES = ("pdf", "svg", "png", "pgf")
 _DIGITS = 6
+_LACKING = re.compile(r"Glyph (\d+) .*missing from")
 # No date within, so that the same records give the same file.
 _ABOUT: Mapping[str, Any] = {"pdf": {"metadata": {"CreationDate": None}}, "svg": {"metadata": {"Date": None}}}
 
@@ -77,12 +79,11 @@ def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
         for one in sorted(Path(folder).iterdir(), key=lambda one: one.name == path.name):
             content = one.read_bytes()
             write_atomically(path.with_name(one.name), lambda file, content=content: file.write(content), what)  # type: ignore[misc]
-    lacking = sorted(
-        {str(one.message).split(" (")[-1].split(")")[0] for one in told if "missing from" in str(one.message)}
-    )
+    lacking = sorted({chr(int(found[1])) for one in told if (found := _LACKING.match(str(one.message)))})
     if not lacking or kind == "svg":
         return []
-    return [f"No font here has the sign{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}; a .svg keeps the text."]
+    many = "s" if len(lacking) > 1 else ""
+    return [f"No font here has the sign{many} {' '.join(lacking)}; a .svg keeps the text."]
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

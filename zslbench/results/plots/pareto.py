@@ -53,7 +53,7 @@ def draw_pareto(
         one.set_xscale("log")
         one.set_xlabel(style.text("seconds"))
         one.set_ylabel(style.text(f"{panel.metric} (%)"))
-        one.set_title(style.text(panel.head))
+        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
         one.grid(axis="y")
         one.set_axisbelow(True)
     add_legend(

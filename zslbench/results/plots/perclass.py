@@ -103,12 +103,8 @@ def _bars(axes: Axes, value: Array, of_unseen: BoolArray, across: bool) -> list[
         if not len(at):
             continue
         hatch = HATCHES[place] if across else ""
-        look: dict[str, Any] = {
-            "color": COLOURS[place],
-            "edgecolor": "white" if across else COLOURS[place],
-            "lw": 0.3,
-            "hatch": hatch,
-        }
+        edge = "white" if across else _SIDES[place]
+        look: dict[str, Any] = {"color": _SIDES[place], "edgecolor": edge, "lw": 0.3, "hatch": hatch}
         handles.append(
             (name, axes.barh(at, value[at], 0.8, **look) if across else axes.bar(at, value[at], 0.8, **look))
         )
@@ -128,8 +124,8 @@ def _dress(axes: Axes, style: Style, lines: Sequence[Line], across: bool) -> Non
         text = f"accuracy of {lines[0].name} (%)"
     else:
         text = f"accuracy, {lines[0].name} − {lines[1].name} (points)"
-    (axes.set_xlabel if across else axes.set_ylabel)(style.text(text))
-    axes.set_title(style.text(f"{head_of(lines[0].row)}, {lines[0].row.protocol}"))
+    (axes.set_xlabel if across else axes.set_ylabel)(style.wrapped(text, style.width - 0.6 if across else 1.9))
+    axes.set_title(style.wrapped(f"{head_of(lines[0].row)}, {lines[0].row.protocol}", style.width - 0.6))
     axes.set_axisbelow(True)
 
 

@@ -12,14 +12,13 @@ from zslbench.identity import canonical_json
 from zslbench.results.naming import natural
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, named, panels_of, said_below, spread_of
-from zslbench.results.plots.style import INK, Style, add_legend, keep_percent, legend_size, line_look, panels
+from zslbench.results.plots.style import CHARACTER, INK, Style, add_legend, keep_percent, legend_size, line_look, panels
 from zslbench.spec import brackets, parse
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Value = int | float | str | bool
-_MOST_TICKS = 8
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,10 +69,10 @@ def draw_sensitivity(
         for line in found:
             handles[line.name] = _draw(one, line, panel.metric, scale, looks[line.name], spread)
             rows += _rows(line, panel, name, spread)
-        scale.dress(one, style)
+        scale.dress(one, style, style.panel_inches(len(grid)) - 0.5)
         one.set_xlabel(style.text(name))
         one.set_ylabel(style.text(f"{panel.metric} (%)"))
-        one.set_title(style.text(panel.head))
+        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
         one.grid(axis="y")
         one.set_axisbelow(True)
         keep_percent(one)
@@ -181,6 +180,10 @@ def _order(value: Value) -> tuple[bool, float, str]:
     return not number, float(value) if number else 0.0, str(value)
 
 
+def _written(value: Value) -> str:
+    return brackets({"_": value})[3:-1]
+
+
 def _is_log(found: Sequence[_Swept], name: str, logarithmic: Callable[[str, str], bool]) -> bool:
     methods = {line.row.method for one in found for _, line in one.points}
     return any(logarithmic(method, name) for method in methods)
@@ -206,19 +209,20 @@ class _Scale:
             return float(self.values.index(value))
         return self.zero if self.zero is not None and value == 0 else float(value)
 
-    def dress(self, axes: Axes, style: Style) -> None:
-        """Set scale and ticks: the values themselves where there are few."""
+    def dress(self, axes: Axes, style: Style, inches: float) -> None:
+        """Set scale and ticks: the values themselves, every other one unnamed where `inches` have no room for all."""
         from matplotlib.ticker import NullLocator
 
         if self.log:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
-        ticks = self.values
-        if self.numbers and len(ticks) > _MOST_TICKS:
-            every = math.ceil(len(ticks) / _MOST_TICKS)
-            ticks = ticks[::every]
-        texts = [brackets({"_": value})[3:-1] for value in ticks]
-        axes.set_xticks([self.at(value) for value in ticks], [style.text(text) for text in texts])
+        texts = [_written(value) for value in self.values]
+        room = inches / CHARACTER
+        every = 1
+        while every < len(texts) and sum(len(text) + 2 for text in texts[::every]) > room:
+            every += 1
+        shown = [style.text(text) if place % every == 0 else "" for place, text in enumerate(texts)]
+        axes.set_xticks([self.at(value) for value in self.values], shown)
         if self.zero is not None:
             gap = math.sqrt(self.zero * min(float(one) for one in self.values if float(one) > 0))
             axes.plot(
@@ -262,9 +266,7 @@ def _rows(line: _Swept, panel: Panel, name: str, spread: str) -> list[dict[str, 
         stat = one.row.metrics[panel.metric]
         mean, low, high = spread_of(stat.values, one.stochastic, spread)
         numbers = {"metric": panel.metric, "mean": mean, "low": low, "high": high, "n": stat.n}
-        rows.append(
-            facts(one) | {"name": line.name, "parameter": name, "value": brackets({"_": value})[3:-1]} | numbers
-        )
+        rows.append(facts(one) | {"name": line.name, "parameter": name, "value": _written(value)} | numbers)
     return rows
 
 

@@ -61,7 +61,7 @@ def draw_stability(
             ]
         one.set_xlabel(style.text("epoch"))
         one.set_ylabel(style.text(f"error, 100 − {panel.metric} (%)"))
-        one.set_title(style.text(panel.head))
+        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
         one.grid(axis="y")
         one.set_axisbelow(True)
         one.xaxis.set_major_locator(MaxNLocator(5, integer=True))
@@ -126,4 +126,5 @@ def _advice(lines: Sequence[Line], runs: Path) -> str:
     """Return the command that makes the curves of the first line that trains in epochs."""
     first = next((line for line in lines if "epochs" in line.row.params), lines[0])
     every = max(1, int(first.row.params.get("epochs", 10)) // 10)
-    return command(first.records, runs, "--checkpoints", f"every:{every}", "--rerun", "all")
+    stage = ("--stage", "dev") if first.row.stage == "dev" else ()
+    return command(first.records, runs, *stage, "--checkpoints", f"every:{every}", "--rerun", "all")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
 FONT = 7.5
-_CHARACTER = 0.0078 * FONT
+CHARACTER = 0.0078 * FONT
 """Inches that a letter takes on average."""
 
 
@@ -35,6 +36,20 @@ class Style:
 
     width: float = WIDTHS["column"]
     tex: bool = False
+
+    def wrapped(self, text: str, inches: float) -> str:
+        """Return `text` in lines of that many inches, roughly."""
+        lines = textwrap.wrap(text, max(8, int(inches / CHARACTER)), break_on_hyphens=False)
+        return "\n".join(map(self.text, lines))
+
+    def panel_inches(self, count: int) -> float:
+        """Return the width of each of `count` panels, what stands beside its axes included."""
+        return self.width / min(count, self.most_columns)
+
+    @property
+    def most_columns(self) -> int:
+        """How many panels stand side by side at most."""
+        return max(1, round(self.width / 1.7))
 
     def text(self, text: str) -> str:
         """Return `text` such that it appears as it is, dollar signs and all.
@@ -140,7 +155,7 @@ def panels(style: Style, count: int, height: float, legend: float = 0.0) -> tupl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(count, max(1, round(style.width / 1.7)))
+    columns = min(count, style.most_columns)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(style.width, rows * height + legend), layout="constrained")
     FigureCanvasAgg(figure)
@@ -153,8 +168,10 @@ def panels(style: Style, count: int, height: float, legend: float = 0.0) -> tupl
 
 
 def keep_percent(axes: Axes) -> None:
-    """Let the vertical axis end where percentages do: no band says that 105 % is to be expected."""
+    """Let the vertical axis end where percentages do, and span two points at least: noise must not look steep."""
     low, high = axes.get_ylim()
+    short = max(0.0, (2.0 - (high - low)) / 2)
+    low, high = low - short, high + short
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
 
 
@@ -162,7 +179,7 @@ def legend_size(style: Style, names: Sequence[str]) -> tuple[int, float]:
     """Return how many columns a legend of these names has below a figure, and its inches of height."""
     if not names:
         return 1, 0.0
-    longest = max(map(len, names)) * _CHARACTER + 0.5
+    longest = max(map(len, names)) * CHARACTER + 0.5
     columns = max(1, min(len(names), int(style.width / longest)))
     return columns, 0.15 * math.ceil(len(names) / columns) + 0.08
 
@@ -170,5 +187,5 @@ def legend_size(style: Style, names: Sequence[str]) -> tuple[int, float]:
 def add_legend(figure: Figure, style: Style, handles: Sequence[Any], names: Sequence[str]) -> None:
     """Put a legend below all axes, where it hides nothing."""
     columns, _ = legend_size(style, names)
-    texts = [style.text(name) for name in names]
+    texts = [style.wrapped(name, style.width - 0.5) for name in names]
     figure.legend(list(handles), texts, loc="outside lower center", ncols=columns, borderaxespad=0.2)
