@@ -356,6 +356,18 @@ def test_one_seed_is_said(tmp_path: Path) -> None:
     assert "leave out the chance of training: ale;" in text
 
 
+def test_failed_seeds_of_what_is_compared_are_said(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for method in ("ale", "eszsl", "sae"):
+        add(store, method, 0.6, seeds=3)
+    for one in store.load():
+        if one.seed == 1 and one.method["name"] in ("ale", "sae"):
+            store.save(dataclasses.replace(one, status="failed", metrics={}, error="RuntimeError: nan"))
+    text = " ".join(compare("ale", "eszsl", runs=tmp_path, draws=FEW).split())
+    assert "2 runs of ale failed and do not count; `zslbench run … --rerun failed` tries again." in text
+    assert "sae" not in text
+
+
 # --- who is compared -----------------------------------------------------------------------------------------------
 
 

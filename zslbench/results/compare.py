@@ -16,6 +16,7 @@ from zslbench.results.comparison_formats import blocks
 from zslbench.results.comparison_report import Report
 from zslbench.results.diagram import draw_diagram, known_kind
 from zslbench.results.entrants import Match, matches
+from zslbench.results.matching import cell, label
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_atomically
 from zslbench.results.validation import SELECTIONS
@@ -89,9 +90,8 @@ def compare(
                 f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
             )
         draw_diagram(tests, Path(diagram))
-    report = Report(
-        tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, (*_missing(comparisons), *remarks)
-    )
+    remarks = (*_missing(comparisons), *_failed(chosen, found), *remarks)
+    report = Report(tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, remarks)
     text = _written(report, format, width)
     if output is not None:
         write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the comparison {output.name}")
@@ -168,6 +168,18 @@ def _missing(comparisons: Sequence[Comparison]) -> list[str]:
             names = ", ".join(one.match.missing)
             lines[f"Not on {one.match.head} under {one.match.protocol}: {names}."] = None
     return list(lines)
+
+
+def _failed(chosen: Sequence[Record], found: Sequence[Match]) -> list[str]:
+    """Say how many runs of those compared failed: seeds that do not finish may be the worse ones."""
+    compared = {cell(one) for match in found for entrant in match.entrants for one in entrant.records}
+    failed = [one for one in chosen if not one.ok and one.status not in ("interrupted", "skipped")]
+    of = [one for one in failed if cell(one) in compared]
+    if not of:
+        return []
+    many = f"{len(of)} runs" if len(of) > 1 else "1 run"
+    names = ", ".join(dict.fromkeys(label(one) for one in of))
+    return [f"{many} of {names} failed and do not count; `zslbench run … --rerun failed` tries again."]
 
 
 def _written(report: Report, format: str, width: int | None) -> str:
