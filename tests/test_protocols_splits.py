@@ -183,3 +183,10 @@ def test_class_tables_refuse_what_does_not_fit():
         ClassTable(np.arange(3), np.zeros((2, 1), np.float32))
     with pytest.raises(ValueError, match="twice"):
         ClassTable(np.array([1, 1]), np.zeros((2, 1), np.float32))
+
+
+def test_a_fold_without_a_row_to_hold_out_gets_a_sentence():
+    dataset = made(4, 2, per_class=2, seed=0)
+    assert len(split(dataset, "final").asked_seen) == 4
+    with pytest.raises(BadValue, match="fold 1 of data set 'made' has one training image of each class"):
+        split(dataset, "dev", 1)

@@ -49,7 +49,7 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
     which hold test images.
 
     Raises:
-        BadValue: a fold that the data set does not have.
+        BadValue: a fold that the data set does not have, or one of which no row can be held out.
     """
     if stage == "final":
         return Split("final", 0, dataset.trainval, dataset.test_seen, dataset.test_unseen, dataset.seen, dataset.unseen)
@@ -60,6 +60,11 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
     labels = dataset.labels[dataset.trainval]
     unseen_rows = dataset.trainval[np.isin(labels, chosen.val)]
     train_rows, held_rows = _held_out(dataset, dataset.trainval[np.isin(labels, chosen.train)], fold)
+    if not len(held_rows):
+        raise BadValue(
+            f"fold {fold} of data set {dataset.name!r} has one training image of each class, so none can be held out "
+            "as seen; the dev stage needs two of some class. Leave out --stage dev, --calibrate and tuning."
+        )
     return Split("dev", fold, train_rows, held_rows, unseen_rows, np.sort(chosen.train), np.sort(chosen.val))
 
 
@@ -73,7 +78,7 @@ def seeded_folds(dataset: Dataset, count: int = SEEDED_FOLDS) -> tuple[Fold, ...
 
     Each holds out as large a share of the seen classes as the unseen classes are of all, next to each other in one
     shuffled circle, so that the folds share as few validation classes as can be. The draw depends on nothing but the
-    seen classes, so every user gets the same folds.
+    seen classes and the number of unseen ones, so every user gets the same folds.
     """
     seen, unseen = dataset.seen, dataset.unseen
     held = round(len(seen) * len(unseen) / (len(seen) + len(unseen)))
