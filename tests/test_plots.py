@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
+import os
 import shutil
 import statistics
 import struct
@@ -263,6 +265,25 @@ def test_a_seed_that_was_judged_less_often_leaves_the_common_steps(tmp_path):
     assert [(row["step"], round(row["error"], 6)) for row in found.rows] == [(2, 80), (4, 60)]
 
 
+def test_the_dev_stage_has_a_panel_a_fold(tmp_path):
+    for fold in (1, 2):
+        curve = {1: {"T1": fold / 10}}
+        ResultStore(tmp_path).save(record("gazsl", metrics={"T1": 0.4}, curve=curve, stage="dev", fold=fold))
+    found = zslbench.plot("stability", runs=tmp_path, stage="dev", width="page")
+    assert [axes.get_title() for axes in found.axes] == ["cub (fc1000, att), fold 1", "cub (fc1000, att), fold 2"]
+    assert [row["error"] for row in found.rows] == [90, 80]
+
+
+def test_one_seed_has_no_band_and_is_told(tmp_path):
+    for weight in (0.1, 1.0):
+        facts = {"label": f"gazsl[lr={weight:g}]", "params": {"lr": weight}, "title": "GAZSL"}
+        ResultStore(tmp_path).save(record("gazsl", metrics={"T1": weight / 4}, **facts))
+    found = zslbench.plot("sensitivity", runs=tmp_path)
+    assert [(row["low"], row["mean"], row["high"]) for row in found.rows] == [(2.5,) * 3, (25.0,) * 3]
+    assert "A single seed, so nothing is known of the spread: GAZSL." in found.caption
+    assert not any(sentence.startswith("Bands") for sentence in found.caption)
+
+
 def test_ablation_has_a_bar_a_setting_and_the_whole_method_is_s4(runs):
     found = drawn(runs, "ablation")
     assert [row["ablation"] for row in found.rows] == ["S1", "S2", "S3", "S4"]
@@ -309,7 +330,7 @@ def test_the_constant_from_dev_folds_is_drawn(tmp_path):
             store.save(record("ale", protocol="gzsl", metrics=judged(there, "gzsl"), stage=stage, fold=fold), there)
     (row,) = [row for row in zslbench.plot("curve", runs=tmp_path).rows if row["what"] == "γ from dev folds"]
     text = zslbench.curve(tmp_path, format="json")
-    (one,) = __import__("json").loads(text)
+    (one,) = json.loads(text)
     assert row["U"] * row["S"] * 2 / (row["U"] + row["S"]) == pytest.approx(one["metrics"]["H cs"], abs=1e-5)
 
 
@@ -381,6 +402,17 @@ def test_the_same_records_give_the_same_file(runs, tmp_path):
         drawn(runs, "ablation", first)
         drawn(runs, "ablation", second)
         assert first.read_bytes() == second.read_bytes()
+
+
+def test_pgf_without_latex_is_refused_in_a_sentence(runs, tmp_path):
+    words = ["plot", "pareto", "-m", "toy", "--runs", str(runs.root), "-o", str(tmp_path / "f.pgf")]
+    done = subprocess.run(
+        [sys.executable, "-m", "zslbench", *words], capture_output=True, text=True, env={**os.environ, "PATH": "/none"}
+    )
+    assert done.returncode == 2
+    assert "cannot write the figure f.pgf: LaTeX" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")

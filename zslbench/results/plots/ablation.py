@@ -96,8 +96,6 @@ def _caption(
             "Dots: single seeds. Bars with settings in common share seeds, so overlapping intervals say little; "
             "`zslbench ablate` has the paired differences."
         )
-    elif any(len(line.records) == 1 and line.stochastic for line in drawn):
-        said.append("One seed: nothing is known of the spread; run more with --seeds.")
     plain = [dataclasses.replace(line, key=dataclasses.replace(line.key, given="")) for line in drawn]
     plain = [dataclasses.replace(line, name=line.key.name) for line in plain]
     return said + said_below(plain, metrics, f"Intervals: {SPREADS[spread]}." if bars else "")

@@ -71,7 +71,7 @@ def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
         except (FileNotFoundError, RuntimeError) as error:
             if kind != "pgf":
                 raise
-            why = (str(error).splitlines() or ["no output"])[0]
+            why = (str(error).splitlines() or ["no output"])[0].partition(";")[0]
             raise StoreError(
                 f"cannot write {what}: LaTeX, which measures its texts, did not work ({why}); install pdflatex with "
                 "pgf, or write a .pdf."

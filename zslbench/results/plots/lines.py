@@ -157,7 +157,9 @@ def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") 
         if not sentence.startswith((_RANKED, _SPREAD))
     ]
     where = list(dict.fromkeys(line.row.dataset for line in lines))
-    sentences = [f"Data: {', '.join(where)}.", *kept, *([spread] if spread else []), *_given(lines)]
+    single = list(dict.fromkeys(line.name for line in lines if line.stochastic and len(line.records) == 1))
+    alone = [f"A single seed, so nothing is known of the spread: {', '.join(single)}."] if single else []
+    sentences = [f"Data: {', '.join(where)}.", *kept, *([spread] if spread else []), *alone, *_given(lines)]
     return list(map(printable, sentences))
 
 

@@ -159,7 +159,7 @@ def _caption(
             f"sorted; higher in {better} classes, lower in {worse}, equal in {len(value) - better - worse}."
         ]
     if len(names) > _MOST_NAMED:
-        told = [f"{name} {number:.0f}" for name, number in zip(names, shown, strict=True)]
+        told = [f"{name} {number:.0f}".replace(" -", " −") for name, number in zip(names, shown, strict=True)]
         first, last = ", ".join(told[:_EXTREMES]), ", ".join(told[-_EXTREMES:])
         said.append(f"Highest: {first}; lowest: {last}; --classes 20 draws the ends by name.")
     return [*said, *said_below(lines, metrics)]
