@@ -168,6 +168,15 @@ def test_a_curve_that_ends_at_the_last_step_counts_it_once() -> None:
     assert (goes_on.step, goes_on.steps) == (None, 3)
 
 
+def test_a_step_is_the_last_one_for_all_seeds_or_for_none() -> None:
+    """A seed that stands still from there on is not calibrated alone: its row would mix two counts of seeds."""
+    final = [one(0.5, {5: 0.5, 10: 0.5}), one(0.4, {5: 0.6, 10: 0.4}, seed=1)]
+    dev = [one(0.1, {5: 0.9, 10: 0.1}, stage="dev", fold=1)]
+    for found in (rules.validated(final, dev), rules.oracle(final)):
+        assert [chosen.provenance["selected"]["step"] for chosen in found.records] == [5, 5]
+        assert [chosen.provenance["selected"]["last"] for chosen in found.records] == [False, False]
+
+
 def test_dev_records_of_anything_else_do_not_vote() -> None:
     final = [one(0.9, {2: 0.1})]
     own = one(0.2, {2: 0.1}, stage="dev", fold=1)

@@ -144,7 +144,8 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
             continue
         found = best_step(curves, steps)
         folds = sorted({record.fold for record in curves})
-        records += [_at(record, "validated", found, points=1, folds=folds) for record in with_curve]
+        facts = {"points": 1, "folds": folds, "last": _is_last(with_curve, found.step)}
+        records += [_at(record, "validated", found, **facts) for record in with_curve]
     return Selection(tuple(records), tuple(lacking))
 
 
@@ -173,7 +174,8 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
             with_curve = [record for record in point if record.curve]
             if with_curve and len(shared_steps(with_curve)) > 1:
                 found = best_step(with_curve)
-                records += [_at(record, "oracle", found, points=1) for record in with_curve]
+                last = _is_last(with_curve, found.step)
+                records += [_at(record, "oracle", found, points=1, last=last) for record in with_curve]
             else:
                 lacking.append(Lack(tuple(point), "curve"))
     return Selection(tuple(records), tuple(lacking))
@@ -192,6 +194,7 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
             "oracle",
             best,
             points=len(compared),
+            last=_is_last(point, best.step),
             left_out=len(points) - len(compared),
             common_seeds=cut,
             chosen={key: record.method["params"][key] for key in differing},
@@ -211,11 +214,15 @@ def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
     return [[record for record in point if record.seed in common] for point in points] if common else able
 
 
+def _is_last(records: Sequence[Record], step: Step) -> bool:
+    """Tell whether a step is the last one of all records: one of them may stand still from some step on."""
+    return all(dict(judged(record)[step]) == dict(record.metrics) for record in records)
+
+
 def _at(record: Record, rule: str, best: Best, **facts: Any) -> Record:
     metrics = judged(record)[best.step]
     selected = {
         "step": best.step,
-        "last": dict(metrics) == dict(record.metrics),
         "metric": criterion(record.metrics),
         "steps": best.steps,
         "candidate": record.selection == "oracle",
