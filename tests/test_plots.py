@@ -513,7 +513,7 @@ def test_pyplot_is_never_imported(runs, tmp_path):
             "zslbench run -m lisgan@S1 .*--checkpoints every:1 --rerun all",
         ),
         ("sensitivity", {"parameter": "l_r1", "methods": ("eszsl",)}, UnknownName, "hyper-parameter"),
-        ("sensitivity", {"parameter": None, "methods": ("eszsl",)}, BadValue, "zslbench ablate eszsl -d cub --sweep"),
+        ("sensitivity", {"parameter": None, "methods": ("eszsl",)}, BadValue, "zslbench ablate eszsl -d cub --features fc1000 --semantics att -p gzsl"),
         ("ablation", {"methods": ("eszsl",)}, BadValue, "no method asked for declares ablations"),
         ("ablation", {"methods": ("lisgan@S1",)}, BadValue, "zslbench ablate lisgan -d cub"),
         ("curve", {"protocols": ("zsl",)}, BadValue, "ask for gzsl runs"),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, panels_of, said_below, spread_of
+from zslbench.results.plots.lines import SPREADS, Line, Panel, ablate_command, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, panels
 from zslbench.spec import parse
 
@@ -23,6 +24,7 @@ def draw_ablation(
     ablations: Callable[[str], Settings],
     metrics: Sequence[str] | None = None,
     spread: str = "ci",
+    runs: Path = Path("runs"),
 ) -> Drawn:
     """Draw a bar a named setting of one method, in the order of their declaration, the method as given last.
 
@@ -32,6 +34,7 @@ def draw_ablation(
         lines: runs of one method, of any data sets and protocols, a panel each.
         ablations: the named settings of a method.
         metrics: a panel each; None: T1 and H; spread: ``std`` or ``ci``.
+        runs: the folder that commands in sentences name.
 
     Raises:
         BadValue: several methods, one that declares no ablations, or none of them was run.
@@ -41,10 +44,9 @@ def draw_ablation(
     grid = [(panel, _bars(panel, declared)) for panel in panels_of(lines, metrics)]
     grid = [(panel, bars) for panel, bars in grid if bars]
     if not grid:
-        row = lines[0].row
         raise BadValue(
             f"none of the ablations of {method} ({', '.join(declared)}) was run beside another; run them first: "
-            f"`zslbench ablate {method} -d {row.dataset}`."
+            f"`{ablate_command(lines[0], method, runs)}`."
         )
     _, axes = panels(style, len(grid), 1.6)
     rows: list[dict[str, Any]] = []

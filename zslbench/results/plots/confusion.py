@@ -239,7 +239,7 @@ def _caption(
     if font is None:
         said.append(
             f"The names of {len(order)} classes do not fit: --data FILE lists them in order; "
-            "--width page, or --classes 20 for the hardest, shows names."
+            "a wider figure, or --classes 20 for the hardest, shows names."
         )
     for line, one in zip(lines, found, strict=True):
         away = one.shares[np.ix_(order, order)].copy()

@@ -125,11 +125,13 @@ def _drawn(request: Request, lines: Sequence[Line], store: ResultStore, style: S
         by_class = draw_confusion if kind == "confusion" else draw_perclass
         return by_class(lines, store.predictions, style, names, request.classes)
     if kind == "sensitivity":
-        return draw_sensitivity(lines, style, request.parameter, metrics, request.spread or "std", known.logarithmic)
+        return draw_sensitivity(
+            lines, style, request.parameter, metrics, request.spread or "std", known.logarithmic, store.root
+        )
     if kind == "stability":
         return draw_stability(lines, style, metrics, request.spread or "std", store.root)
     if kind == "ablation":
-        return draw_ablation(lines, style, known.ablations, metrics, request.spread or "ci")
+        return draw_ablation(lines, style, known.ablations, metrics, request.spread or "ci", store.root)
     if kind == "curve":
         return draw_curves(lines, _dev(store), store.predictions, style, request.spread or "std")
     if kind == "pareto":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.caption import caption
-from zslbench.results.matching import cell, grouped
+from zslbench.results.matching import cell, command, grouped
 from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
 from zslbench.results.record import Record
 from zslbench.results.summary import Row, summarise
@@ -177,6 +179,18 @@ def _given(lines: Sequence[Line]) -> list[str]:
         }
         parts.append(f"{name}: {'; '.join(text + where[text] for text in values)}")
     return [f"Hyper-parameters given: {'. '.join(parts)}."] if parts else []
+
+
+def ablate_command(line: Line, method: str, runs: Path, *extra: str) -> str:
+    """Return the ``zslbench ablate …`` of a method on the data of a line, under its protocol."""
+    words = iter(shlex.split(command(line.records, runs))[4:])  # those after: zslbench run -m LABEL
+    kept = []
+    for word in words:
+        if word == "--seed":
+            next(words)
+        else:
+            kept.append(word)
+    return shlex.join(["zslbench", "ablate", method, *kept, *extra])
 
 
 def facts(line: Line) -> dict[str, Any]:

@@ -67,7 +67,8 @@ def draw_perclass(
         axes.set_xlabel(style.text(f"{len(order)} classes, sorted"))
         axes.grid(axis="y")
         axes.axhline(0, color=INK, lw=0.6)
-    _dress(axes, style, lines, by_name)
+    beside = 0.047 * max(len(named[place]) for place in order) if by_name else 0.3
+    _dress(axes, style, lines, by_name, style.width - 0.3 - beside)
     if len(handles) > 1:
         add_legend(figure, style, [handle for _, handle in handles], [name for name, _ in handles])
     rows = tuple(_row(lines, found, accuracy, value, int(place), named) for place in order)
@@ -119,13 +120,13 @@ def _name_rows(axes: Axes, style: Style, names: Sequence[str]) -> None:
     axes.axvline(0, color=INK, lw=0.6)
 
 
-def _dress(axes: Axes, style: Style, lines: Sequence[Line], across: bool) -> None:
+def _dress(axes: Axes, style: Style, lines: Sequence[Line], across: bool, inches: float) -> None:
     if len(lines) == 1:
         text = f"accuracy of {lines[0].name} (%)"
     else:
         text = f"accuracy, {lines[0].name} − {lines[1].name} (points)"
-    (axes.set_xlabel if across else axes.set_ylabel)(style.wrapped(text, style.width - 0.6 if across else 1.9))
-    axes.set_title(style.wrapped(f"{head_of(lines[0].row)}, {lines[0].row.protocol}", style.width - 0.6))
+    (axes.set_xlabel if across else axes.set_ylabel)(style.wrapped(text, inches if across else 1.9))
+    axes.set_title(style.wrapped(f"{head_of(lines[0].row)}, {lines[0].row.protocol}", inches))
     axes.set_axisbelow(True)
 
 

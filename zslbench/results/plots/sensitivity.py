@@ -5,13 +5,24 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.naming import natural
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, named, panels_of, said_below, spread_of
+from zslbench.results.plots.lines import (
+    SPREADS,
+    Line,
+    Panel,
+    ablate_command,
+    facts,
+    named,
+    panels_of,
+    said_below,
+    spread_of,
+)
 from zslbench.results.plots.style import CHARACTER, INK, Style, add_legend, keep_percent, legend_size, line_look, panels
 from zslbench.spec import brackets, parse
 
@@ -36,6 +47,7 @@ def draw_sensitivity(
     metrics: Sequence[str] | None = None,
     spread: str = "std",
     logarithmic: Callable[[str, str], bool] = lambda method, name: False,
+    runs: Path = Path("runs"),
 ) -> Drawn:
     """Draw how metrics move with one hyper-parameter, all others kept: a line a setting, bands over seeds.
 
@@ -47,15 +59,16 @@ def draw_sensitivity(
         metrics: a panel each; None: T1 and H.
         spread: ``std`` or ``ci``.
         logarithmic: whether a parameter of a method is declared so.
+        runs: the folder that commands in sentences name.
 
     Raises:
         BadValue: nothing was swept, or several parameters and none is named. UnknownName: no such parameter.
     """
-    name = _parameter(lines, parameter)
+    name = _parameter(lines, parameter, runs)
     grid = [(panel, _swept(panel, name)) for panel in panels_of(lines, metrics)]
     grid = [(panel, found) for panel, found in grid if found]
     if not grid:
-        raise BadValue(_nothing(lines, name))
+        raise BadValue(_nothing(lines, name, runs))
     titles = list(dict.fromkeys(one.name for _, found in grid for one in found))
     looks = {title: line_look(place) for place, title in enumerate(titles)}
     legend = titles if len(titles) > 1 else []
@@ -100,7 +113,7 @@ def _bare(line: Line) -> Any:
     return dataclasses.replace(line.key, given="", name=line.row.title)
 
 
-def _parameter(lines: Sequence[Line], asked: str | None) -> str:
+def _parameter(lines: Sequence[Line], asked: str | None, runs: Path) -> str:
     """Return the parameter to draw."""
     known = {name for line in lines for name in line.row.params}
     if asked is not None:
@@ -111,7 +124,7 @@ def _parameter(lines: Sequence[Line], asked: str | None) -> str:
     if len(moving) == 1:
         return moving[0]
     if not moving:
-        raise BadValue(_nothing(lines, None))
+        raise BadValue(_nothing(lines, None, runs))
     raise BadValue(f"several hyper-parameters were swept ({', '.join(moving)}); choose one with --param.")
 
 
@@ -270,9 +283,12 @@ def _rows(line: _Swept, panel: Panel, name: str, spread: str) -> list[dict[str, 
     return rows
 
 
-def _nothing(lines: Sequence[Line], name: str | None) -> str:
-    first = lines[0].row
-    shown = name or next(iter(first.params), "NAME")
-    command = f"zslbench ablate {first.label.partition('[')[0]} -d {first.dataset} --sweep '{shown}=[…,…]'"
+def _nothing(lines: Sequence[Line], name: str | None, runs: Path) -> str:
+    first = lines[0]
+    shown = name or next(iter(first.row.params), "NAME")
+    extra = ("--sweep", f"{shown}=[…,…]", *(("--stage", "dev") if first.row.stage == "dev" else ()))
     what = f"{name} has" if name else "every hyper-parameter has"
-    return f"{what} one value in the runs asked for, all others kept; sweep it first: `{command}`."
+    return (
+        f"{what} one value in the runs asked for, all others kept; sweep it first: "
+        f"`{ablate_command(first, first.row.label, runs, *extra)}`."
+    )
