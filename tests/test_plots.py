@@ -322,6 +322,17 @@ def test_points_of_the_curve_are_reached_by_a_constant(runs):
     assert "--calibrate" in " ".join(found.caption)  # there are no dev folds here
 
 
+def test_the_legend_has_an_area_a_data_set_and_a_dash_where_there_is_none(tmp_path):
+    rng = np.random.default_rng(2)
+    for method, dataset in (("ale", "cub"), ("ale", "sun"), ("sje", "sun")):
+        there = predictions(rng)
+        metrics = judged(there, "gzsl") | {"AUSUC": 0.25 if dataset == "cub" else 0.5}
+        ResultStore(tmp_path).save(record(method, dataset, "gzsl", metrics=metrics), there)
+    found = zslbench.plot("curve", runs=tmp_path, width="page")
+    assert [text.get_text() for text in found.figure.legends[0].get_texts()] == ["ale: 25.0 / 50.0", "sje: – / 50.0"]
+    assert "Numbers in the legend: AUSUC in percent, on cub (fc1000, att) / sun (fc1000, att)." in found.caption
+
+
 def test_the_constant_from_dev_folds_is_drawn(tmp_path):
     store, rng = ResultStore(tmp_path), np.random.default_rng(1)
     for stage, folds in (("final", (0,)), ("dev", (1, 2, 3))):
@@ -513,7 +524,12 @@ def test_pyplot_is_never_imported(runs, tmp_path):
             "zslbench run -m lisgan@S1 .*--checkpoints every:1 --rerun all",
         ),
         ("sensitivity", {"parameter": "l_r1", "methods": ("eszsl",)}, UnknownName, "hyper-parameter"),
-        ("sensitivity", {"parameter": None, "methods": ("eszsl",)}, BadValue, "zslbench ablate eszsl -d cub --features fc1000 --semantics att -p gzsl"),
+        (
+            "sensitivity",
+            {"parameter": None, "methods": ("eszsl",)},
+            BadValue,
+            "zslbench ablate eszsl -d cub --features fc1000 --semantics att -p gzsl",
+        ),
         ("ablation", {"methods": ("eszsl",)}, BadValue, "no method asked for declares ablations"),
         ("ablation", {"methods": ("lisgan@S1",)}, BadValue, "zslbench ablate lisgan -d cub"),
         ("curve", {"protocols": ("zsl",)}, BadValue, "ask for gzsl runs"),

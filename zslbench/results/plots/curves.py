@@ -40,7 +40,7 @@ def draw_curves(
     for line in lines:
         groups.setdefault(data_key(line.row), []).append(line)
     names = list(dict.fromkeys(line.name for line in lines))
-    texts = [_with_areas(name, lines) for name in names]
+    texts = [_with_areas(name, list(groups.values())) for name in names]
     figure, axes = panels(style, len(groups), 2.3, legend_size(style, texts)[1])
     rows: list[dict[str, Any]] = []
     handles: dict[str, Any] = {}
@@ -78,10 +78,11 @@ def draw_curves(
     return Drawn(tuple(axes), tuple(rows), tuple(_caption(lines, spread, chosen)))
 
 
-def _with_areas(name: str, lines: Sequence[Line]) -> str:
-    """Return a name with its AUSUC, one for each data set, in their order."""
-    areas = [line.row.metrics["AUSUC"].mean for line in lines if line.name == name and "AUSUC" in line.row.metrics]
-    return f"{name}: {' / '.join(f'{area:.1f}' for area in areas)}" if areas else name
+def _with_areas(name: str, groups: Sequence[Sequence[Line]]) -> str:
+    """Return a name with its AUSUC on each data set, a dash where it did not run."""
+    found = [next((line.row.metrics.get("AUSUC") for line in own if line.name == name), None) for own in groups]
+    areas = " / ".join("–" if area is None else f"{area.mean:.1f}" for area in found)
+    return f"{name}: {areas}" if any(found) else name
 
 
 def _mean(curves: Sequence[Curve], line: Line, spread: str) -> tuple[Array, Array, Array, Array]:
@@ -113,10 +114,8 @@ def _caption(lines: Sequence[Line], spread: str, chosen: bool) -> list[str]:
         "Accuracy on unseen against seen classes, both among all classes, as a constant γ is taken off the scores "
         "of seen classes (Chao et al., 2016); U is the mean over seeds at each S."
     ]
-    said.append(
-        "Numbers in the legend: AUSUC in percent"
-        + (", by data set." if len({line.row.dataset for line in lines}) > 1 else ".")
-    )
+    where = list(dict.fromkeys(head_of(line.row) for line in lines))
+    said.append("Numbers in the legend: AUSUC in percent" + (f", on {' / '.join(where)}." if len(where) > 1 else "."))
     said.append(
         "Filled: γ = 0."
         + (
