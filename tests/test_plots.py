@@ -276,10 +276,11 @@ def test_the_dev_stage_has_a_panel_a_fold(tmp_path):
 
 def test_one_seed_has_no_band_and_is_told(tmp_path):
     for weight in (0.1, 1.0):
-        facts = {"label": f"gazsl[lr={weight:g}]", "params": {"lr": weight}, "title": "GAZSL"}
+        facts = {"label": f"gazsl[batch=7,lr={weight:g}]", "params": {"lr": weight, "batch": 7}, "title": "GAZSL"}
         ResultStore(tmp_path).save(record("gazsl", metrics={"T1": weight / 4}, **facts))
     found = zslbench.plot("sensitivity", runs=tmp_path)
     assert [(row["low"], row["mean"], row["high"]) for row in found.rows] == [(2.5,) * 3, (25.0,) * 3]
+    assert "Given besides: GAZSL: batch=7." in found.caption
     assert "A single seed, so nothing is known of the spread: GAZSL." in found.caption
     assert not any(sentence.startswith("Bands") for sentence in found.caption)
 

@@ -92,6 +92,7 @@ def _caption(
 ) -> list[str]:
     title = drawn[0].row.title
     said = [f"Ablations of {title}: {', '.join(declared)}; `zslbench info {drawn[0].row.method}` says what each is."]
+    said.append(f"As run: {', '.join(dict.fromkeys(line.row.label for line in drawn))}.")
     bars = any(line.stochastic and len(line.records) > 1 for line in drawn)
     if bars:
         said.append(

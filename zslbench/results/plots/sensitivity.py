@@ -34,9 +34,10 @@ Value = int | float | str | bool
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Swept:
-    """One line of the figure: its look-up name, and a line of records a value."""
+    """One line of the figure: its name, the parameters that it was given besides, and a line of records a value."""
 
     name: str
+    given: str
     points: tuple[tuple[Value, Line], ...]
 
 
@@ -71,8 +72,7 @@ def draw_sensitivity(
         raise BadValue(_nothing(lines, name, runs))
     titles = list(dict.fromkeys(one.name for _, found in grid for one in found))
     looks = {title: line_look(place) for place, title in enumerate(titles)}
-    legend = titles if len(titles) > 1 else []
-    figure, axes = panels(style, len(grid), 1.75, legend_size(style, legend)[1])
+    figure, axes = panels(style, len(grid), 1.75, legend_size(style, titles)[1])
     rows: list[dict[str, Any]] = []
     handles: dict[str, Any] = {}
     zero = False
@@ -89,17 +89,19 @@ def draw_sensitivity(
         one.grid(axis="y")
         one.set_axisbelow(True)
         keep_percent(one)
-    if legend:
-        add_legend(figure, style, [handles[title] for title in titles], titles)
-    drawn = [point for _, found in grid for line in found for _, point in line.points]
+    add_legend(figure, style, [handles[title] for title in titles], titles)
+    swept = [line for _, found in grid for line in found]
     shown = list(dict.fromkeys(panel.metric for panel, _ in grid))
-    return Drawn(tuple(axes), tuple(rows), tuple(_caption(name, titles, drawn, shown, spread, zero)))
+    return Drawn(tuple(axes), tuple(rows), tuple(_caption(name, titles, swept, shown, spread, zero)))
 
 
 def _caption(
-    name: str, titles: Sequence[str], drawn: Sequence[Line], metrics: Sequence[str], spread: str, zero: bool
+    name: str, titles: Sequence[str], found: Sequence[_Swept], metrics: Sequence[str], spread: str, zero: bool
 ) -> list[str]:
+    drawn = [point for line in found for _, point in line.points]
     said = [f"{' and '.join(metrics)} of {', '.join(titles)} against {name}, all other hyper-parameters kept."]
+    others = dict.fromkeys(f"{one.name}: {one.given.replace(',', ', ')}" for one in found if one.given)
+    said += [f"Given besides: {'. '.join(others)}."] if others else []
     said += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
     if any(line.row.stage == "final" for line in drawn):
         said.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
@@ -168,11 +170,13 @@ def _swept(panel: Panel, name: str) -> list[_Swept]:
         )
     out = []
     for own, (row, _) in zip(families, bare, strict=True):
-        title = next(line.name for line in named(bare) if line.row is row)
+        (whole,) = [line for line in named(bare) if line.row is row]
         found: dict[str, tuple[Value, Line]] = {}
         for line in own:  # a validated run and the same values as given are one point: the first of them
             found.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
-        out.append(_Swept(title, tuple(sorted(found.values(), key=lambda point: _order(point[0])))))
+        out.append(
+            _Swept(whole.name, whole.key.given, tuple(sorted(found.values(), key=lambda point: _order(point[0]))))
+        )
     return sorted(out, key=lambda one: natural(one.name))
 
 

@@ -43,8 +43,7 @@ def draw_stability(
     grid = _panels(having, metrics)
     names = list(dict.fromkeys(line.name for panel in grid for line in panel.lines))
     looks = {name: line_look(place) for place, name in enumerate(names)}
-    legend = names if len(names) > 1 else []
-    figure, axes = panels(style, len(grid), 1.75, legend_size(style, legend)[1])
+    figure, axes = panels(style, len(grid), 1.75, legend_size(style, names)[1])
     rows: list[dict[str, Any]] = []
     handles: dict[str, Any] = {}
     for one, panel in zip(axes, grid, strict=True):
@@ -66,13 +65,12 @@ def draw_stability(
         one.set_axisbelow(True)
         one.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         keep_percent(one)
-    if legend:
-        add_legend(figure, style, [handles[name] for name in names], names)
+    add_legend(figure, style, [handles[name] for name in names], names)
     drawn = list(dict.fromkeys(line for panel in grid for line in panel.lines))
     shown = list(dict.fromkeys(panel.metric for panel in grid))
     bands = any(line.stochastic and len(line.records) > 1 for line in drawn)
     said = [
-        f"Error (100 − {' or '.join(shown)}, percent) by epoch; nothing is chosen by it.",
+        f"Error (100 − {' or '.join(shown)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it.",
         *said_below(drawn, shown, f"Bands: {SPREADS[spread]}." if bands else ""),
     ]
     if lacking:
