@@ -27,3 +27,9 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """Give every test an empty ZSLBENCH_HOME and no ZSLBENCH_DATA, so that nothing of the user's is read or written."""
     monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path_factory.getbasetemp() / "home"))
     monkeypatch.delenv("ZSLBENCH_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _own_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test a terminal of 100 columns, wherever it runs: sentences then break at the same places."""
+    monkeypatch.setenv("COLUMNS", "100")
