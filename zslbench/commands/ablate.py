@@ -11,7 +11,18 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, OUTPUT, RUNS, examples
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    DEVICE,
+    FAILED,
+    INTERRUPTED,
+    OUTPUT,
+    QUIET,
+    RUNS,
+    examples,
+    format_option,
+)
 
 
 @click.command(
@@ -62,18 +73,11 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, O
     show_default=True,
     help="final: trainval → test. dev: training → validation classes, the mean over folds.",
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
-    default="terminal",
-    show_default=True,
-    help="How to write it.",
-)
+@format_option("terminal", "markdown", "latex", "csv", "json")
 @CHOICES
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@DEVICE
 @click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@QUIET
 @OUTPUT
 @RUNS
 @DATA_ROOT

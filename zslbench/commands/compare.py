@@ -9,7 +9,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
+from zslbench.commands.options import CHOICES, DATASETS, OUTPUT, PROTOCOLS, RUNS, STAGE, examples, format_option
 
 
 @click.command(
@@ -21,8 +21,8 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
     )
 )
 @click.argument("methods", nargs=-1, metavar="[METHOD]…")
-@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets. Repeatable.")
-@click.option("-p", "--protocol", "protocols", multiple=True, metavar="NAME", help="Only these protocols. Repeatable.")
+@DATASETS
+@PROTOCOLS
 @click.option(
     "--metric",
     "metrics",
@@ -42,20 +42,13 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
 @click.option("--draws", type=int, default=10_000, show_default=True, metavar="N", help="Of the bootstrap.")
 @click.option("--bootstrap-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
 @CHOICES
-@click.option("--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage.")
+@STAGE
 @click.option(
     "--selection",
     type=click.Choice(["fixed", "validated", "oracle"]),
     help="Only runs of this selection.  [default: all but oracle]",
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
-    default="terminal",
-    show_default=True,
-    help="How to write it.",
-)
+@format_option("terminal", "markdown", "latex", "csv", "json")
 @click.option(
     "--diagram",
     type=click.Path(path_type=Path),

@@ -9,7 +9,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
+from zslbench.commands.options import CHOICES, DATASETS, METHODS, OUTPUT, RUNS, examples, format_option
 
 
 @click.command(
@@ -19,16 +19,9 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
         "zslbench curve -d cub --format latex -o curve.tex",
     )
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
-    default="terminal",
-    show_default=True,
-    help="How to write it; csv: a line a point of each run.",
-)
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only these methods. Repeatable.")
-@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets. Repeatable.")
+@format_option("terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a line a point of each run.")
+@METHODS
+@DATASETS
 @CHOICES
 @click.option(
     "--data",

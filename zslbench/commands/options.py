@@ -45,3 +45,22 @@ CHOICES = together(
     click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
     click.option("--semantics", metavar="STEM", help="Which semantics: a file stem such as att or sent."),
 )
+METHODS = click.option(
+    "-m", "--method", "methods", multiple=True, metavar="NAME", help="Only these methods. Repeatable."
+)
+DATASETS = click.option(
+    "-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets. Repeatable."
+)
+PROTOCOLS = click.option(
+    "-p", "--protocol", "protocols", multiple=True, metavar="NAME", help="Only these protocols. Repeatable."
+)
+STAGE = click.option(
+    "--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage."
+)
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+def format_option(*names: str, text: str = "How to write it.") -> Decorator:
+    """Return the option that chooses among formats; the first is the default."""
+    return click.option("-f", "--format", type=click.Choice(names), default=names[0], show_default=True, help=text)

@@ -9,7 +9,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, RUNS, examples
+from zslbench.commands.options import CHOICES, DATA_ROOT, DATASETS, METHODS, PROTOCOLS, RUNS, STAGE, examples
 
 
 @click.command(
@@ -27,14 +27,14 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, RUNS, examples
 @click.option(
     "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .pdf, .svg, .png or .pgf."
 )
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only these methods. Repeatable.")
-@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets. Repeatable.")
-@click.option("-p", "--protocol", "protocols", multiple=True, metavar="NAME", help="Only these protocols. Repeatable.")
+@METHODS
+@DATASETS
+@PROTOCOLS
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
 )
 @CHOICES
-@click.option("--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage.")
+@STAGE
 @click.option(
     "--selection",
     type=click.Choice(["fixed", "validated", "oracle"]),

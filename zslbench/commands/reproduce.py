@@ -10,7 +10,18 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, OUTPUT, RUNS, examples
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    DEVICE,
+    FAILED,
+    INTERRUPTED,
+    OUTPUT,
+    QUIET,
+    RUNS,
+    examples,
+    format_option,
+)
 
 
 @click.command(
@@ -45,18 +56,11 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, O
     metavar="POINTS",
     help="How far from the published number still counts as the same.",
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["terminal", "markdown", "csv", "json"]),
-    default="terminal",
-    show_default=True,
-    help="How to write it.",
-)
+@format_option("terminal", "markdown", "csv", "json")
 @CHOICES
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@DEVICE
 @click.option("--dry-run", is_flag=True, help="Only list what would be run, and what cannot be.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@QUIET
 @OUTPUT
 @RUNS
 @DATA_ROOT

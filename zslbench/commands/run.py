@@ -10,7 +10,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, RUNS, examples
+from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERRUPTED, QUIET, RUNS, examples
 
 
 @click.command(
@@ -59,7 +59,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, R
     help="final: trainval → test. dev: training → validation classes, within trainval.",
 )
 @click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@DEVICE
 @click.option(
     "--checkpoints",
     default="last",
@@ -90,7 +90,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, R
 @click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
 @click.option("--profile", is_flag=True, help="Print the seconds by phase and write a trace beside each record.")
 @click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@QUIET
 @RUNS
 @DATA_ROOT
 def run(

@@ -9,7 +9,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import DATA_ROOT, FAILED, RUNS, examples
+from zslbench.commands.options import DATA_ROOT, FAILED, PROTOCOLS, RUNS, STAGE, examples, format_option
 
 
 @click.command(
@@ -29,8 +29,8 @@ from zslbench.commands.options import DATA_ROOT, FAILED, RUNS, examples
     metavar="NAME",
     help="Only these data sets; your own may be given as its folder, which the commands then name. Repeatable.",
 )
-@click.option("-p", "--protocol", "protocols", multiple=True, metavar="NAME", help="Only these protocols. Repeatable.")
-@click.option("--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage.")
+@PROTOCOLS
+@STAGE
 @click.option(
     "--seeds",
     type=click.IntRange(1),
@@ -38,14 +38,7 @@ from zslbench.commands.options import DATA_ROOT, FAILED, RUNS, examples
     help="Seeds that each method should have.  [default: as many as the one with the most]",
 )
 @click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["terminal", "json"]),
-    default="terminal",
-    show_default=True,
-    help="How to write it.",
-)
+@format_option("terminal", "json")
 @RUNS
 @DATA_ROOT
 def status(**options: Any) -> None:

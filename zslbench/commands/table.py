@@ -9,7 +9,17 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
+from zslbench.commands.options import (
+    CHOICES,
+    DATASETS,
+    METHODS,
+    OUTPUT,
+    PROTOCOLS,
+    RUNS,
+    STAGE,
+    examples,
+    format_option,
+)
 
 
 @click.command(
@@ -23,20 +33,13 @@ from zslbench.commands.options import CHOICES, OUTPUT, RUNS, examples
         "zslbench table --stage dev --per-fold",
     )
 )
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
-    default="terminal",
-    show_default=True,
-    help="How to write it.",
-)
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME", help="Only these methods. Repeatable.")
-@click.option("-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets. Repeatable.")
-@click.option("-p", "--protocol", "protocols", multiple=True, metavar="NAME", help="Only these protocols. Repeatable.")
+@format_option("terminal", "markdown", "latex", "csv", "json")
+@METHODS
+@DATASETS
+@PROTOCOLS
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only these metrics, e.g. H or AUSUC.")
 @CHOICES
-@click.option("--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage.")
+@STAGE
 @click.option(
     "--published",
     is_flag=False,

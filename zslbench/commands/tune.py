@@ -9,7 +9,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, RUNS, examples
+from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERRUPTED, QUIET, RUNS, examples
 
 
 @click.command(
@@ -61,7 +61,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, R
 @click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, and of every fit.")
 @click.option("--name", default="tuned", show_default=True, help="The preset's name: METHOD@NAME.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@DEVICE
 @click.option(
     "--rerun", type=click.Choice(["failed", "stale", "all"]), help="Begin the search anew, and do such runs again."
 )
@@ -78,7 +78,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, FAILED, INTERRUPTED, R
     show_default=True,
     help="csv and json tell of every trial.",
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@QUIET
 @RUNS
 @DATA_ROOT
 def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **options: Any) -> None:
