@@ -298,6 +298,27 @@ def test_ablation_has_a_bar_a_setting_and_the_whole_method_is_s4(runs):
     assert "transductive" in " ".join(found.caption)
 
 
+def test_a_setting_that_was_run_in_several_ways_is_no_bar_by_chance(tmp_path):
+    store = ResultStore(tmp_path / "runs")
+    off = {"cls_weight": 0.01, "l_r1": 0.01, "l_r2": 0.01, "souls": 3, "cascade": "off"}
+    settings = {
+        "lisgan@S1": off | {"cls_weight": 0.0, "l_r1": 0.0, "l_r2": 0.0},
+        "lisgan@S2": off | {"l_r1": 0.0, "l_r2": 0.0},
+        "lisgan[cascade=off]": off,
+        "lisgan": off | {"cascade": "softmax"},
+        "lisgan[cascade=nn]": off | {"cascade": "nn"},
+    }
+    for place, (label, params) in enumerate(settings.items()):
+        store.save(record("lisgan", label=label, params=params, metrics={"T1": 0.1 * (place + 1)}))
+    with pytest.raises(BadValue, match=r"several ways \(lisgan; lisgan\[cascade=nn\]\).*-m lisgan@S1 -m lisgan@S2 -m"):
+        drawn(store, "ablation")
+    chosen = ("lisgan@S1", "lisgan@S2", "lisgan[cascade=off]", "lisgan[cascade=nn]")
+    found = zslbench.plot("ablation", runs=store.root, methods=chosen)
+    assert [(row["ablation"], row["mean"]) for row in found.rows] == [
+        (name, pytest.approx(10.0 * place)) for name, place in zip(("S1", "S2", "S3", "S4"), (1, 2, 3, 5), strict=True)
+    ]
+
+
 def test_points_of_the_curve_are_reached_by_a_constant(runs):
     found = drawn(runs, "curve")
     (own,) = of(runs, "eszsl", "cub", "gzsl")

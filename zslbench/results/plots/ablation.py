@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
@@ -155,15 +156,33 @@ def _of_family(lines: Sequence[Line], declared: Settings) -> list[tuple[str, Lin
         if tagged
         and all(_laid_over(line, declared[tag]) in [dict(one.row.params) for one in own] for tag, own in tagged.items())
     ]
+    parts = [values for values in declared.values() if values]
+    whole = [
+        line
+        for line in full
+        if not any(_laid_over(other, values) == dict(line.row.params) for other in full for values in parts)
+    ]
+    if len(whole) > 1:
+        _refuse(whole, tagged)
     bars = []
-    for tag in declared:
+    for tag, values in declared.items():
         own = tagged.get(tag, [])
-        same = [line for line in full if _laid_over(line, declared[tag]) == dict(line.row.params)]
-        if full and own:
-            own = [one for one in own if any(_laid_over(line, declared[tag]) == dict(one.row.params) for line in full)]
-        bars += [(tag, line) for line in [*own, *same][:1]]
+        if whole:
+            own = [one for one in [*own, *plain] if dict(one.row.params) == _laid_over(whole[0], values)]
+        if len(own) > 1:
+            _refuse(own, {})
+        bars += [(tag, line) for line in own]
     used = [line for _, line in bars]
-    return bars + [(FULL, line) for line in full if line not in used][:1]
+    return bars + [(FULL, line) for line in whole if line not in used]
+
+
+def _refuse(several: Sequence[Line], tagged: Mapping[str, Sequence[Line]]) -> NoReturn:
+    labels = [line.row.label for line in several]
+    wanted = [*(line.row.label for own in tagged.values() for line in own), labels[0]]
+    asked = " ".join(f"-m {shlex.quote(label)}" for label in wanted)
+    raise BadValue(
+        f"one setting was run in several ways ({'; '.join(labels)}); name those that belong together, as in {asked}."
+    )
 
 
 def _laid_over(line: Line, values: Mapping[str, Any]) -> dict[str, Any]:
