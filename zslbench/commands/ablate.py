@@ -19,6 +19,7 @@ from zslbench.commands.options import (
     INTERRUPTED,
     OUTPUT,
     QUIET,
+    RUN_ON,
     RUNS,
     examples,
     format_option,
@@ -35,23 +36,7 @@ from zslbench.commands.options import (
     )
 )
 @click.argument("method", metavar="METHOD")
-@click.option(
-    "-d",
-    "--dataset",
-    "datasets",
-    multiple=True,
-    required=True,
-    metavar="SPEC",
-    help="A data set: a name, or the path of an xlsa17-like folder of your own. Repeatable.",
-)
-@click.option(
-    "-p",
-    "--protocol",
-    "protocols",
-    multiple=True,
-    metavar="SPEC",
-    help="A protocol; both zsl and gzsl when none is given. Repeatable.",
-)
+@RUN_ON
 @click.option(
     "--seeds", type=click.IntRange(1), metavar="N", help="Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]"
 )

@@ -10,7 +10,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERRUPTED, QUIET, RUNS, examples
+from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERRUPTED, QUIET, RUN_ON, RUNS, examples
 
 
 @click.command(
@@ -31,23 +31,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERR
     metavar="SPEC",
     help="A method: name, name@preset, name[key=value,…], or pkg.module:Class. Repeatable.",
 )
-@click.option(
-    "-d",
-    "--dataset",
-    "datasets",
-    multiple=True,
-    required=True,
-    metavar="SPEC",
-    help="A data set: a name, or the path of an xlsa17-like folder of your own. Repeatable.",
-)
-@click.option(
-    "-p",
-    "--protocol",
-    "protocols",
-    multiple=True,
-    metavar="SPEC",
-    help="A protocol; both zsl and gzsl when none is given. Repeatable.",
-)
+@RUN_ON
 @CHOICES
 @click.option("--seeds", type=click.IntRange(1), metavar="N", help="Run N seeds: 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")

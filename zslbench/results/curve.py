@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import io
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,19 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results import formats
 from zslbench.results.calibration import Curve, calibrate, is_generalized
 from zslbench.results.calibration import curve as curve_of
 from zslbench.results.caption import caption
 from zslbench.results.choice import Choice, choose
 from zslbench.results.gather import ordinary, without_folds
 from zslbench.results.grid import Cell, Grid, Group, Line
-from zslbench.results.latex import MAX_CHARACTERS, latex
 from zslbench.results.layout import GroupKey, group_heads, group_key, ranked_blocks
 from zslbench.results.matching import cell, grouped, label
 from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_atomically
 from zslbench.results.summary import Row, Stat, stat, summarise
+from zslbench.results.written import written
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -92,7 +90,7 @@ def curve(
     if format in ("csv", "json"):
         text = _csv(traced) if format == "csv" else _json(traced)
     else:
-        text = _written(_lay_out(traced), format, width)
+        text = written(_lay_out(traced), format, width, _PIPE_WIDTH)
         text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
     if output is not None:
         _write(Path(output), text)
@@ -189,14 +187,6 @@ def _levels(own: Sequence[Traced]) -> tuple[Cell | None, ...]:
     """Return mean U at each level of S; None above what every seed reaches."""
     means = np.mean([one.curve.unseen_at(np.array(_LEVELS) / 100) for one in own], axis=0)
     return tuple(None if np.isnan(value) else Cell(f"{100 * value:.1f}") for value in means)
-
-
-def _written(grid: Grid, format: str, width: int | None) -> str:
-    if format == "latex":
-        return latex(grid, width or MAX_CHARACTERS)
-    if format == "markdown":
-        return formats.markdown(grid, width or formats.MARKDOWN_WIDTH)
-    return formats.terminal(grid, width or shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns)
 
 
 def _facts(one: Traced) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ from zslbench.results import formats
 from zslbench.results import published as citations
 from zslbench.results.choice import Choice, is_dataset, is_method, is_protocol, position
 from zslbench.results.gather import gather
-from zslbench.results.grid import Grid
-from zslbench.results.latex import MAX_CHARACTERS, latex
 from zslbench.results.layout import lay_out
 from zslbench.results.naming import natural
 from zslbench.results.record import Record
 from zslbench.results.selection import RULES
 from zslbench.results.store import ResultStore, write_atomically
 from zslbench.results.summary import Row, summarise
+from zslbench.results.written import written
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
@@ -93,20 +91,12 @@ def table(
         text = (formats.csv_rows if format == "csv" else formats.json_rows)(rows, shown, cited)
     else:
         by_data = sorted(rows, key=lambda row: _data_order(row, choice))
-        text = _written(lay_out(rows, by_data, shown, source, rank_together, ci), format, width)
+        text = written(lay_out(rows, by_data, shown, source, rank_together, ci), format, width, _PIPE_WIDTH)
         if format == "terminal":
             text += "".join(f"\n{note}\n" for note in found.notes) + _unfinished(found.chosen, store)
     if output is not None:
         write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the table {Path(output).name}")
     return text
-
-
-def _written(grid: Grid, format: str, width: int | None) -> str:
-    if format == "latex":
-        return latex(grid, width or MAX_CHARACTERS)
-    if format == "markdown":
-        return formats.markdown(grid, width or formats.MARKDOWN_WIDTH)
-    return formats.terminal(grid, width or shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns)
 
 
 def _source(published: str | None, stage: str) -> str | None:
