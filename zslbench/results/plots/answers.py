@@ -11,7 +11,7 @@ from zslbench import metrics
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.lines import Line
+from zslbench.results.plots.lines import Line, one_panel
 from zslbench.results.record import Record
 
 Predictions = Callable[[Record], Mapping[str, AnyArray]]
@@ -36,6 +36,26 @@ class Confusion:
     def accuracy(self) -> Array:
         """(c,) top-1 accuracy of each class."""
         return np.diagonal(self.shares)
+
+
+def of_one_or_two(
+    lines: Sequence[Line], predictions: Predictions, names: Mapping[int, str], kind: str, has: str
+) -> tuple[list[Confusion], list[str]]:
+    """Return the confusions of one or two lines and the names of their classes; a class without one is its number.
+
+    Args:
+        lines: of one data set and protocol; kind: of the figure; has: what such a figure has, for the sentence.
+
+    Raises:
+        StoreError, BadValue: see `confusions`. BadValue: more lines, or of several data sets.
+    """
+    one_panel(lines, kind)
+    if len(lines) > 2:
+        raise BadValue(
+            f"a {kind} figure has {has}, not {len(lines)} ({', '.join(line.name for line in lines)}); choose with -m."
+        )
+    found = confusions(lines, predictions)
+    return found, [names.get(int(one), f"class {one}") for one in found[0].classes]
 
 
 def confusions(lines: Sequence[Line], predictions: Predictions) -> list[Confusion]:

@@ -10,9 +10,9 @@ import numpy as np
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.answers import Confusion, Predictions, confusions
+from zslbench.results.plots.answers import Confusion, Predictions, of_one_or_two
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import Line, facts, one_panel, said_below
+from zslbench.results.plots.lines import Line, facts, said_below
 from zslbench.results.plots.style import INK, Style
 
 if TYPE_CHECKING:
@@ -50,14 +50,7 @@ def draw_confusion(
     """
     from matplotlib.colors import PowerNorm
 
-    one_panel(lines, "confusion")
-    if len(lines) > 2:
-        raise BadValue(
-            f"a confusion figure has one or two methods side by side, not {len(lines)} "
-            f"({', '.join(line.name for line in lines)}); choose with -m."
-        )
-    found = confusions(lines, predictions)
-    named = [names.get(int(one), f"class {one}") for one in found[0].classes]
+    found, named = of_one_or_two(lines, predictions, names, "confusion", "one or two methods side by side")
     kept = _kept(found, named, classes)
     order = _order(found, kept)
     shown = [_with_others(one, order) for one in found]

@@ -10,9 +10,9 @@ import numpy as np
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.answers import Confusion, Predictions, confusions
+from zslbench.results.plots.answers import Confusion, Predictions, of_one_or_two
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_below
+from zslbench.results.plots.lines import Line, facts, head_of, said_below
 from zslbench.results.plots.style import COLOURS, HATCHES, INK, Style, add_legend, panels
 
 if TYPE_CHECKING:
@@ -43,14 +43,7 @@ def draw_perclass(
     Raises:
         BadValue, UnknownName: other lines, or classes that are not there.
     """
-    one_panel(lines, "perclass")
-    if len(lines) > 2:
-        raise BadValue(
-            f"a perclass figure has one method, or two and their difference, not {len(lines)} "
-            f"({', '.join(line.name for line in lines)}); choose with -m."
-        )
-    found = confusions(lines, predictions)
-    named = [names.get(int(one), f"class {one}") for one in found[0].classes]
+    found, named = of_one_or_two(lines, predictions, names, "perclass", "one method, or two and their difference")
     accuracy = [100 * one.accuracy for one in found]
     value = accuracy[0] if len(lines) == 1 else accuracy[0] - accuracy[1]
     order = _order(value, named, found[0].classes, classes)
