@@ -100,18 +100,6 @@ def stacking_curve(
     return margins, u, np.maximum(fallen[-1] - fallen, 0.0)
 
 
-def seen_unseen_curve(
-    labels: IntArray,
-    of_unseen: BoolArray,
-    seen_score: Array,
-    seen: IntArray,
-    unseen_score: Array,
-    unseen: IntArray,
-) -> tuple[Array, Array]:
-    """Return (t,) U and (t,) S of `stacking_curve`."""
-    return stacking_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)[1:]
-
-
 def ausuc(
     labels: IntArray,
     of_unseen: BoolArray,
@@ -120,12 +108,12 @@ def ausuc(
     unseen_score: Array,
     unseen: IntArray,
 ) -> float:
-    """Return the area under the seen–unseen accuracy curve by the trapezoid rule (see `seen_unseen_curve`).
+    """Return the area under the seen–unseen accuracy curve by the trapezoid rule (see `stacking_curve`).
 
     >>> one = np.array([1.0, 1.0]); label = np.array([0, 1])
     >>> ausuc(label, np.array([False, True]), one, np.array([0, 0]), one - 2, np.array([1, 1]))
     0.5
     """
-    u, s = seen_unseen_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)
+    _, u, s = stacking_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)
     area = float(np.sum(np.diff(u) * (s[1:] + s[:-1]) / 2))
     return min(area, 1.0)  # thousands of summands may round a perfect curve above 1
