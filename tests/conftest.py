@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -15,11 +18,34 @@ def real_data() -> Path:
     """The folder of real xlsa17 data; without it the test is skipped, and continuous integration fails."""
     folder = Path(os.environ.get("ZSLBENCH_TEST_DATA") or ROOT.parent / "shared" / "data" / "xlsa17")
     if not (folder / "CUB" / "att_splits.mat").is_file():
-        message = f"no real data at {folder}; set ZSLBENCH_TEST_DATA"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        _lacking(f"no real data at {folder}; set ZSLBENCH_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def pdflatex() -> str:
+    """The path of pdflatex with booktabs and pgf; without, the test is skipped, and continuous integration fails."""
+    path = shutil.which("pdflatex")
+    names = ("booktabs.sty", "pgf.sty", "standalone.cls")
+    found = path and subprocess.run(["kpsewhich", *names], capture_output=True, text=True).stdout.split()
+    if not path or len(found or ()) < len(names):
+        _lacking("no pdflatex with booktabs, pgf and standalone; install texlive-latex-extra and texlive-pictures")
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of Chromium; without it the test is skipped, and continuous integration fails."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not found:
+        _lacking("no Chromium; install the package chromium")
+    return str(found)
+
+
+def _lacking(message: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 @pytest.fixture(autouse=True)

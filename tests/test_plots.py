@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import os
-import shutil
 import statistics
 import struct
 import subprocess
@@ -448,22 +447,18 @@ def test_pgf_without_latex_is_refused_in_a_sentence(runs, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_pgf_is_escaped(runs, tmp_path):
+def test_pgf_is_escaped(runs, tmp_path, pdflatex):
     path = tmp_path / "figure.pgf"
     drawn(runs, "confusion", path)
     text = path.read_text(encoding="utf-8")
     assert r"ž\_50\%\&co\#\textdollar{}1\textdollar{}" in text
     assert (tmp_path / "figure-img0.png").read_bytes().startswith(b"\x89PNG")
-    found = subprocess.run(["kpsewhich", "pgf.sty"], capture_output=True, text=True).stdout.strip()
-    if not found:
-        pytest.skip("needs LaTeX's pgf")
     (tmp_path / "page.tex").write_text(
         "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{pgf}\n"
         "\\begin{document}\n\\input{figure.pgf}\n\\end{document}\n"
     )
     done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=tmp_path, capture_output=True
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=tmp_path, capture_output=True
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-800:]
 
