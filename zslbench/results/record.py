@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from zslbench.errors import StoreError
-from zslbench.results.validation import problem
+from zslbench.results.validation import problem, unreadable
 
 SCHEMA = 1
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
@@ -69,34 +69,18 @@ class Record:
         """
         try:
             found = json.loads(text)
-            unreadable = _unreadable(found)
+            wrong = unreadable(found, text)
         except RecursionError:
-            unreadable = "it is nested too deep"
+            wrong = "it is nested too deep"
         except ValueError as error:
-            unreadable = str(error)
-        if unreadable:
-            raise StoreError(f"{where} is not a zslbench record ({unreadable}); delete it or restore a copy.")
+            wrong = str(error)
+        if wrong:
+            raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
         if found["schema"] > SCHEMA:
             raise StoreError(
                 f"{where} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
             )
         if wrong := problem(found, Status):
             raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
-        known = {field.name for field in dataclasses.fields(cls)}
         found["curve"] = tuple(found.get("curve", ()))
-        return cls(**{key: value for key, value in found.items() if key in known})
-
-
-def _unreadable(found: object) -> str:
-    """Return why a JSON value is no record of any schema; empty when it may be one."""
-    if not isinstance(found, dict):
-        return "it is not a JSON object"
-    if not isinstance(found.get("schema"), int) or isinstance(found["schema"], bool):
-        return "schema is not a whole number"
-    try:
-        json.dumps(found, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except UnicodeEncodeError:
-        return "it holds half of a character, a lone surrogate"
-    except ValueError:
-        return "it holds a number that is not finite"
-    return ""
+        return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})

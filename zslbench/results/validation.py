@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -29,12 +31,12 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping)
+    return isinstance(value, dict)
 
 
 def _is_fraction(value: Any) -> bool:
     # Metrics are computed in floats: an area or a mean of ones may end some units of rounding above one.
-    return isinstance(value, int | float) and not isinstance(value, bool) and -_ROUNDING <= value <= 1 + _ROUNDING
+    return type(value) in (float, int) and -_ROUNDING <= value <= 1 + _ROUNDING
 
 
 def _one_of(names: tuple[str, ...]) -> tuple[_Check, str]:
@@ -86,6 +88,24 @@ _OPTIONAL: Mapping[str, tuple[_Check, str]] = {
 }
 
 
+def unreadable(document: object, text: str) -> str:
+    """Return why a JSON value is no record of any schema; empty when it may be one.
+
+    Args:
+        document: as JSON gave it; text: what it was read from.
+    """
+    if not isinstance(document, dict):
+        return "it is not a JSON object"
+    if not _is_whole(document.get("schema")):
+        return "schema is not a whole number"
+    if "\\u" in text or not text.isascii():  # where alone half of a character can come from
+        try:
+            json.dumps(document, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            return "it holds half of a character, a lone surrogate"
+    return _wrong_value(document)
+
+
 def problem(document: Mapping[str, Any], statuses: object) -> str:
     """Return which field of a record's document is wrong, and how; empty when all are right.
 
@@ -93,26 +113,26 @@ def problem(document: Mapping[str, Any], statuses: object) -> str:
         document: as JSON gave it.
         statuses: the `Literal` type of the statuses that there are.
     """
-    if _is_deep(document, _DEEPEST):
-        return f"it is nested more than {_DEEPEST} deep"
-    for field, (check, wanted) in _needed(get_args(statuses)).items():
-        there, value = _value(document, field)
-        if not there:
+    for field, part, key, check, wanted, optional in _checks(get_args(statuses)):
+        inside: Any = document[part] if key else document
+        if (key or part) not in inside:
+            if optional:
+                continue
             return f"{field} is missing"
-        if not check(value):
-            return _said(field, value, wanted)
-    for field, (check, wanted) in _OPTIONAL.items():
-        there, value = _value(document, field)
-        if there and not check(value):
+        if not check(value := inside[key or part]):
             return _said(field, value, wanted)
     return _wrong_metric("metrics", document.get("metrics", {})) or _wrong_curve(document.get("curve", []))
 
 
-def _value(document: Mapping[str, Any], field: str) -> tuple[bool, Any]:
-    part, _, key = field.partition(".")
-    if not key:
-        return part in document, document.get(part)
-    return key in document[part], document[part].get(key)
+@functools.cache
+def _checks(statuses: tuple[str, ...]) -> list[tuple[str, str, str, _Check, str, bool]]:
+    """Return field, its part and key, check, what is wanted, and whether it may be missing; a part before its keys."""
+    out = []
+    for fields, optional in ((_needed(statuses), False), (_OPTIONAL, True)):
+        for field, (check, wanted) in fields.items():
+            part, _, key = field.partition(".")
+            out.append((field, part, key, check, wanted, optional))
+    return out
 
 
 def _wrong_metric(field: str, metrics: Mapping[str, Any]) -> str:
@@ -142,9 +162,19 @@ def _quoted(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _is_deep(value: Any, left: int) -> bool:
-    if isinstance(value, Mapping):
-        return left == 0 or any(_is_deep(inner, left - 1) for inner in value.values())
-    if isinstance(value, list):
-        return left == 0 or any(_is_deep(inner, left - 1) for inner in value)
-    return False
+def _wrong_value(document: Mapping[str, Any]) -> str:
+    """Return what is wrong with a value anywhere within: too deep, or not finite. Level by level: records are many."""
+    level: list[Any] = [document]
+    for _ in range(_DEEPEST):
+        below: list[Any] = []
+        for inner in level:
+            for value in inner.values() if type(inner) is dict else inner:
+                kind = type(value)
+                if kind is dict or kind is list:
+                    below.append(value)
+                elif kind is float and not math.isfinite(value):
+                    return "it holds a number that is not finite"
+        if not below:
+            return ""
+        level = below
+    return f"it is nested more than {_DEEPEST} deep"
