@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -155,7 +155,8 @@ def run(
     if todo and not dry_run:
         store.check_writable()
         work = batches(jobs(todo, how), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
-        interrupted = _work(work, store, records, engine or SerialEngine(), console, hear)
+        count = sum(len(batch.jobs) for batch in work)
+        interrupted = _work(work, count, store, records, engine or SerialEngine(), console, hear)
     bare = every and any(
         record and record.ok and not record.curve and "checkpoint_every" not in record.provenance
         for record in records.values()
@@ -183,7 +184,8 @@ def _gains(todo: Sequence[Run], device: str, seeds_at_once: SeedsAtOnce) -> bool
 
 
 def _work(
-    work: Sequence[Batch],
+    work: Iterable[Batch],
+    count: int,
     store: ResultStore,
     records: dict[str, Record | None],
     engine: Engine,
@@ -191,7 +193,7 @@ def _work(
     hear: Listener | None,
 ) -> bool:
     """Do the runs, keep their records; return whether it was interrupted."""
-    with listener(console, sum(len(batch.jobs) for batch in work)) as screen:
+    with listener(console, count) as screen:
         try:
             for job, results in engine.run(work, Several((screen, hear)) if hear else screen):
                 for result in results:

@@ -1,13 +1,13 @@
-"""Engines: where jobs are done. Serial here; parallel ones keep the same interface."""
+"""What an engine is, and who hears of the jobs that it does."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from zslbench.runner.cells import Run
-from zslbench.runner.execute import Finished, execute, unfinished
+from zslbench.runner.execute import Finished
 from zslbench.runner.jobs import Batch, Job
 
 
@@ -62,44 +62,12 @@ class Engine(abc.ABC):
     """A way to do jobs. Results come as they are ready, in any order."""
 
     @abc.abstractmethod
-    def run(self, work: Sequence[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
         """Do the jobs of every batch; yield each with its results.
+
+        The next batch is taken from `work` only when there is a free worker for it, so that whoever makes the batches
+        can decide, up to that moment, what is still to be done. The listener is called in this process, wherever the
+        jobs are done; `finished` alone is left to the caller, who keeps the records first.
 
         On KeyboardInterrupt, yield the jobs in flight as interrupted, then raise it again.
         """
-
-
-@dataclasses.dataclass(eq=False)
-class _Teller:
-    """Passes on what a method logs, with the job that is being done."""
-
-    listener: Listener
-    job: Job
-
-    def __call__(self, step: int, total: int, values: Mapping[str, float]) -> None:
-        self.listener.logged(self.job, step, total, values)
-
-    def judged(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        self.listener.judged(self.job, run, step, metrics)
-
-
-class SerialEngine(Engine):
-    """One job after the other, in this process."""
-
-    def run(self, work: Sequence[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
-        """Do the jobs in order (see `Engine.run`)."""
-        for batch in work:
-            waiting = list(batch.jobs)
-            tell = _Teller(listener, waiting[0])
-            doing = execute(batch, tell, tell.judged)
-            while waiting:
-                tell.job = waiting[0]
-                listener.started(waiting[0])
-                try:
-                    job, results = next(doing)
-                except KeyboardInterrupt:
-                    for left in waiting:
-                        yield left, unfinished(left, "interrupted")
-                    raise
-                waiting.remove(job)
-                yield job, results
