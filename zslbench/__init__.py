@@ -24,6 +24,8 @@ _VERBS = {
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
     "doctor": "zslbench.diagnosis:doctor",
+    "check": "zslbench.checks.named:check",
+    "new_method": "zslbench.scaffold:new_method",
     "data": "zslbench.data",
 }
 

@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, compare, curve, data, plot, reproduce, run, status, table, tune
+from zslbench.commands import ablate, about, compare, curve, data, own, plot, reproduce, run, status, table, tune
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -50,6 +50,8 @@ VERBS = (
     about.info,
     about.doctor,
     data.data,
+    own.new,
+    own.check,
 )
 for _verb in VERBS:
     cli.add_command(_verb)

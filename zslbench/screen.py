@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from zslbench.checks import Checked
     from zslbench.data.archive import Installed
     from zslbench.data.inventory import Listed as DataListed
     from zslbench.data.inventory import Verified
     from zslbench.diagnosis import Finding
     from zslbench.inspection import Info, Listed
     from zslbench.runner.run import Outcome
+    from zslbench.scaffold import Made
 
 WIDE = 160
 _REASONS = 3
@@ -146,6 +148,26 @@ def show_info(info: Info) -> None:
 def show_findings(findings: Iterable[Finding]) -> None:
     """Print what `doctor` found."""
     _print_table(_out(), None, [("ok" if one.ok else "PROBLEM", one.what, one.found) for one in findings])
+
+
+def show_checked(found: Checked) -> None:
+    """Print the checks that passed, and how many, or the one that did not."""
+    console = _out()
+    for name in found.passed:
+        console.print(f"ok  {name}", markup=False)
+    if found.ok:
+        console.print(f"{found.kind} {found.name} keeps the contract: {len(found.passed)} checks passed.", markup=False)
+    else:
+        show_error(found.failure)
+
+
+def show_made(made: Made) -> None:
+    """Print what was written, and what to type next."""
+    for path in made.files:
+        show_text(f"wrote {path}")
+    folder = shlex.quote(str(made.folder))
+    show_text(f"Next: cd {folder} && zslbench check {made.target}")
+    show_text(f"Then put your method into {made.module}/method.py; README.md says how to run, tune and install it.")
 
 
 def show_data(rows: Sequence[DataListed]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from zslbench.checks.contract import CheckFailed
 from zslbench.checks.dataset import check_dataset
 from zslbench.checks.method import check_method
+from zslbench.checks.named import Checked, check
 from zslbench.checks.protocol import check_protocol
 
-__all__ = ["CheckFailed", "check_dataset", "check_method", "check_protocol"]
+__all__ = ["CheckFailed", "Checked", "check", "check_dataset", "check_method", "check_protocol"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from zslbench import params, spec
@@ -13,11 +13,11 @@ S = TypeVar("S")
 
 
 class CheckFailed(ZslbenchError):
-    """A contract is broken; `check` names the check."""
+    """A contract is broken; `check` names the check, `passed` those that held before it."""
 
-    def __init__(self, subject: str, check: str, why: str) -> None:
+    def __init__(self, subject: str, check: str, why: str, passed: Iterable[str] = ()) -> None:
         super().__init__(f"{subject} fails the check {check!r}: {why}")
-        self.subject, self.check, self.why = subject, check, why
+        self.subject, self.check, self.why, self.passed = subject, check, why, tuple(passed)
 
 
 class Violation(Exception):
@@ -64,16 +64,17 @@ class Contract(Generic[S]):
         Raises:
             CheckFailed: the first check that does not hold, or that cannot be carried out because the subject raises.
         """
-        passed = []
+        passed: list[str] = []
         for check in self._checks:
             if not check.applies(subject):
                 continue
             try:
                 check.function(subject)
             except Violation as violation:
-                raise CheckFailed(label, check.name, str(violation)) from None
+                raise CheckFailed(label, check.name, str(violation), passed) from None
             except Exception as error:
-                raise CheckFailed(label, check.name, f"it raised {type(error).__name__}: {error}") from error
+                why = f"it raised {type(error).__name__}: {error}"
+                raise CheckFailed(label, check.name, why, passed) from error
             passed.append(check.name)
         return passed
 
