@@ -29,7 +29,7 @@ class ResultStore:
 
     Attributes:
         root: the folder; it need not exist until something is saved.
-        broken: files that the last `load` could not take, each with the reason.
+        broken: files that the last `load`, or any `find` since, could not take, each with the reason.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -99,11 +99,17 @@ class ResultStore:
         return path
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
-        """Return the record of one run, or None when there is none that can be read."""
+        """Return the record of one run, or None when there is none that can be read; a broken one goes to `broken`."""
+        path = self._path(dataset, protocol, method, id)
         try:
-            return _read(self._path(dataset, protocol, method, id))
-        except (OSError, StoreError):
+            return _read(path)
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            self.broken.append((path, _unreadable(path, error)))
+        except StoreError as error:
+            self.broken.append((path, str(error)))
+        return None
 
     def load(self) -> list[Record]:
         """Return every record, sorted by data set, protocol, method, label, stage, fold and seed.
@@ -122,7 +128,7 @@ class ResultStore:
                     raise StoreError(f"{path} tells of the same run as {self.path(found[record.id])}; delete one.")
                 found[record.id] = record
             except OSError as error:
-                self.broken.append((path, f"{path} cannot be read ({error.strerror}); check its permissions."))
+                self.broken.append((path, _unreadable(path, error)))
             except StoreError as error:
                 self.broken.append((path, str(error)))
         return sorted(found.values(), key=_order)
@@ -188,10 +194,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str)
             temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StoreError(
-            f"cannot write {what} to {path.parent} ({error.strerror or error}); "
-            f"{_advice(error.errno)}; what was finished stays."
-        ) from None
+        raise store_error(error, what, path.parent) from None
+
+
+def store_error(error: OSError, what: str, folder: Path) -> StoreError:
+    """Return the sentence on something that cannot be written to a folder."""
+    return StoreError(
+        f"cannot write {what} to {folder} ({error.strerror or error}); {_advice(error.errno)}; what was finished stays."
+    )
 
 
 def _advice(number: int | None) -> str:
@@ -204,6 +214,10 @@ def _advice(number: int | None) -> str:
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "choose a folder that you may write"
     return "choose another folder"
+
+
+def _unreadable(path: Path, error: OSError) -> str:
+    return f"{path} cannot be read ({error.strerror}); check its permissions."
 
 
 def _read(path: Path) -> Record:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
+from zslbench.results.claims import Claims
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import TunedStore
@@ -18,10 +19,12 @@ from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.device import check_device, devices
 from zslbench.runner.engines import Engine, Listener, SerialEngine, Several
+from zslbench.runner.execute import Finished
 from zslbench.runner.jobs import Batch, How, batches, jobs
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Plan, plan
 from zslbench.runner.progress import listener
 from zslbench.runner.states import UNFINISHED, State, find, state_of, upgrade
+from zslbench.runner.turns import Turns
 from zslbench.spec import parse
 
 if TYPE_CHECKING:
@@ -151,6 +154,7 @@ def run(
         "all": ("failed", "stale", "done"),
     }[rerun]
     todo = [one for one, state in states if state == "to run" or state in again]
+    damaged = tuple(f"{why} Its run counts as not done." for _, why in store.broken)
     interrupted = False
     if todo and not dry_run:
         store.check_writable()
@@ -161,8 +165,10 @@ def run(
         record and record.ok and not record.curve and "checkpoint_every" not in record.provenance
         for record in records.values()
     )
-    remarks = planned.remarks + (
-        ("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ()
+    remarks = (
+        planned.remarks
+        + damaged
+        + (("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ())
     )
     others = sum(
         record.provenance.get("precision", precision) != precision
@@ -184,7 +190,7 @@ def _gains(todo: Sequence[Run], device: str, seeds_at_once: SeedsAtOnce) -> bool
 
 
 def _work(
-    work: Iterable[Batch],
+    work: Sequence[Batch],
     count: int,
     store: ResultStore,
     records: dict[str, Record | None],
@@ -192,22 +198,35 @@ def _work(
     console: Console | None,
     hear: Listener | None,
 ) -> bool:
-    """Do the runs, keep their records; return whether it was interrupted."""
-    with listener(console, count) as screen:
+    """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
+    with listener(console, count) as screen, Claims(store.root) as claims:
+        ear = Several((screen, hear)) if hear else screen
+        turns = Turns(store, claims, records, lambda job: screen.finished(job, ()))
         try:
-            for job, results in engine.run(work, Several((screen, hear)) if hear else screen):
-                for result in results:
-                    before = records[result.record.id]
-                    if result.record.status == "interrupted" and before is not None and before.ok:
-                        continue  # a repeat was cut short; what was done before stays
-                    store.save(result.record, result.predictions)
-                    if result.events:
-                        store.save_trace(result.record, result.events)
-                    records[result.record.id] = result.record
-                screen.finished(job, results)
+            for free in turns.rounds(work, functools.partial(_say, console)):
+                for job, results in engine.run(free, ear):
+                    for result in results:
+                        _keep(result, store, records)
+                    claims.release(one.id for one in job.runs)
+                    screen.finished(job, results)
         except KeyboardInterrupt:
             return True
     return False
+
+
+def _keep(result: Finished, store: ResultStore, records: dict[str, Record | None]) -> None:
+    before = records[result.record.id]
+    if result.record.status == "interrupted" and before is not None and before.ok:
+        return  # a repeat was cut short; what was done before stays
+    store.save(result.record, result.predictions)
+    if result.events:
+        store.save_trace(result.record, result.events)
+    records[result.record.id] = result.record
+
+
+def _say(console: Console | None, sentence: str) -> None:
+    if console:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _generalized(protocols: str | Sequence[str]) -> str:

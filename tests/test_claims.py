@@ -1,0 +1,319 @@
+"""Claims: of several coordinators on one folder, one does each run; a dead one's runs are taken over."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from shared_toys import HOLD, NOTES
+
+import zslbench
+from zslbench.errors import StoreError
+from zslbench.results import claims as module
+from zslbench.results.claims import FOLDER, Claims, Holder, Watch
+from zslbench.results.store import ResultStore
+from zslbench.runner.plan import plan
+
+ID = "0123456789abcdef"
+RIDGE = "toy_methods:Ridge"
+FAR = dataclasses.replace(Holder.here(), token="f" * 16, host="far", place="far away")
+
+
+# --- processes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
+    """Start `zslbench run` of the noting method with so many seeds, in a process of its own."""
+    started: list[subprocess.Popen[str]] = []
+    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    surroundings = os.environ | {"PYTHONPATH": path, NOTES: str(tmp_path / "notes")}
+
+    def start(seeds: int) -> subprocess.Popen[str]:
+        words = ["run", "-m", "shared_toys:Noted", "-d", "digits", "--seeds", str(seeds)]
+        command = [sys.executable, "-m", "zslbench", *words, "--runs", str(tmp_path / "runs")]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, env=surroundings, stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.kill()
+        one.communicate()
+
+
+def noted(tmp_path: Path, what: str) -> list[tuple[int, int]]:
+    lines = (tmp_path / "notes").read_text().splitlines() if (tmp_path / "notes").exists() else []
+    return [(int(pid), int(seed)) for verb, pid, seed in map(str.split, lines) if verb == what]
+
+
+def wait_until_begun(tmp_path: Path, pid: int) -> None:
+    deadline = time.monotonic() + 120
+    while pid not in dict(noted(tmp_path, "began")):
+        assert time.monotonic() < deadline, "the process did not begin"
+        time.sleep(0.02)
+
+
+def test_two_coordinators_started_at_once_do_every_run_once(tmp_path, study):
+    (tmp_path / HOLD).touch()
+    both = [study(8), study(8)]
+    for one in both:
+        wait_until_begun(tmp_path, one.pid)
+    (tmp_path / HOLD).unlink()
+    told = [one.communicate(timeout=200) for one in both]
+    assert [one.returncode for one in both] == [0, 0], told
+    assert Counter(seed for _, seed in noted(tmp_path, "began")) == Counter(range(8))
+    assert {pid for pid, _ in noted(tmp_path, "ended")} == {one.pid for one in both}
+    assert all("16 of 16 runs are done, 0 failed" in out for out, _ in told)
+    assert len(ResultStore(tmp_path / "runs").load()) == 16
+    assert not (tmp_path / "runs" / FOLDER).exists()
+
+
+def test_the_runs_of_a_killed_coordinator_are_taken_over(tmp_path, study):
+    (tmp_path / HOLD).touch()
+    doomed = study(1)
+    wait_until_begun(tmp_path, doomed.pid)
+    other = study(1)
+    waits = next(line for line in other.stderr if "coordinator" in line)
+    assert waits.startswith(f"2 runs are being done by another coordinator (process {doomed.pid} on ")
+    doomed.kill()
+    wait_until_begun(tmp_path, other.pid)
+    (tmp_path / HOLD).unlink()
+    out, err = other.communicate(timeout=60)
+    assert other.returncode == 0, err
+    assert "2 of 2 runs are done" in out
+    assert noted(tmp_path, "ended") == [(other.pid, 0)]
+    assert len(ResultStore(tmp_path / "runs").load()) == 2
+
+
+# --- one folder, several holders in this process -------------------------------------------------
+
+
+def claim(root: Path, holder: Holder, id: str = ID) -> Path:
+    """Write a claim as another coordinator has it."""
+    folder = root / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    own = folder / f"{holder.token}{module.HOLDER}"
+    own.write_text(json.dumps(dataclasses.asdict(holder)))
+    (folder / id).write_text(own.read_text())
+    return own
+
+
+def dead() -> Holder:
+    """Return a holder whose process has ended."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return dataclasses.replace(Holder.here(), pid=gone.pid)
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
+@pytest.mark.parametrize("before", ["free", "held by a dead process"])
+def test_of_many_that_ask_at_once_one_gets_the_claim(tmp_path, monkeypatch, links, before):
+    gone = dead()
+    if not links:
+        monkeypatch.setattr(os, "link", refusing)
+    many = [Claims(tmp_path) for _ in range(6)]
+    start = threading.Barrier(len(many))
+
+    def ask(one: Claims) -> None:
+        for number in range(20):
+            start.wait()
+            one.take(f"{number:016x}")
+
+    if before != "free":
+        for number in range(20):
+            claim(tmp_path, gone, f"{number:016x}")
+    with ThreadPoolExecutor(len(many)) as pool:
+        list(pool.map(ask, many))
+    assert sorted(run for one in many for run in one.mine) == [f"{number:016x}" for number in range(20)]
+    for one in many:
+        one.__exit__()
+    assert {path.name for path in (tmp_path / FOLDER).glob("*")} <= {f"{gone.token}{module.HOLDER}"}
+
+
+def refusing(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+def test_a_claim_is_held_until_it_is_released(tmp_path):
+    with Claims(tmp_path) as first, Claims(tmp_path) as second:
+        assert first.take(ID)
+        assert first.take(ID)
+        assert not second.take(ID)
+        second.release([ID])
+        assert not second.take(ID)
+        first.release([ID])
+        assert second.take(ID)
+        first.release([ID])
+        assert not first.take(ID)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3], ids=lambda steps: f"{steps} died in the middle of it")
+def test_a_coordinator_that_died_while_it_took_over_is_followed_by_the_next(tmp_path, steps):
+    claim(tmp_path, dead())
+    for step in range(1, steps + 1):
+        claim(tmp_path, dead(), f"{ID}.{step}")
+    with Claims(tmp_path) as late, Claims(tmp_path) as later:
+        assert late.take(ID)
+        assert not later.take(ID)
+    assert [path.name for path in (tmp_path / FOLDER).iterdir() if path.name.startswith(ID)] == []
+
+
+def test_a_claim_that_is_being_taken_over_is_left_alone(tmp_path):
+    claim(tmp_path, dead())
+    claim(tmp_path, FAR, f"{ID}.1")
+    with Claims(tmp_path) as late:
+        assert not late.take(ID)
+
+
+def test_a_claim_that_changed_hands_meanwhile_is_not_taken_over(tmp_path, monkeypatch):
+    claim(tmp_path, dead())
+    with Claims(tmp_path) as quick, Claims(tmp_path) as slow:
+        judged = slow._chain(ID)
+        assert quick.take(ID)  # after the slow one has looked
+        assert not slow._take_over(ID, judged)
+        assert not slow.take(ID)
+        assert sorted(path.name for path in (tmp_path / FOLDER).iterdir() if path.name.startswith(ID)) == [ID]
+
+
+def test_another_machine_is_gone_when_its_file_stays_unchanged_for_long(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    own = claim(tmp_path, FAR)
+    watch = Watch(tmp_path / FOLDER, stale_after=100)
+
+    def gone_at(moment: float) -> bool:
+        now[0] = moment
+        return watch.gone(tmp_path / FOLDER / ID, (tmp_path / FOLDER / ID).read_text())
+
+    assert not gone_at(0)  # however old its time of change: the clocks of two machines are not compared
+    os.utime(own, (1e9, 1e9))
+    assert not gone_at(99)
+    os.utime(own, (1e9 - 5, 1e9 - 5))  # any change is a sign of life, even back in time
+    assert not gone_at(198)
+    assert not gone_at(297)
+    assert gone_at(299)
+
+
+def test_signs_of_life_are_given(tmp_path):
+    with Claims(tmp_path, beat=0.01) as one:
+        one.take(ID)
+        os.utime(tmp_path / FOLDER / ID, (1e9, 1e9))  # a link of the holder's file
+        deadline = time.monotonic() + 60
+        while (tmp_path / FOLDER / ID).stat().st_mtime == 1e9:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+
+def test_a_process_that_took_the_number_of_a_dead_one_does_not_hold_its_claim_for_ever(tmp_path):
+    claim(tmp_path, dataclasses.replace(Holder.here(), token="e" * 16, born=1.0))
+    with Claims(tmp_path, stale_after=0.0) as one:
+        assert not one.take(ID)  # its signs of life are waited for
+        time.sleep(0.001)
+        assert one.take(ID)
+
+
+LEAVES = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
+NEARLY = st.fixed_dictionaries({name: LEAVES | st.just(value) for name, value in dataclasses.asdict(FAR).items()})
+
+
+@given(text=st.text() | st.lists(LEAVES).map(json.dumps) | NEARLY.map(json.dumps))
+def test_whatever_a_claim_holds_it_is_somebodys_until_it_is_stale(text):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / FOLDER
+        folder.mkdir()
+        (folder / ID).write_bytes(text.encode("utf-8", "surrogatepass"))
+        with Claims(Path(name), stale_after=0.0) as one:
+            first, second = one.take(ID), one.take(ID)
+            time.sleep(1e-6)
+            assert first or second or one.take(ID)
+
+
+def test_a_folder_that_takes_no_claims_gets_a_sentence(tmp_path):
+    (tmp_path / FOLDER).write_text("")
+    with Claims(tmp_path) as one, pytest.raises(StoreError, match=r"cannot write a claim on run .*; a file stands"):
+        one.take(ID)
+
+
+# --- runs ----------------------------------------------------------------------------------------
+
+
+def planned(method: str, **options: object) -> list[str]:
+    return [run.id for run in plan([method], ["digits"], **options).runs]
+
+
+def test_ctrl_c_ends_the_wait_and_what_was_free_is_done(tmp_path, monkeypatch):
+    ids = planned(f"{RIDGE}[ridge=[1,2]]")
+    with Claims(tmp_path) as other:
+        assert other.take(ids[0])
+        monkeypatch.setattr("zslbench.runner.turns.time.sleep", interrupt)
+        outcome = zslbench.run(f"{RIDGE}[ridge=[1,2]]", "digits", runs=tmp_path)
+        assert outcome.interrupted
+        assert {record.id for record in outcome.records} >= set(ids[2:])
+        assert ids[0] not in {record.id for record in outcome.records}
+        outcome = zslbench.run(f"{RIDGE}[ridge=[1,2]]", "digits", runs=tmp_path)
+        assert outcome.interrupted
+        assert {record.id for record in outcome.records} == set(ids[1:])
+
+
+def interrupt(_: float) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("ends", ["with a record", "without a record", "by dying"])
+def test_runs_of_another_are_waited_for(tmp_path, monkeypatch, ends):
+    (tmp_path / "other").mkdir()
+    (done,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "other").records
+    store, runs = ResultStore(tmp_path / "runs"), tmp_path / "runs"
+    with Claims(runs) as other:
+        other.take(done.id)
+
+        def meanwhile(_: float) -> None:
+            if ends == "with a record":
+                store.save(done)
+            if ends == "by dying":
+                (runs / FOLDER / done.id).write_text(json.dumps(dataclasses.asdict(dead())))
+            else:
+                other.release([done.id])
+
+        monkeypatch.setattr("zslbench.runner.turns.time.sleep", meanwhile)
+        outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert [record.id for record in outcome.records] == [done.id]
+    assert outcome.records[0].ok
+    assert (outcome.records[0] == done) == (ends == "with a record")
+
+
+def test_points_of_a_grid_that_another_does_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("toy_methods.Grid.shared", shared := [])
+    grid = "toy_methods:Grid[ridge=[1,2,3]]"
+    first, *_ = planned(grid, protocols=["zsl"])
+    with Claims(tmp_path) as other:
+        other.take(first)
+        monkeypatch.setattr("zslbench.runner.turns.time.sleep", lambda _: other.release([first]))
+        outcome = zslbench.run(grid, "digits", "zsl", runs=tmp_path)
+    assert shared == [[2.0, 3.0]]
+    assert [record.ok for record in outcome.records] == [True] * 3
+
+
+def test_a_record_cut_in_half_is_done_again_and_told(tmp_path):
+    (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path).records
+    path = ResultStore(tmp_path).path(before)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path)
+    assert outcome.records[0].metrics == before.metrics
+    (told,) = outcome.remarks
+    assert told.startswith(f"{path} is not a zslbench record")
+    assert told.endswith("Its run counts as not done.")

@@ -1,0 +1,113 @@
+"""Turns: which batches are this coordinator's to do, where several share one folder of records."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+
+from zslbench.results.claims import Claims
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+from zslbench.runner.cells import Run
+from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.states import UNFINISHED, find
+
+POLL = 1.0
+"""Seconds between two looks at runs that another coordinator does."""
+
+
+class Turns:
+    """Hands out batches, each run claimed just before; what others hold comes last.
+
+    Attributes:
+        held: batches of runs that another coordinator had when they were asked for.
+        elsewhere: ids of runs that another coordinator finished meanwhile.
+    """
+
+    def __init__(
+        self,
+        store: ResultStore,
+        claims: Claims,
+        records: MutableMapping[str, Record | None],
+        passed: Callable[[Job], None],
+    ) -> None:
+        """Begin.
+
+        Args:
+            records: of every run as it was found; those that others finish are put in.
+            passed: is told of jobs that are not to be done any more.
+        """
+        self.store, self.claims, self.records, self.passed = store, claims, records, passed
+        self.held: list[Batch] = []
+        self.elsewhere: set[str] = set()
+
+    def rounds(self, work: Sequence[Batch], waits: Callable[[str], None]) -> Iterator[Iterator[Batch]]:
+        """Yield batches as long as there are any: first what is free, then, again and again, what has become free.
+
+        Args:
+            work: all batches.
+            waits: is told once, in a sentence, that runs of others are waited for.
+        """
+        yield self._free(work, False)
+        told = False
+        while self.held:
+            if not told:
+                waits(self._sentence())
+                told = True
+            work, self.held = self.held, []
+            first = next(again := self._free(work, True), None)
+            if first is None:
+                if self.held:
+                    time.sleep(POLL)
+                continue
+            yield _chained(first, again)
+
+    def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
+        for batch in work:
+            mine, held = [], []
+            for job in batch.jobs:
+                free, left = self._claimed(job, thorough)
+                if free:
+                    mine.append(dataclasses.replace(job, runs=free))
+                if left:
+                    held.append(dataclasses.replace(job, runs=left))
+                if not free and not left:
+                    self.passed(job)
+            if held:
+                self.held.append(Batch(tuple(held)))
+            if mine:
+                yield Batch(tuple(mine))
+
+    def _claimed(self, job: Job, thorough: bool) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+        """Return the runs of a job that are claimed now, and those that others hold.
+
+        Runs of a job are claimed in one order everywhere, up to the first that is held: of two coordinators that want
+        the same job, one gets all of it. A thorough call asks for each.
+        """
+        mine: set[str] = set()
+        held: set[str] = set()
+        for run in sorted(job.runs, key=lambda run: run.id):
+            if (held and not thorough) or not self.claims.take(run.id):
+                held.add(run.id)
+                continue
+            now = find(self.store, run)  # whoever had the claim before may just have finished
+            if now is not None and now != self.records[run.id] and now.status not in UNFINISHED:
+                self.records[run.id] = now
+                self.elsewhere.add(run.id)
+                self.claims.release([run.id])
+            else:
+                mine.add(run.id)
+        return tuple(run for run in job.runs if run.id in mine), tuple(run for run in job.runs if run.id in held)
+
+    def _sentence(self) -> str:
+        runs = [run for batch in self.held for job in batch.jobs for run in job.runs]
+        holders = {str(found) for run in runs if (found := self.claims.holder_of(run.id))}
+        by = f" ({', '.join(sorted(holders))})" if holders else ""
+        count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
+        return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."
+
+
+def _chained(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
+    yield first
+    yield from rest
