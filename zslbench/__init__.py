@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _VERBS = {
     "run": "zslbench.runner.run:run",
-    "table": "zslbench.results.tables:table",
+    "table": "zslbench.studies.table:table",
     "compare": "zslbench.results.compare:compare",
     "curve": "zslbench.results.curve:curve",
     "plot": "zslbench.studies.plot:plot",

@@ -11,6 +11,7 @@ import zslbench
 from zslbench import screen
 from zslbench.commands.options import (
     CHOICES,
+    DATA_ROOT,
     DATASETS,
     METHODS,
     OUTPUT,
@@ -31,7 +32,19 @@ from zslbench.commands.options import (
         "zslbench table -p gzsl --calibrate --ci",
         "zslbench table --selection fixed --selection oracle",
         "zslbench table --stage dev --per-fold",
+        "zslbench table --layout gzsl --published --format latex --width page -o table.tex",
+        "zslbench table --layout zsl --format latex --standalone -o table2.tex",
+        "zslbench table --layout stats --data-root ./xlsa17",
     )
+)
+@click.option(
+    "-l",
+    "--layout",
+    type=click.Choice(["full", "zsl", "gzsl", "stats"]),
+    default="full",
+    show_default=True,
+    help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
+    "hold; needs no run.",
 )
 @format_option("terminal", "markdown", "latex", "csv", "json")
 @METHODS
@@ -45,7 +58,8 @@ from zslbench.commands.options import (
     is_flag=False,
     flag_value="best",
     metavar="[SOURCE]",
-    help="Show published numbers beside the measured ones, from SOURCE or the best for each.",
+    help="Show published numbers, from SOURCE or the best for each: beside the measured ones, in layouts zsl and gzsl "
+    "as rows of their own.",
 )
 @click.option(
     "--selection",
@@ -64,9 +78,17 @@ from zslbench.commands.options import (
 @click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
 @click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
 @click.option("--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows with the others.")
+@click.option(
+    "--width",
+    metavar="WIDTH",
+    help="LaTeX: column, page (of CVPR), eccv, neurips, or inches [default: 4.77, which fits any page]. Other formats: "
+    "characters.",
+)
+@click.option("--standalone", is_flag=True, help="With --format latex: a document of its own, cropped to the table.")
 @OUTPUT
 @RUNS
+@DATA_ROOT
 def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None:
-    """Print the table of the records: terminal, markdown, LaTeX, CSV or JSON."""
+    """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
     text = zslbench.table(output=output, metrics=metrics or None, **options)
     screen.show_written(output) if output else screen.show_text(text)

@@ -52,6 +52,11 @@ def names_file(folder: Path) -> Path:
     return folder / "allclasses.txt"
 
 
+def class_lists(folder: Path) -> tuple[Path, Path]:
+    """Return the paths of the lists of seen and of unseen classes, which a folder may lack."""
+    return folder / "trainvalclasses.txt", folder / "testclasses.txt"
+
+
 def source_files(folder: Path, features: str, semantics: str) -> list[Path]:
     """Return every existing file that reading a folder depends on."""
     named = [features_file(folder, features), semantics_file(folder, semantics), names_file(folder)]

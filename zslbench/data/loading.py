@@ -33,7 +33,7 @@ def load_dataset(
         DataMissing: the files are not on this machine.
         BadData: the files break a rule.
     """
-    if (folder := _folder(text)) is not None:
+    if (folder := folder_of(text)) is not None:
         return load_folder(folder, features=features, semantics=semantics)
     source, name = load_source(text)
     dataset = source.load(features=features, semantics=semantics, root=root)
@@ -81,8 +81,12 @@ def load_folder(folder: Path, *, features: str | None = None, semantics: str | N
     )
 
 
-def _folder(text: str) -> Path | None:
-    """Return the folder that a text names, or None where it is a name."""
+def folder_of(text: str) -> Path | None:
+    """Return the folder that a text names, or None where it is a name.
+
+    Raises:
+        DataMissing: it looks like a path, and no folder is there.
+    """
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
     if parsed_name.lower() in DATASETS.entries:
         return None

@@ -73,6 +73,18 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     )
 
 
+def read_split(folder: Path, semantics: str) -> tuple[Array, dict[str, IntArray]]:
+    """Return the (c, a) semantics and the rows (0-based) that a split names, without looking at any features.
+
+    Raises:
+        DataMissing: there is no such file.
+        BadData: it is broken.
+    """
+    path = layout.semantics_file(folder, semantics)
+    found = read_variables(path, ("att", *_LOCS))
+    return _rows(found["att"], "att", path), {key: _loc(found[key], key, _EXACT, path) for key in _LOCS}
+
+
 def _rows(array: AnyArray, key: str, path: Path) -> Array:
     """Return a d×N matrix as (N, d) float32, contiguous by row."""
     if array.ndim != 2 or array.dtype.kind not in "fiub":
@@ -131,7 +143,7 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
     if array is not None and array.size:
         names, there = tuple(_text(item, path) for item in array.ravel()), path
     elif listed.is_file():
-        names, there = tuple(_lines(listed)), listed
+        names, there = tuple(class_list(listed)), listed
     else:
         return None
     if len(names) != classes:
@@ -164,7 +176,7 @@ def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
 def _ids(path: Path, names: tuple[str, ...]) -> IntArray:
     """Return the ascending ids of the classes that a fold file lists."""
     numbers = {name: number for number, name in enumerate(names)}
-    listed = _lines(path)
+    listed = class_list(path)
     unknown = [name for name in listed if name not in numbers]
     if unknown:
         raise BadData(
@@ -177,7 +189,12 @@ def _ids(path: Path, names: tuple[str, ...]) -> IntArray:
     return ids
 
 
-def _lines(path: Path) -> list[str]:
+def class_list(path: Path) -> list[str]:
+    """Return the class names of a text file, one a line.
+
+    Raises:
+        BadData: it cannot be read.
+    """
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

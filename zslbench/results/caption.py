@@ -16,6 +16,8 @@ from zslbench.results.selection_text import (
 )
 from zslbench.results.summary import CALIBRATED, Row
 
+TRANSDUCTIVE = "‡ transductive: unlabelled test features are used."
+
 _ACCURACIES = {
     "T1": "T1 on unseen test images among unseen classes",
     "U": "U on unseen test images among all classes",
@@ -27,11 +29,12 @@ _SETTING = {
     "semantic": "semantics of unseen classes known in training",
     "transductive": "transductive",
 }
-_SPLIT = {
+SPLITS = {
     "catalogue": "proposed split (PS) of Xian et al.",
     "builtin": "the built-in split",
     "own": "the data's own split",
 }
+"""Which split a table is of, by the origin of the data."""
 
 
 def caption(
@@ -47,7 +50,7 @@ def caption(
     lines = [
         _stage(rows, metrics),
         f"Features: {_by(rows, 'features')}; semantics: {_by(rows, 'semantics')}",
-        f"Split: {_by(rows, 'origin', _SPLIT)}",
+        f"Split: {_by(rows, 'origin', SPLITS)}",
         f"Selection: {rule_sentence(rows, keys, names)}",
         f"Seeds: {_seeds(rows, keys, names)}",
         _metrics(metrics),
@@ -140,5 +143,5 @@ def _marks(keys: Sequence[LineKey], together: bool) -> list[str]:
     elif kinds[0][2] == "semantic":
         lines.append("The semantics of unseen classes are known in training.")
     if any(key.setting == "transductive" for key in keys):
-        lines.append("‡ transductive: unlabelled test features are used.")
+        lines.append(TRANSDUCTIVE)
     return lines

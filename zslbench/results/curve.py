@@ -20,9 +20,10 @@ from zslbench.results.caption import caption
 from zslbench.results.choice import Choice, choose
 from zslbench.results.gather import ordinary, without_folds
 from zslbench.results.grid import Cell, Grid, Group, Line
-from zslbench.results.layout import GroupKey, group_heads, group_key, ranked_blocks
+from zslbench.results.layout import GroupKey, group_heads, group_key
 from zslbench.results.matching import cell, grouped, label
 from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
+from zslbench.results.ranked import ranked_blocks
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_atomically
 from zslbench.results.summary import Row, Stat, stat, summarise

@@ -5,21 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 
+PUBLISHED_HEAD = "pub."
+"""The head of a column of published numbers, which stands right after the measured one that it belongs to."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One value: mean and deviation as text, if best of its kind, its marks (``†``) and footnote (0: none)."""
+    """One value: mean and deviation as text, if best or second best of its kind, its marks (``†``), its footnote.
+
+    Footnotes count from 1; 0: none.
+    """
 
     mean: str
     std: str = ""
     best: bool = False
+    second: bool = False
     note: int = 0
     marks: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Columns under one head: a data set with its metrics."""
+    """Columns under one head: a data set with its metrics; an empty head spans nothing."""
 
     head: str
     columns: tuple[str, ...]
@@ -44,6 +51,8 @@ class Grid:
         caption: sentences that say what the numbers are.
         settings: what the letters after names stand for, in order: (``a``, ``hidden=1024,…``).
         notes: footnotes of cells, numbered from 1.
+        titles: what stands over each block, empty for none; no titles at all: over no block.
+        name: the head of the names.
     """
 
     groups: tuple[Group, ...]
@@ -51,16 +60,62 @@ class Grid:
     caption: tuple[str, ...]
     settings: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    titles: tuple[str, ...] = ()
+    name: str = "method"
+
+    @property
+    def titled(self) -> list[tuple[str, tuple[Line, ...]]]:
+        """The blocks with what stands over them."""
+        return list(zip(self.titles or ("",) * len(self.blocks), self.blocks, strict=True))
+
+    @property
+    def headed(self) -> bool:
+        """Whether any group has a head that spans its columns."""
+        return any(group.head for group in self.groups)
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every value."""
+        lines = (line for block in self.blocks for line in block)
+        return [cell for line in lines for cells in line.cells for cell in cells if cell is not None]
 
 
-def panels(grid: Grid, widths: Sequence[int], name_width: int, room: int) -> list[Grid]:
+def with_blocks(grid: Grid, titled: Sequence[tuple[str, Sequence[Line]]]) -> Grid:
+    """Return the grid with other blocks; those without a line are left out, and leave their title to the next."""
+    titles: list[str] = []
+    blocks: list[tuple[Line, ...]] = []
+    pending = ""
+    for title, lines in titled:
+        pending = title or pending
+        if lines:
+            titles.append(pending)
+            blocks.append(tuple(lines))
+            pending = ""
+    return dataclasses.replace(grid, titles=tuple(titles) if any(titles) else (), blocks=tuple(blocks))
+
+
+def ranking_sentence(grid: Grid, best: str, second: str) -> list[str]:
+    """Say which marks the best and the second best have, where there are any.
+
+    >>> cell = Cell("1", best=True)
+    >>> grid = Grid((Group("", ("T1",)),), ((Line("a", "", ((cell,),)),),), ())
+    >>> ranking_sentence(grid, "in bold", "underlined")
+    ['Best among comparable rows in bold.']
+    """
+    if not any(cell.best for cell in grid.cells):
+        return []
+    runner_up = f", second best {second}" if any(cell.second for cell in grid.cells) else ""
+    return [f"Best among comparable rows {best}{runner_up}."]
+
+
+def panels(grid: Grid, widths: Sequence[float], name_width: float, room: float) -> list[Grid]:
     """Part a grid that is wider than `room` into grids of whole groups, to be set one below the other.
 
     Args:
         grid: the whole table.
-        widths: characters that each group takes.
-        name_width: characters that the names take.
-        room: characters of a line.
+        widths: that each group takes, in any unit.
+        name_width: that the names take.
+        room: of a line.
 
     Lines without any value in a panel are left out of it.
     """
@@ -76,13 +131,11 @@ def panels(grid: Grid, widths: Sequence[int], name_width: int, room: int) -> lis
 
 
 def _only(grid: Grid, groups: Sequence[int]) -> Grid:
-    blocks = []
-    for block in grid.blocks:
+    titled = []
+    for title, block in grid.titled:
         lines = [dataclasses.replace(line, cells=tuple(line.cells[place] for place in groups)) for line in block]
-        kept = tuple(line for line in lines if any(cell for cells in line.cells for cell in cells))
-        if kept:
-            blocks.append(kept)
-    return dataclasses.replace(grid, groups=tuple(grid.groups[place] for place in groups), blocks=tuple(blocks))
+        titled.append((title, [line for line in lines if any(cell for cells in line.cells for cell in cells)]))
+    return with_blocks(dataclasses.replace(grid, groups=tuple(grid.groups[place] for place in groups)), titled)
 
 
 def column(grid: Grid, group: int, place: int) -> list[Cell]:
@@ -91,17 +144,74 @@ def column(grid: Grid, group: int, place: int) -> list[Cell]:
     return [cell for cell in found if cell is not None]
 
 
-def widths(grid: Grid, cell_width: Callable[[Cell, int], int], length: Callable[[str], int], gap: int) -> list[int]:
-    """Return the characters that each group takes, gaps included.
+def parted(grid: Grid, widths: Sequence[Sequence[float]], room: float) -> Grid:
+    """Part the groups that are wider than `room` into several under the same head.
 
-    `cell_width` is given a cell and the width of the longest mean of its column.
+    Args:
+        grid: the whole table.
+        widths: of each column, by group.
+        room: for the columns of one group. A published number stays beside the measured one before it.
+    """
+    groups: list[Group] = []
+    chosen: list[tuple[int, list[int]]] = []
+    for place, group in enumerate(grid.groups):
+        for part in _parts(group.columns, widths[place], room):
+            groups.append(Group(group.head, tuple(group.columns[number] for number in part)))
+            chosen.append((place, part))
+
+    def line(whole: Line) -> Line:
+        cells = tuple(tuple(whole.cells[place][number] for number in part) for place, part in chosen)
+        return dataclasses.replace(whole, cells=cells)
+
+    blocks = tuple(tuple(map(line, block)) for block in grid.blocks)
+    return dataclasses.replace(grid, groups=tuple(groups), blocks=blocks)
+
+
+def _parts(heads: Sequence[str], widths: Sequence[float], room: float) -> list[list[int]]:
+    """Return the columns of each part, as few parts as fit into `room` and these as even as can be."""
+    units: list[list[int]] = []
+    for number, head in enumerate(heads):
+        if head == PUBLISHED_HEAD and units:
+            units[-1].append(number)
+        else:
+            units.append([number])
+
+    def filled(limit: float) -> list[list[int]]:
+        parts: list[list[int]] = [[]]
+        for unit in units:
+            if parts[-1] and sum(widths[number] for number in (*parts[-1], *unit)) > limit:
+                parts.append([])
+            parts[-1] += unit
+        return parts
+
+    fewest = filled(room)
+    limit = sum(widths) / len(fewest)
+    while limit < room and len(filled(limit)) > len(fewest):
+        limit += 1.0
+    return filled(min(limit, room))
+
+
+def column_widths(
+    grid: Grid, cell_width: Callable[[Cell, int], float], length: Callable[[str], float], gap: float
+) -> list[list[float]]:
+    """Return the width that each column of each group takes, gaps included.
+
+    `cell_width` is given a cell and the characters of the longest mean of its column.
     """
     out = []
     for place, group in enumerate(grid.groups):
-        total = 0
+        columns = []
         for number, head in enumerate(group.columns):
             cells = column(grid, place, number)
             mean = max((len(cell.mean) for cell in cells), default=0)
-            total += gap + max([length(head), *(cell_width(cell, mean) for cell in cells)])
-        out.append(max(total, length(group.head) + gap))
+            columns.append(gap + max([length(head), *(cell_width(cell, mean) for cell in cells)]))
+        out.append(columns)
     return out
+
+
+def widths(
+    grid: Grid, cell_width: Callable[[Cell, int], float], length: Callable[[str], float], gap: float
+) -> list[float]:
+    """Return the width that each group takes, its head and gaps included (see `column_widths`)."""
+    columns = column_widths(grid, cell_width, length, gap)
+    return [max(sum(own), length(group.head) + gap) for own, group in zip(columns, grid.groups, strict=True)]

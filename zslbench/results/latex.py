@@ -1,147 +1,160 @@
-r"""Tables as LaTeX, for ``\input`` in a document that loads booktabs. Escaping is left to pandas."""
+r"""Tables as LaTeX, for ``\input`` in a document that loads booktabs, or as a document of their own."""
 
 from __future__ import annotations
 
-import functools
-import unicodedata
+import math
+import re
 from collections.abc import Sequence
 
 from zslbench.results import grid as grids
-from zslbench.results.grid import Cell, Grid, Line
+from zslbench.results.grid import Cell, Grid
+from zslbench.results.tex_sheets import COLUMN, GAP, PAGE, Sheet, sheets
+from zslbench.results.tex_text import breakable, escape, lacking
 
-MAX_CHARACTERS = 115
-"""About what a page's width holds in footnote size; a wider table is set as panels, one below the other."""
+POINTS = 72.27
+"""Points of an inch."""
 
-_ONE_COLUMN = 50
-_SIGNS = str.maketrans(
-    {
-        "±": r"$\pm$",
-        "†": r"$^{\dagger}$",
-        "‡": r"$^{\ddagger}$",
-        "→": r"$\rightarrow$",
-        "–": "--",
-        "×": r"$\times$",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-    }
-)
+TEXT_WIDTH = 345 / POINTS
+"""Inches of the article class's text, which the text of no usual class is narrower than."""
+
 _NEEDS = r"% needs \usepackage{booktabs}"
 _NEEDS_FONT = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex and a font that has them"
-# Beyond Latin-1 and Latin Extended-A: the punctuation that inputenc's utf8 defines for T1.
-_PDFLATEX_HAS = frozenset("‘’“”‚„…—•€™")
+_OWN_FONT = r"\usepackage{iftex,fontspec}\RequireTUTeX % and \setmainfont{…}, a font that has them"
+_SPACING = rf"\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}"
 
 
-def latex(grid: Grid, width: int = MAX_CHARACTERS) -> str:
-    """Write a grid as a LaTeX float with booktabs rules and heads that span a data set's columns.
+def latex(grid: Grid, width: float = TEXT_WIDTH, standalone: bool = False) -> str:
+    """Write a grid as LaTeX floats with booktabs rules and heads that span a data set's columns.
 
-    Data sets that do not fit into `width` characters go below each other.
+    Args:
+        grid: the table. Columns that do not fit go below each other, lines that do not into another float.
+        width: inches of a line.
+        standalone: write a document that shows the table alone, on a page of its size.
     """
-    names = max(len(line.name + line.marks) for block in grid.blocks for line in block)
-    each = grids.widths(
-        grid, lambda cell, mean: len(f"{cell.mean}{cell.std}") + 3 * bool(cell.std) + len(cell.marks), len, gap=2
+    caption = " ".join([*grid.caption, *grids.ranking_sentence(grid, "in bold", "underlined")])
+    below = [f"({letter}) {text}" for letter, text in grid.settings]
+    notes = [*below, *(f"{number} {text}" for number, text in enumerate(grid.notes, start=1))]
+    floats = sheets(grid, width * POINTS, caption, notes, math.inf if standalone else PAGE)
+    text = (_document if standalone else _floats)(floats, caption, _below(grid))
+    if lacking(text):
+        return "\n".join([_NEEDS_FONT, text] if standalone else [_NEEDS, _NEEDS_FONT, text])
+    return text if standalone else f"{_NEEDS}\n{text}"
+
+
+def _floats(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str]) -> str:
+    wide = len([sheet for own in floats for sheet in own]) > 1 or floats[0][0].width > COLUMN
+    name = "table*" if wide else "table"
+    lines = []
+    for number, own in enumerate(floats):
+        lines += [rf"\begin{{{name}}}[tp]", r"\centering", r"\footnotesize", _SPACING]
+        if number == 0:
+            lines.append(r"\setlength{\belowcaptionskip}{4pt}")  # usual classes leave no room below a caption on top
+            lines.append(rf"\caption{{{breakable(caption)}}}")
+        else:
+            lines.append(r"Table \thetable{} (continued)\par\smallskip")
+        lines += _panels(own)
+        lines += below if own is floats[-1] else ()
+        lines.append(rf"\end{{{name}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _document(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str]) -> str:
+    own = [sheet for sheets in floats for sheet in sheets]
+    width = max(COLUMN, *(sheet.width for sheet in own))
+    body = [rf"{breakable(caption)}\par\medskip", r"{\centering", *_panels(own), r"\par}", *below]
+    beyond = lacking("\n".join(body))
+    return "\n".join(
+        [
+            r"\documentclass[border=6pt]{standalone}",
+            r"\usepackage{booktabs}",
+            *([_OWN_FONT] if beyond else []),
+            r"\begin{document}",
+            rf"\begin{{minipage}}{{{width:.0f}pt}}",
+            rf"\footnotesize{_SPACING}",
+            *body,
+            r"\end{minipage}",
+            r"\end{document}",
+            "",
+        ]
     )
-    panels = grids.panels(grid, each, names, width)
-    wide = len(panels) > 1 or names + sum(each) > _ONE_COLUMN
-    float_name = "table*" if wide else "table"
-    lines = [rf"\begin{{{float_name}}}[t]", r"\centering", r"\footnotesize", r"\setlength{\tabcolsep}{4pt}"]
-    lines.append(r"\setlength{\belowcaptionskip}{4pt}")  # the usual classes leave no room below a caption on top
-    lines.append(rf"\caption{{{_caption(grid)}}}")
-    for place, panel in enumerate(panels):
-        lines += ([r"\par\medskip"] if place else []) + _tabular(panel)
-    lines += [*_below(grid), rf"\end{{{float_name}}}"]
-    text = "\n".join(lines) + "\n"
-    beyond = any(sign > "\u017f" and sign not in _PDFLATEX_HAS for sign in text)
-    return "\n".join([_NEEDS, *([_NEEDS_FONT] if beyond else []), text])
-
-
-def _caption(grid: Grid) -> str:
-    best = any(cell and cell.best for block in grid.blocks for line in block for cells in line.cells for cell in cells)
-    sentences = [*grid.caption, *(["Best among comparable rows in bold."] if best else [])]
-    return escape(" ".join(sentences))
 
 
 def _below(grid: Grid) -> list[str]:
-    notes = [f"({letter}) {escape(text)}" for letter, text in grid.settings]
-    notes += [f"$^{{{number}}}$ {escape(text)}" for number, text in enumerate(grid.notes, start=1)]
+    notes = [f"({letter}) {breakable(text)}" for letter, text in grid.settings]
+    notes += [f"$^{{{number}}}$ {breakable(text)}" for number, text in enumerate(grid.notes, start=1)]
     if not notes:
         return []
     return [r"\par\smallskip", r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(notes), r"\end{minipage}"]
 
 
-def _tabular(grid: Grid) -> list[str]:
+def _panels(own: Sequence[Sheet]) -> list[str]:
+    return [line for place, one in enumerate(own) for line in ([r"\par\medskip"] if place else []) + _tabular(one)]
+
+
+def _tabular(sheet: Sheet) -> list[str]:
+    grid = sheet.grid
     total = sum(len(group.columns) for group in grid.groups)
-    lines = [rf"\begin{{tabular}}{{l{'l' * total}}}", r"\toprule"]
-    lines.append(" & ".join(["", *(_spanning(group.head, len(group.columns)) for group in grid.groups)]) + r" \\")
-    start, rules = 2, []
-    for group in grid.groups:
-        rules.append(rf"\cmidrule(lr){{{start}-{start + len(group.columns) - 1}}}")
-        start += len(group.columns)
-    lines.append(" ".join(rules))
-    lines.append(" & ".join(["method", *(escape(name) for group in grid.groups for name in group.columns)]) + r" \\")
-    for block in grid.blocks:
+    lines = [rf"\begin{{tabular}}{{l{'l' * total}}}", r"\toprule", *_heads(sheet)]
+    for title, block in grid.titled:
         lines.append(r"\midrule")
-        lines += [_line(grid, line) for line in block]
+        if title:
+            lines.append(rf"\multicolumn{{{total + 1}}}{{l}}{{\emph{{{escape(title)}}}}} \\")
+        for line in block:
+            first, *rest = [escape(text) for text in sheet.name_lines(line)]
+            cells = [
+                _cell(cell, grids.column(grid, place, number))
+                for place, group in enumerate(line.cells)
+                for number, cell in enumerate(group)
+            ]
+            lines.append(_row([first, *cells]))
+            lines += [_row([rf"\quad {text}", *[""] * total]) for text in rest]
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
-def _spanning(head: str, columns: int) -> str:
-    return rf"\multicolumn{{{columns}}}{{c}}{{{escape(head)}}}"
+def _heads(sheet: Sheet) -> list[str]:
+    """Return the heads that span groups, the rules below them, and the heads of the columns."""
+    grid = sheet.grid
+    lines = []
+    if grid.headed:
+        spanning = _bottom([sheet.spanning_lines(place) for place in range(len(grid.groups))])
+        for row in spanning:
+            spans = (
+                rf"\multicolumn{{{len(group.columns)}}}{{c}}{{{escape(text)}}}"
+                for group, text in zip(grid.groups, row, strict=True)
+            )
+            lines.append(_row(["", *spans]))
+        start, rules = 2, []
+        for group in grid.groups:
+            if group.head:
+                rules.append(rf"\cmidrule(lr){{{start}-{start + len(group.columns) - 1}}}")
+            start += len(group.columns)
+        lines.append(" ".join(rules))
+    names = [sheet.column_lines(i, j) for i, group in enumerate(grid.groups) for j in range(len(group.columns))]
+    rows = _bottom([[grid.name], *names])
+    return [*lines, *(_row(map(escape, row)) for row in rows)]
 
 
-def _line(grid: Grid, line: Line) -> str:
-    name = escape(line.name + line.marks)
-    cells = [
-        _cell(cell, _longest(grids.column(grid, place, number)))
-        for place, group in enumerate(line.cells)
-        for number, cell in enumerate(group)
-    ]
+def _bottom(columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Return rows of columns of lines, the last line of each in the last row."""
+    most = max(map(len, columns))
+    return list(zip(*([""] * (most - len(column)) + list(column) for column in columns), strict=True))
+
+
+def _row(cells: Sequence[str] | map[str]) -> str:
+    text = " & ".join(cells) + r" \\"
     # An empty group first: a name that begins with [ or * would be read as an argument of the \\ before it.
-    guard = "{}" if name.startswith(("[", "*")) else ""
-    return " & ".join([guard + name, *cells]) + r" \\"
+    return "{}" + text if text.startswith(("[", "*")) else text
 
 
-def _longest(cells: Sequence[Cell]) -> int:
-    return max((len(cell.mean) for cell in cells), default=0)
-
-
-def _cell(cell: Cell | None, longest: int) -> str:
+def _cell(cell: Cell | None, column: Sequence[Cell]) -> str:
     if cell is None:
         return "--"
-    missing = longest - len(cell.mean)
-    pad = rf"\phantom{{{'0' * missing}}}" if missing else ""
-    text = rf"{cell.mean} $\pm$ {cell.std}" if cell.std else cell.mean
+    longest = max((other.mean for other in column), key=len)
+    missing = re.sub(r"\d", "0", longest[: len(longest) - len(cell.mean)])
+    pad = rf"\phantom{{{missing}}}" if missing else ""
+    # The mean alone is underlined: below ± the line would touch the next row.
+    mean = rf"\underline{{{cell.mean}}}" if cell.second else cell.mean
+    text = rf"{mean}{{\scriptsize$\,\pm\,${cell.std}}}" if cell.std else mean
+    text = rf"\textbf{{{text}}}" if cell.best else text
     note = f"$^{{{cell.note}}}$" if cell.note else ""
-    return pad + (rf"\textbf{{{text}}}" if cell.best else text) + (escape(cell.marks) if cell.marks else "") + note
-
-
-@functools.cache
-def escape(text: str) -> str:
-    """Return `text` as LaTeX: pandas escapes what is special, our own signs become commands."""
-    import pandas as pd
-
-    shown = pd.DataFrame([[text]]).style.hide(axis="index").hide(axis="columns")
-    line = shown.format(escape="latex").to_latex().split("\n")[1]
-    return str(line).removesuffix(r" \\").translate(_SIGNS | _GREEK)
-
-
-def _greek() -> dict[int, str]:
-    """Return the Greek letters as mathematics, which every TeX engine sets; capitals like Latin ones become these."""
-    out = {}
-    for code in [*range(0x391, 0x3A2), *range(0x3A3, 0x3AA), *range(0x3B1, 0x3CA)]:
-        *_, case, _, name = ["", *unicodedata.name(chr(code)).replace("FINAL SIGMA", "VARSIGMA").split()]
-        name = name.lower().replace("lamda", "lambda")
-        if name == "omicron":
-            sign = "o" if case == "SMALL" else r"\mathrm{O}"
-        elif case == "SMALL":
-            sign = f"\\{name}"
-        else:
-            latin = _LATIN.get(name)
-            sign = rf"\mathrm{{{latin}}}" if latin else f"\\{name.capitalize()}"
-        out[code] = f"${sign}$"
-    return out
-
-
-_NAMES = ("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi")
-_LATIN = dict(zip(_NAMES, "ABEZHIKMNPTX", strict=True))
-_GREEK = _greek()
+    return pad + text + (escape(cell.marks) if cell.marks else "") + note

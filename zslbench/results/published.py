@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import functools
 import importlib.resources
+from collections.abc import Sequence
 
 from zslbench.errors import UnknownName
 from zslbench.results.summary import Row
@@ -21,6 +22,24 @@ _WHOLE = {("lisgan", "S4")}
 
 TRANSDUCTIVE = {"lisgan", "lisgan:S4"}
 """Whose published numbers use unlabelled test features (LisGAN's cascade); all others are inductive."""
+
+_TITLES = {
+    "ale": "ALE",
+    "conse": "CONSE",
+    "dap": "DAP",
+    "dem": "DEM",
+    "devise": "DeViSE",
+    "eszsl": "ESZSL",
+    "fclswgan": "f-CLSWGAN",
+    "gazsl": "GAZSL",
+    "latem": "LATEM",
+    "lisgan": "LisGAN",
+    "sae": "SAE",
+    "sje": "SJE",
+    "sse": "SSE",
+    "sync": "SYNC",
+}
+"""Methods as LisGAN's tables print them, and LATEM, which they lack."""
 
 _READ_ON_TEST = {"fclswgan": "f-CLSWGAN", "gazsl": "GAZSL", "lisgan": "LisGAN"}
 _READ_ON_TEST_IN = {"li2019lisgan", "feng2022gasl"}
@@ -47,6 +66,12 @@ class Published:
     metric: str
     value: float
     note: str
+
+    @property
+    def title(self) -> str:
+        """The method as it is printed, with a named ablation: ``LisGAN@S3``."""
+        name, _, preset = self.method.partition(":")
+        return _TITLES.get(name, name) + (f"@{preset}" if preset else "")
 
     @property
     def transductive(self) -> bool:
@@ -119,14 +144,23 @@ def beside(row: Row, metric: str, source: str) -> Published | None:
     return found if found and found.transductive == (row.setting == "transductive") else None
 
 
+def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
+    """Return the names that a method with these presets is cited under, the closest first.
+
+    >>> cited_names("lisgan", ["S3"]), cited_names("lisgan", ["S4"]), cited_names("lisgan", ["published"])
+    (('lisgan:S3',), ('lisgan:S4', 'lisgan'), ('lisgan',))
+    """
+    for preset in presets:
+        name = f"{method}:{preset}"
+        if any(entry.method == name for entry in load()):
+            return (name, method) if (method, preset) in _WHOLE else (name,)
+    return (method,)
+
+
 def _of_method(row: Row, metric: str, chosen: str | None) -> Published | None:
-    for preset in row.label.partition("[")[0].split("@")[1:]:
-        if any(entry.method == f"{row.method}:{preset}" for entry in load()):
-            found = lookup(f"{row.method}:{preset}", row.dataset, metric, chosen)
-            return found or (
-                lookup(row.method, row.dataset, metric, chosen) if (row.method, preset) in _WHOLE else None
-            )
-    return lookup(row.method, row.dataset, metric, chosen)
+    names = cited_names(row.method, row.label.partition("[")[0].split("@")[1:])
+    found = (lookup(name, row.dataset, metric, chosen) for name in names)
+    return next(filter(None, found), None)
 
 
 @functools.cache

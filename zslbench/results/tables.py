@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, StoreError, UnknownName
-from zslbench.results import formats
 from zslbench.results import published as citations
 from zslbench.results.choice import Choice, is_dataset, is_method, is_protocol, position
+from zslbench.results.cited_blocks import with_cited
+from zslbench.results.cited_rows import cited_rows
+from zslbench.results.data_formats import csv_rows, json_rows
 from zslbench.results.gather import gather
-from zslbench.results.layout import lay_out
+from zslbench.results.layout import lay_out, measured_columns
+from zslbench.results.layouts import check_layout, flat
 from zslbench.results.naming import natural
 from zslbench.results.record import Record
 from zslbench.results.selection import RULES
@@ -29,6 +32,7 @@ _PIPE_WIDTH = 100
 def table(
     runs: Path | str = "runs",
     *,
+    layout: str = "full",
     format: str = "terminal",
     methods: Sequence[str] = (),
     datasets: Sequence[str] = (),
@@ -43,18 +47,22 @@ def table(
     per_fold: bool = False,
     ci: bool = False,
     rank_together: bool = False,
+    standalone: bool = False,
     output: Path | None = None,
-    width: int | None = None,
+    width: int | str | float | None = None,
 ) -> str:
     """Return a table of the finished runs; accuracies in percent, mean ± sample standard deviation over seeds.
 
     Args:
         runs: the folder of records.
+        layout: ``full``: every metric under each data set's head; ``zsl``: T1 by data set (LisGAN's Table 2); ``gzsl``:
+            U, S and H by data set (Tables 3 and 4).
         format: terminal, markdown, latex (booktabs), csv (a line a row and metric) or json (an object a row).
         methods, datasets, protocols: which, in which order; specs such as ``lisgan@S3[souls=5]`` are understood.
         features, semantics, stage: which runs.
         metrics: which, in which order; None: all, AUSUC in csv and json only.
-        published: ``best`` for the preferred published numbers, or one source; they get columns of their own.
+        published: ``best`` for the preferred published numbers, or one source. They get columns of their own; under
+            zsl and gzsl rows of their own, for every method that is cited on these data sets.
         selection: rules, rows of each: ``fixed`` (the declared last step), ``validated`` (hyper-parameters or step
             chosen in the dev stage) or ``oracle`` (best on test, †); none: as recorded, no oracle.
         calibrate: add U, S and H after calibrated stacking, its constant chosen on the ``dev`` folds (True), or on
@@ -62,18 +70,23 @@ def table(
         per_fold: a column group for each fold of the dev stage, which is averaged otherwise.
         ci: ± is the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows with each other.
+        standalone: write a LaTeX document that shows the table alone.
         output: also write the table there.
-        width: characters of a line, beyond which data sets go below each other; None: the terminal's, or the page's.
+        width: characters of a line, beyond which data sets go below each other; of LaTeX inches, or ``column``,
+            ``page``, ``eccv``, ``neurips``. None: the terminal's, or what fits any page.
 
     Raises:
-        BadValue: unknown format or metric, or nothing fits what was asked for.
-        UnknownName: unknown source of published numbers.
+        BadValue: an option without a meaning for the layout or format, or nothing fits what was asked for.
+        UnknownName: unknown layout, format, metric, or source of published numbers.
         StoreError: no runs, none finished, or `output` cannot be written.
     """
     if format not in FORMATS:
         raise UnknownName("format", format, FORMATS)
+    if standalone and format != "latex":
+        raise BadValue(f"--standalone is a LaTeX document, not {format}; add --format latex, or leave it out.")
+    of = check_layout(layout, protocols, metrics, calibrate)
     source = _source(published, stage)
-    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    choice = Choice(tuple(methods), tuple(datasets), of, features, semantics, stage)
     store = ResultStore(runs)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
     found = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
@@ -86,12 +99,18 @@ def table(
         (row for row in rows if any(name in row.metrics for name in shown)),
         key=lambda row: (_method_order(row, choice), _data_order(row, choice)),
     )
+    beside = source if layout == "full" else None
+    cited = cited_rows(rows, shown, source, methods) if source and layout != "full" else None
     if data:
-        cited = None if source is None else [_citations(row, shown, source) for row in rows]
-        text = (formats.csv_rows if format == "csv" else formats.json_rows)(rows, shown, cited)
+        own = None if beside is None else [_citations(row, shown, beside) for row in rows]
+        text = (csv_rows if format == "csv" else json_rows)(rows, shown, own, cited)
     else:
         by_data = sorted(rows, key=lambda row: _data_order(row, choice))
-        text = written(lay_out(rows, by_data, shown, source, rank_together, ci), format, width, _PIPE_WIDTH)
+        grid = lay_out(rows, by_data, shown, beside, rank_together, ci)
+        columns = measured_columns(by_data, shown)
+        if cited is not None and source is not None:
+            grid = with_cited(grid, columns, cited, source, rank_together)
+        text = written(flat(grid, columns) if layout == "zsl" else grid, format, width, _PIPE_WIDTH, standalone)
         if format == "terminal":
             text += "".join(f"\n{note}\n" for note in found.notes) + _unfinished(found.chosen, store)
     if output is not None:

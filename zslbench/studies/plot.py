@@ -10,9 +10,10 @@ from zslbench import params
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.results.choice import Choice
+from zslbench.results.page_width import width_of
 from zslbench.results.plots.draw import Knowledge, Request, check, draw
 from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
-from zslbench.results.plots.style import Style, width_of
+from zslbench.results.plots.style import Style
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.classes import method_class

@@ -10,15 +10,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
+from zslbench.results.page_width import WIDTHS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
-"""Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
-
-NARROWEST, WIDEST = 1.5, 40.0
 INK, FAINT = "#222222", "#8a8a8a"
 # Okabe & Ito (2008) without the yellow, which white paper swallows.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -59,7 +56,7 @@ class Style:
         """
         if not self.tex:
             return text.replace("$", r"\$")  # two bare ones would begin and end mathematics
-        from zslbench.results.latex import escape
+        from zslbench.results.tex_text import escape
 
         # Matplotlib takes the backslash off a dollar sign itself, which leaves LaTeX with mathematics.
         found = escape(text).replace(r"\$", r"\textdollar{}").replace("−", "$-$")
@@ -78,29 +75,6 @@ def line_look(place: int) -> dict[str, Any]:
         "linestyle": DASHES[place % len(DASHES)],
         "marker": MARKERS[place % len(MARKERS)],
     }
-
-
-def width_of(given: str | float) -> float:
-    """Return the inches that a width means.
-
-    >>> width_of("page"), width_of("4.5")
-    (6.875, 4.5)
-
-    Raises:
-        BadValue: neither a known name nor a sensible number.
-    """
-    if isinstance(given, str) and given in WIDTHS:
-        return WIDTHS[given]
-    try:
-        inches = float(given)
-    except ValueError:
-        inches = math.nan
-    if not NARROWEST <= inches <= WIDEST:
-        known = ", ".join(WIDTHS)
-        raise BadValue(
-            f"width {str(given)!r} is not known; give one of {known}, or inches from {NARROWEST:g} to {WIDEST:g}."
-        )
-    return inches
 
 
 @contextmanager

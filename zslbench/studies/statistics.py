@@ -1,0 +1,150 @@
+"""`table --layout stats`: what the data sets hold, counted in the data itself (LisGAN's Table 1)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench.errors import BadValue, UnknownName
+from zslbench.results.caption import SPLITS
+from zslbench.results.grid import Cell, Grid, Group, Line
+from zslbench.results.naming import printable
+from zslbench.results.tables import FORMATS
+from zslbench.results.written import written
+from zslbench.studies.counting import Described, everything, named
+from zslbench.studies.printed import DATA_FORMATS, data, write
+
+_PIPE_WIDTH = 100
+_GROUPS = (
+    Group("", ("images",)),
+    Group("dimension", ("features", "semantics")),
+    Group("classes", ("seen", "train + val", "unseen")),
+    Group("images of the split", ("trainval", "test seen", "test unseen")),
+)
+_WITHOUT = "No features here: images are those that the split names, classes those of its lists; – needs the features."
+
+
+def statistics(
+    *,
+    format: str = "terminal",
+    datasets: Sequence[str] = (),
+    features: str | None = None,
+    semantics: str | None = None,
+    data_root: Path | None = None,
+    standalone: bool = False,
+    output: Path | None = None,
+    width: int | str | float | None = None,
+) -> str:
+    """Return a table of the data sets: images, dimensions, classes and the parts of the split.
+
+    Args:
+        format: terminal, markdown, latex, csv or json.
+        datasets: names or folders; none: every data set folder on this machine.
+        features, semantics: file stems; None: the usual ones, else the first that there are.
+        data_root: the folder that holds xlsa17 folders.
+        standalone, output, width: see `zslbench.results.tables.table`.
+
+    Raises:
+        UnknownName: no such format or data set.
+        BadValue: `standalone` without LaTeX.
+        DataMissing: a data set that was named, or any, is not on this machine.
+        BadData: the files of one that was named break a rule.
+        StoreError: `output` cannot be written.
+    """
+    if format not in FORMATS:
+        raise UnknownName("format", format, FORMATS)
+    if standalone and format != "latex":
+        raise BadValue(f"--standalone is a LaTeX document, not {format}; add --format latex, or leave it out.")
+    if datasets:
+        found, left = [named(text, features, semantics, data_root) for text in datasets], list[str]()
+    else:
+        found, left = everything(features, semantics, data_root)
+    if format in DATA_FORMATS:
+        text = data([_facts(one) for one in found], format)
+    else:
+        text = written(_lay_out(found, left), format, width, _PIPE_WIDTH, standalone)
+    write(text, output)
+    return text
+
+
+def _lay_out(found: Sequence[Described], left: Sequence[str]) -> Grid:
+    notes: dict[str, int] = {}
+    return Grid(
+        groups=_GROUPS,
+        blocks=(tuple(Line(printable(one.title), "", _cells(one, notes)) for one in found),),
+        caption=tuple(map(printable, [*_caption(found), *left])),
+        notes=tuple(notes),
+        name="data set",
+    )
+
+
+def _cells(one: Described, notes: dict[str, int]) -> tuple[tuple[Cell | None, ...], ...]:
+    counted, authors = one.counted, one.authors
+
+    def cell(here: int | None, there: int | None = None, note: str = "") -> Cell | None:
+        if here is None:
+            return None
+        if there is not None and here != there:
+            note = f"{one.title}: {there:,} by the authors of its split."
+        return Cell(f"{here:,}", note=notes.setdefault(note, len(notes) + 1) if note else 0)
+
+    expected = dataclasses.asdict(authors) if authors else {}
+    folds = dict.fromkeys(f"{train} + {val}" for train, val in counted.folds)
+    return (
+        (cell(counted.images, expected.get("images"), "" if one.features else _WITHOUT),),
+        (
+            cell(counted.features),
+            cell(counted.semantics, expected.get("attributes") if one.semantics == "att" else None),
+        ),
+        (
+            cell(counted.seen, expected.get("seen")),
+            Cell(", ".join(folds)) if folds else None,
+            cell(counted.unseen, expected.get("unseen")),
+        ),
+        tuple(cell(getattr(counted, part), expected.get(part)) for part in ("trainval", "test_seen", "test_unseen")),
+    )
+
+
+def _caption(found: Sequence[Described]) -> list[str]:
+    lines = [
+        "Data set statistics, counted in the data.",
+        f"Features: {_by(found, [one.features or 'none' for one in found])}; "
+        f"semantics: {_by(found, [one.semantics for one in found])}.",
+        f"Split: {_by(found, [SPLITS.get(one.origin, one.origin) for one in found])}".removesuffix(".") + ".",
+    ]
+    if any(one.counted.folds for one in found):
+        lines.append("train + val: training and validation classes of each development fold of the seen ones.")
+    return lines
+
+
+def _by(found: Sequence[Described], facts: Sequence[str]) -> str:
+    """Say one fact of the data sets: once when they agree, else with the data sets that it holds for."""
+    holders: dict[str, list[str]] = {}
+    for one, fact in zip(found, facts, strict=True):
+        holders.setdefault(fact, []).append(one.title)
+    if len(holders) == 1:
+        return next(iter(holders))
+    return ", ".join(f"{fact} ({', '.join(titles)})" for fact, titles in holders.items())
+
+
+def _facts(one: Described) -> dict[str, Any]:
+    counted = one.counted
+    return {
+        "dataset": one.name,
+        "title": one.title,
+        "origin": one.origin,
+        "features": one.features or None,
+        "semantics": one.semantics,
+        "fingerprint": one.fingerprint or None,
+        "images": counted.images,
+        "feature_dimension": counted.features,
+        "semantic_dimension": counted.semantics,
+        "seen": counted.seen,
+        "unseen": counted.unseen,
+        "folds": [f"{train}+{val}" for train, val in counted.folds],
+        "trainval": counted.trainval,
+        "test_seen": counted.test_seen,
+        "test_unseen": counted.test_unseen,
+    }
