@@ -2,6 +2,7 @@
 # make test   set up and run the tests
 # make check  lint, types, layers
 # make docs   write docs/methods from the cards of the methods
+# make site   build the documentation into site/; read it with: python -m http.server -d site
 # make bench  measure speed; make bench-lisgan measures LisGAN's training against a plain implementation
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 GAN := hidden=512,epochs=60,lr=0.0003
 DEMO := -m 'lisgan[$(GAN)]' -m 'lisgan@S3[$(GAN)]' -m 'fclswgan[$(GAN)]' -m eszsl -m sae -d digits -p gzsl --seeds 3 --runs demo-runs
 
-.PHONY: demo test check docs bench bench-lisgan clean
+.PHONY: demo test check docs site bench bench-lisgan clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +34,9 @@ check: $(BIN)/.installed
 docs: $(BIN)/.installed
 	$(BIN)/python -m zslbench.pages docs/methods
 
+site: $(BIN)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 bench: $(BIN)/.installed
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
@@ -40,4 +44,4 @@ bench-lisgan: $(BIN)/.installed
 	$(BIN)/python benchmarks/lisgan.py
 
 clean:
-	rm -rf $(VENV) demo-runs build dist
+	rm -rf $(VENV) demo-runs build dist site

@@ -1,8 +1,7 @@
-"""Docs pages of the methods, generated from their cards: ``python -m zslbench.pages docs/methods``."""
+"""Pages of the methods, from their cards: the files of ``docs/methods``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 from zslbench import citations
 from zslbench.inspection import Info, info, shown
 from zslbench.methods.base import Method, Preset
+from zslbench.pages.markdown import MADE, table
 from zslbench.registry import METHODS
 
 _METRICS = ("T1", "U", "S", "H")
-_MADE = "<!-- made by `make docs` from the method's card; edit the card, not this page -->"
 
 
 def builtin_methods() -> list[str]:
@@ -29,7 +28,7 @@ def method_page(name: str) -> str:
     """
     found, cls = info(name), METHODS.load(name)
     parts = [
-        _MADE,
+        MADE,
         f"# {found.title}",
         f"`{found.name}`: {found.summary}.",
         _facts(found),
@@ -37,7 +36,7 @@ def method_page(name: str) -> str:
         found.model,
         f"```sh\nzslbench run -m {found.name} -d digits\n```",
         "## Parameters",
-        _table(("parameter", "default", "takes", "meaning"), [(f"`{row[0]}`", *row[1:]) for row in found.params]),
+        table(("parameter", "default", "takes", "meaning"), [(f"`{row[0]}`", *row[1:]) for row in found.params]),
         *_space(found),
         *_presets(cls, found.name),
         *_published(found),
@@ -54,8 +53,8 @@ def index_page() -> str:
         found = info(name)
         setting = found.facts["setting"].partition(" ")[0]
         rows.append((f"[{found.title}]({name}.md)", f"`{name}`", found.summary, setting, found.facts["reference"]))
-    table = _table(("method", "name", "what it is", "setting", "reference"), rows)
-    return f"{_MADE}\n\n# Methods\n\n{table}\n"
+    listed = table(("method", "name", "what it is", "setting", "reference"), rows)
+    return f"{MADE}\n\n# Methods\n\n{listed}\n"
 
 
 def pages() -> dict[str, str]:
@@ -87,7 +86,7 @@ def _space(found: Info) -> Sequence[str]:
     return [
         "## Tuning",
         f"`zslbench tune {found.name} -d digits` searches, unless it is told otherwise:",
-        _table(("parameter", "values"), rows),
+        table(("parameter", "values"), rows),
     ]
 
 
@@ -104,13 +103,13 @@ def _presets(cls: type[Method], name: str) -> Sequence[str]:
             ("/".join(cell), *(shown(values[key]) if key in values else "" for key in keys))
             for cell, values in preset.cells.items()
         ]
-        parts.append(_table(("data set/protocol", *keys), rows) if rows else "")
+        parts.append(table(("data set/protocol", *keys), rows) if rows else "")
     if not cls.presets:
         parts.append("None: no source is known that gives a value for each data set.")
     if cls.ablations:
         parts.append("## Ablations")
         rows = [(f"`{name}@{tag}`", one.help, _values(one.values)) for tag, one in cls.ablations.items()]
-        parts.append(_table(("text", "meaning", "values"), rows))
+        parts.append(table(("text", "meaning", "values"), rows))
     return parts
 
 
@@ -136,8 +135,8 @@ def _published(found: Info) -> Sequence[str]:
     told = [
         f"* {source}, {dataset}, {', '.join(metrics)}: {note}." for (source, dataset, note), metrics in notes.items()
     ]
-    table = _table(("published in", "data set", "features, semantics", *_METRICS), rows)
-    return ["## Published numbers", "Per-class top-1 accuracy in percent, as printed.", table, "\n".join(told)]
+    listed = table(("published in", "data set", "features, semantics", *_METRICS), rows)
+    return ["## Published numbers", "Per-class top-1 accuracy in percent, as printed.", listed, "\n".join(told)]
 
 
 def _differences(found: Info) -> Sequence[str]:
@@ -149,16 +148,3 @@ def _differences(found: Info) -> Sequence[str]:
 def _bibtex(found: Info) -> Sequence[str]:
     entry = citations.bibtex(found.facts["citation"])
     return ["## Citation", f"```bibtex\n{entry}\n```"] if entry else []
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str]) -> str:
-        shown = (cell.replace("|", "\\|").replace("\n", "<br>") for cell in cells)
-        return "| " + " | ".join(shown) + " |"
-
-    return "\n".join([line(heads), "|" + " --- |" * len(heads), *(line(row) for row in rows)])
-
-
-if __name__ == "__main__":
-    for one in write(Path(sys.argv[1])):
-        print(one)

@@ -1,0 +1,32 @@
+"""What MkDocs asks while it builds the site: pages made from what is declared in code, and their place in the menu."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+from zslbench.cli import cli
+from zslbench.inspection import info
+from zslbench.pages import builtin_methods
+from zslbench.pages.site import reference
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """List every method below the heading whose only entry is the methods' index."""
+    for entries in _lists(config.nav):
+        if entries == ["methods/README.md"]:
+            entries += [{info(name).title: f"methods/{name}.md"} for name in builtin_methods()]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> None:
+    """Add the reference."""
+    for path, text in reference(cli).items():
+        files.append(File.generated(config, path, content=text))
+
+
+def _lists(entry: Any) -> list[list[Any]]:
+    if isinstance(entry, list):
+        return [entry, *(found for one in entry for found in _lists(one))]
+    return [found for one in entry.values() for found in _lists(one)] if isinstance(entry, dict) else []

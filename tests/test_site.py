@@ -1,0 +1,214 @@
+"""The documentation site: what its pages tell people to type works, and it builds whole, from this machine alone.
+
+On every page, ``bash`` blocks are executed in an empty folder, in order with the ``python`` blocks between them, and a
+``text`` block right after a ``bash`` block is part of what that prints, numbers aside. ``sh`` blocks need data or hours:
+their commands are parsed, and the methods and data sets in them looked up; so are those of job scripts (``shell``).
+``latex`` blocks are compiled in the folder that the page has filled.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typed_commands import ROOT, Block, blocks, check_names, commands, run_here
+
+from zslbench.cli import cli
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+from zslbench.results.record import Record
+
+DOCS = ROOT / "docs"
+PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
+RUNNABLE = [name for name, page in PAGES.items() if commands("bash", page)]
+BUILT_IN = {"digits", "synthetic"}
+
+
+def likeness(text: str) -> list[str]:
+    """Return lines without numbers, rules and spacing: what stays the same on another machine."""
+    words = (re.sub(r"[-+]?\d[\d.]*", "#", re.sub(r"[─*]+", "", line)).split() for line in text.splitlines())
+    return [" ".join(line) for line in words if line]
+
+
+def execute(page: str, folder: Path) -> None:
+    """Do what a page says, in the working folder."""
+    printed: str | None = None
+    for block in blocks(page):
+        if block.kind == "text" and printed is not None:
+            assert set(likeness(block.text)) <= set(likeness(printed)), (block.text, printed)
+        printed = None
+        if block.kind == "bash":
+            printed = "".join(checked(arguments, folder) for arguments in block.commands())
+        elif block.kind == "python" and block.title:
+            (folder / block.title).write_text(block.text)
+        elif block.kind == "python":
+            exec(compile(block.text, "a page of the documentation", "exec"), {"__name__": "__main__"})
+
+
+def checked(arguments: list[str], folder: Path) -> str:
+    """Run a command; it must end well, print something, and write the files that it names."""
+    code, out, errors = run_here(arguments)
+    assert code == 0, (arguments, errors)
+    assert "failed record" not in out
+    written = [
+        arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word in ("-o", "--data", "--output")
+    ]
+    assert out or written, arguments
+    for name in written:
+        assert (folder / name).stat().st_size, name
+    return out
+
+
+def test_most_pages_can_be_followed():
+    assert {"index.md", "tutorial.md"} <= set(RUNNABLE)
+    assert sum(name.startswith("how-to/") for name in RUNNABLE) == len(list(DOCS.glob("how-to/*.md")))
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_a_page_can_be_followed(name, tmp_path, monkeypatch, request):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    execute(PAGES[name], tmp_path)
+    for number, block in enumerate(block for block in blocks(PAGES[name]) if block.kind == "latex"):
+        compile_latex(block, tmp_path / f"document{number}.tex", request.getfixturevalue("pdflatex"))
+
+
+def compile_latex(block: Block, path: Path, pdflatex: str) -> None:
+    path.write_text(block.text)
+    done = subprocess.run(
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", path.name],
+        cwd=path.parent,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert path.with_suffix(".pdf").stat().st_size
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if commands("sh", PAGES[name])])
+def test_commands_that_need_data_or_hours_parse_and_name_what_exists(name):
+    for arguments in commands("sh", PAGES[name]):
+        check_names([*arguments])
+
+
+def test_job_scripts_parse():
+    scripts = [block for page in PAGES.values() for block in blocks(page) if block.kind == "shell"]
+    lines = [re.sub(r"\$\w+", "0", line) for block in scripts for line in block.text.splitlines()]
+    typed = [Block("sh", "", line).commands()[0] for line in lines if line.startswith("zslbench ")]
+    assert typed
+    for arguments in typed:
+        check_names(arguments)
+
+
+def test_executed_commands_use_built_in_data_alone():
+    for name in RUNNABLE:
+        for arguments in commands("bash", PAGES[name]):
+            named = [arguments[place + 1] for place, word in enumerate(arguments[:-1]) if word in ("-d", "--dataset")]
+            assert all(text.partition("[")[0] in BUILT_IN or text.startswith("./") for text in named), arguments
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The built site; a warning fails the build."""
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        cwd=ROOT,
+        env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def text_of(page: Path) -> str:
+    """Return what a reader of a built page sees, and search finds."""
+    body = re.sub(r"<(script|style)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return html.unescape(re.sub(r"<[^>]+>", "", body))
+
+
+def test_every_verb_and_option_is_in_the_reference(site):
+    page = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
+    groups = {"": cli, "data-": cli.commands["data"]}
+    found = {prefix + name: command for prefix, group in groups.items() for name, command in group.commands.items()}
+    assert len(found) > 15
+    sections = dict(re.findall(r'<h2 id="([\w-]+)">(.*?)(?=<h2 id=|</article>)', page, flags=re.DOTALL))
+    assert set(sections) == set(found)
+    for verb, command in found.items():
+        seen = html.unescape(re.sub(r"<[^>]+>", "", sections[verb]))
+        for param in command.params:
+            if verb != "data":
+                assert all(name in seen for name in param.opts if name.startswith("-")), (verb, param.opts)
+        assert f"zslbench {verb.replace('-', ' ', 1)}" in seen
+
+
+@pytest.mark.parametrize(
+    ("page", "registry"),
+    [("methods/index", METHODS), ("reference/datasets", DATASETS), ("reference/protocols", PROTOCOLS)],
+)
+def test_everything_registered_is_in_the_reference(site, page, registry):
+    seen = text_of(site / f"{page}.html")
+    names = [entry.name for entry in registry if entry.origin == "zslbench"]
+    assert all(re.search(rf"\b{name}\b", seen) for name in names)
+    if registry is METHODS:
+        assert all((site / "methods" / f"{name}.html").is_file() for name in names)
+        menu = (site / "index.html").read_text(encoding="utf-8")
+        assert all(f'href="methods/{name}.html"' in menu for name in names)
+
+
+def test_presets_records_published_numbers_and_functions_are_in_the_reference(site):
+    presets = text_of(site / "reference" / "presets.html")
+    assert all(f"{entry.name}@{tag}" in presets for entry in METHODS for tag in entry.load().presets)
+    fields = text_of(site / "reference" / "records.html")
+    assert all(re.search(rf"\b{name}\b", fields) for name in Record.__dataclass_fields__)
+    published = text_of(site / "reference" / "published.html")
+    assert "46.5 / 57.9 / 51.6" in published  # LisGAN on CUB, Table 4 of its paper
+    functions = (site / "reference" / "python.html").read_text(encoding="utf-8")
+    heads = re.findall(r"<h2 id=[^>]*>\s*([\w.]+)", functions)
+    assert {f"zslbench.{verb}" for verb in cli.commands if verb != "data"} < set(heads)
+
+
+def test_sources_differ_where_the_errata_say(site):
+    seen = " ".join(text_of(site / "reference" / "published.html").split())
+    differing = seen[seen.index("Where sources differ") :]
+    assert "ESZSL CUB 12.6 / 63.8 / 21.0 2.4 / 70.1 / 4.6" in differing
+    assert "DAP SUN" in differing
+    assert "DeViSE CUB" not in differing  # the same in both
+
+
+def test_no_page_loads_anything_from_elsewhere(site):
+    loading = re.compile(
+        r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=[\"']?(https?:)?//", re.I
+    )
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 35
+    for page in pages:
+        assert not loading.search(page.read_text(encoding="utf-8")), page
+    for sheet in site.rglob("*.css"):
+        assert not re.search(r"@import|url\(\s*[\"']?(https?:)?//", sheet.read_text(encoding="utf-8")), sheet
+
+
+def test_search_finds_a_verb_an_option_and_an_erratum(site):
+    entries = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    for location, words in {
+        "reference/command-line.html#tune": "--time-limit",
+        "methods/lisgan.html": "soul",
+        "explanation/errata.html": "CUB",
+    }.items():
+        assert any(one["location"].startswith(location) and words in one["text"] for one in entries), location
+
+
+def test_the_site_says_nothing_of_the_machine_that_built_it(site):
+    for page in site.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        assert str(ROOT) not in text
+        assert str(Path.home()) + "/" not in text
