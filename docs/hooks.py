@@ -1,16 +1,15 @@
-"""What MkDocs asks while it builds the site: pages made from what is declared in code, and their place in the menu."""
+"""What MkDocs asks while it builds the site: what pages leave to be made, and the menu of the methods."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
 
 from zslbench.cli import cli
 from zslbench.inspection import info
 from zslbench.pages import builtin_methods
-from zslbench.pages.site import reference
+from zslbench.pages.site import completed
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -20,10 +19,9 @@ def on_config(config: MkDocsConfig) -> None:
             entries += [{info(name).title: f"methods/{name}.md"} for name in builtin_methods()]
 
 
-def on_files(files: Files, config: MkDocsConfig) -> None:
-    """Add the reference."""
-    for path, text in reference(cli).items():
-        files.append(File.generated(config, path, content=text))
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill in what a page leaves to be made."""
+    return completed(markdown, cli)
 
 
 def _lists(entry: Any) -> list[list[Any]]:

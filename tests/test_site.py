@@ -1,7 +1,7 @@
 """The documentation site: what its pages tell people to type works, and it builds whole, from this machine alone.
 
-On every page, ``bash`` blocks are executed in an empty folder, in order with the ``python`` blocks between them, and a
-``text`` block right after a ``bash`` block is part of what that prints, numbers aside. ``sh`` blocks need data or hours:
+On every page, ``bash`` blocks are executed in an empty folder, in order with the ``python`` blocks between them. A
+``text`` block right after a ``bash`` block is part of what that prints, numbers aside. ``sh`` blocks need data or time:
 their commands are parsed, and the methods and data sets in them looked up; so are those of job scripts (``shell``).
 ``latex`` blocks are compiled in the folder that the page has filled.
 """
@@ -25,7 +25,7 @@ from zslbench.results.record import Record
 
 DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}
-RUNNABLE = [name for name, page in PAGES.items() if commands("bash", page)]
+RUNNABLE = [name for name, page in PAGES.items() if {"bash", "python"} & {block.kind for block in blocks(page)}]
 BUILT_IN = {"digits", "synthetic"}
 
 
@@ -187,7 +187,7 @@ def test_sources_differ_where_the_errata_say(site):
 
 def test_no_page_loads_anything_from_elsewhere(site):
     loading = re.compile(
-        r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=[\"']?(https?:)?//", re.I
+        r"<(?:script|link|img|iframe|source|video|audio)\b[^>]*?\b(?:src|href)=[\"']?(https?:)?//", re.IGNORECASE
     )
     pages = list(site.rglob("*.html"))
     assert len(pages) > 35

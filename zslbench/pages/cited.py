@@ -1,4 +1,4 @@
-"""The page of published numbers: every cited table, with the remarks on its cells below it."""
+"""Published numbers: every cited table, with the remarks on its cells below it, and where sources differ."""
 
 from __future__ import annotations
 
@@ -12,27 +12,31 @@ from zslbench.results.published import PROTOCOL, Published, load, sources
 _RERUN = "independent re-run"
 
 
-def published_page() -> str:
-    """Return the page of the published numbers, a section a source and in it a table for each of the source's."""
-    parts = [
-        "# Published numbers",
-        "Per-class top-1 accuracy in percent as printed, on `res101` features and `att` semantics. `zslbench table "
-        "--published` sets them beside measured ones, and `zslbench reproduce` runs what a table needs. A letter "
-        "points to a remark below the table; [the errata page](../explanation/errata.md) tells the longer story. "
-        "Cells of generalized ZSL are U / S / H.",
-    ]
+def published() -> str:
+    """Return a section for each source of published numbers, and in it a table for each of the source's."""
+    parts = []
     for source in sources():
         parts += [f"## {source}", f"```bibtex\n{citations.bibtex(source)}\n```"]
         own = [one for one in load() if one.source == source]
         for name in dict.fromkeys(one.table for one in own):
             parts += _table(name, [one for one in own if one.table == name])
-    parts += [
-        "## Where sources differ",
-        "Papers mostly quote numbers instead of running methods again, so the same cell should hold the same number. Where it does "
-        "not, both are here, as T1 or U / S / H. Independent re-runs are numbers of their own, and left out.",
-        _differing(),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
+
+
+def differing() -> str:
+    """Return a table of the cells of which several sources print different numbers; re-runs are left out."""
+    cells: dict[tuple[str, str, str], dict[str, list[Published]]] = {}
+    for one in load():
+        if one.table != _RERUN:
+            cell = cells.setdefault((one.method, one.dataset, PROTOCOL[one.metric]), {})
+            cell.setdefault(one.source, []).append(one)
+    quoting = [key for key in sources() if any(one.source == key and one.table != _RERUN for one in load())]
+    rows = []
+    for (method, dataset, _), by_source in cells.items():
+        texts = {source: _cell(cited, {}) for source, cited in by_source.items()}
+        if len(set(texts.values())) > 1:
+            rows.append((_method(method), _title(dataset), *(texts.get(source, "") for source in quoting)))
+    return table(("method", "data set", *quoting), rows)
 
 
 def _table(name: str, cited: Sequence[Published]) -> list[str]:
@@ -52,21 +56,6 @@ def _table(name: str, cited: Sequence[Published]) -> list[str]:
             parts.append(table(("T1" if protocol == "zsl" else "U / S / H", *map(_title, data)), rows))
     parts.append("\n".join(f"* ({letter}) {literal(note)}." for note, letter in letters.items()))
     return [part for part in parts if part]
-
-
-def _differing() -> str:
-    cells: dict[tuple[str, str, str], dict[str, list[Published]]] = {}
-    for one in load():
-        if one.table != _RERUN:
-            cell = cells.setdefault((one.method, one.dataset, PROTOCOL[one.metric]), {})
-            cell.setdefault(one.source, []).append(one)
-    quoting = [key for key in sources() if any(one.source == key and one.table != _RERUN for one in load())]
-    rows = []
-    for (method, dataset, _), by_source in cells.items():
-        texts = {source: _cell(cited, {}) for source, cited in by_source.items()}
-        if len(set(texts.values())) > 1:
-            rows.append((_method(method), _title(dataset), *(texts.get(source, "") for source in quoting)))
-    return table(("method", "data set", *quoting), rows)
 
 
 def _cell(cited: Sequence[Published], letters: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""The page of the command line: every verb with its arguments, options and examples, as click declares them."""
+"""The command line: every verb with its arguments, options and examples, as click declares them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ import click
 from zslbench.pages.markdown import literal, table
 
 
-def command_line_page(program: click.Group, name: str = "zslbench") -> str:
-    """Return the page of a program: each verb, and each verb of a group, under a heading of its own."""
-    parts = [
-        "# Command line",
-        "What `--help` shows, for every verb. A verb's options may come in any order; those marked *repeatable* may be "
-        "given more than once. Exit codes: 0 fine, 1 some runs failed or a check found a problem, 2 a wrong request or "
-        "bad input (one sentence says which), 130 interrupted; what was finished is kept.",
-        _summary(program),
-    ]
+def verbs(program: click.Group, name: str = "zslbench") -> str:
+    """Return a table of a program's verbs and a section for each, those of a group after it."""
+    parts = [_summary(program)]
     for path, command in _commands(program, name):
         parts += _command(path, command)
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(parts)
 
 
 def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:

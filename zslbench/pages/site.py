@@ -1,24 +1,38 @@
-"""The pages of the site that are made when it is built, by file name."""
+"""What the pages of the site leave to be made: ``<!-- made: NAME -->`` stands where it goes."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
+
 import click
 
-from zslbench.pages.cited import published_page
-from zslbench.pages.command_line import command_line_page
-from zslbench.pages.declared import dataset_page, preset_page, protocol_page
-from zslbench.pages.interfaces import methods_page, record_page, verbs_page
+from zslbench.pages.cited import differing, published
+from zslbench.pages.command_line import verbs
+from zslbench.pages.declared import ablations, datasets, presets, protocols
+from zslbench.pages.functions import functions
+
+_MARK = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 
 
-def reference(program: click.Group) -> dict[str, str]:
-    """Return the reference: a page each for the command line, registries, published numbers, records and Python."""
-    return {
-        "reference/command-line.md": command_line_page(program),
-        "reference/datasets.md": dataset_page(),
-        "reference/protocols.md": protocol_page(),
-        "reference/presets.md": preset_page(),
-        "reference/published.md": published_page(),
-        "reference/records.md": record_page(),
-        "reference/python.md": verbs_page(program.commands),
-        "reference/python-methods.md": methods_page(),
+def completed(page: str, program: click.Group) -> str:
+    """Return a page with each mark replaced by what it names.
+
+    Args:
+        page: Markdown.
+        program: the command line that `verbs` and `functions` are about.
+
+    Raises:
+        KeyError: a mark names what nobody makes.
+    """
+    makers: Mapping[str, Callable[[], str]] = {
+        "ablations": ablations,
+        "datasets": datasets,
+        "differing": differing,
+        "functions": lambda: functions(program.commands),
+        "presets": presets,
+        "protocols": protocols,
+        "published": published,
+        "verbs": lambda: verbs(program),
     }
+    return _MARK.sub(lambda mark: makers[mark[1]](), page)
