@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
 
 import zslbench
 from zslbench import data
 
 
-def functions(verbs: Iterable[str]) -> str:
-    """Return a directive for the function of each verb, and for those of `zslbench.data`."""
-    found = {f"zslbench.{verb}": getattr(zslbench, verb) for verb in verbs if verb != "data"}
-    found |= {
-        f"zslbench.data.{one}": getattr(data, one) for one in ("list_", "fetch", "import_", "verify", "load_dataset")
-    }
+def functions() -> str:
+    """Return a directive for each function of `zslbench` and of `zslbench.data`."""
     return "\n\n".join(
-        f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {name}\n      toc_label: {name}"
-        for name, one in found.items()
+        f"::: {one.__module__}.{one.__qualname__}\n    options:\n      heading: {heading}\n      toc_label: {heading}"
+        for module in (zslbench, data)
+        for name in dir(module)
+        if not name.startswith("_") and inspect.isfunction(one := getattr(module, name))
+        for heading in [f"{module.__name__}.{name}"]
     )

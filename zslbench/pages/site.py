@@ -20,7 +20,7 @@ def completed(page: str, program: click.Group) -> str:
 
     Args:
         page: Markdown.
-        program: the command line that `verbs` and `functions` are about.
+        program: the command line.
 
     Raises:
         KeyError: a mark names what nobody makes.
@@ -29,7 +29,7 @@ def completed(page: str, program: click.Group) -> str:
         "ablations": ablations,
         "datasets": datasets,
         "differing": differing,
-        "functions": lambda: functions(program.commands),
+        "functions": functions,
         "presets": presets,
         "protocols": protocols,
         "published": published,
