@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _VERBS = {
     "run": "zslbench.runner.run:run",
     "table": "zslbench.studies.table:table",
+    "engine": "zslbench.runner.engines.choice:engine",
     "compare": "zslbench.results.compare:compare",
     "curve": "zslbench.results.curve:curve",
     "plot": "zslbench.studies.plot:plot",

@@ -50,6 +50,10 @@ class StoreError(ZslbenchError):
     """Records or converted data that cannot be written or read."""
 
 
+class EngineError(ZslbenchError):
+    """Workers that cannot be started, or a scheduler that cannot be reached."""
+
+
 def nearest(given: str, names: Iterable[str]) -> str | None:
     """Return the name closest to `given`, or None when nothing is close.
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+
+if TYPE_CHECKING:
+    from zslbench.runner.engines import Engine
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -77,7 +80,55 @@ STAGE = click.option(
     "--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage."
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+_ENGINE = click.option(
+    "--engine",
+    "engine_name",
+    type=click.Choice(["serial", "process", "dask", "slurm"]),
+    help="Where runs are done: in this process, in workers of this machine, on a Dask cluster, or as Slurm jobs.  "
+    "[default: serial; process with --workers]",
+)
+_WORKERS = click.option(
+    "--workers", metavar="N|auto", help="Workers at once; each has its share of the threads, or a GPU of its own."
+)
+_CLUSTER = together(
+    click.option("--scheduler", metavar="URL", help="A Dask cluster that runs already: tcp://host:8786."),
+    click.option(
+        "--engine-config",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="What to ask Slurm for, as TOML: partition, time, gpus, ….",
+    ),
+)
+ENGINE = together(
+    _ENGINE,
+    _WORKERS,
+    click.option(
+        "--time-limit", metavar="TIME", help="Stop a run after this time (process): 90s, 30m, 2h. Recorded as timeout."
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="Stop a run whose worker needs more (process): 500MB, 4GiB. Recorded as crashed.",
+    ),
+    _CLUSTER,
+)
+ENGINE_WITHOUT_LIMITS = together(_ENGINE, _WORKERS, _CLUSTER)
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+
+
+def engine_of(options: dict[str, Any]) -> Engine:
+    """Take the options of `ENGINE` out of all options, and return the engine that they mean.
+
+    Raises:
+        ZslbenchError: options that do not go together.
+    """
+    from zslbench.runner.engines.choice import engine
+
+    taken = {name: options.pop(name, None) for name in ("workers", "scheduler")}
+    limits = {} if "memory_limit" not in options else {n: options.pop(n) for n in ("time_limit", "memory_limit")}
+    return engine(
+        options.pop("engine_name"), device=options["device"], config=options.pop("engine_config"), **taken, **limits
+    )
 
 
 def format_option(*names: str, text: str = "How to write it.") -> Decorator:

@@ -10,7 +10,19 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERRUPTED, QUIET, RUN_ON, RUNS, examples
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    DEVICE,
+    ENGINE,
+    FAILED,
+    INTERRUPTED,
+    QUIET,
+    RUN_ON,
+    RUNS,
+    engine_of,
+    examples,
+)
 
 
 @click.command(
@@ -20,6 +32,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERR
         "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
         "zslbench run -m 'lisgan@S3[hidden=1024]' -d ./my-xlsa17-folder --seeds 5",
         "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
+        "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
     )
 )
 @click.option(
@@ -44,6 +57,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERR
 )
 @click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
 @DEVICE
+@ENGINE
 @click.option(
     "--checkpoints",
     default="last",
@@ -93,6 +107,7 @@ def run(
         seeds=seed_list or seeds or 1,
         console=None if quiet else screen.progress_console(),
         dry_run=dry_run,
+        engine=engine_of(options),
         **options,
     )
     if options["profile"] and not dry_run:

@@ -60,25 +60,29 @@ class Plain(Quiet):
     """One line a started job, a finished run, and every half minute of training."""
 
     def __init__(self, console: Console, count: int) -> None:
-        self.console, self.count, self.done = console, count, 0
-        self._began = self._spoke = time.monotonic()
+        self.console, self.count, self.begun = console, count, 0
+        self._began: dict[str, float] = {}
+        self._spoke: dict[str, float] = {}
 
     def started(self, job: Job) -> None:
         """Say which job begins."""
-        self._began = self._spoke = time.monotonic()
-        self._print(f"[{self.done + 1}/{self.count}] {job}")
+        again = job.first.id in self._began  # its worker was lost, and another has it now
+        self.begun += not again
+        self._began[job.first.id] = self._spoke[job.first.id] = time.monotonic()
+        self._print(f"[{self.begun}/{self.count}] {job}{' (again)' if again else ''}")
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Say how far training is, at most every half minute."""
-        now = time.monotonic()
-        if now - self._spoke >= PLAIN_EVERY:
-            self._spoke = now
-            left = (now - self._began) / step * (total - step)
-            self._print(f"    epoch {step}/{total}  {_losses(values)}  about {left:.0f} s left")
+        now, which = time.monotonic(), job.first.id
+        if now - self._spoke[which] >= PLAIN_EVERY:
+            self._spoke[which] = now
+            left = (now - self._began[which]) / step * (total - step)
+            what = "" if len(self._began) == 1 else f"{job}: "
+            self._print(f"    {what}epoch {step}/{total}  {_losses(values)}  about {left:.0f} s left")
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Say what came out."""
-        self.done += 1
+        self._began.pop(job.first.id, None)
         for result in results:
             self._print(f"    {result_line(result)}")
 
@@ -87,7 +91,7 @@ class Plain(Quiet):
 
 
 class Live(Plain):
-    """A bar over jobs and one over the epochs of the running job, with losses and time left."""
+    """A bar over jobs and one over the epochs of each running job, with losses and time left."""
 
     def __init__(self, console: Console, count: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -106,7 +110,7 @@ class Live(Plain):
             transient=True,
         )
         self._all = self.progress.add_task("fits", total=count, losses="")
-        self._job: TaskID | None = None
+        self._bars: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -119,20 +123,24 @@ class Live(Plain):
 
     def started(self, job: Job) -> None:
         """Open a bar for the job."""
-        self._job = self.progress.add_task(str(job), total=None, losses="")
+        self._close(job)
+        self._bars[job.first.id] = self.progress.add_task(str(job), total=None, losses="")
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Move the job's bar."""
-        if self._job is not None:
-            self.progress.update(self._job, total=total, completed=step, losses=_losses(values))
+        if (bar := self._bars.get(job.first.id)) is not None:
+            self.progress.update(bar, total=total, completed=step, losses=_losses(values))
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Close the job's bar and print what came out above the bars."""
-        if self._job is not None:
-            self.progress.remove_task(self._job)
+        self._close(job)
         for result in results:
             self._print(result_line(result))
         self.progress.advance(self._all)
+
+    def _close(self, job: Job) -> None:
+        if (bar := self._bars.pop(job.first.id, None)) is not None:
+            self.progress.remove_task(bar)
 
     def _print(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -111,7 +111,7 @@ def run(
             what is best on the test images.
         calibrate: also do the dev stage of the generalized runs, all folds, so that tables can choose the constant of
             calibrated stacking there.
-        engine: where to do it (default: serial, in this process).
+        engine: where to do it, see `zslbench.engine` (default: serial, in this process).
         console: where to show progress (default: nowhere).
         hear: hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
 

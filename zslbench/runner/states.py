@@ -40,10 +40,18 @@ def find(store: ResultStore, one: Run) -> Record | None:
 
 
 def state_of(one: Run, record: Record | None) -> State:
-    """Return the state of a run with this record: stale when the source of its method has changed since."""
-    if record is None or record.status in UNFINISHED:
+    """Return the state of a run with this record: stale when the source of its method has changed since.
+
+    A run whose worker died tells nothing of its method (the machine may have been at its end), so it is to run again;
+    one that went past a limit has failed.
+    """
+    if record is None or record.status in UNFINISHED or _lost(record):
         return "to run"
     if not record.ok:
         return "failed"
     changed = record.provenance.get("method_source") != source_digest(method_class(one.method))
     return "stale" if changed else "done"
+
+
+def _lost(record: Record) -> bool:
+    return record.status == "crashed" and "limit" not in record.provenance

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,7 +26,6 @@ CHUNK = 16
 _RANDOM_FIRST = 6
 _SWITCH = ("on", "on, too", "on, as well", "off")
 """0 is tried in a quarter of the trials, before anything is known."""
-_LIMIT = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 _REPEATS = 50
 """A sampler that suggests nothing else than what was tried has come to its end."""
 
@@ -45,23 +43,6 @@ def choose(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
     if sampler == "grid":
         space.points()
     return sampler
-
-
-def seconds(limit: str | float | None) -> float | None:
-    """Return a time limit in seconds.
-
-    >>> seconds("90"), seconds("30m"), seconds("1h30m"), seconds("1.5h")
-    (90.0, 1800.0, 5400.0, 5400.0)
-    """
-    if limit is None:
-        return None
-    found = _LIMIT.fullmatch(str(limit).strip().lower())
-    total = (
-        sum(float(part or 0) * unit for part, unit in zip(found.groups(), (3600, 60, 1), strict=True)) if found else 0.0
-    )
-    if total <= 0:
-        raise BadValue(f"time limit {limit!r} is not allowed; write seconds, or a text such as 90s, 30m or 1h30m.")
-    return total
 
 
 class Clock:

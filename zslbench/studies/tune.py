@@ -14,13 +14,14 @@ from zslbench.results.store import ResultStore
 from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
+from zslbench.runner.limits import seconds
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
 from zslbench.runner.provenance import source_digest
 from zslbench.runner.run import Rerun
 from zslbench.spec import parse
 from zslbench.studies.history import opened
 from zslbench.studies.objective import Interrupted, Objective, Trial
-from zslbench.studies.sampling import Clock, Sampler, choose, grid, seconds, suggested
+from zslbench.studies.sampling import Clock, Sampler, choose, grid, suggested
 from zslbench.studies.space import Space, at_edges, narrowed
 from zslbench.studies.tuning import Tuning, best_of, preset_of
 

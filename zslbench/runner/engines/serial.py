@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from zslbench.runner.cells import Run
 from zslbench.runner.engines.base import Engine, Listener
+from zslbench.runner.engines.doing import stamped
 from zslbench.runner.execute import Finished, execute, unfinished
 from zslbench.runner.jobs import Batch, Job
 
@@ -41,7 +42,7 @@ class SerialEngine(Engine):
                     job, results = next(doing)
                 except KeyboardInterrupt:
                     for left in waiting:
-                        yield left, unfinished(left, "interrupted")
+                        yield left, stamped(unfinished(left, "interrupted"), "serial")
                     raise
                 waiting.remove(job)
-                yield job, results
+                yield job, stamped(results, "serial")

@@ -1,0 +1,118 @@
+"""Small methods that go wrong as a study's runs do, for the tests of engines: ``fault_methods:Class``.
+
+Each fit leaves a line in ``$FAULT_NOTES`` as it begins: a test then knows where a run is, and how often it was done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from toy_methods import Closed, Ridge, card
+
+from zslbench.methods.base import Context, MethodCard
+from zslbench.params import param
+from zslbench.task import Train
+
+
+def note(what: str) -> None:
+    with Path(os.environ["FAULT_NOTES"]).open("a") as file:
+        file.write(f"{what} {os.getpid()}\n")
+
+
+def first_time(name: str) -> bool:
+    """Whether nobody has asked so before (in any process)."""
+    try:
+        (Path(os.environ["FAULT_NOTES"]).parent / f"first-{name}").open("x").close()
+    except FileExistsError:
+        return False
+    return True
+
+
+@dataclasses.dataclass(kw_only=True)
+class Noted(Ridge):
+    """Ridge disturbed by the seed that notes each fit; `wait` seconds go by in each of two epochs."""
+
+    card: ClassVar[MethodCard] = card(title="Noted")
+    wait: float = param(0.0, low=0.0, high=600.0)
+    fault: str = param("none", choices=("none", "kill", "once", "segfault", "raise", "eat", "child", "print"))
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        note(f"{self.fault} {ctx.seed}")
+        for epoch in (1, 2):
+            time.sleep(self.wait)
+            ctx.log(epoch, 2, loss=1 / epoch)
+        FAULTS[self.fault](self, ctx)
+        super().fit(train, ctx)
+        self.weights_ = self.weights_ + 0.1 * ctx.rng("noise").standard_normal(self.weights_.shape)
+        return self
+
+
+@dataclasses.dataclass(kw_only=True)
+class Points(Closed):
+    """A grid that is fitted at once; the point with `dies` kills its process, the first time only."""
+
+    dies: bool = param(False)
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        note(f"point {self.ridge:g}")
+        if self.dies and first_time("point"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(train, ctx)
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        note(f"grid of {len(points)}")
+        for point in points:
+            yield point.fit(train, ctx)
+
+
+def _kill(method: Noted, ctx: Context) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _once(method: Noted, ctx: Context) -> None:
+    if first_time(f"seed-{ctx.seed}"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _raise(method: Noted, ctx: Context) -> None:
+    raise RuntimeError("no convergence")
+
+
+def _eat(method: Noted, ctx: Context) -> None:
+    eaten = []
+    for _ in range(200):  # 4 GB at most, should nobody stop it
+        eaten.append(np.ones(20_000_000 // 8))
+        time.sleep(0.02)
+
+
+def _child(method: Noted, ctx: Context) -> None:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    time.sleep(600)
+
+
+def _print(method: Noted, ctx: Context) -> None:
+    print("noise of a method")
+    os.write(2, b"noise of a library\n")
+
+
+FAULTS = {
+    "none": lambda method, ctx: None,
+    "kill": _kill,
+    "once": _once,
+    "segfault": lambda method, ctx: faulthandler._sigsegv(),
+    "raise": _raise,
+    "eat": _eat,
+    "child": _child,
+    "print": _print,
+}

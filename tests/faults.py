@@ -1,0 +1,114 @@
+"""What the tests of engines need: a study of runs that note themselves, and a search for processes left behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import zslbench
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore
+
+DATA = "synthetic"
+PATIENCE = 60.0
+"""Seconds after which a test gives up; what it waits for takes a second or two."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """A folder of runs, notes of their fits, and whatever processes know of these notes."""
+
+    folder: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.folder / "runs"
+
+    @property
+    def notes(self) -> Path:
+        return self.folder / "notes"
+
+    def run(self, method: str, engine: Any = None, **options: Any) -> zslbench.runner.run.Outcome:
+        return zslbench.run(method, DATA, "gzsl", runs=self.runs, engine=engine, **options)
+
+    def start(self, *words: str, tool: tuple[str, ...] = ("-m", "zslbench", "run")) -> subprocess.Popen[str]:
+        """Start `zslbench run` as a coordinator of its own, in a session of its own (as a terminal would)."""
+        command = [sys.executable, *tool, "-d", DATA, "-p", "gzsl", "--runs", str(self.runs), *words]
+        return subprocess.Popen(
+            command, env=self.environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+
+    def environment(self) -> Mapping[str, str]:
+        path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return {**os.environ, "FAULT_NOTES": str(self.notes), "PYTHONPATH": path}
+
+    def begun(self) -> list[tuple[str, int]]:
+        """Return what each fit noted as it began, and the process that it was in."""
+        lines = self.notes.read_text().splitlines() if self.notes.exists() else []
+        return [(line.rpartition(" ")[0], int(line.rpartition(" ")[2])) for line in lines if line.count(" ") >= 2]
+
+    def times(self) -> Counter[str]:
+        """Return how often each fit was begun."""
+        return Counter(what for what, _ in self.begun())
+
+    def records(self) -> list[Record]:
+        store = ResultStore(self.runs)
+        found = store.load()
+        assert store.broken == []
+        return found
+
+    def statuses(self) -> dict[int, str]:
+        return {record.seed: record.status for record in self.records()}
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes, other than this one, that were started for the study and are not gone."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mine = process.environ().get("FAULT_NOTES") == str(self.notes)
+                tracker = process.ppid() == os.getpid() and "resource_tracker" in " ".join(process.cmdline())
+                own = process.pid == os.getpid() or tracker  # Python's own helper ends with this process
+                if mine and not own and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def check_nothing_left(self) -> None:
+        """No process is left behind, no half-written file, and no two records of one run."""
+        until(lambda: not self.processes(), "processes are left behind")
+        assert [path.name for path in self.runs.rglob(".*.tmp")] == []
+        ids = [record.id for record in self.records()]
+        assert len(ids) == len(set(ids))
+
+
+def until(found: Callable[[], Any], what: str) -> Any:
+    """Wait until something is found, and return it."""
+    ends = time.monotonic() + PATIENCE
+    while not (answer := found()):
+        assert time.monotonic() < ends, f"in vain: {what}"
+        time.sleep(0.02)
+    return answer
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+    found = Study(tmp_path)
+    monkeypatch.setenv("FAULT_NOTES", str(found.notes))
+    return found

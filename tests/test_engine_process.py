@@ -1,0 +1,339 @@
+"""The process engine: the numbers of the serial one, and faults that cost one run and no more."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from faults import Study, kill, study, until  # noqa: F401  (a fixture)
+from threadpoolctl import threadpool_limits
+
+import zslbench
+from zslbench.errors import BadValue, EngineError
+from zslbench.results.store import ResultStore
+from zslbench.runner.engines import Engine, SerialEngine
+from zslbench.runner.engines.hand import Hand
+from zslbench.runner.engines.places import places
+from zslbench.runner.engines.process import ProcessEngine
+from zslbench.runner.engines.worker import Place
+from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.limits import Limits
+from zslbench.runner.plan import plan
+from zslbench.runner.progress import Quiet
+
+NOTED = "fault_methods:Noted"
+POINTS = "fault_methods:Points"
+
+
+def process(workers: int = 1, **limits: object) -> ProcessEngine:
+    return ProcessEngine([Place(1)] * workers, Limits.of(**limits))  # type: ignore[arg-type]
+
+
+def same_numbers(one: Path, other: Path) -> None:
+    """Assert that two folders hold the same records and predictions, bit for bit."""
+    stores = ResultStore(one), ResultStore(other)
+    for mine, theirs in zip(stores[0].load(), stores[1].load(), strict=True):
+        assert (mine.id, mine.status, mine.metrics, mine.curve) == (theirs.id, "ok", theirs.metrics, theirs.curve)
+        arrays = stores[0].predictions(mine), stores[1].predictions(theirs)
+        assert arrays[0].keys() == arrays[1].keys()
+        for name in arrays[0]:
+            assert arrays[0][name].tobytes() == arrays[1][name].tobytes()
+
+
+def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:  # noqa: F811
+    methods = [NOTED, "eszsl[gamma=[1,10]]", "study_methods:Noisy[noise=0.5]"]
+    with threadpool_limits(1):
+        zslbench.run(methods, "synthetic", runs=tmp_path / "serial", seeds=2)
+    zslbench.run(methods, "synthetic", runs=study.runs, seeds=2, engine=process(2))
+    same_numbers(study.runs, tmp_path / "serial")
+    facts = [record.provenance for record in study.records()]
+    assert {(one["engine"], one["worker_threads"], one["blas_threads"]) for one in facts} == {("process", 1, 1)}
+    assert {one.provenance["engine"] for one in ResultStore(tmp_path / "serial").load()} == {"serial"}
+    study.check_nothing_left()
+
+
+def test_a_killed_worker_costs_one_run(study: Study) -> None:  # noqa: F811
+    """SIGKILL from outside, in the middle of a run: that run is recorded as crashed, all others are done once."""
+    done = threading.Thread(target=lambda: kill(until(lambda: dict(study.begun()).get("none 2"), "the run")))
+    done.start()
+    outcome = study.run(f"{NOTED}[wait=0.4]", process(2), seeds=5)
+    done.join()
+    assert study.statuses() == {0: "ok", 1: "ok", 2: "crashed", 3: "ok", 4: "ok"}
+    assert [record.seed for record in outcome.failed] == [2]
+    assert "killed by SIGKILL" in outcome.failed[0].error
+    assert set(study.times().values()) == {1}
+    again = study.run(f"{NOTED}[wait=0.4]", process(2), seeds=5)
+    assert again.count("to run") == 1
+    assert set(study.statuses().values()) == {"ok"}
+    assert study.times()["none 2"] == 2
+    assert sum(study.times().values()) == 6
+    study.check_nothing_left()
+
+
+def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(study: Study) -> None:  # noqa: F811
+    outcome = zslbench.run(
+        [f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[1,2]]"],
+        "synthetic",
+        "gzsl",
+        runs=study.runs,
+        engine=process(),
+    )
+    assert [record.status for record in outcome.records] == ["ok"] * 3  # whose fault it was is not known
+    assert study.times() == {"grid of 3": 1, "point 3": 2, "point 1": 1, "point 2": 1}
+    study.check_nothing_left()
+
+
+def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> None:  # noqa: F811
+    zslbench.run(
+        [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"],
+        "synthetic", "gzsl", runs=study.runs, engine=process(),
+    )  # fmt: skip
+    by_ridge = {record.method["params"]["ridge"]: record.status for record in study.records()}
+    assert by_ridge == {1: "ok", 2: "ok", 3: "crashed", 4: "ok", 5: "ok"}
+    assert study.times() == {
+        "grid of 5": 1, "point 1": 1, "point 2": 1, "point 3": 1, "grid of 2": 1, "point 4": 1, "point 5": 1
+    }  # fmt: skip
+    study.check_nothing_left()
+
+
+def test_a_run_past_its_time_is_stopped_with_what_it_started(study: Study) -> None:  # noqa: F811
+    outcome = study.run(f"{NOTED}[fault=child]", process(1, time=0.5), seeds=1)
+    (record,) = outcome.failed
+    assert record.status == "timeout"
+    assert "time limit of 0.5 s" in record.error
+    assert study.run(f"{NOTED}[fault=child]", process(), seeds=1, dry_run=True).count("failed") == 1
+    study.check_nothing_left()
+
+
+def test_a_run_past_its_memory_is_stopped(study: Study) -> None:  # noqa: F811
+    outcome = study.run(f"{NOTED}[fault=eat]", process(1, memory="500MB"), seeds=1)
+    (record,) = outcome.failed
+    assert record.status == "crashed"
+    assert "memory limit of 477 MiB" in record.error
+    assert study.run(f"{NOTED}[fault=eat]", process(), seeds=1, dry_run=True).count("failed") == 1
+    study.check_nothing_left()
+
+
+def test_a_segfault_and_an_error_cost_their_own_run(study: Study, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    methods = [f"{NOTED}[fault={fault}]" for fault in ("segfault", "raise", "print", "none")]
+    zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=process(2))
+    found = {record.method["params"]["fault"]: record for record in study.records()}
+    statuses = {fault: record.status for fault, record in found.items()}
+    assert statuses == {"segfault": "crashed", "raise": "failed", "print": "ok", "none": "ok"}
+    assert "killed by SIGSEGV" in found["segfault"].error.splitlines()[-1]
+    assert "Fatal Python error: Segmentation fault" in found["segfault"].error
+    assert "RuntimeError: no convergence" in found["raise"].error
+    assert found["raise"].provenance["engine"] == "process"
+    assert capfd.readouterr() == ("", "")
+    study.check_nothing_left()
+
+
+@pytest.mark.parametrize("presses", [1, 2])
+def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, presses: int) -> None:  # noqa: F811
+    words = ["-m", f"{NOTED}[wait=0.3]", "--seeds", "8", "--workers", "2"]
+    coordinator = study.start(*words)
+    until(lambda: len(study.begun()) >= 4, "four runs that began")
+    for _ in range(presses):
+        coordinator.send_signal(signal.SIGINT)
+    output, _ = coordinator.communicate(timeout=60)
+    assert coordinator.returncode == 130, output
+    assert "Traceback" not in output
+    study.check_nothing_left()
+    first = study.statuses()
+    assert set(first.values()) == {"ok", "interrupted"}
+    assert len(first) == len(study.times())  # what began has a record, what did not has none
+    finished = {seed for seed, status in first.items() if status == "ok"}
+    again = study.start(*words)
+    output, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, output
+    assert study.statuses() == dict.fromkeys(range(8), "ok")
+    assert {seed: study.times()[f"none {seed}"] for seed in finished} == dict.fromkeys(finished, 1)
+    study.check_nothing_left()
+
+
+@pytest.mark.parametrize("fault", ["none", "child"])
+def test_workers_do_not_outlive_a_killed_coordinator(study: Study, fault: str) -> None:  # noqa: F811
+    words = ["-m", f"{NOTED}[wait=0.4,fault={fault}]", "--seeds", "4", "--workers", "2"]
+    coordinator = study.start(*words)
+    until(lambda: len(study.begun()) >= (4 if fault == "none" else 2), "runs that began")
+    until(lambda: fault == "none" or len(study.processes()) >= 5, "processes that the method started")
+    coordinator.kill()
+    coordinator.communicate(timeout=60)
+    study.check_nothing_left()
+    finished = {seed for seed, status in study.statuses().items() if status == "ok"}
+    assert len(finished) >= (2 if fault == "none" else 0)
+    if fault == "none":
+        study.run(f"{NOTED}[wait=0.4]", process(), seeds=4)
+        assert study.statuses() == dict.fromkeys(range(4), "ok")
+        assert {study.times()[f"none {seed}"] for seed in finished} == {1}
+
+
+def test_a_script_without_a_guard_is_not_run_again_by_workers(study: Study) -> None:  # noqa: F811
+    script = study.folder / "script.py"
+    script.write_text(
+        "import zslbench\n"
+        "print('the script runs')\n"
+        f"zslbench.run('{NOTED}', 'synthetic', 'gzsl', seeds=2, runs={str(study.runs)!r},\n"
+        "    engine=zslbench.engine(workers=2))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], env=study.environment(), capture_output=True, text=True, timeout=120, cwd=study.folder
+    )
+    assert (done.stdout, done.stderr) == ("the script runs\n", "")
+    assert study.statuses() == {0: "ok", 1: "ok"}
+
+
+def test_workers_find_methods_of_the_working_folder(study: Study) -> None:  # noqa: F811
+    (study.folder / "mine.py").write_text("from fault_methods import Noted as Mine\n")
+    command = ["-m", "zslbench", "run", "-m", "mine:Mine", "-d", "synthetic", "-p", "gzsl", "--workers", "1"]
+    script = "import sys; sys.path.remove(''); from zslbench.cli import main; main(sys.argv[3:])"  # as the command does
+    done = subprocess.run(
+        [sys.executable, "-c", script, *command], env=study.environment(), capture_output=True, text=True, timeout=120,
+        cwd=study.folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = (study.folder / "runs").rglob("*.json")
+    assert json.loads(path.read_text())["provenance"]["engine"] == "process"
+
+
+def test_a_record_cut_in_half_is_written_anew(study: Study) -> None:  # noqa: F811
+    study.run(NOTED, process(), seeds=3)
+    path = next(path for path in study.runs.rglob("*.json") if json.loads(path.read_text())["seed"] == 1)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    outcome = study.run(NOTED, process(), seeds=3)
+    assert outcome.count("to run") == 1
+    assert study.statuses() == dict.fromkeys(range(3), "ok")
+    assert study.times() == {"none 0": 1, "none 1": 2, "none 2": 1}
+
+
+def test_workers_that_cannot_start_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setattr(Place, "environment", lambda place: {"PYTHONHOME": str(study.folder / "nowhere")})
+    with pytest.raises(EngineError, match=r"cannot be started .* --engine serial"):
+        study.run(NOTED, ProcessEngine([Place(1)]))
+    assert study.records() == []
+    study.check_nothing_left()
+
+
+def test_every_worker_sees_one_gpu_and_its_share_of_the_threads() -> None:
+    """The variables are there before anything is imported: the child's own first environment has them."""
+    found = places(4, "auto", gpus=["0", "GPU-beef"], threads=2)
+    assert found == [Place(2, "0"), Place(2, "GPU-beef"), Place(2, "0"), Place(2, "GPU-beef")]
+    hand = Hand(found[1])
+    try:
+        environment = until(lambda: _environment(hand.pid), "the environment of the worker")
+        assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-beef"
+        assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") != "GPU-beef"
+    finally:
+        hand.end()
+
+
+def _environment(pid: int) -> dict[str, str]:
+    found = psutil.Process(pid).environ()
+    return found if "CUDA_VISIBLE_DEVICES" in found else {}
+
+
+@pytest.mark.parametrize(
+    ("workers", "device", "gpus", "cores", "expected"),
+    [
+        ("auto", "auto", [], 2, [Place(1)] * 2),
+        ("auto", "auto", [], 8, [Place(2)] * 4),
+        ("auto", "auto", [], 64, [Place(4)] * 16),
+        ("auto", "cuda", ["3"], 16, [Place(16, "3")]),
+        ("auto", "cpu", ["0", "1"], 1, [Place(1)]),
+        (3, "cuda:1", ["0", "1"], 2, [Place(1)] * 3),
+    ],
+)
+def test_a_machine_is_divided(
+    workers: str, device: str, gpus: list[str], cores: int, expected: list[Place], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert places(workers, device, gpus=gpus, cores=cores) == expected
+
+
+def test_the_environment_may_ask_for_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert places(1, gpus=[], cores=8) == [Place(3)]
+    assert places(1, gpus=[], cores=2) == [Place(2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, SerialEngine),
+        ({"name": "serial"}, SerialEngine),
+        ({"workers": 2}, ProcessEngine),
+        ({"time_limit": "2h"}, ProcessEngine),
+    ],
+)
+def test_what_is_given_chooses_the_engine(options: dict[str, object], expected: type[Engine]) -> None:
+    assert type(zslbench.engine(**options)) is expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": "serial", "workers": 2}, "--workers means nothing to the serial engine.*--engine process or dask"),
+        ({"name": "serial", "memory_limit": "1GB"}, "--memory-limit means nothing to the serial engine"),
+        ({"name": "process", "scheduler": "tcp://a"}, "--scheduler means nothing to the process engine"),
+        ({"name": "spark"}, "engine 'spark' does not exist; choose one of: serial, process, dask, slurm"),
+        ({"workers": "many"}, "workers 'many' is not allowed; write a number of at least 1, or auto"),
+        ({"workers": -1}, "workers -1 is not allowed"),
+        ({"time_limit": "soon"}, "time limit 'soon' is not allowed"),
+        ({"memory_limit": "4 apples"}, "memory limit '4 apples' is not allowed"),
+        ({"memory_limit": "4"}, "memory limit '4' is not allowed"),
+    ],
+)
+def test_words_that_do_not_go_together_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(BadValue, match=message):
+        zslbench.engine(**options)
+
+
+def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> None:  # noqa: F811
+    runs = plan([NOTED], ["synthetic"], ["gzsl"], seeds=range(4)).runs
+    order: list[str] = []
+
+    def claims() -> Iterator[Batch]:
+        for one in runs:
+            order.append(f"taken {one.seed}")
+            yield Batch((Job((one,)),))
+
+    for engine in (SerialEngine(), process()):
+        order.clear()
+        for job, (result,) in engine.run(claims(), Quiet()):
+            assert result.record.ok
+            order.append(f"done {job.first.seed}")
+        assert order == [f"{what} {seed}" for seed in range(4) for what in ("taken", "done")]
+
+
+def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:  # noqa: F811
+    class Ear(Quiet):
+        def __init__(self) -> None:
+            self.heard: list[tuple[object, ...]] = []
+
+        def started(self, job: Job) -> None:
+            self.heard.append(("started", job.first.seed))
+
+        def logged(self, job: Job, step: int, total: int, values: object) -> None:
+            self.heard.append(("logged", job.first.seed, step, total, values))
+
+        def judged(self, job: Job, run: object, step: int, metrics: object) -> None:
+            self.heard.append(("judged", run in job.runs, step, sorted(metrics)))  # type: ignore[call-overload]
+
+    ear = Ear()
+    study.run(f"{NOTED}[epochs=1]", process(), seeds=1, checkpoints="every:1", hear=ear)
+    assert ear.heard == [
+        ("started", 0),
+        ("logged", 0, 1, 2, {"loss": 1.0}),
+        ("logged", 0, 2, 2, {"loss": 0.5}),
+        ("logged", 0, 1, 1, {"loss": 1.0}),
+        ("judged", True, 1, ["AUSUC", "H", "S", "U"]),
+    ]

@@ -1,0 +1,63 @@
+"""The engine that a few words mean, checked before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from zslbench.errors import BadValue
+from zslbench.runner.engines.base import Engine
+from zslbench.runner.engines.serial import SerialEngine
+from zslbench.runner.limits import Limits
+
+EngineName = Literal["serial", "process", "dask", "slurm"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def engine(
+    name: EngineName | None = None,
+    *,
+    workers: int | str | None = None,
+    device: str = "auto",
+    time_limit: str | float | None = None,
+    memory_limit: str | int | None = None,
+    scheduler: str | None = None,
+    config: Path | str | None = None,
+) -> Engine:
+    """Return the engine that does runs, for `zslbench.run` and whatever else runs methods.
+
+    Args:
+        name: serial, process, dask or slurm; None: dask where a scheduler is named, slurm where a configuration is,
+            process where workers or limits are, else serial.
+        workers: how many, or ``auto`` (process, dask).
+        device: of the runs: with a GPU for each worker, it sees that one only (process).
+        time_limit: of a run, such as ``90s`` or ``2h``: one that takes longer is recorded as timeout (process).
+        memory_limit: of a run's worker, such as ``4GiB``: one that takes more is recorded as crashed (process).
+        scheduler: the address of a Dask cluster that runs already.
+        config: a TOML file with what Slurm should be asked for.
+
+    Raises:
+        ZslbenchError: words that do not go together, an extra that is not installed.
+    """
+    limits = Limits.of(time_limit, memory_limit)
+    limited = limits != Limits()
+    if name is None:
+        name = "dask" if scheduler else "slurm" if config else "process" if workers or limited else "serial"
+    if name not in ENGINES:
+        raise BadValue(f"engine {name!r} does not exist; choose one of: {', '.join(ENGINES)}.")
+    for given, option, takers in (
+        (workers, "--workers", ("process", "dask")),
+        (limited, "--time-limit and --memory-limit", ("process",)),
+        (scheduler, "--scheduler", ("dask",)),
+        (config, "--engine-config", ("slurm",)),
+    ):
+        if given and name not in takers:
+            raise BadValue(
+                f"{option} means nothing to the {name} engine; leave it out, or use --engine {' or '.join(takers)}."
+            )
+    if name == "process":
+        from zslbench.runner.engines.places import places
+        from zslbench.runner.engines.process import ProcessEngine
+
+        return ProcessEngine(places(workers, device), limits)
+    return SerialEngine()
