@@ -8,12 +8,15 @@ their commands are parsed, and the methods and data sets in them looked up; so a
 
 from __future__ import annotations
 
+import functools
 import html
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import click
@@ -222,3 +225,41 @@ def test_the_site_says_nothing_of_the_machine_that_built_it(site):
         text = page.read_text(encoding="utf-8")
         assert str(ROOT) not in text
         assert str(Path.home()) + "/" not in text
+
+
+@pytest.fixture
+def served(site):
+    """The address of the built site, served on this machine."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+    handler = functools.partial(Quiet, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_browser_shows_pages_without_errors_and_asks_nobody_else(served, chromium):
+    api = pytest.importorskip("playwright.sync_api")
+    troubles: list[str] = []
+    with api.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        for width in (1280, 390):
+            page = browser.new_page(viewport={"width": width, "height": 844})
+            page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: troubles.append(str(error)))
+            page.on(
+                "request",
+                lambda sent: None if sent.url.startswith((served, "data:", "blob:")) else troubles.append(sent.url),
+            )
+            for name in ("index", "tutorial", "reference/command-line", "methods/lisgan", "reference/published"):
+                page.goto(f"{served}/{name}.html", wait_until="networkidle")
+                assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
+        page.set_viewport_size({"width": 1280, "height": 844})
+        page.goto(f"{served}/index.html")
+        page.get_by_role("textbox", name="Search").fill("cascade")
+        page.locator(".md-search-result__link[href*='lisgan']").first.wait_for()
+        browser.close()
+    assert not troubles
