@@ -106,12 +106,15 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
         records: of one stage, whatever their status.
         tuned: the presets that tuning made.
     """
-    labels = sorted({label_of(record) for record in records}, key=lambda label: (len(label), label))
-    places = sorted({place_of(record) for record in records})
-    protocols = sorted({protocol_of(record) for record in records}, reverse=True)
+    cells_of = _by_cell(records)
+    labels = sorted({label for label, _, _ in cells_of}, key=lambda label: (len(label), label))
+    places = sorted({place for _, place, _ in cells_of})
+    protocols = sorted({rules for _, _, rules in cells_of}, reverse=True)
     loaded, broken = classes(labels)
     meant = {
-        (label, place, rules): meaning(label, loaded.get(label), place, rules, records, tuned)
+        (label, place, rules): meaning(
+            label, loaded.get(label), place, rules, cells_of.get((label, place, rules), ()), tuned
+        )
         for label in labels
         for place in places
         for rules in protocols
@@ -119,7 +122,10 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
     lines = _distinct(labels, places, protocols, meant)
     index = _index(_of_newest_content(records))
     stochastic = {line: _stochastic(line, loaded.get(line), records) for line in lines}
-    folds = {place: sorted({record.fold for record in records if place_of(record) == place}) for place in places}
+    folds = {
+        place: sorted({one.fold for (_, there, _), own in cells_of.items() if there == place for one in own})
+        for place in places
+    }
     cells = {
         (line, place, rules, fold): index.get((meant[line, place, rules], place, rules, fold), {})
         for line in lines
@@ -151,6 +157,14 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
         tuple(record for record in records if record.id not in used),
         {line: broken[line] for line in labels if line in broken},
     )
+
+
+def _by_cell(records: Sequence[Record]) -> dict[tuple[str, Place, str], list[Record]]:
+    """Return the records of each label, place and protocol: found once, however many of them there are."""
+    found: dict[tuple[str, Place, str], list[Record]] = {}
+    for record in records:
+        found.setdefault((label_of(record), place_of(record), protocol_of(record)), []).append(record)
+    return found
 
 
 def _distinct(
