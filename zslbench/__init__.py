@@ -18,6 +18,7 @@ _VERBS = {
     "compare": "zslbench.results.compare:compare",
     "curve": "zslbench.results.curve:curve",
     "plot": "zslbench.studies.plot:plot",
+    "report": "zslbench.studies.report:report",
     "tune": "zslbench.studies.tune:tune",
     "ablate": "zslbench.studies.ablate:ablate",
     "reproduce": "zslbench.studies.reproduce:reproduce",

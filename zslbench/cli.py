@@ -15,7 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, compare, curve, data, own, plot, reproduce, run, status, table, tune
+from zslbench.commands import ablate, about, compare, curve, data, own, plot, report, reproduce, run, status, table, tune
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 
@@ -42,6 +42,7 @@ VERBS = (
     compare.compare,
     curve.curve,
     plot.plot,
+    report.report,
     ablate.ablate,
     reproduce.reproduce,
     status.status,

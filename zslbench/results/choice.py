@@ -46,16 +46,23 @@ def choose(records: Sequence[Record], choice: Choice, runs: Path) -> list[Record
             f"there are no runs in {runs}; make some, for instance with "
             "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
         )
-    found = list(records)
     for kind, terms, has, value in _rules(choice):
         for term in terms:
             if not any(has(record, term) for record in records):
                 there = {value(record) for record in records}
                 names = there if "[" in term or "@" in term else {name.partition("[")[0] for name in there}
                 _refuse(kind, term, names, runs)
-        found = [record for record in found if not terms or any(has(record, term) for term in terms)]
+    found = fitting(records, choice)
     if not any(record.ok for record in found):
         _explain(found, records, choice, runs)
+    return found
+
+
+def fitting(records: Sequence[Record], choice: Choice) -> list[Record]:
+    """Return the records that fit a choice, whatever their status; none where nothing does."""
+    found = list(records)
+    for _, terms, has, _ in _rules(choice):
+        found = [record for record in found if not terms or any(has(record, term) for term in terms)]
     return found
 
 

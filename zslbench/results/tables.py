@@ -97,7 +97,7 @@ def table(
     shown = _metrics(rows, metrics, everything=data)
     rows = sorted(
         (row for row in rows if any(name in row.metrics for name in shown)),
-        key=lambda row: (_method_order(row, choice), _data_order(row, choice)),
+        key=lambda row: (method_order(row, choice), data_order(row, choice)),
     )
     beside = source if layout == "full" else None
     cited = cited_rows(rows, shown, source, methods) if source and layout != "full" else None
@@ -105,7 +105,7 @@ def table(
         own = None if beside is None else [_citations(row, shown, beside) for row in rows]
         text = (csv_rows if format == "csv" else json_rows)(rows, shown, own, cited)
     else:
-        by_data = sorted(rows, key=lambda row: _data_order(row, choice))
+        by_data = sorted(rows, key=lambda row: data_order(row, choice))
         grid = lay_out(rows, by_data, shown, beside, rank_together, ci)
         columns = measured_columns(by_data, shown)
         if cited is not None and source is not None:
@@ -130,13 +130,15 @@ def _source(published: str | None, stage: str) -> str | None:
     return published
 
 
-def _method_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+def method_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+    """Return what sorts lines: as asked for, then by title, label, version and selection rule."""
     params = dict(row.params)
     asked = position(lambda term: is_method(row.method, row.label, params, term), choice.methods)
     return asked, row.title.casefold(), natural(row.label), row.version, RULES.index(row.selection)
 
 
-def _data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+def data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+    """Return what sorts columns: as asked for, then by data set, its choices, protocol and metric."""
     return (
         position(lambda term: is_dataset(row.dataset, term), choice.datasets),
         natural(row.dataset),

@@ -97,13 +97,11 @@ def _imports(module: str) -> frozenset[str]:
 def _path(module: str) -> Path | None:
     loaded = sys.modules.get(module)
     origin = getattr(loaded, "__file__", None)
-    if loaded is None and module.startswith("zslbench."):
-        try:
-            spec = importlib.util.find_spec(module)
-        except ModuleNotFoundError:
-            return None
-        origin = spec.origin if spec else None
     path = Path(origin) if origin else None
+    if loaded is None and module.startswith("zslbench."):
+        # By its place, since importlib's finder would import what it lies in, and torch with that.
+        place = Path(zslbench.__file__).parent.joinpath(*module.split(".")[1:])
+        path = next((one for one in (place / "__init__.py", place.with_suffix(".py")) if one.is_file()), None)
     return path if path and path.suffix == ".py" and path.is_file() else None
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.record import Record
-from zslbench.results.statistics import t_interval
 from zslbench.results.summary import Stat, stat
 from zslbench.results.tuned import TunedStore
 from zslbench.runner.cells import Run
@@ -20,7 +19,7 @@ from zslbench.runner.run import Outcome, run
 from zslbench.spec import parse
 from zslbench.studies import printed
 from zslbench.studies.claims import Answer, answers, entries
-from zslbench.studies.verdict import judged
+from zslbench.studies.verdict import interval, judged
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -225,7 +224,7 @@ def _judged(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell
         reason = errors[0] if errors else "the same command runs it"
         return dataclasses.replace(cell, verdict="failed" if failed else "not run", reason=reason)
     found = stat([record.metrics[entry.metric] for record in good], cell.stochastic)
-    low, high = _interval([100 * record.metrics[entry.metric] for record in good], cell.stochastic)
+    low, high = interval([100 * record.metrics[entry.metric] for record in good], cell.stochastic)
     verdict = f"other {cell.answer.other}" if cell.answer.other else judged(low, high, entry.value, tolerance)
     return dataclasses.replace(
         cell,
@@ -236,12 +235,3 @@ def _judged(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell
         selection=" and ".join(sorted({record.selection for record in good})),
         verdict=verdict,
     )
-
-
-def _interval(values: Sequence[float], stochastic: bool) -> tuple[float | None, float | None]:
-    if not stochastic:
-        return values[0], values[0]
-    if len(values) < 2:
-        return None, None
-    found = t_interval(values)
-    return found.low, found.high

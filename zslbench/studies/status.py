@@ -105,13 +105,46 @@ def status(
             f"there are no runs in {store.root}; make some, for instance with "
             "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
         )
-    terms = _texts(methods), _texts(datasets), _texts(protocols)
-    chosen = _chosen(every, *terms)
+    result = examine(
+        store,
+        every,
+        _texts(methods),
+        _texts(datasets),
+        _texts(protocols),
+        stage=stage,
+        seeds=seeds,
+        verify=verify,
+        data_root=Path(data_root) if data_root else None,
+    )
+    from zslbench.studies import status_text
+
+    text = status_text.as_json(result) if format == "json" else status_text.as_text(result, width)
+    return dataclasses.replace(result, text=text)
+
+
+def examine(
+    store: ResultStore,
+    every: Sequence[Record],
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
+    *,
+    stage: Stage = "final",
+    seeds: int | None = None,
+    verify: bool = False,
+    data_root: Path | None = None,
+) -> Status:
+    """Return what records that were read already lack, without the text; arguments as in `status`.
+
+    Raises:
+        UnknownName: a name that no record has.
+    """
+    chosen = _chosen(every, methods, datasets, protocols)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = TunedStore(store.root)
     found = survey(counted, tuned, seeds)
-    commands, replace = _commands(found, tuned, store.root, stage, terms[1], Path(data_root) if data_root else None)
-    result = Status(
+    commands, replace = _commands(found, tuned, store.root, stage, datasets, data_root)
+    return Status(
         survey=found,
         commands=commands,
         replace=replace,
@@ -122,10 +155,6 @@ def status(
         broken=tuple(reason for _, reason in store.broken),
         verification=verified(store, chosen) if verify else None,
     )
-    from zslbench.studies import status_text
-
-    text = status_text.as_json(result) if format == "json" else status_text.as_text(result, width)
-    return dataclasses.replace(result, text=text)
 
 
 def _texts(given: str | Sequence[str]) -> list[str]:

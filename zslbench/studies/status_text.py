@@ -24,9 +24,9 @@ _MOST = 20
 def as_text(status: Status, width: int | None = None) -> str:
     """Return the status as text for a terminal."""
     found = status.survey
-    sections = [_matrix(found, place) for place in found.places]
+    sections = [matrix(found, place) for place in found.places]
     parts = [printed.page(sections, [], "terminal", width)] if found.lines else []
-    parts += [_paragraph(lines) for lines in (_trouble(found), _remarks(status)) if lines]
+    parts += [_paragraph(lines) for lines in (trouble(found), remarks(status)) if lines]
     if status.commands:
         lines = []
         for purpose in dict.fromkeys(command.purpose for command in status.commands):
@@ -48,7 +48,8 @@ def _paragraph(lines: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _matrix(found: Survey, place: Place) -> Section:
+def matrix(found: Survey, place: Place) -> Section:
+    """Return the states of the runs at one place: lines down, protocols across."""
     rows = tuple((line, *(_cell(found, line, place, rules) for rules in found.protocols)) for line in found.lines)
     return Section(str(place), ("line", *found.protocols), rows, "l" * (1 + len(found.protocols)))
 
@@ -69,7 +70,7 @@ def _cell(found: Survey, line: str, place: Place, rules: str) -> str:
     )
 
 
-def _trouble(found: Survey) -> list[str]:
+def trouble(found: Survey) -> list[str]:
     """Return a line for each run that failed or was cut short, the last line of its error in it."""
     groups: dict[tuple[str, str, Place, str], list[Slot]] = {}
     for slot in found.of("failed", "unfinished"):
@@ -88,7 +89,8 @@ def _trouble(found: Survey) -> list[str]:
     return lines
 
 
-def _remarks(status: Status) -> list[str]:
+def remarks(status: Status) -> list[str]:
+    """Return sentences on what is stale, outdated, of another version or stage, or no record."""
     found = status.survey
     lines = []
     if stale := found.of("stale"):

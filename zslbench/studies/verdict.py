@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
+
+from zslbench.results.statistics import t_interval
 
 Verdict = Literal["reproduced", "above", "below", "inconclusive"]
 _ROUNDING = 1e-9
@@ -31,3 +34,13 @@ def judged(low: float | None, high: float | None, published: float, tolerance: f
     if high < least:
         return "below"
     return "inconclusive"
+
+
+def interval(values: Sequence[float], stochastic: bool) -> tuple[float | None, float | None]:
+    """Return the ends of the 95 % interval of a mean over seeds: a point without chance, None for one seed with it."""
+    if not stochastic:
+        return values[0], values[0]
+    if len(values) < 2:
+        return None, None
+    found = t_interval(values)
+    return found.low, found.high

@@ -86,6 +86,15 @@ def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
     return [f"No font here has the sign{many} {' '.join(lacking)}; a .svg keeps the text."]
 
 
+def svg_text(drawn: Drawn) -> str:
+    """Return a figure as the text of an SVG, its fonts kept as text."""
+    made = io.BytesIO()
+    with settings(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sign that no font here has is text, which the reader's fonts may have
+        drawn.figure.savefig(made, format="svg", **_ABOUT["svg"])
+    return made.getvalue().decode("utf-8")
+
+
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write rows as CSV, the heads of all rows in order of first appearance, numbers to six digits after the point."""
     heads = list(dict.fromkeys(name for row in rows for name in row))

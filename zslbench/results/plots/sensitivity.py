@@ -122,12 +122,19 @@ def _parameter(lines: Sequence[Line], asked: str | None, runs: Path) -> str:
         if asked not in known:
             raise UnknownName("hyper-parameter", asked, known)
         return asked
-    moving = [name for name in sorted(known) if any(_families(own, name) for own in _by_data(lines))]
+    moving = swept_parameters(lines)
     if len(moving) == 1:
         return moving[0]
     if not moving:
         raise BadValue(_nothing(lines, None, runs))
     raise BadValue(f"several hyper-parameters were swept ({', '.join(moving)}); choose one with --param.")
+
+
+def swept_parameters(lines: Sequence[Line]) -> list[str]:
+    """Return the hyper-parameters of which lines of some data set have two values or more, all others kept."""
+    groups = _by_data(lines)
+    known = sorted({name for line in lines for name in line.row.params})
+    return [name for name in known if any(_families(own, name) for own in groups)]
 
 
 def _by_data(lines: Sequence[Line]) -> list[Sequence[Line]]:

@@ -1,0 +1,151 @@
+"""The page: what it holds, and the one HTML file that it becomes. Nothing leaves it, and nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from zslbench.results.published import Published
+from zslbench.results.report.accuracy import SETTINGS, Table
+from zslbench.results.report.figures import Figure
+from zslbench.results.store import write_atomically
+from zslbench.results.summary import Stat
+
+_HIDDEN = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Beside:
+    """A published number and what was measured: the line, its data, the interval, and the verdict.
+
+    Attributes:
+        name, full: of the line, in short and as run; marks: † and ‡.
+        dataset, features, semantics, metric: what was measured.
+        entry: the number; stat: mean, deviation and n in percent; low, high: ends of the 95 % interval, if any.
+        verdict: reproduced, above, below, inconclusive or ``other features`` (or semantics, or both).
+    """
+
+    name: str
+    full: str
+    marks: str
+    dataset: str
+    features: str
+    semantics: str
+    metric: str
+    entry: Published
+    stat: Stat
+    low: float | None
+    high: float | None
+    verdict: str
+
+    @property
+    def difference(self) -> float:
+        """Measured − published, in points."""
+        return self.stat.mean - self.entry.value
+
+
+@dataclasses.dataclass(frozen=True)
+class Matrix:
+    """A small table of texts under a title."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """What one stage lacks.
+
+    Attributes:
+        title: the stage; complete: whether nothing lacks.
+        matrices: lines by protocol, one a data set; sentences: what failed or is stale.
+        commands: a purpose each, and what to type; replace: words in them that stand for folders.
+    """
+
+    title: str
+    complete: bool
+    matrices: tuple[Matrix, ...]
+    sentences: tuple[str, ...]
+    commands: tuple[tuple[str, tuple[str, ...]], ...]
+    replace: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Page:
+    """A whole study.
+
+    Attributes:
+        title: of the page; folder: of the records.
+        counts: how many runs of each status; facts: terms and what is said of them.
+        tables, beside, figures, missing: see there; tolerance: of verdicts, in points.
+        notes: sentences on rows that tables leave out; undrawn: on figures that were left out.
+        runs: every run, as `runs_data` gives it; version: of zslbench.
+    """
+
+    title: str
+    folder: str
+    counts: Mapping[str, int]
+    facts: tuple[tuple[str, tuple[str, ...]], ...]
+    tables: tuple[Table, ...]
+    beside: tuple[Beside, ...]
+    tolerance: float
+    figures: tuple[Figure, ...]
+    missing: tuple[Missing, ...]
+    notes: tuple[str, ...]
+    undrawn: tuple[str, ...]
+    runs: Mapping[str, Any]
+    version: str
+
+
+def html(page: Page) -> str:
+    """Return the page as one HTML document with a content security policy that lets nothing in or out."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    files = importlib.resources.files("zslbench.results.report")
+    template, css, script = (
+        files.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.jinja", "css", "js")
+    )
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    settings = dict.fromkeys(line.setting for table in page.tables for block in table.blocks for line in block.lines)
+    selections = dict.fromkeys(
+        line.selection for table in page.tables for block in table.blocks for line in block.lines
+    )
+    return environment.from_string(template).render(
+        page=page,
+        css=Markup(css),
+        script=Markup(script),
+        digest=digest,
+        data=Markup(embedded(page.runs)),
+        safe=Markup,
+        settings=[(name, SETTINGS.get(name, name).partition(":")[0]) for name in settings],
+        selections=list(selections),
+        datasets=list(dict.fromkeys(head.dataset for table in page.tables for head in table.heads)),
+        total=sum(page.counts.values()),
+    )
+
+
+def embedded(value: Any) -> str:
+    """Return a value as JSON that may stand in a script element of a page: nothing in it can end the element.
+
+    >>> embedded({"a": "</script>\\u2028"})
+    '{"a":"\\\\u003c/script\\\\u003e\\\\u2028"}'
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False).translate(_HIDDEN)
+
+
+def write(text: str, path: Path) -> None:
+    """Write the page, whole or not at all.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the report {path.name}")

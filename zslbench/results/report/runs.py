@@ -1,0 +1,130 @@
+"""Every run of a study as one compact JSON value: what many runs share is told once."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench.errors import BadSpec
+from zslbench.results.matching import command, label
+from zslbench.results.record import Record
+from zslbench.results.tables import METRIC_ORDER
+from zslbench.spec import parse
+
+_WHOLE = 10_000
+"""What an accuracy of one is written as: percent with two digits, without the point."""
+FIELDS = ("id", "cell", "seed", "status", "metrics", "steps", "curve", "timings", "memory", "made", "finished", "error")
+
+
+class _Shared:
+    """A list of values that many runs share; each is given the number that runs refer to it by."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        """Return the number of a value, which is kept where it is new."""
+        key = json.dumps(value, sort_keys=True)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the runs as one JSON value, a list of `FIELDS` a run.
+
+    Accuracies are whole numbers, hundredths of a percent; times are seconds after ``since``.
+
+    Args:
+        records: of all stages and states.
+        root: the folder of records; extra: words that commands end with, as ``--data-root DIR``.
+    """
+    kinds = {name: _Shared() for name in ("methods", "datasets", "protocols", "cells", "steps", "made", "errors")}
+    names = _names(records)
+    commands: dict[int, str] = {}
+    since = min((time for record in records if (time := _time(record)) is not None), default=0)
+    runs = []
+    for record in records:
+        cell = kinds["cells"].place(_cell(record, kinds))
+        if cell not in commands:
+            commands[cell] = _again(record, root, extra)
+        finished = _time(record)
+        runs.append(
+            [
+                record.id,
+                cell,
+                record.seed,
+                record.status,
+                _values(record.metrics, names["metrics"]),
+                kinds["steps"].place([point.get("step") for point in record.curve]) if record.curve else -1,
+                [value for point in record.curve for value in _values(point["metrics"], names["metrics"])],
+                [record.timings.get(name) for name in names["timings"]],
+                [record.memory.get(name) for name in names["memory"]],
+                kinds["made"].place({key: told for key, told in record.provenance.items() if key != "finished"}),
+                None if finished is None else finished - since,
+                kinds["errors"].place(record.error) if record.error else -1,
+            ]
+        )
+    return (
+        {name: shared.values for name, shared in kinds.items()}
+        | {"names": names, "since": since, "fields": FIELDS, "runs": runs}
+        | {"commands": [commands[place] for place in range(len(commands))]}
+    )
+
+
+def _names(records: Sequence[Record]) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {"metrics": {}, "timings": {}, "memory": {}}
+    for record in records:
+        for part, there in found.items():
+            there.update(dict.fromkeys(getattr(record, part)))
+        for point in record.curve:
+            found["metrics"].update(dict.fromkeys(point["metrics"]))
+    names = {part: list(there) for part, there in found.items()}
+    order = {name: place for place, name in enumerate(METRIC_ORDER)}
+    return names | {"metrics": sorted(names["metrics"], key=lambda name: (order.get(name, len(order)), name))}
+
+
+def _cell(record: Record, kinds: Mapping[str, _Shared]) -> list[Any]:
+    """Return what the seeds of a run share; the numbers are those of method, data set and protocol."""
+    return [
+        kinds["methods"].place(dict(record.method) | {"given": list(_given(record))}),
+        kinds["datasets"].place(dict(record.dataset)),
+        kinds["protocols"].place(dict(record.protocol)),
+        record.stage,
+        record.fold,
+        record.selection,
+    ]
+
+
+def _given(record: Record) -> Iterator[str]:
+    """Yield the parameters that were typed; all others are the method's own or a preset's."""
+    try:
+        yield from parse(label(record)).params
+    except BadSpec:  # a label of a plugin's own making
+        return
+
+
+def _again(record: Record, root: Path, extra: Sequence[str]) -> str:
+    """Return the command that repeats a run with seed 0; another seed is one more option at its end."""
+    options = ["--stage", "dev", "--fold", str(record.fold)] if record.stage == "dev" else []
+    if record.curve:
+        options += ["--checkpoints", f"every:{max(1, int(record.curve[0]['step']))}"]
+    options += ["--rerun", "all" if record.ok else "failed"]
+    return command([dataclasses.replace(record, seed=0)], root, *options, *extra)
+
+
+def _values(metrics: Mapping[str, float], names: Sequence[str]) -> list[int | None]:
+    return [round(_WHOLE * metrics[name]) if name in metrics else None for name in names]
+
+
+def _time(record: Record) -> int | None:
+    try:
+        return int(datetime.datetime.fromisoformat(str(record.provenance["finished"])).timestamp())
+    except (KeyError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,244 @@
+"""`report`: one page that shows a whole study, from its records alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import zslbench
+from zslbench.errors import BadValue, StoreError, ZslbenchError
+from zslbench.protocols.splits import STAGES, Stage
+from zslbench.results import published as citations
+from zslbench.results.choice import Choice, fitting
+from zslbench.results.gather import Gathered, gather
+from zslbench.results.naming import natural, printable
+from zslbench.results.plots.draw import Knowledge
+from zslbench.results.record import Record
+from zslbench.results.report import page as pages
+from zslbench.results.report.accuracy import tables
+from zslbench.results.report.figures import figures
+from zslbench.results.report.page import Beside, Matrix, Missing, Page
+from zslbench.results.report.runs import runs_data
+from zslbench.results.store import ResultStore
+from zslbench.results.summary import Row, summarise
+from zslbench.studies import plot, status, status_text
+from zslbench.studies.verdict import interval, judged
+
+TOLERANCE = 2.0
+_METRICS = ("T1", "U", "S", "H")
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """A report: what the page holds, its text, and where it was written (None: nowhere)."""
+
+    page: Page
+    text: str
+    path: Path | None
+
+
+class _Read(ResultStore):
+    """A store whose records were read already, so that each part of the page takes the same ones."""
+
+    def __init__(self, root: Path | str) -> None:
+        super().__init__(root)
+        self._records = super().load()
+
+    def load(self) -> list[Record]:
+        return list(self._records)
+
+
+def report(
+    output: Path | str | None = "report.html",
+    *,
+    runs: Path | str = "runs",
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
+    features: str | None = None,
+    semantics: str | None = None,
+    stage: str | None = None,
+    selection: str | Sequence[str] = (),
+    published: bool = True,
+    tolerance: float = TOLERANCE,
+    figures: bool = True,
+    title: str | None = None,
+    data_root: Path | str | None = None,
+) -> Report:
+    """Write one HTML file that shows a whole study: tables, figures, every run, published numbers, what is missing.
+
+    Args:
+        output: the .html to write; None: none.
+        runs: the folder of records.
+        methods, datasets, protocols, features, semantics: which runs, as in `table`.
+        stage: ``final`` or ``dev``; None: both, where both have finished runs.
+        selection: rules of the tables of the final stage, as in `table`.
+        published: set published numbers beside the measured ones, with verdicts; tolerance: of these, in points.
+        figures: draw those that the records have data for.
+        title: of the page; None: the name of the folder.
+        data_root: where data sets lie, for names of classes and for commands.
+
+    Raises:
+        BadValue: names that no run has. StoreError: no runs, none finished, or a file that cannot be written.
+    """
+    path = None if output is None else Path(output)
+    if path is not None and path.suffix.lower() not in (".html", ".htm"):
+        raise BadValue(f"a report is an .html file, not {path.name!r}; name it so, as in report.html.")
+    if not 0 <= tolerance <= 100:
+        raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
+    store = _Read(runs)
+    every = store.load()
+    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics)
+    rules = (selection,) if isinstance(selection, str) else tuple(selection)
+    gathered = _gathered(store, choice, stage, rules)
+    told = [one for name in STAGES for one in fitting(every, dataclasses.replace(choice, stage=name))]
+    shown = [one for one in told if stage in (None, one.stage)]
+    rows = {name: summarise(found.records) for name, found in gathered.items()}
+    if not any(row.metrics for own in rows.values() for row in own):
+        raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    root = None if data_root is None else Path(data_root)
+    drawn, undrawn = _figures(gathered, told, store, choice, root) if figures else ([], [])
+    page = Page(
+        title=printable(title or store.root.resolve().name or "Study"),
+        folder=str(store.root),
+        counts=dict(Counter(record.status for record in shown)),
+        facts=tuple(_facts(shown)),
+        tables=tuple(table for own in rows.values() for table in tables(own, choice)),
+        beside=tuple(_beside(rows.get("final", []), _drawing(shown), tolerance)) if published else (),
+        tolerance=tolerance,
+        figures=tuple(drawn),
+        missing=tuple(_missing(store, shown, choice, root, name) for name in STAGES if _has(shown, name)),
+        notes=tuple(note for found in gathered.values() for note in found.notes),
+        undrawn=tuple(undrawn),
+        runs=runs_data(shown, store.root, () if root is None else ("--data-root", str(root))),
+        version=zslbench.__version__,
+    )
+    text = pages.html(page)
+    if path is not None:
+        pages.write(text, path)
+    return Report(page, text, path)
+
+
+def _gathered(store: ResultStore, choice: Choice, stage: str | None, rules: Sequence[str]) -> dict[str, Gathered]:
+    """Return what the tables are of, by stage."""
+    if stage is not None:
+        return {stage: gather(store, dataclasses.replace(choice, stage=stage), rules)}
+    found: dict[str, Gathered] = {}
+    refused: list[ZslbenchError] = []
+    for name in STAGES:
+        try:
+            own = rules if name == "final" else ()
+            found[name] = gather(store, dataclasses.replace(choice, stage=name), own)
+        except ZslbenchError as error:
+            refused.append(error)
+    if not found or (rules and "final" not in found):
+        raise refused[0]
+    return found
+
+
+def _has(records: Sequence[Record], stage: str) -> bool:
+    return any(record.stage == stage and record.selection != "oracle" for record in records)
+
+
+def _figures(
+    gathered: dict[str, Gathered], told: Sequence[Record], store: ResultStore, choice: Choice, root: Path | None
+) -> tuple[list[Any], list[str]]:
+    """Draw the figures of the final stage, or of the dev stage where there is no other."""
+    found = gathered.get("final") or next(iter(gathered.values()))
+    known = Knowledge(
+        lambda record: plot.class_names(record, choice.datasets, root), plot.is_logarithmic, plot.ablations
+    )
+    dev = [record for record in told if record.ok and record.stage == "dev"]
+    return figures(found.records, dev, store, known)
+
+
+def _facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what the page says of a study as a whole."""
+    data = sorted({_data(record) for record in records}, key=natural)
+    names = sorted({str(record.method.get("title") or record.method["name"]) for record in records}, key=natural)
+    days = sorted({str(record.provenance.get("finished", ""))[:10] for record in records} - {""})
+    provenance = [record.provenance for record in records]
+    return [
+        (head, tuple(map(printable, told)))
+        for head, told in (
+            ("Data sets", data),
+            ("Methods", names),
+            ("Runs made", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
+            ("Devices", _distinct(one.get("device") for one in provenance)),
+            ("zslbench", _distinct(one.get("zslbench") for one in provenance)),
+            ("Python", _distinct(one.get("python") for one in provenance)),
+            ("Packages", _packages(provenance)),
+        )
+        if told
+    ]
+
+
+def _data(record: Record) -> str:
+    data = record.dataset
+    return f"{data['name']} ({data.get('features', '')}, {data.get('semantics', '')})"
+
+
+def _distinct(values: Iterable[object]) -> list[str]:
+    return sorted({str(value) for value in values if value}, key=natural)
+
+
+def _packages(provenance: Iterable[Any]) -> list[str]:
+    found: dict[str, dict[str, None]] = {}
+    for one in provenance:
+        for name, version in dict(one.get("packages") or {}).items():
+            found.setdefault(str(name), {})[str(version)] = None
+    return [f"{name} {', '.join(sorted(versions, key=natural))}" for name, versions in found.items()]
+
+
+def _drawing(records: Sequence[Record]) -> set[str]:
+    """Return the methods whose results depend on the seed."""
+    return {record.method["name"] for record in records if record.method.get("stochastic", True)}
+
+
+def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Beside]:
+    """Return the published numbers of what was measured, judged as `reproduce` judges them."""
+    found = []
+    for row in sorted(rows, key=lambda row: (natural(row.dataset), row.title.casefold(), natural(row.label))):
+        for metric in _METRICS:
+            entry = citations.beside(row, metric, "best") if metric in row.metrics else None
+            if entry is None:
+                continue
+            stat = row.metrics[metric]
+            low, high = interval(stat.values, row.method in drawing)
+            other = [what for what in ("features", "semantics") if getattr(row, what) != getattr(entry, what)]
+            found.append(
+                Beside(
+                    name=printable(row.title),
+                    full=printable(row.label),
+                    marks=row.marks,
+                    dataset=printable(row.dataset),
+                    features=row.features,
+                    semantics=row.semantics,
+                    metric=metric,
+                    entry=entry,
+                    stat=stat,
+                    low=low,
+                    high=high,
+                    verdict=f"other {' and '.join(other)}" if other else judged(low, high, entry.value, tolerance),
+                )
+            )
+    return found
+
+
+def _missing(store: ResultStore, records: Sequence[Record], choice: Choice, root: Path | None, stage: str) -> Missing:
+    found = status.examine(store, records, stage=cast(Stage, stage), data_root=root)
+    sections = [status_text.matrix(found.survey, place) for place in found.survey.places]
+    purposes = dict.fromkeys(command.purpose for command in found.commands)
+    return Missing(
+        title={"final": "Final stage", "dev": "Dev stage"}[stage],
+        complete=found.complete,
+        matrices=tuple(Matrix(one.title, one.heads, one.rows) for one in sections),
+        sentences=(*status_text.trouble(found.survey), *status_text.remarks(found)),
+        commands=tuple(
+            (purpose, tuple(one.text for one in found.commands if one.purpose == purpose)) for purpose in purposes
+        ),
+        replace=found.replace,
+    )
