@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import FAINT, Style, add_legend, legend_size, line_look, panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _PHASES = ("fit", "scores")
 
@@ -50,7 +54,7 @@ def draw_pareto(
         rows += [point | {"on front": place in front} for place, point in enumerate(points)]
         xs, ys = [points[place]["seconds"] for place in front], [points[place]["mean"] for place in front]
         one.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
-        one.set_xscale("log")
+        _in_seconds(one)
         one.set_xlabel(style.text("seconds"))
         one.set_ylabel(style.text(f"{panel.metric} (%)"))
         one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
@@ -61,6 +65,18 @@ def draw_pareto(
     )
     shown = list(dict.fromkeys(panel.metric for panel in grid))
     return Drawn(tuple(axes), tuple(rows), tuple(_caption(timed, shown, spread, len(lines) - len(timed))))
+
+
+def _in_seconds(axes: Axes) -> None:
+    """Make the horizontal axis logarithmic, its ticks plain numbers with room between them."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[int]:

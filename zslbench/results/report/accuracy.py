@@ -84,6 +84,11 @@ class Table:
         """The group's number, the group and the metric of each column, in order."""
         return [(place, head, metric) for place, head in enumerate(self.heads) for metric in head.metrics]
 
+    @property
+    def marked(self) -> bool:
+        """Whether any cell is the best of its kind."""
+        return any(value and value.best for block in self.blocks for line in block.lines for value in line.values)
+
 
 def tables(rows: Sequence[Row], choice: Choice) -> list[Table]:
     """Return a table a protocol (its version and parameters included), zsl first, of rows of one stage."""

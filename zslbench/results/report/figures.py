@@ -48,6 +48,12 @@ class Figure:
     svg: str
     caption: tuple[str, ...]
 
+    @property
+    def parted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The sentences of this kind of figure, and those that say what any number is: data, split, seeds, …."""
+        place = next((at for at, said in enumerate(self.caption) if said.startswith("Data: ")), len(self.caption))
+        return self.caption[:place], self.caption[place:]
+
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:

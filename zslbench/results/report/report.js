@@ -10,7 +10,7 @@
     const svg = ["svg", "g", "path", "line", "text", "circle"].includes(name);
     const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", name) : document.createElement(name);
     for (const [key, value] of Object.entries(attributes)) {
-      if (value !== null && value !== undefined && value !== "") made.setAttribute(key, value);
+      if (value !== null && value !== undefined) made.setAttribute(key, value);
     }
     made.append(...children.filter((child) => child !== null && child !== undefined));
     return made;
@@ -412,7 +412,16 @@
     told();
   }
 
+  /* On paper nothing can be unfolded. */
+  function unfold() {
+    const folded = () => document.querySelectorAll("details:not([open])");
+    let opened = [];
+    addEventListener("beforeprint", () => { opened = [...folded()]; opened.forEach((one) => { one.open = true; }); });
+    addEventListener("afterprint", () => opened.forEach((one) => { one.open = false; }));
+  }
+
   theme();
+  unfold();
   document.querySelectorAll("table.sortable").forEach(sortable);
   filterResults();
   document.querySelectorAll("form[data-filters]").forEach(filterRows);
