@@ -53,6 +53,7 @@ def reset_peaks() -> None:
             torch.cuda.reset_peak_memory_stats(number)
 
 
+@functools.cache
 def source_digest(method_class: type) -> str:
     """Return 16 hex digits of the source a method is made of.
 

@@ -29,6 +29,8 @@ MOST_PANELS = 12
 MOST_READ = 200
 """Files of predictions that are read for a seen–unseen curve."""
 MOST_FIGURES = 12
+MOST_RUNS = 4_000
+"""That figures are drawn from: more would take longer than all else on the page."""
 
 _INK = {"#222222": "ink", "#000000": "ink", "#8a8a8a": "faint", "#dddddd": "line", "#ffffff": "card"}
 _COLOUR = re.compile("|".join(_INK))
@@ -75,6 +77,9 @@ def figures(
         records: as a table takes them; dev: those of the dev stage, for points of calibrated stacking.
         store: whose predictions are read; known: what records do not hold.
     """
+    if len(records) > MOST_RUNS:
+        advice = "draw those that you want with `zslbench plot KIND -m … -d … -o FILE`"
+        return [], [f"{len(records):,} runs are more than the {MOST_RUNS:,} that this page draws from; {advice}."]
     found: list[Figure] = []
     notes: list[str] = []
     for plan in _plans(lines_of([record for record in records if record.metrics]), dev, store, known):
@@ -95,9 +100,7 @@ def figures(
     return found, notes
 
 
-def _plans(
-    lines: Sequence[Line], dev: Sequence[Record], store: ResultStore, known: Knowledge
-) -> Iterator[_Plan]:
+def _plans(lines: Sequence[Line], dev: Sequence[Record], store: ResultStore, known: Knowledge) -> Iterator[_Plan]:
     """Yield what the lines have data for, in the order of the page."""
     style = Style(WIDTH)
     general = [line for line in lines if {"U", "S", "H"} <= line.row.metrics.keys() and line.row.stage == "final"]

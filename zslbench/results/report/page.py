@@ -17,8 +17,6 @@ from zslbench.results.report.figures import Figure
 from zslbench.results.store import write_atomically
 from zslbench.results.summary import Stat
 
-_HIDDEN = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&"}
-
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
@@ -139,7 +137,10 @@ def embedded(value: Any) -> str:
     >>> embedded({"a": "</script>\\u2028"})
     '{"a":"\\\\u003c/script\\\\u003e\\\\u2028"}'
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False).translate(_HIDDEN)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
 
 
 def write(text: str, path: Path) -> None:

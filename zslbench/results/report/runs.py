@@ -27,9 +27,10 @@ class _Shared:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
 
-    def place(self, value: Any) -> int:
-        """Return the number of a value, which is kept where it is new."""
-        key = json.dumps(value, sort_keys=True)
+    def place(self, value: Any, key: str | None = None) -> int:
+        """Return the number of a value, which is kept where it is new; `key` tells it from others."""
+        if key is None:
+            key = json.dumps(value, sort_keys=True)
         if key not in self._places:
             self._places[key] = len(self.values)
             self.values.append(value)
@@ -45,37 +46,59 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
         records: of all stages and states.
         root: the folder of records; extra: words that commands end with, as ``--data-root DIR``.
     """
-    kinds = {name: _Shared() for name in ("methods", "datasets", "protocols", "cells", "steps", "made", "errors")}
+    kinds = {name: _Shared() for name in ("methods", "datasets", "protocols", "steps", "made", "errors")}
     names = _names(records)
-    commands: dict[int, str] = {}
+    cells: dict[str, int] = {}
+    told: list[list[Any]] = []
+    commands: list[str] = []
     since = min((time for record in records if (time := _time(record)) is not None), default=0)
     runs = []
     for record in records:
-        cell = kinds["cells"].place(_cell(record, kinds))
-        if cell not in commands:
-            commands[cell] = _again(record, root, extra)
+        # One text tells what the seeds of a run share: to ask for each part by itself takes four times as long.
+        shared = [
+            record.method,
+            record.dataset,
+            record.protocol,
+            record.stage,
+            record.fold,
+            record.selection,
+            record.ok,
+        ]
+        key = json.dumps([*shared, record.curve[0]["step"] if record.curve else 0])
+        if key not in cells:
+            cells[key] = len(told)
+            told.append(_cell(record, kinds))
+            commands.append(_again(record, root, extra))
         finished = _time(record)
         runs.append(
             [
                 record.id,
-                cell,
+                cells[key],
                 record.seed,
                 record.status,
                 _values(record.metrics, names["metrics"]),
-                kinds["steps"].place([point.get("step") for point in record.curve]) if record.curve else -1,
+                _steps(record, kinds["steps"]),
                 [value for point in record.curve for value in _values(point["metrics"], names["metrics"])],
                 [record.timings.get(name) for name in names["timings"]],
                 [record.memory.get(name) for name in names["memory"]],
-                kinds["made"].place({key: told for key, told in record.provenance.items() if key != "finished"}),
+                kinds["made"].place({name: value for name, value in record.provenance.items() if name != "finished"}),
                 None if finished is None else finished - since,
-                kinds["errors"].place(record.error) if record.error else -1,
+                kinds["errors"].place(record.error, record.error) if record.error else -1,
             ]
         )
-    return (
-        {name: shared.values for name, shared in kinds.items()}
-        | {"names": names, "since": since, "fields": FIELDS, "runs": runs}
-        | {"commands": [commands[place] for place in range(len(commands))]}
-    )
+    return {name: shared.values for name, shared in kinds.items()} | {
+        "cells": told,
+        "commands": commands,
+        "names": names,
+        "since": since,
+        "fields": FIELDS,
+        "runs": runs,
+    }
+
+
+def _steps(record: Record, shared: _Shared) -> int:
+    steps = [point["step"] for point in record.curve]
+    return shared.place(steps, str(steps)) if steps else -1
 
 
 def _names(records: Sequence[Record]) -> dict[str, list[str]]:
