@@ -15,7 +15,21 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import ablate, about, compare, curve, data, own, plot, report, reproduce, run, status, table, tune
+from zslbench.commands import (
+    ablate,
+    about,
+    compare,
+    curve,
+    data,
+    own,
+    plot,
+    report,
+    reproduce,
+    run,
+    status,
+    table,
+    tune,
+)
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from zslbench.identity import canonical_json
 from zslbench.results.caption import caption
 from zslbench.results.choice import Choice
-from zslbench.results.layout import GroupKey, group_heads, group_key, ranked_blocks
+from zslbench.results.layout import GroupKey, group_heads, group_key
 from zslbench.results.naming import LineKey, line_keys, printable, short_names
+from zslbench.results.ranked import podium, ranked_blocks
 from zslbench.results.summary import Row, Stat
 from zslbench.results.tables import METRIC_ORDER, data_order, method_order
 
@@ -23,13 +24,16 @@ _STAGES = {"final": "", "dev": ", dev stage"}
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """One cell: mean in percent, as text with one digit and its deviation (empty: none), n seeds, whether best."""
+    """One cell: mean in percent, as text with one digit and its deviation (empty: none), n seeds, its place.
+
+    `place` is ``best``, ``second`` or empty.
+    """
 
     mean: float
     shown: str
     std: str
     n: int
-    best: bool
+    place: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,9 +89,11 @@ class Table:
         return [(place, head, metric) for place, head in enumerate(self.heads) for metric in head.metrics]
 
     @property
-    def marked(self) -> bool:
-        """Whether any cell is the best of its kind."""
-        return any(value and value.best for block in self.blocks for line in block.lines for value in line.values)
+    def ranking(self) -> str:
+        """What the marks of the best and second best are; empty where there are none."""
+        places = {value.place for block in self.blocks for line in block.lines for value in line.values if value}
+        runner_up = ", second best underlined" if "second" in places else ""
+        return f"Best among comparable rows in bold{runner_up}." if "best" in places else ""
 
 
 def tables(rows: Sequence[Row], choice: Choice) -> list[Table]:
@@ -119,7 +125,10 @@ def _table(rows: Sequence[Row], choice: Choice, protocols: Sequence[str]) -> Tab
     columns = [(data_set, name) for data_set in data for name in metrics if _any(found, data_set, name)]
     first = {key: row for row, key in zip(reversed(rows), reversed(keys), strict=True)}
     blocks = ranked_blocks(dict.fromkeys(keys), rank_together=False)
-    best = {pair for block in blocks for column in columns for pair in _best(block, column, found)}
+    places: dict[_Cell, str] = {}
+    for block in blocks:
+        for column in columns:
+            places |= _places(block, column, found)
     return Table(
         title=_title(rows[0], protocols),
         protocol=rows[0].protocol,
@@ -130,7 +139,7 @@ def _table(rows: Sequence[Row], choice: Choice, protocols: Sequence[str]) -> Tab
         blocks=tuple(
             Block(
                 _heading(block[0]) if len(blocks) > 1 else "",
-                tuple(_line(key, names[key], first[key], columns, found, best) for key in block),
+                tuple(_line(key, names[key], first[key], columns, found, places) for key in block),
             )
             for block in blocks
         ),
@@ -139,7 +148,8 @@ def _table(rows: Sequence[Row], choice: Choice, protocols: Sequence[str]) -> Tab
     )
 
 
-_Found = Mapping[tuple[LineKey, GroupKey, str], Stat]
+_Cell = tuple[LineKey, GroupKey, str]
+_Found = Mapping[_Cell, Stat]
 
 
 def _any(found: _Found, data_set: GroupKey, name: str) -> bool:
@@ -161,11 +171,11 @@ def _heading(key: LineKey) -> str:
     return f"{text}; oracle selection †" if key.oracle else text
 
 
-def _best(block: Sequence[LineKey], column: tuple[GroupKey, str], found: _Found) -> list[tuple[LineKey, GroupKey, str]]:
-    """Return the cells with the highest mean as it is shown, where not all show the same."""
-    there = {(key, *column): round(found[key, *column].mean, 1) for key in block if (key, *column) in found}
-    low, top = min(there.values(), default=0.0), max(there.values(), default=0.0)
-    return [place for place, shown in there.items() if low < shown == top]
+def _places(block: Sequence[LineKey], column: tuple[GroupKey, str], found: _Found) -> dict[_Cell, str]:
+    """Return which cells of a column are the best and second best of their block, as they are shown."""
+    shown = {(key, *column): _shown(found[key, *column]) for key in block if (key, *column) in found}
+    best, second = podium(shown)
+    return dict.fromkeys(best, "best") | dict.fromkeys(second, "second")
 
 
 def _line(
@@ -174,13 +184,16 @@ def _line(
     row: Row,
     columns: Sequence[tuple[GroupKey, str]],
     found: _Found,
-    best: set[tuple[LineKey, GroupKey, str]],
+    places: Mapping[_Cell, str],
 ) -> TableLine:
-    values = [_value(found.get((key, *column)), (key, *column) in best) for column in columns]
+    values = []
+    for column in columns:
+        stat = found.get((key, *column))
+        std = "" if stat is None or stat.std is None else f"{stat.std:.1f}"
+        place = places.get((key, *column), "")
+        values.append(Value(stat.mean, _shown(stat), std, stat.n, place) if stat else None)
     return TableLine(name, key.marks, printable(row.label), key.setting, row.selection, tuple(values))
 
 
-def _value(stat: Stat | None, best: bool) -> Value | None:
-    if stat is None:
-        return None
-    return Value(stat.mean, f"{stat.mean:.1f}", "" if stat.std is None else f"{stat.std:.1f}", stat.n, best)
+def _shown(stat: Stat) -> str:
+    return f"{stat.mean:.1f}"
