@@ -19,9 +19,10 @@ from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.results.store import ResultStore
-from zslbench.runner import judging, provenance
+from zslbench.runner import judging, provenance, study_plan
 from zslbench.runner.jobs import How, batches, jobs
 from zslbench.runner.plan import plan
+from zslbench.runner.study_plan import Part
 from zslbench.seeding import stream
 from zslbench.task import Answers, Query
 
@@ -472,15 +473,19 @@ def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):
 
 @pytest.mark.parametrize(("found", "gains"), [(["cpu"], False), (["cpu", "cuda:0"], True)])
 def test_seeds_go_together_by_themselves_where_there_is_a_gpu(monkeypatch, found, gains):
-    from zslbench.runner import run as running
-
-    monkeypatch.setattr(running, "devices", lambda: found)
+    monkeypatch.setattr(study_plan, "devices", lambda: found)
     several = plan([SMALL_GAN], ["digits"], ["zsl"], seeds=[0, 1]).runs
-    assert running._gains(several, "auto", "auto") is gains
-    assert not running._gains(several, "cpu", "auto")
-    assert not running._gains(several, "auto", "never")
-    assert not running._gains(several[:1], "auto", "auto")
-    assert not running._gains(plan([RIDGE], ["digits"], ["zsl"], seeds=[0, 1]).runs, "auto", "auto")
+    toys = plan([RIDGE], ["digits"], ["zsl"], seeds=[0, 1]).runs
+
+    def fits_at_once(runs, device, seeds_at_once):
+        (first, *_) = Part(How(device), seeds_at_once, runs).batches({run.id for run in runs})
+        return len(first.jobs)
+
+    assert fits_at_once(several, "auto", "auto") == 1 + gains
+    assert fits_at_once(several, "cpu", "auto") == 1
+    assert fits_at_once(several, "auto", "never") == 1
+    assert fits_at_once(several[:1], "auto", "auto") == 1
+    assert fits_at_once(toys, "auto", "auto") == 1
 
 
 def test_precision_is_recorded_and_changes_no_identity(runs):

@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 
 _VERBS = {
     "run": "zslbench.runner.run:run",
+    "read_plan": "zslbench.runner.plan_file:read_plan",
     "table": "zslbench.studies.table:table",
     "engine": "zslbench.runner.engines.choice:engine",
     "compare": "zslbench.results.compare:compare",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 WIDE = 160
 _REASONS = 3
 """Different reasons of failed runs that are told at the end."""
+_LISTED = 40
+"""Runs that a dry run lists one by one."""
 
 
 class ReaderLeft(Exception):
@@ -82,9 +85,7 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
     for remark in outcome.remarks:
         console.print(remark, markup=False, soft_wrap=True)
     if dry_run:
-        rows = [(one.id, str(one), state) for one, state in outcome.states]
-        _print_table(console, ("id", "run", "state"), rows)
-        console.print(f"{len(rows)} runs, {outcome.count('to run')} to do; nothing was run.", markup=False)
+        _show_dry_run(console, outcome)
         return
     ok = sum(record.ok for record in outcome.records)
     table = ["zslbench", "table", *([] if runs == Path("runs") else ["--runs", str(runs)])]
@@ -107,6 +108,31 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
         )
     if outcome.interrupted:
         console.print("interrupted; what was done is kept, the same command goes on from here", markup=False)
+
+
+def _show_dry_run(console: Console, outcome: Outcome) -> None:
+    """Say what a run would do: each run, or where there are many how many of each method on each data set."""
+    if len(outcome.states) <= _LISTED:
+        _print_table(console, ("id", "run", "state"), [(one.id, str(one), state) for one, state in outcome.states])
+    else:
+        datasets = list(dict.fromkeys(one.dataset.name for one, _ in outcome.states))
+        found: dict[str, dict[str, Counter[str]]] = {}
+        for one, state in outcome.states:
+            found.setdefault(one.method, {}).setdefault(one.dataset.name, Counter())[state] += 1
+        rows = [
+            (
+                method,
+                *(", ".join(f"{many} {state}" for state, many in cells.get(name, {}).items()) for name in datasets),
+            )
+            for method, cells in found.items()
+        ]
+        _print_table(console, ("method", *datasets), rows)
+    states = Counter(state for _, state in outcome.states)
+    counts = ", ".join(f"{many} {state}" for state, many in states.items())
+    console.print(f"{len(outcome.states)} runs ({counts}), ", end="", markup=False)
+    if outcome.estimate:
+        text = f"{outcome.estimate.runs} to do; nothing was run. Time: {outcome.estimate}."
+        console.print(text, markup=False, soft_wrap=True)
 
 
 def show_list(kind: str, lines: Sequence[Listed]) -> None:

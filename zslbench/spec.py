@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,7 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)$")
 _WORDS = {"true": True, "false": False}
 _MAX_RANGE = 10_000
+_MAX_POINTS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,8 +87,16 @@ def parse(text: str) -> Spec:
 
 
 def expand(spec: Spec) -> list[Spec]:
-    """Return one spec a grid point, in order; the last grid varies fastest."""
+    """Return one spec a grid point, in order; the last grid varies fastest.
+
+    Raises:
+        BadSpec: more points than anybody means.
+    """
     axes = [value if isinstance(value, tuple) else (value,) for value in spec.params.values()]
+    if (count := math.prod(map(len, axes))) > _MAX_POINTS:
+        raise BadSpec(
+            f"the grid of {spec.name} has {count} points; at most {_MAX_POINTS} are allowed, name fewer values."
+        )
     points = itertools.product(*axes)
     return [dataclasses.replace(spec, params=dict(zip(spec.params, point, strict=True))) for point in points]
 

@@ -19,10 +19,10 @@ from zslbench.commands.options import (
     INTERRUPTED,
     OUTPUT,
     QUIET,
-    RUN_ON,
     RUNS,
     examples,
     format_option,
+    run_on,
 )
 
 
@@ -36,7 +36,7 @@ from zslbench.commands.options import (
     )
 )
 @click.argument("method", metavar="METHOD")
-@RUN_ON
+@run_on()
 @click.option(
     "--seeds", type=click.IntRange(1), metavar="N", help="Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]"
 )

@@ -57,25 +57,31 @@ DATASETS = click.option(
 PROTOCOLS = click.option(
     "-p", "--protocol", "protocols", multiple=True, metavar="NAME", help="Only these protocols. Repeatable."
 )
-RUN_ON = together(
-    click.option(
-        "-d",
-        "--dataset",
-        "datasets",
-        multiple=True,
-        required=True,
-        metavar="SPEC",
-        help="A data set: a name, or the path of an xlsa17-like folder of your own. Repeatable.",
-    ),
-    click.option(
-        "-p",
-        "--protocol",
-        "protocols",
-        multiple=True,
-        metavar="SPEC",
-        help="A protocol; both zsl and gzsl when none is given. Repeatable.",
-    ),
-)
+
+
+def run_on(required: bool = True) -> Decorator:
+    """Return the options that say on what methods are run."""
+    return together(
+        click.option(
+            "-d",
+            "--dataset",
+            "datasets",
+            multiple=True,
+            required=required,
+            metavar="SPEC",
+            help="A data set: a name, or the path of an xlsa17-like folder of your own. Repeatable.",
+        ),
+        click.option(
+            "-p",
+            "--protocol",
+            "protocols",
+            multiple=True,
+            metavar="SPEC",
+            help="A protocol; both zsl and gzsl when none is given. Repeatable.",
+        ),
+    )
+
+
 STAGE = click.option(
     "--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage."
 )

@@ -4,35 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
 from zslbench.results.claims import Claims
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.results.tuned import TunedStore
 from zslbench.runner.cells import Run
-from zslbench.runner.classes import method_class
-from zslbench.runner.device import check_device, devices
-from zslbench.runner.engines import Engine, Listener, SerialEngine, Several
+from zslbench.runner.engines import Engine, Listener, Several
+from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.execute import Finished
-from zslbench.runner.jobs import Batch, How, batches, jobs
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, Plan, plan
+from zslbench.runner.jobs import Batch
+from zslbench.runner.plan import DEFAULT_PROTOCOLS
+from zslbench.runner.plan_file import read_plan
 from zslbench.runner.progress import listener
+from zslbench.runner.request import Precision, Request, SeedsAtOnce
 from zslbench.runner.states import UNFINISHED, State, find, state_of, upgrade
+from zslbench.runner.study_plan import StudyPlan
 from zslbench.runner.turns import Turns
-from zslbench.spec import parse
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Precision = Literal["float32", "tf32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("float32", "tf32", "bf16")
-SeedsAtOnce = Literal["auto", "always", "never"]
 Rerun = Literal["failed", "stale", "all"]
 
 
@@ -45,12 +40,14 @@ class Outcome:
         records: the record of every planned run that has one now, in the order of the plan.
         remarks: sentences for the user.
         interrupted: whether it was cut short (Ctrl-C).
+        estimate: how long the runs may take; only of a dry run.
     """
 
     states: tuple[tuple[Run, State], ...]
     records: tuple[Record, ...] = ()
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
+    estimate: Estimate | None = None
 
     def count(self, *states: State) -> int:
         """Return how many planned runs were found in one of these states."""
@@ -63,18 +60,19 @@ class Outcome:
 
 
 def run(
-    methods: str | Sequence[str],
-    datasets: str | Sequence[str],
+    methods: str | Sequence[str] = (),
+    datasets: str | Sequence[str] = (),
     protocols: str | Sequence[str] = DEFAULT_PROTOCOLS,
     *,
+    plan: Path | str | StudyPlan | None = None,
     features: str | None = None,
     semantics: str | None = None,
     seeds: int | Sequence[int] = 1,
     stage: Stage = "final",
     fold: int | Sequence[int] | None = None,
-    runs: Path | str = "runs",
+    runs: Path | str | None = None,
     data_root: Path | str | None = None,
-    device: str = "auto",
+    device: str | None = None,
     rerun: Rerun | None = None,
     checkpoints: str = "last",
     dry_run: bool = False,
@@ -97,16 +95,17 @@ def run(
         features, semantics: file stems (None: the usual ones of each data set).
         seeds: how many seeds (0, 1, …), or which.
         stage, fold: ``final``, or ``dev`` with a fold from 1, several, or all (None).
-        runs: the folder of records.
+        plan: a plan file (or one that was read), instead of all that says what is run.
+        runs: the folder of records (None: that of the plan, or ``runs``).
         data_root: a folder of xlsa17 folders, read in place.
-        device: auto, cpu, cuda, cuda:N or mps.
+        device: auto, cpu, cuda, cuda:N or mps (None: that of the plan, or auto).
         checkpoints: ``last``, or ``every:N`` to judge every N epochs and keep the curve.
         seeds_at_once: whether methods that can train several seeds in one go (the generative ones) do: ``auto`` where
             the device gains by it, a GPU; ``always`` or ``never``.
         precision: of the matrix products of a generative method's training: float32, tf32 (CUDA) or bf16.
         profile: wait for the device after each phase, and write all phases to ``<run id>.trace.json.gz`` beside the
             record, for chrome://tracing or Perfetto.
-        dry_run: only say what would be done.
+        dry_run: only say what would be done, and about how long it takes.
         oracle: mark the runs as candidates of oracle selection (†): tables leave them out until they are asked to pick
             what is best on the test images.
         calibrate: also do the dev stage of the generalized runs, all folds, so that tables can choose the constant of
@@ -119,30 +118,31 @@ def run(
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
             (a full disk): what was finished stays.
     """
-    every = _checkpoint_every(checkpoints)
-    check_device(device)
-    if precision not in PRECISIONS:
-        raise BadValue(f"precision {precision!r} is not allowed; choose one of: {', '.join(PRECISIONS)}.")
-    if precision == "tf32" and (device in ("cpu", "mps") or not any(one.startswith("cuda") for one in devices())):
-        raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
-    how = How(device, every, precision, profile)
-    seed_list = list(range(seeds)) if isinstance(seeds, int) else list(seeds)
-    request = functools.partial(
-        plan,
-        _texts(methods),
-        _texts(datasets),
+    asked = Request(
+        methods=methods,
+        datasets=datasets,
+        protocols=protocols,
         features=features,
         semantics=semantics,
-        seeds=seed_list,
-        folds=[fold] if isinstance(fold, int) else fold,
-        data_root=Path(data_root) if data_root else None,
-        tuned=TunedStore(Path(runs)),
+        seeds=seeds,
+        stage=stage,
+        fold=fold,
+        data_root=data_root,
+        checkpoints=checkpoints,
+        seeds_at_once=seeds_at_once,
+        precision=precision,
+        profile=profile,
         oracle=oracle,
+        calibrate=calibrate,
     )
-    planned = request(_texts(protocols), stage=stage)
-    if calibrate:
-        planned = _with_dev(planned, request([_generalized(protocols)], stage="dev"))
-    store = ResultStore(Path(runs))
+    study = StudyPlan({"": asked})
+    if plan is not None:
+        study = plan if isinstance(plan, StudyPlan) else read_plan(plan)
+        asked.refuse_beside(str(study.path))
+    store = ResultStore(runs or study.runs or "runs")
+    device = device or study.device or "auto"
+    planned = study.planned(store.root, device)
+    engine = engine or study.made_engine(device)
     records = {one.id: find(store, one) for one in planned.runs}
     states = tuple((one, state_of(one, records[one.id])) for one in planned.runs)
     if not dry_run:
@@ -153,45 +153,21 @@ def run(
         "stale": ("stale",),
         "all": ("failed", "stale", "done"),
     }[rerun]
-    todo = [one for one, state in states if state == "to run" or state in again]
-    damaged = tuple(f"{why} Its run counts as not done." for _, why in store.broken)
+    todo = {one.id for one, state in states if state == "to run" or state in again}
+    remarks = [*planned.remarks, *(f"{why} Its run counts as not done." for _, why in store.broken)]
+    work = [batch for part in planned.parts for batch in part.batches(todo)]
     interrupted = False
-    if todo and not dry_run:
+    if work and not dry_run:
         store.check_writable()
-        work = batches(jobs(todo, how), seeds_at_once == "always" or _gains(todo, device, seeds_at_once))
-        count = sum(len(batch.jobs) for batch in work)
-        interrupted = _work(work, count, store, records, engine or SerialEngine(), console, hear)
-    bare = every and any(
-        record and record.ok and not record.curve and "checkpoint_every" not in record.provenance
-        for record in records.values()
-    )
-    remarks = (
-        planned.remarks
-        + damaged
-        + (("a finished run has no curve of these checkpoints; --rerun all does it again with them.",) if bare else ())
-    )
-    others = sum(
-        record.provenance.get("precision", precision) != precision
-        for record in records.values()
-        if record and record.ok
-    )
-    if others:
-        remarks += (f"{others} finished runs were trained at another precision; --rerun all does them again.",)
+        interrupted = _work(work, store, records, engine, console, hear)
+    remarks += [remark for part in planned.parts for remark in part.remarks(records)]
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
-    return Outcome(states, kept, remarks, interrupted)
-
-
-def _gains(todo: Sequence[Run], device: str, seeds_at_once: SeedsAtOnce) -> bool:
-    """Whether several seeds at once gain: there are some, their method offers it, and the device is a GPU."""
-    if seeds_at_once != "auto" or device == "cpu":
-        return False
-    counts = Counter(run.seeds_key for run in todo if method_class(run.method).offers_seeds())
-    return max(counts.values(), default=0) > 1 and any(name.startswith("cuda") for name in devices())
+    ahead = estimate(work, store.load(), engine.workers) if dry_run else None
+    return Outcome(states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
 def _work(
     work: Sequence[Batch],
-    count: int,
     store: ResultStore,
     records: dict[str, Record | None],
     engine: Engine,
@@ -199,7 +175,7 @@ def _work(
     hear: Listener | None,
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
-    with listener(console, count) as screen, Claims(store.root) as claims:
+    with listener(console, sum(len(batch.jobs) for batch in work)) as screen, Claims(store.root) as claims:
         ear = Several((screen, hear)) if hear else screen
         turns = Turns(store, claims, records, lambda job: screen.finished(job, ()))
         try:
@@ -227,35 +203,3 @@ def _keep(result: Finished, store: ResultStore, records: dict[str, Record | None
 def _say(console: Console | None, sentence: str) -> None:
     if console:
         console.print(sentence, markup=False, highlight=False, soft_wrap=True)
-
-
-def _generalized(protocols: str | Sequence[str]) -> str:
-    """Return the protocol among those asked for that has a seen–unseen curve to calibrate.
-
-    Raises:
-        BadValue: none of them has.
-    """
-    found = [text for text in _texts(protocols) if parse(text).name.casefold() == "gzsl"]
-    if not found:
-        raise BadValue(
-            f"--calibrate moves seen against unseen classes, which {', '.join(_texts(protocols))} never compares; "
-            "add -p gzsl."
-        )
-    return found[0]
-
-
-def _with_dev(final: Plan, dev: Plan) -> Plan:
-    return Plan(final.runs + dev.runs, tuple(dict.fromkeys(final.remarks + dev.remarks)))
-
-
-def _texts(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
-
-
-def _checkpoint_every(text: str) -> int:
-    if text == "last":
-        return 0
-    head, _, number = text.partition(":")
-    if head != "every" or not number.isdecimal() or int(number) < 1:
-        raise BadValue(f"checkpoints {text!r} is not allowed; write last, or every:N with N of at least 1.")
-    return int(number)

@@ -59,7 +59,13 @@ class Several(Listener):
 
 
 class Engine(abc.ABC):
-    """A way to do jobs. Results come as they are ready, in any order."""
+    """A way to do jobs. Results come as they are ready, in any order.
+
+    Attributes:
+        workers: how many jobs are done at once, as far as that is known.
+    """
+
+    workers: int = 1
 
     @abc.abstractmethod
     def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:

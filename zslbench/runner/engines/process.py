@@ -36,6 +36,7 @@ class ProcessEngine(Engine):
 
     def __init__(self, places: Sequence[Place], limits: Limits | None = None) -> None:
         self.places, self.limits = tuple(places), limits or Limits()
+        self.workers = len(self.places)
 
     def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`); Ctrl-C takes effect between two messages, so that nothing finished is lost.

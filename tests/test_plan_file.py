@@ -1,0 +1,264 @@
+"""Plan files: what they mean, what they refuse, and that nothing in one is ever a traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import zslbench
+from zslbench.cli import main
+from zslbench.errors import BadValue, UnknownName, ZslbenchError
+from zslbench.results.store import ResultStore
+from zslbench.runner.plan_file import ENGINE_KEYS, FILE_KEYS, STUDY_KEYS, read_plan
+from zslbench.runner.request import Request
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = re.search(r"```toml\n(.*?)```", (ROOT / "docs" / "plans.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+RIDGE = "toy_methods:Ridge"
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Write a plan file in an empty folder and go there."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(text: str, name: str = "study.toml") -> Path:
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(text, encoding="utf-8")
+        return Path(name)
+
+    return write
+
+
+@pytest.fixture
+def type_(capsys):
+    def typed(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return typed
+
+
+def test_the_example_of_the_documentation_is_planned(written, type_):
+    written(EXAMPLE)
+    code, out, err = type_("run", "--plan", "study.toml", "--dry-run")
+    assert code == 0, err
+    # 4 closed forms on 2 data sets under 2 protocols, and 2 generative ones on 1 with 3 seeds
+    assert f"{4 * 2 * 2 + 2 * 2 * 3} runs ({4 * 2 * 2 + 2 * 2 * 3} to run)" in " ".join(out.split())
+    assert "no earlier record tells how long they take (12 of eszsl, 4 of sae, 12 of lisgan)" in " ".join(out.split())
+    assert not Path("study-runs").exists()
+
+
+def test_the_documentation_names_every_key():
+    told = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "plans.md").read_text(encoding="utf-8").partition("## Keys")[2]))
+    assert told >= {*STUDY_KEYS, *FILE_KEYS}
+
+
+def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written):
+    plan = read_plan(
+        written(
+            """
+            runs = "records"
+            methods = ["eszsl"]
+            datasets = ["./mine", "cub", "a/b", "synthetic[classes=30]"]
+            seeds = [4, 5]
+            data_root = "xlsa"
+            [[study]]
+            [[study]]
+            name = "deep"
+            seeds = 2
+            methods = "lisgan"
+            data_root = "/data"
+            """,
+            "plans/study.toml",
+        )
+    )
+    here = Path.cwd() / "plans"
+    shared = {"datasets": [str(here / "mine"), "cub", str(here / "a/b"), "synthetic[classes=30]"]}
+    assert plan.requests == {
+        "study 1": Request(methods=["eszsl"], seeds=[4, 5], data_root=here / "xlsa", **shared),
+        "deep": Request(methods="lisgan", seeds=2, data_root=Path("/data"), **shared),
+    }
+    assert plan.runs == here / "records"
+    assert plan.device is None
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "sentence"),
+    [
+        ('sedes = 3\nmethods = "eszsl"', UnknownName, "unknown key in study.toml 'sedes'; did you mean 'seeds'"),
+        ('[[study]]\nmethod = "eszsl"', UnknownName, "did you mean 'methods'"),
+        ('methods = "eszsl"', BadValue, "study.toml: it names no datasets; write datasets = "),
+        ('datasets = "digits"', BadValue, "names no methods"),
+        ("methods = 3", BadValue, "methods is 3; write a text or a list of texts"),
+        ("methods = []", BadValue, r"methods is \[\]; write a text or a list"),
+        ("seeds = true", BadValue, "seeds is True; write how many seeds, or a list"),
+        ("seeds = 0", BadValue, "seeds is 0"),
+        ('stage = "test"', BadValue, "stage is 'test'; write one of final, dev"),
+        ('oracle = "yes"', BadValue, "oracle is 'yes'; write true or false"),
+        ('study = "one"', BadValue, r"study must be tables; write \[\[study\]\]"),
+        ('[[study]]\ndevice = "cpu"', BadValue, "device holds for the whole file"),
+        (
+            'methods = "eszsl"\ndatasets = "digits"\n[[study]]\nname = "a"\n[[study]]\nname = "a"',
+            BadValue,
+            "study 2: name is 'a'",
+        ),
+        ("methods = [", BadValue, "is not TOML"),
+        ("a = " + "[" * 5000, BadValue, "nested too deep|is not TOML"),
+        ('methods = "eszsl"\ndatasets = "digits"\nseeds = 1000000000000', BadValue, "choose from 1 to 10000"),
+        ('methods = "eszsl"\ndatasets = "digits"\ncheckpoints = "often"', BadValue, "study.toml: checkpoints"),
+        ('methods = "lisgna"\ndatasets = "digits"', BadValue, "study.toml: unknown method 'lisgna'; did you"),
+        ('methods = "eszsl[gamma=[1..9999],lam=[1..9999]]"\ndatasets = "digits"', BadValue, "99980001 points"),
+    ],
+)
+def test_what_a_plan_cannot_say_gets_a_sentence(written, text, error, sentence):
+    with pytest.raises(error, match=sentence):
+        zslbench.run(plan=written(text), dry_run=True)
+
+
+def test_files_that_are_no_plan(tmp_path):
+    for path, sentence in (
+        (tmp_path / "none.toml", "does not exist"),
+        (tmp_path, "is no file"),
+        (Path(os.devnull), "is no file"),
+    ):
+        with pytest.raises(BadValue, match=sentence):
+            read_plan(path)
+    (tmp_path / "latin.toml").write_bytes(b'methods = "\xe9"')
+    with pytest.raises(BadValue, match="not UTF-8"):
+        read_plan(tmp_path / "latin.toml")
+    (tmp_path / "large.toml").write_bytes(b"#" * 2_000_000)
+    with pytest.raises(BadValue, match="larger than"):
+        read_plan(tmp_path / "large.toml")
+
+
+PLAN = f"""
+runs = "records"
+datasets = "digits"
+[[study]]
+methods = ["{RIDGE}", "toy_methods:Closed"]
+[[study]]
+name = "judged"
+methods = "{RIDGE}[ridge=2]"
+protocols = "zsl"
+checkpoints = "every:2"
+[[study]]
+name = "again, and oracle"
+methods = ["{RIDGE}", "{RIDGE}[ridge=3]"]
+oracle = true
+"""
+
+
+def test_a_plan_runs_each_study_in_its_way_and_no_run_twice(written, monkeypatch):
+    monkeypatch.setattr("toy_methods.Ridge.fits", fits := [])
+    path = written(PLAN)
+    outcome = zslbench.run(plan=path)
+    assert len(outcome.records) == len(outcome.states) == 4 + 1 + 2
+    assert len(fits) == 4
+    assert {len(record.curve) for record in outcome.records if record.method["params"]["ridge"] == 2} == {2}
+    assert {len(record.curve) for record in outcome.records if record.method["params"]["ridge"] != 2} == {0}
+    assert [record.selection for record in outcome.records].count("oracle") == 2
+    assert len(ResultStore("records").load()) == 7
+    again = zslbench.run(plan=path)
+    assert len(fits) == 4
+    assert again.count("done") == 7
+
+
+def test_typed_beside_a_plan(written, type_):
+    written(PLAN)
+    for words, told in (
+        (["-m", "eszsl"], "--method cannot be typed beside --plan study.toml"),
+        (["--seeds", "2", "--oracle"], "--seeds, --oracle cannot be typed beside"),
+        (["--stage", "final"], "--stage cannot be typed"),
+    ):
+        code, _, err = type_("run", "--plan", "study.toml", *words)
+        assert code == 2
+        assert told in " ".join(err.split())
+    code, out, _ = type_("run", "--plan", "study.toml", "--runs", "other", "-q")
+    assert code == 0
+    assert "7 of 7 runs are done" in out
+    assert "--runs other" in out
+    assert not Path("records").exists()
+    code, out, _ = type_("run", "--plan", "study.toml", "-q", "--dry-run")
+    assert "7 runs (7 to run)" in " ".join(out.split())
+    with pytest.raises(BadValue, match=r"methods, seeds cannot be given beside the plan study\.toml"):
+        zslbench.run("eszsl", seeds=3, plan="study.toml")
+
+
+# --- fuzz ----------------------------------------------------------------------------------------
+
+SPECS = st.sampled_from(
+    [
+        "eszsl",
+        "digits",
+        "zsl",
+        "gzsl",
+        "lisgan@S3",
+        "eszsl[gamma=[1,2]]",
+        "x",
+        "",
+        "a/b",
+        "~",
+        "synthetic",
+        "cpu",
+        "dev",
+    ]
+) | st.text(max_size=20)
+VALUES = st.recursive(
+    st.booleans() | st.integers() | st.floats() | SPECS | st.dates(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = st.sampled_from([*STUDY_KEYS, *ENGINE_KEYS, *FILE_KEYS, "name", "study"]) | st.text(max_size=8)
+TABLES = st.dictionaries(KEYS, VALUES, max_size=6)
+
+
+def toml(value: object) -> str:
+    """Write a value as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{quoted(key)} = {toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def quoted(text: str) -> str:
+    return '"' + "".join(f"\\U{ord(one):08x}" for one in text) + '"'
+
+
+def planned_or_told(folder: Path, raw: bytes) -> None:
+    (folder / "plan.toml").write_bytes(raw)
+    try:
+        zslbench.run(plan=folder / "plan.toml", dry_run=True)
+    except ZslbenchError as error:
+        assert str(error).strip()  # noqa: PT017
+
+
+@settings(max_examples=60, deadline=10_000)
+@given(top=TABLES, studies=st.lists(TABLES, max_size=2))
+def test_any_toml_is_a_plan_or_a_sentence(tmp_path_factory, top, studies):
+    text = "".join(f"{quoted(key)} = {toml(value)}\n" for key, value in top.items() if key != "study" or not studies)
+    for study in studies:
+        text += "[[study]]\n" + "".join(f"{quoted(key)} = {toml(value)}\n" for key, value in study.items())
+    tomllib.loads(text)  # what is tried is TOML
+    planned_or_told(tmp_path_factory.getbasetemp(), text.encode("utf-8"))
+
+
+@settings(max_examples=100, deadline=10_000)
+@given(data=st.data())
+def test_a_damaged_plan_is_a_plan_or_a_sentence(tmp_path_factory, data):
+    raw = bytearray(PLAN.encode())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    planned_or_told(tmp_path_factory.getbasetemp(), bytes(raw))
