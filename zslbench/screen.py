@@ -129,10 +129,11 @@ def _show_dry_run(console: Console, outcome: Outcome) -> None:
         _print_table(console, ("method", *datasets), rows)
     states = Counter(state for _, state in outcome.states)
     counts = ", ".join(f"{many} {state}" for state, many in states.items())
-    console.print(f"{len(outcome.states)} runs ({counts}), ", end="", markup=False)
-    if outcome.estimate:
-        text = f"{outcome.estimate.runs} to do; nothing was run. Time: {outcome.estimate}."
-        console.print(text, markup=False, soft_wrap=True)
+    to_do = outcome.estimate.runs if outcome.estimate else states["to run"]
+    by_state = f" ({counts})" if len(states) > 1 else ""
+    console.print(f"{len(outcome.states)} runs{by_state}, {to_do} to do; nothing was run.", markup=False)
+    if to_do:
+        console.print(f"time: {outcome.estimate}", markup=False, soft_wrap=True)
 
 
 def show_list(kind: str, lines: Sequence[Listed]) -> None:

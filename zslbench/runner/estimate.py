@@ -45,8 +45,8 @@ class Estimate:
         if not known:
             return f"no earlier record tells how long they take ({nothing})" if nothing else "nothing is left to do"
         rests = [
-            f"{self.same} on records of the same method and data set" if self.same else "",
-            f"{self.elsewhere} on those of the same method on other data" if self.elsewhere else "",
+            f"{self.same} by records of the same method and data set" if self.same else "",
+            f"{self.elsewhere} by those of the same method on other data" if self.elsewhere else "",
         ]
         by = f" with {self.workers} workers" if self.workers > 1 else ""
         lacking = f"; nothing is known of {nothing}" if nothing else ""
