@@ -1,7 +1,7 @@
 """The documentation site: what its pages tell people to type works, and it builds whole, from this machine alone.
 
-On every page, ``bash`` blocks are executed in an empty folder, in order with the ``python`` blocks between them. A
-``text`` block right after a ``bash`` block is part of what that prints, numbers aside. ``sh`` blocks need data or time:
+On every page, ``bash`` blocks are executed in an empty folder, in order with the ``python`` blocks between them.
+``toml`` and ``python`` blocks with a title become files. A
 their commands are parsed, and the methods and data sets in them looked up; so are those of job scripts (``shell``).
 ``latex`` blocks are compiled in the folder that the page has filled.
 """
@@ -48,7 +48,7 @@ def execute(page: str, folder: Path) -> None:
         printed = None
         if block.kind == "bash":
             printed = "".join(checked(arguments, folder) for arguments in block.commands())
-        elif block.kind == "python" and block.title:
+        elif block.kind in ("python", "toml") and block.title:
             (folder / block.title).write_text(block.text)
         elif block.kind == "python":
             exec(compile(block.text, "a page of the documentation", "exec"), {"__name__": "__main__"})
