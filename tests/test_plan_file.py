@@ -194,6 +194,25 @@ def test_typed_beside_a_plan(written, type_):
         zslbench.run("eszsl", seeds=3, plan="study.toml")
 
 
+def test_what_a_plan_says_of_its_engine(written, type_):
+    path = written(f'workers = 2\ntime_limit = "1h"\nmethods = "{RIDGE}"\ndatasets = "digits"')
+    assert zslbench.run(plan=path, dry_run=True).estimate.workers == 2
+    zslbench.run(RIDGE, "digits", seeds=[1], runs="runs")  # something to estimate from
+    for words, told in (
+        ([], " with 2 workers "),
+        (["--workers", "3"], " with 3 workers "),
+        (["--engine", "serial"], ""),
+    ):
+        code, out, err = type_("run", "--plan", "study.toml", "--dry-run", *words)
+        assert code == 0, err
+        assert told in out if told else "workers" not in out
+    code, _, err = type_("run", "--plan", "study.toml", "--dry-run", "--scheduler", "tcp://nowhere:1")
+    assert code == 2
+    written('engine = "steam"\nmethods = "eszsl"\ndatasets = "digits"')
+    with pytest.raises(BadValue, match="engine 'steam' does not exist"):
+        zslbench.run(plan=path, dry_run=True)
+
+
 # --- fuzz ----------------------------------------------------------------------------------------
 
 SPECS = st.sampled_from(
