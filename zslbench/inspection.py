@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from zslbench.data import added
 from zslbench.data.source import Source
-from zslbench.errors import BadValue, Unavailable, UnknownName
+from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.params import declared, in_words
 from zslbench.protocols.base import Protocol
@@ -74,7 +75,8 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
         return [line for entry in METHODS for line in _presets(entry)] + _tuned(Path(runs))
     if kind not in _REGISTRIES:
         raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
-    return [_listed(entry) for entry in _REGISTRIES[kind]]
+    own = [_listed_added(name) for name in added.names()] if kind == "datasets" else []
+    return [_listed(entry) for entry in _REGISTRIES[kind]] + own
 
 
 def info(name: str) -> Info:
@@ -91,7 +93,9 @@ def info(name: str) -> Info:
         except UnknownName:
             continue
         return _info(entry)
-    raise UnknownName("name", name, everything)
+    if (own := added.find(name)) is not None:
+        return _added_info(own)
+    raise UnknownName("name", name, [*everything, *added.names()])
 
 
 def _listed(entry: Entry) -> Listed:
@@ -185,6 +189,37 @@ def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, st
         card.differences,
         {name: in_words(dimension) for name, dimension in cls.space.items()},
     )
+
+
+def _listed_added(name: str) -> Listed:
+    try:
+        own = added.find(name)
+    except ZslbenchError as error:
+        return Listed(name, "", origin="data add", unavailable=str(error))
+    return Listed(name, own.summary if own else "", origin="data add")
+
+
+def _added_info(own: added.Added) -> Info:
+    """Say what an added data set holds, which files it was made of, and how its split was made."""
+    facts = {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(own.counts).items()}
+    facts |= {"split": own.split or "its own"}
+    if unseen := own.facts.get("split", {}).get("unseen"):
+        facts |= {"unseen classes": ", ".join(unseen)}
+    for role, held in (("features", own.features), ("semantics", own.semantics)):
+        facts |= {f"{role} {stem}": _source(one) for stem, one in held.items()}
+    facts |= {
+        "split from" if what == "split" else what: _source(one) for what, one in own.facts.items() if one.get("source")
+    }
+    facts |= {f"fingerprint {choice}": text for choice, text in own.fingerprints.items()}
+    return Info("dataset", own.name, own.name, own.summary, _filled(facts | {"folder": str(own.folder)}))
+
+
+def _source(facts: Mapping[str, Any]) -> str:
+    shape = " × ".join(map(str, facts.get("shape", [])))
+    key = f":{facts['key']}" if facts.get("key") else ""
+    checksum = f"sha256 {facts['sha256']}" if facts.get("sha256") else ""
+    more = (f"{name} {facts[name]}" for name in ("backbone", "weights", "preprocessing") if facts.get(name))
+    return ", ".join(filter(None, [f"{facts.get('source', '')}{key}", shape, checksum, *more]))
 
 
 def _filled(facts: Mapping[str, str]) -> dict[str, str]:

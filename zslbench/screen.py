@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zslbench.data.inventory import Verified
     from zslbench.diagnosis import Finding
     from zslbench.inspection import Info, Listed
+    from zslbench.intake.add import Report
     from zslbench.runner.run import Outcome
     from zslbench.scaffold import Made
 
@@ -225,6 +226,22 @@ def show_installed(rows: Sequence[Installed]) -> None:
         checksum = f" (sha256 {row.sha256})" if row.sha256 else ""
         text = f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}"
         _out().print(text, markup=False, soft_wrap=True)
+
+
+def show_added(report: Report) -> None:
+    """Print what `data add` installed, how it read the inputs, and what to type next."""
+    added, console = report.added, _out()
+    for remark in report.remarks:
+        console.print(remark, markup=False, soft_wrap=True)
+    console.print(f"added {added.name}: {added.summary}", markup=False, soft_wrap=True)
+    features, semantics = ", ".join(added.features), ", ".join(added.semantics)
+    console.print(f"features: {features}; semantics: {semantics}; in {added.folder}", markup=False, soft_wrap=True)
+    console.print(f"run on it with: zslbench run -m eszsl -d {added.name}", markup=False, soft_wrap=True)
+
+
+def show_removed(folder: Path) -> None:
+    """Say what `data remove` removed."""
+    _out().print(f"removed {folder}; records of runs on it stay", markup=False, soft_wrap=True)
 
 
 def show_verified(rows: Sequence[Verified]) -> None:

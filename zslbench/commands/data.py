@@ -11,11 +11,13 @@ import rich_click as click
 import zslbench
 from zslbench import screen
 from zslbench.commands.options import DATA_ROOT, FAILED, examples
+from zslbench.errors import BadValue
+from zslbench.intake.naming import split_key
 
 
 @click.group(epilog=examples("zslbench data list", "zslbench data import ./xlsa17.zip"))
 def data() -> None:
-    """See, fetch, import and verify data sets."""
+    """See, fetch, import, add, verify and remove data sets."""
 
 
 @data.command("list", epilog=examples("zslbench data list", "zslbench data list --data-root ./xlsa17"))
@@ -40,6 +42,67 @@ def fetch(name: str, **options: Any) -> None:
 def import_command(source: Path) -> None:
     """Install data sets from a zip archive or a folder."""
     screen.show_installed(zslbench.data.import_(source))
+
+
+@data.command(
+    epilog=examples(
+        "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --classes names.txt --unseen 20%",
+        "zslbench data add my-birds --features vgg19=./vgg.npz:x",
+        "zslbench data add my-flowers --from ./FLO_PART",
+    )
+)
+@click.argument("name")
+@click.option("--features", multiple=True, metavar="[STEM=]FILE", help="n × d or d × n numbers. Repeatable.")
+@click.option("--labels", metavar="FILE", help="One class number (from 0 or from 1) or class name an image.")
+@click.option("--semantics", multiple=True, metavar="[STEM=]FILE", help="One row (or column) a class. Repeatable.")
+@click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
+@click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
+@click.option(
+    "--unseen", metavar="20%|N|NAMES", help="Which classes are unseen where no split is given.  [default: 20%]"
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
+@click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; else the dev stage draws three.")
+@click.option("--test-share", type=float, metavar="X", help="Share of a seen class's images that test.  [default: 0.2]")
+@click.option("--from", "source", type=click.Path(path_type=Path), metavar="DIR", help="An xlsa17-like folder instead.")
+@click.option(
+    "--orientation",
+    type=click.Choice(["auto", "rows", "columns"]),
+    default="auto",
+    help="What images and classes are where a matrix is square.",
+)
+def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **options: Any) -> None:
+    """Install a data set of your own: features, labels and semantics as files, or an xlsa17-like folder.
+
+    Files are .npy, .npz, .csv, .tsv, .mat, .h5 or .pt; FILE:KEY names one of several arrays. --features or --semantics
+    alone are added to a data set that was added before.
+    """
+    chosen = _by_stem(features, "features"), _by_stem(semantics, "semantics")
+    screen.show_added(zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options))
+
+
+def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
+    """Return FILE, or what STEM=FILE and several files say: inputs by stem."""
+    found: dict[str, str] = {}
+    for text in given:
+        stem, equals, rest = text.partition("=")
+        if not equals or Path(text).exists() or "/" in stem or "\\" in stem:
+            if len(given) == 1:
+                return text
+            stem, rest = split_key(text)[0].stem.removesuffix("_splits"), text
+        if stem in found:
+            raise BadValue(f"--{role} names {stem!r} twice; write --{role} NAME=FILE.")
+        found[stem] = rest
+    return found or None
+
+
+@data.command(epilog=examples("zslbench data remove my-birds --yes"))
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Needed: the arrays are gone for good.")
+def remove(name: str, yes: bool) -> None:
+    """Remove a data set that `data add` installed; records of runs on it stay."""
+    if not yes:
+        raise BadValue(f"this removes the arrays of {name!r} for good; say so with --yes.")
+    screen.show_removed(zslbench.data.remove(name))
 
 
 @data.command(epilog=examples("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17"))

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from zslbench.data.added import remove
     from zslbench.data.archive import Installed, import_
     from zslbench.data.dataset import Dataset, Fold
     from zslbench.data.download import fetch
@@ -25,10 +26,12 @@ _HOMES = {
     "Listed": "zslbench.data.inventory",
     "Source": "zslbench.data.source",
     "Verified": "zslbench.data.inventory",
+    "add": "zslbench.intake.add",  # it checks what it adds, and checks stand above data
     "fetch": "zslbench.data.download",
     "import_": "zslbench.data.archive",
     "list_": "zslbench.data.inventory",
     "load_dataset": "zslbench.data.loading",
+    "remove": "zslbench.data.added",
     "verify": "zslbench.data.inventory",
 }
 
@@ -41,10 +44,12 @@ __all__ = [
     "Listed",
     "Source",
     "Verified",
+    "add",
     "fetch",
     "import_",
     "list_",
     "load_dataset",
+    "remove",
     "verify",
 ]
 

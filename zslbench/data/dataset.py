@@ -1,4 +1,4 @@
-"""`Dataset`: image features, labels, semantics and the proposed split, with the rules that evaluation rests on."""
+"""`Dataset`: image features, labels, semantics and a split, with the rules that evaluation rests on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zslbench.arrays import Array, IntArray, frozen
 from zslbench.errors import BadData
 from zslbench.identity import CHUNK_ROWS, fingerprint
 
-Origin = Literal["catalogue", "builtin", "own"]
+Origin = Literal["catalogue", "builtin", "added", "own"]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,10 +33,13 @@ class Dataset:
         labels: (n,) int64 class ids, 0-based.
         semantics: (c, a) float32, row i describes class i.
         class_names: (c,) names; ``class 1`` … where the source has none.
-        trainval, test_seen, test_unseen: int64 row numbers of the proposed split, disjoint.
+        trainval, test_seen, test_unseen: int64 row numbers of the split, disjoint.
         folds: development folds of the seen classes; empty where the source has none.
         original: (c, a) float32, the attributes before they were scaled to `semantics` (``original_att``), or None.
-        origin: whether it is a catalogued set, a built-in one, or the user's own.
+        origin: whether it is a catalogued set, a built-in one, one that `data add` installed, or a folder of the
+            user's own.
+        split: how the split was made where no author of the data gave it (``seeded split (seed 0, 20 % unseen)``),
+            else empty. Captions say it.
         fingerprint: 16 hex digits that name the content. Pass it only for content that was checked when it was
             fingerprinted (the store does); otherwise it is computed here, after a scan for NaN and infinity.
 
@@ -57,6 +60,7 @@ class Dataset:
     folds: tuple[Fold, ...] = ()
     original: Array | None = None
     origin: Origin = "own"
+    split: str = ""
     fingerprint: str = ""
 
     def __post_init__(self) -> None:

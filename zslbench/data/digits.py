@@ -41,9 +41,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from zslbench import seeding
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array
 from zslbench.data.dataset import Dataset
+from zslbench.data.made_split import seen_split
 from zslbench.data.source import Counts, DatasetCard, Source, only
 
 ATTRIBUTES = (
@@ -80,7 +80,6 @@ x - - x x ~ x x - x ~ - x - - -
 """
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 UNSEEN = (3, 5, 7)
-TEST_SHARE = 0.2
 SPLIT_SEED = 0
 
 
@@ -127,14 +126,3 @@ class Digits(Source):
             test_unseen=np.flatnonzero(np.isin(labels, UNSEEN)),
             origin="builtin",
         )
-
-
-def seen_split(rows: IntArray, labels: IntArray, seed: int) -> tuple[IntArray, IntArray]:
-    """Return (trainval, test_seen): a fifth of the rows of each class, at least one, tests; both ascending."""
-    rng = seeding.stream(seed, "split of seen images")
-    test = []
-    for label in np.unique(labels[rows]):
-        members = rng.permutation(rows[labels[rows] == label])
-        test.append(members[: max(round(TEST_SHARE * len(members)), 1)])
-    test_seen = np.sort(np.concatenate(test))
-    return np.setdiff1d(rows, test_seen), test_seen

@@ -21,6 +21,11 @@ def installed_root() -> Path:
     return home() / "xlsa17"
 
 
+def added_root() -> Path:
+    """Return the folder of the data sets that `data add` made."""
+    return home() / "added"
+
+
 def store_folder() -> Path:
     """Return the folder of converted, memory-mapped data."""
     return home() / "store"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from zslbench.data import added
 from zslbench.data import folder as layout
 from zslbench.data.home import data_root
 from zslbench.data.source import Counts, Source
@@ -18,7 +19,7 @@ class Listed:
 
     Attributes:
         name, title, summary: of its card.
-        origin: ``catalogue``, ``builtin`` or the distribution that brought it.
+        origin: ``catalogue``, ``builtin``, ``added`` (by `data add`) or the distribution that brought it.
         features, semantics: file stems found in `folders`, or what a built-in set has.
         folders: where; empty for built-in sets and for those not on this machine.
         counts: as its authors give them; None where a card has none.
@@ -62,7 +63,7 @@ class Verified:
 
 
 def list_(root: Path | None = None) -> list[Listed]:
-    """Return every registered data set, by name, with what of it is on this machine; opens no data file."""
+    """Return every registered data set by name, then those that were added; opens no data file."""
     from zslbench.data.catalogue import Catalogued
 
     rows = []
@@ -94,7 +95,18 @@ def list_(root: Path | None = None) -> list[Listed]:
             origin = "builtin" if entry.origin == "zslbench" else entry.origin
             choice = tuple(filter(None, [card.features])), tuple(filter(None, [card.semantics]))
             rows.append(Listed(entry.name, card.title, card.summary, origin, *choice, counts=card.counts))
-    return rows
+    return rows + [_listed_added(name) for name in added.names()]
+
+
+def _listed_added(name: str) -> Listed:
+    try:
+        own = added.find(name)
+    except ZslbenchError as error:
+        return Listed(name, name, "", "added", problem=str(error))
+    if own is None:  # removed in the meantime
+        return Listed(name, name, "", "added", problem="it is no longer there.")
+    choice = tuple(own.features), tuple(own.semantics)
+    return Listed(name, name, own.summary, "added", *choice, folders=(own.folder,), counts=own.counts)
 
 
 def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
@@ -104,17 +116,19 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     again; a damaged copy is reported and removed, so that the next load rebuilds it.
 
     Args:
-        name: a catalogued data set; None for all.
+        name: a catalogued data set, or an added one; None for all.
         root: the folder of data set folders.
 
     Raises:
-        UnknownName: not a catalogued data set.
+        UnknownName: neither.
         DataMissing: the named data set is not on this machine.
     """
     from zslbench.data.catalogue import CATALOGUE
 
+    if name is not None and (own := added.find(name)) is not None:
+        return [_verify_added(own)]
     if name is not None and name.lower() not in {source.name for source in CATALOGUE}:
-        raise UnknownName("catalogued dataset", name, [source.name for source in CATALOGUE])
+        raise UnknownName("catalogued dataset", name, [*(source.name for source in CATALOGUE), *added.names()])
     chosen = [source for source in CATALOGUE if name is None or source.name == name.lower()]
     rows = []
     for source in chosen:
@@ -122,7 +136,19 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
         if name is not None and not folders:
             source().find(source.card.features, source.card.semantics, root)  # says what is missing, and what to do
         rows += [_verify(source.name, folder) for folder in folders]
+    if name is None:
+        rows += [_verify_added(own) for one in added.names() if (own := added.find(one)) is not None]
     return rows
+
+
+def _verify_added(own: added.Added) -> Verified:
+    problems, fingerprints = [], {}
+    for features, semantics in own.choices():
+        try:
+            fingerprints[f"{features}/{semantics}"] = own.checked(features, semantics).fingerprint
+        except ZslbenchError as error:
+            problems.append(str(error))
+    return Verified(own.name, own.folder, tuple(own.features), tuple(own.semantics), fingerprints, tuple(problems))
 
 
 def _folders(name: str, root: Path | None) -> list[Path]:

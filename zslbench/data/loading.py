@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 
 from zslbench import params, spec
+from zslbench.data import added
 from zslbench.data import folder as layout
 from zslbench.data.catalogue import refuse_awa
 from zslbench.data.dataset import Dataset
 from zslbench.data.source import Source
 from zslbench.data.store import load_stored
-from zslbench.errors import BadData, BadSpec, BadValue, DataMissing
+from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import folder_name
 from zslbench.registry import DATASETS
 
@@ -22,9 +23,9 @@ def load_dataset(
     """Return the data set that a text names.
 
     Args:
-        text: a registered name with parameters (``cub``, ``synthetic[classes=30]``), ``pkg.module:Class``, or the path
-            of an xlsa17-like folder, which is read as the user's own. A bare registered name is never a folder:
-            write ``./cub`` for that.
+        text: a registered name with parameters (``cub``, ``synthetic[classes=30]``), ``pkg.module:Class``, the name of
+            a data set that `data add` installed, or the path of an xlsa17-like folder, which is read as the user's
+            own. A bare name of a data set is never a folder: write ``./cub`` for that.
         features, semantics: file stems; None takes the usual ones.
         root: the folder of data set folders (``--data-root``).
 
@@ -35,6 +36,8 @@ def load_dataset(
     """
     if (folder := folder_of(text)) is not None:
         return load_folder(folder, features=features, semantics=semantics)
+    if (own := added.find(text)) is not None:
+        return own.load(features=features, semantics=semantics)
     source, name = load_source(text)
     dataset = source.load(features=features, semantics=semantics, root=root)
     if not isinstance(dataset, Dataset):
@@ -51,7 +54,12 @@ def load_source(text: str) -> tuple[Source, str]:
     """
     parsed = spec.parse(text)
     refuse_awa(parsed.name)
-    entry = DATASETS.entry(parsed.name)
+    if added.find(parsed.name) is not None:
+        raise BadSpec(f"cannot read {text!r}: added data sets have no parameters or presets; write {parsed.name!r}.")
+    try:
+        entry = DATASETS.entry(parsed.name)
+    except UnknownName as error:
+        raise UnknownName("dataset", parsed.name, [*DATASETS.entries, *added.names()]) from error
     if parsed.presets:
         raise BadSpec(f"cannot read {text!r}: data sets have no presets; write name or name[key=value,…].")
     found = entry.load()
@@ -88,7 +96,7 @@ def folder_of(text: str) -> Path | None:
         DataMissing: it looks like a path, and no folder is there.
     """
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
-    if parsed_name.lower() in DATASETS.entries:
+    if parsed_name.lower() in DATASETS.entries or added.find(parsed_name) is not None:
         return None
     path = Path(text).expanduser()
     if path.is_dir():

@@ -24,7 +24,7 @@ def read_variables(path: Path, required: Iterable[str], optional: Iterable[str] 
         BadData: it cannot be read, is not a MATLAB file, is cut short, is of version 7.3, or lacks a variable.
     """
     required = list(required)
-    _check_container(path)
+    check_container(path)
     from scipy.io import loadmat, whosmat
 
     wanted = [*required, *optional]
@@ -48,8 +48,26 @@ def read_variables(path: Path, required: Iterable[str], optional: Iterable[str] 
     }
 
 
-def _check_container(path: Path) -> None:
-    """Refuse what is not a whole level 5 file, from its header and the lengths that its elements declare."""
+def cell_text(item: Any, path: Path) -> str:
+    """Return the text in a cell of a cell array.
+
+    Raises:
+        BadData: it holds something else.
+    """
+    while hasattr(item, "ravel") and item.size == 1 and not isinstance(item, str):
+        item = item.ravel()[0]
+    if not isinstance(item, str):
+        raise BadData(f"{path}: allclasses_names must be a cell array of texts; one entry is {item!r}.")
+    return item.strip()
+
+
+def check_container(path: Path) -> None:
+    """Refuse what is not a whole level 5 file, from its header and the lengths that its elements declare.
+
+    Raises:
+        DataMissing: there is no such file.
+        BadData: it is not one.
+    """
     if not path.is_file():
         raise DataMissing(f"there is no file {path}.")
     try:

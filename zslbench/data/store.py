@@ -110,6 +110,15 @@ def discard(entry: Stored) -> None:
         raise StoreError(f"{_content(store_folder(), entry.fingerprint)} cannot be removed ({error}).") from error
 
 
+def save_array(path: Path, array: AnyArray) -> None:
+    """Write an array to a ``.npy`` file, down to the disk; OSError where there is no room."""
+    with path.open("wb") as file:
+        # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
+        np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _content(store: Path, name: str) -> Path:
     return store / "content" / name
 
@@ -201,11 +210,7 @@ def _write_content(store: Path, dataset: Dataset) -> None:
         sizes = {}
         for key, array in dataset.arrays().items():
             path = work / f"{key}.npy"
-            with path.open("wb") as file:
-                # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
-                np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)
-                file.flush()
-                os.fsync(file.fileno())
+            save_array(path, array)
             sizes[path.name] = path.stat().st_size
         (work / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
         if target.exists():

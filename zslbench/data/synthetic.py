@@ -17,7 +17,7 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import Array
 from zslbench.data.dataset import Dataset
-from zslbench.data.digits import seen_split
+from zslbench.data.made_split import seen_split, unseen_classes
 from zslbench.data.source import DatasetCard, Source, only
 from zslbench.errors import BadValue
 from zslbench.params import param
@@ -62,7 +62,7 @@ class Synthetic(Source):
         images = self._images(self._means(table), labels)
         shuffle = seeding.stream(self.seed, "order").permutation(len(labels))
         images, labels = images[shuffle], labels[shuffle]
-        unseen = seeding.stream(self.seed, "unseen classes").choice(self.classes, self.unseen, replace=False)
+        unseen = unseen_classes(self.classes, self.unseen, self.seed)
         is_unseen = np.isin(labels, unseen)
         trainval, test_seen = seen_split(np.flatnonzero(~is_unseen), labels, self.seed)
         return Dataset(

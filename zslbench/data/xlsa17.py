@@ -7,14 +7,13 @@ or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hol
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin
-from zslbench.data.matlab import read_variables
+from zslbench.data.matlab import cell_text, read_variables
 from zslbench.errors import BadData
 
 READER_VERSION = 2
@@ -141,7 +140,7 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
     """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
     listed = layout.names_file(folder)
     if array is not None and array.size:
-        names, there = tuple(_text(item, path) for item in array.ravel()), path
+        names, there = tuple(cell_text(item, path) for item in array.ravel()), path
     elif listed.is_file():
         names, there = tuple(class_list(listed)), listed
     else:
@@ -149,14 +148,6 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
     if len(names) != classes:
         raise BadData(f"{there}: {len(names)} class names for {classes} columns of att; give one each.")
     return names
-
-
-def _text(item: Any, path: Path) -> str:
-    while isinstance(item, np.ndarray) and item.size == 1:
-        item = item.ravel()[0]
-    if not isinstance(item, str):
-        raise BadData(f"{path}: allclasses_names must be a cell array of texts; one entry is {item!r}.")
-    return item.strip()
 
 
 def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from zslbench import seeding
 from zslbench.arrays import IntArray, taken
+from zslbench.data import made_split
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
 from zslbench.task import ClassTable, Train
@@ -76,18 +77,14 @@ def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
 def seeded_folds(dataset: Dataset, count: int = SEEDED_FOLDS) -> tuple[Fold, ...]:
     """Return class folds for a data set without fold files.
 
-    Each holds out as large a share of the seen classes as the unseen classes are of all, next to each other in one
-    shuffled circle, so that the folds share as few validation classes as can be. The draw depends on nothing but the
-    seen classes and the number of unseen ones, so every user gets the same folds.
+    The draw (see `zslbench.data.made_split.class_folds`) depends on nothing but the seen classes and the number of
+    unseen ones, so every user gets the same folds.
     """
-    seen, unseen = dataset.seen, dataset.unseen
-    held = round(len(seen) * len(unseen) / (len(seen) + len(unseen)))
-    held = min(max(held, 2 if len(seen) > 3 else 1), len(seen) - 1)
-    if held < 1:
-        raise BadValue(f"data set {dataset.name!r} has {len(seen)} seen class; the dev stage needs at least two.")
-    circle = seeding.stream(FOLD_SEED, "class folds").permutation(seen)
-    turned = [np.roll(circle, -number * held) for number in range(count)]
-    return tuple(Fold(train=np.sort(order[held:]), val=np.sort(order[:held])) for order in turned)
+    if len(dataset.seen) < 2:
+        raise BadValue(
+            f"data set {dataset.name!r} has {len(dataset.seen)} seen class; the dev stage needs at least two."
+        )
+    return made_split.class_folds(dataset.seen, len(dataset.unseen), count, FOLD_SEED)
 
 
 def _held_out(dataset: Dataset, rows: IntArray, fold: int) -> tuple[IntArray, IntArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from zslbench.results.naming import LineKey
 from zslbench.results.selection_text import (
@@ -29,12 +29,17 @@ _SETTING = {
     "semantic": "semantics of unseen classes known in training",
     "transductive": "transductive",
 }
-SPLITS = {
+_SPLITS = {
     "catalogue": "proposed split (PS) of Xian et al.",
     "builtin": "the built-in split",
+    "added": "the data's own split",
     "own": "the data's own split",
 }
-"""Which split a table is of, by the origin of the data."""
+
+
+def split_of(origin: str, made: str = "") -> str:
+    """Say which split numbers are of: how it was made here, else what the origin of the data tells."""
+    return made or _SPLITS.get(origin, origin)
 
 
 def caption(
@@ -49,8 +54,8 @@ def caption(
     names = {key: name + ("†" if key.oracle else "") for key, name in names.items()}
     lines = [
         _stage(rows, metrics),
-        f"Features: {_by(rows, 'features')}; semantics: {_by(rows, 'semantics')}",
-        f"Split: {_by(rows, 'origin', SPLITS)}",
+        f"Features: {_by(rows, lambda row: row.features)}; semantics: {_by(rows, lambda row: row.semantics)}",
+        f"Split: {_by(rows, lambda row: split_of(row.origin, row.split))}",
         f"Selection: {rule_sentence(rows, keys, names)}",
         f"Seeds: {_seeds(rows, keys, names)}",
         _metrics(metrics),
@@ -78,12 +83,11 @@ def _folds(found: Sequence[tuple[int, ...]]) -> str:
     return f", mean over folds {spans(kinds[0])}" if len(kinds[0]) > 1 else f", fold {spans(kinds[0])}"
 
 
-def _by(rows: Sequence[Row], part: str, words: Mapping[str, str] | None = None) -> str:
+def _by(rows: Sequence[Row], fact: Callable[[Row], str]) -> str:
     """Say one fact of the data sets: once when they agree, else with the data sets that it holds for."""
     found: dict[str, list[str]] = {}
     for row in rows:
-        value = getattr(row, part)
-        found.setdefault((words or {}).get(value, value), []).append(row.dataset)
+        found.setdefault(fact(row), []).append(row.dataset)
     if len(found) == 1:
         return next(iter(found))
     return ", ".join(f"{value} ({', '.join(distinct(names))})" for value, names in found.items())

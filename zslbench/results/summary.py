@@ -47,7 +47,8 @@ class Row:
 
     Attributes:
         method, label, params, version, title, setting: of the method, as in its records.
-        dataset, features, semantics, fingerprint, origin: of the data.
+        dataset, features, semantics, fingerprint, origin: of the data; `split` says how its split was made, where it
+            was made here.
         protocol, protocol_version, protocol_params, stage, fold: how it was judged.
         selection: fixed, validated or oracle.
         seeds: ascending.
@@ -79,6 +80,7 @@ class Row:
     seeds: tuple[int, ...]
     metrics: Mapping[str, Stat]
     folds: tuple[int, ...] = ()
+    split: str = ""
     selected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gammas: tuple[float, ...] = ()
     gamma_folds: tuple[int, ...] = ()
@@ -152,6 +154,7 @@ def _row(group: list[Record]) -> Row:
         seeds=tuple(record.seed for record in group),
         metrics={name: stat((r.metrics[name] for r in group if name in r.metrics), stochastic) for name in names},
         folds=tuple(first.provenance.get("folds", ())) or ((first.fold,) if first.stage == "dev" else ()),
+        split=str(dataset.get("split", "")),
         selected=dict(first.provenance.get("selected", {})),
         gammas=tuple(one["gamma"] for one in constants),
         gamma_folds=tuple(sorted({fold for one in constants for fold in one["folds"]})),

@@ -78,6 +78,7 @@ _OPTIONAL: Mapping[str, tuple[_Check, str]] = {
     "method.setting": _TEXT,
     "method.stochastic": (_is_flag, "true or false"),
     "dataset.origin": _TEXT,
+    "dataset.split": _TEXT,
     "selection": _one_of(SELECTIONS),
     "metrics": _OBJECT,
     "timings": _OBJECT,

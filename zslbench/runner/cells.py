@@ -21,7 +21,7 @@ class DatasetRef:
 
     Attributes:
         text, root: what `load_dataset` is called with, beside features and semantics.
-        name, features, semantics, fingerprint, origin: of the loaded data set.
+        name, features, semantics, fingerprint, origin, split: of the loaded data set.
     """
 
     text: str
@@ -31,6 +31,7 @@ class DatasetRef:
     semantics: str
     fingerprint: str
     origin: str
+    split: str = ""
 
     def load(self) -> Dataset:
         """Load the data set (the last two stay in memory)."""

@@ -229,7 +229,7 @@ def _record(run: Run, status: Status, **facts: Any) -> Record:
             "setting": run.setting,
             "stochastic": card.stochastic,
         },
-        dataset=identity["dataset"],
+        dataset=identity["dataset"] | ({"split": run.dataset.split} if run.dataset.split else {}),
         protocol=identity["protocol"],
         stage=run.stage,
         fold=run.fold,

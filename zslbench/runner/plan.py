@@ -113,11 +113,8 @@ def _dataset_refs(
     refs = []
     for text in texts:
         found = loaded(text, features, semantics, root)
-        refs.append(
-            DatasetRef(
-                text, root, found.name, found.features_name, found.semantics_name, found.fingerprint, found.origin
-            )
-        )
+        choice = found.name, found.features_name, found.semantics_name
+        refs.append(DatasetRef(text, root, *choice, found.fingerprint, found.origin, found.split))
     return refs
 
 

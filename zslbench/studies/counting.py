@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from zslbench.data import added
 from zslbench.data import folder as layout
 from zslbench.data.catalogue import CATALOGUE, FEATURES, SEMANTICS, Catalogued, named_folder
 from zslbench.data.counted import Counted, count, count_split
@@ -24,7 +25,7 @@ class Described:
 
     Attributes:
         name, title: as it is registered and printed; of data of one's own the folder's name.
-        origin: ``catalogue``, ``builtin`` or ``own``.
+        origin, split: as in `Dataset`.
         features, semantics: file stems; features are empty where there are none.
         fingerprint: of the content; empty without features.
         counted: what is on this machine; authors: what the catalogue says of it, None of other data.
@@ -38,6 +39,7 @@ class Described:
     fingerprint: str
     counted: Counted
     authors: Counts | None = None
+    split: str = ""
 
 
 def named(text: str, features: str | None, semantics: str | None, root: Path | None) -> Described:
@@ -56,6 +58,9 @@ def named(text: str, features: str | None, semantics: str | None, root: Path | N
     if (own := folder_of(text)) is not None:
         own = own.expanduser().resolve()
         return _in_folder(own, _chosen(own, features, semantics), None)
+    if added.find(text) is not None:
+        loaded = load_dataset(text, features=features, semantics=semantics)
+        return _loaded(loaded, loaded.name)
     source, name = load_source(text)
     if not isinstance(source, Catalogued):
         loaded = load_dataset(text, features=features, semantics=semantics, root=root)
@@ -76,7 +81,7 @@ def named(text: str, features: str | None, semantics: str | None, root: Path | N
 def everything(features: str | None, semantics: str | None, root: Path | None) -> tuple[list[Described], list[str]]:
     """Describe every data set whose folder is found on this machine, and say of those left out why.
 
-    Chosen features that a data set lacks count as no features. The catalogued come first.
+    Chosen features that a data set lacks count as no features. The catalogued come first, those that were added last.
 
     Raises:
         DataMissing: there is none.
@@ -102,6 +107,11 @@ def everything(features: str | None, semantics: str | None, root: Path | None) -
             out.append(_in_folder(folder, chosen, sources.get(name)))
         except ZslbenchError as error:
             left.append(f"{folder.name} is left out: {error}")
+    for name in added.names() if root is None else []:
+        try:
+            out.append(named(name, features, semantics, None))
+        except ZslbenchError as error:
+            left.append(f"{name} is left out: {error}")
     if not out and not left:
         raise DataMissing(
             f"no data set is on this machine (looked in {' and '.join(map(str, roots))}); get one with `zslbench data "
@@ -167,4 +177,5 @@ def _loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> Desc
         dataset.fingerprint,
         count(dataset),
         authors,
+        dataset.split,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.caption import SPLITS
+from zslbench.results.caption import split_of
 from zslbench.results.grid import Cell, Grid, Group, Line
 from zslbench.results.naming import printable
 from zslbench.results.tables import FORMATS
@@ -112,7 +112,7 @@ def _caption(found: Sequence[Described]) -> list[str]:
         "Data set statistics, counted in the data.",
         f"Features: {_by(found, [one.features or 'none' for one in found])}; "
         f"semantics: {_by(found, [one.semantics for one in found])}.",
-        f"Split: {_by(found, [SPLITS.get(one.origin, one.origin) for one in found])}".removesuffix(".") + ".",
+        f"Split: {_by(found, [split_of(one.origin, one.split) for one in found])}".removesuffix(".") + ".",
     ]
     if any(one.counted.folds for one in found):
         lines.append("train + val: training and validation classes of each development fold of the seen ones.")

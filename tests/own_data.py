@@ -1,0 +1,63 @@
+"""Files of one's own for the tests of `data add`: 40 images of 8 classes, written in each format that is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from scipy.io import savemat
+
+CLASSES, IMAGES, FEATURES, ATTRIBUTES = 8, 5, 6, 3
+NAMES = ("auk", "bunting", "crow", "dove", "eider", "finch", "gull", "hawk")
+
+
+def arrays() -> dict[str, np.ndarray]:
+    """Features (40, 6) and semantics (8, 3) float32, and 0-based labels in mixed order."""
+    rng = np.random.default_rng(7)
+    labels = rng.permutation(np.repeat(np.arange(CLASSES), IMAGES))
+    table = rng.random((CLASSES, ATTRIBUTES)).astype(np.float32)
+    features = rng.random((labels.size, FEATURES)).astype(np.float32)
+    return {"features": features, "labels": labels, "semantics": table}
+
+
+def write(folder: Path, kind: str, turned: bool = False) -> dict[str, Any]:
+    """Write the arrays as files of one kind and return the inputs of `add`; `turned` puts images into columns."""
+    content = arrays()
+    if turned:
+        content |= {key: content[key].T for key in ("features", "semantics")}
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == "npz":
+        np.savez(folder / "all.npz", **content)
+        return {
+            key: {key: f"{folder / 'all.npz'}:{key}"} if key != "labels" else f"{folder / 'all.npz'}:labels"
+            for key in content
+        }
+    if kind == "mat":
+        savemat(folder / "all.mat", content, do_compression=True)
+        return {key: {key: str(folder / "all.mat")} if key != "labels" else str(folder / "all.mat") for key in content}
+    if kind in ("h5", "mat73"):
+        path = folder / ("all.h5" if kind == "h5" else "all.mat")
+        with h5py.File(path, "w", userblock_size=512 if kind == "mat73" else 0) as file:
+            for key, array in content.items():
+                # MATLAB counts columns first, so that HDF5 shows its matrices turned.
+                file.create_dataset(key, data=array.T if kind == "mat73" else array, compression="gzip")
+        if kind == "mat73":
+            with path.open("r+b") as raw:
+                raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+        return {key: {key: f"{path}:/{key}"} if key != "labels" else f"{path}:/labels" for key in content}
+    return {key: str(_single(folder / f"{key}.{kind}", array)) for key, array in content.items()}
+
+
+def _single(path: Path, array: np.ndarray) -> Path:
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix == ".pt":
+        torch.save(torch.from_numpy(np.ascontiguousarray(array)), path)
+    else:
+        mark = "\t" if path.suffix == ".tsv" else ","
+        rows = array.reshape(len(array), -1).tolist()
+        path.write_text("\n".join(mark.join(map(repr, row)) for row in rows) + "\n", encoding="utf-8")
+    return path

@@ -1,0 +1,370 @@
+"""`data add`: each format and each way to name classes gives the same data set; what breaks a rule gets a sentence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import own_data
+import pytest
+from data_folders import write_folder
+from own_data import NAMES, arrays
+
+import zslbench
+from zslbench.checks import check_dataset
+from zslbench.data import added as home
+from zslbench.data import list_, load_dataset, verify
+from zslbench.data.added import Added
+from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName, ZslbenchError
+from zslbench.intake.add import Report, add
+from zslbench.protocols.splits import split
+
+SPLIT = {"unseen": ["crow", "gull"]}
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def make(name: str = "birds", **changed: Any) -> Report:
+    """Add the arrays, some of the inputs changed; None leaves one out."""
+    given: dict[str, Any] = {**arrays(), "classes": list(NAMES), "splits": SPLIT} | changed
+    return add(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def refused(kind: type[ZslbenchError] = BadData, **changed: Any) -> str:
+    with pytest.raises(kind) as caught:
+        make(**changed)
+    assert "\n" not in str(caught.value)
+    assert home.names() == []
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["rows", "columns"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "tsv", "mat", "mat73", "h5", "pt"])
+def test_every_format_gives_the_same_content(tmp_path: Path, kind: str, turned: bool) -> None:
+    given = own_data.write(tmp_path / kind, kind, turned)
+    report = add("birds", **given, classes=list(NAMES), splits=SPLIT)
+    dataset = load_dataset("birds")
+    expected = arrays()
+    for key in ("features", "labels", "semantics"):
+        np.testing.assert_array_equal(getattr(dataset, key), expected[key])
+    assert dataset.class_names == NAMES
+    assert set(dataset.unseen) == {2, 6}
+    assert dataset.fingerprint == make("again").added.fingerprints["features/semantics"]
+    assert any("turned" in remark for remark in report.remarks) == turned
+
+
+def test_an_added_set_is_known_everywhere(own_home: Path) -> None:
+    added = make().added
+    row = {one.name: one for one in list_()}["birds"]
+    assert (row.origin, row.features, row.semantics, row.folders) == (
+        "added",
+        ("features",),
+        ("semantics",),
+        (own_home / "added" / "birds",),
+    )
+    assert "birds" in {one.name for one in zslbench.list("datasets")}
+    assert zslbench.info("birds").facts["split"] == "seeded split (seed 0, 2 given unseen classes)"
+    assert zslbench.info("Birds").name == "birds"
+    assert [one.ok for one in verify()] == [True]
+    assert verify("birds")[0].fingerprints == dict(added.fingerprints)
+    with pytest.raises(UnknownName, match="did you mean 'birds'"):
+        load_dataset("brids")
+    with pytest.raises(BadSpec, match="no parameters"):
+        load_dataset("birds[seed=1]")
+    with pytest.raises(DataMissing, match="it has: features"):
+        load_dataset("birds", features="res101")
+
+
+def test_a_run_says_how_the_split_was_made(tmp_path: Path) -> None:
+    make(splits=None, unseen="25%", seed=3)
+    outcome = zslbench.run("eszsl", "birds", runs=tmp_path / "runs")
+    record = outcome.records[0]
+    assert record.dataset["origin"] == "added"
+    assert record.dataset["split"] == "seeded split (seed 3, 25 % unseen)"
+    text = zslbench.table(tmp_path / "runs")
+    assert "Split: seeded split (seed 3, 25 % unseen)." in text
+    assert "proposed" not in text
+
+
+def test_made_splits_are_seeded_and_sound() -> None:
+    one, again, other = (make(name, splits=None, seed=seed).added for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert one.fingerprints == again.fingerprints != other.fingerprints
+    dataset = one.load()
+    assert (len(dataset.unseen), len(dataset.seen)) == (2, 6)
+    assert np.bincount(dataset.labels[dataset.test_seen], minlength=8).max() == 1  # a fifth of five images
+    parts = np.concatenate([dataset.trainval, dataset.test_seen, dataset.test_unseen])
+    assert sorted(parts) == list(range(40))
+    half = make("d", splits=None, unseen=["auk", "hawk"], test_share=0.4, folds=4).added
+    assert half.split == "seeded split (seed 0, 2 given unseen classes, 40 % of seen images test)"
+    chosen = half.load()
+    assert np.bincount(chosen.labels[chosen.test_seen], minlength=8).tolist() == [0, 2, 2, 2, 2, 2, 2, 0]
+    assert len(chosen.folds) == 4
+    assert set(split(chosen, "dev", 4).unseen) < set(chosen.seen)
+
+
+def test_labels_of_every_kind_mean_the_same() -> None:
+    content = arrays()
+    labels = content["labels"]
+    expected = make("plain").added.fingerprints
+    for number, given in enumerate(
+        (labels + 1, labels[:, None] + 1.0, [NAMES[one] for one in labels], labels.astype(np.uint8))
+    ):
+        assert make(f"kind{number}", labels=given).added.fingerprints == expected
+    counted = [f"{number:03d}.{name}" for number, name in enumerate(NAMES, start=1)]
+    found = make("xlsa17", classes=counted, labels=[NAMES[one] for one in labels], splits={"unseen": [2, 6]}).added
+    assert found.class_names == tuple(counted)
+    assert found.fingerprints == expected
+    assert (
+        make(
+            "ids", classes=[str(17 * one) for one in range(8)], labels=17 * labels, splits={"unseen": ["34", "102"]}
+        ).added.fingerprints
+        == expected
+    )
+
+
+def test_names_beside_the_semantics_are_the_classes(tmp_path: Path) -> None:
+    table, labels = arrays()["semantics"], arrays()["labels"]
+    path = tmp_path / "att.csv"
+    rows = [f"{name}," + ",".join(map(repr, row.tolist())) for name, row in zip(NAMES, table, strict=True)]
+    path.write_text("\n".join(["class,beak,wing,tail", *rows]), encoding="utf-8")
+    expected = make("plain").added.fingerprints["features/semantics"]
+    named = make(semantics=str(path), classes=None, labels=[NAMES[one] for one in labels]).added
+    assert named.class_names == NAMES
+    assert named.fingerprints == {"features/att": expected}
+    path.write_text("\n".join(reversed(rows)), encoding="utf-8")
+    report = make("turned", semantics=str(path))
+    assert report.added.fingerprints == {"features/att": expected}
+    assert any("put into the order" in remark for remark in report.remarks)
+
+
+@pytest.mark.parametrize("kind", ["json", "toml", "npz", "mapping", "1-based"])
+def test_splits_of_every_kind(tmp_path: Path, kind: str) -> None:
+    plain = make("plain", splits=None, seed=5, unseen=3).added.load()
+    lists = {part: getattr(plain, part).tolist() for part in ("trainval", "test_seen", "test_unseen")}
+    path = tmp_path / f"split.{kind}"
+    if kind == "json":
+        path.write_text(json.dumps({"base": 0, **lists}), encoding="utf-8")
+    elif kind == "toml":
+        path.write_text("".join(f"{part} = {rows}\n" for part, rows in lists.items()), encoding="utf-8")
+    elif kind == "npz":
+        np.savez(path, base=0, **lists)
+    source: Any = lists if kind == "mapping" else path
+    if kind == "1-based":
+        source = {"base": 1} | {part: [row + 1 for row in rows] for part, rows in lists.items()}
+    added = make(splits=source).added
+    assert added.load().fingerprint == plain.fingerprint
+    assert added.split == ""
+    with_folds = {**lists, "folds": [{"train": [NAMES[one] for one in plain.seen[:3]], "val": [int(plain.seen[3])]}]}
+    assert [fold.val.tolist() for fold in make("folded", splits=with_folds).added.load().folds] == [[plain.seen[3]]]
+
+
+def test_further_features_and_semantics(tmp_path: Path) -> None:
+    make()
+    content = arrays()
+    more = np.hstack([content["features"], content["features"]])
+    add("birds", features={"wide": more}, semantics={"twice": 2 * content["semantics"]})
+    assert set(home.find("birds").fingerprints) == {  # type: ignore[union-attr]
+        "features/semantics",
+        "features/twice",
+        "wide/semantics",
+        "wide/twice",
+    }
+    assert load_dataset("birds").features_name == "features"
+    wide = load_dataset("birds", features="wide", semantics="twice")
+    np.testing.assert_array_equal(wide.features, more)
+    assert check_dataset(wide)
+    assert verify("birds")[0].ok
+    for given, why in (
+        ({"features": {"wide": more}}, "already"),
+        ({"labels": content["labels"]}, "was added before"),
+        ({"features": {"x/y": more}}, "cannot be the name"),
+        ({"features": {"z": more[:9]}}, "40 images"),
+    ):
+        with pytest.raises((BadValue, BadData), match=why):
+            add("birds", **given)
+    assert set(home.find("birds").features) == {"features", "wide"}  # type: ignore[union-attr]
+
+
+def test_a_folder_keeps_its_fingerprint(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "XLSA")
+    write_folder(folder, stem="vgg19", semantics_stem="sent")
+    added = add("mine", source=folder).added
+    assert (list(added.features), list(added.semantics)) == (["res101", "vgg19"], ["att", "sent"])
+    for features, semantics in added.choices():
+        direct = load_dataset(str(folder), features=features, semantics=semantics)
+        assert load_dataset("mine", features=features, semantics=semantics).fingerprint == direct.fingerprint
+    assert len(added.load().folds) == 1
+    with pytest.raises(BadValue, match="brings"):
+        add("other", source=folder, labels=[1])
+    with pytest.raises(DataMissing, match="is not a folder"):
+        add("other", source=tmp_path / "nowhere")
+
+
+def test_remove(own_home: Path) -> None:
+    make()
+    assert zslbench.data.remove("birds") == own_home / "added" / "birds"
+    assert home.names() == []
+    with pytest.raises(DataMissing, match="no data set 'birds' was added"):
+        zslbench.data.remove("birds")
+    with pytest.raises(DataMissing):
+        zslbench.data.remove("../added")
+
+
+def test_damaged_files_are_told() -> None:
+    added = make().added
+    raw = bytearray((added.folder / "features-features.npy").read_bytes())
+    raw[-2] ^= 1
+    (added.folder / "features-features.npy").write_bytes(raw)
+    assert "where" in verify("birds")[0].problems[0]
+    (added.folder / "features-features.npy").write_bytes(raw[:-8])
+    with pytest.raises(BadData, match="missing or damaged"):
+        load_dataset("birds")
+    (added.folder / "about.json").write_text("{")
+    with pytest.raises(BadData, match="is damaged"):
+        load_dataset("birds")
+    assert "damaged" in {one.name: one for one in list_()}["birds"].problem
+
+
+def test_names_that_cannot_be() -> None:
+    for name in (
+        "cub",
+        "Digits",
+        "awa",
+        "all",
+        "sae",
+        "zsl",
+        "a/b",
+        "..",
+        "a b",
+        "x[1]",
+        "",
+        "é",
+        "a" * 65,
+        "-x",
+        "x.",
+    ):
+        with pytest.raises(BadValue):
+            make(name)
+    assert make("Birds-2").added.name == "birds-2"
+
+
+def spoilt(key: str, at: Any, value: float) -> dict[str, np.ndarray]:
+    array = arrays()[key]
+    array[at] = value
+    return {key: array}
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        (spoilt("features", (3, 1), np.nan), "NaN or infinity (first in the 4. of 40 images)"),
+        (spoilt("features", (0, 0), np.inf), "NaN or infinity"),
+        (spoilt("semantics", (1, 1), np.nan), "NaN or infinity (first in the 2. of 8 classes)"),
+        ({"features": arrays()["features"][:-1]}, "39 × 6 where there are 40 images"),
+        ({"labels": arrays()["labels"][:-1]}, "where there are 39 images"),
+        ({"labels": np.eye(8)[arrays()["labels"]]}, "one-hot"),
+        ({"labels": arrays()["labels"] + 2}, "run from 2 to 9"),
+        ({"labels": arrays()["labels"] + 0.5}, "whole numbers"),
+        (
+            {"labels": np.where(arrays()["labels"] == 4, 5, arrays()["labels"])},
+            "1 classes have no image (first: 'eider')",
+        ),
+        ({"labels": ["owl"] * 40}, "'owl', which is no class"),
+        ({"labels": [NAMES[one] for one in arrays()["labels"]], "classes": None, "splits": None}, "--classes"),
+        ({"classes": [*NAMES[:7], "auk"]}, "'auk' is listed 2 times"),
+        ({"classes": NAMES[:7]}, "where there are 7 classes"),
+        ({"classes": [*NAMES[:7], " "]}, "a class name is empty"),
+        ({"features": np.array([[object()] * 6] * 40)}, "hold object"),
+        ({"features": np.zeros((0, 6))}, "empty"),
+        ({"splits": {"unseen": ["auk", "owl"]}}, "'owl', which is no class"),
+        ({"splits": {"unseen": ["auk", "auk"]}}, "more than once"),
+        ({"splits": {"unseen": []}}, "not empty"),
+        ({"splits": {"trainval": [0]}}, "test_seen is missing"),
+        ({"splits": {}}, "says neither"),
+        ({"splits": {"train": [0]}}, "'train' is not known"),
+        ({"splits": {"base": 2}}, "base is 2"),
+        ({"splits": {"trainval": [40], "test_seen": [1], "test_unseen": [2]}}, '"base": 1'),
+        ({"splits": {"trainval": [0, 1], "test_seen": [1], "test_unseen": [2]}}, "share 1 rows"),
+        ({"splits": {"trainval": [0, 0], "test_seen": [1], "test_unseen": [2]}}, "more than once"),
+        ({"splits": {"trainval": ["a"], "test_seen": [1], "test_unseen": [2]}}, "whole numbers"),
+    ],
+)
+def test_what_breaks_a_rule_gets_a_sentence(changed: dict[str, Any], why: str) -> None:
+    assert why in refused(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"features": np.zeros((40, 40))}, "--orientation"),
+        ({"splits": None, "unseen": "0%"}, "above 0 %"),
+        ({"splits": None, "unseen": "99%"}, "fewer than two"),
+        ({"splits": None, "unseen": 7}, "fewer than two"),
+        ({"splits": None, "seed": -1}, "--seed -1"),
+        ({"splits": None, "test_share": 1.5}, "--test-share 1.5"),
+        ({"splits": None, "folds": 99}, "--folds 99"),
+        ({"unseen": "20%"}, "leave one out"),
+        ({"features": None}, "needs --features"),
+    ],
+)
+def test_options_that_are_not_allowed(changed: dict[str, Any], why: str) -> None:
+    assert why in refused(BadValue, **changed)
+
+
+def test_contract_failures_write_nothing() -> None:
+    twins = arrays()["semantics"].copy()
+    twins[1] = twins[0]
+    assert "same semantics" in refused(ZslbenchError, semantics=twins)
+
+
+def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from zslbench.cli import main
+
+    def said(*words: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main(["data", *words])
+        out = capsys.readouterr()
+        assert caught.value.code == code, out
+        return out.out + out.err
+
+    files = own_data.write(tmp_path, "npy", turned=True)
+    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
+    words = [
+        "--features",
+        f"res={files['features']}",
+        "--labels",
+        files["labels"],
+        "--semantics",
+        files["semantics"],
+        "--classes",
+        str(tmp_path / "names.txt"),
+        "--unseen",
+        "auk,crow",
+    ]
+    text = said("add", "birds", *words)
+    assert "features: images are columns" in text
+    assert "seeded split (seed 0, 2 given unseen classes)" in text
+    assert "features: res; semantics: semantics" in text
+    assert "was added before" in said("add", "birds", *words, code=2)
+    assert "wide" in said("add", "birds", "--features", f"wide={files['features']}")
+    assert "--yes" in said("remove", "birds", code=2)
+    assert "removed" in said("remove", "birds", "--yes")
+    assert "does not exist" in said("add", "birds", "--features", "no.npy", "--labels", "x", "--semantics", "y", code=2)
+
+
+@pytest.mark.realdata
+def test_flo_part_by_folder_and_by_arrays(real_data: Path) -> None:
+    folder = real_data / "FLO_PART"
+    whole = add("whole", source=folder).added
+    assert (whole.counts.images, whole.counts.seen + whole.counts.unseen, whole.counts.attributes) == (5544, 90, 1024)
+    images, table = str(folder / "efflite0.mat"), str(folder / "att_splits.mat")
+    parts = add("parts", features=images, labels=images, semantics=table, splits=table).added
+    assert parts.fingerprints == whole.fingerprints == {"efflite0/att": load_dataset(str(folder)).fingerprint}
+    assert isinstance(whole, Added)
+    assert whole.split == parts.split == ""

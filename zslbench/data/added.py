@@ -1,0 +1,275 @@
+"""Data sets that `data add` installed: where their arrays lie, and how they are loaded, listed, checked and removed.
+
+Layout, under ``ZSLBENCH_HOME/added/<name>``::
+
+    about.json                    names, choices, fingerprints, the source files' sha256, and how the split was made
+    labels.npy, trainval.npy, test_seen.npy, test_unseen.npy, fold1_train.npy, fold1_val.npy …
+    features-<stem>.npy           one a choice of features, memory-mapped on load
+    semantics-<stem>.npy          one a choice of semantics; original-<stem>.npy where they were scaled from others
+
+Every file is written whole before ``about.json`` names it, so that a kill leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslbench.arrays import AnyArray
+from zslbench.data.dataset import Dataset, Fold
+from zslbench.data.home import added_root
+from zslbench.data.source import Counts
+from zslbench.data.store import save_array
+from zslbench.errors import BadData, BadValue, DataMissing, StoreError
+
+ABOUT = "about.json"
+SCHEMA = 1
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._+-]{0,62}[a-z0-9])?")
+_STEM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._+-]{0,62}[A-Za-z0-9])?")
+
+
+@dataclasses.dataclass(frozen=True)
+class Added:
+    """What ``about.json`` says of an added data set.
+
+    Attributes:
+        name, folder: what it is called, and where it is.
+        class_names: (c,) names.
+        features, semantics: stems by name, the first of each being the usual choice; each with facts on its source
+            (``source``, ``sha256``, ``shape`` …).
+        fingerprints: ``features/semantics`` to the fingerprint of that choice.
+        counts: of images, attributes (of the usual semantics), classes and the split.
+        split: how the split was made; empty where it was given.
+        facts: more on where it came from, by name (labels, classes, splits: ``source``, ``sha256`` …).
+    """
+
+    name: str
+    folder: Path
+    class_names: tuple[str, ...]
+    features: Mapping[str, Mapping[str, Any]]
+    semantics: Mapping[str, Mapping[str, Any]]
+    fingerprints: Mapping[str, str]
+    counts: Counts
+    split: str = ""
+    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """One line on what it is."""
+        counts = self.counts
+        made = self.split or "its own split"
+        return (
+            f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, "
+            f"{counts.attributes}-d semantics, {made}. Added by `zslbench data add`."
+        )
+
+    def load(self, *, features: str | None = None, semantics: str | None = None) -> Dataset:
+        """Return one choice of features (memory-mapped) and semantics; None: the ones added first.
+
+        Raises:
+            DataMissing: there is no such choice.
+            BadData: a file is damaged.
+        """
+        chosen = self._chosen("features", features, self.features), self._chosen("semantics", semantics, self.semantics)
+        return self._read(*chosen, self.fingerprints.get("/".join(chosen), ""))
+
+    def choices(self) -> Iterator[tuple[str, str]]:
+        """Yield every pair of features and semantics."""
+        yield from ((one, other) for one in self.features for other in self.semantics)
+
+    def checked(self, features: str, semantics: str) -> Dataset:
+        """Return a choice with its fingerprint computed anew.
+
+        Raises:
+            BadData: the content is not that which was added.
+        """
+        dataset = self._read(features, semantics, "")
+        expected = self.fingerprints[f"{features}/{semantics}"]
+        if dataset.fingerprint != expected:
+            raise dataset.bad(
+                f"the files in {self.folder} have fingerprint {dataset.fingerprint} where {expected} was added; "
+                f"remove the data set and add it again."
+            )
+        return dataset
+
+    def _read(self, features: str, semantics: str, known: str) -> Dataset:
+        folds = 1
+        while (self.folder / f"fold{folds}_train.npy").is_file():
+            folds += 1
+        return Dataset(
+            name=self.name,
+            features_name=features,
+            semantics_name=semantics,
+            features=self._array(f"features-{features}", mapped=True),
+            labels=self._array("labels"),
+            semantics=self._array(f"semantics-{semantics}"),
+            original=self._array(f"original-{semantics}") if self._path(f"original-{semantics}").is_file() else None,
+            class_names=self.class_names,
+            trainval=self._array("trainval"),
+            test_seen=self._array("test_seen"),
+            test_unseen=self._array("test_unseen"),
+            folds=tuple(Fold(self._array(f"fold{k}_train"), self._array(f"fold{k}_val")) for k in range(1, folds)),
+            origin="added",
+            split=self.split,
+            fingerprint=known,
+        )
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.npy"
+
+    def _array(self, key: str, mapped: bool = False) -> AnyArray:
+        try:
+            found: AnyArray = np.load(self._path(key), mmap_mode="r" if mapped else None, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise BadData(
+                f"data set {self.name!r}: {self._path(key)} is missing or damaged; remove the data set with "
+                f"`zslbench data remove {self.name} --yes` and add it again."
+            ) from error
+        return found
+
+    def _chosen(self, option: str, given: str | None, held: Mapping[str, Any]) -> str:
+        if given is None:
+            return next(iter(held))
+        if given not in held:
+            raise DataMissing(
+                f"data set {self.name!r} has no {option} {given!r}; it has: {', '.join(held)}; choose one with "
+                f"--{option}, or add it with `zslbench data add {self.name} --{option} {given}=FILE`."
+            )
+        return given
+
+
+def find(name: str) -> Added | None:
+    """Return the added data set of a name, whatever its case, or None.
+
+    Raises:
+        BadData: its ``about.json`` is damaged.
+    """
+    folder = added_root() / name.lower()
+    if not _NAME.fullmatch(name.lower()) or not (folder / ABOUT).is_file():
+        return None
+    try:
+        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return Added(
+            name=folder.name,
+            folder=folder,
+            class_names=tuple(found["class_names"]),
+            features=dict(found["features"]),
+            semantics=dict(found["semantics"]),
+            fingerprints=dict(found["fingerprints"]),
+            counts=Counts(**found["counts"]),
+            split=str(found["split"]),
+            facts=dict(found["facts"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BadData(
+            f"{folder / ABOUT} is damaged; remove the data set with `zslbench data remove {name} --yes` and add it "
+            "again."
+        ) from error
+
+
+def names() -> list[str]:
+    """Return the names of the added data sets, sorted."""
+    try:
+        return sorted(folder.name for folder in added_root().iterdir() if (folder / ABOUT).is_file())
+    except OSError:
+        return []
+
+
+def check_name(name: str, taken: Iterable[str]) -> str:
+    """Return a name for a data set, in lower case.
+
+    Raises:
+        BadValue: it is taken, or not fit for a file name and for the grammar of specs.
+    """
+    lower = name.lower()
+    if not _NAME.fullmatch(lower) or lower in ("all", "awa"):
+        raise BadValue(
+            f"{name!r} cannot be the name of a data set; take up to 64 letters, digits, and . _ + - between them "
+            "(all and awa are not allowed)."
+        )
+    if lower in {one.lower() for one in taken}:
+        raise BadValue(f"{name!r} is the name of something built in; choose another, such as my-{lower}.")
+    return lower
+
+
+def check_stem(stem: str, option: str) -> str:
+    """Return what features or semantics are called.
+
+    Raises:
+        BadValue: it is not fit for a file name.
+    """
+    if not _STEM.fullmatch(stem):
+        raise BadValue(
+            f"{stem!r} cannot be the name of {option}; write --{option} NAME=FILE, the name of letters, digits, "
+            "and . _ + - between them."
+        )
+    return stem
+
+
+def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
+    """Write arrays by file stem, then ``about.json``; a data set that is there is added to.
+
+    Raises:
+        StoreError: it cannot be written; nothing that was there is lost.
+    """
+    root = added_root()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=".adding-", dir=root))
+        try:
+            for key, array in arrays.items():
+                save_array(work / f"{key}.npy", array)
+            _save_text(work / ABOUT, json.dumps(_document(added), indent=1))
+            if added.folder.is_dir():
+                for key in arrays:
+                    (work / f"{key}.npy").replace(added.folder / f"{key}.npy")
+                (work / ABOUT).replace(added.folder / ABOUT)
+            else:
+                work.replace(added.folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write the data set under {root} ({error.strerror or error}); free some space, or set "
+            "ZSLBENCH_HOME to a folder that can be written."
+        ) from error
+
+
+def remove(name: str) -> Path:
+    """Remove an added data set and return the folder that is gone; records of runs on it stay.
+
+    Raises:
+        DataMissing: there is none of this name.
+        StoreError: it cannot be removed.
+    """
+    folder = added_root() / name.lower()
+    if not _NAME.fullmatch(name.lower()) or not folder.is_dir():
+        there = ", ".join(names()) or "none"
+        raise DataMissing(f"no data set {name!r} was added; added are: {there}.")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be removed ({error.strerror or error}); check its permissions.") from error
+    return folder
+
+
+def _document(added: Added) -> dict[str, Any]:
+    document = {"schema": SCHEMA, **dataclasses.asdict(added)}
+    del document["folder"]
+    return document
+
+
+def _save_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

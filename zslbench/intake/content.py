@@ -1,0 +1,135 @@
+"""`Content`: a data set with all its choices of features and semantics, on the way into the home."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.checks.dataset import check_dataset
+from zslbench.data.added import Added, write
+from zslbench.data.dataset import Dataset
+from zslbench.data.home import added_root
+from zslbench.data.source import Counts
+from zslbench.intake.splits import Parts
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Content:
+    """What a data set holds, and where it came from.
+
+    Attributes:
+        labels: (n,) 0-based class ids.
+        class_names: (c,) names.
+        parts: the split.
+        features: (n, d) float32 by stem, the usual choice first.
+        semantics: (c, a) float32 by stem, the usual choice first.
+        originals: (c, a) float32 by the stem of the semantics that were scaled from them.
+        facts: of each features and semantics, by role and stem, and of the rest: what is kept of the sources.
+    """
+
+    labels: IntArray
+    class_names: tuple[str, ...]
+    parts: Parts
+    features: Mapping[str, Array]
+    semantics: Mapping[str, Array]
+    originals: Mapping[str, Array] = dataclasses.field(default_factory=dict)
+    facts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+
+    def datasets(self, name: str) -> Iterator[Dataset]:
+        """Yield the data set of each pair of features and semantics; see `Dataset` for what it raises."""
+        for features, matrix in self.features.items():
+            for semantics, table in self.semantics.items():
+                yield Dataset(
+                    name=name,
+                    features_name=features,
+                    semantics_name=semantics,
+                    features=matrix,
+                    labels=self.labels,
+                    semantics=table,
+                    original=self.originals.get(semantics),
+                    class_names=self.class_names,
+                    trainval=self.parts.trainval,
+                    test_seen=self.parts.test_seen,
+                    test_unseen=self.parts.test_unseen,
+                    folds=self.parts.folds,
+                    origin="added",
+                    split=self.parts.made,
+                )
+
+
+def content_of(added: Added) -> Content:
+    """Return the content of a data set that was added before; features stay memory-mapped."""
+    first = added.load()
+    described = {stem: added.load(semantics=stem) for stem in added.semantics}
+    return Content(
+        labels=first.labels,
+        class_names=added.class_names,
+        parts=Parts(first.trainval, first.test_seen, first.test_unseen, first.folds, added.split),
+        features={stem: added.load(features=stem).features for stem in added.features},
+        semantics={stem: one.semantics for stem, one in described.items()},
+        originals={stem: one.original for stem, one in described.items() if one.original is not None},
+        facts={"features": added.features, "semantics": added.semantics, **added.facts},
+    )
+
+
+def install(name: str, content: Content, there: Added | None = None) -> Added:
+    """Check every pair of features and semantics, write the arrays that are not there, and return what is added.
+
+    Raises:
+        BadData, CheckFailed: a rule is broken; nothing was written.
+        StoreError: it cannot be written.
+    """
+    fingerprints = {}
+    for dataset in content.datasets(name):
+        check_dataset(dataset)
+        fingerprints[f"{dataset.features_name}/{dataset.semantics_name}"] = dataset.fingerprint
+    facts = dict(content.facts)
+    of_features, of_semantics = facts.pop("features", {}), facts.pop("semantics", {})
+    added = Added(
+        name=name,
+        folder=added_root() / name,
+        class_names=content.class_names,
+        features={stem: of_features.get(stem, {}) for stem in content.features},
+        semantics={stem: of_semantics.get(stem, {}) for stem in content.semantics},
+        fingerprints=fingerprints,
+        counts=_counts(content),
+        split=content.parts.made,
+        facts=facts,
+    )
+    held = set() if there is None else set(_arrays(content_of(there)))
+    write(added, {key: array for key, array in _arrays(content).items() if key not in held})
+    return added
+
+
+def _arrays(content: Content) -> dict[str, AnyArray]:
+    parts = content.parts
+    arrays: dict[str, AnyArray] = {
+        "labels": content.labels,
+        "trainval": parts.trainval,
+        "test_seen": parts.test_seen,
+        "test_unseen": parts.test_unseen,
+    }
+    for number, fold in enumerate(parts.folds, start=1):
+        arrays |= {f"fold{number}_train": fold.train, f"fold{number}_val": fold.val}
+    for role, tables in (
+        ("features", content.features),
+        ("semantics", content.semantics),
+        ("original", content.originals),
+    ):
+        arrays |= {f"{role}-{stem}": table for stem, table in tables.items()}
+    return arrays
+
+
+def _counts(content: Content) -> Counts:
+    first = next(content.datasets("counted"))
+    return Counts(
+        images=len(first.labels),
+        attributes=first.semantics.shape[1],
+        seen=len(first.seen),
+        unseen=len(first.unseen),
+        trainval=len(first.trainval),
+        test_seen=len(first.test_seen),
+        test_unseen=len(first.test_unseen),
+    )
