@@ -17,6 +17,7 @@ HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
         ["run", "--help"],
         ["compare", "--help"],
         ["plot", "--help"],
+        ["watch"],
         ["list", "methods"],
         ["list", "datasets"],
         ["list", "protocols"],

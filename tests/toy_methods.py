@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
@@ -159,3 +162,14 @@ class Moody(Ridge):
 
     def __post_init__(self) -> None:
         raise RuntimeError("I do not like digits")
+
+
+@dataclasses.dataclass(kw_only=True)
+class UntilTold(Ridge):
+    """Trains until a file appears, named by an environment variable."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        ctx.log(1, 2, loss=0.5)
+        while not Path(os.environ["ZSLBENCH_TEST_STOP"]).exists():
+            time.sleep(0.02)
+        return super().fit(train, ctx)

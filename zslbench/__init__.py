@@ -24,6 +24,7 @@ _VERBS = {
     "ablate": "zslbench.studies.ablate:ablate",
     "reproduce": "zslbench.studies.reproduce:reproduce",
     "status": "zslbench.studies.status:status",
+    "watch": "zslbench.results.watch:watch",
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
     "doctor": "zslbench.diagnosis:doctor",

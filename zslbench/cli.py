@@ -29,6 +29,7 @@ from zslbench.commands import (
     status,
     table,
     tune,
+    watch,
 )
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
@@ -60,6 +61,7 @@ VERBS = (
     ablate.ablate,
     reproduce.reproduce,
     status.status,
+    watch.watch,
     tune.tune,
     about.list_command,
     about.info,

@@ -48,6 +48,12 @@ def progress_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
+def live_console() -> Console | None:
+    """Return the terminal that a view can take up; None where there is none."""
+    console = _Console(highlight=False)
+    return console if console.is_terminal and not console.is_dumb_terminal else None
+
+
 def show_error(sentence: str) -> None:
     """Print one line on standard error."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {sentence}", markup=False)

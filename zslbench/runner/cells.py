@@ -13,6 +13,7 @@ from zslbench.data.loading import load_dataset
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
 from zslbench.results.record import SCHEMA
+from zslbench.results.wording import named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,5 +112,4 @@ class Run:
         return canonical_json({key: value for key, value in self.identity().items() if key not in ("protocol", "seed")})
 
     def __str__(self) -> str:
-        stage = "" if self.stage == "final" else f" dev{self.fold}"
-        return f"{self.label} {self.dataset.name} {self.protocol}{stage} seed {self.seed}"
+        return named(self.label, self.dataset.name, [self.protocol], self.stage, self.fold, self.seed)

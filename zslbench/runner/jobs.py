@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
+from zslbench.results.wording import named
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 
@@ -42,8 +43,8 @@ class Job:
 
     def __str__(self) -> str:
         run = self.first
-        stage = "" if run.stage == "final" else f" dev{run.fold}"
-        return f"{run.label} {run.dataset.name} {'+'.join(r.protocol for r in self.runs)}{stage} seed {run.seed}"
+        rules = [one.protocol for one in self.runs]
+        return named(run.label, run.dataset.name, rules, run.stage, run.fold, run.seed)
 
 
 @dataclasses.dataclass(frozen=True)

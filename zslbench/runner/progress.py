@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from zslbench.results import wording
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
 from zslbench.runner.execute import Finished
@@ -23,13 +24,10 @@ PLAIN_EVERY = 30.0
 def result_line(finished: Finished) -> str:
     """Return one line on one run: its metrics in percent, or the last line of its error."""
     record = finished.record
-    stage = "" if record.stage == "final" else f" dev{record.fold}"
-    what = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']}{stage} seed {record.seed}"
+    what = wording.name_of(record)
     if not record.ok:
-        why = record.error.strip().splitlines()[-1:]
-        return ": ".join([record.status, what, *why])
-    metrics = "  ".join(f"{name} {100 * value:.1f}" for name, value in record.metrics.items())
-    return f"{what}: {metrics}  ({record.timings.get('total', 0.0):.1f} s)"
+        return ": ".join(filter(None, [record.status, what, wording.last_line(record.error)]))
+    return f"{what}: {wording.metrics(record.metrics)}  ({record.timings.get('total', 0.0):.1f} s)"
 
 
 class Quiet(Listener):
@@ -78,7 +76,7 @@ class Plain(Quiet):
             self._spoke[which] = now
             left = (now - self._began[which]) / step * (total - step)
             what = "" if len(self._began) == 1 else f"{job}: "
-            self._print(f"    {what}epoch {step}/{total}  {_losses(values)}  about {left:.0f} s left")
+            self._print(f"    {what}epoch {step}/{total}  {wording.losses(values)}  about {left:.0f} s left")
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Say what came out."""
@@ -129,7 +127,7 @@ class Live(Plain):
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Move the job's bar."""
         if (bar := self._bars.get(job.first.id)) is not None:
-            self.progress.update(bar, total=total, completed=step, losses=_losses(values))
+            self.progress.update(bar, total=total, completed=step, losses=wording.losses(values))
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Close the job's bar and print what came out above the bars."""
@@ -148,10 +146,6 @@ class Live(Plain):
 
 def _giving_way(column: type[Column], ratio: int) -> Column:
     return column(no_wrap=True, overflow="ellipsis", ratio=ratio)
-
-
-def _losses(values: Mapping[str, float]) -> str:
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def listener(console: Console | None, count: int) -> Quiet:

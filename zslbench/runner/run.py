@@ -23,6 +23,7 @@ from zslbench.runner.progress import listener
 from zslbench.runner.request import Precision, Request, SeedsAtOnce
 from zslbench.runner.states import UNFINISHED, State, find, state_of, upgrade
 from zslbench.runner.study_plan import StudyPlan
+from zslbench.runner.telling import Telling, telling
 from zslbench.runner.turns import Turns
 
 if TYPE_CHECKING:
@@ -159,7 +160,9 @@ def run(
     interrupted = False
     if work and not dry_run:
         store.check_writable()
-        interrupted = _work(work, store, records, engine, console, hear)
+        with telling(store.root, work) as told:
+            interrupted = _work(work, store, records, engine, console, told, hear)
+        remarks += told.remarks
     remarks += [remark for part in planned.parts for remark in part.remarks(records)]
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
@@ -172,19 +175,21 @@ def _work(
     records: dict[str, Record | None],
     engine: Engine,
     console: Console | None,
+    told: Telling,
     hear: Listener | None,
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
     with listener(console, sum(len(batch.jobs) for batch in work)) as screen, Claims(store.root) as claims:
-        ear = Several((screen, hear)) if hear else screen
-        turns = Turns(store, claims, records, lambda job: screen.finished(job, ()))
+        own = Several((screen, told))
+        ear = Several((own, hear)) if hear else own
+        turns = Turns(store, claims, records, lambda job: own.finished(job, ()))
         try:
             for free in turns.rounds(work, functools.partial(_say, console)):
                 for job, results in engine.run(free, ear):
                     for result in results:
                         _keep(result, store, records)
                     claims.release(one.id for one in job.runs)
-                    screen.finished(job, results)
+                    own.finished(job, results)
         except KeyboardInterrupt:
             return True
     return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
+from zslbench.runner.telling import telling
 from zslbench.spec import parse
 from zslbench.studies import printed
 from zslbench.studies.claims import Answer, answers, entries
@@ -121,7 +123,8 @@ def reproduce(
     found = entries(source, None if table is None else str(table), _texts(datasets), _texts(methods))
     store = TunedStore(Path(runs))
     cells = [_planned(answer, seeds, root, store) for answer in answers(found, features, semantics, root, store)]
-    outcome = _run(cells, seeds, Path(runs), root, device, dry_run, console)
+    with contextlib.nullcontext() if dry_run else telling(Path(runs), growing=True):
+        outcome = _run(cells, seeds, Path(runs), root, device, dry_run, console)
     records = {record.id: record for record in outcome.records}
     cells = [_judged(cell, records, tolerance) for cell in cells]
     if dry_run:

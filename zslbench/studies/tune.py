@@ -18,6 +18,7 @@ from zslbench.runner.limits import seconds
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
 from zslbench.runner.provenance import source_digest
 from zslbench.runner.run import Rerun
+from zslbench.runner.telling import telling
 from zslbench.spec import parse
 from zslbench.studies.history import opened
 from zslbench.studies.objective import Interrupted, Objective, Trial
@@ -127,7 +128,8 @@ def tune(
     ResultStore(runs).check_writable()
     most = TRIALS if trials is None and time_limit is None else trials
     prune = prune and checkpoints != "last"
-    tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
+    with telling(Path(runs), growing=True):
+        tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
     if objective.stale:
         remarks += (
             f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "

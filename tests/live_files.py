@@ -1,0 +1,59 @@
+"""Files of running studies as tests write them: of this process, of one that has ended, of another machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from zslbench.results.live import Group, Running, Study, live_folder
+from zslbench.results.machine import machine, process_born
+
+
+def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> Running:
+    plain: dict[str, Any] = {
+        "run": f"{seed:016x}",
+        "method": "lisgan",
+        "label": "lisgan@S3[hidden=64,lr=0.001,epochs=80]",
+        "dataset": "digits",
+        "protocols": ("zsl", "gzsl"),
+        "stage": "final",
+        "fold": 0,
+        "seed": seed,
+        "step": step,
+        "total": total,
+        "values": {"critic": -0.691671, "generator": 1.01169, "l_r1": 3.0803},
+        "seconds": 41.0,
+        "step_seconds": 40.0,
+    }
+    return Running(**plain | facts)
+
+
+def study(**facts: Any) -> Study:
+    """Return a study of this very process, which therefore runs: 2 of 6 fits done, 1 failed, 1 in progress."""
+    plain: dict[str, Any] = {
+        "host": "node-1",
+        "pid": os.getpid(),
+        "machine": machine(),
+        "born": process_born(os.getpid()),
+        "command": "zslbench run -m 'lisgan@S3[hidden=64,lr=0.001,epochs=80]' -m sae -d digits --seeds 3",
+        "started": "2026-01-02T03:04:05+00:00",
+        "written": "2026-01-02T03:08:05+00:00",
+        "seconds": 240.0,
+        "beat": 200,
+        "done": 2,
+        "failed": 1,
+        "running": (fit(),),
+        "groups": (
+            Group(method="lisgan", dataset="digits", stage="final", total=4, ended=2, seconds=198.0),
+            Group(method="sae", dataset="digits", stage="final", total=2, ended=1, seconds=1.0),
+        ),
+    }
+    return Study(**plain | facts)
+
+
+def put(root: Path, one: Study, name: str = "node-1-1-aa") -> Path:
+    path = live_folder(root) / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(one.to_json(), encoding="utf-8")
+    return path

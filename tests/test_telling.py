@@ -1,0 +1,271 @@
+"""Telling: what a running study writes of itself, and that this never fails, delays or outlives the run."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_methods
+import tuning_toys  # noqa: F401  (named in a spec)
+from live_files import put, study
+
+import zslbench
+from zslbench.results.live import Study, live_folder
+from zslbench.results.store import ResultStore
+from zslbench.runner import heartbeat
+from zslbench.runner.execute import unfinished
+from zslbench.runner.heartbeat import Heartbeat, clear_lost
+from zslbench.runner.jobs import Batch, jobs
+from zslbench.runner.plan import plan
+from zslbench.runner.telling import Telling, telling
+
+RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Let heartbeats follow at once."""
+    monkeypatch.setattr(heartbeat, "EVERY", 0.005)
+    monkeypatch.setattr(heartbeat, "BEAT", 0.01)
+
+
+@pytest.fixture
+def hooked(monkeypatch):
+    """Have something called at the beginning of each fit of a Ridge."""
+    return lambda hook: monkeypatch.setattr(toy_methods.Ridge, "hook", staticmethod(hook))
+
+
+def told(runs: Path) -> list[Study]:
+    return [Study.from_json(path.read_bytes()) for path in sorted(live_folder(runs).glob("*.json"))]
+
+
+def eventually(find, seconds=10.0):
+    """Return what `find` finds, as soon as it does."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := find():
+            return found
+        time.sleep(0.005)
+    raise AssertionError("it never came")
+
+
+def heartbeats() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "zslbench-heartbeat"]
+
+
+def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
+    work = jobs(plan(methods, ["digits"], ["zsl", "gzsl"], seeds=range(seeds)).runs)
+    return [Batch((job,)) for job in work]
+
+
+def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick, hooked):
+    seen = []
+
+    def look(method):
+        def here():
+            return [one for one in told(runs) if one.running and one.ended == len(seen)]
+
+        seen.append(eventually(here)[0])
+
+    hooked(look)
+    outcome = zslbench.run([RIDGE, BROKEN], "digits", seeds=2, runs=runs)
+    assert len(outcome.records) == 8
+    assert outcome.remarks == ()
+    assert not live_folder(runs).exists()
+    assert heartbeats() == []
+    first, second = seen
+    (fit,) = first.running
+    assert (fit.label, fit.dataset, fit.protocols, fit.stage, fit.seed) == (
+        RIDGE,
+        "digits",
+        ("zsl", "gzsl"),
+        "final",
+        0,
+    )
+    assert (fit.step, fit.total, dict(fit.values)) == (0, 0, {})
+    assert {(group.method, group.total, group.ended) for group in first.groups} == {(RIDGE, 2, 0), (BROKEN, 2, 0)}
+    assert (first.total, first.pid, first.growing) == (4, os.getpid(), False)
+    assert (second.done, second.failed, second.running[0].seed) == (1, 0, 1)
+    assert second.groups[0].seconds > 0
+
+
+def test_heartbeats_go_on_while_a_method_is_silent(runs, quick, hooked):
+    beats = []
+
+    def silent(method):
+        start = eventually(lambda: told(runs))[0].beat
+        beats.append((start, eventually(lambda: [one for one in told(runs) if one.beat > start + 3])[0]))
+
+    hooked(silent)
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    ((start, later),) = beats
+    assert later.beat > start + 3
+    assert later.seconds > 0
+
+
+def test_counts_and_losses_follow_what_is_heard(runs):
+    good, bad, cut, idle = batches_of(*(f"toy_methods:Ridge[ridge={ridge}]" for ridge in (1, 2, 3, 4)))
+    one = Telling(runs)
+    one.add([good, bad, cut, idle])
+    for batch in (good, bad, cut):
+        one.started(batch.first)
+    one.logged(
+        good.first, 3, 9, {"loss": 0.25, "bad": float("nan"), "vector": np.ones(3), "text": "odd", 7: np.float32(2)}
+    )
+    at_once = Study.from_json(one.study().to_json().encode())
+    assert [str(fit) for fit in at_once.running] == [str(batch.first) for batch in (good, bad, cut)]
+    assert (at_once.running[0].step, at_once.running[0].total) == (3, 9)
+    values = dict(at_once.running[0].values)
+    assert np.isnan(values.pop("bad"))
+    assert values == {"loss": 0.25, "7": 2.0}
+    one.finished(bad.first, unfinished(bad.first, "crashed"))
+    one.finished(cut.first, unfinished(cut.first, "interrupted"))
+    one.finished(good.first, unfinished(good.first, "skipped"))
+    end = one.study()
+    assert (end.done, end.failed, end.skipped, end.running) == (0, 1, 1, ())
+    assert [(group.total, group.ended) for group in end.groups] == [(4, 2)]
+
+
+def test_fits_that_are_trained_together_count_as_company(runs):
+    alone = batches_of(RIDGE, seeds=3)
+    together = Batch(tuple(batch.first for batch in alone))
+    one = Telling(runs)
+    one.add([together])
+    one.started(together.jobs[0])
+    assert [fit.company for fit in one.study().running] == [3]
+    one.finished(together.jobs[0], unfinished(together.jobs[0], "skipped"))
+    one.started(together.jobs[1])
+    assert [fit.company for fit in one.study().running] == [2]
+
+
+def test_a_call_within_another_adds_to_what_that_tells(runs, quick, hooked):
+    names = []
+    hooked(lambda method: names.append([path.name for path in eventually(lambda: [*live_folder(runs).glob("*.json")])]))
+    with telling(runs, growing=True) as outer:
+        for ridge in (1, 2):
+            zslbench.run(f"{RIDGE}[ridge={ridge}]", "digits", "zsl", runs=runs)
+        assert outer.study().growing
+        assert outer.study().done == outer.study().total == 2
+        with telling(runs.parent / "elsewhere") as other:
+            assert other is not outer
+    assert names == [[outer.heartbeat.path.name]] * 2
+    assert not live_folder(runs).exists()
+
+
+def test_a_search_is_one_study(runs, quick, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        Telling, "study", lambda self, make=Telling.study: seen.setdefault(id(self), []).append(self) or make(self)
+    )
+    zslbench.tune("toy_methods:Ridge", "digits", only="ridge", trials=2, sampler="random", runs=runs)
+    assert len(seen) == 1
+    ((one, *_),) = seen.values()
+    assert one.study().done == one.study().total > 2
+    assert not live_folder(runs).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_remarked_and_fails_nothing(runs, quick):
+    runs.mkdir()
+    live_folder(runs).write_text("a file stands here")
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert [record.ok for record in outcome.records] == [True]
+    (remark,) = outcome.remarks
+    assert remark.startswith(f"zslbench watch could not show this study: {live_folder(runs)} is not writable (")
+    assert live_folder(runs).read_text() == "a file stands here"
+
+
+def test_a_disk_that_is_full_for_a_while_is_no_matter(runs, quick, hooked, monkeypatch):
+    tried, write = [], Path.write_text
+
+    def full(path, text, **how):
+        if live_folder(runs) in path.parents and len(tried) < 3:
+            tried.append(path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, **how)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    hooked(lambda method: eventually(lambda: told(runs)))
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert len(tried) == 3
+    assert outcome.records[0].ok
+    assert outcome.remarks == ()
+
+
+def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, monkeypatch):
+    monkeypatch.setattr(Telling, "study", lambda self: 1 / 0)
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert outcome.records[0].ok
+    assert "ZeroDivisionError" in outcome.remarks[0]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_nothing_is_left_however_a_run_ends(runs, hooked, error):
+    def end(method):
+        eventually(lambda: told(runs))
+        raise error
+
+    hooked(end)
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert outcome.interrupted == (error is KeyboardInterrupt)
+    assert not live_folder(runs).exists()
+    assert heartbeats() == []
+
+
+def test_a_heartbeat_writes_whole_files_and_ends_with_its_block(tmp_path, quick):
+    path = tmp_path / "deep" / "one.json"
+    count = iter(range(10**9))
+
+    def work():
+        with Heartbeat(path, lambda: json.dumps({"n": next(count)})):
+            first = json.loads(eventually(lambda: path.exists() and path.read_text()))
+            eventually(lambda: json.loads(path.read_text())["n"] > first["n"])
+            raise RuntimeError("work")
+
+    with pytest.raises(RuntimeError, match="work"):
+        work()
+    assert not path.parent.exists()
+    assert heartbeats() == []
+
+
+def test_only_what_was_lost_is_cleared(runs):
+    own = put(runs, study(), "own")
+    dead = put(runs, study(pid=2**22 + 1), "dead")
+    reused = put(runs, study(born=1.0), "reused")
+    other = put(runs, study(machine="elsewhere", pid=2**22 + 1), "other")
+    other_old = put(runs, study(machine="elsewhere"), "other-old")
+    foreign = live_folder(runs) / "notes.json"
+    foreign.write_text("{}")
+    left, fresh = live_folder(runs) / "left.tmp", live_folder(runs) / "fresh.tmp"
+    for path in (left, fresh):
+        path.write_text("half")
+    for path in (other_old, foreign, left):
+        os.utime(path, (own.stat().st_mtime - heartbeat.FORGOTTEN - 1,) * 2)
+    clear_lost(own)
+    assert sorted(live_folder(runs).iterdir()) == sorted([own, other, foreign, fresh])
+    assert not any(path.exists() for path in (dead, reused, other_old, left))
+
+
+def test_records_are_not_confused_with_what_is_told(runs, hooked):
+    def look(method):
+        eventually(lambda: told(runs))
+        store = ResultStore(runs)
+        assert store.load() == []
+        assert store.broken == []
+
+    hooked(look)
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    assert outcome.records[0].ok, outcome.records[0].error
+    put(runs, study())
+    assert [record.id for record in ResultStore(runs).load()] == [record.id for record in outcome.records]
+    assert zslbench.status(runs).broken == ()

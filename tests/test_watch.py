@@ -1,0 +1,558 @@
+"""Watching: what is read while others write, whether they live, how long it takes, and what a screen shows of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from live_files import fit, put, study
+from result_records import check_golden, record
+from rich.console import Console
+
+import zslbench
+from zslbench.cli import main
+from zslbench.errors import StoreError, UnknownName
+from zslbench.results import tally as tally_module
+from zslbench.results.live import BEAT, SILENT, Group, Study, live_folder
+from zslbench.results.liveness import LiveFolder
+from zslbench.results.machine import process_born
+from zslbench.results.record import Record
+from zslbench.results.screenful import KEYS, as_text, screenful
+from zslbench.results.snapshot import as_json, job_left, look, time_left
+from zslbench.results.store import ResultStore
+from zslbench.results.tally import SETTLED, Tally
+
+HERE = Path(__file__).parent
+GONE = 2**22 + 1  # above the greatest number that a process can have
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def save(runs: Path, *records: Record, time: float | None = None) -> None:
+    for one in records:
+        path = ResultStore(runs).save(one)
+        if time is not None:
+            os.utime(path, (time, time))
+
+
+def some_records(runs: Path) -> None:
+    metrics = {"U": 0.581, "S": 0.609, "H": 0.5947, "AUSUC": 0.531}
+    label = "lisgan@S3[hidden=64,lr=0.001,epochs=80]"
+    save(runs, record("sae", "cub", "zsl", metrics={"T1": 0.401}), time=1.0)
+    save(runs, record("sae", "digits", "zsl", metrics={"T1": 0.6618}), time=2.0)
+    for seed in (1, 2):
+        save(runs, record("lisgan", "digits", "zsl", seed, {"T1": 0.54}, label=label), time=3.0 + seed)
+        save(runs, record("lisgan", "digits", "gzsl", seed, metrics, label=label), time=3.0 + seed)
+    error = (
+        "Traceback (most recent call last):\n  File\nRuntimeError: the critic's loss is not finite at epoch 12 of 80\n"
+    )
+    for protocol in ("zsl", "gzsl"):
+        save(runs, record("lisgan", "digits", protocol, 3, label=label, status="failed", error=error), time=6.0)
+
+
+# What is read
+
+
+def test_a_document_is_read_back_as_it_was():
+    one = study(running=(fit(), fit(1, step=0, total=0, values={"loss": 1e30})))
+    assert Study.from_json(one.to_json().encode()) == one
+    odd = Study.from_json(study(running=(fit(values={"loss": float("inf")}),)).to_json().encode())
+    assert str(odd.running[0].values["loss"]) == "nan"
+
+
+def test_a_later_schema_is_refused():
+    with pytest.raises(StoreError, match="schema 2"):
+        Study.from_json(study(schema=2).to_json().encode(), "x.json")
+
+
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.just("\ud800\x1b[31m\r\n")
+    | st.just(10**400)
+    | st.lists(st.integers(), max_size=2)
+    | st.dictionaries(st.text(max_size=3), st.floats(), max_size=2)
+)
+
+
+def _places(value, path=()):
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from _places(inner, (*path, key))
+
+
+DOCUMENT = json.loads(study().to_json())
+PLACES = list(_places(DOCUMENT))
+
+
+@st.composite
+def mutated(draw):
+    found = json.loads(json.dumps(DOCUMENT))
+    for path in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
+        place = found
+        try:
+            for key in path[:-1]:
+                place = place[key]
+            if not path:
+                found = draw(LEAVES)
+            elif draw(st.booleans()):
+                place[path[-1]] = draw(LEAVES)
+            else:
+                del place[path[-1]]
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took it away
+    return json.dumps(found).encode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(content=st.binary() | mutated(), width=st.integers(1, 200), height=st.none() | st.integers(1, 50))
+def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path_factory, content, width, height):
+    root = tmp_path_factory.mktemp("any")
+    put(root, study()).with_name("any.json").write_bytes(content)
+    shot = look(LiveFolder(root), Tally(root), root)
+    assert shot.seen
+    assert json.loads(as_json(shot))["state"] == "running"
+    lines = screenful(shot, width, height, KEYS)
+    assert height is None or len(lines) <= height
+    shown = "".join(one.plain for one in lines)
+    assert shown.isprintable()
+    shown.encode("utf-8")
+
+
+def test_folders_and_large_files_that_are_named_so_are_left_out(runs):
+    put(runs, study())
+    (live_folder(runs) / "a.json").mkdir()
+    (live_folder(runs) / "b.json").write_text(study().to_json() + " " * 2**21)
+    assert [seen.path.name for seen in LiveFolder(runs).read()] == ["node-1-1-aa.json"]
+
+
+def test_a_file_is_read_only_when_it_has_changed(runs, monkeypatch):
+    path, live = put(runs, study()), LiveFolder(runs)
+    reads, read = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self) or read(self))
+    for _ in range(3):
+        assert live.read()[0].study.beat == 200
+    put(runs, study(beat=2010))
+    assert live.read()[0].study.beat == 2010
+    assert reads == [path, path]
+    path.unlink()
+    assert live.read() == []
+
+
+# Who lives
+
+
+def test_a_process_of_this_machine_is_lost_when_it_is_gone(runs):
+    put(runs, study(), "here")
+    put(runs, study(pid=GONE), "gone")
+    put(runs, study(born=process_born(os.getpid()) - 60), "number-reused")
+    put(runs, study(born=0.0), "just-begun")
+    states = {seen.path.stem: seen.state for seen in LiveFolder(runs).read()}
+    assert states == {"here": "running", "gone": "lost", "number-reused": "lost", "just-begun": "running"}
+
+
+def test_a_process_that_nobody_has_waited_for_is_gone():
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
+        until = time.monotonic() + 20
+        while process_born(child.pid) is not None and time.monotonic() < until:
+            time.sleep(0.01)
+        assert process_born(child.pid) is None  # though its number is still taken
+        assert child.returncode is None
+
+
+@pytest.mark.parametrize("skew", [0.0, -86400.0, 86400.0], ids=["same clock", "a day behind", "a day ahead"])
+def test_another_machine_lives_as_long_as_its_file_changes(runs, skew):
+    clock, today = Clock(), Clock()
+    live = LiveFolder(runs, clock, today)
+
+    def beat(number):
+        path = put(runs, study(machine="elsewhere", pid=GONE, beat=number))
+        os.utime(path, (today() + skew + number, today() + skew + number))
+
+    beat(0)
+    first = live.read()[0].state
+    assert first == ("running" if not skew else "lost")
+    assert live.undecided == bool(skew)
+    for number in range(1, 4):
+        clock.now += BEAT
+        beat(number)
+        assert live.read()[0].state == "running"
+        assert not live.undecided
+    clock.now += SILENT + 1
+    assert live.read()[0].state == "lost"
+    beat(9)
+    assert live.read()[0].state == "running"
+
+
+def test_an_old_file_of_another_machine_is_decided_after_two_beats(runs):
+    clock, today = Clock(), Clock()
+    os.utime(put(runs, study(machine="elsewhere")), (1.0, 1.0))
+    today.now = 5000.0
+    live = LiveFolder(runs, clock, today)
+    assert live.read()[0].state == "lost"
+    assert live.undecided
+    clock.now += 2 * BEAT
+    assert not live.undecided
+
+
+# How long it takes
+
+
+def test_the_time_left_is_that_of_fits_like_those_that_ended():
+    # lisgan: 198 s / 2 = 99 s a fit; one runs, with 40 s for 20 of 80 steps: 160 - 41 = 119 s left; one waits: 99 s.
+    # sae: 1 s a fit, one waits: 1 s.
+    assert job_left(fit()) == pytest.approx(119)
+    assert job_left(fit(), since=9.0) == pytest.approx(110)
+    assert job_left(fit(step=0)) is None
+    assert time_left(study()) == pytest.approx(119 + 99 + 1)
+
+
+def test_the_time_left_of_several_at_a_time_and_together():
+    groups = (Group(method="lisgan", dataset="digits", stage="final", total=8),)
+    assert time_left(study(groups=groups, running=())) is None
+    assert time_left(study(groups=groups, running=(fit(step=0),))) is None
+    one = study(groups=groups, running=(fit(),))
+    assert time_left(one) == pytest.approx(119 + 7 * 160)  # as long as the one that runs needs
+    two = study(groups=groups, running=(fit(), fit(1)))
+    assert time_left(two) == pytest.approx((2 * 119 + 6 * 160) / 2)
+    assert time_left(study(groups=groups, running=(fit(company=8),))) == pytest.approx(119)
+    other = Group(method="sae", dataset="digits", stage="final", total=3)
+    assert time_left(study(groups=(*groups, other), running=(fit(company=8),))) == pytest.approx(119 + 3 * 20)
+
+
+def test_the_last_fit_is_waited_for():
+    groups = (Group(method="lisgan", dataset="digits", stage="final", total=9, ended=8, seconds=8.0),)
+    assert time_left(study(groups=groups, running=(fit(),))) == pytest.approx(119)
+    assert time_left(study(groups=groups, running=(fit(step=0, seconds=0.25),))) == pytest.approx(0.75)
+    assert time_left(study(groups=groups, running=(fit(step=0, seconds=5.0),))) == 0
+
+
+# Records
+
+
+def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
+    clock, reads, read = Clock(), [], Record.from_json
+    monkeypatch.setattr(tally_module.Record, "from_json", lambda text, where: reads.append(where) or read(text, where))
+    tally = Tally(runs, clock)
+    assert tally.read() == ()
+    some_records(runs)
+    assert len(tally.read()) == 8
+    assert len(reads) == 8
+    for _ in range(3):
+        clock.now += SETTLED + 1
+        assert len(tally.read()) == 8
+    assert len(reads) == 8
+    again = record("sae", "cub", "zsl", status="failed", error="E: no\n")
+    save(runs, again, time=9.0)
+    assert tally.read()[-1].why == "E: no"
+    assert len(reads) == 9
+    ResultStore(runs).path(again).unlink()
+    assert len(tally.read()) == 7
+    assert len(reads) == 9
+
+
+def test_a_folder_that_changes_within_one_tick_of_its_clock_is_listed_again(runs):
+    clock, first, second = Clock(), record(seed=0), record(seed=1)
+    tally = Tally(runs, clock)
+    save(runs, first)
+    folder = ResultStore(runs).path(first).parent
+    os.utime(folder, (50.0, 50.0))
+    assert len(tally.read()) == 1
+    save(runs, second)
+    os.utime(folder, (50.0, 50.0))
+    assert len(tally.read()) == 2
+
+
+def test_files_that_are_no_records_are_left_out(runs):
+    some_records(runs)
+    folder = next(runs.glob("*/*/*"))
+    (folder / "x.json").write_bytes(b"\xff\xfe")
+    (folder / "y.json").write_text("[" * 10**5)
+    (folder / "z.json").mkdir()
+    put(runs, study())
+    assert len(Tally(runs).read()) == 8
+
+
+# What is shown
+
+
+def snapshot(runs: Path):
+    some_records(runs)
+    put(runs, study(running=(fit(), fit(4, step=0, total=0, values={}, seconds=3.2, company=3))), "a")
+    put(runs, study(host="node-2", pid=GONE, command="zslbench run -m sae -d digits", running=()), "b")
+    shot = look(LiveFolder(runs, Clock()), Tally(runs), runs)
+    fixed = [
+        dataclasses.replace(one, study=dataclasses.replace(one.study, pid=number))
+        for number, one in enumerate(shot.seen, 411)
+    ]
+    return dataclasses.replace(shot, root=Path("runs"), seen=tuple(fixed))
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 12)])
+def test_screens(runs, width, height):
+    shot = snapshot(runs)
+    lines = [one.plain.rstrip() for one in screenful(shot, width, height, KEYS)]
+    assert len(lines) <= height
+    assert all(len(one) <= width for one in lines)
+    check_golden(f"watch_{width}x{height}.txt", "\n".join(lines) + "\n")
+
+
+def test_the_text_is_the_whole_of_it(runs):
+    check_golden("watch.txt", as_text(snapshot(runs), 120))
+
+
+def test_the_document_for_programs(runs):
+    found = json.loads(as_json(snapshot(runs)))
+    assert found.keys() == {"schema", "runs", "state", "studies", "last", "failed", "records"}
+    assert (found["schema"], found["state"]) == (1, "running")
+    first, second = found["studies"]
+    assert (first["state"], first["total"], first["done"], first["failed"], first["growing"]) == (
+        "running",
+        6,
+        2,
+        1,
+        False,
+    )
+    assert first["running"][0]["values"] == {"critic": -0.691671, "generator": 1.01169, "l_r1": 3.0803}
+    assert first["running"][0]["seconds_left"] == 119
+    assert first["running"][1]["seconds_left"] is None
+    assert (second["state"], second["seconds_left"]) == ("lost", None)
+    assert [one["seed"] for one in found["last"]] == [2, 1, 0, 0]
+    assert found["last"][0]["protocols"] == ["zsl", "gzsl"]
+    assert found["last"][0]["metrics"] == {"T1": 0.54, "U": 0.581, "S": 0.609, "H": 0.5947, "AUSUC": 0.531}
+    (failed,) = found["failed"]
+    assert failed["error"] == "RuntimeError: the critic's loss is not finite at epoch 12 of 80"
+    assert found["records"] == [
+        {"method": "lisgan", "dataset": "digits", "ok": 4, "failed": 2},
+        {"method": "sae", "dataset": "cub", "ok": 1},
+        {"method": "sae", "dataset": "digits", "ok": 1},
+    ]
+
+
+def test_a_search_says_that_more_may_come(runs):
+    put(runs, study(growing=True))
+    text = zslbench.watch(runs).text
+    assert "2 fits done, 1 failed, 1 running, more to come" in text
+    assert "left" not in text.splitlines()[0]
+
+
+# The verb
+
+
+@pytest.fixture
+def type_(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*arguments):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return typed
+
+
+def test_where_nothing_runs_it_says_what_there_is_and_what_to_type(type_, runs):
+    code, out, _ = type_("watch")
+    assert (code, out) == (
+        0,
+        "nothing runs\nno records in runs; make some, for instance with `zslbench run -m eszsl -d digits`\n",
+    )
+    some_records(runs)
+    code, out, _ = type_("watch", "--once")
+    assert code == 0
+    assert "8 records (2 failed) of 2 methods on 2 data sets in runs; see them with `zslbench table`" in out
+    assert json.loads(type_("watch", "--format", "json")[1])["state"] == "idle"
+    put(runs, study(pid=GONE))
+    assert "nothing runs; what was lost was killed" in type_("watch")[1]
+
+
+def test_bad_input_is_one_sentence(type_):
+    Path("file").write_text("")
+    for arguments, said in (
+        (["--runs", "file"], "file is a file, not a folder of runs"),
+        (["--interval", "0"], "interval 0 is not allowed; choose seconds from 0.1 to 3600."),
+        (["--interval", "nan"], "interval nan is not allowed"),
+    ):
+        code, out, err = type_("watch", *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert said in err
+    with pytest.raises(UnknownName):
+        zslbench.watch(format="csv")
+
+
+def view(runs, wait, **options):
+    """Return what a terminal gets to see of a view, and the last snapshot."""
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=80, height=24, color_system=None, legacy_windows=False
+    )
+    shot = zslbench.watch(runs, console=console, wait=wait, **options)
+    return console.file.getvalue(), shot
+
+
+def test_a_view_follows_and_ends_by_itself(runs):
+    path = put(runs, study())
+    steps = iter([lambda: put(runs, study(running=(fit(step=77),))), lambda: save(runs, record()), path.unlink])
+
+    def wait(seconds):
+        assert seconds == 0.5
+        next(steps)()
+        return False
+
+    seen, shot = view(runs, wait, interval=0.5)
+    assert seen.index("20/80") < seen.index("77/80") < seen.index("T1 50.0") < seen.index("nothing runs")
+    assert shot.text.startswith("nothing runs\n1 record of 1 method")
+    assert next(steps, None) is None
+
+
+def test_a_view_that_follows_ends_when_it_is_told_to(runs):
+    waits = iter([False, False, True])
+    seen, shot = view(runs, lambda seconds: next(waits), follow=True)
+    assert next(waits, None) is None
+    assert "nothing runs" in seen
+    assert shot.seen == ()
+
+
+def test_ctrl_c_ends_a_view_and_not_the_program(runs):
+    put(runs, study())
+
+    def wait(seconds):
+        raise KeyboardInterrupt
+
+    _, shot = view(runs, wait)
+    assert shot.running
+
+
+@pytest.mark.parametrize("end", [b"q", b"\x03"], ids=["q", "ctrl-c"])
+def test_on_a_real_terminal(runs, end):
+    put(runs, study())
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}
+    program = (
+        "import os; os.setsid(); os.close(os.open(os.ttyname(0), os.O_RDWR)); from zslbench.cli import main; main()"
+    )
+    command = [sys.executable, "-c", program, "watch", "--runs", str(runs)]
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as viewer:
+        os.close(theirs)
+        text, sent, until = b"", False, time.monotonic() + 60
+        while time.monotonic() < until:
+            if not select.select([ours], [], [], 0.1)[0]:
+                continue
+            try:
+                text += os.read(ours, 65536)
+            except OSError:
+                break  # they have closed it
+            if b"20/80" in text and not sent:
+                sent = bool(os.write(ours, end))
+        viewer.kill()
+    os.close(ours)
+    assert viewer.returncode == 0
+    assert b"Traceback" not in text
+    assert text.rindex(b"\x1b[?1049l") < text.rindex(b"20/80")  # the last snapshot stays on the usual screen
+
+
+# Real processes
+
+
+def start(runs: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "zslbench", "run", "-q", "--runs", str(runs), "-d", "digits", *arguments]
+    search = os.pathsep.join([str(HERE), str(HERE.parent)])
+    return subprocess.Popen(
+        command,
+        env=os.environ | {"PYTHONPATH": search, "OMP_NUM_THREADS": "1"} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def until_seen(runs: Path, good):
+    """Return the first snapshot, as a program reads it, that is as wanted."""
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        found = json.loads(zslbench.watch(runs, format="json").text)
+        if good(found):
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"never seen; at last: {found}")
+
+
+def test_a_real_run_is_watched_from_another_process_lost_when_killed_and_made_good(runs):
+    lisgan = "lisgan@S3[hidden=64,epochs=2000]"
+    with start(runs, "-m", "eszsl", "-m", lisgan, "-m", "toy_methods:Broken", "-p", "zsl") as running:
+        try:
+            found = until_seen(runs, lambda it: any(job["step"] for one in it["studies"] for job in one["running"]))
+            command = [sys.executable, "-m", "zslbench", "watch", "--once", "--runs", str(runs)]
+            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        finally:
+            running.send_signal(signal.SIGKILL)
+    (one,) = found["studies"]
+    (job,) = one["running"]
+    assert (job["label"], job["dataset"], job["protocols"], job["total"]) == (lisgan, "digits", ["zsl"], 2000)
+    assert {"critic", "generator"} <= job["values"].keys()
+    assert job["seconds_left"] > job["seconds"] / job["step"]
+    assert one["seconds_left"] >= job["seconds_left"]
+    assert (one["pid"], one["total"], one["done"], one["failed"]) == (running.pid, 3, 1, 0)
+    assert one["command"].startswith("zslbench run -q --runs ")
+    assert "1 of 3 fits done, 1 running, 1 to go" in text
+    assert "/2000" in text
+    assert "critic" in text
+    found = json.loads(zslbench.watch(runs, format="json").text)
+    assert (found["state"], [one["state"] for one in found["studies"]]) == ("idle", ["lost"])
+    with start(runs, "-m", "eszsl", "-m", "toy_methods:Broken", "-p", "zsl") as again:
+        assert again.wait(60) == 1  # Broken fails
+    assert not live_folder(runs).exists()
+    shot = zslbench.watch(runs)
+    assert [(one.kept.label, one.kept.why) for one in shot.failed(9)] == [
+        ("toy_methods:Broken", "RuntimeError: no convergence")
+    ]
+    assert "RuntimeError: no convergence" in shot.text
+
+
+def test_two_coordinators_of_one_folder_are_both_shown(runs, tmp_path):
+    stop = tmp_path / "stop"
+    options = {"ZSLBENCH_TEST_STOP": str(stop)}
+    with (
+        start(runs, "-m", "toy_methods:UntilTold", "-p", "zsl", **options) as first,
+        start(runs, "-m", "toy_methods:UntilTold[ridge=3]", "-p", "gzsl", **options) as second,
+    ):
+        try:
+            found = until_seen(runs, lambda it: sum(len(one["running"]) for one in it["studies"]) == 2)
+        finally:
+            stop.touch()
+        assert (first.wait(60), second.wait(60)) == (0, 0)
+    assert {one["pid"] for one in found["studies"]} == {first.pid, second.pid}
+    assert {job["label"] for one in found["studies"] for job in one["running"]} == {
+        "toy_methods:UntilTold",
+        "toy_methods:UntilTold[ridge=3]",
+    }
+    assert not live_folder(runs).exists()
+    assert zslbench.watch(runs).counts()["toy_methods:UntilTold"]["digits"] == {"ok": 2}

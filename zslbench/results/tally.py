@@ -1,0 +1,141 @@
+"""The records of a folder, counted again and again while others write them: each file is read once."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from zslbench.errors import StoreError
+from zslbench.results.record import Record
+from zslbench.results.wording import last_line
+
+SETTLED = 2.0
+"""Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""
+_LEVELS = 3
+_Stamp = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Kept:
+    """What a record tells at a glance. `time` is that of its file; `why` the last line of its error."""
+
+    time: float
+    label: str
+    method: str
+    dataset: str
+    protocol: str
+    stage: str
+    fold: int
+    seed: int
+    status: str
+    metrics: Mapping[str, float]
+    seconds: float
+    why: str
+
+    @property
+    def fit(self) -> tuple[str, str, str, int, int]:
+        """What records of one fit have in common."""
+        return self.label, self.dataset, self.stage, self.fold, self.seed
+
+
+@dataclasses.dataclass
+class _Folder:
+    """A folder of records: its files as they were read, and when it was last seen to change."""
+
+    time: int = -1
+    changed: float = 0.0
+    files: dict[str, tuple[_Stamp, Kept | None]] = dataclasses.field(default_factory=dict)
+
+
+class Tally:
+    """Knows the records below a root; `read` takes in what has come, gone or changed since.
+
+    A folder is listed only when its time has changed, a file read only when it is new or another.
+    """
+
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root, self._clock = root, clock
+        self._folders: dict[Path, _Folder] = {}
+        self._kept: tuple[Kept, ...] = ()
+
+    def read(self) -> tuple[Kept, ...]:
+        """Return what is kept, in order of time; files that are no records are left out (`status` tells of them).
+
+        Raises:
+            StoreError: the root is no folder.
+        """
+        if self.root.exists() and not self.root.is_dir():
+            raise StoreError(f"{self.root} is a file, not a folder of runs; name a folder with --runs.")
+        before, self._folders = self._folders, {}
+        changed = False
+        for path in _folders(self.root, _LEVELS):
+            self._folders[path] = folder = before.pop(path, None) or _Folder()
+            changed |= self._update(path, folder)
+        if changed or before:
+            every = (kept for folder in self._folders.values() for _, kept in folder.files.values() if kept)
+            self._kept = tuple(sorted(every, key=lambda kept: kept.time))
+        return self._kept
+
+    def _update(self, path: Path, folder: _Folder) -> bool:
+        """Take in a folder; return whether it was listed."""
+        try:
+            found, now = path.stat().st_mtime_ns, self._clock()
+            if found == folder.time and now - folder.changed > SETTLED:
+                return False
+            if found != folder.time:
+                folder.time, folder.changed = found, now
+            with os.scandir(path) as entries:
+                stamps = {one.name: _stamp(one.stat()) for one in entries if one.name.endswith(".json")}
+        except OSError:
+            return False  # removed meanwhile; the next reading sees it
+        known = folder.files
+        folder.files = {
+            name: known[name] if name in known and known[name][0] == stamp else (stamp, _kept(path / name, stamp))
+            for name, stamp in stamps.items()
+        }
+        return folder.files != known
+
+
+def _stamp(found: os.stat_result) -> _Stamp:
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _folders(path: Path, levels: int) -> Iterator[Path]:
+    if not levels:
+        yield path
+        return
+    try:
+        with os.scandir(path) as entries:
+            names = sorted(one.name for one in entries if one.is_dir() and not one.name.startswith("."))
+    except OSError:
+        return
+    for name in names:
+        yield from _folders(path / name, levels - 1)
+
+
+def _kept(path: Path, stamp: _Stamp) -> Kept | None:
+    try:
+        record = Record.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, ValueError, StoreError):
+        return None
+    return Kept(
+        time=stamp[0] / 1e9,
+        label=str(record.method.get("label") or record.method["name"]),
+        method=record.method["name"],
+        dataset=record.dataset["name"],
+        protocol=record.protocol["name"],
+        stage=record.stage,
+        fold=record.fold,
+        seed=record.seed,
+        status=record.status,
+        metrics=dict(record.metrics),
+        seconds=_number(record.timings.get("total")),
+        why="" if record.ok else last_line(record.error),
+    )
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,0 +1,67 @@
+"""How a run, its metrics, losses and durations are written on one line, wherever progress is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from zslbench.results.record import Record
+
+
+def named(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:
+    """Return what is run, on one line; `protocols` may be left out.
+
+    >>> named("eszsl", "cub", ["zsl", "gzsl"], "dev", 2, 0), named("sae", "cub", [], "final", 0, 1)
+    ('eszsl cub zsl+gzsl dev2 seed 0', 'sae cub seed 1')
+    """
+    where = "" if stage == "final" else f"{stage}{fold}"
+    return " ".join(filter(None, [label, dataset, "+".join(protocols), where, f"seed {seed}"]))
+
+
+def name_of(record: Record) -> str:
+    """Return what a record tells of, on one line."""
+    method, where = record.method, (record.stage, record.fold, record.seed)
+    label = str(method.get("label") or method["name"])
+    return named(label, record.dataset["name"], [record.protocol["name"]], *where)
+
+
+def metrics(values: Mapping[str, float]) -> str:
+    """Return metrics in percent.
+
+    >>> metrics({"U": 0.5, "S": 0.25})
+    'U 50.0  S 25.0'
+    """
+    return "  ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
+
+
+def losses(values: Mapping[str, float]) -> str:
+    """Return losses with four digits.
+
+    >>> losses({"critic": -0.123456, "generator": 12345.6})
+    'critic -0.1235  generator 1.235e+04'
+    """
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def last_line(error: str) -> str:
+    """Return the last line of a traceback, which says what went wrong; empty when there is none."""
+    return (error.strip().splitlines() or [""])[-1]
+
+
+def clock(seconds: float) -> str:
+    """Return a duration as a clock shows it.
+
+    >>> clock(61.9), clock(7325), clock(90000)
+    ('1:01', '2:02:05', '25:00:00')
+    """
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def many(number: int, what: str) -> str:
+    """Return a number and what it counts.
+
+    >>> many(1, "fit"), many(12000, "fit")
+    ('1 fit', '12,000 fits')
+    """
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
