@@ -35,6 +35,7 @@ def watch(runs: Path, interval: float, once: bool, follow: bool, format: str) ->
     nothing runs any more, with q or with Ctrl-C; none of these ends what runs.
     """
     console = None if once or format == "json" else screen.live_console()
-    with waiting_for("qQ") if console else contextlib.nullcontext() as wait:
-        shot = zslbench.watch(runs, interval=interval, follow=follow, format=format, console=console, wait=wait)
-    screen.show_text(shot.text)
+    with contextlib.suppress(KeyboardInterrupt):
+        with waiting_for("qQ") if console else contextlib.nullcontext() as wait:
+            shot = zslbench.watch(runs, interval=interval, follow=follow, format=format, console=console, wait=wait)
+        screen.show_text(shot.text)

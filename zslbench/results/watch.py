@@ -78,13 +78,16 @@ def _view(
     def drawn(shot: Snapshot) -> Group:
         return Group(*screenful(shot, console.width, console.height, KEYS))
 
-    with Live(drawn(shot), console=console, screen=True, auto_refresh=False) as screen:
-        try:
-            while (shot.running or follow) and not wait(interval):
-                shot = again()
-                screen.update(drawn(shot), refresh=True)
-        except KeyboardInterrupt:
-            pass  # that is how one leaves a view
+    screen = Live(drawn(shot), console=console, screen=True, auto_refresh=False)
+    try:
+        screen.start()  # within the block: Ctrl-C may come as soon as something is seen
+        while (shot.running or follow) and not wait(interval):
+            shot = again()
+            screen.update(drawn(shot), refresh=True)
+    except KeyboardInterrupt:
+        pass  # that is how one leaves a view
+    finally:
+        screen.stop()
     return shot
 
 
