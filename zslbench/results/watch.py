@@ -80,7 +80,7 @@ def _view(
 
     screen = Live(drawn(shot), console=console, screen=True, auto_refresh=False)
     try:
-        screen.start()  # within the block: Ctrl-C may come as soon as something is seen
+        screen.start(refresh=True)  # within the block: Ctrl-C may come as soon as something is seen
         while (shot.running or follow) and not wait(interval):
             shot = again()
             screen.update(drawn(shot), refresh=True)
