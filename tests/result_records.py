@@ -11,6 +11,7 @@ from zslbench.identity import digest
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 
+FORMAT_SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -86,6 +87,31 @@ def study() -> list[Record]:
         found += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **own)
         found += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **own)
     return [*found, record("lisgan", "cub", "zsl", 9, title="LisGAN", status="failed", error="ValueError: no\n")]
+
+
+PAPER_METHODS = (
+    "DAP", "CONSE", "SSE", "DeViSE", "SJE", "ESZSL", "ALE", "SYNC", "SAE", "DEM", "GAZSL", "f-CLSWGAN", "LisGAN",
+)  # fmt: skip
+PAPER_DATA = ("apy", "awa1", "cub", "flo", "sun")
+
+
+def paper_study(ending: str = "", **facts: Any) -> list[Record]:
+    """Every method of LisGAN's tables on every data set with three seeds; `ending` makes their names longer."""
+    return [
+        one
+        for i, name in enumerate(PAPER_METHODS)
+        for j, data in enumerate(PAPER_DATA)
+        for seed in range(3)
+        for one in pair(
+            name.lower().replace("-", ""),
+            data,
+            seed,
+            (0.3 + 0.02 * i + 0.003 * seed, 0.1 + 0.03 * i - 0.001 * seed, 0.9 - 0.04 * j - 0.005 * i, 0.1),
+            title=name + ending,
+            features="res101",
+            **facts,
+        )
+    ]
 
 
 def saved(folder: Path, records: list[Record]) -> Path:

@@ -235,7 +235,8 @@ def test_the_columns_are_those_of_loops(runs: Path, on_test: bool) -> None:
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_constant_chosen_on_test_is_marked_in_every_format(runs: Path, format: str) -> None:
-    plain, on_test = (table(runs, format=format, methods=["a"], calibrate=on, width=200) for on in ("dev", "oracle"))
+    width = None if format == "latex" else 200
+    plain, on_test = (table(runs, format=format, methods=["a"], calibrate=on, width=width) for on in ("dev", "oracle"))
     sign = r"$^{\dagger}$" if format == "latex" else "†"
     assert sign not in plain
     assert sign in on_test

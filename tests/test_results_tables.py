@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import check_golden, pair, record, saved, study
+from result_records import FORMAT_SUFFIX, check_golden, paper_study, record, saved, study
 
 from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.results.naming import short_names
@@ -23,7 +23,6 @@ from zslbench.results.record import Record
 from zslbench.results.tables import FORMATS, table
 
 RULES = ("fixed", "validated", "oracle")
-SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 
 
 @pytest.fixture
@@ -35,47 +34,18 @@ def runs(tmp_path: Path) -> Path:
 def test_golden(runs: Path, format: str) -> None:
     width = 100 if format == "terminal" else None
     text = table(runs, format=format, selection=RULES[::2], width=width)
-    check_golden(f"table.{SUFFIX[format]}", text)
+    check_golden(f"table.{FORMAT_SUFFIX[format]}", text)
 
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_golden_with_published_numbers_and_errata(runs: Path, format: str) -> None:
     width = 100 if format == "terminal" else None
     text = table(runs, format=format, datasets=["cub"], published="li2019lisgan", selection=RULES[::2], width=width)
-    check_golden(f"published.{SUFFIX[format]}", text)
+    check_golden(f"published.{FORMAT_SUFFIX[format]}", text)
 
 
 def test_golden_of_many_methods_and_data_sets(tmp_path: Path) -> None:
-    names = [
-        "DAP",
-        "CONSE",
-        "SSE",
-        "DeViSE",
-        "SJE",
-        "ESZSL",
-        "ALE",
-        "SYNC",
-        "SAE",
-        "DEM",
-        "GAZSL",
-        "f-CLSWGAN",
-        "LisGAN",
-    ]
-    records = [
-        one
-        for i, name in enumerate(names)
-        for j, data in enumerate(("apy", "awa1", "cub", "flo", "sun"))
-        for seed in range(3)
-        for one in pair(
-            name.lower(),
-            data,
-            seed,
-            (0.3 + 0.02 * i + 0.003 * seed, 0.1 + 0.03 * i - 0.001 * seed, 0.9 - 0.04 * j - 0.005 * i, 0.1),
-            title=name,
-            features="res101",
-        )
-    ]
-    text = table(saved(tmp_path, records), width=100)
+    text = table(saved(tmp_path, paper_study()), width=100)
     assert max(map(len, text.splitlines())) <= 100
     check_golden("many.txt", text)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from zslbench.results import grid as grids
 from zslbench.results.grid import Cell, Grid
-from zslbench.results.tex_sheets import COLUMN, GAP, PAGE, Sheet, sheets
+from zslbench.results.tex_sheets import COLUMN, GAP, PAGE, Sheet, is_narrow, sheets
 from zslbench.results.tex_text import breakable, escape, lacking
 
 POINTS = 72.27
@@ -42,8 +42,7 @@ def latex(grid: Grid, width: float = TEXT_WIDTH, standalone: bool = False) -> st
 
 
 def _floats(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str]) -> str:
-    wide = len([sheet for own in floats for sheet in own]) > 1 or floats[0][0].width > COLUMN
-    name = "table*" if wide else "table"
+    name = "table" if is_narrow(floats) else "table*"
     lines = []
     for number, own in enumerate(floats):
         lines += [rf"\begin{{{name}}}[tp]", r"\centering", r"\footnotesize", _SPACING]

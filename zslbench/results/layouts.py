@@ -57,5 +57,5 @@ def flat(grid: Grid, columns: dict[GroupKey, list[Column]]) -> Grid:
         )
         for block in grid.blocks
     )
-    caption = (*grid.caption, "T1 stands under each data set's name.")
+    caption = (*grid.caption[:1], "T1 stands under each data set's name.", *grid.caption[1:])
     return dataclasses.replace(grid, groups=tuple(groups), blocks=blocks, caption=caption)

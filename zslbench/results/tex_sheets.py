@@ -21,6 +21,7 @@ PAGE = 530.0
 _RULE = 6.0
 _NAMES = 0.36  # of a line, for names; longer ones take several rows
 _HEAD = 60.0  # a head may widen its columns to this, and takes several rows beyond
+_SPARE = 2.0  # of a line, for kerns
 _MARK, _NOTE = 5.0, 4.0
 _SMALLER = 0.94  # script size, which deviations are set in
 _SIGN = 9.2  # ± with its spaces
@@ -86,6 +87,7 @@ def sheets(grid: Grid, room: float, captioned: str, below: Sequence[str], page: 
 
     A float without a panel is for notes that found no room.
     """
+    room -= _SPARE
     names = min(max(points(line.name + line.marks) for block in grid.blocks for line in block), _NAMES * room)
     names = max(names, points(grid.name))
     columns = _columns(grid)
@@ -98,14 +100,24 @@ def sheets(grid: Grid, room: float, captioned: str, below: Sequence[str], page: 
         room,
     )
     wide = [_sheet(panel, names) for panel in panels]
-    line = COLUMN if len(wide) == 1 and wide[0].width <= COLUMN else room
+    floats = _packed(wide, COLUMN if wide[0].width <= COLUMN else room, captioned, below, page)
+    return floats if is_narrow(floats) else _packed(wide, room, captioned, below, page)
+
+
+def is_narrow(floats: Sequence[Sequence[Sheet]]) -> bool:
+    """Return whether a table is one panel that fits a column of a page with two."""
+    return len(floats) == 1 and len(floats[0]) == 1 and floats[0][0].width <= COLUMN
+
+
+def _packed(
+    panels: Sequence[Sheet], line: float, captioned: str, below: Sequence[str], page: float
+) -> list[list[Sheet]]:
+    """Part panels into floats; only what is too high for a page is parted itself, and what stands below the caption."""
     used = height(captioned, line, caption=True) + 2 * LINE
     floats: list[list[Sheet]] = [[]]
-    for one in wide:
-        fresh = page - 2 * LINE
-        # Only what is too high for a page is parted, and what stands below the caption.
-        room_left = page - used if floats == [[]] else fresh
-        for part in _pages(one, max(room_left, page / 3)):
+    for one in panels:
+        room = page - (used if floats == [[]] else 2 * LINE)
+        for part in _pages(one, max(room, page / 3)):
             if floats[-1] and used + part.height + LINE > page:
                 floats.append([])
                 used = 2 * LINE

@@ -9,20 +9,20 @@ from zslbench.results.tex_text import pieces_of
 
 # Widths in cmr8, which \footnotesize is at 10 pt; what LaTeX sets in another font is rounded up.
 _WIDTHS = {
-    2.36: " !',.:;[]`il\u200b",
+    2.36: "!',.:;[]`il\u200b",
     2.61: "fj",
-    2.84: "-",
-    3.32: "()",
+    2.84: " -",
+    3.32: "()I",
     3.36: "rst",
     3.78: "cez",
     4.26: '"$*/0123456789?\\ago^{}~',
     4.5: "kqvxy†‡–",
     4.73: "Sbdhnpu",
     5.32: "L_",
-    5.79: "EFPZ",
-    6.02: "BI",
-    6.38: "ACDGHJKNORTUVXY",
-    6.68: "&+=@<>|Qw±×",
+    5.79: "EFJPZ",
+    6.15: "BCw",
+    6.38: "AHNRTUVXY",
+    6.68: "&+=@<>|DGKOQ±×",
     7.09: "#%m",
     8.8: "MW",
 }
@@ -39,7 +39,7 @@ _RAGGED = 1.12  # lines end before the margin
 
 
 def points(text: str) -> float:
-    """Return the width of `text`, rounded up.
+    """Return the width of `text`, rounded up but for kerns.
 
     >>> points("43.3")
     15.14

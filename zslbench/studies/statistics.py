@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zslbench.data.catalogue import SEMANTICS
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.caption import split_of
 from zslbench.results.grid import Cell, Grid, Group, Line
@@ -23,6 +24,13 @@ _GROUPS = (
     Group("classes", ("seen", "train + val", "unseen")),
     Group("images of the split", ("trainval", "test seen", "test unseen")),
 )
+_WORDS = {
+    "semantics": "attributes",
+    "seen": "seen classes",
+    "unseen": "unseen classes",
+    "test_seen": "test seen",
+    "test_unseen": "test unseen",
+}
 _WITHOUT = "No features here: images are those that the split names, classes those of its lists; – needs the features."
 
 
@@ -81,30 +89,34 @@ def _lay_out(found: Sequence[Described], left: Sequence[str]) -> Grid:
 
 
 def _cells(one: Described, notes: dict[str, int]) -> tuple[tuple[Cell | None, ...], ...]:
-    counted, authors = one.counted, one.authors
+    counted, unlike = one.counted, _unlike(one)
+    theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
+    told = f"{one.title}: the authors of its split count {theirs}."
 
-    def cell(here: int | None, there: int | None = None, note: str = "") -> Cell | None:
-        if here is None:
-            return None
-        if there is not None and here != there:
-            note = f"{one.title}: {there:,} by the authors of its split."
-        return Cell(f"{here:,}", note=notes.setdefault(note, len(notes) + 1) if note else 0)
+    def cell(part: str, note: str = "") -> Cell | None:
+        number = getattr(counted, part)
+        note = told if part in unlike else note
+        place = notes.setdefault(note, len(notes) + 1) if note and number is not None else 0
+        return None if number is None else Cell(f"{number:,}", note=place)
 
-    expected = dataclasses.asdict(authors) if authors else {}
     folds = dict.fromkeys(f"{train} + {val}" for train, val in counted.folds)
     return (
-        (cell(counted.images, expected.get("images"), "" if one.features else _WITHOUT),),
-        (
-            cell(counted.features),
-            cell(counted.semantics, expected.get("attributes") if one.semantics == "att" else None),
-        ),
-        (
-            cell(counted.seen, expected.get("seen")),
-            Cell(", ".join(folds)) if folds else None,
-            cell(counted.unseen, expected.get("unseen")),
-        ),
-        tuple(cell(getattr(counted, part), expected.get(part)) for part in ("trainval", "test_seen", "test_unseen")),
+        (cell("images", "" if one.features else _WITHOUT),),
+        (cell("features"), cell("semantics")),
+        (cell("seen"), Cell(", ".join(folds)) if folds else None, cell("unseen")),
+        (cell("trainval"), cell("test_seen"), cell("test_unseen")),
     )
+
+
+def _unlike(one: Described) -> dict[str, int]:
+    """Return the counts of the split's authors that those of the data are not, by what is counted."""
+    if one.authors is None:
+        return {}
+    authors = dataclasses.asdict(one.authors)
+    attributes = authors.pop("attributes")
+    if one.semantics == SEMANTICS:
+        authors["semantics"] = attributes
+    return {part: number for part, number in authors.items() if getattr(one.counted, part) not in (None, number)}
 
 
 def _caption(found: Sequence[Described]) -> list[str]:
