@@ -47,7 +47,7 @@ def _command(path: str, command: click.Command) -> list[str]:
         literal(inspect.cleandoc(command.help or "")),
     ]
     if not isinstance(command, click.Group):
-        options = [one for one in command.get_params(context) if isinstance(one, click.Option) and not one.hidden]
+        options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
         parts.append(table(("option", "meaning"), [_option(one, context) for one in options]))
     examples = [line for line in (command.epilog or "").splitlines() if line.startswith("zslbench ")]
     if examples:
