@@ -94,6 +94,7 @@ def compile_latex(block: Block, path: Path, pdflatex: str) -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:]
     assert path.with_suffix(".pdf").stat().st_size
+    assert "Overfull" not in path.with_suffix(".log").read_text(errors="replace")
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if commands("sh", PAGES[name])])
@@ -255,7 +256,7 @@ def test_a_browser_shows_pages_without_errors_and_asks_nobody_else(served, chrom
                 lambda sent: None if sent.url.startswith((served, "data:", "blob:")) else troubles.append(sent.url),
             )
             for name in ("index", "tutorial", "reference/command-line", "methods/lisgan", "reference/published"):
-                page.goto(f"{served}/{name}.html", wait_until="networkidle")
+                page.goto(f"{served}/{name}.html")
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         page.set_viewport_size({"width": 1280, "height": 844})
         page.goto(f"{served}/index.html")
