@@ -11,6 +11,7 @@ import pytest
 from result_records import check_golden, pair, saved, study
 
 from zslbench.results.tables import table
+from zslbench.results.tex_text import escape
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 
@@ -83,3 +84,13 @@ def test_characters_that_pdflatex_lacks_are_said(tmp_path: Path, name: str, beyo
 def test_greek_is_mathematics(tmp_path: Path) -> None:
     text = table(saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), title="αλςοΑΓ")), format="latex")
     assert r"$\alpha$$\lambda$$\varsigma$$o$$\mathrm{A}$$\Gamma$" in text
+
+
+@pytest.mark.parametrize("sign", [chr(code) for code in range(32, 127)] + ["é", "±", "日", "λ"])
+def test_what_pandas_escapes_is_given_to_pandas(sign: str) -> None:
+    import pandas as pd
+
+    shown = pd.DataFrame([[f"a{sign}b"]]).style.hide(axis="index").hide(axis="columns")
+    by_pandas = shown.format(escape="latex").to_latex().split("\n")[1].removesuffix(r" \\")
+    ours = {"±": r"$\pm$", "λ": r"$\lambda$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+    assert escape(f"a{sign}b") == (f"a{ours[sign]}b" if sign in ours else by_pandas)

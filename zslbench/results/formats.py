@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from zslbench.results import grid as grids
-from zslbench.results.grid import Cell, Grid, Line
+from zslbench.results.grid import Cell, Grid
 
 MISSING = "–"
 BEST, SECOND = "*", "°"
@@ -62,6 +62,7 @@ def _panel(grid: Grid) -> str:
             table.add_column(Text(head), no_wrap=True)
         return table
 
+    longest = grids.longest(grid)
     names = framed([grid.name])
     bodies = [framed(group.columns) for group in grid.groups]
     for title, block in grid.titled:
@@ -72,8 +73,9 @@ def _panel(grid: Grid) -> str:
         for line in block:
             last = line is block[-1] and block is not grid.blocks[-1]
             names.add_row(Text(line.name + line.marks), end_section=last)
-            for place, body in enumerate(bodies):
-                body.add_row(*(Text(text) for text in _texts(grid, line, place)), end_section=last)
+            for cells, means, body in zip(line.cells, longest, bodies, strict=True):
+                texts = (_plain(cell, len(mean) or 1) for cell, mean in zip(cells, means, strict=True))
+                body.add_row(*map(Text, texts), end_section=last)
     outer = Table(box=None, show_edge=False, show_header=grid.headed, pad_edge=False, padding=(0, 2, 0, 0))
     for head in ["", *(group.head for group in grid.groups)]:
         outer.add_column(Text(head), no_wrap=True)
@@ -82,14 +84,6 @@ def _panel(grid: Grid) -> str:
     with console.capture() as captured:
         console.print(outer)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
-
-
-def _texts(grid: Grid, line: Line, place: int) -> list[str]:
-    out = []
-    for number, cell in enumerate(line.cells[place]):
-        mean = max((len(other.mean) for other in grids.column(grid, place, number)), default=1)
-        out.append(_plain(cell, mean))
-    return out
 
 
 def markdown(grid: Grid, width: int = MARKDOWN_WIDTH) -> str:

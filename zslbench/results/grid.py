@@ -144,6 +144,17 @@ def column(grid: Grid, group: int, place: int) -> list[Cell]:
     return [cell for cell in found if cell is not None]
 
 
+def longest(grid: Grid) -> list[list[str]]:
+    """Return the longest mean of each column by group, empty for a column without a value."""
+    return [
+        [
+            max((cell.mean for cell in column(grid, place, number)), key=len, default="")
+            for number in range(len(group.columns))
+        ]
+        for place, group in enumerate(grid.groups)
+    ]
+
+
 def parted(grid: Grid, widths: Sequence[Sequence[float]], room: float) -> Grid:
     """Part the groups that are wider than `room` into several under the same head.
 

@@ -93,6 +93,7 @@ def _panels(own: Sequence[Sheet]) -> list[str]:
 def _tabular(sheet: Sheet) -> list[str]:
     grid = sheet.grid
     total = sum(len(group.columns) for group in grid.groups)
+    longest = grids.longest(grid)
     lines = [rf"\begin{{tabular}}{{l{'l' * total}}}", r"\toprule", *_heads(sheet)]
     for title, block in grid.titled:
         lines.append(r"\midrule")
@@ -101,9 +102,9 @@ def _tabular(sheet: Sheet) -> list[str]:
         for line in block:
             first, *rest = [escape(text) for text in sheet.name_lines(line)]
             cells = [
-                _cell(cell, grids.column(grid, place, number))
-                for place, group in enumerate(line.cells)
-                for number, cell in enumerate(group)
+                _cell(cell, mean)
+                for group, means in zip(line.cells, longest, strict=True)
+                for cell, mean in zip(group, means, strict=True)
             ]
             lines.append(_row([first, *cells]))
             lines += [_row([rf"\quad {text}", *[""] * total]) for text in rest]
@@ -145,10 +146,9 @@ def _row(cells: Sequence[str] | map[str]) -> str:
     return "{}" + text if text.startswith(("[", "*")) else text
 
 
-def _cell(cell: Cell | None, column: Sequence[Cell]) -> str:
+def _cell(cell: Cell | None, longest: str) -> str:
     if cell is None:
         return "--"
-    longest = max((other.mean for other in column), key=len)
     missing = re.sub(r"\d", "0", longest[: len(longest) - len(cell.mean)])
     pad = rf"\phantom{{{missing}}}" if missing else ""
     # The mean alone is underlined: below ± the line would touch the next row.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
 from zslbench.results.naming import LineKey
@@ -18,16 +18,18 @@ def ranked_blocks(keys: Mapping[LineKey, None], rank_together: bool) -> list[lis
     return [[key for key in keys if key.block == kind] for kind in kinds]
 
 
-def podium(shown: Mapping[_Key, str]) -> tuple[Sequence[_Key], Sequence[_Key]]:
+def podium(shown: Mapping[_Key, str]) -> tuple[frozenset[_Key], frozenset[_Key]]:
     """Return who is best and who second best by the numbers as they are shown; ties share.
 
     Where all are equal, or there is but one, nobody is either.
 
-    >>> podium({"a": "50.0", "b": "49.0", "c": "50.0", "d": "9.0"})
+    >>> best, second = podium({"a": "50.0", "b": "49.0", "c": "50.0", "d": "9.0"})
+    >>> sorted(best), sorted(second)
     (['a', 'c'], ['b'])
     """
     values = sorted({float(text) for text in shown.values()})
     if len(values) < 2:
-        return [], []
-    best, second = ([key for key, text in shown.items() if float(text) == value] for value in (values[-1], values[-2]))
+        return frozenset(), frozenset()
+    numbers = {key: float(text) for key, text in shown.items()}
+    best, second = (frozenset(key for key in numbers if numbers[key] == value) for value in (values[-1], values[-2]))
     return best, second

@@ -22,6 +22,7 @@ _SIGNS = str.maketrans(
 )
 # Beyond Latin-1 and Latin Extended-A: the punctuation that inputenc's utf8 defines for T1.
 _PDFLATEX_HAS = frozenset("‘’“”‚„…—•€™")
+_SPECIAL = re.compile(r"[&%$#_{}~^\\]")
 _LONG = 24
 _PIECE = 12
 
@@ -57,11 +58,13 @@ def pieces_of(text: str) -> list[str]:
 @functools.cache
 def escape(text: str) -> str:
     """Return `text` as LaTeX: pandas escapes what is special, our own signs become commands."""
+    if not _SPECIAL.search(text):  # pandas takes milliseconds for a text, and most names need nothing of it
+        return text.translate(_ALL)
     import pandas as pd
 
     shown = pd.DataFrame([[text]]).style.hide(axis="index").hide(axis="columns")
     line = shown.format(escape="latex").to_latex().split("\n")[1]
-    return str(line).removesuffix(r" \\").translate(_SIGNS | _GREEK)
+    return str(line).removesuffix(r" \\").translate(_ALL)
 
 
 def _greek() -> dict[int, str]:
@@ -84,3 +87,4 @@ def _greek() -> dict[int, str]:
 _NAMES = ("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi")
 _LATIN = dict(zip(_NAMES, "ABEZHIKMNPTX", strict=True))
 _GREEK = _greek()
+_ALL = _SIGNS | _GREEK

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import unicodedata
 
@@ -38,6 +39,7 @@ _CAPTION = 10 / 8, 12.0  # how much larger captions are set by default, and the 
 _RAGGED = 1.12  # lines end before the margin
 
 
+@functools.cache
 def points(text: str) -> float:
     """Return the width of `text`, rounded up but for kerns.
 
@@ -66,6 +68,8 @@ def lines_of(text: str, width: float) -> list[str]:
     >>> lines_of("LisGAN@S3[hidden=1024]", 60)
     ['LisGAN@S3[', 'hidden=1024]']
     """
+    if points(text) <= width:
+        return [text]
     lines = [""]
     for piece in pieces_of(text):
         if lines[-1] and points(piece.rstrip()) <= width < points((lines[-1] + piece).rstrip()):
