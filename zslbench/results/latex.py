@@ -19,7 +19,7 @@ TEXT_WIDTH = 345 / POINTS
 
 _NEEDS = r"% needs \usepackage{booktabs}"
 _NEEDS_FONT = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex and a font that has them"
-_OWN_FONT = r"\usepackage{iftex,fontspec}\RequireTUTeX % and \setmainfont{…}, a font that has them"
+_OWN_FONT = r"\usepackage{fontspec} % and \setmainfont{...}: a font that has them"
 _SPACING = rf"\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}"
 
 
