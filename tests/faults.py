@@ -94,6 +94,19 @@ class Study:
         assert len(ids) == len(set(ids))
 
 
+def same_numbers(some: Path, all_: Path) -> None:
+    """Assert that the records and predictions of one folder are in another, too, bit for bit."""
+    stores = ResultStore(some), ResultStore(all_)
+    others = {record.id: record for record in stores[1].load()}
+    for mine in stores[0].load():
+        theirs = others[mine.id]
+        assert (mine.status, mine.metrics, mine.curve) == ("ok", theirs.metrics, theirs.curve)
+        arrays = stores[0].predictions(mine), stores[1].predictions(theirs)
+        assert arrays[0].keys() == arrays[1].keys()
+        for name in arrays[0]:
+            assert arrays[0][name].tobytes() == arrays[1][name].tobytes()
+
+
 def until(found: Callable[[], Any], what: str) -> Any:
     """Wait until something is found, and return it."""
     ends = time.monotonic() + PATIENCE

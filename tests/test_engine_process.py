@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from faults import Study, kill, study, until  # noqa: F401  (a fixture)
+from faults import Study, kill, same_numbers, study, until  # noqa: F401  (a fixture)
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -35,17 +35,6 @@ POINTS = "fault_methods:Points"
 
 def process(workers: int = 1, **limits: object) -> ProcessEngine:
     return ProcessEngine([Place(1)] * workers, Limits.of(**limits))  # type: ignore[arg-type]
-
-
-def same_numbers(one: Path, other: Path) -> None:
-    """Assert that two folders hold the same records and predictions, bit for bit."""
-    stores = ResultStore(one), ResultStore(other)
-    for mine, theirs in zip(stores[0].load(), stores[1].load(), strict=True):
-        assert (mine.id, mine.status, mine.metrics, mine.curve) == (theirs.id, "ok", theirs.metrics, theirs.curve)
-        arrays = stores[0].predictions(mine), stores[1].predictions(theirs)
-        assert arrays[0].keys() == arrays[1].keys()
-        for name in arrays[0]:
-            assert arrays[0][name].tobytes() == arrays[1][name].tobytes()
 
 
 def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:  # noqa: F811

@@ -55,9 +55,21 @@ def engine(
             raise BadValue(
                 f"{option} means nothing to the {name} engine; leave it out, or use --engine {' or '.join(takers)}."
             )
+    if scheduler and workers:
+        raise BadValue("--workers and --scheduler were both given; a cluster that runs already has its own workers.")
     if name == "process":
         from zslbench.runner.engines.places import places
         from zslbench.runner.engines.process import ProcessEngine
 
         return ProcessEngine(places(workers, device), limits)
+    if name == "dask":
+        from zslbench.runner.engines.dask_cluster import DaskEngine
+        from zslbench.runner.engines.places import places
+
+        return DaskEngine(scheduler, () if scheduler else places(workers, "cpu"))
+    if name == "slurm":
+        from zslbench.runner.engines.slurm import SlurmEngine
+        from zslbench.runner.engines.slurm_config import SlurmConfig
+
+        return SlurmEngine(SlurmConfig.read(config))
     return SerialEngine()

@@ -1,0 +1,215 @@
+"""The Dask engine: workers of a cluster that runs already, or of one that is started on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pickle
+import queue
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from zslbench.errors import EngineError
+from zslbench.runner.engines.assignment import Assignment, Results
+from zslbench.runner.engines.base import Engine, Listener
+from zslbench.runner.engines.doing import Done, Message
+from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
+from zslbench.runner.engines.worker import Place
+from zslbench.runner.interrupts import held
+from zslbench.runner.jobs import Batch
+
+_LOOK_EVERY = 0.1
+_FIRST_WORKER = 60.0
+
+
+class DaskEngine(Engine):
+    """Batches as tasks of a Dask cluster, as many at once as it has workers. Only the coordinator writes records.
+
+    Dask does the task of a lost worker again on another, up to its ``allowed-failures``; then the run is recorded as
+    crashed. What the lost worker had finished of a batch is kept.
+
+    Args:
+        scheduler: the address of a cluster; None: start one on this machine.
+        places: of the workers that are started.
+    """
+
+    name = "dask"
+
+    def __init__(self, scheduler: str | None = None, places: Sequence[Place] = ()) -> None:
+        extra("distributed", self.name)
+        self.scheduler, self.places = scheduler, tuple(places)
+
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
+        """Do the jobs (see `Engine.run`).
+
+        Raises:
+            EngineError: a scheduler that cannot be reached or has no workers, or workers without this zslbench.
+        """
+        with held() as interrupt, contextlib.ExitStack() as leaving:
+            client = leaving.enter_context(self._client())
+            tasks = _Tasks(client, iter(work), listener, local=self.scheduler is None)
+            leaving.callback(tasks.end)
+            try:
+                while tasks.busy():
+                    yield from tasks.look()
+                    interrupt.check()
+            except (KeyboardInterrupt, EngineError):
+                yield from tasks.give_up()
+                raise
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[Any]:
+        distributed: Any = extra("distributed", self.name)
+        with contextlib.ExitStack() as leaving:
+            address: Any = self.scheduler
+            if address is None:
+                variables = {**self.places[0].environment(), "DASK_LOGGING__DISTRIBUTED": "critical"}
+                address = leaving.enter_context(
+                    distributed.LocalCluster(
+                        n_workers=len(self.places),
+                        threads_per_worker=1,
+                        dashboard_address=None,
+                        env=variables,
+                        silence_logs="CRITICAL",
+                    )
+                )
+            try:
+                client = leaving.enter_context(distributed.Client(address, timeout="20s", set_as_default=False))
+                client.wait_for_workers(1, timeout=_FIRST_WORKER)
+            except (OSError, ValueError, TimeoutError) as error:
+                raise EngineError(
+                    f"the Dask cluster at {self.scheduler} cannot be used ({error or 'no answer in time'}); "
+                    "check the address, that its scheduler runs and that it has a worker."
+                ) from None
+            yield client
+
+
+@dataclasses.dataclass(eq=False)
+class _Tasks:
+    """What is under way on the cluster, by the number of its task."""
+
+    client: Any
+    work: Iterator[Batch]
+    listener: Listener
+    local: bool
+    topic: str = dataclasses.field(default_factory=lambda: f"zslbench-{secrets.token_hex(8)}")
+    told: queue.SimpleQueue[Any] = dataclasses.field(default_factory=queue.SimpleQueue)
+    under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
+    again: list[Batch] = dataclasses.field(default_factory=list)
+    exhausted: bool = False
+    count: int = 0
+
+    def __post_init__(self) -> None:
+        self.client.subscribe_topic(self.topic, lambda event: self.told.put(event[1]))
+
+    def busy(self) -> bool:
+        """Whether anything is left to do; hand out as much as there are workers for."""
+        while len(self.under_way) < max(len(self.client.nthreads()), 1):
+            batch = self.again.pop(0) if self.again else None if self.exhausted else next(self.work, None)
+            if batch is None:
+                self.exhausted = True
+                break
+            self._submit(batch)
+        return bool(self.under_way)
+
+    def _submit(self, batch: Batch) -> None:
+        self.count += 1
+        number = self.count
+        future = self.client.submit(
+            _in_worker, pickle.dumps(batch), self.topic, number, Home.here(), self.local,
+            key=f"{self.topic}-{number}", pure=False,
+        )  # fmt: skip
+        self.under_way[number] = Assignment(batch, DaskEngine.name), future
+        future.add_done_callback(lambda _: self.told.put(None))  # wakes the coordinator
+
+    def look(self) -> Iterator[Results]:
+        """Wait a moment for messages and tasks that end; pass them on."""
+        yield from self._hear(_LOOK_EVERY)
+        for number, (assignment, future) in list(self.under_way.items()):
+            if not future.done():
+                continue
+            yield from self._hear(0)
+            del self.under_way[number]
+            yield from self._ended(assignment, future)
+
+    def _hear(self, patience: float) -> Iterator[Results]:
+        with contextlib.suppress(queue.Empty):
+            event = self.told.get(timeout=patience) if patience else self.told.get_nowait()
+            while True:
+                if event is not None and (found := self.under_way.get(event["task"])):
+                    yield from _results(found[0], [pickle.loads(event["message"])], self.listener)
+                event = self.told.get_nowait()
+
+    def _ended(self, assignment: Assignment, future: Any) -> Iterator[Results]:
+        import distributed
+
+        if future.status == "finished":
+            yield from _results(assignment, pickle.loads(future.result()), self.listener)
+            return
+        error = future.exception() if future.status == "error" else None
+        if not isinstance(error, distributed.KilledWorker):
+            self.again.append(Batch(tuple(assignment.waiting)))
+            raise EngineError(
+                f"a task was lost on the Dask cluster ({error or future.status}); check that the scheduler runs and "
+                "that its workers have this version of zslbench and its data; what was finished stays."
+            )
+        sentence = f"each Dask worker that tried it died (the last: {error.last_worker.address}); "
+        results, again = assignment.lost("crashed", sentence + "the same command tries again.")
+        self.again += again
+        yield from results
+
+    def give_up(self) -> Iterator[Results]:
+        """Cancel all tasks; return what they finished, then what they were at as interrupted."""
+        for _, future in self.under_way.values():
+            with contextlib.suppress(Exception):
+                future.cancel()
+        yield from self._hear(0)
+        for assignment, _ in self.under_way.values():
+            yield from assignment.interrupted()
+        self.under_way.clear()
+        for batch in self.again:
+            yield from Assignment(batch, DaskEngine.name).interrupted()
+
+    def end(self) -> None:
+        """Hear no more; tasks that are left are cancelled."""
+        with contextlib.suppress(Exception):  # the scheduler may be gone
+            self.client.unsubscribe_topic(self.topic)
+            self.client.cancel([future for _, future in self.under_way.values()])
+
+
+def _results(assignment: Assignment, messages: Iterable[Message], listener: Listener) -> Iterator[Results]:
+    for message in messages:
+        if results := assignment.hear(message, listener):
+            yield results
+
+
+def _in_worker(pickled: bytes, topic: str, number: int, home: Home, quiet: bool) -> bytes:
+    """Do a batch in a worker of the cluster; return what was done, and tell of it meanwhile.
+
+    What a batch of several jobs has finished is told at once, so that it is kept should the worker die.
+    """
+    import distributed
+
+    worker, done = distributed.get_worker(), list[Message]()
+    batch = pickle.loads(pickled)
+    if quiet:
+        _print_nothing()
+
+    def send(message: Message) -> None:
+        if isinstance(message, Done):
+            done.append(message)
+        if len(batch.jobs) > 1 or not isinstance(message, Done):
+            worker.log_event(topic, {"task": number, "message": pickle.dumps(message)})
+
+    do_elsewhere(batch, send, DaskEngine.name, home)
+    return pickle.dumps(done)
+
+
+def _print_nothing() -> None:
+    """Keep what methods print off the coordinator's screen, which workers of this machine share."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for standard in (1, 2):
+        os.dup2(nowhere, standard)
+    os.close(nowhere)

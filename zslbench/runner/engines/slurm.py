@@ -1,0 +1,169 @@
+"""The Slurm engine: batches as jobs of arrays, submitted by submitit."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from zslbench.errors import EngineError
+from zslbench.results.record import Status
+from zslbench.runner.engines.assignment import Assignment, Results
+from zslbench.runner.engines.base import Engine, Listener
+from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
+from zslbench.runner.engines.slurm_config import SlurmConfig
+from zslbench.runner.engines.spool import Sender, Spool, end_without_coordinator
+from zslbench.runner.interrupts import held
+from zslbench.runner.jobs import Batch
+
+_LOOK_EVERY = {"slurm": 2.0, "local": 0.1}
+_LATE = {"slurm": 10.0, "local": 0.2}
+"""Seconds that a file system may take to show what a job wrote before it ended."""
+
+
+class SlurmEngine(Engine):
+    """Batches as Slurm jobs. As places become free, the next batches are submitted as one more array.
+
+    Jobs write what they finish into the folder of the configuration at once; only the coordinator writes records. It
+    runs until the study is done (in `tmux` on a login node, say); jobs whose coordinator is gone end within minutes.
+
+    Args:
+        config: what each job gets.
+    """
+
+    name = "slurm"
+
+    def __init__(self, config: SlurmConfig | None = None) -> None:
+        extra("submitit", self.name)
+        self.config = config or SlurmConfig()
+
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
+        """Do the jobs (see `Engine.run`).
+
+        Raises:
+            EngineError: Slurm is not there, or refuses the jobs.
+        """
+        with held() as interrupt, contextlib.ExitStack() as leaving:
+            array = _Array(self.config, self._executor(), Spool(Path(self.config.folder)), iter(work), listener)
+            leaving.callback(array.end)
+            try:
+                while array.busy():
+                    yield from array.look()
+                    interrupt.check()
+                    time.sleep(_LOOK_EVERY[self.config.cluster])
+            except (KeyboardInterrupt, EngineError):
+                yield from array.give_up()
+                raise
+
+    def _executor(self) -> Any:
+        import submitit
+
+        logging.getLogger("submitit").setLevel(logging.CRITICAL)
+        try:
+            executor = submitit.AutoExecutor(folder=self.config.folder, cluster=self.config.cluster)
+            executor.update_parameters(**self.config.parameters())
+        except (RuntimeError, OSError) as error:
+            raise EngineError(
+                f"Slurm cannot be used from here ({error}); run on a node that has sbatch, or use another --engine."
+            ) from None
+        return executor
+
+
+@dataclasses.dataclass(eq=False)
+class _Array:
+    """What is submitted, by the number of its batch."""
+
+    config: SlurmConfig
+    executor: Any
+    spool: Spool
+    work: Iterator[Batch]
+    listener: Listener
+    under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
+    ended: dict[int, float] = dataclasses.field(default_factory=dict)
+    again: list[Batch] = dataclasses.field(default_factory=list)
+    exhausted: bool = False
+    count: int = 0
+
+    def busy(self) -> bool:
+        """Whether anything is left to do; submit as much as there are places for, as one array."""
+        batches: list[Batch] = []
+        while len(self.under_way) + len(batches) < self.config.array_parallelism:
+            batch = self.again.pop(0) if self.again else None if self.exhausted else next(self.work, None)
+            if batch is None:
+                self.exhausted = True
+                break
+            batches.append(batch)
+        if batches:
+            self._submit(batches)
+        return bool(self.under_way)
+
+    def _submit(self, batches: list[Batch]) -> None:
+        numbers = range(self.count, self.count + len(batches))
+        self.count += len(batches)
+        home = Home.here()
+        try:
+            with self.executor.batch():
+                jobs = [
+                    self.executor.submit(_as_job, batch, self.spool.box(number), home, self.config.cpus)
+                    for number, batch in zip(numbers, batches, strict=True)
+                ]
+        except Exception as error:  # whatever sbatch says
+            self.again += batches
+            raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
+        for number, batch, job in zip(numbers, batches, jobs, strict=True):
+            self.under_way[number] = Assignment(batch, SlurmEngine.name), job
+
+    def look(self) -> Iterator[Results]:
+        """Pass on what jobs wrote, and find those that ended."""
+        self.spool.beat()
+        for number, (assignment, job) in list(self.under_way.items()):
+            over = job.done()
+            yield from self._read(number, assignment)
+            if not assignment.waiting:
+                del self.under_way[number]
+            elif (
+                over and time.monotonic() - self.ended.setdefault(number, time.monotonic()) > _LATE[self.config.cluster]
+            ):
+                del self.under_way[number]
+                results, again = assignment.lost(*_what_happened(job))
+                self.again += again
+                yield from results
+
+    def _read(self, number: int, assignment: Assignment) -> Iterator[Results]:
+        for message in self.spool.take(number):
+            if results := assignment.hear(message, self.listener):
+                yield results
+
+    def give_up(self) -> Iterator[Results]:
+        """Cancel all jobs; return what they finished, then what they were at as interrupted."""
+        for _, job in self.under_way.values():
+            job.cancel()
+        for number, (assignment, _) in self.under_way.items():
+            yield from self._read(number, assignment)
+            yield from assignment.interrupted()
+        for batch in self.again:
+            yield from Assignment(batch, SlurmEngine.name).interrupted()
+
+    def end(self) -> None:
+        """Leave no job behind."""
+        for _, job in self.under_way.values():
+            job.cancel()
+        self.spool.remove()
+
+
+def _as_job(batch: Batch, box: Path, home: Home, threads: int) -> None:
+    """Do a batch in a job."""
+    end_without_coordinator(box.parent)
+    do_elsewhere(batch, Sender(box), SlurmEngine.name, home, threads)
+
+
+def _what_happened(job: Any) -> tuple[Status, str]:
+    state = str(job.state)
+    error = f"its Slurm job {job.job_id} ended as {state}, see {job.paths.stderr}; "
+    if state.startswith("TIMEOUT"):
+        return "timeout", error + "give it more time in the file of --engine-config, and add --rerun failed."
+    return "crashed", error + "the same command tries again."
