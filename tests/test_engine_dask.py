@@ -10,10 +10,15 @@ import sys
 import threading
 from collections.abc import Iterator
 
+import dask
+import pytest
 from faults import Study, kill, same_numbers, study, until  # noqa: F401  (a fixture)
+from threadpoolctl import threadpool_limits
 
 import zslbench
+from zslbench.errors import BadValue, EngineError, Unavailable
 from zslbench.runner.engines.dask_cluster import DaskEngine
+from zslbench.runner.engines.worker import Place
 
 NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
@@ -62,6 +67,70 @@ def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -
     assert len(lost) == 2  # both had work
     assert sum(study.times().values()) in (40, 41)  # the run that the lost worker was at, and no other, was done again
     assert len(study.times()) == 40
-    zslbench.run(f"{NOTED}[wait=0.05]", "synthetic", "gzsl", runs=study.folder / "serial", seeds=3)
+    with threadpool_limits(1):
+        zslbench.run(f"{NOTED}[wait=0.05]", "synthetic", "gzsl", runs=study.folder / "serial", seeds=3)
     same_numbers(study.folder / "serial", study.runs)
     study.check_nothing_left()
+
+
+def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+    with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
+        outcome = zslbench.run(
+            [f"{NOTED}[fault=kill]", f"{NOTED}[fault=print]", f"{NOTED}[fault=raise]"],
+            "synthetic", "gzsl", runs=study.runs, engine=DaskEngine(places=[Place(1)]),
+        )  # fmt: skip
+    found = {record.method["params"]["fault"]: record for record in outcome.records}
+    statuses = {fault: record.status for fault, record in found.items()}
+    assert statuses == {"kill": "crashed", "print": "ok", "raise": "failed"}
+    assert "each Dask worker that tried it died" in found["kill"].error
+    assert study.times() == {"kill 0": 2, "print 0": 1, "raise 0": 1}
+    assert "noise" not in "".join(capfd.readouterr())
+    study.check_nothing_left()
+
+
+def test_a_grid_keeps_what_was_finished(study: Study) -> None:  # noqa: F811
+    """The point that kills the first worker is done by the next; those before it are recorded once."""
+    methods = [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
+    zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskEngine(places=[Place(1)]))
+    assert [record.status for record in study.records()] == ["ok"] * 3
+    assert study.times()["grid of 3"] == 2
+    study.check_nothing_left()
+
+
+def test_ctrl_c_ends_the_cluster_that_was_started(study: Study) -> None:  # noqa: F811
+    words = ["-m", f"{NOTED}[wait=0.5]", "--seeds", "4", "--engine", "dask", "--workers", "2"]
+    coordinator = study.start(*words)
+    until(lambda: len(study.begun()) >= 3, "three runs that began")
+    coordinator.send_signal(signal.SIGINT)
+    coordinator.send_signal(signal.SIGINT)
+    output, _ = coordinator.communicate(timeout=60)
+    assert coordinator.returncode == 130, output
+    assert "Traceback" not in output
+    statuses = list(study.statuses().values())
+    assert "ok" in statuses
+    assert "interrupted" in statuses
+    study.check_nothing_left()
+
+
+def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:  # noqa: F811
+    coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine", "dask", "--workers", "1")
+    until(study.begun, "a run that began")
+    coordinator.kill()
+    coordinator.communicate(timeout=60)
+    study.check_nothing_left()
+
+
+def test_a_scheduler_that_is_not_there_is_told(study: Study) -> None:  # noqa: F811
+    with pytest.raises(EngineError, match=r"the Dask cluster at tcp://127.0.0.1:1 cannot be used .* check the address"):
+        study.run(NOTED, DaskEngine("tcp://127.0.0.1:1", patience=1))
+    with pytest.raises(EngineError, match=r"the Dask cluster at nonsense://x cannot be used"):
+        study.run(NOTED, DaskEngine("nonsense://x"))
+    with pytest.raises(BadValue, match="--workers and --scheduler were both given"):
+        zslbench.engine(scheduler="tcp://127.0.0.1:1", workers=2)
+
+
+def test_a_missing_extra_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in (("distributed", "dask"), ("submitit", "slurm")):
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(Unavailable, match=rf"the {name} engine needs {module}.*pip install 'zslbench\[{name}\]'"):
+            zslbench.engine(name)

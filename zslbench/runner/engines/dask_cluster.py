@@ -33,13 +33,16 @@ class DaskEngine(Engine):
     Args:
         scheduler: the address of a cluster; None: start one on this machine.
         places: of the workers that are started.
+        patience: seconds to wait for the scheduler, and for its first worker.
     """
 
     name = "dask"
 
-    def __init__(self, scheduler: str | None = None, places: Sequence[Place] = ()) -> None:
+    def __init__(
+        self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float = _FIRST_WORKER
+    ) -> None:
         extra("distributed", self.name)
-        self.scheduler, self.places = scheduler, tuple(places)
+        self.scheduler, self.places, self.patience = scheduler, tuple(places), patience
 
     def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`).
@@ -76,8 +79,8 @@ class DaskEngine(Engine):
                     )
                 )
             try:
-                client = leaving.enter_context(distributed.Client(address, timeout="20s", set_as_default=False))
-                client.wait_for_workers(1, timeout=_FIRST_WORKER)
+                client = leaving.enter_context(distributed.Client(address, timeout=self.patience, set_as_default=False))
+                client.wait_for_workers(1, timeout=self.patience)
             except (OSError, ValueError, TimeoutError) as error:
                 raise EngineError(
                     f"the Dask cluster at {self.scheduler} cannot be used ({error or 'no answer in time'}); "

@@ -68,8 +68,12 @@ class Sender:
         path.with_suffix(".part").rename(path)
 
 
-def end_without_coordinator(folder: Path, patience: float = GONE_AFTER) -> None:
-    """Let this process end as soon as the coordinator has given no sign of life for so many seconds."""
+def end_without_coordinator(folder: Path) -> None:
+    """Let this process end when the coordinator has given no sign of life for `GONE_AFTER` seconds.
+
+    ``$ZSLBENCH_COORDINATOR_GONE_AFTER`` says another number.
+    """
+    patience = float(os.environ.get("ZSLBENCH_COORDINATOR_GONE_AFTER", GONE_AFTER))
 
     def watch() -> None:
         seen, since = "", time.monotonic()

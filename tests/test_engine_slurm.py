@@ -1,0 +1,140 @@
+"""The slurm engine, through submitit's local executor: jobs are plain processes, all else is as on a cluster."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from faults import Study, same_numbers, study, until  # noqa: F401  (a fixture)
+from threadpoolctl import threadpool_limits
+
+import zslbench
+from zslbench.errors import BadValue, EngineError, UnknownName, ZslbenchError
+from zslbench.runner.engines.slurm import SlurmEngine
+from zslbench.runner.engines.slurm_config import SlurmConfig
+
+NOTED = "fault_methods:Noted"
+POINTS = "fault_methods:Points"
+
+
+def local(study: Study, parallel: int = 2) -> SlurmEngine:  # noqa: F811
+    return SlurmEngine(SlurmConfig(cluster="local", folder=str(study.folder / "jobs"), array_parallelism=parallel))
+
+
+def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:  # noqa: F811
+    methods = [f"{NOTED}[fault={fault}]" for fault in ("none", "kill", "raise")]
+    methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"]
+    outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=local(study, 4))
+    assert [record.status for record in outcome.records] == [
+        "ok",
+        "crashed",
+        "failed",
+        "ok",
+        "ok",
+        "crashed",
+        "ok",
+        "ok",
+    ]
+    assert "its Slurm job" in outcome.records[1].error
+    assert set(study.times().values()) == {1}  # what the grid had finished was not done again
+    assert {record.provenance["engine"] for record in outcome.records} == {"slurm"}
+    assert outcome.records[0].provenance["worker_threads"] == 1
+    study.run(NOTED, engine=local(study), seeds=1)
+    with threadpool_limits(1):
+        zslbench.run([f"{NOTED}[fault=none]"], "synthetic", "gzsl", runs=study.folder / "serial")
+    same_numbers(study.folder / "serial", study.runs)
+    assert list((study.folder / "jobs").glob("spool-*")) == []
+    study.check_nothing_left()
+
+
+def test_ctrl_c_cancels_the_jobs(study: Study) -> None:  # noqa: F811
+    config = study.folder / "slurm.toml"
+    config.write_text(f'cluster = "local"\nfolder = "{study.folder / "jobs"}"\narray_parallelism = 1\n')
+    coordinator = study.start("-m", f"{NOTED}[wait=0.5]", "--seeds", "3", "--engine-config", str(config))
+    until(lambda: len(study.begun()) >= 2, "two runs that began")
+    coordinator.send_signal(signal.SIGINT)
+    output, _ = coordinator.communicate(timeout=60)
+    assert coordinator.returncode == 130, output
+    assert "zslbench/" not in output  # no traceback of ours; submitit's local executor shows one of its own
+    assert study.statuses() == {0: "ok", 1: "interrupted"}
+    study.check_nothing_left()
+
+
+def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setenv("ZSLBENCH_COORDINATOR_GONE_AFTER", "2")
+    config = study.folder / "slurm.toml"
+    config.write_text(f'cluster = "local"\nfolder = "{study.folder / "jobs"}"\n')
+    coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine-config", str(config))
+    until(study.begun, "a run that began")
+    coordinator.kill()
+    coordinator.communicate(timeout=60)
+    study.check_nothing_left()
+
+
+def test_the_file_says_what_slurm_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "slurm.toml"
+    path.write_text(
+        'partition = "gpu"\naccount = "zsl"\ntime = "1h30m"\nmemory = "8GiB"\ncpus = 4\ngpus = 1\n'
+        'array_parallelism = 20\nsetup = ["module load cuda"]\n'
+    )
+    assert dict(SlurmConfig.read(path).parameters()) == {
+        "timeout_min": 90,
+        "cpus_per_task": 4,
+        "gpus_per_node": 1,
+        "tasks_per_node": 1,
+        "nodes": 1,
+        "slurm_array_parallelism": 20,
+        "name": "zslbench",
+        "mem_gb": 8.0,
+        "slurm_partition": "gpu",
+        "slurm_account": "zsl",
+        "slurm_setup": ["module load cuda"],
+    }
+
+
+def test_what_sbatch_is_given(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    """An sbatch that only keeps its script: the array and all that was asked for stand in it."""
+    bin_ = study.folder / "bin"
+    bin_.mkdir()
+    for name, text in (("srun", "exit 0"), ("sbatch", f"cp $1 {study.folder}/script; echo no more nodes >&2; exit 1")):
+        (bin_ / name).write_text(f"#!/bin/sh\n{text}\n")
+        (bin_ / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(bin_), prepend=":")
+    config = SlurmConfig(partition="gpu", gpus=1, time="2h", array_parallelism=3, folder=str(study.folder / "jobs"))
+    with pytest.raises(EngineError, match=r"Slurm refuses the jobs .*no more nodes"):
+        study.run(NOTED, SlurmEngine(config), seeds=3)
+    script = (study.folder / "script").read_text()
+    for line in ("--array=0-2%3", "--partition=gpu", "--time=120", "--gpus-per-node=1", "--cpus-per-task=1"):
+        assert f"#SBATCH {line}\n" in script
+    assert study.statuses() == dict.fromkeys(range(3), "interrupted")
+
+
+def test_without_slurm_there_is_a_sentence(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setenv("PATH", str(study.folder))
+    with pytest.raises(EngineError, match=r"Slurm cannot be used from here .* run on a node that has sbatch"):
+        study.run(NOTED, SlurmEngine(SlurmConfig(folder=str(study.folder / "jobs"))))
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "message"),
+    [
+        ("partitoin = 'gpu'", UnknownName, r"unknown key in .*slurm.toml 'partitoin'; did you mean 'partition'\?"),
+        ("gpus = 'two'", BadValue, "gpus = 'two' is not allowed; write a whole number, as in gpus = 0"),
+        ("gpus = -1", BadValue, "gpus -1 is not allowed; choose a number of at least 0"),
+        ("setup = 'module load'", BadValue, "write a list of texts"),
+        ("time = 'long'", BadValue, "time limit 'long' is not allowed"),
+        ("cluster = 'pbs'", BadValue, "cluster 'pbs' does not exist; choose slurm or local"),
+        ("gpus =", BadValue, "cannot be read as TOML"),
+    ],
+)
+def test_a_bad_file_is_told(tmp_path: Path, text: str, kind: type[ZslbenchError], message: str) -> None:
+    path = tmp_path / "slurm.toml"
+    path.write_text(text)
+    with pytest.raises(kind, match=message):
+        zslbench.engine(config=path)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match=r"cannot be read as TOML \(No such file or directory\)"):
+        zslbench.engine(config=tmp_path / "none.toml")
