@@ -1,7 +1,7 @@
 """zslbench: a benchmark harness for zero-shot learning.
 
 Every verb of the command line is a function of the same name: `run`, `table`, `list`, `info`, `doctor`, and those of
-`zslbench.data`. They are imported on first use, so ``import zslbench`` is instant.
+`zslbench.data` and `zslbench.results`. They are imported on first use, so ``import zslbench`` is instant.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _VERBS = {
     "check": "zslbench.checks.named:check",
     "new_method": "zslbench.scaffold:new_method",
     "data": "zslbench.data",
+    "results": "zslbench.results",
 }
 
 

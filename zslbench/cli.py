@@ -25,6 +25,7 @@ from zslbench.commands import (
     plot,
     report,
     reproduce,
+    results,
     run,
     status,
     table,
@@ -67,6 +68,7 @@ VERBS = (
     about.info,
     about.doctor,
     data.data,
+    results.results,
     own.new,
     own.check,
 )

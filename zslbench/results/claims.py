@@ -195,8 +195,7 @@ class Claims:
 
     def holder_of(self, id: str) -> Holder | None:
         """Return who else holds a claim on a run, as far as that can be read."""
-        text = _text(self.folder / id)
-        return Holder.from_json(text) if text else None
+        return holder_in(self.folder / id)
 
     def _begin(self) -> None:
         if self._thread:
@@ -261,6 +260,13 @@ class Claims:
         for path, _ in reversed(found[1:]):
             path.unlink(missing_ok=True)
         return True
+
+
+def holder_in(path: Path) -> Holder | None:
+    """Return the holder that a claim tells of; None where there is none that can be read."""
+    with contextlib.suppress(OSError):
+        return Holder.from_json(_text(path) or "")
+    return None
 
 
 def _text(path: Path) -> str | None:

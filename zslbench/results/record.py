@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from zslbench.errors import StoreError
+from zslbench.results.migration import migrated
 from zslbench.results.validation import problem, unreadable
 
 SCHEMA = 1
@@ -80,6 +81,11 @@ class Record:
             raise StoreError(
                 f"{where} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
             )
+        if found["schema"] != SCHEMA:
+            try:
+                found = migrated(found, SCHEMA)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
         if wrong := problem(found, Status):
             raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
         found["curve"] = tuple(found.get("curve", ()))

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -119,19 +119,29 @@ class ResultStore:
         Raises:
             StoreError: the root is not a folder that can be read.
         """
-        self.broken = []
         found: dict[str, Record] = {}
+        for path, record in self.each():
+            if record.id in found:
+                first = self.path(found[record.id])
+                self.broken.append((path, f"{path} tells of the same run as {first}; delete one."))
+            else:
+                found[record.id] = record
+        return sorted(found.values(), key=_order)
+
+    def each(self) -> Iterator[tuple[Path, Record]]:
+        """Yield every document that tells of a run, and what it tells; the others are listed in `broken`.
+
+        Raises:
+            StoreError: the root is not a folder that can be read.
+        """
+        self.broken = []
         for path in self._documents():
             try:
-                record = _read(path)
-                if record.id in found:
-                    raise StoreError(f"{path} tells of the same run as {self.path(found[record.id])}; delete one.")
-                found[record.id] = record
+                yield path, _read(path)
             except OSError as error:
                 self.broken.append((path, _unreadable(path, error)))
             except StoreError as error:
                 self.broken.append((path, str(error)))
-        return sorted(found.values(), key=_order)
 
     def _documents(self) -> list[Path]:
         if not self.root.exists():

@@ -15,6 +15,7 @@ from zslbench.results.store import folder_name, write_atomically
 SCHEMA = 1
 FOLDER = "tuned"
 DEFAULT_NAME = "tuned"
+_TEXTS = ("name", "method", "given", "dataset", "features", "semantics", "protocol", "metric")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,13 +79,17 @@ class TunedStore:
         parts = (method, dataset, features, semantics, protocol, name)
         return self.root / FOLDER / ("--".join(map(folder_name, parts)) + suffix)
 
+    def path_of(self, tuned: Tuned) -> Path:
+        """Return where a preset is kept."""
+        return self.path(tuned.name, tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol)
+
     def save(self, tuned: Tuned) -> Path:
         """Write one preset and return its path.
 
         Raises:
             StoreError: the folder cannot be written to.
         """
-        path = self.path(tuned.name, tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol)
+        path = self.path_of(tuned)
         text = json.dumps(dataclasses.asdict(tuned), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the preset {path.name}")
         return path
@@ -96,7 +101,11 @@ class TunedStore:
             StoreError: the file is not a tuned preset.
         """
         path = self.path(name, method, dataset, features, semantics, protocol)
-        return _read(path) if path.exists() else None
+        return self.read(path) if path.exists() else None
+
+    def paths(self) -> list[Path]:
+        """Return the files of every preset, in order."""
+        return sorted((self.root / FOLDER).glob("*.json"))
 
     def load(self) -> list[Tuned]:
         """Return every preset, in order of their files.
@@ -104,7 +113,16 @@ class TunedStore:
         Raises:
             StoreError: a file is not a tuned preset.
         """
-        return [_read(path) for path in sorted((self.root / FOLDER).glob("*.json"))]
+        return [self.read(path) for path in self.paths()]
+
+    @staticmethod
+    def read(path: Path) -> Tuned:
+        """Return the preset in a file.
+
+        Raises:
+            StoreError: it is not a tuned preset.
+        """
+        return _read(path)
 
 
 def _read(path: Path) -> Tuned:
@@ -118,10 +136,12 @@ def _read(path: Path) -> Tuned:
         known = {field.name for field in dataclasses.fields(Tuned)}
         facts = {key: value for key, value in found.items() if key in known}
         facts |= {key: tuple(facts[key]) for key in ("folds", "fold_scores", "at_edge")}
+        if wrong := [key for key in _TEXTS if not isinstance(facts[key], str)]:
+            raise TypeError(f"{wrong[0]} is not a text")
         return Tuned(**facts)
     except OSError as error:
         raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise StoreError(f"{path} is not a tuned preset ({error}); {advice}.") from None
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal
 
+from zslbench.errors import ZslbenchError
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.cells import Run
@@ -49,8 +50,19 @@ def state_of(one: Run, record: Record | None) -> State:
         return "to run"
     if not record.ok:
         return "failed"
-    changed = record.provenance.get("method_source") != source_digest(method_class(one.method))
-    return "stale" if changed else "done"
+    return "stale" if _changed(record, one.method) else "done"
+
+
+def outdated(record: Record) -> bool:
+    """Return whether the source of a record's method has changed since; False where the method is not there."""
+    try:
+        return _changed(record, record.method["name"])
+    except ZslbenchError:
+        return False
+
+
+def _changed(record: Record, method: str) -> bool:
+    return record.provenance.get("method_source") != source_digest(method_class(method))
 
 
 def _lost(record: Record) -> bool:

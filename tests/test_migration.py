@@ -1,0 +1,106 @@
+"""Old records: real ones of every schema load for ever, and the chain of steps brings them up to date."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zslbench.errors import StoreError
+from zslbench.results import record as module
+from zslbench.results.migration import FIRST, STEPS, migrated
+from zslbench.results.record import SCHEMA, Record
+from zslbench.results.store import ResultStore
+
+GOLDEN = sorted((Path(__file__).parent / "golden" / "records").glob("schema-*.json"))
+
+
+def golden(name: str) -> Record:
+    (path,) = [path for path in GOLDEN if path.stem == name]
+    return Record.from_json(path.read_text(encoding="utf-8"))
+
+
+def test_every_schema_has_golden_records_and_a_step_to_the_next():
+    assert {int(path.stem.split("-")[1]) for path in GOLDEN} == set(range(FIRST, SCHEMA + 1))
+    assert set(STEPS) == set(range(FIRST, SCHEMA))
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_a_record_of_any_schema_loads_for_ever(path, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    one = Record.from_json(text)
+    store = ResultStore(tmp_path)
+    store.path(one).parent.mkdir(parents=True)
+    store.path(one).write_text(text, encoding="utf-8")
+    assert store.load() == [one]
+    assert store.find(one.dataset["name"], one.protocol["name"], one.method["name"], one.id) == one
+    assert store.broken == []
+    assert Record.from_json(one.to_json()) == one
+    assert one.schema == SCHEMA
+
+
+def test_what_golden_records_say():
+    closed, gan, failed = (golden(f"schema-1-{name}") for name in ("closed-form", "gan-with-curve", "failed"))
+    assert closed.metrics["AUSUC"] == 0.535724846414241
+    assert (closed.method["params"]["gamma"], closed.method["stochastic"], closed.stage) == (10.0, False, "final")
+    assert [point["step"] for point in gan.curve] == [1, 2, 3]
+    assert gan.curve[-1]["metrics"] == gan.metrics
+    assert gan.timings["fit"] == 23.6303
+    assert (failed.status, failed.ok, failed.metrics) == ("failed", False, {})
+    assert failed.error.endswith("RuntimeError: no convergence\n")
+
+
+def renamed(document):
+    """A step as a later schema may need one: ``rate`` has become ``fraction``, and a field is new."""
+    return {"fraction" if key == "rate" else key: value for key, value in document.items()} | {"unit": "1"}
+
+
+def doubled(document):
+    return {**document, "fraction": 2 * document["fraction"]}
+
+
+def test_steps_are_done_in_order_and_leave_the_old_document_alone():
+    old = {"schema": 1, "rate": 0.25}
+    assert migrated(old, 3, {1: renamed, 2: doubled}) == {"schema": 3, "fraction": 0.5, "unit": "1"}
+    assert migrated(old, 2, {1: renamed, 2: doubled}) == {"schema": 2, "fraction": 0.25, "unit": "1"}
+    assert migrated(old, 1, {}) is old
+    assert old == {"schema": 1, "rate": 0.25}
+    with pytest.raises(ValueError, match="no schema 0"):
+        migrated({"schema": 0}, 3, {1: renamed, 2: doubled})
+
+
+def test_reading_migrates_and_writing_is_of_the_new_schema(monkeypatch, tmp_path):
+    now = json.loads(GOLDEN[0].read_text(encoding="utf-8"))
+    old = {**{key: value for key, value in now.items() if key != "seed"}, "random_seed": 7, "schema": SCHEMA}
+    steps = {SCHEMA: lambda document: {**document, "seed": document["random_seed"]}}
+    monkeypatch.setattr(module, "SCHEMA", SCHEMA + 1)
+    monkeypatch.setattr(module, "migrated", lambda document, schema: migrated(document, schema, steps))
+    found = Record.from_json(json.dumps(old))
+    assert (found.seed, found.schema, found.id) == (7, SCHEMA + 1, now["id"])
+    assert json.loads(found.to_json())["schema"] == SCHEMA + 1
+    with pytest.raises(StoreError, match=r"is not a zslbench record \('random_seed'\)"):
+        Record.from_json(json.dumps({key: value for key, value in old.items() if key != "random_seed"}))
+
+
+@pytest.mark.parametrize("schema", [0, -1, -(10**30)])
+def test_a_schema_that_never_was_gets_a_sentence(schema):
+    document = {**json.loads(GOLDEN[0].read_text(encoding="utf-8")), "schema": schema}
+    with pytest.raises(StoreError, match="there has been no schema"):
+        Record.from_json(json.dumps(document))
+
+
+@given(data=st.data())
+def test_a_damaged_record_is_a_record_or_a_sentence(data):
+    raw = bytearray(data.draw(st.sampled_from(GOLDEN)).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(raw) - 1))
+        raw[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
+    try:
+        one = Record.from_json(raw.decode("utf-8", "replace"))
+    except StoreError as error:
+        assert "\n" not in str(error)  # noqa: PT017
+    else:
+        assert Record.from_json(one.to_json()) == one

@@ -1,0 +1,178 @@
+"""`results merge`: nothing lost, nothing overwritten by something worse, the sources as they were."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from result_records import record, saved, study
+from test_migration import GOLDEN
+
+import zslbench
+from zslbench.cli import main
+from zslbench.errors import BadValue, StoreError
+from zslbench.results.store import ResultStore
+from zslbench.results.tuned import Tuned, TunedStore
+
+PREDICTIONS = {"label": np.arange(3)}
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def preset(**changes: object) -> Tuned:
+    facts = {
+        "name": "tuned", "method": "sae", "version": 1, "source": "", "given": "sae", "dataset": "cub",
+        "features": "fc1000", "semantics": "att", "fingerprint": "f", "protocol": "zsl", "metric": "T1",
+        "values": {"lam": 2.0}, "score": 0.5, "folds": (1,), "fold_scores": (0.5,), "space": {}, "at_edge": (),
+        "sampler": "grid", "seed": 0, "trials": {"ok": 3},
+    }  # fmt: skip
+    return Tuned(**(facts | changes))
+
+
+def test_two_halves_make_the_whole_and_a_second_time_changes_nothing(tmp_path):
+    records = study()
+    whole = ResultStore(saved(tmp_path / "whole", records)).load()
+    halves = [saved(tmp_path / "a", records[::2]), saved(tmp_path / "b", records[1::2])]
+    before = [files(half) for half in halves]
+    done = zslbench.results.merge(halves, tmp_path / "runs")
+    assert (done.added, done.kept, done.ok) == (len(records), 0, True)
+    assert ResultStore(tmp_path / "runs").load() == whole
+    assert files(tmp_path / "runs") == files(tmp_path / "whole")
+    again = zslbench.results.merge(halves, tmp_path / "runs")
+    assert (again.added, again.kept, again.ok) == (0, len(records), True)
+    assert files(tmp_path / "runs") == files(tmp_path / "whole")
+    assert [files(half) for half in halves] == before
+
+
+def test_all_that_lies_beside_a_record_comes_along(tmp_path):
+    theirs, ours = ResultStore(tmp_path / "theirs"), ResultStore(tmp_path / "runs")
+    one = record()
+    path = theirs.save(one, PREDICTIONS)
+    theirs.save_trace(one, [("fit", 0.0, 1.0)])
+    path.with_name(f"{one.id}.features.npz").write_bytes(b"features")
+    path.with_name("other.txt").write_bytes(b"not ours")
+    zslbench.results.merge(theirs.root, ours.root)
+    assert {**files(theirs.root), "cub/zsl/eszsl/other.txt": None} == {
+        **files(ours.root),
+        "cub/zsl/eszsl/other.txt": None,
+    }
+    # what is lacking beside an equal record is made good
+    ours.path(one).with_suffix(".npz").unlink()
+    zslbench.results.merge(theirs.root, ours.root)
+    np.testing.assert_array_equal(ours.predictions(one)["label"], PREDICTIONS["label"])
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "wins"),
+    [
+        ("failed", "ok", "theirs"),
+        ("ok", "failed", "ours"),
+        ("interrupted", "failed", "theirs"),
+        ("failed", "interrupted", "ours"),
+        ("crashed", "timeout", "ours"),
+        ("skipped", "ok", "theirs"),
+    ],
+)
+def test_of_a_run_that_both_have_the_better_record_counts(tmp_path, ours, theirs, wins):
+    ResultStore(tmp_path / "ours").save(record(status=ours, error="ours"), PREDICTIONS if ours == "ok" else None)
+    ResultStore(tmp_path / "theirs").save(
+        record(status=theirs, error="theirs"), PREDICTIONS if theirs == "ok" else None
+    )
+    done = zslbench.results.merge(tmp_path / "theirs", tmp_path / "ours")
+    (found,) = ResultStore(tmp_path / "ours").load()
+    assert found.error == wins
+    assert (done.replaced, done.kept) == ((1, 0) if wins == "theirs" else (0, 1))
+    assert ResultStore(tmp_path / "ours").path(found).with_suffix(".npz").exists() == found.ok
+
+
+def test_metrics_that_differ_are_told_and_ours_is_kept(tmp_path, capsys):
+    one = record(metrics={"T1": 0.5})
+    saved(tmp_path / "ours", [one])
+    saved(tmp_path / "rounded", [dataclasses.replace(one, metrics={"T1": 0.5 + 1e-12})])
+    saved(tmp_path / "theirs", [dataclasses.replace(one, metrics={"T1": 0.25})])
+    assert zslbench.results.merge(tmp_path / "rounded", tmp_path / "ours").ok
+    with pytest.raises(SystemExit) as end:
+        main(["results", "merge", str(tmp_path / "theirs"), "--into", str(tmp_path / "ours")])
+    assert end.value.code == 1
+    out = capsys.readouterr().out
+    assert "eszsl on cub (zsl) has T1 0.25 not 0.5 in" in out
+    assert ResultStore(tmp_path / "ours").load() == [one]
+
+
+def test_broken_records_are_told_and_the_rest_is_merged(tmp_path):
+    records = study()
+    theirs = ResultStore(saved(tmp_path / "theirs", records))
+    path = theirs.path(records[0])
+    path.write_bytes(path.read_bytes()[:100])
+    done = zslbench.results.merge(theirs.root, tmp_path / "ours")
+    assert done.added == len(records) - 1
+    assert [str(path) in sentence for sentence in done.broken] == [True]
+    # a broken one of ours is replaced by theirs
+    mine = ResultStore(tmp_path / "ours").path(records[1])
+    mine.write_text("{")
+    assert zslbench.results.merge(theirs.root, tmp_path / "ours").added == 1
+    assert ResultStore(tmp_path / "ours").find("cub", "gzsl", "eszsl", records[1].id) == records[1]
+
+
+def test_presets_are_merged_and_those_that_differ_told(tmp_path):
+    ours, theirs = TunedStore(tmp_path / "ours"), TunedStore(tmp_path / "theirs")
+    theirs.save(preset())
+    theirs.save(preset(method="ale"))
+    ours.save(preset(values={"lam": 3.0}))
+    (tmp_path / "theirs" / "tuned" / "bad.json").write_text("[")
+    done = zslbench.results.merge(tmp_path / "theirs", tmp_path / "ours")
+    assert done.presets == 1
+    assert len(done.conflicts) == len(done.broken) == 1
+    assert [one.method for one in ours.load()] == ["ale", "sae"]
+    assert ours.load()[1].values == {"lam": 3.0}
+
+
+def test_what_cannot_be_merged_gets_a_sentence(tmp_path):
+    saved(tmp_path / "runs", [record()])
+    (tmp_path / "file").write_text("")
+    for source, sentence in (("none", "does not exist"), ("file", "is a file"), ("runs/../runs", "is merged into")):
+        with pytest.raises(BadValue, match=sentence):
+            zslbench.results.merge(tmp_path / source, tmp_path / "runs")
+    with pytest.raises(StoreError, match="cannot write"):
+        zslbench.results.merge(tmp_path / "runs", tmp_path / "file" / "runs")
+
+
+@settings(max_examples=40, deadline=10_000)
+@given(data=st.data())
+def test_damaged_sources_are_told_and_never_harm_what_is_there(data):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ours = ResultStore(folder / "ours")
+        golden = [(path, json.loads(path.read_text(encoding="utf-8"))) for path in GOLDEN]
+        for path, document in golden:
+            place = folder / "theirs" / data.draw(st.sampled_from(["a/b/c", "digits/gzsl/eszsl", "a/b"]))
+            place.mkdir(parents=True, exist_ok=True)
+            raw = bytearray(path.read_bytes())
+            for _ in range(data.draw(st.integers(0, 3))):
+                at = data.draw(st.integers(0, len(raw) - 1))
+                raw[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
+            (place / f"{document['id']}.json").write_bytes(raw)
+            (place / f"{document['id']}.npz").write_bytes(data.draw(st.binary(max_size=20)))
+        tuned = folder / "theirs" / "tuned"
+        tuned.mkdir()
+        facts = dataclasses.asdict(preset()) | data.draw(
+            st.dictionaries(st.sampled_from([*dataclasses.asdict(preset())]), st.none() | st.integers() | st.text())
+        )
+        (tuned / "one.json").write_text(json.dumps(facts))
+        before = files(folder / "theirs")
+        done = zslbench.results.merge(folder / "theirs", ours.root)
+        assert files(folder / "theirs") == before
+        assert len(ours.load()) == done.added
+        assert ours.broken == []
+        assert all("\n" not in sentence for sentence in done.broken)
+        assert not [path for path in folder.iterdir() if path.name not in ("ours", "theirs")]
+        shutil.rmtree(folder / "theirs")

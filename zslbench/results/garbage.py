@@ -1,0 +1,170 @@
+"""`gc`: what lies in a folder of records and belongs to no run any more."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from zslbench.errors import StoreError
+from zslbench.results import claims, tuned
+from zslbench.results.companions import companions, document_of
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore, store_error
+
+GRACE = 3600.0
+"""Seconds for which a file is left alone: a coordinator may be writing it."""
+_LIVE = ".live"
+_CLAIM = "a claim of a coordinator that is gone"
+_SQLITE = ("-journal", "-wal", "-shm")
+
+
+@dataclasses.dataclass(frozen=True)
+class Garbage:
+    """Files that belong to no run any more.
+
+    Attributes:
+        files: each with why it is garbage, in the order in which they may be deleted.
+        size: bytes of all of them.
+        deleted: whether they were.
+        young: files that look like garbage and were changed within the last hour, which are left alone.
+        broken: a sentence on each document that cannot be read; only its user can say what it was.
+    """
+
+    files: tuple[tuple[Path, str], ...]
+    size: int
+    deleted: bool
+    young: int
+    broken: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """What was found, a line a file, and what became of it."""
+        lines = [*self.broken, *(f"{path}: {why}" for path, why in self.files)]
+        count = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        if self.deleted:
+            lines.append(f"deleted {count}, {decimal(self.size)}")
+        elif self.files:
+            lines.append(f"{count}, {decimal(self.size)}; nothing was deleted, --yes does")
+        else:
+            lines.append("nothing to delete")
+        if self.young:
+            lines.append(f"{self.young} more were changed within the last hour, and may be in use; they are left alone")
+        return "\n".join(lines)
+
+
+def gc(
+    runs: Path | str = "runs",
+    *,
+    failed: bool = False,
+    stale: Callable[[Record], bool] | None = None,
+    delete: bool = False,
+) -> Garbage:
+    """Find, and delete if told to, what belongs to no run any more.
+
+    That is: predictions, kept features and traces without a record, temporary files, claims and signs of life of
+    coordinators that are gone, and what a database of `tune` left beside itself.
+
+    Args:
+        runs: the folder of records.
+        failed: also records that are not ok, with what lies beside them.
+        stale: says which records are too old; those too.
+        delete: delete the files; else only tell.
+
+    Raises:
+        StoreError: the folder is none, or cannot be written to.
+    """
+    store = ResultStore(runs)
+    unwanted = list(_unwanted(store, failed, stale))  # checks the folder, too
+    if not store.root.is_dir():
+        return Garbage((), 0, False, 0, ())
+    now = _now(store.root)
+    found: list[tuple[Path, str]] = []
+    young = 0
+    for path, why in (*_orphans(store.root), *_temporary(store.root), *_signs(store.root)):
+        if _abandoned(path, now):
+            found.append((path, why))
+        elif why != _CLAIM:  # those of the living are as they should be
+            young += 1
+    found += unwanted
+    size = sum(path.stat().st_size for path, _ in found if path.is_file())
+    if delete:
+        for path, why in found:
+            if why != _CLAIM or _abandoned(path, now):  # it may have been taken over meanwhile
+                _delete(path)
+    return Garbage(tuple(found), size, delete, young, tuple(why for _, why in store.broken))
+
+
+def _unwanted(store: ResultStore, failed: bool, stale: Callable[[Record], bool] | None) -> Iterator[tuple[Path, str]]:
+    for path, record in store.each():
+        if failed and not record.ok:
+            why = f"the run is {record.status}"
+        elif stale is not None and record.ok and stale(record):
+            why = "the source of its method has changed"
+        else:
+            continue
+        yield path, why
+        for one in companions(path):  # after its record, which must never lack them
+            yield one, why
+
+
+def _orphans(root: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted((*root.glob("*/*/*/*.npz"), *root.glob("*/*/*/*.trace.json.gz"))):
+        document = document_of(path)
+        if document is not None and not document.exists():
+            yield path, "it has no record"
+
+
+def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
+    places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{_LIVE}/")
+    found = {path for place in places for path in root.glob(f"{place}*.tmp")} | set(root.glob(".probe-*"))
+    for path in sorted(found):
+        yield path, "a file that was not finished"
+    for ending in _SQLITE:
+        for path in sorted((root / tuned.FOLDER).glob(f"*.db{ending}")):
+            if not path.with_name(path.name.removesuffix(ending)).exists():
+                yield path, "its database is gone"
+
+
+def _signs(root: Path) -> Iterator[tuple[Path, str]]:
+    for path in sorted((root / claims.FOLDER).glob("*")):
+        if path.is_file():
+            yield path, _CLAIM
+    for path in sorted((root / _LIVE).glob("*.json")):
+        yield path, "a sign of life of a coordinator that is gone"
+
+
+def _abandoned(path: Path, now: float) -> bool:
+    """Return whether nobody works on a file: its holder's process has ended, or it was not changed for long."""
+    holder = claims.holder_in(path) if path.parent.name == claims.FOLDER else None
+    if holder:
+        if (alive := holder.alive()) is not None:
+            return not alive
+        path = path.with_name(f"{holder.token}{claims.HOLDER}")  # which shows that the holder lives
+    with contextlib.suppress(OSError):
+        return now - path.lstat().st_mtime >= GRACE
+    return holder is not None  # the file that showed it is gone
+
+
+def _delete(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be deleted ({error.strerror}); check its permissions.") from None
+
+
+def _now(root: Path) -> float:
+    """Return the time of day by the clock that dates the files of a folder: its server's."""
+    probe = root / f".probe-{secrets.token_hex(4)}"
+    try:
+        probe.touch()
+        return probe.stat().st_mtime
+    except OSError as error:
+        raise store_error(error, "a file", root) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""`merge`: the records of several folders in one, none lost and none overwritten by a worse one."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from zslbench.errors import BadValue, StoreError
+from zslbench.results.companions import companions
+from zslbench.results.matching import place
+from zslbench.results.record import Record
+from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.tuned import TunedStore
+
+_SAME = 1e-9
+"""Metrics that differ by less are equal: they were rounded differently."""
+_RANKS = {"ok": 2, "interrupted": 0, "skipped": 0}
+
+
+@dataclasses.dataclass
+class Merged:
+    """What a merge did.
+
+    Attributes:
+        added: records that were new; replaced: of those, instead of a run that had not come to a good end here.
+        kept: runs of which the folder had as good a record.
+        presets: tuned presets that were new.
+        conflicts: a sentence on each run or preset that both sides have with other values; ours was kept.
+        broken: a sentence on each file that could not be taken.
+    """
+
+    added: int = 0
+    replaced: int = 0
+    kept: int = 0
+    presets: int = 0
+    conflicts: list[str] = dataclasses.field(default_factory=list)
+    broken: list[str] = dataclasses.field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything could be taken and agrees."""
+        return not self.conflicts and not self.broken
+
+    @property
+    def text(self) -> str:
+        """What was done, in a few lines."""
+        presets = f", {self.presets} presets added" if self.presets else ""
+        done = f"{self.added} records added, {self.replaced} replaced by better ones, {self.kept} kept{presets}"
+        return "\n".join([*self.conflicts, *self.broken, done])
+
+
+def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs") -> Merged:
+    """Copy the records of other folders, with what lies beside them, and their tuned presets into one folder.
+
+    Of a run that both have, one that is ok counts more than one that is not, and else ours is kept. Nothing is removed
+    from a source. Each file appears whole or not at all, a record after its predictions, so a merge that was cut short
+    is done again.
+
+    Args:
+        sources: folders of records.
+        into: the folder that they are copied into.
+
+    Raises:
+        BadValue: a source that is no folder, or the folder itself.
+        StoreError: the folder cannot be written to.
+    """
+    folders = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
+    target = ResultStore(into)
+    for folder in folders:
+        if not folder.is_dir():
+            what = "is a file" if folder.exists() else "does not exist"
+            raise BadValue(f"{folder} {what}; name folders of records to merge.")
+        if folder.resolve() == target.root.resolve():
+            raise BadValue(f"{folder} is the folder that is merged into; name another with --into, or leave it out.")
+    if folders:
+        target.check_writable()
+    done = Merged()
+    for folder in folders:
+        _records(ResultStore(folder), target, done)
+        _presets(TunedStore(folder), TunedStore(target.root), done)
+    return done
+
+
+def _records(source: ResultStore, target: ResultStore, done: Merged) -> None:
+    for path, theirs in source.each():
+        ours = target.find(theirs.dataset["name"], theirs.protocol["name"], theirs.method["name"], theirs.id)
+        if ours is None or _rank(theirs) > _rank(ours):
+            _copy(path, target.path(theirs))
+            done.added += ours is None
+            done.replaced += ours is not None
+            continue
+        done.kept += 1
+        if ours.ok and theirs.ok:
+            if differing := _differing(ours, theirs):
+                done.conflicts.append(
+                    f"{place(ours)} has {differing} in {path}, unlike {target.path(ours)}, which was kept; "
+                    "do the run again to see which holds."
+                )
+            else:
+                _complete(path, target.path(ours))
+    done.broken += [why for _, why in source.broken]
+
+
+def _rank(record: Record) -> int:
+    return _RANKS.get(record.status, 1)
+
+
+def _differing(ours: Record, theirs: Record) -> str:
+    """Return the metrics that differ, theirs against ours; empty when all agree."""
+    names = [*ours.metrics, *(name for name in theirs.metrics if name not in ours.metrics)]
+    nan = math.nan
+    pairs = [(name, theirs.metrics.get(name, nan), ours.metrics.get(name, nan)) for name in names]
+    return ", ".join(f"{name} {one:.6g} not {other:.6g}" for name, one, other in pairs if not abs(one - other) <= _SAME)
+
+
+def _copy(path: Path, to: Path) -> None:
+    """Copy a document and what lies beside it, the document last."""
+    found = companions(path)
+    for one in found:
+        _copy_file(one, to.with_name(one.name))
+    _copy_file(path, to)
+    for old in companions(to):
+        if old.name not in {one.name for one in found}:
+            old.unlink(missing_ok=True)  # of the run that this one replaced
+
+
+def _complete(path: Path, ours: Path) -> None:
+    """Copy what lies beside a document and is not beside ours, which tells of the same numbers."""
+    have = {one.name for one in companions(ours)}
+    for one in companions(path):
+        if one.name not in have:
+            _copy_file(one, ours.with_name(one.name))
+
+
+def _copy_file(path: Path, to: Path) -> None:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+    with file:
+        write_atomically(to, lambda copy: shutil.copyfileobj(file, copy), path.name)
+
+
+def _presets(source: TunedStore, target: TunedStore, done: Merged) -> None:
+    for path in source.paths():
+        try:
+            theirs = source.read(path)
+            here = target.path_of(theirs)
+            ours = target.read(here) if here.exists() else None
+        except StoreError as error:
+            done.broken.append(str(error))
+            continue
+        if ours is None:
+            target.save(theirs)
+            done.presets += 1
+        elif ours.id != theirs.id:
+            done.conflicts.append(
+                f"the preset {path} is another than {here}, which was kept; tune again, or delete one."
+            )
