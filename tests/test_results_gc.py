@@ -1,0 +1,179 @@
+"""`results gc`: what belongs to no run any more, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from result_records import record
+from test_claims import FAR, ID, claim
+
+import zslbench
+from zslbench.cli import main
+from zslbench.errors import StoreError
+from zslbench.results.claims import FOLDER, HOLDER, Claims, Holder
+from zslbench.results.garbage import GRACE
+from zslbench.results.store import ResultStore
+
+PREDICTIONS = {"label": np.arange(3)}
+OTHER = "f" * 16
+
+
+def make(path: Path, age: float = 2 * GRACE) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"12345")
+    aged(path, age)
+    return path
+
+
+def aged(path: Path, age: float = 2 * GRACE) -> None:
+    then = path.stat().st_mtime - age
+    os.utime(path, (then, then))
+
+
+def there(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """A folder with an ok and a failed record, all that may lie beside them, and tuned presets."""
+    store = ResultStore(tmp_path / "runs")
+    store.save_trace(record(), [("fit", 0.0, 1.0)])
+    store.save(record(seed=1), PREDICTIONS)
+    store.save_trace(record(seed=1), [("fit", 0.0, 1.0)])
+    failed = record(seed=2, status="failed", error="no")
+    store.save(failed)
+    store.path(record()).with_name(f"{record().id}.trace.json.gz").unlink()
+    for path in (
+        store.path(record(seed=1)).with_name(f"{record(seed=1).id}.features.npz"),
+        store.root / "tuned" / "sae--cub.json",
+        store.root / "tuned" / "sae--cub.db",
+        store.root / "tuned" / "sae--cub.db-journal",
+        store.root / "cub" / "zsl" / "eszsl" / "notes.txt",
+        store.root / "cub" / "zsl" / "eszsl" / "own.npz",
+        store.root / "mine.npz",
+    ):
+        make(path)
+    for path in store.root.rglob("*"):
+        aged(path)
+    return store.root
+
+
+def test_nothing_is_garbage_in_a_folder_that_is_in_order(runs):
+    before = there(runs)
+    found = zslbench.results.gc(runs, delete=True)
+    assert found.files == ()
+    assert there(runs) == before
+
+
+GARBAGE = [
+    f"cub/zsl/eszsl/{OTHER}.npz",
+    f"cub/zsl/eszsl/{OTHER}.features.npz",
+    f"cub/zsl/eszsl/{OTHER}.trace.json.gz",
+    "cub/zsl/eszsl/.0123456789ab.tmp",
+    "tuned/.0123456789ab.tmp",
+    ".0123456789ab.tmp",
+    ".probe-01234567",
+    "tuned/gone.db-journal",
+    "tuned/gone.db-wal",
+    f".claims/{OTHER}",
+    f".claims/{OTHER}.1",
+    f".claims/{OTHER}{HOLDER}",
+    ".live/host-12-abc.json",
+    ".live/host-12-abc.tmp",
+]
+
+
+def test_garbage_is_listed_and_deleted_only_when_told(runs, capsys):
+    before = there(runs)
+    for name in GARBAGE:
+        make(runs / name)
+    found = zslbench.results.gc(runs)
+    assert sorted(str(path.relative_to(runs)) for path, _ in found.files) == sorted(GARBAGE)
+    assert found.size == 5 * len(GARBAGE)
+    assert there(runs) == before | set(GARBAGE)
+    with pytest.raises(SystemExit) as end:
+        main(["results", "gc", "--runs", str(runs)])
+    assert not end.value.code
+    assert f"{len(GARBAGE)} files, {5 * len(GARBAGE)} bytes; nothing was deleted, --yes does" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["results", "gc", "--runs", str(runs), "--yes"])
+    assert f"deleted {len(GARBAGE)} files" in capsys.readouterr().out
+    assert there(runs) == before
+
+
+def test_what_was_changed_lately_may_be_in_use(runs):
+    for name in GARBAGE:
+        make(runs / name, GRACE / 2)
+    found = zslbench.results.gc(runs, delete=True)
+    assert found.files == ()
+    assert set(GARBAGE) <= there(runs)
+    assert "changed within the last hour" in found.text
+
+
+def test_claims_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    with Claims(runs) as living:
+        living.take(ID)
+        aged(runs / FOLDER / ID)  # its process is there, whatever its file says
+        far = claim(runs, FAR, "1" * 16)
+        aged(runs / FOLDER / ("1" * 16))  # where there are no hard links, only the holder's own file is renewed
+        claim(runs, dataclasses.replace(Holder.here(), token="d" * 16, pid=gone.pid), "2" * 16)
+        found = zslbench.results.gc(runs, delete=True)
+        assert {path.name for path, _ in found.files} == {"2" * 16, "d" * 16 + HOLDER}
+        aged(far)
+        found = zslbench.results.gc(runs, delete=True)
+        assert {path.name for path, _ in found.files} == {"1" * 16, far.name}
+        assert not Claims(runs).take(ID)
+
+
+def test_failed_and_stale_records_go_when_asked_for(runs):
+    store = ResultStore(runs)
+    found = zslbench.results.gc(runs, failed=True, delete=True)
+    assert [path.name for path, _ in found.files] == [f"{record(seed=2).id}.json"]
+    assert [one.seed for one in store.load()] == [1]
+    found = zslbench.results.gc(runs, stale=lambda one: one.seed == 1)
+    names = [path.name for path, _ in found.files]
+    assert names[0] == f"{record(seed=1).id}.json"  # before what belongs to it
+    assert len(names) == 4
+    assert store.load()
+    zslbench.results.gc(runs, stale=lambda one: True, delete=True)
+    assert store.load() == []
+    assert zslbench.results.gc(runs).files == ()
+
+
+def test_stale_is_what_a_run_would_call_stale(tmp_path, capsys):
+    zslbench.run("eszsl", "digits", "zsl", runs=tmp_path)
+    (kept,) = zslbench.run("sae", "digits", "zsl", runs=tmp_path).records
+    store = ResultStore(tmp_path)
+    old = next(one for one in store.load() if one.method["name"] == "eszsl")
+    store.relabel(dataclasses.replace(old, provenance={**old.provenance, "method_source": "0" * 16}))
+    with pytest.raises(SystemExit):
+        main(["results", "gc", "--stale", "--yes", "--runs", str(tmp_path)])
+    assert "the source of its method has changed" in capsys.readouterr().out
+    assert [one.id for one in store.load()] == [kept.id]
+
+
+def test_broken_records_are_told_and_stay(runs):
+    path = ResultStore(runs).path(record(seed=1))
+    path.write_text(json.dumps({"schema": 1}))
+    found = zslbench.results.gc(runs, failed=True, stale=lambda one: True, delete=True)
+    assert path.exists()
+    assert path.with_suffix(".npz").exists()
+    assert str(path) in found.text
+
+
+def test_folders_that_are_none(tmp_path):
+    assert zslbench.results.gc(tmp_path / "none").text == "nothing to delete"
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="is a file"):
+        zslbench.results.gc(tmp_path / "file")
