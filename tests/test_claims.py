@@ -29,7 +29,7 @@ from zslbench.runner.plan import plan
 
 ID = "0123456789abcdef"
 RIDGE = "toy_methods:Ridge"
-FAR = dataclasses.replace(Holder.here(), token="f" * 16, host="far", place="far away")
+FAR = dataclasses.replace(Holder.here(), token="f" * 16, host="far", machine="0" * 16)
 
 
 # --- processes -----------------------------------------------------------------------------------

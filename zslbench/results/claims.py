@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import os
+import platform
 import re
 import secrets
-import socket
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
+from zslbench.results.machine import machine, process_born
 from zslbench.results.store import store_error
 
 FOLDER = ".claims"
@@ -41,14 +41,14 @@ class Holder:
 
     Attributes:
         token: names the coordinator; no two are alike.
-        host: the machine; place: machine, its boot and its space of process ids, so that `pid` means something there.
+        host: the machine's name; machine: what tells it from every other (see `zslbench.results.machine`).
         pid, born: the process, and when it began (seconds since 1970, by that machine's clock).
         started: time of day, UTC.
     """
 
     token: str
     host: str
-    place: str
+    machine: str
     pid: int
     born: float
     started: str
@@ -56,11 +56,9 @@ class Holder:
     @classmethod
     def here(cls) -> Holder:
         """Return this process as a holder, under a token of its own."""
-        import psutil
-
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        born = psutil.Process().create_time()
-        return cls(secrets.token_hex(8), socket.gethostname(), _place(), os.getpid(), born, started)
+        born = process_born(os.getpid()) or 0.0
+        return cls(secrets.token_hex(8), platform.node(), machine(), os.getpid(), born, started)
 
     @classmethod
     def from_json(cls, text: str) -> Holder | None:
@@ -69,39 +67,20 @@ class Holder:
             found = cls(**json.loads(text))
         except (ValueError, TypeError, RecursionError):
             return None
-        kinds = {"token": str, "host": str, "place": str, "pid": int, "born": float, "started": str}
+        kinds = {"token": str, "host": str, "machine": str, "pid": int, "born": float, "started": str}
         right = all(type(getattr(found, name)) is kind for name, kind in kinds.items())
         return found if right and _TOKEN.fullmatch(found.token) and 0 < found.pid < 2**31 else None
 
     def alive(self) -> bool | None:
         """Return whether the process is there; None when that cannot be told from here."""
-        import psutil
-
-        if self.place != _place():
+        if self.machine != machine():
             return None
-        try:
-            process = psutil.Process(self.pid)
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return False
-            return True if abs(process.create_time() - self.born) < _SAME_BIRTH else None
-        except psutil.NoSuchProcess:
+        if (born := process_born(self.pid)) is None:
             return False
-        except psutil.Error:
-            return None
+        return True if abs(born - self.born) < _SAME_BIRTH else None
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
-
-
-@functools.cache
-def _place() -> str:
-    found = [socket.gethostname()]
-    with contextlib.suppress(OSError):  # containers may share a host's name and not its processes
-        found += [
-            Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
-            str(Path("/proc/self/ns/pid").readlink()),
-        ]
-    return " ".join(found)
 
 
 class Watch:
