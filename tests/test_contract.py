@@ -13,15 +13,15 @@ from zslbench.checks.protocol import CONTRACT as PROTOCOL
 from zslbench.data.source import Source
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
-ALL = 24
-CLOSED = ALL - 1
-"""A closed form opens no random stream, and fits a grid at once."""
-SOLVED = ALL - 2
-"""A solver without randomness that fits one point at a time."""
-TRAINED = ALL - 1
-"""Training with randomness, one point at a time."""
+ALL = 25
+CLOSED = ALL - 2
+"""A closed form opens no random stream, fits a grid at once, and synthesises nothing."""
+SOLVED = ALL - 3
+"""A solver without randomness that fits one point at a time, and synthesises nothing."""
+TRAINED = ALL - 2
+"""Training with randomness, one point at a time, nothing synthesised."""
 GENERATIVE = ALL
-"""Training with randomness, shared by points that only score differently."""
+"""Training with randomness, shared by points that only score differently; features of classes are synthesised."""
 TRANSDUCTIVE = ALL - 1
 """The same, and rows of a batch may depend on each other."""
 METHOD_CHECKS = {

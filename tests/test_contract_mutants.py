@@ -40,6 +40,10 @@ class Sound(Ridge):
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
         yield from super().fit_grid(points, train, ctx)
 
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        pushed = classes.semantics @ np.linalg.pinv(self.weights_)
+        return np.repeat(pushed[:, None], per_class, axis=1)
+
 
 class Positional(Method):
     card: ClassVar[MethodCard] = card()
@@ -265,6 +269,20 @@ class Overwrites(Sound):
 
 
 @dataclasses.dataclass(kw_only=True)
+class SynthesisByPlace(Sound):
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        made = super().synthesise(classes, per_class)
+        return made + np.arange(len(made))[:, None, None]
+
+
+@dataclasses.dataclass(kw_only=True)
+class RemembersSynthesis(Sound):
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        self.made_ = super().synthesise(classes, per_class)
+        return self.made_
+
+
+@dataclasses.dataclass(kw_only=True)
 class Hoarding(Sound):
     def scores(self, features: Array, classes: ClassTable) -> Array:
         self.asked_ = features
@@ -299,6 +317,7 @@ MUTANTS: dict[str, list[type]] = {
     "refit forgets": [WarmStart],
     "scoring twice gives the same scores": [Counting],
     "scoring leaves nothing behind": [Hoarding],
+    "what it synthesises depends on the classes alone and changes nothing": [SynthesisByPlace, RemembersSynthesis],
     "checkpoints leave the result unchanged": [SpoiltByJudging],
     "beats chance on an easy task": [Guessing],
     "falls to chance when the semantics are shuffled": [Cheating],

@@ -28,7 +28,7 @@ from zslbench.results.plots.pareto import on_front
 from zslbench.results.plots.style import DASHES, MARKERS, WIDTHS, Style, line_look
 from zslbench.results.store import ResultStore
 
-KINDS = ("confusion", "sensitivity", "stability", "ablation", "curve", "perclass", "pareto", "cd")
+KINDS = ("confusion", "sensitivity", "stability", "ablation", "curve", "perclass", "pareto", "cd", "souls", "features")
 SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")
 # "odd" is a name with all that LaTeX and mathtext take for something else.
 ODD = "ž_50%&co#$1$"
@@ -94,7 +94,27 @@ def runs(tmp_path_factory):
             facts = {"title": "LisGAN", "label": f"lisgan@{name}", "params": params}
             store.save(record("lisgan", "cub", "zsl", seed, {"T1": rng.random()}, **facts))
     store.save(record("sae", "cub", "zsl", 0, {"T1": 0.9}, title="SAE", selection="oracle"))
+    for souls in (1, 2, 5):
+        for seed in range(2):
+            facts = {"title": "SoulGAN", "label": f"soulgan[souls={souls}]", "params": {"souls": souls}}
+            store.save(record("soulgan", "cub", "zsl", seed, {"T1": souls / 10 + seed / 20}, **facts))
+    for one in [one for one in store.load() if one.method["name"] in MADE and one.dataset["name"] == "cub"]:
+        keep(store, one, rng)
     return store
+
+
+def keep(store, one, rng, rows=10, classes=(0, 1, 2), real=None, space="minmax"):
+    """Keep features beside a record: `rows` of each class of both kinds, around a centre a class."""
+    labels = np.repeat(classes, rows)
+    centres = np.random.default_rng(0).normal(size=(9, 6))
+    shown = real if real is not None else centres[labels] + 0.3 * np.random.default_rng(1).normal(size=(len(labels), 6))
+    made = centres[labels] + 0.3 * rng.normal(size=(len(labels), 6))
+    there = store.predictions(one)
+    about = {"kept_features": {"per_class": rows, "space": space, "dtype": "float32"}}
+    store.save(dataclasses.replace(one, provenance={**one.provenance, **about}), there)
+    arrays = {"synthesised": made, "synthesised_label": labels, "real": shown, "real_label": labels}
+    store.save_features(one, arrays)
+    return arrays
 
 
 OPTIONS = {
@@ -106,6 +126,8 @@ OPTIONS = {
     "perclass": {"methods": ("toy", "eszsl"), "datasets": ("cub",), "protocols": ("gzsl",)},
     "pareto": {"methods": ("toy", "eszsl"), "datasets": ("cub",)},
     "cd": {"methods": ("toy", "eszsl")},
+    "souls": {"methods": ("soulgan",)},
+    "features": {"methods": ("toy", "eszsl"), "datasets": ("cub",)},
 }
 
 
@@ -423,7 +445,7 @@ def test_every_kind_becomes_every_file(runs, kind, tmp_path):
             assert b"/Subtype /Type3" not in content
         if ending == "svg":
             texts = " ".join("".join(one.itertext()) for one in ElementTree.fromstring(content).iter())
-            assert kind in ("sensitivity", "ablation") or ODD in texts
+            assert kind in ("sensitivity", "ablation", "souls") or ODD in texts
     assert found.caption
     assert {"cub"} <= set(" ".join(found.caption).replace(",", " ").replace(".", " ").split())
 
@@ -458,7 +480,9 @@ def test_pgf_is_escaped(runs, tmp_path, pdflatex):
         "\\begin{document}\n\\input{figure.pgf}\n\\end{document}\n"
     )
     done = subprocess.run(
-        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=tmp_path, capture_output=True
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "page.tex"],
+        cwd=tmp_path,
+        capture_output=True,
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-800:]
 
@@ -522,10 +546,10 @@ def test_pyplot_is_never_imported(runs, tmp_path):
     ("kind", "options", "error", "sentence"),
     [
         ("confusoin", {}, UnknownName, "unknown kind of figure 'confusoin'; did you mean 'confusion'?"),
-        ("confusion", {"methods": ()}, BadValue, "one or two methods side by side, not 9"),
+        ("confusion", {"methods": ()}, BadValue, "one or two methods side by side, not 12"),
         ("confusion", {"datasets": ()}, BadValue, "of one data set and protocol"),
         ("confusion", {"classes": "robin"}, UnknownName, "unknown class 'robin'"),
-        ("confusion", {"classes": 99}, BadValue, "there are 3; give a number"),
+        ("confusion", {"classes": 99}, BadValue, "3 can be drawn; give a number"),
         ("confusion", {"classes": " , "}, BadValue, "names no class"),
         ("confusion", {"stage": "dev"}, BadValue, "no use for --stage dev"),
         ("pareto", {"parameter": "gamma"}, BadValue, "no use for --param"),
@@ -551,6 +575,22 @@ def test_pyplot_is_never_imported(runs, tmp_path):
         ("ablation", {"methods": ("lisgan@S1",)}, BadValue, "zslbench ablate lisgan -d cub"),
         ("curve", {"protocols": ("zsl",)}, BadValue, "ask for gzsl runs"),
         ("cd", {"datasets": ("cub",)}, BadValue, "needs two data sets"),
+        ("souls", {"parameter": "souls"}, BadValue, "no use for --param"),
+        (
+            "souls",
+            {"methods": ("eszsl", "toy")},
+            BadValue,
+            r"no method asked for has soul samples .*runs of eszsl, toy",
+        ),
+        ("souls", {"methods": ("soulgan[souls=2]", "toy")}, BadValue, r"souls has one .*--sweep 'souls=\[1..10\]'"),
+        ("pareto", {"projection": "pca"}, BadValue, "no use for --projection"),
+        ("features", {"projection": "pac"}, UnknownName, "unknown projection 'pac'; did you mean 'pca'"),
+        ("features", {"methods": ("sae",), "selection": "oracle"}, BadValue, "no method asked for synthesises"),
+        ("features", {"methods": ("lisgan",)}, BadValue, "lisgan@S1 .*--seeds 3 --keep-features 50 --rerun all"),
+        ("features", {"classes": 4}, BadValue, "3 can be drawn; give a number from 1"),
+        ("features", {"classes": "robin"}, UnknownName, "unknown class 'robin'"),
+        ("features", {"metrics": ["T1"]}, BadValue, "no use for --metric"),
+        ("features", {"datasets": ()}, BadValue, "of one data set and protocol"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_a_sentence(runs, kind, options, error, sentence, tmp_path, monkeypatch):

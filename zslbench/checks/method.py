@@ -56,6 +56,10 @@ def _offers_grid(subject: Subject) -> bool:
     return subject.cls.offers_grid()
 
 
+def _offers_synthesis(subject: Subject) -> bool:
+    return subject.cls.offers_synthesis()
+
+
 def _columns(wanted: ClassTable, held: ClassTable) -> IntArray:
     return held.positions(wanted.ids)
 
@@ -297,6 +301,21 @@ def _stateless(subject: Subject) -> None:
         pickle.dumps(method) == before,
         "scores changes the method; one fit answers several queries, and none may learn from another.",
     )
+
+
+@CONTRACT.check("what it synthesises depends on the classes alone and changes nothing", applies=_offers_synthesis)
+def _synthesis(subject: Subject) -> None:
+    task = subject.task
+    method = subject.fit(task)
+    before = pickle.dumps(method)
+    made = method.synthesise(task.unseen, 3)
+    wanted = (len(task.unseen), 3, task.features.shape[1])
+    require(isinstance(made, np.ndarray), f"what it synthesises is a {type(made).__name__}, not a NumPy array.")
+    require(made.shape == wanted, f"what it synthesises has shape {made.shape}, not {wanted}.")
+    require(np.isfinite(made).all(), "what it synthesises is not all finite.")
+    turned = method.synthesise(_reversed(task.unseen), 3)
+    require(np.array_equal(turned[::-1], made), "a second call, classes reversed, synthesises other rows.")
+    require(pickle.dumps(method) == before, "synthesise changes the method.")
 
 
 @CONTRACT.check("checkpoints leave the result unchanged")

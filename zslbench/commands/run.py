@@ -41,6 +41,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
         "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
         "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
         "zslbench run --plan study.toml --dry-run",
+        "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
     )
 )
 @click.option(
@@ -100,6 +101,13 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 @click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
 @click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
 @click.option("--profile", is_flag=True, help="Print the seconds by phase and write a trace beside each record.")
+@click.option(
+    "--keep-features",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
+)
 @click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
 @QUIET
 @RUNS

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
     from zslbench.methods.wgan import Networks, SeenRows, Term, Training
 
+PICTURED = "pictured synthesis"
+"""The random stream of rows that are made for pictures: scores never depend on whether there are any."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class AdversarialMethod(Method):
@@ -150,7 +153,7 @@ class AdversarialMethod(Method):
         if self._uses_branch:
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
-        self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in self.later}
+        self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
         return wgan.Training(
             self.generator_,
             critic,
@@ -234,7 +237,15 @@ class AdversarialMethod(Method):
 
         return Term("classification", weight, loss)
 
-    def _synthesise(self, classes: ClassTable, rows: int) -> Tensor:
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; not those of `scores`."""
+        order = classes.canonical()
+        made = self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()
+        out = np.empty_like(made)
+        out[order] = made
+        return out
+
+    def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
         """Return (k, rows, d) fakes of k classes; the same numbers at every call."""
         import torch
 
@@ -242,7 +253,7 @@ class AdversarialMethod(Method):
 
         semantics = self._tensor(self._normed(classes.semantics))
         with torch.no_grad():
-            return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_["synthesis"], self.device_))
+            return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_[purpose], self.device_))
 
     def _normed(self, semantics: Array) -> Array:
         if self.semantic_norm == "none":

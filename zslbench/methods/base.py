@@ -247,6 +247,22 @@ class Method(abc.ABC):
         Called any number of times after `fit`, with any candidates; the same arguments give the same scores.
         """
 
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        """Return (k, per_class, d) features that the fitted method makes up for k classes; for pictures of them alone.
+
+        Optional: override it in a method that generates features. The rows are in the space of what a
+        `zslbench.methods.preprocess.Preprocessor` in `preprocessor_` makes of features where the method keeps one, in
+        that of the data set's features otherwise: real rows are brought there before they are drawn beside these.
+        Draw from a random stream that `scores` does not use; the same arguments give the same rows, whatever the order
+        of the classes, and nothing is changed by the call.
+        """
+        raise NotImplementedError(f"{type(self).__name__} synthesises no features")
+
+    @classmethod
+    def offers_synthesis(cls) -> bool:
+        """Tell whether the class makes features: whether `synthesise` is its own."""
+        return cls.synthesise is not Method.synthesise
+
 
 def overlay(
     cls: type[Method],

@@ -21,6 +21,7 @@ from zslbench.errors import StoreError
 from zslbench.results.record import Record
 
 _MAX_NAME = 100
+_TRACE, _FEATURES = ".trace.json.gz", ".features.npz"
 _UNSAFE = re.compile(r"[^\w.,=+-]|^\.|\.$")
 
 
@@ -65,14 +66,12 @@ class ResultStore:
         arrays = path.with_suffix(".npz")
         what = f"run {record.id}"
         if predictions is not None:
-            content: dict[str, Any] = {name: np.asarray(array) for name, array in predictions.items()}
-            if any(array.dtype.hasobject for array in content.values()):
-                raise TypeError("predictions must be arrays of numbers, not of Python objects")
-            write_atomically(arrays, lambda file: np.savez_compressed(file, **content), what)
+            _write_arrays(arrays, predictions, what)
         write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), what)
-        path.with_suffix(".trace.json.gz").unlink(missing_ok=True)
+        for ending in (_TRACE, _FEATURES):  # left by an earlier run of the same identity, and no longer its own
+            path.with_suffix(ending).unlink(missing_ok=True)
         if predictions is None:
-            arrays.unlink(missing_ok=True)  # left by an earlier run of the same identity, and no longer its own
+            arrays.unlink(missing_ok=True)
         return path
 
     def relabel(self, record: Record) -> Path:
@@ -91,11 +90,24 @@ class ResultStore:
         Raises:
             StoreError: see `save`.
         """
-        path = self.path(record).with_suffix(".trace.json.gz")
+        path = self.path(record).with_suffix(_TRACE)
         shared = {"ph": "X", "pid": 0, "tid": 0}
         told = [{"name": name, "ts": start * 1e6, "dur": spent * 1e6} | shared for name, start, spent in events]
         text = json.dumps({"traceEvents": told, "otherData": {"run": record.id}})
         write_atomically(path, lambda file: file.write(gzip.compress(text.encode(), mtime=0)), f"trace {record.id}")
+        return path
+
+    def save_features(self, record: Record, features: Mapping[str, AnyArray]) -> Path:
+        """Write rows of unseen classes beside a record, for pictures, and return their path.
+
+        Args:
+            features: ``synthesised`` and ``real`` (n, d) with ``synthesised_label`` and ``real_label`` (n,).
+
+        Raises:
+            StoreError: see `save`.
+        """
+        path = self.path(record).with_suffix(_FEATURES)
+        _write_arrays(path, features, f"features of run {record.id}")
         return path
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
@@ -156,16 +168,15 @@ class ResultStore:
         Raises:
             StoreError: there are none, or the file is damaged.
         """
-        path = self.path(record).with_suffix(".npz")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except FileNotFoundError:
-            raise StoreError(f"run {record.id} has no predictions at {path}; run it again with --rerun all.") from None
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise StoreError(
-                f"the predictions {path} cannot be read ({error}); delete the file and run again with --rerun all."
-            ) from None
+        return _read_arrays(self.path(record).with_suffix(".npz"), "predictions", record)
+
+    def features(self, record: Record) -> dict[str, AnyArray]:
+        """Return what ``run --keep-features`` kept beside `record`: arrays by name (see `save_features`).
+
+        Raises:
+            StoreError: nothing was kept, or the file is damaged.
+        """
+        return _read_arrays(self.path(record).with_suffix(_FEATURES), "kept features", record, " --keep-features 50")
 
 
 def folder_name(name: str) -> str:
@@ -212,6 +223,25 @@ def store_error(error: OSError, what: str, folder: Path) -> StoreError:
     return StoreError(
         f"cannot write {what} to {folder} ({error.strerror or error}); {_advice(error.errno)}; what was finished stays."
     )
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, AnyArray], what: str) -> None:
+    content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
+    if any(array.dtype.hasobject for array in content.values()):
+        raise TypeError(f"{what}: arrays must be of numbers, not of Python objects")
+    write_atomically(path, lambda file: np.savez_compressed(file, **content), what)
+
+
+def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dict[str, AnyArray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise StoreError(f"run {record.id} has no {what} at {path}; run it again with{option} --rerun all.") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise StoreError(
+            f"the {what} {path} cannot be read ({error}); delete the file and run again with{option} --rerun all."
+        ) from None
 
 
 def _advice(number: int | None) -> str:

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import zslbench.protocols.splits as splits
-from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
-from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Context, Judge, Method
-from zslbench.results.record import Record, Status
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
+from zslbench.runner.finished import Finished, facts_of, record_of, trace
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.judging import Bell, Listeners, OnJudged, OnLog, Question, Stopped, asked, questions_of
-from zslbench.runner.provenance import peak_memory, provenance, reset_peaks
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Finished:
-    """A record and the predictions to keep beside it (none when the run failed).
-
-    `events` are phases with their start and duration in seconds, where a profile was asked for.
-    """
-
-    record: Record
-    predictions: Mapping[str, AnyArray] | None = None
-    events: tuple[tuple[str, float, float], ...] = ()
+from zslbench.runner.kept_features import with_features
+from zslbench.runner.provenance import reset_peaks
 
 
 def execute(
@@ -50,7 +35,7 @@ def execute(
                 waiting.remove(job)
                 yield job, results
         except (Exception, SystemExit) as error:
-            company = {"failed_together": _trace(error).strip().splitlines()[-1]}
+            company = {"failed_together": trace(error).strip().splitlines()[-1]}
     for job in waiting:
         yield job, _single(job, on_log, on_judged, company)
 
@@ -76,15 +61,17 @@ def _single(
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds
     except Stopped as stop:
-        facts = _facts(job, method, {"total": time.perf_counter() - start}, company)
+        facts = facts_of(job, method, {"total": time.perf_counter() - start}, company)
         return [
-            Finished(_record(one.run, "skipped", error=str(stop), curve=tuple(one.curve), **facts)) for one in questions
+            Finished(record_of(one.run, "skipped", error=str(stop), curve=tuple(one.curve), **facts))
+            for one in questions
         ]
     except (Exception, SystemExit) as error:
-        facts = _facts(job, method, {"total": time.perf_counter() - start}, company)
-        return [Finished(_record(run, "failed", error=_trace(error), **facts)) for run in job.runs]
+        facts = facts_of(job, method, {"total": time.perf_counter() - start}, company)
+        return [Finished(record_of(run, "failed", error=trace(error), **facts)) for run in job.runs]
     spent = time.perf_counter() - start
-    return _scored(questions, method, job, ctx.seconds, spent, company, ctx.events)
+    results = _scored(questions, method, job, ctx.seconds, spent, company, ctx.events)
+    return with_features(results, method, job.how.keep_features, dataset, chosen)
 
 
 def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
@@ -127,7 +114,8 @@ def _fitted_together(
             spent = (time.perf_counter() - start) * share
             seconds = {phase: value * share for phase, value in _summed(contexts).items()}
             events = tuple(event for one in contexts for event in one.events)
-        yield job, _scored(questions_of(job, dataset, chosen), method, job, seconds, spent, company, events)
+        results = _scored(questions_of(job, dataset, chosen), method, job, seconds, spent, company, events)
+        yield job, with_features(results, method, job.how.keep_features, dataset, chosen)
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
@@ -140,11 +128,6 @@ def _summed(contexts: Iterable[Context]) -> dict[str, float]:
     for ctx in contexts:
         total.update(ctx.seconds)
     return dict(total)
-
-
-def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:
-    """Return the records of a job that did not come to its end (interrupted, crashed, timeout)."""
-    return [Finished(_record(run, status, error=error, **_facts(job, None, {}))) for run in job.runs]
 
 
 def _data(job: Job) -> tuple[Dataset, splits.Split]:
@@ -190,57 +173,11 @@ def _score(
         scored = time.perf_counter()
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:
-        facts = _facts(job, method, {**seconds, "total": spent + time.perf_counter() - start}, company)
-        return Finished(_record(question.run, "failed", error=_trace(error), **facts))
+        facts = facts_of(job, method, {**seconds, "total": spent + time.perf_counter() - start}, company)
+        return Finished(record_of(question.run, "failed", error=trace(error), **facts))
     ended = time.perf_counter()
     own = {"scores": scored - start, "evaluation": ended - scored}
-    facts = _facts(job, method, {**seconds, **own, "total": spent + ended - start}, company)
-    record = _record(question.run, "ok", metrics=dict(judgement.metrics), curve=tuple(question.curve), **facts)
+    facts = facts_of(job, method, {**seconds, **own, "total": spent + ended - start}, company)
+    record = record_of(question.run, "ok", metrics=dict(judgement.metrics), curve=tuple(question.curve), **facts)
     told = (*events, ("scores", start, own["scores"]), ("evaluation", scored, own["evaluation"]))
     return Finished(record, judgement.predictions, told if job.how.profile else ())
-
-
-def _facts(
-    job: Job, method: Method | None, seconds: Mapping[str, float], company: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    device = str(getattr(method, "device_", "cpu"))
-    return {
-        "timings": {phase: round(value, 4) for phase, value in seconds.items()},
-        "memory": peak_memory(device),
-        "provenance": provenance(method_class(job.first.method), device)
-        | ({"precision": trained_at} if (trained_at := getattr(method, "precision_", None)) else {})
-        | ({"checkpoint_every": job.how.checkpoint_every} if job.how.checkpoint_every else {})
-        | dict(company or {}),
-    }
-
-
-def _record(run: Run, status: Status, **facts: Any) -> Record:
-    identity = run.identity()
-    if run.tuned:
-        facts["provenance"] = {**facts["provenance"], "tuned": run.tuned}
-    card = method_class(run.method).card
-    return Record(
-        id=run.id,
-        status=status,
-        method=identity["method"]
-        | {
-            "title": card.title,
-            "label": run.label,
-            "setting": run.setting,
-            "stochastic": card.stochastic,
-        },
-        dataset=identity["dataset"] | ({"split": run.dataset.split} if run.dataset.split else {}),
-        protocol=identity["protocol"],
-        stage=run.stage,
-        fold=run.fold,
-        seed=run.seed,
-        selection=run.selection,
-        **facts,
-    )
-
-
-def _trace(error: BaseException) -> str:
-    """Return a user error as its sentence, and any other with its traceback."""
-    if isinstance(error, ZslbenchError):
-        return str(error)
-    return "".join(traceback.format_exception(error))

@@ -21,12 +21,14 @@ class How:
         device: auto, cpu, cuda, cuda:N or mps.
         checkpoint_every: judge a method while it trains, every so many epochs; 0: never.
         precision, profile: see `Context`.
+        keep_features: rows to keep of each unseen class, synthesised and real, for pictures; 0: none.
     """
 
     device: str = "auto"
     checkpoint_every: int = 0
     precision: str = "float32"
     profile: bool = False
+    keep_features: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

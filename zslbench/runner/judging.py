@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -53,9 +54,16 @@ def questions_of(job: Job, dataset: Dataset, chosen: splits.Split) -> list[Quest
 
 def asked(method: Method, query: Query) -> Array:
     """Return a method's scores of a query, and take from it what it kept of that: no query may learn from another."""
+    with unchanged(method):
+        return method.scores(query.features, query.classes)
+
+
+@contextlib.contextmanager
+def unchanged(method: Method) -> Iterator[None]:
+    """Take from a method whatever it keeps of what is asked within."""
     before = dict(vars(method))
     try:
-        return method.scores(query.features, query.classes)
+        yield
     finally:
         vars(method).clear()
         vars(method).update(before)

@@ -62,6 +62,7 @@ STUDY_KEYS: Mapping[str, _Kind] = {
     "profile": _FLAG,
     "oracle": _FLAG,
     "calibrate": _FLAG,
+    "keep_features": (lambda value: _whole(value) and value >= 0, "a number of rows a class, 0 for none"),
 }
 """What a study may say, at the top of the file for all of them or in its own table."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 from zslbench.results import wording
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
-from zslbench.runner.execute import Finished
+from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Job
 
 if TYPE_CHECKING:

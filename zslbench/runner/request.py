@@ -40,12 +40,13 @@ class Request:
     profile: bool = False
     oracle: bool = False
     calibrate: bool = False
+    keep_features: int = 0
 
     def how(self, device: str) -> How:
         """Return how the runs are to be done on a device.
 
         Raises:
-            BadValue: checkpoints or a precision that are not allowed, a device that is not there.
+            BadValue: checkpoints, a precision or a number that are not allowed, a device that is not there.
         """
         every = _checkpoint_every(self.checkpoints)
         check_device(device)
@@ -55,7 +56,11 @@ class Request:
             device in ("cpu", "mps") or not any(one.startswith("cuda") for one in devices())
         ):
             raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
-        return How(device, every, self.precision, self.profile)
+        if self.keep_features < 0:
+            raise BadValue(
+                f"keep_features={self.keep_features} is not allowed; give a number of rows a class, or 0 for none."
+            )
+        return How(device, every, self.precision, self.profile, self.keep_features)
 
     def plan(self, runs: Path) -> Plan:
         """Return the runs that are meant; `runs` is the folder of records, with its tuned presets.

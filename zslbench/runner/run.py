@@ -15,7 +15,7 @@ from zslbench.results.store import ResultStore
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Engine, Listener, Several
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.execute import Finished
+from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Batch
 from zslbench.runner.plan import DEFAULT_PROTOCOLS
 from zslbench.runner.plan_file import read_plan
@@ -82,6 +82,7 @@ def run(
     profile: bool = False,
     oracle: bool = False,
     calibrate: bool = False,
+    keep_features: int = 0,
     engine: Engine | None = None,
     console: Console | None = None,
     hear: Listener | None = None,
@@ -111,6 +112,8 @@ def run(
             what is best on the test images.
         calibrate: also do the dev stage of the generalized runs, all folds, so that tables can choose the constant of
             calibrated stacking there.
+        keep_features: keep so many synthesised rows of each unseen class, and up to as many real test rows, beside the
+            record of a method that synthesises any, for pictures alone; no number of the run depends on it. 0: none.
         engine: where to do it, see `zslbench.engine` (default: serial, in this process).
         console: where to show progress (default: nowhere).
         hear: hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
@@ -135,6 +138,7 @@ def run(
         profile=profile,
         oracle=oracle,
         calibrate=calibrate,
+        keep_features=keep_features,
     )
     study = StudyPlan({"": asked})
     if plan is not None:
@@ -202,6 +206,8 @@ def _keep(result: Finished, store: ResultStore, records: dict[str, Record | None
     store.save(result.record, result.predictions)
     if result.events:
         store.save_trace(result.record, result.events)
+    if result.features is not None:
+        store.save_features(result.record, result.features)
     records[result.record.id] = result.record
 
 

@@ -15,6 +15,7 @@ from zslbench.runner.classes import method_class
 from zslbench.runner.device import devices
 from zslbench.runner.engines import Engine, choice
 from zslbench.runner.jobs import Batch, How, batches, jobs
+from zslbench.runner.lacking import lacking
 from zslbench.runner.request import Request, SeedsAtOnce
 
 
@@ -45,16 +46,7 @@ class Part:
 
     def remarks(self, records: Mapping[str, Record | None]) -> list[str]:
         """Say in what the finished runs differ from how they would be done now."""
-        done = [record for run in self.runs if (record := records[run.id]) and record.ok]
-        said = []
-        if self.how.checkpoint_every and any(
-            not record.curve and "checkpoint_every" not in record.provenance for record in done
-        ):
-            said.append("a finished run has no curve of these checkpoints; --rerun all does it again with them.")
-        others = sum(record.provenance.get("precision", self.how.precision) != self.how.precision for record in done)
-        if others:
-            said.append(f"{others} finished runs were trained at another precision; --rerun all does them again.")
-        return said
+        return list(lacking([(run, records[run.id]) for run in self.runs], self.how))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ from zslbench.results import live
 from zslbench.results.machine import machine, process_born
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
-from zslbench.runner.execute import Finished
+from zslbench.runner.finished import Finished
 from zslbench.runner.heartbeat import Heartbeat
 from zslbench.runner.jobs import Batch, Job
 

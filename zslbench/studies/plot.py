@@ -35,6 +35,7 @@ def plot(
     parameter: str | None = None,
     classes: int | str | Sequence[str] | None = None,
     spread: str | None = None,
+    projection: str | None = None,
     width: str | float = "column",
     data: Path | str | None = None,
     data_root: Path | str | None = None,
@@ -42,15 +43,18 @@ def plot(
     """Draw a figure of finished runs, and return its axes, the numbers drawn, and the sentences that go below it.
 
     Args:
-        kind: ``confusion``, ``sensitivity``, ``stability``, ``ablation``, ``curve``, ``perclass``, ``pareto``, ``cd``.
+        kind: ``confusion``, ``sensitivity``, ``souls``, ``stability``, ``ablation``, ``curve``, ``perclass``,
+            ``pareto``, ``cd`` or ``features``.
         output: the .pdf, .svg, .png or .pgf to write; None: none.
         runs: the folder of records.
         methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods in their order.
         selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, no candidates of oracle selection.
         metrics: a panel each; None: T1 and H.
         parameter: whose sweep a sensitivity figure shows; None: the only one that was swept.
-        classes: of a confusion or perclass figure, by name or id or as ``"a,b"``, or how many; None: all.
+        classes: of a confusion or perclass figure, by name or id or as ``"a,b"``, or how many; None: all. Of a features
+            figure up to twelve; None: six.
         spread: of bands and bars over seeds: ``std`` or ``ci``; None: what suits the kind.
+        projection: of a features figure: ``pca``, ``tsne`` or ``umap`` (needs umap-learn); None: PCA.
         width: ``column``, ``page``, ``eccv``, ``neurips``, or inches.
         data: also write the numbers drawn there, as csv.
         data_root: where data sets lie that names of classes are read from (default: as in `run`).
@@ -73,10 +77,11 @@ def plot(
         parameter=parameter,
         classes=_classes(classes),
         spread=spread,
+        projection=projection,
     )
     check(request)
     root = None if data_root is None else Path(data_root)
-    known = Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations)
+    known = Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
     drawn = draw(request, ResultStore(runs), style, known)
     remarks = [] if path is None else write_figure(drawn, path)
     if data is not None:
@@ -115,6 +120,14 @@ def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
         return {name: one.values for name, one in method_class(method).ablations.items()}
     except ZslbenchError:
         return {}
+
+
+def synthesises(method: str) -> bool:
+    """Return whether a method makes features of classes; a plugin that is not here any more makes none."""
+    try:
+        return method_class(method).offers_synthesis()
+    except ZslbenchError:
+        return False
 
 
 def _classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from zslbench import metrics
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import BoolArray
 from zslbench.results.plots.lines import Line, one_panel
 from zslbench.results.record import Record
@@ -56,6 +56,30 @@ def of_one_or_two(
         )
     found = confusions(lines, predictions)
     return found, [names.get(int(one), f"class {one}") for one in found[0].classes]
+
+
+def places_of(classes: Sequence[str], ids: IntArray, named: Sequence[str]) -> IntArray:
+    """Return the places of classes asked for by name or id, each once, in the order asked for.
+
+    Raises:
+        UnknownName: a class that is not there.
+    """
+    by_name = {name.casefold(): place for place, name in enumerate(named)}
+    by_name |= {str(one): place for place, one in enumerate(ids)}
+    for name in classes:
+        if name.casefold() not in by_name:
+            raise UnknownName("class", name, named)
+    return np.array([*dict.fromkeys(by_name[name.casefold()] for name in classes)], dtype=np.int64)
+
+
+def check_count(count: int, most: int, fewest: int = 2) -> None:
+    """Refuse to show more classes than there are, or than a figure has room for, or too few.
+
+    Raises:
+        BadValue: not from `fewest` to `most`.
+    """
+    if not fewest <= count <= most:
+        raise BadValue(f"--classes {count} is not possible: {most} can be drawn; give a number from {fewest} to that.")
 
 
 def confusions(lines: Sequence[Line], predictions: Predictions) -> list[Confusion]:

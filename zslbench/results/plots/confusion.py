@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
-from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.answers import Confusion, Predictions, of_one_or_two
+from zslbench.results.plots.answers import Confusion, Predictions, check_count, of_one_or_two, places_of
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, facts, said_below
 from zslbench.results.plots.style import INK, Style
@@ -80,18 +79,10 @@ def _kept(found: Sequence[Confusion], named: Sequence[str], classes: int | Seque
     if classes is None:
         return everything
     if isinstance(classes, int):
-        if not 2 <= classes <= len(named):
-            raise BadValue(
-                f"--classes {classes} is not possible: there are {len(named)}; give a number from 2 to that."
-            )
+        check_count(classes, len(named))
         accuracy = np.mean([one.accuracy for one in found], axis=0)
         return np.sort(np.argsort(accuracy, kind="stable")[:classes])
-    by_name = {name.casefold(): place for place, name in enumerate(named)}
-    by_name |= {str(one): place for place, one in enumerate(found[0].classes)}
-    for name in classes:
-        if name.casefold() not in by_name:
-            raise UnknownName("class", name, named)
-    return np.array([*dict.fromkeys(by_name[name.casefold()] for name in classes)], dtype=np.int64)
+    return places_of(classes, found[0].classes, named)
 
 
 def _order(found: Sequence[Confusion], kept: IntArray) -> IntArray:

@@ -12,20 +12,22 @@ from zslbench.results.gather import gather
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.confusion import draw_confusion
 from zslbench.results.plots.curves import draw_curves
+from zslbench.results.plots.features import draw_features
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, lines_of
 from zslbench.results.plots.pareto import draw_pareto
 from zslbench.results.plots.perclass import draw_perclass
+from zslbench.results.plots.projection import PROJECTIONS
 from zslbench.results.plots.ranks import draw_ranks
-from zslbench.results.plots.sensitivity import draw_sensitivity
+from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
 from zslbench.results.plots.stability import draw_stability
 from zslbench.results.plots.style import Style, settings
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.validation import SELECTIONS
 
-KINDS = ("confusion", "sensitivity", "stability", "ablation", "curve", "perclass", "pareto", "cd")
-_BY_CLASS = ("confusion", "perclass")
+KINDS = ("confusion", "sensitivity", "souls", "stability", "ablation", "curve", "perclass", "pareto", "cd", "features")
+_BY_CLASS = ("confusion", "perclass", "features")
 _FROM_PREDICTIONS = (*_BY_CLASS, "curve")
 
 
@@ -37,11 +39,13 @@ class Knowledge:
         class_names: of the data that a record is of, by class id; those unknown are left out.
         logarithmic: whether a method declares a parameter on a logarithmic scale.
         ablations: the named settings of a method, with the values of each.
+        synthesises: whether a method makes features of classes.
     """
 
     class_names: Callable[[Record], Mapping[int, str]] = lambda record: {}
     logarithmic: Callable[[str, str], bool] = lambda method, name: False
     ablations: Callable[[str], Mapping[str, Mapping[str, Any]]] = lambda method: {}
+    synthesises: Callable[[str], bool] = lambda method: True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,8 @@ class Request:
         kind: one of `KINDS`; choice: of which records.
         selection: a rule of `zslbench table`; None: as recorded, no candidates of oracle selection.
         metrics: which; None: T1 and H.
-        parameter: of ``sensitivity``; classes: of ``confusion`` and ``perclass``.
+        parameter: of ``sensitivity``; classes: of ``confusion``, ``perclass`` and ``features``.
+        projection: of ``features``, one of `PROJECTIONS`; None: PCA.
         spread: ``std`` or ``ci``; None: what suits the kind.
     """
 
@@ -63,6 +68,7 @@ class Request:
     parameter: str | None = None
     classes: int | Sequence[str] | None = None
     spread: str | None = None
+    projection: str | None = None
 
 
 def draw(request: Request, store: ResultStore, style: Style, known: Knowledge) -> Drawn:
@@ -88,9 +94,12 @@ def check(request: Request) -> None:
         raise UnknownName("selection", request.selection, SELECTIONS)
     if request.spread is not None and request.spread not in SPREADS:
         raise UnknownName("spread", request.spread, SPREADS)
+    if request.projection is not None and request.projection not in PROJECTIONS:
+        raise UnknownName("projection", request.projection, PROJECTIONS)
     useless = {
         "--param": request.parameter is not None and kind != "sensitivity",
         "--classes": request.classes is not None and kind not in _BY_CLASS,
+        "--projection": request.projection is not None and kind != "features",
         "--metric": bool(request.metrics) and kind in _FROM_PREDICTIONS,
         "--spread": request.spread is not None and kind in (*_BY_CLASS, "cd"),
         "--stage dev": request.choice.stage == "dev" and kind in _FROM_PREDICTIONS,
@@ -122,12 +131,26 @@ def _drawn(request: Request, lines: Sequence[Line], store: ResultStore, style: S
     kind, metrics = request.kind, request.metrics
     if kind in _BY_CLASS:
         names = known.class_names(lines[0].records[0]) if lines else {}
+        if kind == "features":
+            return draw_features(
+                lines,
+                store.features,
+                store.predictions,
+                style,
+                names,
+                request.classes,
+                request.projection or "pca",
+                store.root,
+                known.synthesises,
+            )
         by_class = draw_confusion if kind == "confusion" else draw_perclass
         return by_class(lines, store.predictions, style, names, request.classes)
     if kind == "sensitivity":
         return draw_sensitivity(
             lines, style, request.parameter, metrics, request.spread or "std", known.logarithmic, store.root
         )
+    if kind == "souls":
+        return draw_souls(lines, style, metrics, request.spread or "std", store.root)
     if kind == "stability":
         return draw_stability(lines, style, metrics, request.spread or "std", store.root)
     if kind == "ablation":

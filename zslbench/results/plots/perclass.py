@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
-from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.answers import Confusion, Predictions, of_one_or_two
+from zslbench.results.plots.answers import Confusion, Predictions, check_count, of_one_or_two, places_of
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, facts, head_of, said_below
 from zslbench.results.plots.style import COLOURS, HATCHES, INK, Style, add_legend, panels
@@ -75,19 +74,10 @@ def _order(value: Array, named: Sequence[str], ids: IntArray, classes: int | Seq
     if classes is None:
         return order
     if isinstance(classes, int):
-        if not 2 <= classes <= len(order):
-            raise BadValue(
-                f"--classes {classes} is not possible: there are {len(order)}; give a number from 2 to that."
-            )
+        check_count(classes, len(order))
         first = (classes + 1) // 2
         return np.concatenate([order[:first], order[len(order) - (classes - first) :]])
-    by_name = {str(one): place for place, one in enumerate(ids)}
-    by_name |= {name.casefold(): place for place, name in enumerate(named)}
-    for name in classes:
-        if name.casefold() not in by_name:
-            raise UnknownName("class", name, named)
-    wanted = {by_name[name.casefold()] for name in classes}
-    return np.array([place for place in order if place in wanted], dtype=np.int64)
+    return order[np.isin(order, places_of(classes, ids, named))]
 
 
 def _bars(axes: Axes, value: Array, of_unseen: BoolArray, across: bool) -> list[tuple[str, Any]]:

@@ -15,9 +15,10 @@ from zslbench.results.plots.lines import Line, data_key, lines_of
 from zslbench.results.plots.pareto import draw_pareto
 from zslbench.results.plots.perclass import draw_perclass
 from zslbench.results.plots.ranks import draw_ranks
-from zslbench.results.plots.sensitivity import draw_sensitivity, swept_parameters
+from zslbench.results.plots.sensitivity import draw_sensitivity
 from zslbench.results.plots.stability import draw_stability
 from zslbench.results.plots.style import Style, settings
+from zslbench.results.plots.sweep import swept_parameters
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.spec import parse

@@ -7,7 +7,7 @@ import time
 from zslbench.results.record import Status
 from zslbench.runner.engines.base import Listener
 from zslbench.runner.engines.doing import Done, Judged, Logged, Message, Started, stamped
-from zslbench.runner.execute import Finished, unfinished
+from zslbench.runner.finished import Finished, unfinished
 from zslbench.runner.jobs import Batch, Job
 
 Results = tuple[Job, list[Finished]]

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from zslbench.runner.cells import Run
-from zslbench.runner.execute import Finished
+from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Batch, Job
 
 

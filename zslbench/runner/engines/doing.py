@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from zslbench.runner.cells import Run
-from zslbench.runner.execute import Finished, execute
+from zslbench.runner.execute import execute
+from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Batch
 
 LOG_EVERY = 0.1

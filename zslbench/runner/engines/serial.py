@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from zslbench.runner.cells import Run
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.doing import stamped
-from zslbench.runner.execute import Finished, execute, unfinished
+from zslbench.runner.execute import execute
+from zslbench.runner.finished import Finished, unfinished
 from zslbench.runner.jobs import Batch, Job
 
 
