@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shlex
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from zslbench.spec import parse
@@ -40,15 +40,6 @@ class _Block:
     folds: frozenset[int]
     seeds: frozenset[int]
 
-    def holds(self, slot: Slot) -> bool:
-        return (
-            slot.line in self.lines
-            and slot.place in self.places
-            and slot.protocol in self.protocols
-            and slot.fold in self.folds
-            and slot.seed in self.seeds
-        )
-
     def with_(self, other: _Block) -> _Block:
         return _Block(
             self.lines | other.lines,
@@ -67,7 +58,7 @@ def commands(survey: Survey, slots: Sequence[Slot], where: Where, rerun: str = "
             only looks missing (`Survey.varied`) unless it is asked for.
         rerun: ``failed`` or ``stale``, for runs that a plain command leaves as they are.
     """
-    allowed = (survey.states.keys() - survey.varied) | set(slots)
+    allowed = _by_cell((survey.states.keys() - survey.varied) | set(slots))
     blocks: list[_Block] = []
     choices = {_choice(slot.place): None for slot in slots}
     for choice in choices:
@@ -125,12 +116,21 @@ def _choice_flags(place: Place) -> list[str]:
     return ["--features", place.features, "--semantics", place.semantics]
 
 
-def _packed(slots: Iterable[Slot], allowed: Collection[Slot], stochastic: Mapping[str, bool]) -> list[_Block]:
+_Cells = Mapping[tuple[str, Place, str, int], set[int]]
+
+
+def _by_cell(slots: Iterable[Slot]) -> _Cells:
+    """Return the seeds of runs by line, place, protocol and fold."""
+    found: dict[tuple[str, Place, str, int], set[int]] = {}
+    for slot in slots:
+        found.setdefault((slot.line, slot.place, slot.protocol, slot.fold), set()).add(slot.seed)
+    return found
+
+
+def _packed(slots: Iterable[Slot], allowed: _Cells, stochastic: Mapping[str, bool]) -> list[_Block]:
     """Join runs to products, as long as a product holds nothing but the span."""
     blocks: list[_Block] = []
     for slot in slots:
-        if any(block.holds(slot) for block in blocks):
-            continue
         one = _Block(
             frozenset([slot.line]),
             frozenset([slot.place]),
@@ -138,6 +138,8 @@ def _packed(slots: Iterable[Slot], allowed: Collection[Slot], stochastic: Mappin
             frozenset([slot.fold]),
             frozenset([slot.seed]),
         )
+        if any(block.with_(one) == block for block in blocks):
+            continue
         for place, block in enumerate(blocks):
             if _within(block.with_(one), allowed, stochastic):
                 blocks[place] = block.with_(one)
@@ -155,18 +157,17 @@ def _packed(slots: Iterable[Slot], allowed: Collection[Slot], stochastic: Mappin
     return blocks
 
 
-def _within(block: _Block, allowed: Collection[Slot], stochastic: Mapping[str, bool]) -> bool:
+def _within(block: _Block, allowed: _Cells, stochastic: Mapping[str, bool]) -> bool:
     return all(
-        Slot(line, place, protocol, fold, seed) in allowed
+        allowed.get((line, place, protocol, fold), set()) >= (block.seeds if stochastic[line] else {0})
         for line in block.lines
         for place in block.places
         for protocol in block.protocols
         for fold in block.folds
-        for seed in (block.seeds if stochastic[line] else (0,))
     )
 
 
-def _command(block: _Block, survey: Survey, where: Where, rerun: str, allowed: Collection[Slot]) -> str:
+def _command(block: _Block, survey: Survey, where: Where, rerun: str, allowed: _Cells) -> str:
     lines = [line for line in survey.lines if line in block.lines]
     places = [place for place in survey.places if place in block.places]
     protocols = [rules for rules in survey.protocols if rules in block.protocols]
@@ -182,7 +183,7 @@ def _command(block: _Block, survey: Survey, where: Where, rerun: str, allowed: C
     return shlex.join([*words, *_ends(places, where)])
 
 
-def _seeds(block: _Block, survey: Survey, allowed: Collection[Slot]) -> list[str]:
+def _seeds(block: _Block, survey: Survey, allowed: _Cells) -> list[str]:
     """Return ``--seeds N`` where all seeds below N belong to the span, else each seed."""
     first = frozenset(range(max(block.seeds) + 1))
     if first == {0}:
