@@ -164,9 +164,12 @@
     return [...words, ...metrics, ["Seconds", (one) => one.total, true], ["Run", (one) => one.id, false]];
   }
 
+  /* A long label breaks after its commas. */
+  const breakable = (text) => text.split(/(?<=,)/).flatMap((piece, place) => (place ? [make("wbr"), piece] : [piece]));
+
   function cell(name, value, one) {
-    if (name === "Method") return make("th", { scope: "row", class: "name" }, make("a", { href: `#run-${one.id}` }, value));
-    if (name === "Run") return make("td", {}, make("code", {}, value));
+    if (name === "Method") return make("th", { scope: "row", class: "name" }, make("a", { href: `#run-${one.id}` }, ...breakable(value)));
+    if (name === "Run") return make("td", { title: value }, make("code", {}, value.slice(0, 8)));
     if (name === "Status") return make("td", {}, make("span", { class: `status ${value}` }, value));
     if (name === "Seconds") return make("td", { class: "number" }, time(value));
     if (name === "Seed") return make("td", { class: "number" }, String(value));
