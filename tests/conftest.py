@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from faults import study
+
+__all__ = ["study"]  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import dask
 import pytest
-from faults import Study, kill, same_numbers, study, until  # noqa: F401  (a fixture)
+from faults import Study, kill, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -25,7 +25,7 @@ POINTS = "fault_methods:Points"
 
 
 @contextlib.contextmanager
-def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:  # noqa: F811
+def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """Start a scheduler and workers as processes of their own; yield the address and the workers."""
     file = study.folder / "scheduler.json"
     started: list[subprocess.Popen[bytes]] = []
@@ -48,7 +48,7 @@ def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.P
             one.wait()
 
 
-def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -> None:  # noqa: F811
+def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -> None:
     with cluster(study, 2) as (address, workers):
 
         def kill_half_way() -> None:
@@ -73,7 +73,7 @@ def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -
     study.check_nothing_left()
 
 
-def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         outcome = zslbench.run(
             [f"{NOTED}[fault=kill]", f"{NOTED}[fault=print]", f"{NOTED}[fault=raise]"],
@@ -88,7 +88,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capf
     study.check_nothing_left()
 
 
-def test_a_grid_keeps_what_was_finished(study: Study) -> None:  # noqa: F811
+def test_a_grid_keeps_what_was_finished(study: Study) -> None:
     """The point that kills the first worker is done by the next; those before it are recorded once."""
     methods = [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
     zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskEngine(places=[Place(1)]))
@@ -97,7 +97,7 @@ def test_a_grid_keeps_what_was_finished(study: Study) -> None:  # noqa: F811
     study.check_nothing_left()
 
 
-def test_ctrl_c_ends_the_cluster_that_was_started(study: Study) -> None:  # noqa: F811
+def test_ctrl_c_ends_the_cluster_that_was_started(study: Study) -> None:
     words = ["-m", f"{NOTED}[wait=0.5]", "--seeds", "4", "--engine", "dask", "--workers", "2"]
     coordinator = study.start(*words)
     until(lambda: len(study.begun()) >= 3, "three runs that began")
@@ -112,7 +112,7 @@ def test_ctrl_c_ends_the_cluster_that_was_started(study: Study) -> None:  # noqa
     study.check_nothing_left()
 
 
-def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:  # noqa: F811
+def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:
     coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine", "dask", "--workers", "1")
     until(study.begun, "a run that began")
     coordinator.kill()
@@ -120,7 +120,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:  # n
     study.check_nothing_left()
 
 
-def test_a_scheduler_that_is_not_there_is_told(study: Study) -> None:  # noqa: F811
+def test_a_scheduler_that_is_not_there_is_told(study: Study) -> None:
     with pytest.raises(EngineError, match=r"the Dask cluster at tcp://127.0.0.1:1 cannot be used .* check the address"):
         study.run(NOTED, DaskEngine("tcp://127.0.0.1:1", patience=1))
     with pytest.raises(EngineError, match=r"the Dask cluster at nonsense://x cannot be used"):

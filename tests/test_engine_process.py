@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from faults import Study, kill, same_numbers, study, until  # noqa: F401  (a fixture)
+from faults import Study, kill, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -37,7 +37,7 @@ def process(workers: int = 1, **limits: object) -> ProcessEngine:
     return ProcessEngine([Place(1)] * workers, Limits.of(**limits))  # type: ignore[arg-type]
 
 
-def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:  # noqa: F811
+def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:
     methods = [NOTED, "eszsl[gamma=[1,10]]", "study_methods:Noisy[noise=0.5]"]
     with threadpool_limits(1):
         zslbench.run(methods, "synthetic", runs=tmp_path / "serial", seeds=2)
@@ -49,7 +49,7 @@ def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path
     study.check_nothing_left()
 
 
-def test_a_killed_worker_costs_one_run(study: Study) -> None:  # noqa: F811
+def test_a_killed_worker_costs_one_run(study: Study) -> None:
     """SIGKILL from outside, in the middle of a run: that run is recorded as crashed, all others are done once."""
     done = threading.Thread(target=lambda: kill(until(lambda: dict(study.begun()).get("none 2"), "the run")))
     done.start()
@@ -67,7 +67,7 @@ def test_a_killed_worker_costs_one_run(study: Study) -> None:  # noqa: F811
     study.check_nothing_left()
 
 
-def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(study: Study) -> None:  # noqa: F811
+def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(study: Study) -> None:
     outcome = zslbench.run(
         [f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[1,2]]"],
         "synthetic",
@@ -80,7 +80,7 @@ def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(stu
     study.check_nothing_left()
 
 
-def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> None:  # noqa: F811
+def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> None:
     zslbench.run(
         [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"],
         "synthetic", "gzsl", runs=study.runs, engine=process(),
@@ -93,7 +93,7 @@ def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> Non
     study.check_nothing_left()
 
 
-def test_a_run_past_its_time_is_stopped_with_what_it_started(study: Study) -> None:  # noqa: F811
+def test_a_run_past_its_time_is_stopped_with_what_it_started(study: Study) -> None:
     outcome = study.run(f"{NOTED}[fault=child]", process(1, time=0.5), seeds=1)
     (record,) = outcome.failed
     assert record.status == "timeout"
@@ -102,7 +102,7 @@ def test_a_run_past_its_time_is_stopped_with_what_it_started(study: Study) -> No
     study.check_nothing_left()
 
 
-def test_a_run_past_its_memory_is_stopped(study: Study) -> None:  # noqa: F811
+def test_a_run_past_its_memory_is_stopped(study: Study) -> None:
     outcome = study.run(f"{NOTED}[fault=eat]", process(1, memory="500MB"), seeds=1)
     (record,) = outcome.failed
     assert record.status == "crashed"
@@ -111,7 +111,7 @@ def test_a_run_past_its_memory_is_stopped(study: Study) -> None:  # noqa: F811
     study.check_nothing_left()
 
 
-def test_a_segfault_and_an_error_cost_their_own_run(study: Study, capfd: pytest.CaptureFixture[str]) -> None:  # noqa: F811
+def test_a_segfault_and_an_error_cost_their_own_run(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
     methods = [f"{NOTED}[fault={fault}]" for fault in ("segfault", "raise", "print", "none")]
     zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=process(2))
     found = {record.method["params"]["fault"]: record for record in study.records()}
@@ -126,7 +126,7 @@ def test_a_segfault_and_an_error_cost_their_own_run(study: Study, capfd: pytest.
 
 
 @pytest.mark.parametrize("presses", [1, 2])
-def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, presses: int) -> None:  # noqa: F811
+def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, presses: int) -> None:
     words = ["-m", f"{NOTED}[wait=0.3]", "--seeds", "8", "--workers", "2"]
     coordinator = study.start(*words)
     until(lambda: len(study.begun()) >= 4, "four runs that began")
@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, presses: 
 
 
 @pytest.mark.parametrize("fault", ["none", "child"])
-def test_workers_do_not_outlive_a_killed_coordinator(study: Study, fault: str) -> None:  # noqa: F811
+def test_workers_do_not_outlive_a_killed_coordinator(study: Study, fault: str) -> None:
     words = ["-m", f"{NOTED}[wait=0.4,fault={fault}]", "--seeds", "4", "--workers", "2"]
     coordinator = study.start(*words)
     until(lambda: len(study.begun()) >= (4 if fault == "none" else 2), "runs that began")
@@ -165,7 +165,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(study: Study, fault: str) -
         assert {study.times()[f"none {seed}"] for seed in finished} == {1}
 
 
-def test_a_script_without_a_guard_is_not_run_again_by_workers(study: Study) -> None:  # noqa: F811
+def test_a_script_without_a_guard_is_not_run_again_by_workers(study: Study) -> None:
     script = study.folder / "script.py"
     script.write_text(
         "import zslbench\n"
@@ -180,7 +180,7 @@ def test_a_script_without_a_guard_is_not_run_again_by_workers(study: Study) -> N
     assert study.statuses() == {0: "ok", 1: "ok"}
 
 
-def test_workers_find_methods_of_the_working_folder(study: Study) -> None:  # noqa: F811
+def test_workers_find_methods_of_the_working_folder(study: Study) -> None:
     (study.folder / "mine.py").write_text("from fault_methods import Noted as Mine\n")
     command = ["-m", "zslbench", "run", "-m", "mine:Mine", "-d", "synthetic", "-p", "gzsl", "--workers", "1"]
     script = "import sys; sys.path.remove(''); from zslbench.cli import main; main(sys.argv[3:])"  # as the command does
@@ -193,7 +193,7 @@ def test_workers_find_methods_of_the_working_folder(study: Study) -> None:  # no
     assert json.loads(path.read_text())["provenance"]["engine"] == "process"
 
 
-def test_a_record_cut_in_half_is_written_anew(study: Study) -> None:  # noqa: F811
+def test_a_record_cut_in_half_is_written_anew(study: Study) -> None:
     study.run(NOTED, process(), seeds=3)
     path = next(path for path in study.runs.rglob("*.json") if json.loads(path.read_text())["seed"] == 1)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -203,7 +203,7 @@ def test_a_record_cut_in_half_is_written_anew(study: Study) -> None:  # noqa: F8
     assert study.times() == {"none 0": 1, "none 1": 2, "none 2": 1}
 
 
-def test_workers_that_cannot_start_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_workers_that_cannot_start_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Place, "environment", lambda place: {"PYTHONHOME": str(study.folder / "nowhere")})
     with pytest.raises(EngineError, match=r"cannot be started .* --engine serial"):
         study.run(NOTED, ProcessEngine([Place(1)]))
@@ -286,7 +286,7 @@ def test_words_that_do_not_go_together_are_refused(options: dict[str, object], m
         zslbench.engine(**options)
 
 
-def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> None:  # noqa: F811
+def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> None:
     runs = plan([NOTED], ["synthetic"], ["gzsl"], seeds=range(4)).runs
     order: list[str] = []
 
@@ -303,7 +303,7 @@ def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> 
         assert order == [f"{what} {seed}" for seed in range(4) for what in ("taken", "done")]
 
 
-def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:  # noqa: F811
+def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:
     class Ear(Quiet):
         def __init__(self) -> None:
             self.heard: list[tuple[object, ...]] = []

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from faults import Study, same_numbers, study, until  # noqa: F401  (a fixture)
+from faults import Study, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -18,11 +18,11 @@ NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
 
 
-def local(study: Study, parallel: int = 2) -> SlurmEngine:  # noqa: F811
+def local(study: Study, parallel: int = 2) -> SlurmEngine:
     return SlurmEngine(SlurmConfig(cluster="local", folder=str(study.folder / "jobs"), array_parallelism=parallel))
 
 
-def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:  # noqa: F811
+def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:
     methods = [f"{NOTED}[fault={fault}]" for fault in ("none", "kill", "raise")]
     methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"]
     outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=local(study, 4))
@@ -48,7 +48,7 @@ def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None: 
     study.check_nothing_left()
 
 
-def test_ctrl_c_cancels_the_jobs(study: Study) -> None:  # noqa: F811
+def test_ctrl_c_cancels_the_jobs(study: Study) -> None:
     config = study.folder / "slurm.toml"
     config.write_text(f'cluster = "local"\nfolder = "{study.folder / "jobs"}"\narray_parallelism = 1\n')
     coordinator = study.start("-m", f"{NOTED}[wait=0.5]", "--seeds", "3", "--engine-config", str(config))
@@ -61,7 +61,7 @@ def test_ctrl_c_cancels_the_jobs(study: Study) -> None:  # noqa: F811
     study.check_nothing_left()
 
 
-def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSLBENCH_COORDINATOR_GONE_AFTER", "2")
     config = study.folder / "slurm.toml"
     config.write_text(f'cluster = "local"\nfolder = "{study.folder / "jobs"}"\n')
@@ -93,7 +93,7 @@ def test_the_file_says_what_slurm_is_asked_for(tmp_path: Path) -> None:
     }
 
 
-def test_what_sbatch_is_given(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_what_sbatch_is_given(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     """An sbatch that only keeps its script: the array and all that was asked for stand in it."""
     bin_ = study.folder / "bin"
     bin_.mkdir()
@@ -110,7 +110,7 @@ def test_what_sbatch_is_given(study: Study, monkeypatch: pytest.MonkeyPatch) -> 
     assert study.statuses() == dict.fromkeys(range(3), "interrupted")
 
 
-def test_without_slurm_there_is_a_sentence(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_without_slurm_there_is_a_sentence(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(study.folder))
     with pytest.raises(EngineError, match=r"Slurm cannot be used from here .* run on a node that has sbatch"):
         study.run(NOTED, SlurmEngine(SlurmConfig(folder=str(study.folder / "jobs"))))

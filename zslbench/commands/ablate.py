@@ -15,11 +15,13 @@ from zslbench.commands.options import (
     CHOICES,
     DATA_ROOT,
     DEVICE,
+    ENGINE,
     FAILED,
     INTERRUPTED,
     OUTPUT,
     QUIET,
     RUNS,
+    engine_of,
     examples,
     format_option,
     run_on,
@@ -61,6 +63,7 @@ from zslbench.commands.options import (
 @format_option("terminal", "markdown", "latex", "csv", "json")
 @CHOICES
 @DEVICE
+@ENGINE
 @click.option("--dry-run", is_flag=True, help="Only list the runs and their state.")
 @QUIET
 @OUTPUT
@@ -75,7 +78,11 @@ def ablate(protocols: Sequence[str], quiet: bool, output: Path | None, dry_run: 
     if protocols:
         options["protocols"] = protocols
     found = zslbench.ablate(
-        console=None if quiet else screen.progress_console(), output=output, dry_run=dry_run, **options
+        console=None if quiet else screen.progress_console(),
+        output=output,
+        dry_run=dry_run,
+        engine=engine_of(options),
+        **options,
     )
     if dry_run:
         screen.show_outcome(found.outcome, dry_run, options["runs"])

@@ -14,11 +14,13 @@ from zslbench.commands.options import (
     CHOICES,
     DATA_ROOT,
     DEVICE,
+    ENGINE,
     FAILED,
     INTERRUPTED,
     OUTPUT,
     QUIET,
     RUNS,
+    engine_of,
     examples,
     format_option,
 )
@@ -59,6 +61,7 @@ from zslbench.commands.options import (
 @format_option("terminal", "markdown", "csv", "json")
 @CHOICES
 @DEVICE
+@ENGINE
 @click.option("--dry-run", is_flag=True, help="Only list what would be run, and what cannot be.")
 @QUIET
 @OUTPUT
@@ -70,7 +73,11 @@ def reproduce(quiet: bool, output: Path | None, dry_run: bool, **options: Any) -
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
     """
     found = zslbench.reproduce(
-        console=None if quiet else screen.progress_console(), output=output, dry_run=dry_run, **options
+        console=None if quiet else screen.progress_console(),
+        output=output,
+        dry_run=dry_run,
+        engine=engine_of(options),
+        **options,
     )
     if dry_run:
         for reason in dict.fromkeys(cell.reason for cell in found.cells if not cell.runs):

@@ -9,7 +9,18 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERRUPTED, QUIET, RUNS, examples
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    DEVICE,
+    ENGINE_WITHOUT_LIMITS,
+    FAILED,
+    INTERRUPTED,
+    QUIET,
+    RUNS,
+    engine_of,
+    examples,
+)
 
 
 @click.command(
@@ -62,6 +73,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, DEVICE, FAILED, INTERR
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, and of every fit.")
 @click.option("--name", default="tuned", show_default=True, help="The preset's name: METHOD@NAME.")
 @DEVICE
+@ENGINE_WITHOUT_LIMITS
 @click.option(
     "--rerun", type=click.Choice(["failed", "stale", "all"]), help="Begin the search anew, and do such runs again."
 )
@@ -95,7 +107,12 @@ def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **
     options["fold"] = options["fold"] or None
     options["protocols"] = options["protocols"] or ("zsl", "gzsl")
     tuning = zslbench.tune(
-        method, dataset, prune=not no_prune, console=None if quiet else screen.progress_console(), **options
+        method,
+        dataset,
+        prune=not no_prune,
+        console=None if quiet else screen.progress_console(),
+        engine=engine_of(options),
+        **options,
     )
     screen.show_text(told(tuning, format))
     if tuning.interrupted:

@@ -9,6 +9,7 @@ from typing import Any
 
 import zslbench.protocols.splits as splits
 from zslbench.data.dataset import Dataset
+from zslbench.errors import BadData
 from zslbench.methods.base import Context, Judge, Method
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
@@ -131,7 +132,13 @@ def _summed(contexts: Iterable[Context]) -> dict[str, float]:
 
 
 def _data(job: Job) -> tuple[Dataset, splits.Split]:
-    dataset = job.first.dataset.load()
+    meant = job.first.dataset
+    dataset = meant.load()
+    if dataset.fingerprint != meant.fingerprint:  # on another machine, or changed since the plan was made
+        raise BadData(
+            f"{meant.text} has the content {dataset.fingerprint} here, and {meant.fingerprint} where the run was "
+            "planned; give both the same files."
+        )
     return dataset, splits.split(dataset, job.first.stage, max(job.first.fold, 1))
 
 

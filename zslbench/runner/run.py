@@ -16,6 +16,7 @@ from zslbench.runner.cells import Run
 from zslbench.runner.engines import Engine, Listener, Several
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.finished import Finished
+from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
 from zslbench.runner.plan import DEFAULT_PROTOCOLS
 from zslbench.runner.plan_file import read_plan
@@ -190,8 +191,9 @@ def _work(
         try:
             for free in turns.rounds(work, functools.partial(_say, console)):
                 for job, results in engine.run(free, ear):
-                    for result in results:
-                        _keep(result, store, records)
+                    with held():  # what is finished is kept, whatever is pressed
+                        for result in results:
+                            _keep(result, store, records)
                     claims.release(one.id for one in job.runs)
                     own.finished(job, results)
         except KeyboardInterrupt:

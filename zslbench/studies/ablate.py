@@ -22,6 +22,8 @@ from zslbench.studies.points import Point, Series
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zslbench.runner.engines import Engine
+
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DEFAULT_SEEDS = 3
 
@@ -82,6 +84,7 @@ def ablate(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
+    engine: Engine | None = None,
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,
@@ -98,7 +101,8 @@ def ablate(
             other, else the method as given.
         format: terminal, markdown, latex, csv or json; output: also write the text there.
         stage: ``final``, or ``dev``: the mean over its folds.
-        datasets, protocols, features, semantics, runs, data_root, device, dry_run, console: as in `run`.
+        datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, console: as in
+            `run`.
         width: characters of a line; None: the terminal's.
 
     Raises:
@@ -143,6 +147,7 @@ def ablate(
         runs=runs,
         data_root=root,
         device=device,
+        engine=engine,
         dry_run=dry_run,
         console=console,
     )

@@ -26,6 +26,8 @@ from zslbench.studies.verdict import interval, judged
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zslbench.runner.engines import Engine
+
 FORMATS = ("terminal", "markdown", "csv", "json")
 DEFAULT_SEEDS = 3
 
@@ -92,6 +94,7 @@ def reproduce(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
+    engine: Engine | None = None,
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,
@@ -108,7 +111,7 @@ def reproduce(
         tolerance: points of percent that still count as the same.
         format: terminal, markdown, csv or json; output: also write the text there.
         features, semantics: use these instead of the published ones. The verdict then says so: it is no reproduction.
-        runs, data_root, device, dry_run, console: as in `run`.
+        runs, data_root, device, engine, dry_run, console: as in `run`.
         width: characters of a line; None: the terminal's.
 
     Raises:
@@ -124,7 +127,7 @@ def reproduce(
     store = TunedStore(Path(runs))
     cells = [_planned(answer, seeds, root, store) for answer in answers(found, features, semantics, root, store)]
     with contextlib.nullcontext() if dry_run else telling(Path(runs), growing=True):
-        outcome = _run(cells, seeds, Path(runs), root, device, dry_run, console)
+        outcome = _run(cells, seeds, Path(runs), root, device, engine, dry_run, console)
     records = {record.id: record for record in outcome.records}
     cells = [_judged(cell, records, tolerance) for cell in cells]
     if dry_run:
@@ -175,6 +178,7 @@ def _run(
     runs: Path,
     root: Path | None,
     device: str,
+    engine: Engine | None,
     dry_run: bool,
     console: Console | None,
 ) -> Outcome:
@@ -201,6 +205,7 @@ def _run(
                 runs=runs,
                 data_root=root,
                 device=device,
+                engine=engine,
                 dry_run=dry_run,
                 console=console,
             )

@@ -14,6 +14,7 @@ from zslbench.results.store import ResultStore
 from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
+from zslbench.runner.engines import Engine, SerialEngine
 from zslbench.runner.limits import seconds
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
 from zslbench.runner.provenance import source_digest
@@ -53,6 +54,7 @@ def tune(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
+    engine: Engine | None = None,
     rerun: Rerun | None = None,
     oracle: bool = False,
     console: Console | None = None,
@@ -78,6 +80,7 @@ def tune(
         seed: of the sampler and of every fit.
         name: of the preset.
         runs, device, rerun, console: see `zslbench.run`.
+        engine: where fits of a grid are done, see `zslbench.engine`; a sampler has its own in this process, one by one.
         oracle: afterwards, also run every point on the test images (†), to show what picking on them would have added.
             The preset does not depend on it.
 
@@ -92,6 +95,11 @@ def tune(
     clock = Clock(seconds(time_limit))
     start, space = narrowed(spec, cls, [only] if isinstance(only, str) else only)
     found = choose(sampler, space, cls.offers_grid())
+    if found != "grid" and engine is not None and not isinstance(engine, SerialEngine):
+        raise BadValue(
+            f"the sampler {found} suggests each trial from those before and may stop a fit, so its fits are done one "
+            "by one in this process; leave --engine and --workers out, or use --sampler grid."
+        )
     texts = [protocols] if isinstance(protocols, str) else list(protocols)
     planned = plan(
         [str(start)],
@@ -123,6 +131,7 @@ def tune(
             "seeds": [seed] if cls.card.stochastic else [0],
             "data_root": data_root,
             "device": device,
+            "engine": engine,
         },
     )
     ResultStore(runs).check_writable()

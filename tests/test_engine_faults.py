@@ -1,0 +1,127 @@
+"""Faults around the engines: a full disk, coordinators that share a folder; and studies that pass their engine on."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from faults import Study, until
+
+import zslbench
+from zslbench.errors import BadValue, StoreError
+from zslbench.results.store import ResultStore
+from zslbench.runner.engines.process import ProcessEngine
+from zslbench.runner.engines.worker import Place
+from zslbench.runner.execute import execute
+from zslbench.runner.jobs import Batch, jobs
+from zslbench.runner.plan import plan
+
+NOTED = "fault_methods:Noted"
+
+
+def process(workers: int = 1) -> ProcessEngine:
+    return ProcessEngine([Place(1)] * workers)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of half a megabyte; where nothing may be mounted the test is skipped, and continuous integration fails."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True)
+    if mounted.returncode:
+        message = f"a small disk cannot be mounted ({mounted.stderr.decode().strip()}); run as root"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_ends_the_study_and_loses_nothing(study: Study, small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    runs = small_disk / "runs"
+    runs.mkdir()
+    ballast.write_bytes(b"0" * (512 - 8 * 4) * 1024)  # room for a few records
+    methods = [NOTED]
+    with pytest.raises(StoreError, match=r"No space left on device.*free space there.*what was finished stays"):
+        zslbench.run(methods, "synthetic", "gzsl", runs=runs, seeds=12, engine=process(2))
+    store = ResultStore(runs)
+    kept = {record.seed for record in store.load() if record.ok}
+    assert store.broken == []
+    assert 0 < len(kept) < 12
+    study.check_nothing_left()
+    ballast.unlink()
+    zslbench.run(methods, "synthetic", "gzsl", runs=runs, seeds=12, engine=process(2))
+    assert {record.seed: record.status for record in store.load()} == dict.fromkeys(range(12), "ok")
+    assert {seed: study.times()[f"none {seed}"] for seed in kept} == dict.fromkeys(kept, 1)
+    assert list(runs.rglob(".*.tmp")) == []
+
+
+def test_two_coordinators_with_workers_share_a_study(study: Study) -> None:
+    words = ["-m", f"{NOTED}[wait=0.1]", "--seeds", "10", "--workers", "1"]
+    coordinators = [study.start(*words) for _ in range(2)]
+    for one in coordinators:
+        output, _ = one.communicate(timeout=120)
+        assert one.returncode == 0, output
+    assert study.statuses() == dict.fromkeys(range(10), "ok")
+    assert study.times() == {f"none {seed}": 1 for seed in range(10)}
+    assert len({pid for _, pid in study.begun()}) == 2
+    study.check_nothing_left()
+
+
+def test_a_coordinator_takes_over_from_one_that_was_killed(study: Study) -> None:
+    words = ["-m", f"{NOTED}[wait=0.3]", "--seeds", "6", "--workers", "1"]
+    first, second = study.start(*words), study.start(*words)
+    until(lambda: len({pid for _, pid in study.begun()}) == 2, "workers of both")
+    first.kill()
+    first.communicate(timeout=60)
+    output, _ = second.communicate(timeout=120)
+    assert second.returncode == 0, output
+    assert study.statuses() == dict.fromkeys(range(6), "ok")
+    assert sum(study.times().values()) <= 7  # the run that the killed one was at, once more
+    study.check_nothing_left()
+
+
+def test_ctrl_c_while_a_record_is_written_does_not_lose_it(
+    study: Study,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = ResultStore.save
+
+    def pressed(store: ResultStore, *given: object) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return save(store, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ResultStore, "save", pressed)
+    outcome = study.run(NOTED, seeds=3)
+    assert outcome.interrupted
+    assert study.statuses() == {0: "ok"}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
+    (run,) = plan([NOTED], ["synthetic"], ["gzsl"]).runs
+    other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
+    ((_, (result,)),) = execute(Batch((jobs([other])[0],)))
+    assert result.record.status == "failed"
+    assert "give both the same files" in result.record.error
+
+
+def test_studies_hand_their_engine_on(study: Study) -> None:
+    ablated = zslbench.ablate(
+        "study_methods:Noisy", "synthetic", "gzsl", seeds=2, runs=study.runs, engine=process(), width=100
+    )
+    tuned = zslbench.tune(
+        "toy_methods:Grid[ridge=[1,10]]", "digits", "gzsl", only="ridge", fold=1, runs=study.runs, engine=process()
+    )
+    assert not ablated.outcome.failed
+    assert len(tuned.trials) == 2
+    assert {record.provenance["engine"] for record in study.records()} == {"process"}
+    with pytest.raises(BadValue, match=r"the sampler random suggests each trial .* --sampler grid"):
+        zslbench.tune(
+            "toy_methods:Grid", "digits", "gzsl", sampler="random", trials=2, runs=study.runs, engine=process()
+        )
