@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import toy_methods
 import tuning_toys  # noqa: F401  (named in a spec)
-from live_files import put, study
+from live_files import holder, put, study
 
 import zslbench
 from zslbench.results.live import Study, live_folder
@@ -95,7 +95,7 @@ def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick,
     )
     assert (fit.step, fit.total, dict(fit.values)) == (0, 0, {})
     assert {(group.method, group.total, group.ended) for group in first.groups} == {(RIDGE, 2, 0), (BROKEN, 2, 0)}
-    assert (first.total, first.pid, first.growing) == (4, os.getpid(), False)
+    assert (first.total, first.holder.pid, first.growing) == (4, os.getpid(), False)
     assert (second.done, second.failed, second.running[0].seed) == (1, 0, 1)
     assert second.groups[0].seconds > 0
 
@@ -135,6 +135,8 @@ def test_counts_and_losses_follow_what_is_heard(runs):
     end = one.study()
     assert (end.done, end.failed, end.skipped, end.running) == (0, 1, 1, ())
     assert [(group.total, group.ended) for group in end.groups] == [(4, 2)]
+    one.finished(idle.first, ())
+    assert (one.study().elsewhere, one.study().ended) == (1, 3)
 
 
 def test_fits_that_are_trained_together_count_as_company(runs):
@@ -240,16 +242,16 @@ def test_a_heartbeat_writes_whole_files_and_ends_with_its_block(tmp_path, quick)
 
 def test_only_what_was_lost_is_cleared(runs):
     own = put(runs, study(), "own")
-    dead = put(runs, study(pid=2**22 + 1), "dead")
-    reused = put(runs, study(born=1.0), "reused")
-    other = put(runs, study(machine="elsewhere", pid=2**22 + 1), "other")
-    other_old = put(runs, study(machine="elsewhere"), "other-old")
+    dead = put(runs, study(holder=holder(pid=2**22 + 1)), "dead")
+    reused = put(runs, study(holder=holder(born=1.0)), "reused")
+    other = put(runs, study(holder=holder(place="elsewhere", pid=2**22 + 1)), "other")
+    other_old = put(runs, study(holder=holder(place="elsewhere")), "other-old")
     foreign = live_folder(runs) / "notes.json"
     foreign.write_text("{}")
     left, fresh = live_folder(runs) / "left.tmp", live_folder(runs) / "fresh.tmp"
     for path in (left, fresh):
         path.write_text("half")
-    for path in (other_old, foreign, left):
+    for path in (other_old, reused, foreign, left):
         os.utime(path, (own.stat().st_mtime - heartbeat.FORGOTTEN - 1,) * 2)
     clear_lost(own)
     assert sorted(live_folder(runs).iterdir()) == sorted([own, other, foreign, fresh])

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_files import fit, put, study
+from live_files import fit, holder, put, study
 from result_records import check_golden, record
 from rich.console import Console
 
@@ -27,10 +27,9 @@ from zslbench.errors import StoreError, UnknownName
 from zslbench.results import tally as tally_module
 from zslbench.results.live import BEAT, SILENT, Group, Study, live_folder
 from zslbench.results.liveness import LiveFolder
-from zslbench.results.machine import process_born
 from zslbench.results.record import Record
 from zslbench.results.screenful import KEYS, as_text, screenful
-from zslbench.results.snapshot import as_json, job_left, look, time_left
+from zslbench.results.snapshot import as_json, job_left, look, merged, time_left
 from zslbench.results.store import ResultStore
 from zslbench.results.tally import SETTLED, Tally
 
@@ -172,21 +171,16 @@ def test_a_file_is_read_only_when_it_has_changed(runs, monkeypatch):
 
 
 def test_a_process_of_this_machine_is_lost_when_it_is_gone(runs):
+    clock = Clock()
+    live = LiveFolder(runs, clock)
     put(runs, study(), "here")
-    put(runs, study(pid=GONE), "gone")
-    put(runs, study(born=process_born(os.getpid()) - 60), "number-reused")
-    put(runs, study(born=0.0), "just-begun")
-    states = {seen.path.stem: seen.state for seen in LiveFolder(runs).read()}
-    assert states == {"here": "running", "gone": "lost", "number-reused": "lost", "just-begun": "running"}
-
-
-def test_a_process_that_nobody_has_waited_for_is_gone():
-    with subprocess.Popen([sys.executable, "-c", "pass"]) as child:
-        until = time.monotonic() + 20
-        while process_born(child.pid) is not None and time.monotonic() < until:
-            time.sleep(0.01)
-        assert process_born(child.pid) is None  # though its number is still taken
-        assert child.returncode is None
+    put(runs, study(holder=holder(pid=GONE)), "gone")
+    put(runs, study(holder=holder(born=1.0)), "number-reused")
+    states = {seen.path.stem: seen.state for seen in live.read()}
+    assert states == {"here": "running", "gone": "lost", "number-reused": "running"}
+    clock.now += SILENT + 1
+    states = {seen.path.stem: seen.state for seen in live.read()}
+    assert states == {"here": "running", "gone": "lost", "number-reused": "lost"}
 
 
 @pytest.mark.parametrize("skew", [0.0, -86400.0, 86400.0], ids=["same clock", "a day behind", "a day ahead"])
@@ -195,7 +189,7 @@ def test_another_machine_lives_as_long_as_its_file_changes(runs, skew):
     live = LiveFolder(runs, clock, today)
 
     def beat(number):
-        path = put(runs, study(machine="elsewhere", pid=GONE, beat=number))
+        path = put(runs, study(holder=holder(place="elsewhere", pid=GONE), beat=number))
         os.utime(path, (today() + skew + number, today() + skew + number))
 
     beat(0)
@@ -215,7 +209,7 @@ def test_another_machine_lives_as_long_as_its_file_changes(runs, skew):
 
 def test_an_old_file_of_another_machine_is_decided_after_two_beats(runs):
     clock, today = Clock(), Clock()
-    os.utime(put(runs, study(machine="elsewhere")), (1.0, 1.0))
+    os.utime(put(runs, study(holder=holder(place="elsewhere"))), (1.0, 1.0))
     today.now = 5000.0
     live = LiveFolder(runs, clock, today)
     assert live.read()[0].state == "lost"
@@ -247,6 +241,32 @@ def test_the_time_left_of_several_at_a_time_and_together():
     assert time_left(study(groups=groups, running=(fit(company=8),))) == pytest.approx(119)
     other = Group(method="sae", dataset="digits", stage="final", total=3)
     assert time_left(study(groups=(*groups, other), running=(fit(company=8),))) == pytest.approx(119 + 3 * 20)
+
+
+def test_coordinators_of_one_plan_share_its_fits(runs):
+    def group(total, ended, seconds, elsewhere=0):
+        facts = {"method": "lisgan", "dataset": "digits", "stage": "final"}
+        return Group(total=total, ended=ended, seconds=seconds, elsewhere=elsewhere, **facts)
+
+    first = study(plan="p", done=4, failed=0, groups=(group(12, 4, 400.0, 1),), running=(fit(),))
+    second = study(plan="p", done=3, failed=0, groups=(group(10, 3, 240.0),), running=(fit(1),))
+    put(runs, first, "a")
+    put(runs, second, "b")
+    put(runs, study(plan="q", done=1, groups=(group(2, 1, 9.0),), running=()), "c")
+    found = dict(enumerate(merged(LiveFolder(runs).read())))
+    assert len(found) == 2
+    both = next(one for one, _ in found.values() if one.plan == "p")
+    assert (both.total, both.done, both.elsewhere, len(both.running)) == (12, 7, 0, 2)
+    # 640 s / 7 a fit; 12 - 7 - 2 are to go, 119 s are left of each of the two that run
+    assert time_left(both) == pytest.approx((2 * 119 + 3 * 640 / 7) / 2)
+    text = zslbench.watch(runs).text
+    assert "8 of 14 fits done, 1 failed, 2 running, 3 to go" in text
+
+
+def test_what_others_did_who_have_left_is_known_from_those_that_wait():
+    facts = {"method": "lisgan", "dataset": "digits", "stage": "final"}
+    left = study(groups=(Group(total=12, ended=2, elsewhere=6, seconds=200.0, **facts),), running=())
+    assert time_left(left) == pytest.approx(4 * 100)
 
 
 def test_the_last_fit_is_waited_for():
@@ -308,10 +328,12 @@ def test_files_that_are_no_records_are_left_out(runs):
 def snapshot(runs: Path):
     some_records(runs)
     put(runs, study(running=(fit(), fit(4, step=0, total=0, values={}, seconds=3.2, company=3))), "a")
-    put(runs, study(host="node-2", pid=GONE, command="zslbench run -m sae -d digits", running=()), "b")
+    put(runs, study(holder=holder(host="node-2", pid=GONE), command="zslbench run -m sae -d digits", running=()), "b")
     shot = look(LiveFolder(runs, Clock()), Tally(runs), runs)
     fixed = [
-        dataclasses.replace(one, study=dataclasses.replace(one.study, pid=number))
+        dataclasses.replace(
+            one, study=dataclasses.replace(one.study, holder=dataclasses.replace(one.study.holder, pid=number))
+        )
         for number, one in enumerate(shot.seen, 411)
     ]
     return dataclasses.replace(shot, root=Path("runs"), seen=tuple(fixed))
@@ -392,7 +414,7 @@ def test_where_nothing_runs_it_says_what_there_is_and_what_to_type(type_, runs):
     assert code == 0
     assert "8 records (2 failed) of 2 methods on 2 data sets in runs; see them with `zslbench table`" in out
     assert json.loads(type_("watch", "--format", "json")[1])["state"] == "idle"
-    put(runs, study(pid=GONE))
+    put(runs, study(holder=holder(pid=GONE)))
     assert "nothing runs; what was lost was killed" in type_("watch")[1]
 
 
@@ -520,7 +542,7 @@ def test_a_real_run_is_watched_from_another_process_lost_when_killed_and_made_go
     assert {"critic", "generator"} <= job["values"].keys()
     assert job["seconds_left"] > job["seconds"] / job["step"]
     assert one["seconds_left"] >= job["seconds_left"]
-    assert (one["pid"], one["total"], one["done"], one["failed"]) == (running.pid, 3, 1, 0)
+    assert (one["holder"]["pid"], one["total"], one["done"], one["failed"]) == (running.pid, 3, 1, 0)
     assert one["command"].startswith("zslbench run -q --runs ")
     assert "1 of 3 fits done, 1 running, 1 to go" in text
     assert "/2000" in text
@@ -549,7 +571,7 @@ def test_two_coordinators_of_one_folder_are_both_shown(runs, tmp_path):
         finally:
             stop.touch()
         assert (first.wait(60), second.wait(60)) == (0, 0)
-    assert {one["pid"] for one in found["studies"]} == {first.pid, second.pid}
+    assert {one["holder"]["pid"] for one in found["studies"]} == {first.pid, second.pid}
     assert {job["label"] for one in found["studies"] for job in one["running"]} == {
         "toy_methods:UntilTold",
         "toy_methods:UntilTold[ridge=3]",

@@ -15,13 +15,14 @@ from typing import Any
 
 from zslbench.errors import StoreError
 from zslbench.results import wording
+from zslbench.results.claims import STALE_AFTER, Holder
 
 SCHEMA = 1
 FOLDER = ".live"
 EVERY, BEAT = 1.0, 5.0
 """Seconds between two writings: at least, when there is news; at most, when there is none."""
-SILENT = 60.0
-"""Seconds after which a coordinator on another machine that has not written counts as lost."""
+SILENT = STALE_AFTER
+"""Seconds after which a coordinator counts as lost that has not written, where its process cannot be asked for."""
 
 _LARGEST = 10**15
 _LONGEST = 2000
@@ -61,7 +62,11 @@ class Running:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Group:
-    """The fits of one method on one data set in one stage: how many, how many ended, and the seconds these took."""
+    """The fits of one method on one data set in one stage.
+
+    Attributes:
+        total: how many; ended: of these, by this coordinator, in so many `seconds`; elsewhere: by another one.
+    """
 
     method: str
     dataset: str
@@ -69,6 +74,7 @@ class Group:
     total: int
     ended: int = 0
     seconds: float = 0.0
+    elsewhere: int = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,24 +82,21 @@ class Study:
     """What one coordinator tells of its work.
 
     Attributes:
-        host, pid: where it is; machine: what tells its host, as booted, from every other; born: when the process
-            began, by the clock of its host, 0 while it has not said.
-        command: what was typed.
-        started, written: time of day by its own clock, to be shown only.
+        holder: the process.
+        command: what was typed; plan: digest of all runs that it means, empty where it cannot be told.
+        written: time of day by its own clock, to be shown only.
         seconds: since it began.
         beat: grows with each writing.
         growing: whether fits may be added, as a search does.
         done, failed, skipped: fits that ended, by how; those that were cut short are none of them.
+        elsewhere: fits that another coordinator did meanwhile.
         running: fits that are being done.
         groups: all fits, by method, data set and stage.
     """
 
-    host: str
-    pid: int
-    machine: str
-    born: float
+    holder: Holder
     command: str
-    started: str
+    plan: str
     written: str
     seconds: float
     beat: int
@@ -101,6 +104,7 @@ class Study:
     done: int = 0
     failed: int = 0
     skipped: int = 0
+    elsewhere: int = 0
     running: tuple[Running, ...] = ()
     groups: tuple[Group, ...] = ()
     schema: int = SCHEMA
@@ -113,7 +117,7 @@ class Study:
     @property
     def ended(self) -> int:
         """Fits that need not be done any more."""
-        return self.done + self.failed + self.skipped
+        return self.done + self.failed + self.skipped + self.elsewhere
 
     def to_json(self) -> str:
         """Return the document; a loss that is not finite is null."""
@@ -176,6 +180,13 @@ def _flag(value: Any) -> bool:
     return value
 
 
+def _holder(value: Any) -> Holder:
+    found = Holder.from_json(json.dumps(value))
+    if found is None or not math.isfinite(found.born):
+        raise TypeError("not a process")
+    return dataclasses.replace(found, host=clean(found.host), place=clean(found.place), started=clean(found.started))
+
+
 def _loss(value: Any) -> float:
     if value is None:
         return math.nan
@@ -219,10 +230,11 @@ _RUNNING: Mapping[str, _Reader] = {
     "company": _whole,
 }
 _STUDY: Mapping[str, _Reader] = {
-    **dict.fromkeys(("host", "machine", "command", "started", "written"), _text),
-    **dict.fromkeys(("pid", "beat", "done", "failed", "skipped"), _whole),
-    **dict.fromkeys(("born", "seconds"), _seconds),
+    "holder": _holder,
+    **dict.fromkeys(("command", "plan", "written"), _text),
+    **dict.fromkeys(("beat", "done", "failed", "skipped", "elsewhere"), _whole),
+    "seconds": _seconds,
     "growing": _flag,
     "running": _list(_made(Running, _RUNNING)),
-    "groups": _list(_made(Group, {**_FIT, "ended": _whole})),
+    "groups": _list(_made(Group, {**_FIT, "ended": _whole, "elsewhere": _whole})),
 }

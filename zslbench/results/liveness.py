@@ -10,7 +10,6 @@ from typing import Literal
 
 from zslbench.errors import StoreError
 from zslbench.results.live import BEAT, SILENT, Study, live_folder
-from zslbench.results.machine import machine, process_born
 
 State = Literal["running", "lost"]
 _LARGEST_FILE = 2**20
@@ -41,8 +40,8 @@ class _Entry:
 class LiveFolder:
     """Reads the files of coordinators again and again, each only when it has changed.
 
-    On this machine a study is lost when its process is gone. Of another machine its file tells: it runs as long as
-    the file changes. Only where it has not been watched long enough are the two machines' clocks compared, and
+    On this machine a study is lost when its process is gone. Elsewhere its file tells: it runs as long as that changes.
+    Only where it has not been watched long enough are the two machines' clocks compared, and
     `undecided` says that it is worth waiting for a beat.
     """
 
@@ -51,10 +50,9 @@ class LiveFolder:
         root: Path,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], float] = time.time,
-        born: Callable[[int], float | None] = process_born,
     ) -> None:
         self.folder = live_folder(root)
-        self._clock, self._today, self._born = clock, today, born
+        self._clock, self._today = clock, today
         self._entries: dict[Path, _Entry] = {}
 
     def read(self) -> list[Seen]:
@@ -75,7 +73,7 @@ class LiveFolder:
         """Whether a study of another machine looks lost, but was not watched for two beats yet."""
         now = self._clock()
         return any(
-            entry.old and entry.study and entry.study.machine != machine() and now - entry.first < 2 * BEAT
+            entry.old and entry.study and now - entry.first < 2 * BEAT and entry.study.holder.alive() is None
             for entry in self._entries.values()
         )
 
@@ -98,11 +96,6 @@ class LiveFolder:
 
     def _seen(self, path: Path, study: Study, entry: _Entry) -> Seen:
         since = self._clock() - entry.changed
-        lost = has_ended(study, self._born) if study.machine == machine() else since > SILENT
+        alive = study.holder.alive()
+        lost = since > SILENT if alive is None else not alive
         return Seen(path, study, "lost" if lost else "running", 0.0 if lost or entry.old else since)
-
-
-def has_ended(study: Study, born: Callable[[int], float | None] = process_born) -> bool:
-    """Return whether the process of a study on this machine is gone; its number may be another's by now."""
-    found = born(study.pid)
-    return found is None or bool(study.born and found and abs(found - study.born) > 1.0)

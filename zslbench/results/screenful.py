@@ -11,7 +11,7 @@ from zslbench.results import wording
 from zslbench.results.lines import Cell, Section, bar, fitted, line, widths
 from zslbench.results.live import Running
 from zslbench.results.liveness import Seen
-from zslbench.results.snapshot import Ended, Snapshot, job_left, time_left
+from zslbench.results.snapshot import Ended, Snapshot, job_left, merged, time_left
 from zslbench.results.wording import clock, many
 
 if TYPE_CHECKING:
@@ -81,13 +81,14 @@ def _head(shot: Snapshot, width: int) -> list[Text]:
     if not shot.running:
         lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.lost else ""
         return [line([(f"nothing runs{lost}", "bold")], [0]), line([(summary(shot), "")], [0])]
-    studies = [seen.study for seen in shot.running]
+    found = merged(shot.running)
+    studies = [study for study, _ in found]
     total, ended = sum(one.total for one in studies), sum(one.ended for one in studies)
     failed, skipped = sum(one.failed for one in studies), sum(one.skipped for one in studies)
     doing = sum(len(one.running) for one in studies)
     growing = any(one.growing for one in studies)
     spent = max(seen.study.seconds + seen.since for seen in shot.running)
-    lefts = [time_left(seen.study, seen.since) for seen in shot.running]
+    lefts = [time_left(study, since) for study, since in found]
     known = [left for left in lefts if left is not None]
     left = f", about {clock(max(known))} left" if known and not growing else ""
     told = [f"{ended - failed - skipped:,} " + ("fits done" if growing else f"of {many(total, 'fit')} done")]
@@ -95,12 +96,12 @@ def _head(shot: Snapshot, width: int) -> list[Text]:
     told += [f"{skipped:,} skipped"] if skipped else []
     told += [f"{doing:,} running", "more to come" if growing else f"{max(0, total - ended - doing):,} to go"]
     title, time = f"zslbench watch {shot.root}", f"{clock(spent)}{left}"
-    found = [line([(title, "bold"), (time, "")], [max(1, width - len(time) - 2), 0])]
+    lines = [line([(title, "bold"), (time, "")], [max(1, width - len(time) - 2), 0])]
     if not growing:
         share = (ended + sum(_share(job) * job.company for one in studies for job in one.running)) / max(1, total)
         percent = f"{100 * share:.0f} %"
-        found.append(line([(bar(share, max(1, width - 7)), "cyan"), (percent, "")], [0, -5]))
-    return [*found, line([(", ".join(told), "")], [width])]
+        lines.append(line([(bar(share, max(1, width - 7)), "cyan"), (percent, "")], [0, -5]))
+    return [*lines, line([(", ".join(told), "")], [width])]
 
 
 def _sections(shot: Snapshot, width: int, flat: bool) -> list[Section]:
@@ -118,7 +119,7 @@ def _studies(seen: Sequence[Seen], width: int) -> list[list[Text]]:
     for one in seen:
         study, lost = one.study, one.state == "lost"
         of = "" if study.growing else f"/{study.total}"
-        where = f"  {study.host} {study.pid}"
+        where = f"  {study.holder.host} {study.holder.pid}"
         rows.append([(where, ""), ("lost" if lost else clock(study.seconds + one.since), "red" if lost else "")])
         rows[-1] += [(f"{study.ended}{of}", ""), (study.command, "dim")]
     return _table(rows, width, 3, {0: 24}, right=(1, 2))

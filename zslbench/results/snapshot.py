@@ -114,7 +114,7 @@ def time_left(study: Study, since: float = 0.0) -> float | None:
     if not known:
         return None
     usual = math.fsum(known.values()) / len(known)
-    waiting = Counter({_key(group): group.total - group.ended for group in study.groups})
+    waiting = Counter({_key(group): group.total - group.ended - group.elsewhere for group in study.groups})
     lefts = []
     for job in study.running:
         waiting[_key(job)] -= job.company
@@ -123,6 +123,40 @@ def time_left(study: Study, since: float = 0.0) -> float | None:
         lefts.append(max(0.0, expected - job.seconds - since) if own is None else own)
     later = math.fsum(max(0, number) * known.get(key, usual) for key, number in waiting.items())
     return max([*lefts, (later + math.fsum(lefts)) / max(1, len(lefts))])
+
+
+def merged(found: Sequence[Seen]) -> list[tuple[Study, float]]:
+    """Return the studies that run, each with the seconds since it was heard of; those of one plan become one.
+
+    Coordinators of one plan share its fits: the one that began first had all of them before it, and what each has done
+    need not be done by the others, whether these know already or not.
+    """
+    plans: dict[object, list[Seen]] = {}
+    for one in found:
+        plans.setdefault(one.study.plan or one.path, []).append(one)
+    return [(_one_study([one.study for one in same]), min(one.since for one in same)) for same in plans.values()]
+
+
+def _one_study(same: Sequence[Study]) -> Study:
+    if len(same) == 1:
+        return same[0]
+    by_key: dict[tuple[str, str, str], list[Group]] = {}
+    for group in (group for study in same for group in study.groups):
+        by_key.setdefault(_key(group), []).append(group)
+    groups = []
+    for several in by_key.values():
+        ended = sum(group.ended for group in several)
+        others = max(group.ended + group.elsewhere for group in several) - ended
+        seconds = math.fsum(group.seconds for group in several)
+        most = max(several, key=lambda group: group.total)
+        groups.append(dataclasses.replace(most, ended=ended, seconds=seconds, elsewhere=max(0, others)))
+    return dataclasses.replace(
+        max(same, key=lambda study: study.seconds),
+        **{name: sum(getattr(study, name) for study in same) for name in ("done", "failed", "skipped")},
+        elsewhere=sum(group.elsewhere for group in groups),
+        running=tuple(job for study in same for job in study.running),
+        groups=tuple(groups),
+    )
 
 
 def _each(group: Group, running: Iterable[Running]) -> float | None:

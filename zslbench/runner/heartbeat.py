@@ -10,11 +10,9 @@ from typing import Self
 
 from zslbench.errors import StoreError
 from zslbench.results.live import BEAT, EVERY, Study
-from zslbench.results.liveness import has_ended
-from zslbench.results.machine import machine
 
 FORGOTTEN = 600.0
-"""Seconds without a word after which a file of another machine is cleared away."""
+"""Seconds without a word after which a file is cleared away whose process cannot be asked for."""
 _PATIENCE = 2.0
 
 
@@ -78,14 +76,15 @@ class Heartbeat:
 def clear_lost(own: Path) -> None:
     """Remove what studies left that were killed, beside `own`, which has just been written.
 
-    One of another machine goes when its file is ten minutes older than `own`: both times are of the same file system.
+    One whose process cannot be asked for goes when its file is ten minutes older than `own`: both times are of the same
+    file system.
     """
     now = own.stat().st_mtime
     for path in [*own.parent.glob("*.json"), *own.parent.glob("*.tmp")]:
         with contextlib.suppress(OSError, StoreError):  # gone meanwhile, or not ours to judge
             gone = now - path.stat().st_mtime > FORGOTTEN
             if path.suffix == ".json":
-                study = Study.from_json(path.read_bytes(), str(path))
-                gone = path != own and (gone if study.machine != machine() else has_ended(study))
+                alive = Study.from_json(path.read_bytes(), str(path)).holder.alive()
+                gone = path != own and (gone if alive is None else not alive)
             if gone:
                 path.unlink(missing_ok=True)

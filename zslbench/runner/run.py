@@ -165,7 +165,7 @@ def run(
     interrupted = False
     if work and not dry_run:
         store.check_writable()
-        with telling(store.root, work) as told:
+        with telling(store.root, work, [one.id for one in planned.runs]) as told:
             interrupted = _work(work, store, records, engine, console, told, hear)
         remarks += told.remarks
     remarks += [remark for part in planned.parts for remark in part.remarks(records)]

@@ -7,27 +7,24 @@ import contextvars
 import dataclasses
 import datetime
 import os
-import platform
 import re
-import secrets
 import shlex
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from zslbench.identity import digest
 from zslbench.results import live
-from zslbench.results.machine import machine, process_born
+from zslbench.results.claims import Holder
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
 from zslbench.runner.finished import Finished
 from zslbench.runner.heartbeat import Heartbeat
 from zslbench.runner.jobs import Batch, Job
-
-_ASK_AFTER = 1.0
 
 
 @dataclasses.dataclass
@@ -46,13 +43,12 @@ class _Doing:
 class Telling(Listener):
     """Notes what it hears of jobs, for a heartbeat that writes it; several jobs may be in progress."""
 
-    def __init__(self, root: Path, growing: bool = False) -> None:
-        self.root, self.growing, self.process = root, growing, os.getpid()
-        host = re.sub(r"[^A-Za-z0-9.-]", "-", platform.node())[:60]
-        name = f"{host}-{self.process}-{secrets.token_hex(4)}.json"
+    def __init__(self, root: Path, plan: str = "", growing: bool = False) -> None:
+        self.root, self.plan, self.growing, self.holder = root, plan, growing, Holder.here()
+        host = re.sub(r"[^A-Za-z0-9.-]", "-", self.holder.host)[:60]
+        name = f"{host}-{self.holder.pid}-{self.holder.token}.json"
         self.heartbeat = Heartbeat(live.live_folder(root) / name, lambda: self.study().to_json())
-        self._began, self._today = time.monotonic(), _today()
-        self._beat, self._born = 0, 0.0
+        self._began, self._beat = time.monotonic(), 0
         self._ended: Counter[str] = Counter()
         self._company: dict[str, set[str]] = {}
         self._groups: dict[tuple[str, str, str], live.Group] = {}
@@ -92,12 +88,15 @@ class Telling(Listener):
         """Ignore: the record will hold the curve."""
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
-        """Note how a fit ended; one that was cut short is to be done again."""
+        """Note how a fit ended; one without results was done elsewhere, one that was cut short is to be done again."""
         statuses = {result.record.status for result in results}
         with self._heard():
             doing = self._doing.pop(job.first.id, None)
             self._company.pop(job.first.id, set()).discard(job.first.id)
-            if "interrupted" not in statuses:
+            if not statuses:
+                self._ended["elsewhere"] += 1
+                self._count(job, elsewhere=1)
+            elif "interrupted" not in statuses:
                 bad = statuses - {"ok", "skipped"}
                 self._ended["failed" if bad else "skipped" if "skipped" in statuses else "done"] += 1
                 self._count(job, ended=1, seconds=time.monotonic() - doing.began if doing else 0.0)
@@ -112,17 +111,12 @@ class Telling(Listener):
     def study(self) -> live.Study:
         """Return what is to be told now."""
         now = time.monotonic()
-        if not self._born and now - self._began > _ASK_AFTER:  # importing what asks is slow; short runs do without
-            self._born = process_born(self.process) or 0.0
         with self._lock:
             self._beat += 1
             return live.Study(
-                host=platform.node(),
-                pid=self.process,
-                machine=machine(),
-                born=self._born,
+                holder=self.holder,
                 command=_command(),
-                started=self._today,
+                plan=self.plan,
                 written=_today(),
                 seconds=round(now - self._began, 3),
                 beat=self._beat,
@@ -130,6 +124,7 @@ class Telling(Listener):
                 done=self._ended["done"],
                 failed=self._ended["failed"],
                 skipped=self._ended["skipped"],
+                elsewhere=self._ended["elsewhere"],
                 running=tuple(_running(one, now) for one in self._doing.values()),
                 groups=tuple(self._groups.values()),
             )
@@ -140,30 +135,32 @@ class Telling(Listener):
             yield
         self.heartbeat.news()
 
-    def _count(self, job: Job, total: int = 0, ended: int = 0, seconds: float = 0.0) -> None:
+    def _count(self, job: Job, **more: float) -> None:
         key = method, dataset, stage = job.first.method, job.first.dataset.name, job.first.stage
         old = self._groups.get(key) or live.Group(method=method, dataset=dataset, stage=stage, total=0)
-        self._groups[key] = dataclasses.replace(
-            old, total=old.total + total, ended=old.ended + ended, seconds=round(old.seconds + seconds, 3)
-        )
+        counts: dict[str, Any] = {name: round(getattr(old, name) + number, 3) for name, number in more.items()}
+        self._groups[key] = dataclasses.replace(old, **counts)
 
 
 _CURRENT: contextvars.ContextVar[Telling | None] = contextvars.ContextVar("telling", default=None)
 
 
 @contextlib.contextmanager
-def telling(root: Path, work: Sequence[Batch] = (), growing: bool = False) -> Iterator[Telling]:
+def telling(
+    root: Path, work: Sequence[Batch] = (), ids: Iterable[str] = (), growing: bool = False
+) -> Iterator[Telling]:
     """Tell of work below a root while it is done; a call within another one on the same root adds to what that tells.
 
     Args:
+        work: what is to be done; ids: of all runs that were asked for, done or not.
         growing: more work will be added, as a search does.
     """
     outer = _CURRENT.get()
-    if outer is not None and outer.root == root and outer.process == os.getpid():
+    if outer is not None and outer.root == root and outer.holder.pid == os.getpid():
         outer.add(work)
         yield outer
         return
-    told = Telling(root, growing)
+    told = Telling(root, digest(sorted(ids)) if not growing else "", growing)
     told.add(work)
     before = _CURRENT.set(told)
     try:
