@@ -19,6 +19,7 @@ import zslbench
 from zslbench.results.live import Study, live_folder
 from zslbench.results.store import ResultStore
 from zslbench.runner import heartbeat
+from zslbench.runner import telling as telling_module
 from zslbench.runner.execute import unfinished
 from zslbench.runner.heartbeat import Heartbeat, clear_lost
 from zslbench.runner.jobs import Batch, jobs
@@ -36,6 +37,7 @@ def runs(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Let heartbeats follow at once."""
+    monkeypatch.setattr(heartbeat, "SOON", 0.0)
     monkeypatch.setattr(heartbeat, "EVERY", 0.005)
     monkeypatch.setattr(heartbeat, "BEAT", 0.01)
 
@@ -62,6 +64,10 @@ def eventually(find, seconds=10.0):
 
 def heartbeats() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "zslbench-heartbeat"]
+
+
+def until_there_is_a_problem(method):
+    eventually(lambda: telling_module._CURRENT.get().heartbeat.problem)
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
@@ -177,7 +183,8 @@ def test_a_search_is_one_study(runs, quick, monkeypatch):
     assert not live_folder(runs).exists()
 
 
-def test_a_folder_that_cannot_be_written_is_remarked_and_fails_nothing(runs, quick):
+def test_a_folder_that_cannot_be_written_is_remarked_and_fails_nothing(runs, quick, hooked):
+    hooked(until_there_is_a_problem)
     runs.mkdir()
     live_folder(runs).write_text("a file stands here")
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
@@ -204,7 +211,15 @@ def test_a_disk_that_is_full_for_a_while_is_no_matter(runs, quick, hooked, monke
     assert outcome.remarks == ()
 
 
-def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, monkeypatch):
+def test_what_ends_at_once_writes_nothing(runs, monkeypatch):
+    monkeypatch.setattr(heartbeat, "SOON", 60.0)
+    monkeypatch.setattr(Telling, "study", lambda self: 1 / 0)
+    assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).remarks == ()
+    assert heartbeats() == []
+
+
+def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, hooked, monkeypatch):
+    hooked(until_there_is_a_problem)
     monkeypatch.setattr(Telling, "study", lambda self: 1 / 0)
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert outcome.records[0].ok

@@ -11,6 +11,8 @@ from typing import Self
 from zslbench.errors import StoreError
 from zslbench.results.live import BEAT, EVERY, Study
 
+SOON = 0.2
+"""Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""
 FORGOTTEN = 600.0
 """Seconds without a word after which a file is cleared away whose process cannot be asked for."""
 _PATIENCE = 2.0
@@ -19,8 +21,8 @@ _PATIENCE = 2.0
 class Heartbeat:
     """Keeps `path` up to date from entering to leaving, then removes it.
 
-    It is written whole or not at all, as soon as there is news but at most once a second, and every five seconds when
-    there is none. There is no fsync: what a crash loses of it is worth nothing.
+    It is written whole or not at all: after a fifth of a second, then as soon as there is news but at most once a
+    second, and every five seconds when there is none. There is no fsync: what a crash loses of it is worth nothing.
 
     Attributes:
         path: the file.
@@ -51,6 +53,8 @@ class Heartbeat:
             self.path.parent.rmdir()  # only the last to leave can
 
     def _go_on(self) -> None:
+        if self._over.wait(SOON):
+            return
         self._write()
         with contextlib.suppress(OSError):
             clear_lost(self.path)
