@@ -20,7 +20,7 @@ from zslbench.results.live import Study, live_folder
 from zslbench.results.store import ResultStore
 from zslbench.runner import heartbeat
 from zslbench.runner import telling as telling_module
-from zslbench.runner.execute import unfinished
+from zslbench.runner.finished import unfinished
 from zslbench.runner.heartbeat import Heartbeat, clear_lost
 from zslbench.runner.jobs import Batch, jobs
 from zslbench.runner.plan import plan
@@ -259,8 +259,8 @@ def test_only_what_was_lost_is_cleared(runs):
     own = put(runs, study(), "own")
     dead = put(runs, study(holder=holder(pid=2**22 + 1)), "dead")
     reused = put(runs, study(holder=holder(born=1.0)), "reused")
-    other = put(runs, study(holder=holder(place="elsewhere", pid=2**22 + 1)), "other")
-    other_old = put(runs, study(holder=holder(place="elsewhere")), "other-old")
+    other = put(runs, study(holder=holder(machine="elsewhere", pid=2**22 + 1)), "other")
+    other_old = put(runs, study(holder=holder(machine="elsewhere")), "other-old")
     foreign = live_folder(runs) / "notes.json"
     foreign.write_text("{}")
     left, fresh = live_folder(runs) / "left.tmp", live_folder(runs) / "fresh.tmp"

@@ -189,7 +189,7 @@ def test_another_machine_lives_as_long_as_its_file_changes(runs, skew):
     live = LiveFolder(runs, clock, today)
 
     def beat(number):
-        path = put(runs, study(holder=holder(place="elsewhere", pid=GONE), beat=number))
+        path = put(runs, study(holder=holder(machine="elsewhere", pid=GONE), beat=number))
         os.utime(path, (today() + skew + number, today() + skew + number))
 
     beat(0)
@@ -209,7 +209,7 @@ def test_another_machine_lives_as_long_as_its_file_changes(runs, skew):
 
 def test_an_old_file_of_another_machine_is_decided_after_two_beats(runs):
     clock, today = Clock(), Clock()
-    os.utime(put(runs, study(holder=holder(place="elsewhere"))), (1.0, 1.0))
+    os.utime(put(runs, study(holder=holder(machine="elsewhere"))), (1.0, 1.0))
     today.now = 5000.0
     live = LiveFolder(runs, clock, today)
     assert live.read()[0].state == "lost"

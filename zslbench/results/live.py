@@ -184,7 +184,9 @@ def _holder(value: Any) -> Holder:
     found = Holder.from_json(json.dumps(value))
     if found is None or not math.isfinite(found.born):
         raise TypeError("not a process")
-    return dataclasses.replace(found, host=clean(found.host), place=clean(found.place), started=clean(found.started))
+    return dataclasses.replace(
+        found, host=clean(found.host), machine=clean(found.machine), started=clean(found.started)
+    )
 
 
 def _loss(value: Any) -> float:
