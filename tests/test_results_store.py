@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import os
+import pickle
 import subprocess
 import sys
 import unicodedata
@@ -16,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_records import record
 
+import zslbench
 from zslbench.errors import StoreError
 from zslbench.results.record import SCHEMA, Record
 from zslbench.results.store import ResultStore, folder_name
@@ -372,3 +375,43 @@ def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
     store = ResultStore(tmp_path / "runs")
     store.check_writable()
     assert files(tmp_path) == []
+
+
+SAFE = {"np.load": ("allow_pickle", "False"), "torch.load": ("weights_only", "True")}
+OWN = ("runner/engines", "checks")
+"""Where pickles pass between processes that one call started, or are made and read in the same breath."""
+
+
+def test_no_file_of_a_user_is_read_as_a_pickle() -> None:
+    found, calls = [], 0
+    package = Path(zslbench.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            name, given = ast.unparse(node.func), {one.arg: ast.unparse(one.value) for one in node.keywords}
+            keyword, value = SAFE.get(name.replace("numpy.", "np."), ("", ""))
+            calls += bool(keyword)
+            own = path.parent.relative_to(package).as_posix() in OWN
+            if given.get(keyword, "") != value or (name.startswith(("pickle.load", "pickle.Unpickler")) and not own):
+                found.append(f"{path}:{node.lineno}: {name}")
+    assert calls > 0
+    assert found == []
+
+
+def test_a_planted_pickle_is_refused_and_its_code_not_run(tmp_path: Path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    store, kept = ResultStore(tmp_path / "runs"), record()
+    store.save(kept, PREDICTIONS)
+    arrays = store.path(kept).with_suffix(".npz")
+    for write in (
+        lambda: np.savez(arrays, label=np.array([Planted()], dtype=object)),
+        lambda: arrays.write_bytes(pickle.dumps(Planted())),
+    ):
+        write()
+        with pytest.raises(StoreError, match=f"the predictions {arrays} cannot be read"):
+            store.predictions(kept)
+    assert not (tmp_path / "executed").exists()

@@ -7,7 +7,9 @@ identity) reads the declarations.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+import types
 from collections.abc import Callable, Mapping
 from typing import Any, cast, get_type_hints
 
@@ -152,6 +154,12 @@ def param(
 
 def declared(cls: type) -> Mapping[str, Param]:
     """Return the hyper-parameters that a dataclass declares, by name and in order."""
+    key: Any = cls  # mypy takes some classes for unhashable
+    return _declared(key)
+
+
+@functools.lru_cache(maxsize=256)  # planning asks for each run, and reading annotations takes a millisecond
+def _declared(cls: type) -> Mapping[str, Param]:
     try:
         hints = get_type_hints(cls)
     except Exception as error:  # a name that its module does not have, for instance
@@ -161,11 +169,12 @@ def declared(cls: type) -> Mapping[str, Param]:
             raise BadValue(
                 f"{cls.__name__}: parameter {field.name} is declared as {field.type}; declare int, float, str or bool."
             )
-    return {
+    found = {
         field.name: Param(field.name, hints[field.name], field.default, **field.metadata["param"])
         for field in dataclasses.fields(cls)
         if "param" in field.metadata
     }
+    return types.MappingProxyType(found)
 
 
 def resolve(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Scalar]:

@@ -12,10 +12,13 @@ import os
 import platform
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zslbench
 from zslbench.methods.base import Method
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
@@ -140,9 +143,15 @@ def _torch_flags(device: str) -> dict[str, Any]:
 
 
 def _blas_threads() -> int:
-    from threadpoolctl import threadpool_info
+    return max((int(pool["num_threads"]) for pool in _pools(len(sys.modules)).info()), default=1)
 
-    return max((int(pool["num_threads"]) for pool in threadpool_info()), default=1)
+
+@functools.lru_cache(maxsize=1)  # finding the libraries takes longer than a small fit; their threads are read each time
+def _pools(modules: int) -> ThreadpoolController:
+    """Return the thread pools of this process; a module that was imported meanwhile may have brought another."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 def _peak_rss() -> int:
