@@ -1,0 +1,217 @@
+"""Damaged inputs of `data add`: each is read or refused in a sentence; none hangs, none runs code.
+
+A sample of 500 by default; ZSLBENCH_FUZZ=10000 reads as many, and `python tests/test_fuzz_data.py` prints figures.
+"""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import pickle
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import own_data
+import pytest
+import torch
+from data_folders import write_folder
+from mutations import mutated, mutated_text
+
+from zslbench.checks import check_dataset
+from zslbench.data.xlsa17 import read_folder
+from zslbench.errors import ZslbenchError
+from zslbench.intake import child as children
+from zslbench.intake.arrays import Reader
+from zslbench.intake.child import ChildReader
+from zslbench.intake.splits import How
+
+COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
+LIMIT = 10.0
+BINARY = ("mat", "mat73", "h5", "npy", "npz", "pt", "folder")
+TEXT = ("csv", "tsv", "json", "toml")
+PLANTED = ("planted npy", "planted npz", "planted pt")
+KINDS = (*BINARY, *TEXT, "npz splits", "mat splits", *PLANTED)
+
+
+class Bomb:
+    """Unpickled, it makes a file: code has run."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return (Path.touch, (self.marker,))
+
+
+class Workshop:
+    """Valid files of each kind, and their damaged copies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.marker = folder, folder / "code has run"
+        self.base = {}
+        for kind in ("mat", "mat73", "h5", "npy", "npz", "pt", "csv", "tsv"):
+            given = own_data.write(folder / "valid" / kind, kind)
+            first = given["features"]
+            self.base[kind] = Path(
+                str(next(iter(first.values())) if isinstance(first, dict) else first).partition(":")[0]
+            )
+        self.base["folder"] = write_folder(folder / "valid" / "folder") / "res101.mat"
+        labels = own_data.arrays()["labels"]
+        seen = np.flatnonzero(labels > 1)
+        parts = {"trainval": seen[5:], "test_seen": seen[:5], "test_unseen": np.flatnonzero(labels < 2)}
+        lists = {name: rows.tolist() for name, rows in parts.items()}
+        self._text("json", json.dumps({"base": 0, **lists, "folds": [{"train": [2, 3, 4], "val": ["gull", 7]}]}))
+        self._text("toml", "base = 0\nunseen = ['auk', 1]\n")
+        self.base["npz splits"] = folder / "valid" / "split.npz"
+        np.savez(self.base["npz splits"], **parts)
+        from scipy.io import savemat
+
+        self.base["mat splits"] = folder / "valid" / "split.mat"
+        savemat(self.base["mat splits"], {f"{name}_loc": rows[:, None] + 1 for name, rows in parts.items()})
+        planted = np.array([[Bomb(self.marker)] * 6] * 40, dtype=object)
+        np.save(self._planted("npy"), planted, allow_pickle=True)
+        np.savez(self._planted("npz"), features=planted)
+        torch.save({"features": Bomb(self.marker)}, self._planted("pt"))
+
+    def _text(self, kind: str, text: str) -> None:
+        self.base[kind] = self.folder / "valid" / f"split.{kind}"
+        self.base[kind].write_text(text, encoding="utf-8")
+
+    def _planted(self, suffix: str) -> Path:
+        path = self.folder / "valid" / f"planted.{suffix}"
+        self.base[f"planted {suffix}"] = path
+        return path
+
+    def read(self, number: int, child: ChildReader) -> str:
+        """Damage and read one file; return what became of it: taken, or the sentence of the refusal."""
+        rng = np.random.default_rng([20, number])
+        kind = KINDS[number % len(KINDS)]
+        base = self.base[kind]
+        raw, other = base.read_bytes(), self.base[BINARY[number % len(BINARY)]].read_bytes()
+        if kind.startswith("planted") and number < 2 * len(KINDS):
+            damaged = raw
+        elif kind in TEXT and rng.random() < 0.7:
+            damaged = mutated_text(raw, rng)
+        else:
+            damaged = mutated(raw, rng, other)
+        path = self.folder / f"damaged{base.suffix}"
+        path.write_bytes(damaged)
+        try:
+            self._take(kind, path, child)
+        except ZslbenchError as error:
+            return str(error)
+        return "taken"
+
+    def _take(self, kind: str, path: Path, child: ChildReader) -> None:
+        content: dict[str, Any] = own_data.arrays()
+        splits: Any = {"unseen": [0, 1]}
+        if kind == "folder":
+            child.read(path, "features", ())  # what would crash this process is refused here
+            target = self.folder / "folder" / "res101.mat"
+            target.parent.mkdir(exist_ok=True)
+            path.replace(target)
+            semantics = self.base["folder"].parent / "att_splits.mat"
+            (target.parent / semantics.name).write_bytes(semantics.read_bytes())
+            check_dataset(read_folder(target.parent, name="x", features="res101", semantics="att"))
+            return
+        if kind in ("json", "toml") or kind.endswith("splits"):
+            splits = path
+        else:
+            content["features"] = str(path)
+        reader = Reader(child)
+        made = reader.content(**content, classes=list(own_data.NAMES), splits=splits, how=How())
+        for dataset in made.datasets("x"):
+            check_dataset(dataset)
+
+
+def survey(folder: Path, count: int) -> Iterator[tuple[str, str, float]]:
+    """Yield kind, outcome and seconds of each damaged file; a traceback passes through."""
+    workshop = Workshop(folder)
+    with ChildReader() as child:
+        for number in range(count):
+            start = time.perf_counter()
+            outcome = workshop.read(number, child)
+            yield KINDS[number % len(KINDS)], outcome, time.perf_counter() - start
+            assert not workshop.marker.exists(), f"number {number} ran code"
+
+
+def test_damaged_inputs_are_read_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "START_LIMIT", 300.0)
+    seen: collections.Counter[tuple[str, bool]] = collections.Counter()
+    for kind, outcome, seconds in survey(tmp_path, COUNT):
+        assert "busy for more than" not in outcome, f"{kind} hung: {outcome}"
+        assert "\n" not in outcome, f"{kind}: not one line: {outcome!r}"
+        seen[kind, outcome == "taken"] += 1
+        del seconds  # of a busy machine; the reader's own limit is what counts
+    for kind in KINDS:
+        assert seen[kind, False] > 0, f"no damaged {kind} was refused"
+    assert all(not seen[kind, True] for kind in PLANTED)
+    assert sum(number for (_, taken), number in seen.items() if taken) > 0
+
+
+def test_files_that_are_whole_are_taken(tmp_path: Path) -> None:
+    workshop = Workshop(tmp_path)
+    with ChildReader() as child:
+        for kind in KINDS:
+            if kind not in PLANTED:
+                copy = tmp_path / f"copy{workshop.base[kind].suffix}"
+                copy.write_bytes(workshop.base[kind].read_bytes())
+                workshop._take(kind, copy, child)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "pt"])
+def test_a_planted_pickle_is_never_loaded(tmp_path: Path, suffix: str) -> None:
+    workshop = Workshop(tmp_path)
+    path = workshop.base[f"planted {suffix}"]
+    with ChildReader() as child, pytest.raises(ZslbenchError, match=r"never loaded|nothing else is loaded"):
+        workshop._take(suffix, path, child)
+    renamed = path.with_name(f"renamed.{'npy' if suffix != 'npy' else 'npz'}")
+    renamed.write_bytes(pickle.dumps(Bomb(workshop.marker)))
+    with ChildReader() as child, pytest.raises(ZslbenchError):
+        workshop._take(suffix, renamed, child)
+    assert not workshop.marker.exists()
+    pickle.loads(renamed.read_bytes())
+    assert workshop.marker.exists()  # the trap works
+
+
+def test_a_reader_that_crashes_or_hangs_costs_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = own_data.write(tmp_path, "mat")
+    path = Path(files["labels"])
+    (tmp_path / "site").mkdir()
+    trap = tmp_path / "site" / "scipy.py"
+    with ChildReader() as child:
+        assert child.read(path, "labels", ())[0] == "labels"
+        monkeypatch.syspath_prepend(str(tmp_path / "site"))
+        child._end()
+        trap.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", encoding="utf-8")
+        with pytest.raises(ZslbenchError, match="crashed the library"):
+            child.read(path, "labels", ())
+        trap.write_text("import time; time.sleep(600)", encoding="utf-8")
+        monkeypatch.setattr(children, "START_LIMIT", 3.0)
+        with pytest.raises(ZslbenchError, match="busy for more than"):
+            child.read(path, "labels", ())
+        trap.unlink()
+        monkeypatch.setattr(children, "START_LIMIT", 120.0)
+        assert child.read(path, "labels", ())[0] == "labels"
+
+
+if __name__ == "__main__":
+    import tempfile
+
+    figures: collections.Counter[tuple[str, str]] = collections.Counter()
+    longest = 0.0
+    for done, (one, what, spent) in enumerate(survey(Path(tempfile.mkdtemp()), int(sys.argv[1])), start=1):
+        fate = ("taken" if what == "taken" else "crashed" if "crashed the library" in what
+                else "hung" if "busy for more" in what else "refused")  # fmt: skip
+        figures[one, fate] += 1
+        longest = max(longest, spent)
+        if done % 500 == 0 or fate in ("crashed", "hung"):
+            print(done, one, what[-120:], f"{longest:.1f}", flush=True)
+    for key, number in sorted(figures.items()):
+        print(*key, number)
+    print(f"longest {longest:.1f} s")
