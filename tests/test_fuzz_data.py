@@ -209,7 +209,9 @@ if __name__ == "__main__":
         fate = ("taken" if what == "taken" else "crashed" if "crashed the library" in what
                 else "hung" if "busy for more" in what else "refused")  # fmt: skip
         figures[one, fate] += 1
-        longest = max(longest, spent)
+        if spent > longest:
+            longest = spent
+            print("longest so far", done, one, f"{spent:.1f} s", what[-80:], flush=True)
         if done % 500 == 0 or fate in ("crashed", "hung"):
             print(done, one, what[-120:], f"{longest:.1f}", flush=True)
     for key, number in sorted(figures.items()):

@@ -11,17 +11,16 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import stat
 import tempfile
 import zipfile
-import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import installed_root
-from zslbench.errors import BadData, DataMissing, StoreError
+from zslbench.data.members import check_members, parts_of
+from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError
 
 ORIGIN = "origin.json"
 _FOLDERS = {source.card.folder.lower(): source.card.folder for source in CATALOGUE}
@@ -54,7 +53,10 @@ def import_(source: Path | str) -> list[Installed]:
     """
     path = Path(source).expanduser().absolute()
     if path.is_dir():
-        return _install(dict(_in_folder(path)), path, str(path), "")
+        try:
+            return _install(dict(_in_folder(path)), path, str(path), "")
+        except EOFError as error:
+            raise BadData(f"{path} cannot be read whole ({error}); check its disk.") from error
     if not path.is_file():
         raise DataMissing(f"there is no file or folder {path}; give a zip archive, or a folder that holds CUB, SUN, …")
     return import_archive(path, str(path), sha256(path))
@@ -79,12 +81,15 @@ def import_archive(
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            found = dict(_in_archive(archive, path))
+            found = _in_archive(archive, path)
             _check_holds(found, required, source)
             chosen = {key: opener for key, opener in found.items() if allowed is None or key[0] in allowed}
             return _install(chosen, path, source, checksum)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BadData(f"{path} cannot be unpacked as a zip archive ({error}); get it again.") from error
+    except ZslbenchError:
+        raise
+    except Exception as error:  # zipfile, zlib and struct raise some ten kinds for a broken archive
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+        raise BadData(f"{path} cannot be unpacked as a zip archive ({why}); get it again.") from error
 
 
 def sha256(path: Path) -> str:
@@ -94,17 +99,24 @@ def sha256(path: Path) -> str:
     return str(file_hash(str(path), alg="sha256"))
 
 
-def _in_archive(archive: zipfile.ZipFile, path: Path) -> Iterator[tuple[tuple[str, str], Opener]]:
-    """Yield ((data set folder, file name), opener) of the members that matter, after checking every member."""
+def _in_archive(archive: zipfile.ZipFile, path: Path) -> dict[tuple[str, str], Opener]:
+    """Return an opener by (data set folder, file name) of the members that matter, after checking every member."""
+    found: dict[tuple[str, str], Opener] = {}
+    known: dict[tuple[str, str], str] = {}
+    check_members(archive.infolist(), path)
     for member in archive.infolist():
-        parts = PurePosixPath(member.filename.replace("\\", "/")).parts
-        if member.filename.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts):
-            raise BadData(f"{path} names {member.filename!r}, outside itself; it is not safe to unpack.")
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise BadData(f"{path} holds a link, {member.filename!r}; archives with links are not unpacked.")
+        parts = parts_of(member)
         place = _place(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
         if place and not member.is_dir() and parts[0] != "__MACOSX":
-            yield place, lambda member=member: archive.open(member)  # type: ignore[misc]
+            folded = place[0], place[1].lower()  # one file to some file systems
+            if folded in known:
+                raise BadData(
+                    f"{path} holds {'/'.join(place)} twice ({known[folded]!r}, {member.filename!r}); unpack it "
+                    "yourself and import the folder that is meant."
+                )
+            known[folded] = member.filename
+            found[place] = lambda member=member: archive.open(member)  # type: ignore[misc]
+    return found
 
 
 def _in_folder(folder: Path) -> Iterator[tuple[tuple[str, str], Opener]]:
@@ -149,7 +161,7 @@ def _install(found: Mapping[tuple[str, str], Opener], path: Path, source: str, c
             for (folder, file), opener in found.items():
                 (work / folder).mkdir(exist_ok=True)
                 with opener() as incoming, (work / folder / file).open("wb") as out:
-                    shutil.copyfileobj(incoming, out, 1 << 20)
+                    _copy(incoming, out)
             return [_move(work / folder, root / folder, source, checksum) for folder in names]
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -158,6 +170,17 @@ def _install(found: Mapping[tuple[str, str], Opener], path: Path, source: str, c
             f"cannot install under {root} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to "
             "a folder that can be written."
         ) from error
+
+
+def _copy(incoming: IO[bytes], out: IO[bytes]) -> None:
+    while True:
+        try:
+            part = incoming.read(1 << 20)
+        except OSError as error:  # of the source: no fault of the place to install to
+            raise EOFError(error.strerror or str(error)) from error
+        if not part:
+            return
+        out.write(part)
 
 
 def _move(work: Path, target: Path, source: str, checksum: str) -> Installed:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 from zslbench.arrays import AnyArray
+from zslbench.data import mat5
 from zslbench.errors import BadData, DataMissing
 
 _HEADER = 128
-_ELEMENTS = (14, 15)  # miMATRIX, miCOMPRESSED
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -24,10 +24,10 @@ def read_variables(path: Path, required: Iterable[str], optional: Iterable[str] 
         BadData: it cannot be read, is not a MATLAB file, is cut short, is of version 7.3, or lacks a variable.
     """
     required = list(required)
-    check_container(path)
+    wanted = [*required, *optional]
+    check_container(path, wanted)
     from scipy.io import loadmat, whosmat
 
-    wanted = [*required, *optional]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of scipy's, about names and duplicate variables
@@ -42,10 +42,19 @@ def read_variables(path: Path, required: Iterable[str], optional: Iterable[str] 
     if missing:
         raise BadData(f"{path} lacks {', '.join(map(repr, missing))}; it holds: {held or 'nothing'}.")
     return {
-        name: found[name].toarray() if hasattr(found[name], "toarray") else found[name]
+        name: _dense(found[name], path) if hasattr(found[name], "toarray") else found[name]
         for name in wanted
         if name in found
     }
+
+
+def _dense(matrix: Any, path: Path) -> AnyArray:
+    try:
+        matrix.check_format(full_check=True)  # toarray trusts the indices
+        dense: AnyArray = matrix.toarray()
+    except (ValueError, TypeError) as error:
+        raise BadData(f"{path} holds a sparse matrix that is damaged ({error}); get the file again.") from error
+    return dense
 
 
 def cell_text(item: Any, path: Path) -> str:
@@ -61,8 +70,8 @@ def cell_text(item: Any, path: Path) -> str:
     return item.strip()
 
 
-def check_container(path: Path) -> None:
-    """Refuse what is not a whole level 5 file, from its header and the lengths that its elements declare.
+def check_container(path: Path, wanted: Collection[str] | None = None) -> None:
+    """Refuse what is not a whole level 5 file, or holds a wanted variable that is not what it declares (None: any).
 
     Raises:
         DataMissing: there is no such file.
@@ -86,10 +95,14 @@ def check_container(path: Path) -> None:
             while at < size:
                 file.seek(at)
                 kind, length = struct.unpack(f"{order}II", file.read(8).ljust(8, b"\0"))
-                if kind not in _ELEMENTS:
-                    return  # nothing that this reader knows: scipy judges
+                if kind not in (mat5.MATRIX, mat5.COMPRESSED):
+                    raise BadData(f"{path} holds an element of type {kind}, which is none of MATLAB's; it is damaged.")
                 at += 8 + length
+                if at <= size:
+                    mat5.check_element(file, order, kind, length, wanted)
     except OSError as error:
         raise BadData(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
+    except mat5.Damaged as error:
+        raise BadData(f"{path} cannot be read as a MATLAB file ({error}); get the file again.") from error
     if at > size:
         raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")

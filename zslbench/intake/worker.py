@@ -78,7 +78,7 @@ def _matlab(path: Path, key: str | None, usual: Sequence[str]) -> Found:
 
     from zslbench.data.matlab import check_container, read_variables
 
-    check_container(path)
+    check_container(path, ())
     held = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
     chosen = chosen_key(path, key, list(held), usual)
     check_size(path, 8 * int(np.prod(held[chosen][0], dtype=np.float64)))
