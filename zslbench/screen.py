@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from zslbench.diagnosis import Finding
     from zslbench.inspection import Info, Listed
     from zslbench.intake.add import Report
+    from zslbench.intake.features import Extracted
     from zslbench.runner.run import Outcome
     from zslbench.scaffold import Made
 
@@ -234,6 +236,18 @@ def show_installed(rows: Sequence[Installed]) -> None:
         _out().print(text, markup=False, soft_wrap=True)
 
 
+@contextlib.contextmanager
+def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that shows how much of all is done, as a bar on a terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = progress_console()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
 def show_added(report: Report) -> None:
     """Print what `data add` installed, how it read the inputs, and what to type next."""
     added, console = report.added, _out()
@@ -243,6 +257,25 @@ def show_added(report: Report) -> None:
     features, semantics = ", ".join(added.features), ", ".join(added.semantics)
     console.print(f"features: {features}; semantics: {semantics}; in {added.folder}", markup=False, soft_wrap=True)
     console.print(f"run on it with: zslbench run -m eszsl -d {added.name}", markup=False, soft_wrap=True)
+
+
+def show_extracted(found: Extracted) -> None:
+    """Print what `data features` made, and which pictures it left out."""
+    console = _out()
+    for sentence in found.skipped:
+        console.print(f"left out: {sentence}", markup=False, soft_wrap=True)
+    count, length = found.features.shape
+    before = f" ({found.done_before:,} were done before)" if found.done_before else ""
+    console.print(
+        f"{count:,} pictures of {len(found.class_names)} classes{before}: {length} features each by "
+        f"{found.facts['backbone']}, {found.facts['preprocessing']}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if found.output is not None:
+        show_written(found.output)
+    if found.report is not None:
+        show_added(found.report)
 
 
 def show_removed(folder: Path) -> None:

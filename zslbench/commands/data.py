@@ -10,7 +10,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import DATA_ROOT, FAILED, examples
+from zslbench.commands.options import DATA_ROOT, FAILED, QUIET, examples
 from zslbench.errors import BadValue
 from zslbench.intake.naming import split_key
 
@@ -93,6 +93,42 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
             raise BadValue(f"--{role} names {stem!r} twice; write --{role} NAME=FILE.")
         found[stem] = rest
     return found or None
+
+
+@data.command(
+    epilog=examples(
+        "zslbench data features --images ./flowers -o flowers.npz",
+        "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
+    )
+)
+@click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="One folder a class.")
+@click.option(
+    "--backbone",
+    default="efficientnet-lite0",
+    show_default=True,
+    metavar="NAME",
+    help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz", help="Write into a file.")
+@click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
+@click.option(
+    "--semantics", metavar="FILE", help="Of --into: a row a class folder in sorted order, or with their names."
+)
+@click.option("--splits", metavar="FILE", help="Of --into: as in `data add`.")
+@click.option("--unseen", metavar="20%|N|NAMES", help="Of --into: as in `data add`.")
+@click.option("--seed", type=int, metavar="N", help="Of --into: as in `data add`.")
+@click.option("--batch", type=int, default=32, show_default=True, metavar="N", help="Pictures at a time.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
+@QUIET
+def features(images: Path, quiet: bool, **options: Any) -> None:
+    """Turn pictures into features, labels and class names; needs the extra [features].
+
+    Every batch is kept as it is done: after a kill, the same command goes on.
+    """
+    with screen.counted("pictures", quiet) as on_batch:
+        found = zslbench.data.features(images, on_batch=on_batch, **options)
+    screen.show_extracted(found)
 
 
 @data.command(epilog=examples("zslbench data remove my-birds --yes"))

