@@ -43,6 +43,7 @@ class DaskEngine(Engine):
     ) -> None:
         extra("distributed", self.name)
         self.scheduler, self.places, self.patience = scheduler, tuple(places), patience
+        self.workers = max(len(self.places), 1)
 
     def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`).

@@ -40,6 +40,7 @@ class SlurmEngine(Engine):
     def __init__(self, config: SlurmConfig | None = None) -> None:
         extra("submitit", self.name)
         self.config = config or SlurmConfig()
+        self.workers = self.config.array_parallelism
 
     def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`).
