@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import tomllib
@@ -58,7 +59,8 @@ def test_the_example_of_the_documentation_is_planned(written, type_):
     assert not Path("study-runs").exists()
 
 
-def test_the_documentation_names_every_key():
+def test_a_plan_can_say_all_that_a_request_can_and_the_documentation_names_every_key():
+    assert set(STUDY_KEYS) == {field.name for field in dataclasses.fields(Request)}
     told = set(re.findall(r"`(\w+)`", PAGE.partition("## Keys")[2]))
     assert told >= {*STUDY_KEYS, *FILE_KEYS}
 

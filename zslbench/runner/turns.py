@@ -22,7 +22,6 @@ class Turns:
 
     Attributes:
         held: batches of runs that another coordinator had when they were asked for.
-        elsewhere: ids of runs that another coordinator finished meanwhile.
     """
 
     def __init__(
@@ -40,7 +39,6 @@ class Turns:
         """
         self.store, self.claims, self.records, self.passed = store, claims, records, passed
         self.held: list[Batch] = []
-        self.elsewhere: set[str] = set()
 
     def rounds(self, work: Sequence[Batch], waits: Callable[[str], None]) -> Iterator[Iterator[Batch]]:
         """Yield batches as long as there are any: first what is free, then, again and again, what has become free.
@@ -94,7 +92,6 @@ class Turns:
             now = find(self.store, run)  # whoever had the claim before may just have finished
             if now is not None and now != self.records[run.id] and now.status not in UNFINISHED:
                 self.records[run.id] = now
-                self.elsewhere.add(run.id)
                 self.claims.release([run.id])
             else:
                 mine.add(run.id)
