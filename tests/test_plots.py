@@ -487,8 +487,33 @@ def test_pgf_is_escaped(runs, tmp_path, pdflatex):
     assert done.returncode == 0, done.stdout.decode(errors="replace")[-800:]
 
 
+@pytest.fixture(scope="module")
+def document(runs, pdflatex, tmp_path_factory):
+    """What pdflatex says of one document with a figure of every kind, each as wide as a column."""
+    folder = tmp_path_factory.mktemp("document")
+    for kind in KINDS:
+        drawn(runs, kind, folder / f"{kind}.pgf")
+    pages = "\\clearpage\n".join(f"\\message{{now {kind}}}\\noindent\\input{{{kind}.pgf}}\n" for kind in KINDS)
+    (folder / "page.tex").write_text(
+        "\\documentclass{article}\n\\setlength\\textwidth{3.25in}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n"
+        f"\\usepackage{{pgf}}\n\\begin{{document}}\n{pages}\\message{{now done}}\\end{{document}}\n"
+    )
+    words = [pdflatex, "-interaction=nonstopmode", "-draftmode", "page.tex"]  # which makes no bitmaps of fonts
+    return subprocess.run(words, cwd=folder, capture_output=True).stdout.decode(errors="replace")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pgf_of_every_kind_compiles(document, kind):
+    own = document.partition(f"now {kind}")[2].partition("now ")[0]
+    assert f"{kind}.pgf" in own
+    assert not [line for line in own.splitlines() if line.startswith("!")], own
+    assert "Overfull" not in own or kind == "cd", own  # its names may ask for more
+    assert "now done" in document, document[-300:]
+
+
 def test_text_for_latex_is_refused_where_pdflatex_has_no_sign():
     assert Style(tex=True).text("γ = 0, 100 − H, †") == r"$\gamma$ = 0, 100 $-$ H, $^{\dagger}$"
+    assert Style(tex=True).text("at 5 %\nand a_b") == "at 5 \\%\nand a\\_b"
     with pytest.raises(BadValue, match="pdflatex has no sign for 猫"):
         Style(tex=True).text("猫")
 

@@ -223,8 +223,10 @@ def _caption(
     if font is None:
         said.append(
             f"The names of {len(order)} classes do not fit: --data FILE lists them in order; "
-            "a wider figure, or --classes 20 for the hardest, shows names."
+            "a wider figure, or --classes N for the N hardest, shows names."
         )
+    if len(order) < len(named):
+        said.append("The last column is all other classes.")
     for line, one in zip(lines, found, strict=True):
         away = one.shares[np.ix_(order, order)].copy()
         np.fill_diagonal(away, 0.0)

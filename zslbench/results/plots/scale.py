@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zslbench.results.plots.style import CHARACTER, INK, Style
+from zslbench.results.plots.style import INK, TICK_CHARACTER, Style
 from zslbench.spec import brackets
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Scale:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
         texts = [written(value) for value in self.values]
-        room = inches / CHARACTER
+        room = inches / TICK_CHARACTER
         every = 1
         while every < len(texts) and sum(len(text) + 2 for text in texts[::every]) > room:
             every += 1

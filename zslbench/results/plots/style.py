@@ -21,10 +21,14 @@ INK, FAINT = "#222222", "#8a8a8a"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
-HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx")
+# Lines alone: LaTeX takes minutes over a PGF file with dots in it.
+HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")
 FONT = 7.5
 CHARACTER = 0.0078 * FONT
 """Inches that a letter takes on average."""
+TICK_FONT = FONT - 1
+TICK_CHARACTER = CHARACTER * TICK_FONT / FONT
+"""The same beside a tick."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Style:
         """
         if not self.tex:
             return text.replace("$", r"\$")  # two bare ones would begin and end mathematics
+        if "\n" in text:
+            return "\n".join(map(self.text, text.split("\n")))
         from zslbench.results.tex_text import escape
 
         # Matplotlib takes the backslash off a dollar sign itself, which leaves LaTeX with mathematics.
@@ -93,8 +99,8 @@ def settings() -> Iterator[None]:
         "axes.spines.top": False,
         "axes.spines.right": False,
         "axes.formatter.use_mathtext": False,
-        "xtick.labelsize": FONT - 1,
-        "ytick.labelsize": FONT - 1,
+        "xtick.labelsize": TICK_FONT,
+        "ytick.labelsize": TICK_FONT,
         "xtick.major.width": 0.6,
         "ytick.major.width": 0.6,
         "xtick.major.size": 2.5,
