@@ -11,6 +11,7 @@ from zslbench.checks.contract import CheckFailed
 from zslbench.checks.dataset import check_dataset
 from zslbench.checks.method import check_method
 from zslbench.checks.protocol import check_protocol
+from zslbench.data import added
 from zslbench.data.source import Source
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
@@ -77,6 +78,8 @@ def check(
 def _kind(text: str) -> Kind:
     if Path(text).is_dir() and not any(text in registry.entries for registry in (METHODS, DATASETS, PROTOCOLS)):
         return "dataset"
+    if added.find(text) is not None:
+        return "dataset"
     name = spec.parse(text).name
     if ":" in name:
         found = METHODS.load(name)
@@ -92,5 +95,5 @@ def _kind(text: str) -> Kind:
     for registry, kind in named:
         if name.casefold() in {known.casefold() for known in registry.entries}:
             return kind
-    every = [*METHODS.names(), *DATASETS.names(), *PROTOCOLS.names()]
+    every = [*METHODS.names(), *DATASETS.names(), *added.names(), *PROTOCOLS.names()]
     raise UnknownName("method, data set or protocol", name, every, "A class of your own is pkg.module:Class.")
