@@ -44,8 +44,14 @@ def refused(kind: type[ZslbenchError] = BadData, **changed: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("turned", [False, True], ids=["rows", "columns"])
-@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "tsv", "mat", "mat73", "h5", "pt"])
+@pytest.mark.parametrize(
+    ("kind", "turned"),
+    [
+        *((kind, False) for kind in ("npy", "npz", "csv", "tsv", "mat", "mat73", "h5", "pt")),
+        ("csv", True),
+        ("mat73", True),
+    ],
+)
 def test_every_format_gives_the_same_content(tmp_path: Path, kind: str, turned: bool) -> None:
     given = own_data.write(tmp_path / kind, kind, turned)
     report = add("birds", **given, classes=list(NAMES), splits=SPLIT)
@@ -229,6 +235,30 @@ def test_damaged_files_are_told() -> None:
     with pytest.raises(BadData, match="is damaged"):
         load_dataset("birds")
     assert "damaged" in {one.name: one for one in list_()}["birds"].problem
+
+
+def test_tables_that_break_a_rule_name_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    for text, why in (
+        ("a,b\n1,2\n3,x\n", "row 3, column 2 is 'x'"),
+        ("1,2\n3\n", "row 2 has 1 columns"),
+        ("1,2\n3,\n", "column 2 is ''"),
+        ("\n \n", "is empty"),
+        ("1,2\n\0\n", "zero byte"),
+    ):
+        path.write_text(text, encoding="utf-8")
+        assert why in refused(features=str(path))
+    path.write_bytes(b"\xff\xfe1")
+    assert "UTF-8" in refused(features=str(path))
+
+
+def test_what_an_interrupted_removal_left_is_not_taken_up(own_home: Path) -> None:
+    split = {"unseen": ["crow", "gull"], "folds": [{"train": ["auk", "dove"], "val": ["finch"]}]}
+    folder = make(splits=split).added.folder
+    (folder / "about.json").unlink()
+    assert home.names() == []
+    assert make().added.load().folds == ()
+    assert not list(folder.glob("fold*"))
 
 
 def test_names_that_cannot_be() -> None:

@@ -49,6 +49,7 @@ class Added:
         fingerprints: ``features/semantics`` to the fingerprint of that choice.
         counts: of images, attributes (of the usual semantics), classes and the split.
         split: how the split was made; empty where it was given.
+        folds: how many class folds it has.
         facts: more on where it came from, by name (labels, classes, splits: ``source``, ``sha256`` …).
     """
 
@@ -60,6 +61,7 @@ class Added:
     fingerprints: Mapping[str, str]
     counts: Counts
     split: str = ""
+    folds: int = 0
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -102,9 +104,7 @@ class Added:
         return dataset
 
     def _read(self, features: str, semantics: str, known: str) -> Dataset:
-        folds = 1
-        while (self.folder / f"fold{folds}_train.npy").is_file():
-            folds += 1
+        scaled = self.semantics[semantics].get("scaled_from_original")
         return Dataset(
             name=self.name,
             features_name=features,
@@ -112,12 +112,14 @@ class Added:
             features=self._array(f"features-{features}", mapped=True),
             labels=self._array("labels"),
             semantics=self._array(f"semantics-{semantics}"),
-            original=self._array(f"original-{semantics}") if self._path(f"original-{semantics}").is_file() else None,
+            original=self._array(f"original-{semantics}") if scaled else None,
             class_names=self.class_names,
             trainval=self._array("trainval"),
             test_seen=self._array("test_seen"),
             test_unseen=self._array("test_unseen"),
-            folds=tuple(Fold(self._array(f"fold{k}_train"), self._array(f"fold{k}_val")) for k in range(1, folds)),
+            folds=tuple(
+                Fold(self._array(f"fold{k}_train"), self._array(f"fold{k}_val")) for k in range(1, self.folds + 1)
+            ),
             origin="added",
             split=self.split,
             fingerprint=known,
@@ -167,6 +169,7 @@ def find(name: str) -> Added | None:
             fingerprints=dict(found["fingerprints"]),
             counts=Counts(**found["counts"]),
             split=str(found["split"]),
+            folds=int(found["folds"]),
             facts=dict(found["facts"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -218,6 +221,8 @@ def check_stem(stem: str, option: str) -> str:
 def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
     """Write arrays by file stem, then ``about.json``; a data set that is there is added to.
 
+    What is left of one whose removal was interrupted goes first.
+
     Raises:
         StoreError: it cannot be written; nothing that was there is lost.
     """
@@ -229,11 +234,12 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
             for key, array in arrays.items():
                 save_array(work / f"{key}.npy", array)
             _save_text(work / ABOUT, json.dumps(_document(added), indent=1))
-            if added.folder.is_dir():
+            if (added.folder / ABOUT).is_file():
                 for key in arrays:
                     (work / f"{key}.npy").replace(added.folder / f"{key}.npy")
                 (work / ABOUT).replace(added.folder / ABOUT)
             else:
+                shutil.rmtree(added.folder, ignore_errors=True)
                 work.replace(added.folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
@@ -256,6 +262,7 @@ def remove(name: str) -> Path:
         there = ", ".join(names()) or "none"
         raise DataMissing(f"no data set {name!r} was added; added are: {there}.")
     try:
+        (folder / ABOUT).unlink(missing_ok=True)  # from here on it is no data set
         shutil.rmtree(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be removed ({error.strerror or error}); check its permissions.") from error

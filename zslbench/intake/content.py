@@ -92,10 +92,14 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
         folder=added_root() / name,
         class_names=content.class_names,
         features={stem: of_features.get(stem, {}) for stem in content.features},
-        semantics={stem: of_semantics.get(stem, {}) for stem in content.semantics},
+        semantics={
+            stem: {**of_semantics.get(stem, {}), "scaled_from_original": stem in content.originals}
+            for stem in content.semantics
+        },
         fingerprints=fingerprints,
         counts=_counts(content),
         split=content.parts.made,
+        folds=len(content.parts.folds),
         facts=facts,
     )
     held = set() if there is None else set(_arrays(content_of(there)))

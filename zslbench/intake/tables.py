@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,34 +25,48 @@ def read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None]:
     """
     if path.suffix.lower() == ".txt":
         return np.array(_lines(path), dtype=np.str_), None
-    text = _text(path)
-    rows = _rows(text, path)
-    if not rows:
+    rows = _rows(_text(path), path)
+    first = list(itertools.islice(rows, 2))
+    if not first:
         raise BadData(f"{path} is empty; give one row an image or a class.")
-    width = len(rows[0])
-    for number, row in enumerate(rows, start=1):
+    header = _is_header(first)
+    body = itertools.chain(first[1:] if header else first, rows)
+    if len(first[0]) == 1:
+        return _column(_equal(body, 1, header, path)), None
+    named = _number(first[-1][0]) is None
+    return _numbers(_equal(body, len(first[0]), header, path), named, header, path)
+
+
+def _equal(rows: Iterable[list[str]], width: int, header: bool, path: Path) -> Iterator[list[str]]:
+    for number, row in enumerate(rows, start=1 + header):
         if len(row) != width:
             raise BadData(f"{path}: row {number} has {len(row)} columns where the first has {width}; make them equal.")
-    body = rows[1:] if _is_header(rows) else rows
-    if width == 1 and any(_number(row[0]) is None for row in body):
-        return np.array([row[0] for row in body], dtype=np.str_), None
-    named = _number(body[0][0]) is None
-    names = tuple(row[0] for row in body) if named else None
-    return _numbers(body, 1 if named else 0, len(rows) - len(body), path), names
+        yield row
 
 
-def _numbers(body: list[list[str]], first: int, skipped: int, path: Path) -> AnyArray:
-    out = np.empty((len(body), len(body[0]) - first), dtype=np.float64)
-    for number, row in enumerate(body):
+def _column(rows: Iterable[list[str]]) -> AnyArray:
+    """Return one column, (rows, 1) numbers where all of it is numbers, else (rows,) texts."""
+    texts = [row[0] for row in rows]
+    numbers = [_number(text) for text in texts]
+    if None in numbers:
+        return np.array(texts, dtype=np.str_)
+    return np.array(numbers, dtype=np.float64)[:, None]
+
+
+def _numbers(
+    rows: Iterable[list[str]], named: bool, header: bool, path: Path
+) -> tuple[AnyArray, tuple[str, ...] | None]:
+    names, out = [], []
+    for number, row in enumerate(rows, start=1 + header):
         try:
-            out[number] = row[first:]  # NumPy parses the texts
+            out.append(np.array(row[named:], dtype=np.float64))  # NumPy parses the texts
         except ValueError as error:
-            column = next(at for at, field in enumerate(row) if at >= first and _number(field) is None)
+            column = next(at for at, field in enumerate(row) if at >= named and _number(field) is None)
             raise BadData(
-                f"{path}: row {number + 1 + skipped}, column {column + 1} is {row[column][:40]!r}, not a "
-                "number; mend it."
+                f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; mend it."
             ) from error
-    return out
+        names.append(row[0])
+    return np.array(out), tuple(names) if named else None
 
 
 def _is_header(rows: list[list[str]]) -> bool:
@@ -61,7 +77,7 @@ def _is_header(rows: list[list[str]]) -> bool:
     below = [_number(field) is None for field in rows[1]]
     if len(texts) == 1 and texts[0] and below[0]:
         return rows[0][0].lower() in ("label", "labels", "class", "classes", "class_name", "name", "names")
-    return any(above and not under for above, under in zip(texts, below, strict=True))
+    return any(above and not under for above, under in zip(texts, below, strict=False))
 
 
 def _number(field: str) -> float | None:
@@ -71,12 +87,14 @@ def _number(field: str) -> float | None:
         return None
 
 
-def _rows(text: str, path: Path) -> list[list[str]]:
+def _rows(text: str, path: Path) -> Iterator[list[str]]:
     head = text[: 1 << 16].partition("\n")[0]
     mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
-        return [[field.strip() for field in row] for row in reader if any(field.strip() for field in row)]
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark):
+            fields = [field.strip() for field in row]
+            if any(fields):
+                yield fields
     except csv.Error as error:
         raise BadData(f"{path} cannot be read as a table ({error}); get the file again.") from error
 
