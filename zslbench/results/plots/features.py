@@ -13,9 +13,10 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.matching import command
 from zslbench.results.naming import printable
-from zslbench.results.plots.answers import Predictions, check_count, confusions, places_of
+from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import Line, facts, head_of, lines_of, one_panel, said_below
+from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes
+from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_below
 from zslbench.results.plots.projection import Projection, project
 from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
 from zslbench.results.record import Record
@@ -25,28 +26,9 @@ if TYPE_CHECKING:
 
 KEEP = 50
 """Rows a class that commands in sentences propose to keep."""
-REAL, MADE = "real", "synthesised"
-_METHODS, _CLASSES, _USUAL_CLASSES, _ROWS = 4, 12, 6, 100
+_METHODS, _ROWS = 4, 100
 _SHAPES, _MARGIN = (0.6, 1.0), 1.08
 _NOT_HERE = ("Metrics:", "A single seed")
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kept:
-    """What is drawn of one method: rows (n, d) with their class ids (n,), real and synthesised."""
-
-    line: Line
-    rows: Mapping[str, Array]
-    labels: Mapping[str, IntArray]
-
-    def of(self, classes: IntArray, most: int) -> Kept:
-        """Return the rows of some classes, the first `most` of each."""
-        chosen = {kind: _first(labels, classes, most) for kind, labels in self.labels.items()}
-        return Kept(
-            self.line,
-            {kind: rows[chosen[kind]] for kind, rows in self.rows.items()},
-            {kind: labels[chosen[kind]] for kind, labels in self.labels.items()},
-        )
 
 
 def draw_features(
@@ -76,7 +58,7 @@ def draw_features(
         BadValue, UnknownName: nothing was kept, other lines, or classes that are not there. StoreError: a lost file.
     """
     one_panel(lines, "features")
-    chosen = [_lowest(line) for line in lines]
+    chosen = [lowest(line) for line in lines]
     having = [line for line, record in zip(lines, chosen, strict=True) if record is not None]
     if not having:
         raise BadValue(_nothing_kept(lines, runs, synthesises))
@@ -86,8 +68,8 @@ def draw_features(
             f"a features figure has up to {_METHODS} methods side by side, not {len(having)} ({names_there}); "
             "choose with -m."
         )
-    found = [_kept(line, kept) for line in _of_one_seed(having, [record for record in chosen if record is not None])]
-    ids, accuracy, default = _classes(found, predictions, names, classes)
+    found = kept_of(having, [record for record in chosen if record is not None], kept)
+    ids, accuracy, default = shown_classes(found, predictions, names, classes)
     most = min(_ROWS, *(len(one.labels[MADE]) // len(np.unique(one.labels[MADE])) for one in found))
     found = [one.of(ids, most) for one in found]
     planes, shared = _planes(found, projection)
@@ -108,53 +90,6 @@ def draw_features(
     said = _caption(found, planes, shared, most, [(t, a) for t, a in zip(titles, accuracy, strict=True)], default)
     left = [line for line in lines if line not in having]
     return Drawn(tuple(axes), tuple(rows), (*said, *_left_out(left, runs, synthesises)))
-
-
-def _lowest(line: Line) -> Record | None:
-    """Return the record of the lowest seed that kept features."""
-    there = [record for record in line.records if "per_class" in record.provenance.get("kept_features", {})]
-    return min(there, key=lambda record: record.seed, default=None)
-
-
-def _of_one_seed(lines: Sequence[Line], records: Sequence[Record]) -> list[Line]:
-    """Return lines of one record each, in the order and with the names of those given."""
-    by_id = {line.records[0].id: line for line in lines_of(records)}
-    return [
-        dataclasses.replace(by_id[record.id], name=line.name, key=line.key)
-        for line, record in zip(lines, records, strict=True)
-    ]
-
-
-def _kept(line: Line, kept: Callable[[Record], Mapping[str, AnyArray]]) -> Kept:
-    arrays = kept(line.records[0])
-    rows = {kind: np.asarray(arrays[kind], dtype=np.float64) for kind in (REAL, MADE)}
-    return Kept(line, rows, {kind: arrays[f"{kind}_label"] for kind in (REAL, MADE)})
-
-
-def _classes(
-    found: Sequence[Kept], predictions: Predictions, names: Mapping[int, str], classes: int | Sequence[str] | None
-) -> tuple[IntArray, list[float], bool]:
-    """Return ids of the classes to show, the accuracy of each (mean over methods), and whether a rule chose them."""
-    ids = np.unique(found[0].labels[MADE])
-    judged = confusions([one.line for one in found], predictions)
-    mean = np.mean([one.accuracy for one in judged], axis=0)
-    by_id = dict(zip(map(int, judged[0].classes), map(float, mean), strict=True))
-    if classes is not None and not isinstance(classes, int):
-        named = [names.get(int(one), f"class {one}") for one in ids]
-        check_count(len(classes), _CLASSES, fewest=1)
-        shown = ids[places_of(classes, ids, named)]
-        return shown, [by_id.get(int(one), float("nan")) for one in shown], False
-    tested = [int(one) for one in ids if int(one) in by_id]
-    order = sorted(tested, key=lambda one: -by_id[one])
-    count = min(_USUAL_CLASSES, len(order)) if classes is None else classes
-    check_count(count, min(_CLASSES, len(order)), fewest=1)
-    shown = np.array([order[round(place)] for place in np.linspace(0, len(order) - 1, count)], dtype=np.int64)
-    return shown, [by_id[int(one)] for one in shown], True
-
-
-def _first(labels: IntArray, classes: IntArray, most: int) -> IntArray:
-    """Return the places of the first `most` rows of each class."""
-    return np.concatenate([np.flatnonzero(labels == one)[:most] for one in classes])
 
 
 def _planes(found: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
