@@ -15,6 +15,7 @@ HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
     [
         ["--help"],
         ["run", "--help"],
+        ["results", "--help"],
         ["compare", "--help"],
         ["plot", "--help"],
         ["watch"],

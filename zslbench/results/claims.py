@@ -135,7 +135,7 @@ class Claims:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._thread:
-            self._thread.join()
+            self._thread.join(BEAT)  # longer only where the file system hangs
         self.release(list(self.mine))
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
@@ -238,6 +238,9 @@ class Claims:
         os.replace(successor, self.folder / id)  # noqa: PTH105
         for path, _ in reversed(found[1:]):
             path.unlink(missing_ok=True)
+        for _, text in found:
+            if (holder := Holder.from_json(text)) and holder.alive() is False:  # on this machine, and so for certain
+                (self.folder / f"{holder.token}{HOLDER}").unlink(missing_ok=True)
         return True
 
 
