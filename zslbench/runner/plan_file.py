@@ -107,10 +107,10 @@ def read_plan(path: Path | str) -> StudyPlan:
     return StudyPlan(
         requests,
         path,
-        runs=folder / found["runs"] if "runs" in found else None,
+        runs=_place(found["runs"], folder) if "runs" in found else None,
         device=found.get("device"),
         engine={
-            key: str(folder / value) if key == "engine_config" else value
+            key: str(_place(value, folder)) if key == "engine_config" else value
             for key, value in found.items()
             if key in ENGINE_KEYS
         },
@@ -157,7 +157,7 @@ def _request(said: Mapping[str, Any], folder: Path, where: str) -> Request:
     texts = [said["datasets"]] if isinstance(said["datasets"], str) else said["datasets"]
     placed: dict[str, Any] = {"datasets": [_placed(text, folder) for text in texts]}
     if "data_root" in said:
-        placed["data_root"] = folder / Path(said["data_root"]).expanduser()
+        placed["data_root"] = _place(said["data_root"], folder)
     return Request(**{**said, **placed})
 
 
@@ -165,5 +165,10 @@ def _placed(text: str, folder: Path) -> str:
     """Return the text of a data set, a folder of the user's own found from where the plan lies."""
     head = text.partition("[")[0]
     if "/" in head or "\\" in head or head.strip() in (".", "..", "~"):
-        return str(folder / Path(text).expanduser())
+        return str(_place(text, folder))
     return text
+
+
+def _place(text: str, folder: Path) -> Path:
+    """Return the path that a text in a plan names, from where the plan lies."""
+    return folder / os.path.expanduser(text)  # noqa: PTH111  (leaves the home of nobody as it is)
