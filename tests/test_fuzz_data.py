@@ -68,7 +68,7 @@ class Workshop:
         self._text("json", json.dumps({"base": 0, **lists, "folds": [{"train": [2, 3, 4], "val": ["gull", 7]}]}))
         self._text("toml", "base = 0\nunseen = ['auk', 1]\n")
         self.base["npz splits"] = folder / "valid" / "split.npz"
-        np.savez(self.base["npz splits"], **parts)
+        np.savez(self.base["npz splits"], base=np.array(0), **parts)
         from scipy.io import savemat
 
         self.base["mat splits"] = folder / "valid" / "split.mat"

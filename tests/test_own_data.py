@@ -76,6 +76,7 @@ def test_an_added_set_is_known_everywhere(own_home: Path) -> None:
     )
     assert "birds" in {one.name for one in zslbench.list("datasets")}
     assert zslbench.info("birds").facts["split"] == "seeded split (seed 0, 2 given unseen classes)"
+    assert zslbench.info("birds").facts["unseen classes"] == "crow, gull"
     assert zslbench.info("Birds").name == "birds"
     assert [one.ok for one in verify()] == [True]
     assert verify("birds")[0].fingerprints == dict(added.fingerprints)
@@ -318,7 +319,9 @@ def spoilt(key: str, at: Any, value: float) -> dict[str, np.ndarray]:
         ({"splits": {"trainval": [0]}}, "test_seen is missing"),
         ({"splits": {}}, "says neither"),
         ({"splits": {"train": [0]}}, "'train' is not known"),
-        ({"splits": {"base": 2}}, "base is 2"),
+        ({"splits": {"base": 2}}, "base is '2'"),
+        ({"splits": {"base": np.array([0, 1])}}, "it is 0 or 1"),
+        ({"splits": {3: 4}}, "'3' is not known"),
         ({"splits": {"trainval": [40], "test_seen": [1], "test_unseen": [2]}}, '"base": 1'),
         ({"splits": {"trainval": [0, 1], "test_seen": [1], "test_unseen": [2]}}, "share 1 rows"),
         ({"splits": {"trainval": [0, 0], "test_seen": [1], "test_unseen": [2]}}, "more than once"),

@@ -90,13 +90,12 @@ def given_split(
         facts = {"source": str(path.absolute()), "sha256": sha256(path)}
     if how.unseen is not None:
         raise BadValue(f"--unseen and --splits {what} both say which classes are unseen; leave one out.")
-    unknown = sorted(set(table) - {"base", *PARTS, "unseen", "folds"})
+    unknown = sorted(map(str, set(table) - {"base", *PARTS, "unseen", "folds"}))
     if unknown:
         raise BadData(f"{what}: key {unknown[0]!r} is not known; there are base, {', '.join(PARTS)}, unseen and folds.")
     base = table.get("base", 0)
-    if base not in (0, 1) or isinstance(base, bool):
-        raise BadData(f"{what}: base is {base!r}; it is 0 or 1.")
-    base = int(base)
+    if not isinstance(base, int) or isinstance(base, bool) or base not in (0, 1):
+        raise BadData(f"{what}: base is {str(base)[:40]!r}; it is 0 or 1.")
     folds = _folds(table.get("folds", []), names, base, what)
     rows = [part for part in PARTS if part in table]
     if rows and "unseen" in table:
@@ -115,9 +114,8 @@ def given_split(
             f"{what} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
         )
     unseen = _class_list(table["unseen"], names, base, f"{what}: unseen")
-    return dataclasses.replace(
-        _completed(labels, names, unseen, how, f"{len(unseen)} given unseen classes", False, folds), facts=facts
-    )
+    made = _completed(labels, names, unseen, how, f"{len(unseen)} given unseen classes", False, folds)
+    return dataclasses.replace(made, facts={**made.facts, **facts})
 
 
 def _completed(
