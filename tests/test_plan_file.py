@@ -197,7 +197,7 @@ def test_typed_beside_a_plan(written, type_):
         zslbench.run("eszsl", seeds=3, plan="study.toml")
 
 
-def test_what_a_plan_says_of_its_engine(written, type_):
+def test_what_a_plan_says_of_its_engine_and_profile(written, type_):
     path = written(f'workers = 2\ntime_limit = "1h"\nmethods = "{RIDGE}"\ndatasets = "digits"')
     assert zslbench.run(plan=path, dry_run=True).estimate.workers == 2
     zslbench.run(RIDGE, "digits", seeds=[1], runs="runs")  # something to estimate from
@@ -211,6 +211,9 @@ def test_what_a_plan_says_of_its_engine(written, type_):
         assert told in out if told else "workers" not in out
     code, _, err = type_("run", "--plan", "study.toml", "--dry-run", "--scheduler", "tcp://nowhere:1")
     assert code == 2
+    written(f'profile = true\nmethods = "{RIDGE}"\ndatasets = "digits"\nruns = "profiled"')
+    code, out, _ = type_("run", "--plan", "study.toml", "-q")
+    assert "seconds by phase" in out
     written('engine = "steam"\nmethods = "eszsl"\ndatasets = "digits"')
     with pytest.raises(BadValue, match="engine 'steam' does not exist"):
         zslbench.run(plan=path, dry_run=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_records import record, saved, study
 from test_migration import GOLDEN
@@ -123,6 +123,7 @@ def test_no_records_and_no_pyarrow_get_a_sentence(tmp_path, monkeypatch):
 ANY = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 
 
+@settings(max_examples=30, deadline=10_000)
 @given(values=st.lists(st.dictionaries(st.text(max_size=3), ANY | st.lists(ANY, max_size=2), max_size=3), min_size=1))
 def test_whatever_records_hold_makes_a_table(tmp_path_factory, values):
     made = [record(seed=number, params=params) for number, params in enumerate(values)]
