@@ -44,7 +44,7 @@ class Noted(Ridge):
 
     card: ClassVar[MethodCard] = card(title="Noted")
     wait: float = param(0.0, low=0.0, high=600.0)
-    fault: str = param("none", choices=("none", "kill", "once", "segfault", "raise", "eat", "child", "print"))
+    fault: str = param("none", choices=("none", "kill", "segfault", "raise", "eat", "child", "print", "press", "leak"))
 
     def fit(self, train: Train, ctx: Context) -> Self:
         note(f"{self.fault} {ctx.seed}")
@@ -80,13 +80,19 @@ def _kill(method: Noted, ctx: Context) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _once(method: Noted, ctx: Context) -> None:
-    if first_time(f"seed-{ctx.seed}"):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _raise(method: Noted, ctx: Context) -> None:
     raise RuntimeError("no convergence")
+
+
+def _press(method: Noted, ctx: Context) -> None:
+    raise KeyboardInterrupt("of its own")
+
+
+KEPT: list[np.ndarray] = []
+
+
+def _leak(method: Noted, ctx: Context) -> None:
+    KEPT.append(np.ones(300_000_000 // 8))
 
 
 def _eat(method: Noted, ctx: Context) -> None:
@@ -109,10 +115,11 @@ def _print(method: Noted, ctx: Context) -> None:
 FAULTS = {
     "none": lambda method, ctx: None,
     "kill": _kill,
-    "once": _once,
     "segfault": lambda method, ctx: faulthandler._sigsegv(),
     "raise": _raise,
     "eat": _eat,
     "child": _child,
     "print": _print,
+    "press": _press,
+    "leak": _leak,
 }

@@ -134,3 +134,18 @@ def test_a_missing_extra_is_told_with_its_command(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(Unavailable, match=rf"the {name} engine needs {module}.*pip install 'zslbench\[{name}\]'"):
             zslbench.engine(name)
+
+
+def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> None:
+    with cluster(study, 1) as (address, _):
+        (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
+        killer = threading.Thread(
+            target=lambda: until(lambda: len(study.begun()) >= 3, "three runs") and scheduler.kill()
+        )
+        killer.start()
+        with pytest.raises(EngineError, match="Dask"):
+            study.run(f"{NOTED}[wait=0.2]", DaskEngine(address, patience=5), seeds=8)
+        killer.join()
+    statuses = study.statuses()
+    assert {"ok", "interrupted"} == set(statuses.values())
+    study.check_nothing_left()

@@ -111,12 +111,20 @@ def test_a_run_past_its_memory_is_stopped(study: Study) -> None:
     study.check_nothing_left()
 
 
+def test_a_run_is_not_blamed_for_what_earlier_ones_left_in_the_worker(study: Study) -> None:
+    """Each leaves 300 MB behind: two in one worker would be past the limit."""
+    study.run(f"{NOTED}[fault=leak]", process(1, memory="600MB"), seeds=2)
+    assert study.statuses() == dict.fromkeys(range(2), "ok")
+    assert len({pid for _, pid in study.begun()}) == 2
+
+
 def test_a_segfault_and_an_error_cost_their_own_run(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
-    methods = [f"{NOTED}[fault={fault}]" for fault in ("segfault", "raise", "print", "none")]
+    methods = [f"{NOTED}[fault={fault}]" for fault in ("segfault", "raise", "print", "press", "none")]
     zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=process(2))
     found = {record.method["params"]["fault"]: record for record in study.records()}
     statuses = {fault: record.status for fault, record in found.items()}
-    assert statuses == {"segfault": "crashed", "raise": "failed", "print": "ok", "none": "ok"}
+    assert statuses == {"segfault": "crashed", "raise": "failed", "print": "ok", "press": "crashed", "none": "ok"}
+    assert "KeyboardInterrupt: of its own" in found["press"].error
     assert "killed by SIGSEGV" in found["segfault"].error.splitlines()[-1]
     assert "Fatal Python error: Segmentation fault" in found["segfault"].error
     assert "RuntimeError: no convergence" in found["raise"].error

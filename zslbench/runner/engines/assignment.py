@@ -1,8 +1,10 @@
-"""`Assignment`: a batch in the hands of a worker, as its coordinator sees it."""
+"""`Supply`: batches that are to be handed out; `Assignment`: one that a worker has, as its coordinator sees it."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Iterator
 
 from zslbench.results.record import Status
 from zslbench.runner.engines.base import Listener
@@ -11,6 +13,38 @@ from zslbench.runner.finished import Finished, unfinished
 from zslbench.runner.jobs import Batch, Job
 
 Results = tuple[Job, list[Finished]]
+
+
+@dataclasses.dataclass(eq=False)
+class Supply:
+    """What is still to be handed out: first what is to be done again, then what comes.
+
+    Attributes:
+        work: where batches come from; it is asked for one only when that is handed out.
+        again: batches whose worker was lost.
+    """
+
+    work: Iterator[Batch]
+    again: list[Batch] = dataclasses.field(default_factory=list)
+    exhausted: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is known that there is nothing."""
+        return self.exhausted and not self.again
+
+    def take(self) -> Batch | None:
+        """Return the next batch, None when there is none."""
+        if self.again:
+            return self.again.pop(0)
+        batch = None if self.exhausted else next(self.work, None)
+        self.exhausted = batch is None
+        return batch
+
+    def interrupted(self, engine: str) -> Iterator[Results]:
+        """Return what was to be done again as interrupted."""
+        for batch in self.again:
+            yield from Assignment(batch, engine).interrupted()
 
 
 class Assignment:

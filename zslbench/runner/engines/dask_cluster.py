@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from zslbench.errors import EngineError
-from zslbench.runner.engines.assignment import Assignment, Results
+from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.doing import Done, Message
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
@@ -53,7 +53,7 @@ class DaskEngine(Engine):
         """
         with held() as interrupt, contextlib.ExitStack() as leaving:
             client = leaving.enter_context(self._client())
-            tasks = _Tasks(client, iter(work), listener, local=self.scheduler is None)
+            tasks = _Tasks(client, Supply(iter(work)), listener, local=self.scheduler is None)
             leaving.callback(tasks.end)
             try:
                 while tasks.busy():
@@ -95,14 +95,12 @@ class _Tasks:
     """What is under way on the cluster, by the number of its task."""
 
     client: Any
-    work: Iterator[Batch]
+    supply: Supply
     listener: Listener
     local: bool
     topic: str = dataclasses.field(default_factory=lambda: f"zslbench-{secrets.token_hex(8)}")
     told: queue.SimpleQueue[Any] = dataclasses.field(default_factory=queue.SimpleQueue)
     under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
-    again: list[Batch] = dataclasses.field(default_factory=list)
-    exhausted: bool = False
     count: int = 0
 
     def __post_init__(self) -> None:
@@ -110,13 +108,19 @@ class _Tasks:
 
     def busy(self) -> bool:
         """Whether anything is left to do; hand out as much as there are workers for."""
-        while len(self.under_way) < max(len(self.client.nthreads()), 1):
-            batch = self.again.pop(0) if self.again else None if self.exhausted else next(self.work, None)
-            if batch is None:
-                self.exhausted = True
+        while not self.supply.empty and len(self.under_way) < self._places():
+            if (batch := self.supply.take()) is None:
                 break
             self._submit(batch)
         return bool(self.under_way)
+
+    def _places(self) -> int:
+        try:
+            return max(len(self.client.nthreads()), 1)
+        except (OSError, TimeoutError) as error:
+            raise EngineError(
+                f"the Dask scheduler does not answer any more ({error}); the same command goes on when it does."
+            ) from None
 
     def _submit(self, batch: Batch) -> None:
         self.count += 1
@@ -154,14 +158,14 @@ class _Tasks:
             return
         error = future.exception() if future.status == "error" else None
         if not isinstance(error, distributed.KilledWorker):
-            self.again.append(Batch(tuple(assignment.waiting)))
+            self.supply.again.append(Batch(tuple(assignment.waiting)))
             raise EngineError(
                 f"a task was lost on the Dask cluster ({error or future.status}); check that the scheduler runs and "
                 "that its workers have this version of zslbench and its data; what was finished stays."
             )
         sentence = f"each Dask worker that tried it died (the last: {error.last_worker.address}); "
         results, again = assignment.lost("crashed", sentence + "the same command tries again.")
-        self.again += again
+        self.supply.again += again
         yield from results
 
     def give_up(self) -> Iterator[Results]:
@@ -173,8 +177,7 @@ class _Tasks:
         for assignment, _ in self.under_way.values():
             yield from assignment.interrupted()
         self.under_way.clear()
-        for batch in self.again:
-            yield from Assignment(batch, DaskEngine.name).interrupted()
+        yield from self.supply.interrupted(DaskEngine.name)
 
     def end(self) -> None:
         """Hear no more; tasks that are left are cancelled."""

@@ -16,6 +16,9 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pebble
+from pebble import ProcessExpired
+
 from zslbench.runner.engines.worker import Place, serve
 
 _TAIL = 4000
@@ -31,8 +34,6 @@ class Hand:
     """
 
     def __init__(self, place: Place) -> None:
-        import pebble
-
         self.connection, theirs = multiprocessing.Pipe()
         self.ready = False
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the worker)
@@ -84,7 +85,10 @@ class Hand:
         os.lseek(self._output.fileno(), 0, os.SEEK_SET)
 
     def why(self) -> str:
-        """Say how the process ended."""
+        """Say how a process that has ended did so."""
+        raised = self._future.exception() if self._future.done() and not self._future.cancelled() else None
+        if raised is not None and not isinstance(raised, ProcessExpired):
+            return f"it raised {type(raised).__name__}: {raised}"
         code = self._process.exitcode
         if code is None or code >= 0:
             return f"exit code {code}"

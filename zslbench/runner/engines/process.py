@@ -11,7 +11,7 @@ from multiprocessing.connection import wait
 
 from zslbench.errors import EngineError
 from zslbench.results.record import Status
-from zslbench.runner.engines.assignment import Assignment, Results
+from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.hand import Hand
 from zslbench.runner.engines.worker import Place, Ready
@@ -22,6 +22,8 @@ from zslbench.runner.limits import Limits, told_size, told_time
 _LOOK_EVERY = 0.1
 _MOST_FAILED_STARTS = 3
 _FAREWELL = 2.0
+_SWOLLEN = 0.5
+"""Of the memory limit: a worker that holds more after a batch makes way for a fresh one."""
 
 
 class ProcessEngine(Engine):
@@ -45,7 +47,7 @@ class ProcessEngine(Engine):
             EngineError: workers cannot be started.
         """
         count = min(len(self.places), max(operator.length_hint(work, len(self.places)), 1))
-        crew = _Crew([_Seat(place) for place in self.places[:count]], iter(work), listener, self.limits)
+        crew = _Crew([_Seat(place) for place in self.places[:count]], Supply(iter(work)), listener, self.limits)
         with held() as interrupt, contextlib.ExitStack() as leaving:
             leaving.callback(crew.end)
             try:
@@ -71,36 +73,27 @@ class _Crew:
     """All workers of one call, and what is still to be done."""
 
     seats: list[_Seat]
-    work: Iterator[Batch]
+    supply: Supply
     listener: Listener
     limits: Limits
-    again: list[Batch] = dataclasses.field(default_factory=list)
-    exhausted: bool = False
     failed_starts: int = 0
 
     def busy(self) -> bool:
         """Whether anything is, or may be, left to do; hand out what can be handed out."""
         for seat in self.seats:
             self._occupy(seat)
-        return any(seat.doing for seat in self.seats) or not self.exhausted or bool(self.again)
+        return any(seat.doing for seat in self.seats) or not self.supply.empty
 
     def _occupy(self, seat: _Seat) -> None:
-        if seat.doing or (self.exhausted and not self.again):
+        if seat.doing or self.supply.empty:
             return
         if seat.hand is None:
             seat.hand = Hand(seat.place)
-        if not seat.hand.ready or (batch := self._next()) is None:
+        if not seat.hand.ready or (batch := self.supply.take()) is None:
             return
         seat.doing = Assignment(batch, ProcessEngine.name)
         with contextlib.suppress(OSError):  # it died this very moment; the next look finds that out
             seat.hand.connection.send(batch)
-
-    def _next(self) -> Batch | None:
-        if self.again:
-            return self.again.pop(0)
-        batch = None if self.exhausted else next(self.work, None)
-        self.exhausted = batch is None
-        return batch
 
     def look(self) -> Iterator[Results]:
         """Wait a moment for messages; pass them on, and find the workers that died or went past a limit."""
@@ -118,10 +111,18 @@ class _Crew:
     def _read(self, seat: _Seat, hand: Hand) -> Iterator[Results]:
         for message in hand.messages():
             if isinstance(message, Ready):
+                if seat.doing and self._swollen(hand):
+                    hand.end()
+                    seat.hand, seat.doing = None, None
+                    return
                 hand.ready, seat.doing, self.failed_starts = True, None, 0
                 hand.forget()
             elif seat.doing and (results := seat.doing.hear(message, self.listener)):
                 yield results
+
+    def _swollen(self, hand: Hand) -> bool:
+        """Whether what earlier runs left in the worker might be taken for the next one's need."""
+        return self.limits.memory is not None and hand.memory() > _SWOLLEN * self.limits.memory
 
     def _excess(self, hand: Hand, doing: Assignment) -> tuple[Status, str, str] | None:
         limit = self.limits.time
@@ -148,8 +149,9 @@ class _Crew:
             yield from self._lose(seat, status, error, limit)
 
     def _died(self, seat: _Seat, hand: Hand) -> Iterator[Results]:
-        why, printed, was_ready = hand.why(), hand.printed(), hand.ready
+        printed, was_ready = hand.printed(), hand.ready
         hand.end()
+        why = hand.why()
         if was_ready:
             error = f"its worker process died ({why}); the same command tries again."
             yield from self._lose(seat, "crashed", f"{printed}\n{error}" if printed else error)
@@ -164,7 +166,7 @@ class _Crew:
         lost, seat.hand, seat.doing = seat.doing, None, None
         if lost and lost.waiting:
             results, again = lost.lost(status, error, limit)
-            self.again += again
+            self.supply.again += again
             yield from results
 
     def give_up(self) -> Iterator[Results]:
@@ -179,8 +181,7 @@ class _Crew:
             if seat.doing:
                 yield from seat.doing.interrupted()
                 seat.doing = None
-        for batch in self.again:
-            yield from Assignment(batch, ProcessEngine.name).interrupted()
+        yield from self.supply.interrupted(ProcessEngine.name)
 
     def end(self) -> None:
         """Leave no process behind: idle workers end by themselves, others are killed."""

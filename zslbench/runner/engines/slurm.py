@@ -12,7 +12,7 @@ from typing import Any
 
 from zslbench.errors import EngineError
 from zslbench.results.record import Status
-from zslbench.runner.engines.assignment import Assignment, Results
+from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
 from zslbench.runner.engines.slurm_config import SlurmConfig
@@ -49,7 +49,7 @@ class SlurmEngine(Engine):
             EngineError: Slurm is not there, or refuses the jobs.
         """
         with held() as interrupt, contextlib.ExitStack() as leaving:
-            array = _Array(self.config, self._executor(), Spool(Path(self.config.folder)), iter(work), listener)
+            array = _Array(self.config, self._executor(), Spool(Path(self.config.folder)), Supply(iter(work)), listener)
             leaving.callback(array.end)
             try:
                 while array.busy():
@@ -81,21 +81,17 @@ class _Array:
     config: SlurmConfig
     executor: Any
     spool: Spool
-    work: Iterator[Batch]
+    supply: Supply
     listener: Listener
     under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
     ended: dict[int, float] = dataclasses.field(default_factory=dict)
-    again: list[Batch] = dataclasses.field(default_factory=list)
-    exhausted: bool = False
     count: int = 0
 
     def busy(self) -> bool:
         """Whether anything is left to do; submit as much as there are places for, as one array."""
         batches: list[Batch] = []
         while len(self.under_way) + len(batches) < self.config.array_parallelism:
-            batch = self.again.pop(0) if self.again else None if self.exhausted else next(self.work, None)
-            if batch is None:
-                self.exhausted = True
+            if (batch := self.supply.take()) is None:
                 break
             batches.append(batch)
         if batches:
@@ -113,7 +109,7 @@ class _Array:
                     for number, batch in zip(numbers, batches, strict=True)
                 ]
         except Exception as error:  # whatever sbatch says
-            self.again += batches
+            self.supply.again += batches
             raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
         for number, batch, job in zip(numbers, batches, jobs, strict=True):
             self.under_way[number] = Assignment(batch, SlurmEngine.name), job
@@ -131,7 +127,7 @@ class _Array:
             ):
                 del self.under_way[number]
                 results, again = assignment.lost(*_what_happened(job))
-                self.again += again
+                self.supply.again += again
                 yield from results
 
     def _read(self, number: int, assignment: Assignment) -> Iterator[Results]:
@@ -146,8 +142,7 @@ class _Array:
         for number, (assignment, _) in self.under_way.items():
             yield from self._read(number, assignment)
             yield from assignment.interrupted()
-        for batch in self.again:
-            yield from Assignment(batch, SlurmEngine.name).interrupted()
+        yield from self.supply.interrupted(SlurmEngine.name)
 
     def end(self) -> None:
         """Leave no job behind."""
