@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 
 import dask
+import distributed  # noqa: F401  (its settings must be there before one is changed for a test)
 import pytest
 from faults import Study, kill, same_numbers, until
 from threadpoolctl import threadpool_limits

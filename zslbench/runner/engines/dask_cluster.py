@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import os
 import pickle
 import queue
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +24,8 @@ from zslbench.runner.jobs import Batch
 
 _LOOK_EVERY = 0.1
 _FIRST_WORKER = 60.0
+_ASK_EVERY = 1.0
+_ANSWER = 5.0
 
 
 class DaskEngine(Engine):
@@ -102,6 +106,8 @@ class _Tasks:
     told: queue.SimpleQueue[Any] = dataclasses.field(default_factory=queue.SimpleQueue)
     under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
     count: int = 0
+    places: int = 1
+    asked: float = -math.inf
 
     def __post_init__(self) -> None:
         self.client.subscribe_topic(self.topic, lambda event: self.told.put(event[1]))
@@ -115,12 +121,18 @@ class _Tasks:
         return bool(self.under_way)
 
     def _places(self) -> int:
-        try:
-            return max(len(self.client.nthreads()), 1)
-        except (OSError, TimeoutError) as error:
-            raise EngineError(
-                f"the Dask scheduler does not answer any more ({error}); the same command goes on when it does."
-            ) from None
+        """Return how many workers there are, asked now and then; a scheduler that is busy may leave that unanswered."""
+        if time.monotonic() - self.asked > _ASK_EVERY:
+            try:
+                self.places = max(len(self.client.sync(self.client.scheduler.ncores, callback_timeout=_ANSWER)), 1)
+            except TimeoutError:
+                pass
+            except OSError as error:
+                raise EngineError(
+                    f"the Dask scheduler does not answer any more ({error}); the same command goes on when it does."
+                ) from None
+            self.asked = time.monotonic()
+        return self.places
 
     def _submit(self, batch: Batch) -> None:
         self.count += 1
