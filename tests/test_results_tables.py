@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import FORMAT_SUFFIX, check_golden, paper_study, record, saved, study
+from result_records import FORMAT_SUFFIX, PAPER_DATA, check_golden, paper_study, record, saved, study
+from rich.cells import cell_len
 
 from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.results.naming import short_names
@@ -269,6 +270,15 @@ def test_failed_runs_and_broken_files_are_mentioned_on_the_terminal_only(runs: P
     assert "1 file is no record" in text
     for other in ("markdown", "latex", "csv", "json"):
         assert "not counted" not in table(runs, format=other)
+
+
+@pytest.mark.parametrize("width", [60, 63, 80, 91, 116, 124, 160])
+def test_no_line_is_longer_than_the_terminal(tmp_path: Path, width: int) -> None:
+    finished = [one for one in [*paper_study(), *study()] if one.ok and one.selection == "fixed"]
+    lines = table(saved(tmp_path, finished), width=width, published="best").splitlines()
+    assert max(map(cell_len, lines)) <= width
+    heads = [line for line in lines if line.split()[:1] == ["method"]]
+    assert sum(line.split().count("T1") for line in heads) == len(PAPER_DATA) + 2  # each column once
 
 
 def test_wide_characters_keep_the_columns_straight(tmp_path: Path) -> None:

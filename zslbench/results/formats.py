@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 import textwrap
 from collections.abc import Sequence
@@ -12,19 +11,22 @@ from zslbench.results.grid import Cell, Grid
 
 MISSING = "–"
 BEST, SECOND = "*", "°"
+COLUMN_GAP, GROUP_GAP = 3, 2
 _MARKDOWN = re.compile(r"([\\`*_<>|~$&#])")
 MARKDOWN_WIDTH = 160
 
 
 def terminal(grid: Grid, width: int) -> str:
-    """Write a grid for a terminal of `width` characters; data sets that do not fit go below each other."""
+    """Write a grid for a terminal of `width` characters; data sets, or columns, that do not fit go below each other."""
     from rich.cells import cell_len
 
     def cell_width(cell: Cell, mean: int) -> int:
         return len(_plain(cell, mean))
 
     names = max(map(cell_len, _names(grid)))
-    each = grids.widths(grid, cell_width, cell_len, gap=2)
+    room = width - names - GROUP_GAP + COLUMN_GAP
+    grid = grids.parted(grid, grids.column_widths(grid, cell_width, cell_len, COLUMN_GAP), room)
+    each = [taken - COLUMN_GAP + GROUP_GAP for taken in grids.widths(grid, cell_width, cell_len, COLUMN_GAP)]
     parts = [_panel(part) for part in grids.panels(grid, each, names, width)]
     sentences = [*grid.caption, *grids.ranking_sentence(grid, f"marked {BEST}", f"marked {SECOND}")]
     below = [_wrap(sentence, width, 2) for sentence in sentences]
@@ -50,40 +52,39 @@ def _plain(cell: Cell | None, mean: int) -> str:
 
 
 def _panel(grid: Grid) -> str:
-    """Set one panel with rich: a table a group, side by side, so that a group's head spans its columns."""
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    def framed(heads: Sequence[str]) -> Table:
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
-        for head in heads:
-            table.add_column(Text(head), no_wrap=True)
-        return table
-
+    """Set one panel: the names and each group a table with a rule of its own, side by side, heads over them."""
     longest = grids.longest(grid)
-    names = framed([grid.name])
-    bodies = [framed(group.columns) for group in grid.groups]
-    for title, block in grid.titled:
-        if title:
-            names.add_row(Text(title))
-            for body in bodies:
-                body.add_row()
+    tables = [[(grid.name,)], *([group.columns] for group in grid.groups)]
+    blank = [("",) * len(table[0]) for table in tables]
+    for number, (title, block) in enumerate(grid.titled):
+        rows = [blank] if number else []
+        rows += [[(title,), *blank[1:]]] if title else []
         for line in block:
-            last = line is block[-1] and block is not grid.blocks[-1]
-            names.add_row(Text(line.name + line.marks), end_section=last)
-            for cells, means, body in zip(line.cells, longest, bodies, strict=True):
-                texts = (_plain(cell, len(mean) or 1) for cell, mean in zip(cells, means, strict=True))
-                body.add_row(*map(Text, texts), end_section=last)
-    outer = Table(box=None, show_edge=False, show_header=grid.headed, pad_edge=False, padding=(0, 2, 0, 0))
-    for head in ["", *(group.head for group in grid.groups)]:
-        outer.add_column(Text(head), no_wrap=True)
-    outer.add_row(names, *bodies)
-    console = Console(file=io.StringIO(), width=10_000, color_system=None, force_terminal=False, legacy_windows=False)
-    with console.capture() as captured:
-        console.print(outer)
-    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+            cells = (
+                tuple(_plain(cell, len(mean) or 1) for cell, mean in zip(own, means, strict=True))
+                for own, means in zip(line.cells, longest, strict=True)
+            )
+            rows.append([(line.name + line.marks,), *cells])
+        for table, *added in zip(tables, *rows, strict=True):
+            table += added
+    heads = ["", *(group.head for group in grid.groups)]
+    columns = [_column(head, table) for head, table in zip(heads, tables, strict=True)]
+    lines = [(" " * GROUP_GAP).join(line).rstrip() for line in zip(*columns, strict=True)]
+    return "\n".join(lines if grid.headed else lines[1:])
+
+
+def _column(head: str, table: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of one table, all of one width: its head, the heads of its columns, a rule, its rows."""
+    from rich.cells import cell_len, set_cell_size
+
+    widths = [max(map(cell_len, column)) for column in zip(*table, strict=True)]
+    gap = " " * COLUMN_GAP
+    names, *rows = (
+        gap.join(set_cell_size(text, width) for text, width in zip(row, widths, strict=True)) for row in table
+    )
+    lines = [head, names, "─" * cell_len(names), *rows]
+    width = max(cell_len(head), cell_len(names))
+    return [set_cell_size(line, width) for line in lines]
 
 
 def markdown(grid: Grid, width: int = MARKDOWN_WIDTH) -> str:

@@ -67,7 +67,9 @@ def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[Line
         key = _meaning(row)
         labels[key] = min(labels.get(key, row.label), row.label, key=lambda label: (len(label), label))
     named = [labels[_meaning(row)] for row in rows]
-    titles = {title: {row.method for row in rows if row.title == title} for title in {row.title for row in rows}}
+    titles: dict[str, set[str]] = {}
+    for row in rows:
+        titles.setdefault(row.title, set()).add(row.method)
     clashes = _clashes(rows, named, column)
     keys = []
     for row, label in zip(rows, named, strict=True):
