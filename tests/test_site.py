@@ -1,7 +1,8 @@
 """The documentation site: what its pages tell people to type works, and it builds whole, from this machine alone.
 
 On every page, ``bash`` blocks are executed in an empty folder, in order with the ``python`` blocks between them.
-``toml`` and ``python`` blocks with a title become files. A
+``toml`` and ``python`` blocks with a title become files. A ``text`` block right after a ``bash`` block is part of what
+that prints, numbers aside. ``sh`` blocks need data or time:
 their commands are parsed, and the methods and data sets in them looked up; so are those of job scripts (``shell``).
 ``latex`` blocks are compiled in the folder that the page has filled.
 """

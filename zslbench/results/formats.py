@@ -54,7 +54,7 @@ def _plain(cell: Cell | None, mean: int) -> str:
 def _panel(grid: Grid) -> str:
     """Set one panel: the names and each group a table with a rule of its own, side by side, heads over them."""
     longest = grids.longest(grid)
-    tables = [[(grid.name,)], *([group.columns] for group in grid.groups)]
+    tables: list[list[Sequence[str]]] = [[(grid.name,)], *([group.columns] for group in grid.groups)]
     blank = [("",) * len(table[0]) for table in tables]
     for number, (title, block) in enumerate(grid.titled):
         rows = [blank] if number else []
