@@ -54,8 +54,9 @@ def _plain(cell: Cell | None, mean: int) -> str:
 def _panel(grid: Grid) -> str:
     """Set one panel: the names and each group a table with a rule of its own, side by side, heads over them."""
     longest = grids.longest(grid)
-    tables: list[list[Sequence[str]]] = [[(grid.name,)], *([group.columns] for group in grid.groups)]
-    blank = [("",) * len(table[0]) for table in tables]
+    columns: list[Sequence[str]] = [(grid.name,), *(group.columns for group in grid.groups)]
+    tables = [[names] for names in columns]
+    blank = [("",) * len(names) for names in columns]
     for number, (title, block) in enumerate(grid.titled):
         rows = [blank] if number else []
         rows += [[(title,), *blank[1:]]] if title else []
@@ -68,12 +69,12 @@ def _panel(grid: Grid) -> str:
         for table, *added in zip(tables, *rows, strict=True):
             table += added
     heads = ["", *(group.head for group in grid.groups)]
-    columns = [_column(head, table) for head, table in zip(heads, tables, strict=True)]
-    lines = [(" " * GROUP_GAP).join(line).rstrip() for line in zip(*columns, strict=True)]
+    beside = [_table(head, table) for head, table in zip(heads, tables, strict=True)]
+    lines = [(" " * GROUP_GAP).join(line).rstrip() for line in zip(*beside, strict=True)]
     return "\n".join(lines if grid.headed else lines[1:])
 
 
-def _column(head: str, table: Sequence[Sequence[str]]) -> list[str]:
+def _table(head: str, table: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of one table, all of one width: its head, the heads of its columns, a rule, its rows."""
     from rich.cells import cell_len, set_cell_size
 
