@@ -262,6 +262,16 @@ def test_a_sweep_of_choices_has_no_line(tmp_path):
     assert found.axes[0].lines[0].get_linestyle() == "None"
 
 
+def test_a_sweep_has_a_legend_only_where_there_are_lines_to_tell_apart(tmp_path):
+    for value in (0.1, 1.0):
+        ResultStore(tmp_path).save(record("eszsl", metrics={"T1": 0.5}, params={"gamma": value}))
+    assert zslbench.plot("sensitivity", runs=tmp_path).figure.legends == []
+    for value in (0.1, 1.0):
+        ResultStore(tmp_path).save(record("sae", metrics={"T1": 0.5}, params={"gamma": value}))
+    (legend,) = zslbench.plot("sensitivity", runs=tmp_path).figure.legends
+    assert len(legend.get_texts()) == 2
+
+
 def test_stability_is_error_by_step_where_all_seeds_were_judged(runs):
     found = drawn(runs, "stability", datasets=("cub",), protocols=("zsl",))
     for method, title in MADE.items():

@@ -224,6 +224,26 @@ def test_inline_keeps_texts_that_look_like_colours_or_ids():
     )
 
 
+def test_a_huge_error_is_shortened_and_its_end_stays(tmp_path):
+    error = "first line\n" + "deeper\n" * 100_000 + "RuntimeError: the last line"
+    runs = saved(tmp_path / "runs", [record(seed=1), record(seed=2, status="failed", error=error)])
+    made = zslbench.report(None, runs=runs)
+    (told,) = _data(made.text)["errors"]
+    assert told.startswith("first line\n")
+    assert told.endswith("RuntimeError: the last line")
+    assert f"{len(error) - 20_000:,} characters" in told
+    assert len(told) < 21_000
+
+
+def test_what_is_no_number_of_seconds_or_bytes_is_left_out(tmp_path):
+    """Another program may write such a record; the page would not open."""
+    odd = dataclasses.replace(record(), timings={"total": "fast", "fit": 2}, memory={"peak": None, "gpu": True})
+    data = _data(zslbench.report(None, runs=saved(tmp_path / "runs", [odd])).text)
+    (run,) = [dict(zip(data["fields"], one, strict=True)) for one in data["runs"]]
+    assert dict(zip(data["names"]["timings"], run["timings"], strict=True)) == {"total": None, "fit": 2}
+    assert run["memory"] == [None, None]
+
+
 def test_embedded_json_cannot_end_its_element():
     hostile = {"</script>": "<!--\u2028&"}
     text = embedded(hostile)

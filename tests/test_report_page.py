@@ -243,6 +243,19 @@ def test_the_page_itself_never_scrolls_sideways(opened):
         assert page.evaluate(_BEYOND, "dialog[open]") == [], width
 
 
+def test_published_numbers_fit_a_small_desktop_whole(opened):
+    page = opened(viewport={"width": 1280, "height": 800})
+    beyond = "table => table.parentElement.scrollWidth - table.parentElement.clientWidth"
+    assert page.locator("#published-table").evaluate(beyond) == 0
+    page.set_viewport_size({"width": 390, "height": 800})
+    overlapping = """table => [...table.querySelectorAll("th.name small")].filter(one => {
+      const [own, cell] = [one, one.parentElement].map(element => element.getBoundingClientRect());
+      return one.scrollWidth > one.clientWidth || own.right > cell.right;
+    }).map(one => one.textContent)"""
+    assert page.locator("#published-table th.name small").count() > 0
+    assert page.locator("#published-table").evaluate(overlapping) == []
+
+
 _BEYOND = """selector => {
   const box = document.querySelector(selector);
   const out = one => one.getBoundingClientRect().right > box.clientWidth && !one.closest(".scroll, .drawing");

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import live_files
 import numpy as np
 import pytest
 from result_records import record
@@ -133,6 +134,21 @@ def test_claims_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
         found = zslbench.results.gc(runs, delete=True)
         assert {path.name for path, _ in found.files} == {"1" * 16, far.name}
         assert not Claims(runs).take(ID)
+
+
+def test_signs_of_life_are_judged_by_their_process(runs):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    living = live_files.put(runs, live_files.study(), "living")
+    dead = live_files.put(runs, live_files.study(holder=live_files.holder(pid=gone.pid)), "dead")
+    far = live_files.put(runs, live_files.study(holder=FAR), "far")
+    aged(living)  # its process is there, though it may be asleep
+    found = zslbench.results.gc(runs, delete=True)
+    assert [path for path, _ in found.files] == [dead]
+    assert found.young == 0
+    aged(far)
+    assert [path for path, _ in zslbench.results.gc(runs, delete=True).files] == [far]
+    assert living.exists()
 
 
 def test_failed_and_stale_records_go_when_asked_for(runs):

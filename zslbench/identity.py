@@ -14,6 +14,7 @@ import numpy as np
 from zslbench.arrays import AnyArray
 
 CHUNK_ROWS = 4096
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
@@ -22,7 +23,7 @@ def canonical_json(value: Any) -> str:
     >>> canonical_json({"b": 1, "a": [True, 0.5]})
     '{"a":[true,0.5],"b":1}'
     """
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def digest(value: Any, digits: int = 16) -> str:

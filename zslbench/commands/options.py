@@ -119,6 +119,14 @@ ENGINE = together(
     _CLUSTER,
 )
 ENGINE_WITHOUT_LIMITS = together(_ENGINE, _WORKERS, _CLUSTER)
+TOLERANCE = click.option(
+    "--tolerance",
+    type=float,
+    default=2.0,
+    show_default=True,
+    metavar="POINTS",
+    help="How far from the published number still counts as the same.",
+)
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 

@@ -9,7 +9,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import CHOICES, DATA_ROOT, DATASETS, METHODS, PROTOCOLS, RUNS, examples
+from zslbench.commands.options import CHOICES, DATA_ROOT, DATASETS, METHODS, PROTOCOLS, RUNS, TOLERANCE, examples
 
 
 @click.command(
@@ -49,14 +49,7 @@ from zslbench.commands.options import CHOICES, DATA_ROOT, DATASETS, METHODS, PRO
     show_default=True,
     help="Set published numbers beside the measured ones, with verdicts.",
 )
-@click.option(
-    "--tolerance",
-    type=float,
-    default=2.0,
-    show_default=True,
-    metavar="POINTS",
-    help="How far from the published number still counts as the same.",
-)
+@TOLERANCE
 @click.option(
     "--figures/--no-figures", default=True, show_default=True, help="Draw the figures that the records have data for."
 )

@@ -20,6 +20,7 @@ from zslbench.commands.options import (
     OUTPUT,
     QUIET,
     RUNS,
+    TOLERANCE,
     engine_of,
     examples,
     format_option,
@@ -50,14 +51,7 @@ from zslbench.commands.options import (
     metavar="N",
     help="Seeds 0 to N-1 of methods that depend on them.",
 )
-@click.option(
-    "--tolerance",
-    type=float,
-    default=2.0,
-    show_default=True,
-    metavar="POINTS",
-    help="How far from the published number still counts as the same.",
-)
+@TOLERANCE
 @format_option("terminal", "markdown", "csv", "json")
 @CHOICES
 @DEVICE

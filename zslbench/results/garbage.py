@@ -11,15 +11,15 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from zslbench.errors import StoreError
-from zslbench.results import claims, tuned
+from zslbench.results import claims, live, tuned
 from zslbench.results.companions import companions, document_of
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, store_error
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
-_LIVE = ".live"
 _CLAIM = "a claim of a coordinator that is gone"
+_SIGN = "a sign of life of a coordinator that is gone"
 _SQLITE = ("-journal", "-wal", "-shm")
 
 
@@ -88,7 +88,7 @@ def gc(
     for path, why in (*_orphans(store.root), *_temporary(store.root), *_signs(store.root)):
         if _abandoned(path, now):
             found.append((path, why))
-        elif why != _CLAIM:  # those of the living are as they should be
+        elif why not in (_CLAIM, _SIGN):  # those of the living are as they should be
             young += 1
     found += unwanted
     size = sum(path.stat().st_size for path, _ in found if path.is_file())
@@ -120,7 +120,7 @@ def _orphans(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
-    places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{_LIVE}/")
+    places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{live.FOLDER}/")
     found = {path for place in places for path in root.glob(f"{place}*.tmp")} | set(root.glob(".probe-*"))
     for path in sorted(found):
         yield path, "a file that was not finished"
@@ -134,20 +134,28 @@ def _signs(root: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted((root / claims.FOLDER).glob("*")):
         if path.is_file():
             yield path, _CLAIM
-    for path in sorted((root / _LIVE).glob("*.json")):
-        yield path, "a sign of life of a coordinator that is gone"
+    for path in sorted(live.live_folder(root).glob("*.json")):
+        yield path, _SIGN
 
 
 def _abandoned(path: Path, now: float) -> bool:
     """Return whether nobody works on a file: its holder's process has ended, or it was not changed for long."""
-    holder = claims.holder_in(path) if path.parent.name == claims.FOLDER else None
-    if holder:
-        if (alive := holder.alive()) is not None:
-            return not alive
+    claim = path.parent.name == claims.FOLDER
+    holder = claims.holder_in(path) if claim else _living(path) if path.parent.name == live.FOLDER else None
+    if holder and (alive := holder.alive()) is not None:
+        return not alive
+    if holder and claim:
         path = path.with_name(f"{holder.token}{claims.HOLDER}")  # which shows that the holder lives
     with contextlib.suppress(OSError):
         return now - path.lstat().st_mtime >= GRACE
-    return holder is not None  # the file that showed it is gone
+    return claim and holder is not None  # the file that showed it is gone
+
+
+def _living(path: Path) -> claims.Holder | None:
+    """Return the coordinator that a sign of life tells of; None where it cannot be read."""
+    with contextlib.suppress(OSError, StoreError):
+        return live.Study.from_json(path.read_bytes(), str(path)).holder
+    return None
 
 
 def _delete(path: Path) -> None:

@@ -136,8 +136,14 @@ def _letter(number: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` with control characters and line breaks made spaces, so that a name stays one line."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text)
+    """Return `text` with control characters and line breaks made spaces, so that a name stays one line, left to right.
+
+    Signs that turn the direction of all that follows (U+202A–202E, U+2066–2069) are among them.
+
+    >>> printable("a\\tb \\u202etxt.exe")
+    'a b  txt.exe'
+    """
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+", " ", text)
 
 
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:

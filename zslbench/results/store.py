@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 import gzip
 import hashlib
 import json
@@ -132,12 +134,13 @@ class ResultStore:
             StoreError: the root is not a folder that can be read.
         """
         found: dict[str, Record] = {}
-        for path, record in self.each():
-            if record.id in found:
-                first = self.path(found[record.id])
-                self.broken.append((path, f"{path} tells of the same run as {first}; delete one."))
-            else:
-                found[record.id] = record
+        with _without_collection():
+            for path, record in self.each():
+                if record.id in found:
+                    first = self.path(found[record.id])
+                    self.broken.append((path, f"{path} tells of the same run as {first}; delete one."))
+                else:
+                    found[record.id] = record
         return sorted(found.values(), key=_order)
 
     def each(self) -> Iterator[tuple[Path, Record]]:
@@ -256,13 +259,25 @@ def _advice(number: int | None) -> str:
     return "choose another folder"
 
 
+@contextlib.contextmanager
+def _without_collection() -> Iterator[None]:
+    """Let no garbage be searched for: what is read holds no cycles, and to search all of it again and again is slow."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
 def _unreadable(path: Path, error: OSError) -> str:
     return f"{path} cannot be read ({error.strerror}); check its permissions."
 
 
 def _read(path: Path) -> Record:
     try:
-        record = Record.from_json(path.read_text(encoding="utf-8"), where=str(path))
+        record = Record.from_json(path.read_bytes().decode("utf-8"), where=str(path))
     except UnicodeDecodeError:
         raise StoreError(f"{path} is not a zslbench record (not UTF-8); delete it or restore a copy.") from None
     if record.id != path.stem:

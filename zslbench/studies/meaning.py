@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,7 +46,11 @@ def place_of(record: Record) -> Place:
     """Return where a record was made."""
     data = record.dataset
     features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
-    return Place(str(data["name"]), features, semantics, str(origin or "own"))
+    return _place(str(data["name"]), features, semantics, str(origin or "own"))
+
+
+_place = functools.lru_cache(1024)(Place)
+"""One object a place: it is asked for several times a record, and there are thousands."""
 
 
 def protocol_of(record: Record) -> str:

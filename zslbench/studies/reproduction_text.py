@@ -83,7 +83,7 @@ def _row(cell: Cell, notes: dict[str, int]) -> tuple[str, ...]:
         return entry.method, entry.metric, published, MISSING, MISSING, MISSING, verdict, cell.answer.spec or MISSING
     interval = MISSING
     if cell.low is not None and cell.high is not None:
-        interval = f"{cell.low:.1f} to {cell.high:.1f}" if cell.stochastic else "a point"
+        interval = f"{cell.low:.1f} to {cell.high:.1f}" if cell.stochastic else "deterministic"
     return (
         entry.method,
         entry.metric,
@@ -114,7 +114,7 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
     if measured:
         said.append(
             "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
-            "over seeds. A method without chance gives a point."
+            "over seeds. A deterministic method has none: its one value is judged."
         )
         said += _seeds(measured)
         said.append(_values_from(measured))

@@ -50,24 +50,26 @@ def _paragraph(lines: list[str]) -> str:
 
 def matrix(found: Survey, place: Place) -> Section:
     """Return the states of the runs at one place: lines down, protocols across."""
-    rows = tuple((line, *(_cell(found, line, place, rules) for rules in found.protocols)) for line in found.lines)
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for slot, state in found.states.items():
+        if slot.place == place:
+            counts.setdefault((slot.line, slot.protocol), Counter())[state] += 1
+    varied = {(slot.line, slot.protocol) for slot in found.varied if slot.place == place}
+
+    def cell(line: str, rules: str) -> str:
+        if (line, place, rules) in found.untuned:
+            return "not tuned"
+        if (line, rules) in varied:
+            return "other values"
+        own = counts.get((line, rules))
+        if own is None:
+            return "no values" if line not in found.unimportable else "cannot be imported"
+        return ", ".join(
+            f"{own[state]} {state}" for state in ("done", "stale", "failed", "unfinished", "missing") if own[state]
+        )
+
+    rows = tuple((line, *(cell(line, rules) for rules in found.protocols)) for line in found.lines)
     return Section(str(place), ("line", *found.protocols), rows, "l" * (1 + len(found.protocols)))
-
-
-def _cell(found: Survey, line: str, place: Place, rules: str) -> str:
-    if (line, place, rules) in found.untuned:
-        return "not tuned"
-    varied = any((slot.line, slot.place, slot.protocol) == (line, place, rules) for slot in found.varied)
-    if varied:
-        return "other values"
-    counts = Counter(
-        state for slot, state in found.states.items() if (slot.line, slot.place, slot.protocol) == (line, place, rules)
-    )
-    if not counts:
-        return "no values" if line not in found.unimportable else "cannot be imported"
-    return ", ".join(
-        f"{counts[state]} {state}" for state in ("done", "stale", "failed", "unfinished", "missing") if counts[state]
-    )
 
 
 def trouble(found: Survey) -> list[str]:

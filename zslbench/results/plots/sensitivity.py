@@ -79,7 +79,7 @@ def draw_sensitivity(
         raise BadValue(nothing_swept(lines, name, runs, values))
     titles = list(dict.fromkeys(one.name for _, found in grid for one in found))
     looks = {title: line_look(place) for place, title in enumerate(titles)}
-    figure, axes = panels(style, len(grid), 1.75, legend_size(style, titles)[1])
+    figure, axes = panels(style, len(grid), 1.75, legend_size(style, titles)[1] if len(titles) > 1 else 0.0)
     rows: list[dict[str, Any]] = []
     handles: dict[str, Any] = {}
     zero = False
@@ -96,7 +96,8 @@ def draw_sensitivity(
         one.grid(axis="y")
         one.set_axisbelow(True)
         keep_percent(one)
-    add_legend(figure, style, [handles[title] for title in titles], titles)
+    if len(titles) > 1:  # the caption names the only one
+        add_legend(figure, style, [handles[title] for title in titles], titles)
     swept = [line for _, found in grid for line in found]
     shown = list(dict.fromkeys(panel.metric for panel, _ in grid))
     return Drawn(tuple(axes), tuple(rows), tuple(_caption(called or name, titles, swept, shown, spread, zero)))

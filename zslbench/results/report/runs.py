@@ -17,6 +17,9 @@ from zslbench.spec import parse
 
 _WHOLE = 10_000
 """What an accuracy of one is written as: percent with two digits, without the point."""
+_ERROR_HEAD, _ERROR_TAIL = 2_000, 18_000
+"""Characters of an error text that the page holds: what it says last tells most."""
+_SORTED = json.JSONEncoder(sort_keys=True)
 FIELDS = ("id", "cell", "seed", "status", "metrics", "steps", "curve", "timings", "memory", "made", "finished", "error")
 
 
@@ -30,7 +33,7 @@ class _Shared:
     def place(self, value: Any, key: str | None = None) -> int:
         """Return the number of a value, which is kept where it is new; `key` tells it from others."""
         if key is None:
-            key = json.dumps(value, sort_keys=True)
+            key = _SORTED.encode(value)
         if key not in self._places:
             self._places[key] = len(self.values)
             self.values.append(value)
@@ -79,11 +82,11 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
                 _values(record.metrics, names["metrics"]),
                 _steps(record, kinds["steps"]),
                 [value for point in record.curve for value in _values(point["metrics"], names["metrics"])],
-                [record.timings.get(name) for name in names["timings"]],
-                [record.memory.get(name) for name in names["memory"]],
+                [_number(record.timings.get(name)) for name in names["timings"]],
+                [_number(record.memory.get(name)) for name in names["memory"]],
                 kinds["made"].place({name: value for name, value in record.provenance.items() if name != "finished"}),
                 None if finished is None else finished - since,
-                kinds["errors"].place(record.error, record.error) if record.error else -1,
+                kinds["errors"].place(_shortened(record.error), record.error) if record.error else -1,
             ]
         )
     return {name: shared.values for name, shared in kinds.items()} | {
@@ -144,6 +147,18 @@ def _again(record: Record, root: Path, extra: Sequence[str]) -> str:
 
 def _values(metrics: Mapping[str, float], names: Sequence[str]) -> list[int | None]:
     return [round(_WHOLE * metrics[name]) if name in metrics else None for name in names]
+
+
+def _number(value: Any) -> float | None:
+    """Return a number as it is, and None for what another program may have written in its place."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _shortened(error: str) -> str:
+    left_out = len(error) - _ERROR_HEAD - _ERROR_TAIL
+    if left_out <= 0:
+        return error
+    return f"{error[:_ERROR_HEAD]}\n… {left_out:,} characters, which the record holds …\n{error[-_ERROR_TAIL:]}"
 
 
 def _time(record: Record) -> int | None:
