@@ -140,7 +140,7 @@ def site(tmp_path_factory) -> Path:
 def text_of(page: Path) -> str:
     """Return what a reader of a built page sees, and search finds."""
     body = re.sub(r"<(script|style)\b.*?</\1>", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-    return html.unescape(re.sub(r"<[^>]+>", "", body))
+    return html.unescape(re.sub(r"<[^>]+>", "", body)).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def every_command() -> dict[str, click.Command]:

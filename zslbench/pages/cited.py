@@ -60,7 +60,8 @@ def _table(name: str, cited: Sequence[Published]) -> list[str]:
 
 def _cell(cited: Sequence[Published], letters: dict[str, str]) -> str:
     marks = ", ".join(sorted({letters[one.note] for one in cited if one.note in letters}))
-    return " / ".join(f"{one.value:.1f}" for one in cited) + (f" ({marks})" if marks else "")
+    text = " / ".join(f"{one.value:.1f}" for one in cited) + (f" ({marks})" if marks else "")
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _method(text: str) -> str:
