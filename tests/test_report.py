@@ -235,6 +235,28 @@ def test_a_huge_error_is_shortened_and_its_end_stays(tmp_path):
     assert len(told) < 21_000
 
 
+def test_a_label_that_is_none_does_not_cost_the_page(tmp_path):
+    odd = record("mine", label="a name [of its own", metrics={"T1": 0.5}, title="Mine")
+    made = zslbench.report(None, runs=saved(tmp_path / "runs", [odd, record(metrics={"T1": 0.25})]))
+    shown = {line.name: line.values[0].shown for block in made.page.tables[0].blocks for line in block.lines}
+    assert set(shown.values()) == {"50.0", "25.0"}
+    (missing,) = made.page.missing
+    assert not missing.complete
+    assert "cannot be told: cannot read 'a name [of its own'" in missing.sentences[0]
+
+
+def test_the_mark_of_published_numbers_is_told_of_measured_ones_only_where_they_have_it(tmp_path):
+    facts = {"features": "res101", "setting": "transductive", "metrics": {"T1": 0.5}}
+    one, other = (record("lisgan", seed=1, selection=selection, **facts) for selection in ("fixed", "oracle"))
+    plain = zslbench.report(None, runs=saved(tmp_path / "plain", [one]))
+    assert plain.page.beside[0].entry.oracle
+    assert "the numbers measured here are not picked there" in plain.text
+    marked = zslbench.report(None, runs=saved(tmp_path / "marked", [one, other]), selection=("fixed", "oracle"))
+    assert {beside.marks for beside in marked.page.beside} == {"‡", "†‡"}
+    assert "so was what is marked † here" in marked.text
+    assert "not picked there" not in marked.text
+
+
 def test_what_is_no_number_of_seconds_or_bytes_is_left_out(tmp_path):
     """Another program may write such a record; the page would not open."""
     odd = dataclasses.replace(record(), timings={"total": "fast", "fit": 2}, memory={"peak": None, "gpu": True})

@@ -147,6 +147,17 @@ def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path_factory,
     shown.encode("utf-8")
 
 
+def test_names_in_records_cannot_steer_the_terminal(tmp_path):
+    evil = "a\x1b[2J\x1b]0;taken\x07\u202eb"
+    ResultStore(tmp_path).save(record("mine", label=evil, metrics={"T1": 0.5}))
+    ResultStore(tmp_path).save(record("mine", evil, seed=1, status="failed", error=evil))
+    shown = "".join(
+        one.plain for one in screenful(look(LiveFolder(tmp_path), Tally(tmp_path), tmp_path), 120, None, KEYS)
+    )
+    assert "taken" in shown
+    assert shown.isprintable()
+
+
 def test_folders_and_large_files_that_are_named_so_are_left_out(runs):
     put(runs, study())
     (live_folder(runs) / "a.json").mkdir()

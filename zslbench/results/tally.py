@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from zslbench.errors import StoreError
+from zslbench.results.live import clean
 from zslbench.results.record import Record
 from zslbench.results.wording import last_line
 
@@ -20,7 +21,7 @@ _Stamp = tuple[int, int, int]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept:
-    """What a record tells at a glance. `time` is that of its file; `why` the last line of its error."""
+    """What a record tells at a glance, fit for a terminal. `time`: of its file; `why`: the last line of its error."""
 
     time: float
     label: str
@@ -123,17 +124,17 @@ def _kept(path: Path, stamp: _Stamp) -> Kept | None:
         return None
     return Kept(
         time=stamp[0] / 1e9,
-        label=str(record.method.get("label") or record.method["name"]),
-        method=record.method["name"],
-        dataset=record.dataset["name"],
-        protocol=record.protocol["name"],
+        label=clean(str(record.method.get("label") or record.method["name"])),
+        method=clean(record.method["name"]),
+        dataset=clean(record.dataset["name"]),
+        protocol=clean(record.protocol["name"]),
         stage=record.stage,
         fold=record.fold,
         seed=record.seed,
         status=record.status,
-        metrics=dict(record.metrics),
+        metrics={clean(name): value for name, value in record.metrics.items()},
         seconds=_number(record.timings.get("total")),
-        why="" if record.ok else last_line(record.error),
+        why="" if record.ok else clean(last_line(record.error)),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import zslbench
-from zslbench.errors import BadValue, StoreError, ZslbenchError
+from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results import published as citations
 from zslbench.results.choice import Choice, fitting
@@ -152,7 +152,10 @@ def _figures(
         lambda record: plot.class_names(record, choice.datasets, root), plot.is_logarithmic, plot.ablations
     )
     dev = [record for record in told if record.ok and record.stage == "dev"]
-    return figures(found.records, dev, store, known)
+    try:
+        return figures(found.records, dev, store, known)
+    except BadSpec as error:  # a label that is none, which the tables show all the same
+        return [], [f"No figure could be drawn: {error}"]
 
 
 def _facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
@@ -229,11 +232,15 @@ def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Be
 
 
 def _missing(store: ResultStore, records: Sequence[Record], choice: Choice, root: Path | None, stage: str) -> Missing:
-    found = status.examine(store, records, stage=cast(Stage, stage), data_root=root)
+    title = {"final": "Final stage", "dev": "Dev stage"}[stage]
+    try:
+        found = status.examine(store, records, stage=cast(Stage, stage), data_root=root)
+    except BadSpec as error:
+        return Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
     sections = [status_text.matrix(found.survey, place) for place in found.survey.places]
     purposes = dict.fromkeys(command.purpose for command in found.commands)
     return Missing(
-        title={"final": "Final stage", "dev": "Dev stage"}[stage],
+        title=title,
         complete=found.complete,
         matrices=tuple(Matrix(one.title, one.heads, one.rows) for one in sections),
         sentences=(*status_text.trouble(found.survey), *status_text.remarks(found)),
