@@ -22,6 +22,13 @@ from zslbench.intake.add import Report, add
 from zslbench.protocols.splits import split
 
 SPLIT = {"unseen": ["crow", "gull"]}
+FOLDS = [{"train": ["auk", "dove"], "val": ["finch"]}]
+_UNSEEN = np.isin(arrays()["labels"], [2, 6])
+WHOLE = {
+    "trainval": np.flatnonzero(~_UNSEEN)[6:],
+    "test_seen": np.flatnonzero(~_UNSEEN)[:6],
+    "test_unseen": np.flatnonzero(_UNSEEN),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -342,12 +349,35 @@ def test_what_breaks_a_rule_gets_a_sentence(changed: dict[str, Any], why: str) -
         ({"splits": None, "seed": -1}, "--seed -1"),
         ({"splits": None, "test_share": 1.5}, "--test-share 1.5"),
         ({"splits": None, "folds": 99}, "--folds 99"),
+        ({"splits": None, "folds": -1}, "from 0 to 20"),
+        ({"splits": None, "seed": 1.5}, "--seed 1.5"),
+        ({"splits": None, "seed": "one"}, "--seed 'one'"),
+        ({"splits": None, "unseen": 2.5}, "--unseen 2.5"),
+        ({"splits": None, "test_share": "half"}, "--test-share 'half'"),
         ({"unseen": "20%"}, "leave one out"),
+        ({"splits": WHOLE, "seed": 3}, "nothing to draw for --seed"),
+        ({"splits": WHOLE, "test_share": 0.3, "seed": 0}, "nothing to draw for --seed and --test-share"),
+        ({"splits": WHOLE, "test_share": 0.3, "folds": 2}, "nothing to draw for --test-share"),
+        ({"splits": {**SPLIT, "folds": FOLDS}, "folds": 2}, "nothing to draw for --folds"),
         ({"features": None}, "needs --features"),
     ],
 )
 def test_options_that_are_not_allowed(changed: dict[str, Any], why: str) -> None:
     assert why in refused(BadValue, **changed)
+
+
+def test_what_a_split_leaves_open_is_drawn_as_asked(tmp_path: Path) -> None:
+    one, other = (make(f"s{seed}", splits=WHOLE, folds=2, seed=seed).added.load().folds for seed in (0, 1))
+    assert len(one) == len(other) == 2
+    assert any(not np.array_equal(a.val, b.val) for a, b in zip(one, other, strict=True))
+    half = make("half", seed=2, test_share=0.5).added.load()
+    assert half.split == "seeded split (seed 2, 2 given unseen classes, 50 % of seen images test)"
+    counted = make("numbers", splits=None, unseen=np.int64(3), seed=np.int64(2), folds=np.int64(2)).added
+    assert counted.split == "seeded split (seed 2, 3 classes unseen)"
+    path = tmp_path / "split.json"
+    path.write_text(json.dumps(SPLIT), encoding="utf-8")
+    with pytest.raises(BadValue, match="leave out :first"):
+        make("keyed", splits=f"{path}:first")
 
 
 def test_contract_failures_write_nothing() -> None:
@@ -389,6 +419,48 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "--yes" in said("remove", "birds", code=2)
     assert "removed" in said("remove", "birds", "--yes")
     assert "does not exist" in said("add", "birds", "--features", "no.npy", "--labels", "x", "--semantics", "y", code=2)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "data add x --features ~no-such-user/x.npy --labels y --semantics s",
+        "data add x --from ~no-such-user/x",
+        "data import ~no-such-user/x.zip",
+        "data features --images ~no-such-user/x -o x.npz",
+        "data list --data-root ~no-such-user/x",
+        "run -m eszsl -d ~no-such-user/x",
+    ],
+)
+def test_the_home_of_nobody_is_a_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from zslbench.cli import main
+
+    with pytest.raises(SystemExit) as caught:
+        main(words.split())
+    assert caught.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_home_below_that_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSLBENCH_HOME", "~no-such-user/zslbench")
+    with pytest.raises(BadValue, match="set it to a folder"):
+        make()
+    monkeypatch.setenv("ZSLBENCH_DATA", "~no-such-user/data")
+    with pytest.raises(DataMissing, match="not a folder"):
+        list_()
+
+
+@pytest.mark.parametrize("words", ["data import", "data add x --from", "table --runs", "results merge", "check"])
+def test_a_path_that_cannot_be_is_named(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from zslbench.cli import main
+
+    with pytest.raises(SystemExit) as caught:
+        main([*words.split(), "long" * 2000])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "longlong" in said
+    assert "cannot be used" in said
+    assert len(said) < 500
 
 
 @pytest.mark.realdata

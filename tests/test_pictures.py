@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
 from pathlib import Path
@@ -127,9 +128,16 @@ def test_pictures_become_a_data_set_and_are_added_to_it(pictures: Path, tmp_path
     other.backbone = Backbone("other:net", "1" * 64, "none", other.prepare, other.extract)
     features(pictures, backbone=other.backbone, into="colours")
     assert set(load_dataset("colours", features="other-net").features[0]) == {0, 255}
+    again = Means()
+    with pytest.raises(BadValue, match="has features 'means' already"):
+        features(pictures, backbone=again.backbone, into="colours")
+    with pytest.raises(BadValue, match="there with its split, so --unseen and --seed would change nothing"):
+        features(pictures, backbone=again.backbone, into="colours", unseen=2, seed=1)
+    assert again.seen == 0, "told before any picture is read"
     (pictures / "1" / "a.gif").unlink()
+    third = dataclasses.replace(again.backbone, name="third")
     with pytest.raises(BadData, match="other images"):
-        features(pictures, backbone=Means().backbone, into="colours")
+        features(pictures, backbone=third, into="colours")
 
 
 def test_sentences(pictures: Path, tmp_path: Path) -> None:
@@ -137,6 +145,7 @@ def test_sentences(pictures: Path, tmp_path: Path) -> None:
     cases: list[tuple[type[ZslbenchError], str, dict[str, Any]]] = [
         (BadValue, "nothing says where", {}),
         (BadValue, "is no .npz file", {"output": tmp_path / "f.csv"}),
+        (BadValue, "without --into, so --seed and --semantics", {"output": out, "seed": 0, "semantics": "a.csv"}),
         (BadValue, "--batch 0", {"output": out, "batch": 0}),
         (BadValue, "is not there yet", {"into": "new"}),
         (UnknownName, "did you mean 'efficientnet-lite0'", {"output": out, "backbone": "efficientnet-lite1"}),

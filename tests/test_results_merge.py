@@ -136,6 +136,13 @@ def test_presets_are_merged_and_those_that_differ_told(tmp_path):
     assert ours.load()[1].values == {"lam": 3.0}
 
 
+def test_a_folder_without_records_is_told(tmp_path):
+    (tmp_path / "node" / "runs").mkdir(parents=True)
+    done = zslbench.results.merge(tmp_path / "node", tmp_path / "all")
+    assert done.ok
+    assert done.text.splitlines()[0] == f"{tmp_path / 'node'} holds no records; is another folder meant?"
+
+
 def test_what_cannot_be_merged_gets_a_sentence(tmp_path):
     saved(tmp_path / "runs", [record()])
     (tmp_path / "file").write_text("")

@@ -37,6 +37,8 @@ from zslbench.errors import ZslbenchError
 
 click.rich_click.TEXT_MARKUP = "ansi"
 click.rich_click.MAX_WIDTH = 110
+LONGEST = 200
+"""Characters of a path that a sentence shows."""
 
 
 @click.group(
@@ -94,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except screen.ReaderLeft:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
+        if error.filename is not None:  # of a path that was named; writing the output names none
+            place = str(error.filename)
+            place = place if len(place) <= LONGEST else f"{place[:LONGEST]}…"
+            screen.show_error(f"{place} cannot be used ({error.strerror}); check the path and its permissions.")
+            sys.exit(BAD_INPUT)
         screen.show_error(f"cannot write the output ({error.strerror}); send it elsewhere, or free space there.")
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer fails again
         sys.exit(BAD_INPUT)

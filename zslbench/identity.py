@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,13 +32,22 @@ def digest(value: Any, digits: int = 16) -> str:
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:digits]
 
 
+def expanded(path: Path | str) -> Path:
+    """Return a path with the home of a user in place of ``~``; where there is no such user, as it is.
+
+    >>> expanded("~no-such-user-here/x").as_posix()
+    '~no-such-user-here/x'
+    """
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (pathlib's raises where there is no such user)
+
+
 def folder_name(folder: Path) -> str:
     """Return what the data set in a folder of the user's own is called: as the folder, fit for a file name.
 
     >>> folder_name(Path("/home/me/My data"))
     'my-data'
     """
-    return re.sub(r"[^\w.+-]+", "-", folder.expanduser().resolve().name.lower()) or "data"
+    return re.sub(r"[^\w.+-]+", "-", expanded(folder).resolve().name.lower()) or "data"
 
 
 def fingerprint(arrays: Mapping[str, AnyArray]) -> str:

@@ -21,6 +21,7 @@ from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import installed_root
 from zslbench.data.members import check_members, parts_of
 from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError
+from zslbench.identity import expanded
 
 ORIGIN = "origin.json"
 _FOLDERS = {source.card.folder.lower(): source.card.folder for source in CATALOGUE}
@@ -51,7 +52,7 @@ def import_(source: Path | str) -> list[Installed]:
         BadData: not a zip archive, a broken or unsafe one, or one without a catalogued data set.
         StoreError: the files cannot be written.
     """
-    path = Path(source).expanduser().absolute()
+    path = expanded(source).absolute()
     if path.is_dir():
         try:
             return _install(dict(_in_folder(path)), path, str(path), "")

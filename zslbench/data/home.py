@@ -7,13 +7,23 @@ from pathlib import Path
 
 import platformdirs
 
-from zslbench.errors import DataMissing
+from zslbench.errors import BadValue, DataMissing
+from zslbench.identity import expanded
 
 
 def home() -> Path:
-    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder."""
+    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder.
+
+    Raises:
+        BadValue: ``ZSLBENCH_HOME`` is below the home of a user whom this machine does not have.
+    """
     given = os.environ.get("ZSLBENCH_HOME")
-    return Path(given).expanduser().absolute() if given else Path(platformdirs.user_data_dir("zslbench"))
+    if not given:
+        return Path(platformdirs.user_data_dir("zslbench"))
+    place = expanded(given)
+    if str(place).startswith("~"):
+        raise BadValue(f"ZSLBENCH_HOME is {given!r}, and that user has no home on this machine; set it to a folder.")
+    return place.absolute()
 
 
 def installed_root() -> Path:
@@ -45,7 +55,7 @@ def data_root(root: Path | None = None) -> list[Path]:
         given.append((Path(variable), "ZSLBENCH_DATA"))
     roots: list[Path] = []
     for folder, where in given:
-        place = folder.expanduser().absolute()
+        place = expanded(folder).absolute()
         if not place.is_dir():
             raise DataMissing(
                 f"{where} names {str(folder)!r}, which is not a folder; name the folder that holds CUB, SUN, …"

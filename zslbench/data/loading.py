@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 from zslbench import params, spec
@@ -14,7 +13,7 @@ from zslbench.data.dataset import Dataset
 from zslbench.data.source import Source
 from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
-from zslbench.identity import folder_name
+from zslbench.identity import expanded, folder_name
 from zslbench.registry import DATASETS
 
 
@@ -79,7 +78,7 @@ def load_folder(folder: Path, *, features: str | None = None, semantics: str | N
         BadValue: there are several to choose from.
         BadData: the files break a rule.
     """
-    folder = folder.expanduser().resolve()
+    folder = expanded(folder).resolve()
     there = layout.stems(folder)
     return load_stored(
         folder,
@@ -99,7 +98,7 @@ def folder_of(text: str) -> Path | None:
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
     if parsed_name.lower() in DATASETS.entries or added.find(parsed_name) is not None:
         return None
-    path = Path(os.path.expanduser(text))  # noqa: PTH111  (leaves the home of nobody as it is)
+    path = expanded(text)
     if path.is_dir():
         return path
     if "/" in parsed_name or "\\" in parsed_name or parsed_name in (".", "..", "~"):

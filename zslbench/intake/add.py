@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.data.added import Added, check_name, find
-from zslbench.data.made_split import TEST_SHARE
 from zslbench.errors import BadValue
 from zslbench.intake.arrays import Choices, Reader, SplitGiven
 from zslbench.intake.child import ChildReader
@@ -54,7 +53,7 @@ def add(
         labels: (n,) class numbers, 0- or 1-based, or class names.
         semantics: (c, a) or (a, c) numbers, a row a class; a mapping for several, by stem.
         classes: (c,) class names in the order of the semantics.
-        splits: a split file, or a mapping with its keys (see `zslbench.intake.splits`); None makes a seeded split.
+        splits: a split file, or a mapping with its keys (see `zslbench.intake.split_files`); None makes a seeded split.
         unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or names.
         seed: of a made split (default 0).
         folds: how many dev folds of the seen classes to draw; None leaves them to the dev stage, which draws three.
@@ -90,6 +89,6 @@ def add(
                 f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
             )
         else:
-            how = How(unseen, seed or 0, TEST_SHARE if test_share is None else test_share, folds or 0)
+            how = How.asked(unseen, seed, test_share, folds)
             content = reader.content(features, labels, semantics, classes, splits, how)
     return Report(install(name, content, there), tuple(reader.remarks))

@@ -18,7 +18,8 @@ from zslbench.intake.content import Content, content_of
 from zslbench.intake.files import Given, Loaded, read
 from zslbench.intake.matrices import Orientation, rows_of
 from zslbench.intake.naming import split_key
-from zslbench.intake.splits import How, given_split, made_split
+from zslbench.intake.split_files import given_split
+from zslbench.intake.splits import How, made_split
 
 Choices = Given | Mapping[str, Given]
 """One input, or several by the stem that ``--features`` or ``--semantics`` names."""

@@ -20,7 +20,7 @@ from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
 from zslbench.errors import BadData, BadValue, StoreError
-from zslbench.identity import digest
+from zslbench.identity import digest, expanded
 from zslbench.intake.add import Report, add
 from zslbench.intake.arrays import Choices, SplitGiven
 from zslbench.intake.backbones import Backbone
@@ -105,8 +105,18 @@ def features(
     there = find(check_name(into, ())) if into is not None else None
     if into is not None and there is None and semantics is None:
         raise BadValue(f"data set {into!r} is not there yet; give --semantics to make it, or -o FILE.npz instead.")
+    drawn = {"splits": splits, "unseen": unseen, "seed": seed} | ({"semantics": semantics} if into is None else {})
+    idle = [f"--{option}" for option, value in drawn.items() if value is not None]
+    if idle and (into is None or there is not None):
+        why = f"data set {into!r} is there with its split" if into is not None else "no data set is made without --into"
+        raise BadValue(f"{why}, so {' and '.join(idle)} would change nothing; leave out one or the other.")
     found = pictures_in(Path(images))
     network = network_of(backbone, device) if isinstance(backbone, str) else backbone
+    if there is not None and network.stem in there.features:
+        raise BadValue(
+            f"data set {there.name!r} has features {network.stem!r} already; take another backbone, or remove the data "
+            f"set with `zslbench data remove {there.name} --yes`."
+        )
     work = _work_folder(found, network, batch)
     try:
         out = _extracted(found, network, batch, skip_broken, work, on_batch)
@@ -206,7 +216,8 @@ def _finished(path: Path) -> _Batch | None:
 
 
 def _write(out: Extracted, path: Path) -> Path:
-    path = path.expanduser()
+    path = expanded(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.half")
     with half.open("wb") as file:
         np.savez(

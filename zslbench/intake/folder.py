@@ -12,6 +12,7 @@ from zslbench.data.archive import sha256
 from zslbench.data.dataset import Dataset
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, DataMissing
+from zslbench.identity import expanded
 from zslbench.intake.content import Content
 from zslbench.intake.splits import Parts
 
@@ -23,7 +24,7 @@ def from_folder(folder: Path, name: str) -> Content:
         DataMissing: there is no such folder, or it lacks features or semantics.
         BadData: a file breaks a rule, or two files of semantics bring different splits.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     there = layout.stems(folder)
     if not there.features or not there.semantics:
         what = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.errors import BadData, DataMissing
+from zslbench.identity import expanded
 
 
 def split_key(text: str) -> tuple[Path, str | None]:
@@ -14,12 +15,12 @@ def split_key(text: str) -> tuple[Path, str | None]:
     Raises:
         DataMissing: there is no such file.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.is_file():
         return path, None
     before, colon, key = text.rpartition(":")
-    if colon and key and Path(before).expanduser().is_file():
-        return Path(before).expanduser(), key
+    if colon and key and expanded(before).is_file():
+        return expanded(before), key
     what = "is a folder" if path.is_dir() else "does not exist"
     raise DataMissing(f"{text!r} {what}; name a file, or FILE:KEY for one of several arrays in a file.")
 

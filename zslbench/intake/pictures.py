@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadData, DataMissing, Unavailable
+from zslbench.identity import expanded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
@@ -29,7 +30,7 @@ def pictures_in(folder: Path) -> Pictures:
         DataMissing: there is no such folder, or no class folder in it.
         BadData: a class folder has no picture.
     """
-    folder = folder.expanduser().absolute()
+    folder = expanded(folder).absolute()
     try:
         classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     except OSError as error:

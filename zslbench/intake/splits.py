@@ -1,36 +1,19 @@
-"""Splits that a user gives, as lists of images or of classes, and seeded ones made where none are given.
-
-A split file is JSON, TOML, ``.npz`` or ``.mat``, with some of these keys::
-
-    base           0 (as when it is left out) or 1: what the first image and the first class are numbered
-    trainval, test_seen, test_unseen    numbers of images: all three of them, or none
-    unseen         classes, by name or number: a class of no image list is seen
-    folds          JSON and TOML: [{"train": [classes], "val": [classes]}, …] of the seen classes
-
-A ``.mat`` file may have ``trainval_loc``, ``test_seen_loc`` and ``test_unseen_loc``, which are 1-based, as in xlsa17.
-"""
+"""Splits: what they hold, how one is made, and seeded ones where none are given (see `zslbench.data.made_split`)."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import tomllib
+import operator
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import IntArray
-from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
 from zslbench.data.made_split import TEST_SHARE, class_folds, seen_split, unseen_classes
-from zslbench.errors import BadData, BadValue, ZslbenchError
-from zslbench.intake.child import ChildReader
-from zslbench.intake.files import read
-from zslbench.intake.naming import split_key
+from zslbench.errors import BadData, BadValue
 
-PARTS = ("trainval", "test_seen", "test_unseen")
 UNSEEN = "20%"
 
 
@@ -48,12 +31,39 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class How:
-    """How a split is made: which classes are unseen (``20%``, a number, or names), shares, folds and the seed."""
+    """How a split is made: which classes are unseen (``20%``, a number, or names), shares, folds and the seed.
+
+    Attributes:
+        said: which of ``seed``, ``folds`` and ``test-share`` the user gave.
+    """
 
     unseen: str | int | Sequence[str] | None = None
     seed: int = 0
     test_share: float = TEST_SHARE
     folds: int = 0
+    said: tuple[str, ...] = ()
+
+    @classmethod
+    def asked(
+        cls,
+        unseen: str | int | Sequence[str] | None,
+        seed: int | None,
+        test_share: float | None,
+        folds: int | None,
+    ) -> How:
+        """Return what was asked for, the rest as usual.
+
+        Raises:
+            BadValue: something is no number, or out of range.
+        """
+        given = {"seed": seed, "folds": folds, "test-share": test_share}
+        whole = unseen if unseen is None or isinstance(unseen, str) or np.ndim(unseen) else _whole("unseen", unseen)
+        try:
+            share = TEST_SHARE if test_share is None else float(test_share)
+        except (TypeError, ValueError):
+            raise BadValue(f"--test-share {test_share!r} is not allowed; choose a share above 0 and below 1.") from None
+        said = tuple(option for option, value in given.items() if value is not None)
+        return cls(whole, _whole("seed", seed or 0), share, _whole("folds", folds or 0), said)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**31:
@@ -61,7 +71,14 @@ class How:
         if not 0 < self.test_share < 1:
             raise BadValue(f"--test-share {self.test_share:g} is not allowed; choose a share above 0 and below 1.")
         if not 0 <= self.folds <= 20:
-            raise BadValue(f"--folds {self.folds} is not allowed; choose up to 20.")
+            raise BadValue(f"--folds {self.folds} is not allowed; choose a number from 0 to 20.")
+
+
+def _whole(option: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise BadValue(f"--{option} {value!r} is not allowed; give a whole number.") from None
 
 
 def made_split(labels: IntArray, names: Sequence[str], how: How) -> Parts:
@@ -71,54 +88,10 @@ def made_split(labels: IntArray, names: Sequence[str], how: How) -> Parts:
         BadValue: so many unseen classes leave fewer than two on a side, or a name is no class.
     """
     unseen, said, drawn = _unseen(how.unseen if how.unseen is not None else UNSEEN, names, how.seed)
-    return _completed(labels, names, unseen, how, said, drawn)
+    return completed(labels, names, unseen, how, said, drawn)
 
 
-def given_split(
-    source: str | Path | Mapping[str, Any], labels: IntArray, names: Sequence[str], how: How, child: ChildReader
-) -> Parts:
-    """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `made_split`.
-
-    Raises:
-        DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above.
-    """
-    if isinstance(source, Mapping):
-        table, what, facts = dict(source), "splits", {"source": "a mapping in memory"}
-    else:
-        path, _ = split_key(str(source))
-        table, what = _table(path, child), str(path)
-        facts = {"source": str(path.absolute()), "sha256": sha256(path)}
-    if how.unseen is not None:
-        raise BadValue(f"--unseen and --splits {what} both say which classes are unseen; leave one out.")
-    unknown = sorted(map(str, set(table) - {"base", *PARTS, "unseen", "folds"}))
-    if unknown:
-        raise BadData(f"{what}: key {unknown[0]!r} is not known; there are base, {', '.join(PARTS)}, unseen and folds.")
-    base = table.get("base", 0)
-    if not isinstance(base, int) or isinstance(base, bool) or base not in (0, 1):
-        raise BadData(f"{what}: base is {str(base)[:40]!r}; it is 0 or 1.")
-    folds = _folds(table.get("folds", []), names, base, what)
-    rows = [part for part in PARTS if part in table]
-    if rows and "unseen" in table:
-        raise BadData(f"{what}: unseen and {rows[0]} both divide the images; leave one out.")
-    if len(rows) == len(PARTS):
-        found = [_rows(table[part], part, len(labels), base, what) for part in PARTS]
-        if not folds and how.folds:
-            seen, unseen = (np.unique(labels[part]) for part in (found[0], found[2]))
-            folds = class_folds(seen, len(unseen), how.folds, how.seed) if len(seen) > 1 else ()
-        return Parts(found[0], found[1], found[2], folds=folds, facts=facts)
-    if rows:
-        lacks = next(part for part in PARTS if part not in table)
-        raise BadData(f"{what}: {lacks} is missing; give {', '.join(PARTS)}, or unseen alone.")
-    if "unseen" not in table:
-        raise BadData(
-            f"{what} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
-        )
-    unseen = _class_list(table["unseen"], names, base, f"{what}: unseen")
-    made = _completed(labels, names, unseen, how, f"{len(unseen)} given unseen classes", False, folds)
-    return dataclasses.replace(made, facts={**made.facts, **facts})
-
-
-def _completed(
+def completed(
     labels: IntArray,
     names: Sequence[str],
     unseen: IntArray,
@@ -127,6 +100,21 @@ def _completed(
     drawn: bool,
     folds: tuple[Fold, ...] = (),
 ) -> Parts:
+    """Return the split that unseen classes make: test images and folds of the seen ones are drawn.
+
+    Args:
+        labels: (n,) 0-based class ids.
+        names: (c,) class names.
+        unseen: ids of the unseen classes.
+        how: the seed, shares and folds.
+        said: how a caption says which classes are unseen.
+        drawn: whether they were drawn.
+        folds: given ones, instead of drawn ones.
+
+    Raises:
+        BadValue: fewer than two classes on a side.
+        BadData: no seen class has two images.
+    """
     classes = len(names)
     if not 2 <= len(unseen) <= classes - 2:
         raise BadValue(
@@ -168,7 +156,7 @@ def _unseen(asked: str | int | Sequence[str], names: Sequence[str], seed: int) -
     if isinstance(text, int) or (isinstance(text, str) and text.isdecimal() and len(text) < 10 and text not in names):
         return _drawn(int(text), names, seed), f"{int(text)} classes unseen", True
     listed = [one.strip() for one in text.split(",")] if isinstance(text, str) else list(text)
-    ids = _class_list(listed, names, 0, "--unseen")
+    ids = class_list(listed, names, 0, "--unseen")
     return ids, f"{len(ids)} given unseen classes", False
 
 
@@ -181,7 +169,12 @@ def _drawn(count: int, names: Sequence[str], seed: int) -> IntArray:
     return unseen_classes(len(names), count, seed)
 
 
-def _class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntArray:
+def class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntArray:
+    """Return the ascending ids of classes that are listed by name or by number from `base`.
+
+    Raises:
+        BadData: no list, an empty one, or one that names no class or one twice.
+    """
     listed = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(listed, list | tuple) or not listed:
         raise BadData(f"{what} must be a list of classes that is not empty.")
@@ -200,57 +193,3 @@ def _class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntAr
     if len(set(ids)) != len(ids):
         raise BadData(f"{what} names a class more than once; name each once.")
     return np.array(sorted(ids), dtype=np.int64)
-
-
-def _rows(given: Any, part: str, images: int, base: int, what: str) -> IntArray:
-    try:
-        flat = np.asarray(given).ravel()
-        whole = flat.dtype.kind in "iu" or (flat.dtype.kind == "f" and bool((flat == np.floor(flat)).all()))
-    except (ValueError, OverflowError, TypeError):
-        whole, flat = False, np.empty(0)
-    if not whole or not flat.size:
-        raise BadData(f"{what}: {part} must be a list of whole numbers that is not empty.")
-    if flat.min() < base or flat.max() >= images + base:
-        hint = '; give "base": 1 if the first image is 1' if base == 0 and flat.max() == images else ""
-        raise BadData(
-            f"{what}: {part} names images {flat.min():g} to {flat.max():g}, but {images} images are numbered {base} to "
-            f"{images - 1 + base}{hint}."
-        )
-    return flat.astype(np.int64) - base
-
-
-def _folds(given: Any, names: Sequence[str], base: int, what: str) -> tuple[Fold, ...]:
-    if not isinstance(given, list | tuple) or any(
-        not isinstance(one, Mapping) or set(one) != {"train", "val"} for one in given
-    ):
-        raise BadData(f'{what}: folds must be a list of {{"train": [classes], "val": [classes]}}.')
-    return tuple(
-        Fold(*(_class_list(one[side], names, base, f"{what}: {side} of fold {number}") for side in ("train", "val")))
-        for number, one in enumerate(given, start=1)
-    )
-
-
-def _table(path: Path, child: ChildReader) -> dict[str, Any]:
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8-sig"))
-        elif suffix == ".toml":
-            found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-        elif suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                held = list(archive.files)
-            found = {key: read(f"{path}:{key}", key, child).array for key in held}
-            found |= {"base": found["base"].item()} if "base" in found and found["base"].size == 1 else {}
-        elif suffix == ".mat":
-            found = {part: read(f"{path}:{part}_loc", part, child).array for part in PARTS} | {"base": 1}
-        else:
-            raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
-    except ZslbenchError:
-        raise
-    except Exception as error:  # decoders raise several kinds, RecursionError among them
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
-        raise BadData(f"{path} cannot be read ({why}); write it as {suffix} again.") from error
-    if not isinstance(found, dict):
-        raise BadData(f"{path} must hold an object with the keys {', '.join(PARTS)}, or unseen.")
-    return found

@@ -30,6 +30,7 @@ class Merged:
         presets: tuned presets that were new.
         conflicts: a sentence on each run or preset that both sides have with other values; ours was kept.
         broken: a sentence on each file that could not be taken.
+        empty: sources without a record or a preset, such as the folder above the one that was meant.
     """
 
     added: int = 0
@@ -38,6 +39,7 @@ class Merged:
     presets: int = 0
     conflicts: list[str] = dataclasses.field(default_factory=list)
     broken: list[str] = dataclasses.field(default_factory=list)
+    empty: list[Path] = dataclasses.field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -49,7 +51,8 @@ class Merged:
         """What was done, in a few lines."""
         presets = f", {self.presets} presets added" if self.presets else ""
         done = f"{self.added} records added, {self.replaced} replaced by better ones, {self.kept} kept{presets}"
-        return "\n".join([*self.conflicts, *self.broken, done])
+        nothing = [f"{folder} holds no records; is another folder meant?" for folder in self.empty]
+        return "\n".join([*self.conflicts, *self.broken, *nothing, done])
 
 
 def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs") -> Merged:
@@ -79,13 +82,18 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
         target.check_writable()
     done = Merged()
     for folder in folders:
-        _records(ResultStore(folder), target, done)
-        _presets(TunedStore(folder), TunedStore(target.root), done)
+        records = _records(ResultStore(folder), target, done)
+        presets = _presets(TunedStore(folder), TunedStore(target.root), done)
+        if not records + presets:
+            done.empty.append(folder)
     return done
 
 
-def _records(source: ResultStore, target: ResultStore, done: Merged) -> None:
+def _records(source: ResultStore, target: ResultStore, done: Merged) -> int:
+    """Copy records, and return how many files of them there are."""
+    found = 0
     for path, theirs in source.each():
+        found += 1
         ours = target.find(theirs.dataset["name"], theirs.protocol["name"], theirs.method["name"], theirs.id)
         if ours is None or _rank(theirs) > _rank(ours):
             _copy(path, target.path(theirs))
@@ -102,6 +110,7 @@ def _records(source: ResultStore, target: ResultStore, done: Merged) -> None:
             else:
                 _complete(path, target.path(ours))
     done.broken += [why for _, why in source.broken]
+    return found + len(source.broken)
 
 
 def _rank(record: Record) -> int:
@@ -144,8 +153,10 @@ def _copy_file(path: Path, to: Path) -> None:
         write_atomically(to, lambda copy: shutil.copyfileobj(file, copy), path.name)
 
 
-def _presets(source: TunedStore, target: TunedStore, done: Merged) -> None:
-    for path in source.paths():
+def _presets(source: TunedStore, target: TunedStore, done: Merged) -> int:
+    """Copy tuned presets, and return how many files of them there are."""
+    paths = list(source.paths())
+    for path in paths:
         try:
             theirs = source.read(path)
             here = target.path_of(theirs)
@@ -160,3 +171,4 @@ def _presets(source: TunedStore, target: TunedStore, done: Merged) -> None:
             done.conflicts.append(
                 f"the preset {path} is another than {here}, which was kept; tune again, or delete one."
             )
+    return len(paths)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.identity import expanded
 from zslbench.protocols.splits import STAGES
 from zslbench.runner.request import PRECISIONS, Request, SeedsAtOnce
 from zslbench.runner.study_plan import StudyPlan
@@ -171,4 +172,4 @@ def _placed(text: str, folder: Path) -> str:
 
 def _place(text: str, folder: Path) -> Path:
     """Return the path that a text in a plan names, from where the plan lies."""
-    return folder / os.path.expanduser(text)  # noqa: PTH111  (leaves the home of nobody as it is)
+    return folder / expanded(text)

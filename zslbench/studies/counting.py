@@ -56,7 +56,7 @@ def named(text: str, features: str | None, semantics: str | None, root: Path | N
         BadData: the files break a rule.
     """
     if (own := folder_of(text)) is not None:
-        own = own.expanduser().resolve()
+        own = own.resolve()
         return _in_folder(own, _chosen(own, features, semantics), None)
     if added.find(text) is not None:
         loaded = load_dataset(text, features=features, semantics=semantics)
