@@ -53,9 +53,8 @@ class Heartbeat:
             self.path.parent.rmdir()  # only the last to leave can
 
     def _go_on(self) -> None:
-        if self._over.wait(SOON):
-            return
-        self._write()
+        if not self._over.wait(SOON):
+            self._write()
         with contextlib.suppress(OSError):
             clear_lost(self.path)
         while not self._over.wait(EVERY):
@@ -78,12 +77,12 @@ class Heartbeat:
 
 
 def clear_lost(own: Path) -> None:
-    """Remove what studies left that were killed, beside `own`, which has just been written.
+    """Remove what studies left that were killed, beside `own`, which has just been written or, by a short run, was not.
 
     One whose process cannot be asked for goes when its file is ten minutes older than `own`: both times are of the same
-    file system.
+    file system. Without `own` it stays.
     """
-    now = own.stat().st_mtime
+    now = own.stat().st_mtime if own.exists() else 0.0
     for path in [*own.parent.glob("*.json"), *own.parent.glob("*.tmp")]:
         with contextlib.suppress(OSError, StoreError):  # gone meanwhile, or not ours to judge
             gone = now - path.stat().st_mtime > FORGOTTEN
