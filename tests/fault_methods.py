@@ -5,6 +5,7 @@ Each fit leaves a line in ``$FAULT_NOTES`` as it begins: a test then knows where
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import faulthandler
 import os
@@ -44,7 +45,9 @@ class Noted(Ridge):
 
     card: ClassVar[MethodCard] = card(title="Noted")
     wait: float = param(0.0, low=0.0, high=600.0)
-    fault: str = param("none", choices=("none", "kill", "segfault", "raise", "eat", "child", "print", "press", "leak"))
+    fault: str = param(
+        "none", choices=("none", "kill", "segfault", "raise", "eat", "child", "print", "press", "leak", "fork")
+    )
 
     def fit(self, train: Train, ctx: Context) -> Self:
         note(f"{self.fault} {ctx.seed}")
@@ -112,6 +115,18 @@ def _print(method: Noted, ctx: Context) -> None:
     os.write(2, b"noise of a library\n")
 
 
+def _fork(method: Noted, ctx: Context) -> None:
+    """Fork a child that stays, and die in the middle of a message."""
+    if os.fork() == 0:
+        time.sleep(600)
+        os._exit(0)
+    for entry in Path("/proc/self/fd").iterdir():  # of all, the pipe to the coordinator alone goes both ways
+        with contextlib.suppress(OSError):
+            if str(entry.readlink()).startswith("socket:"):
+                os.write(int(entry.name), (1000).to_bytes(4, "big") + b"the beginning")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 FAULTS = {
     "none": lambda method, ctx: None,
     "kill": _kill,
@@ -122,4 +137,5 @@ FAULTS = {
     "print": _print,
     "press": _press,
     "leak": _leak,
+    "fork": _fork,
 }

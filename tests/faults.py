@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import signal
@@ -9,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from zslbench.results.store import ResultStore
 DATA = "synthetic"
 PATIENCE = 60.0
 """Seconds after which a test gives up; what it waits for takes a second or two."""
+MOST = 150
+"""Seconds that one test may take in all, on a machine that does much else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Study:
 
     def environment(self) -> Mapping[str, str]:
         path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-        return {**os.environ, "FAULT_NOTES": str(self.notes), "PYTHONPATH": path}
+        return {**os.environ, "PYTHONFAULTHANDLER": "1", "FAULT_NOTES": str(self.notes), "PYTHONPATH": path}
 
     def begun(self) -> list[tuple[str, int]]:
         """Return what each fit noted as it began, and the process that it was in."""
@@ -120,8 +123,25 @@ def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
+def output_of(process: subprocess.Popen[str]) -> str:
+    """Return what a process printed until it ended; one that does not end fails with what its threads are at."""
+    try:
+        return process.communicate(timeout=PATIENCE)[0]
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # Python's fault handler then prints all threads
+    try:
+        output = process.communicate(timeout=10)[0]
+    except subprocess.TimeoutExpired as error:  # what it started holds the pipe
+        output = (error.output or b"").decode() if isinstance(error.output, bytes | None) else str(error.output)
+    pytest.fail(f"still there after {PATIENCE:g} s:\n{output}")
+
+
 @pytest.fixture
-def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Study:
+def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Study]:
+    """A study; what a failed test of it left behind is ended."""
     found = Study(tmp_path)
     monkeypatch.setenv("FAULT_NOTES", str(found.notes))
-    return found
+    yield found
+    for process in found.processes():
+        with contextlib.suppress(psutil.Error):
+            process.kill()

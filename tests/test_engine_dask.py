@@ -13,14 +13,16 @@ from collections.abc import Iterator
 import dask
 import distributed  # noqa: F401  (its settings must be there before one is changed for a test)
 import pytest
-from faults import Study, kill, same_numbers, until
+from faults import MOST, Study, kill, output_of, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
 from zslbench.errors import BadValue, EngineError, Unavailable
+from zslbench.runner.engines.dask_client import bounded
 from zslbench.runner.engines.dask_cluster import DaskEngine
 from zslbench.runner.engines.worker import Place
 
+pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
 
@@ -104,7 +106,7 @@ def test_ctrl_c_ends_the_cluster_that_was_started(study: Study) -> None:
     until(lambda: len(study.begun()) >= 3, "three runs that began")
     coordinator.send_signal(signal.SIGINT)
     coordinator.send_signal(signal.SIGINT)
-    output, _ = coordinator.communicate(timeout=60)
+    output = output_of(coordinator)
     assert coordinator.returncode == 130, output
     assert "Traceback" not in output
     statuses = list(study.statuses().values())
@@ -117,7 +119,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:
     coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine", "dask", "--workers", "1")
     until(study.begun, "a run that began")
     coordinator.kill()
-    coordinator.communicate(timeout=60)
+    output_of(coordinator)
     study.check_nothing_left()
 
 
@@ -150,3 +152,27 @@ def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> N
     statuses = study.statuses()
     assert {"ok", "interrupted"} == set(statuses.values())
     study.check_nothing_left()
+
+
+@pytest.mark.parametrize("fault", ["no worker", "no answer"])
+def test_a_cluster_without_workers_or_answers_is_not_waited_for(study: Study, fault: str) -> None:
+    """A scheduler that is stopped keeps its connections open: nothing but a limit ends the wait."""
+    with cluster(study, 1 if fault == "no answer" else 0) as (address, _):
+        (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
+        if fault == "no answer":
+            stopper = threading.Thread(target=lambda: until(study.begun, "a run") and scheduler.suspend())
+            stopper.start()
+        with pytest.raises(EngineError, match=rf"cannot be used \({fault} .*for 2 s\); check the address"):
+            study.run(f"{NOTED}[wait={60 if fault == 'no answer' else 0}]", DaskEngine(address, patience=2), seeds=2)
+        scheduler.resume()
+    assert set(study.statuses().values()) <= {"interrupted"}
+
+
+def test_a_call_that_hangs_is_left_behind() -> None:
+    ended = threading.Event()
+    with pytest.raises(TimeoutError, match="no answer in"):
+        bounded(0.05, ended.wait)
+    ended.set()
+    assert bounded(5, lambda: 3) == 3
+    with pytest.raises(KeyError):
+        bounded(5, lambda: {}[1])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import Study, until
+from faults import MOST, Study, output_of, until
 
 import zslbench
 from zslbench.errors import BadValue, StoreError
@@ -21,6 +21,7 @@ from zslbench.runner.execute import execute
 from zslbench.runner.jobs import Batch, jobs
 from zslbench.runner.plan import plan
 
+pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
 
 
@@ -65,7 +66,7 @@ def test_two_coordinators_with_workers_share_a_study(study: Study) -> None:
     words = ["-m", f"{NOTED}[wait=0.1]", "--seeds", "10", "--workers", "1"]
     coordinators = [study.start(*words) for _ in range(2)]
     for one in coordinators:
-        output, _ = one.communicate(timeout=120)
+        output = output_of(one)
         assert one.returncode == 0, output
     assert study.statuses() == dict.fromkeys(range(10), "ok")
     assert study.times() == {f"none {seed}": 1 for seed in range(10)}
@@ -78,8 +79,8 @@ def test_a_coordinator_takes_over_from_one_that_was_killed(study: Study) -> None
     first, second = study.start(*words), study.start(*words)
     until(lambda: len({pid for _, pid in study.begun()}) == 2, "workers of both")
     first.kill()
-    first.communicate(timeout=60)
-    output, _ = second.communicate(timeout=120)
+    output_of(first)
+    output = output_of(second)
     assert second.returncode == 0, output
     assert study.statuses() == dict.fromkeys(range(6), "ok")
     assert sum(study.times().values()) <= 7  # the run that the killed one was at, once more

@@ -8,16 +8,16 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from faults import Study, kill, same_numbers, until
+from faults import MOST, Study, kill, output_of, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
-from zslbench.errors import BadValue, EngineError
+from zslbench.errors import BadValue, EngineError, StoreError
 from zslbench.results.store import ResultStore
 from zslbench.runner.engines import Engine, SerialEngine
 from zslbench.runner.engines.hand import Hand
@@ -29,6 +29,7 @@ from zslbench.runner.limits import Limits
 from zslbench.runner.plan import plan
 from zslbench.runner.progress import Quiet
 
+pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
 
@@ -140,7 +141,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, presses: 
     until(lambda: len(study.begun()) >= 4, "four runs that began")
     for _ in range(presses):
         coordinator.send_signal(signal.SIGINT)
-    output, _ = coordinator.communicate(timeout=60)
+    output = output_of(coordinator)
     assert coordinator.returncode == 130, output
     assert "Traceback" not in output
     study.check_nothing_left()
@@ -149,7 +150,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, presses: 
     assert len(first) == len(study.times())  # what began has a record, what did not has none
     finished = {seed for seed, status in first.items() if status == "ok"}
     again = study.start(*words)
-    output, _ = again.communicate(timeout=120)
+    output = output_of(again)
     assert again.returncode == 0, output
     assert study.statuses() == dict.fromkeys(range(8), "ok")
     assert {seed: study.times()[f"none {seed}"] for seed in finished} == dict.fromkeys(finished, 1)
@@ -163,7 +164,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(study: Study, fault: str) -
     until(lambda: len(study.begun()) >= (4 if fault == "none" else 2), "runs that began")
     until(lambda: fault == "none" or len(study.processes()) >= 5, "processes that the method started")
     coordinator.kill()
-    coordinator.communicate(timeout=60)
+    output_of(coordinator)
     study.check_nothing_left()
     finished = {seed for seed, status in study.statuses().items() if status == "ok"}
     assert len(finished) >= (2 if fault == "none" else 0)
@@ -334,3 +335,67 @@ def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:
         ("logged", 0, 1, 1, {"loss": 1.0}),
         ("judged", True, 1, ["AUSUC", "H", "S", "U"]),
     ]
+
+
+def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> None:
+    def work() -> Iterator[Batch]:
+        for one in plan([NOTED], ["synthetic"], ["gzsl"], seeds=range(3)).runs:
+            if one.seed == 2:
+                (worker,) = {pid for _, pid in study.begun()}
+                kill(worker)
+                psutil.wait_procs([psutil.Process(worker)], timeout=10)
+            yield Batch((Job((one,)),))
+
+    done = {job.first.seed: result.record.status for job, (result,) in process().run(work(), Quiet())}
+    assert done == dict.fromkeys(range(3), "ok")
+    assert study.times() == {f"none {seed}": 1 for seed in range(3)}
+    study.check_nothing_left()
+
+
+def test_no_more_workers_are_started_than_there_are_batches(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    monkeypatch.setattr(Hand, "__init__", _counted(Hand.__init__, started))
+    study.run(NOTED, process(5), seeds=1)
+    assert len(started) == 1
+
+
+def _counted(call: Callable[..., None], calls: list[object]) -> Callable[..., None]:
+    def made(*given: object) -> None:
+        calls.append(given)
+        call(*given)
+
+    return made
+
+
+def test_a_store_that_fails_ends_the_workers_at_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the error is held, as a notebook does; Ctrl-C is as it was, too."""
+
+    def full(*given: object) -> None:
+        raise StoreError("no space")
+
+    monkeypatch.setattr(ResultStore, "save", full)
+    with pytest.raises(StoreError, match="no space") as held:
+        study.run(f"{NOTED}[wait=0.2]", process(2), seeds=4)
+    assert study.processes() == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert held.value
+
+
+def test_a_listener_that_raises_ends_the_workers_at_once(study: Study) -> None:
+    class Ear(Quiet):
+        def started(self, job: Job) -> None:
+            raise ArithmeticError(job.first.seed)
+
+    with pytest.raises(ArithmeticError) as held:
+        study.run(f"{NOTED}[wait=0.2]", process(2), seeds=4, hear=Ear())
+    assert study.processes() == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert held.value
+
+
+def test_a_dead_worker_is_seen_though_what_it_forked_lives(study: Study) -> None:
+    """The child has a copy of the pipe, on which the worker left half a message."""
+    outcome = study.run(f"{NOTED}[fault=fork]", process(), seeds=1)
+    (record,) = outcome.failed
+    assert (record.status, "killed by SIGKILL" in record.error) == ("crashed", True)
+    study.check_nothing_left()

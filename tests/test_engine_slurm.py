@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from faults import Study, same_numbers, until
+from faults import MOST, Study, output_of, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -14,6 +14,7 @@ from zslbench.errors import BadValue, EngineError, UnknownName, ZslbenchError
 from zslbench.runner.engines.slurm import SlurmEngine
 from zslbench.runner.engines.slurm_config import SlurmConfig
 
+pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
 
@@ -54,7 +55,7 @@ def test_ctrl_c_cancels_the_jobs(study: Study) -> None:
     coordinator = study.start("-m", f"{NOTED}[wait=0.5]", "--seeds", "3", "--engine-config", str(config))
     until(lambda: len(study.begun()) >= 2, "two runs that began")
     coordinator.send_signal(signal.SIGINT)
-    output, _ = coordinator.communicate(timeout=60)
+    output = output_of(coordinator)
     assert coordinator.returncode == 130, output
     assert "zslbench/" not in output  # no traceback of ours; submitit's local executor shows one of its own
     assert study.statuses() == {0: "ok", 1: "interrupted"}
@@ -68,7 +69,7 @@ def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest
     coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine-config", str(config))
     until(study.begun, "a run that began")
     coordinator.kill()
-    coordinator.communicate(timeout=60)
+    output_of(coordinator)
     study.check_nothing_left()
 
 

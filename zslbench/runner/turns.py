@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
@@ -47,7 +48,7 @@ class Turns:
             work: all batches.
             waits: is told once, in a sentence, that runs of others are waited for.
         """
-        yield self._free(work, False)
+        yield _Round(self._free(work, False), len(work))
         told = False
         while self.held:
             if not told:
@@ -60,7 +61,7 @@ class Turns:
                 if self.held:  # looking at many takes a tenth of the time at most
                     time.sleep(max(POLL, 9 * (time.monotonic() - began)))
                 continue
-            yield _chained(first, again)
+            yield _Round(itertools.chain([first], again), len(work))
 
     def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
         for batch in work:
@@ -106,6 +107,15 @@ class Turns:
         return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."
 
 
-def _chained(first: Batch, rest: Iterator[Batch]) -> Iterator[Batch]:
-    yield first
-    yield from rest
+@dataclasses.dataclass(eq=False)
+class _Round(Iterator[Batch]):
+    """Batches to hand out, of which there are so many at most: workers without work need not be started."""
+
+    batches: Iterator[Batch]
+    most: int
+
+    def __next__(self) -> Batch:
+        return next(self.batches)
+
+    def __length_hint__(self) -> int:
+        return self.most

@@ -54,12 +54,14 @@ class Assignment:
         batch: what was handed out.
         waiting: jobs that are not done.
         began: when the one in front began (monotonic seconds), None before the worker said so.
+        unheard: whether the worker has not said anything of it.
     """
 
     def __init__(self, batch: Batch, engine: str) -> None:
         self.batch, self.engine = batch, engine
         self.waiting = list(batch.jobs)
         self.began: float | None = None
+        self.unheard = True
 
     @property
     def share(self) -> int:
@@ -69,7 +71,7 @@ class Assignment:
 
     def hear(self, message: Message, listener: Listener) -> Results | None:
         """Pass a message on to the listener; return the results of a job that was not done before."""
-        job = self.batch.jobs[message.job]
+        job, self.unheard = self.batch.jobs[message.job], False
         if not any(job is one for one in self.waiting):
             return None  # told again, by a worker that was given what another had done already
         match message:

@@ -10,12 +10,13 @@ import pickle
 import queue
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from zslbench.errors import EngineError
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
+from zslbench.runner.engines.dask_client import ANSWER, bounded, connected, unusable, workers_of
 from zslbench.runner.engines.doing import Done, Message
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
 from zslbench.runner.engines.worker import Place
@@ -23,9 +24,8 @@ from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
 
 _LOOK_EVERY = 0.1
-_FIRST_WORKER = 60.0
+_PATIENCE = 60.0
 _ASK_EVERY = 1.0
-_ANSWER = 5.0
 
 
 class DaskEngine(Engine):
@@ -37,27 +37,25 @@ class DaskEngine(Engine):
     Args:
         scheduler: the address of a cluster; None: start one on this machine.
         places: of the workers that are started.
-        patience: seconds to wait for the scheduler, and for its first worker.
+        patience: seconds to wait for the scheduler, and to go on without any worker.
     """
 
     name = "dask"
 
-    def __init__(
-        self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float = _FIRST_WORKER
-    ) -> None:
+    def __init__(self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float = _PATIENCE) -> None:
         extra("distributed", self.name)
         self.scheduler, self.places, self.patience = scheduler, tuple(places), patience
         self.workers = max(len(self.places), 1)
 
-    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[Results, None, None]:
         """Do the jobs (see `Engine.run`).
 
         Raises:
-            EngineError: a scheduler that cannot be reached or has no workers, or workers without this zslbench.
+            EngineError: a scheduler that does not answer or has no workers, or workers without this zslbench.
         """
         with held() as interrupt, contextlib.ExitStack() as leaving:
-            client = leaving.enter_context(self._client())
-            tasks = _Tasks(client, Supply(iter(work)), listener, local=self.scheduler is None)
+            client = leaving.enter_context(connected(self.scheduler, self.places, self.patience))
+            tasks = _Tasks(client, Supply(iter(work)), listener, self.scheduler, self.patience)
             leaving.callback(tasks.end)
             try:
                 while tasks.busy():
@@ -67,32 +65,6 @@ class DaskEngine(Engine):
                 yield from tasks.give_up()
                 raise
 
-    @contextlib.contextmanager
-    def _client(self) -> Iterator[Any]:
-        distributed: Any = extra("distributed", self.name)
-        with contextlib.ExitStack() as leaving:
-            address: Any = self.scheduler
-            if address is None:
-                variables = {**self.places[0].environment(), "DASK_LOGGING__DISTRIBUTED": "critical"}
-                address = leaving.enter_context(
-                    distributed.LocalCluster(
-                        n_workers=len(self.places),
-                        threads_per_worker=1,
-                        dashboard_address=None,
-                        env=variables,
-                        silence_logs="CRITICAL",
-                    )
-                )
-            try:
-                client = leaving.enter_context(distributed.Client(address, timeout=self.patience, set_as_default=False))
-                client.wait_for_workers(1, timeout=self.patience)
-            except (OSError, ValueError, TimeoutError) as error:
-                raise EngineError(
-                    f"the Dask cluster at {self.scheduler} cannot be used ({error or 'no answer in time'}); "
-                    "check the address, that its scheduler runs and that it has a worker."
-                ) from None
-            yield client
-
 
 @dataclasses.dataclass(eq=False)
 class _Tasks:
@@ -101,46 +73,56 @@ class _Tasks:
     client: Any
     supply: Supply
     listener: Listener
-    local: bool
+    scheduler: str | None
+    patience: float
     topic: str = dataclasses.field(default_factory=lambda: f"zslbench-{secrets.token_hex(8)}")
     told: queue.SimpleQueue[Any] = dataclasses.field(default_factory=queue.SimpleQueue)
     under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
     count: int = 0
-    places: int = 1
+    places: int = 0
     asked: float = -math.inf
 
     def __post_init__(self) -> None:
+        self.served = time.monotonic()
         self.client.subscribe_topic(self.topic, lambda event: self.told.put(event[1]))
 
     def busy(self) -> bool:
         """Whether anything is left to do; hand out as much as there are workers for."""
-        while not self.supply.empty and len(self.under_way) < self._places():
+        self._count_workers()
+        while not self.supply.empty and len(self.under_way) < self.places:
             if (batch := self.supply.take()) is None:
                 break
             self._submit(batch)
-        return bool(self.under_way)
+        return bool(self.under_way) or not self.supply.empty
 
-    def _places(self) -> int:
-        """Return how many workers there are, asked now and then; a scheduler that is busy may leave that unanswered."""
-        if time.monotonic() - self.asked > _ASK_EVERY:
-            try:
-                self.places = max(len(self.client.sync(self.client.scheduler.ncores, callback_timeout=_ANSWER)), 1)
-            except TimeoutError:
-                pass
-            except OSError as error:
-                raise EngineError(
-                    f"the Dask scheduler does not answer any more ({error}); the same command goes on when it does."
-                ) from None
-            self.asked = time.monotonic()
-        return self.places
+    def _count_workers(self) -> None:
+        """Ask now and then how many workers there are; one that is busy may leave that unanswered for a while.
+
+        Raises:
+            EngineError: for long there has been no answer, or no worker.
+        """
+        now = time.monotonic()
+        if now - self.asked < _ASK_EVERY:
+            return
+        found = workers_of(self.client)
+        self.asked = time.monotonic()
+        if found:
+            self.places, self.served = found, self.asked
+        elif self.asked - self.served > self.patience:
+            what = "no answer of its scheduler" if found is None else "no worker"
+            raise unusable(self.scheduler, f"{what} for {self.patience:g} s")
 
     def _submit(self, batch: Batch) -> None:
         self.count += 1
         number = self.count
-        future = self.client.submit(
-            _in_worker, pickle.dumps(batch), self.topic, number, Home.here(), self.local,
-            key=f"{self.topic}-{number}", pure=False,
-        )  # fmt: skip
+        try:
+            future = self.client.submit(
+                _in_worker, pickle.dumps(batch), self.topic, number, Home.here(), self.scheduler is None,
+                key=f"{self.topic}-{number}", pure=False,
+            )  # fmt: skip
+        except Exception as error:  # Dask has given up the connection
+            self.supply.again.append(batch)
+            raise unusable(self.scheduler, error) from None
         self.under_way[number] = Assignment(batch, DaskEngine.name), future
         future.add_done_callback(lambda _: self.told.put(None))  # wakes the coordinator
 
@@ -151,8 +133,12 @@ class _Tasks:
             if not future.done():
                 continue
             yield from self._hear(0)
+            try:
+                found = _outcome(future)
+            except TimeoutError:
+                continue  # its worker was lost before it handed over what it had done: Dask does that again
             del self.under_way[number]
-            yield from self._ended(assignment, future)
+            yield from self._ended(assignment, found)
 
     def _hear(self, patience: float) -> Iterator[Results]:
         with contextlib.suppress(queue.Empty):
@@ -162,29 +148,26 @@ class _Tasks:
                     yield from _results(found[0], [pickle.loads(event["message"])], self.listener)
                 event = self.told.get_nowait()
 
-    def _ended(self, assignment: Assignment, future: Any) -> Iterator[Results]:
+    def _ended(self, assignment: Assignment, found: bytes | BaseException) -> Iterator[Results]:
         import distributed
 
-        if future.status == "finished":
-            yield from _results(assignment, pickle.loads(future.result()), self.listener)
+        if isinstance(found, bytes):
+            yield from _results(assignment, pickle.loads(found), self.listener)
             return
-        error = future.exception() if future.status == "error" else None
-        if not isinstance(error, distributed.KilledWorker):
+        if not isinstance(found, distributed.KilledWorker):
             self.supply.again.append(Batch(tuple(assignment.waiting)))
             raise EngineError(
-                f"a task was lost on the Dask cluster ({error or future.status}); check that the scheduler runs and "
+                f"a task was lost on the Dask cluster ({found}); check that the scheduler runs and "
                 "that its workers have this version of zslbench and its data; what was finished stays."
             )
-        sentence = f"each Dask worker that tried it died (the last: {error.last_worker.address}); "
+        sentence = f"each Dask worker that tried it died (the last: {found.last_worker.address}); "
         results, again = assignment.lost("crashed", sentence + "the same command tries again.")
         self.supply.again += again
         yield from results
 
     def give_up(self) -> Iterator[Results]:
         """Cancel all tasks; return what they finished, then what they were at as interrupted."""
-        for _, future in self.under_way.values():
-            with contextlib.suppress(Exception):
-                future.cancel()
+        self._cancel()
         yield from self._hear(0)
         for assignment, _ in self.under_way.values():
             yield from assignment.interrupted()
@@ -195,7 +178,26 @@ class _Tasks:
         """Hear no more; tasks that are left are cancelled."""
         with contextlib.suppress(Exception):  # the scheduler may be gone
             self.client.unsubscribe_topic(self.topic)
-            self.client.cancel([future for _, future in self.under_way.values()])
+        self._cancel()
+
+    def _cancel(self) -> None:
+        futures = [future for _, future in self.under_way.values()]
+        if futures:
+            with contextlib.suppress(Exception):
+                bounded(ANSWER, lambda: self.client.cancel(futures))
+
+
+def _outcome(future: Any) -> bytes | BaseException:
+    """Return what a task that has ended returned or raised.
+
+    Raises:
+        TimeoutError: it cannot be had now.
+    """
+    if future.status == "finished":
+        done: bytes = future.result(timeout=ANSWER)
+        return done
+    raised: BaseException | None = future.exception(timeout=ANSWER) if future.status == "error" else None
+    return raised or EngineError(future.status)
 
 
 def _results(assignment: Assignment, messages: Iterable[Message], listener: Listener) -> Iterator[Results]:

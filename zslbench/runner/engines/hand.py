@@ -14,6 +14,7 @@ import tempfile
 import time
 import types
 from collections.abc import Iterator, Mapping
+from multiprocessing.connection import wait
 from typing import Any
 
 import pebble
@@ -36,6 +37,7 @@ class Hand:
     def __init__(self, place: Place) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         self.ready = False
+        self._began = time.monotonic()
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  (it lives as long as the worker)
         context = _Spawning(place.environment())
         output = _descriptor(self._output.fileno())
@@ -51,8 +53,12 @@ class Hand:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
-        return bool(self._process.is_alive())
+        """Whether the process runs; its end is seen, too, when something else in this process took note of it first."""
+        return bool(self._process.is_alive()) and not wait([self._process.sentinel], 0)
+
+    def late(self, patience: float) -> bool:
+        """Return whether it has not come up for so many seconds."""
+        return not self.ready and time.monotonic() - self._began > patience
 
     def memory(self) -> int:
         """Return the resident bytes of the process and all that it started."""

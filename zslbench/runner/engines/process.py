@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import operator
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from zslbench.errors import EngineError
@@ -22,6 +22,8 @@ from zslbench.runner.limits import Limits, told_size, told_time
 _LOOK_EVERY = 0.1
 _MOST_FAILED_STARTS = 3
 _FAREWELL = 2.0
+_START = 300.0
+"""Seconds that a worker may take to come up: it imports from a file system that may be slow."""
 _SWOLLEN = 0.5
 """Of the memory limit: a worker that holds more after a batch makes way for a fresh one."""
 
@@ -40,7 +42,7 @@ class ProcessEngine(Engine):
         self.places, self.limits = tuple(places), limits or Limits()
         self.workers = len(self.places)
 
-    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[Results, None, None]:
         """Do the jobs (see `Engine.run`); Ctrl-C takes effect between two messages, so that nothing finished is lost.
 
         Raises:
@@ -77,6 +79,7 @@ class _Crew:
     listener: Listener
     limits: Limits
     failed_starts: int = 0
+    returned: list[Batch] = dataclasses.field(default_factory=list)
 
     def busy(self) -> bool:
         """Whether anything is, or may be, left to do; hand out what can be handed out."""
@@ -103,7 +106,9 @@ class _Crew:
                 continue
             alive = seat.hand.alive  # asked before the messages are read: a dead worker sends no more
             yield from self._read(seat, seat.hand)
-            if not alive:
+            if seat.hand is None:
+                continue
+            if not alive or seat.hand.late(_START):
                 yield from self._died(seat, seat.hand)
             elif seat.doing and seat.doing.waiting and (excess := self._excess(seat.hand, seat.doing)):
                 yield from self._stopped(seat, seat.hand, *excess)
@@ -164,7 +169,10 @@ class _Crew:
 
     def _lose(self, seat: _Seat, status: Status, error: str, limit: str = "") -> Iterator[Results]:
         lost, seat.hand, seat.doing = seat.doing, None, None
-        if lost and lost.waiting:
+        if lost and lost.unheard and not any(lost.batch is one for one in self.returned):
+            self.returned.append(lost.batch)  # the worker died before it had it, so it is to blame for nothing
+            self.supply.again.append(lost.batch)
+        elif lost and lost.waiting:
             results, again = lost.lost(status, error, limit)
             self.supply.again += again
             yield from results

@@ -59,6 +59,8 @@ def serve(connection: Connection, place: Place, output: _Descriptor | None) -> N
     descriptor = output.detach() if output else os.open(os.devnull, os.O_WRONLY)
     for standard in (1, 2):
         os.dup2(descriptor, standard)
+    if hasattr(os, "register_at_fork"):  # else the coordinator would wait for the rest of a message of a dead worker
+        os.register_at_fork(after_in_child=connection.close)
     faulthandler.enable()
     threading.Thread(target=_end_with_coordinator, daemon=True).start()
     limit_threads(place.threads)
