@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -191,14 +190,12 @@ def _work(
         turns = Turns(store, claims, records, lambda job: own.finished(job, ()))
         try:
             for free in turns.rounds(work, functools.partial(_say, console)):
-                # closed at once when a record cannot be kept: workers would live as long as the error is looked at
-                with contextlib.closing(engine.run(free, ear)) as doing:
-                    for job, results in doing:
-                        with held():  # what is finished is kept, whatever is pressed
-                            for result in results:
-                                _keep(result, store, records)
-                        claims.release(one.id for one in job.runs)
-                        own.finished(job, results)
+                for job, results in engine.run(free, ear):
+                    with held():  # what is finished is kept, whatever is pressed
+                        for result in results:
+                            _keep(result, store, records)
+                    claims.release(one.id for one in job.runs)
+                    own.finished(job, results)
         except KeyboardInterrupt:
             return True
     return False

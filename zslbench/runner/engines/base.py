@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from zslbench.runner.cells import Run
 from zslbench.runner.finished import Finished
@@ -68,13 +68,12 @@ class Engine(abc.ABC):
     workers: int = 1
 
     @abc.abstractmethod
-    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[tuple[Job, list[Finished]], None, None]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
         """Do the jobs of every batch; yield each with its results.
 
         The next batch is taken from `work` only when there is a free worker for it, so that whoever makes the batches
         can decide, up to that moment, what is still to be done. The listener is called in this process, wherever the
         jobs are done; `finished` alone is left to the caller, who keeps the records first.
 
-        On KeyboardInterrupt, yield the jobs in flight as interrupted, then raise it again. When it is closed, by a
-        caller that cannot keep records, leave nothing behind that still works.
+        On KeyboardInterrupt, yield the jobs in flight as interrupted, then raise it again.
         """

@@ -10,7 +10,7 @@ import pickle
 import queue
 import secrets
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from zslbench.errors import EngineError
@@ -47,7 +47,7 @@ class DaskEngine(Engine):
         self.scheduler, self.places, self.patience = scheduler, tuple(places), patience
         self.workers = max(len(self.places), 1)
 
-    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[Results, None, None]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`).
 
         Raises:

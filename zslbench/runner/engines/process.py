@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import operator
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from zslbench.errors import EngineError
@@ -42,7 +42,7 @@ class ProcessEngine(Engine):
         self.places, self.limits = tuple(places), limits or Limits()
         self.workers = len(self.places)
 
-    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[Results, None, None]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`); Ctrl-C takes effect between two messages, so that nothing finished is lost.
 
         Raises:

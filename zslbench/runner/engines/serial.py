@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from zslbench.runner.cells import Run
 from zslbench.runner.engines.base import Engine, Listener
@@ -30,7 +30,7 @@ class _Teller:
 class SerialEngine(Engine):
     """One job after the other, in this process."""
 
-    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[tuple[Job, list[Finished]], None, None]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[tuple[Job, list[Finished]]]:
         """Do the jobs in order (see `Engine.run`)."""
         for batch in work:
             waiting = list(batch.jobs)

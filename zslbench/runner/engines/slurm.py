@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ class SlurmEngine(Engine):
         self.config = config or SlurmConfig()
         self.workers = self.config.array_parallelism
 
-    def run(self, work: Iterable[Batch], listener: Listener) -> Generator[Results, None, None]:
+    def run(self, work: Iterable[Batch], listener: Listener) -> Iterator[Results]:
         """Do the jobs (see `Engine.run`).
 
         Raises:
