@@ -117,7 +117,7 @@ def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written
         ("methods = [", BadValue, "is not TOML"),
         ("a = " + "[" * 5000, BadValue, "nested too deep|is not TOML"),
         ('methods = "eszsl"\ndatasets = "digits"\nseeds = 1000000000000', BadValue, "choose from 1 to 10000"),
-        ('methods = "eszsl"\ndatasets = "digits"\nfold = 2', BadValue, "fold 2 is one of the dev stage"),
+        ('methods = "eszsl"\ndatasets = "digits"\nfold = [1, 2]', BadValue, "fold 1, 2 belongs to the dev stage"),
         ('methods = "eszsl"\ndatasets = "digits"\ncheckpoints = "often"', BadValue, "study.toml: checkpoints"),
         ('methods = "eszsl"\ndatasets = "~nobodyhere/x"', BadValue, "'.*nobodyhere/x' does not exist; name a folder"),
         ('methods = "lisgna"\ndatasets = "digits"', BadValue, "study.toml: unknown method 'lisgna'; did you"),

@@ -109,7 +109,9 @@ def features(
     idle = [f"--{option}" for option, value in drawn.items() if value is not None]
     if idle and (into is None or there is not None):
         why = f"data set {into!r} is there with its split" if into is not None else "no data set is made without --into"
-        raise BadValue(f"{why}, so {' and '.join(idle)} would change nothing; leave out one or the other.")
+        raise BadValue(
+            f"{why}, so {' and '.join(idle)} would change nothing; leave {'it' if len(idle) == 1 else 'them'} out."
+        )
     found = pictures_in(Path(images))
     network = network_of(backbone, device) if isinstance(backbone, str) else backbone
     if there is not None and network.stem in there.features:

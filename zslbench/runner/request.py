@@ -71,7 +71,8 @@ class Request:
         if isinstance(self.seeds, int) and self.seeds > MOST_SEEDS:
             raise BadValue(f"{self.seeds} seeds are not allowed; choose from 1 to {MOST_SEEDS}, or name them.")
         if self.fold is not None and self.stage == "final" and not self.calibrate:
-            raise BadValue(f"fold {self.fold} is one of the dev stage; add --stage dev, or leave the fold out.")
+            folds = ", ".join(map(str, [self.fold] if isinstance(self.fold, int) else self.fold))
+            raise BadValue(f"fold {folds} belongs to the dev stage; add --stage dev, or leave the fold out.")
         found = self._plan(_texts(self.protocols), self.stage, runs)
         if not self.calibrate:
             return found
