@@ -13,12 +13,12 @@ from collections.abc import Iterator
 import dask
 import distributed  # noqa: F401  (its settings must be there before one is changed for a test)
 import pytest
-from faults import MOST, Study, kill, output_of, same_numbers, until
+from faults import MOST, PATIENCE, Study, kill, output_of, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
 from zslbench.errors import BadValue, EngineError, Unavailable
-from zslbench.runner.engines.dask_client import bounded
+from zslbench.runner.engines.dask_client import bounded, connected, workers_of
 from zslbench.runner.engines.dask_cluster import DaskEngine
 from zslbench.runner.engines.worker import Place
 
@@ -29,7 +29,7 @@ POINTS = "fault_methods:Points"
 
 @contextlib.contextmanager
 def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Start a scheduler and workers as processes of their own; yield the address and the workers."""
+    """Start a scheduler and workers as processes; when all are there, yield the address and the workers."""
     file = study.folder / "scheduler.json"
     started: list[subprocess.Popen[bytes]] = []
 
@@ -44,7 +44,10 @@ def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.P
         until(file.exists, "the scheduler")
         for _ in range(workers):
             start("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard")
-        yield json.loads(file.read_text())["address"], started[1:]
+        address = json.loads(file.read_text())["address"]
+        with connected(address, (), PATIENCE) as client:
+            until(lambda: workers_of(client) == workers, "the workers")
+        yield address, started[1:]
     finally:
         for one in started:
             one.kill()
@@ -147,7 +150,7 @@ def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> N
         )
         killer.start()
         with pytest.raises(EngineError, match="Dask"):
-            study.run(f"{NOTED}[wait=0.2]", DaskEngine(address, patience=5), seeds=8)
+            study.run(f"{NOTED}[wait=0.2]", DaskEngine(address, patience=10), seeds=8)
         killer.join()
     statuses = study.statuses()
     assert {"ok", "interrupted"} == set(statuses.values())
