@@ -4,9 +4,7 @@ The first must stay below 50 ms a run. The second is a ratio within one run, on 
 have one thread: one that had two would use both cores already, by BLAS. Starting the workers counts, and each loads its
 own data: made up, of CUB's size. A run is one closed form, solved plainly.
 
-Where others use the cores, too, the ratio says little. So the load is printed beside it, and what the seconds of
-processor time of the workers would allow: what a second worker costs more (its start, its data, the caches that two
-share) is in there whatever else the machine does.
+Where others use the cores, too, the ratio says little, so the load is printed beside it.
 """
 
 from __future__ import annotations
@@ -100,25 +98,17 @@ def test_two_workers_are_worth_it(benchmark: BenchmarkFixture, tmp_path_factory:
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one core")
 
-    seconds, spent = {}, {}
-
     def gain() -> float:
+        seconds = {}
         study(tmp_path_factory.mktemp("runs"), 1, dry_run=True)  # the coordinator has the data in memory, for both
         for workers in (1, 2):
-            start, before = time.perf_counter(), os.times()
+            start = time.perf_counter()
             study(tmp_path_factory.mktemp("runs"), workers)
-            seconds[workers], after = time.perf_counter() - start, os.times()
-            spent[workers] = (after.children_user + after.children_system) - (
-                before.children_user + before.children_system
-            )
+            seconds[workers] = time.perf_counter() - start
         return seconds[1] / seconds[2]
 
     found = benchmark.pedantic(gain, rounds=1)
     load = os.getloadavg()[0] if sys.platform != "win32" else 0.0
-    allowed = 2 * spent[1] / max(spent[2], 1e-9)
-    benchmark.extra_info |= {"gain": round(found, 2), "allowed": round(allowed, 2), "load": round(load, 1)}
-    print(
-        f"two workers: {found:.2f} times the throughput of one, at a load of {load:.1f}; "
-        f"{allowed:.2f} by the processor time of the workers"
-    )
+    benchmark.extra_info |= {"gain": round(found, 2), "load": round(load, 1)}
+    print(f"two workers: {found:.2f} times the throughput of one, at a load of {load:.1f}")
     assert found >= LEAST_GAIN
