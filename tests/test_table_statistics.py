@@ -134,7 +134,8 @@ def test_a_broken_folder_is_named_and_the_others_are_counted(root: Path) -> None
         stats(root, str(root / "bare"))
 
 
-def test_no_data_and_unknown_names_are_sentences(tmp_path: Path) -> None:
+def test_no_data_and_unknown_names_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
     with pytest.raises(DataMissing, match=r"no data set is on this machine.*data fetch.*-d digits"):
         zslbench.table(layout="stats")
     with pytest.raises(UnknownName, match="did you mean 'cub'"):

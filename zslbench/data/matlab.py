@@ -63,7 +63,7 @@ def cell_text(item: Any, path: Path) -> str:
     Raises:
         BadData: it holds something else.
     """
-    while hasattr(item, "ravel") and item.size == 1 and not isinstance(item, str):
+    while hasattr(item, "ndim") and item.ndim and item.size == 1:  # a scalar's ravel()[0] is that scalar for ever
         item = item.ravel()[0]
     if not isinstance(item, str):
         raise BadData(f"{path}: allclasses_names must be a cell array of texts; one entry is {item!r}.")

@@ -134,7 +134,7 @@ class ResultStore:
             StoreError: the root is not a folder that can be read.
         """
         found: dict[str, Record] = {}
-        with _without_collection():
+        with without_collection():
             for path, record in self.each():
                 if record.id in found:
                     first = self.path(found[record.id])
@@ -260,7 +260,7 @@ def _advice(number: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _without_collection() -> Iterator[None]:
+def without_collection() -> Iterator[None]:
     """Let no garbage be searched for: what is read holds no cycles, and to search all of it again and again is slow."""
     collects = gc.isenabled()
     gc.disable()

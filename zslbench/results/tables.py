@@ -19,7 +19,7 @@ from zslbench.results.layouts import check_layout, flat
 from zslbench.results.naming import natural
 from zslbench.results.record import Record
 from zslbench.results.selection import RULES
-from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.store import ResultStore, without_collection, write_atomically
 from zslbench.results.summary import Row, summarise
 from zslbench.results.written import written
 
@@ -29,6 +29,7 @@ _ON_REQUEST = ("AUSUC",)
 _PIPE_WIDTH = 100
 
 
+@without_collection()
 def table(
     runs: Path | str = "runs",
     *,

@@ -22,7 +22,7 @@ from zslbench.results.report.accuracy import tables
 from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Matrix, Missing, Page
 from zslbench.results.report.runs import runs_data
-from zslbench.results.store import ResultStore
+from zslbench.results.store import ResultStore, without_collection
 from zslbench.results.summary import Row, summarise
 from zslbench.studies import plot, status, status_text
 from zslbench.studies.verdict import interval, judged
@@ -51,6 +51,7 @@ class _Read(ResultStore):
         return list(self._records)
 
 
+@without_collection()  # thousands of records stay to the end, and each round would look at all of them
 def report(
     output: Path | str | None = "report.html",
     *,
