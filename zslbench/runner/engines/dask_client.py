@@ -61,7 +61,7 @@ def connected(scheduler: str | None, places: Sequence[Place], patience: float) -
     with contextlib.ExitStack() as leaving:
         address: Any = scheduler or leaving.enter_context(_local(distributed, places))
         try:
-            client = bounded(2 * patience, lambda: distributed.Client(address, timeout=patience, set_as_default=False))
+            client = bounded(2 * patience, lambda: _client(distributed, address, patience))
         except (OSError, ValueError, ImportError) as error:
             raise unusable(scheduler, error) from None
         leaving.callback(_close, client)
@@ -113,6 +113,27 @@ def _local(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
         for process in processes:
             with contextlib.suppress(psutil.Error):  # it is gone, unless the cluster could not be closed in time
                 process.kill()
+
+
+def _client(distributed: Any, address: Any, patience: float) -> Any:
+    """Return a client that is closed when it cannot connect, and by nobody but us.
+
+    Dask closes one that is garbage, in whatever thread finds it, and waits there for a lock of all clients. Where that
+    thread is the one that a new client is about to start, which holds the lock meanwhile, no client ever starts again.
+    """
+
+    class Client(distributed.Client):  # type: ignore[misc]
+        def __init__(self) -> None:
+            try:
+                super().__init__(address, timeout=patience, set_as_default=False)
+            except BaseException:
+                _close(self)
+                raise
+
+        def __del__(self) -> None:
+            pass
+
+    return Client()
 
 
 def _processes(cluster: Any) -> list[psutil.Process]:
