@@ -22,8 +22,9 @@ demo: $(BIN)/.installed
 	$(BIN)/zslbench run $(DEMO)
 	$(BIN)/zslbench table --runs demo-runs
 
+# One thread: networks of tests are too small to gain by two, and lose much where workers take the other core.
 test: $(BIN)/.installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
