@@ -23,7 +23,7 @@ from zslbench.runner.engines import Engine, SerialEngine
 from zslbench.runner.engines.hand import Hand
 from zslbench.runner.engines.places import places
 from zslbench.runner.engines.process import ProcessEngine
-from zslbench.runner.engines.worker import Place
+from zslbench.runner.engines.worker import THREAD_VARIABLES, Place
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.limits import Limits
 from zslbench.runner.plan import plan
@@ -253,11 +253,14 @@ def _environment(pid: int) -> dict[str, str]:
 def test_a_machine_is_divided(
     workers: str, device: str, gpus: list[str], cores: int, expected: list[Place], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for name in THREAD_VARIABLES:  # Dask sets some of them for good in a process that starts workers
+        monkeypatch.delenv(name, raising=False)
     assert places(workers, device, gpus=gpus, cores=cores) == expected
 
 
 def test_the_environment_may_ask_for_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in THREAD_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert places(1, gpus=[], cores=8) == [Place(3)]
     assert places(1, gpus=[], cores=2) == [Place(2)]
