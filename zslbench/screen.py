@@ -90,6 +90,8 @@ def show_profile(outcome: Outcome) -> None:
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
     """Say what a run did, or would do, and what to type next."""
+    from zslbench.results.wording import last_line  # start-up needs no records
+
     console = _out()
     for remark in outcome.remarks:
         console.print(remark, markup=False, soft_wrap=True)
@@ -104,7 +106,7 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
         markup=False,
         soft_wrap=True,
     )
-    reasons = dict.fromkeys(record.error.strip().splitlines()[-1] for record in outcome.failed if record.error.strip())
+    reasons = dict.fromkeys(last_line(record.error) for record in outcome.failed if record.error.strip())
     for reason in [*reasons][:_REASONS]:
         console.print(f"why: {reason}", markup=False, soft_wrap=True)
     if len(reasons) > _REASONS:

@@ -11,6 +11,7 @@ import zslbench.protocols.splits as splits
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData
 from zslbench.methods.base import Context, Judge, Method
+from zslbench.results.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.finished import Finished, facts_of, record_of, trace
@@ -36,7 +37,7 @@ def execute(
                 waiting.remove(job)
                 yield job, results
         except (Exception, SystemExit) as error:
-            company = {"failed_together": trace(error).strip().splitlines()[-1]}
+            company = {"failed_together": last_line(trace(error))}
     for job in waiting:
         yield job, _single(job, on_log, on_judged, company)
 

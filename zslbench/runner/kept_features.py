@@ -14,6 +14,7 @@ from zslbench.arrays import AnyArray, Array, IntArray, taken
 from zslbench.data.dataset import Dataset
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
+from zslbench.results.wording import last_line
 from zslbench.runner.finished import Finished, trace
 from zslbench.runner.judging import unchanged
 
@@ -39,7 +40,7 @@ def with_features(
     try:
         arrays, about = kept(method, per_class, dataset, chosen)
     except (Exception, SystemExit) as error:
-        about = {"error": trace(error).strip().splitlines()[-1]}
+        about = {"error": last_line(trace(error))}
     return [_with(one, arrays, about) if one.record.ok else one for one in results]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import MethodCard
 from zslbench.results.summary import Stat
+from zslbench.results.wording import last_line
 from zslbench.runner.run import Outcome
 from zslbench.studies import measured
 from zslbench.studies.measured import Column, Difference
@@ -213,7 +214,7 @@ def failures(outcome: Outcome) -> list[str]:
     """Say how many runs failed, and why the first did."""
     if not outcome.failed:
         return []
-    reasons = [record.error.strip().splitlines()[-1] for record in outcome.failed if record.error.strip()]
+    reasons = [last_line(record.error) for record in outcome.failed if record.error.strip()]
     why = f" (the first: {reasons[0]})" if reasons else ""
     return [f"{len(outcome.failed)} of {len(outcome.states)} runs failed and do not count{why}."]
 

@@ -13,6 +13,7 @@ from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.record import Record
 from zslbench.results.summary import Stat, stat
 from zslbench.results.tuned import TunedStore
+from zslbench.results.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.plan import plan
@@ -227,7 +228,7 @@ def _judged(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell
     kept = [records[one.id] for one in cell.runs if one.id in records]
     good = [record for record in kept if record.ok and entry.metric in record.metrics]
     if not good:
-        errors = [record.error.strip().splitlines()[-1] for record in kept if record.error.strip()]
+        errors = [last_line(record.error) for record in kept if record.error.strip()]
         failed = any(record.status in ("failed", "crashed", "timeout") for record in kept)
         reason = errors[0] if errors else "the same command runs it"
         return dataclasses.replace(cell, verdict="failed" if failed else "not run", reason=reason)
