@@ -19,6 +19,7 @@ from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.dask_client import ANSWER, bounded, connected, unusable, workers_of
 from zslbench.runner.engines.doing import Done, Message
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
+from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.worker import Place
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
@@ -57,13 +58,7 @@ class DaskEngine(Engine):
             client = leaving.enter_context(connected(self.scheduler, self.places, self.patience))
             tasks = _Tasks(client, Supply(iter(work)), listener, self.scheduler, self.patience)
             leaving.callback(tasks.end)
-            try:
-                while tasks.busy():
-                    yield from tasks.look()
-                    interrupt.check()
-            except (KeyboardInterrupt, EngineError):
-                yield from tasks.give_up()
-                raise
+            yield from pursued(tasks, interrupt)
 
 
 @dataclasses.dataclass(eq=False)

@@ -14,6 +14,7 @@ from zslbench.results.record import Status
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.hand import Hand
+from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.worker import Place, Ready
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
@@ -52,13 +53,7 @@ class ProcessEngine(Engine):
         crew = _Crew([_Seat(place) for place in self.places[:count]], Supply(iter(work)), listener, self.limits)
         with held() as interrupt, contextlib.ExitStack() as leaving:
             leaving.callback(crew.end)
-            try:
-                while crew.busy():
-                    yield from crew.look()
-                    interrupt.check()
-            except (KeyboardInterrupt, EngineError):
-                yield from crew.give_up()
-                raise
+            yield from pursued(crew, interrupt)
 
 
 @dataclasses.dataclass(eq=False)

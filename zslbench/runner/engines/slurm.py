@@ -15,6 +15,7 @@ from zslbench.results.record import Status
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
+from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.slurm_config import SlurmConfig
 from zslbench.runner.engines.spool import Sender, Spool, end_without_coordinator
 from zslbench.runner.interrupts import held
@@ -51,14 +52,7 @@ class SlurmEngine(Engine):
         with held() as interrupt, contextlib.ExitStack() as leaving:
             array = _Array(self.config, self._executor(), Spool(Path(self.config.folder)), Supply(iter(work)), listener)
             leaving.callback(array.end)
-            try:
-                while array.busy():
-                    yield from array.look()
-                    interrupt.check()
-                    time.sleep(_LOOK_EVERY[self.config.cluster])
-            except (KeyboardInterrupt, EngineError):
-                yield from array.give_up()
-                raise
+            yield from pursued(array, interrupt, _LOOK_EVERY[self.config.cluster])
 
     def _executor(self) -> Any:
         import submitit
