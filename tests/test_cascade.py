@@ -78,6 +78,20 @@ def test_nearest_neighbour_is_scikit_learns(seed: int) -> None:
         np.testing.assert_allclose(found[row], wanted_row, rtol=1e-8)
 
 
+def test_nearest_neighbour_is_found_far_from_the_origin_in_float32() -> None:
+    """Squares of about 1e8 leave nothing of a distance of 1: sums of differences in float64 say who is nearest."""
+    references, labels, rows = (array.astype(np.float32) for array in points(0))
+    references, rows = references + np.float32(3000), rows[:200] + np.float32(3000)
+    found = nearest_neighbour(torch.tensor(references), torch.tensor(labels).long(), torch.tensor(rows), 4)
+    differences = rows[:, None].astype(np.float64) - references.astype(np.float64)
+    squared = (differences**2).sum(axis=2)
+    wanted = labels[squared.argmin(axis=1)]
+    gap = np.sort([squared[:, labels == c].min(axis=1) for c in range(4)], axis=0)
+    clear = gap[1] - gap[0] > 0.01
+    assert clear.sum() > 190
+    assert (found.argmax(1).numpy() == wanted)[clear].all()
+
+
 @pytest.mark.parametrize("k", [2, 4])
 def test_support_vectors_decide_as_scikit_learns(k: int) -> None:
     references, labels, rows = points(0, k=k)

@@ -15,6 +15,7 @@ from zslbench.methods.base import Context
 from zslbench.methods.gfzsl import GFZSL, log_likelihoods
 from zslbench.methods.prototype import Prototype
 from zslbench.methods.ridge import Ridge
+from zslbench.methods.similarity import closeness
 from zslbench.task import ClassTable, Train
 
 RNG = np.random.default_rng(11)
@@ -134,6 +135,18 @@ def test_gfzsl_log_likelihoods_equal_scipy_where_variances_are_small_and_means_f
     variances = 10.0 ** RNG.uniform(-4, 2, (3, 4))
     wanted = np.stack([scipy.stats.norm.logpdf(rows, means[j], np.sqrt(variances[j])).sum(axis=1) for j in range(3)], 1)
     np.testing.assert_allclose(log_likelihoods(rows, means, variances), wanted, rtol=1e-7)
+
+
+def test_distances_keep_their_digits_far_from_the_origin() -> None:
+    """From differences, which lose nothing; squares of 1e14 leave float64 nothing of a distance of 0.01."""
+    rows, others = 1e7 + RNG.normal(0, 0.1, (9, 4)), 1e7 + RNG.normal(0, 0.1, (3, 4))
+    squared = ((rows[:, None] - others) ** 2).sum(axis=2)
+    np.testing.assert_allclose(closeness(rows, others), -squared, rtol=1e-6)
+    variances = 10.0 ** RNG.uniform(-3, -1, (3, 4))
+    wanted = np.stack(
+        [scipy.stats.norm.logpdf(rows - others[j], 0, np.sqrt(variances[j])).sum(axis=1) for j in range(3)], 1
+    )
+    np.testing.assert_allclose(log_likelihoods(rows, others, variances), wanted, rtol=1e-6)
 
 
 def test_gfzsl_stays_finite_with_one_image_a_class_and_constant_columns() -> None:

@@ -27,6 +27,12 @@ def naive(name: str, scores: np.ndarray, label: int, margin: float, keys: np.nda
     hinge = {c: max(0.0, margin + scores[c] - scores[label]) for c in wrong}
     violators = [c for c in wrong if hinge[c] > 0]
     drawn = sorted(wrong, key=lambda c: -keys[c])
+    if name == "sampled":  # WARP: draws with replacement, as many as there are wrong classes at most
+        for draws, key in enumerate(keys[: len(wrong)], start=1):
+            c = wrong[int(key * len(wrong))]
+            if c in violators:
+                return hinge[c] * beta(len(wrong) // draws)
+        return 0.0
     if not violators:
         return 0.0
     if name == "every":
@@ -38,10 +44,7 @@ def naive(name: str, scores: np.ndarray, label: int, margin: float, keys: np.nda
     if name == "warp":
         r = len(violators)
         return beta(r) / r * sum(hinge.values())
-    for draws, c in enumerate(drawn, start=1):
-        if c in violators:
-            return hinge[c] * (beta(len(wrong) // draws) if name == "sampled" else 1.0)
-    raise AssertionError
+    return next(hinge[c] for c in drawn if c in violators)
 
 
 def ranked(name: str, scores: Tensor, labels: Tensor, margin: float, keys: Tensor) -> Ranking:
@@ -104,8 +107,9 @@ def test_worst_is_at_most_warp_is_at_most_every(classes: int, margin: float, see
     assert (loss["random"] <= loss["worst"] + tiny).all()
     assert (loss["sampled"] <= beta(classes - 1) * loss["worst"] + tiny).all()
     some = loss["every"] > 0
-    for name in ("worst", "warp", "first", "sampled"):
+    for name in ("worst", "warp", "first"):
         assert ((loss[name] > 0) == some).all()
+    assert not (loss["sampled"] > 0)[~some].any()
 
 
 @settings(max_examples=30, deadline=None)
@@ -151,3 +155,21 @@ def test_drawn_classes_are_uniform_among_those_allowed() -> None:
     drawn = ranking.random_class(excess, labels, keys).sum(dim=0)
     assert drawn[[0, 6, 7]].sum() == 0  # drawn, too, but they violate nothing
     assert float(((drawn[1:6] - rows / 7) ** 2 / (rows / 7)).sum()) < 23.5
+
+
+def test_sampled_ranks_follow_the_geometric_law_of_draws_with_replacement() -> None:
+    """χ² over the draw k at which one of 2 violators among 7 wrong classes turns up, and over none in 7 draws."""
+    rows, p = 50_000, 2 / 7
+    scores = torch.tensor([0.0, 1, 1, -5, -5, -5, -5, -5], dtype=torch.float64).repeat(rows, 1)
+    keys = torch.rand(rows, 8, generator=torch.Generator().manual_seed(2))
+    labels = torch.zeros(rows, dtype=torch.int64)
+    weights = ranking.sampled_ranks(ranking.excess(scores, labels, 0.5), labels, keys)
+    assert weights[:, [0, 3, 4, 5, 6, 7]].sum() == 0
+    expected = {7 // k: 0.0 for k in range(1, 8)}
+    for k in range(1, 8):
+        expected[7 // k] += rows * p * (1 - p) ** (k - 1)
+    expected[0] = rows * (1 - p) ** 7
+    found = {r: int((weights.sum(dim=1) - beta(r)).abs().lt(1e-6).sum()) for r in expected}
+    assert sum(found.values()) == rows
+    assert sum((found[r] - wanted) ** 2 / wanted for r, wanted in expected.items()) < 23.5
+    assert abs(int((weights[:, 1] > 0).sum()) - int((weights[:, 2] > 0).sum())) < 4 * rows**0.5

@@ -46,6 +46,8 @@ def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes:
     Args:
         references: (r, d), at least one a class; labels: (r,); rows: (m, d).
     """
+    centre = references.mean(0)  # squares of rows far from 0 leave nothing of their difference in float32
+    references, rows = references - centre, rows - centre
     lengths = references.square().sum(1)
     found = []
     for block in torch.split(rows, max(1, BLOCK // len(references))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -34,7 +35,7 @@ class CNZSL(Method):
         citation="skorokhodov2021cnzsl",
         reference="Skorokhodov & Elhoseiny, Class Normalization for (Continual)? Generalized Zero-Shot Learning, "
         "ICLR 2021",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=True,
         formula="p(a) = ReLU(W₃ CN(ReLU(CN(W₂ ReLU(W₁ a))))), CN(h) = (h − mean_c h) / std_c h;  "
@@ -87,7 +88,7 @@ class CNZSL(Method):
     quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "epochs": 30, "batch": 64, "lr": 5e-3, "drop_every": 15}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")
-    epochs: int = param(50, low=1, high=10000, log=True, help="passes over the training rows")
+    epochs: int = param(50, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ steps")
     batch: int = param(256, low=1, high=65536, log=True, help="rows a step")
     lr: float = param(5e-4, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
     decay: float = param(1e-4, low=0.0, high=1.0, log=True, help="weight decay of Adam (L2); 0: none")
@@ -129,24 +130,27 @@ class CNZSL(Method):
             positive=positive,
             stream=nn.random_stream(ctx.stream_seed("init")),
         ).to(self.device_)
-        batches = nn.random_stream(ctx.stream_seed("batches"), self.device_)
+        batches = embedding.row_batches(
+            len(rows), self.batch, nn.random_stream(ctx.stream_seed("batches"), self.device_)
+        )
+        steps = math.ceil(len(rows) / self.batch)
         adam = nn.adam(self.network_.parameters(), self.lr, betas=(0.9, 0.999), decay=self.decay)
         schedule = torch.optim.lr_scheduler.StepLR(adam, self.drop_every, self.drop)
         for epoch in range(1, self.epochs + 1):
             total = torch.zeros((), device=self.device_)
             self.network_.train()
-            for picked in embedding.row_batches(len(rows), self.batch, batches):
+            for picked in itertools.islice(batches, steps):
                 logits = embedding.scaled_cosines(rows[picked], self.network_(semantics), self.scale)
                 loss = functional.cross_entropy(logits, labels[picked])
                 adam.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 adam.step()
-                total += loss.detach() * len(picked)
+                total += loss.detach()
             schedule.step()
             with torch.no_grad():
                 self.network_(semantics)  # keeps the statistics of the seen classes under the weights as they are now
             self.network_.eval()
-            self._log(ctx, epoch, float(total) / len(rows))
+            self._log(ctx, epoch, float(total) / steps)
         self.network_.requires_grad_(False)
         return self
 

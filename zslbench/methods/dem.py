@@ -14,6 +14,7 @@ from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting
 from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.similarity import closeness, cosines
 from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
 
@@ -62,7 +63,7 @@ class DEM(Method):
         summary="two-layer network from semantics to visual prototypes, least squares; nearest prototype",
         citation="zhang2017dem",
         reference="Zhang, Xiang & Gong, Learning a Deep Embedding Model for Zero-Shot Learning, CVPR 2017",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=True,
         formula="f(a) = ReLU(W₂ ReLU(W₁ a)), min ‖x − f(a_y)‖² + λ(‖W₁‖² + ‖W₂‖²);  score(x, a) = −‖x − f(a)‖²",
@@ -140,8 +141,7 @@ class DEM(Method):
             stream=nn.random_stream(ctx.stream_seed("init")),
         ).to(self.device_)
         stream = nn.random_stream(ctx.stream_seed("batches"), self.device_)
-        passes = (embedding.row_batches(len(rows), self.batch, stream) for _ in itertools.count())
-        batches = itertools.islice(itertools.chain.from_iterable(passes), self.iterations)
+        batches = itertools.islice(embedding.row_batches(len(rows), self.batch, stream), self.iterations)
         adam = nn.adam(self.network_.parameters(), self.lr, betas=(0.9, 0.999))
         for step, picked in enumerate(batches, 1):
             loss = self.network_.loss(rows[picked], labels[picked], semantics, self.decay)
@@ -165,14 +165,7 @@ class DEM(Method):
             found = self.network_(self._tensor(self._semantics(classes))).cpu().numpy()
         prototypes = found.astype(np.float64)
         rows = self.preprocessor_.transform(features).astype(np.float64)
-        products = rows @ prototypes.T
-        of_rows, of_prototypes = (rows**2).sum(axis=1, keepdims=True), (prototypes**2).sum(axis=1)
-        if self.distance == "euclid":
-            out: Array = 2 * products - of_prototypes - of_rows
-            return out
-        lengths = np.sqrt(of_rows * of_prototypes)
-        cosines: Array = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
-        return cosines
+        return closeness(rows, prototypes) if self.distance == "euclid" else cosines(rows, prototypes)
 
     def _positive(self, lowest: float) -> bool:
         """Whether the output is a ReLU, given the lowest training feature."""

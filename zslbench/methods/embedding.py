@@ -150,5 +150,14 @@ def scaled_cosines(features: Tensor, prototypes: Tensor, scale: float) -> Tensor
 
 
 def row_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tensor]:
-    """Yield the (m,) row numbers of one pass in random order, on the device of `stream`; the last may be short."""
-    yield from torch.split(torch.randperm(rows, generator=stream, device=stream.device), batch)
+    """Yield, without end, the (m,) row numbers of a step, m = min(batch, rows), on the device of `stream`.
+
+    Rows come in one random order after the other, and a step may end one and begin the next: a short step at the end
+    of a pass would move Adam as far as any other, on the gradient of a few rows.
+    """
+    size, left = min(batch, rows), torch.empty(0, dtype=torch.int64, device=stream.device)
+    while True:
+        if len(left) < size:
+            left = torch.cat([left, torch.randperm(rows, generator=stream, device=stream.device)])
+        yield left[:size]
+        left = left[size:]

@@ -81,16 +81,19 @@ def weighted_ranks(excess: Tensor) -> Tensor:
 def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
     """Return weight β_⌊(C−1)/k⌋ for the first violating class, found at draw k among the C − 1 wrong ones.
 
-    WARP as it is sampled (Weston et al., 2011, and ALE). The draws are those of a random order, so without
-    replacement: that of the highest of (m, c) random `keys` first.
+    WARP as it is sampled (Weston et al., 2011, and ALE): classes are drawn with replacement, C − 1 times at most; an
+    image for which none of them violates the margin teaches nothing. Each of the (m, c) uniform `keys` is one draw.
     """
-    first = first_violator(excess, keys)
-    wrong = keys.scatter(1, labels[:, None], -1.0)
-    found = (keys * first).sum(dim=1, keepdim=True)
-    draws = (wrong > found).sum(dim=1) + 1
-    rank = torch.div(excess.shape[1] - 1, draws, rounding_mode="floor")
+    wrong = excess.shape[1] - 1
+    if wrong == 0:
+        return torch.zeros_like(excess)
+    drawn = (keys[:, :wrong] * wrong).long().clamp(max=wrong - 1)
+    drawn += drawn >= labels[:, None]  # past the image's own class
+    violates = excess.gather(1, drawn) > 0
+    first = violates.to(torch.uint8).argmax(dim=1)
     beta = harmonic_numbers(excess.shape[1], excess.dtype, excess.device)
-    return first * beta[rank][:, None]
+    weight = beta[torch.div(wrong, first + 1, rounding_mode="floor")] * violates.any(dim=1)
+    return torch.zeros_like(excess).scatter(1, drawn.gather(1, first[:, None]), weight[:, None])
 
 
 def _one_hot(excess: Tensor, picked: Tensor) -> Tensor:

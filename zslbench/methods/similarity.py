@@ -29,6 +29,8 @@ def closeness(rows: Array, others: Array) -> Array:
     >>> closeness(np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [1.0, 5.0]])).tolist()
     [[-0.0, -9.0]]
     """
-    lengths = np.square(rows).sum(axis=1)[:, None] + np.square(others).sum(axis=1)
-    out: Array = 2 * (rows @ others.T) - lengths
+    centre = others.mean(axis=0)  # squares of rows far from 0 would leave little of their difference
+    x, y = rows - centre, others - centre
+    lengths = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
+    out: Array = 2 * (x @ y.T) - lengths
     return np.minimum(out, -0.0)
