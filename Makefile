@@ -22,9 +22,9 @@ demo: $(BIN)/.installed
 	$(BIN)/zslbench run $(DEMO)
 	$(BIN)/zslbench table --runs demo-runs
 
-# One thread: networks of tests are too small to gain by two, and lose much where workers take the other core.
+# A test process per core with one thread each: the networks of tests are too small to gain by two threads.
 test: $(BIN)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .

@@ -8,12 +8,31 @@ import subprocess
 from pathlib import Path
 from typing import NoReturn
 
+import hypothesis
 import pytest
 from faults import study
 
 __all__ = ["study"]  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
+TOOLS = {"latex", "pdflatex", "chromium", "real_data"}
+"""Fixtures that a machine may lack: tests that ask for one are marked ``tools``."""
+
+# The same examples on every machine, and no limit of time for one: a busy machine must not decide what fails.
+hypothesis.settings.register_profile(
+    "fixed",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("fixed")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if TOOLS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker("tools")
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +45,22 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def pdflatex() -> str:
-    """The path of pdflatex with booktabs and pgf; without, the test is skipped, and continuous integration fails."""
+def latex() -> str | None:
+    """The path of pdflatex with booktabs, pgf and standalone; None where it is not installed."""
     path = shutil.which("pdflatex")
     names = ("booktabs.sty", "pgf.sty", "standalone.cls")
-    found = path and subprocess.run(["kpsewhich", *names], capture_output=True, text=True).stdout.split()
-    if not path or len(found or ()) < len(names):
+    if not path or not shutil.which("kpsewhich"):
+        return None
+    styles = subprocess.run(["kpsewhich", *names], capture_output=True, text=True).stdout.split()
+    return path if len(styles) == len(names) else None
+
+
+@pytest.fixture(scope="session")
+def pdflatex(latex: str | None) -> str:
+    """The path of pdflatex; without it the test is skipped, and continuous integration fails."""
+    if not latex:
         _lacking("no pdflatex with booktabs, pgf and standalone; install texlive-latex-extra and texlive-pictures")
-    return str(path)
+    return str(latex)
 
 
 @pytest.fixture(scope="session")
