@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -40,11 +42,31 @@ def test_fingerprint_changes_with_any_value_name_or_shape(array: np.ndarray, dat
     assert fingerprint({"x": array[None]}) != expected
 
 
-def test_fingerprint_does_not_depend_on_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.arange(30, dtype=np.float32).reshape(10, 3)
-    expected = fingerprint({"x": array})
-    monkeypatch.setattr("zslbench.identity.CHUNK_ROWS", 3)
-    assert fingerprint({"x": array}) == expected
+    expected = fingerprint({"x": array, "y": array.T})
+    monkeypatch.setattr("zslbench.identity.HASHED", 4)
+    assert fingerprint({"x": array, "y": array.T}) == expected
+
+
+def test_fingerprint_is_the_sha256_of_little_endian_bytes() -> None:
+    arrays = {"b": np.arange(6, dtype=">i4").reshape(2, 3).T, "a": np.array(["auk", "é"]), "e": np.zeros((0, 3))}
+    text = b"".join(
+        f"{name}:{kind}:{arrays[name].shape};".encode() + arrays[name].astype(kind).tobytes("C")
+        for name, kind in (("a", "<U3"), ("b", "<i4"), ("e", "<f8"))
+    )
+    assert fingerprint(arrays) == hashlib.sha256(text).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("shape", [(1, 1 << 21), (1 << 21, 1), (1 << 10, 1 << 11)])
+def test_fingerprint_copies_no_array_whole(shape: tuple[int, int]) -> None:
+    arrays = {"x": np.asfortranarray(np.ones(shape)), "y": np.ones(shape[::-1])}
+    tracemalloc.start()
+    try:
+        fingerprint(arrays)
+        assert tracemalloc.get_traced_memory()[1] < arrays["x"].nbytes / 4
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture(scope="module")

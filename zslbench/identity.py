@@ -15,6 +15,8 @@ import numpy as np
 from zslbench.arrays import AnyArray
 
 CHUNK_ROWS = 4096
+HASHED = 1 << 18
+"""Numbers that are hashed at a time."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
@@ -54,14 +56,21 @@ def fingerprint(arrays: Mapping[str, AnyArray]) -> str:
     """Return 16 hex digits that name the content of `arrays`, whatever file they came from.
 
     Name, dtype kind and width, shape and little-endian bytes of each array enter; memory order does not.
-    Rows are hashed in chunks, so a memory-mapped array is never loaded whole.
+    Arrays are hashed in blocks of `HASHED` numbers, so none is copied or loaded whole, whatever its shape and order.
     """
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
         kind = array.dtype.newbyteorder("<")
         total.update(f"{name}:{kind.str}:{array.shape};".encode())
-        for start in range(0, max(len(array), 1) if array.ndim else 1, CHUNK_ROWS):
-            part = array[start : start + CHUNK_ROWS] if array.ndim else array
-            total.update(np.ascontiguousarray(part, dtype=kind).tobytes())
+        for block in np.nditer(
+            array,
+            flags=["external_loop", "buffered", "zerosize_ok"],
+            op_flags=[["readonly", "contig"]],
+            op_dtypes=[kind],
+            order="C",
+            casting="equiv",
+            buffersize=HASHED,
+        ):
+            total.update(block.view(np.uint8))
     return total.hexdigest()[:16]

@@ -38,6 +38,8 @@ def check_dataset(
 
 
 CONTRACT: Contract[Dataset] = Contract()
+_TURNED = 1000
+"""Rows whose fingerprint is taken in both memory orders."""
 
 
 @CONTRACT.check("invariants hold")
@@ -57,8 +59,9 @@ def _read_only(dataset: Dataset) -> None:
 def _fingerprint(dataset: Dataset) -> None:
     arrays = dataset.arrays()
     require(dataset.fingerprint == fingerprint(arrays), "its fingerprint is not that of its arrays.")
-    turned = {name: np.asfortranarray(array) for name, array in arrays.items()}
-    require(dataset.fingerprint == fingerprint(turned), "its fingerprint depends on the memory order of its arrays.")
+    first = {name: array[:_TURNED] for name, array in arrays.items()}  # turning all of them would copy all of them
+    turned = {name: np.asfortranarray(array) for name, array in first.items()}
+    require(fingerprint(first) == fingerprint(turned), "its fingerprint depends on the memory order of its arrays.")
     changed = dataset.semantics.copy()
     changed[0, 0] += 1
     require(dataset.fingerprint != fingerprint(arrays | {"semantics": changed}), "another content, same fingerprint.")

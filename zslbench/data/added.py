@@ -130,6 +130,8 @@ class Added:
 
     def _array(self, key: str, mapped: bool = False) -> AnyArray:
         try:
+            if not self._path(key).is_file():  # a pipe would be waited for
+                raise FileNotFoundError(self._path(key))
             found: AnyArray = np.load(self._path(key), mmap_mode="r" if mapped else None, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise BadData(

@@ -1,11 +1,13 @@
 """Check the elements of a MATLAB level 5 file before SciPy parses them.
 
 SciPy's parser is compiled code that trusts what an element declares: an unknown type or a wrong length can end the
-process. Checked is what it relies on: the types, lengths and dimensions of each wanted variable.
+process, and a sparse matrix of a few bytes can declare more memory than there is. Checked is what it relies on: the
+types, lengths and dimensions of each wanted variable.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import struct
 import zlib
@@ -22,14 +24,27 @@ _HEAD = 1 << 12
 _CELLS = 1 << 26
 """Bytes of a cell array, the class names for instance, that are walked through: 64 MiB."""
 _COMPLEX = 0x08
+_CELL_BYTES = 200
+"""Bytes of memory that SciPy takes for a cell, beside its text."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Declared:
+    """What a variable declares of itself: its name, its dimensions, and the bytes of memory that reading it takes."""
+
+    name: str
+    shape: tuple[int, ...]
+    size: int
 
 
 class Damaged(Exception):
     """An element that is not what it declares."""
 
 
-def check_element(file: IO[bytes], order: str, kind: int, length: int, wanted: Collection[str] | None) -> None:
-    """Check one top-level element, the file standing behind its tag.
+def check_element(
+    file: IO[bytes], order: str, kind: int, length: int, wanted: Collection[str] | None
+) -> Declared | None:
+    """Check one top-level element, the file standing behind its tag; return what it declares, None if not wanted.
 
     Args:
         file: open in binary mode.
@@ -43,15 +58,18 @@ def check_element(file: IO[bytes], order: str, kind: int, length: int, wanted: C
     start, stored = file.tell(), length
     body, length = _opened(file, order, kind, length, _HEAD)
     walk = _Walk(body, order, length)
-    matrix_class, _, _, name = walk.header()
+    matrix_class, flags, shape, name = walk.header()
     if wanted is not None and name not in wanted:
-        return
+        return None
     if matrix_class in (_CELL, _CHAR, _SPARSE):
         if length > _CELLS:
             raise Damaged(f"{name or 'a variable'} has {length:,} bytes where {_CELLS:,} are allowed")
         file.seek(start)
         body, length = _opened(file, order, kind, stored, _CELLS)
     _Walk(body, order, length).matrix(0)
+    # Sparse matrices are made dense; a text takes four bytes a character.
+    unit = {_CELL: _CELL_BYTES, _CHAR: 4}.get(matrix_class, 16 if flags & _COMPLEX else 8)
+    return Declared(name, shape, math.prod(shape) * unit + (length if matrix_class in (_CELL, _CHAR) else 0))
 
 
 def _opened(file: IO[bytes], order: str, kind: int, length: int, at_most: int) -> tuple[bytes, int]:

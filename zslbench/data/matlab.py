@@ -10,6 +10,7 @@ from typing import Any
 
 from zslbench.arrays import AnyArray
 from zslbench.data import mat5
+from zslbench.data.limits import check_size
 from zslbench.errors import BadData, DataMissing
 
 _HEADER = 128
@@ -21,11 +22,13 @@ def read_variables(path: Path, required: Iterable[str], optional: Iterable[str] 
 
     Raises:
         DataMissing: there is no such file.
-        BadData: it cannot be read, is not a MATLAB file, is cut short, is of version 7.3, or lacks a variable.
+        BadData: it cannot be read, is not a MATLAB file, is cut short, is of version 7.3, lacks a variable, or
+            declares more than memory holds.
     """
     required = list(required)
     wanted = [*required, *optional]
-    check_container(path, wanted)
+    declared = check_container(path, wanted)
+    check_size(path, sum(one.size for one in declared), ", ".join(one.name for one in declared))
     from scipy.io import loadmat, whosmat
 
     try:
@@ -70,15 +73,25 @@ def cell_text(item: Any, path: Path) -> str:
     return item.strip()
 
 
-def check_container(path: Path, wanted: Collection[str] | None = None) -> None:
-    """Refuse what is not a whole level 5 file, or holds a wanted variable that is not what it declares (None: any).
+def declared_shapes(path: Path, wanted: Collection[str]) -> dict[str, tuple[int, ...]]:
+    """Return the dimensions of the wanted variables that a MATLAB file has, without reading their numbers.
+
+    Raises:
+        DataMissing, BadData: see `check_container`.
+    """
+    return {one.name: one.shape for one in check_container(path, wanted)}
+
+
+def check_container(path: Path, wanted: Collection[str] | None = None) -> list[mat5.Declared]:
+    """Return what the wanted variables (None: all) of a whole level 5 file declare, from their headers alone.
 
     Raises:
         DataMissing: there is no such file.
-        BadData: it is not one.
+        BadData: it is not one, or a variable is not what it declares.
     """
     if not path.is_file():
         raise DataMissing(f"there is no file {path}.")
+    declared = []
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER)
@@ -98,11 +111,12 @@ def check_container(path: Path, wanted: Collection[str] | None = None) -> None:
                 if kind not in (mat5.MATRIX, mat5.COMPRESSED):
                     raise BadData(f"{path} holds an element of type {kind}, which is none of MATLAB's; it is damaged.")
                 at += 8 + length
-                if at <= size:
-                    mat5.check_element(file, order, kind, length, wanted)
+                if at <= size and (one := mat5.check_element(file, order, kind, length, wanted)) is not None:
+                    declared.append(one)
     except OSError as error:
         raise BadData(f"{path} cannot be read ({error.strerror or error}); check its permissions.") from error
     except mat5.Damaged as error:
         raise BadData(f"{path} cannot be read as a MATLAB file ({error}); get the file again.") from error
     if at > size:
         raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")
+    return declared

@@ -6,6 +6,7 @@ or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hol
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin
-from zslbench.data.matlab import cell_text, read_variables
+from zslbench.data.limits import check_size
+from zslbench.data.matlab import cell_text, declared_shapes, read_variables
 from zslbench.errors import BadData
 
 READER_VERSION = 2
 """Raise it when the same files come to read differently: converted copies are then made anew."""
 
+_UNFOLDED = 60
+"""Bytes of memory that a byte of a list takes at most: names of one letter."""
 _EXACT = 2**53  # float64 holds every whole number below it
 _LOCS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 
@@ -42,6 +46,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     features_path = layout.features_file(folder, features)
     semantics_path = layout.semantics_file(folder, semantics)
     split = read_variables(semantics_path, ("att", *_LOCS), ("allclasses_names", "original_att"))
+    _check_declared(features_path)
     images = read_variables(features_path, ("features", "labels"))
     table = _rows(split["att"], "att", semantics_path)
     original = _rows(split["original_att"], "original_att", semantics_path) if "original_att" in split else None
@@ -52,7 +57,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
         )
     matrix = _rows(images["features"], "features", features_path)
     labels = _whole_numbers(images["labels"], "labels", features_path)
-    _check_labels(labels, matrix, table, features_path, semantics_path)
+    _check_labels(labels, table, features_path, semantics_path)
     names = _class_names(folder, split.get("allclasses_names"), semantics_path, len(table))
     trainval, test_seen, test_unseen = (_loc(split[key], key, len(matrix), semantics_path) for key in _LOCS)
     return Dataset(
@@ -107,13 +112,27 @@ def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
     return flat.astype(np.int64)
 
 
-def _check_labels(labels: IntArray, matrix: Array, table: Array, features_path: Path, semantics_path: Path) -> None:
-    if len(labels) != len(matrix):
-        turned = " (features look transposed)" if matrix.shape[1] == len(labels) else ""
+def _check_declared(path: Path) -> None:
+    """Hold the declared dimensions of features and labels against each other, before either is read."""
+    shapes = declared_shapes(path, ("features", "labels"))
+    matrix, labels = shapes.get("features", ()), shapes.get("labels", ())
+    if len(matrix) != 2 or not labels:
+        return  # refused where they are read
+    if math.prod(labels) != max(labels):
+        raise BadData(f"{path}: labels must be a column of whole numbers, not {_by(labels)}.")
+    if matrix[1] != math.prod(labels):
+        turned = " (features look transposed)" if matrix[0] == math.prod(labels) else ""
         raise BadData(
-            f"{features_path}: features have {len(matrix)} columns (images) but there are {len(labels)} labels; "
+            f"{path}: features have {matrix[1]} columns (images) but there are {math.prod(labels)} labels; "
             f"give one column a label{turned}."
         )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " × ".join(f"{side:,}" for side in shape)
+
+
+def _check_labels(labels: IntArray, table: Array, features_path: Path, semantics_path: Path) -> None:
     if labels.min() < 1:
         raise BadData(f"{features_path}: labels start at {labels.min()}; labels are 1-based, add {1 - labels.min()}.")
     if labels.max() > len(table):
@@ -186,6 +205,7 @@ def class_list(path: Path) -> list[str]:
     Raises:
         BadData: it cannot be read.
     """
+    check_size(path, _UNFOLDED * path.stat().st_size)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:

@@ -138,7 +138,7 @@ def features(
 
 def _work_folder(found: Pictures, network: Backbone, batch: int) -> Path:
     """Return the folder of finished batches, named by everything that they depend on."""
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found.files]
+    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found.files if path.is_file()]
     return home() / "features" / digest([network.name, network.weights, network.preprocessing, batch, states])
 
 

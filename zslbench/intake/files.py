@@ -15,9 +15,9 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.archive import sha256
+from zslbench.data.limits import check_size
 from zslbench.errors import BadData
 from zslbench.intake.child import ChildReader
-from zslbench.intake.limits import check_size
 from zslbench.intake.naming import chosen_key, split_key
 from zslbench.intake.tables import read_table
 
@@ -116,9 +116,11 @@ def _npy(path: Path) -> AnyArray:
         pickled = " but a pickle, which is never loaded" if magic.startswith(b"\x80") else ""
         raise BadData(f"{path} is no .npy file{pickled}; write it with numpy.save.")
     try:
-        return np.array(
-            np.load(path, mmap_mode="r", allow_pickle=False)
-        )  # a map checks the length before memory is taken
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # holds the declared size against the file's length
+        check_size(path, mapped.nbytes)
+        return np.array(mapped)
+    except BadData:
+        raise
     except Exception as error:  # a broken header raises some five kinds
         raise _broken(path, error) from error
 
@@ -129,7 +131,7 @@ def _npz(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArr
             held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
             chosen = chosen_key(path, key, held, usual)
             member = archive.getinfo(chosen + ".npy")
-            check_size(path, member.file_size)
+            check_size(path, member.file_size, chosen)
             with archive.open(member) as file:
                 return chosen, _npy_member(file, member.file_size, path)
     except BadData:

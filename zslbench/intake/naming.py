@@ -21,7 +21,7 @@ def split_key(text: str) -> tuple[Path, str | None]:
     before, colon, key = text.rpartition(":")
     if colon and key and expanded(before).is_file():
         return expanded(before), key
-    what = "is a folder" if path.is_dir() else "does not exist"
+    what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
     raise DataMissing(f"{text!r} {what}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ import numpy as np
 from zslbench.arrays import IntArray
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
+from zslbench.data.limits import check_size
 from zslbench.data.made_split import class_folds
 from zslbench.errors import BadData, BadValue, ZslbenchError
 from zslbench.intake.child import ChildReader
@@ -31,6 +32,8 @@ from zslbench.intake.files import read
 from zslbench.intake.naming import split_key
 from zslbench.intake.splits import How, Parts, class_list, completed
 
+_UNFOLDED = 20
+"""Bytes of memory that a byte of a text takes at most: lists of numbers of one digit."""
 PARTS = ("trainval", "test_seen", "test_unseen")
 
 
@@ -52,9 +55,7 @@ def given_split(
         facts = {"source": str(path.absolute()), "sha256": sha256(path)}
     if how.unseen is not None:
         raise BadValue(f"--unseen and --splits {what} both say which classes are unseen; leave one out.")
-    unknown = sorted(map(str, set(table) - {"base", *PARTS, "unseen", "folds"}))
-    if unknown:
-        raise BadData(f"{what}: key {unknown[0]!r} is not known; there are base, {', '.join(PARTS)}, unseen and folds.")
+    _check_keys(table, what)
     base = table.get("base", 0)
     if not isinstance(base, int) or isinstance(base, bool) or base not in (0, 1):
         raise BadData(f"{what}: base is {str(base)[:40]!r}; it is 0 or 1.")
@@ -79,6 +80,11 @@ def given_split(
     unseen = class_list(table["unseen"], names, base, f"{what}: unseen")
     made = completed(labels, names, unseen, how, f"{len(unseen)} given unseen classes", False, folds)
     return dataclasses.replace(made, facts={**made.facts, **facts})
+
+
+def _check_keys(held: Iterable[Any], what: str) -> None:
+    if unknown := sorted(map(str, set(held) - {"base", *PARTS, "unseen", "folds"})):
+        raise BadData(f"{what}: key {unknown[0]!r} is not known; there are base, {', '.join(PARTS)}, unseen and folds.")
 
 
 def _check_used(how: How, what: str, complete: bool, folds: bool) -> None:
@@ -121,6 +127,7 @@ def _folds(given: Any, names: Sequence[str], base: int, what: str) -> tuple[Fold
 def _table(path: Path, child: ChildReader) -> dict[str, Any]:
     suffix = path.suffix.lower()
     try:
+        check_size(path, (_UNFOLDED if suffix in (".json", ".toml") else 0) * path.stat().st_size)
         if suffix == ".json":
             found = json.loads(path.read_text(encoding="utf-8-sig"))
         elif suffix == ".toml":
@@ -128,6 +135,7 @@ def _table(path: Path, child: ChildReader) -> dict[str, Any]:
         elif suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 held = list(archive.files)
+            _check_keys(held, str(path))  # before any is read
             found = {key: read(f"{path}:{key}", key, child).array for key in held}
             found |= {"base": found["base"].item()} if "base" in found and found["base"].size == 1 else {}
         elif suffix == ".mat":

@@ -11,7 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from zslbench.arrays import AnyArray
+from zslbench.data.limits import check_size
 from zslbench.errors import BadData
+
+_UNFOLDED = 10
+"""Bytes of memory that a byte of a table takes at most while it is read: the text, and short numbers in eight bytes."""
 
 
 def read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None]:
@@ -107,6 +111,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _text(path: Path) -> str:
+    check_size(path, _UNFOLDED * path.stat().st_size)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

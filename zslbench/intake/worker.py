@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
+from zslbench.data.limits import check_size
 from zslbench.errors import BadData, ZslbenchError
-from zslbench.intake.limits import check_size
 from zslbench.intake.naming import chosen_key
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -81,7 +81,6 @@ def _matlab(path: Path, key: str | None, usual: Sequence[str]) -> Found:
     check_container(path, ())
     held = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
     chosen = chosen_key(path, key, list(held), usual)
-    check_size(path, 8 * int(np.prod(held[chosen][0], dtype=np.float64)))
     array = read_variables(path, [chosen])[chosen]
     return chosen, _texts(array, path) if array.dtype == object else array
 
@@ -153,6 +152,7 @@ def _torch(path: Path, key: str | None, usual: Sequence[str]) -> Found:
     elif key:
         raise BadData(f"{path} holds one tensor, and no {key!r}; leave out :{key}.")
     if isinstance(found, torch.Tensor):
+        check_size(path, found.numel() * max(found.element_size(), 4))  # a view or a sparse one unfolds to far more
         tensor = found.detach().to_dense() if found.layout != torch.strided else found.detach()
         tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
         return chosen, tensor.numpy()

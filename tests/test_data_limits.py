@@ -1,0 +1,251 @@
+"""Files that declare more than there is are refused by their headers, with the size, before anything is allocated."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import own_data
+import pytest
+import torch
+from data_folders import images, write_folder
+from PIL import Image
+from scipy.io import savemat
+from scipy.sparse import csc_matrix
+
+import zslbench
+from zslbench.checks import check_dataset
+from zslbench.data import limits, load_dataset, mat5
+from zslbench.errors import BadData, DataMissing
+from zslbench.intake.add import add
+from zslbench.intake.pictures import FORMATS, opened, pictures_in
+
+HUGE = 1 << 45
+"""Bytes that no machine has: a test that allocated them would fail at once."""
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+
+
+def sparse(rows: int, columns: int) -> Any:
+    return csc_matrix((np.ones(1), ([0], [0])), shape=(rows, columns))
+
+
+def npz(path: Path, **headers: tuple[int, ...]) -> Path:
+    """Write an archive whose members declare float64 arrays of these shapes and hold zeros, deflated, of that size."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape in headers.items():
+            head = io.BytesIO()
+            np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": shape})
+            size = head.tell() + 8 * int(np.prod(shape))
+            info = zipfile.ZipInfo(f"{name}.npy")
+            archive.writestr(info, head.getvalue())
+            archive.filelist[-1].file_size = size  # the directory declares what the header does
+    return path
+
+
+def refused(**changed: Any) -> str:
+    given: dict[str, Any] = {**own_data.arrays(), "classes": list(own_data.NAMES), "unseen": 2} | changed
+    with pytest.raises(BadData) as caught:
+        add("birds", **given)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def write_big(folder: Path, kind: str) -> Path:
+    """Write a small file that declares terabytes."""
+    path = folder / f"big.{kind.rpartition(' ')[2]}"
+    if kind == "sparse mat":
+        savemat(path, {"features": sparse(2**31 - 1, 4_000)})
+    elif kind == "npz":
+        npz(path, features=(HUGE // 8, 1))
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("features", shape=(1 << 21, 1 << 21), dtype="f8", chunks=(1, 64))
+    elif kind == "texts h5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("features", shape=(HUGE // 64,), dtype=h5py.string_dtype(), chunks=(64,))
+    elif kind == "view pt":
+        torch.save(torch.ones(1).expand(1 << 22, 1 << 22), path)
+    elif kind == "sparse pt":
+        place, shape = torch.tensor([[0], [0]]), (1 << 22, 1 << 22)
+        torch.save(torch.sparse_coo_tensor(place, torch.ones(1), shape, check_invariants=True), path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["sparse mat", "npz", "h5", "texts h5", "view pt", "sparse pt"])
+def test_a_small_file_that_declares_terabytes(tmp_path: Path, kind: str) -> None:
+    path = write_big(tmp_path, kind)
+    assert path.stat().st_size < 100_000
+    size = re.search(r"would unfold to ([\d,]+) bytes", refused(features=path))
+    assert size is not None
+    assert int(size.group(1).replace(",", "")) >= HUGE
+
+
+def test_npy_that_is_shorter_than_it_declares(tmp_path: Path) -> None:
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (HUGE // 8, 1)})
+    (tmp_path / "x.npy").write_bytes(head.getvalue() + bytes(64))
+    assert "cannot be read" in refused(features=str(tmp_path / "x.npy"))
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "csv", "tsv"])
+def test_every_format_asks_for_memory_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """The limit is injected where this process reads; the child's readers ask for the same, with what it has."""
+    given = own_data.write(tmp_path, kind)
+    monkeypatch.setattr(limits, "free_memory", lambda: 100)
+    assert "100 bytes of memory are free" in refused(features=given["features"])
+    assert "100 bytes of memory are free" in refused(labels=given["labels"])
+
+
+def test_an_archive_is_not_read_for_what_is_not_needed(tmp_path: Path) -> None:
+    path = npz(tmp_path / "split.npz", unseen=(2,), extra=(HUGE // 8,))
+    assert "key 'extra' is not known" in refused(splits=path, unseen=None)
+    both = tmp_path / "both.npz"
+    np.savez(both, features=own_data.arrays()["features"])
+    with zipfile.ZipFile(both, "a") as archive:
+        archive.writestr("extra.npy", b"no array at all")
+    assert add("birds", **{**own_data.arrays(), "features": f"{both}:features"}).added.counts.images == 40
+
+
+def big_folder(folder: Path, **changed: Any) -> Path:
+    return write_folder(folder, {key: changed[key] for key in ("features", "labels") if key in changed}, changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"features": sparse(60_000, 60_000)}, "60000 columns (images) but there are 36 labels"),
+        ({"features": sparse(36, 60_000)}, "features look transposed"),
+        ({"features": sparse(10**9, 36)}, "bomb"),
+        ({"features": sparse(60_000, 60_000), "labels": sparse(60_000, 60_000)}, "labels must be a column"),
+        ({"labels": sparse(10**9, 1)}, "36 columns (images) but there are 1000000000 labels"),
+        ({"att": sparse(60_000, 60_000)}, "bomb"),
+        ({"original_att": sparse(60_000, 60_000)}, "bomb"),
+        ({"trainval_loc": sparse(60_000, 60_000)}, "bomb"),
+        ({"allclasses_names": np.array([[" " * 9_000]] * 8)}, "are allowed"),
+    ],
+)
+def test_a_folder_is_refused_by_what_it_declares(
+    tmp_path: Path, changed: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "free_memory", lambda: HUGE)  # a machine on which memory alone refuses nothing
+    monkeypatch.setattr(mat5, "_CELLS", 10_000)
+    folder = big_folder(tmp_path / "mine", **changed)
+    for read in (load_dataset, check_dataset):
+        with pytest.raises(BadData) as caught:
+            read(str(folder))
+        assert why in str(caught.value)
+    with pytest.raises(BadData, match="mine"):
+        add("mine", source=folder)
+    with pytest.raises(BadData, match="mine"):
+        zslbench.run("eszsl", str(folder), runs=tmp_path / "runs")
+
+
+def test_a_folder_asks_for_memory_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_folder(tmp_path / "mine")
+    monkeypatch.setattr(limits, "free_memory", lambda: 1000)
+    with pytest.raises(BadData, match="where 1,000 bytes of memory are free"):
+        load_dataset(str(folder))
+
+
+def test_what_fits_is_read_whatever_its_ratio(tmp_path: Path) -> None:
+    matrix = np.zeros((5, 36))
+    matrix[0] = images()["labels"].ravel()
+    dataset = load_dataset(str(write_folder(tmp_path / "mine", {"features": csc_matrix(matrix)})))
+    np.testing.assert_array_equal(dataset.features, matrix.T.astype(np.float32))
+
+
+def png(width: int, height: int, rows: int = 1) -> bytes:
+    """Return a grey PNG that declares a size and holds few rows."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = zlib.compress(bytes(rows * (1 + min(width, 1 << 20))))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [
+        ((30_000, 1), "is 30,000 × 1 pixels"),
+        ((1, 30_000), "is 1 × 30,000 pixels"),
+        ((12_000, 12_000), "is 12,000 × 12,000 pixels, and 100,000,000 are allowed"),
+        ((40_000, 25_000), "1000000000 pixels"),
+        ((1, 10**9), "1000000000 pixels"),
+        ((2**31 - 1, 2**31 - 1), "pixels"),
+    ],
+)
+def test_pictures_are_judged_by_their_declared_size(tmp_path: Path, size: tuple[int, int], why: str) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png(*size))
+    with pytest.raises(BadData) as caught:
+        opened(path)
+    assert why in str(caught.value)
+
+
+def test_long_pictures_within_the_limit_are_read(tmp_path: Path) -> None:
+    Image.new("L", (300, 3), 7).save(tmp_path / "x.png")
+    assert opened(tmp_path / "x.png").size == (300, 3)
+
+
+def test_formats_are_told_by_content_and_start_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would start Ghostscript for EPS; a stand-in on the PATH tells whether it did."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    path = tmp_path / "x.jpg"
+    Image.new("RGB", (9, 7)).save(path, format="EPS")
+    with Image.open(path) as image:
+        assert image.format == "EPS"  # Pillow would take it
+    with pytest.raises(BadData, match="its content is none of JPEG"):
+        opened(path)
+    assert not (tmp_path / "started").exists()
+    for kind in ("PPM", "TGA", "ICO", "PCX", "PDF"):
+        Image.new("RGB", (9, 7)).save(path, format=kind)
+        with pytest.raises(BadData, match="cannot be read"):
+            opened(path)
+    for kind in FORMATS:
+        Image.new("RGB", (9, 7), (255, 0, 0)).save(path, format=kind)
+        assert opened(path).size == (9, 7)
+
+
+def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
+    """Opening a pipe waits for its writer, for ever; the test's own time limit would end it."""
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    os.mkfifo(tmp_path / "p" / "a" / "x.jpg")
+    (tmp_path / "p" / "a" / "y.jpg").symlink_to("/dev/zero")
+    (tmp_path / "p" / "a" / "z.jpg").symlink_to(tmp_path / "nowhere")
+    found = pictures_in(tmp_path / "p").files
+    assert len(found) == 3
+    for path in found:
+        with pytest.raises(BadData, match="no regular file"):
+            opened(path)
+    for suffix in ("npy", "npz", "csv", "mat", "h5", "pt", "json"):
+        pipe = tmp_path / f"x.{suffix}"
+        os.mkfifo(pipe)
+        for role in ("features", "labels", "semantics", "classes", "splits"):
+            changed = {role: pipe} | ({"unseen": None} if role == "splits" else {})
+            with pytest.raises(DataMissing, match="is no regular file"):
+                add("birds", **{**own_data.arrays(), "classes": list(own_data.NAMES), "unseen": 2} | changed)
+    folder = write_folder(tmp_path / "mine")
+    (folder / "res101.mat").unlink()
+    os.mkfifo(folder / "res101.mat")
+    with pytest.raises(DataMissing, match="has no features"):
+        load_dataset(str(folder))
+    with pytest.raises(DataMissing, match="no file or folder"):
+        zslbench.data.import_(tmp_path / "x.npz")
