@@ -63,7 +63,7 @@ def fingerprint(arrays: Mapping[str, AnyArray]) -> str:
         array = arrays[name]
         kind = array.dtype.newbyteorder("<")
         total.update(f"{name}:{kind.str}:{array.shape};".encode())
-        for block in np.nditer(
+        for block in np.nditer(  # type: ignore[call-overload]  # NumPy's stubs spell contig "config"
             array,
             flags=["external_loop", "buffered", "zerosize_ok"],
             op_flags=[["readonly", "contig"]],

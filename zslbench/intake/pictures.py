@@ -70,7 +70,7 @@ def opened(path: Path) -> Any:
         Unavailable: Pillow is not installed.
     """
     try:
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise Unavailable("pictures are read by Pillow; install it with `pip install 'zslbench[features]'`.") from error
     if not path.is_file():  # opening a pipe waits for ever, a device may never end
@@ -83,7 +83,7 @@ def opened(path: Path) -> Any:
                 return image.convert("RGB")
     except BadData:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadData(f"{path} cannot be read as a picture (its content is none of {', '.join(FORMATS)}).") from error
     except Exception as error:  # decoders raise some ten kinds for a broken picture
         why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
