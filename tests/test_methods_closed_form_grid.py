@@ -157,7 +157,7 @@ def _thing(log: list[float], lam: float) -> _Thing:
 
 def test_shared_computes_once_and_drops_after_the_last_user() -> None:
     points = [Ridge(lam=lam) for lam in (1.0, 2.0, 1.0, 2.0, 1.0)]
-    shared, log = Shared(points), []
+    shared, log = Shared(points, Context()), []
     first = weakref.ref(shared.once(points[0], _thing, log))
     second = weakref.ref(shared.once(points[1], _thing, log))
     assert shared.once(points[2], _thing, log) is first()

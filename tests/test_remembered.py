@@ -30,7 +30,7 @@ def test_equal_content_is_computed_once_and_any_change_again() -> None:
 
     def ask(what: str = "sum", number: float = 1.0, seed: int = 0, count: int = 3) -> int:
         arrays = {"x": np.full(count, number, dtype=np.float32)}
-        return remembered(lambda: made.append(1) or len(made), what, arrays, seed=seed)  # type: ignore[func-returns-value]
+        return remembered(lambda: made.append(1) or len(made), what, arrays, Context(), seed=seed)  # type: ignore[func-returns-value]
 
     first = ask()
     assert [ask(), ask()] == [first, first]
@@ -41,12 +41,12 @@ def test_equal_content_is_computed_once_and_any_change_again() -> None:
 
 def test_the_one_used_longest_ago_is_dropped() -> None:
     for seed in range(MOST + 3):
-        remembered(lambda: object(), "thing", {}, seed=seed)
-        remembered(lambda: object(), "thing", {}, seed=0)  # used again and again: it stays
+        remembered(lambda: object(), "thing", {}, Context(), seed=seed)
+        remembered(lambda: object(), "thing", {}, Context(), seed=0)  # used again and again: it stays
     assert len(module._kept) == MOST
-    kept = remembered(lambda: "anew", "thing", {}, seed=0)
+    kept = remembered(lambda: "anew", "thing", {}, Context(), seed=0)
     assert kept != "anew"
-    assert remembered(lambda: "anew", "thing", {}, seed=1) == "anew"
+    assert remembered(lambda: "anew", "thing", {}, Context(), seed=1) == "anew"
 
 
 def test_settings_of_an_ablation_share_souls_and_classifier(monkeypatch: pytest.MonkeyPatch) -> None:

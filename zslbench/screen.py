@@ -77,15 +77,21 @@ def show_written(path: Path) -> None:
 def show_profile(outcome: Outcome) -> None:
     """Print the seconds of each phase of the runs, a row a run."""
     records = [record for record in outcome.records if record.timings]
-    phases = list(dict.fromkeys(phase for record in records for phase in record.timings if phase != "total"))
+    last = ("total", "shared")
+    phases = list(dict.fromkeys(phase for record in records for phase in record.timings if phase not in last))
     rows = []
     for record in records:
         what = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']} seed {record.seed}"
-        spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, "total")]
+        spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
         rows.append((what, *spent))
     console = _out()
-    console.print("seconds by phase (fit holds those between data and scores)", markup=False)
-    _print_table(console, ("run", *phases, "total"), rows)
+    console.print(
+        "seconds that each run takes alone, by phase (fit holds those between data and scores); shared: what an "
+        "earlier run had done already",
+        markup=False,
+        soft_wrap=True,
+    )
+    _print_table(console, ("run", *phases, *last), rows)
 
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:

@@ -18,7 +18,7 @@ from zslbench import params
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
-from zslbench.methods.base import Context, Method
+from zslbench.methods.base import Context, Cost, Method
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
 from zslbench.params import param
@@ -77,15 +77,18 @@ class AdversarialMethod(Method):
         """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
         keys = [point._training_key() for point in points]
         ahead = collections.Counter(keys)
-        trained: dict[str, dict[str, Any]] = {}
+        trained: dict[str, tuple[dict[str, Any], Cost]] = {}
         for point, key in zip(points, keys, strict=True):
             ahead[key] -= 1
             if key in trained:
-                vars(point).update(trained[key])
+                state, cost = trained[key]
+                vars(point).update(state)
+                ctx.charge(cost)
             else:
-                point.fit(train, ctx)
+                with ctx.measured() as cost:
+                    point.fit(train, ctx)
             if ahead[key]:
-                trained[key] = {name: value for name, value in vars(point).items() if name.endswith("_")}
+                trained[key] = {name: value for name, value in vars(point).items() if name.endswith("_")}, cost
             else:
                 trained.pop(key, None)
             yield point

@@ -87,6 +87,29 @@ class Preset:
 
 
 @dataclasses.dataclass(frozen=True)
+class Size:
+    """How large a training set is: rows, their dimensions, those of the semantics, and the classes in the table."""
+
+    images: int
+    features: int
+    semantics: int
+    classes: int
+
+    @classmethod
+    def of(cls, train: Train) -> Self:
+        """Return the size of a training set."""
+        return cls(len(train.features), train.features.shape[1], train.classes.semantics.shape[1], len(train.classes))
+
+
+@dataclasses.dataclass
+class Cost:
+    """Seconds that a piece of work took: in all, and by the phases within it."""
+
+    seconds: float = 0.0
+    phases: dict[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
 class Ablation:
     """A named setting of a method's parameters, for instance LisGAN's S1…S4."""
 
@@ -111,7 +134,9 @@ class Context:
         profile: whether phases wait for the device, so that each is charged with its own work, and are kept one by one.
 
     Attributes:
-        seconds: wall-clock seconds by phase.
+        seconds: wall-clock seconds by phase, those charged included.
+        shared: seconds that were charged: of work that another fit had done already.
+        apart: whether work that can be shared was measured, so that each fit of a grid can be charged with it.
         events: with `profile`, each phase's name, start and duration in seconds.
     """
 
@@ -128,6 +153,7 @@ class Context:
         self.seed, self.device, self.precision, self.profile = seed, device, precision, profile
         self._on_log, self._judge = on_log, judge
         self.seconds: dict[str, float] = {}
+        self.shared, self.apart = 0.0, False
         self.events: list[tuple[str, float, float]] = []
 
     @property
@@ -156,18 +182,36 @@ class Context:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the wall-clock seconds of the enclosed block to phase `name` of the record."""
-        start = self._now()
+        start, shared = self._now(self.profile), self.shared
         try:
             yield
         finally:
-            spent = self._now() - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent
+            spent = self._now(self.profile) - start
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent + self.shared - shared
             if self.profile:
                 self.events.append((name, start, spent))
 
-    def _now(self) -> float:
+    @contextlib.contextmanager
+    def measured(self) -> Iterator[Cost]:
+        """Give what the enclosed block costs, complete after it: to be charged to other fits that use its result."""
+        cost, before, shared, start = Cost(), dict(self.seconds), self.shared, self._now(wait=True)
+        yield cost
+        cost.seconds = self._now(wait=True) - start + self.shared - shared
+        cost.phases = {
+            name: value - before.get(name, 0.0) for name, value in self.seconds.items() if value != before.get(name)
+        }
+        self.apart = True
+
+    def charge(self, cost: Cost) -> None:
+        """Count work that another fit did as if this one had done it: a run's seconds are those it takes alone."""
+        self.shared += cost.seconds
+        for name, seconds in cost.phases.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+    def _now(self, wait: bool) -> float:
+        """Return the time, with `wait` after the device has done what it was given."""
         torch = sys.modules.get("torch")
-        if self.profile and torch is not None:
+        if wait and torch is not None:
             if torch.cuda.is_initialized():
                 torch.cuda.synchronize(self.device if self.device.startswith("cuda") else None)
             elif self.device in ("auto", "mps") and torch.backends.mps.is_available():
@@ -205,6 +249,14 @@ class Method(abc.ABC):
         """Whether a row's scores may depend on the other rows of the batch."""
         return self.setting is Setting.TRANSDUCTIVE
 
+    def cost(self, size: Size) -> float | None:
+        """Return a number that the seconds of a fit are proportional to; None: nothing is known of them.
+
+        Estimates of time scale by it from one training set, or from one value of a hyper-parameter, to another. Units
+        times rows times epochs will do: what counts are its ratios.
+        """
+        return None
+
     @abc.abstractmethod
     def fit(self, train: Train, ctx: Context) -> Self:
         """Learn from labelled images of seen classes and return self. Forget any earlier fit."""
@@ -215,7 +267,9 @@ class Method(abc.ABC):
 
         Override it where points can share work, a factorization for instance: the runner then hands over all points of
         a grid at once. A point must come out as its own `fit` leaves it, to the bit: a run means the same number alone
-        and in company. Hold on to no point that was yielded, so that one fit at a time is in memory.
+        and in company. Hold on to no point that was yielded, so that one fit at a time is in memory. Do what is shared
+        in ``with ctx.measured() as cost:`` and ``ctx.charge(cost)`` to each later point that uses it; the seconds of a
+        grid that measures nothing are left out of comparisons.
         """
         for point in points:
             yield point.fit(train, ctx)

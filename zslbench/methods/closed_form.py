@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 
 from zslbench import params
 from zslbench.arrays import Array, IntArray
-from zslbench.methods.base import Context, Method
+from zslbench.methods.base import Context, Cost, Method, Size
 from zslbench.methods.preprocess import Preprocessor, preprocessor
 from zslbench.methods.spectrum import ClassRidge
 from zslbench.task import Train
@@ -33,12 +33,14 @@ class Shared:
 
     Args:
         points: all that will ask, each once for a thing. None of them is kept.
+        ctx: what they are fitted with; each is charged with what it takes over from an earlier one.
     """
 
-    def __init__(self, points: Sequence[Method]) -> None:
+    def __init__(self, points: Sequence[Method], ctx: Context) -> None:
+        self._ctx = ctx
         self._values = [params.values(point) for point in points]
         self._ahead: dict[str, collections.Counter[Hashable]] = {}
-        self._kept: dict[Hashable, Any] = {}
+        self._kept: dict[Hashable, tuple[Any, Cost]] = {}
 
     def once(self, point: Method, make: Callable[..., T], *given: Any) -> T:
         """Return ``make(*given, **parameters)`` with those of the point's parameters that `make` depends on.
@@ -52,13 +54,19 @@ class Shared:
             self._ahead[what] = collections.Counter(tuple(values[name] for name in names) for values in self._values)
         values = tuple(getattr(point, name) for name in names)
         key = (what, values)
-        found: T = self._kept[key] if key in self._kept else make(*given, **dict(zip(names, values, strict=True)))
+        result: T
+        if key in self._kept:
+            result, cost = self._kept[key]
+            self._ctx.charge(cost)
+        else:
+            with self._ctx.measured() as cost:
+                result = make(*given, **dict(zip(names, values, strict=True)))
         self._ahead[what][values] -= 1
         if self._ahead[what][values] > 0:
-            self._kept[key] = found
+            self._kept[key] = result, cost
         else:
             self._kept.pop(key, None)
-        return found
+        return result
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -68,15 +76,20 @@ class ClosedForm(Method):
     A single fit is a grid of one point: both do the same operations on the same numbers, and so give the same bits.
     """
 
+    def cost(self, size: Size) -> float:
+        """Return the products of a Gram matrix of the features and of its factorization."""
+        order = min(size.images, size.features)
+        return float(size.images * size.features * order + order**3)
+
     def fit(self, train: Train, ctx: Context) -> Self:
         """Solve for this point alone."""
-        self.solve(train, ctx, Shared([self]))
+        self.solve(train, ctx, Shared([self], ctx))
         return self
 
     @classmethod
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
         """Solve for all points; what several of them have in common is computed once."""
-        shared = Shared(points)
+        shared = Shared(points, ctx)
         for point in points:
             point.solve(train, ctx, shared)
             yield point

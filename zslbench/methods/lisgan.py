@@ -177,6 +177,7 @@ class LisGAN(GenerativeMethod):
                 lambda: souls.soul_samples(features, labels, classes, **given),
                 "soul samples 1",
                 {"features": features, "labels": labels},
+                ctx,
                 **given,
             )
         real = self._tensor(found)

@@ -12,13 +12,14 @@ from typing import TypeVar
 
 from zslbench.arrays import AnyArray
 from zslbench.identity import digest, fingerprint
+from zslbench.methods.base import Context, Cost
 from zslbench.params import Scalar
 
 T = TypeVar("T")
 MOST = 16
 """Results that are kept; the one that was used longest ago goes first."""
 
-_kept: collections.OrderedDict[str, object] = collections.OrderedDict()
+_kept: collections.OrderedDict[str, tuple[object, Cost]] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
@@ -28,12 +29,13 @@ def forget() -> None:
         _kept.clear()
 
 
-def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
+def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
     """Return ``make()``, or what it returned before for the same arrays and values.
 
-    The result is shared: it must not be changed.
+    The result is shared: it must not be changed. Whoever gets it is charged with the seconds that making it took.
 
     Args:
+        ctx: of the fit that asks.
         what: names the computation and its version.
         arrays, values: all that the result depends on.
     """
@@ -41,10 +43,13 @@ def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
-            return _kept[key]  # type: ignore[return-value]
-    found = make()
+            result, cost = _kept[key]
+            ctx.charge(cost)
+            return result  # type: ignore[return-value]
+    with ctx.measured() as cost:
+        made = make()
     with _lock:
-        _kept[key] = found
+        _kept[key] = made, cost
         while len(_kept) > MOST:
             _kept.popitem(last=False)
-    return found
+    return made

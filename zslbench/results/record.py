@@ -30,7 +30,8 @@ class Record:
         selection: fixed, validated or oracle.
         metrics: fractions from 0 to 1 by name; empty unless status is ok.
         curve: one entry a judged checkpoint: ``{"step": 10, "metrics": {...}}``.
-        timings: seconds by phase; memory: peak bytes by kind.
+        timings: seconds by phase, in all (``total``), and how many of these were spent for earlier results already
+            (``shared``): each result is charged with what producing it alone takes. memory: peak bytes by kind.
         provenance: versions, device, digest of the method's source, time of day.
         error: traceback text of a run that failed.
     """
@@ -56,6 +57,15 @@ class Record:
     def ok(self) -> bool:
         """Whether the run finished and its metrics count."""
         return self.status == "ok"
+
+    @property
+    def seconds_known(self) -> bool:
+        """Whether the timings are those of this result alone.
+
+        They are not where several fits were done in the same steps, whose time was divided among them (seeds at once).
+        """
+        together = "seeds_at_once" in self.provenance or "grid_points" in self.provenance
+        return "total" in self.timings and (not together or "shared" in self.timings)
 
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields."""

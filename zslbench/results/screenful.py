@@ -152,7 +152,7 @@ def _share(job: Running) -> float:
 
 
 def _last(found: Sequence[Ended], width: int) -> list[list[Text]]:
-    took = [f"{one.kept.seconds:.1f} s" for one in found]
+    took = ["" if one.kept.seconds is None else f"{one.kept.seconds:.1f} s" for one in found]
     room = width - max(map(len, took), default=0) - 6
     told = [_metrics(one.metrics, max(room - _NAME, room // 2)) for one in found]
     room -= max(map(len, told), default=0)

@@ -21,7 +21,10 @@ _Stamp = tuple[int, int, int]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kept:
-    """What a record tells at a glance, fit for a terminal. `time`: of its file; `why`: the last line of its error."""
+    """What a record tells at a glance, fit for a terminal.
+
+    `time`: of its file; `seconds`: that it takes alone, None where nobody knows; `why`: the last line of its error.
+    """
 
     time: float
     label: str
@@ -33,7 +36,7 @@ class Kept:
     seed: int
     status: str
     metrics: Mapping[str, float]
-    seconds: float
+    seconds: float | None
     why: str
 
     @property
@@ -133,7 +136,7 @@ def _kept(path: Path, stamp: _Stamp) -> Kept | None:
         seed=record.seed,
         status=record.status,
         metrics={clean(name): value for name, value in record.metrics.items()},
-        seconds=_number(record.timings.get("total")),
+        seconds=_number(record.timings.get("total")) if record.seconds_known else None,
         why="" if record.ok else clean(last_line(record.error)),
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 import zslbench.protocols.splits as splits
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData
-from zslbench.methods.base import Context, Judge, Method
+from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.results.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
@@ -19,6 +19,7 @@ from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.judging import Bell, Listeners, OnJudged, OnLog, Question, Stopped, asked, questions_of
 from zslbench.runner.kept_features import with_features
 from zslbench.runner.provenance import reset_peaks
+from zslbench.task import Train
 
 
 def execute(
@@ -48,8 +49,10 @@ def _single(
     start = time.perf_counter()
     method: Method | None = None
     questions: list[Question] = []
+    facts = dict(company or {})
     try:
         dataset, chosen = _data(job)
+        start = time.perf_counter()  # reading files is no part of what a result costs: the first run alone does it
         questions = questions_of(job, dataset, chosen)
         method = _build(job.first)
         with Bell(Listeners(questions, on_log, on_judged), job.how.checkpoint_every) as bell:
@@ -57,36 +60,37 @@ def _single(
             reset_peaks()
             with ctx.phase("data"):
                 train = splits.training(dataset, chosen)
+            facts |= _work(method, train)
             with ctx.phase("fit"):
                 method.fit(train, ctx)
         if job.how.checkpoint_every:  # judging is not fitting
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds
     except Stopped as stop:
-        facts = facts_of(job, method, {"total": time.perf_counter() - start}, company)
+        facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
         return [
             Finished(record_of(one.run, "skipped", error=str(stop), curve=tuple(one.curve), **facts))
             for one in questions
         ]
     except (Exception, SystemExit) as error:
-        facts = facts_of(job, method, {"total": time.perf_counter() - start}, company)
+        facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
         return [Finished(record_of(run, "failed", error=trace(error), **facts)) for run in job.runs]
-    spent = time.perf_counter() - start
-    results = _scored(questions, method, job, ctx.seconds, spent, company, ctx.events)
+    seconds = {**ctx.seconds, "total": time.perf_counter() - start + ctx.shared, "shared": ctx.shared}
+    results = _scored(questions, method, job, seconds, facts, ctx.events)
     return with_features(results, method, job.how.keep_features, dataset, chosen)
 
 
 def _together(batch: Batch, on_log: OnLog | None) -> Iterator[tuple[Job, list[Finished]]]:
     """Fit all points of a grid, or all seeds, at once.
 
-    What points of a grid share is timed with the first of them; the time of seeds is divided among them.
+    Each point of a grid is charged with what it shares as if it had done it alone. Of seeds, whose steps are batched
+    products, nobody knows what one alone would take: their time is divided among them, and nothing is called shared.
     """
-    start = time.perf_counter()
     dataset, chosen = _data(batch.first)
     points = [_build(job.first) for job in batch.jobs]
     with Bell(Listeners([], on_log), 0) as bell:
         contexts = [_context(job, bell.log if job is batch.first else None) for job in batch.jobs]
-        yield from _fitted_together(batch, points, contexts, dataset, chosen, start)
+        yield from _fitted_together(batch, points, contexts, dataset, chosen)
 
 
 def _fitted_together(
@@ -95,16 +99,17 @@ def _fitted_together(
     contexts: list[Context],
     dataset: Dataset,
     chosen: splits.Split,
-    start: float,
 ) -> Iterator[tuple[Job, list[Finished]]]:
+    start = time.perf_counter()
     ctx, cls = contexts[0], type(points[0])
     reset_peaks()
-    with ctx.phase("data"):
+    with ctx.measured() as preparation, ctx.phase("data"):
         train = splits.training(dataset, chosen)
     one_seed = len({job.first.seed for job in batch.jobs}) == 1
     fitting = cls.fit_grid(points, train, ctx) if one_seed else cls.fit_seeds(points, train, contexts)
     company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
     share = 1 if one_seed else 1 / len(points)
+    ctx.apart = False  # until the method measures what its points share
     for job, point, own in zip(batch.jobs, points, contexts, strict=True):
         if one_seed:
             reset_peaks()
@@ -113,15 +118,20 @@ def _fitted_together(
         if method is not point:
             raise RuntimeError("points must be yielded, each of them and in order")
         if own is ctx or one_seed:
-            spent = (time.perf_counter() - start) * share
-            seconds = {phase: value * share for phase, value in _summed(contexts).items()}
+            shared = sum(one.shared for one in contexts)
+            spent = {**_summed(contexts), "total": time.perf_counter() - start + shared}
+            seconds = {phase: value * share for phase, value in spent.items()}
+            seconds |= {"shared": shared} if one_seed and ctx.apart else {}
             events = tuple(event for one in contexts for event in one.events)
-        results = _scored(questions_of(job, dataset, chosen), method, job, seconds, spent, company, events)
+        facts = company | _work(method, train)
+        results = _scored(questions_of(job, dataset, chosen), method, job, seconds, facts, events)
         yield job, with_features(results, method, job.how.keep_features, dataset, chosen)
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
         ctx.events.clear()
+        ctx.shared = 0.0
+        ctx.charge(preparation)
         start = time.perf_counter()
 
 
@@ -148,13 +158,25 @@ def _scored(
     method: Method,
     job: Job,
     seconds: Mapping[str, float],
-    spent: float,
-    company: Mapping[str, Any] | None,
+    facts: Mapping[str, Any],
     events: Iterable[tuple[str, float, float]],
 ) -> list[Finished]:
-    """Score a fitted method under each protocol, in the order of the questions; return results in that of the runs."""
-    found = {one.run.id: _score(one, method, job, seconds, spent, company, events) for one in questions}
-    return [found[run.id] for run in job.runs]
+    """Score a fitted method under each protocol, in the order of the questions; return results in that of the runs.
+
+    The fit was done for the first question; it is charged to the others, too, and shared.
+    """
+    results = {}
+    for question in questions:
+        results[question.run.id] = _score(question, method, job, seconds, facts, events)
+        if "shared" in seconds:
+            seconds = {**seconds, "shared": seconds["total"]}
+    return [results[run.id] for run in job.runs]
+
+
+def _work(method: Method, train: Train) -> dict[str, Any]:
+    """Return what estimates of time scale by, where the method declares it."""
+    work = method.cost(Size.of(train))
+    return {} if work is None else {"work": float(work)}
 
 
 def _context(job: Job, on_log: OnLog | None, judge: Judge | None = None) -> Context:
@@ -171,8 +193,7 @@ def _score(
     method: Method,
     job: Job,
     seconds: Mapping[str, float],
-    spent: float,
-    company: Mapping[str, Any] | None,
+    provenance: Mapping[str, Any],
     events: Iterable[tuple[str, float, float]],
 ) -> Finished:
     start = time.perf_counter()
@@ -181,11 +202,11 @@ def _score(
         scored = time.perf_counter()
         judgement = question.protocol.judge(question.answers, scores)
     except (Exception, SystemExit) as error:
-        facts = facts_of(job, method, {**seconds, "total": spent + time.perf_counter() - start}, company)
+        facts = facts_of(job, method, {**seconds, "total": seconds["total"] + time.perf_counter() - start}, provenance)
         return Finished(record_of(question.run, "failed", error=trace(error), **facts))
     ended = time.perf_counter()
     own = {"scores": scored - start, "evaluation": ended - scored}
-    facts = facts_of(job, method, {**seconds, **own, "total": spent + ended - start}, company)
+    facts = facts_of(job, method, {**seconds, **own, "total": seconds["total"] + ended - start}, provenance)
     record = record_of(question.run, "ok", metrics=dict(judgement.metrics), curve=tuple(question.curve), **facts)
     told = (*events, ("scores", start, own["scores"]), ("evaluation", scored, own["evaluation"]))
     return Finished(record, judgement.predictions, told if job.how.profile else ())

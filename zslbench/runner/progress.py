@@ -27,7 +27,9 @@ def result_line(finished: Finished) -> str:
     what = wording.name_of(record)
     if not record.ok:
         return ": ".join(filter(None, [record.status, what, wording.last_line(record.error)]))
-    return f"{what}: {wording.metrics(record.metrics)}  ({record.timings.get('total', 0.0):.1f} s)"
+    took, shared = record.timings.get("total", 0.0), record.timings.get("shared", 0.0)
+    saved = f", {shared:.1f} s of them shared" if shared >= 0.1 else ""
+    return f"{what}: {wording.metrics(record.metrics)}  ({took:.1f} s{saved})"
 
 
 class Quiet(Listener):

@@ -29,11 +29,14 @@ def draw_pareto(
         lines: of any data sets and protocols, a panel each; metrics: None: T1 and H; spread: ``std`` or ``ci``.
 
     Raises:
-        BadValue: records without timings. UnknownName: a metric that there is not.
+        BadValue: records without timings of their own. UnknownName: a metric that there is not.
     """
-    timed = [line for line in lines if all(_seconds(record.timings) > 0 for record in line.records)]
+    timed = [line for line in lines if timed_alone(line)]
     if not timed:
-        raise BadValue("the runs asked for hold no timings; run them with --rerun all.")
+        raise BadValue(
+            "the runs asked for hold no timings of their own (several seeds at once have none); "
+            "run them with --rerun all --seeds-at-once never."
+        )
     grid = panels_of(timed, metrics)
     names = list(dict.fromkeys(line.name for line in timed))
     figure, axes = panels(style, len(grid), 1.9, legend_size(style, names)[1])
@@ -92,14 +95,19 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return found
 
 
+def timed_alone(line: Line) -> bool:
+    """Return whether it is known of each record of a line what it takes alone."""
+    return all(record.seconds_known and _seconds(record.timings) > 0 for record in line.records)
+
+
 def _seconds(timings: Any) -> float:
     return float(sum(timings.get(phase, 0.0) for phase in _PHASES))
 
 
 def _caption(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed: int) -> list[str]:
     said = [
-        "Accuracy against seconds of fitting and scoring, mean over seeds; the line joins what none other beats in "
-        "as little time."
+        "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
+        "line joins what none other beats in as little time."
     ]
     where = sorted({_machine(record.provenance) for line in lines for record in line.records})
     said.append(
@@ -107,7 +115,7 @@ def _caption(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed
         if len(where) == 1
         else f"Measured on different machines, so the seconds compare roughly: {'; '.join(where)}."
     )
-    said += [f"{untimed} without timings not drawn."] if untimed else []
+    said += [f"{untimed} without timings of their own not drawn."] if untimed else []
     bars = any(line.stochastic and len(line.records) > 1 for line in lines)
     return [*said, *said_below(lines, metrics, f"Bars: {SPREADS[spread]}." if bars else "")]
 

@@ -12,7 +12,7 @@ from zslbench.results.plots.curves import draw_curves
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.plots.files import Drawn, svg_text
 from zslbench.results.plots.lines import Line, data_key, lines_of
-from zslbench.results.plots.pareto import draw_pareto
+from zslbench.results.plots.pareto import draw_pareto, timed_alone
 from zslbench.results.plots.perclass import draw_perclass
 from zslbench.results.plots.ranks import draw_ranks
 from zslbench.results.plots.sensitivity import draw_sensitivity
@@ -115,7 +115,7 @@ def _plans(lines: Sequence[Line], dev: Sequence[Record], store: ResultStore, kno
             lambda: draw_curves(kept, dev, store.predictions, style),
             reads,
         )
-    timed = [line for line in lines if all(record.timings for record in line.records)]
+    timed = [line for line in lines if timed_alone(line)]
     if any(len(own) > 1 for own in _by_data(timed)):
         yield _Plan("pareto", "Accuracy against time", timed, lambda: draw_pareto(timed, style))
     by_data = _by_data(lines)

@@ -82,7 +82,7 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
                 _values(record.metrics, names["metrics"]),
                 _steps(record, kinds["steps"]),
                 [value for point in record.curve for value in _values(point["metrics"], names["metrics"])],
-                [_number(record.timings.get(name)) for name in names["timings"]],
+                [_seconds(record, name) for name in names["timings"]],
                 [_number(record.memory.get(name)) for name in names["memory"]],
                 kinds["made"].place({name: value for name, value in record.provenance.items() if name != "finished"}),
                 None if finished is None else finished - since,
@@ -147,6 +147,11 @@ def _again(record: Record, root: Path, extra: Sequence[str]) -> str:
 
 def _values(metrics: Mapping[str, float], names: Sequence[str]) -> list[int | None]:
     return [round(_WHOLE * metrics[name]) if name in metrics else None for name in names]
+
+
+def _seconds(record: Record, phase: str) -> float | None:
+    """Return the seconds of a phase; those in all only where they are the record's own."""
+    return _number(record.timings.get(phase)) if phase != "total" or record.seconds_known else None
 
 
 def _number(value: Any) -> float | None:

@@ -1,0 +1,115 @@
+"""Seconds of a record: what its result takes alone, shared work charged in full, by a clock that the tests move."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from result_records import record
+
+import zslbench
+from zslbench.errors import BadValue
+from zslbench.methods import eszsl, remembered, souls
+from zslbench.methods.adversarial import AdversarialMethod
+from zslbench.methods.base import Context
+from zslbench.results.tally import Tally
+from zslbench.runner import progress
+from zslbench.runner.finished import Finished
+
+TINY = "hidden=8,epochs=1,pretrain_epochs=1,per_class=3,final_epochs=1,soul_rows=2"
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still unless a test moves it; nothing is remembered from earlier tests."""
+    now = [0.0]
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    remembered.forget()
+    return now
+
+
+def slow(clock: list[float], seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that takes so long, and does what `call` does."""
+
+    def slowly(*args: Any, **given: Any) -> Any:
+        clock[0] += seconds
+        return call(*args, **given)
+
+    slowly.__dict__.update(vars(call))
+    slowly.__qualname__ = call.__qualname__
+    return slowly
+
+
+def spent(records: Any) -> float:
+    return sum(one.timings["total"] - one.timings["shared"] for one in records)
+
+
+def test_each_point_of_a_grid_is_charged_with_the_factorization(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(eszsl, "feature_side", slow(clock, 10, eszsl.feature_side))
+    monkeypatch.setattr(eszsl, "_feature_solution", slow(clock, 2, eszsl._feature_solution))
+    grid = "eszsl[gamma=[1,10,100],lam=[1,2],preprocess=[none,standard]]"
+    records = zslbench.run(grid, "digits", ["zsl", "gzsl"], runs=tmp_path).records
+    assert len(records) == 24
+    for one in records:
+        assert (one.timings["factorize"], one.timings["fit"], one.timings["total"]) == (12, 12, 12)
+        assert one.seconds_known
+    assert spent(records) == clock[0] == 2 * (10 + 3 * 2)  # twice, by preprocess: one factorization, three solutions
+    (alone,) = zslbench.run("eszsl[gamma=10,preprocess=standard]", "digits", "gzsl", runs=tmp_path / "alone").records
+    assert (alone.timings["total"], alone.timings["shared"]) == (12, 0)
+
+
+def test_a_method_that_rides_on_anothers_training_is_charged_with_it(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(AdversarialMethod, "fit", slow(clock, 30, AdversarialMethod.fit))
+    monkeypatch.setattr(souls, "soul_samples", slow(clock, 5, souls.soul_samples))
+    methods = [f"lisgan[{TINY}]", f"lisgan@S3[{TINY}]", f"lisgan@S3[{TINY},l_r1=0.02]"]
+    records = zslbench.run(methods, "digits", "gzsl", runs=tmp_path).records
+    assert [one.timings["fit"] for one in records] == [35, 35, 35]
+    assert [one.timings["souls"] for one in records] == [5, 5, 5]
+    assert [one.timings["shared"] for one in records] == [0, 35, 5]  # the last one trained, on souls that were there
+    assert spent(records) == clock[0] == 65
+    shown = zslbench.plot("pareto", runs=tmp_path).rows
+    assert {row["seconds"] for row in shown} == {35}
+
+
+def test_what_is_remembered_carries_the_seconds_that_it_took(clock):
+    def ask(ctx: Context, number: float) -> None:
+        with ctx.phase("souls"):
+            remembered.remembered(slow(clock, 4, lambda: None), "thing", {"x": np.full(2, number)}, ctx)
+
+    contexts = [Context() for _ in range(3)]
+    for ctx, number in zip(contexts, (1.0, 1.0, 2.0), strict=True):
+        ask(ctx, number)
+    assert [(ctx.seconds["souls"], ctx.shared) for ctx in contexts] == [(4, 0), (4, 4), (4, 0)]
+    ask(contexts[2], 1.0)  # within one fit it adds up
+    assert (contexts[2].seconds["souls"], contexts[2].shared) == (8, 4)
+
+
+def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_path):
+    gan = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
+    zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path, seeds_at_once="always")
+    with pytest.raises(BadValue, match="several seeds at once have none"):
+        zslbench.plot("pareto", runs=tmp_path)
+    zslbench.run("eszsl", "digits", "gzsl", runs=tmp_path)
+    shown = zslbench.plot("pareto", runs=tmp_path)
+    assert {row["method"] for row in shown.rows} == {"eszsl"}
+    assert "1 without timings of their own not drawn." in " ".join(shown.caption)
+    known = {kept.method: kept.seconds is not None for kept in Tally(tmp_path).read()}
+    assert known == {"fclswgan": False, "eszsl": True}
+
+
+def test_a_grid_that_measures_nothing_tells_no_seconds_of_its_points(tmp_path):
+    records = zslbench.run("toy_methods:Grid[ridge=[1,2]]", "digits", "zsl", runs=tmp_path).records
+    assert [one.seconds_known for one in records] == [False, False]
+    old = dataclasses.replace(record(), timings={"fit": 1.0, "total": 2.0}, provenance={"grid_points": 3})
+    assert not old.seconds_known  # of an earlier version, which charged the first point with everything
+    assert dataclasses.replace(old, provenance={}).seconds_known
+
+
+def test_progress_says_how_much_was_shared():
+    done = dataclasses.replace(record(metrics={"T1": 0.5}), timings={"total": 35.21, "shared": 35.1})
+    assert progress.result_line(Finished(done)).endswith("(35.2 s, 35.1 s of them shared)")
+    alone = dataclasses.replace(done, timings={"total": 35.21, "shared": 0.01})
+    assert progress.result_line(Finished(alone)).endswith("(35.2 s)")
