@@ -65,7 +65,7 @@ class Record:
         They are not where several fits were done in the same steps, whose time was divided among them (seeds at once).
         """
         together = "seeds_at_once" in self.provenance or "grid_points" in self.provenance
-        return "total" in self.timings and (not together or "shared" in self.timings)
+        return not together or "shared" in self.timings
 
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields."""
