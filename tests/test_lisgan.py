@@ -155,7 +155,11 @@ def term_values(method: LisGAN, fakes: torch.Tensor, labels: torch.Tensor) -> tu
         torch.nn.init.normal_(parameter, generator=random_stream(3))
     terms = method.terms(rows, generator.noise, Context())
     nets = wgan.Networks(generator, critic)
-    found = {term.name: term.loss(nets, fakes, labels, *term.held, *term.draw()).item() for term in terms}
+    found: dict[str, float] = {}
+    for term in terms:
+        value = term.loss(nets, fakes, labels, *term.held, *term.draw())
+        values = value if isinstance(value, tuple) else (value,)
+        found |= {name: value.item() for name, value in zip(term.names, values, strict=True)}
     return found, (rows, generator, critic)
 
 
@@ -182,6 +186,15 @@ def test_terms_of_the_method_match_loops(fake_souls: str) -> None:
         logits = w["branch.weight"] @ np.where(hidden > 0, hidden, 0.2 * hidden) + w["branch.bias"]
         total -= (logits[labels[i]] - np.log(np.exp(logits).sum())) / 7
     assert found["classification"] == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize(("given", "wanted"), [({}, 3.0), ({"soul_classes": 2}, 3.0), ({"soul_rows": 2}, 2.0)])
+def test_a_fit_says_how_many_clusters_its_fakes_fill(given: dict[str, Any], wanted: float) -> None:
+    logged: list[float] = []
+    ctx = Context(on_log=lambda _step, _total, values: logged.append(values["clusters"]))
+    lisgan("S3", **({"soul_rows": 12} | given)).fit(problem()[0], ctx)
+    assert logged
+    assert all(0.9 * wanted < value <= wanted for value in logged)
 
 
 def test_l_r2_on_drawn_classes_is_an_unbiased_estimate() -> None:

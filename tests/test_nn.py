@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -55,9 +57,34 @@ def test_softmax_reaches_the_maximum_likelihood_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 3
     features = (rng.normal(size=(300, 4)) + np.eye(3, 4)[labels]).astype(np.float32)
-    layer = train_softmax(torch.tensor(features), torch.tensor(labels), 3, epochs=1500, batch=300, lr=0.02, seed=0)
+    layer = train_softmax(torch.tensor(features), torch.tensor(labels), 3, epochs=1500, batch=300, lr=0.003, seed=0)
     wanted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(features, labels).predict_log_proba(features)
     np.testing.assert_allclose(log_probabilities(layer, torch.tensor(features)), wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("rows", [5, 16, 17, 40])
+def test_softmax_walks_through_permutations_in_whole_batches(rows: int) -> None:
+    """Against a loop over one row at a time in float64: every step has 16 rows, or all where there are fewer."""
+    rng = np.random.default_rng(rows)
+    x, y = rng.normal(size=(rows, 4)).astype(np.float32), rng.integers(3, size=rows)
+    found = train_softmax(torch.tensor(x), torch.tensor(y), 3, epochs=7, batch=16, lr=0.05, seed=3)
+    layer = linear(4, 3, random_stream(3))
+    weights = np.concatenate([layer.weight.detach().double().numpy(), np.zeros((3, 1))], axis=1)
+    order, waiting = random_stream(4), list[int]()
+    first, second = np.zeros_like(weights), np.zeros_like(weights)
+    for step in range(1, 7 * math.ceil(rows / 16) + 1):
+        gradient = np.zeros_like(weights)
+        for _ in range(size := min(16, rows)):
+            if not waiting:
+                waiting = torch.randperm(rows, generator=order).tolist()
+            row = waiting.pop(0)
+            logits = weights @ [*x[row].astype(np.float64), 1.0]
+            chances = np.exp(logits) / np.exp(logits).sum()
+            gradient += np.outer(chances - (np.arange(3) == y[row]), [*x[row], 1.0]) / size
+        first, second = 0.5 * first + 0.5 * gradient, 0.999 * second + 0.001 * gradient**2
+        weights -= 0.05 * (first / (1 - 0.5**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    np.testing.assert_allclose(found.weight, weights[:, :4], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(found.bias, weights[:, 4], rtol=1e-3, atol=1e-4)
 
 
 def test_softmax_draws_from_its_seed_alone() -> None:

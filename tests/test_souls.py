@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslbench.methods.souls import cluster_fake_souls, l_r1, l_r2, mean_fake_souls, soul_samples
+from zslbench.methods.souls import cluster_fake_souls, l_r1, l_r2, l_r2_numbered, mean_fake_souls, soul_samples
 
 
 def squared(a: np.ndarray, b: np.ndarray) -> float:
@@ -40,9 +40,22 @@ def test_l_r2_of_class_means_is_eq_6(seed: int, r: int, k: int, d: int, c: int) 
     assert found.item() == pytest.approx(wanted, rel=1e-10)
 
 
-def lloyd(points: np.ndarray, centres: np.ndarray, steps: int = 10) -> list[np.ndarray | None]:
+def first_centres(points: np.ndarray, draws: np.ndarray) -> list[np.ndarray]:
+    """k-means++ of one class: the first point, then points drawn by their squared distance to the nearest centre."""
+    centres = [points[0]]
+    for draw in draws:
+        away = [min(squared(point, centre) for centre in centres) for point in points]
+        left = draw * sum(away)
+        for point, distance in zip(points, away, strict=True):
+            left -= distance
+            if left < 0:
+                break
+        centres.append(point)
+    return centres
+
+
+def lloyd(points: np.ndarray, centres: list[np.ndarray], steps: int = 10) -> list[np.ndarray | None]:
     """One class, one point at a time: the means of its clusters (Eq. 4), None where a cluster is empty."""
-    centres = [centre.copy() for centre in centres]
     members: list[list[int]] = []
     for _ in range(steps + 1):
         members = [[] for _ in centres]
@@ -57,21 +70,37 @@ def lloyd(points: np.ndarray, centres: np.ndarray, steps: int = 10) -> list[np.n
 def test_l_r2_of_clusters_is_eq_4_and_6(seed: int) -> None:
     rng = np.random.default_rng(seed)
     c, r, k, d = 5, 9, 3, 4
-    fakes, souls = rng.random((c, r, d)), rng.random((c, k, d)) + (seed % 2)  # odd seeds: far souls, empty clusters
-    wanted, empty = 0.0, 0
+    fakes, souls, draws = rng.random((c, r, d)), rng.random((c, k, d)), rng.random((c, k - 1))
+    fakes[1:3, 1:] = fakes[1:3, :1]  # copies of one fake fill one cluster
+    nearest, numbered = 0.0, 0.0
+    counts = []
     for label in range(c):
-        means = [mean for mean in lloyd(fakes[label], souls[label]) if mean is not None]
-        empty += k - len(means)
-        wanted += np.mean([min(squared(mean, souls[label, j]) for j in range(k)) for mean in means]) / c
-    found, filled = cluster_fake_souls(torch.tensor(fakes), torch.tensor(souls))
-    assert l_r2(found, filled, torch.tensor(souls)).item() == pytest.approx(wanted, rel=1e-9)
-    assert int((~filled).sum()) == empty
+        means = lloyd(fakes[label], first_centres(fakes[label], draws[label]))
+        there = [(j, mean) for j, mean in enumerate(means) if mean is not None]
+        nearest += np.mean([min(squared(mean, souls[label, j]) for j in range(k)) for _, mean in there]) / c
+        numbered += min(squared(mean, souls[label, j]) for j, mean in there) / c
+        counts.append(len(there))
+    found, filled = cluster_fake_souls(torch.tensor(fakes), torch.tensor(draws))
+    assert filled.sum(1).tolist() == counts
+    assert counts[1:3] == [1, 1]
+    assert l_r2(found, filled, torch.tensor(souls)).item() == pytest.approx(nearest, rel=1e-9)
+    assert l_r2_numbered(found, filled, torch.tensor(souls)).item() == pytest.approx(numbered, rel=1e-9)
 
 
-def test_some_clusters_are_empty_in_the_cases_above() -> None:
-    rng = np.random.default_rng(1)
-    fakes, souls = rng.random((5, 9, 4)), rng.random((5, 3, 4)) + 1
-    assert not cluster_fake_souls(torch.tensor(fakes), torch.tensor(souls))[1].all()
+@pytest.mark.parametrize("distance", [0.0, 5.0, 500.0])
+def test_every_cluster_is_filled_wherever_the_fakes_are(distance: float) -> None:
+    """Started from real souls that lie elsewhere, most clusters would stay empty."""
+    stream = torch.Generator().manual_seed(0)
+    fakes = distance + torch.rand(50, 20, 30, generator=stream)
+    _, filled = cluster_fake_souls(fakes, torch.rand(50, 2, generator=stream))
+    assert filled.all()
+
+
+def test_a_mean_has_every_number() -> None:
+    rng = np.random.default_rng(0)
+    fakes, souls = torch.tensor(rng.random((4, 6, 5))), torch.tensor(rng.random((4, 3, 5)))
+    one = mean_fake_souls(fakes)
+    assert l_r2_numbered(*one, souls).item() == pytest.approx(l_r2(*one, souls).item(), rel=1e-12)
 
 
 def test_gradients_reach_the_fakes_by_finite_differences() -> None:
@@ -80,7 +109,9 @@ def test_gradients_reach_the_fakes_by_finite_differences() -> None:
     souls = torch.rand(3, 2, 4, generator=stream, dtype=torch.float64)
     labels = torch.tensor([0, 1, 2, 1, 0, 2])
     assert torch.autograd.gradcheck(lambda x: l_r2(*mean_fake_souls(x), souls), fakes)
-    assert torch.autograd.gradcheck(lambda x: l_r2(*cluster_fake_souls(x, souls), souls), fakes)
+    draws = torch.rand(3, 1, generator=stream, dtype=torch.float64)
+    for distance in (l_r2, l_r2_numbered):
+        assert torch.autograd.gradcheck(lambda x, far=distance: far(*cluster_fake_souls(x, draws), souls), fakes)
     assert torch.autograd.gradcheck(lambda x: l_r1(x, labels, souls), fakes[0].detach().requires_grad_())
 
 

@@ -105,7 +105,7 @@ class GenerativeMethod(AdversarialMethod):
             machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
             make = functools.partial(train, **given)
             classes = len(rows.semantics)
-            classifier = remembered(make, "seen classifier 1", arrays, ctx, classes=classes, machine=machine, **given)
+            classifier = remembered(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
 
         def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)

@@ -126,6 +126,12 @@ class LisGAN(GenerativeMethod):
         choices=("mean", "clusters"),
         help="fake souls in L_R2: one mean a class (public code), or means of k clusters (Eq. 4)",
     )
+    soul_pairs: str = param(
+        "nearest",
+        choices=("nearest", "numbered"),
+        help="L_R2 of a class: each fake soul's distance to its nearest real one, averaged; or Eq. 6 to the letter, "
+        "the smallest of the distances between souls of the same number",
+    )
     soul_rows: int = param(20, low=1, high=1000, log=True, help="fakes of each seen class in L_R2")
     soul_classes: int = param(
         0, low=0, high=100000, help="seen classes drawn for L_R2 at each step, an unbiased estimate of it; 0: all"
@@ -207,34 +213,41 @@ class LisGAN(GenerativeMethod):
         from zslbench.methods import nn, souls
         from zslbench.methods.wgan import Term
 
-        batch = self.soul_over == "batch"
-        some = self.soul_classes and self.soul_classes < len(real) and not batch
-        stream = nn.random_stream(ctx.stream_seed("soul noise"), self.device_)
-        drawing = nn.random_stream(ctx.stream_seed("soul classes"), self.device_) if some else None
-        shape = (
-            min(self.batch, len(rows.features)) if batch else self.soul_classes if some else len(real),
-            self.soul_rows,
-            noise,
-        )
+        def stream(purpose: str) -> torch.Generator:
+            return nn.random_stream(ctx.stream_seed(purpose), self.device_)
+
+        batch, clusters = self.soul_over == "batch", self.fake_souls == "clusters"
+        some = 0 < self.soul_classes < len(real) and not batch
+        count = min(self.batch, len(rows.features)) if batch else self.soul_classes if some else len(real)
+        of_noise = stream("soul noise")
+        of_clusters = stream("soul clusters") if clusters else None
+        of_classes = stream("soul classes") if some else None
 
         def draw() -> tuple[Tensor, ...]:
-            found = torch.randn(shape, generator=stream, device=self.device_)
-            if drawing is None:
-                return (found,)
-            keys = torch.rand(len(real), generator=drawing, device=self.device_)
-            return found, keys.topk(self.soul_classes).indices
+            drawn = [torch.randn(count, self.soul_rows, noise, generator=of_noise, device=self.device_)]
+            if of_clusters is not None:
+                drawn.append(torch.rand(count, self.souls - 1, generator=of_clusters, device=self.device_))
+            if of_classes is not None:
+                keys = torch.rand(len(real), generator=of_classes, device=self.device_)
+                drawn.append(keys.topk(count).indices)
+            return tuple(drawn)
+
+        distance = souls.l_r2 if self.soul_pairs == "nearest" else souls.l_r2_numbered
 
         def loss(
-            networks: Networks, _fakes: Tensor, labels: Tensor, real: Tensor, noise: Tensor, *picked: Tensor
-        ) -> Tensor:
-            chosen = labels if batch else picked[0] if picked else None
+            networks: Networks, _fakes: Tensor, labels: Tensor, real: Tensor, noise: Tensor, *more: Tensor
+        ) -> Tensor | tuple[Tensor, ...]:
+            chosen = labels if batch else more[-1] if some else None
             semantics, own = (rows.semantics, real) if chosen is None else (rows.semantics[chosen], real[chosen])
             fakes = networks.generator(noise, semantics[:, None, :])
-            if self.fake_souls == "mean":
-                return souls.l_r2(*souls.mean_fake_souls(fakes), own)
-            return souls.l_r2(*souls.cluster_fake_souls(fakes, own), own)
+            if not clusters:
+                return distance(*souls.mean_fake_souls(fakes), own)
+            means, filled = souls.cluster_fake_souls(fakes, more[0])
+            return distance(means, filled, own), filled.sum(1).to(means.dtype).mean()
 
-        return Term("l_r2", self.l_r2, loss, (real,), draw, (stream,) if drawing is None else (stream, drawing))
+        streams = [one for one in (of_noise, of_clusters, of_classes) if one is not None]
+        notes = ("clusters",) if clusters else ()
+        return Term("l_r2", self.l_r2, loss, (real,), draw, tuple(streams), notes)
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return the cascade's log-probabilities; the second softmax starts from the first one's initial weights.

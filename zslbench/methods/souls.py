@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zslbench.arrays import AnyArray, Array, IntArray
 
@@ -56,7 +55,7 @@ def l_r1(fakes: Tensor, labels: Tensor, souls: Tensor) -> Tensor:
 def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
     """Return L_R2 (Eq. 6): the squared distance of each fake soul to the nearest real soul of its class.
 
-    Averaged over the fake souls of a class, then over classes; with one fake soul a class this is Eq. 6 to the letter.
+    Averaged over the fake souls of a class, then over classes.
 
     Args:
         fake_souls: (c, j, d); filled: (c, j) bool, False for clusters that hold nothing; souls: (c, k, d).
@@ -66,38 +65,74 @@ def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
     return ((nearest * weights).sum(1) / weights.sum(1)).mean()
 
 
+def l_r2_numbered(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
+    """Return L_R2 by the letter of Eq. 6, where one j numbers a fake and a real soul: the smallest of k distances.
+
+    The paper does not say which cluster of fakes has which number; here it is the one that k-means++ gives it. A
+    single fake soul has every number.
+
+    Args:
+        fake_souls: (c, k, d) or (c, 1, d); filled: (c, k) or (c, 1) bool; souls: (c, k, d).
+    """
+    distances = (fake_souls - souls).square().sum(-1)
+    return torch.where(filled, distances, torch.inf).amin(1).mean()
+
+
 def mean_fake_souls(fakes: Tensor) -> tuple[Tensor, Tensor]:
     """Return one fake soul a class, (c, 1, d), the mean of its (c, r, d) fakes: what the public code does."""
     return fakes.mean(1, keepdim=True), torch.ones(len(fakes), 1, dtype=torch.bool, device=fakes.device)
 
 
-def cluster_fake_souls(fakes: Tensor, souls: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (c, k, d) fake souls, the means of clusters of (c, r, d) fakes (Eq. 4), and which hold anything.
+def cluster_fake_souls(fakes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (c, k, d) fake souls, the means of k clusters of (c, r, d) fakes (Eq. 4), and which hold anything.
 
-    Lloyd's algorithm for all classes at once, on detached values, started from the real (c, k, d) souls; gradients
-    flow through the means, not through the grouping. A centre is kept as its weights on the fakes and souls of its
+    Lloyd's algorithm for all classes at once, on detached values, started by k-means++ on the fakes themselves;
+    gradients flow through the means, not through the grouping. A centre is kept as its weights on the fakes of its
     class, so that every step works on their inner products and not on d columns.
+
+    Args:
+        fakes: independent and alike in each class: the first is a centre drawn at random.
+        draws: (c, k − 1) uniform numbers from 0 to 1, which pick the other centres.
     """
-    rows, clusters = fakes.shape[1], souls.shape[1]
-    basis = torch.cat([fakes.detach(), souls], dim=1)
-    products = basis @ basis.transpose(1, 2)
-    centres = torch.eye(rows + clusters, dtype=souls.dtype, device=souls.device)[rows:].expand(len(souls), -1, -1)
+    away = fakes.detach() - fakes.detach().mean(1, keepdim=True)
+    products = away @ away.transpose(1, 2)
+    products = products.to(torch.promote_types(products.dtype, torch.float32))
+    centres = _first_centres(products, draws)
     for _ in range(LLOYD_STEPS):
-        share, filled = _shares(products, centres, rows)
-        centres = torch.where(filled.unsqueeze(-1), functional.pad(share, (0, clusters)), centres)
-    share, filled = _shares(products, centres, rows)
-    return share @ fakes, filled
+        share, filled = _shares(products, centres)
+        centres = torch.where(filled.unsqueeze(-1), share, centres)
+    share, filled = _shares(products, centres)
+    return share.to(fakes.dtype) @ fakes, filled
 
 
-def _shares(products: Tensor, centres: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+def _first_centres(products: Tensor, draws: Tensor) -> Tensor:
+    """Return (c, k, r) weights of the centres of k-means++: each next one is drawn by its squared distance.
+
+    Args:
+        products: (c, r, r) inner products of fakes; draws: (c, k − 1) uniform numbers.
+    """
+    squares = products.diagonal(dim1=1, dim2=2)
+    distances = (squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * products).clamp(min=0)
+    numbers = torch.arange(products.shape[1], device=products.device)
+    picked = [(numbers == 0).expand(len(products), -1)]
+    away = distances[:, 0]
+    for number in range(draws.shape[1]):
+        total = away.cumsum(1)
+        at = (total <= draws[:, number : number + 1] * total[:, -1:]).sum(1, keepdim=True)
+        picked.append(numbers == at.clamp(max=len(numbers) - 1))
+        away = torch.minimum(away, (distances * picked[-1].unsqueeze(2)).sum(1))
+    return torch.stack(picked, dim=1).to(products.dtype)
+
+
+def _shares(products: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
     """Return the (c, k, r) weight of each fake in its nearest centre's mean, and which centres have any fake.
 
     Args:
-        products: (c, r + k, r + k) inner products of fakes and souls; centres: (c, k, r + k) weights on them.
+        products: (c, r, r) inner products of fakes; centres: (c, k, r) weights on them.
     """
     inner = centres @ products
     # ‖p − s‖² up to ‖p‖², which does not change which centre is nearest
-    score = (inner * centres).sum(-1, keepdim=True) - 2 * inner[..., :rows]
+    score = (inner * centres).sum(-1, keepdim=True) - 2 * inner
     numbers = torch.arange(centres.shape[1], device=centres.device).unsqueeze(1)
     member = (score.argmin(1, keepdim=True) == numbers).to(products.dtype)
     count = member.sum(2, keepdim=True)

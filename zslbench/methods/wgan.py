@@ -49,14 +49,21 @@ class Term:
             differs between two fits reaches it as an argument, so that fits can be trained together.
         held: tensors that stay the same while training (souls, a frozen classifier).
         draw: returns the tensors drawn anew for each step, from `streams`.
+        notes: names of further values that `loss` returns behind the loss, to be reported beside it.
     """
 
     name: str
     weight: float
-    loss: Callable[..., Tensor]
+    loss: Callable[..., Tensor | tuple[Tensor, ...]]
     held: tuple[Tensor, ...] = ()
     draw: Callable[[], tuple[Tensor, ...]] = tuple
     streams: tuple[torch.Generator, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the values that `loss` returns."""
+        return self.name, *self.notes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -140,14 +147,21 @@ class GeneratorObjective(torch.nn.Module):
     def forward(
         self, noise: Tensor, labels: Tensor, semantics: Tensor, *given: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Return the loss and the value of each term; `given` are each term's held and drawn tensors."""
+        """Return the loss, and each term's value and notes; `given` are each term's held and drawn tensors."""
         fake = self.networks.generator(noise, semantics)
         loss = -self.networks.critic(fake, semantics).mean()
-        values = []
+        values: list[Tensor] = []
         for term, tensors in zip(self.terms, given, strict=True):
-            values.append(term.loss(self.networks, fake, labels, *tensors))
-            loss = loss + term.weight * values[-1]
+            value = term.loss(self.networks, fake, labels, *tensors)
+            parts = value if isinstance(value, tuple) else (value,)
+            loss = loss + term.weight * parts[0]
+            values += parts
         return loss, *values
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of what is returned behind the loss."""
+        return tuple(name for term in self.terms for name in term.names)
 
 
 class Training(Iterations[Batch]):
@@ -234,8 +248,8 @@ class Training(Iterations[Batch]):
         self.generator_adam.step()
         self.critic.requires_grad_(True)
         self._note("generator", loss)
-        for term, value in zip(self.terms, values, strict=True):
-            self._note(term.name, value)
+        for name, value in zip(self.generator_objective.names, values, strict=True):
+            self._note(name, value)
 
     def noise(self, *rows: int) -> Tensor:
         """Return (*rows, z) fresh noise."""

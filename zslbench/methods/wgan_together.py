@@ -100,8 +100,8 @@ class Together(Iterations[Batch]):
         losses.sum().backward()  # type: ignore[no-untyped-call]
         self.generator_adam.step()
         self._note("generator", losses)
-        for term, value in zip(self.first.terms, values, strict=True):
-            self._note(term.name, value)
+        for name, value in zip(self.first.generator_objective.names, values, strict=True):
+            self._note(name, value)
 
     def _generate(self, weights: Weights, noise: Tensor, semantics: Tensor) -> Tensor:
         found: Tensor = functional_call(self.first.generator, weights, (noise, semantics))
