@@ -425,9 +425,28 @@ def test_published_values_stand_where_the_table_has_them() -> None:
     assert overlay(FCLSWGAN, "fclswgan", ("published",), "awa1", "gzsl")["per_class"] == 1800
 
 
-def test_defaults_are_the_papers_method() -> None:
+def test_defaults_are_the_papers_method_on_the_networks_of_the_public_code() -> None:
     paper = LisGAN.presets["paper"].values
-    assert {name: getattr(LisGAN(), name) for name in paper} == paper
+    published = LisGAN.presets["published"].values
+    networks = ("critic_layers", "generator_slope")
+    assert {name: getattr(LisGAN(), name) for name in paper} == paper | {name: published[name] for name in networks}
+
+
+def test_the_papers_networks_are_those_of_section_4_2() -> None:
+    """FC, LeakyReLU, FC, ReLU in the critic, ReLU in the generator; the public code's have one hidden LeakyReLU."""
+    train = problem()[0]
+    kinds = {}
+    for preset in ("paper", "published"):
+        values = overlay(LisGAN, "lisgan", (preset,), "cub", "zsl") | SMALL
+        training = LisGAN(**values)._begin(train, Context())
+        kinds[preset] = training.critic.second is not None, training.generator.slope, training.critic.slope
+    assert kinds == {"paper": (True, 0.0, 0.2), "published": (False, 0.2, 0.2)}
+
+
+def test_published_presets_differ_in_their_seen_classifier_and_pin_the_semantics() -> None:
+    found = {cls: overlay(cls, "x", ("published",), "cub", "gzsl") for cls in (LisGAN, FCLSWGAN)}
+    assert {cls: values["pretrain_epochs"] for cls, values in found.items()} == {LisGAN: 100, FCLSWGAN: 50}
+    assert {values["semantic_norm"] for values in found.values()} == {"none"}
 
 
 def test_classes_are_importable_without_torch() -> None:

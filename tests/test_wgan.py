@@ -10,7 +10,15 @@ import torch
 
 from zslbench.methods.critic_gradient import CriticGradient
 from zslbench.methods.nn import Critic, Generator, random_stream
-from zslbench.methods.wgan import CriticObjective, SeenRows, Term, Training, critic_losses, gradient_penalty
+from zslbench.methods.wgan import (
+    CriticGradientByAutograd,
+    CriticObjective,
+    SeenRows,
+    Term,
+    Training,
+    critic_losses,
+    gradient_penalty,
+)
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 
@@ -229,6 +237,48 @@ def test_written_out_gradients_are_those_of_autograd(
     wanted = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
     found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(*rows_in_order(rows))
+    assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
+    for name, parameter in critic.named_parameters():
+        assert parameter.grad is not None
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("branch", [True, False])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
+    rows: dict[str, torch.Tensor], conditional: bool, branch: bool
+) -> None:
+    """FC, LeakyReLU, FC, ReLU and both heads, the penalty by a double backward pass through the plain network."""
+    critic = Critic(D, A if conditional else 0, H, random_stream(0), layers=2)
+    if branch:
+        critic.add_branch(C, random_stream(1))
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(2))
+    critic.double()
+    w = dict(critic.named_parameters())
+
+    def top(x: torch.Tensor, conditioned: bool) -> torch.Tensor:
+        hidden = x @ w["from_features.weight"].T + w["from_features.bias"]
+        if conditioned and conditional:
+            hidden = hidden + rows["semantics"] @ w["from_semantics.weight"].T
+        hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
+        return (hidden @ w["second.weight"].T + w["second.bias"]).clamp(min=0)
+
+    def value(x: torch.Tensor) -> torch.Tensor:
+        return (top(x, True) @ w["value.weight"].T + w["value.bias"])[:, 0]
+
+    between = (rows["mix"] * rows["real"] + (1 - rows["mix"]) * rows["fake"]).requires_grad_()
+    (gradients,) = torch.autograd.grad(value(between).sum(), between, create_graph=True)
+    penalty = ((gradients.norm(dim=1) - 1) ** 2).mean()
+    loss = value(rows["fake"]).mean() - value(rows["real"]).mean() + 10 * penalty
+    for x in (rows["real"], rows["fake"]) if branch else ():
+        logits = top(x, False) @ w["branch.weight"].T + w["branch.bias"]
+        loss = loss - 0.3 * logits.log_softmax(1)[range(M), rows["labels"]].mean()
+    loss.backward()
+    wanted = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in critic.named_parameters()}
+    critic.zero_grad()
+    found_loss, found_penalty = CriticGradientByAutograd(critic, 10.0, 0.3)(*rows_in_order(rows))
     assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
     for name, parameter in critic.named_parameters():

@@ -26,6 +26,7 @@ CASES: list[tuple[type[AdversarialMethod], dict[str, Any]]] = [
     (LisGAN, EPOCHS | SOULS),
     (LisGAN, EPOCHS | SOULS | {"classifier": "pretrained", "fake_souls": "mean"}),
     (LisGAN, EPOCHS | SOULS | {"soul_classes": 3}),
+    (LisGAN, EPOCHS | SOULS | {"critic_layers": 2, "generator_slope": 0.0, "soul_pairs": "numbered"}),
     (GAZSL, {"iterations": 50, "neighbours": 4}),
 ]
 SEEDS = (0, 1, 7)

@@ -3,7 +3,7 @@
 For a critic of one hidden layer, D(x, a) = w₂ᵀ φ(W_x x + W_a a + b₁) + b₂ with φ a leaky ReLU, every derivative of the
 loss (Eq. 2) is a product of matrices that the forward pass has at hand; the second derivative that the penalty needs
 is one of them, since ∇ₓD = W_xᵀ(s ∘ w₂) is linear in W_x and in w₂. Autograd through `wgan.CriticObjective` gives the
-same numbers; it remains the oracle, and the way for deeper critics.
+same numbers; it remains the oracle, and the way for critics of two layers.
 """
 
 from __future__ import annotations

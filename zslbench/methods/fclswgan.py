@@ -21,7 +21,7 @@ class FCLSWGAN(GenerativeMethod):
         summary="conditional WGAN-GP with a classification loss; softmax on synthesised features",
         citation="xian2018fclswgan",
         reference="Xian, Lorenz, Schiele, Akata: Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
-        version=2,
+        version=3,
         setting=Setting.INDUCTIVE,
         stochastic=True,
         formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",
@@ -31,15 +31,17 @@ class FCLSWGAN(GenerativeMethod):
             "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
             "backward pass, without it.",
             "Features that are not preprocessed to be non-negative are refused: the generator ends in a ReLU.",
-            "Final classifiers start from N(0, 0.02²) weights, and the last of their epochs counts; the public code "
-            "keeps the one that is best on test images.",
+            "The last epoch of the final classifier counts; the public code keeps the one that is best on test images.",
+            "By default class vectors are scaled to length 1; the public code takes them as the file has them, and so "
+            "does fclswgan@published (semantic_norm=none).",
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
         "published": Preset(
-            source="the public commands of each data set, with the epochs of LisGAN's on the same networks; they pick "
-            "the epoch on test images, here the last counts",
-            values=published_gan.SHARED,
+            source="the public commands of each data set, with the epochs of LisGAN's on the same networks; the seen "
+            "classifier is trained for 50 epochs, LisGAN's for 100. The public code picks the epoch on test images, "
+            "here the last counts",
+            values=published_gan.SHARED | {"pretrain_epochs": 50},
             cells=published_gan.fclswgan_cells(),
         ),
     }

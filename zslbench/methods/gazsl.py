@@ -57,14 +57,17 @@ class GAZSL(AdversarialMethod):
             "The classification losses of real and fake rows are averaged in the critic's loss too; the public script "
             "adds them there and averages them in the generator's.",
             "The generator step reuses the classes of the last critic batch; the public script draws another batch.",
-            "The public script hard-codes 150 seen and 50 unseen classes in the weight of the pivot; here C is the "
-            "number of seen classes.",
-            "Hidden layers have 4096 units in the published preset, as the paper says; the public code has 4086.",
-            "The script's scaling is optional and not documented a data set: the tanh output reaches −1 to 1, so "
-            "features are brought to 0 to 1 (minmax), and other ranges are refused with output=tanh.",
-            "Equal numbers of votes are decided by the nearest reference, not by the lower class number.",
-            "The public script is judged on the test set every 40 iterations and keeps the best; here the last "
-            "iteration counts.",
+            "Every batch is drawn anew without replacement. The public script walks through permutations of the rows, "
+            "and starts another one where fewer rows are left than a batch has, or just as many: these are skipped.",
+            "Hidden layers have 4096 units, as in the paper and in the public code as it is now; its first versions "
+            "had 4086.",
+            "The public script's README asks for min-max scaling on every data set. Here other ranges are refused with "
+            "output=tanh, which reaches −1 to 1.",
+            "Equal numbers of votes are decided by the nearest reference. In the public script they go to the class "
+            "that stands first, the lower number within a side; in GZSL it puts seen classes first for images of seen "
+            "classes and unseen ones first for images of unseen classes, so that a tie goes to the side that is right.",
+            "The public script is judged on the test set every 40 iterations from 120 on, and keeps the best; here the "
+            "last iteration counts.",
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {

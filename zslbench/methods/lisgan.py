@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _PAPER = {
     "hidden": 4096,
+    "critic_layers": 2,
+    "generator_slope": 0.0,
     "gp": 10.0,
     "cls_weight": 0.01,
     "classifier": "auxiliary",
@@ -27,6 +29,7 @@ _PAPER = {
     "l_r2": 0.01,
     "souls": 3,
     "fake_souls": "clusters",
+    "soul_pairs": "nearest",
     "cascade": "softmax",
     "confident": 0.5,
     "entropy": "paper",
@@ -37,8 +40,8 @@ _PAPER = {
 class LisGAN(GenerativeMethod):
     """A conditional WGAN whose fakes stay near soul samples, and a cascade of two classifiers (Li et al., 2019).
 
-    The defaults are the paper's full method. Its cascade learns from unlabelled test features, which makes it
-    transductive; ``cascade=off`` (S1 to S3) is inductive.
+    The defaults are the paper's full method, on the networks of its public code. Its cascade learns from unlabelled
+    test features, which makes it transductive; ``cascade=off`` (S1 to S3) is inductive.
     """
 
     card: ClassVar[MethodCard] = MethodCard(
@@ -47,39 +50,60 @@ class LisGAN(GenerativeMethod):
         citation="li2019lisgan",
         reference="Li, Jing, Lu, Ding, Zhu, Huang: Leveraging the Invariant Side of Generative Zero-Shot Learning, "
         "CVPR 2019",
-        version=2,
+        version=3,
         setting=Setting.TRANSDUCTIVE,
         stochastic=True,
-        formula="L_G = −E D(x̃,a) − λ E log P(y|x̃) + w₁ mean_i min_j ‖x̃_i − s_j‖² + w₂ mean_c min_j ‖s̃_c − s_j‖²",
+        formula="L_G = −E D(x̃,a) − λ E log P(y|x̃) + w₁ mean_i min_j ‖x̃_i − s_j‖² "
+        "+ w₂ mean_c mean_i min_j ‖s̃_ci − s_cj‖²",
         differences=(
             "The last epoch counts. The public code prints every epoch's accuracy on test images, and papers report "
             "the best.",
-            "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
+            "The gradient penalty of a critic of one hidden layer is written in closed form: the numbers of a double "
             "backward pass, without it.",
+            "Section 4.2 of the paper describes a critic of two hidden layers (FC, LeakyReLU, FC, ReLU) and a generator "
+            "with ReLU; the public code has one hidden layer and LeakyReLU in both networks. The defaults are the "
+            "public code's networks; lisgan@paper has critic_layers=2 and generator_slope=0.",
             "By default the loss's classifier is the critic's second branch, as in the paper (Eq. 2); the public code "
             "has no such branch and uses a frozen softmax trained beforehand (classifier=pretrained).",
-            "The branch reads the critic's hidden layer without its semantic part: P(y|x) is a function of x alone.",
-            "By default the fake souls of L_R2 are means of k clusters (Eq. 4); the public code takes one mean a class "
-            "(fake_souls=mean).",
+            "The branch reads the critic's hidden layers without their semantic part: P(y|x) is a function of x alone.",
+            "By default the fake souls of L_R2 are means of k clusters (Eq. 4), found by k-means++ and Lloyd's steps "
+            "among soul_rows fakes of the class; the public code takes one mean per class (fake_souls=mean). The "
+            "log's value `clusters` is how many of the k clusters hold a fake, on average.",
+            "Eq. 6 has one index j for the fake and the real soul, so one term per class. The formula above shows the "
+            "default: each fake soul's distance to its nearest real one, averaged over the fake souls of a class. "
+            "soul_pairs=numbered is the letter: the smallest distance of two souls with the same number. With one fake "
+            "soul per class, as in the public code, both are the same.",
+            "The k-means of soul samples follows the run's seed; the public code's has a fixed one.",
             "By default confidence is low entropy of the class probabilities (Eq. 9). The public code takes the "
             "entropy of log-probabilities and its largest values, which are largely other rows (entropy=reference).",
             "The cascade's second classifier starts afresh on the joined references; the public code goes on with the "
-            "first one's weights, and picks the better stage on test images.",
+            "first one's weights and optimiser. It takes the confident rows from the first classifier's best epoch on "
+            "test images; in T1 the second's epoch is picked on test images too, in GZSL its last one counts. For "
+            "every epoch of the GAN it prints three results: first classifier, nearest neighbour, second classifier.",
+            "By default class vectors are scaled to length 1; the public code takes them as the file has them, and so "
+            "does lisgan@published (semantic_norm=none).",
+            "With a cascade there is no AUSUC and no calibrated stacking: the two classifiers' scores are on two "
+            "scales, and one constant cannot be taken off both.",
             "The sign of the penalty in the paper's Eq. 2 is a misprint; it is added to the critic's loss.",
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
-        "paper": Preset(source="the paper, section 4.2 (λ, β, both regularisers, k, median entropy)", values=_PAPER),
+        "paper": Preset(source="the paper, section 4.2 (both networks, λ, β, both regularisers, k, median entropy)", values=_PAPER),
         "published": Preset(
-            source="the public code's table of commands for each data set. The ratio of its gzsl commands never "
-            "reaches the cascade, which uses 0.6: so does this preset. The public code picks the epoch on test images "
-            "and continues the first classifier's weights; here the last epoch counts and the second starts afresh",
+            source="the public code's commands for each data set, in its README. The ratio of its gzsl commands never "
+            "reaches the cascade, which uses 0.6: so does this preset. Here the last epoch counts and the second "
+            "classifier starts afresh",
             values=published_gan.SHARED
             | {
+                "critic_layers": 1,
+                "generator_slope": 0.2,
                 "classifier": "pretrained",
+                "pretrain_epochs": 100,
                 "fake_souls": "mean",
+                "soul_pairs": "nearest",
                 "soul_rows": 20,
                 "soul_classes": 0,
+                "soul_over": "all",
                 "souls": 3,
                 "cascade": "softmax",
                 "entropy": "reference",
@@ -111,6 +135,12 @@ class LisGAN(GenerativeMethod):
     }
     quick: ClassVar[Mapping[str, Any]] = {**GenerativeMethod.quick, "soul_rows": 4}
 
+    critic_layers: int = param(
+        1, low=1, high=2, help="hidden layers of the critic: 1 (public code), or 2, the second a ReLU (section 4.2)"
+    )
+    generator_slope: float = param(
+        0.2, low=0.0, high=1.0, help="slope below 0 of the generator's hidden units: 0.2 (public code); 0: ReLU (paper)"
+    )
     classifier: str = param(
         "auxiliary",
         choices=("pretrained", "auxiliary"),
@@ -167,6 +197,9 @@ class LisGAN(GenerativeMethod):
     @property
     def _uses_branch(self) -> bool:
         return self.classifier == "auxiliary" and self.cls_weight > 0
+
+    def _networks(self) -> dict[str, dict[str, Any]]:
+        return {"generator": {"slope": self.generator_slope}, "critic": {"layers": self.critic_layers}}
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
         """Return the classification loss, L_R1 and L_R2, each where its weight is not 0."""

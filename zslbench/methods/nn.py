@@ -152,12 +152,15 @@ class Generator(torch.nn.Module):
 class Critic(torch.nn.Module):
     """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, with a classifying branch on demand.
 
-    The branch is the second head of LisGAN and GAZSL. It reads LReLU(W_x x + b₁), the layer without its semantic part:
+    With two layers a second hidden one, ReLU(W h + b), comes before w₂ (LisGAN, section 4.2).
+
+    The branch is the second head of LisGAN and GAZSL. It reads the hidden layers without their semantic part W_a a:
     P(y|x) is a function of x, and a branch that saw a could read the class off it.
 
     Args:
         features, semantics, hidden: numbers of units; no semantics make the critic unconditional, D(x) (GAZSL).
         stream: of the initial weights.
+        layers: hidden ones, 1 or 2.
         slope: of the leaky ReLU below zero; 0 makes it a ReLU.
         xavier: whether weights start from Glorot's normal distribution; else from N(0, 0.02²).
     """
@@ -169,6 +172,7 @@ class Critic(torch.nn.Module):
         hidden: int,
         stream: torch.Generator,
         *,
+        layers: int = 1,
         slope: float = SLOPE,
         xavier: bool = False,
     ) -> None:
@@ -179,6 +183,9 @@ class Critic(torch.nn.Module):
         if semantics:
             std = self._std(features + semantics, hidden)
             self.from_semantics = linear(semantics, hidden, stream, bias=False, std=std)
+        self.second: torch.nn.Linear | None = None
+        if layers == 2:
+            self.second = linear(hidden, hidden, stream, std=self._std(hidden, hidden))
         self.value = linear(hidden, 1, stream, std=self._std(hidden, 1))
         self.branch: torch.nn.Linear | None = None
 
@@ -200,23 +207,35 @@ class Critic(torch.nn.Module):
 
     def values(self, hidden: Tensor) -> Tensor:
         """Return (…,) values of (…, h) pre-activations."""
-        out: Tensor = self.value(functional.leaky_relu(hidden, self.slope)).squeeze(-1)
+        out: Tensor = self.value(self._top(hidden)).squeeze(-1)
         return out
 
     def logits(self, projected: Tensor) -> Tensor:
         """Return (…, c) class logits of (…, h) projected features ``from_features(x)``."""
         assert self.branch is not None
-        out: Tensor = self.branch(functional.leaky_relu(projected, self.slope))
+        out: Tensor = self.branch(self._top(projected))
         return out
+
+    def _top(self, hidden: Tensor) -> Tensor:
+        """Return (…, h) activations of the last hidden layer for (…, h) pre-activations of the first."""
+        first = functional.leaky_relu(hidden, self.slope)
+        return first if self.second is None else functional.relu(self.second(first))
 
     def input_gradient(self, hidden: Tensor) -> Tensor:
         """Return (m, d) gradients of D by x where the pre-activations are (m, h) `hidden`.
 
         D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
-        wherever it exists. Written out, the penalty needs one backward pass and not two.
+        wherever it exists. With a second layer w₂ becomes Wᵀ(s′ ∘ w₂), s′ = 1 or 0. Written out, the penalty needs one
+        backward pass and not two.
         """
-        slopes = torch.where(hidden.detach() > 0, hidden.new_ones(()), self.slope)
-        return (slopes * self.value.weight) @ self.from_features.weight
+        hidden = hidden.detach()
+        slopes = torch.where(hidden > 0, hidden.new_ones(()), self.slope)
+        back = self.value.weight
+        if self.second is not None:
+            with torch.no_grad():
+                passed = self.second(functional.leaky_relu(hidden, self.slope)) > 0
+            back = (passed * back) @ self.second.weight
+        return (slopes * back) @ self.from_features.weight
 
     def _std(self, inputs: int, outputs: int) -> float:
         return xavier_std(inputs, outputs) if self.xavier else INIT_STD

@@ -14,10 +14,10 @@ SHARED: Values = {
     "batch": 64,
     "critic_steps": 5,
     "gp": 10.0,
-    "pretrain_epochs": 100,
     "preprocess": "minmax",
+    "semantic_norm": "none",
 }
-"""What every published command has in common."""
+"""What every published command has in common; class vectors are taken as the file has them."""
 
 # (data set, protocol): epochs, lr, final_lr, per_class, cls_weight, l_r1, l_r2, confident
 _LISGAN: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]] = {

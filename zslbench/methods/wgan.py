@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn import functional
 
 from zslbench.methods.critic_gradient import CriticGradient
@@ -137,6 +138,39 @@ class CriticObjective(torch.nn.Module):
         return loss, parts.penalty
 
 
+def critic_gradients_by_autograd(
+    objective: CriticObjective, weights: Mapping[str, Tensor], *batch: Tensor
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Return the critic's loss, of it the penalty, and the loss's gradient by each of the weights.
+
+    Args:
+        weights: of the critic, by name; batch: see `CriticObjective.forward`.
+    """
+
+    def loss_of(weights: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        named = {f"critic.{name}": value for name, value in weights.items()}
+        loss, penalty = functional_call(objective, named, batch)
+        return loss, (loss, penalty)
+
+    gradients, (loss, penalty) = torch.func.grad(loss_of, has_aux=True)(dict(weights))
+    return loss.detach(), penalty.detach(), gradients
+
+
+class CriticGradientByAutograd:
+    """Leaves the gradient of the critic's loss in its parameters, whatever its layers (see `CriticGradient`)."""
+
+    def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
+        self.objective = CriticObjective(critic, gp, branch_weight)
+
+    def __call__(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the gradients for a batch; return the loss and, of it, the penalty."""
+        parameters = dict(self.objective.critic.named_parameters())
+        loss, penalty, gradients = critic_gradients_by_autograd(self.objective, parameters, *batch)
+        for name, parameter in parameters.items():
+            parameter.grad = gradients[name]
+        return loss, penalty
+
+
 class GeneratorObjective(torch.nn.Module):
     """The generator's loss (Eq. 1 with the method's terms) as a function of the weights and what is drawn."""
 
@@ -191,7 +225,8 @@ class Training(Iterations[Batch]):
         betas: tuple[float, float] = BETAS,
     ) -> None:
         self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
-        self.critic_gradient = CriticGradient(critic, gp, branch_weight)
+        of_layers = CriticGradient if critic.second is None else CriticGradientByAutograd
+        self.critic_gradient = of_layers(critic, gp, branch_weight)
         self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
         self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
         self.gp, self.branch_weight, self.streams = gp, branch_weight, streams

@@ -7,7 +7,7 @@ batched products. On a GPU that a single fit leaves idle, eight cost little more
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch.func import functional_call, vmap
 from zslbench.methods.critic_gradient import critic_gradients
 from zslbench.methods.iterations import Iterations, Phase
 from zslbench.methods.nn import adam
-from zslbench.methods.wgan import Batch, Training
+from zslbench.methods.wgan import Batch, CriticObjective, Training, critic_gradients_by_autograd
 
 Weights = dict[str, Tensor]
 
@@ -66,9 +66,12 @@ class Together(Iterations[Batch]):
     def critic_step(self, batch: Batch) -> None:
         """Update the critics, each on its own batch."""
         first = self.first
-        one = functools.partial(
+        one: Callable[..., tuple[Tensor, Tensor, Weights]] = functools.partial(
             critic_gradients, slope=first.critic.slope, gp=first.gp, branch_weight=first.branch_weight
         )
+        if first.critic.second is not None:
+            objective = CriticObjective(first.critic, first.gp, first.branch_weight)
+            one = functools.partial(critic_gradients_by_autograd, objective)
         weights = {name: value.detach() for name, value in self.critic.items()}
         parts = (batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
         with torch.no_grad():
