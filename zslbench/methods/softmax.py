@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zslbench.methods.embedding import row_batches
 from zslbench.methods.nn import adam, linear, random_stream
-
-
-def full_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tensor]:
-    """Yield without end the (batch,) row numbers of steps that walk through one random permutation after another.
-
-    A batch that a permutation's end leaves incomplete takes its other rows from the next permutation, as in the public
-    code of f-CLSWGAN and LisGAN: Adam divides a gradient by its size, so a step on few rows would be as long as any
-    other. Where there are fewer rows than `batch`, a step takes all of them.
-
-    Args:
-        rows: how many there are to number; stream: of the permutations; the numbers are on its device.
-    """
-    size = min(batch, rows)
-    left = torch.empty(0, dtype=torch.int64, device=stream.device)
-    while True:
-        waiting = torch.cat([left, torch.randperm(rows, generator=stream, device=stream.device)])
-        whole = len(waiting) - len(waiting) % size
-        yield from torch.split(waiting[:whole], size)
-        left = waiting[whole:]
 
 
 def train_softmax(
@@ -46,13 +27,13 @@ def train_softmax(
 
     Args:
         features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, on the same device.
-        epochs: of ⌈n / batch⌉ steps each; batch: rows of every step (see `full_batches`).
+        epochs: of ⌈n / batch⌉ steps each; batch: rows of every step (see `row_batches`).
         seed: of the initial weights and of the order of the rows; nothing else is drawn.
         tol: stop after an epoch whose mean loss is not below that of the epoch before by at least this share.
     """
     device = features.device
     layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
-    batches = full_batches(len(features), batch, random_stream(seed + 1, device))
+    batches = row_batches(len(features), batch, random_stream(seed + 1, device))
     steps = -(-len(features) // batch)
     optimiser = adam(layer.parameters(), lr)
     before = float("inf")
