@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from gan_data import problem
 from scipy.stats import entropy
 
+import zslbench
 from zslbench import params
 from zslbench.arrays import frozen
 from zslbench.errors import BadValue
@@ -23,6 +26,8 @@ from zslbench.methods.fclswgan import FCLSWGAN
 from zslbench.methods.generative import GenerativeMethod
 from zslbench.methods.lisgan import LisGAN
 from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.results.store import ResultStore
+from zslbench.studies.verify import verify
 from zslbench.task import ClassTable, Train
 
 SMALL: dict[str, Any] = {
@@ -499,3 +504,22 @@ def test_points_that_differ_in_scoring_alone_share_one_training(monkeypatch: pyt
     assert fits == [points[0], points[2]]
     assert points[1].generator_ is points[0].generator_
     assert points[4].generator_ is points[2].generator_
+
+
+def test_a_cascade_has_no_metric_that_shifts_scores_of_two_scales(tmp_path: Path) -> None:
+    quick = "".join(f",{name}={value}" for name, value in {**LisGAN.quick, "epochs": 2}.items())
+    runs = tmp_path / "runs"
+    names = [f"lisgan[cascade={kind}{quick}]" for kind in ("softmax", "off")]
+    zslbench.run(names, "digits", "gzsl", runs=runs, checkpoints="every:1")
+    store = ResultStore(runs)
+    by_cascade = {record.method["params"]["cascade"]: record for record in store.load()}
+    for kind, wanted in (("softmax", {"U", "S", "H"}), ("off", {"U", "S", "H", "AUSUC"})):
+        assert set(by_cascade[kind].metrics) == wanted
+        assert {frozenset(point["metrics"]) for point in by_cascade[kind].curve} == {frozenset(wanted)}
+    assert verify(store, store.load()).verified == 2
+    text = zslbench.table(runs=runs, metrics=["AUSUC", "H"], width=200)
+    assert "on different scales" in text
+    assert re.search(r"^LisGAN \(b\)‡ +– ", text, re.MULTILINE)
+    with pytest.raises(BadValue, match=r"lisgan.*on different scales"):
+        zslbench.curve(runs, methods=["lisgan[cascade=softmax]"])
+    assert "no AUSUC, curve or calibrated stacking of lisgan[" in zslbench.curve(runs)

@@ -45,12 +45,11 @@ def first_centres(points: np.ndarray, draws: np.ndarray) -> list[np.ndarray]:
     centres = [points[0]]
     for draw in draws:
         away = [min(squared(point, centre) for centre in centres) for point in points]
-        left = draw * sum(away)
-        for point, distance in zip(points, away, strict=True):
-            left -= distance
-            if left < 0:
-                break
-        centres.append(point)
+        left, at = draw * sum(away) - away[0], 0
+        while left >= 0 and at + 1 < len(points):
+            at += 1
+            left -= away[at]
+        centres.append(points[at])
     return centres
 
 

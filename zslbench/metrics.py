@@ -8,6 +8,8 @@ import numpy.typing as npt
 from zslbench.arrays import Array, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
+SWEPT = ("AUSUC",)
+"""Metrics that take one constant off the scores of every row: without meaning where these are on several scales."""
 
 
 def class_accuracies(labels: IntArray, predicted: IntArray) -> tuple[IntArray, Array]:

@@ -249,6 +249,11 @@ class Method(abc.ABC):
         """Whether a row's scores may depend on the other rows of the batch."""
         return self.setting is Setting.TRANSDUCTIVE
 
+    @property
+    def one_scale(self) -> bool:
+        """Whether the scores of all rows are on one scale, as calibrated stacking and AUSUC need it."""
+        return True
+
     def cost(self, size: Size) -> float | None:
         """Return a number that the seconds of a fit are proportional to; None: nothing is known of them.
 

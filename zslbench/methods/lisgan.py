@@ -60,9 +60,9 @@ class LisGAN(GenerativeMethod):
             "the best.",
             "The gradient penalty of a critic of one hidden layer is written in closed form: the numbers of a double "
             "backward pass, without it.",
-            "Section 4.2 of the paper describes a critic of two hidden layers (FC, LeakyReLU, FC, ReLU) and a generator "
-            "with ReLU; the public code has one hidden layer and LeakyReLU in both networks. The defaults are the "
-            "public code's networks; lisgan@paper has critic_layers=2 and generator_slope=0.",
+            "Section 4.2 of the paper describes a critic of two hidden layers (FC, LeakyReLU, FC, ReLU) and a "
+            "generator with ReLU; the public code has one hidden layer and LeakyReLU in both networks. The defaults "
+            "are the public code's networks; lisgan@paper has critic_layers=2 and generator_slope=0.",
             "By default the loss's classifier is the critic's second branch, as in the paper (Eq. 2); the public code "
             "has no such branch and uses a frozen softmax trained beforehand (classifier=pretrained).",
             "The branch reads the critic's hidden layers without their semantic part: P(y|x) is a function of x alone.",
@@ -88,7 +88,9 @@ class LisGAN(GenerativeMethod):
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
-        "paper": Preset(source="the paper, section 4.2 (both networks, λ, β, both regularisers, k, median entropy)", values=_PAPER),
+        "paper": Preset(
+            source="the paper, section 4.2 (both networks, λ, β, both regularisers, k, median entropy)", values=_PAPER
+        ),
         "published": Preset(
             source="the public code's commands for each data set, in its README. The ratio of its gzsl commands never "
             "reaches the cascade, which uses 0.6: so does this preset. Here the last epoch counts and the second "
@@ -193,6 +195,11 @@ class LisGAN(GenerativeMethod):
     def setting(self) -> Setting:
         """Transductive with the cascade, inductive without."""
         return Setting.INDUCTIVE if self.cascade == "off" else Setting.TRANSDUCTIVE
+
+    @property
+    def one_scale(self) -> bool:
+        """Not with the cascade: confident rows keep the first classifier's scores, the others have the second's."""
+        return self.cascade == "off"
 
     @property
     def _uses_branch(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench import metrics
 from zslbench.arrays import AnyArray, Array
-from zslbench.results.matching import cell
+from zslbench.results.matching import cell, label
 from zslbench.results.record import Record
 from zslbench.results.summary import CALIBRATED
 
@@ -162,8 +162,19 @@ def _folds(final: Iterable[Record], dev: Iterable[Record]) -> dict[tuple[str, in
 
 
 def is_generalized(record: Record) -> bool:
-    """Return whether a record has a seen–unseen curve."""
-    return {"U", "S", "H"} <= record.metrics.keys()
+    """Return whether a record has a seen–unseen curve: a cascade's has none, nor AUSUC."""
+    return {"U", "S", "H", *metrics.SWEPT} <= record.metrics.keys()
+
+
+def without_curve(records: Iterable[Record]) -> str:
+    """Say which of some records compare seen with unseen classes and have no seen–unseen curve; empty where none."""
+    names = dict.fromkeys(label(one) for one in records if "H" in one.metrics and not is_generalized(one))
+    return (
+        f"no AUSUC, curve or calibrated stacking of {', '.join(names)}: scores of different rows are on different "
+        "scales there, and no one constant can be taken off all of them."
+        if names
+        else ""
+    )
 
 
 def _with(record: Record, found: Mapping[str, float], said: Mapping[str, object]) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from zslbench.metrics import SWEPT
 from zslbench.results.naming import LineKey
 from zslbench.results.selection_text import (
     calibration_sentences,
@@ -62,10 +63,19 @@ def caption(
     ]
     lines = [line.removesuffix(".") + "." for line in lines if line] + choice_sentences(rows, keys, names)
     lines += calibration_sentences(rows, keys, names)
+    if any(name in SWEPT or CALIBRATED in name for name in metrics) and any(map(_lacks_curve, rows)):
+        lines.append(
+            "–, of AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), and no "
+            "one constant can be taken off all of them."
+        )
     if any(stat.std is not None for row in rows for stat in row.metrics.values()):
         what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
         lines.append(f"± is the {what} over seeds.")
     return lines + _marks(keys, together) + oracle_sentences(rows, keys, names)
+
+
+def _lacks_curve(row: Row) -> bool:
+    return "H" in row.metrics and not row.metrics.keys() >= {*SWEPT}
 
 
 def _stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:

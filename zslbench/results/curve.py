@@ -14,7 +14,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.calibration import Curve, calibrate, is_generalized
+from zslbench.results.calibration import Curve, calibrate, is_generalized, without_curve
 from zslbench.results.calibration import curve as curve_of
 from zslbench.results.caption import caption
 from zslbench.results.choice import Choice, choose
@@ -84,8 +84,10 @@ def curve(
     choice = Choice(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
     chosen = ordinary([record for record in choose(everything, choice, store.root) if record.ok])
     traced, notes = _traced([record for record in chosen if is_generalized(record)], everything, store)
+    if left_out := without_curve(chosen):
+        notes.append(left_out)
     if not traced:
-        raise BadValue("the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
+        raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
     if data is not None:
         _write(Path(data), _csv(traced))
     if format in ("csv", "json"):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results import selection as rules
-from zslbench.results.calibration import calibrate, is_generalized
+from zslbench.results.calibration import calibrate, is_generalized, without_curve
 from zslbench.results.choice import Choice, choose
 from zslbench.results.folds import averaged
 from zslbench.results.matching import command, label, place, tune_command
@@ -189,9 +189,12 @@ def _calibrated(
     records: Sequence[Record], dev: Sequence[Record], store: ResultStore, calibration: str
 ) -> tuple[list[Record], list[str]]:
     if not any(is_generalized(record) for record in records):
-        raise BadValue("--calibrate moves seen against unseen classes: no run asked for compares them; ask for gzsl.")
+        raise BadValue(
+            without_curve(records)
+            or "--calibrate moves seen against unseen classes: no run asked for compares them; ask for gzsl."
+        )
     found = calibrate(records, dev, store.predictions, on_test=calibration == "oracle")
-    notes = []
+    notes = [note] if (note := without_curve(records)) else []
     if found.lacking:
         notes.append(without_folds(found.lacking, store))
     if found.other_step:

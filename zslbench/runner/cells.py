@@ -67,6 +67,7 @@ class Run:
     seed: int
     selection: str = "fixed"
     tuned: str = ""
+    one_scale: bool = True
 
     def identity(self) -> dict[str, Any]:
         """Return what the run means: everything that may change its numbers, and nothing else."""

@@ -10,6 +10,7 @@ from typing import Any
 from zslbench.arrays import AnyArray
 from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Method
+from zslbench.metrics import SWEPT
 from zslbench.results.record import Record, Status
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
@@ -52,8 +53,13 @@ def facts_of(
 
 
 def record_of(run: Run, status: Status, **facts: Any) -> Record:
-    """Return the record of a run."""
+    """Return the record of a run, without metrics that have no meaning for its scores."""
     identity = run.identity()
+    if not run.one_scale:
+        facts["metrics"] = _without_swept(facts.get("metrics", {}))
+        facts["curve"] = tuple(
+            {**point, "metrics": _without_swept(point["metrics"])} for point in facts.get("curve", ())
+        )
     if run.tuned:
         facts["provenance"] = {**facts["provenance"], "tuned": run.tuned}
     card = method_class(run.method).card
@@ -75,6 +81,10 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
         selection=run.selection,
         **facts,
     )
+
+
+def _without_swept(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name not in SWEPT}
 
 
 def trace(error: BaseException) -> str:

@@ -149,12 +149,13 @@ def _run(
     as_tuned = next((one for one in found.values() if dict(one.values) == after), None)
     tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
     label = name + "".join(f"@{tag}" for tag in tags) + brackets(shown)
+    method = built(cls, name, after)
     return Run(
         method=name,
         label=label,
         params=after,
         version=cls.card.version,
-        setting=str(built(cls, name, after).setting),
+        setting=str(method.setting),
         dataset=ref,
         protocol=rules_name,
         protocol_params=params.resolve(protocol, rules.name, rules.params),
@@ -164,6 +165,7 @@ def _run(
         seed=0,
         selection="oracle" if oracle else "validated" if as_tuned and stage == "final" else "fixed",
         tuned=as_tuned.id if as_tuned else "",
+        one_scale=method.one_scale,
     )
 
 

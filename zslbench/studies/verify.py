@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError, ZslbenchError
+from zslbench.metrics import SWEPT
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.classes import protocol_class
@@ -70,7 +71,7 @@ def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
         return str(error)
     except Exception as error:  # arrays of the wrong shape or name, say
         return f"its predictions cannot be judged ({type(error).__name__}: {error})"
-    names = sorted({*found, *record.metrics})
+    names = sorted(({*found} - {*SWEPT}) | {*record.metrics})  # a cascade's record has no AUSUC
     wrong = [
         f"{name} is {_shown(record.metrics.get(name))} in the record, {_shown(found.get(name))} from its predictions"
         for name in names

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.results.calibration import is_generalized, without_curve
 from zslbench.results.choice import Choice, is_method, position
 from zslbench.results.gather import gather
 from zslbench.results.plots.ablation import draw_ablation
@@ -116,10 +117,15 @@ def _lines(request: Request, store: ResultStore) -> tuple[list[Line], tuple[str,
     if kind in _BY_CLASS and not choice.protocols:
         unseen_only = [record for record in records if record.protocol["name"] == "zsl"]
         records = unseen_only or records
+    notes = found.notes
+    if kind == "curve" and (left_out := without_curve(records)):
+        notes = (*notes, left_out)
+        if not any(map(is_generalized, records)):
+            raise BadValue(left_out)
     if kind == "curve":
-        records = [record for record in records if {"U", "S", "H"} <= record.metrics.keys()]
+        records = [record for record in records if is_generalized(record)]
     lines = sorted(lines_of(records), key=lambda line: _asked(line, choice))
-    return lines, found.notes
+    return lines, notes
 
 
 def _asked(line: Line, choice: Choice) -> int:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from zslbench.errors import ZslbenchError
+from zslbench.results.calibration import is_generalized
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.curves import draw_curves
 from zslbench.results.plots.draw import Knowledge
@@ -104,7 +105,7 @@ def figures(
 def _plans(lines: Sequence[Line], dev: Sequence[Record], store: ResultStore, known: Knowledge) -> Iterator[_Plan]:
     """Yield what the lines have data for, in the order of the page."""
     style = Style(WIDTH)
-    general = [line for line in lines if {"U", "S", "H"} <= line.row.metrics.keys() and line.row.stage == "final"]
+    general = [line for line in lines if all(map(is_generalized, line.records)) and line.row.stage == "final"]
     kept = [line for line in general if all(_has_predictions(store, record) for record in line.records)]
     if kept:
         reads = sum(len(line.records) for line in kept)
