@@ -174,7 +174,7 @@ def test_a_wrong_field_is_named(tmp_path: Path, said: str, text: str) -> None:
     assert store.load() == [good]
     assert len(store.broken) == 1
     assert store.find("cub", "zsl", "eszsl", path.stem) is None
-    assert "1 file is no record" in table(tmp_path)
+    assert "1 file or folder was left out: " in table(tmp_path)
 
 
 def test_a_rounding_error_above_one_is_still_a_fraction() -> None:

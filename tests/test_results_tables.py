@@ -267,7 +267,7 @@ def test_failed_runs_and_broken_files_are_mentioned_on_the_terminal_only(runs: P
     (runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
     text = table(runs)
     assert "1 run failed; not counted." in text
-    assert "1 file is no record" in text
+    assert "1 file or folder was left out: " in text
     for other in ("markdown", "latex", "csv", "json"):
         assert "not counted" not in table(runs, format=other)
 

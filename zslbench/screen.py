@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+
+from zslbench.visible import one_line, visible
 
 if TYPE_CHECKING:
     from zslbench.checks import Checked
@@ -31,13 +34,12 @@ _LISTED = 40
 """Runs that a dry run lists one by one."""
 
 
-class ReaderLeft(Exception):
-    """Whoever reads the output has had enough, as ``| head`` does; not an error."""
-
-
 class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        raise ReaderLeft
+    """A console that shows the control characters of a text instead of sending them; only rich's own have effect."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
 def _out() -> Console:
@@ -47,7 +49,7 @@ def _out() -> Console:
 
 def progress_console() -> Console:
     """Return the console that progress is shown on."""
-    return Console(stderr=True, highlight=False)
+    return _Console(stderr=True, highlight=False)
 
 
 def live_console() -> Console | None:
@@ -58,15 +60,12 @@ def live_console() -> Console | None:
 
 def show_error(sentence: str) -> None:
     """Print one line on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {sentence}", markup=False)
+    _Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {one_line(sentence)}", markup=False)
 
 
 def show_text(text: str) -> None:
-    """Print text as it is."""
-    try:
-        print(text, end="" if text.endswith("\n") else "\n", flush=True)
-    except BrokenPipeError:
-        raise ReaderLeft from None
+    """Print text as it is, its control characters escaped."""
+    print(visible(text), end="" if text.endswith("\n") else "\n", flush=True)
 
 
 def show_written(path: Path) -> None:
@@ -210,7 +209,7 @@ def show_made(made: Made) -> None:
     for path in made.files:
         show_text(f"wrote {path}")
     folder = shlex.quote(str(made.folder))
-    show_text(f"Next: cd {folder} && zslbench check {made.target}")
+    show_text(f"Next: cd {folder} && zslbench check {shlex.quote(made.target)}")
     show_text(f"Then put your method into {made.module}/method.py; README.md says how to run, tune and install it.")
 
 
@@ -311,5 +310,5 @@ def _print_table(console: Console, heads: Sequence[str] | None, rows: Iterable[S
     for head in heads or [""] * max((len(row) for row in rows), default=0):
         table.add_column(head, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
     console.print(table)

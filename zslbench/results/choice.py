@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class Choice:
     stage: str = "final"
 
 
-def choose(records: Sequence[Record], choice: Choice, runs: Path) -> list[Record]:
-    """Return the records asked for, whatever their status.
+def choose(records: Sequence[Record], choice: Choice, runs: Path, left_out: Sequence[str] = ()) -> list[Record]:
+    """Return the records asked for, whatever their status; `left_out` says which files and folders were not read.
 
     Raises:
         BadValue: a name that no record has, or names that no record has together.
@@ -42,10 +43,8 @@ def choose(records: Sequence[Record], choice: Choice, runs: Path) -> list[Record
     if choice.stage not in STAGES:
         raise BadValue(f"stage {choice.stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
     if not records:
-        raise StoreError(
-            f"there are no runs in {runs}; make some, for instance with "
-            "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
-        )
+        advice = "make some, for instance with `zslbench run --method eszsl --dataset digits`, or name their folder"
+        raise StoreError(" ".join([f"there are no runs in {runs}; {advice} with --runs.", *left_out]))
     for kind, terms, has, value in _rules(choice):
         for term in terms:
             if not any(has(record, term) for record in records):
@@ -138,7 +137,8 @@ def _points(value: object) -> Sequence[object]:
 
 def _refuse(kind: str, term: str, there: set[str], runs: Path) -> None:
     near = nearest(term, there)
-    hint = f"did you mean {near!r}?" if near else f"name one of them, or run it first: zslbench run --{kind} {term} …"
+    first = f"name one of them, or run it first: zslbench run --{kind} {shlex.quote(term)} …"
+    hint = f"did you mean {near!r}?" if near else first
     raise BadValue(f"no run in {runs} has {kind} {term!r}; there are: {_listed(there)}; {hint}")
 
 

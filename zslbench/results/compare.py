@@ -18,7 +18,7 @@ from zslbench.results.diagram import draw_diagram, known_kind
 from zslbench.results.entrants import Match, matches
 from zslbench.results.matching import cell, label
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.store import ResultStore, write_text
 from zslbench.results.validation import SELECTIONS
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
@@ -70,7 +70,8 @@ def compare(
         known_kind(Path(diagram))
     store = ResultStore(runs)
     choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
-    chosen = _selected(choose(store.load(), choice, store.root), selection)
+    everything = store.load()
+    chosen = _selected(choose(everything, choice, store.root, store.left_out), selection)
     found = matches(chosen, methods)
     comparisons: list[Comparison] = []
     for match in found:
@@ -90,11 +91,11 @@ def compare(
                 f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
             )
         draw_diagram(tests, Path(diagram))
-    remarks = (*_missing(comparisons), *_failed(chosen, found), *remarks)
+    remarks = (*_missing(comparisons), *_failed(chosen, found), *remarks, *store.left_out)
     report = Report(tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, remarks)
     text = _written(report, format, width)
     if output is not None:
-        write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the comparison {output.name}")
+        write_text(Path(output), text, f"the comparison {output.name}")
     return text
 
 

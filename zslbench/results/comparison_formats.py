@@ -10,7 +10,7 @@ from zslbench.results.comparison import Comparison
 from zslbench.results.comparison_report import Report, sentences, shown
 from zslbench.results.diagram import smallest_sentence, text_diagram
 from zslbench.results.document import Block, Drawing, Heading, Sentences, Sheet
-from zslbench.results.naming import printable
+from zslbench.visible import one_line
 
 
 def blocks(report: Report, width: int = 100) -> list[Block]:
@@ -25,7 +25,7 @@ def blocks(report: Report, width: int = 100) -> list[Block]:
             found += [Heading(f"{one.match.head}: {one.metric}"), _pairs(one, report)]
     for one_metric in report.across:
         found += _across(one_metric, width)
-    return [*found, Sentences(tuple(map(printable, sentences(report))))]
+    return [*found, Sentences(tuple(map(one_line, sentences(report))))]
 
 
 def _title(group: Sequence[Comparison]) -> str:
@@ -39,7 +39,7 @@ def _entrants(group: Sequence[Comparison]) -> Sheet:
     rows = []
     for place, entrant in enumerate(group[0].match.entrants):
         values = [f"{one.values[place]:.1f}" for one in group]
-        told = (listed(entrant.row.seeds), entrant.row.selection, printable(entrant.row.label))
+        told = (listed(entrant.row.seeds), entrant.row.selection, one_line(entrant.row.label))
         rows.append((shown(entrant), *values, *told))
     heads = ("method", *(one.metric for one in group), "seeds", "selection", "run as")
     last = len(heads)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from zslbench.results.across import Across
 from zslbench.results.comparison import Comparison, Pair
 from zslbench.results.entrants import Entrant
-from zslbench.results.naming import printable
+from zslbench.visible import one_line
 
 _OVER = {
     "classes": "over classes: had other classes of this kind been the test classes",
@@ -136,7 +136,7 @@ def _unlike(one: Comparison, pair: Pair) -> Iterable[str]:
 
 def shown(entrant: Entrant) -> str:
     """Return an entrant's name with its marks."""
-    return printable(entrant.name) + entrant.marks
+    return one_line(entrant.name) + entrant.marks
 
 
 def _everyone(report: Report) -> list[Entrant]:

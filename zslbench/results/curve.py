@@ -22,12 +22,13 @@ from zslbench.results.gather import ordinary, without_folds
 from zslbench.results.grid import Cell, Grid, Group, Line
 from zslbench.results.layout import GroupKey, group_heads, group_key
 from zslbench.results.matching import cell, grouped, label
-from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
+from zslbench.results.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.ranked import ranked_blocks
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.store import ResultStore, write_text
 from zslbench.results.summary import Row, Stat, stat, summarise
 from zslbench.results.written import written
+from zslbench.visible import one_line
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -82,7 +83,7 @@ def curve(
     store = ResultStore(runs)
     everything = store.load()
     choice = Choice(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
-    chosen = ordinary([record for record in choose(everything, choice, store.root) if record.ok])
+    chosen = ordinary([record for record in choose(everything, choice, store.root, store.left_out) if record.ok])
     traced, notes = _traced([record for record in chosen if is_generalized(record)], everything, store)
     if left_out := without_curve(chosen):
         notes.append(left_out)
@@ -112,7 +113,7 @@ def _traced(
         gamma = first.provenance.get("calibrated", {}).get("gamma")
         best = second.provenance["calibrated"]["gamma"]
         found.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
-    return found, [without_folds(on_dev.lacking, store)] if on_dev.lacking else []
+    return found, [*([without_folds(on_dev.lacking, store)] if on_dev.lacking else []), *store.left_out]
 
 
 def _lay_out(traced: Sequence[Traced]) -> Grid:
@@ -153,7 +154,7 @@ def _lay_out(traced: Sequence[Traced]) -> Grid:
             )
         ),
         blocks=tuple(tuple(set_out[key] for key in block) for block in ranked_blocks(dict.fromkeys(keys), False)),
-        caption=tuple(map(printable, _caption(rows, keys, names))),
+        caption=tuple(map(one_line, _caption(rows, keys, names))),
         settings=settings,
     )
 
@@ -233,4 +234,4 @@ def _json(traced: Sequence[Traced]) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the curve {path.name}")
+    write_text(path, text, f"the curve {path.name}")

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.results.choice import is_method
-from zslbench.results.naming import line_keys, natural, printable, short_names
+from zslbench.results.naming import line_keys, natural, short_names
 from zslbench.results.record import Record
 from zslbench.results.summary import Row, summarise
+from zslbench.visible import one_line
 
 MOST_UNNAMED = 20
 """More lines than these are compared only when they are named: 20 make 190 pairs."""
@@ -185,8 +186,8 @@ def _names(picked: Mapping[Key, Mapping[str, Row]]) -> dict[str, str]:
     for term, names in plain.items():
         name = min(names)
         if shared.count(name) > 1 or len(names) > 1:
-            name = printable(term) if len(term) <= 28 else letters[full[term]]
-        out[term] = name if name not in out.values() else printable(term)
+            name = one_line(term) if len(term) <= 28 else letters[full[term]]
+        out[term] = name if name not in out.values() else one_line(term)
     return out
 
 
@@ -215,7 +216,7 @@ def _head(key: Key, groups: Mapping[Key, object]) -> str:
     details = [features, semantics, *([f"fold {fold}"] if fold else [])]
     rules = {other[5] for other in groups if other[:5] == key[:5]}
     details += [f"{key[4]} {key[5]}"] if len(rules) > 1 else []
-    return printable(f"{dataset} ({', '.join(details)})")
+    return one_line(f"{dataset} ({', '.join(details)})")
 
 
 def _never_met(picked: Mapping[Key, Mapping[str, Row]], terms: Sequence[str]) -> str:

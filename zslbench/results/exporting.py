@@ -59,7 +59,8 @@ def export(output: Path | str, *, runs: Path | str = "runs", params: Params = "j
     records = store.load()
     if not records:
         raise BadValue(
-            f"there are no records in {store.root}; make some with zslbench run, or name a folder with --runs."
+            f"there are no records in {store.root}; make some with zslbench run, or name a folder with --runs. "
+            f"{' '.join(store.left_out)}".rstrip()
         )
     table = frame(records, params)
     content = io.BytesIO()

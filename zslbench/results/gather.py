@@ -60,7 +60,7 @@ def gather(
     if calibration not in (None, *CALIBRATIONS):
         raise UnknownName("place to calibrate on", str(calibration), CALIBRATIONS)
     everything = store.load()
-    chosen = choose(everything, choice, store.root)
+    chosen = choose(everything, choice, store.root, store.left_out)
     finished = [record for record in chosen if record.ok]
     if choice.stage == "dev":
         if selection or calibration:
@@ -68,13 +68,13 @@ def gather(
             raise BadValue(f"{asked} is of the final stage and chooses on the dev stage; leave out --stage dev.")
         # What was run for oracle selection was not chosen yet, and in the dev stage never on test.
         records, notes = _dev([dataclasses.replace(one, selection="fixed") for one in finished], per_fold, store)
-        return Gathered(tuple(records), tuple(chosen), tuple(notes))
+        return Gathered(tuple(records), tuple(chosen), (*notes, *store.left_out))
     dev = [record for record in everything if record.ok and record.stage == "dev"]
     records, notes = _selected(finished, dev, dict.fromkeys(selection), store)
     if calibration:
         records, more = _calibrated(records, dev, store, calibration)
         notes += more
-    return Gathered(tuple(records), tuple(chosen), tuple(notes))
+    return Gathered(tuple(records), tuple(chosen), (*notes, *store.left_out))
 
 
 def ordinary(records: Sequence[Record]) -> list[Record]:

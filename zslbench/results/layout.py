@@ -9,11 +9,12 @@ from zslbench.results import published as citations
 from zslbench.results.caption import caption
 from zslbench.results.cited_text import cited_sentences, footnote, nothing_cited
 from zslbench.results.grid import PUBLISHED_HEAD, Cell, Grid, Group, Line
-from zslbench.results.naming import LineKey, line_keys, printable, short_names
+from zslbench.results.naming import LineKey, line_keys, short_names
 from zslbench.results.published import Published
 from zslbench.results.ranked import podium, ranked_blocks
 from zslbench.results.selection_text import spans
 from zslbench.results.summary import Row, Stat
+from zslbench.visible import one_line
 
 GroupKey = tuple[str, str, str, str, tuple[int, ...]]
 ProtocolKey = tuple[str, int, str]
@@ -80,7 +81,7 @@ def lay_out(
             )
             for block in blocks
         ),
-        caption=tuple(map(printable, sentences)),
+        caption=tuple(map(one_line, sentences)),
         settings=settings,
         notes=tuple(notes),
     )
@@ -131,14 +132,14 @@ def group_details(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
             details.append(mark[:8])
         if len({other[4] for other in same}) > 1:
             details.append(f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}")
-        out[group] = printable(", ".join(details))
+        out[group] = one_line(", ".join(details))
     return out
 
 
 def group_heads(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
     details = group_details(groups).items()
-    return {group: printable(group[0]) + (f" ({text})" if text else "") for group, text in details}
+    return {group: one_line(group[0]) + (f" ({text})" if text else "") for group, text in details}
 
 
 def told(group: GroupKey, heads: Mapping[GroupKey, str]) -> str:

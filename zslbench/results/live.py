@@ -16,6 +16,7 @@ from typing import Any
 from zslbench.errors import StoreError
 from zslbench.results import wording
 from zslbench.results.claims import STALE_AFTER, Holder
+from zslbench.visible import one_line
 
 SCHEMA = 1
 FOLDER = ".live"
@@ -148,9 +149,8 @@ def live_folder(root: Path) -> Path:
 
 
 def clean(text: str) -> str:
-    """Return text that a terminal can show: no control characters, no half characters, at most 2,000 of them."""
-    shown = text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
-    return "".join(letter if letter.isprintable() else " " for letter in shown)
+    """Return the first 2,000 characters of a text as one line that a terminal can show."""
+    return one_line(text[:_LONGEST])
 
 
 _Reader = Callable[[Any], Any]

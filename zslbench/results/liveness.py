@@ -10,6 +10,7 @@ from typing import Literal
 
 from zslbench.errors import StoreError
 from zslbench.results.live import BEAT, SILENT, Study, live_folder
+from zslbench.results.store import read_regular
 
 State = Literal["running", "lost"]
 _LARGEST_FILE = 2**20
@@ -83,7 +84,7 @@ class LiveFolder:
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
             if before and before.stamp == stamp:
                 return before
-            study = Study.from_json(path.read_bytes(), str(path)) if found.st_size <= _LARGEST_FILE else None
+            study = Study.from_json(read_regular(path), str(path)) if found.st_size <= _LARGEST_FILE else None
         except StoreError:
             study = None
         except OSError:

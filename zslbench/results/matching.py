@@ -75,12 +75,12 @@ def command(records: Sequence[Record], runs: Path, *extra: str) -> str:
     else:
         words += [word for seed in seeds for word in ("--seed", str(seed))]
     words += ["--oracle"] if selected.get("candidate", first.selection == "oracle") else []
-    return shlex.join([*words, *extra, *_folder(runs)])
+    return shlex.join([*words, *extra, *runs_option(runs)])
 
 
 def tune_command(record: Record, runs: Path) -> str:
     """Return the ``zslbench tune …`` that chooses the hyper-parameters of a record's method on the dev folds."""
-    return shlex.join(["zslbench", "tune", head(record), *_data(record), *_folder(runs)])
+    return shlex.join(["zslbench", "tune", head(record), *_data(record), *runs_option(runs)])
 
 
 def _data(record: Record) -> list[str]:
@@ -93,5 +93,6 @@ def _data(record: Record) -> list[str]:
     return [*words, "-p", rules["name"] + brackets(rules.get("params", {}))]
 
 
-def _folder(runs: Path) -> list[str]:
+def runs_option(runs: Path) -> list[str]:
+    """Return the words of a command that name a folder of records, none for the usual one."""
     return [] if runs == Path("runs") else ["--runs", str(runs)]

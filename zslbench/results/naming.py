@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from zslbench.identity import canonical_json
 from zslbench.results.summary import Row
 from zslbench.spec import brackets
+from zslbench.visible import one_line
 
 MAX_INLINE = 28
 """The longest name that shows its parameters itself; a longer one gets a letter instead."""
@@ -79,7 +80,7 @@ def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[Line
         facts = {**row.params, "version": row.version}
         extra = brackets({key: facts.get(key) for key in clashes[row.method, label, row.setting, row.selection]})[1:-1]
         parts = ",".join(part for part in (given, extra) if part)
-        keys.append(LineKey(row.method, printable(name), printable(parts), row.setting, row.selection == "oracle"))
+        keys.append(LineKey(row.method, one_line(name), one_line(parts), row.setting, row.selection == "oracle"))
     rules: dict[LineKey, set[str]] = {}
     for row, line in zip(rows, keys, strict=True):
         rules.setdefault(line, set()).add(row.selection)
@@ -133,17 +134,6 @@ def short_names(keys: Iterable[LineKey]) -> tuple[dict[LineKey, str], tuple[tupl
 def _letter(number: int) -> str:
     more, place = divmod(number, 26)
     return (_letter(more - 1) if more else "") + string.ascii_lowercase[place]
-
-
-def printable(text: str) -> str:
-    """Return `text` with control characters and line breaks made spaces, so that a name stays one line, left to right.
-
-    Signs that turn the direction of all that follows (U+202A–202E, U+2066–2069) are among them.
-
-    >>> printable("a\\tb \\u202etxt.exe")
-    'a b  txt.exe'
-    """
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]+", " ", text)
 
 
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:

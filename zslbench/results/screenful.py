@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -11,8 +12,11 @@ from zslbench.results import wording
 from zslbench.results.lines import Cell, Section, bar, fitted, line, widths
 from zslbench.results.live import Running
 from zslbench.results.liveness import Seen
+from zslbench.results.matching import runs_option
 from zslbench.results.snapshot import Ended, Snapshot, job_left, merged, time_left
+from zslbench.results.store import left_out
 from zslbench.results.wording import clock, many
+from zslbench.visible import one_line
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -65,22 +69,24 @@ def as_text(shot: Snapshot, width: int) -> str:
 
 def summary(shot: Snapshot) -> str:
     """Return one sentence on the records, and what to type."""
-    where = f" --runs {shot.root}" if str(shot.root) != "runs" else ""
+    table = shlex.join(["zslbench", "table", *runs_option(shot.root)])
     if not shot.kept:
-        return f"no records in {shot.root}; make some, for instance with `zslbench run -m eszsl -d digits{where}`"
+        words = ["zslbench", "run", "-m", "eszsl", "-d", "digits", *runs_option(shot.root)]
+        return f"no records in {shot.root}; make some, for instance with `{shlex.join(words)}`"
     counts = Counter(one.status for one in shot.kept)
     methods, datasets = ({getattr(one, name) for one in shot.kept} for name in ("method", "dataset"))
     others = ", ".join(f"{number:,} {status}" for status, number in sorted(counts.items()) if status != "ok")
     return (
         f"{many(len(shot.kept), 'record')}{f' ({others})' if others else ''} of {many(len(methods), 'method')} on "
-        f"{many(len(datasets), 'data set')} in {shot.root}; see them with `zslbench table{where}`"
+        f"{many(len(datasets), 'data set')} in {shot.root}; see them with `{table}`"
     )
 
 
 def _head(shot: Snapshot, width: int) -> list[Text]:
     if not shot.running:
         lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.lost else ""
-        return [line([(f"nothing runs{lost}", "bold")], [0]), line([(summary(shot), "")], [0])]
+        sentences = (summary(shot), *_left_out(shot))
+        return [line([(f"nothing runs{lost}", "bold")], [0]), *(line([(text, "")], [0]) for text in sentences)]
     found = merged(shot.running)
     studies = [study for study, _ in found]
     total, ended = sum(one.total for one in studies), sum(one.ended for one in studies)
@@ -101,7 +107,15 @@ def _head(shot: Snapshot, width: int) -> list[Text]:
         share = (ended + sum(_share(job) * job.company for one in studies for job in one.running)) / max(1, total)
         percent = f"{100 * share:.0f} %"
         lines.append(line([(bar(share, max(1, width - 7)), "cyan"), (percent, "")], [0, -5]))
-    return [*lines, line([(", ".join(told), "")], [width])]
+    return [
+        *lines,
+        line([(", ".join(told), "")], [width]),
+        *(line([(text, "red")], [width]) for text in _left_out(shot)),
+    ]
+
+
+def _left_out(shot: Snapshot) -> tuple[str, ...]:
+    return tuple(one_line(text) for text in left_out(shot.broken))
 
 
 def _sections(shot: Snapshot, width: int, flat: bool) -> list[Section]:

@@ -37,12 +37,14 @@ class Snapshot:
         root: the folder of records.
         seen: the studies that run or were lost.
         kept: every record at a glance, in order of time.
+        broken: a sentence on each file that is no record, and each folder that cannot be read.
         text: all of it, as asked for.
     """
 
     root: Path
     seen: tuple[Seen, ...] = ()
     kept: tuple[Kept, ...] = ()
+    broken: tuple[str, ...] = ()
     text: str = ""
 
     @property
@@ -78,7 +80,7 @@ def look(live: LiveFolder, tally: Tally, root: Path) -> Snapshot:
         StoreError: the root is no folder.
     """
     kept = tally.read()
-    return Snapshot(root, tuple(live.read()), kept)
+    return Snapshot(root, tuple(live.read()), kept, tally.broken)
 
 
 def _fits(found: Iterable[Kept], most: int) -> list[Ended]:
@@ -189,6 +191,7 @@ def as_json(shot: Snapshot) -> str:
             for method, by in shot.counts().items()
             for dataset, statuses in by.items()
         ],
+        "broken": list(shot.broken),
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -7,12 +7,15 @@ import errno
 import gc
 import gzip
 import hashlib
+import io
 import json
 import os
 import re
 import secrets
+import stat
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +26,10 @@ from zslbench.errors import StoreError
 from zslbench.results.record import Record
 
 _MAX_NAME = 100
+_LEVELS = 3
+"""Of folders between the root and a record."""
+_MOST_BYTES = 2**28
+"""Of a file that is read whole: a record with a curve of a million steps has fewer."""
 _TRACE, _FEATURES = ".trace.json.gz", ".features.npz"
 _UNSAFE = re.compile(r"[^\w.,=+-]|^\.|\.$")
 
@@ -69,7 +76,7 @@ class ResultStore:
         what = f"run {record.id}"
         if predictions is not None:
             _write_arrays(arrays, predictions, what)
-        write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), what)
+        write_text(path, record.to_json(), what)
         for ending in (_TRACE, _FEATURES):  # left by an earlier run of the same identity, and no longer its own
             path.with_suffix(ending).unlink(missing_ok=True)
         if predictions is None:
@@ -83,7 +90,7 @@ class ResultStore:
             StoreError: see `save`.
         """
         path = self.path(record)
-        write_atomically(path, lambda file: file.write(record.to_json().encode("utf-8")), f"run {record.id}")
+        write_text(path, record.to_json(), f"run {record.id}")
         return path
 
     def save_trace(self, record: Record, events: Iterable[tuple[str, float, float]]) -> Path:
@@ -116,11 +123,9 @@ class ResultStore:
         """Return the record of one run, or None when there is none that can be read; a broken one goes to `broken`."""
         path = self._path(dataset, protocol, method, id)
         try:
-            return _read(path)
+            return read_record(path)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            self.broken.append((path, _unreadable(path, error)))
         except StoreError as error:
             self.broken.append((path, str(error)))
         return None
@@ -144,26 +149,31 @@ class ResultStore:
         return sorted(found.values(), key=_order)
 
     def each(self) -> Iterator[tuple[Path, Record]]:
-        """Yield every document that tells of a run, and what it tells; the others are listed in `broken`.
+        """Yield every document that tells of a run, and what it tells; others, and folders, are listed in `broken`.
 
         Raises:
             StoreError: the root is not a folder that can be read.
         """
         self.broken = []
-        for path in self._documents():
+        folders, self.broken = record_folders(self.root)
+        documents = []
+        for folder in folders:
             try:
-                yield path, _read(path)
+                documents += [folder / name for name in os.listdir(folder) if name.endswith(".json")]  # noqa: PTH208
             except OSError as error:
-                self.broken.append((path, _unreadable(path, error)))
+                self.broken.append((folder, unreadable(folder, error)))
+        for path in sorted(documents):
+            try:
+                yield path, read_record(path)
+            except FileNotFoundError:
+                continue  # removed meanwhile
             except StoreError as error:
                 self.broken.append((path, str(error)))
 
-    def _documents(self) -> list[Path]:
-        if not self.root.exists():
-            return []
-        if not self.root.is_dir():
-            raise StoreError(f"{self.root} is a file, not a folder of runs; name a folder with --runs.")
-        return sorted(self.root.glob("*/*/*/*.json"))
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What `broken` holds, as one sentence; nothing where that is empty."""
+        return left_out([reason for _, reason in self.broken])
 
     def predictions(self, record: Record) -> dict[str, AnyArray]:
         """Return the arrays that were saved with `record`, by name.
@@ -202,11 +212,20 @@ def folder_name(name: str) -> str:
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there: whole or not at all.
 
+    The target of a symbolic link is written, the link stays. What is no regular file, a pipe or a device such as
+    ``/dev/stdout``, is written to as it stands.
+
     Raises:
         StoreError: the folder cannot be made or written to, or the disk is full; no part of the file is left.
     """
-    temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
     try:
+        if _is_stream(path):
+            with path.open("ab") as file:
+                file.write(_content(write))
+            return
+        if path.is_symlink():
+            path = path.resolve()
+        temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
@@ -219,6 +238,34 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str)
             raise
     except OSError as error:
         raise store_error(error, what, path.parent) from None
+
+
+def write_text(path: Path, text: str, what: str) -> None:
+    """Write a text as UTF-8, whole or not at all; half characters, which UTF-8 has none of, become escapes.
+
+    Raises:
+        StoreError: see `write_atomically`.
+    """
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")), what)
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a pipe, a device, or a file that this process has open (``/dev/fd/1``)."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    while path.is_symlink():
+        path = path.parent.resolve() / path.readlink()
+        if path.parent.resolve().is_relative_to("/proc"):
+            return True
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _content(write: Callable[[BinaryIO], object]) -> bytes:
+    content = io.BytesIO()
+    write(content)
+    return content.getvalue()
 
 
 def store_error(error: OSError, what: str, folder: Path) -> StoreError:
@@ -241,7 +288,7 @@ def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dic
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise StoreError(f"run {record.id} has no {what} at {path}; run it again with{option} --rerun all.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(
             f"the {what} {path} cannot be read ({error}); delete the file and run again with{option} --rerun all."
         ) from None
@@ -271,13 +318,79 @@ def without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path} cannot be read ({error.strerror}); check its permissions."
+def unreadable(path: Path, error: OSError) -> str:
+    """Return the sentence on a file or folder that cannot be read."""
+    return f"{path} cannot be read ({error.strerror or error}); check its permissions."
 
 
-def _read(path: Path) -> Record:
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; a pipe would be waited for, and a device may have no end.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: it cannot be read, is no regular file, or larger than any file of ours.
+    """
     try:
-        record = Record.from_json(path.read_bytes().decode("utf-8"), where=str(path))
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise StoreError(f"{path} is no regular file, but a pipe, device or socket; remove it.")
+            if found.st_size > _MOST_BYTES:
+                raise StoreError(f"{path} has {found.st_size:,} bytes, more than a file of zslbench; remove it.")
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(unreadable(path, error)) from None
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is opened, too
+
+
+def record_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Return the folders that hold records, ``<root>/<dataset>/<protocol>/<method>``, and those that cannot be read.
+
+    Raises:
+        StoreError: the root is a file, or cannot be read.
+    """
+    if not root.exists():
+        return [], []
+    if not root.is_dir():
+        raise StoreError(f"{root} is a file, not a folder of runs; name a folder with --runs.")
+    folders, broken = [root], []
+    for _ in range(_LEVELS):
+        below = []
+        for folder in folders:
+            try:
+                with os.scandir(folder) as entries:
+                    names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            except FileNotFoundError:
+                continue  # removed meanwhile
+            except OSError as error:
+                if folder == root:
+                    raise StoreError(unreadable(root, error)) from None
+                broken.append((folder, unreadable(folder, error)))
+                continue
+            below += [folder / name for name in names]
+        folders = below
+    return folders, broken
+
+
+def left_out(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Return one sentence on files and folders that are not shown, given the reason of each; none for none."""
+    what = "1 file or folder was" if len(reasons) == 1 else f"{len(reasons)} files or folders were"
+    return (f"{what} left out: {reasons[0]}",) if reasons else ()
+
+
+def read_record(path: Path) -> Record:
+    """Return the record in a file that is named by its run.
+
+    Raises:
+        FileNotFoundError: there is none. StoreError: it cannot be read, or tells of no run or another one.
+    """
+    try:
+        record = Record.from_json(read_regular(path).decode("utf-8"), where=str(path))
     except UnicodeDecodeError:
         raise StoreError(f"{path} is not a zslbench record (not UTF-8); delete it or restore a copy.") from None
     if record.id != path.stem:

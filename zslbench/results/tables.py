@@ -19,7 +19,7 @@ from zslbench.results.layouts import check_layout, flat
 from zslbench.results.naming import natural
 from zslbench.results.record import Record
 from zslbench.results.selection import RULES
-from zslbench.results.store import ResultStore, without_collection, write_atomically
+from zslbench.results.store import ResultStore, without_collection, write_text
 from zslbench.results.summary import Row, summarise
 from zslbench.results.written import written
 
@@ -113,9 +113,9 @@ def table(
             grid = with_cited(grid, columns, cited, source, rank_together)
         text = written(flat(grid, columns) if layout == "zsl" else grid, format, width, _PIPE_WIDTH, standalone)
         if format == "terminal":
-            text += "".join(f"\n{note}\n" for note in found.notes) + _unfinished(found.chosen, store)
+            text += "".join(f"\n{note}\n" for note in found.notes) + _unfinished(found.chosen)
     if output is not None:
-        write_atomically(Path(output), lambda file: file.write(text.encode("utf-8")), f"the table {Path(output).name}")
+        write_text(Path(output), text, f"the table {Path(output).name}")
     return text
 
 
@@ -170,8 +170,8 @@ def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[
     return {name: {key: getattr(entry, key) for key in wanted} for name, entry in found.items() if entry}
 
 
-def _unfinished(chosen: Sequence[Record], store: ResultStore) -> str:
-    """Return a line on runs that do not count, and one on files that are no records; empty when all is well."""
+def _unfinished(chosen: Sequence[Record]) -> str:
+    """Return a line on runs that do not count; empty when all is well."""
     counts = collections.Counter(record.status for record in chosen if not record.ok)
     lines = []
     if counts:
@@ -182,7 +182,4 @@ def _unfinished(chosen: Sequence[Record], store: ResultStore) -> str:
         if counts.keys() - {"interrupted", "skipped"}:
             advice.append("`zslbench run … --rerun failed` tries again.")
         lines.append(f"{said}; not counted. {' '.join(advice)}")
-    if store.broken:
-        many = len(store.broken)
-        lines.append(f"{many} {'file is no record' if many == 1 else 'files are no records'}: {store.broken[0][1]}")
     return "".join(f"\n{line}\n" for line in lines)

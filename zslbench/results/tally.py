@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zslbench.errors import StoreError
 from zslbench.results.live import clean
-from zslbench.results.record import Record
+from zslbench.results.store import read_record, record_folders, unreadable
 from zslbench.results.wording import last_line
 
 SETTLED = 2.0
 """Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""
-_LEVELS = 3
 _Stamp = tuple[int, int, int]
 
 
@@ -51,7 +50,8 @@ class _Folder:
 
     time: int = -1
     changed: float = 0.0
-    files: dict[str, tuple[_Stamp, Kept | None]] = dataclasses.field(default_factory=dict)
+    files: dict[str, tuple[_Stamp, Kept | str]] = dataclasses.field(default_factory=dict)
+    problem: str = ""
 
 
 class Tally:
@@ -64,23 +64,27 @@ class Tally:
         self.root, self._clock = root, clock
         self._folders: dict[Path, _Folder] = {}
         self._kept: tuple[Kept, ...] = ()
+        self._broken: tuple[str, ...] = ()
+        self.broken: tuple[str, ...] = ()
 
     def read(self) -> tuple[Kept, ...]:
-        """Return what is kept, in order of time; files that are no records are left out (`status` tells of them).
+        """Return what is kept, in order of time; `broken` says what is no record, or cannot be read.
 
         Raises:
             StoreError: the root is no folder.
         """
-        if self.root.exists() and not self.root.is_dir():
-            raise StoreError(f"{self.root} is a file, not a folder of runs; name a folder with --runs.")
         before, self._folders = self._folders, {}
         changed = False
-        for path in _folders(self.root, _LEVELS):
+        folders, unreadable_folders = record_folders(self.root)
+        for path in folders:
             self._folders[path] = folder = before.pop(path, None) or _Folder()
             changed |= self._update(path, folder)
         if changed or before:
-            every = (kept for folder in self._folders.values() for _, kept in folder.files.values() if kept)
-            self._kept = tuple(sorted(every, key=lambda kept: kept.time))
+            every = [kept for folder in self._folders.values() for _, kept in folder.files.values()]
+            self._kept = tuple(sorted((one for one in every if isinstance(one, Kept)), key=lambda kept: kept.time))
+            self._broken = tuple(one for one in every if isinstance(one, str))
+        problems = (folder.problem for folder in self._folders.values() if folder.problem)
+        self.broken = (*(reason for _, reason in unreadable_folders), *problems, *self._broken)
         return self._kept
 
     def _update(self, path: Path, folder: _Folder) -> bool:
@@ -93,8 +97,12 @@ class Tally:
                 folder.time, folder.changed = found, now
             with os.scandir(path) as entries:
                 stamps = {one.name: _stamp(one.stat()) for one in entries if one.name.endswith(".json")}
-        except OSError:
+        except FileNotFoundError:
             return False  # removed meanwhile; the next reading sees it
+        except OSError as error:
+            folder.problem, folder.time = unreadable(path, error), -1
+            return False
+        folder.problem = ""
         known = folder.files
         folder.files = {
             name: known[name] if name in known and known[name][0] == stamp else (stamp, _kept(path / name, stamp))
@@ -107,24 +115,12 @@ def _stamp(found: os.stat_result) -> _Stamp:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _folders(path: Path, levels: int) -> Iterator[Path]:
-    if not levels:
-        yield path
-        return
+def _kept(path: Path, stamp: _Stamp) -> Kept | str:
+    """Return what a record tells, or why a file tells nothing."""
     try:
-        with os.scandir(path) as entries:
-            names = sorted(one.name for one in entries if one.is_dir() and not one.name.startswith("."))
-    except OSError:
-        return
-    for name in names:
-        yield from _folders(path / name, levels - 1)
-
-
-def _kept(path: Path, stamp: _Stamp) -> Kept | None:
-    try:
-        record = Record.from_json(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, ValueError, StoreError):
-        return None
+        record = read_record(path)
+    except (OSError, StoreError) as error:
+        return str(error)
     return Kept(
         time=stamp[0] / 1e9,
         label=clean(str(record.method.get("label") or record.method["name"])),

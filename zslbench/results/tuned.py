@@ -10,7 +10,7 @@ from typing import Any
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.identity import digest
-from zslbench.results.store import folder_name, write_atomically
+from zslbench.results.store import folder_name, write_text
 
 SCHEMA = 1
 FOLDER = "tuned"
@@ -91,7 +91,7 @@ class TunedStore:
         """
         path = self.path_of(tuned)
         text = json.dumps(dataclasses.asdict(tuned), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the preset {path.name}")
+        write_text(path, text, f"the preset {path.name}")
         return path
 
     def find(self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str) -> Tuned | None:

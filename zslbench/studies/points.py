@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Sequence
 
 from zslbench import params
@@ -68,7 +69,7 @@ def named(spec: Spec, cls: type[Method]) -> Series:
         first = next(iter(params.declared(cls)), "NAME")
         raise BadValue(
             f"method {spec.name!r} declares no ablations (these do: {have}); sweep one of its parameters instead, "
-            f"for instance --sweep '{first}=[…]'; zslbench info {spec.name} lists them."
+            f"for instance --sweep '{first}=[…]'; zslbench info {shlex.quote(spec.name)} lists them."
         )
     already = [preset for preset in spec.presets if preset in cls.ablations]
     if already:

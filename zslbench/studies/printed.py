@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import UnknownName
-from zslbench.results.store import write_atomically
+from zslbench.results.store import write_text
 
 DATA_FORMATS = ("csv", "json")
 _PIPE_WIDTH = 120
@@ -84,7 +84,7 @@ def write(text: str, output: Path | None) -> None:
         StoreError: it cannot be written.
     """
     if output is not None:
-        write_atomically(output, lambda file: file.write(text.encode("utf-8")), f"the table {output.name}")
+        write_text(output, text, f"the table {output.name}")
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results import published as citations
 from zslbench.results.choice import Choice, fitting
 from zslbench.results.gather import Gathered, gather
-from zslbench.results.naming import natural, printable
+from zslbench.results.naming import natural
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.record import Record
 from zslbench.results.report import page as pages
@@ -26,6 +26,7 @@ from zslbench.results.store import ResultStore, without_collection
 from zslbench.results.summary import Row, summarise
 from zslbench.studies import plot, status, status_text
 from zslbench.studies.verdict import interval, judged
+from zslbench.visible import one_line
 
 TOLERANCE = 2.0
 _METRICS = ("T1", "U", "S", "H")
@@ -103,7 +104,7 @@ def report(
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _figures(gathered, told, store, choice, root) if figures else ([], [])
     page = Page(
-        title=printable(title or store.root.resolve().name or "Study"),
+        title=one_line(title or store.root.resolve().name or "Study"),
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
         facts=tuple(_facts(shown)),
@@ -112,7 +113,7 @@ def report(
         tolerance=tolerance,
         figures=tuple(drawn),
         missing=tuple(_missing(store, shown, choice, root, name) for name in STAGES if _has(shown, name)),
-        notes=tuple(note for found in gathered.values() for note in found.notes),
+        notes=tuple(dict.fromkeys(note for found in gathered.values() for note in found.notes)),
         undrawn=tuple(undrawn),
         runs=runs_data(shown, store.root, () if root is None else ("--data-root", str(root))),
         version=zslbench.__version__,
@@ -166,7 +167,7 @@ def _facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
     days = sorted({str(record.provenance.get("finished", ""))[:10] for record in records} - {""})
     provenance = [record.provenance for record in records]
     return [
-        (head, tuple(map(printable, told)))
+        (head, tuple(map(one_line, told)))
         for head, told in (
             ("Data sets", data),
             ("Methods", names),
@@ -215,10 +216,10 @@ def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Be
             other = [what for what in ("features", "semantics") if getattr(row, what) != getattr(entry, what)]
             found.append(
                 Beside(
-                    name=printable(row.title),
-                    full=printable(row.label),
+                    name=one_line(row.title),
+                    full=one_line(row.label),
                     marks=row.marks,
-                    dataset=printable(row.dataset),
+                    dataset=one_line(row.dataset),
                     features=row.features,
                     semantics=row.semantics,
                     metric=metric,

@@ -11,11 +11,11 @@ from zslbench.data.catalogue import SEMANTICS
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.caption import split_of
 from zslbench.results.grid import Cell, Grid, Group, Line
-from zslbench.results.naming import printable
 from zslbench.results.tables import FORMATS
 from zslbench.results.written import written
 from zslbench.studies.counting import Described, everything, named
 from zslbench.studies.printed import DATA_FORMATS, data, write
+from zslbench.visible import one_line
 
 _PIPE_WIDTH = 100
 _GROUPS = (
@@ -81,8 +81,8 @@ def _lay_out(found: Sequence[Described], left: Sequence[str]) -> Grid:
     notes: dict[str, int] = {}
     return Grid(
         groups=_GROUPS,
-        blocks=(tuple(Line(printable(one.title), "", _cells(one, notes)) for one in found),),
-        caption=tuple(map(printable, [*_caption(found), *left])),
+        blocks=(tuple(Line(one_line(one.title), "", _cells(one, notes)) for one in found),),
+        caption=tuple(map(one_line, [*_caption(found), *left])),
         notes=tuple(notes),
         name="data set",
     )

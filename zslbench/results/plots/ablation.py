@@ -92,7 +92,8 @@ def _caption(
     drawn: Sequence[Line], declared: Settings, metrics: Sequence[str], spread: str, ablations: object
 ) -> list[str]:
     title = drawn[0].row.title
-    said = [f"Ablations of {title}: {', '.join(declared)}; `zslbench info {drawn[0].row.method}` says what each is."]
+    info = f"zslbench info {shlex.quote(drawn[0].row.method)}"
+    said = [f"Ablations of {title}: {', '.join(declared)}; `{info}` says what each is."]
     said.append(f"As run: {', '.join(dict.fromkeys(line.row.label for line in drawn))}.")
     bars = any(line.stochastic and len(line.records) > 1 for line in drawn)
     if bars:

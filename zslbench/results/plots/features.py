@@ -12,7 +12,6 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.matching import command
-from zslbench.results.naming import printable
 from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes
@@ -20,6 +19,7 @@ from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_b
 from zslbench.results.plots.projection import Projection, project
 from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
 from zslbench.results.record import Record
+from zslbench.visible import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +181,7 @@ def _caption(
     said.append(f"Space: {plain}." if alike else f"Space: features after preprocess, {'; '.join(chains)}.")
     judged = [name for name in ("T1", "U") if name in lines[0].row.metrics]
     below = [text for text in said_below(lines, judged) if not text.startswith(_NOT_HERE)]
-    return [*map(printable, said), *below, "Drawn is the lowest seed that kept features."]
+    return [*map(one_line, said), *below, "Drawn is the lowest seed that kept features."]
 
 
 def _command(lines: Sequence[Line], runs: Path) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.plots.style import settings
-from zslbench.results.store import write_atomically
+from zslbench.results.store import write_atomically, write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,4 +115,4 @@ def write_data(drawn: Drawn, path: Path) -> None:
         StoreError: the file cannot be written.
     """
     text = csv_text(drawn.rows)
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the numbers {path.name}")
+    write_text(path, text, f"the numbers {path.name}")

@@ -12,9 +12,10 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.caption import caption
 from zslbench.results.matching import cell, command, grouped
-from zslbench.results.naming import LineKey, line_keys, natural, printable, short_names
+from zslbench.results.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.record import Record
 from zslbench.results.summary import Row, summarise
+from zslbench.visible import one_line
 
 METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
 _DEFAULT = ("T1", "H")
@@ -58,7 +59,7 @@ class Panel:
 def head_of(row: Row) -> str:
     """Return what a row is of: data set, features and semantics, and the fold of the dev stage."""
     parts = ", ".join(part for part in (row.features, row.semantics) if part)
-    return printable(f"{row.dataset} ({parts})" + (f", fold {row.fold}" if row.fold else ""))
+    return one_line(f"{row.dataset} ({parts})" + (f", fold {row.fold}" if row.fold else ""))
 
 
 def lines_of(records: Sequence[Record]) -> list[Line]:
@@ -162,7 +163,7 @@ def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") 
     single = list(dict.fromkeys(line.name for line in lines if line.stochastic and len(line.records) == 1))
     alone = [f"A single seed, so nothing is known of the spread: {', '.join(single)}."] if single else []
     sentences = [f"Data: {', '.join(where)}.", *kept, *([spread] if spread else []), *alone, *_given(lines)]
-    return list(map(printable, sentences))
+    return list(map(one_line, sentences))
 
 
 def _given(lines: Sequence[Line]) -> list[str]:

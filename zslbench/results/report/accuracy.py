@@ -9,10 +9,11 @@ from zslbench.identity import canonical_json
 from zslbench.results.caption import caption
 from zslbench.results.choice import Choice
 from zslbench.results.layout import GroupKey, group_heads, group_key
-from zslbench.results.naming import LineKey, line_keys, printable, short_names
+from zslbench.results.naming import LineKey, line_keys, short_names
 from zslbench.results.ranked import podium, ranked_blocks
 from zslbench.results.summary import Row, Stat
 from zslbench.results.tables import METRIC_ORDER, data_order, method_order
+from zslbench.visible import one_line
 
 SETTINGS = {
     "inductive": "inductive",
@@ -143,7 +144,7 @@ def _table(rows: Sequence[Row], choice: Choice, protocols: Sequence[str]) -> Tab
             )
             for block in blocks
         ),
-        caption=tuple(map(printable, caption(rows, keys, names, tuple(metrics), together=False))),
+        caption=tuple(map(one_line, caption(rows, keys, names, tuple(metrics), together=False))),
         settings=settings,
     )
 
@@ -163,7 +164,7 @@ def _title(row: Row, protocols: Sequence[str]) -> str:
         params = ", ".join(f"{key}={value}" for key, value in sorted(row.protocol_params.items()))
         told = f" v{row.protocol_version}" + (f" [{params}]" if params else "")
     known = {"zsl": "Zero-shot learning", "gzsl": "Generalized zero-shot learning"}
-    return printable(known.get(row.protocol, row.protocol) + told + _STAGES.get(row.stage, f", {row.stage}"))
+    return one_line(known.get(row.protocol, row.protocol) + told + _STAGES.get(row.stage, f", {row.stage}"))
 
 
 def _heading(key: LineKey) -> str:
@@ -192,7 +193,7 @@ def _line(
         std = "" if stat is None or stat.std is None else f"{stat.std:.1f}"
         place = places.get((key, *column), "")
         values.append(Value(stat.mean, _shown(stat), std, stat.n, place) if stat else None)
-    return TableLine(name, key.marks, printable(row.label), key.setting, row.selection, tuple(values))
+    return TableLine(name, key.marks, one_line(row.label), key.setting, row.selection, tuple(values))
 
 
 def _shown(stat: Stat) -> str:

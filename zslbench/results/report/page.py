@@ -14,7 +14,7 @@ from typing import Any
 from zslbench.results.published import Published
 from zslbench.results.report.accuracy import SETTINGS, Table
 from zslbench.results.report.figures import Figure
-from zslbench.results.store import write_atomically
+from zslbench.results.store import write_text
 from zslbench.results.summary import Stat
 
 
@@ -149,4 +149,4 @@ def write(text: str, path: Path) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    write_atomically(path, lambda file: file.write(text.encode("utf-8")), f"the report {path.name}")
+    write_text(path, text, f"the report {path.name}")
