@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import toy_methods
+from result_records import record
 
 from zslbench.cli import cli, main
 from zslbench.results.store import ResultStore
@@ -217,9 +218,51 @@ def test_output_that_cannot_be_written_and_readers_that_leave_early(tmp_path, ve
     assert errors == ""
 
 
-def test_a_terminal_without_the_marks_shows_a_question_mark(tmp_path):
+def test_a_terminal_without_our_marks_shows_others_that_differ(tmp_path):
     script = str(Path(sys.executable).with_name("zslbench"))
+    for one in (
+        record("sae", metrics={"T1": 0.6}),
+        record("eszsl", metrics={"T1": 0.5}),
+        record("lisgan", metrics={"T1": 0.7}, setting="transductive"),
+        record("gazsl", metrics={"T1": 0.8}, selection="oracle"),
+        record("gazsl", metrics={"T1": 0.9}, title="AÄ"),
+    ):
+        ResultStore(tmp_path / "runs").save(one)
     poor = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
-    done = subprocess.run([script, "info", "eszsl"], cwd=tmp_path, env=poor, capture_output=True, check=False)
-    assert done.returncode == 0
-    assert b"?" in done.stdout
+    rules = ["--selection", "fixed", "--selection", "oracle"]
+    done = subprocess.run([script, "table", *rules], cwd=tmp_path, env=poor, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = done.stdout.decode("ascii")
+    assert "A?" in text  # the letter of a name
+    for expected in (
+        "-----",
+        "lisgan#",
+        "gazsl+",
+        "60.0o",
+        "# transductive:",
+        "second best marked o.",
+        "trainval -> test",
+    ):
+        assert expected in text
+
+
+def test_whatever_becomes_of_the_standard_streams_a_study_goes_on(tmp_path):
+    script = str(Path(sys.executable).with_name("zslbench"))
+    study = f"{shlex.quote(script)} run -m eszsl -m sae -d digits -p zsl"
+
+    def records(command: str) -> tuple[int, int]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        done = subprocess.run(["sh", "-c", f"{command} --runs {folder}"], check=False, capture_output=True)
+        return done.returncode, sum(one.ok for one in ResultStore(folder).load())
+
+    closed = "exec >&- 2>&- <&-;"
+    assert records(f"{closed} {study} --workers 2") == (0, 2)
+    if Path("/dev/full").exists():
+        assert records(f"exec 2>/dev/full; {study}") == (0, 2)
+    with subprocess.Popen(
+        [*shlex.split(study), "--runs", "early"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as early:
+        assert early.stdout.readline().startswith(b"[1/2]")
+        early.stdout.close()  # as `2>&1 | head -1` does
+    assert early.returncode == 0
+    assert len(ResultStore(tmp_path / "early").load()) == 2

@@ -17,6 +17,8 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)$")
 _WORDS = {"true": True, "false": False}
 _MAX_RANGE = 10_000
+_MAX_DIGITS = 300
+"""Of a number; more is more than a float can hold."""
 _MAX_POINTS = 100_000
 
 
@@ -84,6 +86,18 @@ def parse(text: str) -> Spec:
     if not bracket:
         return Spec(name.strip(), tuple(preset.strip() for preset in presets))
     return Spec(name.strip(), tuple(preset.strip() for preset in presets), _Reader(text, body).items())
+
+
+def parse_recorded(text: str) -> Spec:
+    """Parse the label of a record; one that is no spec, of a plugin's own making or damaged, is a name alone.
+
+    >>> parse_recorded("sae[lam=2]").params, parse_recorded("my best [v2]").name
+    ({'lam': 2}, 'my best [v2]')
+    """
+    try:
+        return parse(text)
+    except BadSpec:
+        return Spec(text)
 
 
 def expand(spec: Spec) -> list[Spec]:
@@ -180,6 +194,8 @@ class _Reader:
         word = _BARE.match(self.body, self.at)
         if not word:
             raise self.fail("a value was expected")
+        if sum(sign.isdigit() for sign in word[0]) > _MAX_DIGITS:
+            raise self.fail(f"a number of at most {_MAX_DIGITS} digits was expected")
         self.at = word.end()
         return _scalar(word[0])
 

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 
-# C0 but for line feed and tab, DEL and C1; signs that turn the direction of text, part lines or show nothing; halves
-# of characters.
-_HIDDEN = (
-    "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f"
-)
-_CONTROL = re.compile(f"[{_HIDDEN}]")
-_CONTROL_OR_BREAK = re.compile(f"[{_HIDDEN}\t\n]")
+_KEPT = frozenset("\xa0\u200c\u200d\u202f\u3000")
+"""Not printable by Python's rule, but part of names in some scripts: spaces, joiners and non-joiners."""
 _BREAKS = {"\n": r"\n", "\t": r"\t"}
 
 SIGNS = {
@@ -35,8 +29,6 @@ SIGNS = {
     "“": '"',
     "”": '"',
     "·": ".",
-    "█": "#",
-    "⣿": "#",
     "α": "alpha",
     "β": "beta",
     "γ": "gamma",
@@ -48,14 +40,17 @@ SIGNS = {
 
 
 def visible(text: str) -> str:
-    r"""Return `text` with its control characters as JSON writes them; line feeds and tabs stay.
+    r"""Return `text` with what is not printable as JSON writes it; line feeds and tabs stay.
 
-    JSON stays JSON of the same content.
+    That is: control characters, signs that turn the direction of text or show nothing, halves of characters. JSON
+    stays JSON of the same content.
 
     >>> visible("a\x1b[2Jb\u202ec")
     'a\\u001b[2Jb\\u202ec'
     """
-    return text if text.isprintable() else _CONTROL.sub(_escaped, text)
+    if text.isprintable():
+        return text
+    return "\n".join("\t".join(map(one_line, line.split("\t"))) for line in text.split("\n"))
 
 
 def one_line(text: str) -> str:
@@ -64,20 +59,35 @@ def one_line(text: str) -> str:
     >>> one_line("a\nb\tc")
     'a\\nb\\tc'
     """
-    return text if text.isprintable() else _CONTROL_OR_BREAK.sub(_escaped, text)
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in _KEPT else _escaped(sign) for sign in text)
 
 
-def _escaped(found: re.Match[str]) -> str:
-    units = found[0].encode("utf-16-be", "surrogatepass").hex()
-    return _BREAKS.get(found[0]) or "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+def _escaped(sign: str) -> str:
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    return _BREAKS.get(sign) or "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def csv_cell(value: object) -> object:
+    """Return what stands for a value in a cell of CSV: a text on one line that no spreadsheet takes for a formula.
+
+    >>> csv_cell("=1+1"), csv_cell("eszsl"), csv_cell(-0.5)
+    ("'=1+1", 'eszsl', -0.5)
+    """
+    if not isinstance(value, str):
+        return value
+    return one_line(f"'{value}" if value.startswith(("=", "+", "-", "@")) else value)
+
+
+def csv_row(row: Mapping[str, object]) -> dict[str, object]:
+    """Return a row, each of its values as `csv_cell` gives it."""
+    return {name: csv_cell(value) for name, value in row.items()}
 
 
 def encode_signs(error: UnicodeError) -> tuple[str, int]:
     """Replace what cannot be encoded, as an error handler of `codecs`: by our `SIGNS`, half characters by escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    signs = []
-    for letter in error.object[error.start : error.end]:
-        half = "\ud800" <= letter <= "\udfff"
-        signs.append(visible(letter) if half else SIGNS.get(letter, "?"))
-    return "".join(signs), error.end
+    lacking = error.object[error.start : error.end]
+    return "".join(SIGNS.get(sign) or ("?" if sign.isprintable() else one_line(sign)) for sign in lacking), error.end

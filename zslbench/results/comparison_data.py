@@ -13,6 +13,7 @@ from zslbench.results.across import Across
 from zslbench.results.comparison import Comparison
 from zslbench.results.comparison_report import Report, sentences, shown
 from zslbench.results.entrants import Entrant
+from zslbench.visible import csv_row
 
 _DIGITS = 6
 _ENTRANT = ("", "_label", "_setting", "_selection", "_seeds", "_value")
@@ -120,7 +121,7 @@ def csv_report(report: Report) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, _HEADS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(map(csv_row, lines))
     return text.getvalue()
 
 

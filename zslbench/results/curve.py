@@ -28,7 +28,7 @@ from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_text
 from zslbench.results.summary import Row, Stat, stat, summarise
 from zslbench.results.written import written
-from zslbench.visible import one_line
+from zslbench.visible import csv_row, one_line
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -217,7 +217,7 @@ def _csv(traced: Sequence[Traced]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*_facts(traced[0]), "gamma", "U", "S", "H"])
     for one in traced:
-        facts = list(_facts(one).values())
+        facts = list(csv_row(_facts(one)).values())
         writer.writerows([*facts, *map(float, point)] for point in zip(*_points(one.curve), strict=True))
     return text.getvalue()
 

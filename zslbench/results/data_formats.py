@@ -11,6 +11,7 @@ from typing import Any
 from zslbench.results.cited_rows import CitedRow
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.summary import CALIBRATED, Row, Stat
+from zslbench.visible import csv_row
 
 _DIGITS = 6
 
@@ -96,7 +97,7 @@ def csv_rows(
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lines)
+    writer.writerows(map(csv_row, lines))
     return text.getvalue()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.results.across import Across
@@ -59,6 +62,29 @@ def smallest_sentence(across: Across) -> str:
     return f"{said}, so no pair can be told apart at {_percent(alpha)}, whatever the numbers."
 
 
+@contextlib.contextmanager
+def settings_from_defaults(look: dict[Any, Any]) -> Iterator[None]:
+    """Draw and write within: matplotlib's own defaults and `look`, whatever the user's files and environment say.
+
+    Neither a matplotlibrc, nor a back end of another environment's notebook, nor a date has a part in a figure. All of
+    it is as before afterwards.
+    """
+    hidden = {name: os.environ.pop(name) for name in ("MPLBACKEND", "SOURCE_DATE_EPOCH") if name in os.environ}
+    try:
+        first = "matplotlib" not in sys.modules
+        import matplotlib
+
+        if first and "MPLBACKEND" in hidden:
+            with contextlib.suppress(ValueError):  # that back end is not installed here
+                matplotlib.rcParams["backend"] = hidden["MPLBACKEND"]
+        # The back end is left alone: to set it would close the figures of a notebook that draws some itself.
+        plain: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        with matplotlib.rc_context(plain | look):
+            yield
+    finally:
+        os.environ.update(hidden)
+
+
 def draw_diagram(diagrams: Sequence[Across], path: Path) -> None:
     """Draw one diagram a metric below each other, one column wide, and write it as PDF, SVG or PNG.
 
@@ -67,9 +93,8 @@ def draw_diagram(diagrams: Sequence[Across], path: Path) -> None:
         StoreError: the file cannot be written.
     """
     kind = known_kind(path)
-    from matplotlib import rc_context
-
-    with rc_context({"font.size": _FONT, "font.family": "sans-serif", "pdf.fonttype": 42, "svg.fonttype": "none"}):
+    look = {"font.size": _FONT, "font.family": "sans-serif", "pdf.fonttype": 42, "svg.fonttype": "none"}
+    with settings_from_defaults(look):
         figure = figure_of(diagrams)
         written = io.BytesIO()
         # No date within, so that the same records give the same file.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from zslbench.errors import BadValue, Unavailable
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_atomically
+from zslbench.visible import csv_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,6 +73,7 @@ def export(output: Path | str, *, runs: Path | str = "runs", params: Params = "j
                 "Parquet needs pyarrow; install it with: pip install 'zslbench[parquet]', or export to .csv."
             ) from None
     else:
+        table = table.rename(columns=lambda name: csv_cell(name)).map(csv_cell)
         table.to_csv(content, index=False, encoding="utf-8", lineterminator="\n")
     write_atomically(path, lambda file: file.write(content.getvalue()), path.name)
     return Exported(path, len(table), len(table.columns), tuple(why for _, why in store.broken))

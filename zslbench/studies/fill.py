@@ -8,8 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from zslbench.spec import parse
-from zslbench.studies.meaning import Place
+from zslbench.studies.meaning import Place, method_in
 from zslbench.studies.survey import Slot, Survey
 
 
@@ -75,7 +74,7 @@ def tune_commands(survey: Survey, where: Where, given: Mapping[tuple[str, str], 
     made: dict[tuple[str, str, Place], list[str]] = {}
     for (line, place, protocol), name in survey.untuned.items():
         if line in survey.lines:
-            made.setdefault((given.get((parse(line).name, name), parse(line).name), name, place), []).append(protocol)
+            made.setdefault((given.get((method_in(line), name), method_in(line)), name, place), []).append(protocol)
     out = []
     for (method, name, place), rules in made.items():
         protocols = list(dict.fromkeys(rules))

@@ -14,7 +14,7 @@ from zslbench.methods.base import Method, overlay
 from zslbench.results.record import Record
 from zslbench.results.tuned import TunedStore
 from zslbench.runner.classes import method_class
-from zslbench.spec import brackets, parse
+from zslbench.spec import brackets, parse_recorded
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -63,12 +63,17 @@ def label_of(record: Record) -> str:
     return str(record.method.get("label") or record.method["name"])
 
 
+def method_in(label: str) -> str:
+    """Return the name of the method that a recorded label begins with."""
+    return parse_recorded(label).name
+
+
 def classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
     """Return the classes of labels, and why those that cannot be imported cannot."""
     found, broken = {}, {}
     for label in labels:
         try:
-            found[label] = method_class(parse(label).name)
+            found[label] = method_class(method_in(label))
         except ZslbenchError as error:
             broken[label] = str(error)
     return found, broken
@@ -81,16 +86,19 @@ def meaning(
     if cls is None:
         return _recorded(label, place, rules, records) or NO_VALUES
     try:
-        spec = parse(label)
+        spec = parse_recorded(label)
+        protocol = parse_recorded(rules).name
         values: dict[str, Mapping[str, Any]] = {}
         for preset in spec.presets:
             if preset in cls.presets or preset in cls.ablations:
                 continue
-            one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, parse(rules).name)
+            one = tuned.find(
+                preset, spec.name, place.dataset, place.features, place.semantics, parse_recorded(rules).name
+            )
             if one is None or one.version != cls.card.version:
                 return _recorded(label, place, rules, records, cls.card.version) or Nothing(preset)
             values[preset] = one.values
-        base = overlay(cls, spec.name, spec.presets, place.dataset, parse(rules).name, values)
+        base = overlay(cls, spec.name, spec.presets, place.dataset, protocol, values)
         return as_text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
     except (BadValue, BadSpec, UnknownName, Unavailable):
         return NO_VALUES

@@ -15,6 +15,7 @@ from typing import Any
 
 from zslbench.errors import UnknownName
 from zslbench.results.store import write_text
+from zslbench.visible import csv_row
 
 DATA_FORMATS = ("csv", "json")
 _PIPE_WIDTH = 120
@@ -73,7 +74,7 @@ def data(rows: Sequence[Mapping[str, Any]], format: str) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    writer.writerows(csv_row({key: _plain(value) for key, value in row.items()}) for row in rows)
     return text.getvalue()
 
 

@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from zslbench.spec import parse
 from zslbench.studies import printed
-from zslbench.studies.meaning import Place
+from zslbench.studies.meaning import Place, method_in
 from zslbench.studies.printed import Section
 from zslbench.studies.survey import Slot, Survey
 
@@ -96,7 +95,7 @@ def remarks(status: Status) -> list[str]:
     found = status.survey
     lines = []
     if stale := found.of("stale"):
-        names = _some(dict.fromkeys(parse(slot.line).name for slot in stale))
+        names = _some(dict.fromkeys(method_in(slot.line) for slot in stale))
         lines.append(f"stale: the source of the method has changed since {_many(len(stale), 'run')} of {names}")
     if found.outdated:
         names = _some(sorted({str(record.method.get("label") or record.method["name"]) for record in found.outdated}))

@@ -13,7 +13,7 @@ from zslbench.results.choice import is_dataset
 from zslbench.results.record import Record
 from zslbench.results.tuned import TunedStore
 from zslbench.runner.provenance import source_digest
-from zslbench.spec import parse
+from zslbench.spec import parse_recorded
 from zslbench.studies.meaning import (
     NO_VALUES,
     Meaning,
@@ -24,6 +24,7 @@ from zslbench.studies.meaning import (
     classes,
     label_of,
     meaning,
+    method_in,
     place_of,
     protocol_of,
 )
@@ -77,7 +78,7 @@ class Survey:
         Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
         """
         there = {
-            (parse(slot.line).name, slot.place, slot.protocol)
+            (method_in(slot.line), slot.place, slot.protocol)
             for slot, state in self.states.items()
             if state != "missing"
         }
@@ -87,8 +88,8 @@ class Survey:
             for slot, state in self.states.items()
             if state == "missing"
             and (slot.line, slot.place, slot.protocol) not in begun
-            and (parse(slot.line).name, slot.place, slot.protocol) in there
-            and any(parse(line).params for line in self.lines if parse(line).name == parse(slot.line).name)
+            and (method_in(slot.line), slot.place, slot.protocol) in there
+            and any(parse_recorded(line).params for line in self.lines if method_in(line) == method_in(slot.line))
         )
 
     def of(self, *wanted: SlotState) -> list[Slot]:

@@ -14,6 +14,7 @@ from zslbench.results.tuned import TunedStore
 from zslbench.spec import brackets
 from zslbench.studies.objective import Trial
 from zslbench.studies.tuning import Tuning
+from zslbench.visible import csv_row
 
 Format = Literal["terminal", "markdown", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json")
@@ -36,7 +37,7 @@ def told(tuning: Tuning, format: Format = "terminal") -> str:
         heads = list(dict.fromkeys(head for row in rows for head in row))
         writer = csv.DictWriter(file, heads, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(csv_row, rows))
         return file.getvalue()
     return "\n\n".join(part for part in _parts(tuning, format) if part) + "\n"
 

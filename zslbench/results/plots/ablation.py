@@ -13,7 +13,7 @@ from zslbench.identity import canonical_json
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, Panel, ablate_command, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, panels
-from zslbench.spec import parse
+from zslbench.spec import parse_recorded
 
 FULL = "full"
 Settings = Mapping[str, Mapping[str, Any]]
@@ -109,7 +109,7 @@ def _caption(
 def _method(lines: Sequence[Line], ablations: Callable[[str], Settings]) -> str:
     names = list(dict.fromkeys(line.row.method for line in lines))
     having = [name for name in names if ablations(name)]
-    if len(having) == 1 and (len(names) == 1 or any(len(parse(line.row.label).presets) for line in lines)):
+    if len(having) == 1 and (len(names) == 1 or any(len(parse_recorded(line.row.label).presets) for line in lines)):
         return having[0]
     if not having:
         raise BadValue(
@@ -148,7 +148,7 @@ def _of_family(lines: Sequence[Line], declared: Settings) -> list[tuple[str, Lin
     tagged: dict[str, list[Line]] = {}
     plain: list[Line] = []
     for line in lines:
-        tags = [preset for preset in parse(line.row.label).presets if preset in declared]
+        tags = [preset for preset in parse_recorded(line.row.label).presets if preset in declared]
         (tagged.setdefault(tags[-1], []) if tags else plain).append(line)
     # The method as given is what each ablation takes something away from: laid over it, it gives what was run.
     full = [

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.plots.style import settings
 from zslbench.results.store import write_atomically, write_text
+from zslbench.visible import csv_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writeheader()
     for row in rows:
         writer.writerow(
-            {name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in row.items()}
+            csv_row({name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in row.items()})
         )
     return text.getvalue()
 

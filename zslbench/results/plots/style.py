@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
+from zslbench.results.diagram import settings_from_defaults
 from zslbench.results.page_width import WIDTHS
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ def line_look(place: int) -> dict[str, Any]:
 @contextmanager
 def settings() -> Iterator[None]:
     """Draw and write within: fonts stay text (Type 42 in PDF), and the same records give the same file."""
-    from matplotlib import rc_context
-
     look: dict[Any, Any] = {
         "font.size": FONT,
         "font.family": "sans-serif",
@@ -122,7 +121,7 @@ def settings() -> Iterator[None]:
         "pgf.rcfonts": False,
         "pgf.preamble": r"\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{textcomp}",
     }
-    with rc_context(look):
+    with settings_from_defaults(look):
         yield
 
 

@@ -11,7 +11,7 @@ from zslbench.identity import canonical_json
 from zslbench.results.naming import natural
 from zslbench.results.plots.lines import Line, Panel, ablate_command, named, panels_of
 from zslbench.results.plots.scale import Value, in_order
-from zslbench.spec import parse
+from zslbench.spec import parse_recorded
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def _moves(lines: Sequence[Line], name: str) -> bool:
     """Return whether lines that were asked for with the same presets have two values: S1 and S2 are no sweep."""
     values: dict[tuple[str, ...], set[str]] = {}
     for line in lines:
-        values.setdefault(parse(line.row.label).presets, set()).add(canonical_json(line.row.params[name]))
+        values.setdefault(parse_recorded(line.row.label).presets, set()).add(canonical_json(line.row.params[name]))
     return any(len(own) > 1 for own in values.values())
 
 
@@ -102,7 +102,7 @@ def sweeps(panel: Panel, name: str) -> list[Swept]:
 
 def _in_common(lines: Sequence[Line], name: str) -> str:
     """Return the label that holds for all values: presets and parameters that every line was given, but one."""
-    specs = [parse(line.row.label) for line in lines]
+    specs = [parse_recorded(line.row.label) for line in lines]
     presets = tuple(preset for preset in specs[0].presets if all(preset in spec.presets for spec in specs))
     given = {
         key: value

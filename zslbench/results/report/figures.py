@@ -22,7 +22,7 @@ from zslbench.results.plots.style import Style, settings
 from zslbench.results.plots.sweep import swept_parameters
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.spec import parse
+from zslbench.spec import parse_recorded
 
 WIDTH = 8.0
 MOST_LINES = 16
@@ -143,7 +143,7 @@ def _plans(lines: Sequence[Line], dev: Sequence[Record], store: ResultStore, kno
 def _of_method(own: Sequence[Line], style: Style, store: ResultStore, known: Knowledge) -> Iterator[_Plan]:
     method, title = own[0].row.method, own[0].row.title
     declared = known.ablations(method)
-    if any(preset in declared for line in own for preset in parse(line.row.label).presets):
+    if any(preset in declared for line in own for preset in parse_recorded(line.row.label).presets):
         yield _Plan(
             "ablation",
             f"Ablations of {title}",

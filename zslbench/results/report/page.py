@@ -16,6 +16,7 @@ from zslbench.results.report.accuracy import SETTINGS, Table
 from zslbench.results.report.figures import Figure
 from zslbench.results.store import write_text
 from zslbench.results.summary import Stat
+from zslbench.visible import visible
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +118,7 @@ def html(page: Page) -> str:
     selections = dict.fromkeys(
         line.selection for table in page.tables for block in table.blocks for line in block.lines
     )
-    return environment.from_string(template).render(
+    text = environment.from_string(template).render(
         page=page,
         css=Markup(css),
         script=Markup(script),
@@ -129,6 +130,7 @@ def html(page: Page) -> str:
         datasets=list(dict.fromkeys(head.dataset for table in page.tables for head in table.heads)),
         total=sum(page.counts.values()),
     )
+    return visible(text)
 
 
 def embedded(value: Any) -> str:

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadSpec
 from zslbench.results.matching import command, label
 from zslbench.results.record import Record
 from zslbench.results.tables import METRIC_ORDER
-from zslbench.spec import parse
+from zslbench.spec import parse_recorded
 
 _WHOLE = 10_000
 """What an accuracy of one is written as: percent with two digits, without the point."""
@@ -130,10 +129,7 @@ def _cell(record: Record, kinds: Mapping[str, _Shared]) -> list[Any]:
 
 def _given(record: Record) -> Iterator[str]:
     """Yield the parameters that were typed; all others are the method's own or a preset's."""
-    try:
-        yield from parse(label(record)).params
-    except BadSpec:  # a label of a plugin's own making
-        return
+    yield from parse_recorded(label(record)).params
 
 
 def _again(record: Record, root: Path, extra: Sequence[str]) -> str:
