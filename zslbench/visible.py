@@ -70,14 +70,14 @@ def _escaped(sign: str) -> str:
 
 
 def csv_cell(value: object) -> object:
-    """Return what stands for a value in a cell of CSV: a text on one line that no spreadsheet takes for a formula.
+    """Return what stands for a value in a cell of CSV: a text without control characters that is no formula.
 
     >>> csv_cell("=1+1"), csv_cell("eszsl"), csv_cell(-0.5)
     ("'=1+1", 'eszsl', -0.5)
     """
     if not isinstance(value, str):
         return value
-    return one_line(f"'{value}" if value.startswith(("=", "+", "-", "@")) else value)
+    return visible(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value)
 
 
 def csv_row(row: Mapping[str, object]) -> dict[str, object]:
