@@ -18,6 +18,7 @@ from zslbench.results.store import ResultStore
 from zslbench.runner.engines.process import ProcessEngine
 from zslbench.runner.engines.worker import Place
 from zslbench.runner.execute import execute
+from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, jobs
 from zslbench.runner.plan import plan
 
@@ -107,9 +108,10 @@ def test_ctrl_c_while_a_record_is_written_does_not_lose_it(
 def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
     (run,) = plan([NOTED], ["synthetic"], ["gzsl"]).runs
     other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
-    ((_, (result,)),) = execute(Batch((jobs([other])[0],)))
-    assert result.record.status == "failed"
-    assert "give both the same files" in result.record.error
+    batch = Batch((jobs([other])[0],))
+    ((_, (result,)),) = execute(batch, pack(batch))
+    assert result.status == "failed"
+    assert "give both the same files" in result.error
 
 
 def test_studies_hand_their_engine_on(study: Study) -> None:

@@ -23,6 +23,7 @@ from toy_methods import card
 
 import zslbench
 from zslbench.arrays import Array
+from zslbench.data import store
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
 from zslbench.methods.base import Context, Method, MethodCard, Setting
@@ -207,16 +208,16 @@ def test_what_fit_and_checkpoint_receive_does_not_depend_on_the_test(
 
 def test_the_comparison_of_worlds_would_see_a_leak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle of the test above: hand over one count of test images, and the two worlds part."""
-    from zslbench.runner import execute
+    from zslbench.runner.handout import Material
 
-    real = execute.splits.training
+    real = Material.train
 
-    def leaking(dataset: Dataset, chosen: Any) -> Train:
-        train = real(dataset, chosen)
-        object.__setattr__(train, "count", len(chosen.asked_unseen))
+    def leaking(material: Material) -> Train:
+        train = real(material)
+        object.__setattr__(train, "count", len(store.array(material.folder, "test_unseen")))
         return train
 
-    monkeypatch.setattr(execute.splits, "training", leaking)
+    monkeypatch.setattr(Material, "train", leaking)
     received = []
     for world in (1, 2):
         Spy.received = []

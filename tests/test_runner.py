@@ -19,7 +19,7 @@ from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.results.store import ResultStore
-from zslbench.runner import judging, provenance, study_plan
+from zslbench.runner import provenance, scoring, study_plan
 from zslbench.runner.jobs import How, batches, jobs
 from zslbench.runner.plan import plan
 from zslbench.runner.study_plan import Part
@@ -273,12 +273,12 @@ def test_the_context_does_not_lead_to_the_answers(runs, monkeypatch, checkpoints
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_of_a_job_is_kept_when_its_fit_is_cut_short(runs, monkeypatch, error):
     def stop(method):
-        assert judging.RINGING
+        assert scoring.RINGING
         raise error
 
     monkeypatch.setattr(Ridge, "hook", staticmethod(stop))
     zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1")
-    assert judging.RINGING == {}
+    assert scoring.RINGING == {}
 
 
 def test_the_order_of_a_query_cannot_be_worked_out_from_the_seed():

@@ -13,9 +13,9 @@ from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import Tuned, TunedStore
-from zslbench.runner.judging import Stopped
 from zslbench.runner.plan import plan
 from zslbench.runner.progress import Quiet
+from zslbench.runner.scoring import Stopped
 
 RIDGE = "toy_methods:Ridge"
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.int64]
+BoolArray: TypeAlias = npt.NDArray[np.bool_]
 AnyArray: TypeAlias = npt.NDArray[Any]
 
 
@@ -19,7 +20,7 @@ def frozen(array: AnyArray) -> AnyArray:
     return view
 
 
-def taken(array: AnyArray, rows: AnyArray) -> AnyArray:
+def taken(array: AnyArray, rows: AnyArray | slice = slice(None)) -> AnyArray:
     """Return the chosen rows as a fresh, plain, read-only array.
 
     The result owns its memory: the rows left out, of a memory map for instance, cannot be reached through it.

@@ -10,7 +10,7 @@ import dataclasses
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array, BoolArray, IntArray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,4 +108,4 @@ class Answers:
     labels: IntArray
     rows: IntArray
     classes: IntArray
-    unseen: np.typing.NDArray[np.bool_]
+    unseen: BoolArray

@@ -7,17 +7,22 @@ Layout, under ``ZSLBENCH_HOME/store``::
 
 A source whose files changed (path, size, time of change), or that an older reader read, is converted again. Where the
 store cannot be written the data set is read as it is; nothing but speed is lost.
+
+Runs read their data from here, whatever its source, array by array: a worker opens features and semantics, and no
+labels. Where the store cannot be written, a temporary folder of the process takes its part.
 """
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import json
 import os
 import shutil
 import tempfile
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +115,68 @@ def discard(entry: Stored) -> None:
         raise StoreError(f"{_content(store_folder(), entry.fingerprint)} cannot be removed ({error}).") from error
 
 
+def keep(dataset: Dataset) -> Path:
+    """Return the folder that holds the arrays of a data set, writing them where no folder does yet.
+
+    Raises:
+        StoreError: neither the store nor the folder of temporary files can be written.
+    """
+    if (folder := kept(dataset.fingerprint)) is not None:
+        return folder
+    store = store_folder()
+    try:
+        with _lock(store, dataset.fingerprint):
+            if not _intact(store, dataset.fingerprint):
+                _write_content(store, dataset)
+        return _content(store, dataset.fingerprint)
+    except (OSError, NotImplementedError):  # read-only, full, or without locks
+        pass
+    try:
+        _write_content(_temporary(), dataset)
+    except OSError as error:
+        raise StoreError(
+            f"the arrays of data set {dataset.name!r} can be kept neither in {store} nor in {tempfile.gettempdir()} "
+            f"({error}); free some space, or set ZSLBENCH_HOME to a folder that can be written."
+        ) from error
+    return _content(_temporary(), dataset.fingerprint)
+
+
+def kept(name: str) -> Path | None:
+    """Return the folder that holds the arrays with a fingerprint, None where no folder of this process does."""
+    for store in (store_folder(), *([_temporary()] if _temporary.cache_info().currsize else [])):
+        if _intact(store, name):
+            return _content(store, name)
+    return None
+
+
+def intact(folder: Path) -> bool:
+    """Tell whether a folder holds the arrays of a data set, each file with the length that it was written with."""
+    return _intact(folder.parent.parent, folder.name)
+
+
+def array(folder: Path, name: str) -> AnyArray | None:
+    """Return one array of a folder as a read-only memory map, None where the data set has no such array."""
+    path = folder / f"{name}.npy"
+    found: AnyArray | None = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    return found
+
+
+def opened(folder: Path, *, name: str, features: str, semantics: str, origin: Origin, split: str = "") -> Dataset:
+    """Return the data set whose arrays a folder holds, with other names of its own than those of classes."""
+    arrays = _arrays(folder.parent.parent, folder.name)
+    names = tuple(f"class {number + 1}" for number in range(len(arrays["semantics"])))
+    entry = Stored(folder, folder, features, semantics, folder.name, names, None)
+    return _dataset(arrays, entry, name, origin, split)
+
+
+@functools.cache
+def _temporary() -> Path:
+    """Return a folder that takes the part of a store that cannot be written, until this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="zslbench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def save_array(path: Path, array: AnyArray) -> None:
     """Write an array to a ``.npy`` file, down to the disk; OSError where there is no room."""
     with path.open("wb") as file:
@@ -174,6 +241,10 @@ def _map(store: Path, entry: Stored, name: str, origin: Origin) -> Dataset | Non
         arrays = _arrays(store, entry.fingerprint)
     except (OSError, ValueError):
         return None
+    return _dataset(arrays, entry, name, origin)
+
+
+def _dataset(arrays: Mapping[str, AnyArray], entry: Stored, name: str, origin: Origin, split: str = "") -> Dataset:
     folds = sum(key.endswith("_train") for key in arrays)
     return Dataset(
         name=name,
@@ -189,6 +260,7 @@ def _map(store: Path, entry: Stored, name: str, origin: Origin) -> Dataset | Non
         test_unseen=arrays["test_unseen"],
         folds=tuple(Fold(arrays[f"fold{k}_train"], arrays[f"fold{k}_val"]) for k in range(1, folds + 1)),
         origin=origin,
+        split=split,
         fingerprint=entry.fingerprint,
     )
 

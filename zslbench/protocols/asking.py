@@ -1,11 +1,13 @@
-"""What every protocol does alike: put one shuffled question, and reduce scores to the best of each side."""
+"""What every protocol does alike: put one shuffled question, and condense scores to the best of each side."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+
 import numpy as np
 
-from zslbench import seeding
-from zslbench.arrays import AnyArray, Array, IntArray, taken
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
 from zslbench.data.dataset import Dataset
 from zslbench.metrics import best
 from zslbench.protocols.splits import class_table
@@ -15,14 +17,15 @@ from zslbench.task import Answers, Query
 def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray, seed: int) -> tuple[Query, Answers]:
     """Return the query over some rows and candidates, and its answers.
 
-    Rows and candidates are shuffled, so neither order tells seen from unseen. The draw depends on the seed and on the
-    data set's fingerprint, which no method knows: the order cannot be worked out from `Context.seed`.
+    Rows and candidates are shuffled, so neither order tells seen from unseen. The draw depends on the seed and on all
+    labels of the data set, those of the test included: whoever could work out the order would have to know the
+    answers. The same data and seed give the same order everywhere.
 
     Args:
         rows: (m,) rows of the data set; candidates: (k,) class ids; unseen: ids of the unseen classes among them.
     """
-    rows = seeding.stream(seed, f"query rows {dataset.fingerprint}").permutation(rows)
-    candidates = seeding.stream(seed, f"query candidates {dataset.fingerprint}").permutation(candidates)
+    rows = _order(dataset, seed, "rows", rows)
+    candidates = _order(dataset, seed, "candidates", candidates)
     query = Query(features=taken(dataset.features, rows), classes=class_table(dataset, candidates))
     answers = Answers(
         labels=taken(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
@@ -30,8 +33,19 @@ def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray
     return query, answers
 
 
-def reduce(answers: Answers, scores: Array) -> dict[str, AnyArray]:
-    """Return the predictions that are kept of (m, k) scores: one entry a test image, by ascending row.
+def _order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
+    """Return items in an order drawn from a key that only the labels of the whole data set give."""
+    key = hashlib.sha256(f"zslbench query {what} {seed}".encode())
+    for array in (dataset.labels, items):
+        key.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return np.random.default_rng(int.from_bytes(key.digest(), "little")).permutation(items)
+
+
+def condense(rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> dict[str, AnyArray]:
+    """Return what is kept of (m, k) scores: for each row the best seen and the best unseen candidate and its score.
+
+    Args:
+        rows: m, how many were asked about; classes: (k,) candidate ids; unseen: (k,) which of them are unseen classes.
 
     Raises:
         ValueError: scores of another shape, not numbers, or not finite: a fault of the method.
@@ -39,20 +53,27 @@ def reduce(answers: Answers, scores: Array) -> dict[str, AnyArray]:
     scores = np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.number) or np.iscomplexobj(scores):
         raise ValueError(f"the method returned scores of type {scores.dtype}; numbers were asked for")
-    wanted = (len(answers.labels), len(answers.classes))
+    wanted = (rows, len(classes))
     if scores.shape != wanted:
         raise ValueError(f"the method returned scores of shape {scores.shape}; {wanted} were asked for")
     if not np.isfinite(scores).all():
         raise ValueError(f"the method returned {int((~np.isfinite(scores)).sum())} scores that are NaN or infinite")
-    seen_score, seen = best(scores, answers.classes, ~answers.unseen)
-    unseen_score, unseen = best(scores, answers.classes, answers.unseen)
-    order = np.argsort(answers.rows, kind="stable")
+    seen_score, seen_class = best(scores, classes, ~unseen)
+    unseen_score, unseen_class = best(scores, classes, unseen)
     return {
-        "row": answers.rows[order],
-        "label": answers.labels[order],
-        "of_unseen": np.isin(answers.labels, answers.classes[answers.unseen])[order],
-        "seen_score": seen_score[order],
-        "seen_class": seen[order],
-        "unseen_score": unseen_score[order],
-        "unseen_class": unseen[order],
+        "seen_score": seen_score,
+        "seen_class": seen_class,
+        "unseen_score": unseen_score,
+        "unseen_class": unseen_class,
     }
+
+
+def attach(answers: Answers, condensed: Mapping[str, AnyArray]) -> dict[str, AnyArray]:
+    """Return the predictions that are kept: one entry per test image, by ascending row, with its label."""
+    order = np.argsort(answers.rows, kind="stable")
+    labels = {
+        "row": answers.rows,
+        "label": answers.labels,
+        "of_unseen": np.isin(answers.labels, answers.classes[answers.unseen]),
+    }
+    return {name: array[order] for name, array in {**labels, **condensed}.items()}

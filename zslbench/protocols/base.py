@@ -7,9 +7,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+
 from zslbench import params
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.data.dataset import Dataset
+from zslbench.protocols.asking import attach, condense
 from zslbench.protocols.splits import Split
 from zslbench.task import Answers, Query
 
@@ -55,6 +58,25 @@ class Protocol(abc.ABC):
     def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
         """Return the metrics of predictions kept by `judge`: the same numbers again, without training."""
 
-    @abc.abstractmethod
     def judge(self, answers: Answers, scores: Array) -> Judgement:
         """Return the metrics of (m, k) scores against the answers of the same query."""
+        return self.mark(answers, condense(len(answers.rows), answers.classes, answers.unseen, scores))
+
+    def condense(self, rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> Mapping[str, AnyArray]:
+        """Return what of (m, k) scores is judged; no answer is needed for it, so it is done where the method runs.
+
+        A protocol that overrides `judge` gets all scores there.
+        """
+        if type(self).judge is not Protocol.judge:
+            return {_ALL: np.asarray(scores)}
+        return condense(rows, classes, unseen, scores)
+
+    def mark(self, answers: Answers, condensed: Mapping[str, AnyArray]) -> Judgement:
+        """Return the metrics of what `condense` made of the scores, against the answers of the same query."""
+        if _ALL in condensed:
+            return self.judge(answers, condensed[_ALL])
+        predictions = attach(answers, condensed)
+        return Judgement(self.metrics(predictions), predictions)
+
+
+_ALL = "scores"

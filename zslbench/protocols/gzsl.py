@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.metrics import ausuc, harmonic_mean, stacked, unseen_and_seen
-from zslbench.protocols.asking import ask, reduce
-from zslbench.protocols.base import Judgement, Protocol, ProtocolCard
+from zslbench.protocols.asking import ask
+from zslbench.protocols.base import Protocol, ProtocolCard
 from zslbench.protocols.splits import Split
 from zslbench.task import Answers, Query
 
@@ -47,8 +47,3 @@ class GZSL(Protocol):
             "H": harmonic_mean(unseen, seen),
             "AUSUC": ausuc(label, of_unseen, *seen_side, *unseen_side),
         }
-
-    def judge(self, answers: Answers, scores: Array) -> Judgement:
-        """Return U, S, H and AUSUC of (m, k) scores."""
-        predictions = reduce(answers, scores)
-        return Judgement(self.metrics(predictions), predictions)

@@ -6,11 +6,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import ClassVar
 
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.metrics import per_class_top1
-from zslbench.protocols.asking import ask, reduce
-from zslbench.protocols.base import Judgement, Protocol, ProtocolCard
+from zslbench.protocols.asking import ask
+from zslbench.protocols.base import Protocol, ProtocolCard
 from zslbench.protocols.splits import Split
 from zslbench.task import Answers, Query
 
@@ -33,8 +33,3 @@ class ZSL(Protocol):
     def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
         """Return T1 of kept predictions."""
         return {"T1": per_class_top1(predictions["label"], predictions["unseen_class"])}
-
-    def judge(self, answers: Answers, scores: Array) -> Judgement:
-        """Return T1 of (m, k) scores."""
-        predictions = reduce(answers, scores)
-        return Judgement(self.metrics(predictions), predictions)

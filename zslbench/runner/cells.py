@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from zslbench.data.dataset import Dataset
+from zslbench.data import store
+from zslbench.data.dataset import Dataset, Origin
 from zslbench.data.loading import load_dataset
+from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
 from zslbench.results.record import SCHEMA
@@ -31,18 +33,57 @@ class DatasetRef:
     features: str
     semantics: str
     fingerprint: str
-    origin: str
+    origin: Origin
     split: str = ""
 
     def load(self) -> Dataset:
-        """Load the data set (the last two stay in memory)."""
-        return loaded(self.text, self.features, self.semantics, self.root)
+        """Return the data set as it was when the plan was made, from the store of arrays.
+
+        The caller lets go of it as soon as it can: it holds the labels of the test.
+
+        Raises:
+            BadData: its content is another by now, or on this machine.
+        """
+        return store.opened(
+            self.folder(),
+            name=self.name,
+            features=self.features,
+            semantics=self.semantics,
+            origin=self.origin,
+            split=self.split,
+        )
+
+    def folder(self) -> Path:
+        """Return the folder of its arrays in the store; the source is read only where they are not there yet.
+
+        Raises:
+            BadData: see `load`.
+        """
+        if (folder := store.kept(self.fingerprint)) is not None:
+            return folder
+        dataset = load_dataset(self.text, features=self.features, semantics=self.semantics, root=self.root)
+        if dataset.fingerprint != self.fingerprint:
+            raise BadData(
+                f"{self.text} has the content {dataset.fingerprint} here, and {self.fingerprint} where the run was "
+                "planned; give both the same files."
+            )
+        return store.keep(dataset)
+
+
+def dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetRef:
+    """Return what a plan keeps of the data set that a text names; its arrays are in the store afterwards.
+
+    The last two are remembered: a search plans again for each trial.
+    """
+    return _dataset_ref(text, features, semantics, root, Path.cwd())
 
 
 @functools.lru_cache(maxsize=2)
-def loaded(text: str, features: str | None, semantics: str | None, root: Path | None) -> Dataset:
-    """Load a data set; the last two stay in memory."""
-    return load_dataset(text, features=features, semantics=semantics, root=root)
+def _dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None, _: Path) -> DatasetRef:
+    dataset = load_dataset(text, features=features, semantics=semantics, root=root)
+    store.keep(dataset)
+    choice = dataset.name, dataset.features_name, dataset.semantics_name
+    return DatasetRef(text, root, *choice, dataset.fingerprint, dataset.origin, dataset.split)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,9 +7,10 @@ import traceback
 from collections.abc import Mapping
 from typing import Any
 
-from zslbench.arrays import AnyArray
+from zslbench.arrays import AnyArray, Array
 from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Method
+from zslbench.methods.preprocess import Preprocessor
 from zslbench.metrics import SWEPT
 from zslbench.results.record import Record, Status
 from zslbench.runner.cells import Run
@@ -30,6 +31,39 @@ class Finished:
     predictions: Mapping[str, AnyArray] | None = None
     events: tuple[tuple[str, float, float], ...] = ()
     features: Mapping[str, AnyArray] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scored:
+    """What a fit leaves of one run before it is judged: no answer is needed for it, and it holds none.
+
+    Attributes:
+        status: ok, failed or skipped.
+        error: why not ok.
+        facts: seconds by phase, memory, provenance (see `facts_of`).
+        condensed: what is judged of the scores (see `Protocol.condense`).
+        events: see `Finished`.
+        made: rows that the method synthesised of each unseen class, where they were asked for.
+    """
+
+    status: Status
+    error: str
+    facts: Mapping[str, Any]
+    condensed: Mapping[str, AnyArray] | None = None
+    events: tuple[tuple[str, float, float], ...] = ()
+    made: Made | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Made:
+    """(k, per_class, d) synthesised rows, k unseen classes ascending, and what brings real rows into their space.
+
+    `error` says why there are none.
+    """
+
+    rows: Array | None
+    scaling: Preprocessor
+    error: str = ""
 
 
 def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:

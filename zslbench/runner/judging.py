@@ -1,121 +1,86 @@
-"""Judging: what is asked of a fit, at its end and at its checkpoints, kept out of the method's reach."""
+"""Judging: what a fit left of each run is held against the answers, which are read for that moment alone.
+
+No method runs here. In the serial engine that is in the process of the method, but later or deeper on the stack.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-import zslbench.protocols.splits as splits
-from zslbench.arrays import Array
-from zslbench.data.dataset import Dataset
-from zslbench.methods.base import Method
-from zslbench.protocols.base import Protocol
+from zslbench.arrays import AnyArray
+from zslbench.protocols.base import Judgement
 from zslbench.runner.cells import Run
-from zslbench.runner.classes import protocol_class
+from zslbench.runner.finished import Finished, Scored, record_of, trace
+from zslbench.runner.handout import answers_of, protocol_of
 from zslbench.runner.jobs import Job
-from zslbench.task import Answers, Query
+from zslbench.runner.kept_features import with_features
 
-OnLog = Callable[[int, int, Mapping[str, float]], None]
 OnJudged = Callable[[Run, int, Mapping[str, float]], None]
 
 
-class Stopped(Exception):
-    """Raised by whoever hears of a judged checkpoint: the fit need not go on. Its runs are recorded as skipped."""
+class Judging:
+    """Judges the jobs of one batch: their checkpoints as they come, and their ends.
 
-
-@dataclasses.dataclass(eq=False)
-class Question:
-    """One protocol's part of a job: what is asked, and the curve judged so far."""
-
-    run: Run
-    protocol: Protocol
-    query: Query
-    answers: Answers
-    curve: list[Mapping[str, Any]] = dataclasses.field(default_factory=list)
-
-
-def questions_of(job: Job, dataset: Dataset, chosen: splits.Split) -> list[Question]:
-    """Put the questions of a job, those that mix seen and unseen rows first.
-
-    One fit answers them all: a query of unseen rows alone must not come before one in which they are to be told apart.
+    Attributes:
+        curves: metrics by step of each run, by its id.
     """
-    found = []
-    for run in job.runs:
-        protocol = protocol_class(run.protocol)(**run.protocol_params)
-        query, answers = protocol.query(dataset, chosen, run.seed)
-        found.append(Question(run, protocol, query, answers))
-    return sorted(found, key=lambda question: not _mixed(question.answers))
 
+    def __init__(self) -> None:
+        self.curves: dict[str, list[Mapping[str, Any]]] = {}
 
-def asked(method: Method, query: Query) -> Array:
-    """Return a method's scores of a query, and take from it what it kept of that: no query may learn from another."""
-    with unchanged(method):
-        return method.scores(query.features, query.classes)
+    def checkpoint(self, job: Job, step: int, condensed: Sequence[Mapping[str, AnyArray]]) -> list[dict[str, float]]:
+        """Judge the runs of a job at one step of its fit; return the metrics of each.
 
+        Raises:
+            RuntimeError: they cannot be judged. Neither it nor its traceback leads to the answers: where this happens
+                in the process of a method, the method might catch it.
+        """
+        try:
+            judged, problem = _judged(job, condensed), ""
+        except Exception as error:
+            problem = trace(error)
+        if problem:
+            raise RuntimeError(problem)
+        metrics = [dict(judgement.metrics) for judgement in judged]
+        for run, found in zip(job.runs, metrics, strict=True):
+            self.curves.setdefault(run.id, []).append({"step": step, "metrics": found})
+        return metrics
 
-@contextlib.contextmanager
-def unchanged(method: Method) -> Iterator[None]:
-    """Take from a method whatever it keeps of what is asked within."""
-    before = dict(vars(method))
-    try:
-        yield
-    finally:
-        vars(method).clear()
-        vars(method).update(before)
+    def finished(self, job: Job, results: Sequence[Scored]) -> list[Finished]:
+        """Return the records of a job, with the predictions to keep beside them."""
+        found = [self._finished(run, scored, job) for run, scored in zip(job.runs, results, strict=True)]
+        return with_features(found, [scored.made for scored in results], job)
 
-
-def _mixed(answers: Answers) -> bool:
-    of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
-    return bool(of_unseen.any() and not of_unseen.all())
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Listeners:
-    """Who hears of a job in progress, and what is asked at its checkpoints."""
-
-    questions: list[Question]
-    on_log: OnLog | None = None
-    on_judged: OnJudged | None = None
-
-
-RINGING: dict[int, Listeners] = {}
-"""Of the jobs in progress. A method holds its `Context`, so nothing there may lead to the answers or to the data."""
-
-
-class Bell:
-    """Passes on a method's log and judges it at checkpoints while it is open; it holds a number and counts, no more."""
-
-    def __init__(self, listeners: Listeners, every: int) -> None:
-        self.number, self.every, self.seconds = id(self), every, 0.0
-        RINGING[self.number] = listeners
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        del RINGING[self.number]
-
-    def log(self, step: int, total: int, values: Mapping[str, float]) -> None:
-        """Pass on what a method reports of its training."""
-        if (on_log := RINGING[self.number].on_log) is not None:
-            on_log(step, total, values)
-
-    def __call__(self, method: Method, step: int) -> None:
-        """Judge a method under each protocol, if this step is one of those to be judged."""
-        if step % self.every:
-            return
+    def _finished(self, run: Run, scored: Scored, job: Job) -> Finished:
+        curve = tuple(self.curves.pop(run.id, ()))
+        if scored.condensed is None:
+            curve = curve if scored.status == "skipped" else ()
+            return Finished(record_of(run, scored.status, error=scored.error, curve=curve, **scored.facts))
         start = time.perf_counter()
-        hearing = RINGING[self.number]
-        for question in hearing.questions:
-            scores = asked(method, question.query)
-            metrics = question.protocol.judge(question.answers, scores).metrics
-            question.curve.append({"step": step, "metrics": dict(metrics)})
-        self.seconds += time.perf_counter() - start
-        if hearing.on_judged:
-            for question in hearing.questions:
-                hearing.on_judged(question.run, step, question.curve[-1]["metrics"])
+        try:
+            (judgement,) = _judged(dataclasses.replace(job, runs=(run,)), [scored.condensed])
+        except Exception as error:
+            return Finished(record_of(run, "failed", error=trace(error), **scored.facts))
+        spent = time.perf_counter() - start
+        timings = dict(scored.facts["timings"])
+        timings |= {"evaluation": round(spent, 4), "total": round(timings["total"] + spent, 4)}
+        facts = {**scored.facts, "timings": timings}
+        record = record_of(run, "ok", metrics=dict(judgement.metrics), curve=curve, **facts)
+        events = (*scored.events, ("evaluation", _end(scored.events), spent)) if scored.events else ()
+        return Finished(record, judgement.predictions, events)
+
+
+def _judged(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[Judgement]:
+    answers = answers_of(job.runs)
+    return [
+        protocol_of(run).mark(*given) for run, given in zip(job.runs, zip(answers, condensed, strict=True), strict=True)
+    ]
+
+
+def _end(events: Sequence[tuple[str, float, float]]) -> float:
+    return float(np.max([start + spent for _, start, spent in events]))

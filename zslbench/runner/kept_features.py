@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,58 +15,77 @@ from zslbench.data.dataset import Dataset
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.results.wording import last_line
-from zslbench.runner.finished import Finished, trace
-from zslbench.runner.judging import unchanged
+from zslbench.runner.finished import Finished, Made, trace
+from zslbench.runner.handout import Material, dataset_of
+from zslbench.runner.jobs import Job
+from zslbench.runner.scoring import unchanged
 
 _ROWS_SEED = 0
 _COARSEST = 2.0**-10
 """Of what is largest: the error that half precision may bring."""
 
 
-def with_features(
-    results: list[Finished], method: Method, per_class: int, dataset: Dataset, chosen: splits.Split
-) -> list[Finished]:
-    """Return the results of a fit with what is to be kept of its features, where it was scored and makes any.
+def synthesised(method: Method, per_class: int, material: Material) -> Made | None:
+    """Return what a scored method synthesises of each unseen class, None where nothing is asked for or it makes none.
 
     Called when everything was scored, so no number depends on it. A method that raises here keeps its numbers; its
-    record says why it has no features.
+    record says why it has no features. No real row reaches the method: its preprocessor, as it was before, goes along.
 
     Args:
-        per_class: rows to keep of each unseen class, synthesised and real; 0: none.
+        per_class: rows of each unseen class; 0: none.
     """
-    if not per_class or not type(method).offers_synthesis() or not any(one.record.ok for one in results):
-        return results
-    arrays: Mapping[str, AnyArray] | None = None
+    if not per_class or not type(method).offers_synthesis():
+        return None
+    kept = getattr(method, "preprocessor_", None)
+    scaling = kept.copy() if type(kept) is Preprocessor else Preprocessor("none")
     try:
-        arrays, about = kept(method, per_class, dataset, chosen)
+        with unchanged(method):
+            return Made(method.synthesise(material.unseen(), per_class), scaling)
     except (Exception, SystemExit) as error:
-        about = {"error": last_line(trace(error))}
-    return [_with(one, arrays, about) if one.record.ok else one for one in results]
+        return Made(None, scaling, last_line(trace(error)))
+
+
+def with_features(results: list[Finished], made: Sequence[Made | None], job: Job) -> list[Finished]:
+    """Return the results of a fit with what is to be kept of its features."""
+    known: dict[int, tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]] = {}
+    out = []
+    for one, rows in zip(results, made, strict=True):
+        if rows is None or not one.record.ok:
+            out.append(one)
+            continue
+        if id(rows) not in known:
+            known[id(rows)] = _arrays(rows, job)
+        out.append(_with(one, *known[id(rows)]))
+    return out
+
+
+def _arrays(made: Made, job: Job) -> tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]:
+    if made.rows is None:
+        return None, {"error": made.error}
+    try:
+        return kept(made.rows, made.scaling, job.how.keep_features, *dataset_of(job.first))
+    except Exception as error:
+        return None, {"error": last_line(trace(error))}
 
 
 def kept(
-    method: Method, per_class: int, dataset: Dataset, chosen: splits.Split
+    made: Array, scaling: Preprocessor, per_class: int, dataset: Dataset, chosen: splits.Split
 ) -> tuple[dict[str, AnyArray], dict[str, Any]]:
-    """Return the arrays to keep of a fitted method, and what the record says of them.
+    """Return the arrays to keep of what a method synthesised, and what the record says of them.
 
     ``synthesised`` (k · per_class, d) with its class ids in ``synthesised_label``; ``real`` (r, d), up to `per_class`
     test rows of each unseen class, with ``real_label``. Which rows these are depends on the data set alone, and fewer
-    are the first of more: methods can be drawn beside each other. No real row reaches the method; a copy of its
-    preprocessor brings them into the space of the synthesised ones.
+    are the first of more: methods can be drawn beside each other. A copy of the method's preprocessor brings real rows
+    into the space of the synthesised ones.
 
     Raises:
         ValueError: the method returned rows of another shape.
     """
-    classes = splits.class_table(dataset, chosen.unseen)
-    with unchanged(method):
-        made = method.synthesise(classes, per_class)
     rows = _real_rows(dataset, chosen, per_class)
-    own = getattr(method, "preprocessor_", None)
-    scaling = own.copy() if type(own) is Preprocessor else Preprocessor("none")
     real = scaling.transform(taken(dataset.features, rows))
-    if made.shape != (len(classes), per_class, real.shape[1]):
+    if made.shape != (len(chosen.unseen), per_class, real.shape[1]):
         raise ValueError(
-            f"the method synthesised rows of shape {made.shape}; {len(classes)} × {per_class} were asked for"
+            f"the method synthesised rows of shape {made.shape}; {len(chosen.unseen)} × {per_class} were asked for"
         )
     stored = _stored(np.concatenate([made.reshape(-1, made.shape[2]), real]))
     arrays = {

@@ -13,7 +13,7 @@ from zslbench.methods.base import Method, overlay
 from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore, check_fits
-from zslbench.runner.cells import DatasetRef, Run, loaded
+from zslbench.runner.cells import DatasetRef, Run, dataset_ref
 from zslbench.runner.classes import built, method_class, protocol_class
 from zslbench.spec import Spec, brackets, expand, parse
 
@@ -110,12 +110,7 @@ def _dataset_refs(
     datasets: Sequence[str], features: str | None, semantics: str | None, root: Path | None
 ) -> list[DatasetRef]:
     texts = [str(point) for text in datasets for point in _points(text)]
-    refs = []
-    for text in texts:
-        found = loaded(text, features, semantics, root)
-        choice = found.name, found.features_name, found.semantics_name
-        refs.append(DatasetRef(text, root, *choice, found.fingerprint, found.origin, found.split))
-    return refs
+    return [dataset_ref(text, features, semantics, root) for text in texts]
 
 
 def _points(text: str) -> list[Spec]:

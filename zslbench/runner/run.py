@@ -192,25 +192,26 @@ def _work(
             for free in turns.rounds(work, functools.partial(_say, console)):
                 for job, results in engine.run(free, ear):
                     with held():  # what is finished is kept, whatever is pressed
-                        for result in results:
-                            _keep(result, store, records)
+                        _keep(results, store, records)
                     claims.release(one.id for one in job.runs)
                     own.finished(job, results)
+                    del results  # they hold labels of the test, and the next method may run in this process
         except KeyboardInterrupt:
             return True
     return False
 
 
-def _keep(result: Finished, store: ResultStore, records: dict[str, Record | None]) -> None:
-    before = records[result.record.id]
-    if result.record.status == "interrupted" and before is not None and before.ok:
-        return  # a repeat was cut short; what was done before stays
-    store.save(result.record, result.predictions)
-    if result.events:
-        store.save_trace(result.record, result.events)
-    if result.features is not None:
-        store.save_features(result.record, result.features)
-    records[result.record.id] = result.record
+def _keep(results: Sequence[Finished], store: ResultStore, records: dict[str, Record | None]) -> None:
+    for result in results:
+        before = records[result.record.id]
+        if result.record.status == "interrupted" and before is not None and before.ok:
+            continue  # a repeat was cut short; what was done before stays
+        store.save(result.record, result.predictions)
+        if result.events:
+            store.save_trace(result.record, result.events)
+        if result.features is not None:
+            store.save_features(result.record, result.features)
+        records[result.record.id] = result.record
 
 
 def _say(console: Console | None, sentence: str) -> None:

@@ -12,7 +12,7 @@ from zslbench.methods.base import Method
 from zslbench.results import published
 from zslbench.results.published import Published
 from zslbench.results.tuned import DEFAULT_NAME, TunedStore
-from zslbench.runner.cells import loaded
+from zslbench.runner.cells import dataset_ref
 from zslbench.runner.classes import method_class
 
 PRESET = "published"
@@ -122,7 +122,7 @@ def _answer(
             absent = f"no {wanted} {kind} of {entry.dataset} on this machine"
             return Answer(entry, "", "", features, semantics, absent)
     try:
-        dataset = loaded(entry.dataset, features, semantics, root)
+        dataset = dataset_ref(entry.dataset, features, semantics, root)
         spec, how = _spec(entry, (dataset.name, features, semantics), tuned)
     except ZslbenchError as error:
         return Answer(entry, "", "", features, semantics, str(error))

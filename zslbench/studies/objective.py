@@ -14,9 +14,9 @@ from zslbench.results.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import built, method_class
 from zslbench.runner.jobs import Job
-from zslbench.runner.judging import Stopped
 from zslbench.runner.progress import Quiet
 from zslbench.runner.run import Outcome, Rerun, run
+from zslbench.runner.scoring import Stopped
 from zslbench.spec import Spec
 from zslbench.studies.space import Point
 

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 from zslbench.results.record import Status
 from zslbench.runner.engines.base import Listener
-from zslbench.runner.engines.doing import Done, Judged, Logged, Message, Started, stamped
+from zslbench.runner.engines.doing import Checkpoint, Done, Logged, Message, Started, stamped
 from zslbench.runner.finished import Finished, unfinished
 from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.judging import Judging
 
 Results = tuple[Job, list[Finished]]
 
@@ -59,6 +60,7 @@ class Assignment:
 
     def __init__(self, batch: Batch, engine: str) -> None:
         self.batch, self.engine = batch, engine
+        self.judging = Judging()
         self.waiting = list(batch.jobs)
         self.began: float | None = None
         self.unheard = True
@@ -80,12 +82,14 @@ class Assignment:
                 listener.started(job)
             case Logged():
                 listener.logged(job, message.step, message.total, message.values)
-            case Judged():
-                listener.judged(job, job.runs[message.run], message.step, message.metrics)
+            case Checkpoint():
+                judged = self.judging.checkpoint(job, message.step, message.condensed)
+                for run, metrics in zip(job.runs, judged, strict=True):
+                    listener.judged(job, run, message.step, metrics)
             case Done():
                 self.began = None
                 self.waiting = [one for one in self.waiting if one is not job]
-                return job, message.results
+                return job, stamped(self.judging.finished(job, message.results), self.engine)
         return None
 
     def lost(self, status: Status, error: str, limit: str = "") -> tuple[list[Results], list[Batch]]:

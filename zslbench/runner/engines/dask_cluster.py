@@ -21,6 +21,7 @@ from zslbench.runner.engines.doing import Done, Message
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
 from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.worker import Place
+from zslbench.runner.handout import pack
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
 
@@ -112,7 +113,7 @@ class _Tasks:
         number = self.count
         try:
             future = self.client.submit(
-                _in_worker, pickle.dumps(batch), self.topic, number, Home.here(), self.scheduler is None,
+                _in_worker, pickle.dumps((batch, pack(batch))), self.topic, number, Home.here(), self.scheduler is None,
                 key=f"{self.topic}-{number}", pure=False,
             )  # fmt: skip
         except Exception as error:  # Dask has given up the connection
@@ -209,7 +210,7 @@ def _in_worker(pickled: bytes, topic: str, number: int, home: Home, quiet: bool)
     import distributed
 
     worker, done = distributed.get_worker(), list[Message]()
-    batch = pickle.loads(pickled)
+    batch, parcel = pickle.loads(pickled)
     if quiet:
         _print_nothing()
 
@@ -219,7 +220,7 @@ def _in_worker(pickled: bytes, topic: str, number: int, home: Home, quiet: bool)
         if len(batch.jobs) > 1 or not isinstance(message, Done):
             worker.log_event(topic, {"task": number, "message": pickle.dumps(message)})
 
-    do_elsewhere(batch, send, DaskEngine.name, home)
+    do_elsewhere(batch, parcel, send, home)
     return pickle.dumps(done)
 
 

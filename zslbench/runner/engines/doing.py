@@ -8,10 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from zslbench.runner.cells import Run
+from zslbench.arrays import AnyArray
 from zslbench.runner.execute import execute
-from zslbench.runner.finished import Finished
-from zslbench.runner.jobs import Batch
+from zslbench.runner.finished import Finished, Scored
+from zslbench.runner.handout import Parcel
+from zslbench.runner.jobs import Batch, Job
 
 LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
@@ -34,37 +35,45 @@ class Logged:
     values: Mapping[str, float]
 
 
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """See `Listener.judged`."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint of the job at this place was scored: what is judged of each of its runs, in their order."""
 
     job: int
-    run: int
     step: int
-    metrics: Mapping[str, float]
+    condensed: Sequence[Mapping[str, AnyArray]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Done:
-    """The job at this place of the batch ended."""
+    """The job at this place of the batch ended: what is left to be judged of each of its runs, in their order."""
 
     job: int
-    results: list[Finished]
+    results: Sequence[Scored]
 
 
-Message: TypeAlias = Started | Logged | Judged | Done
+Message: TypeAlias = Started | Logged | Checkpoint | Done
 
 
-def do(batch: Batch, send: Callable[[Message], object], engine: str) -> None:
-    """Do a batch and send what happens, each finished job at once."""
-    reporter = _Reporter(batch, send)
+def do(batch: Batch, parcel: Parcel, send: Callable[[Message], object]) -> None:
+    """Do a batch and send what happens, each finished job at once. Nothing in this process knows a label of the test.
+
+    Args:
+        parcel: its handout, which is empty afterwards.
+    """
+    reporter = _Reporter(send)
     send(Started(0))
-    threads = {"worker_threads": worker_threads()}
-    for number, (_, results) in enumerate(execute(batch, reporter.logged, reporter.judged)):
+    threads = worker_threads()
+    for number, (_, results) in enumerate(execute(batch, parcel, reporter.logged, reporter.scored)):
         reporter.job = number + 1
-        send(Done(number, stamped(results, engine, threads)))
+        send(Done(number, [_with_threads(one, threads) for one in results]))
         if reporter.job < len(batch.jobs):
             send(Started(reporter.job))
+
+
+def _with_threads(scored: Scored, threads: int) -> Scored:
+    provenance = {**scored.facts["provenance"], "worker_threads": threads}
+    return dataclasses.replace(scored, facts={**scored.facts, "provenance": provenance})
 
 
 def stamped(results: Sequence[Finished], engine: str, more: Mapping[str, Any] | None = None) -> list[Finished]:
@@ -96,7 +105,6 @@ def limit_threads(count: int) -> None:
 class _Reporter:
     """Sends what a method reports, with the place of the job that is being done."""
 
-    batch: Batch
     send: Callable[[Message], object]
     job: int = 0
     _spoke: float = 0.0
@@ -107,6 +115,5 @@ class _Reporter:
             self._spoke = now
             self.send(Logged(self.job, step, total, {name: float(value) for name, value in values.items()}))
 
-    def judged(self, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        ids = [one.id for one in self.batch.jobs[self.job].runs]
-        self.send(Judged(self.job, ids.index(run.id), step, dict(metrics)))
+    def scored(self, _: Job, step: int, condensed: Sequence[Mapping[str, AnyArray]]) -> None:
+        self.send(Checkpoint(self.job, step, condensed))

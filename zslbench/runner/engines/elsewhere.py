@@ -13,6 +13,7 @@ from types import ModuleType
 
 from zslbench.errors import Unavailable
 from zslbench.runner.engines.doing import Message, do, limit_threads
+from zslbench.runner.handout import Parcel
 from zslbench.runner.jobs import Batch
 
 
@@ -43,13 +44,13 @@ class Home:
 
 
 def do_elsewhere(
-    batch: Batch, send: Callable[[Message], object], engine: str, home: Home, threads: int | None = None
+    batch: Batch, parcel: Parcel, send: Callable[[Message], object], home: Home, threads: int | None = None
 ) -> None:
     """Do a batch as its coordinator would (see `do`)."""
     if threads:
         limit_threads(threads)
     with home.entered():
-        do(batch, send, engine)
+        do(batch, parcel, send)
 
 
 def extra(module: str, name: str) -> ModuleType:

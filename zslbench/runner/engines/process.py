@@ -16,6 +16,7 @@ from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.hand import Hand
 from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.worker import Place, Ready
+from zslbench.runner.handout import pack
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
 from zslbench.runner.limits import Limits, told_size, told_time
@@ -91,7 +92,7 @@ class _Crew:
             return
         seat.doing = Assignment(batch, ProcessEngine.name)
         with contextlib.suppress(OSError):  # it died this very moment; the next look finds that out
-            seat.hand.connection.send(batch)
+            seat.hand.connection.send((batch, pack(batch)))
 
     def look(self) -> Iterator[Results]:
         """Wait a moment for messages; pass them on, and find the workers that died or went past a limit."""

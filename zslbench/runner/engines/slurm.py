@@ -18,6 +18,7 @@ from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
 from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.slurm_config import SlurmConfig
 from zslbench.runner.engines.spool import Sender, Spool, end_without_coordinator
+from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
 
@@ -99,7 +100,7 @@ class _Array:
         try:
             with self.executor.batch():
                 jobs = [
-                    self.executor.submit(_as_job, batch, self.spool.box(number), home, self.config.cpus)
+                    self.executor.submit(_as_job, batch, pack(batch), self.spool.box(number), home, self.config.cpus)
                     for number, batch in zip(numbers, batches, strict=True)
                 ]
         except Exception as error:  # whatever sbatch says
@@ -145,10 +146,10 @@ class _Array:
         self.spool.remove()
 
 
-def _as_job(batch: Batch, box: Path, home: Home, threads: int) -> None:
+def _as_job(batch: Batch, parcel: Parcel, box: Path, home: Home, threads: int) -> None:
     """Do a batch in a job."""
     end_without_coordinator(box.parent)
-    do_elsewhere(batch, Sender(box), SlurmEngine.name, home, threads)
+    do_elsewhere(batch, parcel, Sender(box), home, threads)
 
 
 def _what_happened(job: Any) -> tuple[Status, str]:

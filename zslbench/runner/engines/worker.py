@@ -67,10 +67,10 @@ def serve(connection: Connection, place: Place, output: _Descriptor | None) -> N
     connection.send(Ready())
     while True:
         try:
-            batch = connection.recv()
+            batch, parcel = connection.recv()
         except (EOFError, OSError):
             return
-        do(batch, connection.send, "process")
+        do(batch, parcel, connection.send)
         connection.send(Ready())
 
 

@@ -1,0 +1,229 @@
+"""The handout: what is needed to fit and to score a batch, without a label of a test row.
+
+The coordinator packs it; whoever does the batch, in this process or another, opens it. Where a method runs, it lies in
+a file without a name: nothing in memory says which rows will be asked about, or in which order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
+from zslbench.data import store
+from zslbench.data.dataset import Dataset
+from zslbench.errors import BadData, ZslbenchError
+from zslbench.protocols import splits
+from zslbench.protocols.base import Protocol
+from zslbench.results.wording import last_line
+from zslbench.runner.cells import DatasetRef, Run
+from zslbench.runner.classes import protocol_class
+from zslbench.runner.finished import trace
+from zslbench.runner.jobs import Batch
+from zslbench.task import Answers, ClassTable, Query, Train
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Asked:
+    """What one run is asked.
+
+    Attributes:
+        rows: (m,) rows of the data set, in the order of the query.
+        classes: (k,) candidate ids, in the order of the query.
+        unseen: (k,) which candidates are unseen classes.
+        mixed: whether it mixes rows of seen and of unseen classes.
+    """
+
+    rows: IntArray
+    classes: IntArray
+    unseen: BoolArray
+    mixed: bool
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Handout:
+    """The rows, labels and classes to train on, and what each run, by its id, is asked."""
+
+    folder: Path
+    rows: IntArray
+    labels: IntArray
+    seen: IntArray
+    unseen: IntArray
+    asked: Mapping[str, Asked]
+
+
+@dataclasses.dataclass(eq=False)
+class Parcel:
+    """A packed handout on its way: it can be opened once, and holds nothing afterwards.
+
+    Attributes:
+        error: why nothing could be packed: all runs of the batch fail with it.
+    """
+
+    packed: bytes = b""
+    error: str = ""
+
+
+def pack(batch: Batch) -> Parcel:
+    """Return the handout of a batch; data that is missing or bad becomes the parcel's `error`."""
+    try:
+        return Parcel(pickle.dumps(_handout(batch)))
+    except (Exception, SystemExit) as error:
+        return Parcel(error=trace(error))
+
+
+def answers_of(runs: Sequence[Run]) -> list[Answers]:
+    """Return the answers of runs of one batch. The caller lets go of them before a method's code runs again."""
+    dataset, chosen = dataset_of(runs[0])
+    return [_answers(run, narrow, chosen) for narrow in [_narrow(dataset)] for run in runs]
+
+
+def dataset_of(run: Run) -> tuple[Dataset, splits.Split]:
+    """Return the data set of a run and the split of its stage."""
+    dataset = run.dataset.load()
+    return dataset, splits.split(dataset, run.stage, max(run.fold, 1))
+
+
+def protocol_of(run: Run) -> Protocol:
+    """Return the protocol of a run."""
+    return protocol_class(run.protocol)(**run.protocol_params)
+
+
+def _handout(batch: Batch) -> _Handout:
+    first = batch.first.first
+    dataset, chosen = dataset_of(first)
+    narrow = _narrow(dataset)
+    asked: dict[str, Asked] = {}
+    alike: dict[str, Asked] = {}
+    for run in (run for job in batch.jobs for run in job.runs):
+        key = f"{run.protocol} {sorted(run.protocol_params.items())} {run.seed}"
+        if key not in alike:
+            alike[key] = _asked(_answers(run, narrow, chosen))
+        asked[run.id] = alike[key]
+    labels = taken(dataset.labels, chosen.train)
+    return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked)
+
+
+def _narrow(dataset: Dataset) -> Dataset:
+    """Return a data set with one column of its features: a query that is made for its answers alone copies no more."""
+    return dataclasses.replace(dataset, features=dataset.features[:, :1])
+
+
+def _answers(run: Run, dataset: Dataset, chosen: splits.Split) -> Answers:
+    return protocol_of(run).query(dataset, chosen, run.seed)[1]
+
+
+def _asked(answers: Answers) -> Asked:
+    of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
+    return Asked(answers.rows, answers.classes, answers.unseen, bool(of_unseen.any() and not of_unseen.all()))
+
+
+class Material:
+    """An opened handout: training data, and queries made when they are put.
+
+    Args:
+        ref: the data set; parcel: is empty afterwards.
+
+    Raises:
+        BadData: the arrays of the data set cannot be had on this machine.
+    """
+
+    def __init__(self, ref: DatasetRef, parcel: Parcel) -> None:
+        if parcel.error:
+            raise BadData(parcel.error)
+        self._sealed = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `__exit__`)
+        self._sealed.write(parcel.packed)
+        parcel.packed = b""
+        self.folder = _folder(ref, self._handout().folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._sealed.close()
+
+    def train(self) -> Train:
+        """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
+        handout = self._handout()
+        return Train(
+            features=self._features(handout.rows),
+            labels=taken(handout.labels),
+            classes=self._classes(handout.seen),
+        )
+
+    def query(self, run: Run) -> Query:
+        """Return what `Method.scores` receives for a run."""
+        asked = self._handout().asked[run.id]
+        return Query(features=self._features(asked.rows), classes=self._classes(asked.classes))
+
+    def mixed(self, run: Run) -> bool:
+        """Tell whether a run's query mixes rows of seen and of unseen classes."""
+        return self._handout().asked[run.id].mixed
+
+    def condensed(self, run: Run, scores: Array) -> Mapping[str, AnyArray]:
+        """Return what of (m, k) scores is judged (see `Protocol.condense`)."""
+        asked = self._handout().asked[run.id]
+        return protocol_of(run).condense(len(asked.rows), asked.classes, asked.unseen, scores)
+
+    def unseen(self) -> ClassTable:
+        """Return the unseen classes, ascending."""
+        return self._classes(self._handout().unseen)
+
+    def _handout(self) -> _Handout:
+        self._sealed.seek(0)
+        found: _Handout = pickle.load(self._sealed)
+        return found
+
+    def _features(self, rows: IntArray) -> Array:
+        features = store.array(self.folder, "features")
+        assert features is not None
+        return taken(features, rows)
+
+    def _classes(self, ids: IntArray) -> ClassTable:
+        semantics, original = (store.array(self.folder, name) for name in ("semantics", "original"))
+        assert semantics is not None
+        return ClassTable(taken(ids), taken(semantics, ids), None if original is None else taken(original, ids))
+
+
+def _folder(ref: DatasetRef, of_coordinator: Path) -> Path:
+    """Return the folder of the data set's arrays on this machine.
+
+    A machine that does not have it reads the source in a process of its own, since that reads the labels, too.
+    """
+    if (folder := store.kept(ref.fingerprint)) is not None:
+        return folder
+    if store.intact(of_coordinator):
+        return of_coordinator
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.curdir for entry in sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        input=pickle.dumps(ref),
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        raise BadData(last_line(done.stderr.decode("utf-8", "replace")) or f"{ref.text} cannot be read here.")
+    return ref.folder()  # reads the source only where the store cannot be written
+
+
+def _convert() -> None:
+    """Read a data set into the store of this machine: the main function of the process that `_folder` starts."""
+    ref: Any = pickle.load(sys.stdin.buffer)
+    try:
+        ref.folder()
+    except ZslbenchError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    _convert()
