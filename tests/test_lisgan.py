@@ -421,6 +421,23 @@ def test_presets_are_complete_and_allowed() -> None:
     params.resolve(LisGAN, "lisgan", overlay(LisGAN, "lisgan", ("paper",), "anything", "zsl"))
 
 
+def test_awa2_has_the_values_of_a_reimplementation_under_its_name() -> None:
+    found = {
+        (cls.__name__, rules): overlay(cls, "x", ("gasl",), "awa2", rules)
+        for cls, rules in ((LisGAN, "zsl"), (LisGAN, "gzsl"), (FCLSWGAN, "gzsl"))
+    }
+    for (name, _), values in found.items():
+        params.resolve(LisGAN if name == "LisGAN" else FCLSWGAN, name, values)
+    assert {key: values["epochs"] for key, values in found.items()} == dict.fromkeys(found, 200) | {
+        ("FCLSWGAN", "gzsl"): 300
+    }
+    assert found["LisGAN", "zsl"]["cascade"] == "nn"
+    assert found["LisGAN", "gzsl"]["confident"] == 0.6
+    assert (found["FCLSWGAN", "gzsl"]["per_class"], found["FCLSWGAN", "gzsl"]["preprocess"]) == (4000, "none")
+    with pytest.raises(BadValue, match="awa2/gzsl; choose"):
+        overlay(FCLSWGAN, "fclswgan", ("gasl",), "awa2", "zsl")
+
+
 def test_published_values_stand_where_the_table_has_them() -> None:
     flo = overlay(LisGAN, "lisgan", ("published",), "flo", "gzsl")
     assert (flo["l_r2"], flo["l_r1"]) == (1e-1, 3e-2)  # proto_param1, proto_param2

@@ -35,16 +35,28 @@ _LISGAN: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]
 _NAMES = ("epochs", "lr", "final_lr", "per_class", "cls_weight", "l_r1", "l_r2", "confident")
 
 
-def lisgan_cells() -> dict[Cell, Values]:
-    """Return LisGAN's published values: l_r1 is its ``proto_param2``, l_r2 its ``proto_param1``.
+# the same of an independent re-implementation
+_LISGAN_GASL: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]] = {
+    ("awa2", "zsl"): (200, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1),
+    ("awa2", "gzsl"): (200, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6),
+}
 
-    Each classifier stage runs 50 epochs in batches of twice the rows synthesised a class.
-    """
-    cells = {}
-    for cell, row in _LISGAN.items():
-        values = dict(zip(_NAMES, row, strict=True))
-        cells[cell] = values | {"final_epochs": 50, "final_batch": 2 * values["per_class"]}
-    return cells
+
+def lisgan_cells() -> dict[Cell, Values]:
+    """Return LisGAN's published values: l_r1 is its ``proto_param2``, l_r2 its ``proto_param1``."""
+    return {cell: _lisgan_values(row) for cell, row in _LISGAN.items()}
+
+
+def lisgan_gasl_cells() -> dict[Cell, Values]:
+    """Return the values of a re-implementation of LisGAN (``feng2022gasl``), whose cascade under zsl is 1-NN."""
+    second = {"zsl": "nn", "gzsl": "softmax"}
+    return {cell: _lisgan_values(row) | {"cascade": second[cell[1]]} for cell, row in _LISGAN_GASL.items()}
+
+
+def _lisgan_values(row: tuple[int, float, float, int, float, float, float, float]) -> Values:
+    """Return one cell; each classifier stage runs 50 epochs in batches of twice the rows synthesised per class."""
+    values = dict(zip(_NAMES, row, strict=True))
+    return values | {"final_epochs": 50, "final_batch": 2 * values["per_class"]}
 
 
 def fclswgan_cells() -> dict[Cell, Values]:
@@ -57,3 +69,9 @@ def fclswgan_cells() -> dict[Cell, Values]:
         values = dict(zip(_NAMES[:5], row, strict=False))
         cells[cell] = values | {"final_epochs": 25, "final_batch": values["per_class"]}
     return cells
+
+
+def fclswgan_gasl_cells() -> dict[Cell, Values]:
+    """Return the values of a re-implementation of f-CLSWGAN (``feng2022gasl``)."""
+    row = (300, 1e-5, 1e-3, 4000, 0.01)
+    return {("awa2", "gzsl"): dict(zip(_NAMES[:5], row, strict=True)) | {"final_epochs": 25, "final_batch": 4000}}
