@@ -8,48 +8,135 @@ import pytest
 from result_records import record
 
 import zslbench
-from zslbench import screen
+from zslbench import params, screen
+from zslbench.data.loading import load_dataset
+from zslbench.methods.base import Size
+from zslbench.methods.dem import DEM
+from zslbench.methods.eszsl import ESZSL
+from zslbench.methods.fclswgan import FCLSWGAN
+from zslbench.methods.lisgan import LisGAN
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.jobs import batches, jobs
 from zslbench.runner.plan import plan
 
 RIDGE = "toy_methods:Ridge"
+DIGITS = load_dataset("digits").fingerprint
+WGAN = {**params.values(FCLSWGAN()), "hidden": 64}
 
 
-def known(ridge: float, dataset: str, fit: float, own: float, protocol: str = "zsl", **facts: object):
+def known(method: str, values: dict[str, object], fit: float, own: float, work: float | None = None, **facts: object):
+    data = {"dataset": "digits", "fingerprint": DIGITS} | facts
     timings = {"data": 1.0, "fit": fit - 1.0, "scores": own / 4, "evaluation": own * 3 / 4, "total": fit + own}
-    made = record(RIDGE, dataset, protocol, params={"ridge": ridge, "epochs": 4}, **facts)
-    return dataclasses.replace(made, timings=timings)
+    made = record(method, params=values, **data)
+    provenance = {} if work is None else {"work": work}
+    return dataclasses.replace(made, timings=timings | {"shared": 0.0}, provenance=provenance)
 
 
-def asked(*methods: str):
-    return batches(jobs(plan(methods, ["digits"], ["zsl", "gzsl"]).runs))
+def ridge(value: float) -> dict[str, object]:
+    return {"ridge": value, "epochs": 4}
 
 
-def test_the_nearest_records_tell_and_a_fit_counts_once_for_both_protocols():
-    elsewhere = known(1.0, "cub", 100.0, 8.0)
-    other = known(9.0, "digits", 50.0, 4.0)
-    same = [known(1.0, "digits", 10.0, 2.0, seed=seed, protocol=p) for seed in (1, 2) for p in ("zsl", "gzsl")]
-    failed = dataclasses.replace(same[0], status="failed", timings={"total": 1e9})
-    assert estimate(asked(RIDGE), [elsewhere]) == Estimate(100 + 2 * 8, 0, 2, {})
-    assert estimate(asked(RIDGE), [elsewhere, other]) == Estimate(50 + 2 * 4, 2, 0, {})
-    assert estimate(asked(RIDGE), [elsewhere, other, *same, failed]) == Estimate(10 + 2 * 2, 2, 0, {})
-    assert estimate(asked(f"{RIDGE}[ridge=[1,2]]"), [other, *same], workers=2) == Estimate(
-        (10 + 2 * 2 + (50 + 4 * 10) / 5 + 2 * (4 + 4 * 2) / 5) / 2, 4, 0, {}, 2
-    )
-    assert estimate(asked(RIDGE, "sae"), same).unknown == {"sae": 2}
+def asked(*methods: str, seeds: tuple[int, ...] = (0,), together: bool = False):
+    return batches(jobs(plan(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds).runs), together)
+
+
+def cost(method: str) -> float:
+    """The cost that a method declares of the training images of digits: 1797, of 8 by 8 pixels, 7 classes seen."""
+    run = plan([method], ["digits"], ["zsl"]).runs[0]
+    data = load_dataset("digits")
+    size = Size(len(data.trainval), data.features.shape[1], data.semantics.shape[1], len(data.seen))
+    found = FCLSWGAN(**run.params).cost(size)
+    assert found
+    return found
+
+
+def test_records_of_the_same_run_tell_and_a_fit_counts_once_for_both_protocols():
+    same = [known(RIDGE, ridge(1.0), 10.0, 2.0, seed=seed, protocol=p) for seed in (1, 2) for p in ("zsl", "gzsl")]
+    others = [
+        known(RIDGE, ridge(9.0), 50.0, 4.0),
+        known(RIDGE, ridge(1.0), 50.0, 4.0, fingerprint="0" * 16),
+        known(RIDGE, ridge(1.0), 50.0, 4.0, stage="dev", fold=1),
+        dataclasses.replace(same[0], status="failed", timings={"total": 1e9}),
+    ]
+    assert estimate(asked(RIDGE), [*others, *same]) == Estimate(10 + 2 * 2, 2, 0, {})
+    assert estimate(asked(RIDGE), others).unknown == {RIDGE: 2}  # it declares no cost, so nothing is comparable
+    assert estimate(asked(f"{RIDGE}[ridge=[1,2]]", "sae"), same, 2) == Estimate(7.0, 2, 0, {RIDGE: 2, "sae": 2}, 2)
+
+
+@pytest.mark.parametrize(("hidden", "times"), [(64, 1), (4096, 64)])
+def test_another_size_of_network_is_scaled_by_its_cost(hidden, times):
+    small = known("fclswgan", WGAN | {"lr": 0.1}, 20.0, 1.0, cost("fclswgan[hidden=64]"))
+    assert estimate(asked(f"fclswgan[hidden={hidden}]"), [small]) == Estimate(20 * times + 2 * 1, 0, 2, {})
+    silent = dataclasses.replace(small, provenance={})  # of an earlier version: what it cost is not recorded
+    assert estimate(asked(f"fclswgan[hidden={hidden}]"), [silent]).unknown == {"fclswgan": 2}
+
+
+def test_other_data_is_scaled_too_and_the_same_data_goes_first():
+    work = cost("fclswgan[hidden=64]")
+    elsewhere = known("fclswgan", WGAN, 20.0, 1.0, 10 * work, dataset="cub", fingerprint="0" * 16)
+    assert estimate(asked("fclswgan[hidden=64]"), [elsewhere]).seconds == pytest.approx(2 + 2 * 0.1)
+    here = known("fclswgan", WGAN | {"lr": 0.1}, 30.0, 1.0, work)
+    assert estimate(asked("fclswgan[hidden=64]"), [elsewhere, here]).seconds == pytest.approx(30 + 2)
+
+
+def test_declared_costs_follow_units_rows_and_epochs():
+    size = Size(images=7057, features=2048, semantics=312, classes=150)
+    gan = FCLSWGAN(hidden=512, epochs=10).cost(size)
+    assert FCLSWGAN(hidden=1024, epochs=10).cost(size) == 2 * gan
+    assert FCLSWGAN(hidden=512, epochs=30).cost(size) == 3 * gan
+    assert FCLSWGAN(hidden=512, epochs=10, lr=0.01, per_class=7).cost(size) == gan
+    souls = [LisGAN(hidden=512, epochs=10, soul_classes=some).cost(size) for some in (0, 50)]
+    rows = 6 * 64  # five critic steps and a generator step; L_R2 makes 20 fakes of each class besides
+    assert [value / gan for value in souls] == [(rows + 20 * 150) / rows, (rows + 20 * 50) / rows]
+    assert DEM(iterations=3000).cost(size) == 2 * DEM(iterations=1500).cost(size)
+    wide = dataclasses.replace(size, images=1000)  # then the Gram matrix is of the images
+    assert ESZSL().cost(wide) == 1000 * 2048 * 1000 + 1000**3
+    assert ESZSL().cost(size) == 7057 * 2048**2 + 2048**3
+
+
+def test_points_of_a_grid_after_the_first_take_what_they_did_not_share():
+    made = [known("eszsl", {"gamma": float(place)}, 10.0, 0.0, 1.0, protocol="zsl") for place in range(3)]
+    shared = [0.0, 8.0, 8.0]
+    made = [
+        dataclasses.replace(
+            one, timings={**one.timings, "shared": of_it}, provenance={**one.provenance, "grid_points": 3}
+        )
+        for one, of_it in zip(made, shared, strict=True)
+    ]
+    work = ESZSL().cost(Size(len(load_dataset("digits").trainval), 64, 7, 7))
+    made = [dataclasses.replace(one, provenance=one.provenance | {"work": work}) for one in made]
+    alone = estimate(asked("eszsl"), made)
+    assert alone.seconds == pytest.approx(10)
+    grid = estimate(asked("eszsl[gamma=[1,10,100]]"), made)
+    assert grid.seconds == pytest.approx(10 + 2 * (10 + 2 + 2) / 3)
+
+
+def test_seeds_at_once_and_single_fits_tell_nothing_of_each_other():
+    work = cost("fclswgan[hidden=64]")
+    single = known("fclswgan", WGAN, 20.0, 1.0, work)
+    timings = {"fit": 3.0, "scores": 1.0, "total": 4.0}
+    batched = dataclasses.replace(single, timings=timings, provenance={"work": work, "seeds_at_once": 2})
+    apart, together = (asked("fclswgan[hidden=64]", seeds=(0, 1), together=flag) for flag in (False, True))
+    assert estimate(apart, [single, batched]).seconds == 2 * (20 + 2)
+    assert estimate(together, [single, batched]).seconds == 2 * (3 + 2)
+    assert estimate(apart, [batched]).unknown == {"fclswgan": 4}
 
 
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (Estimate(0, 0, 0, {}), "nothing is left to do"),
-        (Estimate(0, 0, 0, {"sae": 2}), "no earlier record tells how long they take (2 of sae)"),
-        (Estimate(7260, 3, 0, {}), "about 2 h 1 min for 3 runs (3 by records of the same method and data set)"),
+        (Estimate(), "nothing is left to do"),
+        (Estimate(unknown={"sae": 2}), "unknown, nothing comparable was run (2 of sae)"),
+        (Estimate(7260, 3), "about 2 h 1 min for 3 runs (3 by records of the same method, parameters and data)"),
         (
             Estimate(600, 3, 4, {"sae": 2, "dem": 1}, 2),
-            "about 10 min with 2 workers for 7 runs (3 by records of the same method and data set, 4 by those of the "
-            "same method on other data); nothing is known of 2 of sae, 1 of dem",
+            "about 10 min with 2 workers for 7 runs (3 by records of the same method, parameters and data, 4 scaled "
+            "from other records of the method); unknown for 2 of sae, 1 of dem, nothing comparable was run",
+        ),
+        (
+            Estimate.of_all([Estimate(30, 1, 0, {"sae": 1}), Estimate(40, 0, 2, {"sae": 1})]),
+            "about 70 s for 3 runs (1 by records of the same method, parameters and data, 2 scaled from other records "
+            "of the method); unknown for 2 of sae, nothing comparable was run",
         ),
     ],
 )
@@ -64,9 +151,12 @@ def test_a_dry_run_learns_from_what_is_done(tmp_path, capsys):
     screen.show_outcome(outcome, True, tmp_path)
     out = capsys.readouterr().out
     assert "5 runs (2 done, 3 to run), 3 to do; nothing was run." in out
-    assert "time: about a second for 3 runs (3 by records of the same method and data set)" in out
+    assert "time: about a second for 3 runs (3 by records of the same method, parameters and data)" in out
     again = zslbench.run(RIDGE, "digits", "zsl", seeds=5, runs=tmp_path, dry_run=True, rerun="all")
     assert again.estimate.runs == 5
+    zslbench.run("eszsl", "digits", "zsl", runs=tmp_path)
+    other = zslbench.run("eszsl[gamma=[1,10]]", "digits", "zsl", runs=tmp_path, dry_run=True)
+    assert (other.estimate.same, other.estimate.scaled, other.estimate.unknown) == (0, 2, {})
 
 
 def test_a_large_dry_run_is_told_by_method_and_data_set(tmp_path, capsys):

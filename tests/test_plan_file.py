@@ -55,7 +55,7 @@ def test_the_example_of_the_documentation_is_planned(written, type_):
     assert code == 0, err
     # 4 closed forms on 2 data sets under 2 protocols, and 2 generative ones on 1 with 2 seeds
     assert f"{4 * 2 * 2 + 2 * 2 * 2} runs, {4 * 2 * 2 + 2 * 2 * 2} to do" in out
-    assert "time: no earlier record tells how long they take (12 of eszsl, 4 of sae, 8 of lisgan)" in out
+    assert "time: unknown, nothing comparable was run (12 of eszsl, 4 of sae, 8 of lisgan)" in out
     assert not Path("study-runs").exists()
 
 

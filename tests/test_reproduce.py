@@ -177,12 +177,15 @@ def test_other_features_are_no_reproduction_but_the_difference_is_shown(cited, d
 
 def test_absent_data_is_said_and_stops_nothing(cited, data, runs):
     cited(number(STILL, "T1", 50.0), number(STILL, "T1", 50.0, dataset="sun"), number("nosuch", "T1", 1.0))
+    words = ["reproduce", "mine", "--data-root", str(data), "--runs", str(runs), "-q"]
+    ahead = CliRunner().invoke(cli, [*words, "--dry-run"])
+    assert "1 to do; nothing was run." in ahead.output
+    assert f"time: unknown, nothing comparable was run (1 of {STILL})" in ahead.output
     found = zslbench.reproduce("mine", data_root=data, runs=runs)
     by_cell = {(cell.entry.dataset, cell.entry.method): cell for cell in found.cells}
     assert by_cell["sun", STILL].reason == "no res101 features of sun on this machine"
     assert "unknown method 'nosuch'" in by_cell["cub", "nosuch"].reason
     assert by_cell["cub", STILL].stat is not None
-    words = ["reproduce", "mine", "--data-root", str(data), "--runs", str(runs), "-q"]
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0
     dry = CliRunner().invoke(cli, [*words, "--dry-run"])

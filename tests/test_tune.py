@@ -432,6 +432,9 @@ def test_a_transductive_method_is_tuned_like_any_other(runs: Path) -> None:
 def test_a_preset_of_another_search_gives_way_and_that_is_said(runs: Path) -> None:
     first = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1)
     assert not tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
+    for trials in (1, 30):  # 30 is what a sampler tries where nothing is said
+        (said,) = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1, trials=trials).remarks
+        assert said == "a grid tries each of its 4 points; --trials has no part in it."
     (said,) = tune(f"{GRID}[y=1]", DATA, "zsl", runs=runs, only="x", fold=1).remarks
     assert f"was tuned from {GRID} before (T1 {100 * first.presets[0].score:.1f} on fold 1) and is replaced" in said
     assert preset(runs, GRID, "zsl").values["y"] == 1

@@ -18,7 +18,7 @@ from zslbench import params
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
-from zslbench.methods.base import Context, Cost, Method
+from zslbench.methods.base import Context, Cost, Method, Size
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
 from zslbench.params import param
@@ -71,6 +71,17 @@ class AdversarialMethod(Method):
             self._report(step, total, losses, ctx)
         self._end(ctx)
         return self
+
+    def cost(self, size: Size) -> float:
+        """Return rows that pass through the networks in all steps, times the weights that they meet."""
+        batch = min(self.batch, size.images)
+        steps = sum(count for count, _, _ in self._rounds(-(-size.images // batch)))
+        rows = (self.critic_steps + 1) * batch + self._further_fakes(size)
+        return float(steps * rows * self.hidden * (size.features + size.semantics))
+
+    def _further_fakes(self, size: Size) -> int:
+        """Return the fakes that a generator step makes besides its batch."""
+        return 0
 
     @classmethod
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method
+from zslbench.methods.base import Context, Method, Size
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.params import Between, Dimension, param
 from zslbench.task import ClassTable, Train
@@ -75,6 +75,10 @@ class BilinearMethod(Method):
     average: bool = param(True, help="predict with the mean of W over all steps instead of the last W")
     semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
     preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+
+    def cost(self, size: Size) -> float:
+        """Return rows in all epochs, times the entries of W in the span of the class vectors."""
+        return float(self.epochs * size.images * size.features * min(size.semantics, size.classes))
 
     @abc.abstractmethod
     def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:

@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import unit
 from zslbench.params import Between, Dimension, param
@@ -105,6 +105,11 @@ class CNZSL(Method):
         "auto", choices=("auto", "relu", "linear"), help="last activation; auto: relu where no feature is negative"
     )
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+
+    def cost(self, size: Size) -> float:
+        """Return the steps, times the classes that each takes through the network and the weights that they meet."""
+        steps = self.epochs * -(-size.images // self.batch)
+        return float(steps * size.classes * self.hidden * (size.semantics + self.hidden + size.features))
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train the network on seen classes; all of them pass through it at every step."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting
+from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting, Size
 from zslbench.methods.preprocess import check_chain, preprocessor
 from zslbench.methods.similarity import closeness, cosines
 from zslbench.params import Between, Dimension, param
@@ -114,6 +114,10 @@ class DEM(Method):
     )
     distance: str = param("euclid", choices=("euclid", "cosine"), help="by which the nearest prototype is found")
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+
+    def cost(self, size: Size) -> float:
+        """Return rows in all iterations, times the weights."""
+        return float(self.iterations * min(self.batch, size.images) * self.hidden * (size.features + size.semantics))
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train the network on the rows of seen classes.

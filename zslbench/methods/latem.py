@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from zslbench.methods.base import Context, MethodCard, Setting
+from zslbench.methods.base import Context, MethodCard, Setting, Size
 from zslbench.methods.bilinear import SHARED_DIFFERENCES, BilinearMethod
 from zslbench.params import Dimension, param
 
@@ -60,6 +60,10 @@ class LATEM(BilinearMethod):
         if self.negative == "violator":
             return lambda excess, labels: ranking.first_violator(excess, keys(excess))
         return lambda excess, labels: ranking.random_class(excess, labels, keys(excess))
+
+    def cost(self, size: Size) -> float:
+        """Return the cost of one matrix, times those to start with."""
+        return self.k * super().cost(size)
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:
         """Return (K, r, d) matrices from N(0, init²/d)."""

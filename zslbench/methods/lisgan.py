@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zslbench.errors import BadValue
 from zslbench.methods import published_gan
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative import GenerativeMethod
 from zslbench.methods.remembered import remembered
 from zslbench.params import Between, Dimension, param
@@ -297,6 +297,13 @@ class LisGAN(GenerativeMethod):
         streams = [one for one in (of_noise, of_clusters, of_classes) if one is not None]
         notes = ("clusters",) if clusters else ()
         return Term("l_r2", self.l_r2, loss, (real,), draw, tuple(streams), notes)
+
+    def _further_fakes(self, size: Size) -> int:
+        if self.l_r2 == 0:
+            return 0
+        if self.soul_over == "batch":
+            return self.soul_rows * min(self.batch, size.images)
+        return self.soul_rows * min(self.soul_classes or size.classes, size.classes)
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return the cascade's log-probabilities; the second softmax starts from the first one's initial weights.

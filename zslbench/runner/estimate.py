@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, TypeGuard
 
+import zslbench.protocols.splits as splits
 from zslbench.identity import canonical_json
+from zslbench.methods.base import Size
 from zslbench.results.record import Record
-from zslbench.runner.jobs import Batch
+from zslbench.runner.classes import method_class
+from zslbench.runner.jobs import Batch, Job
 
-_Key = tuple[str, ...]
 _OWN = ("scores", "evaluation")
 """Phases of a run that the fit does not share with the other protocols."""
 
@@ -22,71 +24,158 @@ class Estimate:
     """How long runs may take, and what that rests on.
 
     Attributes:
-        seconds: of all runs that something is known of, divided among the workers.
-        same: runs known from the same method on the same data set; elsewhere: from the same method on other data.
-        unknown: runs of which nothing is known, by method.
+        seconds: of all runs of which something comparable was run, divided among the workers.
+        same: runs known from records of the same method, parameters and data.
+        scaled: runs known from other records of the method, by what it declares as its cost (see `Method.cost`).
+        unknown: runs of which nothing comparable was run, by method.
         workers: how many runs are done at once.
     """
 
-    seconds: float
-    same: int
-    elsewhere: int
-    unknown: dict[str, int]
+    seconds: float = 0.0
+    same: int = 0
+    scaled: int = 0
+    unknown: dict[str, int] = dataclasses.field(default_factory=dict)
     workers: int = 1
+
+    @classmethod
+    def of_all(cls, parts: Iterable[Self]) -> Self:
+        """Return the estimate of studies that are run one after the other."""
+        every = list(parts)
+        unknown: Counter[str] = Counter()
+        for part in every:
+            unknown.update(part.unknown)
+        return cls(
+            sum(part.seconds for part in every),
+            sum(part.same for part in every),
+            sum(part.scaled for part in every),
+            dict(unknown),
+            max((part.workers for part in every), default=1),
+        )
 
     @property
     def runs(self) -> int:
         """How many runs are to be done."""
-        return self.same + self.elsewhere + sum(self.unknown.values())
+        return self.same + self.scaled + sum(self.unknown.values())
 
     def __str__(self) -> str:
-        known = self.same + self.elsewhere
+        known = self.same + self.scaled
         nothing = ", ".join(f"{count} of {name}" for name, count in self.unknown.items())
         if not known:
-            return f"no earlier record tells how long they take ({nothing})" if nothing else "nothing is left to do"
-        rests = [
-            f"{self.same} by records of the same method and data set" if self.same else "",
-            f"{self.elsewhere} by those of the same method on other data" if self.elsewhere else "",
+            return f"unknown, nothing comparable was run ({nothing})" if nothing else "nothing is left to do"
+        grounds = [
+            f"{self.same} by records of the same method, parameters and data" if self.same else "",
+            f"{self.scaled} scaled from other records of the method" if self.scaled else "",
         ]
         by = f" with {self.workers} workers" if self.workers > 1 else ""
-        lacking = f"; nothing is known of {nothing}" if nothing else ""
-        return f"about {_told(self.seconds)}{by} for {known} runs ({', '.join(filter(None, rests))}){lacking}"
+        lacking = f"; unknown for {nothing}, nothing comparable was run" if nothing else ""
+        return f"about {_told(self.seconds)}{by} for {known} runs ({', '.join(filter(None, grounds))}){lacking}"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Past:
+    """What one record tells: seconds of its fit, of these its share of wall-clock time, seconds of its protocol."""
+
+    fit: float
+    spent: float
+    own: float
+    work: float
+    data: str
+
+    def scaled(self, work: float, data: str) -> _Past:
+        """Return what is to be expected of another amount of work."""
+        ratio = work / self.work
+        own = self.own if data == self.data else self.own * ratio
+        return _Past(self.fit * ratio, self.spent * ratio, own, work, data)
 
 
 def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1) -> Estimate:
     """Estimate how long batches take.
 
-    The seconds of a fit and those of its protocols are means over finished runs: of the same method, parameters and
-    data set where there are some, else of the same method and data set, else of the same method.
+    What is known of a run are the means over finished runs of the same method, parameters and data; where there are
+    none, those of the same method, first on the same data, each scaled by the cost that the method declares. Points of
+    a grid after the first take what such points took beyond what they shared.
     """
-    known: dict[_Key, list[tuple[float, float]]] = {}
-    for record in records:
-        if record.ok and "total" in record.timings:
-            own = sum(record.timings.get(phase, 0.0) for phase in _OWN)
-            for key in _keys(record.method["name"], record.dataset["name"], record.method["params"]):
-                known.setdefault(key, []).append((record.timings["total"] - own, own))
-    means = {
-        key: (statistics.fmean(fit for fit, _ in spent), statistics.fmean(own for _, own in spent))
-        for key, spent in known.items()
-    }
-    seconds, same, elsewhere = 0.0, 0, 0
+    exact, others = _history(records)
+    seconds, same, scaled = 0.0, 0, 0
     unknown: Counter[str] = Counter()
-    for job in (job for batch in work for job in batch.jobs):
-        count = len(job.runs)
-        keys = _keys(job.first.method, job.first.dataset.name, job.first.params)
-        nearest = next((key for key in keys if key in means), None)
-        if nearest is None:
-            unknown[job.first.method] += count
+    for batch in work:
+        together = len({job.first.seed for job in batch.jobs}) > 1
+        for place, job in enumerate(batch.jobs):
+            count = len(job.runs)
+            past = exact.get((*_key(job), together), [])
+            nearest = past or _scaled(job, others.get((job.first.method, together), []))
+            if not nearest:
+                unknown[job.first.method] += count
+                continue
+            alone = together or place == 0
+            fit = statistics.fmean(one.fit if alone else one.spent for one in nearest)
+            seconds += fit + statistics.fmean(one.own for one in nearest) * count
+            same, scaled = (same + count, scaled) if past else (same, scaled + count)
+    return Estimate(seconds / workers, same, scaled, dict(unknown), workers)
+
+
+def _history(
+    records: Iterable[Record],
+) -> tuple[dict[tuple[object, ...], list[_Past]], dict[tuple[str, bool], list[_Past]]]:
+    """Return what is known by method, parameters and data, and by method alone; seeds at once are told apart.
+
+    The protocols of a fit share it: what the fit took in wall-clock time is the sum over them of what was not shared.
+    """
+    spent: dict[tuple[object, ...], float] = defaultdict(float)
+    seen = []
+    for record in records:
+        timings = record.timings
+        if not record.ok or not _is_number(timings.get("total")):
             continue
-        fit, own = means[nearest]
-        seconds += fit + own * count
-        same, elsewhere = (same, elsewhere + count) if len(nearest) == 1 else (same + count, elsewhere)
-    return Estimate(seconds / workers, same, elsewhere, dict(unknown), workers)
+        together = "seeds_at_once" in record.provenance
+        if not record.seconds_known and not together:
+            continue
+        own = sum(timings.get(phase, 0.0) for phase in _OWN)
+        key = (
+            record.method["name"],
+            canonical_json(dict(record.method["params"])),
+            record.dataset["fingerprint"],
+            record.stage,
+            together,
+        )
+        fit_key = (*key, record.fold, record.seed)
+        spent[fit_key] += timings["total"] - own - timings.get("shared", 0.0)
+        seen.append((record, key, fit_key, own))
+    exact: dict[tuple[object, ...], list[_Past]] = defaultdict(list)
+    others: dict[tuple[str, bool], list[_Past]] = defaultdict(list)
+    for record, key, fit_key, own in seen:
+        fit = record.timings["total"] - own
+        work = record.provenance.get("work")
+        known = float(work) if _is_number(work) and work > 0 else 0.0
+        past = _Past(fit, min(fit, max(spent[fit_key], 0.0)), own, known, record.dataset["fingerprint"])
+        exact[key].append(past)
+        if known:
+            others[record.method["name"], key[-1]].append(past)
+    return exact, others
 
 
-def _keys(method: str, dataset: str, params: Mapping[str, Any]) -> tuple[_Key, ...]:
-    """Return what a run may be known by, the nearest first."""
-    return (method, dataset, canonical_json(dict(params))), (method, dataset), (method,)
+def _key(job: Job) -> tuple[object, ...]:
+    run = job.first
+    return run.method, canonical_json(dict(run.params)), run.dataset.fingerprint, run.stage
+
+
+def _scaled(job: Job, past: Sequence[_Past]) -> list[_Past]:
+    """Return what records with other parameters or data let expect of a job; nothing where no cost is declared."""
+    if not past:
+        return []
+    run = job.first
+    dataset = run.dataset.load()
+    chosen = splits.split(dataset, run.stage, max(run.fold, 1))
+    size = Size(len(chosen.train), dataset.features.shape[1], dataset.semantics.shape[1], len(chosen.seen))
+    work = method_class(run.method)(**run.params).cost(size)
+    if not work:
+        return []
+    on_same = [one for one in past if one.data == run.dataset.fingerprint]
+    return [one.scaled(work, run.dataset.fingerprint) for one in on_same or past]
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _told(seconds: float) -> str:

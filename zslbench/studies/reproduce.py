@@ -16,6 +16,7 @@ from zslbench.results.tuned import TunedStore
 from zslbench.results.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
+from zslbench.runner.estimate import Estimate
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.telling import telling
@@ -218,6 +219,7 @@ def _run(
         tuple(record for one in done for record in one.records),
         tuple(dict.fromkeys(remark for one in done for remark in one.remarks)),
         any(one.interrupted for one in done),
+        Estimate.of_all(one.estimate for one in done if one.estimate) if dry_run else None,
     )
 
 

@@ -139,6 +139,8 @@ def tune(
     prune = prune and checkpoints != "last"
     with telling(Path(runs), growing=True):
         tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
+    if found == "grid" and trials is not None:
+        remarks += (f"a grid tries each of its {space.size} points; --trials has no part in it.",)
     if objective.stale:
         remarks += (
             f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "
@@ -209,8 +211,6 @@ def _search(
     remarks: tuple[str, ...] = ()
     try:
         if sampler == "grid":
-            if most not in (None, TRIALS):
-                remarks += (f"a grid tries each of its {space.size} points; --trials has no part in it.",)
             tried.extend(grid(objective, space, cls.offers_grid(), clock))
             return tried, remarks, False
         path = TunedStore(objective.runs).path(
