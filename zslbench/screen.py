@@ -85,8 +85,8 @@ def show_profile(outcome: Outcome) -> None:
         rows.append((what, *spent))
     console = _out()
     console.print(
-        "seconds that each run takes alone, by phase (fit holds those between data and scores); shared: what an "
-        "earlier run had done already",
+        "seconds by phase, of each run alone (fit holds those between data and scores); shared: what an earlier run "
+        "had done already",
         markup=False,
         soft_wrap=True,
     )

@@ -1,5 +1,5 @@
 """Methods, and what is needed to write one."""
 
-from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size
 
-__all__ = ["Ablation", "Context", "Method", "MethodCard", "Preset", "Setting"]
+__all__ = ["Ablation", "Context", "Method", "MethodCard", "Preset", "Setting", "Size"]
