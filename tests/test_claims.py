@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import zslbench
 from zslbench.errors import StoreError
 from zslbench.results import claims as module
 from zslbench.results.claims import FOLDER, Claims, Holder, Watch
+from zslbench.results.machine import process_born
 from zslbench.results.store import ResultStore
 from zslbench.runner.plan import plan
 
@@ -227,6 +229,24 @@ def test_a_process_that_took_the_number_of_a_dead_one_does_not_hold_its_claim_fo
         assert one.take(ID)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processes have exact births on Linux alone")
+def test_the_first_process_of_a_container_that_was_started_again_is_another(tmp_path):
+    """It has the number, host and machine of the one before it, and was born half a second later."""
+    here = Holder.here()
+    claim(tmp_path, dataclasses.replace(here, token="e" * 16, born=here.born - 0.5))
+    with Claims(tmp_path, stale_after=0.0) as one:
+        assert not one.take(ID)
+        time.sleep(0.001)
+        assert one.take(ID)
+    assert here.alive()
+
+
+def test_a_process_is_as_old_as_it_is_at_whatever_time_of_day(monkeypatch):
+    born = process_born(os.getpid())
+    monkeypatch.setattr("psutil.Process.create_time", lambda self: 0.0)  # of a clock that was set
+    assert process_born(os.getpid()) == born
+
+
 LEAVES = st.none() | st.booleans() | st.integers() | st.text() | st.floats()
 NEARLY = st.fixed_dictionaries({name: LEAVES | st.just(value) for name, value in dataclasses.asdict(FAR).items()})
 
@@ -296,6 +316,45 @@ def test_runs_of_another_are_waited_for(tmp_path, monkeypatch, ends):
     assert [record.id for record in outcome.records] == [done.id]
     assert outcome.records[0].ok
     assert (outcome.records[0].timings == done.timings) == (ends == "with a record")
+
+
+def test_what_another_took_over_while_this_process_stood_still_is_not_overwritten(tmp_path, monkeypatch):
+    """Another coordinator takes the claim and is done with it while this one fits."""
+    runs = tmp_path / "runs"
+    (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "other").records
+    theirs = dataclasses.replace(before, timings={"total": 7.0})
+
+    def sleep(_: object) -> None:
+        (runs / FOLDER / before.id).unlink()
+        with Claims(runs) as other:
+            assert other.take(before.id)
+            ResultStore(runs).save(theirs)
+
+    monkeypatch.setattr("toy_methods.Ridge.hook", sleep)
+    assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).records == (theirs,)
+    assert ResultStore(runs).load() == [theirs]
+
+
+def test_a_claim_that_vanished_is_made_again_and_one_that_others_have_is_waited_for(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    others = Claims(runs)
+    waits: list[float] = []
+
+    def sleep(_: object) -> None:
+        shutil.rmtree(runs / FOLDER)
+        if not waits:
+            assert others.take(planned(RIDGE, protocols=["zsl"])[0])
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        others.__exit__()
+
+    monkeypatch.setattr("toy_methods.Ridge.hook", sleep)
+    monkeypatch.setattr("zslbench.runner.turns.time.sleep", wait)
+    (found,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
+    assert found.ok  # done a second time, as the other gave up its claim without a record
+    assert len(waits) == 1
+    assert ResultStore(runs).load() == [found]
 
 
 def test_a_repeat_that_another_has_done_meanwhile_is_not_done_once_more(tmp_path, monkeypatch):

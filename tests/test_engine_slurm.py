@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from faults import MOST, Study, output_of, same_numbers, until
+from shared_toys import HOLD, NOTES
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -71,6 +72,32 @@ def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest
     coordinator.kill()
     output_of(coordinator)
     study.check_nothing_left()
+
+
+def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NOTES, str(study.notes))
+    hold = study.notes.with_name(HOLD)
+    hold.touch()
+    config, jobs = study.folder / "slurm.toml", study.folder / "jobs"
+    config.write_text(f'cluster = "local"\nfolder = "{jobs}"\n')
+    coordinator = study.start("-m", "shared_toys:Noted", "--seeds", "2", "--engine-config", str(config))
+    until(lambda: len(study.begun()) == 2, "jobs that began")
+    coordinator.send_signal(signal.SIGSTOP)  # from now on it reads nothing
+    hold.unlink()
+    until(lambda: [process.pid for process in study.processes()] == [coordinator.pid], "jobs that ended")
+    coordinator.kill()
+    output_of(coordinator)
+    fits = study.begun()
+    outcome = zslbench.run("shared_toys:Noted", "synthetic", "gzsl", runs=study.runs, seeds=2, engine=local(study))
+    assert study.begun() == fits
+    assert [(record.status, record.seed) for record in outcome.records] == [("ok", 0), ("ok", 1)]
+    assert {record.provenance["engine"] for record in outcome.records} == {"slurm"}
+    with threadpool_limits(1):
+        zslbench.run("shared_toys:Noted", "synthetic", "gzsl", runs=study.folder / "serial", seeds=2)
+    same_numbers(study.folder / "serial", study.runs)
+    assert list(jobs.glob("spool-*")) == []
 
 
 def test_the_file_says_what_slurm_is_asked_for(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import errno
 import json
 import os
@@ -10,7 +11,9 @@ import pickle
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from result_records import record
 
 import zslbench
 from zslbench.errors import StoreError
+from zslbench.results.machine import machine
 from zslbench.results.record import SCHEMA, Record
 from zslbench.results.store import ResultStore, folder_name
 from zslbench.results.tables import table
@@ -364,6 +368,71 @@ def test_the_record_is_written_after_its_predictions(tmp_path: Path, monkeypatch
     monkeypatch.setattr(os, "replace", lambda a, b: (moved.append(Path(b).suffix), move(a, b)))
     ResultStore(tmp_path).save(record(), PREDICTIONS)
     assert moved == [".npz", ".json"]
+
+
+class Killed(BaseException):
+    """Nothing can be done any more."""
+
+
+@pytest.mark.parametrize("calls", range(8))
+def test_no_kill_leaves_a_file_of_one_run_beside_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """A repeat is killed before each system call that changes a name; what stands is of one run, or no run."""
+    store, old, new = ResultStore(tmp_path), record(metrics={"T1": 0.25}), record(metrics={"T1": 0.75})
+    rows = {record.metrics["T1"]: {"score": np.full(3, record.metrics["T1"])} for record in (old, new)}
+    store.save(old, rows[0.25])
+    store.save_features(old, {"synthesised": np.full((2, 2), 0.25)})
+    left = [calls]
+
+    def counted(call: Callable[..., None]) -> Callable[..., None]:
+        def act(*given: Any, **options: Any) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            call(*given, **options)
+
+        return act
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", counted(os.replace))
+        patched.setattr(Path, "unlink", counted(Path.unlink))
+        try:
+            store.save(new, rows[0.75])
+        except Killed:
+            assert calls < 7
+    found = store.load()
+    assert found == ([old] if calls == 0 else [new] if calls >= 5 else [])
+    for one in found:
+        assert store.predictions(one)["score"].tolist() == rows[one.metrics["T1"]]["score"].tolist()
+        with contextlib.suppress(StoreError):
+            assert (store.features(one)["synthesised"] == one.metrics["T1"]).all()
+
+
+def test_files_half_written_by_processes_that_are_gone_are_removed(tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    store = ResultStore(tmp_path)
+    folder = store.save(record()).parent
+    names = {
+        f".{machine()}-{gone.pid}-01234567.tmp": False,
+        f".{machine()}-{os.getpid()}-01234567.tmp": True,  # this process may be writing it
+        f".{'0' * 16}-{gone.pid}-01234567.tmp": True,  # of another machine
+        ".0123456789ab.tmp": True,  # of an older version: whose it is cannot be told
+        f".{machine()}-{gone.pid}-01234567.tmp.json": True,  # somebody's own
+        ".mine.tmp": True,
+    }
+    for name in names:
+        for place in (tmp_path, folder):
+            (place / name).touch()
+    store.check_writable()
+    for place in (tmp_path, folder):
+        assert {name: (place / name).exists() for name in names} == names
+        for name in list(names)[1:]:
+            os.utime(place / name, (1e9, 1e9))
+    store.check_writable()
+    for place in (tmp_path, folder):
+        assert [name for name in names if (place / name).exists()] == list(names)[4:]
 
 
 def test_a_root_that_cannot_be_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:

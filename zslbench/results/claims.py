@@ -13,6 +13,7 @@ import os
 import platform
 import re
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -31,8 +32,8 @@ STALE_AFTER = 150.0
 
 _TOKEN = re.compile(r"[0-9a-f]{16}")
 _TRIES = 5
-_SAME_BIRTH = 60.0
-"""Seconds by which the birth of one process may seem to differ: it is told by a clock that may be set."""
+_SAME_BIRTH = 0.005 if sys.platform == "linux" else 60.0
+"""Seconds by which the birth of one process may seem to differ: half a tick, or what the setting of a clock may do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Holder:
     Attributes:
         token: names the coordinator; no two are alike.
         host: the machine's name; machine: what tells it from every other (see `zslbench.results.machine`).
-        pid, born: the process, and when it began (seconds since 1970, by that machine's clock).
+        pid, born: the process, and when it began (see `zslbench.results.machine.process_born`).
         started: time of day, UTC.
     """
 
@@ -164,6 +165,13 @@ class Claims:
         self.mine.add(id)
         return True
 
+    def holds(self, id: str) -> bool:
+        """Return whether a claim is still ours: another may have taken it over while this process stood still."""
+        try:
+            return _text(self.folder / id) == self._text
+        except OSError:
+            return True  # nobody is known to have taken it over
+
     def release(self, ids: Iterable[str]) -> None:
         """Give up claims: the records are kept, or the runs are not done after all."""
         for one in ids:
@@ -177,7 +185,7 @@ class Claims:
         return holder_in(self.folder / id)
 
     def _begin(self) -> None:
-        if self._thread:
+        if self._thread and self._file.exists():
             return
         for left in reversed(range(_TRIES)):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -187,8 +195,9 @@ class Claims:
             except FileNotFoundError:  # the last coordinator that left took the empty folder with it
                 if not left:
                     raise
-        self._thread = threading.Thread(target=self._live, name="claims", daemon=True)
-        self._thread.start()
+        if not self._thread:
+            self._thread = threading.Thread(target=self._live, name="claims", daemon=True)
+            self._thread.start()
 
     def _live(self) -> None:
         while not self._ended.wait(self._beat):

@@ -22,13 +22,28 @@ def machine() -> str:
 
 
 def process_born(pid: int) -> float | None:
-    """Return when a process of this machine began, by its clock; None when it has ended."""
+    """Return when a process of this machine began, in seconds; None when it has ended.
+
+    On Linux these are seconds since the machine started, which no setting of a clock moves: of two processes with one
+    number, as the first ones of a container that is started again, each has its own. Elsewhere since 1970.
+    """
     import psutil
 
     try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return _ticks(pid) or float(process.create_time())
     except psutil.NoSuchProcess:
         return None
     except psutil.Error:
         return 0.0  # it is there, and says no more
+
+
+def _ticks(pid: int) -> float | None:
+    """Return field 22 of ``/proc/<pid>/stat`` (proc(5)) in seconds; None where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        return int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the name, which may hold anything, is the second field
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.companions import companions
 from zslbench.results.matching import place
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_atomically
+from zslbench.results.store import ResultStore, write_atomically, write_run
 from zslbench.results.tuned import TunedStore
 
 _SAME = 1e-9
@@ -126,14 +127,9 @@ def _differing(ours: Record, theirs: Record) -> str:
 
 
 def _copy(path: Path, to: Path) -> None:
-    """Copy a document and what lies beside it, the document last."""
-    found = companions(path)
-    for one in found:
-        _copy_file(one, to.with_name(one.name))
-    _copy_file(path, to)
-    for old in companions(to):
-        if old.name not in {one.name for one in found}:
-            old.unlink(missing_ok=True)  # of the run that this one replaced
+    """Copy a document and what lies beside it."""
+    beside = {one.name.removeprefix(path.stem): _copying(one) for one in companions(path)}
+    write_run(to, _copying(path), beside, path.name)
 
 
 def _complete(path: Path, ours: Path) -> None:
@@ -141,16 +137,21 @@ def _complete(path: Path, ours: Path) -> None:
     have = {one.name for one in companions(ours)}
     for one in companions(path):
         if one.name not in have:
-            _copy_file(one, ours.with_name(one.name))
+            write_atomically(ours.with_name(one.name), _copying(one), one.name)
 
 
-def _copy_file(path: Path, to: Path) -> None:
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    with file:
-        write_atomically(to, lambda copy: shutil.copyfileobj(file, copy), path.name)
+def _copying(path: Path) -> Callable[[BinaryIO], None]:
+    """Return what writes the content of a file into another; it raises a StoreError where that cannot be read."""
+
+    def copy(to: BinaryIO) -> None:
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+        with file:
+            shutil.copyfileobj(file, to)
+
+    return copy
 
 
 def _presets(source: TunedStore, target: TunedStore, done: Merged) -> int:

@@ -23,8 +23,14 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
+from zslbench.results.companions import ENDINGS
+from zslbench.results.machine import machine, process_born
 from zslbench.results.record import Record
 
+TEMPORARY = re.compile(r"\.(?:([0-9a-f]{16})-(\d{1,10})-[0-9a-f]{8}|[0-9a-f]{12})\.tmp")
+"""Names of files that are being written; those of older versions name no machine and process."""
+_ABANDONED = 3600.0
+"""Seconds after which nobody is writing a file any more, whichever machine it was."""
 _MAX_NAME = 100
 _LEVELS = 3
 """Of folders between the root and a record."""
@@ -54,33 +60,39 @@ class ResultStore:
         return self.root / folder_name(dataset) / folder_name(protocol) / folder_name(method) / f"{id}.json"
 
     def check_writable(self) -> None:
-        """Prove that something can be written below the root, before hours of work rest on it.
+        """Prove that something can be written below the root, before hours of work rest on it; remove parts of files.
+
+        Only such files are removed as this package names, whose process has ended or which are older than an hour.
 
         Raises:
             StoreError: the folder cannot be made, or not written to.
         """
-        probe = self.root / f".probe-{secrets.token_hex(4)}"
+        probe = _temporary(self.root / "probe")
         write_atomically(probe, lambda file: file.write(b"zslbench"), "runs")
+        now = probe.stat().st_mtime  # by the clock of the file system
         probe.unlink(missing_ok=True)
+        for level in range(_LEVELS + 1):
+            for path in self.root.glob("*/" * level + ".*.tmp"):
+                with contextlib.suppress(OSError):
+                    if _left_behind(path, now):
+                        path.unlink()
 
     def save(self, record: Record, predictions: Mapping[str, AnyArray] | None = None) -> Path:
         """Write a record and its predictions, and return the document's path.
 
-        The predictions are written first, so that a record never lacks them; each file appears whole or not at all.
+        A record never lacks its predictions nor stands beside those of an earlier run (see `write_run`).
 
         Raises:
             StoreError: the folder is not writable or the disk is full; what was finished before stays.
         """
         path = self.path(record)
-        arrays = path.with_suffix(".npz")
-        what = f"run {record.id}"
-        if predictions is not None:
-            _write_arrays(arrays, predictions, what)
-        write_text(path, record.to_json(), what)
-        for ending in (_TRACE, _FEATURES):  # left by an earlier run of the same identity, and no longer its own
-            path.with_suffix(ending).unlink(missing_ok=True)
-        if predictions is None:
-            arrays.unlink(missing_ok=True)
+        beside = {} if predictions is None else {".npz": _arrays_writer(predictions, f"run {record.id}")}
+        write_run(
+            path,
+            lambda file: file.write(record.to_json().encode("utf-8", "backslashreplace")),
+            beside,
+            f"run {record.id}",
+        )
         return path
 
     def relabel(self, record: Record) -> Path:
@@ -225,17 +237,8 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str)
             return
         if path.is_symlink():
             path = path.resolve()
-        temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
+        with _staged(path, write) as temporary:
             os.replace(temporary, path)  # noqa: PTH105  (one system call that tests can make fail)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise store_error(error, what, path.parent) from None
 
@@ -268,6 +271,65 @@ def _content(write: Callable[[BinaryIO], object]) -> bytes:
     return content.getvalue()
 
 
+def write_run(
+    document: Path,
+    write: Callable[[BinaryIO], object],
+    beside: Mapping[str, Callable[[BinaryIO], object]],
+    what: str,
+) -> None:
+    """Write a document and the files beside it, by their endings, in place of those of an earlier run.
+
+    At no moment, not even when the process is killed, does a file of one run stand beside the document of another. All
+    is written under temporary names first. Then the old document goes, with which there is no run any more, and the new
+    one comes last.
+
+    Raises:
+        StoreError: see `write_atomically`; the earlier run stays.
+    """
+    try:
+        with contextlib.ExitStack() as staging:
+            paths = {ending: document.with_name(document.stem + ending) for ending in ENDINGS}
+            staged = {ending: staging.enter_context(_staged(paths[ending], one)) for ending, one in beside.items()}
+            last = staging.enter_context(_staged(document, write))
+            document.unlink(missing_ok=True)
+            for ending, path in paths.items():
+                if ending in staged:
+                    os.replace(staged[ending], path)  # noqa: PTH105
+                else:
+                    path.unlink(missing_ok=True)
+            os.replace(last, document)  # noqa: PTH105
+    except OSError as error:
+        raise store_error(error, what, document.parent) from None
+
+
+@contextlib.contextmanager
+def _staged(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
+    """Give a file beside `path` that `write` has filled, safe on the disk; what was not moved away is removed."""
+    temporary = _temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with temporary.open("xb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """Return a new name beside `path` that says which process writes."""
+    return path.with_name(f".{machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _left_behind(path: Path, now: float) -> bool:
+    """Return whether a file is one of ours that nobody writes any more, at a time of its file system."""
+    if not (name := TEMPORARY.fullmatch(path.name)):
+        return False
+    gone = name[1] == machine() and process_born(int(name[2])) is None
+    return gone or now - path.lstat().st_mtime > _ABANDONED
+
+
 def store_error(error: OSError, what: str, folder: Path) -> StoreError:
     """Return the sentence on something that cannot be written to a folder."""
     return StoreError(
@@ -276,10 +338,14 @@ def store_error(error: OSError, what: str, folder: Path) -> StoreError:
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, AnyArray], what: str) -> None:
+    write_atomically(path, _arrays_writer(arrays, what), what)
+
+
+def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Callable[[BinaryIO], None]:
     content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     if any(array.dtype.hasobject for array in content.values()):
         raise TypeError(f"{what}: arrays must be of numbers, not of Python objects")
-    write_atomically(path, lambda file: np.savez_compressed(file, **content), what)
+    return lambda file: np.savez_compressed(file, **content)
 
 
 def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dict[str, AnyArray]:

@@ -191,8 +191,9 @@ def _work(
         try:
             for free in turns.rounds(work, functools.partial(_say, console)):
                 for job, results in engine.run(free, ear):
+                    ours = turns.still_ours(job)
                     with held():  # what is finished is kept, whatever is pressed
-                        _keep(results, store, records)
+                        _keep([result for result in results if result.record.id in ours], store, records)
                     claims.release(one.id for one in job.runs)
                     own.finished(job, results)
                     del results  # they hold labels of the test, and the next method may run in this process

@@ -63,6 +63,33 @@ class Turns:
                 continue
             yield _Round(itertools.chain([first], again), len(work))
 
+    def still_ours(self, job: Job) -> set[str]:
+        """Return the ids of the runs of a job whose results count.
+
+        Where this process stood still for long, another coordinator may have taken over others: their record is its,
+        and is waited for where it is not there yet.
+        """
+        ours, others = set(), []
+        for run in job.runs:
+            if self.claims.holds(run.id):
+                ours.add(run.id)
+            elif not self.claims.take(run.id):
+                others.append(run)
+            elif not self._done_by_another(run):
+                ours.add(run.id)
+        if others:
+            self.held.append(Batch((dataclasses.replace(job, runs=tuple(others)),)))
+        return ours
+
+    def _done_by_another(self, run: Run) -> bool:
+        """Return whether somebody else finished a run that was claimed just now; then it is given up again."""
+        now = find(self.store, run)
+        if now is None or now == self.records[run.id] or now.status in UNFINISHED:
+            return False
+        self.records[run.id] = now
+        self.claims.release([run.id])
+        return True
+
     def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
         for batch in work:
             mine, held = [], []
@@ -90,12 +117,7 @@ class Turns:
         for run in sorted(job.runs, key=lambda run: run.id):
             if (held and not thorough) or not self.claims.take(run.id):
                 held.add(run.id)
-                continue
-            now = find(self.store, run)  # whoever had the claim before may just have finished
-            if now is not None and now != self.records[run.id] and now.status not in UNFINISHED:
-                self.records[run.id] = now
-                self.claims.release([run.id])
-            else:
+            elif not self._done_by_another(run):  # whoever had the claim before may just have finished
                 mine.add(run.id)
         return tuple(run for run in job.runs if run.id in mine), tuple(run for run in job.runs if run.id in held)
 

@@ -12,15 +12,18 @@ from typing import Any
 
 from zslbench.errors import EngineError
 from zslbench.results.record import Status
+from zslbench.runner.cells import Run
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
 from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.slurm_config import SlurmConfig
-from zslbench.runner.engines.spool import Sender, Spool, end_without_coordinator
+from zslbench.runner.engines.spool import Leftovers, Sender, Spool, end_without_coordinator
+from zslbench.runner.finished import Finished
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
+from zslbench.runner.states import state_of
 
 _LOOK_EVERY = {"slurm": 2.0, "local": 0.1}
 _LATE = {"slurm": 10.0, "local": 0.2}
@@ -32,6 +35,7 @@ class SlurmEngine(Engine):
 
     Jobs write what they finish into the folder of the configuration at once; only the coordinator writes records. It
     runs until the study is done (in `tmux` on a login node, say); jobs whose coordinator is gone end within minutes.
+    What they finished is read when the study is started again.
 
     Args:
         config: what each job gets.
@@ -51,7 +55,8 @@ class SlurmEngine(Engine):
             EngineError: Slurm is not there, or refuses the jobs.
         """
         with held() as interrupt, contextlib.ExitStack() as leaving:
-            array = _Array(self.config, self._executor(), Spool(Path(self.config.folder)), Supply(iter(work)), listener)
+            executor, spool = self._executor(), Spool(Path(self.config.folder))
+            array = _Array(self.config, executor, spool, Leftovers(spool), Supply(iter(work)), listener)
             leaving.callback(array.end)
             yield from pursued(array, interrupt, _LOOK_EVERY[self.config.cluster])
 
@@ -76,11 +81,13 @@ class _Array:
     config: SlurmConfig
     executor: Any
     spool: Spool
+    leftovers: Leftovers
     supply: Supply
     listener: Listener
     under_way: dict[int, tuple[Assignment, Any]] = dataclasses.field(default_factory=dict)
     ended: dict[int, float] = dataclasses.field(default_factory=dict)
     count: int = 0
+    read: list[Results] = dataclasses.field(default_factory=list)
 
     def busy(self) -> bool:
         """Whether anything is left to do; submit as much as there are places for, as one array."""
@@ -88,10 +95,25 @@ class _Array:
         while len(self.under_way) + len(batches) < self.config.array_parallelism:
             if (batch := self.supply.take()) is None:
                 break
-            batches.append(batch)
+            if left := self._left_of(batch):
+                batches.append(left)
         if batches:
             self._submit(batches)
-        return bool(self.under_way)
+        return bool(self.under_way or self.read)
+
+    def _left_of(self, batch: Batch) -> Batch | None:
+        """Return what is to be done of a batch once results are read that jobs of a killed coordinator finished."""
+        left = []
+        for number, job in enumerate(batch.jobs):
+            assignment = Assignment(batch, SlurmEngine.name)
+            for message in self.leftovers.take(job):
+                again = dataclasses.replace(message, job=number)
+                if (found := assignment.hear(again, self.listener)) and all(map(_still_holds, job.runs, found[1])):
+                    self.read.append(found)
+                    break
+            else:
+                left.append(job)
+        return Batch(tuple(left)) if left else None
 
     def _submit(self, batches: list[Batch]) -> None:
         numbers = range(self.count, self.count + len(batches))
@@ -100,7 +122,9 @@ class _Array:
         try:
             with self.executor.batch():
                 jobs = [
-                    self.executor.submit(_as_job, batch, pack(batch), self.spool.box(number), home, self.config.cpus)
+                    self.executor.submit(
+                        _as_job, batch, pack(batch), self.spool.open_box(number, batch), home, self.config.cpus
+                    )
                     for number, batch in zip(numbers, batches, strict=True)
                 ]
         except Exception as error:  # whatever sbatch says
@@ -112,6 +136,8 @@ class _Array:
     def look(self) -> Iterator[Results]:
         """Pass on what jobs wrote, and find those that ended."""
         self.spool.beat()
+        while self.read:
+            yield self.read.pop(0)
         for number, (assignment, job) in list(self.under_way.items()):
             over = job.done()
             yield from self._read(number, assignment)
@@ -137,6 +163,7 @@ class _Array:
         for number, (assignment, _) in self.under_way.items():
             yield from self._read(number, assignment)
             yield from assignment.interrupted()
+        yield from self.read
         yield from self.supply.interrupted(SlurmEngine.name)
 
     def end(self) -> None:
@@ -144,6 +171,11 @@ class _Array:
         for _, job in self.under_way.values():
             job.cancel()
         self.spool.remove()
+
+
+def _still_holds(run: Run, result: Finished) -> bool:
+    """Return whether a result of an earlier study counts as one of this: its source is the same as now."""
+    return state_of(run, result.record) in ("done", "failed")
 
 
 def _as_job(batch: Batch, parcel: Parcel, box: Path, home: Home, threads: int) -> None:
