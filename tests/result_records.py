@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.identity import digest
-from zslbench.results.record import Record
+from zslbench.results.record import SCHEMA, Record
 from zslbench.results.store import ResultStore
 
 FORMAT_SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
@@ -43,8 +43,17 @@ def record(
     data["fingerprint"] = fingerprint or digest(data)
     rules = {"name": protocol, "version": 1, "params": {}}
     found = metrics if metrics is not None else {"T1": 0.5}
+    identity = {
+        "schema": SCHEMA,
+        "method": made_of,
+        "dataset": data | {"origin": origin},
+        "protocol": rules,
+        "stage": stage,
+        "fold": fold,
+        "seed": seed,
+    }
     return Record(
-        id=digest([made_of, data, rules, stage, fold, seed, selection]),
+        id=digest(identity),
         status=status,
         method=made_of
         | {"title": title or method, "label": label or method, "setting": setting, "stochastic": method != "eszsl"},

@@ -223,12 +223,11 @@ def test_a_copied_record_counts_once(tmp_path: Path) -> None:
 
 def test_many_records_load(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
-    text = record().to_json()
     for place in range(10_000):
-        name = f"{place:016x}"
-        path = tmp_path / "cub" / "zsl" / f"m{place % 20}" / f"{name}.json"
+        one = record(seed=place)
+        path = tmp_path / "cub" / "zsl" / f"m{place % 20}" / f"{one.id}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace(record().id, name), encoding="utf-8")
+        path.write_text(one.to_json(), encoding="utf-8")
     assert len({one.id for one in store.load()}) == 10_000
     assert store.broken == []
 

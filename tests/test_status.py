@@ -136,9 +136,19 @@ def test_runs_on_other_content_of_the_data_are_outdated(runs):
     store = ResultStore(runs)
     old = next(one for one in store.load() if one.method["name"] == CLOSED)
     before = {**old.provenance, "finished": "2001-01-01T00:00:00+00:00"}
-    store.relabel(dataclasses.replace(old, dataset={**old.dataset, "fingerprint": "f" * 16}, provenance=before))
+    store.path(old).unlink()
+    other = record(
+        CLOSED,
+        "digits",
+        features="pixels",
+        semantics="strokes",
+        fingerprint="f" * 16,
+        origin="builtin",
+        params=old.method["params"],
+    )
+    saved(runs, [dataclasses.replace(other, provenance=before)])
     found = zslbench.status(runs)
-    assert [one.id for one in found.survey.outdated] == [old.id]
+    assert [one.id for one in found.survey.outdated] == [other.id]
     assert "on other content of the data" in found.text
     assert {slot.line for slot in found.survey.of("missing")} == {CLOSED}
 
@@ -146,7 +156,7 @@ def test_runs_on_other_content_of_the_data_are_outdated(runs):
 def test_methods_that_cannot_be_imported_are_said_so(tmp_path):
     rows = [record("gone_pkg.mine:Method"), record("gone_pkg.mine:Method", status="failed", seed=1, error="no")]
     found = zslbench.status(saved(tmp_path, rows))
-    assert "not checked: gone_pkg.mine:Method: 'gone_pkg.mine:Method' is unavailable" in found.text
+    assert "not checked: gone_pkg.mine:Method: there is no module 'gone_pkg.mine' here" in found.text
     assert found.commands == ()
 
 

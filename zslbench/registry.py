@@ -95,6 +95,21 @@ class Registry:
             return folded[name.casefold()]
         raise UnknownName(self.kind, name, self.entries)
 
+    def load_recorded(self, name: str) -> type | None:
+        """Return the class of a name that was read from a record, and import no module for it that its user did not.
+
+        Registered names are loaded, since their user installed them. Any other is looked up among the modules that
+        this process has imported already, and None where it is not there.
+
+        Raises:
+            Unavailable: a registered class that cannot be imported.
+        """
+        if (entry := self.entries.get(name)) is not None:
+            return entry.load()
+        module, _, attribute = name.partition(":")
+        found = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+        return found if isinstance(found, type) else None
+
     def load(self, name: str) -> type:
         """Import and return the class of `name` (see `Entry.load` and `entry` for what it raises)."""
         return self.entry(name).load()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import rich_click as click
 
 import zslbench
 from zslbench import screen
 from zslbench.commands.options import FAILED, RUNS, examples
-
-if TYPE_CHECKING:
-    from zslbench.results.record import Record
 
 
 @click.group(
@@ -60,14 +57,14 @@ def gc(stale: bool, **options: Any) -> None:
     Predictions without a record, files that were not finished, claims of coordinators that are gone. What was changed
     within the last hour is left alone.
     """
-    found = zslbench.results.gc(stale=_outdated if stale else None, **options)
+    from zslbench.sources import SourceCheck
+
+    check = SourceCheck()
+    found = zslbench.results.gc(
+        stale=(lambda record: check.state(record.method["name"], record.provenance) == "changed") if stale else None,
+        **options,
+    )
     screen.show_text(found.text)
-
-
-def _outdated(record: Record) -> bool:
-    from zslbench.runner.states import outdated  # imports the methods
-
-    return outdated(record)
 
 
 @results.command(

@@ -81,8 +81,9 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 )
 @click.option(
     "--rerun",
-    type=click.Choice(["failed", "stale", "all"]),
-    help="Do again: failed runs, those whose method's source changed, or all.",
+    type=click.Choice(["none", "failed", "stale", "all"]),
+    help="Do again: failed runs, those whose method's source changed (of your own methods always, but with none), or "
+    "all.",
 )
 @click.option(
     "--seeds-at-once",

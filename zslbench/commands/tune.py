@@ -75,7 +75,9 @@ from zslbench.commands.options import (
 @DEVICE
 @ENGINE_WITHOUT_LIMITS
 @click.option(
-    "--rerun", type=click.Choice(["failed", "stale", "all"]), help="Begin the search anew, and do such runs again."
+    "--rerun",
+    type=click.Choice(["none", "failed", "stale", "all"]),
+    help="Begin the search anew, and do such runs again; none: keep runs of a changed source.",
 )
 @click.option(
     "--oracle",

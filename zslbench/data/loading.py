@@ -45,6 +45,16 @@ def load_dataset(
     return dataclasses.replace(dataset, name=source.text(name))
 
 
+def is_named(text: str) -> bool:
+    """Return whether a text from a record names a data set that is registered or was added: no folder, no class.
+
+    >>> is_named("digits"), is_named("synthetic[classes=30]"), is_named("runs.payload:Data"), is_named("..")
+    (True, True, False, False)
+    """
+    name = text.partition("[")[0]
+    return name in DATASETS.entries or added.find(name) is not None
+
+
 def load_source(text: str) -> tuple[Source, str]:
     """Return the source that a name with parameters stands for, and its registered name.
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from zslbench.errors import StoreError
-from zslbench.results.migration import migrated
+from zslbench.identity import digest
+from zslbench.results.migration import FIRST, migrated
 from zslbench.results.validation import problem, unreadable
 
 SCHEMA = 1
@@ -67,6 +68,23 @@ class Record:
         together = "seeds_at_once" in self.provenance or "grid_points" in self.provenance
         return not together or "shared" in self.timings
 
+    def is_its_id(self) -> bool:
+        """Return whether the id is that of what the record says it is of; an old one's may be of an earlier schema."""
+        return any(self.id == self._id(schema) for schema in range(SCHEMA, FIRST - 1, -1))
+
+    def _id(self, schema: int) -> str:
+        return digest(
+            {
+                "schema": schema,
+                "method": _part(self.method, "name", "version", "params"),
+                "dataset": _part(self.dataset, "name", "features", "semantics", "fingerprint", "origin"),
+                "protocol": _part(self.protocol, "name", "version", "params"),
+                "stage": self.stage,
+                "fold": self.fold,
+                "seed": self.seed,
+            }
+        )
+
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -100,3 +118,7 @@ class Record:
             raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
         found["curve"] = tuple(found.get("curve", ()))
         return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})
+
+
+def _part(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: facts[key] for key in keys if key in facts}

@@ -46,11 +46,14 @@ class ResultStore:
     Attributes:
         root: the folder; it need not exist until something is saved.
         broken: files that the last `load`, or any `find` since, could not take, each with the reason.
+        altered: records among them whose content is not that of their id, since they were changed after they were
+            written.
     """
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.broken: list[tuple[Path, str]] = []
+        self.altered: list[Record] = []
 
     def path(self, record: Record) -> Path:
         """Return where the document of `record` is kept."""
@@ -139,8 +142,13 @@ class ResultStore:
         except FileNotFoundError:
             return None
         except StoreError as error:
-            self.broken.append((path, str(error)))
+            self._note(path, error)
         return None
+
+    def _note(self, path: Path, error: StoreError) -> None:
+        self.broken.append((path, str(error)))
+        if isinstance(error, _Altered):
+            self.altered.append(error.record)
 
     def load(self) -> list[Record]:
         """Return every record, sorted by data set, protocol, method, label, stage, fold and seed.
@@ -166,7 +174,7 @@ class ResultStore:
         Raises:
             StoreError: the root is not a folder that can be read.
         """
-        self.broken = []
+        self.altered = []
         folders, self.broken = record_folders(self.root)
         documents = []
         for folder in folders:
@@ -180,7 +188,7 @@ class ResultStore:
             except FileNotFoundError:
                 continue  # removed meanwhile
             except StoreError as error:
-                self.broken.append((path, str(error)))
+                self._note(path, error)
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -463,7 +471,21 @@ def read_record(path: Path) -> Record:
         raise StoreError(
             f"{path} is not a zslbench record (it tells of run {record.id[:40]!r}); delete it or restore a copy."
         )
+    if not record.is_its_id():
+        raise _Altered(
+            f"{path} is not the record that it was (its content is not that of its id); restore a copy, or run it "
+            "again.",
+            record,
+        )
     return record
+
+
+class _Altered(StoreError):
+    """A record that was changed after it was written."""
+
+    def __init__(self, sentence: str, record: Record) -> None:
+        super().__init__(sentence)
+        self.record = record
 
 
 def _order(record: Record) -> tuple[str, str, str, str, str, int, int, str]:

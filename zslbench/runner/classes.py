@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method, MethodCard
 from zslbench.protocols.base import Protocol
 from zslbench.registry import METHODS, PROTOCOLS
+from zslbench.sources import note_source
+from zslbench.spec import parse
 
 
 def method_class(name: str) -> type[Method]:
@@ -19,6 +22,36 @@ def method_class(name: str) -> type[Method]:
         ZslbenchError: an unknown or unavailable name, or something that is not a method.
     """
     found = METHODS.load(name)
+    _check_method(found, name)
+    note_source(found)
+    return found
+
+
+def recorded_method(name: str) -> type[Method] | None:
+    """Return the class of a method that a record names, None where that needs an import (see `load_recorded`).
+
+    Raises:
+        ZslbenchError: as `method_class` says.
+    """
+    found = METHODS.load_recorded(name)
+    if found is not None:
+        _check_method(found, name)
+    return found
+
+
+def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> None:
+    """Import the classes that a user named for this command as ``pkg.module:Class``; what is not here is passed over.
+
+    Records that name the same classes are then read with them; for any other name in a record nothing is imported.
+    """
+    for registry, texts in ((METHODS, methods), (PROTOCOLS, protocols)):
+        for text in texts:
+            with contextlib.suppress(ZslbenchError):
+                if ":" in (name := parse(text).name):
+                    registry.load(name)
+
+
+def _check_method(found: type, name: str) -> None:
     if not issubclass(found, Method):
         raise BadValue(f"{name!r} is not a method; name a subclass of zslbench.methods.base.Method.")
     if not isinstance(getattr(found, "card", None), MethodCard) or not dataclasses.is_dataclass(found):
@@ -26,15 +59,30 @@ def method_class(name: str) -> type[Method]:
             f"method {name!r} is not complete: it must be a dataclass with card = MethodCard(…); "
             "zslbench.checks.check_method says what else is asked of it."
         )
-    return found
 
 
 def protocol_class(name: str) -> type[Protocol]:
     """Return the class of a protocol by registered name or ``pkg.module:Class`` (raises like `method_class`)."""
     found = PROTOCOLS.load(name)
+    _check_protocol(found, name)
+    return found
+
+
+def recorded_protocol(name: str) -> type[Protocol] | None:
+    """Return the class of a protocol that a record names, None where that needs an import (see `load_recorded`).
+
+    Raises:
+        ZslbenchError: as `protocol_class` says.
+    """
+    found = PROTOCOLS.load_recorded(name)
+    if found is not None:
+        _check_protocol(found, name)
+    return found
+
+
+def _check_protocol(found: type, name: str) -> None:
     if not issubclass(found, Protocol):
         raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.base.Protocol.")
-    return found
 
 
 def built(cls: type[Method], name: str, values: Mapping[str, Any]) -> Method:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from zslbench.errors import UnknownName
 from zslbench.protocols.splits import Stage
 from zslbench.results.claims import Claims
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.cells import Run
+from zslbench.runner.classes import method_class
 from zslbench.runner.engines import Engine, Listener, Several
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.finished import Finished
@@ -22,29 +25,29 @@ from zslbench.runner.plan import DEFAULT_PROTOCOLS
 from zslbench.runner.plan_file import read_plan
 from zslbench.runner.progress import listener
 from zslbench.runner.request import Precision, Request, SeedsAtOnce
-from zslbench.runner.states import UNFINISHED, State, find, state_of, upgrade
+from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
 from zslbench.runner.study_plan import StudyPlan
 from zslbench.runner.telling import Telling, telling
 from zslbench.runner.turns import Turns
+from zslbench.sources import source_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-Rerun = Literal["failed", "stale", "all"]
 
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Outcome:
     """What a call of `run` meant and did.
 
     Attributes:
-        states: every planned run and the state it was found in.
+        found: every planned run and the state it was found in; states: the same runs and the state they are in now.
         records: the record of every planned run that has one now, in the order of the plan.
         remarks: sentences for the user.
         interrupted: whether it was cut short (Ctrl-C).
         estimate: how long the runs may take; only of a dry run.
     """
 
+    found: tuple[tuple[Run, State], ...]
     states: tuple[tuple[Run, State], ...]
     records: tuple[Record, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -53,7 +56,15 @@ class Outcome:
 
     def count(self, *states: State) -> int:
         """Return how many planned runs were found in one of these states."""
+        return sum(state in states for _, state in self.found)
+
+    def left(self, *states: State) -> int:
+        """Return how many planned runs are in one of these states now."""
         return sum(state in states for _, state in self.states)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{many} {state}" for state, many in Counter(state for _, state in self.states).items())
+        return f"<Outcome of {len(self.states)} runs: {counts or 'none'}>"
 
     @property
     def failed(self) -> tuple[Record, ...]:
@@ -90,8 +101,9 @@ def run(
 ) -> Outcome:
     """Run every method on every data set under every protocol with every seed, and keep a record of each.
 
-    A run that is finished (ok or failed) is not done again; `rerun` says which of those to do again after all. A
-    method that raises makes a failed record, and the rest go on.
+    A run that is finished (ok or failed) is not done again, except where the source of a method of one's own has
+    changed since; `rerun` says which of those to do again, or not. A method that raises makes a failed record, and the
+    rest go on.
 
     Args:
         methods, datasets, protocols: texts in the spec grammar, grids included.
@@ -145,22 +157,20 @@ def run(
     if plan is not None:
         study = plan if isinstance(plan, StudyPlan) else read_plan(plan)
         asked.refuse_beside(str(study.path))
+    if rerun not in (None, *RERUNS):
+        raise UnknownName("kind of rerun", str(rerun), RERUNS)
     store = ResultStore(runs or study.runs or "runs")
     device = device or study.device or "auto"
     planned = study.planned(store.root, device)
     engine = engine or study.made_engine(device)
     records = {one.id: find(store, one) for one in planned.runs}
-    states = tuple((one, state_of(one, records[one.id])) for one in planned.runs)
+    sources = {name: source_of(method_class(name)) for name in dict.fromkeys(one.method for one in planned.runs)}
+    found = find_states(planned.runs, records, sources)
     if not dry_run:
         upgrade(planned.runs, store, records)
-    again: tuple[State, ...] = {
-        None: (),
-        "failed": ("failed",),
-        "stale": ("stale",),
-        "all": ("failed", "stale", "done"),
-    }[rerun]
-    todo = {one.id for one, state in states if state == "to run" or state in again}
+    todo = to_do(found, rerun, sources)
     remarks = [*planned.remarks, *(f"{why} Its run counts as not done." for _, why in store.broken)]
+    remarks += source_remarks(found, todo, sources)
     work = [batch for part in planned.parts for batch in part.batches(todo)]
     interrupted = False
     if work and not dry_run:
@@ -171,7 +181,8 @@ def run(
     remarks += [remark for part in planned.parts for remark in part.remarks(records)]
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
-    return Outcome(states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
+    states = find_states(planned.runs, records, sources)
+    return Outcome(found, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
 def _work(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Literal, get_args
 
-from zslbench.errors import ZslbenchError
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.cells import Run
-from zslbench.runner.classes import method_class
-from zslbench.runner.provenance import source_digest
+from zslbench.sources import Source
 
 State = Literal["to run", "done", "failed", "stale"]
+Rerun = Literal["none", "failed", "stale", "all"]
+RERUNS: tuple[Rerun, ...] = get_args(Rerun)
 UNFINISHED = ("interrupted", "skipped")
 
 _WORTH = ("oracle", "fixed", "validated")
@@ -40,30 +40,75 @@ def find(store: ResultStore, one: Run) -> Record | None:
     return store.find(one.dataset.name, one.protocol, one.method, one.id)
 
 
-def state_of(one: Run, record: Record | None) -> State:
+def find_states(
+    runs: Iterable[Run], records: Mapping[str, Record | None], sources: Mapping[str, Source]
+) -> tuple[tuple[Run, State], ...]:
+    """Return each run with the state that its record puts it in; `sources` are those of the methods by name."""
+    return tuple((run, _state_of(records[run.id], sources[run.method])) for run in runs)
+
+
+def _state_of(record: Record | None, source: Source) -> State:
     """Return the state of a run with this record: stale when the source of its method has changed since.
 
     A run whose worker died tells nothing of its method (the machine may have been at its end), so it is to run again;
-    one that went past a limit has failed.
+    one that went past a limit has failed. A method without a source text is never known to be the same.
     """
     if record is None or record.status in UNFINISHED or _lost(record):
         return "to run"
     if not record.ok:
         return "failed"
-    return "stale" if _changed(record, one.method) else "done"
-
-
-def outdated(record: Record) -> bool:
-    """Return whether the source of a record's method has changed since; False where the method is not there."""
-    try:
-        return _changed(record, record.method["name"])
-    except ZslbenchError:
-        return False
-
-
-def _changed(record: Record, method: str) -> bool:
-    return record.provenance.get("method_source") != source_digest(method_class(method))
+    unchanged = source.digest and record.provenance.get("method_source") == source.digest
+    return "done" if unchanged else "stale"
 
 
 def _lost(record: Record) -> bool:
     return record.status == "crashed" and "limit" not in record.provenance
+
+
+def to_do(found: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, Source]) -> set[str]:
+    """Return the ids of the runs that are to be done.
+
+    What is stale of a method of the user's own is done again unless told otherwise: nobody raises a version after
+    each edit. A method that came with a package has a version, which tells whether a change altered its numbers.
+    """
+    again = _AGAIN[rerun]
+    return {
+        run.id
+        for run, state in found
+        if state == "to run" or state in again or (state == "stale" and rerun != "none" and sources[run.method].own)
+    }
+
+
+_AGAIN: Mapping[Rerun | None, tuple[State, ...]] = {
+    None: (),
+    "none": (),
+    "failed": ("failed",),
+    "stale": ("stale",),
+    "all": ("failed", "stale", "done"),
+}
+
+
+def source_remarks(
+    found: Sequence[tuple[Run, State]], todo: Container[str], sources: Mapping[str, Source]
+) -> list[str]:
+    """Say of which methods the source has changed since their runs were made, and what becomes of these."""
+    remarks = []
+    for name, source in sources.items():
+        stale = [run for run, state in found if run.method == name and state == "stale"]
+        again = sum(run.id in todo for run in stale)
+        for number, fate in (
+            (again, "done again (--rerun none keeps what is there)" if source.own else "done again"),
+            (len(stale) - again, "kept (--rerun stale does them again)"),
+        ):
+            runs = "1 run of it is" if number == 1 else f"{number} runs of it are"
+            if number and source.digest:
+                remarks.append(f"the source of {name} has changed since it was run: {runs} {fate}.")
+            elif number:
+                remarks.append(f"{name} has no source text to compare, so it never counts as done: {runs} {fate}.")
+        if source.edited:
+            names = ", ".join(path.name for path in source.edited)
+            remarks.append(
+                f"{names} of {name} changed after this session imported it, and what was imported is what runs; "
+                "reload it with importlib.reload, or start Python anew."
+            )
+    return remarks

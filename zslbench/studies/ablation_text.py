@@ -221,7 +221,7 @@ def failures(outcome: Outcome) -> list[str]:
 
 def _unfinished(outcome: Outcome) -> list[str]:
     said = failures(outcome)
-    stale = outcome.count("stale")
+    stale = outcome.left("stale")
     if stale:
         said.append(
             f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."

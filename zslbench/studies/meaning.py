@@ -11,9 +11,11 @@ from zslbench import params
 from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Method, overlay
+from zslbench.registry import METHODS
 from zslbench.results.record import Record
-from zslbench.results.tuned import TunedStore
-from zslbench.runner.classes import method_class
+from zslbench.results.tuned import DEFAULT_NAME, TunedStore
+from zslbench.runner.classes import recorded_method
+from zslbench.sources import is_here
 from zslbench.spec import brackets, parse_recorded
 
 
@@ -69,11 +71,19 @@ def method_in(label: str) -> str:
 
 
 def classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
-    """Return the classes of labels, and why those that cannot be imported cannot."""
+    """Return the classes of labels as far as no import is needed for them, and why those that are not here cannot run.
+
+    A label was read from a record, and to import a module for it would run whatever a stranger's record names.
+    """
     found, broken = {}, {}
     for label in labels:
         try:
-            found[label] = method_class(method_in(label))
+            name = method_in(label)
+            cls = recorded_method(name)
+            if cls is not None:
+                found[label] = cls
+            elif METHODS.entry(name) and not is_here(name.partition(":")[0]):
+                broken[label] = f"there is no module {name.partition(':')[0]!r} here; type it where its file is."
         except ZslbenchError as error:
             broken[label] = str(error)
     return found, broken
@@ -82,9 +92,16 @@ def classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, s
 def meaning(
     label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore
 ) -> Meaning:
-    """Return what a label stands for at a place: the method, version and parameters as one text."""
+    """Return what a label stands for at a place: the method, version and parameters as one text.
+
+    Args:
+        label, place, rules: the method as it is typed, the data set, the protocol.
+        cls: the class; None where it is not to be imported, and what records of the label say is all that is known.
+        records: those of the label, of any place and protocol.
+        tuned: the presets that tuning made.
+    """
     if cls is None:
-        return _recorded(label, place, rules, records) or NO_VALUES
+        return _recorded(label, place, rules, records) or _unrecorded(label, place, rules, records, tuned)
     try:
         spec = parse_recorded(label)
         protocol = parse_recorded(rules).name
@@ -92,9 +109,7 @@ def meaning(
         for preset in spec.presets:
             if preset in cls.presets or preset in cls.ablations:
                 continue
-            one = tuned.find(
-                preset, spec.name, place.dataset, place.features, place.semantics, parse_recorded(rules).name
-            )
+            one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, protocol)
             if one is None or one.version != cls.card.version:
                 return _recorded(label, place, rules, records, cls.card.version) or Nothing(preset)
             values[preset] = one.values
@@ -120,6 +135,21 @@ def _recorded(
         return None
     newest = max(own, key=age)
     return as_text(newest.method["name"], newest.method.get("version", 1), newest.method.get("params", {}))
+
+
+def _unrecorded(label: str, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore) -> Meaning:
+    """Return what a label without a record at a place stands for there, as far as records elsewhere tell."""
+    spec, protocol = parse_recorded(label), parse_recorded(rules).name
+    for preset in spec.presets:
+        one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, protocol)
+        if one is None and preset in {DEFAULT_NAME, *(made.name for made in tuned.load() if made.method == spec.name)}:
+            return Nothing(preset)
+    if not records:
+        return NO_VALUES
+    newest = max(records, key=age).method
+    if spec.presets:  # its values may differ by data set; no record has this meaning, so the run is missing
+        return as_text(newest["name"], newest.get("version", 1), {"preset": label})
+    return as_text(newest["name"], newest.get("version", 1), newest.get("params", {}))
 
 
 def as_text(name: str, version: int, values: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from zslbench.runner.cells import Run
 from zslbench.runner.classes import built, method_class
 from zslbench.runner.jobs import Job
 from zslbench.runner.progress import Quiet
-from zslbench.runner.run import Outcome, Rerun, run
+from zslbench.runner.run import Outcome, run
 from zslbench.runner.scoring import Stopped
+from zslbench.runner.states import Rerun
 from zslbench.spec import Spec
 from zslbench.studies.space import Point
 
@@ -164,8 +165,7 @@ class Objective:
         )
         if outcome.interrupted:
             raise Interrupted
-        if self.rerun not in ("stale", "all"):
-            self.stale.update(one.id for one, state in outcome.states if state == "stale")
+        self.stale.update(one.id for one, state in outcome.states if state == "stale")
         return outcome
 
     def _call(self, points: Sequence[Point], **how: Any) -> Outcome:

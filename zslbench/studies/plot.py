@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from zslbench import params
-from zslbench.data.loading import load_dataset
+from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
+from zslbench.methods.base import Method
 from zslbench.results.choice import Choice
 from zslbench.results.page_width import width_of
 from zslbench.results.plots.draw import Knowledge, Request, check, draw
@@ -16,7 +17,7 @@ from zslbench.results.plots.files import Drawn, file_kind, write_data, write_fig
 from zslbench.results.plots.style import Style
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.runner.classes import method_class
+from zslbench.runner.classes import recorded_method
 
 
 def plot(
@@ -93,8 +94,10 @@ def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = N
     """Return the names of a record's classes by id; none where its data is not here, or has other content by now."""
     data = record.dataset
     places = [data["name"], *(text for text in asked if Path(text).is_dir())]
-    for text in places:
+    for number, text in enumerate(places):
         try:
+            if number == 0 and not is_named(text):
+                continue  # a name from a record is no folder, and nothing is imported for it
             found = load_dataset(text, features=data.get("features"), semantics=data.get("semantics"), root=root)
         except ZslbenchError:
             continue
@@ -105,29 +108,31 @@ def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = N
 
 def is_logarithmic(method: str, name: str) -> bool:
     """Return whether a method declares, or is searched for, a parameter on a logarithmic scale."""
-    try:
-        cls = method_class(method)
-        declared = params.declared(cls).get(name)
-    except ZslbenchError:  # a plugin that is not here any more: its records still are
+    if (cls := _class_of(method)) is None:
         return False
+    declared = params.declared(cls).get(name)
     searched = cls.space.get(name)
     return bool(declared and declared.log) or (isinstance(searched, params.Between) and searched.log)
 
 
 def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the named ablations that a method declares, with their values; none for a plugin that is not here."""
-    try:
-        return {name: one.values for name, one in method_class(method).ablations.items()}
-    except ZslbenchError:
-        return {}
+    """Return the named ablations that a method declares, with their values; none for a class that is not loaded."""
+    cls = _class_of(method)
+    return {} if cls is None else {name: one.values for name, one in cls.ablations.items()}
 
 
 def synthesises(method: str) -> bool:
-    """Return whether a method makes features of classes; a plugin that is not here any more makes none."""
+    """Return whether a method makes features of classes; a class that is not loaded makes none."""
+    cls = _class_of(method)
+    return cls is not None and cls.offers_synthesis()
+
+
+def _class_of(method: str) -> type[Method] | None:
+    """Return the class of a method that a record names; None for one that would have to be imported, or is gone."""
     try:
-        return method_class(method).offers_synthesis()
+        return recorded_method(method)
     except ZslbenchError:
-        return False
+        return None
 
 
 def _classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] | None:

@@ -215,6 +215,7 @@ def _run(
         if done[-1].interrupted:
             break
     return Outcome(
+        tuple(state for one in done for state in one.found),
         tuple(state for one in done for state in one.states),
         tuple(record for one in done for record in one.records),
         tuple(dict.fromkeys(remark for one in done for remark in one.remarks)),

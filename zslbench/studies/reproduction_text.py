@@ -133,7 +133,7 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
     if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
         said.append("What is inconclusive may be settled by more --seeds; finished ones are not run again.")
     said += failures(outcome)
-    if stale := outcome.count("stale"):
+    if stale := outcome.left("stale"):
         said.append(f"{stale} runs are of an earlier source of the method; zslbench status says how to redo them.")
     if outcome.interrupted:
         said.append("Interrupted; the same command goes on from here.")

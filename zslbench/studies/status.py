@@ -16,6 +16,7 @@ from zslbench.results.choice import is_dataset, is_method, is_protocol
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import TunedStore
+from zslbench.runner.classes import import_typed
 from zslbench.studies import fill, printed
 from zslbench.studies.meaning import Place
 from zslbench.studies.survey import Survey, folder_in, survey
@@ -43,7 +44,8 @@ class Status:
         commands: what to type, in order; replace: words in them that stand for what no record holds, with advice.
         stage: which is told of; others, oracle: records of the other stage, and oracle candidates: not in the span.
         versions: other versions of zslbench and how many records they made.
-        broken: files that are no records, as sentences.
+        broken: files that are no records, as sentences; altered: those that were changed by hand, so that their
+            content is not that of their id.
         verification: of the metrics, where it was asked for.
         text: all of it, as asked for.
     """
@@ -56,6 +58,7 @@ class Status:
     stage: str
     versions: tuple[tuple[str, int], ...]
     broken: tuple[str, ...]
+    altered: tuple[Record, ...]
     verification: Verification | None
     text: str = ""
 
@@ -63,7 +66,7 @@ class Status:
     def complete(self) -> bool:
         """Whether nothing lacks, failed or is stale; a method that has other values there does not lack."""
         states = (state for slot, state in self.survey.states.items() if slot not in self.survey.varied)
-        return all(state == "done" for state in states) and not self.survey.untuned
+        return all(state == "done" for state in states) and not self.survey.untuned and not self.altered
 
 
 def status(
@@ -100,11 +103,12 @@ def status(
         raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
     store = ResultStore(runs)
     every = store.load()
-    if not every:
+    if not every and not store.altered:
         raise StoreError(
             f"there are no runs in {store.root}; make some, for instance with "
             "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
         )
+    import_typed(_texts(methods), _texts(protocols))
     result = examine(
         store,
         every,
@@ -142,7 +146,8 @@ def examine(
     chosen = _chosen(every, methods, datasets, protocols)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = TunedStore(store.root)
-    found = survey(counted, tuned, seeds)
+    altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
+    found = survey(counted, tuned, seeds, altered)
     commands, replace = _commands(found, tuned, store.root, stage, datasets, data_root)
     return Status(
         survey=found,
@@ -153,6 +158,7 @@ def examine(
         stage=stage,
         versions=_versions(counted),
         broken=tuple(reason for _, reason in store.broken),
+        altered=tuple(altered),
         verification=verified(store, chosen) if verify else None,
     )
 

@@ -12,7 +12,7 @@ from zslbench.methods.base import Method
 from zslbench.results.choice import is_dataset
 from zslbench.results.record import Record
 from zslbench.results.tuned import TunedStore
-from zslbench.runner.provenance import source_digest
+from zslbench.sources import SourceCheck
 from zslbench.spec import parse_recorded
 from zslbench.studies.meaning import (
     NO_VALUES,
@@ -97,7 +97,9 @@ class Survey:
         return [slot for slot, state in self.states.items() if state in wanted]
 
 
-def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = None) -> Survey:
+def survey(
+    records: Sequence[Record], tuned: TunedStore, seeds: int | None = None, altered: Sequence[Record] = ()
+) -> Survey:
     """Return what the records span and what of it is not done.
 
     The span is every line at every place under every protocol; its seeds are those of the line with the most, or
@@ -106,16 +108,18 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
     Args:
         records: of one stage, whatever their status.
         tuned: the presets that tuning made.
+        altered: records whose content is not that of their id: what they were of is part of the span, and lacks.
     """
-    cells_of = _by_cell(records)
+    cells_of = _by_cell([*records, *altered])
+    of_label: dict[str, list[Record]] = {}
+    for record in records:
+        of_label.setdefault(label_of(record), []).append(record)
     labels = sorted({label for label, _, _ in cells_of}, key=lambda label: (len(label), label))
     places = sorted({place for _, place, _ in cells_of})
     protocols = sorted({rules for _, _, rules in cells_of}, reverse=True)
     loaded, broken = classes(labels)
     meant = {
-        (label, place, rules): meaning(
-            label, loaded.get(label), place, rules, cells_of.get((label, place, rules), ()), tuned
-        )
+        (label, place, rules): meaning(label, loaded.get(label), place, rules, of_label.get(label, ()), tuned)
         for label in labels
         for place in places
         for rules in protocols
@@ -138,12 +142,13 @@ def survey(records: Sequence[Record], tuned: TunedStore, seeds: int | None = Non
     target = _target(cells, stochastic, seeds)
     states: dict[Slot, SlotState] = {}
     found: dict[Slot, Record] = {}
+    check = SourceCheck()
     for (line, place, rules, fold), there in cells.items():
         wanted = target if stochastic[line] else {0}
         lacking = wanted - there.keys() if seeds is not None or len(there) < len(wanted) else set()
         for seed in sorted(there.keys() | lacking):
             slot = Slot(line, place, rules, fold, seed)
-            states[slot] = _state(there.get(seed), loaded.get(line))
+            states[slot] = _state(there.get(seed), check)
             if seed in there:
                 found[slot] = there[seed]
     used = {record.id for record in found.values()}
@@ -221,15 +226,14 @@ def _target(
     return set(min(found for found in sets if len(found) == most)) if sets else {0}
 
 
-def _state(record: Record | None, cls: type[Method] | None) -> SlotState:
+def _state(record: Record | None, check: SourceCheck) -> SlotState:
     if record is None:
         return "missing"
     if record.status in ("interrupted", "skipped"):
         return "unfinished"
     if not record.ok:
         return "failed"
-    changed = cls is not None and record.provenance.get("method_source") != source_digest(cls)
-    return "stale" if changed else "done"
+    return "stale" if check.state(str(record.method["name"]), record.provenance) == "changed" else "done"
 
 
 def folder_in(terms: Iterable[str], place: Place) -> Path | None:

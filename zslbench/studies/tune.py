@@ -17,9 +17,9 @@ from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.engines import Engine, SerialEngine
 from zslbench.runner.limits import seconds
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
-from zslbench.runner.provenance import source_digest
-from zslbench.runner.run import Rerun
+from zslbench.runner.states import Rerun
 from zslbench.runner.telling import telling
+from zslbench.sources import source_of
 from zslbench.spec import parse
 from zslbench.studies.history import opened
 from zslbench.studies.objective import Interrupted, Objective, Trial
@@ -164,7 +164,7 @@ def tune(
             name=name,
             method=planned[0].method,
             version=cls.card.version,
-            source=source_digest(cls),
+            source=source_of(cls).digest,
             given=method,
             sampler=found,
             seed=seed,
@@ -217,7 +217,7 @@ def _search(
             name, objective.start[0].method, ref.name, ref.features, ref.semantics, "+".join(objective.metrics), ".db"
         )
         name_of_search = _study(objective, space, sampler, seed, prune, cls)
-        with opened(path, name_of_search, afresh=objective.rerun is not None) as (study, others):
+        with opened(path, name_of_search, afresh=objective.rerun not in (None, "none")) as (study, others):
             if others and not study.trials:
                 remarks += (
                     f"{path.name} holds {others} earlier {'search' if others == 1 else 'searches'} of another space, "
@@ -241,7 +241,7 @@ def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, prun
         "seed": seed,
         "folds": list(objective.folds),
         "checkpoints": objective.checkpoints if prune else "last",
-        "source": source_digest(cls),
+        "source": source_of(cls).digest,
     }
     return digest(facts)
 

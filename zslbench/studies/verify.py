@@ -10,7 +10,7 @@ from zslbench.errors import StoreError, ZslbenchError
 from zslbench.metrics import SWEPT
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.runner.classes import protocol_class
+from zslbench.runner.classes import recorded_protocol
 
 TOLERANCE = 1e-12
 _Metrics = Callable[[Mapping[str, AnyArray]], Mapping[str, float]]
@@ -41,16 +41,25 @@ class Verification:
 def verify(store: ResultStore, records: Sequence[Record]) -> Verification:
     """Recompute the metrics of every finished record by its protocol and compare them, to 1e-12."""
     verified = 0
-    mismatches: list[tuple[str, str]] = []
+    mismatches = [(record.id, "its content is not that of its id") for record in store.altered]
     lacking: list[str] = []
     skipped: list[tuple[str, str]] = []
     for record in records:
         if not record.ok:
             continue
         try:
-            protocol = protocol_class(record.protocol["name"])(**record.protocol.get("params", {}))
-        except (ZslbenchError, TypeError) as error:
-            skipped.append((record.id, f"its protocol cannot be used: {error}"))
+            name = str(record.protocol["name"])
+            cls = recorded_protocol(name)
+            if cls is None:
+                skipped.append(
+                    (record.id, f"its protocol cannot be used: no module is imported for it; name it with -p {name}")
+                )
+                continue
+            protocol = cls(**record.protocol.get("params", {}))
+        except (ZslbenchError, TypeError):
+            skipped.append(
+                (record.id, f"its protocol cannot be used: no module is imported for it; name it with -p {name}")
+            )
             continue
         if protocol.card.version != record.protocol.get("version", 1):
             skipped.append((record.id, f"its protocol is now version {protocol.card.version}"))

@@ -1,0 +1,297 @@
+"""No stale number: a method's source is that of all its project's files, as it is now, and no record runs code."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from result_records import record
+
+import zslbench
+from zslbench import sources
+from zslbench.cli import cli as command_line
+from zslbench.errors import ZslbenchError
+from zslbench.registry import METHODS as REGISTERED
+from zslbench.results.store import ResultStore
+from zslbench.runner.classes import method_class
+from zslbench.sources import SourceCheck, source_of
+
+METHOD = '''
+from dataclasses import dataclass
+from typing import ClassVar
+import numpy as np
+from zslbench.methods import Method, MethodCard, Setting
+{imports}
+
+@dataclass(kw_only=True)
+class Near(Method):
+    """A ridge regression to semantics."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Near", summary="x", citation="me", reference="me", version=1, setting=Setting.INDUCTIVE, stochastic=False
+    )
+
+    def fit(self, train, ctx):
+        x, s = train.features, train.classes.semantics[train.classes.positions(train.labels)]
+        self.weights_ = np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ s)
+        return self
+
+    def scores(self, features, classes):
+        return {scale} * np.linalg.norm((features @ self.weights_)[:, None] - classes.semantics, axis=2)
+'''
+ROOT = Path(__file__).parents[1]
+
+
+def shell(folder: Path, *words: str, **environment: str) -> str:
+    """Run a command in a folder with modules of its own, and return what it printed."""
+    done = subprocess.run(
+        words,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", **environment},
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def cli(folder: Path, *words: str) -> str:
+    return shell(folder, sys.executable, "-m", "zslbench", *words)
+
+
+def python(folder: Path, program: str) -> list[dict]:
+    """Run a program in a Python session that has no file, as a notebook has, and return the JSON lines it printed."""
+    lines = shell(folder, sys.executable, "-c", program).splitlines()
+    return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A flat module with a helper beside it, and a package whose method needs a module of another subpackage."""
+    (tmp_path / "near.py").write_text(METHOD.format(imports="from helper import scale", scale="scale()"))
+    (tmp_path / "helper.py").write_text("def scale(): return -1.0\n")
+    package = tmp_path / "proj" / "methods"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    (package / "near.py").write_text(METHOD.format(imports="from ..util import scale", scale="scale()"))
+    shutil.copy(tmp_path / "helper.py", package.parent / "util.py")
+    return tmp_path
+
+
+METHODS = ["near:Near", "proj.methods.near:Near"]
+
+
+def run(folder: Path, *words: str) -> str:
+    """Run both methods in a new interpreter."""
+    return cli(folder, "run", "-m", METHODS[0], "-m", METHODS[1], "-d", "digits", "-p", "zsl", *words)
+
+
+def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project, monkeypatch):
+    monkeypatch.chdir(project)
+    run(project)
+    assert zslbench.status().complete
+    first = {record.id: record for record in ResultStore("runs").load()}
+    for name in ("helper.py", "proj/util.py"):
+        (project / name).write_text("def scale(): return 1.0\n")
+    found = zslbench.status()
+    assert sorted(found.survey.states.values()) == ["stale", "stale"]
+    assert "stale: the source of the method has changed since 2 runs of near:Near, proj.methods.near:Near" in found.text
+    kept = run(project, "--rerun", "none")
+    assert "the source of near:Near has changed since it was run: 1 run of it is kept (--rerun stale" in kept
+    assert {record.id: record for record in ResultStore("runs").load()} == first
+    again = run(project)
+    assert "the source of near:Near has changed since it was run: 1 run of it is done again (--rerun none" in again
+    assert zslbench.status().complete
+    assert not any(record.metrics == first[record.id].metrics for record in ResultStore("runs").load())
+
+
+def test_status_reads_files_and_imports_none(project, monkeypatch):
+    monkeypatch.chdir(project)
+    for name in ("near.py", "proj/methods/near.py"):
+        source = (project / name).read_text()
+        (project / name).write_text(source + "\nopen('imported.txt', 'a').write('.')\n")
+    run(project)
+    (project / "imported.txt").unlink()
+    zslbench.run("eszsl", "digits", ["zsl", "gzsl"])
+    found = zslbench.status(verify=True)
+    assert {str(slot) for slot in found.survey.of("missing")} == {
+        f"{name} digits (pixels, strokes) gzsl seed 0" for name in METHODS
+    }
+    zslbench.report()
+    zslbench.table()
+    zslbench.plot("pareto", metrics=["T1"])
+    zslbench.results.gc(stale=None)
+    assert not (project / "imported.txt").exists()
+    assert not {"near", "proj"} & set(sys.modules)
+
+
+SESSION = """
+import importlib, json, linecache, sys, zslbench
+from pathlib import Path
+from zslbench.results.store import ResultStore
+
+def report(step, name, rerun=None):
+    outcome = zslbench.run(name, "digits", "zsl", rerun=rerun)
+    (_, found), = outcome.found
+    record, = outcome.records
+    print(json.dumps({"step": step, "found": found, "now": outcome.states[0][1], "remarks": outcome.remarks,
+                      "T1": record.metrics["T1"], "source": record.provenance["method_source"]}))
+"""
+
+
+def test_a_reload_is_seen_and_an_edit_without_one_is_said(project):
+    edit = "Path('helper.py').write_text('def scale(): return %s\\n')\n"
+    steps = python(
+        project,
+        SESSION
+        + "import near\nreport('first', 'near:Near')\n"
+        + edit % "1.0"
+        + "report('edited', 'near:Near')\n"
+        + "importlib.reload(sys.modules['helper']); importlib.reload(near)\nreport('reloaded', 'near:Near')\n"
+        + edit % "-1.0"
+        + "importlib.reload(sys.modules['helper']); importlib.reload(near)\nreport('reverted', 'near:Near', 'none')\n"
+        + "report('again', 'near:Near')\nreport('last', 'near:Near')\n",
+    )
+    by_step = {one["step"]: one for one in steps}
+    assert [one["found"] for one in steps] == ["to run", "done", "stale", "stale", "stale", "done"]
+    assert [one["now"] for one in steps] == ["done", "done", "done", "stale", "done", "done"]
+    assert any("helper.py of near:Near changed after this session imported it" in one for one in steps[1]["remarks"])
+    assert not any("imported it" in one for step in steps[2:] for one in step["remarks"])
+    assert by_step["edited"]["source"] == by_step["first"]["source"] == by_step["last"]["source"]
+    assert by_step["reloaded"]["source"] != by_step["first"]["source"]
+    assert by_step["reloaded"]["T1"] != by_step["first"]["T1"] == by_step["last"]["T1"]
+
+
+def test_a_class_of_a_notebook_cell_is_its_text_and_what_it_uses_of_other_cells(project):
+    cells = """
+def cell(number, text):  # as IPython executes one
+    name = f"<ipython-input-{number}>"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    exec(compile(text, name, "exec"), globals())
+
+METHOD = GIVEN
+cell(1, "SIGN = -1.0")
+cell(2, "def scale(): return SIGN")
+cell(3, METHOD)
+report("first", "__main__:Near")
+report("same", "__main__:Near")
+print(json.dumps({"states": sorted(zslbench.status().survey.states.values())}))
+cell(4, "SIGN = 1.0")
+report("constant", "__main__:Near")
+cell(5, "def scale(): return 2 * SIGN")
+print(json.dumps({"states": sorted(zslbench.status().survey.states.values())}))
+report("function", "__main__:Near")
+cell(6, METHOD + "# mended")
+report("class", "__main__:Near")
+exec(METHOD)
+report("no text", "__main__:Near")
+report("no text", "__main__:Near")
+report("no text, kept", "__main__:Near", "none")
+""".replace("GIVEN", repr(METHOD.format(imports="", scale="scale()")))
+    steps = python(project, SESSION + cells)
+    assert [one["states"] for one in steps if "states" in one] == [["done"], ["stale"]]
+    found = [one["found"] for one in steps if "found" in one]
+    assert found == ["to run", "done", "stale", "stale", "stale", "stale", "stale", "stale"]
+    assert "no source text to compare" in steps[-2]["remarks"][0]
+    assert steps[0]["T1"] != steps[3]["T1"]
+
+
+def test_a_record_that_was_altered_by_hand_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zslbench.run(["eszsl", "sae"], "digits", "zsl")
+    (path,) = Path("runs/digits/zsl/eszsl").glob("*.json")
+    sound = path.read_text()
+    for old, new in (('"gamma": 1000.0', '"gamma": 1.0'), ('"seed": 0', '"seed": 3'), (path.stem, "0" * 16)):
+        assert old in sound
+        path.unlink()
+        path = path.with_name(f"{'0' * 16 if new == '0' * 16 else path.stem}.json")
+        path.write_text(sound.replace(old, new))
+        found = zslbench.status(verify=True)
+        assert not found.complete
+        assert not found.verification.ok
+        assert f"MISMATCH: run {path.stem}: its content is not that of its id" in found.text
+        assert zslbench.run("eszsl", "digits", "zsl", dry_run=True).count("to run") == 1
+        assert [command.text for command in found.commands] == ["zslbench run -m eszsl -d digits -p zsl"]
+        assert zslbench.table(format="csv").count("eszsl") == 0
+        done = zslbench.run("eszsl", "digits", "zsl")
+        assert (done.count("to run"), done.left("done")) == (1, 1)
+        if path.stem == "0" * 16:
+            path.unlink()  # nothing is ever written to a name that is the id of no run
+        assert zslbench.status(verify=True).complete
+
+
+def test_reading_a_strangers_records_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "payload.py").write_text("open('code-ran.txt', 'w').close()\nclass M: pass\n")
+    zslbench.run("eszsl", "digits", "zsl")
+    (mine,) = ResultStore("runs").load()
+    arrays = ResultStore("runs").predictions(mine)
+    for rows in (
+        {"method": "payload:M"},
+        {"protocol": "payload:M"},
+        {"dataset": "payload:M"},
+    ):
+        stranger = record(**{"method": "eszsl", "dataset": "digits", "protocol": "zsl", "origin": "builtin"} | rows)
+        ResultStore("runs").save(dataclasses.replace(stranger, provenance={"method_files": {"payload": "payload.py"}}))
+        ResultStore("runs").save(stranger, arrays)
+    found = zslbench.status(verify=True)
+    zslbench.report()
+    zslbench.table()
+    for kind in ("confusion", "perclass", "pareto", "sensitivity", "curve"):
+        with contextlib.suppress(ZslbenchError):
+            zslbench.plot(kind)
+    with contextlib.suppress(ZslbenchError):
+        zslbench.compare()
+    zslbench.results.gc(failed=True)
+    assert CliRunner().invoke(command_line, ["results", "gc", "--stale"]).exit_code == 0
+    assert "payload:M" in found.text
+    assert not (tmp_path / "code-ran.txt").exists()
+    zslbench.status(methods="payload:M")  # typed, so it may be imported
+    assert (tmp_path / "code-ran.txt").exists()
+
+
+@pytest.mark.parametrize("path", ["../secret.py", "/etc/hostname", "pipe", "link.py", ".", "x\0y"])
+def test_files_that_a_record_names_are_read_below_the_working_folder_alone(tmp_path, monkeypatch, path):
+    secret = tmp_path / "secret.py"
+    secret.write_text("x = 1\n")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    os.mkfifo("pipe")
+    Path("link.py").symlink_to(secret)
+    digest = sources._digest({"other": secret.read_bytes()})
+    facts = {"method_source": digest, "method_files": {"other": path}}
+    assert SourceCheck().state("other:M", facts) == "unknown"
+    shutil.copy(secret, "other.py")
+    assert SourceCheck().state("other:M", {**facts, "method_files": {"other": "other.py"}}) == "current"
+
+
+@pytest.mark.parametrize(
+    "files", [None, [], {}, {"a": 1}, {"..": "x"}, {"a b": ""}, {f"m{i}": "" for i in range(2000)}]
+)
+def test_whatever_a_record_says_of_its_files_is_no_traceback(files):
+    facts = {"method_source": "0" * 16, "method_files": files}
+    assert SourceCheck().state("other:M", facts) == "unknown"
+
+
+def test_the_source_of_every_method_is_found_without_importing_it():
+    for name in [entry.name for entry in REGISTERED if entry.origin == "zslbench"]:
+        source = source_of(method_class(name))
+        facts = {"method_source": source.digest}
+        assert not source.own
+        assert SourceCheck().state(name, facts) == "current"
+        assert SourceCheck().state(name, {**facts, "method_files": dict(source.files)}) == "current"
+        assert SourceCheck().state(name, {"method_source": "0" * 16}) == "changed"
+    files = source_of(method_class("lisgan")).files
+    assert {"zslbench.methods.lisgan", "zslbench.methods.souls", "zslbench.methods.base"} <= files.keys()
+    assert "zslbench.methods.eszsl" not in files

@@ -1,0 +1,419 @@
+"""The source files that a method is made of: found, read and hashed as data. Nothing is imported here.
+
+A record keeps the digest of its method's source and the names of the modules that entered it, so that a reader of the
+record can tell whether any of these files has changed since, without running code for a name that it was given.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import linecache
+import sys
+import sysconfig
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from zslbench.registry import METHODS
+
+PACKAGE = "zslbench"
+METHODS_PACKAGE = f"{PACKAGE}.methods"
+MOST_FILES = 1000
+MOST_BYTES = 16 * 2**20
+_MAIN = "__main__"
+_SITE_FOLDERS = {"site-packages", "dist-packages"}
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+_HERE = Path(__file__).parent
+_LIBRARY = Path(sysconfig.get_path("stdlib"))
+
+State = Literal["current", "changed", "unknown"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The source of one method.
+
+    Attributes:
+        digest: 16 hex digits; empty where a class has no source text (it was made by ``exec``, say), so that nothing
+            can tell whether it has changed.
+        files: path of each module that entered, relative to the working folder; empty for modules of zslbench, and for
+            those outside the working folder, which are found by their name.
+        edited: files that have changed since this process imported them; the digest is of what was imported.
+        own: whether it is a method of the user's own project, not one that came with an installed package.
+    """
+
+    digest: str
+    files: Mapping[str, str]
+    edited: tuple[Path, ...]
+    own: bool
+
+
+def source_of(cls: type) -> Source:
+    """Return the source that a class is made of, as this process imported it.
+
+    It spans the modules of the class and of those it derives from, and what these import, at the top or inside
+    functions, as far as it belongs to the same project: everything below the folder that holds the flat module or
+    top-level package (of an installed package: the package alone), and ``zslbench.methods``. A class from a notebook
+    cell has the text of its cell, that of the functions and the values of the constants that it uses from other cells.
+    """
+    start = {base.__module__ for base in cls.__mro__ if _is_method(base)}
+    texts: dict[str, bytes] = {}
+    modules: set[str] = set()
+    if cls.__module__ == _MAIN and not _in_script(cls):
+        cells = _of_cells(cls)
+        if cells is None:
+            return Source("", {}, (), own=True)
+        texts, used = cells
+        start -= {_MAIN}
+        anywhere = Path(Path.cwd().anchor)
+        modules = _closure({name for name in used if _belongs(name, _MAIN, anywhere)}, _MAIN, anywhere)
+    for name in start:
+        modules |= _closure({name}, name, _project_folder(name))
+    contents = {name: _imported_bytes(name) for name in modules}
+    edited = tuple(path for name in modules if (path := _file(name)) and path.read_bytes() != contents[name])
+    return Source(
+        digest=_digest(contents | texts),
+        files=dict.fromkeys(sorted(texts), "") | {name: _recorded_path(name) for name in sorted(modules)},
+        edited=edited,
+        own=not _is_zslbench(cls.__module__) and not ((path := _file(cls.__module__)) and _is_installed(path)),
+    )
+
+
+def note_source(cls: type) -> None:
+    """Read the source of a user's class now, so that what changes while a study runs is not taken for what runs."""
+    module = cls.__module__
+    known = _imported.get(module)
+    if not _is_zslbench(module) and (known is None or known[0] is not _mark(module)):
+        source_of(cls)
+
+
+def _is_method(cls: type) -> bool:
+    """Return whether a class derives from `Method`, which this module may not import."""
+    return any((base.__module__, base.__name__) == (f"{METHODS_PACKAGE}.base", "Method") for base in cls.__mro__)
+
+
+def is_here(module: str) -> bool:
+    """Return whether a module is loaded, or lies where Python would look for it."""
+    return module in sys.modules or _searched(module) is not None
+
+
+class SourceCheck:
+    """Compares the sources that records name with the files as they are now; each set of files is read once."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, str | None] = {}
+        self._cells: dict[str, str] = {}
+
+    def state(self, method: str, provenance: Mapping[str, Any]) -> State:
+        """Return whether the source of a record's method is what it was: ``unknown`` where its files are not here.
+
+        Args:
+            method: the name in the record.
+            provenance: of the record. It may hold anything: paths out of the working folder, and whatever is no
+                regular file, are not read.
+        """
+        recorded = provenance.get("method_source")
+        if not isinstance(recorded, str):
+            return "current"  # written before digests were kept, or by another program
+        if not recorded:
+            return "changed"  # its class had no source text, so nothing can tell that it is the same
+        if method.startswith(f"{_MAIN}:") and (now := self._of_main(method.partition(":")[2])) is not None:
+            return "current" if now == recorded else "changed"
+        files = provenance.get("method_files")
+        if not isinstance(files, dict) or not files:
+            entry = METHODS.entries.get(method)
+            if entry is None or entry.origin != PACKAGE:
+                return "unknown"
+            files = _builtin_files(entry.target.partition(":")[0])
+        key = repr(sorted(files.items(), key=repr))
+        if key not in self._digests:
+            self._digests[key] = _digest_now(files)
+        now = self._digests[key]
+        return "unknown" if now is None else "current" if now == recorded else "changed"
+
+    def _of_main(self, name: str) -> str | None:
+        """Return the digest of a class that was defined in this session; None where there is none of that name."""
+        cls = vars(sys.modules[_MAIN]).get(name)
+        if not isinstance(cls, type) or _in_script(cls):
+            return None
+        if name not in self._cells:
+            self._cells[name] = source_of(cls).digest
+        return self._cells[name]
+
+
+@functools.cache  # files of an installed zslbench; their names do not change while it runs
+def _builtin_files(module: str) -> dict[str, str]:
+    return dict.fromkeys(_closure({module}, module, None), "")
+
+
+def _digest_now(files: Mapping[Any, Any]) -> str | None:
+    """Return the digest of files as they are now, None where none of the project's is here."""
+    if len(files) > MOST_FILES:
+        return None
+    contents: dict[str, bytes] = {}
+    missing, project = 0, 0
+    for name, relative in files.items():
+        if not isinstance(name, str) or not isinstance(relative, str):
+            return None
+        content = _read_regular(_recorded_file(name, relative))
+        project += not _is_zslbench(name)
+        missing += content is None and not _is_zslbench(name)
+        contents[name] = content or b""
+    return None if project and missing == project else _digest(contents)
+
+
+def _recorded_file(module: str, relative: str) -> Path | None:
+    """Return the file of a module that a record names: below the working folder, or where Python would look for it."""
+    if relative:
+        here = Path.cwd().resolve()
+        with contextlib.suppress(OSError, ValueError):
+            path = (here / relative).resolve()
+            if not Path(relative).is_absolute() and path.is_relative_to(here) and path.is_file():
+                return path
+    return None if module == _MAIN else _searched(module)
+
+
+def _read_regular(path: Path | None) -> bytes | None:
+    with contextlib.suppress(OSError):
+        if path is not None and path.is_file() and path.stat().st_size <= MOST_BYTES:
+            return path.read_bytes()
+    return None
+
+
+def _digest(contents: Mapping[str, bytes]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(contents):
+        total.update(name.encode() + b"\0" + contents[name])
+    return total.hexdigest()[:16]
+
+
+def _closure(start: Iterable[str], subject: str, root: Path | None) -> set[str]:
+    """Return the modules of the project that `start` needs, itself included."""
+    modules: set[str] = set()
+    waiting = list(start)
+    while waiting:
+        name = waiting.pop()
+        if name not in modules:
+            modules.add(name)
+            needed = _imports(name) | frozenset(_with_parents(name))
+            waiting += [other for other in needed if _belongs(other, subject, root)]
+    return modules
+
+
+def _belongs(module: str, subject: str, root: Path | None) -> bool:
+    """Return whether a module is of the project whose subject is a method's module."""
+    if _is_zslbench(module):
+        return module.startswith(f"{METHODS_PACKAGE}.") and _file(module) is not None
+    if _is_zslbench(subject) or root is None:
+        return module == subject
+    if _is_installed(root):
+        return _top(module) == _top(subject) and _file(module) is not None
+    path = _file(module)
+    return path is not None and path.is_relative_to(root) and not _is_installed(path)
+
+
+def _is_zslbench(module: str) -> bool:
+    return _top(module) == PACKAGE
+
+
+def _top(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _project_folder(module: str) -> Path | None:
+    """Return the folder that holds a flat module or the top-level package of another."""
+    path = _file(module)
+    if path is None:
+        return None
+    depth = 0 if module == _MAIN else module.count(".") + (path.name == "__init__.py")
+    return path.parents[depth]
+
+
+def _is_installed(path: Path) -> bool:
+    return not _SITE_FOLDERS.isdisjoint(path.parts) or path.is_relative_to(_LIBRARY)
+
+
+def _recorded_path(module: str) -> str:
+    path = _file(module)
+    if path is None or _is_zslbench(module):
+        return ""
+    here = Path.cwd().resolve()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""
+
+
+def _file(module: str) -> Path | None:
+    """Return the file of a module, loaded or not."""
+    if _is_zslbench(module):
+        return _file_of_zslbench(module)
+    origin = getattr(sys.modules.get(module), "__file__", None)
+    path = Path(origin).resolve() if isinstance(origin, str) else None if module in sys.modules else _searched(module)
+    return path if path and path.is_file() and (path.suffix == ".py" or module == _MAIN) else None
+
+
+@functools.cache  # an installed zslbench gets no new files while it runs
+def _file_of_zslbench(module: str) -> Path | None:
+    return _searched(module)
+
+
+def _searched(module: str) -> Path | None:
+    """Return where Python would find a module. Its own finder would import the packages that the module lies in."""
+    parts = module.split(".")
+    if not all(part.isidentifier() for part in parts):
+        return None
+    folders = [_HERE.parent] if parts[0] == PACKAGE else [Path(entry or ".") for entry in (*sys.path, "")]
+    for part in parts:
+        path, folders = _step(folders, part)
+    return None if path is None else path.resolve()
+
+
+def _step(folders: Iterable[Path], name: str) -> tuple[Path | None, list[Path]]:
+    """Return the file that a name stands for in the first folder that has it, and the folders of what is below it."""
+    spaces = []
+    for folder in folders:
+        for path in (folder / name / "__init__.py", folder / f"{name}.py"):
+            if path.is_file():
+                return path, [folder / name]
+        if (folder / name).is_dir():
+            spaces.append(folder / name)
+    return None, spaces
+
+
+_imported: dict[str, tuple[object, bytes]] = {}
+
+
+def _imported_bytes(module: str) -> bytes:
+    """Return the source of a module as this process imported it; a reload gives it a new spec, so it is read again.
+
+    A module that is not loaded (it is imported inside a function) is read as it is now.
+    """
+    loaded, path = sys.modules.get(module), _file(module)
+    if path is None:
+        return b""
+    if loaded is None:
+        return path.read_bytes()
+    mark = _mark(module)
+    known = _imported.get(module)
+    if known is None or known[0] is not mark:
+        _imported[module] = known = mark, path.read_bytes()
+    return known[1]
+
+
+def _mark(module: str) -> object:
+    """Return what another import or reload of a module replaces."""
+    loaded = sys.modules.get(module)
+    return getattr(loaded, "__spec__", None) or loaded
+
+
+def _imports(module: str) -> frozenset[str]:
+    path = _file(module)
+    is_package = path is not None and path.name == "__init__.py"
+    package = module if is_package else module.rpartition(".")[0]
+    return _imports_in(_imported_bytes(module), package)
+
+
+@functools.lru_cache(256)
+def _imports_in(source: bytes, package: str) -> frozenset[str]:
+    """Return the absolute names that a text imports, and the packages that they lie in."""
+    names: set[str] = set()
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError, ImportError):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return frozenset(part for name in names for part in _with_parents(name))
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def _in_script(cls: type) -> bool:
+    """Return whether a class of ``__main__`` was read from the script that this process runs."""
+    script, functions = getattr(sys.modules[_MAIN], "__file__", None), _functions(cls)
+    files = {str(Path(_code(function).co_filename).absolute()) for function in functions}
+    return isinstance(script, str) and (not functions or str(Path(script).absolute()) in files)
+
+
+def _functions(value: object) -> list[types.FunctionType]:
+    """Return the functions that a class defines itself, or the one that is given."""
+    if isinstance(value, types.FunctionType):
+        return [value]
+    members = [getattr(member, "__func__", getattr(member, "fget", member)) for member in vars(value).values()]
+    functions = [member for member in members if isinstance(member, types.FunctionType)]
+    # What dataclasses write for a class has no text of its own; it follows from the fields.
+    return [one for one in functions if not (one.__name__.startswith("__") and _code(one).co_filename == "<string>")]
+
+
+def _code(function: types.FunctionType) -> types.CodeType:
+    return function.__code__
+
+
+def _of_cells(cls: type) -> tuple[dict[str, bytes], set[str]] | None:
+    """Return the texts that a class from a notebook rests on, and the modules that it uses; None without a text."""
+    cells: set[str] = set()
+    values: dict[str, str] = {}
+    modules: set[str] = set()
+    waiting: list[Any] = [base for base in cls.__mro__ if base.__module__ == _MAIN]
+    done: set[int] = set()
+    while waiting:
+        subject = waiting.pop()
+        if id(subject) in done:
+            continue
+        done.add(id(subject))
+        functions = _functions(subject)
+        texts = ["".join(linecache.getlines(_code(function).co_filename)) for function in functions]
+        if not texts or not all(texts):
+            return None
+        cells |= set(texts)
+        for name, value in _globals_used(functions):
+            if isinstance(value, types.ModuleType):
+                modules.add(value.__name__)
+            elif isinstance(value, type | types.FunctionType):
+                if value.__module__ == _MAIN:
+                    waiting.append(value)
+                else:
+                    modules.add(str(value.__module__))
+            elif (written := _written(value)) is not None:
+                values[name] = written
+    for text in cells:
+        modules |= _imports_in(text.encode(), "")
+    contents = {f"{_MAIN}#{number}": text.encode() for number, text in enumerate(sorted(cells))}
+    if values:
+        contents[f"{_MAIN}#values"] = repr(sorted(values.items())).encode()
+    return contents, modules
+
+
+def _globals_used(functions: Iterable[types.FunctionType]) -> Iterator[tuple[str, object]]:
+    for function in functions:
+        codes = [_code(function)]
+        while codes:
+            code = codes.pop()
+            codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
+            for name in code.co_names:
+                if name in function.__globals__:
+                    yield name, function.__globals__[name]
+
+
+def _written(value: object) -> str | None:
+    """Return a constant as text; None for what is none."""
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, (*_PLAIN, np.generic)):
+        return repr(value)
+    if isinstance(value, tuple | list | set | frozenset | dict):
+        parts = [_written(item) for item in (value.items() if isinstance(value, dict) else value)]
+        in_order = parts if isinstance(value, tuple | list) else sorted(map(str, parts))
+        return None if None in parts else f"{type(value).__name__}{in_order}"
+    return None
