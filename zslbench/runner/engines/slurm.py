@@ -13,6 +13,7 @@ from typing import Any
 from zslbench.errors import EngineError
 from zslbench.results.record import Status
 from zslbench.runner.cells import Run
+from zslbench.runner.classes import method_class
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.elsewhere import Home, do_elsewhere, extra
@@ -23,7 +24,8 @@ from zslbench.runner.finished import Finished
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
-from zslbench.runner.states import state_of
+from zslbench.runner.states import find_states
+from zslbench.sources import source_of
 
 _LOOK_EVERY = {"slurm": 2.0, "local": 0.1}
 _LATE = {"slurm": 10.0, "local": 0.2}
@@ -175,7 +177,9 @@ class _Array:
 
 def _still_holds(run: Run, result: Finished) -> bool:
     """Return whether a result of an earlier study counts as one of this: its source is the same as now."""
-    return state_of(run, result.record) in ("done", "failed")
+    sources = {run.method: source_of(method_class(run.method))}
+    ((_, state),) = find_states([run], {run.id: result.record}, sources)
+    return state in ("done", "failed")
 
 
 def _as_job(batch: Batch, parcel: Parcel, box: Path, home: Home, threads: int) -> None:
