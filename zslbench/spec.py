@@ -20,6 +20,8 @@ _MAX_RANGE = 10_000
 _MAX_DIGITS = 300
 """Of a number; more is more than a float can hold."""
 _MAX_POINTS = 100_000
+_SHOWN = 200
+"""Characters of a text that a sentence repeats."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +84,7 @@ def parse(text: str) -> Spec:
     head, bracket, body = text.partition("[")
     name, *presets = head.split("@")
     if not name.strip() or any(not preset.strip() for preset in presets):
-        raise BadSpec(f"cannot read {text!r}; write name, name@preset or name[key=value,…].")
+        raise BadSpec(f"cannot read {_short(text)!r}; write name, name@preset or name[key=value,…].")
     if not bracket:
         return Spec(name.strip(), tuple(preset.strip() for preset in presets))
     return Spec(name.strip(), tuple(preset.strip() for preset in presets), _Reader(text, body).items())
@@ -125,6 +127,10 @@ def _scalar(word: str) -> Scalar:
     return word
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 class _Reader:
     """A recursive-descent reader of the text between the outer brackets."""
 
@@ -133,8 +139,8 @@ class _Reader:
 
     def fail(self, wanted: str) -> BadSpec:
         rest = self.body[self.at :]
-        where = f"at {rest!r}" if rest else "at its end"
-        return BadSpec(f"cannot read {self.text!r} {where}: {wanted}; write name[key=value,…].")
+        where = f"at {_short(rest)!r}" if rest else "at its end"
+        return BadSpec(f"cannot read {_short(self.text)!r} {where}: {wanted}; write name[key=value,…].")
 
     def skip(self) -> None:
         while self.at < len(self.body) and self.body[self.at].isspace():

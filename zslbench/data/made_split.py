@@ -32,8 +32,9 @@ def seen_split(rows: IntArray, labels: IntArray, seed: int, share: float = TEST_
     """
     rng = seeding.stream(seed, "split of seen images")
     test = []
-    for label in np.unique(labels[rows]):
-        members = rng.permutation(rows[labels[rows] == label])
+    by_class = rows[np.argsort(labels[rows], kind="stable")]
+    for of_class in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
+        members = rng.permutation(of_class)
         test.append(members[: min(max(round(share * len(members)), 1), len(members) - 1)])
     test_seen = np.sort(np.concatenate(test))
     return np.setdiff1d(rows, test_seen), test_seen

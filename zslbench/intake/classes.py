@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ from zslbench.arrays import AnyArray, IntArray
 from zslbench.errors import BadData
 from zslbench.intake.files import Loaded
 
-_COUNTED = re.compile(r"(\d+)[\s,]+(\S.*)")
+_COUNTED = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
 _NUMBERED = re.compile(r"\d+[._-](.+)")
 
 
@@ -40,8 +41,9 @@ def checked_names(names: Sequence[str], what: str) -> tuple[str, ...]:
     """
     if any(not name or not name.isprintable() for name in names):
         raise BadData(f"{what}: a class name is empty or holds what cannot be printed; give one name a line.")
-    if repeated := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise BadData(f"{what}: class {repeated[0]!r} is listed {names.count(repeated[0])} times; list each once.")
+    name, times = collections.Counter(names).most_common(1)[0]
+    if times > 1:
+        raise BadData(f"{what}: class {name!r} is listed {times} times; list each once.")
     return tuple(names)
 
 
@@ -93,7 +95,8 @@ def _by_name(texts: Sequence[str], names: Sequence[str] | None, what: str) -> In
         )
     number = {name: at for at, name in enumerate(names)}
     bare = [_bare(name) for name in names]
-    number |= {name: at for at, name in enumerate(bare) if name not in number and bare.count(name) == 1}
+    times = collections.Counter(bare)
+    number |= {name: at for at, name in enumerate(bare) if name not in number and times[name] == 1}
     ids = np.empty(len(texts), dtype=np.int64)
     for at, text in enumerate(texts):
         found = number.get(text, number.get(_bare(text)))

@@ -85,6 +85,7 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
             raise BadData(f"{path} is of no format that is read; {role} may be {', '.join(SUFFIXES)}.")
         if array.dtype.kind not in "fiubUS":
             raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
+        _check_filled(array, f"{path}:{key}" if key else str(path), role)
         facts = {"source": str(path.absolute()), "sha256": sha256(path), "shape": list(array.shape)}
     except OSError as error:
         raise BadData(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
@@ -101,7 +102,13 @@ def _in_memory(given: AnyArray | Sequence[Any], role: str) -> Loaded:
         raise BadData(f"{role} are not one array ({error}); give a matrix or a list.") from error
     if array.dtype.kind not in "fiubUS":
         raise BadData(f"{role} hold {array.dtype}; give numbers, or texts for names.")
+    _check_filled(array, role, role)
     return Loaded(array, role, {"source": "an array in memory", "shape": list(array.shape)})
+
+
+def _check_filled(array: AnyArray, what: str, role: str) -> None:
+    if array.size == 0:
+        raise BadData(f"{what}: {role} are empty ({' × '.join(map(str, array.shape))}); nothing can be made of them.")
 
 
 def _no_key(path: Path, key: str | None) -> None:

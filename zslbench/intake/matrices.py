@@ -55,8 +55,6 @@ def _matrix(loaded: Loaded, role: str) -> AnyArray:
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         shape = " × ".join(map(str, array.shape)) or "one value"
         raise BadData(f"{loaded.what}: {role} must be a matrix of numbers, not {shape} of {array.dtype}.")
-    if 0 in array.shape:
-        raise BadData(f"{loaded.what}: {role} are empty ({array.shape[0]} × {array.shape[1]}).")
     return array
 
 

@@ -76,9 +76,12 @@ class How:
 
 def _whole(option: str, value: Any) -> int:
     try:
-        return operator.index(value)
+        number = operator.index(value)
     except TypeError:
         raise BadValue(f"--{option} {value!r} is not allowed; give a whole number.") from None
+    if abs(number) >= 2**63:  # of thousands of digits it could not even be printed
+        raise BadValue(f"--{option} is a number of more than 18 digits; give a smaller one.")
+    return number
 
 
 def made_split(labels: IntArray, names: Sequence[str], how: How) -> Parts:
@@ -186,8 +189,9 @@ def class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntArr
         elif isinstance(one, int) and not isinstance(one, bool) and base <= one < len(names) + base:
             ids.append(one - base)
         else:
+            text = str(one)[:60] if not isinstance(one, int) or abs(one) < 2**63 else "a number of many digits"
             raise BadData(
-                f"{what} names {str(one)[:60]!r}, which is no class; write a name as in --classes, or a number from "
+                f"{what} names {text!r}, which is no class; write a name as in --classes, or a number from "
                 f"{base} to {len(names) - 1 + base}."
             )
     if len(set(ids)) != len(ids):
