@@ -37,6 +37,10 @@ def saved(store, method="lisgan", seed=0, right=(0.9, 0.5, 0.1), **more):
     return one
 
 
+FIRST = 1
+"""What the labels of a catalogued data set number the first class; figures call classes by these numbers."""
+
+
 def plane(rows):
     """The first two principal components by the eigenvectors of the covariance, signs apart."""
     centred = rows - rows.mean(axis=0)
@@ -46,14 +50,14 @@ def plane(rows):
 
 def of(found, kind, name=None):
     rows = [row for row in found.rows if row["kind"] == kind and name in (None, row["name"])]
-    return np.array([[row["x"], row["y"]] for row in rows]), [row["class"] for row in rows]
+    return np.array([[row["x"], row["y"]] for row in rows]), [row["class"] - FIRST for row in rows]
 
 
 def test_points_are_the_principal_components_of_all_rows_together(tmp_path):
     store, rng = ResultStore(tmp_path), np.random.default_rng(5)
     first = keep(store, saved(store, title="LisGAN"), rng)
     second = keep(store, saved(store, "gazsl", title="GAZSL"), rng)
-    found = zslbench.plot("features", runs=tmp_path, classes="2,0", methods=["lisgan", "gazsl"], width="page")
+    found = zslbench.plot("features", runs=tmp_path, classes="3,class 1", methods=["lisgan", "gazsl"], width="page")
     picked = [
         np.concatenate([np.flatnonzero(there[f"{kind}_label"] == label) for label in (2, 0)])
         for there, kind in ((first, REAL), (first, MADE), (second, MADE))
@@ -71,14 +75,14 @@ def test_points_are_the_principal_components_of_all_rows_together(tmp_path):
     text = " ".join(found.caption)
     assert "of every panel, together" in text
     assert "preprocess=minmax" in text
-    assert "Classes as asked for; accuracy (zsl, mean over the methods): class 2 10 %, class 0 90 %." in text
+    assert "Classes as asked for; accuracy (zsl, mean over the methods): class 3 10 %, class 1 90 %." in text
 
 
 def test_methods_in_different_spaces_have_planes_of_their_own(tmp_path):
     store, rng = ResultStore(tmp_path), np.random.default_rng(5)
     first = keep(store, saved(store, title="A"), rng)
     second = keep(store, saved(store, "gazsl", title="B"), rng, real=3 * first[REAL], space="standard")
-    found = zslbench.plot("features", runs=tmp_path, classes="0,1,2", width="page")
+    found = zslbench.plot("features", runs=tmp_path, classes="1,2,3", width="page")
     for name, there in (("A", first), ("B", second)):
         wanted, _ = plane(np.concatenate([there[REAL], there[MADE]]))
         drawn = np.concatenate([of(found, kind, name)[0] for kind in (REAL, MADE)])
@@ -94,8 +98,8 @@ def test_classes_go_evenly_from_the_best_to_the_least_recognised(tmp_path):
     keep(store, saved(store, right=right), np.random.default_rng(0), classes=range(9))
     for asked, wanted in ((3, [1, 4, 2]), (1, [1]), (9, [1, 5, 3, 7, 4, 0, 6, 8, 2])):
         found = zslbench.plot("features", runs=tmp_path, classes=asked)
-        assert list(dict.fromkeys(row["class"] for row in found.rows)) == wanted
-    assert "class 1 100 %, class 5 90 %" in " ".join(found.caption)
+        assert list(dict.fromkeys(row["class"] - FIRST for row in found.rows)) == wanted
+    assert "class 2 100 %, class 6 90 %" in " ".join(found.caption)
     assert len({row["class"] for row in zslbench.plot("features", runs=tmp_path).rows}) == 6
 
 

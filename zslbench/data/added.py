@@ -50,6 +50,7 @@ class Added:
         counts: of images, attributes (of the usual semantics), classes and the split.
         split: how the split was made; empty where it was given.
         folds: how many class folds it has.
+        first_class: what its labels number the first class, 0 or 1.
         facts: more on where it came from, by name (labels, classes, splits: ``source``, ``sha256`` …).
     """
 
@@ -62,6 +63,7 @@ class Added:
     counts: Counts
     split: str = ""
     folds: int = 0
+    first_class: int = 0
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
@@ -69,8 +71,10 @@ class Added:
         """One line on what it is."""
         counts = self.counts
         made = self.split or "its own split"
+        dimensions = next(iter(self.features.values())).get("dimensions")
+        features = f"{dimensions}-d features, " if dimensions else ""
         return (
-            f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, "
+            f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, {features}"
             f"{counts.attributes}-d semantics, {made}. Added by `zslbench data add`."
         )
 
@@ -122,6 +126,7 @@ class Added:
             ),
             origin="added",
             split=self.split,
+            first_class=self.first_class,
             fingerprint=known,
         )
 
@@ -172,6 +177,7 @@ def find(name: str) -> Added | None:
             counts=Counts(**found["counts"]),
             split=str(found["split"]),
             folds=int(found["folds"]),
+            first_class=int(found.get("first_class", 0)),
             facts=dict(found["facts"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -7,11 +7,39 @@ from typing import Literal
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray, frozen
+from zslbench.arrays import AnyArray, Array, IntArray, frozen
 from zslbench.errors import BadData
 from zslbench.identity import CHUNK_ROWS, fingerprint
 
 Origin = Literal["catalogue", "builtin", "added", "own"]
+
+
+def numbered_names(first: int, count: int) -> tuple[str, ...]:
+    """Return made-up class names, numbered from what the source numbers its first class.
+
+    >>> numbered_names(1, 2)
+    ('class 1', 'class 2')
+    """
+    return tuple(f"class {number}" for number in range(first, first + count))
+
+
+def to_float32(matrix: AnyArray, what: str) -> Array:
+    """Return numbers as float32, contiguous by row; what is too large for it becomes infinite.
+
+    Raises:
+        BadData: a row or a column of numbers is so small that all of it would become 0.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        out: Array = np.ascontiguousarray(matrix, dtype=np.float32)
+    for axis, line in ((0, "column"), (1, "row")):
+        empty = np.flatnonzero(~out.any(axis=axis))
+        lost = empty[np.take(matrix, empty, axis=1 - axis).any(axis=axis)] if empty.size else empty
+        if lost.size:
+            raise BadData(
+                f"{what}: {lost.size} {line}s (first: {lost[0] + 1}) hold numbers so small that float32 has only 0 for "
+                "them; scale them up."
+            )
+    return out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -32,7 +60,7 @@ class Dataset:
         features: (n, d) float32, possibly memory-mapped.
         labels: (n,) int64 class ids, 0-based.
         semantics: (c, a) float32, row i describes class i.
-        class_names: (c,) names; ``class 1`` … where the source has none.
+        class_names: (c,) names; ``class 1`` … by the labels' own numbers where the source has none.
         trainval, test_seen, test_unseen: int64 row numbers of the split, disjoint.
         folds: development folds of the seen classes; empty where the source has none.
         original: (c, a) float32, the attributes before they were scaled to `semantics` (``original_att``), or None.
@@ -40,6 +68,7 @@ class Dataset:
             user's own.
         split: how the split was made where no author of the data gave it (``seeded split (seed 0, 20 % unseen)``),
             else empty. Captions say it.
+        first_class: what the source numbers its first class: 1 in xlsa17 files, 0 or 1 in a user's labels.
         fingerprint: 16 hex digits that name the content. Pass it only for content that was checked when it was
             fingerprinted (the store does); otherwise it is computed here, after a scan for NaN and infinity.
 
@@ -61,6 +90,7 @@ class Dataset:
     original: Array | None = None
     origin: Origin = "own"
     split: str = ""
+    first_class: int = 0
     fingerprint: str = ""
 
     def __post_init__(self) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench import params, spec
 from zslbench.data import added
 from zslbench.data import folder as layout
-from zslbench.data.catalogue import refuse_awa
+from zslbench.data.catalogue import CATALOGUE, named_folder, refuse_awa
 from zslbench.data.dataset import Dataset
+from zslbench.data.home import data_root
 from zslbench.data.source import Source
 from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
@@ -118,6 +120,28 @@ def folder_of(text: str) -> Path | None:
             "or one of the data sets of `zslbench list datasets`."
         )
     return None
+
+
+def state_of(text: str, root: Path | None = None) -> tuple[tuple[str, int, int], ...]:
+    """Return path, size and time of change of each file that a text stands for; nothing for a data set without files.
+
+    Raises:
+        DataMissing: the text looks like a path, and no folder is there.
+    """
+    if (folder := folder_of(text)) is not None:
+        folders = [folder]
+    elif (own := added.find(text)) is not None:
+        return _states([own.folder / added.ABOUT])
+    else:
+        name = text.partition("[")[0].strip().lower()
+        cards = [source.card for source in CATALOGUE if source.name == name]
+        folders = [found for card in cards for place in data_root(root) if (found := named_folder(place, card.folder))]
+    return _states([path for found in folders for path in sorted(found.iterdir()) if path.suffix in (".mat", ".txt")])
+
+
+def _states(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+    found = [(path, path.stat()) for path in paths if path.is_file()]
+    return tuple((str(path.absolute()), state.st_size, state.st_mtime_ns) for path, state in found)
 
 
 def _choice(folder: Path, option: str, given: str | None, held: tuple[str, ...], usual: str, pattern: str) -> str:

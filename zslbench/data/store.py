@@ -32,7 +32,7 @@ from zslbench.arrays import AnyArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin
 from zslbench.data.home import store_folder
-from zslbench.data.xlsa17 import READER_VERSION, read_folder
+from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
 from zslbench.errors import StoreError
 from zslbench.identity import digest, fingerprint
 
@@ -261,6 +261,7 @@ def _dataset(arrays: Mapping[str, AnyArray], entry: Stored, name: str, origin: O
         folds=tuple(Fold(arrays[f"fold{k}_train"], arrays[f"fold{k}_val"]) for k in range(1, folds + 1)),
         origin=origin,
         split=split,
+        first_class=FIRST_CLASS,
         fingerprint=entry.fingerprint,
     )
 

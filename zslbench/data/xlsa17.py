@@ -7,17 +7,19 @@ or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hol
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data import folder as layout
-from zslbench.data.dataset import Dataset, Fold, Origin
+from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_float32
 from zslbench.data.limits import check_size
 from zslbench.data.matlab import cell_text, declared_shapes, read_variables
 from zslbench.errors import BadData
 
+FIRST_CLASS = 1
 READER_VERSION = 2
 """Raise it when the same files come to read differently: converted copies are then made anew."""
 
@@ -60,6 +62,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     _check_labels(labels, table, features_path, semantics_path)
     names = _class_names(folder, split.get("allclasses_names"), semantics_path, len(table))
     trainval, test_seen, test_unseen = (_loc(split[key], key, len(matrix), semantics_path) for key in _LOCS)
+    check_ends((trainval, test_seen, test_unseen), len(matrix), str(semantics_path))
     return Dataset(
         name=name,
         features_name=features,
@@ -68,12 +71,13 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
         labels=labels - 1,
         semantics=table,
         original=original,
-        class_names=names or tuple(f"class {number}" for number in range(1, len(table) + 1)),
+        class_names=names or numbered_names(FIRST_CLASS, len(table)),
         trainval=trainval,
         test_seen=test_seen,
         test_unseen=test_unseen,
         folds=_folds(folder, names),
         origin=origin,
+        first_class=FIRST_CLASS,
     )
 
 
@@ -93,8 +97,7 @@ def _rows(array: AnyArray, key: str, path: Path) -> Array:
     """Return a d×N matrix as (N, d) float32, contiguous by row."""
     if array.ndim != 2 or array.dtype.kind not in "fiub":
         raise BadData(f"{path}: {key} must be a numeric matrix, not {array.dtype} {array.shape}.")
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
-        return np.ascontiguousarray(array.T, dtype=np.float32)
+    return to_float32(array.T, f"{path}: {key}")
 
 
 def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
@@ -135,6 +138,11 @@ def _by(shape: tuple[int, ...]) -> str:
 def _check_labels(labels: IntArray, table: Array, features_path: Path, semantics_path: Path) -> None:
     if labels.min() < 1:
         raise BadData(f"{features_path}: labels start at {labels.min()}; labels are 1-based, add {1 - labels.min()}.")
+    if labels.max() == table.shape[1] < len(table):
+        raise BadData(
+            f"{semantics_path}: att is {_by(table.T.shape)}, {len(table)} classes of {table.shape[1]} attributes, but "
+            f"labels go up to {labels.max()}: it looks transposed; give one column a class."
+        )
     if labels.max() > len(table):
         raise BadData(
             f"{features_path}: labels go up to {labels.max()} but {semantics_path.name} describes {len(table)} "
@@ -153,6 +161,24 @@ def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
             "features and splits must belong together."
         )
     return rows - 1
+
+
+def check_ends(parts: Sequence[IntArray], images: int, what: str) -> None:
+    """Refuse a split that names every image but the first or the last: numbers that are off by one look so.
+
+    Args:
+        parts: 0-based rows; images: how many there are; what: how sentences name the split.
+
+    Raises:
+        BadData: it does.
+    """
+    used = np.unique(np.concatenate(list(parts)))
+    if images > 3 and len(used) == images - 1 and used[-1] - used[0] == images - 2:
+        left = "last" if used[0] == 0 else "first"
+        raise BadData(
+            f"{what}: of {images} images the {left} alone is in no part of the split, so its numbers may be off by "
+            "one; mend them, or take that image out of the features and labels."
+        )
 
 
 def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:

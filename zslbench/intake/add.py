@@ -10,7 +10,7 @@ from zslbench.data.added import Added, check_name, find
 from zslbench.errors import BadValue
 from zslbench.intake.arrays import Choices, Reader, SplitGiven
 from zslbench.intake.child import ChildReader
-from zslbench.intake.content import install
+from zslbench.intake.content import install, remarks_on
 from zslbench.intake.files import Given
 from zslbench.intake.folder import from_folder
 from zslbench.intake.matrices import Orientation
@@ -79,7 +79,8 @@ def add(
     if source is not None:
         if given or features is not None or semantics is not None:
             raise BadValue("--from brings features, labels, semantics and split; leave out the other options.")
-        return Report(install(name, from_folder(Path(source), name)))
+        content = from_folder(Path(source), name)
+        return Report(install(name, content), tuple(remarks_on(content)))
     with ChildReader() as child:
         reader = Reader(child, orientation)
         if there is not None:
@@ -91,4 +92,4 @@ def add(
         else:
             how = How.asked(unseen, seed, test_share, folds)
             content = reader.content(features, labels, semantics, classes, splits, how)
-    return Report(install(name, content, there), tuple(reader.remarks))
+    return Report(install(name, content, there), (*reader.remarks, *remarks_on(content)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_stem
+from zslbench.data.dataset import numbered_names
 from zslbench.errors import BadData, BadValue
 from zslbench.intake.child import ChildReader
 from zslbench.intake.classes import checked_names, class_ids, listed_names
@@ -49,17 +50,21 @@ class Reader:
         names = self._names(classes, described)
         count = len(names) if names is not None else _classes(labelled, described)
         tables = {stem: self._described(one, count, names) for stem, one in described.items()}
-        ids, how_read = class_ids(labelled, names, count)
-        self.remarks.append(how_read)
-        names = names or tuple(f"class {number}" for number in range(1, count + 1))
+        ids, first, how_read = class_ids(labelled, names, count)
+        called = "" if names else f", so classes are called class {first} to class {first + count - 1}"
+        self.remarks.append(how_read + called)
+        names = names or numbered_names(first, count)
         images = self._read(features, "features")
-        parts = made_split(ids, names, how) if splits is None else given_split(splits, ids, names, how, self.child)
+        parts = (
+            made_split(ids, names, how, first) if splits is None else given_split(splits, ids, names, how, self.child)
+        )
         used = sum(map(len, (parts.trainval, parts.test_seen, parts.test_unseen)))
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
         return Content(
             labels=ids,
             class_names=names,
+            first_class=first,
             parts=parts,
             features={stem: self._rows(one, len(ids), "features", "images") for stem, one in images.items()},
             semantics=tables,

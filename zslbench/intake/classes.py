@@ -11,6 +11,7 @@ import numpy as np
 from zslbench.arrays import AnyArray, IntArray
 from zslbench.errors import BadData
 from zslbench.intake.files import Loaded
+from zslbench.intake.matrices import counts_others
 
 _COUNTED = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
 _NUMBERED = re.compile(r"\d+[._-](.+)")
@@ -47,8 +48,8 @@ def checked_names(names: Sequence[str], what: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tuple[IntArray, str]:
-    """Return (n,) 0-based class ids of labels, and how they were read.
+def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
+    """Return (n,) 0-based class ids of labels, what the labels number the first class, and how they were read.
 
     Labels are names of classes (with or without the number of the xlsa17 form ``001.name``), 1-based numbers, or
     0-based ones. Every class must have an image, which tells 0-based from 1-based.
@@ -61,7 +62,9 @@ def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tupl
     Raises:
         BadData: a label is of no class, or a class has no label.
     """
-    array = loaded.array
+    array, cut = loaded.array, ""
+    if loaded.table and array.ndim == 2 and array.shape[1] == 2 and (loaded.index or counts_others(array[:, 0])):
+        array, cut = array[:, 1:], "; the first column only counts the rows and is left out"
     if array.size == 0 or array.ndim > 2 or (array.ndim == 2 and 1 not in array.shape):
         hint = "; give class numbers, not one-hot rows" if array.ndim == 2 else ""
         raise BadData(f"{loaded.what}: labels must be one a image, not {' × '.join(map(str, array.shape))}{hint}.")
@@ -70,13 +73,13 @@ def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tupl
     if flat.dtype.kind in "US" and not named and (whole := _as_numbers(flat)) is not None:
         flat = whole
     if flat.dtype.kind in "US":
-        return _by_name(_texts(flat).tolist(), names, loaded.what), "labels are class names"
+        return _by_name(_texts(flat).tolist(), names, loaded.what), 0, f"labels are class names{cut}"
     numbers = _whole(flat, loaded.what)
     low, high = int(numbers.min()), int(numbers.max())
     base = 1 if high == classes else 0
     if low < base or high - base >= classes:
         if names is not None and {str(number) for number in np.unique(numbers)} <= set(names):
-            return _by_name([str(number) for number in numbers], names, loaded.what), "labels are class names"
+            return _by_name([str(number) for number in numbers], names, loaded.what), 0, f"labels are class names{cut}"
         raise BadData(
             f"{loaded.what}: labels run from {low} to {high}, but semantics describe {classes} classes; number "
             f"them from 0 to {classes - 1} or from 1 to {classes}, or list them with --classes in the order of the "
@@ -84,7 +87,7 @@ def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tupl
         )
     ids = numbers - base
     _check_used(ids, names, classes, loaded.what)
-    return ids, f"labels are {base}-based"
+    return ids, base, f"labels are {base}-based{cut}"
 
 
 def _by_name(texts: Sequence[str], names: Sequence[str] | None, what: str) -> IntArray:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.checks.dataset import check_dataset
 from zslbench.data.added import Added, write
@@ -23,6 +25,7 @@ class Content:
         labels: (n,) 0-based class ids.
         class_names: (c,) names.
         parts: the split.
+        first_class: what the labels number the first class, 0 or 1.
         features: (n, d) float32 by stem, the usual choice first.
         semantics: (c, a) float32 by stem, the usual choice first.
         originals: (c, a) float32 by the stem of the semantics that were scaled from them.
@@ -34,6 +37,7 @@ class Content:
     parts: Parts
     features: Mapping[str, Array]
     semantics: Mapping[str, Array]
+    first_class: int = 0
     originals: Mapping[str, Array] = dataclasses.field(default_factory=dict)
     facts: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
@@ -56,7 +60,26 @@ class Content:
                     folds=self.parts.folds,
                     origin="added",
                     split=self.parts.made,
+                    first_class=self.first_class,
                 )
+
+
+def remarks_on(content: Content) -> list[str]:
+    """Return a sentence on attributes that tell no class from another: the same for all, or as another one is."""
+    remarks = []
+    for stem, table in content.semantics.items():
+        _, first, counts = np.unique(table, axis=1, return_index=True, return_counts=True)
+        constant = np.flatnonzero((table == table[0]).all(axis=0))
+        for columns, count, what in (
+            (constant, constant.size, "are the same for every class"),
+            (first[counts > 1], table.shape[1] - len(first), "repeat another one"),
+        ):
+            if count:
+                remarks.append(
+                    f"semantics {stem}: {count} of {table.shape[1]} columns {what} (first: column "
+                    f"{columns.min() + 1}), so they add nothing; is that meant?"
+                )
+    return remarks
 
 
 def content_of(added: Added) -> Content:
@@ -69,6 +92,7 @@ def content_of(added: Added) -> Content:
         parts=Parts(first.trainval, first.test_seen, first.test_unseen, first.folds, added.split),
         features={stem: added.load(features=stem).features for stem in added.features},
         semantics={stem: one.semantics for stem, one in described.items()},
+        first_class=added.first_class,
         originals={stem: one.original for stem, one in described.items() if one.original is not None},
         facts={"features": added.features, "semantics": added.semantics, **added.facts},
     )
@@ -91,7 +115,10 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
         name=name,
         folder=added_root() / name,
         class_names=content.class_names,
-        features={stem: of_features.get(stem, {}) for stem in content.features},
+        features={
+            stem: {**of_features.get(stem, {}), "dimensions": matrix.shape[1]}
+            for stem, matrix in content.features.items()
+        },
         semantics={
             stem: {**of_semantics.get(stem, {}), "scaled_from_original": stem in content.originals}
             for stem in content.semantics
@@ -100,6 +127,7 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
         counts=_counts(content),
         split=content.parts.made,
         folds=len(content.parts.folds),
+        first_class=content.first_class,
         facts=facts,
     )
     held = set() if there is None else set(_arrays(content_of(there)))

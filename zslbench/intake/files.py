@@ -40,6 +40,7 @@ class Loaded:
     Attributes:
         array: numbers or texts, of any shape.
         names: the texts of the first column, where a table has one.
+        index: whether the first column of a table has no name in the header, as the index that pandas writes.
         table: whether it was read from a text table.
         what: how sentences name it.
         facts: ``source``, ``sha256`` and ``shape``, to be kept.
@@ -50,6 +51,7 @@ class Loaded:
     facts: Mapping[str, Any]
     names: tuple[str, ...] | None = None
     table: bool = False
+    index: bool = False
 
 
 Given = str | Path | AnyArray | Sequence[Any] | Loaded
@@ -69,7 +71,7 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
         return _in_memory(given, role)
     path, key = split_key(str(given))
     suffix, usual = path.suffix.lower(), USUAL.get(role, (role,))
-    names = None
+    names, index = None, False
     try:
         if suffix == ".npy":
             _no_key(path, key)
@@ -78,7 +80,7 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
             key, array = _npz(path, key, usual)
         elif suffix in _TEXT:
             _no_key(path, key)
-            array, names = read_table(path)
+            array, names, index = read_table(path)
         elif suffix in _CHILD:
             key, array = child.read(path.absolute(), key, usual)
         else:
@@ -92,7 +94,7 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
     except MemoryError as error:
         raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
     what = f"{path}:{key}" if key else str(path)
-    return Loaded(array, what, facts | ({"key": key} if key else {}), names, suffix in _TEXT)
+    return Loaded(array, what, facts | ({"key": key} if key else {}), names, suffix in _TEXT, index)
 
 
 def _in_memory(given: AnyArray | Sequence[Any], role: str) -> Loaded:

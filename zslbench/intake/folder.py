@@ -46,6 +46,7 @@ def from_folder(folder: Path, name: str) -> Content:
         parts=Parts(first.trainval, first.test_seen, first.test_unseen, first.folds),
         features={stem: one.features for stem, one in by_features.items()},
         semantics={stem: one.semantics for stem, one in by_semantics.items()},
+        first_class=first.first_class,
         originals={stem: one.original for stem, one in by_semantics.items() if one.original is not None},
         facts={
             "features": {

@@ -7,14 +7,20 @@ from typing import Literal
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array
+from zslbench.data.dataset import to_float32
 from zslbench.errors import BadData, BadValue
 from zslbench.intake.files import Loaded
 
 Orientation = Literal["auto", "rows", "columns"]
+_COUNTED = 4
+"""Numbers that count themselves by chance no more."""
 
 
 def rows_of(loaded: Loaded, count: int, role: str, unit: str, orientation: Orientation = "auto") -> tuple[Array, str]:
-    """Return a matrix with a row a unit, and the remark to show when it had to be turned (else nothing).
+    """Return a matrix with a row a unit, and the remark to show when it had to be turned or cut (else nothing).
+
+    A row or column that only counts the others (what pandas writes as an index) is no feature: it would give away the
+    order of the images. It is left out.
 
     Args:
         loaded: (count, k) or (k, count) numbers; axes of length 1 beside them are dropped.
@@ -26,7 +32,7 @@ def rows_of(loaded: Loaded, count: int, role: str, unit: str, orientation: Orien
         BadData: not a numeric matrix, no axis of that length, or NaN or infinity in it.
         BadValue: both axes have that length and nobody said which is meant.
     """
-    array = _matrix(loaded, role)
+    array, cut = _without_index(_matrix(loaded, role), loaded, count, role, unit)
     fits = [axis for axis in (0, 1) if array.shape[axis] == count]
     if not fits:
         raise BadData(
@@ -42,10 +48,10 @@ def rows_of(loaded: Loaded, count: int, role: str, unit: str, orientation: Orien
         turned = orientation == "columns"
     else:
         turned = fits[0] == 1
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
-        out = np.ascontiguousarray(array.T if turned else array, dtype=np.float32)
+    out = to_float32(array.T if turned else array, f"{loaded.what}: {role}")
     _check_finite(out, loaded, role, unit)
-    return out, f"{role}: {unit} are columns in {loaded.what}; turned" if turned else ""
+    remarks = [f"{role}: {unit} are columns in {loaded.what}; turned"] if turned else []
+    return out, "; ".join(cut + remarks)
 
 
 def _matrix(loaded: Loaded, role: str) -> AnyArray:
@@ -56,6 +62,29 @@ def _matrix(loaded: Loaded, role: str) -> AnyArray:
         shape = " × ".join(map(str, array.shape)) or "one value"
         raise BadData(f"{loaded.what}: {role} must be a matrix of numbers, not {shape} of {array.dtype}.")
     return array
+
+
+def counts_others(numbers: AnyArray, fewest: int = _COUNTED) -> bool:
+    """Return whether numbers only count themselves, from 0 or 1 on; of few it may be chance."""
+    steps = np.arange(len(numbers))
+    return len(numbers) >= fewest and any(np.array_equal(numbers, steps + first) for first in (0, 1))
+
+
+def _without_index(array: AnyArray, loaded: Loaded, count: int, role: str, unit: str) -> tuple[AnyArray, list[str]]:
+    """Return a matrix without a first column or row that only counts, and a remark where there was one."""
+    rows, columns = array.shape
+    said = f"{role}: the first {{}} of {loaded.what} only counts the others, as an index does; left out"
+    counted = counts_others(array[:, 0], 2 if columns == count + 1 else _COUNTED)
+    if columns > 1 and (loaded.index or (counted and count in (rows, columns - 1))):
+        if loaded.index and unit == "classes" and not counted and rows >= _COUNTED:
+            raise BadData(
+                f"{loaded.what}: the first column has no name in the header, as the index that pandas writes, and does "
+                "not count the rows; write the table with index=False, or give that column a name if it is meant."
+            )
+        return array[:, 1:], [said.format("column")]
+    if rows > 1 and count in (columns, rows - 1) and counts_others(array[0], 2 if rows == count + 1 else _COUNTED):
+        return array[1:], [said.format("row")]
+    return array, []
 
 
 def _check_finite(out: Array, loaded: Loaded, role: str, unit: str) -> None:

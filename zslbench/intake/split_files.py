@@ -26,6 +26,7 @@ from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
 from zslbench.data.limits import check_size
 from zslbench.data.made_split import class_folds
+from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError
 from zslbench.intake.child import ChildReader
 from zslbench.intake.files import read
@@ -66,6 +67,7 @@ def given_split(
         raise BadData(f"{what}: unseen and {rows[0]} both divide the images; leave one out.")
     if len(rows) == len(PARTS):
         found = [_rows(table[part], part, len(labels), base, what) for part in PARTS]
+        check_ends(found, len(labels), what)
         if not folds and how.folds:
             seen, unseen = (np.unique(labels[part]) for part in (found[0], found[2]))
             folds = class_folds(seen, len(unseen), how.folds, how.seed) if len(seen) > 1 else ()

@@ -84,13 +84,15 @@ def _whole(option: str, value: Any) -> int:
     return number
 
 
-def made_split(labels: IntArray, names: Sequence[str], how: How) -> Parts:
+def made_split(labels: IntArray, names: Sequence[str], how: How, first: int = 0) -> Parts:
     """Return a seeded split: classes that are unseen, and a share of each seen class's images that test.
+
+    `first` is what the user's labels number the first class, and so what ``--unseen 2,5`` counts from.
 
     Raises:
         BadValue: so many unseen classes leave fewer than two on a side, or a name is no class.
     """
-    unseen, said, drawn = _unseen(how.unseen if how.unseen is not None else UNSEEN, names, how.seed)
+    unseen, said, drawn = _unseen(how.unseen if how.unseen is not None else UNSEEN, names, how.seed, first)
     return completed(labels, names, unseen, how, said, drawn)
 
 
@@ -145,7 +147,9 @@ def completed(
     )
 
 
-def _unseen(asked: str | int | Sequence[str], names: Sequence[str], seed: int) -> tuple[IntArray, str, bool]:
+def _unseen(
+    asked: str | int | Sequence[str], names: Sequence[str], seed: int, first: int
+) -> tuple[IntArray, str, bool]:
     """Return the ids of the unseen classes, how a caption says it, and whether they were drawn."""
     text = asked.strip() if isinstance(asked, str) else asked
     if isinstance(text, str) and text.endswith("%"):
@@ -159,8 +163,14 @@ def _unseen(asked: str | int | Sequence[str], names: Sequence[str], seed: int) -
     if isinstance(text, int) or (isinstance(text, str) and text.isdecimal() and len(text) < 10 and text not in names):
         return _drawn(int(text), names, seed), f"{int(text)} classes unseen", True
     listed = [one.strip() for one in text.split(",")] if isinstance(text, str) else list(text)
-    ids = class_list(listed, names, 0, "--unseen")
+    known = set(names)
+    numbers = [int(one) if _is_number(one) and one not in known else one for one in listed]
+    ids = class_list(numbers, names, first, "--unseen")
     return ids, f"{len(ids)} given unseen classes", False
+
+
+def _is_number(one: Any) -> bool:
+    return isinstance(one, str) and one.isdecimal() and len(one) < 10
 
 
 def _drawn(count: int, names: Sequence[str], seed: int) -> IntArray:
@@ -186,8 +196,8 @@ def class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntArr
     for one in listed:
         if isinstance(one, str) and one in number:
             ids.append(number[one])
-        elif isinstance(one, int) and not isinstance(one, bool) and base <= one < len(names) + base:
-            ids.append(one - base)
+        elif isinstance(one, int | np.integer) and not isinstance(one, bool) and base <= one < len(names) + base:
+            ids.append(int(one) - base)
         else:
             text = str(one)[:60] if not isinstance(one, int) or abs(one) < 2**63 else "a number of many digits"
             raise BadData(

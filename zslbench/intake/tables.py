@@ -14,12 +14,15 @@ from zslbench.arrays import AnyArray
 from zslbench.data.limits import check_size
 from zslbench.errors import BadData
 
+_INDEX = ("", "unnamed: 0")
+"""What the header has over the index of a pandas table: nothing, or after another round trip this."""
 _UNFOLDED = 10
 """Bytes of memory that a byte of a table takes at most while it is read: the text, and short numbers in eight bytes."""
 
 
-def read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None]:
-    """Return the numbers of a table, (rows, columns), and the texts of its first column where it has one.
+def read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
+    """Return the numbers of a table, (rows, columns), the texts of its first column where it has one, or None, and
+    whether the first column of numbers has no name in the header, as the index that pandas writes.
 
     A table of one column of texts is returned as (rows,) texts and no names. A first row of texts over numbers is a
     header. Empty lines are passed over.
@@ -28,7 +31,7 @@ def read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None]:
         BadData: it is empty, ragged, no text, or has a text where a number belongs; the sentence names the row.
     """
     if path.suffix.lower() == ".txt":
-        return np.array(_lines(path), dtype=np.str_), None
+        return np.array(_lines(path), dtype=np.str_), None, False
     rows = _rows(_text(path), path)
     first = list(itertools.islice(rows, 2))
     if not first:
@@ -36,9 +39,12 @@ def read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None]:
     header = _is_header(first)
     body = itertools.chain(first[1:] if header else first, rows)
     if len(first[0]) == 1:
-        return _column(_equal(body, 1, header, path)), None
+        return _column(_equal(body, 1, header, path)), None, False
     named = _number(first[-1][0]) is None
-    return _numbers(_equal(body, len(first[0]), header, path), named, header, path)
+    index = header and not named and first[0][0].casefold() in _INDEX
+    if index and len(first[0]) == 2 and _number(first[-1][1]) is None:  # an index beside one column of texts
+        return _column(row[1:] for row in _equal(body, 2, header, path)), None, False
+    return *_numbers(_equal(body, len(first[0]), header, path), named, header, path), index
 
 
 def _equal(rows: Iterable[list[str]], width: int, header: bool, path: Path) -> Iterator[list[str]]:

@@ -79,6 +79,7 @@ _OPTIONAL: Mapping[str, tuple[_Check, str]] = {
     "method.stochastic": (_is_flag, "true or false"),
     "dataset.origin": _TEXT,
     "dataset.split": _TEXT,
+    "dataset.first_class": _WHOLE,
     "selection": _one_of(SELECTIONS),
     "metrics": _OBJECT,
     "timings": _OBJECT,

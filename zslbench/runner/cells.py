@@ -10,7 +10,7 @@ from typing import Any
 
 from zslbench.data import store
 from zslbench.data.dataset import Dataset, Origin
-from zslbench.data.loading import load_dataset
+from zslbench.data.loading import load_dataset, state_of
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
@@ -24,7 +24,7 @@ class DatasetRef:
 
     Attributes:
         text, root: what `load_dataset` is called with, beside features and semantics.
-        name, features, semantics, fingerprint, origin, split: of the loaded data set.
+        name, features, semantics, fingerprint, origin, split, first_class: of the loaded data set.
     """
 
     text: str
@@ -35,6 +35,7 @@ class DatasetRef:
     fingerprint: str
     origin: Origin
     split: str = ""
+    first_class: int = 0
 
     def load(self) -> Dataset:
         """Return the data set as it was when the plan was made, from the store of arrays.
@@ -73,17 +74,17 @@ class DatasetRef:
 def dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetRef:
     """Return what a plan keeps of the data set that a text names; its arrays are in the store afterwards.
 
-    The last two are remembered: a search plans again for each trial.
+    The last two are remembered while their files do not change: a search plans again for each trial.
     """
-    return _dataset_ref(text, features, semantics, root, Path.cwd())
+    return _dataset_ref(text, features, semantics, root, (Path.cwd(), state_of(text, root)))
 
 
 @functools.lru_cache(maxsize=2)
-def _dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None, _: Path) -> DatasetRef:
+def _dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None, _: object) -> DatasetRef:
     dataset = load_dataset(text, features=features, semantics=semantics, root=root)
     store.keep(dataset)
     choice = dataset.name, dataset.features_name, dataset.semantics_name
-    return DatasetRef(text, root, *choice, dataset.fingerprint, dataset.origin, dataset.split)
+    return DatasetRef(text, root, *choice, dataset.fingerprint, dataset.origin, dataset.split, dataset.first_class)
 
 
 @dataclasses.dataclass(frozen=True)

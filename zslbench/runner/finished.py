@@ -107,7 +107,9 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
             "setting": run.setting,
             "stochastic": card.stochastic,
         },
-        dataset=identity["dataset"] | ({"split": run.dataset.split} if run.dataset.split else {}),
+        dataset=identity["dataset"]
+        | ({"split": run.dataset.split} if run.dataset.split else {})
+        | ({"first_class": run.dataset.first_class} if run.dataset.first_class else {}),
         protocol=identity["protocol"],
         stage=run.stage,
         fold=run.fold,

@@ -52,8 +52,8 @@ def plot(
         selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, no candidates of oracle selection.
         metrics: a panel each; None: T1 and H.
         parameter: whose sweep a sensitivity figure shows; None: the only one that was swept.
-        classes: of a confusion or perclass figure, by name or id or as ``"a,b"``, or how many; None: all. Of a features
-            figure up to twelve; None: six.
+        classes: of a confusion or perclass figure, by name or number or as ``"a,b"``, or how many; None: all. Of a
+            features figure up to twelve; None: six.
         spread: of bands and bars over seeds: ``std`` or ``ci``; None: what suits the kind.
         projection: of a features figure: ``pca``, ``tsne`` or ``umap`` (needs umap-learn); None: PCA.
         width: ``column``, ``page``, ``eccv``, ``neurips``, or inches.
@@ -145,5 +145,5 @@ def _classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] |
         return int(text)
     found = tuple(part.strip() for part in text.split(",") if part.strip())
     if not found:
-        raise BadValue("--classes names no class; give names or ids between commas, or how many.")
+        raise BadValue("--classes names no class; give names or numbers between commas, or how many.")
     return found

@@ -55,17 +55,36 @@ def of_one_or_two(
             f"a {kind} figure has {has}, not {len(lines)} ({', '.join(line.name for line in lines)}); choose with -m."
         )
     found = confusions(lines, predictions)
-    return found, [names.get(int(one), f"class {one}") for one in found[0].classes]
+    return found, name_classes(found[0].classes, names, lines[0].records[0])
 
 
-def places_of(classes: Sequence[str], ids: IntArray, named: Sequence[str]) -> IntArray:
-    """Return the places of classes asked for by name or id, each once, in the order asked for.
+def first_class(record: Record) -> int:
+    """Return what the labels of a record's data number its first class: in figures and on the screen, ids start there.
+
+    Older records do not say; files in the field's format count from 1.
+    """
+    number = record.dataset.get("first_class")
+    return number if number in (0, 1) else int(record.dataset.get("origin") in ("own", "catalogue"))
+
+
+def name_classes(ids: IntArray, names: Mapping[int, str], record: Record) -> list[str]:
+    """Return the names of class ids; one without a name is called by its number in the labels of the record's data."""
+    return [names.get(int(one), f"class {int(one) + first_class(record)}") for one in ids]
+
+
+def unnamed_remark(names: Mapping[int, str]) -> list[str]:
+    """Return what a caption says where no name is known, as a list of one sentence or none."""
+    return [] if names else ["The data set was not found, so classes are called by the numbers of its labels."]
+
+
+def places_of(classes: Sequence[str], numbers: IntArray, named: Sequence[str]) -> IntArray:
+    """Return the places of classes asked for by name or by number in the labels, each once, in the order asked for.
 
     Raises:
         UnknownName: a class that is not there.
     """
     by_name = {name.casefold(): place for place, name in enumerate(named)}
-    by_name |= {str(one): place for place, one in enumerate(ids)}
+    by_name |= {str(one): place for place, one in enumerate(numbers)}
     for name in classes:
         if name.casefold() not in by_name:
             raise UnknownName("class", name, named)

@@ -9,7 +9,15 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.answers import Confusion, Predictions, check_count, of_one_or_two, places_of
+from zslbench.results.plots.answers import (
+    Confusion,
+    Predictions,
+    check_count,
+    first_class,
+    of_one_or_two,
+    places_of,
+    unnamed_remark,
+)
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, facts, said_below
 from zslbench.results.plots.style import INK, Style
@@ -41,8 +49,8 @@ def draw_confusion(
         lines: one or two, of one data set and protocol.
         predictions: gives what was kept of a record.
         names: of class ids; those missing are called by their number.
-        classes: only these, by name or id, or this many of lowest accuracy; what is taken for another one stands in a
-            column of its own.
+        classes: only these, by name or number, or this many of lowest accuracy; what is taken for another one stands
+            in a column of its own.
 
     Raises:
         BadValue, UnknownName: other lines, or classes that are not there.
@@ -50,7 +58,7 @@ def draw_confusion(
     from matplotlib.colors import PowerNorm
 
     found, named = of_one_or_two(lines, predictions, names, "confusion", "one or two methods side by side")
-    kept = _kept(found, named, classes)
+    kept = _kept(found, named, classes, first_class(lines[0].records[0]))
     order = _order(found, kept)
     shown = [_with_others(one, order) for one in found]
     texts = [named[place] for place in order]
@@ -70,10 +78,12 @@ def draw_confusion(
     bar.outline.set_linewidth(0.4)
     rows = _rows(lines, found, order, named)
     metrics = [name for name in ("T1", "U", "S", "H") if name in lines[0].row.metrics]
-    return Drawn(tuple(axes), rows, tuple(_caption(lines, found, order, named, fonts, metrics)))
+    return Drawn(tuple(axes), rows, (*_caption(lines, found, order, named, fonts, metrics), *unnamed_remark(names)))
 
 
-def _kept(found: Sequence[Confusion], named: Sequence[str], classes: int | Sequence[str] | None) -> IntArray:
+def _kept(
+    found: Sequence[Confusion], named: Sequence[str], classes: int | Sequence[str] | None, first: int
+) -> IntArray:
     """Return the places of the classes to show."""
     everything = np.arange(len(named))
     if classes is None:
@@ -82,7 +92,7 @@ def _kept(found: Sequence[Confusion], named: Sequence[str], classes: int | Seque
         check_count(classes, len(named))
         accuracy = np.mean([one.accuracy for one in found], axis=0)
         return np.sort(np.argsort(accuracy, kind="stable")[:classes])
-    return places_of(classes, found[0].classes, named)
+    return places_of(classes, found[0].classes + first, named)
 
 
 def _order(found: Sequence[Confusion], kept: IntArray) -> IntArray:
@@ -185,11 +195,15 @@ def _rows(
     lines: Sequence[Line], found: Sequence[Confusion], order: IntArray, named: Sequence[str]
 ) -> tuple[dict[str, Any], ...]:
     """Return a row a method, true class and class that anything was taken for; others are added up."""
-    rows = []
+    rows, first = [], first_class(lines[0].records[0])
     for line, one in zip(lines, found, strict=True):
         shares = _with_others(one, order)
         for at, place in enumerate(order):
-            about = {"class": int(one.classes[place]), "class name": named[place], "images": int(one.images[place])}
+            about = {
+                "class": int(one.classes[place]) + first,
+                "class name": named[place],
+                "images": int(one.images[place]),
+            }
             about["side"] = "unseen" if one.of_unseen[place] else "seen"
             for column in np.flatnonzero(shares[at] > 0):
                 other = column == len(order)
@@ -197,7 +211,7 @@ def _rows(
                     facts(line)
                     | about
                     | {
-                        "taken for": "" if other else int(one.classes[order[column]]),
+                        "taken for": "" if other else int(one.classes[order[column]]) + first,
                         "taken for name": OTHERS if other else named[order[column]],
                         "percent": float(100 * shares[at, column]),
                     }

@@ -12,7 +12,7 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.matching import command
-from zslbench.results.plots.answers import Predictions
+from zslbench.results.plots.answers import Predictions, first_class, name_classes, unnamed_remark
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes
 from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_below
@@ -50,7 +50,7 @@ def draw_features(
     Args:
         lines: up to four, of one data set and protocol; kept: gives what ``run --keep-features`` kept of a record.
         predictions: gives what was kept of a record; names: of class ids.
-        classes: these, by name or id, or how many, evenly from the best to the least recognised; None: six.
+        classes: these, by name or number, or how many, evenly from the best to the least recognised; None: six.
         projection: ``pca``, ``tsne`` or ``umap``.
         runs: the folder that commands in sentences name; synthesises: whether a method makes features at all.
 
@@ -73,7 +73,7 @@ def draw_features(
     most = min(_ROWS, *(len(one.labels[MADE]) // len(np.unique(one.labels[MADE])) for one in found))
     found = [one.of(ids, most) for one in found]
     planes, shared = _planes(found, projection)
-    titles = [names.get(int(one), f"class {one}") for one in ids]
+    titles = name_classes(ids, names, having[0].records[0])
     texts = [*titles, REAL, MADE]
     shape, together = _shape(planes), np.concatenate([plane.points for plane in planes])
     inches = style.panel_inches(len(found))
@@ -89,6 +89,7 @@ def draw_features(
     rows = [row for one, plane in zip(found, planes, strict=True) for row in _rows(one, plane, ids, titles)]
     said = _caption(found, planes, shared, most, [(t, a) for t, a in zip(titles, accuracy, strict=True)], default)
     left = [line for line in lines if line not in having]
+    said = [*said, *unnamed_remark(names)]
     return Drawn(tuple(axes), tuple(rows), (*said, *_left_out(left, runs, synthesises)))
 
 
@@ -145,7 +146,14 @@ def _rows(one: Kept, plane: Projection, ids: IntArray, titles: Sequence[str]) ->
     kinds = [REAL] * len(one.labels[REAL]) + [MADE] * len(one.labels[MADE])
     labels = [int(label) for kind in (REAL, MADE) for label in one.labels[kind]]
     return [
-        facts(one.line) | {"class": label, "class name": named[label], "kind": kind, "x": float(x), "y": float(y)}
+        facts(one.line)
+        | {
+            "class": label + first_class(one.line.records[0]),
+            "class name": named[label],
+            "kind": kind,
+            "x": float(x),
+            "y": float(y),
+        }
         for kind, label, (x, y) in zip(kinds, labels, plane.points, strict=True)
     ]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.results.plots.answers import Predictions, check_count, confusions, places_of
+from zslbench.results.plots.answers import Predictions, check_count, confusions, first_class, name_classes, places_of
 from zslbench.results.plots.lines import Line, lines_of
 from zslbench.results.record import Record
 
@@ -64,7 +64,7 @@ def shown_classes(
     """Return ids of the classes to show, the accuracy of each (mean over methods), and whether a rule chose them.
 
     Args:
-        classes: by name or id, or how many, evenly from the best to the least recognised; None: six.
+        classes: by name or number, or how many, evenly from the best to the least recognised; None: six.
 
     Raises:
         BadValue, UnknownName: too many, or classes that are not there. StoreError: predictions that are lost.
@@ -74,9 +74,10 @@ def shown_classes(
     mean = np.mean([one.accuracy for one in judged], axis=0)
     by_id = dict(zip(map(int, judged[0].classes), map(float, mean), strict=True))
     if classes is not None and not isinstance(classes, int):
-        named = [names.get(int(one), f"class {one}") for one in ids]
+        record = found[0].line.records[0]
+        named = name_classes(ids, names, record)
         check_count(len(classes), _CLASSES, fewest=1)
-        shown = ids[places_of(classes, ids, named)]
+        shown = ids[places_of(classes, ids + first_class(record), named)]
         return shown, [by_id.get(int(one), float("nan")) for one in shown], False
     tested = [int(one) for one in ids if int(one) in by_id]
     order = sorted(tested, key=lambda one: -by_id[one])

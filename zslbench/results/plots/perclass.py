@@ -9,7 +9,15 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.metrics import BoolArray
-from zslbench.results.plots.answers import Confusion, Predictions, check_count, of_one_or_two, places_of
+from zslbench.results.plots.answers import (
+    Confusion,
+    Predictions,
+    check_count,
+    first_class,
+    of_one_or_two,
+    places_of,
+    unnamed_remark,
+)
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, facts, head_of, said_below
 from zslbench.results.plots.style import COLOURS, HATCHES, INK, Style, add_legend, panels
@@ -37,7 +45,7 @@ def draw_perclass(
     Args:
         lines: one or two, of one data set and protocol; predictions: gives what was kept of a record.
         names: of class ids; those missing are called by their number.
-        classes: only these, by name or id, or this many at the ends of the order.
+        classes: only these, by name or number, or this many at the ends of the order.
 
     Raises:
         BadValue, UnknownName: other lines, or classes that are not there.
@@ -45,7 +53,7 @@ def draw_perclass(
     found, named = of_one_or_two(lines, predictions, names, "perclass", "one method, or two and their difference")
     accuracy = [100 * one.accuracy for one in found]
     value = accuracy[0] if len(lines) == 1 else accuracy[0] - accuracy[1]
-    order = _order(value, named, found[0].classes, classes)
+    order = _order(value, named, found[0].classes + first_class(lines[0].records[0]), classes)
     of_unseen = found[0].of_unseen
     by_name = len(order) <= _MOST_NAMED
     height = 0.6 + 0.115 * len(order) if by_name else 2.1
@@ -65,10 +73,11 @@ def draw_perclass(
         add_legend(figure, style, [handle for _, handle in handles], [name for name, _ in handles])
     rows = tuple(_row(lines, found, accuracy, value, int(place), named) for place in order)
     metrics = [name for name in ("T1", "U", "S") if name in lines[0].row.metrics]
-    return Drawn((axes,), rows, tuple(_caption(lines, value, [named[place] for place in order], value[order], metrics)))
+    caption = _caption(lines, value, [named[place] for place in order], value[order], metrics)
+    return Drawn((axes,), rows, (*caption, *unnamed_remark(names)))
 
 
-def _order(value: Array, named: Sequence[str], ids: IntArray, classes: int | Sequence[str] | None) -> IntArray:
+def _order(value: Array, named: Sequence[str], numbers: IntArray, classes: int | Sequence[str] | None) -> IntArray:
     """Return the places of classes, highest value first."""
     order = np.argsort(-value, kind="stable")
     if classes is None:
@@ -77,7 +86,7 @@ def _order(value: Array, named: Sequence[str], ids: IntArray, classes: int | Seq
         check_count(classes, len(order))
         first = (classes + 1) // 2
         return np.concatenate([order[:first], order[len(order) - (classes - first) :]])
-    return order[np.isin(order, places_of(classes, ids, named))]
+    return order[np.isin(order, places_of(classes, numbers, named))]
 
 
 def _bars(axes: Axes, value: Array, of_unseen: BoolArray, across: bool) -> list[tuple[str, Any]]:
@@ -125,7 +134,7 @@ def _row(
     out = {
         key: item for key, item in facts(lines[0]).items() if key in ("dataset", "features", "semantics", "protocol")
     }
-    out |= {"class": int(one.classes[place]), "class name": named[place]}
+    out |= {"class": int(one.classes[place]) + first_class(lines[0].records[0]), "class name": named[place]}
     out |= {"side": "unseen" if one.of_unseen[place] else "seen", "images": int(one.images[place])}
     out |= {line.name: float(own[place]) for line, own in zip(lines, accuracy, strict=True)}
     return out | ({"difference": float(value[place])} if len(lines) > 1 else {})

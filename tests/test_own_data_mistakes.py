@@ -1,0 +1,332 @@
+"""What users' files do by mistake: index columns, empty arrays, numbers that mean nothing, classes without names."""
+
+from __future__ import annotations
+
+import collections
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import own_data
+import pandas as pd
+import pytest
+from data_folders import column, images, splits, write_folder
+from own_data import NAMES, arrays
+
+import zslbench
+from zslbench import spec
+from zslbench.cli import main
+from zslbench.data import load_dataset
+from zslbench.data.made_split import seen_split
+from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
+from zslbench.intake.add import Report, add
+from zslbench.intake.classes import checked_names
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def make(name: str = "birds", **changed: Any) -> Report:
+    given: dict[str, Any] = {**arrays(), "classes": list(NAMES), "unseen": 2} | changed
+    return add(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def refused(kind: type[ZslbenchError] = BadData, **changed: Any) -> str:
+    with pytest.raises(kind) as caught:
+        make(**changed)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("index", [True, "unnamed", False])
+def test_an_index_that_pandas_writes_is_no_feature(tmp_path: Path, turned: bool, index: bool | str) -> None:
+    """Written as pandas does by default, after a round trip, and turned without an index, where its header counts."""
+    content = arrays()
+    for role in ("features", "semantics"):
+        frame = pd.DataFrame(content[role].T if turned else content[role])
+        if index == "unnamed":
+            frame = frame.rename(columns=str).reset_index(names="Unnamed: 0")
+        frame.to_csv(tmp_path / f"{role}.csv", index=index is True)
+    report = make(features=str(tmp_path / "features.csv"), semantics=str(tmp_path / "semantics.csv"))
+    dataset = load_dataset("birds")
+    np.testing.assert_allclose(dataset.features, content["features"], rtol=1e-6)
+    np.testing.assert_allclose(dataset.semantics, content["semantics"], rtol=1e-6)
+    assert "6-d features, 3-d semantics" in report.added.summary
+    cut = [remark for remark in report.remarks if "only counts the others" in remark]
+    assert len(cut) == 2
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_column_that_counts_the_rows_is_no_feature(tmp_path: Path, first: int) -> None:
+    content = arrays()
+    counted = {
+        role: np.column_stack([np.arange(first, len(content[role]) + first), content[role]])
+        for role in ("features", "semantics")
+    }
+    expected = make("plain").added.fingerprints
+    assert make("rows", **counted).added.fingerprints == expected
+    assert make("columns", **{role: table.T for role, table in counted.items()}).added.fingerprints == expected
+    np.savetxt(tmp_path / "x.csv", counted["features"], delimiter=",")
+    assert list(make("text", features={"features": str(tmp_path / "x.csv")}).added.fingerprints) == list(expected)
+
+
+def test_labels_and_names_with_an_index(tmp_path: Path) -> None:
+    labels = arrays()["labels"]
+    expected = make("plain").added.fingerprints
+    pd.Series(labels, name="label").to_csv(tmp_path / "numbers.csv")
+    pd.Series([NAMES[one] for one in labels], name="label").to_csv(tmp_path / "names.csv")
+    pd.Series(labels).to_csv(tmp_path / "bare.csv", header=False)
+    pd.Series(NAMES, name="class").to_csv(tmp_path / "classes.csv")
+    for number, (given, classes) in enumerate(
+        (("numbers.csv", list(NAMES)), ("names.csv", list(NAMES)), ("bare.csv", list(NAMES)), ("names.csv", None))
+    ):
+        chosen = classes or str(tmp_path / "classes.csv")
+        found = make(f"kind{number}", labels=str(tmp_path / given), classes=chosen)
+        assert found.added.fingerprints == expected
+        assert found.added.class_names == NAMES
+
+
+def test_an_index_of_semantics_that_is_out_of_order_is_refused(tmp_path: Path) -> None:
+    """Its numbers may name the classes, whose order then is not that of the rows."""
+    pd.DataFrame(arrays()["semantics"], index=[3, 1, 0, 2, 7, 6, 5, 4]).to_csv(tmp_path / "att.csv")
+    assert "no name in the header" in refused(semantics=str(tmp_path / "att.csv"), classes=None)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (40, 0), (8, 0), (0, 0), (0, 40, 1)])
+def test_every_empty_input_is_a_sentence(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    for number, empty in enumerate((np.zeros(shape), np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype="<U3"))):
+        np.save(tmp_path / f"{number}.npy", empty)
+        np.savez(tmp_path / f"{number}.npz", x=empty)
+        for role in ("features", "labels", "semantics", "classes"):
+            for given in (empty, tmp_path / f"{number}.npy", tmp_path / f"{number}.npz"):
+                assert "are empty" in refused(**{role: given})
+    for part in ("trainval", "test_seen", "test_unseen", "unseen"):
+        lists = {"trainval": [0], "test_seen": [1], "test_unseen": [2]} if part != "unseen" else {}
+        refused(splits=lists | {part: np.zeros(shape)}, unseen=None)
+        np.savez(tmp_path / "split.npz", **(lists | {part: np.zeros(shape)}))
+        refused(splits=tmp_path / "split.npz", unseen=None)
+    refused(unseen=np.zeros(shape))
+    with pytest.raises(ZslbenchError):
+        make("x", unseen=[], folds=1)
+
+
+@pytest.mark.parametrize("key", ["features", "labels", "att", "original_att", "trainval_loc", "test_seen_loc"])
+@pytest.mark.parametrize("shape", [(0, 0), (0, 1), (0, 36), (5, 0), (0, 6), (3, 0)])
+def test_every_empty_array_of_a_folder_is_a_sentence(tmp_path: Path, key: str, shape: tuple[int, int]) -> None:
+    changed = {key: np.zeros(shape)}
+    of_images = key in ("features", "labels")
+    folder = write_folder(tmp_path / "mine", changed if of_images else None, None if of_images else changed)
+    with pytest.raises(BadData) as caught:
+        load_dataset(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("texts", [{"trainclasses1.txt": "", "valclasses1.txt": ""}, {"allclasses.txt": "\n"}])
+def test_an_empty_list_of_classes_is_a_sentence(tmp_path: Path, texts: dict[str, str]) -> None:
+    drop = ("allclasses_names",) if "allclasses.txt" in texts else ()
+    with pytest.raises(BadData, match=r"fold 1 has 0|0 class names"):
+        load_dataset(str(write_folder(tmp_path / "mine", texts=texts, drop=drop)))
+
+
+def test_an_empty_label_file_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = own_data.write(tmp_path, "npy")
+    np.save(files["labels"], np.zeros(0))
+    words = [word for role in ("features", "labels", "semantics") for word in (f"--{role}", files[role])]
+    with pytest.raises(SystemExit) as caught:
+        main(["data", "add", "birds", *words])
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == f"Error: {files['labels']}: labels are empty (0); nothing can be made of them.\n"
+
+
+DIGITS = "9" * 5000
+
+
+def test_numbers_of_thousands_of_digits_are_sentences(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("\n".join([f"{DIGITS} auk", *NAMES[1:]]), encoding="utf-8")
+    assert make("long", classes=str(tmp_path / "names.txt")).added.class_names[0] == f"{DIGITS} auk"
+    (tmp_path / "labels.txt").write_text("\n".join([DIGITS] * 40), encoding="utf-8")
+    assert "no class" in refused(labels=str(tmp_path / "labels.txt"))
+    (tmp_path / "x.csv").write_text("\n".join([f"{DIGITS},1"] * 40), encoding="utf-8")
+    assert "infinity" in refused(features=str(tmp_path / "x.csv"))
+    for text in (f'{{"unseen": [{DIGITS}]}}', f'{{"base": {DIGITS}}}', f'{{"trainval": [{DIGITS}]}}'):
+        (tmp_path / "split.json").write_text(text, encoding="utf-8")
+        assert "cannot be read" in refused(splits=tmp_path / "split.json", unseen=None)
+    number = 10**5000
+    assert "no class" in refused(splits={"unseen": [number, 1]}, unseen=None)
+    assert "whole numbers" in refused(splits={"trainval": [number], "test_seen": [1], "test_unseen": [2]}, unseen=None)
+    for changed in ({"unseen": f"{DIGITS},1"}, {"unseen": [number, 1]}):
+        assert "no class" in refused(**changed)
+    for changed in ({"unseen": number}, {"seed": number}, {"folds": number}, {"unseen": f"{DIGITS}%"}):
+        refused(BadValue, **changed)
+
+
+@pytest.mark.parametrize(
+    "text", ["gamma={}", "gamma=-{}", "gamma=.{}", "gamma=[1,{}]", "gamma=[1..{}]", "gamma=[{}..1]"]
+)
+def test_numbers_of_thousands_of_digits_in_a_spec(text: str) -> None:
+    with pytest.raises(BadSpec, match="at most 300 digits") as caught:
+        spec.parse(f"eszsl[{text.format(DIGITS)}]")
+    assert len(str(caught.value)) < 1000
+    assert spec.parse("eszsl[gamma=0.00001234567890123456789]").params == {"gamma": 1.234567890123456789e-05}
+
+
+class Name(str):
+    """A text that counts how often it is compared."""
+
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        Name.compared += 1
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_the_check_of_names_takes_time_by_their_number() -> None:
+    names = [Name(f"name {number}") for number in range(5000)]
+    assert len(checked_names(names, "x")) == 5000
+    assert Name.compared < 50_000  # each with each would be 12.5 million
+    with pytest.raises(BadData, match="'name 7' is listed 3 times"):
+        checked_names([*names, names[7], names[7]], "x")
+
+
+def test_a_split_of_many_classes_is_that_of_a_loop_over_them() -> None:
+    from zslbench import seeding
+
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 40, 300)
+    rows = np.sort(rng.choice(300, 250, replace=False))
+    stream, test = seeding.stream(5, "split of seen images"), []
+    for label in np.unique(labels[rows]):
+        members = stream.permutation(rows[labels[rows] == label])
+        test += members[: min(max(round(0.2 * len(members)), 1), len(members) - 1)].tolist()
+    trainval, test_seen = seen_split(rows, labels, 5)
+    assert test_seen.tolist() == sorted(test)
+    assert sorted([*trainval, *test_seen]) == rows.tolist()
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_classes_without_names_are_called_by_their_labels(tmp_path: Path, first: int) -> None:
+    """One numbering, that of the user's file, in options, lists, records, figures and their data."""
+    labels = arrays()["labels"] + first
+    chosen = {first + 2, first + 5}
+    text = ",".join(map(str, sorted(chosen)))
+    named = ",".join(f"class {number}" for number in sorted(chosen))
+    by_number, by_name, by_list, by_ids = (
+        make(name, classes=None, labels=labels, unseen=given).added.load()
+        for name, given in (("n", text), ("m", named), ("l", sorted(chosen)), ("i", np.array(sorted(chosen))))
+    )
+    assert set(labels[by_number.test_unseen]) == chosen
+    for other in (by_name, by_list, by_ids):
+        assert other.fingerprint == by_number.fingerprint
+    assert zslbench.info("n").facts["unseen classes"] == named.replace(",", ", ")
+    assert f"number from {first} to {first + 7}" in refused(classes=None, labels=labels, unseen=f"{first + 8},{first}")
+    zslbench.run("eszsl", "n", runs=tmp_path / "runs", protocols="zsl")
+    there = zslbench.plot("perclass", runs=tmp_path / "runs")
+    assert {(row["class"], row["class name"]) for row in there.rows} == {(one, f"class {one}") for one in chosen}
+    assert "was not found" not in " ".join(map(str, there.caption))
+    zslbench.data.remove("n")
+    gone = zslbench.plot("perclass", runs=tmp_path / "runs")
+    assert [row | {} for row in gone.rows] == [row | {} for row in there.rows]
+    assert "The data set was not found, so classes are called by the numbers of its labels." in gone.caption
+    for kind in ("perclass", "confusion"):
+        only = zslbench.plot(kind, runs=tmp_path / "runs", classes=f"{first + 5},")
+        assert {row["class name"] for row in only.rows} == {f"class {first + 5}"}
+
+
+def test_a_folder_without_names_is_called_by_its_labels_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "nameless", drop=("allclasses_names",), texts={})
+    zslbench.run("eszsl", "./nameless", "zsl", runs=tmp_path / "runs")
+    beside = zslbench.plot("perclass", runs=tmp_path / "runs")
+    assert {(row["class"], row["class name"]) for row in beside.rows} == {(2, "class 2"), (5, "class 5")}
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "sub")
+    away = zslbench.plot("perclass", runs=tmp_path / "runs")
+    assert away.rows == beside.rows
+    assert "The data set was not found" in " ".join(map(str, away.caption))
+    shutil.rmtree(tmp_path / "nameless")
+    added = make("named").added
+    assert added.class_names == NAMES
+
+
+def test_attributes_that_tell_nothing_are_told(tmp_path: Path) -> None:
+    table = arrays()["semantics"]
+    odd = np.column_stack([table, np.full(8, 0.5), table[:, 1], np.zeros(8)])
+    report = make(semantics={"odd": odd})
+    text = " ".join(report.remarks)
+    assert "semantics odd: 2 of 6 columns are the same for every class (first: column 4)" in text
+    assert "semantics odd: 1 of 6 columns repeat another one" in text
+    assert "semantics" not in " ".join(make("plain").remarks)
+    folder = write_folder(tmp_path / "mine", None, {"att": np.vstack([splits()["att"], np.ones(6)])})
+    assert "1 of 4 columns are the same" in " ".join(add("folder", source=folder).remarks)
+
+
+def test_numbers_that_float32_turns_into_zero_are_refused(tmp_path: Path) -> None:
+    tiny = arrays()["features"].astype(np.float64)
+    tiny[3] *= 1e-60
+    assert "1 rows (first: 4) hold numbers so small" in refused(features=tiny)
+    table = arrays()["semantics"].astype(np.float64)
+    table[:, 1] = 1e-50 * np.arange(1, 9)
+    assert "1 columns (first: 2) hold numbers so small" in refused(semantics=table)
+    for changed in ({"features": images()["features"] * 1e-50}, {"att": splits()["att"] * 1e-50}):
+        of_images = changed if "features" in changed else None
+        folder = write_folder(tmp_path / "mine", of_images, None if of_images else changed)
+        with pytest.raises(BadData, match="hold numbers so small that float32 has only 0"):
+            load_dataset(str(folder))
+    some = arrays()["features"].astype(np.float64)
+    some[0, 0] = 1e-60  # one of many is a zero as others are
+    some[5] = 0.0
+    assert make("some", features=some).added.load().features[0, 0] == 0
+
+
+@pytest.mark.parametrize("attributes", [6, 9])
+def test_transposed_semantics_are_refused(tmp_path: Path, attributes: int) -> None:
+    """With as many attributes as classes, or more, every label has a column of the turned table."""
+    table = np.random.default_rng(0).random((6, attributes))
+    for drop in ((), ("allclasses_names",)):
+        folder = write_folder(tmp_path / f"t{len(drop)}", None, {"att": table}, texts={}, drop=drop)
+        if attributes == 6:
+            load_dataset(str(folder))  # square: nothing tells
+            continue
+        with pytest.raises(BadData, match=r"looks transposed|class names for 9"):
+            load_dataset(str(folder))
+
+
+@pytest.mark.parametrize(("left", "end"), [(0, "first"), (35, "last")])
+def test_a_split_that_misses_one_end_is_refused(tmp_path: Path, left: int, end: str) -> None:
+    given = splits()
+    for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc"):
+        given[key] = column([number for number in given[key].ravel() if number != left + 1])
+    folder = write_folder(tmp_path / "mine", None, given)
+    with pytest.raises(BadData, match=f"of 36 images the {end} alone is in no part"):
+        load_dataset(str(folder))
+    whole = make("whole", unseen=None, splits={"unseen": [0, 1]}).added.load()
+    parts = {part: [row for row in getattr(whole, part).tolist() if row != left] for part in
+             ("trainval", "test_seen", "test_unseen")}  # fmt: skip
+    if left == 0:
+        (tmp_path / "s.json").write_text(json.dumps(parts), encoding="utf-8")
+        assert "the first alone is in no part" in refused(splits=tmp_path / "s.json", unseen=None)
+    middle = {part: [row for row in getattr(whole, part).tolist() if row != 20] for part in parts}
+    assert any("1 of 40 images" in remark for remark in make("mid", unseen=None, splits=middle).remarks)
+    assert collections.Counter(map(len, middle.values())).total() == 3
+
+
+def test_a_data_set_that_is_made_anew_is_not_taken_from_memory(tmp_path: Path) -> None:
+    """One process, as a notebook is: the second run is of what was added last."""
+    prints = []
+    for seed in (0, 1):
+        added = make("again", seed=seed).added
+        outcome = zslbench.run("eszsl", "again", runs=tmp_path / "runs")
+        prints.append(outcome.records[0].dataset["fingerprint"])
+        assert prints[-1] == next(iter(added.fingerprints.values()))
+        zslbench.data.remove("again")
+    assert prints[0] != prints[1]
