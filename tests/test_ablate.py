@@ -68,6 +68,7 @@ def test_ablations_that_build_up_are_compared_with_the_one_before(runs):
     assert pairs == {"A1": "", "A2": "A1", "A3": "A2"}
     assert [line.setting for line in found.lines if line.as_given] == ["A3"]
     assert "A3 is the method as given." in found.text
+    assert "Careful: an interval from two seeds rests on the one difference" in " ".join(found.text.split())
     first = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against="first")
     assert {line.setting: line.against for line in first.lines} == {"A1": "", "A2": "A1", "A3": "A1"}
     one = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against="A2")

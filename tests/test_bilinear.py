@@ -285,8 +285,24 @@ def test_published_presets_hold_the_values_of_their_source() -> None:
             made = cls(**preset.resolve("x", dataset, "zsl"))
             assert (made.preprocess, made.lr, made.margin) == (chain, lr, margin)
             assert (made.batch, made.average) == (1, False)
+            assert not isinstance(made, ALE) or made.ranks == "sampled"
         with pytest.raises(BadValue, match="has no values"):
             preset.resolve("x", "cub", "gzsl")
+
+
+def test_authors_preset_of_latem_starts_wide_draws_any_wrong_class_and_prunes_nothing() -> None:
+    made = LATEM(**LATEM.presets["authors"].resolve("latem@authors", "cub", "zsl"))
+    assert (made.k, made.init, made.negative, made.prune_every, made.batch) == (10, 1.0, "random", 0, 1)
+    start = made.initial(400, 300, Context())
+    assert float(start.std()) == pytest.approx(400**-0.5, rel=0.01)
+
+
+def test_latem_logs_how_many_matrices_are_left() -> None:
+    """K, not the rank of the class vectors, which is the number that the matrices' second axis has."""
+    logged: list[float] = []
+    ctx = Context(on_log=lambda step, total, values: logged.append(values["matrices"]))
+    LATEM(k=3, epochs=5, prune_every=2, prune_below=0.6).fit(TRAIN, ctx)
+    assert logged == [3, 1, 1, 1, 1]
 
 
 def test_importing_the_classes_imports_neither_scipy_nor_sklearn_nor_torch() -> None:

@@ -164,6 +164,10 @@ def test_published_values_of_gfzsl_are_those_of_its_code() -> None:
     assert (cub["lam_mean"], cub["lam_variance"], cub["offset"], cub["noise"]) == (1.0, 1e7, 1e-4, 0.05)
     awa = GFZSL.presets["published"].resolve("gfzsl@published", "awa1", "zsl")
     assert (awa["lam_mean"], awa["lam_variance"], awa["offset"], awa["noise"]) == (0.1, 1e8, 1e-3, 0.05)
+    awa = GFZSL.presets["published"].resolve("gfzsl@published", "awa2", "zsl")
+    assert (awa["lam_mean"], awa["lam_variance"], awa["offset"], awa["noise"]) == (0.01, 1e8, 1e-3, 0.05)
+    sun = GFZSL.presets["published"].resolve("gfzsl@published", "sun", "zsl")
+    assert (sun["lam_mean"], sun["lam_variance"], sun["offset"], sun["noise"]) == (0.5, 5e6, 0.1, 0.6)
 
 
 def test_importing_the_classes_imports_neither_scipy_nor_sklearn_nor_torch() -> None:

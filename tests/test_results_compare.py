@@ -86,6 +86,12 @@ def table(runs: Path, *methods: str, **options: Any) -> dict[str, Any]:
     return found
 
 
+def test_two_seeds_are_named_with_a_warning_and_three_are_not(runs: Path) -> None:
+    text = " ".join(compare(runs=runs, draws=FEW, width=200).split())
+    assert "a 95 % interval holds about 90 % of the time: LisGAN‡; more seeds (`zslbench run … --seeds 5`)" in text
+    assert "two seeds" not in compare("eszsl", "ale", runs=runs, draws=FEW, width=200)
+
+
 # --- numbers -------------------------------------------------------------------------------------------------------
 
 

@@ -402,6 +402,15 @@ def test_intervals_in_place_of_deviations(runs: Path) -> None:
     assert "±" not in table(runs, methods=["eszsl"], ci=True)
 
 
+def test_intervals_from_two_seeds_bear_a_warning(tmp_path: Path) -> None:
+    records = [one(0.4 + 0.01 * seed, {2: 0.6}, seed=seed, title="GAN") for seed in range(3)]
+    two, three = saved(tmp_path / "two", records[:2]), saved(tmp_path / "three", records)
+    warning = "Careful: an interval from two seeds rests on the one difference between them"
+    assert warning in table(two, ci=True, width=300)
+    assert warning not in table(two, width=300)
+    assert warning not in table(three, ci=True, width=300)
+
+
 COMMANDS = {
     "seeds from 0 are counted": (
         [one(0.5, seed=seed, method="a", label="a@S3[k=1,w=x+y]") for seed in range(3)],

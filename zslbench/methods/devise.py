@@ -32,14 +32,16 @@ class DeViSE(BilinearMethod):
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
         differences=(
             "violators=first learns from the first violating class in a random order, as the paper trains; "
-            "violators=all sums the loss over every violating class, as its Eq. 1 reads.",
+            "violators=all sums the loss over every violating class, as its Eq. 1 reads. The public re-implementation "
+            "takes the first one in ascending order of class ids, always the same order.",
             "Features are fixed: the paper goes on to fine-tune the image network.",
             *SHARED_DIFFERENCES,
         ),
     )
     presets: ClassVar[Mapping[str, Preset]] = {
         "published": Preset(
-            source=PUBLISHED.format("DeViSE") + "; it updates on the first violating class that it comes to",
+            source=PUBLISHED.format("DeViSE") + "; it updates on the violating class of the lowest id, here on one "
+            "drawn at random",
             cells={
                 ("cub", "zsl"): published_cell("L2", lr=1.0, margin=1.0, violators="first"),
                 ("awa1", "zsl"): published_cell("std", lr=0.01, margin=200.0, violators="first"),

@@ -21,9 +21,9 @@ _LARGEST_LOG = 100.0
 """Bound of |log σ²|: far outside any data, inside what exp and a square can take."""
 
 
-def _cell(lam_mean: float, lam_variance: float, offset: float) -> dict[str, Any]:
-    shared = {"kernel": "poly2", "noise": 0.05, "seen": "regressed", "preprocess": "none"}
-    return {"lam_mean": lam_mean, "lam_variance": lam_variance, "offset": offset, **shared}
+def _cell(lam_mean: float, lam_variance: float, offset: float, noise: float = 0.05) -> dict[str, Any]:
+    shared = {"kernel": "poly2", "seen": "regressed", "preprocess": "none"}
+    return {"lam_mean": lam_mean, "lam_variance": lam_variance, "offset": offset, "noise": noise, **shared}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -55,8 +55,15 @@ class GFZSL(ClosedForm):
     )
     presets: ClassVar[dict[str, Preset]] = {
         "published": Preset(
-            source="cub.m and awa1.m of the authors' code, vkverma01/Zero-Shot-Learning",
-            cells={("cub", "zsl"): _cell(1.0, 1e7, 1e-4), ("awa1", "zsl"): _cell(0.1, 1e8, 1e-3)},
+            source="cub.m, awa1.m, awa2.m and sun.m of the authors' code, vkverma01/Zero-Shot-Learning, for the VGG-19 "
+            "features that its README links to; sun.m takes variances over n images, here they are over n − 1 as in "
+            "the others",
+            cells={
+                ("cub", "zsl"): _cell(1.0, 1e7, 1e-4),
+                ("awa1", "zsl"): _cell(0.1, 1e8, 1e-3),
+                ("awa2", "zsl"): _cell(0.01, 1e8, 1e-3),
+                ("sun", "zsl"): _cell(0.5, 5e6, 0.1, noise=0.6),
+            },
         )
     }
 

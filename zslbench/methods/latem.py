@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from zslbench.methods.base import Context, MethodCard, Setting, Size
+from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.bilinear import SHARED_DIFFERENCES, BilinearMethod
 from zslbench.params import Dimension, param
 
@@ -32,15 +32,37 @@ class LATEM(BilinearMethod):
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊, one c drawn a step;  s(x, c) = max_k xᵀ W_k a_c",
         differences=(
             "negative=violator draws the wrong class among those that violate the margin; negative=random draws among "
-            "all wrong classes and skips the image where the drawn one does not violate it, as the paper does.",
-            "No public code is known: initial scale and pruning are derived from the paper. Matrices start at random, "
-            "with variance 1/d times init², in the span of the seen class vectors only.",
-            "Pruning counts, over the last prune_every epochs, how often each matrix gave a score that was updated, "
+            "all wrong classes and skips the image where the drawn one does not violate it, as the paper and the "
+            "authors' Matlab code do.",
+            "Matrices start from N(0, init²/d), here with init=0.1 by default, in the span of the seen class vectors "
+            "only; the authors' code takes N(0, 1/d).",
+            "The authors' code has no pruning (prune_every=0); the paper's is described without its counts. Here "
+            "pruning counts, over the last prune_every epochs, how often each matrix gave a score that was updated, "
             "and drops those below a share of prune_below; at least one stays.",
             *(text for text in SHARED_DIFFERENCES if not text.startswith("W starts at zero")),
         ),
     )
 
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "authors": Preset(
+            source="the authors' Matlab code (latEm_train.m and its demo on CUB): N(0, 1/d), random wrong classes, one "
+            "image an update, no pruning, K=10, rate 0.1, 10 epochs; the demo calls rate and K values to be tuned on "
+            "validation classes. It divides standardised features by their largest value, here each row by its length",
+            values={
+                "k": 10,
+                "init": 1.0,
+                "negative": "random",
+                "prune_every": 0,
+                "lr": 0.1,
+                "margin": 1.0,
+                "epochs": 10,
+                "batch": 1,
+                "average": False,
+                "semantic_norm": "none",
+                "preprocess": "standard+l2",
+            },
+        )
+    }
     space: ClassVar[Mapping[str, Dimension]] = {**BilinearMethod.space, "k": (1, 2, 4)}
 
     k: int = param(2, low=1, high=64, log=True, help="latent matrices to start with (K)")
@@ -82,4 +104,4 @@ class LATEM(BilinearMethod):
 
     def worth_logging(self, training: Training) -> dict[str, float]:
         """Return how many matrices are left."""
-        return {"matrices": float(training.weights.shape[1])}
+        return {"matrices": float(len(training.weights))}

@@ -17,6 +17,10 @@ from zslbench.results.selection_text import (
 )
 from zslbench.results.summary import CALIBRATED, Row
 
+TWO_SEEDS = (
+    "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
+    "distributed; give more with --seeds."
+)
 TRANSDUCTIVE = "‡ transductive: unlabelled test features are used."
 
 _ACCURACIES = {
@@ -71,6 +75,8 @@ def caption(
     if any(stat.std is not None for row in rows for stat in row.metrics.values()):
         what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
         lines.append(f"± is the {what} over seeds.")
+        if intervals and any(stat.std is not None and stat.n == 2 for row in rows for stat in row.metrics.values()):
+            lines.append(TWO_SEEDS)
     return lines + _marks(keys, together) + oracle_sentences(rows, keys, names)
 
 

@@ -84,9 +84,15 @@ def _training(report: Report) -> list[str]:
     chance = [entrant for entrant in _everyone(report) if entrant.stochastic]
     many = _distinct(shown(entrant) for entrant in chance if len(entrant.row.seeds) > 1)
     single = _distinct(shown(entrant) for entrant in chance if len(entrant.row.seeds) == 1)
+    two = _distinct(shown(entrant) for entrant in chance if len(entrant.row.seeds) == 2)
     lines = []
     if many:
         lines.append(f"Training anew is part of the intervals, as the seeds show it, for {', '.join(many)}.")
+    if two:
+        lines.append(
+            "Careful: two seeds hardly show the spread of training, and where it is large a 95 % interval holds about "
+            f"90 % of the time: {', '.join(two)}; more seeds (`zslbench run … --seeds 5`) mend that."
+        )
     if single:
         lines.append(
             f"With one seed, the intervals hold for the models as trained and leave out the chance of training: "

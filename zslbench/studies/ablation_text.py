@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import MethodCard
+from zslbench.results.caption import TWO_SEEDS
 from zslbench.results.summary import Stat
 from zslbench.results.wording import last_line
 from zslbench.runner.run import Outcome
@@ -171,6 +172,8 @@ def _sentences(
             "Differences are paired by seed; each interval is Student's at 95 % by itself, not adjusted for the "
             f"{len(gaps)} comparisons made here."
         )
+        if any(line.difference and line.difference.n == 2 for line in gaps):
+            said.append(TWO_SEEDS)
     elif gaps and card.stochastic:
         said.append("One seed: no interval, so chance cannot be told from an effect; give more with --seeds.")
     elif gaps:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from zslbench.results.caption import TWO_SEEDS
 from zslbench.results.selection_text import spans
 from zslbench.runner.run import Outcome
 from zslbench.studies.ablation_text import MISSING, failures, rounded, signed, value
@@ -116,6 +117,8 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
             "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
             "over seeds. A deterministic method has none: its one value is judged."
         )
+        if any(cell.stochastic and len(cell.seeds) == 2 for cell in measured):
+            said.append(TWO_SEEDS)
         said += _seeds(measured)
         said.append(_values_from(measured))
         selections = sorted({cell.selection for cell in measured})
