@@ -26,7 +26,7 @@ TRANSDUCTIVE = ALL - 1
 """The same, and rows of a batch may depend on each other."""
 METHOD_CHECKS = {
     "eszsl": CLOSED,
-    "eszsl[targets=binary]": CLOSED,
+    "eszsl[targets=signed]": CLOSED,
     "sae": CLOSED,
     "sae[direction=f2s]": CLOSED,
     "ridge": CLOSED,

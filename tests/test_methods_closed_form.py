@@ -63,10 +63,11 @@ def test_eszsl_equals_the_formula_of_the_paper(targets: str, low: float, gamma: 
     np.testing.assert_allclose(fitted.scores(QUERY, CANDIDATES), wanted, rtol=1e-7, atol=1e-10)
 
 
-def test_eszsl_minimises_its_objective() -> None:
+@pytest.mark.parametrize(("targets", "low"), [("signed", -1.0), ("binary", 0.0)])
+def test_eszsl_minimises_its_objective(targets: str, low: float) -> None:
     gamma, lam = 3.0, 0.7
-    v = ESZSL(gamma=gamma, lam=lam).fit(TRAIN, Context()).weights_
-    x, s, y = FEATURES.astype(np.float64), TRAIN.classes.semantics.astype(np.float64), one_hot(-1.0)
+    v = ESZSL(gamma=gamma, lam=lam, targets=targets).fit(TRAIN, Context()).weights_
+    x, s, y = FEATURES.astype(np.float64), TRAIN.classes.semantics.astype(np.float64), one_hot(low)
 
     def objective(w: np.ndarray) -> float:
         fit = ((x @ w @ s.T - y) ** 2).sum()
@@ -138,6 +139,17 @@ def test_sae_gives_the_least_norm_solution(attributes: int, width: int, r: int, 
     right = 1.5 * s @ x.T
     wanted = (np.linalg.pinv(kron, rcond=1e-11, hermitian=True) @ right.ravel()).reshape(attributes, width)
     np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-9)
+
+
+def test_eszsl_decides_alike_by_both_codings_on_centred_features_and_by_0_and_1_wherever_they_lie() -> None:
+    def decided(shift: float, **parameters: str) -> list[int]:
+        moved = Train(FEATURES + np.float32(shift), TRAIN.labels, TRAIN.classes)
+        scores = ESZSL(**parameters).fit(moved, Context()).scores(QUERY + np.float32(shift), CANDIDATES)
+        return [int(row) for row in scores.argmax(axis=1)]
+
+    for shift in (0.0, 50.0):
+        assert decided(shift, targets="signed", preprocess="standard") == decided(shift, preprocess="standard")
+    assert ESZSL().targets == "binary"
 
 
 def test_presets_cover_the_five_sets_under_both_protocols_and_resolve() -> None:

@@ -97,7 +97,8 @@ def test_points_are_all_and_in_order() -> None:
 def test_what_a_spec_fixes_stays_and_what_it_lists_is_tried() -> None:
     start, space = narrowed(parse("eszsl[gamma=[1,10],preprocess=standard]"), METHODS.load("eszsl"))  # type: ignore[arg-type]
     assert str(start) == "eszsl[preprocess=standard]"
-    assert space.dimensions == {"gamma": (1.0, 10.0), "lam": (0.01, 0.1, 1.0, 10.0, 100.0)}
+    codings = ("binary", "signed")
+    assert space.dimensions == {"gamma": (1.0, 10.0), "lam": (0.01, 0.1, 1.0, 10.0, 100.0), "targets": codings}
 
 
 def test_a_grid_of_a_parameter_outside_the_space_is_tried_too() -> None:

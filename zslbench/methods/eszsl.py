@@ -26,7 +26,7 @@ class ESZSL(ClosedForm):
     """Embarrassingly simple ZSL: V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹, scores x V aᵀ.
 
     X are (n, d) features, S (c, a) semantics of the seen classes and Y (n, c) targets: 1 for an image's own class and
-    -1 (the paper) or 0 (its public code) for the others. V minimises
+    0 (its public code) or -1 (the paper) for the others. V minimises
     ‖XVSᵀ − Y‖² + γ‖VSᵀ‖² + λ‖XV‖² + γλ‖V‖² (the paper's objective with its choice β = γλ).
     """
 
@@ -35,12 +35,14 @@ class ESZSL(ClosedForm):
         summary="bilinear compatibility of features and semantics by two ridge regressions in closed form",
         citation="romera2015eszsl",
         reference="Romera-Paredes & Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
-        version=2,
+        version=3,
         setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹;  score(x, a) = x V aᵀ",
         differences=(
-            "Targets are 1 and −1 by default, as in the paper; the public code has 1 and 0 (targets=binary).",
+            "Targets are 1 and 0 by default, as in the public code. The paper has 1 and −1 (targets=signed), which "
+            "add one and the same vector to the regression of every class unless features are centred: use them with "
+            "preprocess=standard, where both codings decide alike.",
             "The public code is kernelised. Here the kernel is linear; with fewer images than features the same V "
             "comes from the n×n Gram matrix.",
             "One tridiagonalisation of the Gram matrix serves every γ of a grid. A γ below what rounding leaves of the "
@@ -69,6 +71,7 @@ class ESZSL(ClosedForm):
     space: ClassVar[Mapping[str, Dimension]] = {
         "gamma": (1.0, 10.0, 100.0, 1e3, 1e4, 1e5),
         "lam": (0.01, 0.1, 1.0, 10.0, 100.0),
+        "targets": ("binary", "signed"),
         "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
     quick: ClassVar[dict[str, Any]] = {"preprocess": "standard"}
@@ -76,7 +79,7 @@ class ESZSL(ClosedForm):
     gamma: float = param(1e3, low=1e-3, high=1e6, log=True, help="ridge on the feature side (γ)")
     lam: float = param(1.0, low=1e-3, high=1e3, log=True, help="ridge on the semantic side (λ)")
     targets: str = param(
-        "signed", choices=("signed", "binary"), help="coding of Y: 1 and -1 (paper), or 1 and 0 (its public code)"
+        "binary", choices=("binary", "signed"), help="coding of Y: 1 and 0 (public code), or 1 and -1 (paper)"
     )
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 

@@ -13,6 +13,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, Shared, depends_on, preprocessed
 from zslbench.methods.preprocess import Preprocessor, check_chain
+from zslbench.methods.similarity import unit
 from zslbench.methods.spectrum import ShiftedGram
 from zslbench.params import Dimension, param
 from zslbench.task import ClassTable, Train
@@ -22,7 +23,7 @@ _LARGEST_LOG = 100.0
 
 
 def _cell(lam_mean: float, lam_variance: float, offset: float, noise: float = 0.05) -> dict[str, Any]:
-    shared = {"kernel": "poly2", "seen": "regressed", "preprocess": "none"}
+    shared = {"kernel": "poly2", "seen": "regressed", "semantic_norm": "none", "preprocess": "none"}
     return {"lam_mean": lam_mean, "lam_variance": lam_variance, "offset": offset, "noise": noise, **shared}
 
 
@@ -40,7 +41,7 @@ class GFZSL(ClosedForm):
         summary="a Gaussian for each class, its mean and variances regressed on semantics; the likeliest class wins",
         citation="verma2017gfzsl",
         reference="Verma & Rai, A simple exponential family framework for zero-shot learning, ECML PKDD 2017",
-        version=1,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="μ(a) = k(a, S)(K + λ₁I)⁻¹M,  log σ²(a) = k(a, S)(K + λ₂I)⁻¹L;  "
@@ -48,7 +49,9 @@ class GFZSL(ClosedForm):
         differences=(
             "The paper defines the Gaussian of a seen class, too, by its semantics, and so does the default; "
             "seen=empirical takes it from the class's images instead (its public code has no generalised setting).",
-            "Of the kernels, the linear one and the polynomial (1 + aᵀb)² of the public code are offered.",
+            "Of the kernels, the linear one and the polynomial (1 + aᵀb)² of the public code are offered. By default "
+            "it is the linear one on class vectors of unit length: λ₁ and λ₂ then mean the same whatever the length of "
+            "the vectors (sentence embeddings of length 19 left the public values without any effect).",
             "The public code reports the accuracy over all images, not the mean over classes.",
             "The transductive and few-shot extensions of the paper are not part of it.",
         ),
@@ -74,17 +77,18 @@ class GFZSL(ClosedForm):
         "preprocess": ("l2", "standard+l2"),
     }
 
-    lam_mean: float = param(0.3, low=1e-4, high=1e6, log=True, help="ridge of the regression of means (λ₁)")
+    lam_mean: float = param(0.03, low=1e-4, high=1e6, log=True, help="ridge of the regression of means (λ₁)")
     lam_variance: float = param(
         1e7, low=1e-4, high=1e9, log=True, help="ridge of the regression of log variances (λ₂); large: all variances 1"
     )
-    kernel: str = param("poly2", choices=("poly2", "linear"), help="of semantics: (1 + aᵀb)², or aᵀb")
+    kernel: str = param("linear", choices=("poly2", "linear"), help="of semantics: (1 + aᵀb)², or aᵀb")
     offset: float = param(1e-4, low=1e-9, high=10, log=True, help="added to a variance before its logarithm is taken")
     noise: float = param(0.05, low=1e-9, high=100, log=True, help="added to a regressed variance")
     seen: str = param(
         "regressed", choices=("regressed", "empirical"), help="Gaussian of a seen class: from semantics or its images"
     )
-    preprocess: str = param("standard+l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
+    preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve both kernel ridge regressions."""
@@ -107,7 +111,7 @@ class GFZSL(ClosedForm):
 
     def gaussians(self, classes: ClassTable) -> tuple[Array, Array]:
         """Return (k, d) means and (k, d) variances of classes."""
-        kernel = _kernel(classes.semantics, self.classes_.semantics, self.kernel)
+        kernel = _kernel(classes, self.classes_, self.kernel, self.semantic_norm)
         means = kernel @ self.mean_weights_
         variances = np.exp(np.clip(kernel @ self.log_weights_, -_LARGEST_LOG, _LARGEST_LOG)) + self.noise
         if self.seen == "empirical":
@@ -155,13 +159,16 @@ def _estimates(train: Train, preprocess: str) -> _Estimates:
     return _Estimates(chain, present, means, variances)
 
 
-@depends_on("kernel")
-def _semantic_side(train: Train, present: np.typing.NDArray[np.int64], kernel: str) -> ShiftedGram:
-    semantics = train.classes.semantics[present]
-    return ShiftedGram.of(_kernel(semantics, semantics, kernel), semantics.shape[1])
+@depends_on("kernel", "semantic_norm")
+def _semantic_side(train: Train, present: np.typing.NDArray[np.int64], kernel: str, semantic_norm: str) -> ShiftedGram:
+    classes = train.classes.take(present)
+    return ShiftedGram.of(_kernel(classes, classes, kernel, semantic_norm), classes.semantics.shape[1])
 
 
-def _kernel(rows: Array, others: Array, kernel: str) -> Array:
-    """Return (k, c) kernel values of (k, a) rows and (c, a) others."""
-    inner: Array = rows.astype(np.float64) @ others.T.astype(np.float64)
+def _kernel(classes: ClassTable, others: ClassTable, kernel: str, semantic_norm: str) -> Array:
+    """Return (k, c) kernel values of k classes and c others."""
+    rows, columns = (table.semantics.astype(np.float64) for table in (classes, others))
+    if semantic_norm == "l2":
+        rows, columns = unit(rows), unit(columns)
+    inner: Array = rows @ columns.T
     return inner if kernel == "linear" else (1 + inner) ** 2
