@@ -168,7 +168,5 @@ def _semantic_side(train: Train, present: np.typing.NDArray[np.int64], kernel: s
 def _kernel(classes: ClassTable, others: ClassTable, kernel: str, semantic_norm: str) -> Array:
     """Return (k, c) kernel values of k classes and c others."""
     rows, columns = (table.semantics.astype(np.float64) for table in (classes, others))
-    if semantic_norm == "l2":
-        rows, columns = unit(rows), unit(columns)
-    inner: Array = rows @ columns.T
+    inner: Array = unit(rows) @ unit(columns).T if semantic_norm == "l2" else rows @ columns.T
     return inner if kernel == "linear" else (1 + inner) ** 2

@@ -12,6 +12,7 @@ import zslbench
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results import published as citations
+from zslbench.results.chance import near_chance
 from zslbench.results.choice import Choice, fitting
 from zslbench.results.gather import Gathered, gather
 from zslbench.results.naming import natural
@@ -113,7 +114,14 @@ def report(
         tolerance=tolerance,
         figures=tuple(drawn),
         missing=tuple(_missing(store, shown, choice, root, name) for name in STAGES if _has(shown, name)),
-        notes=tuple(dict.fromkeys(note for found in gathered.values() for note in found.notes)),
+        notes=tuple(
+            dict.fromkeys(
+                [
+                    *(note for found in gathered.values() for note in found.notes),
+                    *near_chance(shown, store.predictions),
+                ]
+            )
+        ),
         undrawn=tuple(undrawn),
         runs=runs_data(shown, store.root, () if root is None else ("--data-root", str(root))),
         version=zslbench.__version__,
