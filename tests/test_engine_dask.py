@@ -6,6 +6,8 @@ import contextlib
 import gc
 import json
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -200,3 +202,23 @@ def test_a_call_that_hangs_is_left_behind() -> None:
     assert bounded(5, lambda: 3) == 3
     with pytest.raises(KeyError):
         bounded(5, lambda: {}[1])
+
+
+def test_the_ports_of_a_cluster_on_this_machine_take_its_own_certificates_alone() -> None:
+    """Every user of the machine can reach them, and a task is any code."""
+    with connected(None, [Place(1)], PATIENCE) as client:
+        assert client.submit(int, "3").result(timeout=PATIENCE) == 3
+        address = client.scheduler.address
+        workers = list(client.scheduler_info()["workers"])
+        assert {one.partition("://")[0] for one in (address, *workers)} == {"tls"}
+        for one in (address, *workers):
+            host, _, port = one.removeprefix("tls://").partition(":")
+            stranger = ssl.create_default_context()
+            stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+            with (
+                contextlib.suppress(ssl.SSLError, ConnectionError),
+                socket.create_connection((host, int(port))) as raw,
+                stranger.wrap_socket(raw) as secured,
+            ):
+                secured.sendall(bytes(64))
+                assert secured.recv(64) == b"", "a stranger is answered"

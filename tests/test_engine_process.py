@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -401,4 +402,20 @@ def test_a_dead_worker_is_seen_though_what_it_forked_lives(study: Study) -> None
     outcome = study.run(f"{NOTED}[fault=fork]", process(), seeds=1)
     (record,) = outcome.failed
     assert (record.status, "killed by SIGKILL" in record.error) == ("crashed", True)
+    study.check_nothing_left()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_a_script_whose_standard_streams_are_closed_can_have_workers(study: Study, closed: str) -> None:
+    """Pipes would take the numbers of the streams."""
+    script = study.folder / "script.py"
+    script.write_text(
+        "import zslbench\n"
+        "if __name__ == '__main__':\n"
+        "    engine = zslbench.engine(workers=1)\n"
+        f"    zslbench.run({NOTED!r}, 'synthetic', 'gzsl', runs={str(study.runs)!r}, engine=engine)\n"
+    )
+    command = f"exec {shlex.quote(sys.executable)} {shlex.quote(str(script))} {closed}"
+    assert subprocess.run(command, shell=True, env=study.environment(), cwd=study.folder, timeout=120).returncode == 0
+    assert study.statuses() == {0: "ok"}
     study.check_nothing_left()

@@ -111,10 +111,10 @@ class GAZSL(AdversarialMethod):
     quick: ClassVar[Mapping[str, Any]] = {
         "hidden": 64,
         "noise": 4,
-        "iterations": 150,
+        "iterations": 60,
         "critic_steps": 1,
-        "batch": 128,
-        "lr": 3e-3,
+        "batch": 64,
+        "lr": 5e-3,
         "per_class": 20,
         "neighbours": 10,
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zslbench.errors import EngineError
 from zslbench.runner.engines.elsewhere import extra
+from zslbench.runner.engines.hand import open_standard_streams
 from zslbench.runner.engines.worker import Place
 
 ANSWER = 5.0
@@ -90,6 +91,8 @@ def workers_of(client: Any) -> int | None:
 def _local(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
     import psutil
 
+    extra("cryptography", "dask")  # Dask's own sentence on its absence names no extra
+    open_standard_streams()
     variables = {**places[0].environment(), "DASK_LOGGING__DISTRIBUTED": "critical"}
 
     def start() -> Any:
@@ -98,6 +101,7 @@ def _local(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
             threads_per_worker=1,
             dashboard_address=None,
             env=variables,
+            security=True,  # certificates of this cluster alone: its ports are open to every user of the machine
             silence_logs="CRITICAL",
         )
 

@@ -13,7 +13,7 @@ from zslbench.errors import EngineError
 from zslbench.results.record import Status
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
-from zslbench.runner.engines.hand import Hand
+from zslbench.runner.engines.hand import Hand, open_standard_streams
 from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.worker import Place, Ready
 from zslbench.runner.handout import pack
@@ -50,6 +50,7 @@ class ProcessEngine(Engine):
         Raises:
             EngineError: workers cannot be started.
         """
+        open_standard_streams()
         count = min(len(self.places), max(operator.length_hint(work, len(self.places)), 1))
         crew = _Crew([_Seat(place) for place in self.places[:count]], Supply(iter(work)), listener, self.limits)
         with held() as interrupt, contextlib.ExitStack() as leaving:
