@@ -35,6 +35,7 @@ from zslbench.commands import (
 )
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
+from zslbench.runner.device import let_threads_sleep
 from zslbench.visible import encode_signs
 
 click.rich_click.TEXT_MARKUP = "ansi"
@@ -82,6 +83,7 @@ for _verb in VERBS:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
+    let_threads_sleep()
     _set_up_streams()
     try:
         cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)

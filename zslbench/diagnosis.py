@@ -16,7 +16,7 @@ from zslbench.data import list_ as list_data
 from zslbench.data.home import data_root, home
 from zslbench.errors import Unavailable, ZslbenchError
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
-from zslbench.runner.device import devices
+from zslbench.runner.device import WAITING, devices
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "click", "rich", "tabulate", "pooch")
 LOW_DISK = 4 * 2**30
@@ -37,6 +37,7 @@ def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> li
         Finding("zslbench", f"{zslbench.__version__} on Python {platform.python_version()}, {platform.platform()}"),
         *_packages(),
         _devices(),
+        _threads(),
         _folder("home", home(), "set ZSLBENCH_HOME to a folder that you may write"),
         _folder("runs", Path(runs), "name another folder with --runs"),
         *_data(Path(data_root) if data_root else None),
@@ -60,6 +61,21 @@ def _devices() -> Finding:
         return Finding("devices", f"{', '.join(devices())}; {os.cpu_count()} processors, {threads} torch threads")
     except Exception as error:  # whatever a broken torch raises is the finding
         return Finding("devices", f"torch does not work ({error}); install it again", ok=False)
+
+
+def _threads() -> Finding:
+    """Tell how many threads a run may use, how they wait, and what to set where others compute on the same machine."""
+    import psutil
+
+    asked = os.environ.get("OMP_NUM_THREADS")
+    most = f"OMP_NUM_THREADS={asked}" if asked else "as many as processors, OMP_NUM_THREADS is not set"
+    chosen = next((f"{name}={os.environ[name]}" for name in WAITING if name in os.environ), "libraries' own rule")
+    busy, processors = psutil.getloadavg()[0], os.cpu_count() or 1
+    load = f"{busy:.1f} processes wanted {processors} processors in the last minute"
+    advice = "on a shared machine set OMP_NUM_THREADS to the number of processors that are yours"
+    if busy > processors and not asked:
+        advice = f"others compute here: {advice}, 1 for instance"
+    return Finding("threads", f"at most {most}; small products use one; while waiting: {chosen}; {load}; {advice}")
 
 
 def _folder(what: str, folder: Path, advice: str) -> Finding:

@@ -65,8 +65,9 @@ class AdversarialMethod(Method):
         from zslbench.methods import nn
 
         training = self._begin(train, ctx)
+        self.threads_ = nn.threads_for(self._operations(Size.of(train)))
         for count, step, total in self._rounds(training.epoch_steps):
-            with nn.at_precision(ctx.precision, self.device_):
+            with nn.at_precision(ctx.precision, self.device_), nn.in_threads(self.threads_):
                 losses = training.steps(count, ctx.phase, record=not ctx.profile)
             self._report(step, total, losses, ctx)
         self._end(ctx)
@@ -76,8 +77,12 @@ class AdversarialMethod(Method):
         """Return rows that pass through the networks in all steps, times the weights that they meet."""
         batch = min(self.batch, size.images)
         steps = sum(count for count, _, _ in self._rounds(-(-size.images // batch)))
-        rows = (self.critic_steps + 1) * batch + self._further_fakes(size)
-        return float(steps * rows * self.hidden * (size.features + size.semantics))
+        return steps * (self.critic_steps + 1) * self._operations(size) / 2
+
+    def _operations(self, size: Size) -> float:
+        """Return multiplications and additions of one product of rows and weights, the mean over the steps."""
+        rows = min(self.batch, size.images) + self._further_fakes(size) / (self.critic_steps + 1)
+        return 2 * rows * self.hidden * (size.features + size.semantics)
 
     def _further_fakes(self, size: Size) -> int:
         """Return the fakes that a generator step makes besides its batch."""
@@ -122,8 +127,9 @@ class AdversarialMethod(Method):
         together = Together(trainings)
         del trainings
         judged = any(own.judged for own in contexts)
+        threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
         for count, step, total in first._rounds(together.first.epoch_steps):
-            with nn.at_precision(ctx.precision, first.device_):
+            with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
                 losses = together.steps(count, ctx.phase, record=not ctx.profile)
             if judged or step == total:
                 together.write_back()
@@ -131,6 +137,7 @@ class AdversarialMethod(Method):
                 point._report(step, total, found, own)
         del together  # with both of its Adams, before the first fit is judged
         for point, own in zip(points, contexts, strict=True):
+            point.threads_ = threads
             point._end(own)
             yield point
 

@@ -115,8 +115,10 @@ class BilinearMethod(Method):
             average=self.average,
             order=nn.random_stream(ctx.stream_seed("batches"), device),
         )
+        self.threads_ = nn.threads_for(2 * self.batch * training.weights.numel())
         for epoch in range(1, self.epochs + 1):
-            loss = training.epoch()
+            with nn.in_threads(self.threads_):
+                loss = training.epoch()
             self.after_epoch(epoch, training)
             matrices = training.result.mT.cpu().numpy()
             if not (math.isfinite(loss) and np.isfinite(matrices).all()):

@@ -141,16 +141,19 @@ class CNZSL(Method):
         steps = math.ceil(len(rows) / self.batch)
         adam = nn.adam(self.network_.parameters(), self.lr, betas=(0.9, 0.999), decay=self.decay)
         schedule = torch.optim.lr_scheduler.StepLR(adam, self.drop_every, self.drop)
+        weights = self.hidden * (semantics.shape[1] + self.hidden + rows.shape[1])
+        self.threads_ = nn.threads_for(2 * len(semantics) * weights)
         for epoch in range(1, self.epochs + 1):
             total = torch.zeros((), device=self.device_)
             self.network_.train()
-            for picked in itertools.islice(batches, steps):
-                logits = embedding.scaled_cosines(rows[picked], self.network_(semantics), self.scale)
-                loss = functional.cross_entropy(logits, labels[picked])
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
-                total += loss.detach()
+            with nn.in_threads(self.threads_):
+                for picked in itertools.islice(batches, steps):
+                    logits = embedding.scaled_cosines(rows[picked], self.network_(semantics), self.scale)
+                    loss = functional.cross_entropy(logits, labels[picked])
+                    adam.zero_grad()
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    adam.step()
+                    total += loss.detach()
             schedule.step()
             with torch.no_grad():
                 self.network_(semantics)  # keeps the statistics of the seen classes under the weights as they are now

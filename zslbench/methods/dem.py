@@ -147,11 +147,14 @@ class DEM(Method):
         stream = nn.random_stream(ctx.stream_seed("batches"), self.device_)
         batches = itertools.islice(embedding.row_batches(len(rows), self.batch, stream), self.iterations)
         adam = nn.adam(self.network_.parameters(), self.lr, betas=(0.9, 0.999))
+        weights = self.hidden * (rows.shape[1] + semantics.shape[1])
+        self.threads_ = nn.threads_for(2 * min(self.batch, len(semantics)) * weights)  # each class goes through once
         for step, picked in enumerate(batches, 1):
-            loss = self.network_.loss(rows[picked], labels[picked], semantics, self.decay)
-            adam.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
+            with nn.in_threads(self.threads_):
+                loss = self.network_.loss(rows[picked], labels[picked], semantics, self.decay)
+                adam.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                adam.step()
             if step % JUDGED_EVERY == 0 or step == self.iterations:
                 self._report(ctx, step, float(loss.detach()))
         self.network_.requires_grad_(False)

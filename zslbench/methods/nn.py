@@ -20,6 +20,9 @@ INIT_STD = 0.02
 BETAS = (0.5, 0.999)
 CHUNK_ROWS = 8192
 """Rows that are synthesised at once."""
+OPERATIONS_A_THREAD = 2**27
+"""Multiplications and additions of a matrix product that are worth a thread of its own: 64 rows through 512 × 2048
+weights. Measured by `benchmarks/threads.py`."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -79,6 +82,26 @@ def adam(
     kind = held[0].device.type
     fused, capturable = kind in ("cpu", "cuda"), kind == "cuda"  # its counters stay on the device (see `recording`)
     return torch.optim.Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused, capturable=capturable)
+
+
+def threads_for(operations: float) -> int:
+    """Return how many of this process's torch threads a matrix product of so many operations can occupy, at least 1.
+
+    A product that is too small keeps its threads busy with waiting for each other; beside other processes each wait is
+    for a thread that has no processor, and training takes many times as long.
+    """
+    return max(1, min(torch.get_num_threads(), int(operations // OPERATIONS_A_THREAD)))
+
+
+@contextlib.contextmanager
+def in_threads(count: int) -> Iterator[None]:
+    """Let torch use so many threads in this block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextlib.contextmanager

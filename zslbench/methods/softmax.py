@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zslbench.methods.embedding import row_batches
-from zslbench.methods.nn import adam, linear, random_stream
+from zslbench.methods.nn import adam, in_threads, linear, random_stream, threads_for
 
 
 def train_softmax(
@@ -37,14 +37,16 @@ def train_softmax(
     steps = -(-len(features) // batch)
     optimiser = adam(layer.parameters(), lr)
     before = float("inf")
+    threads = threads_for(2 * batch * layer.weight.numel())
     for _ in range(epochs):
         total = torch.zeros((), device=device)
-        for rows in itertools.islice(batches, steps):
-            loss = functional.cross_entropy(layer(features[rows]), labels[rows])
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            total += loss.detach()
+        with in_threads(threads):
+            for rows in itertools.islice(batches, steps):
+                loss = functional.cross_entropy(layer(features[rows]), labels[rows])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += loss.detach()
         if tol and (now := float(total) / steps) > (1 - tol) * before:
             break
         before = now if tol else before

@@ -1,8 +1,22 @@
-"""Which devices this machine has."""
+"""Which devices this machine has, and how its threads wait."""
 
 from __future__ import annotations
 
+import os
+
 from zslbench.errors import BadValue
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What OpenMP's libraries read, when they are loaded, of how a thread waits for the others."""
+
+
+def let_threads_sleep() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user chose otherwise; to be called before torch is loaded.
+
+    By default a thread that waits for another keeps its processor busy, the longer the less of it the other gets.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 def check_device(device: str) -> None:

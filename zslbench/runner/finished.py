@@ -80,6 +80,7 @@ def facts_of(
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
         "memory": peak_memory(device),
         "provenance": provenance(method_class(job.first.method), device)
+        | ({"training_threads": threads} if (threads := getattr(method, "threads_", None)) else {})
         | ({"precision": trained_at} if (trained_at := getattr(method, "precision_", None)) else {})
         | ({"checkpoint_every": job.how.checkpoint_every} if job.how.checkpoint_every else {})
         | dict(company or {}),

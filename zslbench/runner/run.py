@@ -17,6 +17,7 @@ from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
+from zslbench.runner.device import let_threads_sleep
 from zslbench.runner.engines import Engine, Listener, Several
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.finished import Finished
@@ -136,6 +137,7 @@ def run(
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
             (a full disk): what was finished stays.
     """
+    let_threads_sleep()
     asked = Request(
         methods=methods,
         datasets=datasets,

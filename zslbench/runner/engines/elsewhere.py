@@ -12,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 
 from zslbench.errors import Unavailable
+from zslbench.runner.device import let_threads_sleep
 from zslbench.runner.engines.doing import Message, do, limit_threads
 from zslbench.runner.handout import Parcel
 from zslbench.runner.jobs import Batch
@@ -47,6 +48,7 @@ def do_elsewhere(
     batch: Batch, parcel: Parcel, send: Callable[[Message], object], home: Home, threads: int | None = None
 ) -> None:
     """Do a batch as its coordinator would (see `do`)."""
+    let_threads_sleep()
     if threads:
         limit_threads(threads)
     with home.entered():
