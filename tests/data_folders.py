@@ -104,6 +104,6 @@ def small_cub(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
 
 
 def installed_files(home: Path) -> set[str]:
-    """Return the files under the folder of installed data, relative to it."""
+    """Return the files of the data sets under the folder of installed data, relative to it."""
     root = home / "xlsa17"
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()} if root.is_dir() else set()
+    return {str(path.relative_to(root)) for path in root.rglob("*/*") if path.is_file()} if root.is_dir() else set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.server
 import io
@@ -28,11 +29,15 @@ def tree(tmp_path: Path) -> Path:
     return write_tree(tmp_path / "xlsa17")
 
 
+SENT = {"drip": (b"x", 0.02), "endless": (bytes(1 << 16), 0.0), "endless chunked": (bytes(1 << 16), 0.0)}
+"""What is sent for ever: the bytes, and the seconds between them."""
+
+
 class Server:
     """A loopback server that answers as told, one behaviour a request, the last one for good."""
 
     def __init__(self, body: bytes, behaviours: tuple[str, ...]) -> None:
-        self.requests = 0
+        self.requests, self.closed = 0, threading.Event()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -43,9 +48,24 @@ class Server:
                     self.send_error(int(behaviour))
                     return
                 self.send_response(200)
-                self.send_header("Content-Length", str(len(body)))
+                if behaviour in SENT:
+                    self._send_on(behaviour)
+                    return
+                self.send_header("Content-Length", str(10**15 if behaviour == "boast" else len(body)))
                 self.end_headers()
                 self.wfile.write(body if behaviour == "whole" else body[: len(body) // 2])
+
+            def _send_on(self, behaviour: str) -> None:
+                """Send and send, until the other side has had enough."""
+                if "chunked" in behaviour:
+                    self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                part, pause = SENT[behaviour]
+                if "chunked" in behaviour:
+                    part = b"%x\r\n%s\r\n" % (len(part), part)
+                with contextlib.suppress(OSError):
+                    while not outer.closed.wait(pause):
+                        self.wfile.write(part)
 
             def log_message(self, *args: Any) -> None:
                 pass
@@ -55,6 +75,7 @@ class Server:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     def close(self) -> None:
+        self.closed.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -262,16 +283,49 @@ def test_an_unwritable_home_ends_a_fetch_in_one_sentence(
         fetch("cub", url=serve(body).url)
 
 
-def test_the_bar_counts_what_pooch_tells_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_counts_bytes_anew_at_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
     monkeypatch.setattr("sys.stderr", io.StringIO())
     with download.Bar("x.zip") as bar:
         for size in (100, 40):  # a second attempt starts again
-            bar.total = size
+            bar.restart(size)
             bar.update(30)
             task = bar._progress.tasks[0]
             assert (task.total, task.completed) == (size, 30)
-        bar.reset()
-        bar.update(40)
-        bar.close()
+        bar.update(10)
         assert bar._progress.tasks[0].finished
+
+
+def test_a_host_that_drips_is_given_up(serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    server = serve(body, "drip")
+    with pytest.raises(DataMissing, match=r"too few to wait for the rest.*`zslbench data import FILE`"):
+        fetch("cub", url=server.url)
+    assert server.requests == 1
+    assert leftovers(home) == []
+
+
+@pytest.mark.parametrize("behaviour", ["endless", "endless chunked"])
+def test_a_host_that_never_ends_fills_no_disk(
+    serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
+) -> None:
+    monkeypatch.setattr(download, "MAX_BYTES", 1 << 20)
+    server = serve(body, behaviour)
+    with pytest.raises(BadData, match="sends more than 1,048,576 bytes"):
+        fetch("cub", url=server.url)
+    assert server.requests == 1
+    assert leftovers(home) == []
+
+
+def test_what_fits_on_no_disk_is_not_begun(serve: Any, body: bytes, home: Path) -> None:
+    with pytest.raises(BadData, match="has 1,000,000,000,000,000 bytes"):
+        fetch("cub", url=serve(body, "boast").url)
+    assert leftovers(home) == []
+
+
+def test_what_a_killed_download_left_goes_on_the_next_start(serve: Any, body: bytes, home: Path) -> None:
+    left = home / "downloads" / ".fetching-0123456789abcdef"
+    left.mkdir(parents=True)
+    (left / "tmp").write_bytes(b"half")
+    fetch("cub", url=serve(body).url)
+    assert not left.exists()

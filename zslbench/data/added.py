@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import numpy as np
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.home import added_root
+from zslbench.data.leftovers import working_folder
 from zslbench.data.source import Counts
 from zslbench.data.store import save_array
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
@@ -236,9 +236,7 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
     """
     root = added_root()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".adding-", dir=root))
-        try:
+        with working_folder(root, ".adding-") as work:
             for key, array in arrays.items():
                 save_array(work / f"{key}.npy", array)
             _save_text(work / ABOUT, json.dumps(_document(added), indent=1))
@@ -249,8 +247,6 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
             else:
                 shutil.rmtree(added.folder, ignore_errors=True)
                 work.replace(added.folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise StoreError(
             f"cannot write the data set under {root} ({error.strerror or error}); free some space, or set "

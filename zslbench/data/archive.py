@@ -1,8 +1,8 @@
 """Install data sets from an archive or a folder that the user has: the verb ``zslbench data import``.
 
 Of a zip or a folder only the files that matter are taken: ``*.mat`` and ``*.txt`` that lie directly in a folder named
-as a catalogued data set is. They are unpacked beside their destination and moved into place file by file, so that a
-broken archive or a full disk leaves what was installed before.
+as a catalogued data set is. They are unpacked beside their destination, with what is kept of it, and the whole folder
+is switched in at once: a broken archive, a full disk or a kill leaves what was installed before, never a mixture.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import json
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import IO
 
 from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import installed_root
+from zslbench.data.leftovers import switch, working_folder
 from zslbench.data.members import check_members, parts_of
 from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError
 from zslbench.identity import expanded
@@ -156,16 +156,12 @@ def _install(found: Mapping[tuple[str, str], Opener], path: Path, source: str, c
         raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")
     root = installed_root()
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".incoming-", dir=root))
-        try:
+        with working_folder(root, ".incoming-") as work:
             for (folder, file), opener in found.items():
                 (work / folder).mkdir(exist_ok=True)
                 with opener() as incoming, (work / folder / file).open("wb") as out:
                     _copy(incoming, out)
             return [_move(work / folder, root / folder, source, checksum) for folder in names]
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise StoreError(
             f"cannot install under {root} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to "
@@ -184,13 +180,23 @@ def _copy(incoming: IO[bytes], out: IO[bytes]) -> None:
         out.write(part)
 
 
+def _take_over(old: str | Path, new: str | Path) -> None:
+    """Let a file or folder stand in another folder too: by a link where the file system has them, else as a copy."""
+    if Path(old).is_dir():
+        shutil.copytree(old, new, symlinks=True, copy_function=_take_over)
+        return
+    try:
+        Path(new).hardlink_to(old)
+    except (OSError, NotImplementedError):
+        shutil.copy2(old, new)
+
+
 def _move(work: Path, target: Path, source: str, checksum: str) -> Installed:
     files = tuple(sorted(path.name for path in work.iterdir()))
     (work / ORIGIN).write_text(json.dumps({"source": source, "sha256": checksum}), encoding="utf-8")
-    if target.exists():
-        for file in (*files, ORIGIN):
-            (work / file).replace(target / file)
-    else:
-        work.replace(target)
+    for path in sorted(target.iterdir()) if target.is_dir() else ():
+        if not (work / path.name).exists():
+            _take_over(path, work / path.name)
+    switch(work, target)
     name = next(entry.name for entry in CATALOGUE if entry.card.folder == target.name)
     return Installed(name, target, files, source, checksum)

@@ -7,6 +7,8 @@ known one can be demanded.
 from __future__ import annotations
 
 import logging
+import shutil
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,9 @@ from urllib.parse import urlsplit
 from zslbench.data.archive import Installed, import_archive, sha256
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
 from zslbench.data.folder import Stems, stems
-from zslbench.data.home import home, installed_root
+from zslbench.data.home import downloads, installed_root
+from zslbench.data.leftovers import working_folder
+from zslbench.data.members import MAX_BYTES
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
 
 _HOST = "http://datasets.d2.mpi-inf.mpg.de/xian/"
@@ -26,6 +30,10 @@ ARCHIVES = {
 _FOLDERS = {source.name: source.card.folder for source in CATALOGUE}
 RETRIES = 3
 TIMEOUT = 30.0
+PATIENCE, SLOWEST = 60.0, 1024
+"""Seconds in which at least so many bytes a second must come."""
+RESERVE = 1 << 30
+"""Bytes of the disk that a download leaves free: 1 GiB."""
 _CHUNK = 1 << 18
 
 
@@ -118,11 +126,11 @@ def _fetch(
     progress: bool,
     retries: int,
 ) -> list[Installed]:
-    folder = home() / "downloads"
+    folder = downloads()
     try:
-        path = _download(file, url, folder, progress, retries)
-        checksum = sha256(path)
-        try:
+        with working_folder(folder, ".fetching-") as work:
+            path = _download(file, url, work, progress, retries)
+            checksum = sha256(path)
             if expected is not None and checksum != expected:
                 raise BadData(f"{url} has sha256 {checksum} where {expected} is expected; nothing was installed.")
             return import_archive(
@@ -132,8 +140,6 @@ def _fetch(
                 required=[_FOLDERS[one] for one in required],
                 allowed=[_FOLDERS[one] for one in allowed],
             )
-        finally:
-            path.unlink(missing_ok=True)
     except OSError as error:
         raise StoreError(f"cannot write the download to {folder} ({error.strerror or error}); free space.") from error
 
@@ -143,14 +149,12 @@ def _download(file: str, url: str, folder: Path, progress: bool, retries: int) -
     import requests
 
     source = pooch.create(path=folder, base_url="", registry={file: None}, urls={file: url}, retry_if_failed=retries)
-    (folder / file).unlink(missing_ok=True)
     logger, bar = pooch.get_logger(), Bar(file, enabled=progress)
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with bar:
-            downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, timeout=TIMEOUT)
-            return Path(source.fetch(file, downloader=downloader))
+            return Path(source.fetch(file, downloader=lambda url, path, _: _stream(url, Path(path), bar)))
     except (requests.RequestException, ValueError) as error:
         raise DataMissing(
             f"cannot download {url} ({_reason(error)}); try again later, or get the archive another way and install it "
@@ -158,6 +162,53 @@ def _download(file: str, url: str, folder: Path, progress: bool, retries: int) -
         ) from error
     finally:
         logger.setLevel(level)
+
+
+def _stream(url: str, path: Path, bar: Bar) -> None:
+    """Write what an address sends into a file, as it comes.
+
+    Raises:
+        requests.RequestException: it fails, and may be tried again.
+        BadData: it sends more than an archive may have, or than fits on the disk.
+        DataMissing: it sends too slowly to wait for.
+    """
+    import requests
+    import urllib3
+
+    most = min(MAX_BYTES, shutil.disk_usage(path.parent).free - RESERVE)
+    with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
+        response.raise_for_status()
+        length = response.headers.get("Content-Length", "")
+        declared = int(length) if length.isdecimal() and len(length) < 19 else None
+        if declared is not None and declared > most:
+            raise BadData(f"{url} has {declared:,} bytes, and {max(most, 0):,} can be taken; free some space.")
+        bar.restart(declared)
+        taken, mark, before = 0, time.monotonic(), 0
+        with path.open("wb") as out:
+            while True:
+                try:
+                    part = response.raw.read1(_CHUNK)
+                except urllib3.exceptions.TimeoutError as error:
+                    raise requests.Timeout(str(error)) from error
+                except (urllib3.exceptions.HTTPError, OSError) as error:
+                    raise requests.exceptions.ChunkedEncodingError(str(error)) from error
+                if not part:
+                    break
+                out.write(part)
+                taken += len(part)
+                bar.update(len(part))
+                if taken > most:
+                    raise BadData(f"{url} sends more than {max(most, 0):,} bytes, which can be taken; free some space.")
+                if (waited := time.monotonic() - mark) > PATIENCE:
+                    if taken - before < SLOWEST * waited:
+                        raise DataMissing(
+                            f"{url} sent {taken - before:,} bytes in {waited:.0f} s, too few to wait for the rest; try "
+                            "again later, or get the archive another way and install it with "
+                            "`zslbench data import FILE`."
+                        )
+                    mark, before = time.monotonic(), taken
+    if declared is not None and taken != declared:
+        raise requests.exceptions.ChunkedEncodingError(f"{taken} of {declared} bytes came")
 
 
 def _reason(error: Exception) -> str:
@@ -176,7 +227,7 @@ def _reason(error: Exception) -> str:
 
 
 class Bar:
-    """A rich progress bar with the interface that pooch asks for."""
+    """A progress bar on standard error, where that is a terminal."""
 
     def __init__(self, label: str, enabled: bool = True) -> None:
         from rich.console import Console
@@ -199,7 +250,6 @@ class Bar:
         )
         self._progress = Progress(*columns, console=console, disable=not (enabled and console.is_terminal))
         self._task = self._progress.add_task(label, total=None)
-        self._total = 0
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -208,23 +258,10 @@ class Bar:
     def __exit__(self, *exc: object) -> None:
         self._progress.stop()
 
-    @property
-    def total(self) -> int:
-        """Bytes to come; setting it (pooch does, at each attempt) starts the bar again."""
-        return self._total
-
-    @total.setter
-    def total(self, size: int) -> None:
-        self._total = size
+    def restart(self, size: int | None) -> None:
+        """Begin at zero, with so many bytes to come, or nobody knows how many."""
         self._progress.reset(self._task, total=size or None)
 
     def update(self, size: int) -> None:
         """Count `size` more bytes."""
         self._progress.update(self._task, advance=size)
-
-    def reset(self) -> None:
-        """Start counting at zero; pooch does so at the end, to fill the bar."""
-        self._progress.update(self._task, completed=0)
-
-    def close(self) -> None:
-        """Do nothing: the bar ends with the ``with`` block."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from zslbench.data.leftovers import sweep
 from zslbench.errors import BadValue, DataMissing
 from zslbench.identity import expanded
 
@@ -36,9 +37,20 @@ def added_root() -> Path:
     return home() / "added"
 
 
+def downloads() -> Path:
+    """Return the folder of archives while they are fetched."""
+    return home() / "downloads"
+
+
 def store_folder() -> Path:
     """Return the folder of converted, memory-mapped data."""
     return home() / "store"
+
+
+def sweep_home() -> None:
+    """Remove what killed processes left among installed, added, downloaded and converted data."""
+    for folder in (installed_root(), added_root(), downloads(), store_folder() / "content", store_folder() / "index"):
+        sweep(folder)
 
 
 def data_root(root: Path | None = None) -> list[Path]:

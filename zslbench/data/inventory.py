@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zslbench.data import added
 from zslbench.data import folder as layout
-from zslbench.data.home import data_root
+from zslbench.data.home import data_root, sweep_home
 from zslbench.data.source import Counts, Source
 from zslbench.errors import UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
@@ -66,6 +66,7 @@ def list_(root: Path | None = None) -> list[Listed]:
     """Return every registered data set by name, then those that were added; opens no data file."""
     from zslbench.data.catalogue import Catalogued
 
+    sweep_home()
     rows = []
     for entry in DATASETS:
         try:
@@ -125,6 +126,7 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     """
     from zslbench.data.catalogue import CATALOGUE
 
+    sweep_home()
     if name is not None and (own := added.find(name)) is not None:
         return [_verify_added(own)]
     if name is not None and name.lower() not in {source.name for source in CATALOGUE}:

@@ -32,6 +32,7 @@ from zslbench.arrays import AnyArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin
 from zslbench.data.home import store_folder
+from zslbench.data.leftovers import working_folder
 from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
 from zslbench.errors import StoreError
 from zslbench.identity import digest, fingerprint
@@ -278,8 +279,7 @@ def _write_content(store: Path, dataset: Dataset) -> None:
     """Write the arrays into a temporary folder and move it into place, replacing a damaged one."""
     target = _content(store, dataset.fingerprint)
     target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
-    try:
+    with working_folder(target.parent, ".writing-") as work:
         sizes = {}
         for key, array in dataset.arrays().items():
             path = work / f"{key}.npy"
@@ -290,8 +290,6 @@ def _write_content(store: Path, dataset: Dataset) -> None:
             target.replace(work / "damaged")
         work.replace(target)
         shutil.rmtree(target / "damaged", ignore_errors=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _write_entry(path: Path, folder: Path, dataset: Dataset, state: Any) -> None:
@@ -304,10 +302,6 @@ def _write_entry(path: Path, folder: Path, dataset: Dataset, state: Any) -> None
         "class_names": list(dataset.class_names),
         "state": state,
     }
-    handle, work = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(entry, file)
-        Path(work).replace(path)
-    finally:
-        Path(work).unlink(missing_ok=True)
+    with working_folder(path.parent, ".writing-") as work:
+        (work / path.name).write_text(json.dumps(entry), encoding="utf-8")
+        (work / path.name).replace(path)

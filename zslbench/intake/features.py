@@ -5,12 +5,13 @@ Each batch is written as it is done. After a kill, the same command goes on with
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
+from zslbench.data.leftovers import working_folder
 from zslbench.errors import BadData, BadValue, StoreError
 from zslbench.identity import digest, expanded
 from zslbench.intake.add import Report, add
@@ -200,13 +202,26 @@ def _batch(files: Sequence[Path], network: Backbone, path: Path) -> _Batch:
         except BadData as error:
             problems.append(str(error))
     matrix = network.extract(np.stack(prepared)) if prepared else np.empty((0, 0), dtype=np.float32)
-    half = path.with_suffix(".half")
-    with half.open("wb") as out:
-        np.savez(out, features=matrix, good=np.array(good, dtype=np.int64), problems=np.array(problems, dtype=np.str_))
-        out.flush()
-        os.fsync(out.fileno())
-    half.replace(path)
+    kept = {"features": matrix, "good": np.array(good, np.int64), "problems": np.array(problems, np.str_)}
+    with contextlib.suppress(FileNotFoundError):  # another call on the same pictures is done, and has tidied up
+        _save(path, kept)
     return matrix, good, problems
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays into a file at once; a link or a device of that name is written through."""
+    path = path.resolve()
+    with working_folder(path.parent, ".features-") as work:
+        half = work / path.name
+        with half.open("xb") as out:
+            np.savez(out, **arrays)
+            out.flush()
+            os.fsync(out.fileno())
+        if path.exists() and not path.is_file():
+            with half.open("rb") as done, path.open("wb") as out:
+                shutil.copyfileobj(done, out)
+        else:
+            half.replace(path)
 
 
 def _finished(path: Path) -> _Batch | None:
@@ -219,20 +234,9 @@ def _finished(path: Path) -> _Batch | None:
 
 def _write(out: Extracted, path: Path) -> Path:
     path = expanded(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.half")
-    with half.open("wb") as file:
-        np.savez(
-            file,
-            features=out.features,
-            labels=out.labels,
-            class_names=np.array(out.class_names, dtype=np.str_),
-            files=np.array(out.files, dtype=np.str_),
-            about=np.array(json.dumps(out.facts)),
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    half.replace(path)
+    names, files = np.array(out.class_names, dtype=np.str_), np.array(out.files, dtype=np.str_)
+    about = np.array(json.dumps(out.facts))
+    _save(path, {"features": out.features, "labels": out.labels, "class_names": names, "files": files, "about": about})
     return path
 
 

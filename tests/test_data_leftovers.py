@@ -1,0 +1,182 @@
+"""A kill at any moment leaves whole data sets, and what it left beside them is gone after the next start."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import own_data
+import pytest
+from data_folders import images, small_cub, write_folder, write_tree
+from PIL import Image
+from test_pictures import Means
+
+from zslbench.data import import_, leftovers, list_, load_dataset
+from zslbench.data.added import find
+from zslbench.data.leftovers import PREFIXES, sweep, switch, working_folder
+from zslbench.intake.add import add
+from zslbench.intake.features import features
+
+KILLED = 9
+_DYING = """
+import os, pathlib, sys
+{setup}
+calls = 0
+plain = pathlib.Path.replace
+def replace(self, target):
+    global calls
+    if calls == {after}:
+        os._exit({code})
+    calls += 1
+    return plain(self, target)
+pathlib.Path.replace = replace
+{action}
+"""
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return small_cub(monkeypatch, tmp_path / "home")
+
+
+def killed_at(after: int, setup: str, action: str) -> int:
+    """Run code in a process that dies before its n-th rename; return the exit code."""
+    text = _DYING.format(after=after, setup=setup, action=action, code=KILLED)
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text)], check=False, capture_output=True, text=True)
+    assert done.returncode in (0, KILLED), done.stderr
+    return done.returncode
+
+
+def left_in(home: Path) -> list[str]:
+    return [path.name for path in home.rglob("*") if path.name.startswith(PREFIXES)]
+
+
+def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: Path, home: Path) -> None:
+    old, new = write_tree(tmp_path / "old"), tmp_path / "new" / "CUB"
+    write_folder(new, {"features": images()["features"] + 1}, {"att": np.eye(6)[:3] + 1})
+    for after in (0, 1, 2):
+        import_(old)
+        (home / "xlsa17" / "CUB" / "notes.txt").write_text("kept")
+        before = load_dataset("cub")
+        code = killed_at(after, "from zslbench.data.archive import import_", f"import_({str(new)!r})")
+        assert code == (KILLED if after < 2 else 0)
+        assert bool(left_in(home)) == (code == KILLED)
+        now = load_dataset("cub")  # the next start
+        assert left_in(home) == []
+        is_new = bool(now.features.max() > 1)
+        assert is_new == (after > 0)
+        assert is_new == bool(now.semantics.min() >= 1)
+        assert is_new or now.fingerprint == before.fingerprint
+        assert (home / "xlsa17" / "CUB" / "notes.txt").read_text() == "kept"
+
+
+def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, home: Path) -> None:
+    files = own_data.write(tmp_path, "npy")
+    more = {"wide": np.hstack([own_data.arrays()["features"]] * 2)}
+    np.save(tmp_path / "wide.npy", more["wide"])
+    setup = "from zslbench.intake.add import add"
+    whole = (
+        f"add('birds', features={files['features']!r}, labels={files['labels']!r}, semantics={files['semantics']!r})"
+    )
+    assert killed_at(0, setup, whole) == KILLED
+    assert left_in(home)
+    assert "birds" not in {row.name for row in list_()}
+    assert left_in(home) == []
+    add("birds", **own_data.arrays())
+    for after in (0, 1, 2):
+        code = killed_at(after, setup, f"add('birds', features={{'wide': {str(tmp_path / 'wide.npy')!r}}})")
+        there = find("birds")
+        assert there is not None
+        assert ("wide" in there.features) == (code == 0)
+        for chosen in there.features:
+            assert there.checked(chosen, "semantics")
+        list_()
+        assert left_in(home) == []
+
+
+def test_what_others_work_in_is_left_alone(tmp_path: Path) -> None:
+    with working_folder(tmp_path, ".adding-") as busy:
+        (busy / "x").write_text("x")
+        (tmp_path / ".adding-dead").mkdir()
+        (tmp_path / ".mine").mkdir()
+        (tmp_path / ".adding-link").symlink_to(tmp_path / ".mine")
+        sweep(tmp_path)
+        assert (busy / "x").exists()
+        assert not (tmp_path / ".adding-dead").exists()
+        assert (tmp_path / ".mine").exists()
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == [".adding-link", ".mine"]
+
+
+def test_without_locks_nothing_is_taken_for_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **options: Any) -> None:
+        raise NotImplementedError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    (tmp_path / ".adding-other").mkdir()
+    with working_folder(tmp_path, ".adding-") as work:
+        (work / "new").mkdir()
+        switch(work / "new", tmp_path / "target")
+    assert (tmp_path / ".adding-other").exists()
+    assert (tmp_path / "target").is_dir()
+
+
+def test_a_switch_that_fails_puts_the_old_folder_back(tmp_path: Path) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "x").write_text("old")
+    with working_folder(tmp_path, ".incoming-") as work, pytest.raises(OSError, match="nowhere"):
+        switch(work / "nowhere", tmp_path / "target")
+    assert (tmp_path / "target" / "x").read_text() == "old"
+
+
+def test_extractions_at_once_give_what_one_gives(tmp_path: Path) -> None:
+    """Three of the same pictures into the same file, and into others."""
+    for name, colour in (("a", (9, 0, 0)), ("b", (0, 9, 0)), ("c", (0, 0, 9))):
+        (tmp_path / "p" / name).mkdir(parents=True)
+        for number in range(6):
+            Image.new("RGB", (9, 7), colour).save(tmp_path / "p" / name / f"{number}.png")
+    expected = features(tmp_path / "p", backbone=Means().backbone, output=tmp_path / "alone.npz", batch=2).features
+    faults: list[BaseException] = []
+    barrier = threading.Barrier(3)
+
+    def extract(output: Path) -> None:
+        try:
+            barrier.wait()
+            found = features(tmp_path / "p", backbone=Means().backbone, output=output, batch=2)
+            np.testing.assert_array_equal(found.features, expected)
+        except BaseException as error:
+            faults.append(error)
+
+    for outputs in (("x.npz", "x.npz", "x.npz"), ("1.npz", "2.npz", "3.npz")):
+        threads = [threading.Thread(target=extract, args=(tmp_path / name,)) for name in outputs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert faults == []
+        for name in outputs:
+            assert (tmp_path / name).read_bytes() == (tmp_path / "alone.npz").read_bytes()
+    assert left_in(tmp_path) == []
+
+
+def test_the_output_follows_no_planted_link(tmp_path: Path) -> None:
+    """Names of temporary files cannot be guessed; a link that is the output itself is written through."""
+    (tmp_path / "p" / "a").mkdir(parents=True)
+    Image.new("RGB", (9, 7)).save(tmp_path / "p" / "a" / "x.png")
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".f.npz.half").symlink_to(tmp_path / "victim")
+    (tmp_path / "out" / "f.npz").symlink_to(tmp_path / "real.npz")
+    (tmp_path / ".features-0123456789abcdef").mkdir()  # of a call that was killed
+    for _ in range(2):
+        features(tmp_path / "p", backbone=Means().backbone, output=tmp_path / "out" / "f.npz")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "out" / "f.npz").is_symlink()
+    with np.load(tmp_path / "real.npz") as held:
+        assert held["features"].shape == (1, 3)
+    assert left_in(tmp_path) == []
+    assert leftovers.PREFIXES
