@@ -147,13 +147,13 @@ WRONG = {
     "metrics.H is -1, not a fraction from 0 to 1": changed(metrics={"H": -1}),
     "metrics.H is 1e+300, not a fraction from 0 to 1": changed(metrics={"H": 1e300}),
     "metrics.H is true, not a fraction from 0 to 1": changed(metrics={"H": True}),
-    "curve[0] is 3, not an object of a step and its metrics": changed(curve=[3]),
+    "curve[0] is 3, not an object": changed(curve=[3]),
     "curve[0].metrics.T1 is null": changed(curve=[{"step": 1, "metrics": {"T1": None}}]),
     "it holds a number that is not finite": changed(curve=[{"step": 1, "metrics": {"T1": float("inf")}}]),
     "curve[1].metrics.T1 is 1.5, not a fraction": changed(
         curve=[{"step": step, "metrics": {"T1": step + 0.5}} for step in (0, 1)]
     ),
-    "curve[0] is {": changed(curve=[{"step": 0.5, "metrics": {"T1": 0.5}}]),
+    "curve[0].step is 0.5, not a whole number": changed(curve=[{"step": 0.5, "metrics": {"T1": 0.5}}]),
     "nested more than 20 deep": changed(curve=[{"step": 1, "metrics": {}, "more": json.loads("[" * 50 + "]" * 50)}]),
     "it is not a JSON object": "[1,2]",
     "it is nested too deep": "[" * 100_000,

@@ -13,6 +13,8 @@ from zslbench.results.migration import FIRST, migrated
 from zslbench.results.validation import problem, unreadable
 
 SCHEMA = 1
+CHOSEN = ("selected", "calibrated", "folds")
+"""What selection and calibration add to the provenance of a record in memory; in a file it would be made up."""
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 
 
@@ -114,9 +116,10 @@ class Record:
                 found = migrated(found, SCHEMA)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
-        if wrong := problem(found, Status):
+        if wrong := problem(found):
             raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
         found["curve"] = tuple(found.get("curve", ()))
+        found["provenance"] = {name: value for name, value in found.get("provenance", {}).items() if name not in CHOSEN}
         return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})
 
 

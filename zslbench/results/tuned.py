@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from zslbench.errors import BadValue, StoreError
 from zslbench.identity import digest
-from zslbench.results.store import folder_name, write_text
+from zslbench.results.store import folder_name, read_regular, unreadable, write_text
+from zslbench.results.validation import Fraction, Whole, wrong_field
 
 SCHEMA = 1
 FOLDER = "tuned"
 DEFAULT_NAME = "tuned"
-_TEXTS = ("name", "method", "given", "dataset", "features", "semantics", "protocol", "metric")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +40,7 @@ class Tuned:
 
     name: str
     method: str
-    version: int
+    version: Whole
     source: str
     given: str
     dataset: str
@@ -48,16 +50,16 @@ class Tuned:
     protocol: str
     metric: str
     values: Mapping[str, Any]
-    score: float
-    folds: tuple[int, ...]
-    fold_scores: tuple[float, ...]
+    score: Fraction
+    folds: tuple[Whole, ...]
+    fold_scores: tuple[Fraction, ...]
     space: Mapping[str, str]
     at_edge: tuple[str, ...]
     sampler: str
-    seed: int
-    trials: Mapping[str, int]
+    seed: Whole
+    trials: Mapping[str, Whole]
     created: str = ""
-    schema: int = SCHEMA
+    schema: Whole = SCHEMA
 
     @property
     def id(self) -> str:
@@ -71,6 +73,7 @@ class TunedStore:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        self.broken: list[str] = []
 
     def path(
         self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str, suffix: str = ".json"
@@ -108,12 +111,14 @@ class TunedStore:
         return sorted((self.root / FOLDER).glob("*.json"))
 
     def load(self) -> list[Tuned]:
-        """Return every preset, in order of their files.
-
-        Raises:
-            StoreError: a file is not a tuned preset.
-        """
-        return [self.read(path) for path in self.paths()]
+        """Return every preset, in order of their files; `broken` says which files are none."""
+        presets, self.broken = [], []
+        for path in self.paths():
+            try:
+                presets.append(self.read(path))
+            except StoreError as error:
+                self.broken.append(str(error))
+        return presets
 
     @staticmethod
     def read(path: Path) -> Tuned:
@@ -128,21 +133,17 @@ class TunedStore:
 def _read(path: Path) -> Tuned:
     advice = "delete it and tune again, or restore a copy"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if found["schema"] > SCHEMA:
-            raise StoreError(
-                f"{path} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
-            )
-        known = {field.name for field in dataclasses.fields(Tuned)}
-        facts = {key: value for key, value in found.items() if key in known}
-        facts |= {key: tuple(facts[key]) for key in ("folds", "fold_scores", "at_edge")}
-        if wrong := [key for key in _TEXTS if not isinstance(facts[key], str)]:
-            raise TypeError(f"{wrong[0]} is not a text")
-        return Tuned(**facts)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise StoreError(f"{path} is not a tuned preset ({error}); {advice}.") from None
+        found = msgspec.json.decode(read_regular(path))
+        wrong = wrong_field(found, Tuned) if isinstance(found, dict) else "it is not a JSON object"
+    except FileNotFoundError as error:
+        raise StoreError(unreadable(path, error)) from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        wrong = str(error)
+    if not wrong and found["schema"] > SCHEMA:
+        raise StoreError(f"{path} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
+    if wrong:
+        raise StoreError(f"{path} is not a tuned preset ({wrong}); {advice}.")
+    return msgspec.convert(found, Tuned)
 
 
 def check_fits(tuned: Tuned, version: int, fingerprint: str, again: str) -> None:

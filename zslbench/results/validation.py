@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, get_args
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct, field
 
 STAGES = ("final", "dev")
 SELECTIONS = ("fixed", "validated", "oracle")
@@ -15,79 +18,95 @@ _DEEPEST = 20
 _ROUNDING = 1e-9
 _SHOWN = 60
 
-_Check = Callable[[Any], bool]
+_ALMOST = 1 + _ROUNDING
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+# Metrics are computed in floats: an area or a mean of ones may end some units of rounding above one.
+Fraction = Annotated[float, Meta(ge=-_ROUNDING, le=_ALMOST)]
+_Amount = Annotated[float, Meta(ge=0, le=1e18)]
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+class _Method(Struct):
+    name: str
+    label: str
+    title: str
+    params: dict[str, Any]
+    version: Whole
+    setting: str = ""
+    stochastic: bool = True
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+class _Dataset(Struct):
+    name: str
+    features: str
+    semantics: str
+    fingerprint: str
+    origin: str = ""
+    split: str = ""
+    first_class: Whole = 0
 
 
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool)
+class _Protocol(Struct):
+    name: str
+    version: Whole
+    params: dict[str, Any]
 
 
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
+class _Judged(Struct):
+    step: Whole
+    metrics: dict[str, Fraction]
 
 
-def _is_fraction(value: Any) -> bool:
-    # Metrics are computed in floats: an area or a mean of ones may end some units of rounding above one.
-    return type(value) in (float, int) and -_ROUNDING <= value <= 1 + _ROUNDING
+class _Kept(Struct):
+    per_class: Whole = 0
+    space: str = ""
 
 
-def _one_of(names: tuple[str, ...]) -> tuple[_Check, str]:
-    return lambda value: _is_text(value) and value in names, f"one of {', '.join(names)}"
+class _Provenance(Struct):
+    """What something is made of later on; whatever else is recorded may be anything."""
+
+    method_source: str | None = None
+    zslbench: str = ""
+    finished: str = ""
+    device: str = ""
+    processors: Whole = 1
+    precision: str = ""
+    limit: str = ""
+    seeds_at_once: Whole = 1
+    grid_points: Whole = 1
+    kept_features: _Kept | None = None
 
 
-_TEXT = (_is_text, "a text")
-_WHOLE = (_is_whole, "a whole number")
-_OBJECT = (_is_object, "an object")
-_FRACTION = (_is_fraction, "a fraction from 0 to 1")
+class _Document(Struct):
+    """A record's document: what must be there, and of which type what may be there is."""
+
+    id: str
+    status: Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
+    method: _Method
+    dataset: _Dataset
+    protocol: _Protocol
+    stage: Literal["final", "dev"]
+    fold: Whole
+    seed: Whole
+    selection: Literal["fixed", "validated", "oracle"] = "fixed"
+    metrics: dict[str, Fraction] = {}
+    curve: list[_Judged] = []
+    timings: dict[str, _Amount] = {}
+    memory: dict[str, _Amount] = {}
+    provenance: _Provenance = field(default_factory=_Provenance)
+    error: str = ""
 
 
-def _needed(statuses: tuple[str, ...]) -> Mapping[str, tuple[_Check, str]]:
-    return {
-        "id": _TEXT,
-        "status": _one_of(statuses),
-        "method": _OBJECT,
-        "method.name": _TEXT,
-        "method.label": _TEXT,
-        "method.title": _TEXT,
-        "method.params": _OBJECT,
-        "method.version": _WHOLE,
-        "dataset": _OBJECT,
-        "dataset.name": _TEXT,
-        "dataset.features": _TEXT,
-        "dataset.semantics": _TEXT,
-        "dataset.fingerprint": _TEXT,
-        "protocol": _OBJECT,
-        "protocol.name": _TEXT,
-        "protocol.version": _WHOLE,
-        "protocol.params": _OBJECT,
-        "stage": _one_of(STAGES),
-        "fold": _WHOLE,
-        "seed": _WHOLE,
-    }
-
-
-_OPTIONAL: Mapping[str, tuple[_Check, str]] = {
-    "method.setting": _TEXT,
-    "method.stochastic": (_is_flag, "true or false"),
-    "dataset.origin": _TEXT,
-    "dataset.split": _TEXT,
-    "dataset.first_class": _WHOLE,
-    "selection": _one_of(SELECTIONS),
-    "metrics": _OBJECT,
-    "timings": _OBJECT,
-    "memory": _OBJECT,
-    "provenance": _OBJECT,
-    "curve": (lambda value: isinstance(value, list), "a list"),
-    "error": _TEXT,
+_WANTED = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "a list",
 }
+_EXPECTED = re.compile(r"Expected `(\w+)")
+_AT = re.compile(r" - at `\$(.*)`$", re.DOTALL)
+_STEP = re.compile(r"\.(\w+)|\[(\d+)\]|(\[\.\.\.\])")
 
 
 def unreadable(document: object, text: str) -> str:
@@ -98,7 +117,7 @@ def unreadable(document: object, text: str) -> str:
     """
     if not isinstance(document, dict):
         return "it is not a JSON object"
-    if not _is_whole(document.get("schema")):
+    if type(document.get("schema")) is not int:
         return "schema is not a whole number"
     if "\\u" in text or not text.isascii():  # where alone half of a character can come from
         try:
@@ -108,46 +127,66 @@ def unreadable(document: object, text: str) -> str:
     return _wrong_value(document)
 
 
-def problem(document: Mapping[str, Any], statuses: object) -> str:
-    """Return which field of a record's document is wrong, and how; empty when all are right.
-
-    Args:
-        document: as JSON gave it.
-        statuses: the `Literal` type of the statuses that there are.
-    """
-    for field, part, key, check, wanted, optional in _checks(get_args(statuses)):
-        inside: Any = document[part] if key else document
-        if (key or part) not in inside:
-            if optional:
-                continue
-            return f"{field} is missing"
-        if not check(value := inside[key or part]):
-            return _said(field, value, wanted)
-    metrics, curve = document.get("metrics", {}), document.get("curve", [])
-    return _wrong_metric("metrics", metrics) or ("" if _is_plain(curve) else _wrong_curve(curve))
+def problem(document: Mapping[str, Any]) -> str:
+    """Return which field of a record's document is wrong, and how; empty when all are right."""
+    return wrong_field(document, _Document)
 
 
-@functools.cache
-def _checks(statuses: tuple[str, ...]) -> list[tuple[str, str, str, _Check, str, bool]]:
-    """Return field, its part and key, check, what is wanted, and whether it may be missing; a part before its keys."""
-    out = []
-    for fields, optional in ((_needed(statuses), False), (_OPTIONAL, True)):
-        for field, (check, wanted) in fields.items():
-            part, _, key = field.partition(".")
-            out.append((field, part, key, check, wanted, optional))
-    return out
-
-
-def _wrong_metric(field: str, metrics: Mapping[str, Any]) -> str:
-    check, wanted = _FRACTION
-    for name, value in metrics.items():
-        if not check(value):
-            return _said(f"{field}.{_quoted(name)[1:-1]}", value, wanted)
+def wrong_field(document: Mapping[str, Any], declared: type) -> str:
+    """Return which field of a document is not as declared, and how; empty when all are."""
+    try:
+        msgspec.convert(document, declared)
+    except msgspec.ValidationError as error:
+        return _sentence(str(error), document, declared)
     return ""
 
 
+def _sentence(error: str, document: Any, declared: type) -> str:
+    """Return msgspec's sentence with the name and value of the field, which it leaves out for keys that may be any."""
+    path = _AT.search(error)
+    told = _AT.sub("", error)
+    field, value = "", document
+    for key, place, anything in _STEP.findall(path[1] if path else ""):
+        if anything:
+            key = _culprit(field, value, error, document, declared)
+        value = value[int(place)] if place else value[key]
+        field += f"[{place}]" if place else f".{_quoted(key)[1:-1]}" if anything else f".{key}"
+    field = field.removeprefix(".")
+    if lacking := re.search(r"required field `(\w+)`", told):
+        return f"{field}{'.' if field else ''}{lacking[1]} is missing"
+    expected = _EXPECTED.match(told)
+    if "metrics" in field and expected and expected[1] == "float":
+        wanted = "a fraction from 0 to 1"
+    elif field in _CHOICES:
+        wanted = f"one of {', '.join(_CHOICES[field])}"
+    elif expected:
+        wanted = _WANTED.get(expected[1], expected[1]) + (told[expected.end() + 1 :] if " of length" in told else "")
+    else:
+        wanted = told
+    return f"{field} is {_quoted(value)}, not {wanted}"
+
+
+def _culprit(field: str, value: dict[str, Any], error: str, document: Any, declared: type) -> str:
+    """Return the key of a dictionary whose value is the one that the error is of."""
+    whole = dict(value)
+    for key in whole:
+        value.clear()
+        value[key] = whole[key]
+        try:
+            msgspec.convert(document, declared)
+        except msgspec.ValidationError as again:
+            if str(again) == error:
+                break
+    value.clear()
+    value.update(whole)
+    return key
+
+
+_CHOICES = {name: get_args(get_type_hints(_Document)[name]) for name in ("status", "stage", "selection")}
+
+
 def _is_plain(curve: Any) -> bool:
-    """Return whether a curve is as `to_json` writes it, which is seen faster than what is wrong with another."""
+    """Return whether a curve is as `to_json` writes it, in which no value can be deep or not finite."""
     if type(curve) is not list:
         return False
     for entry in curve:
@@ -160,19 +199,6 @@ def _is_plain(curve: Any) -> bool:
             if type(value) is not float or not 0 <= value <= 1:
                 return False
     return True
-
-
-def _wrong_curve(curve: list[Any]) -> str:
-    for place, entry in enumerate(curve):
-        if not _is_object(entry) or not _is_whole(entry.get("step")) or not _is_object(entry.get("metrics")):
-            return _said(f"curve[{place}]", entry, "an object of a step and its metrics")
-        if said := _wrong_metric(f"curve[{place}].metrics", entry["metrics"]):
-            return said
-    return ""
-
-
-def _said(field: str, value: Any, wanted: str) -> str:
-    return f"{field} is {_quoted(value)}, not {wanted}"
 
 
 def _quoted(value: Any) -> str:
