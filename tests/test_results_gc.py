@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import subprocess
@@ -82,8 +83,8 @@ GARBAGE = [
     "tuned/.0123456789ab.tmp",
     ".0123456789ab.tmp",
     ".probe-01234567",
-    "tuned/gone.db-journal",
-    "tuned/gone.db-wal",
+    "tuned/sae--cub--att--res101--zsl--gone.db-journal",
+    "tuned/sae--cub--att--res101--zsl--gone.db-wal",
     f".claims/{OTHER}",
     f".claims/{OTHER}.1",
     f".claims/{OTHER}{HOLDER}",
@@ -139,9 +140,9 @@ def test_claims_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
 def test_signs_of_life_are_judged_by_their_process(runs):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    living = live_files.put(runs, live_files.study(), "living")
-    dead = live_files.put(runs, live_files.study(holder=live_files.holder(pid=gone.pid)), "dead")
-    far = live_files.put(runs, live_files.study(holder=FAR), "far")
+    living = live_files.put(runs, live_files.study(), "living-1-aa")
+    dead = live_files.put(runs, live_files.study(holder=live_files.holder(pid=gone.pid)), "dead-1-aa")
+    far = live_files.put(runs, live_files.study(holder=FAR), "far-1-aa")
     aged(living)  # its process is there, though it may be asleep
     found = zslbench.results.gc(runs, delete=True)
     assert [path for path, _ in found.files] == [dead]
@@ -193,3 +194,30 @@ def test_folders_that_are_none(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="is a file"):
         zslbench.results.gc(tmp_path / "file")
+
+
+def test_what_others_named_stays_and_what_a_link_leads_to(runs, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    theirs = ["draft.tmp", ".cache.tmp", ".probe-mine", "cub/zsl/eszsl/thesis.tmp", "tuned/notes.tmp",
+              "tuned/mine.db-journal", ".claims/README", ".live/notes.json", f"cub/zsl/eszsl/{OTHER}.csv"]  # fmt: skip
+    for name in theirs:
+        make(runs / name)
+    for name in (f"zsl/eszsl/{OTHER}.npz", "zsl/eszsl/.0123456789ab.tmp"):
+        make(elsewhere / name)
+    (runs / "linked").symlink_to(elsewhere)
+    (runs / ".0123456789ab.tmp").symlink_to(make(tmp_path / "precious"))
+    before = there(runs), there(elsewhere)
+    assert zslbench.results.gc(runs, delete=True).files == ()
+    assert (there(runs), there(elsewhere)) == before
+    assert (tmp_path / "precious").exists()
+
+
+def test_a_full_or_read_only_folder_is_cleaned_too(runs, monkeypatch):
+    path = make(runs / ".0123456789ab.tmp")
+
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "touch", full)
+    assert [one for one, _ in zslbench.results.gc(runs, delete=True).files] == [path]
+    assert not path.exists()

@@ -489,3 +489,95 @@ def test_a_planted_pickle_is_refused_and_its_code_not_run(tmp_path: Path) -> Non
         with pytest.raises(StoreError, match=f"the predictions {arrays} cannot be read"):
             store.predictions(kept)
     assert not (tmp_path / "executed").exists()
+
+
+def test_an_error_with_half_a_character_is_kept_in_its_record(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.save(record(status="failed", error="FileNotFoundError: 'caf\udce9'\n"))
+    (kept,) = store.load()
+    assert kept.error == "FileNotFoundError: 'caf\\udce9'\n"
+    assert store.broken == []
+
+
+@pytest.mark.parametrize("level", range(4))
+def test_a_folder_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int) -> None:
+    store = ResultStore(tmp_path)
+    for name in ("eszsl", "sae"):
+        store.save(record(name, "cub" if name == "sae" else "sun", "zsl" if name == "sae" else "gzsl"))
+    closed = [tmp_path, *reversed([*store.path(record("sae")).parents][:3])][level]
+
+    def refusing(function):
+        def call(path, *rest):
+            if Path(path) == closed:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return function(path, *rest)
+
+        return call
+
+    monkeypatch.setattr(os, "scandir", refusing(os.scandir))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir))
+    told = f"{closed} cannot be read (Permission denied); check its permissions."
+    if level == 0:
+        with pytest.raises(StoreError, match="Permission denied"):
+            store.load()
+        return
+    assert [one.method["name"] for one in store.load()] == ["eszsl"]
+    assert store.broken == [(closed, told)]
+    assert told in table(tmp_path)
+    assert told in zslbench.watch(tmp_path, width=300).text
+    assert told in zslbench.status(tmp_path).text
+    assert told in zslbench.report(tmp_path / "r.html", runs=tmp_path, figures=False).page.notes[-1]
+    assert zslbench.results.export(tmp_path / "e.csv", runs=tmp_path).broken == (told,)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_a_pipe_or_device_among_records_is_told_and_not_read(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.save(record(), {"label": np.arange(3)})
+    pipe = store.path(record()).with_name("f" * 16 + ".json")
+    os.mkfifo(pipe)
+    device = pipe.with_name("e" * 16 + ".json")
+    device.symlink_to("/dev/zero")
+    assert store.load() == [record()]
+    assert [path for path, _ in store.broken] == [device, pipe]
+    assert all("is no regular file" in why for _, why in store.broken)
+    arrays = store.path(record()).with_suffix(".npz")
+    arrays.unlink()
+    os.mkfifo(arrays)
+    with pytest.raises(StoreError, match="is no regular file"):
+        store.predictions(record())
+
+
+def test_a_damaged_stream_of_predictions_is_one_sentence(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.save(record(), {"label": np.arange(10_000)})
+    path = store.path(record()).with_suffix(".npz")
+    whole = path.read_bytes()
+    for place in range(40, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(StoreError):
+            store.predictions(record())
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_output_goes_through_links_and_into_what_is_no_file(tmp_path: Path) -> None:
+    ResultStore(tmp_path / "runs").save(record())
+    whole = table(tmp_path / "runs")
+    target, link, dangling = tmp_path / "target.txt", tmp_path / "link.txt", tmp_path / "dangling.txt"
+    target.write_text("old")
+    link.symlink_to(target)
+    dangling.symlink_to(tmp_path / "new.txt")
+    for path in (link, dangling):
+        table(tmp_path / "runs", output=path)
+        assert path.is_symlink()
+        assert path.read_text(encoding="utf-8") == whole
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    table(tmp_path / "runs", output=pipe)
+    assert os.read(reader, 100_000).decode() == whole
+    os.close(reader)
+    assert pipe.is_fifo()
+    table(tmp_path / "runs", output=Path(os.devnull))
+    assert not Path(os.devnull).is_file()
+    assert not [*tmp_path.glob("*.tmp")]

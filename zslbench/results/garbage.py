@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import secrets
+import stat
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,12 +17,17 @@ from zslbench.errors import StoreError
 from zslbench.results import claims, live, tuned
 from zslbench.results.companions import companions, document_of
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, store_error
+from zslbench.results.store import ResultStore
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
 _CLAIM = "a claim of a coordinator that is gone"
 _SIGN = "a sign of life of a coordinator that is gone"
+_UNFINISHED = re.compile(r"\.[0-9a-f]{12}\.tmp|\.probe-[0-9a-f]{8}")
+_CLAIM_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
+_LIVE_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)|\.[0-9a-f]{12}\.tmp")
+_PARTS = 6
+"""Of the name of a database of `tune`: method, data set, features, semantics, protocol and preset, parted by --."""
 _SQLITE = ("-journal", "-wal", "-shm")
 
 
@@ -66,8 +74,9 @@ def gc(
 ) -> Garbage:
     """Find, and delete if told to, what belongs to no run any more.
 
-    That is: predictions, kept features and traces without a record, temporary files, claims and signs of life of
-    coordinators that are gone, and what a database of `tune` left beside itself.
+    That is, of files that this package named and that lie within the folder: predictions, kept features and traces
+    without a record, temporary files, claims and signs of life of coordinators that are gone, and what a database of
+    `tune` left beside itself.
 
     Args:
         runs: the folder of records.
@@ -76,7 +85,7 @@ def gc(
         delete: delete the files; else only tell.
 
     Raises:
-        StoreError: the folder is none, or cannot be written to.
+        StoreError: the folder is none, or a file in it cannot be deleted.
     """
     store = ResultStore(runs)
     unwanted = list(_unwanted(store, failed, stale))  # checks the folder, too
@@ -85,7 +94,10 @@ def gc(
     now = _now(store.root)
     found: list[tuple[Path, str]] = []
     young = 0
+    home = store.root.resolve()
     for path, why in (*_orphans(store.root), *_temporary(store.root), *_signs(store.root)):
+        if not _is_within(path, home):
+            continue
         if _abandoned(path, now):
             found.append((path, why))
         elif why not in (_CLAIM, _SIGN):  # those of the living are as they should be
@@ -123,19 +135,30 @@ def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
     places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{live.FOLDER}/")
     found = {path for place in places for path in root.glob(f"{place}*.tmp")} | set(root.glob(".probe-*"))
     for path in sorted(found):
-        yield path, "a file that was not finished"
+        named_by = _LIVE_NAME if path.parent.name == live.FOLDER else _UNFINISHED
+        if named_by.fullmatch(path.name):
+            yield path, "a file that was not finished"
     for ending in _SQLITE:
         for path in sorted((root / tuned.FOLDER).glob(f"*.db{ending}")):
-            if not path.with_name(path.name.removesuffix(ending)).exists():
+            database = path.with_name(path.name.removesuffix(ending))
+            if database.name.count("--") >= _PARTS - 1 and not database.exists():
                 yield path, "its database is gone"
 
 
 def _signs(root: Path) -> Iterator[tuple[Path, str]]:
     for path in sorted((root / claims.FOLDER).glob("*")):
-        if path.is_file():
+        if _CLAIM_NAME.fullmatch(path.name):
             yield path, _CLAIM
     for path in sorted(live.live_folder(root).glob("*.json")):
-        yield path, _SIGN
+        if _LIVE_NAME.fullmatch(path.name):
+            yield path, _SIGN
+
+
+def _is_within(path: Path, home: Path) -> bool:
+    """Return whether a path is a file of the folder itself: no link, and not reached by a link that leads out of it."""
+    with contextlib.suppress(OSError):
+        return stat.S_ISREG(path.lstat().st_mode) and path.parent.resolve().is_relative_to(home)
+    return False
 
 
 def _abandoned(path: Path, now: float) -> bool:
@@ -166,13 +189,13 @@ def _delete(path: Path) -> None:
 
 
 def _now(root: Path) -> float:
-    """Return the time of day by the clock that dates the files of a folder: its server's."""
+    """Return the time of day by the clock that dates the files of a folder: its server's, else by this machine's."""
     probe = root / f".probe-{secrets.token_hex(4)}"
     try:
         probe.touch()
         return probe.stat().st_mtime
-    except OSError as error:
-        raise store_error(error, "a file", root) from None
+    except OSError:  # full, or not to be written to
+        return time.time()
     finally:
         with contextlib.suppress(OSError):
             probe.unlink(missing_ok=True)

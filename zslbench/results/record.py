@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -15,6 +16,7 @@ from zslbench.results.validation import problem, unreadable
 SCHEMA = 1
 CHOSEN = ("selected", "calibrated", "folds")
 """What selection and calibration add to the provenance of a record in memory; in a file it would be made up."""
+_HALF = re.compile("[\ud800-\udfff]")
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 
 
@@ -88,8 +90,12 @@ class Record:
         )
 
     def to_json(self) -> str:
-        """Return the document, indented, keys in the order of the fields."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        """Return the document, indented, keys in the order of the fields; halves of characters are spelt out.
+
+        An error text has some where it quotes a file name that is not UTF-8.
+        """
+        text = json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return _HALF.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
 
     @classmethod
     def from_json(cls, text: str, where: str = "record") -> Self:

@@ -13,8 +13,6 @@ import os
 import re
 import secrets
 import stat
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -37,6 +35,8 @@ _LEVELS = 3
 _MOST_BYTES = 2**28
 """Of a file that is read whole: a record with a curve of a million steps has fewer."""
 _TRACE, _FEATURES = ".trace.json.gz", ".features.npz"
+_MOST_IN_ARRAYS = 2**31
+"""Bytes of the arrays in one file, such as the predictions of 30 million test images."""
 _UNSAFE = re.compile(r"[^\w.,=+-]|^\.|\.$")
 
 
@@ -357,15 +357,21 @@ def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Callable[[Binar
 
 
 def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dict[str, AnyArray]:
+    again = f"run it again with{option} --rerun all"
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise StoreError(f"the {what} {path} is no regular file, but a pipe, device or socket; remove it.")
         with np.load(path, allow_pickle=False) as file:
+            declared = sum(member.file_size for member in file.zip.infolist())
+            if declared > _MOST_IN_ARRAYS:
+                raise StoreError(f"the {what} {path} would take {declared:,} bytes of memory; delete it and {again}.")
             return {name: file[name] for name in file.files}
     except FileNotFoundError:
-        raise StoreError(f"run {record.id} has no {what} at {path}; run it again with{option} --rerun all.") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(
-            f"the {what} {path} cannot be read ({error}); delete the file and run again with{option} --rerun all."
-        ) from None
+        raise StoreError(f"run {record.id} has no {what} at {path}; {again}.") from None
+    except StoreError:
+        raise
+    except Exception as error:
+        raise StoreError(f"the {what} {path} cannot be read ({error}); delete the file and {again}.") from None
 
 
 def _advice(number: int | None) -> str:
