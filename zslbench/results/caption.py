@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zslbench.metrics import SWEPT
+from zslbench.results.grid import Kind, Remark, remarks
 from zslbench.results.naming import LineKey
 from zslbench.results.selection_text import (
     calibration_sentences,
@@ -21,7 +22,7 @@ TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
     "distributed; give more with --seeds."
 )
-TRANSDUCTIVE = "‡ transductive: unlabelled test features are used."
+TRANSDUCTIVE = Remark("transductive", "‡ transductive: unlabelled test features are used.")
 
 _ACCURACIES = {
     "T1": "T1 on unseen test images among unseen classes",
@@ -54,30 +55,33 @@ def caption(
     metrics: Sequence[str],
     together: bool,
     intervals: bool = False,
-) -> list[str]:
-    """Return the sentences under a table of `rows`: what was measured, on what, how often, and what the marks mean."""
+) -> list[Remark]:
+    """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean."""
     names = {key: name + ("†" if key.oracle else "") for key, name in names.items()}
-    lines = [
-        _stage(rows, metrics),
-        f"Features: {_by(rows, lambda row: row.features)}; semantics: {_by(rows, lambda row: row.semantics)}",
-        f"Split: {_by(rows, lambda row: split_of(row.origin, row.split))}",
-        f"Selection: {rule_sentence(rows, keys, names)}",
-        f"Seeds: {_seeds(rows, keys, names)}",
-        _metrics(metrics),
-    ]
-    lines = [line.removesuffix(".") + "." for line in lines if line] + choice_sentences(rows, keys, names)
-    lines += calibration_sentences(rows, keys, names)
+    features, semantics = _by(rows, lambda row: row.features), _by(rows, lambda row: row.semantics)
+    facts: dict[Kind, str] = {
+        "stage": _stage(rows, metrics),
+        "data": f"Features: {features}; semantics: {semantics}",
+        "split": f"Split: {_by(rows, lambda row: split_of(row.origin, row.split))}",
+        "selection": f"Selection: {rule_sentence(rows, keys, names)}",
+        "seeds": f"Seeds: {_seeds(rows, keys, names)}",
+        "metrics": _metrics(metrics),
+    }
+    found = [remark for kind, text in facts.items() if text for remark in remarks(kind, [text.removesuffix(".") + "."])]
+    found += remarks("chosen", choice_sentences(rows, keys, names))
+    found += remarks("calibration", calibration_sentences(rows, keys, names))
     if any(name in SWEPT or CALIBRATED in name for name in metrics) and any(map(_lacks_curve, rows)):
-        lines.append(
+        sentence = (
             "–, of AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), and no "
             "one constant can be taken off all of them."
         )
+        found += remarks("calibration", [sentence])
     if any(stat.std is not None for row in rows for stat in row.metrics.values()):
         what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
-        lines.append(f"± is the {what} over seeds.")
+        found += remarks("spread", [f"± is the {what} over seeds."])
         if intervals and any(stat.std is not None and stat.n == 2 for row in rows for stat in row.metrics.values()):
-            lines.append(TWO_SEEDS)
-    return lines + _marks(keys, together) + oracle_sentences(rows, keys, names)
+            found += remarks("spread", [TWO_SEEDS])
+    return [*found, *_marks(keys, together), *remarks("oracle", oracle_sentences(rows, keys, names))]
 
 
 def _lacks_curve(row: Row) -> bool:
@@ -152,16 +156,16 @@ def _metrics(metrics: Sequence[str]) -> str:
     return f"Metrics: {text}." if text else ""
 
 
-def _marks(keys: Sequence[LineKey], together: bool) -> list[str]:
-    lines = []
+def _marks(keys: Sequence[LineKey], together: bool) -> list[Remark]:
+    found: list[Remark] = []
     kinds = sorted({key.block for key in keys})
     if len(kinds) > 1 and together:
-        lines.append("Rows of different settings and selections are ranked together.")
+        found += remarks("ranking", ["Rows of different settings and selections are ranked together."])
     elif len(kinds) > 1:
         said = "; ".join(_SETTING.get(name, name) + (", oracle" if oracle else "") for oracle, _, name in kinds)
-        lines.append(f"Blocks, from the top, each ranked by itself: {said}.")
+        found += remarks("setting", [f"Blocks, from the top, each ranked by itself: {said}."])
     elif kinds[0][2] == "semantic":
-        lines.append("The semantics of unseen classes are known in training.")
+        found += remarks("setting", ["The semantics of unseen classes are known in training."])
     if any(key.setting == "transductive" for key in keys):
-        lines.append(TRANSDUCTIVE)
-    return lines
+        found.append(TRANSDUCTIVE)
+    return found

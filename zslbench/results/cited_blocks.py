@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from zslbench.results.caption import TRANSDUCTIVE
 from zslbench.results.cited_rows import CitedRow
 from zslbench.results.cited_text import cited_sentences, footnote, nothing_cited
-from zslbench.results.grid import Cell, Grid, Line, with_blocks
+from zslbench.results.grid import Cell, Grid, Line, Remark, remarks, with_blocks
 from zslbench.results.layout import Column, GroupKey, group_heads, told
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.ranked import podium
@@ -26,7 +26,7 @@ def with_cited(
         together: rank the inductive, transductive and oracle rows of a source with each other.
     """
     if not cited:
-        return dataclasses.replace(grid, caption=(*grid.caption, nothing_cited(source)))
+        return dataclasses.replace(grid, remarks=(*grid.remarks, *remarks("published", [nothing_cited(source)])))
     notes = {text: number for number, text in enumerate(grid.notes, start=1)}
     titled: list[tuple[str, Sequence[Line]]] = list(grid.titled)
     for key in dict.fromkeys(row.source for row in cited):
@@ -34,8 +34,8 @@ def with_cited(
         kinds = sorted({_kind(row) for row in rows}) if not together else [None]
         blocks = [_block([row for row in rows if kind in (None, _kind(row))], columns, notes) for kind in kinds]
         titled += [("" if place else f"published: {key}", block) for place, block in enumerate(blocks)]
-    caption = (*grid.caption, *_sentences(grid, columns, cited, together))
-    return dataclasses.replace(with_blocks(grid, titled), caption=caption, notes=tuple(notes))
+    below = (*grid.remarks, *_remarks(grid, columns, cited, together))
+    return dataclasses.replace(with_blocks(grid, titled), remarks=below, notes=tuple(notes))
 
 
 def _kind(row: CitedRow) -> tuple[bool, bool]:
@@ -77,9 +77,9 @@ def _column(columns: Mapping[GroupKey, Sequence[Column]], entry: Published) -> C
     return (alike or described or found)[0]
 
 
-def _sentences(
+def _remarks(
     grid: Grid, columns: Mapping[GroupKey, Sequence[Column]], cited: Sequence[CitedRow], together: bool
-) -> list[str]:
+) -> list[Remark]:
     entries = [entry for row in cited for entry in row.entries.values()]
     heads = group_heads(list(columns))
     unlike: dict[tuple[str, str], dict[str, None]] = {}
@@ -89,7 +89,8 @@ def _sentences(
             unlike.setdefault((entry.features, entry.semantics), {})[told(group, heads)] = None
     kinds = len({_kind(row) for row in cited}) > 1 and not together
     ranked = "each block ranked by itself" if kinds else "ranked by themselves"
-    lines = [f"Rows below “published” are cited, not measured here, and {ranked}."]
-    if any(row.transductive for row in cited) and TRANSDUCTIVE not in grid.caption:
-        lines.append(TRANSDUCTIVE)
-    return lines + cited_sentences(entries, {choice: list(names) for choice, names in unlike.items()})
+    found = remarks("published", [f"Rows below “published” are cited, not measured here, and {ranked}."])
+    if any(row.transductive for row in cited) and all(remark.kind != "transductive" for remark in grid.remarks):
+        found.append(TRANSDUCTIVE)
+    sentences = cited_sentences(entries, {choice: list(names) for choice, names in unlike.items()})
+    return found + remarks("published", sentences)

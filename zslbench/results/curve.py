@@ -19,7 +19,7 @@ from zslbench.results.calibration import curve as curve_of
 from zslbench.results.caption import caption
 from zslbench.results.choice import Choice, choose
 from zslbench.results.gather import ordinary, without_folds
-from zslbench.results.grid import Cell, Grid, Group, Line
+from zslbench.results.grid import Cell, Grid, Group, Line, Remark
 from zslbench.results.layout import GroupKey, group_heads, group_key
 from zslbench.results.matching import cell, grouped, label
 from zslbench.results.naming import LineKey, line_keys, natural, short_names
@@ -28,7 +28,7 @@ from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_text
 from zslbench.results.summary import Row, Stat, stat, summarise
 from zslbench.results.written import written
-from zslbench.visible import csv_row, one_line
+from zslbench.visible import csv_row
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -154,16 +154,20 @@ def _lay_out(traced: Sequence[Traced]) -> Grid:
             )
         ),
         blocks=tuple(tuple(set_out[key] for key in block) for block in ranked_blocks(dict.fromkeys(keys), False)),
-        caption=tuple(map(one_line, _caption(rows, keys, names))),
+        remarks=tuple(_remarks(rows, keys, names)),
         settings=settings,
     )
 
 
-def _caption(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+def _remarks(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[Remark]:
     return [
         *caption(rows, keys, names, ("H", "AUSUC"), False),
-        "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds.",
-        "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result.",
+        Remark(
+            "layout", "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds."
+        ),
+        Remark(
+            "oracle", "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result."
+        ),
     ]
 
 

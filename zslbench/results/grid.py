@@ -3,10 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from zslbench.visible import one_line
 
 PUBLISHED_HEAD = "pub."
 """The head of a column of published numbers, which stands right after the measured one that it belongs to."""
+
+
+Kind = Literal[
+    "stage", "data", "split", "selection", "seeds", "single seed", "metrics", "chosen", "calibration", "spread",
+    "ranking", "setting", "transductive", "oracle", "parameters", "published", "layout", "figure", "note",
+]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Remark:
+    """A sentence below numbers, and what it is about: whoever leaves one out or moves it goes by its kind."""
+
+    kind: Kind
+    text: str
+
+
+def remarks(kind: Kind, texts: Iterable[str]) -> list[Remark]:
+    """Return sentences of one kind, fit to be shown."""
+    return [Remark(kind, one_line(text)) for text in texts]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +70,7 @@ class Grid:
     Attributes:
         groups: column groups.
         blocks: lines that a rule parts: inductive, semantic, transductive, and those with oracle selection.
-        caption: sentences that say what the numbers are.
+        remarks: what the numbers are; caption: the same as sentences.
         settings: what the letters after names stand for, in order: (``a``, ``hidden=1024,…``).
         notes: footnotes of cells, numbered from 1.
         titles: what stands over each block, empty for none; no titles at all: over no block.
@@ -57,11 +79,16 @@ class Grid:
 
     groups: tuple[Group, ...]
     blocks: tuple[tuple[Line, ...], ...]
-    caption: tuple[str, ...]
+    remarks: tuple[Remark, ...]
     settings: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     titles: tuple[str, ...] = ()
     name: str = "method"
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """The sentences of the remarks."""
+        return tuple(remark.text for remark in self.remarks)
 
     @property
     def titled(self) -> list[tuple[str, tuple[Line, ...]]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from zslbench.results import published as citations
 from zslbench.results.caption import caption
 from zslbench.results.cited_text import cited_sentences, footnote, nothing_cited
-from zslbench.results.grid import PUBLISHED_HEAD, Cell, Grid, Group, Line
+from zslbench.results.grid import PUBLISHED_HEAD, Cell, Grid, Group, Line, remarks
 from zslbench.results.naming import LineKey, line_keys, short_names
 from zslbench.results.published import Published
 from zslbench.results.ranked import podium, ranked_blocks
@@ -65,9 +65,9 @@ def lay_out(
     blocks = ranked_blocks(dict.fromkeys(keys), rank_together)
     notes: dict[str, int] = {}
     cells = _measured_cells(measured, blocks, intervals) | _cited_cells(cited, blocks, notes)
-    sentences = caption(rows, keys, names, metrics, rank_together, intervals)
+    below = caption(rows, keys, names, metrics, rank_together, intervals)
     if source:
-        sentences += _sources(cited, names, heads, source)
+        below += remarks("published", _sources(cited, names, heads, source))
     return Grid(
         groups=tuple(Group(heads[group], _metric_heads(own)) for group, own in columns.items()),
         blocks=tuple(
@@ -81,7 +81,7 @@ def lay_out(
             )
             for block in blocks
         ),
-        caption=tuple(map(one_line, sentences)),
+        remarks=tuple(below),
         settings=settings,
         notes=tuple(notes),
     )

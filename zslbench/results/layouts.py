@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.grid import Grid, Group
+from zslbench.results.grid import Grid, Group, remarks
 from zslbench.results.layout import Column, GroupKey, group_details, group_heads
 
 LAYOUTS = ("full", "zsl", "gzsl")
@@ -57,5 +57,7 @@ def flat(grid: Grid, columns: dict[GroupKey, list[Column]]) -> Grid:
         )
         for block in grid.blocks
     )
-    caption = (*grid.caption[:1], "T1 stands under each data set's name.", *grid.caption[1:])
-    return dataclasses.replace(grid, groups=tuple(groups), blocks=blocks, caption=caption)
+    first = [remark for remark in grid.remarks if remark.kind == "stage"]
+    first += remarks("layout", ["T1 stands under each data set's name."])
+    others = [remark for remark in grid.remarks if remark.kind != "stage"]
+    return dataclasses.replace(grid, groups=tuple(groups), blocks=blocks, remarks=(*first, *others))

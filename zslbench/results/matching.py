@@ -68,14 +68,32 @@ def command(records: Sequence[Record], runs: Path, *extra: str) -> str:
     """Return the ``zslbench run …`` that asks for these records (of one cell) again, `extra` options added."""
     first = records[0]
     selected = first.provenance.get("selected", {})
-    words = ["zslbench", "run", "-m", selected.get("label", label(first)), *_data(first)]
     seeds = sorted({record.seed for record in records})
-    if seeds == list(range(len(seeds))):
-        words += ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
-    else:
-        words += [word for seed in seeds for word in ("--seed", str(seed))]
-    words += ["--oracle"] if selected.get("candidate", first.selection == "oracle") else []
-    return shlex.join([*words, *extra, *runs_option(runs)])
+    separate = [] if seeds == list(range(len(seeds))) else [word for seed in seeds for word in ("--seed", str(seed))]
+    words = [
+        "zslbench",
+        "run",
+        "-m",
+        selected.get("label", label(first)),
+        *_data(first),
+        *(separate or _seeds(records)),
+    ]
+    return shlex.join([*words, *_candidate(first), *extra, *runs_option(runs)])
+
+
+def study_words(records: Sequence[Record], runs: Path) -> list[str]:
+    """Return the words of a command that say what records of one cell are of, the method and single seeds apart."""
+    return [*_data(records[0]), *_seeds(records), *_candidate(records[0]), *runs_option(runs)]
+
+
+def _seeds(records: Sequence[Record]) -> list[str]:
+    seeds = {record.seed for record in records}
+    return ["--seeds", str(len(seeds))] if len(seeds) > 1 and seeds == set(range(len(seeds))) else []
+
+
+def _candidate(record: Record) -> list[str]:
+    candidate = record.provenance.get("selected", {}).get("candidate", record.selection == "oracle")
+    return ["--oracle"] if candidate else []
 
 
 def tune_command(record: Record, runs: Path) -> str:

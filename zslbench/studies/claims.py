@@ -27,7 +27,7 @@ class Answer:
         spec: the method in the spec grammar; empty where nothing can be run.
         how: in words, where its hyper-parameters come from.
         features, semantics: what is used.
-        absent: why nothing can be run; empty otherwise.
+        absent: why nothing can be run; empty otherwise. lacks_data: it is for want of data on this machine.
     """
 
     entry: Published
@@ -36,6 +36,7 @@ class Answer:
     features: str
     semantics: str
     absent: str = ""
+    lacks_data: bool = False
 
     @property
     def other(self) -> str:
@@ -120,7 +121,7 @@ def _answer(
     for kind, wanted, held in (("features", features, there[0]), ("semantics", semantics, there[1])):
         if wanted not in held:
             absent = f"no {wanted} {kind} of {entry.dataset} on this machine"
-            return Answer(entry, "", "", features, semantics, absent)
+            return Answer(entry, "", "", features, semantics, absent, lacks_data=True)
     try:
         dataset = dataset_ref(entry.dataset, features, semantics, root)
         spec, how = _spec(entry, (dataset.name, features, semantics), tuned)

@@ -11,6 +11,7 @@ from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.results.choice import Choice
+from zslbench.results.grid import remarks
 from zslbench.results.page_width import width_of
 from zslbench.results.plots.draw import Knowledge, Request, check, draw
 from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
@@ -84,10 +85,10 @@ def plot(
     root = None if data_root is None else Path(data_root)
     known = Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
     drawn = draw(request, ResultStore(runs), style, known)
-    remarks = [] if path is None else write_figure(drawn, path)
+    lacking = [] if path is None else write_figure(drawn, path)
     if data is not None:
         write_data(drawn, Path(data))
-    return Drawn(drawn.axes, drawn.rows, (*drawn.caption, *remarks))
+    return Drawn(drawn.axes, drawn.rows, (*drawn.remarks, *remarks("note", lacking)))
 
 
 def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = None) -> dict[int, str]:

@@ -127,7 +127,7 @@ def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Out
         short = [cell for cell in measured if cell.stochastic and len(cell.seeds) < 2]
         if short and seeds == 1:
             said.append("One seed says nothing of chance: give more with --seeds.")
-    if any(cell.answer.absent.endswith("on this machine") for cell in cells):
+    if any(cell.answer.lacks_data for cell in cells):
         said.append("What data is here: zslbench data list. Other features of the same images: --features STEM.")
     if any(cell.entry.oracle for cell in cells):
         said.append("† published code of this method picks the epoch on test images; ours is not picked there.")

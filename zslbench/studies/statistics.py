@@ -10,7 +10,7 @@ from typing import Any
 from zslbench.data.catalogue import SEMANTICS
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.caption import split_of
-from zslbench.results.grid import Cell, Grid, Group, Line
+from zslbench.results.grid import Cell, Grid, Group, Line, remarks
 from zslbench.results.tables import FORMATS
 from zslbench.results.written import written
 from zslbench.studies.counting import Described, everything, named
@@ -82,7 +82,7 @@ def _lay_out(found: Sequence[Described], left: Sequence[str]) -> Grid:
     return Grid(
         groups=_GROUPS,
         blocks=(tuple(Line(one_line(one.title), "", _cells(one, notes)) for one in found),),
-        caption=tuple(map(one_line, [*_caption(found), *left])),
+        remarks=(*remarks("data", _caption(found)), *remarks("note", left)),
         notes=tuple(notes),
         name="data set",
     )

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, Panel, ablate_command, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, panels
@@ -85,12 +86,12 @@ def draw_ablation(
         one.axhline(0, color=FAINT, lw=0.6)
     drawn = [line for _, bars in grid for _, line in bars]
     shown = list(dict.fromkeys(panel.metric for panel, _ in grid))
-    return Drawn(tuple(axes), tuple(rows), tuple(_caption(drawn, declared, shown, spread, ablations)))
+    return Drawn(tuple(axes), tuple(rows), tuple(_remarks(drawn, declared, shown, spread, ablations)))
 
 
-def _caption(
+def _remarks(
     drawn: Sequence[Line], declared: Settings, metrics: Sequence[str], spread: str, ablations: object
-) -> list[str]:
+) -> list[Remark]:
     title = drawn[0].row.title
     info = f"zslbench info {shlex.quote(drawn[0].row.method)}"
     said = [f"Ablations of {title}: {', '.join(declared)}; `{info}` says what each is."]
@@ -103,7 +104,7 @@ def _caption(
         )
     plain = [dataclasses.replace(line, key=dataclasses.replace(line.key, given="")) for line in drawn]
     plain = [dataclasses.replace(line, name=line.key.name) for line in plain]
-    return said + said_below(plain, metrics, f"Intervals: {SPREADS[spread]}." if bars else "")
+    return remarks("figure", said) + said_below(plain, metrics, f"Intervals: {SPREADS[spread]}." if bars else "")
 
 
 def _method(lines: Sequence[Line], ablations: Callable[[str], Settings]) -> str:

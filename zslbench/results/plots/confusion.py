@@ -9,6 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.metrics import BoolArray
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import (
     Confusion,
     Predictions,
@@ -78,7 +79,11 @@ def draw_confusion(
     bar.outline.set_linewidth(0.4)
     rows = _rows(lines, found, order, named)
     metrics = [name for name in ("T1", "U", "S", "H") if name in lines[0].row.metrics]
-    return Drawn(tuple(axes), rows, (*_caption(lines, found, order, named, fonts, metrics), *unnamed_remark(names)))
+    return Drawn(
+        tuple(axes),
+        rows,
+        (*_remarks(lines, found, order, named, fonts, metrics), *remarks("note", unnamed_remark(names))),
+    )
 
 
 def _kept(
@@ -219,14 +224,14 @@ def _rows(
     return tuple(rows)
 
 
-def _caption(
+def _remarks(
     lines: Sequence[Line],
     found: Sequence[Confusion],
     order: IntArray,
     named: Sequence[str],
     font: float | None,
     metrics: Sequence[str],
-) -> list[str]:
+) -> list[Remark]:
     said = [
         "Share of the test images of a class (row) that were taken for a class (column), mean over seeds; the "
         "colours go by the square root."
@@ -251,4 +256,4 @@ def _caption(
         ]
         if told:
             said.append(f"{line.name} most often took {', '.join(told)}.")
-    return [*said, *said_below(lines, metrics)]
+    return [*remarks("figure", said), *said_below(lines, metrics)]

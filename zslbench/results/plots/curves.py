@@ -10,6 +10,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.results.calibration import Curve, calibrate, curve
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, data_key, facts, head_of, said_below, spread_of
@@ -75,7 +76,7 @@ def draw_curves(
         one.set_axisbelow(True)
     order = [name for name in names if name in handles]
     add_legend(figure, style, [handles[name] for name in order], [texts[names.index(name)] for name in order])
-    return Drawn(tuple(axes), tuple(rows), tuple(_caption(lines, spread, chosen)))
+    return Drawn(tuple(axes), tuple(rows), tuple(_remarks(lines, spread, chosen)))
 
 
 def _with_areas(name: str, groups: Sequence[Sequence[Line]]) -> str:
@@ -109,7 +110,7 @@ def _points(line: Line, dev: Sequence[Record], predictions: Predictions) -> list
     return found
 
 
-def _caption(lines: Sequence[Line], spread: str, chosen: bool) -> list[str]:
+def _remarks(lines: Sequence[Line], spread: str, chosen: bool) -> list[Remark]:
     said = [
         "Accuracy on unseen against seen classes, both among all classes, as a constant γ is taken off the scores "
         "of seen classes (Chao et al., 2016); U is the mean over seeds at each S."
@@ -125,4 +126,7 @@ def _caption(lines: Sequence[Line], spread: str, chosen: bool) -> list[str]:
         )
     )
     bands = any(line.stochastic and len(line.records) > 1 for line in lines)
-    return [*said, *said_below(lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U." if bands else "")]
+    return [
+        *remarks("figure", said),
+        *said_below(lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U." if bands else ""),
+    ]

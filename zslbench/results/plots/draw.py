@@ -10,6 +10,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.results.calibration import is_generalized, without_curve
 from zslbench.results.choice import Choice, is_method, position
 from zslbench.results.gather import gather
+from zslbench.results.grid import remarks
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.confusion import draw_confusion
 from zslbench.results.plots.curves import draw_curves
@@ -83,7 +84,7 @@ def draw(request: Request, store: ResultStore, style: Style, known: Knowledge) -
     lines, notes = _lines(request, store)
     with settings():
         drawn = _drawn(request, lines, store, style, known)
-    return dataclasses.replace(drawn, caption=(*drawn.caption, *notes))
+    return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", notes)))
 
 
 def check(request: Request) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.matching import command
 from zslbench.results.plots.answers import Predictions, first_class, name_classes, unnamed_remark
 from zslbench.results.plots.files import Drawn
@@ -19,7 +20,6 @@ from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_b
 from zslbench.results.plots.projection import Projection, project
 from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
 from zslbench.results.record import Record
-from zslbench.visible import one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,6 @@ KEEP = 50
 """Rows a class that commands in sentences propose to keep."""
 _METHODS, _ROWS = 4, 100
 _SHAPES, _MARGIN = (0.6, 1.0), 1.08
-_NOT_HERE = ("Metrics:", "A single seed")
 
 
 def draw_features(
@@ -87,10 +86,10 @@ def draw_features(
         axis.set_title(style.wrapped(one.line.name, inches - 0.3))
     add_legend(figure, style, handles, texts)
     rows = [row for one, plane in zip(found, planes, strict=True) for row in _rows(one, plane, ids, titles)]
-    said = _caption(found, planes, shared, most, [(t, a) for t, a in zip(titles, accuracy, strict=True)], default)
+    said = _remarks(found, planes, shared, most, [(t, a) for t, a in zip(titles, accuracy, strict=True)], default)
     left = [line for line in lines if line not in having]
-    said = [*said, *unnamed_remark(names)]
-    return Drawn(tuple(axes), tuple(rows), (*said, *_left_out(left, runs, synthesises)))
+    others = [*unnamed_remark(names), *_left_out(left, runs, synthesises)]
+    return Drawn(tuple(axes), tuple(rows), (*said, *remarks("note", others)))
 
 
 def _planes(found: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
@@ -158,14 +157,14 @@ def _rows(one: Kept, plane: Projection, ids: IntArray, titles: Sequence[str]) ->
     ]
 
 
-def _caption(
+def _remarks(
     found: Sequence[Kept],
     planes: Sequence[Projection],
     shared: bool,
     most: int,
     classes: Sequence[tuple[str, float]],
     by_rule: bool,
-) -> list[str]:
+) -> list[Remark]:
     lines = [one.line for one in found]
     records = [line.records[0] for line in lines]
     said = [
@@ -188,8 +187,8 @@ def _caption(
     plain = "features as the data set has them" if spaces[0] == "none" else f"features after preprocess={spaces[0]}"
     said.append(f"Space: {plain}." if alike else f"Space: features after preprocess, {'; '.join(chains)}.")
     judged = [name for name in ("T1", "U") if name in lines[0].row.metrics]
-    below = [text for text in said_below(lines, judged) if not text.startswith(_NOT_HERE)]
-    return [*map(one_line, said), *below, "Drawn is the lowest seed that kept features."]
+    below = [remark for remark in said_below(lines, judged) if remark.kind not in ("metrics", "single seed")]
+    return [*remarks("figure", said), *below, Remark("note", "Drawn is the lowest seed that kept features.")]
 
 
 def _command(lines: Sequence[Line], runs: Path) -> str:

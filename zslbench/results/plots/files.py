@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, StoreError
+from zslbench.results.grid import Remark
 from zslbench.results.plots.style import settings
 from zslbench.results.store import write_atomically, write_text
 from zslbench.visible import csv_row
@@ -30,11 +31,16 @@ _ABOUT: Mapping[str, Any] = {"pdf": {"metadata": {"CreationDate": None}}, "svg":
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Drawn:
-    """A figure: its axes, a row a number drawn, and the sentences that go below it in a paper."""
+    """A figure: its axes, a row a number drawn, and what goes below it in a paper; `caption` has the sentences."""
 
     axes: tuple[Axes, ...]
     rows: tuple[Mapping[str, Any], ...]
-    caption: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """The sentences of the remarks."""
+        return tuple(remark.text for remark in self.remarks)
 
     @property
     def figure(self) -> Figure:

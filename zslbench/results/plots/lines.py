@@ -11,7 +11,8 @@ from typing import Any
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.caption import caption
-from zslbench.results.matching import cell, command, grouped
+from zslbench.results.grid import Remark, remarks
+from zslbench.results.matching import cell, grouped, study_words
 from zslbench.results.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.record import Record
 from zslbench.results.summary import Row, summarise
@@ -19,8 +20,6 @@ from zslbench.visible import one_line
 
 METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
 _DEFAULT = ("T1", "H")
-_RANKED = "Rows of different settings"
-_SPREAD = "± is the"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -145,25 +144,22 @@ def one_panel(lines: Sequence[Line], kind: str) -> Sequence[Line]:
     return lines
 
 
-def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") -> list[str]:
-    """Return the sentences that say what the numbers of a figure mean.
+def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") -> list[Remark]:
+    """Return the remarks that say what the numbers of a figure mean.
 
     Args:
         lines: those drawn; metrics: those drawn.
         spread: what the bands or bars beside a mean are; empty where there are none.
     """
     rows, keys = [line.row for line in lines], [line.key for line in lines]
-    names = {line.key: line.name.rstrip("†‡") for line in lines}
-    kept = [
-        sentence
-        for sentence in caption(rows, keys, names, tuple(metrics), together=True)
-        if not sentence.startswith((_RANKED, _SPREAD))
-    ]
+    names = {line.key: line.name.removesuffix(line.key.marks) for line in lines}
+    every = caption(rows, keys, names, tuple(metrics), together=True)
+    kept = [remark for remark in every if remark.kind not in ("ranking", "spread")]
     where = list(dict.fromkeys(line.row.dataset for line in lines))
     single = list(dict.fromkeys(line.name for line in lines if line.stochastic and len(line.records) == 1))
     alone = [f"A single seed, so nothing is known of the spread: {', '.join(single)}."] if single else []
-    sentences = [f"Data: {', '.join(where)}.", *kept, *([spread] if spread else []), *alone, *_given(lines)]
-    return list(map(one_line, sentences))
+    found = [*remarks("data", [f"Data: {', '.join(where)}."]), *kept, *remarks("spread", [spread] if spread else [])]
+    return [*found, *remarks("single seed", alone), *remarks("parameters", _given(lines))]
 
 
 def _given(lines: Sequence[Line]) -> list[str]:
@@ -171,7 +167,7 @@ def _given(lines: Sequence[Line]) -> list[str]:
     told: dict[str, dict[str, list[str]]] = {}
     for line in lines:
         if line.key.given and line.key.given not in line.name:
-            name = line.name.rstrip("†‡")
+            name = line.name.removesuffix(line.key.marks)
             told.setdefault(name, {}).setdefault(line.key.given.replace(",", ", "), []).append(line.row.dataset)
     parts = []
     for name, values in told.items():
@@ -184,14 +180,7 @@ def _given(lines: Sequence[Line]) -> list[str]:
 
 def ablate_command(line: Line, method: str, runs: Path, *extra: str) -> str:
     """Return the ``zslbench ablate …`` of a method on the data of a line, under its protocol."""
-    words = iter(shlex.split(command(line.records, runs))[4:])  # those after: zslbench run -m LABEL
-    kept = []
-    for word in words:
-        if word == "--seed":
-            next(words)
-        else:
-            kept.append(word)
-    return shlex.join(["zslbench", "ablate", method, *kept, *extra])
+    return shlex.join(["zslbench", "ablate", method, *study_words(line.records, runs), *extra])
 
 
 def facts(line: Line) -> dict[str, Any]:

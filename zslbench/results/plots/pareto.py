@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import FAINT, Style, add_legend, legend_size, line_look, panels
@@ -67,7 +68,7 @@ def draw_pareto(
         figure, style, [handles[name] for name in names if name in handles], [name for name in names if name in handles]
     )
     shown = list(dict.fromkeys(panel.metric for panel in grid))
-    return Drawn(tuple(axes), tuple(rows), tuple(_caption(timed, shown, spread, len(lines) - len(timed))))
+    return Drawn(tuple(axes), tuple(rows), tuple(_remarks(timed, shown, spread, len(lines) - len(timed))))
 
 
 def _in_seconds(axes: Axes) -> None:
@@ -104,7 +105,7 @@ def _seconds(timings: Any) -> float:
     return float(sum(timings.get(phase, 0.0) for phase in _PHASES))
 
 
-def _caption(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed: int) -> list[str]:
+def _remarks(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed: int) -> list[Remark]:
     said = [
         "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
         "line joins what none other beats in as little time."
@@ -117,7 +118,7 @@ def _caption(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed
     )
     said += [f"{untimed} without timings of their own not drawn."] if untimed else []
     bars = any(line.stochastic and len(line.records) > 1 for line in lines)
-    return [*said, *said_below(lines, metrics, f"Bars: {SPREADS[spread]}." if bars else "")]
+    return [*remarks("figure", said), *said_below(lines, metrics, f"Bars: {SPREADS[spread]}." if bars else "")]
 
 
 def _machine(provenance: Any) -> str:

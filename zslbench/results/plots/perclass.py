@@ -9,6 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.metrics import BoolArray
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import (
     Confusion,
     Predictions,
@@ -73,8 +74,8 @@ def draw_perclass(
         add_legend(figure, style, [handle for _, handle in handles], [name for name, _ in handles])
     rows = tuple(_row(lines, found, accuracy, value, int(place), named) for place in order)
     metrics = [name for name in ("T1", "U", "S") if name in lines[0].row.metrics]
-    caption = _caption(lines, value, [named[place] for place in order], value[order], metrics)
-    return Drawn((axes,), rows, (*caption, *unnamed_remark(names)))
+    below = _remarks(lines, value, [named[place] for place in order], value[order], metrics)
+    return Drawn((axes,), rows, (*below, *remarks("note", unnamed_remark(names))))
 
 
 def _order(value: Array, named: Sequence[str], numbers: IntArray, classes: int | Sequence[str] | None) -> IntArray:
@@ -140,9 +141,9 @@ def _row(
     return out | ({"difference": float(value[place])} if len(lines) > 1 else {})
 
 
-def _caption(
+def _remarks(
     lines: Sequence[Line], value: Array, names: Sequence[str], shown: Array, metrics: Sequence[str]
-) -> list[str]:
+) -> list[Remark]:
     if len(lines) == 1:
         said = ["Top-1 accuracy on the test images of each class, mean over seeds, sorted."]
     else:
@@ -155,4 +156,4 @@ def _caption(
         told = [f"{name} {number:.0f}".replace(" -", " −") for name, number in zip(names, shown, strict=True)]
         first, last = ", ".join(told[:_EXTREMES]), ", ".join(told[-_EXTREMES:])
         said.append(f"Highest: {first}; lowest: {last}; --classes 20 draws the ends by name.")
-    return [*said, *said_below(lines, metrics)]
+    return [*remarks("figure", said), *said_below(lines, metrics)]

@@ -10,6 +10,7 @@ from zslbench.results.across import Across, across
 from zslbench.results.comparison import METRICS, Comparison
 from zslbench.results.diagram import figure_of, smallest_sentence
 from zslbench.results.entrants import Match, matches
+from zslbench.results.grid import remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, said_below
 from zslbench.results.plots.style import Style
@@ -54,7 +55,7 @@ def draw_ranks(
     drawn = [line for line in lines if line.row.label in ran]
     shown = [test.metric for test in tests]
     rows = tuple(row for test in tests for row in _rows(test))
-    return Drawn(tuple(figure.axes), rows, (*said, *said_below(drawn, shown)))
+    return Drawn(tuple(figure.axes), rows, (*remarks("figure", said), *said_below(drawn, shown)))
 
 
 def _comparisons(match: Match, wanted: Sequence[str]) -> list[Comparison]:

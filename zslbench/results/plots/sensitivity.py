@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
+from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.scale import Scale, written
@@ -100,12 +101,12 @@ def draw_sensitivity(
         add_legend(figure, style, [handles[title] for title in titles], titles)
     swept = [line for _, found in grid for line in found]
     shown = list(dict.fromkeys(panel.metric for panel, _ in grid))
-    return Drawn(tuple(axes), tuple(rows), tuple(_caption(called or name, titles, swept, shown, spread, zero)))
+    return Drawn(tuple(axes), tuple(rows), tuple(_remarks(called or name, titles, swept, shown, spread, zero)))
 
 
-def _caption(
+def _remarks(
     name: str, titles: Sequence[str], found: Sequence[Swept], metrics: Sequence[str], spread: str, zero: bool
-) -> list[str]:
+) -> list[Remark]:
     drawn = [point for line in found for _, point in line.points]
     said = [f"{' and '.join(metrics)} of {', '.join(titles)} against {name}, all other hyper-parameters kept."]
     others = dict.fromkeys(f"{one.name}: {one.given.replace(',', ', ')}" for one in found if one.given)
@@ -116,7 +117,7 @@ def _caption(
     bands = any(line.stochastic and len(line.records) > 1 for line in drawn)
     # The values are on the axis: names of points, and the letters that stand for them, would say them again.
     plain = [dataclasses.replace(line, name=line.row.title, key=_bare(line)) for line in drawn]
-    return said + said_below(plain, metrics, f"Bands: {SPREADS[spread]}." if bands else "")
+    return remarks("figure", said) + said_below(plain, metrics, f"Bands: {SPREADS[spread]}." if bands else "")
 
 
 def _bare(line: Line) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.results.grid import remarks
 from zslbench.results.matching import command
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import METRIC_ORDER, SPREADS, Line, Panel, data_key, facts, said_below, spread_of
@@ -70,11 +71,14 @@ def draw_stability(
     shown = list(dict.fromkeys(panel.metric for panel in grid))
     bands = any(line.stochastic and len(line.records) > 1 for line in drawn)
     said = [
-        f"Error (100 − {' or '.join(shown)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it.",
+        *remarks(
+            "figure",
+            [f"Error (100 − {' or '.join(shown)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it."],
+        ),
         *said_below(drawn, shown, f"Bands: {SPREADS[spread]}." if bands else ""),
     ]
     if lacking:
-        said.append(_left_out(lacking, runs))
+        said += remarks("note", [_left_out(lacking, runs)])
     return Drawn(tuple(axes), tuple(rows), tuple(said))
 
 

@@ -144,7 +144,7 @@ def _table(rows: Sequence[Row], choice: Choice, protocols: Sequence[str]) -> Tab
             )
             for block in blocks
         ),
-        caption=tuple(map(one_line, caption(rows, keys, names, tuple(metrics), together=False))),
+        caption=tuple(remark.text for remark in caption(rows, keys, names, tuple(metrics), together=False)),
         settings=settings,
     )
 

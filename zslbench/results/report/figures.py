@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from zslbench.errors import ZslbenchError
 from zslbench.results.calibration import is_generalized
+from zslbench.results.grid import Remark
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.curves import draw_curves
 from zslbench.results.plots.draw import Knowledge
@@ -45,18 +46,23 @@ _DIGITS = re.compile(r"(\.\d\d)\d+")
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A figure of the page: its kind, title and SVG, and the sentences below it."""
+    """A figure of the page: its kind, title and SVG, and the remarks below it."""
 
     kind: str
     title: str
     svg: str
-    caption: tuple[str, ...]
+    remarks: tuple[Remark, ...]
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """The sentences below it."""
+        return tuple(remark.text for remark in self.remarks)
 
     @property
     def parted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The sentences of this kind of figure, and those that say what any number is: data, split, seeds, …."""
-        place = next((at for at, said in enumerate(self.caption) if said.startswith("Data: ")), len(self.caption))
-        return self.caption[:place], self.caption[place:]
+        own = tuple(remark.text for remark in self.remarks if remark.kind == "figure")
+        return own, tuple(remark.text for remark in self.remarks if remark.kind != "figure")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +104,7 @@ def figures(
             notes.append(f"{plan.title}: {error}")
             continue
         svg = inline(svg_text(drawn), f"f{len(found) + 1}-")
-        found.append(Figure(plan.kind, plan.title, svg, drawn.caption))
+        found.append(Figure(plan.kind, plan.title, svg, drawn.remarks))
     return found, notes
 
 
