@@ -82,6 +82,7 @@ GARBAGE = [
     "cub/zsl/eszsl/.0123456789ab.tmp",
     "tuned/.0123456789ab.tmp",
     ".0123456789ab.tmp",
+    f"cub/zsl/eszsl/.{OTHER}-1-01234567.tmp",
     ".probe-01234567",
     "tuned/sae--cub--att--res101--zsl--gone.db-journal",
     "tuned/sae--cub--att--res101--zsl--gone.db-wal",

@@ -17,15 +17,15 @@ from zslbench.errors import StoreError
 from zslbench.results import claims, live, tuned
 from zslbench.results.companions import companions, document_of
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.store import TEMPORARY, ResultStore
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
 _CLAIM = "a claim of a coordinator that is gone"
 _SIGN = "a sign of life of a coordinator that is gone"
-_UNFINISHED = re.compile(r"\.[0-9a-f]{12}\.tmp|\.probe-[0-9a-f]{8}")
+_PROBE = re.compile(r"\.probe-[0-9a-f]{8}")
 _CLAIM_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
-_LIVE_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)|\.[0-9a-f]{12}\.tmp")
+_LIVE_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
 _PARTS = 6
 """Of the name of a database of `tune`: method, data set, features, semantics, protocol and preset, parted by --."""
 _SQLITE = ("-journal", "-wal", "-shm")
@@ -135,8 +135,8 @@ def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
     places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{live.FOLDER}/")
     found = {path for place in places for path in root.glob(f"{place}*.tmp")} | set(root.glob(".probe-*"))
     for path in sorted(found):
-        named_by = _LIVE_NAME if path.parent.name == live.FOLDER else _UNFINISHED
-        if named_by.fullmatch(path.name):
+        names = (TEMPORARY, _PROBE, *([_LIVE_NAME] if path.parent.name == live.FOLDER else []))
+        if any(name.fullmatch(path.name) for name in names):
             yield path, "a file that was not finished"
     for ending in _SQLITE:
         for path in sorted((root / tuned.FOLDER).glob(f"*.db{ending}")):
