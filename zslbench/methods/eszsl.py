@@ -35,7 +35,7 @@ class ESZSL(ClosedForm):
         summary="bilinear compatibility of features and semantics by two ridge regressions in closed form",
         citation="romera2015eszsl",
         reference="Romera-Paredes & Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
-        version=3,
+        version=2,
         setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹;  score(x, a) = x V aᵀ",

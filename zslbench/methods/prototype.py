@@ -45,8 +45,8 @@ class Prototype(ClosedForm):
         "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
 
-    lam: float = param(3.0, low=1e-3, high=1e6, log=True, help="weight of the ridge (λ)")
-    preprocess: str = param("standard+l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    lam: float = param(1.0, low=1e-3, high=1e6, log=True, help="weight of the ridge (λ)")
+    preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve the ridge regression for W."""
