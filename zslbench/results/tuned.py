@@ -139,7 +139,7 @@ def _read(path: Path) -> Tuned:
         raise StoreError(unreadable(path, error)) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         wrong = str(error)
-    if not wrong and found["schema"] > SCHEMA:
+    if not wrong and found.get("schema", SCHEMA) > SCHEMA:
         raise StoreError(f"{path} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
     if wrong:
         raise StoreError(f"{path} is not a tuned preset ({wrong}); {advice}.")
