@@ -59,8 +59,8 @@ class GAZSL(AdversarialMethod):
             "The generator step reuses the classes of the last critic batch; the public script draws another batch.",
             "Every batch is drawn anew without replacement. The public script walks through permutations of the rows, "
             "and starts another one where fewer rows are left than a batch has, or just as many: these are skipped.",
-            "Hidden layers have 4096 units, as in the paper and in the public code as it is now; its first versions "
-            "had 4086.",
+            "Hidden layers have 4096 units in the published preset, as in the public code as it is now; its first "
+            "versions had 4086.",
             "The public script's README asks for min-max scaling on every data set. Here other ranges are refused with "
             "output=tanh, which reaches −1 to 1.",
             "Equal numbers of votes are decided by the nearest reference. In the public script they go to the class "
