@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
+import random
 import unicodedata
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from test_plots import predictions
 
 from zslbench.cli import main
 from zslbench.results.store import ResultStore
+from zslbench.results.tuned import Tuned
 
 
 @pytest.fixture
@@ -67,3 +71,82 @@ def test_no_control_character_of_a_record_reaches_the_screen(hostile, command):
         assert unicodedata.category(sign) not in ("Cc", "Cf", "Cs", "Zl", "Zp"), f"{sign!r} in {out + err}"
     if "json" in command:
         json.loads(out)
+
+
+def test_texts_that_a_spreadsheet_would_compute_are_quoted_in_csv(typed):
+    store = ResultStore("runs")
+    store.save(record("sae", label="=cmd|' /C calc'!A0", title="@SUM(1)", semantics="-1+1", features="+1"))
+    store.save(record("eszsl"))
+    for command in (["table", "-f", "csv"], ["results", "export", "-o", "e.csv"]):
+        code, out, _ = typed(*command)
+        assert code == 0
+        text = Path("e.csv").read_text(encoding="utf-8") if "export" in command else out
+        cells = [cell for row in csv.reader(text.splitlines()) for cell in row]
+        assert {"'=cmd|' /C calc'!A0", "'@SUM(1)", "'-1+1", "'+1"} <= {*cells}
+        assert not [cell for cell in cells if cell.startswith(("=", "+", "@"))]
+
+
+JUNK = [None, True, -1, 2**70, 1e308, "", "x", "a" * 3000, [], {}, [1], {"a": 1}, [[[]]], "eszsl[gamma", "\ud800"]
+
+
+def damaged(document: object, draw: random.Random) -> object:
+    """Return a document some of whose values are others, of any type, or gone."""
+    found = json.loads(json.dumps(document))
+    for _ in range(draw.choice([1, 1, 1, 3])):
+        places = [
+            (node, key) for node in nodes(found) for key in (node if isinstance(node, dict) else range(len(node)))
+        ]
+        node, key = draw.choice(places)
+        if draw.random() < 0.2:
+            del node[key]
+        else:
+            node[key] = draw.choice(JUNK)
+    return found
+
+
+def keys(node: dict | list) -> list:
+    return list(node) if isinstance(node, dict) else list(range(len(node)))
+
+
+def nodes(value: object) -> list[dict | list]:
+    if not isinstance(value, dict | list):
+        return []
+    return [value, *(one for inner in (value.values() if isinstance(value, dict) else value) for one in nodes(inner))]
+
+
+VERBS = ["table", "table -f csv", "table -f latex", "table --selection validated --selection oracle", "status",
+         "table --calibrate", "status --verify", "compare", "curve", "plot pareto -o a.svg", "plot stability -o a.svg",
+         "plot curve -o a.svg", "results export -o e.csv --params columns", "results gc --failed", "watch --once",
+         "list presets", "results merge runs --into other", "report -o r.html --no-figures"]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_damage_to_a_record_or_preset_ends_in_a_traceback(typed, seed):
+    """Sentences on what is damaged, and the rest is shown: `typed` fails on any exception but an exit."""
+    draw, store, answers = random.Random(seed), ResultStore("runs"), predictions(np.random.default_rng(0))
+    records = []
+    for name in ("eszsl", "sae", "lisgan"):
+        for protocol, metrics in (("zsl", {"T1": 0.5}), ("gzsl", {"U": 0.5, "S": 0.5, "H": 0.5})):
+            for stage, fold in (("final", 0), ("dev", 1)):
+                curve = dict.fromkeys((1, 2), metrics)
+                records.append(record(name, "cub", protocol, 0, metrics, stage=stage, fold=fold, curve=curve))
+    timed = [dataclasses.replace(one, timings={"fit": 1.0, "total": 2.0}, memory={"peak": 5}) for one in records]
+    timed = [dataclasses.replace(one, provenance={"finished": "2026-01-01T00:00:00+00:00"}) for one in timed]
+    for one in timed:
+        store.save(one, answers)
+    preset = Path("runs/tuned") / "sae--cub--fc1000--att--zsl--tuned.json"
+    preset.parent.mkdir()
+    tuned = Tuned(
+        name="tuned", method="sae", version=1, source="", given="sae", dataset="cub", features="fc1000",
+        semantics="att", fingerprint="", protocol="zsl", metric="T1", values={"lam": 1.0}, score=0.5, folds=(1,),
+        fold_scores=(0.5,), space={"lam": "1, 2"}, at_edge=(), sampler="grid", seed=0, trials={"ok": 2},
+    )  # fmt: skip
+    for _ in range(12):
+        for one in draw.sample(timed, 3):
+            store.path(one).write_text(json.dumps(damaged(dataclasses.asdict(one), draw)), encoding="utf-8")
+        preset.write_text(json.dumps(damaged(dataclasses.asdict(tuned), draw)), encoding="utf-8")
+        code, _, err = typed(*draw.choice(VERBS).split())
+        assert code in (0, 1, 2)
+        assert not (code == 0 and "Error" in err)
+        for one in timed:
+            store.path(one).write_text(one.to_json(), encoding="utf-8")

@@ -25,7 +25,7 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.metrics import per_class_top1, stacked
 from zslbench.results.plots.pareto import on_front
-from zslbench.results.plots.style import DASHES, MARKERS, WIDTHS, Style, line_look
+from zslbench.results.plots.style import DASHES, MARKERS, WIDTHS, Style, line_look, settings
 from zslbench.results.store import ResultStore
 
 KINDS = ("confusion", "sensitivity", "stability", "ablation", "curve", "perclass", "pareto", "cd", "souls", "features")
@@ -650,3 +650,36 @@ def test_no_runs_and_lost_predictions(tmp_path):
     done = CliRunner().invoke(cli, ["plot", "confusion", "--runs", str(tmp_path), "-o", str(tmp_path / "f.pdf")])
     assert isinstance(done.exception, StoreError)
     assert not (tmp_path / "f.pdf").exists()
+
+
+def test_figures_are_the_same_whatever_the_environment_says(tmp_path, monkeypatch):
+    """A notebook's back end that is not installed here, a user's matplotlibrc, a date that is none."""
+    store = ResultStore(tmp_path / "runs")
+    for name in ("eszsl", "sae"):
+        for dataset in ("cub", "sun"):
+            store.save(
+                record(name, dataset, metrics={"T1": 0.5 + 0.1 * (name == "sae")}),
+                predictions(rng=np.random.default_rng(1)),
+            )
+    script = (
+        "import zslbench; zslbench.plot('cd', runs='runs', output='{0}.pdf');"
+        "zslbench.plot('perclass', runs='runs', methods=['sae'], datasets=['cub'], output='{0}.svg')"
+    )
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\naxes.facecolor: red\nfont.size: 30\n")
+    odd = {"MPLBACKEND": "module://no_such.backend", "MATPLOTLIBRC": str(tmp_path), "SOURCE_DATE_EPOCH": "x"}
+    for name, environment in (("plain", {}), ("odd", odd)):
+        subprocess.run(
+            [sys.executable, "-c", script.format(name)], cwd=tmp_path, check=True, env=os.environ | environment
+        )
+    for kind in ("pdf", "svg"):
+        assert (tmp_path / f"odd.{kind}").read_bytes() == (tmp_path / f"plain.{kind}").read_bytes()
+
+
+def test_the_users_own_settings_of_matplotlib_are_as_before():
+    import matplotlib
+
+    with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30}):
+        with settings():
+            assert matplotlib.rcParams["axes.facecolor"] == "white"
+        assert matplotlib.rcParams["axes.facecolor"] == "red"
+        assert matplotlib.rcParams["font.size"] == 30

@@ -73,3 +73,9 @@ def test_cases(text, params):
             parse(text)
     else:
         assert parse(text).params == params
+
+
+@pytest.mark.parametrize("text", ["a[k=%s]", "a[k=-%s]", "a[k=%s.5]", "a[k=[1,%s]]", "a[k=[1..%s]]", "a[k=%s..3]"])
+def test_numbers_of_thousands_of_digits_are_refused(text):
+    with pytest.raises(BadSpec, match="at most 300 digits"):
+        parse(text % ("1" * 5000))

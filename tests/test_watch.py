@@ -293,6 +293,17 @@ def test_the_last_fit_is_waited_for():
 # Records
 
 
+def test_commands_are_quoted_and_copies_are_no_records(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = ResultStore("my runs").save(record())
+    path.with_name(f"{path.stem} (1).json").write_bytes(path.read_bytes())  # as a synchroniser does
+    text = zslbench.watch("my runs", width=300).text
+    assert "1 record of 1 method" in text
+    assert "`zslbench table --runs 'my runs'`" in text
+    assert f"1 file or folder was left out: {path.with_name(f'{path.stem} (1).json')} is not" in text
+    assert "`zslbench run -m eszsl -d digits --runs 'no runs'`" in zslbench.watch("no runs", width=300).text
+
+
 def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
     clock, reads, read = Clock(), [], tally_module.read_record
     monkeypatch.setattr(tally_module, "read_record", lambda path: reads.append(path) or read(path))

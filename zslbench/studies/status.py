@@ -45,7 +45,7 @@ class Status:
         stage: which is told of; others, oracle: records of the other stage, and oracle candidates: not in the span.
         versions: other versions of zslbench and how many records they made.
         broken: files that are no records, as sentences; altered: those that were changed by hand, so that their
-            content is not that of their id.
+            content is not that of their id. unread: whether a folder could not be read, whatever it holds.
         verification: of the metrics, where it was asked for.
         text: all of it, as asked for.
     """
@@ -59,6 +59,7 @@ class Status:
     versions: tuple[tuple[str, int], ...]
     broken: tuple[str, ...]
     altered: tuple[Record, ...]
+    unread: bool
     verification: Verification | None
     text: str = ""
 
@@ -66,7 +67,7 @@ class Status:
     def complete(self) -> bool:
         """Whether nothing lacks, failed or is stale; a method that has other values there does not lack."""
         states = (state for slot, state in self.survey.states.items() if slot not in self.survey.varied)
-        return all(state == "done" for state in states) and not self.survey.untuned and not self.altered
+        return all(state == "done" for state in states) and not (self.survey.untuned or self.altered or self.unread)
 
 
 def status(
@@ -159,6 +160,7 @@ def examine(
         versions=_versions(counted),
         broken=tuple(reason for _, reason in store.broken),
         altered=tuple(altered),
+        unread=any(path.is_dir() for path, _ in store.broken),
         verification=verified(store, chosen) if verify else None,
     )
 
