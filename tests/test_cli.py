@@ -224,8 +224,9 @@ def test_a_terminal_without_our_marks_shows_others_that_differ(tmp_path):
         record("sae", metrics={"T1": 0.6}),
         record("eszsl", metrics={"T1": 0.5}),
         record("lisgan", metrics={"T1": 0.7}, setting="transductive"),
-        record("gazsl", metrics={"T1": 0.8}, selection="oracle"),
-        record("gazsl", metrics={"T1": 0.9}, title="AÄ"),
+        record("gazsl", metrics={"T1": 0.8}, selection="oracle", params={"k": 1}, label="gazsl[k=1]"),
+        record("gazsl", metrics={"T1": 0.7}, selection="oracle", params={"k": 2}, label="gazsl[k=2]"),
+        record("dem", metrics={"T1": 0.9}, title="AÄ"),
     ):
         ResultStore(tmp_path / "runs").save(one)
     poor = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
