@@ -440,3 +440,10 @@ def test_real_splits_are_read_with_made_up_features(real_data: Path, tmp_path: P
         assert listed == set((source / "trainvalclasses.txt").read_text().split())
     else:
         assert dataset.folds == ()
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\u202eb", "a\x9bb"])
+def test_names_that_steer_a_terminal_are_refused(tmp_path: Path, name: str) -> None:
+    names = np.array([[name], *([f"{number}"] for number in range(5))], dtype=object)
+    with pytest.raises(BadData, match="cannot be printed"):
+        read(write_folder(tmp_path, None, {"allclasses_names": names}, texts={}))

@@ -8,6 +8,8 @@ import numpy.typing as npt
 from zslbench.arrays import Array, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
+_BLOCK = 1 << 22
+"""Scores that are looked through at a time."""
 SWEPT = ("AUSUC",)
 """Metrics that take one constant off the scores of every row: without meaning where these are on several scales."""
 
@@ -53,9 +55,13 @@ def best(scores: Array, classes: IntArray, among: BoolArray) -> tuple[Array, Int
         return np.full(len(scores), -np.inf), np.full(len(scores), -1, dtype=np.int64)
     columns = np.flatnonzero(among)
     columns = columns[np.argsort(classes[columns], kind="stable")]
-    chosen = scores[:, columns]
-    at = chosen.argmax(axis=1)
-    return np.take_along_axis(chosen, at[:, None], axis=1)[:, 0].astype(np.float64), classes[columns][at]
+    value, at = np.empty(len(scores)), np.empty(len(scores), dtype=np.int64)
+    rows = max(_BLOCK // len(columns), 1)
+    for start in range(0, len(scores), rows):  # the columns of all rows at once would be a copy of the scores
+        chosen = scores[start : start + rows, columns]
+        at[start : start + rows] = chosen.argmax(axis=1)
+        value[start : start + rows] = chosen.max(axis=1)
+    return value, classes[columns][at]
 
 
 def stacked(seen_score: Array, seen: IntArray, unseen_score: Array, unseen: IntArray, gamma: float = 0.0) -> IntArray:

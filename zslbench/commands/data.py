@@ -58,7 +58,10 @@ def import_command(source: Path) -> None:
 @click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(
-    "--unseen", metavar="20%|N|NAMES", help="Which classes are unseen where no split is given.  [default: 20%]"
+    "--unseen",
+    metavar="20%|N|CLASSES",
+    help="Where no split is given: a share, how many, or which classes are unseen, by names or by your labels' numbers "
+    "between commas.  [default: 20%]",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; else the dev stage draws three.")
@@ -115,7 +118,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     "--semantics", metavar="FILE", help="Of --into: a row a class folder in sorted order, or with their names."
 )
 @click.option("--splits", metavar="FILE", help="Of --into: as in `data add`.")
-@click.option("--unseen", metavar="20%|N|NAMES", help="Of --into: as in `data add`.")
+@click.option("--unseen", metavar="20%|N|CLASSES", help="Of --into: as in `data add`.")
 @click.option("--seed", type=int, metavar="N", help="Of --into: as in `data add`.")
 @click.option("--batch", type=int, default=32, show_default=True, metavar="N", help="Pictures at a time.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")

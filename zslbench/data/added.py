@@ -71,8 +71,8 @@ class Added:
         """One line on what it is."""
         counts = self.counts
         made = self.split or "its own split"
-        dimensions = next(iter(self.features.values())).get("dimensions")
-        features = f"{dimensions}-d features, " if dimensions else ""
+        shape = next(iter(self.features.values())).get("shape", [])
+        features = f"{shape[1]}-d features, " if len(shape) == 2 and shape[0] == counts.images else ""
         return (
             f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, {features}"
             f"{counts.attributes}-d semantics, {made}. Added by `zslbench data add`."

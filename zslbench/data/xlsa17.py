@@ -190,6 +190,8 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
         names, there = tuple(class_list(listed)), listed
     else:
         return None
+    if any(not name.isprintable() for name in names):
+        raise BadData(f"{there}: a class name holds what cannot be printed; give names of letters, digits and marks.")
     if len(names) != classes:
         raise BadData(f"{there}: {len(names)} class names for {classes} columns of att; give one each.")
     return names

@@ -54,7 +54,8 @@ def add(
         semantics: (c, a) or (a, c) numbers, a row a class; a mapping for several, by stem.
         classes: (c,) class names in the order of the semantics.
         splits: a split file, or a mapping with its keys (see `zslbench.intake.split_files`); None makes a seeded split.
-        unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or names.
+        unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or which, by names or
+            by the numbers that the labels give them.
         seed: of a made split (default 0).
         folds: how many dev folds of the seen classes to draw; None leaves them to the dev stage, which draws three.
         test_share: which share of a seen class's images tests in a made split (default 0.2).

@@ -116,12 +116,16 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
         folder=added_root() / name,
         class_names=content.class_names,
         features={
-            stem: {**of_features.get(stem, {}), "dimensions": matrix.shape[1]}
+            stem: {**of_features.get(stem, {}), "shape": list(matrix.shape)}
             for stem, matrix in content.features.items()
         },
         semantics={
-            stem: {**of_semantics.get(stem, {}), "scaled_from_original": stem in content.originals}
-            for stem in content.semantics
+            stem: {
+                **of_semantics.get(stem, {}),
+                "shape": list(table.shape),
+                "scaled_from_original": stem in content.originals,
+            }
+            for stem, table in content.semantics.items()
         },
         fingerprints=fingerprints,
         counts=_counts(content),

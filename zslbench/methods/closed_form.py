@@ -8,6 +8,8 @@ import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Self, TypeVar
 
+import numpy as np
+
 from zslbench import params
 from zslbench.arrays import Array, IntArray
 from zslbench.methods.base import Context, Cost, Method, Size
@@ -16,6 +18,8 @@ from zslbench.methods.spectrum import ClassRidge
 from zslbench.task import Train
 
 T = TypeVar("T")
+BLOCK = 1 << 25
+"""Numbers of features that are scored at a time: 256 MiB in float64."""
 
 
 def depends_on(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -110,6 +114,21 @@ class FeatureSide:
 
     chain: Preprocessor
     ridge: ClassRidge
+
+
+def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: int) -> Array:
+    """Return (n, classes) float64 scores of (n, d) features, a block of rows at a time.
+
+    Copies that scoring makes of features are then those of a block. A block holds `BLOCK` numbers, more than a query of
+    any set in the catalogue has at 2,048 features, so that its products are those of one call.
+    """
+    rows = max(BLOCK // features.shape[1], 1)
+    if len(features) <= rows:
+        return score(features)
+    out = np.empty((len(features), classes))
+    for start in range(0, len(features), rows):
+        out[start : start + rows] = score(features[start : start + rows])
+    return out
 
 
 @depends_on("preprocess")

@@ -10,7 +10,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
-from zslbench.methods.closed_form import ClosedForm, FeatureSide, Shared, depends_on, feature_side
+from zslbench.methods.closed_form import ClosedForm, FeatureSide, Shared, depends_on, feature_side, scores_by_blocks
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.spectrum import ClassRidge
 from zslbench.params import Dimension, param
@@ -98,9 +98,14 @@ class ESZSL(ClosedForm):
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 compatibilities x V aᵀ."""
-        x = self.preprocessor_.transform(features).astype(np.float64)
-        out: Array = np.linalg.multi_dot([x, self.weights_, classes.semantics.T.astype(np.float64)])
-        return out
+        table = classes.semantics.T.astype(np.float64)
+
+        def score(rows: Array) -> Array:
+            x = self.preprocessor_.transform(rows).astype(np.float64)
+            out: Array = np.linalg.multi_dot([x, self.weights_, table])
+            return out
+
+        return scores_by_blocks(score, features, len(classes))
 
 
 @depends_on("preprocess", "gamma")

@@ -74,7 +74,8 @@ def name_classes(ids: IntArray, names: Mapping[int, str], record: Record) -> lis
 
 def unnamed_remark(names: Mapping[int, str]) -> list[str]:
     """Return what a caption says where no name is known, as a list of one sentence or none."""
-    return [] if names else ["The data set was not found, so classes are called by the numbers of its labels."]
+    said = "The data set was not found, so classes are called by the numbers of its labels; -d FOLDER names its folder."
+    return [] if names else [said]
 
 
 def places_of(classes: Sequence[str], numbers: IntArray, named: Sequence[str]) -> IntArray:
