@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -49,8 +50,15 @@ def store_folder() -> Path:
 
 def sweep_home() -> None:
     """Remove what killed processes left among installed, added, downloaded and converted data."""
-    for folder in (installed_root(), added_root(), downloads(), store_folder() / "content", store_folder() / "index"):
-        sweep(folder)
+    with contextlib.suppress(BadValue):  # a home that cannot be is told by whoever needs it
+        for folder in (
+            installed_root(),
+            added_root(),
+            downloads(),
+            store_folder() / "content",
+            store_folder() / "index",
+        ):
+            sweep(folder)
 
 
 def data_root(root: Path | None = None) -> list[Path]:
