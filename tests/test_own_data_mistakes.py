@@ -177,6 +177,22 @@ def test_numbers_of_thousands_of_digits_in_a_spec(text: str) -> None:
     assert spec.parse("eszsl[gamma=0.00001234567890123456789]").params == {"gamma": 1.234567890123456789e-05}
 
 
+def test_held_out_rows_are_those_of_a_loop_over_classes() -> None:
+    from zslbench import seeding
+    from zslbench.protocols import splits as dev
+
+    digits = load_dataset("digits")
+    rows = np.random.default_rng(1).permutation(digits.trainval)
+    stream, held = seeding.stream(dev.FOLD_SEED, "held-out rows 2"), set()
+    labels = digits.labels[rows]
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        held |= set(rows[stream.permutation(members)[: max(round(dev.HELD_OUT * len(members)), 1)]].tolist())
+    train, test = dev._held_out(digits, rows, 2)
+    assert test.tolist() == [row for row in rows.tolist() if row in held]
+    assert train.tolist() == [row for row in rows.tolist() if row not in held]
+
+
 class Name(str):
     """A text that counts how often it is compared."""
 

@@ -28,3 +28,13 @@ def taken(array: AnyArray, rows: AnyArray | slice = slice(None)) -> AnyArray:
     copy = np.array(array[rows], subok=False)
     copy.flags.writeable = False
     return copy
+
+
+def positions_by_label(labels: IntArray) -> list[IntArray]:
+    """Return the ascending positions of each label that occurs, labels ascending; one sort serves any number of them.
+
+    >>> [positions.tolist() for positions in positions_by_label(np.array([5, 2, 5]))]
+    [[1], [0, 2]]
+    """
+    order = np.argsort(labels, kind="stable").astype(np.int64)
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from zslbench import seeding
-from zslbench.arrays import IntArray
+from zslbench.arrays import IntArray, positions_by_label
 from zslbench.data.dataset import Fold
 
 TEST_SHARE = 0.2
@@ -32,9 +32,8 @@ def seen_split(rows: IntArray, labels: IntArray, seed: int, share: float = TEST_
     """
     rng = seeding.stream(seed, "split of seen images")
     test = []
-    by_class = rows[np.argsort(labels[rows], kind="stable")]
-    for of_class in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
-        members = rng.permutation(of_class)
+    for positions in positions_by_label(labels[rows]):
+        members = rng.permutation(rows[positions])
         test.append(members[: min(max(round(share * len(members)), 1), len(members) - 1)])
     test_seen = np.sort(np.concatenate(test))
     return np.setdiff1d(rows, test_seen), test_seen

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from zslbench import seeding
-from zslbench.arrays import IntArray, taken
+from zslbench.arrays import IntArray, positions_by_label, taken
 from zslbench.data import made_split
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
@@ -91,9 +91,7 @@ def _held_out(dataset: Dataset, rows: IntArray, fold: int) -> tuple[IntArray, In
     """Split rows into training and held-out ones, a fifth of each class, at least one row staying in each."""
     rng = seeding.stream(FOLD_SEED, f"held-out rows {fold}")
     keep = np.ones(len(rows), dtype=bool)
-    labels = dataset.labels[rows]
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+    for members in positions_by_label(dataset.labels[rows]):
         count = min(max(round(HELD_OUT * len(members)), 1), len(members) - 1)
         keep[rng.permutation(members)[:count]] = False
     return rows[keep], rows[~keep]
