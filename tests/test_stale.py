@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from matplotlib.text import Text
 from result_records import record
 
 import zslbench
@@ -295,3 +296,42 @@ def test_the_source_of_every_method_is_found_without_importing_it():
     files = source_of(method_class("lisgan")).files
     assert {"zslbench.methods.lisgan", "zslbench.methods.souls", "zslbench.methods.base"} <= files.keys()
     assert "zslbench.methods.eszsl" not in files
+
+
+def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeypatch):
+    monkeypatch.chdir(project)
+    cli(project, "run", "-m", "near:Near", "-m", "sae", "-d", "digits")
+    said = "The source of the method has changed since: Near on digits zsl, digits gzsl; `zslbench run … --rerun stale`"
+    formats = {
+        "terminal": (f"§ {said}", "Near§"),
+        "markdown": ("§ The source of the method has changed", "Near§"),
+        "latex": ("The source of the method has changed", r"Near$^{\S}$"),
+    }
+    for kind, (_, name) in formats.items():
+        assert "has changed" not in zslbench.table(format=kind)
+        assert name not in zslbench.table(format=kind)
+    (project / "helper.py").write_text("def scale(): return 2.0\n")
+    for kind, (sentence, name) in formats.items():
+        text = " ".join(zslbench.table(format=kind).split())
+        assert sentence in text
+        assert name in text
+        assert "SAE§" not in text
+        assert "has changed since" in zslbench.compare(format=kind, draws=200)
+    rows = json.loads(zslbench.table(format="json"))
+    assert {row["method"]: (row["marks"], row["source_state"]) for row in rows} == {
+        "near:Near": ("§", "changed"),
+        "sae": ("", "current"),
+    }
+    assert ",§,changed," in zslbench.table(format="csv")
+    assert "Near§" in zslbench.compare(format="csv", draws=200)
+    assert "§ The source of the method has changed since: Near on digits gzsl" in zslbench.curve(width=300)
+    drawn = zslbench.plot("pareto", metrics=["T1"])
+    assert any("has changed since: Near" in sentence for sentence in drawn.caption)
+    assert any("Near§" in text.get_text() for text in drawn.axes[0].figure.findobj(Text))
+    page = zslbench.report(None).text
+    assert "§ The source of the method has changed since: Near on digits zsl" in page
+    (project / "near.py").unlink()
+    (project / "helper.py").unlink()
+    gone = " ".join(zslbench.table().split())
+    assert "§" not in gone
+    assert "Whether it has changed since is not known, as its files are not here: Near on digits zsl" in gone

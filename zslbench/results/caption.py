@@ -16,7 +16,7 @@ from zslbench.results.selection_text import (
     spans,
     where,
 )
-from zslbench.results.summary import CALIBRATED, Row
+from zslbench.results.summary import CALIBRATED, CHANGED_MARK, Row
 
 TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
@@ -81,7 +81,30 @@ def caption(
         found += remarks("spread", [f"± is the {what} over seeds."])
         if intervals and any(stat.std is not None and stat.n == 2 for row in rows for stat in row.metrics.values()):
             found += remarks("spread", [TWO_SEEDS])
-    return [*found, *_marks(keys, together), *remarks("oracle", oracle_sentences(rows, keys, names))]
+    oracle, sources = oracle_sentences(rows, keys, names), _sources(rows, keys, names)
+    return [*found, *_marks(keys, together), *remarks("oracle", oracle), *remarks("source", sources)]
+
+
+def _sources(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+    """Say which numbers are of a source that has changed since, or that cannot be looked up."""
+    of: dict[str, dict[str, list[str]]] = {"changed": {}, "unknown": {}}
+    for row, key in zip(rows, keys, strict=True):
+        if row.source_state in of:
+            of[row.source_state].setdefault(names[key], []).append(where(row, rows))
+    said = {
+        state: "; ".join(f"{name} on {', '.join(distinct(places))}" for name, places in lines.items())
+        for state, lines in of.items()
+    }
+    return source_sentences(said["changed"], said["unknown"])
+
+
+def source_sentences(changed: str, unknown: str) -> list[str]:
+    """Return what is to be said of numbers whose method's source has changed since, or is not here; none where none."""
+    again = "`zslbench run … --rerun stale` makes the numbers again"
+    lines = [f"{CHANGED_MARK} The source of the method has changed since: {changed}; {again}."] if changed else []
+    if unknown:
+        lines.append(f"Whether it has changed since is not known, as its files are not here: {unknown}.")
+    return lines
 
 
 def _lacks_curve(row: Row) -> bool:

@@ -11,6 +11,7 @@ from zslbench.errors import BadValue, StoreError, nearest
 from zslbench.identity import folder_name
 from zslbench.results.record import Record
 from zslbench.results.validation import STAGES
+from zslbench.sources import SourceCheck
 from zslbench.spec import parse
 
 
@@ -54,7 +55,19 @@ def choose(records: Sequence[Record], choice: Choice, runs: Path, left_out: Sequ
     found = fitting(records, choice)
     if not any(record.ok for record in found):
         _explain(found, records, choice, runs)
-    return found
+    return with_sources(found)
+
+
+def with_sources(records: Sequence[Record]) -> list[Record]:
+    """Return records that hold as ``source_state`` whether their method's source is what it was (`SourceCheck`)."""
+    check = SourceCheck()
+    marked = []
+    for record in records:
+        state = check.state(str(record.method["name"]), record.provenance)
+        if state != record.provenance.get("source_state", "current"):
+            record = dataclasses.replace(record, provenance={**record.provenance, "source_state": state})
+        marked.append(record)
+    return marked
 
 
 def fitting(records: Sequence[Record], choice: Choice) -> list[Record]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 
 from zslbench.results.across import Across
+from zslbench.results.caption import source_sentences
 from zslbench.results.comparison import Comparison, Pair
 from zslbench.results.entrants import Entrant
 from zslbench.visible import one_line
@@ -63,7 +64,9 @@ def sentences(report: Report) -> list[str]:
         lines.append("‡ transductive: unlabelled test features are used.")
     if any("†" in entrant.marks for entrant in entrants):
         lines.append("† candidate of oracle selection: tried on the test images.")
-    return [*lines, *report.remarks]
+    changed = _distinct(one_line(one.name) for one in entrants if one.row.source_state == "changed")
+    unknown = _distinct(one_line(one.name) for one in entrants if one.row.source_state == "unknown")
+    return [*lines, *source_sentences(", ".join(changed), ", ".join(unknown)), *report.remarks]
 
 
 def _few_draws(report: Report) -> list[str]:

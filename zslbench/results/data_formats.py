@@ -121,6 +121,7 @@ def _facts(row: Row) -> dict[str, Any]:
         "folds": None,
         "selection": row.selection,
         "marks": row.marks,
+        "source_state": row.source_state,
         "step": "last" if row.step is None else row.step,
         "steps": row.selected.get("steps"),
         "points": row.selected.get("points"),

@@ -35,9 +35,8 @@ class Entrant:
 
     @property
     def marks(self) -> str:
-        """† for oracle selection, ‡ for a transductive method."""
-        oracle, transductive = self.row.selection == "oracle", self.row.setting == "transductive"
-        return ("†" if oracle else "") + ("‡" if transductive else "")
+        """Those of its row: †, ‡ and §."""
+        return self.row.marks
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,7 +7,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.matching import cell, grouped
+from zslbench.results.matching import cell, grouped, worst_state
 from zslbench.results.record import Record
 
 
@@ -48,5 +48,5 @@ def _mean(records: Sequence[Record], folds: Sequence[int]) -> Record:
         fold=0,
         metrics={name: statistics.fmean(record.metrics[name] for record in records) for name in names},
         curve=(),
-        provenance={**first.provenance, "folds": list(folds)},
+        provenance={**first.provenance, "folds": list(folds), "source_state": worst_state(records)},
     )

@@ -14,7 +14,7 @@ PUBLISHED_HEAD = "pub."
 
 Kind = Literal[
     "stage", "data", "split", "selection", "seeds", "single seed", "metrics", "chosen", "calibration", "spread",
-    "ranking", "setting", "transductive", "oracle", "parameters", "published", "layout", "figure", "note",
+    "ranking", "setting", "transductive", "oracle", "source", "parameters", "published", "layout", "figure", "note",
 ]  # fmt: skip
 
 

@@ -38,6 +38,12 @@ def _where(record: Record) -> list[object]:
     ]
 
 
+def worst_state(records: Iterable[Record]) -> str:
+    """Return ``changed`` where the source of any has changed, else ``unknown`` where that of any is, else current."""
+    states = {str(record.provenance.get("source_state", "current")) for record in records}
+    return next((state for state in ("changed", "unknown") if state in states), "current")
+
+
 def label(record: Record) -> str:
     """Return the text that names the method in the spec grammar."""
     return str(record.method.get("label") or record.method["name"])

@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zslbench.identity import canonical_json
-from zslbench.results.summary import Row
+from zslbench.results.summary import CHANGED_MARK, Row
 from zslbench.spec import brackets
 from zslbench.visible import one_line
 
@@ -26,6 +26,7 @@ class LineKey:
         method: registered name; name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
         setting, oracle: what may be compared with what.
         rule: the selection rule, where the same line stands under another one, too; else empty.
+        changed: whether the source of the method has changed since any of its runs was made.
     """
 
     method: str
@@ -34,6 +35,7 @@ class LineKey:
     setting: str
     oracle: bool
     rule: str = ""
+    changed: bool = False
 
     @property
     def full(self) -> str:
@@ -47,8 +49,12 @@ class LineKey:
 
     @property
     def marks(self) -> str:
-        """† for oracle selection, ‡ for a transductive method."""
-        return ("†" if self.oracle else "") + ("‡" if self.setting == "transductive" else "")
+        """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
+        return (
+            ("†" if self.oracle else "")
+            + ("‡" if self.setting == "transductive" else "")
+            + (CHANGED_MARK if self.changed else "")
+        )
 
     @property
     def block(self) -> tuple[bool, int, str]:
@@ -84,10 +90,12 @@ def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[Line
     rules: dict[LineKey, set[str]] = {}
     for row, line in zip(rows, keys, strict=True):
         rules.setdefault(line, set()).add(row.selection)
-    return [
+    ruled = [
         dataclasses.replace(line, rule=row.selection) if len(rules[line]) > 1 else line
         for row, line in zip(rows, keys, strict=True)
     ]
+    changed = {line for row, line in zip(rows, ruled, strict=True) if row.source_state == "changed"}
+    return [dataclasses.replace(line, changed=line in changed) for line in ruled]
 
 
 def _meaning(row: Row) -> tuple[str, str, bool]:

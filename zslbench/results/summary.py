@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zslbench.identity import canonical_json
-from zslbench.results.matching import cell, label
+from zslbench.results.matching import cell, label, worst_state
 from zslbench.results.record import Record
 
+CHANGED_MARK = "§"
+"""Numbers of a source that has changed since they were made."""
 CALIBRATED = " cs"
 """Ends the names of metrics after calibrated stacking, before the † of a constant chosen on test."""
 
@@ -56,6 +58,8 @@ class Row:
         folds: of the dev stage: the one, or those that the metrics are means over; empty in the final stage.
         selected: what a selection rule chose, and among how much (see `zslbench.results.selection`); empty where the
             records are as they were run.
+        source_state: whether the source of the method is what it was: ``current``, ``changed`` of any of the runs, or
+            ``unknown``.
         gammas: the constant of calibrated stacking of each seed, and ``gamma_folds`` of the dev stage that it was
             chosen on (none: on test).
     """
@@ -84,11 +88,16 @@ class Row:
     selected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     gammas: tuple[float, ...] = ()
     gamma_folds: tuple[int, ...] = ()
+    source_state: str = "current"
 
     @property
     def marks(self) -> str:
-        """† for oracle selection, ‡ for a transductive method."""
-        return ("†" if self.selection == "oracle" else "") + ("‡" if self.setting == "transductive" else "")
+        """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
+        return (
+            ("†" if self.selection == "oracle" else "")
+            + ("‡" if self.setting == "transductive" else "")
+            + (CHANGED_MARK if self.source_state == "changed" else "")
+        )
 
     @property
     def step(self) -> int | None:
@@ -157,5 +166,6 @@ def _row(group: list[Record]) -> Row:
         split=str(dataset.get("split", "")),
         selected=dict(first.provenance.get("selected", {})),
         gammas=tuple(one["gamma"] for one in constants),
+        source_state=worst_state(group),
         gamma_folds=tuple(sorted({fold for one in constants for fold in one["folds"]})),
     )

@@ -11,6 +11,7 @@ _SIGNS = str.maketrans(
         "±": r"$\pm$",
         "†": r"$^{\dagger}$",
         "‡": r"$^{\ddagger}$",
+        "§": r"$^{\S}$",
         "→": r"$\rightarrow$",
         "–": "--",
         "×": r"$\times$",

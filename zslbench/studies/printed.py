@@ -25,6 +25,7 @@ _LATEX = str.maketrans(
         "±": r"$\pm$",
         "†": r"$^{\dagger}$",
         "‡": r"$^{\ddagger}$",
+        "§": r"$^{\S}$",
         "−": "$-$",
         "–": "--",
         "×": r"$\times$",

@@ -13,7 +13,7 @@ from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results import published as citations
 from zslbench.results.chance import near_chance
-from zslbench.results.choice import Choice, fitting
+from zslbench.results.choice import Choice, fitting, with_sources
 from zslbench.results.gather import Gathered, gather
 from zslbench.results.naming import natural
 from zslbench.results.plots.draw import Knowledge
@@ -47,7 +47,7 @@ class _Read(ResultStore):
 
     def __init__(self, root: Path | str) -> None:
         super().__init__(root)
-        self._records = super().load()
+        self._records = with_sources(super().load())
 
     def load(self) -> list[Record]:
         return list(self._records)
