@@ -12,7 +12,7 @@ import pytest
 import study_methods
 import toy_methods
 from click.testing import CliRunner
-from data_folders import write_folder
+from data_folders import images, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from result_records import record, saved
@@ -353,3 +353,35 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
             wanted = max(most, 1) if method == "ale" else 1
             assert len(slots) >= wanted
             assert len(have) < wanted or slots.keys() == have
+
+
+def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs):
+    first = write_folder(tmp_path / "one" / "same")
+    other = write_folder(tmp_path / "two" / "same", {"features": images()["features"] * 2})
+    zslbench.run([CLOSED, RIDGE], str(first), "zsl", runs=runs)
+    zslbench.run(CLOSED, str(other), "zsl", runs=runs)
+    named = zslbench.status(runs, datasets=str(first))
+    assert named.complete
+    assert not named.survey.outdated
+    whole = zslbench.status(runs)
+    (missing,) = whole.survey.of("missing")
+    contents = {record.dataset["fingerprint"] for record in ResultStore(runs).load()}
+    assert len(contents) == 2
+    assert missing.line == RIDGE
+    assert all(f"same (res101, att) {content[:8]}" in whole.text for content in contents)
+    assert f"FOLDER_OF_SAME_{missing.place.content[:8].upper()}" in whole.text
+    both = zslbench.status(runs, datasets=[str(first), str(other)])
+    assert str(other) in both.commands[0].text
+    assert str(first) not in both.commands[0].text
+    assert typed(both) == 1
+    assert zslbench.status(runs).complete
+
+
+def test_a_folder_that_was_changed_since_lacks_all_that_was_run_on_it(tmp_path, runs):
+    folder = write_folder(tmp_path / "mine")
+    zslbench.run([CLOSED, RIDGE], str(folder), "zsl", runs=runs)
+    write_folder(folder, {"features": images()["features"] * 2})
+    found = zslbench.status(runs, datasets=str(folder))
+    assert {slot.line for slot in found.survey.of("missing")} == {CLOSED, RIDGE}
+    assert typed(found) == 1
+    assert zslbench.status(runs, datasets=str(folder)).complete

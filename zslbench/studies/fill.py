@@ -18,14 +18,14 @@ class Where:
 
     Attributes:
         runs: the folder of records; data_root: of data sets, where it was given.
-        stage: final or dev; folders: of the user's own data sets, as far as they are known.
+        stage: final or dev; folders: of the user's own data sets, or a word that stands for one.
         elsewhere: whether a data set of the catalogue is not found without naming its folder.
     """
 
     runs: Path
     data_root: Path | None
     stage: str
-    folders: Mapping[Place, Path]
+    folders: Mapping[Place, str]
     elsewhere: Callable[[Place], bool]
 
 
@@ -90,16 +90,20 @@ def dataset_text(place: Place, where: Where) -> str:
     if place.origin != "own":
         return place.dataset
     folder = where.folders.get(place)
-    return str(folder) if folder is not None else placeholder(place)
+    return folder if folder is not None else placeholder(place)
 
 
-def placeholder(place: Place) -> str:
+def placeholder(place: Place, places: Iterable[Place] = ()) -> str:
     """Return the word that stands for the folder of a data set whose folder no record holds.
+
+    Its content is part of it where other `places` of that name have another.
 
     >>> placeholder(Place("flo-part", "a", "b", "own"))
     'FOLDER_OF_FLO_PART'
     """
-    return "FOLDER_OF_" + "".join(sign if sign.isalnum() else "_" for sign in place.dataset).upper()
+    several = len({other.content for other in places if other.dataset == place.dataset and other.origin == "own"}) > 1
+    name = f"{place.dataset} {place.content[:8]}" if several else place.dataset
+    return "FOLDER_OF_" + "".join(sign if sign.isalnum() else "_" for sign in name).upper()
 
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"

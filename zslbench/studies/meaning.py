@@ -21,12 +21,17 @@ from zslbench.spec import brackets, parse_recorded
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Place:
-    """A data set with its features and semantics; `origin` says whether its name alone finds it again."""
+    """A data set with its features and semantics.
+
+    `origin` says whether its name alone finds it again. Where it does not, since the data are the user's own,
+    `content` is their fingerprint: two folders may have one name.
+    """
 
     dataset: str
     features: str
     semantics: str
     origin: str
+    content: str = ""
 
     def __str__(self) -> str:
         return f"{self.dataset} ({self.features}, {self.semantics})"
@@ -48,7 +53,9 @@ def place_of(record: Record) -> Place:
     """Return where a record was made."""
     data = record.dataset
     features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
-    return _place(str(data["name"]), features, semantics, str(origin or "own"))
+    origin = str(origin or "own")
+    content = str(data.get("fingerprint", "")) if origin == "own" else ""
+    return _place(str(data["name"]), features, semantics, origin, content)
 
 
 _place = functools.lru_cache(1024)(Place)

@@ -18,8 +18,9 @@ from zslbench.results.store import ResultStore
 from zslbench.results.tuned import TunedStore
 from zslbench.runner.classes import import_typed
 from zslbench.studies import fill, printed
+from zslbench.studies.folders import Folders
 from zslbench.studies.meaning import Place
-from zslbench.studies.survey import Survey, folder_in, survey
+from zslbench.studies.survey import Survey, survey
 from zslbench.studies.verify import Verification
 from zslbench.studies.verify import verify as verified
 
@@ -148,8 +149,10 @@ def examine(
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = TunedStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
-    found = survey(counted, tuned, seeds, altered)
-    commands, replace = _commands(found, tuned, store.root, stage, datasets, data_root)
+    folders = Folders(datasets)
+    counted, beside = folders.on_their_content(counted)
+    found = survey(counted, tuned, seeds, [*altered, *beside])
+    commands, replace = _commands(found, tuned, store.root, stage, folders, data_root)
     return Status(
         survey=found,
         commands=commands,
@@ -201,7 +204,7 @@ def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:
 
 
 def _commands(
-    found: Survey, tuned: TunedStore, runs: Path, stage: str, terms: Sequence[str], root: Path | None
+    found: Survey, tuned: TunedStore, runs: Path, stage: str, asked: Folders, root: Path | None
 ) -> tuple[tuple[Command, ...], tuple[str, ...]]:
     """Return what to type, and advice on the words in it that stand for folders."""
     here = functools.cache(lambda: {row.name: (row.features, row.semantics) for row in list_(root)})
@@ -210,7 +213,8 @@ def _commands(
         features, semantics = here().get(place.dataset, ((), ()))
         return place.features not in features or place.semantics not in semantics
 
-    folders = {place: folder for place in found.places if (folder := folder_in(terms, place))}
+    words_for = {place: fill.placeholder(place, found.places) for place in found.places if place.origin == "own"}
+    folders = {place: asked.of(place) or word for place, word in words_for.items()}
     where = fill.Where(runs, root, stage, folders, elsewhere)
     given = {(one.method, one.name): one.given for one in (tuned.load() if found.untuned else ())}
     said = [Command("tune first", text) for text in fill.tune_commands(found, where, given)]
@@ -225,10 +229,10 @@ def _commands(
         said += [Command(purpose, text) for text in fill.commands(found, known, where, rerun)]
     words = " ".join(command.text for command in said)
     replace = [
-        f"{fill.placeholder(place)} stands for the folder of {place.dataset}: records do not hold where your own data "
+        f"{word} stands for the folder of {found.names[place]}: records do not hold where your own data "
         "is. status writes it where it is named: -d FOLDER, beside a -d for each other data set."
-        for place in found.places
-        if place.origin == "own" and fill.placeholder(place) in words
+        for place, word in words_for.items()
+        if folders[place] == word and word in words
     ]
     if fill.DATA_ROOT_PLACEHOLDER in words:
         replace.append(

@@ -68,7 +68,7 @@ def matrix(found: Survey, place: Place) -> Section:
         )
 
     rows = tuple((line, *(cell(line, rules) for rules in found.protocols)) for line in found.lines)
-    return Section(str(place), ("line", *found.protocols), rows, "l" * (1 + len(found.protocols)))
+    return Section(found.names[place], ("line", *found.protocols), rows, "l" * (1 + len(found.protocols)))
 
 
 def trouble(found: Survey) -> list[str]:
@@ -83,7 +83,7 @@ def trouble(found: Survey) -> list[str]:
         rules = "+".join(dict.fromkeys(slot.protocol for slot in slots))
         folds = sorted({slot.fold for slot in slots} - {0})
         seeds = ", ".join(map(str, sorted({slot.seed for slot in slots})))
-        where = f"{place} {rules}{' dev' + ','.join(map(str, folds)) if folds else ''}, seeds {seeds}"
+        where = f"{found.names[place]} {rules}{' dev' + ','.join(map(str, folds)) if folds else ''}, seeds {seeds}"
         lines.append(f"{state}: {line} on {where}" + (f": {why}" if why else ""))
     if len(groups) > _MOST:
         lines.append(f"and {len(groups) - _MOST} more lines and data sets of which runs failed or were cut short")
@@ -161,7 +161,8 @@ def as_json(status: Status) -> str:
 
 
 def _place(place: Place) -> dict[str, str]:
-    return {"dataset": place.dataset, "features": place.features, "semantics": place.semantics}
+    facts = {"dataset": place.dataset, "features": place.features, "semantics": place.semantics}
+    return facts | ({"fingerprint": place.content} if place.content else {})
 
 
 def _slot(slot: Slot, found: Survey) -> dict[str, Any]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from zslbench.methods.base import Method
-from zslbench.results.choice import is_dataset
 from zslbench.results.record import Record
 from zslbench.results.tuned import TunedStore
 from zslbench.sources import SourceCheck
@@ -72,6 +71,14 @@ class Survey:
     unimportable: Mapping[str, str]
 
     @functools.cached_property
+    def names(self) -> Mapping[Place, str]:
+        """What each place is called: with the start of its content where another has the same name."""
+        shared = Counter(map(str, self.places))
+        return {
+            place: f"{place} {place.content[:8]}" if shared[str(place)] > 1 else str(place) for place in self.places
+        }
+
+    @functools.cached_property
     def varied(self) -> frozenset[Slot]:
         """Missing runs of a line with parameters of its own, where the same method has runs with other values.
 
@@ -98,7 +105,7 @@ class Survey:
 
 
 def survey(
-    records: Sequence[Record], tuned: TunedStore, seeds: int | None = None, altered: Sequence[Record] = ()
+    records: Sequence[Record], tuned: TunedStore, seeds: int | None = None, beside: Sequence[Record] = ()
 ) -> Survey:
     """Return what the records span and what of it is not done.
 
@@ -108,9 +115,10 @@ def survey(
     Args:
         records: of one stage, whatever their status.
         tuned: the presets that tuning made.
-        altered: records whose content is not that of their id: what they were of is part of the span, and lacks.
+        beside: records that do not count, but whose methods, data and protocols belong to the span: what they were of
+            lacks.
     """
-    cells_of = _by_cell([*records, *altered])
+    cells_of = _by_cell([*records, *beside])
     of_label: dict[str, list[Record]] = {}
     for record in records:
         of_label.setdefault(label_of(record), []).append(record)
@@ -234,8 +242,3 @@ def _state(record: Record | None, check: SourceCheck) -> SlotState:
     if not record.ok:
         return "failed"
     return "stale" if check.state(str(record.method["name"]), record.provenance) == "changed" else "done"
-
-
-def folder_in(terms: Iterable[str], place: Place) -> Path | None:
-    """Return the folder among the data sets asked for that a place was read from."""
-    return next((Path(term) for term in terms if Path(term).is_dir() and is_dataset(place.dataset, term)), None)
