@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from zslbench import arguments
+
 __version__ = "0.1.0"
 
 _VERBS = {
@@ -40,7 +42,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'zslbench' has no attribute {name!r}")
     module, _, attribute = _VERBS[name].partition(":")
     found = importlib.import_module(module)
-    return getattr(found, attribute) if attribute else found
+    return arguments.plain(getattr(found, attribute)) if attribute else found
 
 
 def __dir__() -> list[str]:

@@ -59,13 +59,16 @@ class Line:
     difference: Difference | None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Ablated:
     """What `ablate` found: the numbers, the text of the table, and what the runs did."""
 
     lines: tuple[Line, ...]
     text: str
     outcome: Outcome
+
+    def __repr__(self) -> str:
+        return f"<Ablated: {len(self.lines)} settings, {self.outcome!r}>"
 
 
 def ablate(

@@ -33,13 +33,16 @@ TOLERANCE = 2.0
 _METRICS = ("T1", "U", "S", "H")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Report:
     """A report: what the page holds, its text, and where it was written (None: nowhere)."""
 
     page: Page
     text: str
     path: Path | None
+
+    def __repr__(self) -> str:
+        return f"<Report {self.path or 'written nowhere'}: {sum(self.page.counts.values())} runs>"
 
 
 class _Read(ResultStore):

@@ -72,13 +72,16 @@ class Cell:
         return self.stat.mean - self.entry.value if self.stat else None
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Reproduction:
     """What `reproduce` found: the cells, the text of the table, and what the runs did."""
 
     cells: tuple[Cell, ...]
     text: str
     outcome: Outcome
+
+    def __repr__(self) -> str:
+        return f"<Reproduction of {len(self.cells)} numbers: {self.outcome!r}>"
 
 
 def reproduce(

@@ -36,7 +36,7 @@ class Command:
     text: str
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Status:
     """What `status` found.
 
@@ -63,6 +63,10 @@ class Status:
     unread: bool
     verification: Verification | None
     text: str = ""
+
+    def __repr__(self) -> str:
+        counts = Counter(self.survey.states.values())
+        return f"<Status: {', '.join(f'{many} {state}' for state, many in counts.items()) or 'no runs'}>"
 
     @property
     def complete(self) -> bool:

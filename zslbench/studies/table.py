@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from zslbench.arguments import plain
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results import layouts, tables
 
@@ -72,7 +73,8 @@ def table(
     if layout != "stats":
         if data_root is not None:
             raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
-        return tables.table(runs, layout=layout, stage=stage, **shared, **options)
+        text: str = plain(tables.table)(runs, layout=layout, stage=stage, **shared, **options)
+        return text
     asked = [option for name, option in _NO_RECORDS.items() if options.get(name)] + ["--stage"] * (stage != "final")
     asked += ["--runs"] * (Path(runs) != Path("runs"))
     if asked:

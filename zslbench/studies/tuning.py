@@ -17,7 +17,7 @@ from zslbench.studies.sampling import Sampler
 from zslbench.studies.space import Space
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Tuning:
     """What a search did and found.
 
@@ -48,6 +48,9 @@ class Tuning:
     oracle: Outcome | None = None
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Tuning of {self.method} on {self.dataset.name}: {len(self.trials)} trials>"
 
     @property
     def counts(self) -> dict[str, int]:

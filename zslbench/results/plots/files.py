@@ -29,7 +29,7 @@ _LACKING = re.compile(r"Glyph (\d+) .*missing from")
 _ABOUT: Mapping[str, Any] = {"pdf": {"metadata": {"CreationDate": None}}, "svg": {"metadata": {"Date": None}}}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Drawn:
     """A figure: its axes, a row a number drawn, and what goes below it in a paper; `caption` has the sentences."""
 
@@ -41,6 +41,9 @@ class Drawn:
     def caption(self) -> tuple[str, ...]:
         """The sentences of the remarks."""
         return tuple(remark.text for remark in self.remarks)
+
+    def __repr__(self) -> str:
+        return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
 
     @property
     def figure(self) -> Figure:

@@ -1,0 +1,89 @@
+"""The Python functions take what notebooks hand over, or say in one sentence what they take."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_folders import write_folder
+
+import zslbench
+from zslbench.errors import ZslbenchError
+from zslbench.results.store import ResultStore
+
+NOISY = "study_methods:Noisy"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_run_takes_paths_and_numbers_of_numpy(tmp_path):
+    folder = write_folder(tmp_path / "mine")
+    done = zslbench.run(np.array([NOISY]), folder, ("zsl",), seeds=np.arange(2), runs=Path("runs"))
+    assert [record.seed for record in done.records] == [0, 1]
+    assert {type(record.seed) for record in done.records} == {int}
+    assert [run.dataset.text for run, _ in done.found] == [str(folder)] * 2
+    assert zslbench.run(NOISY, folder, "zsl", seeds=np.int64(2)).count("done") == 2
+    dev = zslbench.run("eszsl", "digits", "zsl", stage=np.str_("dev"), fold=np.int32(1), keep_features=np.int64(2))
+    assert [(record.fold, record.ok) for record in dev.records] == [(1, True)]
+    assert len(ResultStore("runs").load()) == 3
+
+
+def test_a_name_alone_is_a_list_of_one():
+    zslbench.run(["eszsl", "sae"], "digits")
+    one = zslbench.table(methods="eszsl", datasets="digits", protocols="zsl", metrics="T1", format="csv")
+    assert one == zslbench.table(
+        methods=["eszsl"], datasets=("digits",), protocols=np.array(["zsl"]), metrics=["T1"], format="csv"
+    )
+    assert zslbench.table(runs=Path("runs"), layout="stats", datasets="digits", format="csv").count("digits") == 1
+    assert zslbench.report(None, methods="eszsl", datasets="digits", figures=False).page.counts == {"ok": 2}
+    assert zslbench.status(methods="eszsl", datasets="digits", seeds=np.int64(1)).complete
+    assert zslbench.curve(methods="eszsl", datasets="digits")
+    assert zslbench.plot("perclass", Path("classes.png"), methods="eszsl", datasets="digits", classes=np.int64(3))
+    both = zslbench.compare("eszsl", "sae", datasets="digits", protocols="zsl", draws=np.int64(200))
+    assert both == zslbench.compare(["eszsl", "sae"], datasets=["digits"], protocols=["zsl"], draws=200)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: zslbench.run("eszsl", "digits", engine="process"), r"zslbench\.engine\('process'\)"),
+        (lambda: zslbench.run("eszsl", "digits", workers=2), r"engine=zslbench\.engine\('process', workers=2\)"),
+        (lambda: zslbench.ablate("lisgan", "digits", memory_limit="2G"), r"engine=zslbench\.engine"),
+        (lambda: zslbench.run("eszsl", "digits", seedz=2), "did you mean 'seeds'"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=1.5), r"seeds=1.5 is not allowed; give a whole number or"),
+        (lambda: zslbench.run("eszsl", "digits", seeds="two"), "seeds='two' is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=[0, "one"]), "seeds='one' is not allowed; give whole numbers"),
+        (lambda: zslbench.run(3, "digits"), "methods=3 is not allowed; give a text or texts"),
+        (lambda: zslbench.run("eszsl", [1]), "datasets=1 is not allowed; give texts"),
+        (lambda: zslbench.run("eszsl", "digits", rerun="often"), "unknown kind of rerun 'often'"),
+        (lambda: zslbench.run("eszsl", "digits", keep_features=2.5), "keep_features=2.5 is not allowed"),
+        (lambda: zslbench.table(methods=7), "methods=7 is not allowed"),
+        (lambda: zslbench.table(method="eszsl"), "did you mean 'methods'"),
+        (lambda: zslbench.tune("eszsl", "digits", trials="many"), "trials='many' is not allowed"),
+        (lambda: zslbench.compare("eszsl", 2), "methods=2 is not allowed"),
+        (lambda: zslbench.plot(5), "kind=5 is not allowed"),
+        (lambda: zslbench.report(runs=7), "runs=7 is not allowed; give a text or a path"),
+        (lambda: zslbench.status(seeds=[1, 2]), r"seeds=\[1, 2\] is not allowed"),
+    ],
+)
+def test_what_is_not_taken_is_refused_in_a_sentence(call, sentence):
+    with pytest.raises(ZslbenchError, match=sentence):
+        call()
+    assert not Path("runs").exists()
+
+
+def test_an_outcome_is_short_in_a_notebook_and_knows_that_it_is_done():
+    done = zslbench.run(["eszsl", "sae"], "digits")
+    assert repr(done) == "<Outcome of 4 runs: 4 done>"
+    assert {state for _, state in done.states} == {"done"}
+    assert {state for _, state in done.found} == {"to run"}
+    dry = zslbench.run(["eszsl", "ridge"], "digits", dry_run=True)
+    assert repr(dry) == "<Outcome of 4 runs: 2 done, 2 to run>"
+    for made in (zslbench.status(), zslbench.report(None), zslbench.plot("pareto", metrics="T1")):
+        assert len(repr(made)) < 200
+        assert dataclasses.is_dataclass(made)
