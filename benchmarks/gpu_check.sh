@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# What one GPU does, in at most 8 minutes and one JSON; at toy size where there is none.
+#
+#     benchmarks/gpu_check.sh [gpu_check.json]
+#
+# From a bare checkout: it takes $PYTHON, else .venv of the checkout, else makes an environment from the wheels in the
+# folder wheels (nothing is downloaded), else takes python3.
+set -euo pipefail
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+output=${1:-gpu_check.json}
+case $output in /*) ;; *) output=$PWD/$output ;; esac
+begun=$SECONDS
+limit=480
+
+if [ -n "${PYTHON:-}" ]; then
+  python=$PYTHON
+elif [ -x "$root/.venv/bin/python" ]; then
+  python=$root/.venv/bin/python
+elif compgen -G "$root/wheels/*.whl" > /dev/null; then
+  made=$(mktemp -d)
+  trap 'rm -rf "$made"' EXIT
+  python3 -m venv --system-site-packages "$made"
+  "$made/bin/python" -m pip install --quiet --no-index --no-deps "$root"/wheels/*.whl
+  python=$made/bin/python
+else
+  python=python3
+fi
+look="import importlib.util, sys; sys.exit(None in map(importlib.util.find_spec, 'torch click numpy pytest'.split()))"
+if ! "$python" -c "$look"; then
+  echo "Error: $python lacks torch, click, numpy or pytest; name another in PYTHON, make .venv with make test, or put wheels into $root/wheels." >&2
+  exit 2
+fi
+
+export PYTHONPATH="$root:$root/benchmarks${PYTHONPATH:+:$PYTHONPATH}" OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-PASSIVE}"
+cd "$root"
+left=$((limit - (SECONDS - begun)))
+# what is done is in the file after every part, so the end comes in time whatever hangs
+timeout --kill-after=5 "$left" "$python" benchmarks/gpu_check.py "$output" --seconds "$((left - 20))"
