@@ -87,7 +87,9 @@ def test_declared_costs_follow_units_rows_and_epochs():
     assert FCLSWGAN(hidden=512, epochs=10, lr=0.01, per_class=7).cost(size) == gan
     souls = [LisGAN(hidden=512, epochs=10, soul_classes=some).cost(size) for some in (0, 50)]
     rows = 6 * 64  # five critic steps and a generator step; L_R2 makes 20 fakes of each class besides
-    assert [value / gan for value in souls] == [(rows + 20 * 150) / rows, (rows + 20 * 50) / rows]
+    assert [value / gan for value in souls] == pytest.approx([(rows + 20 * 150) / rows, (rows + 20 * 50) / rows])
+    deep = LisGAN(hidden=512, epochs=10, l_r2=0.0, critic_layers=2).cost(size)
+    assert deep / gan == pytest.approx((2048 + 312 + 512) / (2048 + 312))  # a batch meets 512 × 512 weights more
     assert DEM(iterations=3000).cost(size) == 2 * DEM(iterations=1500).cost(size)
     wide = dataclasses.replace(size, images=1000)  # then the Gram matrix is of the images
     assert ESZSL().cost(wide) == 1000 * 2048 * 1000 + 1000**3

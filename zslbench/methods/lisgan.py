@@ -214,6 +214,10 @@ class LisGAN(GenerativeMethod):
     def _uses_branch(self) -> bool:
         return self.classifier == "auxiliary" and self.cls_weight > 0
 
+    def _operations(self, size: Size) -> float:
+        second = 2 * min(self.batch, size.images) * self.hidden**2 if self.critic_layers == 2 else 0
+        return super()._operations(size) + second
+
     def _networks(self) -> dict[str, dict[str, Any]]:
         return {"generator": {"slope": self.generator_slope}, "critic": {"layers": self.critic_layers}}
 
