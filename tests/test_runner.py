@@ -9,6 +9,7 @@ import types
 
 import numpy as np
 import pytest
+import spied
 import toy_methods
 from toy_methods import Grid, Ridge
 
@@ -33,7 +34,7 @@ RIDGE = "toy_methods:Ridge"
 def _fresh_toys(monkeypatch):
     monkeypatch.setattr(Ridge, "fits", [])
     monkeypatch.setattr(Ridge, "hook", None)
-    monkeypatch.setattr(toy_methods.Spy, "seen", [])
+    monkeypatch.setattr(spied, "ASKED", [])
     monkeypatch.setattr(Grid, "shared", [])
 
 
@@ -337,7 +338,7 @@ def test_no_test_row_and_no_label_reaches_the_method(runs, stage):
     dataset = load_dataset("digits")
     allowed = {row.tobytes() for row in dataset.features[dataset.trainval]}
     forbidden = {row.tobytes() for row in dataset.features[np.r_[dataset.test_seen, dataset.test_unseen]]} - allowed
-    for verb, what in toy_methods.Spy.seen:
+    for verb, what in spied.ASKED:
         if verb == "fit":
             rows = {row.tobytes() for row in what.features}
             assert rows <= allowed
@@ -351,7 +352,7 @@ def test_no_test_row_and_no_label_reaches_the_method(runs, stage):
             assert features.base is None
             assert rows <= (allowed if stage == "dev" else forbidden | allowed)
             assert list(classes.ids) != sorted(classes.ids) or len(classes) < 4
-    assert {verb for verb, _ in toy_methods.Spy.seen} == {"fit", "scores"}
+    assert {verb for verb, _ in spied.ASKED} == {"fit", "scores"}
 
 
 GRID = "toy_methods:Grid"

@@ -62,3 +62,7 @@ def nearest(given: str, names: Iterable[str]) -> str | None:
     """
     found = difflib.get_close_matches(given.lower(), list(names), n=1, cutoff=0.6)
     return found[0] if found else None
+
+
+class MethodFault(ZslbenchError):
+    """A method did what no method may: scoring changed it, or an inductive one used other rows of the query."""

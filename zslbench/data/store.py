@@ -162,9 +162,12 @@ def array(folder: Path, name: str) -> AnyArray | None:
     return found
 
 
-def opened(folder: Path, *, name: str, features: str, semantics: str, origin: Origin, split: str = "") -> Dataset:
-    """Return the data set whose arrays a folder holds, with other names of its own than those of classes."""
+def opened(
+    folder: Path, *, name: str, features: str, semantics: str, origin: Origin, split: str = "", narrow: bool = False
+) -> Dataset:
+    """Return the data set whose arrays a folder holds, classes numbered; `narrow`: with one column of its features."""
     arrays = _arrays(folder.parent.parent, folder.name)
+    arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
     names = tuple(f"class {number + 1}" for number in range(len(arrays["semantics"])))
     entry = Stored(folder, folder, features, semantics, folder.name, names, None)
     return _dataset(arrays, entry, name, origin, split)

@@ -15,7 +15,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context
-from zslbench.methods.remembered import remembered
+from zslbench.methods.remembered import once_more, remembered
 from zslbench.params import param
 from zslbench.task import ClassTable
 
@@ -115,16 +115,18 @@ class GenerativeMethod(AdversarialMethod):
     def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
         from zslbench.methods.softmax import train_softmax
 
-        return train_softmax(
-            references,
-            labels,
-            classes,
-            epochs=self.final_epochs,
-            batch=self.final_batch,
-            lr=self.final_lr,
-            tol=self.final_tol,
-            seed=self.seeds_["final classifier"],
-        )
+        given: dict[str, Any] = {
+            "epochs": self.final_epochs,
+            "batch": self.final_batch,
+            "lr": self.final_lr,
+            "tol": self.final_tol,
+            "seed": self.seeds_["final classifier"],
+        }
+        make = functools.partial(train_softmax, references, labels, classes, **given)
+        if self.batchwise:  # its rows are never scored by themselves
+            return make()
+        arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
+        return once_more(make, "final classifier", arrays, classes=classes, device=str(references.device), **given)
 
     def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
         """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""

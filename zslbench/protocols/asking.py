@@ -24,8 +24,8 @@ def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray
     Args:
         rows: (m,) rows of the data set; candidates: (k,) class ids; unseen: ids of the unseen classes among them.
     """
-    rows = _order(dataset, seed, "rows", rows)
-    candidates = _order(dataset, seed, "candidates", candidates)
+    rows = drawn_order(dataset, seed, "rows", rows)
+    candidates = drawn_order(dataset, seed, "candidates", candidates)
     query = Query(features=taken(dataset.features, rows), classes=class_table(dataset, candidates))
     answers = Answers(
         labels=taken(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
@@ -33,7 +33,7 @@ def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray
     return query, answers
 
 
-def _order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
+def drawn_order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
     """Return items in an order drawn from a key that only the labels of the whole data set give."""
     key = hashlib.sha256(f"zslbench query {what} {seed}".encode())
     for array in (dataset.labels, items):

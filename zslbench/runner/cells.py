@@ -37,10 +37,13 @@ class DatasetRef:
     split: str = ""
     first_class: int = 0
 
-    def load(self) -> Dataset:
+    def load(self, narrow: bool = False) -> Dataset:
         """Return the data set as it was when the plan was made, from the store of arrays.
 
         The caller lets go of it as soon as it can: it holds the labels of the test.
+
+        Args:
+            narrow: with one column of its features, for what needs none.
 
         Raises:
             BadData: its content is another by now, or on this machine.
@@ -52,6 +55,7 @@ class DatasetRef:
             semantics=self.semantics,
             origin=self.origin,
             split=self.split,
+            narrow=narrow,
         )
 
     def folder(self) -> Path:

@@ -20,7 +20,7 @@ from zslbench.runner.handout import Material, Parcel
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.kept_features import synthesised
 from zslbench.runner.provenance import reset_peaks
-from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Stopped, asked
+from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Stopped, ask
 from zslbench.task import Train
 
 
@@ -68,7 +68,8 @@ def _single(
     facts = dict(company or {})
     try:
         method = _build(job.first)
-        with Bell(Listeners(job, material, on_log, on_scored), job.how.checkpoint_every) as bell:
+        listeners = Listeners(job, material, on_log, on_scored)
+        with Bell(listeners, job.how.checkpoint_every) as bell:
             ctx = _context(job, bell.log, bell if job.how.checkpoint_every else None)
             reset_peaks()
             with ctx.phase("data"):
@@ -76,6 +77,8 @@ def _single(
             facts |= _work(method, train)
             with ctx.phase("fit"):
                 method.fit(train, ctx)
+        if listeners.faults:
+            raise listeners.faults[0]
         if job.how.checkpoint_every:  # judging is not fitting
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds
@@ -152,13 +155,12 @@ def _scored(
     facts: Mapping[str, Any],
     events: Iterable[tuple[str, float, float]],
 ) -> list[Scored]:
-    """Score with a fitted method for each protocol, queries that mix seen and unseen rows first.
+    """Score with a fitted method for each protocol.
 
-    One fit answers them all: a query of unseen rows alone must not come before one in which they are to be told apart.
     The fit was done for the first query; it is charged to the others, too, and shared.
     """
     results = {}
-    for run in sorted(job.runs, key=lambda run: not material.mixed(run)):
+    for run in material.in_order(job.runs):
         results[run.id] = _score(run, material, method, job, seconds, facts, events)
         if "shared" in seconds:
             seconds = {**seconds, "shared": seconds["total"]}
@@ -193,11 +195,11 @@ def _score(
 ) -> Scored:
     start = time.perf_counter()
     try:
-        condensed = material.condensed(run, asked(method, material.query(run)))
+        reply = ask(method, material, run)
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {**seconds, "total": seconds["total"] + time.perf_counter() - start}, provenance)
         return Scored("failed", trace(error), facts)
-    spent = time.perf_counter() - start
-    facts = facts_of(job, method, {**seconds, "scores": spent, "total": seconds["total"] + spent}, provenance)
-    told = (*events, ("scores", start, spent)) if job.how.profile else ()
-    return Scored("ok", "", facts, condensed, told)
+    spent = {"scores": reply.scores, "checks": reply.checks}
+    facts = facts_of(job, method, {**seconds, **spent, "total": seconds["total"] + sum(spent.values())}, provenance)
+    events = (*events, ("scores", reply.began, reply.scores)) if job.how.profile else ()
+    return Scored("ok", "", facts, reply.condensed, events)

@@ -23,6 +23,7 @@ from zslbench.data import store
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData, ZslbenchError
 from zslbench.protocols import splits
+from zslbench.protocols.asking import drawn_order
 from zslbench.protocols.base import Protocol
 from zslbench.results.wording import last_line
 from zslbench.runner.cells import DatasetRef, Run
@@ -30,6 +31,9 @@ from zslbench.runner.classes import protocol_class
 from zslbench.runner.finished import trace
 from zslbench.runner.jobs import Batch
 from zslbench.task import Answers, ClassTable, Query, Train
+
+_PART = 8, 64
+"""Rows of a query that are scored once more by themselves, at least and at most; else one in a hundred."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -41,12 +45,14 @@ class Asked:
         classes: (k,) candidate ids, in the order of the query.
         unseen: (k,) which candidates are unseen classes.
         mixed: whether it mixes rows of seen and of unseen classes.
+        part: (r,) random places among the rows.
     """
 
     rows: IntArray
     classes: IntArray
     unseen: BoolArray
     mixed: bool
+    part: IntArray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,13 +89,13 @@ def pack(batch: Batch) -> Parcel:
 
 def answers_of(runs: Sequence[Run]) -> list[Answers]:
     """Return the answers of runs of one batch. The caller lets go of them before a method's code runs again."""
-    dataset, chosen = dataset_of(runs[0])
-    return [_answers(run, narrow, chosen) for narrow in [_narrow(dataset)] for run in runs]
+    dataset, chosen = dataset_of(runs[0], narrow=True)
+    return [_answers(run, dataset, chosen) for run in runs]
 
 
-def dataset_of(run: Run) -> tuple[Dataset, splits.Split]:
-    """Return the data set of a run and the split of its stage."""
-    dataset = run.dataset.load()
+def dataset_of(run: Run, narrow: bool = False) -> tuple[Dataset, splits.Split]:
+    """Return the data set of a run, `narrow` with one column of its features, and the split of its stage."""
+    dataset = run.dataset.load(narrow)
     return dataset, splits.split(dataset, run.stage, max(run.fold, 1))
 
 
@@ -100,31 +106,27 @@ def protocol_of(run: Run) -> Protocol:
 
 def _handout(batch: Batch) -> _Handout:
     first = batch.first.first
-    dataset, chosen = dataset_of(first)
-    narrow = _narrow(dataset)
+    dataset, chosen = dataset_of(first, narrow=True)  # a query that is made for its answers copies no features
     asked: dict[str, Asked] = {}
     alike: dict[str, Asked] = {}
     for run in (run for job in batch.jobs for run in job.runs):
         key = f"{run.protocol} {sorted(run.protocol_params.items())} {run.seed}"
         if key not in alike:
-            alike[key] = _asked(_answers(run, narrow, chosen))
+            answers = _answers(run, dataset, chosen)
+            order = drawn_order(dataset, run.seed, f"part {run.protocol}", np.arange(len(answers.rows)))
+            alike[key] = _asked(answers, order[: min(max(len(order) // 100, _PART[0]), _PART[1])])
         asked[run.id] = alike[key]
     labels = taken(dataset.labels, chosen.train)
     return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked)
-
-
-def _narrow(dataset: Dataset) -> Dataset:
-    """Return a data set with one column of its features: a query that is made for its answers alone copies no more."""
-    return dataclasses.replace(dataset, features=dataset.features[:, :1])
 
 
 def _answers(run: Run, dataset: Dataset, chosen: splits.Split) -> Answers:
     return protocol_of(run).query(dataset, chosen, run.seed)[1]
 
 
-def _asked(answers: Answers) -> Asked:
+def _asked(answers: Answers, part: IntArray) -> Asked:
     of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
-    return Asked(answers.rows, answers.classes, answers.unseen, bool(of_unseen.any() and not of_unseen.all()))
+    return Asked(answers.rows, answers.classes, answers.unseen, bool(of_unseen.any() and not of_unseen.all()), part)
 
 
 class Material:
@@ -165,18 +167,33 @@ class Material:
         asked = self._handout().asked[run.id]
         return Query(features=self._features(asked.rows), classes=self._classes(asked.classes))
 
-    def mixed(self, run: Run) -> bool:
-        """Tell whether a run's query mixes rows of seen and of unseen classes."""
-        return self._handout().asked[run.id].mixed
+    def in_order(self, runs: Sequence[Run]) -> list[Run]:
+        """Return runs in the order in which they are asked: those whose queries mix seen and unseen rows first.
+
+        One fit answers all: a query of unseen rows alone must not come before one in which they are to be told apart.
+        """
+        asked = self._handout().asked
+        return sorted(runs, key=lambda run: not asked[run.id].mixed)
+
+    def part(self, run: Run) -> IntArray:
+        """Return (r,) random places in a run's query, of which the scores are looked at once more."""
+        return self._handout().asked[run.id].part
+
+    def unseen_candidates(self, run: Run) -> BoolArray:
+        """Return (k,) which candidates of a run are unseen classes."""
+        return self._handout().asked[run.id].unseen
 
     def condensed(self, run: Run, scores: Array) -> Mapping[str, AnyArray]:
         """Return what of (m, k) scores is judged (see `Protocol.condense`)."""
-        asked = self._handout().asked[run.id]
-        return protocol_of(run).condense(len(asked.rows), asked.classes, asked.unseen, scores)
+        return protocol_of(run).condense(*self._asked_of(run), scores)  # a traceback shows no rows
 
     def unseen(self) -> ClassTable:
         """Return the unseen classes, ascending."""
         return self._classes(self._handout().unseen)
+
+    def _asked_of(self, run: Run) -> tuple[int, IntArray, BoolArray]:
+        asked = self._handout().asked[run.id]
+        return len(asked.rows), asked.classes, asked.unseen
 
     def _handout(self) -> _Handout:
         self._sealed.seek(0)

@@ -5,7 +5,6 @@ No method runs here. In the serial engine that is in the process of the method, 
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,9 +60,10 @@ class Judging:
         if scored.condensed is None:
             curve = curve if scored.status == "skipped" else ()
             return Finished(record_of(run, scored.status, error=scored.error, curve=curve, **scored.facts))
-        start = time.perf_counter()
         try:
-            (judgement,) = _judged(dataclasses.replace(job, runs=(run,)), [scored.condensed])
+            (answers,) = answers_of([run])
+            start = time.perf_counter()
+            judgement = protocol_of(run).mark(answers, scored.condensed)
         except Exception as error:
             return Finished(record_of(run, "failed", error=trace(error), **scored.facts))
         spent = time.perf_counter() - start

@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Self
 
-from zslbench.arrays import AnyArray, Array
+import numpy as np
+
+from zslbench.arrays import AnyArray, Array, BoolArray, taken
+from zslbench.errors import MethodFault
 from zslbench.methods.base import Method
+from zslbench.runner.cells import Run
 from zslbench.runner.handout import Material
 from zslbench.runner.jobs import Job
-from zslbench.task import Query
+from zslbench.runner.state import require_same, state_of
 
 OnLog = Callable[[int, int, Mapping[str, float]], None]
 OnScored = Callable[[Job, int, Sequence[Mapping[str, AnyArray]]], None]
@@ -22,10 +27,67 @@ class Stopped(Exception):
     """Raised by whoever hears of a judged checkpoint: the fit need not go on. Its runs are recorded as skipped."""
 
 
-def asked(method: Method, query: Query) -> Array:
-    """Return a method's scores of a query, and take from it what it kept of that: no query may learn from another."""
-    with unchanged(method):
-        return method.scores(query.features, query.classes)
+_TOLERANCE = 1e-3
+"""Of the spread of a row's scores. Rounding that depends on the size of a batch stays below 1e-5 of it, measured for
+every method here on real features; what uses the other rows, such as scaling by their mean, moves scores by 0.1."""
+_ROUNDED = 20
+"""One row in so many may differ: one whose best candidates are level up to rounding."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reply:
+    """What is judged of a method's scores for one run, and the seconds that scoring and the checks of it took.
+
+    Scoring began at `began`, on the clock of `time.perf_counter`.
+    """
+
+    condensed: Mapping[str, AnyArray]
+    began: float
+    scores: float
+    checks: float
+
+
+def ask(method: Method, material: Material, run: Run) -> Reply:
+    """Ask a fitted method what a run asks.
+
+    Raises:
+        MethodFault: scoring changed the method; or it is inductive, and a row's scores depend on the other rows.
+        ValueError: scores of another shape, not numbers, or not finite.
+    """
+    query, part = material.query(run), material.part(run)
+    start = time.perf_counter()
+    before = state_of(method)
+    began = time.perf_counter()
+    scores = method.scores(query.features, query.classes)
+    condensed = material.condensed(run, scores)
+    ended = time.perf_counter()
+    whole = np.asarray(scores)[part].astype(np.float64)
+    del scores
+    if not method.batchwise:
+        alone = np.asarray(method.scores(taken(query.features, part), query.classes)).astype(np.float64)
+        _require_same_rows(type(method).__name__, whole, alone, material.unseen_candidates(run))
+    require_same(method, before)
+    return Reply(condensed, began, ended - began, time.perf_counter() - ended + began - start)
+
+
+def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray) -> None:
+    """Require that (r, k) scores of rows are the same among all rows of the query and among these rows alone."""
+    if alone.shape != whole.shape:
+        raise MethodFault(f"{name}.scores returns {alone.shape} scores for {len(whole)} rows, and not {whole.shape}.")
+    with np.errstate(all="ignore"):
+        whole, alone = (one - np.median(one, axis=1, keepdims=True) for one in (whole, alone))
+        low, high = np.quantile(whole, (0.1, 0.9), axis=1)
+        spread = float(np.median(high - low)) or float(np.sqrt(np.square(whole).mean()))
+        differs = ~(np.abs(whole - alone).max(axis=1) <= _TOLERANCE * spread)  # NaN differs
+    for side in (unseen, ~unseen, np.full(len(unseen), True)):
+        if side.any():
+            differs |= whole[:, side].argmax(axis=1) != alone[:, side].argmax(axis=1)
+    if differs.sum() > len(whole) // _ROUNDED:
+        raise MethodFault(
+            f"{name} calls itself inductive, but its scores of a row depend on the other rows that it is asked about: "
+            f"{differs.sum()} of {len(whole)} rows score otherwise without the rest; use statistics of the training "
+            "rows in scores, or give the method the setting transductive (marked ‡)."
+        )
 
 
 @contextlib.contextmanager
@@ -39,6 +101,13 @@ def unchanged(method: Method) -> Iterator[None]:
         vars(method).update(before)
 
 
+def _clear(error: BaseException | None) -> None:
+    """Clear the local variables of all calls that an error and its causes came through."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Listeners:
     """A job in progress, what it is asked at its checkpoints, and who hears of it."""
@@ -47,6 +116,7 @@ class Listeners:
     material: Material
     on_log: OnLog | None = None
     on_scored: OnScored | None = None
+    faults: list[MethodFault] = dataclasses.field(default_factory=list)
 
 
 RINGING: dict[int, Listeners] = {}
@@ -77,10 +147,16 @@ class Bell:
             return
         start = time.perf_counter()
         hearing = RINGING[self.number]
-        condensed = {
-            run.id: hearing.material.condensed(run, asked(method, hearing.material.query(run)))
-            for run in sorted(hearing.job.runs, key=lambda run: not hearing.material.mixed(run))
-        }
+        try:
+            condensed = {
+                run.id: ask(method, hearing.material, run).condensed
+                for run in hearing.material.in_order(hearing.job.runs)
+            }
+        except BaseException as error:  # the method may catch it: its traceback must show nothing, and what is a
+            _clear(error)
+            if isinstance(error, MethodFault):  # fault all the same is told at the end of its fit
+                hearing.faults.append(error)
+            raise
         if hearing.on_scored:
             hearing.on_scored(hearing.job, step, [condensed[run.id] for run in hearing.job.runs])
         self.seconds += time.perf_counter() - start

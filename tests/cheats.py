@@ -1,0 +1,334 @@
+"""Methods that try to learn of the test: ``cheats:Class``. Each calls itself inductive."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from toy_methods import Ridge, card
+
+from zslbench.arrays import Array
+from zslbench.methods.base import Context, MethodCard, Setting
+from zslbench.task import ClassTable, Train
+
+SECRETS = "ZSLBENCH_TEST_SECRETS"
+"""Digests of what nothing may lead to, ``name=digest`` each, and the file that finds are noted in."""
+NOTES = "ZSLBENCH_TEST_NOTES"
+KEPT: list[Array] = []
+
+
+def digest_of(values: Any) -> str:
+    """Return a digest of integers whatever their type and order."""
+    return hashlib.sha256(np.sort(np.asarray(values).astype(np.int64).ravel()).tobytes()).hexdigest()
+
+
+def walked(*start: object) -> Iterator[object]:
+    """Yield all that attributes, items, closures, globals, frames of live generators and types lead to."""
+    known: set[int] = set()
+    alive: list[object] = []
+    waiting: list[Any] = [*start]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in known or isinstance(value, str | bytes | int | float | complex | type(None) | types.CodeType):
+            continue
+        known.add(id(value))
+        alive.append(value)  # or another would be given its address
+        yield value
+        waiting.append(type(value))
+        with contextlib.suppress(Exception):
+            waiting += _inside(value)
+
+
+def _inside(value: Any) -> list[Any]:
+    if isinstance(value, dict | types.MappingProxyType):
+        return [*list(value.keys()), *list(value.values())]
+    if isinstance(value, list | tuple | set | frozenset):
+        return [] if isinstance(value, list | tuple) and value and isinstance(value[0], int | str) else list(value)
+    if isinstance(value, np.ndarray):
+        return [value.base]
+    if isinstance(value, types.FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        return [*cells, value.__globals__, value.__defaults__, value.__kwdefaults__, value.__dict__]
+    if isinstance(value, types.MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, types.GeneratorType):
+        return [value.gi_frame, value.gi_yieldfrom]
+    if isinstance(value, types.FrameType):
+        return [dict(value.f_locals), value.f_globals, value.f_back]
+    if isinstance(value, types.TracebackType):
+        return [value.tb_frame, value.tb_next]
+    if isinstance(value, type):
+        return [value.__dict__, value.__mro__]
+    if isinstance(value, BaseException):
+        return [value.__traceback__, value.__context__, value.args]
+    out = [vars(value)] if hasattr(value, "__dict__") else []
+    for cls in type(value).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        out += [getattr(value, name) for name in ([slots] if isinstance(slots, str) else slots) if hasattr(value, name)]
+    return out
+
+
+def is_integers(value: object) -> bool:
+    if isinstance(value, np.ndarray):
+        return value.dtype.kind in "iu" and value.size > 1
+    if not isinstance(value, list | tuple) or len(value) < 2:
+        return False
+    return all(type(item) is int and 0 <= item < 2**31 for item in value)
+
+
+def look(where: str, *start: object) -> None:
+    """Walk from what a method was handed, and from the stack of calls; note what of the secrets is found."""
+    secrets = dict(pair.split("=") for pair in os.environ[SECRETS].split(","))
+    count, found = 0, []
+    for value in walked(*start, sys._getframe(1), sys.modules):
+        count += 1
+        if is_integers(value):
+            content = digest_of(value)
+            found += [f"{name} {type(value).__name__}" for name, secret in secrets.items() if secret == content]
+        elif where != "scores" and isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f":
+            found += ["test rows"] if value.size and (value[:, 0] > 1000).any() else []  # see `write_world`
+    with Path(os.environ[NOTES]).open("a") as file:
+        file.write(f"{where} {count} {found}\n")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Walker(Ridge):
+    """Looks for the answers in fit, after a checkpoint, while it is asked, and in an error that it provokes."""
+
+    card: ClassVar[MethodCard] = card(title="Walker")
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        super().fit(train, Context(ctx.seed))
+        look("fit", ctx, train)
+        ctx.checkpoint(self, 1)
+        look("after a checkpoint", ctx, train)
+        try:
+            ctx.checkpoint(Broken().fit(train, Context(0)), 1)
+        except ValueError as error:
+            look("after a fault at a checkpoint", error)
+        return self
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        if len(features) > 100:
+            look("scores", classes)
+        return super().scores(features, classes)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Broken(Ridge):
+    """Returns a row short."""
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        return super().scores(features, classes)[1:]
+
+
+@dataclasses.dataclass(kw_only=True)
+class Guesser(Ridge):
+    """Works out the order of a mixed query from the seed and what every record says, as was possible once."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        self.ctx_, self.seen_ = ctx, train.classes.ids
+        return super().fit(train, Context(ctx.seed))
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        scores = super().scores(features, classes)
+        fingerprint, seen, unseen = os.environ["ZSLBENCH_TEST_PUBLIC"].split()
+        if len(features) != int(seen) + int(unseen):
+            return scores
+        of_unseen = np.arange(len(features)) >= int(seen)
+        rng = self.ctx_.rng(f"query rows {fingerprint}")
+        of_seen_class = np.isin(classes.ids, self.seen_)
+        scores[np.ix_(rng.permutation(of_unseen), of_seen_class)] -= 1e6
+        return scores
+
+
+@dataclasses.dataclass(kw_only=True)
+class Stasher(Ridge):
+    """Keeps at a checkpoint the rows that it is asked about, where its training would find them again."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        super().fit(train, Context(ctx.seed))
+        self.prepare()
+        with contextlib.suppress(Exception):  # and goes on whatever is said
+            ctx.checkpoint(self, 1)
+        return self
+
+    def prepare(self) -> None:
+        pass
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        self.stash(features)
+        return super().scores(features, classes)
+
+    def stash(self, features: Array) -> None:
+        self.pool_ = features
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAList(Stasher):
+    def prepare(self) -> None:
+        self.pool_: list[Array] = []
+
+    def stash(self, features: Array) -> None:
+        self.pool_.append(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InADict(InAList):
+    def prepare(self) -> None:
+        self.pool_ = {"nested": ({},)}
+
+    def stash(self, features: Array) -> None:
+        self.pool_["nested"][0][len(features)] = features.mean(axis=0)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAnArray(Stasher):
+    def prepare(self) -> None:
+        self.pool_ = np.zeros(3)
+
+    def stash(self, features: Array) -> None:
+        self.pool_[1] = features[0, 20]
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAModule(Stasher):
+    """A torch module changed in place."""
+
+    def prepare(self) -> None:
+        import torch
+
+        self.net_ = torch.nn.Linear(64, 1)
+
+    def stash(self, features: Array) -> None:
+        import torch
+
+        with torch.no_grad():
+            self.net_.weight[0, 0] += float(features.mean())
+
+
+@dataclasses.dataclass(kw_only=True)
+class InBatchNorm(InAModule):
+    """Batch normalisation left in training mode: an accident."""
+
+    def prepare(self) -> None:
+        import torch
+
+        self.net_ = torch.nn.Sequential(torch.nn.BatchNorm1d(64))
+
+    def stash(self, features: Array) -> None:
+        import torch
+
+        self.net_(torch.tensor(features))
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAClosure(Stasher):
+    def prepare(self) -> None:
+        hidden: list[Array] = []
+        self.keep_ = lambda features: hidden.append(features)
+
+    def stash(self, features: Array) -> None:
+        self.keep_(features)
+
+
+class Pocket:
+    """An object that shows `pickle` nothing."""
+
+    def __init__(self) -> None:
+        self.content: list[Array] = []
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAPocket(Stasher):
+    def prepare(self) -> None:
+        self.pocket_ = Pocket()
+
+    def stash(self, features: Array) -> None:
+        self.pocket_.content.append(features)
+
+    def __getstate__(self) -> dict[str, object]:
+        return {}
+
+
+@dataclasses.dataclass(kw_only=True)
+class InTheClass(Stasher):
+    pool: ClassVar[dict[str, Array]] = {}
+
+    def stash(self, features: Array) -> None:
+        type(self).pool["kept"] = features
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAGlobal(Stasher):
+    def stash(self, features: Array) -> None:
+        KEPT.append(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InADefault(Stasher):
+    def stash(self, features: Array, pool: list[Array] = []) -> None:  # noqa: B006
+        pool.append(features)
+
+
+STASHERS = {
+    "Stasher": "the attribute pool_",
+    "InAList": "the attribute pool_",
+    "InADict": "the attribute pool_",
+    "InAnArray": "the attribute pool_",
+    "InAModule": "the attribute net_",
+    "InBatchNorm": "the attribute net_",
+    "InAClosure": "the attribute keep_",
+    "InAPocket": "the attribute pocket_",
+    "InTheClass": "the attribute pool of InTheClass",
+    "InAGlobal": "the global KEPT of cheats",
+    "InADefault": "the attribute stash of InADefault",
+}
+
+
+@dataclasses.dataclass(kw_only=True)
+class Scaler(Ridge):
+    """Scales what it is asked about by that batch's own mean and deviation."""
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+        return super().scores(scaled, classes)
+
+
+@dataclasses.dataclass(kw_only=True)
+class OpenScaler(Scaler):
+    """The same, and says so."""
+
+    card: ClassVar[MethodCard] = card(title="Open scaler", setting=Setting.TRANSDUCTIVE)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Whisperer(Ridge):
+    """Lets the batch decide among candidates that it makes level but for what no tolerance would notice."""
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        level = super().scores(features, classes)
+        level = (level >= np.median(level, axis=1, keepdims=True)).astype(np.float64)
+        scaled = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+        return level + 1e-9 * super().scores(scaled, classes)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Outlier(Scaler):
+    """The same as `Scaler`, with one candidate so far off that nothing else is large beside it."""
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        scores = super().scores(features, classes)
+        scores[:, 0] = -1e30
+        return scores

@@ -1,0 +1,133 @@
+"""Methods that try to learn of the test gain nothing, or fail with a sentence: in this process and in a worker's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cheats import NOTES, SECRETS, STASHERS, digest_of
+from test_leaks import write_world
+
+import zslbench
+from zslbench.data.loading import load_dataset
+from zslbench.protocols.gzsl import GZSL
+from zslbench.protocols.splits import split
+from zslbench.runner.engines.base import Engine
+from zslbench.runner.engines.process import ProcessEngine
+from zslbench.runner.engines.serial import SerialEngine
+from zslbench.runner.engines.worker import Place
+
+ENGINES = ["serial", "process"]
+
+
+def engine(name: str) -> Engine:
+    return SerialEngine() if name == "serial" else ProcessEngine((Place(1),))
+
+
+def secrets_of(folder: Path) -> str:
+    """Return digests of what no process may lead to while a method runs in it; nothing of it stays in this one."""
+    dataset = load_dataset(str(folder))
+    mixed = np.r_[dataset.test_seen, dataset.test_unseen]
+    named = {
+        "labels": dataset.labels,
+        "labels of the test": dataset.labels[mixed],
+        "labels of unseen rows": dataset.labels[dataset.test_unseen],
+        "labels of seen rows": dataset.labels[dataset.test_seen],
+        "rows of the test": mixed,
+        "unseen rows": dataset.test_unseen,
+    }
+    return ",".join(f"{name}={digest_of(values)}" for name, values in named.items())
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_nothing_that_a_method_is_handed_leads_to_an_answer(tmp_path: Path, name: str) -> None:
+    """Walked are ctx, train, classes, the stack and all modules, at every moment at which the method's code runs."""
+    folder = write_world(tmp_path / "world", 20)
+    notes = tmp_path / "notes"
+    variables = {**os.environ, SECRETS: secrets_of(folder), NOTES: str(notes), "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = ["run", "-m", "cheats:Walker", "-d", str(folder), "--seeds", "2", "--checkpoints", "every:1"]
+    how = ["--engine", name, *(["--workers", "1"] if name == "process" else [])]
+    done = subprocess.run(
+        [sys.executable, "-m", "zslbench", *words, *how, "--runs", str(tmp_path / "runs")],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    looks = [line.partition(" [") for line in notes.read_text().splitlines()]
+    assert {where.rpartition(" ")[0] for where, _, _ in looks} == {
+        "fit",
+        "after a checkpoint",
+        "after a fault at a checkpoint",
+        "scores",
+    }
+    assert all(int(where.rpartition(" ")[2]) > 20_000 for where, _, _ in looks), looks
+    assert [line for line in looks if line[2] != "]"] == []
+
+
+def test_the_walk_would_find_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle of the test above: what lies in a closure of a registry of a module is found."""
+    import cheats
+
+    secret = np.random.default_rng(0).permutation(1000)
+    hidden = {"answers": [lambda: secret]}
+    monkeypatch.setitem(sys.modules, "hiding", type(sys)("hiding"))
+    monkeypatch.setattr(sys.modules["hiding"], "registry", hidden, raising=False)
+    monkeypatch.setenv(SECRETS, f"secret={digest_of(np.arange(1000))}")
+    monkeypatch.setenv(NOTES, str(tmp_path / "notes"))
+    found = [value for value in cheats.walked(sys.modules["hiding"]) if value is secret]
+    assert len(found) == 1
+    cheats.look("here", hidden)
+    assert "secret ndarray" in (tmp_path / "notes").read_text()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_cheats_fail_with_a_sentence(tmp_path: Path, name: str) -> None:
+    scalers = ["Scaler", "Whisperer", "Outlier"]
+    outcome = zslbench.run(
+        [f"cheats:{cheat}" for cheat in (*STASHERS, *scalers)],
+        "digits",
+        runs=tmp_path,
+        checkpoints="every:1",
+        engine=engine(name),
+    )
+    assert len(outcome.failed) == len(outcome.records) == 2 * (len(STASHERS) + len(scalers))
+    for record in outcome.records:
+        cheat = record.method["name"].partition(":")[2]
+        assert len(record.error.splitlines()) == 1, record.error
+        if cheat in scalers:
+            assert "calls itself inductive" in record.error
+        else:
+            assert f"{cheat}.scores changes {STASHERS[cheat]}" in record.error
+
+
+def test_a_scaler_that_says_so_is_no_cheat(tmp_path: Path) -> None:
+    outcome = zslbench.run(["cheats:OpenScaler", "toy_methods:Ridge"], "digits", runs=tmp_path, checkpoints="every:2")
+    assert not outcome.failed
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_order_of_a_query_cannot_be_worked_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whoever knew which rows of the mixed batch are of unseen classes would tell the two sides apart for nothing."""
+    data = load_dataset("digits")
+    monkeypatch.setenv("ZSLBENCH_TEST_PUBLIC", f"{data.fingerprint} {len(data.test_seen)} {len(data.test_unseen)}")
+    outcome = zslbench.run(
+        ["cheats:Guesser", "toy_methods:Ridge"], "digits", "gzsl", runs=tmp_path, seeds=3, engine=engine(name)
+    )
+    guessed = [one for one in outcome.records if one.method["name"] == "cheats:Guesser"]
+    assert [one.status for one in guessed] == ["failed"] * 3  # the batch decides, and that is seen, too
+    honest = [one.metrics["H"] for one in outcome.records if one.ok]
+    for seed in range(3):
+        _, answers = GZSL().query(data, split(data), seed)
+        of_unseen = np.isin(answers.labels, data.unseen)
+        from zslbench import seeding
+
+        for purpose in ("query rows", f"query rows {data.fingerprint}", f"zslbench query rows {seed}"):
+            guess = seeding.stream(seed, purpose).permutation(np.arange(len(of_unseen)) >= len(data.test_seen))
+            assert np.mean(guess == of_unseen) < 0.6
+    assert len(honest) == 3

@@ -1,0 +1,198 @@
+"""The state of a method as digests, one per attribute: whether scoring changed anything that later work might read.
+
+Walked are attributes, containers, arrays, tensors, random generators and what functions close over, whatever an object
+says of itself to `pickle`; besides, attributes of the user's classes and globals of their modules. Not covered, and to
+be closed by processes alone, are files, threads, other modules, and state inside compiled objects that do not pickle.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import io
+import logging
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from zslbench.errors import MethodFault
+from zslbench.methods.base import Method
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, slice)
+_DEFINITIONS = (property, classmethod, staticmethod, types.MemberDescriptorType, types.GetSetDescriptorType)
+_HEAP = 1 << 9
+"""CPython's flag of a type that was made at run time: all classes written in Python have it."""
+
+
+def state_of(method: Method) -> dict[str, bytes]:
+    """Return digests by the name of what is covered."""
+    covered = {f"the attribute {name}": _digest(value, True) for name, value in vars(method).items()}
+    classes = [cls for cls in type(method).__mro__ if _is_of_user(cls)]
+    for cls in classes:
+        for name, value in vars(cls).items():
+            if not _is_definition(name, value):
+                covered[f"the attribute {name} of {cls.__name__}"] = _digest(value, False)
+    for module in {cls.__module__ for cls in classes} - {"__main__"}:
+        for name, value in vars(sys.modules.get(module, types.SimpleNamespace())).items():
+            if not isinstance(value, type | types.ModuleType) and not _is_definition(name, value):
+                covered[f"the global {name} of {module}"] = _digest(value, False)
+    return covered
+
+
+def require_same(method: Method, before: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the state of a method after it was asked.
+
+    Raises:
+        MethodFault: it is another than before.
+    """
+    after = state_of(method)
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if changed:
+        raise MethodFault(
+            f"{type(method).__name__}.scores changes {' and '.join(changed[:3])}; what one query leaves behind could "
+            "reach later training and other queries, so scores must leave everything as it was: make it in fit, or "
+            "keep it in local variables (and leave batch normalisation in evaluation mode)."
+        )
+    return after
+
+
+def _is_of_user(cls: type) -> bool:
+    """Whether a class is neither of this package, whose methods are read when they change, nor of Python's library."""
+    package = cls.__module__.partition(".")[0]
+    ours = package == __name__.partition(".")[0]
+    return package == "__main__" or not (ours or package in sys.stdlib_module_names)
+
+
+def _is_definition(name: str, value: object) -> bool:
+    """Whether a name of a class or module belongs to its definition. Functions may carry state."""
+    return name.startswith("__") or name == "_abc_impl" or isinstance(value, _DEFINITIONS)
+
+
+def _digest(value: object, deep: bool) -> bytes:
+    """Return the digest of a value; not `deep`: without what is inside objects of other packages, which have caches."""
+    total = hashlib.sha256()
+    try:
+        for part in _Walk(deep).parts(value):
+            total.update(part)
+    except Exception:  # an object that does not let itself be looked at
+        return type(value).__qualname__.encode()
+    return total.digest()
+
+
+class _Walk:
+    """Yields the content of a value as bytes, each object once."""
+
+    def __init__(self, deep: bool) -> None:
+        self.deep = deep
+        self.known: dict[int, int] = {}
+        self.alive: list[object] = []
+
+    def parts(self, start: object) -> Iterator[bytes | memoryview]:
+        waiting: list[object] = [start]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, _PLAIN):
+                yield f"{type(value).__name__}:{value!r};".encode("utf-8", "surrogatepass")
+                continue
+            if (number := self.known.get(id(value))) is not None:
+                yield f"again {number};".encode()
+                continue
+            self.known[id(value)] = len(self.known)
+            self.alive.append(value)  # what is made on the way must not lend its address to another
+            yield f"{type(value).__module__}.{type(value).__qualname__};".encode()
+            if isinstance(value, np.ndarray) and value.dtype != object:
+                yield from _array(value)
+            elif _is_tensor(value):
+                yield from _tensor(value)
+                waiting += [getattr(value, "__dict__", None), value.grad if value.is_leaf else None]  # type: ignore[attr-defined]
+            elif isinstance(value, list | tuple) and all(type(item) in _PLAIN for item in value):
+                yield repr(value).encode("utf-8", "surrogatepass")
+            elif isinstance(value, set | frozenset):
+                yield b"".join(sorted(_digest(item, self.deep) for item in value))
+            else:
+                following = list(self._following(value))
+                yield f"{len(following)};".encode()
+                waiting += reversed(following)
+
+    def _following(self, value: Any) -> Iterable[object]:
+        """Return what an object consists of."""
+        if isinstance(value, np.ndarray):  # of objects
+            return [value.shape, *value.ravel().tolist()]
+        if isinstance(value, type | types.ModuleType):
+            return [value.__name__]
+        if isinstance(value, types.MethodType):
+            return [value.__self__, value.__func__]
+        if isinstance(value, types.FunctionType):
+            cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+            return [value.__qualname__, value.__defaults__, value.__kwdefaults__, vars(value), *cells]
+        if isinstance(value, logging.Logger | logging.Handler | io.IOBase):
+            return []
+        if type(value).__module__.startswith("torch._dynamo"):  # compiles when it is called first
+            return [getattr(value, "_modules", None)]
+        content = list(_content(value))
+        if not self.deep and not content and not _is_of_user(type(value)):
+            return []
+        out: list[object] = [getattr(value, "__dict__", None), *content]
+        for cls in type(value).__mro__:
+            slots = cls.__dict__.get("__slots__", ())
+            out += [getattr(value, name, None) for name in ((slots,) if isinstance(slots, str) else slots)]
+        if not content and any(cls is not object and not cls.__flags__ & _HEAP for cls in type(value).__mro__):
+            out.append(_reduced(value))
+        return out
+
+
+def _content(value: Any) -> Iterable[object]:
+    """Return what a container or a random generator holds."""
+    if isinstance(value, dict):
+        return ["dict", *(item for pair in value.items() for item in pair)]
+    if isinstance(value, list | tuple | collections.deque):
+        return [len(value), *value]
+    if isinstance(value, np.random.Generator):
+        return [value.bit_generator.state]
+    if isinstance(value, np.random.RandomState):
+        return [value.get_state()]
+    if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "get_state"):  # its generator
+        return [value.get_state()]
+    return []
+
+
+def _reduced(value: Any) -> object:
+    """Return what a compiled object says of itself to `pickle`; nothing where it says nothing."""
+    try:
+        reduced = value.__reduce_ex__(4)
+    except Exception:
+        return None
+    return reduced if isinstance(reduced, str) else [part for part in reduced[1:] if not isinstance(part, Iterator)]
+
+
+def _array(value: np.ndarray[Any, Any]) -> Iterator[bytes | memoryview]:
+    yield f"{value.dtype.str}{value.shape}{value.strides if value.ndim else ''};".encode()
+    flat = value if value.flags.c_contiguous else np.ascontiguousarray(value)
+    yield flat.reshape(-1).view(np.uint8).data if flat.size and flat.dtype.hasobject is False else b""
+    if type(value) is not np.ndarray:
+        yield _digest(getattr(value, "__dict__", None), True)
+
+
+def _is_tensor(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _tensor(value: Any) -> Iterator[bytes | memoryview]:
+    import torch
+
+    yield f"{value.dtype}{tuple(value.shape)}{value.requires_grad};".encode()
+    with torch.no_grad():
+        plain = value.detach().to_dense() if value.layout != torch.strided else value.detach()
+        if plain.numel():
+            yield plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
