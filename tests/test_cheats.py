@@ -70,20 +70,22 @@ def test_nothing_that_a_method_is_handed_leads_to_an_answer(tmp_path: Path, name
     assert [line for line in looks if line[2] != "]"] == []
 
 
-def test_the_walk_would_find_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The oracle of the test above: what lies in a closure of a registry of a module is found."""
-    import cheats
-
-    secret = np.random.default_rng(0).permutation(1000)
-    hidden = {"answers": [lambda: secret]}
-    monkeypatch.setitem(sys.modules, "hiding", type(sys)("hiding"))
-    monkeypatch.setattr(sys.modules["hiding"], "registry", hidden, raising=False)
-    monkeypatch.setenv(SECRETS, f"secret={digest_of(np.arange(1000))}")
-    monkeypatch.setenv(NOTES, str(tmp_path / "notes"))
-    found = [value for value in cheats.walked(sys.modules["hiding"]) if value is secret]
-    assert len(found) == 1
-    cheats.look("here", hidden)
-    assert "secret ndarray" in (tmp_path / "notes").read_text()
+def test_the_walk_would_find_an_answer(tmp_path: Path) -> None:
+    """The oracle of the test above: a permutation of what lies in a closure, in a module's registry, is found."""
+    code = """
+import types, sys, cheats, numpy
+def hide():
+    secret = numpy.random.default_rng(0).permutation(1000)
+    return {"answers": [lambda: secret]}
+sys.modules["hiding"] = types.ModuleType("hiding")
+sys.modules["hiding"].registry = hide()
+cheats.look("here", None)
+"""
+    notes = tmp_path / "notes"
+    variables = {SECRETS: f"secret={digest_of(np.arange(1000))}", NOTES: str(notes)}
+    variables |= {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], env=variables, check=True)
+    assert "'secret ndarray'" in notes.read_text()
 
 
 @pytest.mark.parametrize("name", ENGINES)

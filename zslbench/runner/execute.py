@@ -81,14 +81,16 @@ def _single(
             raise listeners.faults[0]
         if job.how.checkpoint_every:  # judging is not fitting
             ctx.seconds["judge"] = bell.seconds
-            ctx.seconds["fit"] -= bell.seconds
+            ctx.seconds["fit"] -= bell.seconds + bell.checks
+            ctx.seconds["checks"] = bell.checks
     except Stopped as stop:
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
         return [Scored("skipped", str(stop), facts)] * len(job.runs)
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
         return [Scored("failed", trace(error), facts)] * len(job.runs)
-    seconds = {**ctx.seconds, "total": time.perf_counter() - start + ctx.shared, "shared": ctx.shared}
+    total = time.perf_counter() - start + ctx.shared - bell.checks
+    seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
     return _scored(material, method, job, seconds, facts, ctx.events)
 
 
@@ -199,7 +201,8 @@ def _score(
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {**seconds, "total": seconds["total"] + time.perf_counter() - start}, provenance)
         return Scored("failed", trace(error), facts)
-    spent = {"scores": reply.scores, "checks": reply.checks}
-    facts = facts_of(job, method, {**seconds, **spent, "total": seconds["total"] + sum(spent.values())}, provenance)
+    spent = {"scores": reply.scores, "checks": seconds.get("checks", 0.0) + reply.checks}
+    total = seconds["total"] + reply.scores  # the checks are this package's, not what a result costs
+    facts = facts_of(job, method, {**seconds, **spent, "total": total}, provenance)
     events = (*events, ("scores", reply.began, reply.scores)) if job.how.profile else ()
     return Scored("ok", "", facts, reply.condensed, events)

@@ -127,7 +127,7 @@ class Bell:
     """Passes on a method's log and asks it at checkpoints while it is open; it holds a number and counts, no more."""
 
     def __init__(self, listeners: Listeners, every: int) -> None:
-        self.number, self.every, self.seconds = id(self), every, 0.0
+        self.number, self.every, self.seconds, self.checks = id(self), every, 0.0, 0.0
         RINGING[self.number] = listeners
 
     def __enter__(self) -> Self:
@@ -158,5 +158,7 @@ class Bell:
                 hearing.faults.append(error)
             raise
         if hearing.on_scored:
-            hearing.on_scored(hearing.job, step, [condensed[run.id] for run in hearing.job.runs])
-        self.seconds += time.perf_counter() - start
+            hearing.on_scored(hearing.job, step, [replies[run.id].condensed for run in hearing.job.runs])
+        checks = sum(reply.checks for reply in replies.values())
+        self.checks += checks
+        self.seconds += time.perf_counter() - start - checks
