@@ -148,10 +148,8 @@ class Bell:
         start = time.perf_counter()
         hearing = RINGING[self.number]
         try:
-            condensed = {
-                run.id: ask(method, hearing.material, run).condensed
-                for run in hearing.material.in_order(hearing.job.runs)
-            }
+            runs = hearing.material.in_order(hearing.job.runs)
+            replies = {run.id: ask(method, hearing.material, run) for run in runs}
         except BaseException as error:  # the method may catch it: its traceback must show nothing, and what is a
             _clear(error)
             if isinstance(error, MethodFault):  # fault all the same is told at the end of its fit
