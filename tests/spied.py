@@ -8,4 +8,4 @@ from __future__ import annotations
 from typing import Any
 
 ASKED: list[Any] = []
-FOUND: list[Any] = []
+CLOCK = 0.0

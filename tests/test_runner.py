@@ -289,12 +289,12 @@ def test_finished_runs_without_the_curve_that_is_asked_for_are_named(runs):
 
 
 def test_totals_do_not_count_the_other_protocol(runs, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(spied, "CLOCK", 0.0)
+    monkeypatch.setattr("time.perf_counter", lambda: spied.CLOCK)
     score = Ridge.scores
 
     def slow(self, features, classes):
-        clock[0] += 7
+        spied.CLOCK += 7
         return score(self, features, classes)
 
     monkeypatch.setattr(Ridge, "scores", slow)
@@ -303,6 +303,7 @@ def test_totals_do_not_count_the_other_protocol(runs, monkeypatch):
     records = zslbench.run(RIDGE, "digits", ["zsl", "gzsl"], runs=runs, rerun="all", checkpoints="every:4").records
     assert [record.timings["judge"] for record in records] == [14, 14]
     assert [record.timings["fit"] for record in records] == [0, 0]
+    assert [record.timings["checks"] for record in records] == [21, 21]  # at its checkpoint for both, and at its end
 
 
 def test_a_dry_run_writes_nothing(runs):
