@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import toy_methods
 from result_records import record
+from typed_commands import run_here
 
 from zslbench.cli import cli, main
 from zslbench.results.store import ResultStore
@@ -267,3 +268,13 @@ def test_whatever_becomes_of_the_standard_streams_a_study_goes_on(tmp_path):
         early.stdout.close()  # as `2>&1 | head -1` does
     assert early.returncode == 0
     assert len(ResultStore(tmp_path / "early").load()) == 2
+
+
+@pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
+@pytest.mark.parametrize("size", ["²", "1" * 5000, "-1", "x", ""])
+def test_a_terminal_of_no_size_is_one_of_the_usual_size(tmp_path, monkeypatch, name, size):
+    monkeypatch.setenv(name, size)
+    code, out, errors = run_here(["zslbench", "table", "--runs", str(tmp_path)])
+    assert (code, out) == (2, "")
+    assert errors.startswith("Error: ")
+    assert "Traceback" not in errors

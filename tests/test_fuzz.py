@@ -119,7 +119,7 @@ READING = (
     ["status", "--verify"],
     ["status", "--format", "json"],
     ["compare", "eszsl", "sae"],
-    ["curve", "eszsl", "-d", "{data}"],
+    ["curve", "-m", "eszsl", "-d", "{data}"],
     ["results", "export", "-o", "{out}/export.csv"],
     ["results", "gc"],
     ["run", "-m", "eszsl", "-d", "{data}", "--dry-run"],
@@ -263,9 +263,10 @@ class Workshop:
         return [
             ["status", "--verify"],
             ["table", "--calibrate", "-p", "gzsl"],
-            ["curve", "eszsl", "-d", "{data}"],
+            ["curve", "-m", "eszsl", "-d", "{data}"],
             ["compare", "eszsl", "sae", "-d", "{data}"],
-        ][int(rng.integers(4))]
+            ["plot", "confusion", "-m", "eszsl", "-d", "{data}", "-o", "{out}/p.svg", "-p", "gzsl"],
+        ][int(rng.choice(5, p=[0.24, 0.24, 0.24, 0.24, 0.04]))]
 
     def _preset(self, rng: np.random.Generator) -> list[str]:
         path = self._copied(self.presets[int(rng.integers(len(self.presets)))])

@@ -369,6 +369,24 @@ def test_the_record_is_written_after_its_predictions(tmp_path: Path, monkeypatch
     assert moved == [".npz", ".json"]
 
 
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((1, 2)), np.zeros(3), np.array(1), np.array(["a", "b"]), np.zeros(2, complex)], ids=str
+)
+def test_predictions_that_are_not_one_number_for_each_image_are_damaged(tmp_path: Path, wrong: np.ndarray) -> None:
+    store = ResultStore(tmp_path)
+    path = store.save(record(), PREDICTIONS).with_suffix(".npz")
+    np.savez(path, **PREDICTIONS | {"label": wrong})
+    with pytest.raises(StoreError, match="damaged"):
+        store.predictions(record())
+
+
+def test_predictions_that_lack_an_array_end_in_a_sentence(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    store.save(record(), PREDICTIONS)
+    with pytest.raises(StoreError, match=f"the predictions of run {record().id} lack label; run it again"):
+        store.predictions(record())["label"]
+
+
 class Killed(BaseException):
     """Nothing can be done any more."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -85,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
     let_threads_sleep()
     _set_up_streams()
+    for name in ("COLUMNS", "LINES"):  # rich takes whatever looks like digits for a number: ², or 5,000 of them
+        if not re.fullmatch("[0-9]{0,5}", os.environ.get(name, "")):
+            del os.environ[name]
     try:
         cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except ZslbenchError as error:

@@ -201,7 +201,17 @@ class ResultStore:
         Raises:
             StoreError: there are none, or the file is damaged.
         """
-        return _read_arrays(self.path(record).with_suffix(".npz"), "predictions", record)
+        path = self.path(record).with_suffix(".npz")
+        arrays = _read_arrays(path, "predictions", record)
+        if len({array.shape for array in arrays.values()}) > 1 or any(
+            array.ndim != 1 or array.dtype.kind not in "biuf" for array in arrays.values()
+        ):
+            shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
+            raise StoreError(
+                f"the predictions {path} are damaged (not one number for each image: {shapes}); "
+                "delete the file and run it again with --rerun all."
+            )
+        return arrays
 
     def features(self, record: Record) -> dict[str, AnyArray]:
         """Return what ``run --keep-features`` kept beside `record`: arrays by name (see `save_features`).
@@ -356,6 +366,17 @@ def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Callable[[Binar
     return lambda file: np.savez_compressed(file, **content)
 
 
+class _Arrays(dict[str, AnyArray]):
+    """Arrays of a file by name; one that is asked for and not there is an error in the file."""
+
+    def __init__(self, arrays: Mapping[str, AnyArray], what: str, again: str) -> None:
+        super().__init__(arrays)
+        self.what, self.again = what, again
+
+    def __missing__(self, name: str) -> AnyArray:
+        raise StoreError(f"{self.what} lack {name}; {self.again}.")
+
+
 def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dict[str, AnyArray]:
     again = f"run it again with{option} --rerun all"
     try:
@@ -365,7 +386,7 @@ def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dic
             declared = sum(member.file_size for member in file.zip.infolist())
             if declared > _MOST_IN_ARRAYS:
                 raise StoreError(f"the {what} {path} would take {declared:,} bytes of memory; delete it and {again}.")
-            return {name: file[name] for name in file.files}
+            return _Arrays({name: file[name] for name in file.files}, f"the {what} of run {record.id}", again)
     except FileNotFoundError:
         raise StoreError(f"run {record.id} has no {what} at {path}; {again}.") from None
     except StoreError:
