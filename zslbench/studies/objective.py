@@ -72,6 +72,7 @@ class Objective:
         metrics: what is maximised, by protocol name.
         options: further arguments of `zslbench.run`.
         stale: ids of runs that were taken as they are, though the source of the method has changed since.
+        remade: ids of runs that were done again because it has.
     """
 
     spec: Spec
@@ -86,6 +87,7 @@ class Objective:
     console: Console | None = None
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     stale: set[str] = dataclasses.field(default_factory=set)
+    remade: set[str] = dataclasses.field(default_factory=set)
 
     def text(self, point: Mapping[str, Scalar]) -> str:
         """Return the spec of one point."""
@@ -166,6 +168,7 @@ class Objective:
         if outcome.interrupted:
             raise Interrupted
         self.stale.update(one.id for one, state in outcome.states if state == "stale")
+        self.remade.update(one.id for one, state in outcome.found if state == "stale" and one.id not in self.stale)
         return outcome
 
     def _call(self, points: Sequence[Point], **how: Any) -> Outcome:

@@ -146,6 +146,11 @@ def tune(
             f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "
             "--rerun stale does them again.",
         )
+    if objective.remade:
+        remarks += (
+            f"{len(objective.remade)} runs were made by an earlier source of the method and done again "
+            "(--rerun none keeps such).",
+        )
     wanted = space.size if found == "grid" else most
     if clock.over and wanted is not None and len(tried) < wanted and not interrupted:
         remarks += (f"the time was up after {len(tried)} of {wanted} trials; the same command goes on.",)
