@@ -64,8 +64,8 @@ class SYNC(Method):
         choices=("ovo", "cs", "struct"),
         help="one-versus-other squared hinge, Crammer–Singer, or that with distances of signatures as margins",
     )
-    lam: float = param(2.0**-14, low=2.0**-40, high=16.0, log=True, help="weight of ‖W‖² (λ)")
-    scale: float = param(0.5, low=2.0**-8, high=2.0**8, log=True, help="sharpness of similarities")
+    lam: float = param(2.0**-16, low=2.0**-40, high=16.0, log=True, help="weight of ‖W‖² (λ)")
+    scale: float = param(0.25, low=2.0**-8, high=2.0**8, log=True, help="sharpness of similarities")
     preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
