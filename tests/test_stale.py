@@ -190,7 +190,9 @@ print(json.dumps({"states": sorted(zslbench.status().survey.states.values())}))
 cell(4, "SIGN = 1.0")
 report("constant", "__main__:Near")
 cell(5, "def scale(): return 2 * SIGN")
-print(json.dumps({"states": sorted(zslbench.status().survey.states.values())}))
+found = zslbench.status()
+print(json.dumps({"states": sorted(found.survey.states.values())}))
+print(json.dumps({"text": found.text, "commands": len(found.commands)}))
 report("function", "__main__:Near")
 cell(6, METHOD + "# mended")
 report("class", "__main__:Near")
@@ -201,6 +203,10 @@ report("no text, kept", "__main__:Near", "none")
 """.replace("GIVEN", repr(METHOD.format(imports="", scale="scale()")))
     steps = python(project, SESSION + cells)
     assert [one["states"] for one in steps if "states" in one] == [["done"], ["stale"]]
+    (status,) = (one for one in steps if "text" in one)
+    assert status["commands"] == 0
+    assert "__main__:Near was defined in a script or notebook: what it lacks is done there" in status["text"]
+    steps = [one for one in steps if "text" not in one]
     found = [one["found"] for one in steps if "found" in one]
     assert found == ["to run", "done", "stale", "stale", "stale", "stale", "stale", "stale"]
     assert "no source text to compare" in steps[-2]["remarks"][0]

@@ -20,7 +20,7 @@ from zslbench.runner.classes import import_typed
 from zslbench.studies import fill, printed
 from zslbench.studies.folders import Folders
 from zslbench.studies.meaning import Place
-from zslbench.studies.survey import Survey, survey
+from zslbench.studies.survey import Survey, of_session, survey
 from zslbench.studies.verify import Verification
 from zslbench.studies.verify import verify as verified
 
@@ -229,7 +229,7 @@ def _commands(
         ("do again what is stale", found.of("stale"), "stale"),
         (VARIED, [slot for slot in found.states if slot in found.varied], ""),
     ):
-        known = [slot for slot in slots if slot.line not in found.unimportable]
+        known = [slot for slot in slots if slot.line not in found.unimportable and not of_session(slot.line)]
         said += [Command(purpose, text) for text in fill.commands(found, known, where, rerun)]
     words = " ".join(command.text for command in said)
     replace = [

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.studies import printed
 from zslbench.studies.meaning import Place, method_in
 from zslbench.studies.printed import Section
-from zslbench.studies.survey import Slot, Survey
+from zslbench.studies.survey import Slot, Survey, of_session
 
 if TYPE_CHECKING:
     from zslbench.studies.status import Status
@@ -103,6 +103,11 @@ def remarks(status: Status) -> list[str]:
             f"outdated: {_many(len(found.outdated), 'run')} of {names}, made by another version of the method, with "
             "values that the name no longer stands for, or on other content of the data"
         )
+    lines += [
+        f"{line} was defined in a script or notebook: what it lacks is done there, by running that again"
+        for line in dict.fromkeys(slot.line for slot, state in found.states.items() if state != "done")
+        if of_session(line)
+    ]
     lines += [f"not checked: {line}: {why}" for line, why in found.unimportable.items()]
     for version, number in status.versions:
         lines.append(f"{_many(number, 'run')} of zslbench {version}")

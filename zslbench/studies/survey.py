@@ -104,6 +104,11 @@ class Survey:
         return [slot for slot, state in self.states.items() if state in wanted]
 
 
+def of_session(line: str) -> bool:
+    """Return whether a line's method was defined in a script or notebook, where alone it can be run."""
+    return method_in(line).startswith("__main__:")
+
+
 def survey(
     records: Sequence[Record], tuned: TunedStore, seeds: int | None = None, beside: Sequence[Record] = ()
 ) -> Survey:
