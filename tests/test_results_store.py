@@ -599,3 +599,29 @@ def test_output_goes_through_links_and_into_what_is_no_file(tmp_path: Path) -> N
     table(tmp_path / "runs", output=Path(os.devnull))
     assert not Path(os.devnull).is_file()
     assert not [*tmp_path.glob("*.tmp")]
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("label", np.zeros(3)),
+        ("label", np.zeros((3, 1), np.int64)),
+        ("of_unseen", np.array(["a", "b", "c"])),
+        ("unseen_score", np.zeros(0)),
+        ("seen_class", np.array(5)),
+        ("row", np.arange(2)),
+        ("unseen_class", None),
+    ],
+)
+def test_predictions_of_another_shape_are_told_where_they_are_read(tmp_path: Path, name: str, array: Any) -> None:
+    whole = {one: np.arange(3) for one in ("row", "label", "seen_class", "unseen_class")}
+    whole |= {one: np.zeros(3) for one in ("seen_score", "unseen_score")} | {"of_unseen": np.zeros(3, bool)}
+    store = ResultStore(tmp_path)
+    store.save(record(), whole)
+    assert {one: kept.tolist() for one, kept in store.predictions(record()).items()} == {
+        one: kept.tolist() for one, kept in whole.items()
+    }
+    others = {one: kept for one, kept in whole.items() if one != name}
+    store.save(record(), others if array is None else others | {name: array})
+    with pytest.raises(StoreError, match="damaged|lack"):
+        store.predictions(record())[name]

@@ -386,13 +386,40 @@ def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dic
             declared = sum(member.file_size for member in file.zip.infolist())
             if declared > _MOST_IN_ARRAYS:
                 raise StoreError(f"the {what} {path} would take {declared:,} bytes of memory; delete it and {again}.")
-            return _Arrays({name: file[name] for name in file.files}, f"the {what} of run {record.id}", again)
+            arrays = _Arrays({name: file[name] for name in file.files}, f"the {what} of run {record.id}", again)
     except FileNotFoundError:
         raise StoreError(f"run {record.id} has no {what} at {path}; {again}.") from None
     except StoreError:
         raise
     except Exception as error:
         raise StoreError(f"the {what} {path} cannot be read ({error}); delete the file and {again}.") from None
+    counts = max(len({array.shape[:1] for name, array in arrays.items() if name in names}) for names in _TOGETHER)
+    wrong = [name for name, array in arrays.items() if name in _KINDS and not _is_as_declared(name, array)]
+    if wrong or counts > 1:
+        why = f"{wrong[0]} is of another kind or shape" if wrong else "its arrays differ in length"
+        raise StoreError(f"the {what} {path} are damaged ({why}); delete the file and {again}.")
+    return arrays
+
+
+_TOGETHER = (
+    ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class"),
+    ("synthesised", "synthesised_label"),
+    ("real", "real_label"),
+)
+"""Arrays that have as many entries as each other."""
+_KINDS = {
+    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), ("iu", 1)),
+    **dict.fromkeys(("synthesised_label", "real_label"), ("iu", 1)),
+    **dict.fromkeys(("seen_score", "unseen_score"), ("f", 1)),
+    **dict.fromkeys(("synthesised", "real"), ("f", 2)),
+    "of_unseen": ("b", 1),
+}
+"""Kinds of numbers and dimensions of what is kept: an entry an image in predictions, a row an image in features."""
+
+
+def _is_as_declared(name: str, array: AnyArray) -> bool:
+    kinds, dimensions = _KINDS[name]
+    return array.dtype.kind in kinds and array.ndim == dimensions
 
 
 def _advice(number: int | None) -> str:
