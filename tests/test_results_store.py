@@ -623,5 +623,5 @@ def test_predictions_of_another_shape_are_told_where_they_are_read(tmp_path: Pat
     }
     others = {one: kept for one, kept in whole.items() if one != name}
     store.save(record(), others if array is None else others | {name: array})
-    with pytest.raises(StoreError, match="damaged|lack"):
+    with pytest.raises(StoreError, match=r"damaged|lack"):
         store.predictions(record())[name]
