@@ -1,4 +1,4 @@
-"""Damaged inputs of `data add`: each is read or refused in a sentence; none hangs, none runs code.
+"""Damaged inputs of `data add` and `data features`: each is read or refused in a sentence; none hangs, none runs code.
 
 A sample of 500 by default; ZSLBENCH_FUZZ=10000 reads as many, and `python tests/test_fuzz_data.py` prints figures.
 """
@@ -21,6 +21,7 @@ import pytest
 import torch
 from data_folders import write_folder
 from mutations import mutated, mutated_text
+from PIL import Image
 
 from zslbench.checks import check_dataset
 from zslbench.data.xlsa17 import read_folder
@@ -28,6 +29,7 @@ from zslbench.errors import ZslbenchError
 from zslbench.intake import child as children
 from zslbench.intake.arrays import Reader
 from zslbench.intake.child import ChildReader
+from zslbench.intake.pictures import FORMATS, opened
 from zslbench.intake.splits import How
 
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
@@ -35,7 +37,8 @@ LIMIT = 10.0
 BINARY = ("mat", "mat73", "h5", "npy", "npz", "pt", "folder")
 TEXT = ("csv", "tsv", "json", "toml")
 PLANTED = ("planted npy", "planted npz", "planted pt")
-KINDS = (*BINARY, *TEXT, "npz splits", "mat splits", *PLANTED)
+PICTURES = tuple(f"picture {name}" for name in FORMATS)
+KINDS = (*BINARY, *TEXT, "npz splits", "mat splits", *PLANTED, *PICTURES)
 
 
 class Bomb:
@@ -73,6 +76,9 @@ class Workshop:
 
         self.base["mat splits"] = folder / "valid" / "split.mat"
         savemat(self.base["mat splits"], {f"{name}_loc": rows[:, None] + 1 for name, rows in parts.items()})
+        for kind, name in zip(PICTURES, FORMATS, strict=True):
+            self.base[kind] = folder / "valid" / f"picture.{name.lower()}"
+            Image.effect_noise((33, 21), 60).convert("RGB").save(self.base[kind])
         planted = np.array([[Bomb(self.marker)] * 6] * 40, dtype=object)
         np.save(self._planted("npy"), planted, allow_pickle=True)
         np.savez(self._planted("npz"), features=planted)
@@ -108,6 +114,9 @@ class Workshop:
         return "taken"
 
     def _take(self, kind: str, path: Path, child: ChildReader) -> None:
+        if kind in PICTURES:
+            assert opened(path).mode == "RGB"
+            return
         content: dict[str, Any] = own_data.arrays()
         splits: Any = {"unseen": [0, 1]}
         if kind == "folder":

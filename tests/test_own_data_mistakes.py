@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from data_folders import column, images, splits, write_folder
 from own_data import NAMES, arrays
+from scipy.io import savemat
 
 import zslbench
 from zslbench import spec
@@ -347,3 +348,38 @@ def test_a_data_set_that_is_made_anew_is_not_taken_from_memory(tmp_path: Path) -
         assert prints[-1] == next(iter(added.fingerprints.values()))
         zslbench.data.remove("again")
     assert prints[0] != prints[1]
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "mat"])
+def test_names_of_arrays_cannot_steer_a_terminal(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    h5py = pytest.importorskip("h5py")
+    names = ("a\x1b[31mRED", "b\x1b]0;title\x07", "c\x9b2J\u202e")
+    path = tmp_path / f"x.{kind}"
+    if kind == "npz":
+        np.savez(path, **dict.fromkeys(names, np.zeros(3)))
+    elif kind == "h5":
+        with h5py.File(path, "w") as file:
+            for name in names:
+                file.create_dataset(name, data=np.zeros(3))
+    else:
+        savemat(path, {name.replace("\u202e", ""): np.zeros(3) for name in names})
+    files = own_data.write(tmp_path, "npy")
+    for given in (str(path), f"{path}:{names[0]}x"):
+        with pytest.raises(SystemExit) as caught:
+            main(
+                [
+                    "data",
+                    "add",
+                    "birds",
+                    "--features",
+                    given,
+                    "--labels",
+                    files["labels"],
+                    "--semantics",
+                    files["semantics"],
+                ]
+            )
+        out = capsys.readouterr()
+        assert caught.value.code == 2
+        assert [mark for mark in out.out + out.err if not mark.isprintable() and mark != "\n"] == []
+        assert len(out.err.splitlines()) == 1

@@ -19,7 +19,7 @@ from zslbench.task import Train
 
 T = TypeVar("T")
 BLOCK = 1 << 25
-"""Numbers of features that are scored at a time: 256 MiB in float64."""
+"""Features or scores that are worked on at a time: 256 MiB in float64."""
 
 
 def depends_on(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
@@ -119,10 +119,10 @@ class FeatureSide:
 def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: int) -> Array:
     """Return (n, classes) float64 scores of (n, d) features, a block of rows at a time.
 
-    Copies that scoring makes of features are then those of a block. A block holds `BLOCK` numbers, more than a query of
+    Copies that scoring makes are then those of a block. A block holds `BLOCK` features or scores, more than a query of
     any set in the catalogue has at 2,048 features, so that its products are those of one call.
     """
-    rows = max(BLOCK // features.shape[1], 1)
+    rows = max(BLOCK // max(features.shape[1], classes), 1)
     if len(features) <= rows:
         return score(features)
     out = np.empty((len(features), classes))
