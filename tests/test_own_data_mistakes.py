@@ -254,7 +254,7 @@ def test_classes_without_names_are_called_by_their_labels(tmp_path: Path, first:
     assert [row | {} for row in gone.rows] == [row | {} for row in there.rows]
     assert "classes are called by the numbers of its labels" in " ".join(map(str, gone.caption))
     for kind in ("perclass", "confusion"):
-        only = zslbench.plot(kind, runs=tmp_path / "runs", classes=f"{first + 5},")
+        only = zslbench.plot(kind, runs=tmp_path / "runs", classes=[str(first + 5)])
         assert {row["class name"] for row in only.rows} == {f"class {first + 5}"}
 
 
