@@ -14,7 +14,7 @@ from zslbench.methods import souls
 from zslbench.methods.base import Context
 from zslbench.methods.lisgan import LisGAN
 from zslbench.methods.nn import CHUNK_ROWS, Generator, random_stream
-from zslbench.methods.remembered import MOST, forget, remembered
+from zslbench.methods.remembered import MOST, forget, once_more, remembered
 from zslbench.methods.softmax import train_softmax
 
 
@@ -94,3 +94,18 @@ def test_synthesis_in_chunks_is_synthesis() -> None:
     for at in range(3):
         noise = torch.randn(1, rows, 2, generator=stream)
         torch.testing.assert_close(found[at], generator(noise, semantics[at : at + 1, None, :])[0])
+
+
+def test_a_result_is_given_once_more_and_no_oftener() -> None:
+    """Scoring a few rows again costs no second classifier, and no later run rides on it."""
+    made: list[int] = []
+
+    def make() -> int:
+        made.append(len(made))
+        return made[-1]
+
+    def ask(value: float) -> int:
+        return once_more(make, "what", {"array": np.full(3, value)}, seed=1)
+
+    assert [ask(0.0), ask(0.0), ask(0.0), ask(0.0)] == [0, 0, 1, 1]
+    assert [ask(0.0), ask(1.0), ask(0.0)] == [2, 3, 4]
