@@ -108,6 +108,15 @@ def test_a_grid_that_measures_nothing_tells_no_seconds_of_its_points(tmp_path):
     assert dataclasses.replace(old, provenance={}).seconds_known
 
 
+def test_loading_a_library_is_no_part_of_the_first_fit(tmp_path, clock, monkeypatch):
+    (tmp_path / "slowly_loaded.py").write_text("import builtins\nbuiltins.load_slowly()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("builtins.load_slowly", lambda: clock.__setitem__(0, clock[0] + 100), raising=False)
+    monkeypatch.setattr("toy_methods.Ridge.libraries", ("slowly_loaded",))
+    (one,) = zslbench.run("toy_methods:Ridge", "digits", "zsl", runs=tmp_path / "runs").records
+    assert (clock[0], one.timings["total"]) == (100, 0)
+
+
 def test_progress_says_how_much_was_shared():
     done = dataclasses.replace(record(metrics={"T1": 0.5}), timings={"total": 35.21, "shared": 35.1})
     assert progress.result_line(Finished(done)).endswith("(35.2 s, 35.1 s of them shared)")

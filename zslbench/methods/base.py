@@ -233,6 +233,8 @@ class Method(abc.ABC):
     space: ClassVar[Mapping[str, params.Dimension]] = {}
     """What `zslbench tune` searches, by hyper-parameter: values to try, or a range. Where it is empty, every declared
     range and choice is searched."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Modules that `fit` or `scores` import: loaded before the clock starts, as only a first fit does it."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 

@@ -69,6 +69,8 @@ class BilinearMethod(Method):
         "preprocess": ("l2", "standard+l2", "minmax+l2"),
     }
 
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.compatibility",)
+
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
     margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")
     epochs: int = param(50, low=1, high=10000, log=True, help="passes over the training rows")

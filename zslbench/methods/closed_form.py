@@ -6,7 +6,7 @@ import abc
 import collections
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
@@ -79,6 +79,8 @@ class ClosedForm(Method):
 
     A single fit is a grid of one point: both do the same operations on the same numbers, and so give the same bits.
     """
+
+    libraries: ClassVar[tuple[str, ...]] = ("scipy.linalg",)
 
     def cost(self, size: Size) -> float:
         """Return the products of a Gram matrix of the features and of its factorization."""

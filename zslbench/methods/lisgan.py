@@ -132,6 +132,7 @@ class LisGAN(GenerativeMethod):
         "S4": Ablation({}, "S3 + cascade classifier: the full method, with the defaults' or the preset's cascade"),
     }
 
+    libraries: ClassVar[tuple[str, ...]] = (*GenerativeMethod.libraries, "sklearn.cluster")
     ablations_build_up: ClassVar[bool] = True
     scoring: ClassVar[tuple[str, ...]] = (*GenerativeMethod.scoring, "cascade", "confident", "entropy")
     space: ClassVar[Mapping[str, Dimension]] = {

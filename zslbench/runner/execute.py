@@ -6,6 +6,7 @@ Nothing here holds an answer, a label of the test or, while a method is fitted, 
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -68,6 +69,7 @@ def _single(
     facts = dict(company or {})
     try:
         method = _build(job.first)
+        start = time.perf_counter()
         listeners = Listeners(job, material, on_log, on_scored)
         with Bell(listeners, job.how.checkpoint_every) as bell:
             ctx = _context(job, bell.log, bell if job.how.checkpoint_every else None)
@@ -183,7 +185,10 @@ def _context(job: Job, on_log: OnLog | None, judge: Judge | None = None) -> Cont
 
 
 def _build(run: Run) -> Method:
-    return method_class(run.method)(**run.params)
+    method = method_class(run.method)(**run.params)
+    for name in method.libraries:
+        importlib.import_module(name)
+    return method
 
 
 def _score(
