@@ -97,7 +97,7 @@ def _of_text(name: str, value: str | os.PathLike[str], kinds: list[str]) -> Any:
         raise BadValue(f"engine={text!r} is a name; give zslbench.engine({text!r}), with workers=2, say.")
     if "Path" in kinds and ("str" in kinds or not isinstance(value, str)):
         return Path(text)
-    if "Sequence[str]" in kinds:
+    if "Sequence[str]" in kinds and "str" not in kinds:
         return (text,)
     if "Path" in kinds:
         return Path(text)
