@@ -116,6 +116,7 @@ def test_a_run_past_its_memory_is_stopped(study: Study) -> None:
 def test_a_run_is_not_blamed_for_what_earlier_ones_left_in_the_worker(study: Study) -> None:
     """Each leaves 300 MB behind: two in one worker would be past the limit."""
     study.run(f"{NOTED}[fault=leak]", process(1, memory="600MB"), seeds=2)
+    assert not [record.error for record in study.records() if not record.ok]
     assert study.statuses() == dict.fromkeys(range(2), "ok")
     assert len({pid for _, pid in study.begun()}) == 2
 

@@ -258,13 +258,15 @@ def test_the_mark_of_published_numbers_is_told_of_measured_ones_only_where_they_
     assert "not picked there" not in marked.text
 
 
-def test_what_is_no_number_of_seconds_or_bytes_is_left_out(tmp_path):
+@pytest.mark.parametrize("odd", [{"timings": {"total": "fast"}}, {"memory": {"peak": None}}, {"memory": {"gpu": True}}])
+def test_a_record_whose_seconds_or_bytes_are_no_numbers_is_named_and_the_rest_is_shown(tmp_path, odd):
     """Another program may write such a record; the page would not open."""
-    odd = dataclasses.replace(record(), timings={"total": "fast", "fit": 2}, memory={"peak": None, "gpu": True})
-    data = _data(zslbench.report(None, runs=saved(tmp_path / "runs", [odd])).text)
+    records = [record(), dataclasses.replace(record(seed=1), **odd)]
+    page = zslbench.report(None, runs=saved(tmp_path / "runs", records)).text
+    data = _data(page)
     (run,) = [dict(zip(data["fields"], one, strict=True)) for one in data["runs"]]
-    assert dict(zip(data["names"]["timings"], run["timings"], strict=True)) == {"total": None, "fit": 2}
-    assert run["memory"] == [None, None]
+    assert run["seed"] == 0
+    assert f"{records[1].id}.json is not a zslbench record ({next(iter(odd))}." in page
 
 
 def test_embedded_json_cannot_end_its_element():

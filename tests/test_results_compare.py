@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import inspect
 import io
 import itertools
 import json
@@ -459,7 +460,7 @@ def test_too_many_unnamed_lines(tmp_path: Path) -> None:
 
 
 def test_the_verb(runs: Path, tmp_path: Path) -> None:
-    assert zslbench.compare is compare
+    assert inspect.unwrap(zslbench.compare) is compare
     command = [sys.executable, "-m", "zslbench", "compare", "ale", "eszsl", "--metric", "h", "--over", "classes"]
     command += ["--runs", str(runs), "--draws", str(FEW)]
     files = ["-o", str(tmp_path / "out.txt"), "--diagram", str(tmp_path / "r.svg")]

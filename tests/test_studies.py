@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from zslbench.cli import cli
 from zslbench.spec import parse
 
-STUDIES = sorted((Path(__file__).resolve().parent.parent / "docs" / "studies").glob("*.md"))
+PAGES = sorted((Path(__file__).resolve().parent.parent / "docs" / "studies").glob("*.md"))
+STUDIES = [page for page in PAGES if "zslbench run" in page.read_text(encoding="utf-8")]
 
 
 def commands(study: Path) -> list[list[str]]:
@@ -22,7 +23,7 @@ def commands(study: Path) -> list[list[str]]:
 
 
 def test_there_are_studies_of_both_data_sets() -> None:
-    assert [study.stem for study in STUDIES] == ["cub-fc1000", "cub-tuned", "flowers", "lisgan-questions"]
+    assert [study.stem for study in STUDIES] == ["cub-fc1000", "cub-tuned", "defaults", "flowers", "lisgan-questions"]
 
 
 @pytest.mark.realdata
@@ -44,7 +45,9 @@ def test_run_commands_plan_what_they_say(
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.stem)
 def test_other_commands_are_understood(study: Path) -> None:
     others = [words for words in commands(study) if words[1] != "run"]
-    assert others
+    assert (
+        others or study.stem == "defaults"
+    )  # the tables of other pages are printed by a command; its own is set by hand
     for words in others:
         command = cli.commands[words[1]]
         command.make_context(command.name, words[2:])
@@ -53,7 +56,7 @@ def test_other_commands_are_understood(study: Path) -> None:
 @pytest.mark.parametrize("study", [study for study in STUDIES if "| method" in study.read_text()], ids=lambda s: s.stem)
 def test_every_method_that_was_run_has_a_row(study: Path) -> None:
     text = study.read_text(encoding="utf-8")
-    tables = [part for part in text.split("\n\n") if part.startswith("| method") and ":---" in part]
+    tables = [part for part in text.split("\n\n") if part.startswith("| method") and re.search(":---|---:", part)]
     named = {parse(words[at + 1]).name for words in commands(study) for at, word in enumerate(words) if word == "-m"}
     lines = [line for table in tables for line in table.splitlines()[2:]]
     rows = {re.split(r"\W", line.removeprefix("| "))[0].lower() for line in lines}

@@ -24,6 +24,7 @@ from zslbench.runner.engines.worker import Place, serve
 
 _TAIL = 4000
 _FAREWELL = 2.0
+_YOUNG = 1.0
 
 
 class Hand:
@@ -61,15 +62,19 @@ class Hand:
         return not self.ready and time.monotonic() - self._began > patience
 
     def memory(self) -> int:
-        """Return the resident bytes of the process and all that it started."""
+        """Return the resident bytes of the process and all that it started.
+
+        A child in its first second is left out: until it has loaded its own program, it shows the memory of its parent.
+        """
         import psutil
 
         total = 0
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(self.pid)
-            for one in (process, *process.children(recursive=True)):
+            total = process.memory_info().rss
+            for child in process.children(recursive=True):
                 with contextlib.suppress(psutil.Error):
-                    total += one.memory_info().rss
+                    total += child.memory_info().rss if time.time() - child.create_time() > _YOUNG else 0
         return total
 
     def messages(self) -> Iterator[Any]:
