@@ -215,7 +215,7 @@ def test_the_comparison_of_worlds_would_see_a_leak(tmp_path: Path, monkeypatch: 
 
     def leaking(material: Material) -> Train:
         train = real(material)
-        object.__setattr__(train, "count", len(store.array(material.folder, "test_unseen")))
+        object.__setattr__(train, "count", len(store.load_array(material.folder, "test_unseen")))
         return train
 
     monkeypatch.setattr(Material, "train", leaking)

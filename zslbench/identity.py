@@ -14,7 +14,6 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 
-CHUNK_ROWS = 4096
 HASHED = 1 << 18
 """Numbers that are hashed at a time."""
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

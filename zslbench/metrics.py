@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array, BoolArray, IntArray
 
-BoolArray = npt.NDArray[np.bool_]
 _BLOCK = 1 << 22
 """Scores that are looked through at a time."""
 SWEPT = ("AUSUC",)

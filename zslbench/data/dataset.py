@@ -9,9 +9,11 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray, frozen
 from zslbench.errors import BadData
-from zslbench.identity import CHUNK_ROWS, fingerprint
+from zslbench.identity import fingerprint
 
 Origin = Literal["catalogue", "builtin", "added", "own"]
+_CHECKED_ROWS = 4096
+"""Rows of features that are looked through at a time."""
 
 
 def numbered_names(first: int, count: int) -> tuple[str, ...]:
@@ -214,8 +216,8 @@ class Dataset:
             if table is not None and not np.isfinite(table).all():
                 bad_class = int(np.argwhere(~np.isfinite(table))[0, 0])
                 raise self.bad(f"{what} of class {self.class_names[bad_class]!r} hold NaN or infinity; mend the file.")
-        for start in range(0, len(self.features), CHUNK_ROWS):
-            chunk = np.isfinite(self.features[start : start + CHUNK_ROWS])
+        for start in range(0, len(self.features), _CHECKED_ROWS):
+            chunk = np.isfinite(self.features[start : start + _CHECKED_ROWS])
             if not chunk.all():
                 row = start + int(np.argwhere(~chunk)[0, 0])
                 raise self.bad(f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image.")

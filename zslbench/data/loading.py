@@ -122,7 +122,7 @@ def folder_of(text: str) -> Path | None:
     return None
 
 
-def state_of(text: str, root: Path | None = None) -> tuple[tuple[str, int, int], ...]:
+def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, int], ...]:
     """Return path, size and time of change of each file that a text stands for; nothing for a data set without files.
 
     Raises:
@@ -131,15 +131,15 @@ def state_of(text: str, root: Path | None = None) -> tuple[tuple[str, int, int],
     if (folder := folder_of(text)) is not None:
         folders = [folder]
     elif (own := added.find(text)) is not None:
-        return _states([own.folder / added.ABOUT])
+        return _stamps([own.folder / added.ABOUT])
     else:
         name = text.partition("[")[0].strip().lower()
         cards = [source.card for source in CATALOGUE if source.name == name]
         folders = [found for card in cards for place in data_root(root) if (found := named_folder(place, card.folder))]
-    return _states([path for found in folders for path in sorted(found.iterdir()) if path.suffix in (".mat", ".txt")])
+    return _stamps([path for found in folders for path in sorted(found.iterdir()) if path.suffix in (".mat", ".txt")])
 
 
-def _states(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
+def _stamps(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
     found = [(path, path.stat()) for path in paths if path.is_file()]
     return tuple((str(path.absolute()), state.st_size, state.st_mtime_ns) for path, state in found)
 

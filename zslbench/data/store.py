@@ -30,7 +30,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data import folder as layout
-from zslbench.data.dataset import Dataset, Fold, Origin
+from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names
 from zslbench.data.home import store_folder
 from zslbench.data.leftovers import working_folder
 from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
@@ -116,13 +116,13 @@ def discard(entry: Stored) -> None:
         raise StoreError(f"{_content(store_folder(), entry.fingerprint)} cannot be removed ({error}).") from error
 
 
-def keep(dataset: Dataset) -> Path:
+def store_arrays(dataset: Dataset) -> Path:
     """Return the folder that holds the arrays of a data set, writing them where no folder does yet.
 
     Raises:
         StoreError: neither the store nor the folder of temporary files can be written.
     """
-    if (folder := kept(dataset.fingerprint)) is not None:
+    if (folder := find_arrays(dataset.fingerprint)) is not None:
         return folder
     store = store_folder()
     try:
@@ -142,7 +142,7 @@ def keep(dataset: Dataset) -> Path:
     return _content(_temporary(), dataset.fingerprint)
 
 
-def kept(name: str) -> Path | None:
+def find_arrays(name: str) -> Path | None:
     """Return the folder that holds the arrays with a fingerprint, None where no folder of this process does."""
     for store in (store_folder(), *([_temporary()] if _temporary.cache_info().currsize else [])):
         if _intact(store, name):
@@ -150,25 +150,25 @@ def kept(name: str) -> Path | None:
     return None
 
 
-def intact(folder: Path) -> bool:
-    """Tell whether a folder holds the arrays of a data set, each file with the length that it was written with."""
+def is_intact(folder: Path) -> bool:
+    """Return whether a folder holds the arrays of a data set, each file with the length that it was written with."""
     return _intact(folder.parent.parent, folder.name)
 
 
-def array(folder: Path, name: str) -> AnyArray | None:
+def load_array(folder: Path, name: str) -> AnyArray | None:
     """Return one array of a folder as a read-only memory map, None where the data set has no such array."""
     path = folder / f"{name}.npy"
     found: AnyArray | None = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
     return found
 
 
-def opened(
+def load_arrays(
     folder: Path, *, name: str, features: str, semantics: str, origin: Origin, split: str = "", narrow: bool = False
 ) -> Dataset:
     """Return the data set whose arrays a folder holds, classes numbered; `narrow`: with one column of its features."""
     arrays = _arrays(folder.parent.parent, folder.name)
     arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
-    names = tuple(f"class {number + 1}" for number in range(len(arrays["semantics"])))
+    names = numbered_names(FIRST_CLASS, len(arrays["semantics"]))
     entry = Stored(folder, folder, features, semantics, folder.name, names, None)
     return _dataset(arrays, entry, name, origin, split)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from zslbench.data import store
 from zslbench.data.dataset import Dataset, Origin
-from zslbench.data.loading import load_dataset, state_of
+from zslbench.data.loading import file_stamps, load_dataset
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
@@ -48,7 +48,7 @@ class DatasetRef:
         Raises:
             BadData: its content is another by now, or on this machine.
         """
-        return store.opened(
+        return store.load_arrays(
             self.folder(),
             name=self.name,
             features=self.features,
@@ -64,7 +64,7 @@ class DatasetRef:
         Raises:
             BadData: see `load`.
         """
-        if (folder := store.kept(self.fingerprint)) is not None:
+        if (folder := store.find_arrays(self.fingerprint)) is not None:
             return folder
         dataset = load_dataset(self.text, features=self.features, semantics=self.semantics, root=self.root)
         if dataset.fingerprint != self.fingerprint:
@@ -72,7 +72,7 @@ class DatasetRef:
                 f"{self.text} has the content {dataset.fingerprint} here, and {self.fingerprint} where the run was "
                 "planned; give both the same files."
             )
-        return store.keep(dataset)
+        return store.store_arrays(dataset)
 
 
 def dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetRef:
@@ -80,13 +80,13 @@ def dataset_ref(text: str, features: str | None, semantics: str | None, root: Pa
 
     The last two are remembered while their files do not change: a search plans again for each trial.
     """
-    return _dataset_ref(text, features, semantics, root, (Path.cwd(), state_of(text, root)))
+    return _dataset_ref(text, features, semantics, root, (Path.cwd(), file_stamps(text, root)))
 
 
 @functools.lru_cache(maxsize=2)
 def _dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None, _: object) -> DatasetRef:
     dataset = load_dataset(text, features=features, semantics=semantics, root=root)
-    store.keep(dataset)
+    store.store_arrays(dataset)
     choice = dataset.name, dataset.features_name, dataset.semantics_name
     return DatasetRef(text, root, *choice, dataset.fingerprint, dataset.origin, dataset.split, dataset.first_class)
 

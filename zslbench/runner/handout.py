@@ -201,12 +201,12 @@ class Material:
         return found
 
     def _features(self, rows: IntArray) -> Array:
-        features = store.array(self.folder, "features")
+        features = store.load_array(self.folder, "features")
         assert features is not None
         return taken(features, rows)
 
     def _classes(self, ids: IntArray) -> ClassTable:
-        semantics, original = (store.array(self.folder, name) for name in ("semantics", "original"))
+        semantics, original = (store.load_array(self.folder, name) for name in ("semantics", "original"))
         assert semantics is not None
         return ClassTable(taken(ids), taken(semantics, ids), None if original is None else taken(original, ids))
 
@@ -216,9 +216,9 @@ def _folder(ref: DatasetRef, of_coordinator: Path) -> Path:
 
     A machine that does not have it reads the source in a process of its own, since that reads the labels, too.
     """
-    if (folder := store.kept(ref.fingerprint)) is not None:
+    if (folder := store.find_arrays(ref.fingerprint)) is not None:
         return folder
-    if store.intact(of_coordinator):
+    if store.is_intact(of_coordinator):
         return of_coordinator
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.curdir for entry in sys.path)}
     done = subprocess.run(

@@ -6,10 +6,8 @@ No method runs here. In the serial engine that is in the process of the method, 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.protocols.base import Judgement
@@ -18,8 +16,6 @@ from zslbench.runner.finished import Finished, Scored, record_of, trace
 from zslbench.runner.handout import answers_of, protocol_of
 from zslbench.runner.jobs import Job
 from zslbench.runner.kept_features import with_features
-
-OnJudged = Callable[[Run, int, Mapping[str, float]], None]
 
 
 class Judging:
@@ -83,4 +79,4 @@ def _judged(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[Judge
 
 
 def _end(events: Sequence[tuple[str, float, float]]) -> float:
-    return float(np.max([start + spent for _, start, spent in events]))
+    return max(start + spent for _, start, spent in events)

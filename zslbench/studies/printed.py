@@ -19,7 +19,6 @@ from zslbench.visible import csv_row
 
 DATA_FORMATS = ("csv", "json")
 _PIPE_WIDTH = 120
-_PAGE_WIDTH = 115
 _LATEX = str.maketrans(
     {
         "±": r"$\pm$",

@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from zslbench import metrics
-from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
-from zslbench.metrics import BoolArray
 from zslbench.results.plots.lines import Line, one_panel
 from zslbench.results.record import Record
 

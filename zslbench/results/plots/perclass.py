@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray
-from zslbench.metrics import BoolArray
+from zslbench.arrays import Array, BoolArray, IntArray
 from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import (
     Confusion,
