@@ -65,6 +65,14 @@ def test_one_sentence_for_many_runs_and_none_for_trials() -> None:
         raise StoreError("none")
 
     assert near_chance(runs, none_kept) == []
+    read: list[Record] = []
+
+    def counted(one: Record) -> dict[str, Any]:
+        read.append(one)
+        return answers(50)
+
+    near_chance(runs, counted)
+    assert len(read) == 2  # the test images of a data set are the same in every run under a protocol
 
 
 def test_run_and_report_say_it(tmp_path: Path) -> None:

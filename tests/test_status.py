@@ -24,6 +24,7 @@ from zslbench.results.store import ResultStore
 from zslbench.results.tuned import TunedStore
 from zslbench.studies.meaning import Place
 from zslbench.studies.survey import survey
+from zslbench.studies.verify import verify
 
 NOISY, RIDGE, CLOSED = "study_methods:Noisy", "toy_methods:Ridge", "toy_methods:Closed"
 SYNTHETIC = "synthetic[classes=12,images=15]"
@@ -282,7 +283,15 @@ def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
     saved(runs, [record("eszsl", "digits", "gone_pkg:Protocol")])
     found = zslbench.status(runs, verify=True).verification
     assert (found.verified, found.lacking, found.ok) == (0, (one.id,), True)
-    assert "its protocol cannot be used" in found.skipped[0][1]
+    assert "its protocol cannot be used: no module is imported for it" in found.skipped[0][1]
+
+
+def test_verify_says_why_a_protocol_that_is_here_cannot_be_used(runs):
+    strange = record("eszsl", "digits", "zsl")
+    strange = dataclasses.replace(strange, protocol={"name": "zsl", "params": {"x": 1}})
+    ((_, why),) = verify(ResultStore(runs), [strange]).skipped
+    assert why.startswith("its protocol cannot be used: ")
+    assert "'x'" in why
 
 
 def test_json_holds_every_run(runs):

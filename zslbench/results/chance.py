@@ -8,6 +8,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
+from zslbench.identity import canonical_json
 from zslbench.results.record import Record
 
 FEWEST = 10
@@ -20,19 +21,24 @@ def near_chance(records: Iterable[Record], predictions: Predictions) -> list[str
     """Return a sentence for each method and data set with a final run whose T1 or U is under twice chance.
 
     Chance is 100 % over the number of candidates, counted as the classes that have test images: the unseen ones for T1,
-    all for U. U is left out where T1 is named. Candidates of oracle selection and runs without predictions do not
-    count.
+    all for U. U is left out where T1 is named. Candidates of oracle selection do not count, nor do runs on data of
+    which no predictions can be read.
     """
     weak: dict[tuple[str, str, str], list[tuple[float, int, Record]]] = {}
+    known: dict[tuple[str, str], tuple[int, int]] = {}  # all runs on the same data have the same test images
     for record in records:
         metric = next((name for name in ("T1", "U") if name in record.metrics), "")
         if not metric or record.metrics[metric] >= 2 / FEWEST or record.stage == "dev" or record.selection == "oracle":
             continue
-        try:
-            arrays = predictions(record)
-        except StoreError:
-            continue
-        candidates, unseen = (len(np.unique(arrays["label"][rows])) for rows in (..., arrays["of_unseen"]))
+        data = record.dataset["fingerprint"], canonical_json(dict(record.protocol))
+        if data not in known:
+            try:
+                arrays = predictions(record)
+            except StoreError:
+                continue
+            labels, of_unseen = arrays["label"], arrays["of_unseen"]
+            known[data] = len(np.unique(labels)), len(np.unique(labels[of_unseen]))
+        candidates, unseen = known[data]
         if unseen >= FEWEST and record.metrics[metric] < 2 / candidates:
             key = (str(record.method["name"]), str(record.dataset["name"]), metric)
             weak.setdefault(key, []).append((record.metrics[metric], candidates, record))

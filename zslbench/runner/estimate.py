@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Self, TypeGuard
 
-import zslbench.protocols.splits as splits
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Size
 from zslbench.results.record import Record
 from zslbench.runner.classes import method_class
+from zslbench.runner.handout import dataset_of
 from zslbench.runner.jobs import Batch, Job
 
 _OWN = ("scores", "evaluation")
@@ -96,6 +96,7 @@ def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1)
     a grid after the first take what such points took beyond what they shared.
     """
     exact, others = _history(records)
+    sizes: dict[tuple[object, ...], Size] = {}
     seconds, same, scaled = 0.0, 0, 0
     unknown: Counter[str] = Counter()
     for batch in work:
@@ -103,7 +104,7 @@ def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1)
         for place, job in enumerate(batch.jobs):
             count = len(job.runs)
             past = exact.get((*_key(job), together), [])
-            nearest = past or _scaled(job, others.get((job.first.method, together), []))
+            nearest = past or _scaled(job, others.get((job.first.method, together), []), sizes)
             if not nearest:
                 unknown[job.first.method] += count
                 continue
@@ -159,15 +160,20 @@ def _key(job: Job) -> tuple[object, ...]:
     return run.method, canonical_json(dict(run.params)), run.dataset.fingerprint, run.stage
 
 
-def _scaled(job: Job, past: Sequence[_Past]) -> list[_Past]:
-    """Return what records with other parameters or data let expect of a job; nothing where no cost is declared."""
+def _scaled(job: Job, past: Sequence[_Past], sizes: dict[tuple[object, ...], Size]) -> list[_Past]:
+    """Return what records with other parameters or data let expect of a job; nothing where no cost is declared.
+
+    `sizes` are those of the training sets that were looked at so far, and grows: a grid has one for all its points.
+    """
     if not past:
         return []
     run = job.first
-    dataset = run.dataset.load()
-    chosen = splits.split(dataset, run.stage, max(run.fold, 1))
-    size = Size(len(chosen.train), dataset.features.shape[1], dataset.semantics.shape[1], len(chosen.seen))
-    work = method_class(run.method)(**run.params).cost(size)
+    data = run.dataset, run.stage, run.fold
+    if data not in sizes:
+        dataset, chosen = dataset_of(run)
+        features, semantics = dataset.features.shape[1], dataset.semantics.shape[1]
+        sizes[data] = Size(len(chosen.train), features, semantics, len(chosen.seen))
+    work = method_class(run.method)(**run.params).cost(sizes[data])
     if not work:
         return []
     on_same = [one for one in past if one.data == run.dataset.fingerprint]

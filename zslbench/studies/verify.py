@@ -47,21 +47,17 @@ def verify(store: ResultStore, records: Sequence[Record]) -> Verification:
     for record in records:
         if not record.ok:
             continue
+        name = record.protocol["name"]
         try:
-            name = str(record.protocol["name"])
             cls = recorded_protocol(name)
-            if cls is None:
-                skipped.append(
-                    (record.id, f"its protocol cannot be used: no module is imported for it; name it with -p {name}")
-                )
-                continue
-            protocol = cls(**record.protocol.get("params", {}))
-        except (ZslbenchError, TypeError):
-            skipped.append(
-                (record.id, f"its protocol cannot be used: no module is imported for it; name it with -p {name}")
-            )
+            protocol = None if cls is None else cls(**record.protocol.get("params", {}))
+        except (ZslbenchError, TypeError) as error:
+            skipped.append((record.id, f"its protocol cannot be used: {error}"))
             continue
-        if protocol.card.version != record.protocol.get("version", 1):
+        if protocol is None:
+            why = f"no module is imported for it; name it with -p {name}"
+            skipped.append((record.id, f"its protocol cannot be used: {why}"))
+        elif protocol.card.version != record.protocol.get("version", 1):
             skipped.append((record.id, f"its protocol is now version {protocol.card.version}"))
         elif not store.path(record).with_suffix(".npz").exists():
             lacking.append(record.id)
