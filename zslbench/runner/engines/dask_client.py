@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from zslbench.errors import EngineError
 from zslbench.runner.engines.elsewhere import extra
-from zslbench.runner.engines.hand import open_standard_streams
 from zslbench.runner.engines.worker import Place
+from zslbench.streams import open_standard_streams
 
 ANSWER = 5.0
 """Seconds for one answer; what is asked now and then may stay unanswered for longer."""

@@ -131,18 +131,6 @@ class Hand:
         self._output.close()
 
 
-def open_standard_streams() -> None:
-    """Open the standard streams that are closed (as by ``2>&-``) onto nothing.
-
-    Else the next pipe takes the number of one, and the worker, which sends what is printed elsewhere, loses the pipe.
-    """
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-
-
 class _Spawning(multiprocessing.context.SpawnContext):
     """Starts fresh interpreters in a given environment, which do not run the caller's script again."""
 

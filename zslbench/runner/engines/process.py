@@ -13,13 +13,14 @@ from zslbench.errors import EngineError
 from zslbench.results.record import Status
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
-from zslbench.runner.engines.hand import Hand, open_standard_streams
+from zslbench.runner.engines.hand import Hand
 from zslbench.runner.engines.pursuit import pursued
 from zslbench.runner.engines.worker import Place, Ready
 from zslbench.runner.handout import pack
 from zslbench.runner.interrupts import held
 from zslbench.runner.jobs import Batch
 from zslbench.runner.limits import Limits, told_size, told_time
+from zslbench.streams import open_standard_streams
 
 _LOOK_EVERY = 0.1
 _MOST_FAILED_STARTS = 3
