@@ -38,7 +38,7 @@ State = Literal["current", "changed", "unknown"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class MethodSource:
     """The source of one method.
 
     Attributes:
@@ -56,7 +56,7 @@ class Source:
     own: bool
 
 
-def source_of(cls: type) -> Source:
+def source_of(cls: type) -> MethodSource:
     """Return the source that a class is made of, as this process imported it.
 
     It spans the modules of the class and of those it derives from, and what these import, at the top or inside
@@ -70,7 +70,7 @@ def source_of(cls: type) -> Source:
     if cls.__module__ == _MAIN and not _in_script(cls):
         cells = _of_cells(cls)
         if cells is None:
-            return Source("", {}, (), own=True)
+            return MethodSource("", {}, (), own=True)
         texts, used = cells
         start -= {_MAIN}
         anywhere = Path(Path.cwd().anchor)
@@ -79,7 +79,7 @@ def source_of(cls: type) -> Source:
         modules |= _closure({name}, name, _project_folder(name))
     contents = {name: _imported_bytes(name) for name in modules}
     edited = tuple(path for name in modules if (path := _file(name)) and path.read_bytes() != contents[name])
-    return Source(
+    return MethodSource(
         digest=_digest(contents | texts),
         files=dict.fromkeys(sorted(texts), "") | {name: _recorded_path(name) for name in sorted(modules)},
         edited=edited,

@@ -37,7 +37,7 @@ def once_more(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **v
     """Return ``make()``, or, a single time, what the last call made of the same arrays and values.
 
     A run scores a few rows by themselves right after all of them: what depends on the candidates alone is made once.
-    Nobody rides on it beyond that, so seconds of scoring stay those of making it.
+    No other run takes it over, so the seconds of scoring stay those of making it.
     """
     key = digest([what, fingerprint(arrays), values])
     with _lock:

@@ -24,8 +24,9 @@ def machine() -> str:
 def process_born(pid: int) -> float | None:
     """Return when a process of this machine began, in seconds; None when it has ended.
 
-    On Linux these are seconds since the machine started, which no setting of a clock moves: of two processes with one
-    number, as the first ones of a container that is started again, each has its own. Elsewhere since 1970.
+    On Linux these are seconds since the machine started, which no setting of a clock moves. They tell apart two
+    processes that have the same number one after the other, such as number 1 of a container that is started again.
+    Elsewhere they are seconds since 1970.
     """
     import psutil
 

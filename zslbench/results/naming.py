@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zslbench.identity import canonical_json
-from zslbench.results.summary import CHANGED_MARK, Row
+from zslbench.results.summary import Row, join_marks
 from zslbench.spec import brackets
 from zslbench.visible import one_line
 
@@ -50,11 +50,7 @@ class LineKey:
     @property
     def marks(self) -> str:
         """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
-        return (
-            ("†" if self.oracle else "")
-            + ("‡" if self.setting == "transductive" else "")
-            + (CHANGED_MARK if self.changed else "")
-        )
+        return join_marks(self.oracle, self.setting == "transductive", self.changed)
 
     @property
     def block(self) -> tuple[bool, int, str]:

@@ -93,16 +93,21 @@ class Row:
     @property
     def marks(self) -> str:
         """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
-        return (
-            ("†" if self.selection == "oracle" else "")
-            + ("‡" if self.setting == "transductive" else "")
-            + (CHANGED_MARK if self.source_state == "changed" else "")
-        )
+        return join_marks(self.selection == "oracle", self.setting == "transductive", self.source_state == "changed")
 
     @property
     def step(self) -> int | None:
         """The step that the metrics are of; None: the last."""
         return self.selected.get("step")
+
+
+def join_marks(oracle: bool, transductive: bool, changed: bool) -> str:
+    """Return the marks that numbers bear, in their order.
+
+    >>> join_marks(True, False, True)
+    '†§'
+    """
+    return ("†" if oracle else "") + ("‡" if transductive else "") + (CHANGED_MARK if changed else "")
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:

@@ -13,7 +13,7 @@ WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 def let_threads_sleep() -> None:
     """Let OpenMP's threads sleep while they wait, unless the user chose otherwise; to be called before torch is loaded.
 
-    By default a thread that waits for another keeps its processor busy, the longer the less of it the other gets.
+    By default a waiting thread keeps its processor busy, which takes time from the thread that it waits for.
     """
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"

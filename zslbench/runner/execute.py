@@ -19,7 +19,7 @@ from zslbench.runner.classes import method_class
 from zslbench.runner.finished import Scored, facts_of, trace
 from zslbench.runner.handout import Material, Parcel
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.kept_features import synthesised
+from zslbench.runner.kept_features import synthesise_unseen
 from zslbench.runner.provenance import reset_peaks
 from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Stopped, ask
 from zslbench.task import Train
@@ -169,7 +169,7 @@ def _scored(
         if "shared" in seconds:
             seconds = {**seconds, "shared": seconds["total"]}
     per_class = job.how.keep_features if any(one.condensed for one in results.values()) else 0
-    made = synthesised(method, per_class, material)
+    made = synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
 
 

@@ -51,11 +51,11 @@ class Scored:
     facts: Mapping[str, Any]
     condensed: Mapping[str, AnyArray] | None = None
     events: tuple[tuple[str, float, float], ...] = ()
-    made: Made | None = None
+    made: Synthesis | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Made:
+class Synthesis:
     """(k, per_class, d) synthesised rows, k unseen classes ascending, and what brings real rows into their space.
 
     `error` says why there are none.

@@ -15,7 +15,7 @@ from zslbench.data.dataset import Dataset
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.results.wording import last_line
-from zslbench.runner.finished import Finished, Made, trace
+from zslbench.runner.finished import Finished, Synthesis, trace
 from zslbench.runner.handout import Material, dataset_of
 from zslbench.runner.jobs import Job
 from zslbench.runner.scoring import unchanged
@@ -25,7 +25,7 @@ _COARSEST = 2.0**-10
 """Of what is largest: the error that half precision may bring."""
 
 
-def synthesised(method: Method, per_class: int, material: Material) -> Made | None:
+def synthesise_unseen(method: Method, per_class: int, material: Material) -> Synthesis | None:
     """Return what a scored method synthesises of each unseen class, None where nothing is asked for or it makes none.
 
     Called when everything was scored, so no number depends on it. A method that raises here keeps its numbers; its
@@ -40,12 +40,12 @@ def synthesised(method: Method, per_class: int, material: Material) -> Made | No
     scaling = kept.copy() if type(kept) is Preprocessor else Preprocessor("none")
     try:
         with unchanged(method):
-            return Made(method.synthesise(material.unseen(), per_class), scaling)
+            return Synthesis(method.synthesise(material.unseen(), per_class), scaling)
     except (Exception, SystemExit) as error:
-        return Made(None, scaling, last_line(trace(error)))
+        return Synthesis(None, scaling, last_line(trace(error)))
 
 
-def with_features(results: list[Finished], made: Sequence[Made | None], job: Job) -> list[Finished]:
+def with_features(results: list[Finished], made: Sequence[Synthesis | None], job: Job) -> list[Finished]:
     """Return the results of a fit with what is to be kept of its features."""
     known: dict[int, tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]] = {}
     out = []
@@ -59,7 +59,7 @@ def with_features(results: list[Finished], made: Sequence[Made | None], job: Job
     return out
 
 
-def _arrays(made: Made, job: Job) -> tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]:
+def _arrays(made: Synthesis, job: Job) -> tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]:
     if made.rows is None:
         return None, {"error": made.error}
     try:

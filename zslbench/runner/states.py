@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.runner.cells import Run
-from zslbench.sources import Source
+from zslbench.sources import MethodSource
 
 State = Literal["to run", "done", "failed", "stale"]
 Rerun = Literal["none", "failed", "stale", "all"]
@@ -41,13 +41,13 @@ def find(store: ResultStore, one: Run) -> Record | None:
 
 
 def find_states(
-    runs: Iterable[Run], records: Mapping[str, Record | None], sources: Mapping[str, Source]
+    runs: Iterable[Run], records: Mapping[str, Record | None], sources: Mapping[str, MethodSource]
 ) -> tuple[tuple[Run, State], ...]:
     """Return each run with the state that its record puts it in; `sources` are those of the methods by name."""
     return tuple((run, _state_of(records[run.id], sources[run.method])) for run in runs)
 
 
-def _state_of(record: Record | None, source: Source) -> State:
+def _state_of(record: Record | None, source: MethodSource) -> State:
     """Return the state of a run with this record: stale when the source of its method has changed since.
 
     A run whose worker died tells nothing of its method (the machine may have been at its end), so it is to run again;
@@ -65,7 +65,7 @@ def _lost(record: Record) -> bool:
     return record.status == "crashed" and "limit" not in record.provenance
 
 
-def to_do(found: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, Source]) -> set[str]:
+def to_do(found: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]) -> set[str]:
     """Return the ids of the runs that are to be done.
 
     What is stale of a method of the user's own is done again unless told otherwise: nobody raises a version after
@@ -89,7 +89,7 @@ _AGAIN: Mapping[Rerun | None, tuple[State, ...]] = {
 
 
 def source_remarks(
-    found: Sequence[tuple[Run, State]], todo: Container[str], sources: Mapping[str, Source]
+    found: Sequence[tuple[Run, State]], todo: Container[str], sources: Mapping[str, MethodSource]
 ) -> list[str]:
     """Say of which methods the source has changed since their runs were made, and what becomes of these."""
     remarks = []

@@ -66,8 +66,8 @@ class Turns:
     def still_ours(self, job: Job) -> set[str]:
         """Return the ids of the runs of a job whose results count.
 
-        Where this process stood still for long, another coordinator may have taken over others: their record is its,
-        and is waited for where it is not there yet.
+        Another coordinator may have taken over some of them while this process was stopped. For these the record of
+        that coordinator counts, and this process waits until it is there.
         """
         ours, others = set(), []
         for run in job.runs:

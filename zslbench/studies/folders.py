@@ -21,10 +21,11 @@ class Folders:
         self._contents: dict[tuple[str, str, str], str] = {}
 
     def on_their_content(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-        """Return the records of the data sets that were named, and what lacks on a folder without any of its own.
+        """Return the records that count, and records that stand for runs that are to be done.
 
-        Records on other content of a folder do not count. Where there are only such, the second list holds them as if
-        they were on the folder as it is: what was run there is what a user would run again.
+        Records on a folder count where they are on the content that it has now. Where a folder has no such record, the
+        second list holds those on its earlier content as if they were on the present one: what was run before is what
+        a user would run again.
         """
         if not self.folders:
             return list(records), []

@@ -120,8 +120,8 @@ def survey(
     Args:
         records: of one stage, whatever their status.
         tuned: the presets that tuning made.
-        beside: records that do not count, but whose methods, data and protocols belong to the span: what they were of
-            lacks.
+        beside: records that do not count as done, but whose methods, data and protocols belong to the span: these runs
+            are missing.
     """
     cells_of = _by_cell([*records, *beside])
     of_label: dict[str, list[Record]] = {}
