@@ -73,3 +73,10 @@ def test_parameters_after_a_colon_are_told_apart_from_a_class():
     with pytest.raises(BadSpec, match=r"write dap\[l2=1\]"):
         METHODS.entry("dap:l2=1")
     assert METHODS.entry("dap:Mine").target == "dap:Mine"  # a module of one's own may have a method's name
+
+
+def test_names_from_records_find_what_is_loaded_and_import_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "blocked_module", None)  # as an import that failed, or was forbidden, leaves it
+    assert METHODS.load_recorded("blocked_module:Mine") is None
+    assert METHODS.load_recorded("no_such_module_here:Mine") is None
+    assert METHODS.load_recorded("types:SimpleNamespace") is types.SimpleNamespace

@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.metadata
 import sys
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -107,7 +108,8 @@ class Registry:
         if (entry := self.entries.get(name)) is not None:
             return entry.load()
         module, _, attribute = name.partition(":")
-        found = vars(sys.modules[module]).get(attribute) if module in sys.modules else None
+        loaded = sys.modules.get(module)  # None where an import was blocked; `getattr` might import what is lazy
+        found = vars(loaded).get(attribute) if isinstance(loaded, types.ModuleType) else None
         return found if isinstance(found, type) else None
 
     def load(self, name: str) -> type:

@@ -6,18 +6,17 @@ import dataclasses
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from zslbench.errors import StoreError
 from zslbench.identity import digest
 from zslbench.results.migration import FIRST, migrated
-from zslbench.results.validation import problem, unreadable
+from zslbench.results.validation import Status, problem, unreadable
 
 SCHEMA = 1
 CHOSEN = ("selected", "calibrated", "folds")
 """What selection and calibration add to the provenance of a record in memory; in a file it would be made up."""
 _HALF = re.compile("[\ud800-\udfff]")
-Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

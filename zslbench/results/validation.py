@@ -6,13 +6,16 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-STAGES = ("final", "dev")
-SELECTIONS = ("fixed", "validated", "oracle")
+Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
+Stage = Literal["final", "dev"]
+Selection = Literal["fixed", "validated", "oracle"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
 _DEEPEST = 20
 _ROUNDING = 1e-9
@@ -80,14 +83,14 @@ class _Document(Struct):
     """A record's document: what must be there, and of which type what may be there is."""
 
     id: str
-    status: Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
+    status: Status
     method: _Method
     dataset: _Dataset
     protocol: _Protocol
-    stage: Literal["final", "dev"]
+    stage: Stage
     fold: Whole
     seed: Whole
-    selection: Literal["fixed", "validated", "oracle"] = "fixed"
+    selection: Selection = "fixed"
     metrics: dict[str, Fraction] = {}
     curve: list[_Judged] = []
     timings: dict[str, _Amount] = {}
@@ -182,7 +185,7 @@ def _culprit(field: str, value: dict[str, Any], error: str, document: Any, decla
     return key
 
 
-_CHOICES = {name: get_args(get_type_hints(_Document)[name]) for name in ("status", "stage", "selection")}
+_CHOICES: Mapping[str, tuple[str, ...]] = {"status": get_args(Status), "stage": STAGES, "selection": SELECTIONS}
 
 
 def _is_plain(curve: Any) -> bool:
