@@ -378,6 +378,9 @@ def test_predictions_that_are_not_one_number_for_each_image_are_damaged(tmp_path
     np.savez(path, **PREDICTIONS | {"label": wrong})
     with pytest.raises(StoreError, match="damaged"):
         store.predictions(record())
+    np.savez(path, **PREDICTIONS | {"real": wrong})  # a name that kept features have
+    with pytest.raises(StoreError, match="damaged"):
+        store.predictions(record())
 
 
 def test_predictions_that_lack_an_array_end_in_a_sentence(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import gc
 import gzip
@@ -201,17 +202,7 @@ class ResultStore:
         Raises:
             StoreError: there are none, or the file is damaged.
         """
-        path = self.path(record).with_suffix(".npz")
-        arrays = _read_arrays(path, "predictions", record)
-        if len({array.shape for array in arrays.values()}) > 1 or any(
-            array.ndim != 1 or array.dtype.kind not in "biuf" for array in arrays.values()
-        ):
-            shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in arrays.items())
-            raise StoreError(
-                f"the predictions {path} are damaged (not one number for each image: {shapes}); "
-                "delete the file and run it again with --rerun all."
-            )
-        return arrays
+        return _read_arrays(self.path(record).with_suffix(".npz"), "predictions", record, _PREDICTED)
 
     def features(self, record: Record) -> dict[str, AnyArray]:
         """Return what ``run --keep-features`` kept beside `record`: arrays by name (see `save_features`).
@@ -219,7 +210,8 @@ class ResultStore:
         Raises:
             StoreError: nothing was kept, or the file is damaged.
         """
-        return _read_arrays(self.path(record).with_suffix(_FEATURES), "kept features", record, " --keep-features 50")
+        path = self.path(record).with_suffix(_FEATURES)
+        return _read_arrays(path, "kept features", record, _KEPT, " --keep-features 50")
 
 
 def folder_name(name: str) -> str:
@@ -377,7 +369,9 @@ class _Arrays(dict[str, AnyArray]):
         raise StoreError(f"{self.what} lack {name}; {self.again}.")
 
 
-def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dict[str, AnyArray]:
+def _read_arrays(
+    path: Path, what: str, record: Record, kinds: Mapping[str, _Kind], option: str = ""
+) -> dict[str, AnyArray]:
     again = f"run it again with{option} --rerun all"
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -393,33 +387,41 @@ def _read_arrays(path: Path, what: str, record: Record, option: str = "") -> dic
         raise
     except Exception as error:
         raise StoreError(f"the {what} {path} cannot be read ({error}); delete the file and {again}.") from None
-    counts = max(len({array.shape[:1] for name, array in arrays.items() if name in names}) for names in _TOGETHER)
-    wrong = [name for name, array in arrays.items() if name in _KINDS and not _is_as_declared(name, array)]
-    if wrong or counts > 1:
-        why = f"{wrong[0]} is of another kind or shape" if wrong else "its arrays differ in length"
+    if why := _damage(arrays, kinds):
         raise StoreError(f"the {what} {path} are damaged ({why}); delete the file and {again}.")
     return arrays
 
 
-_TOGETHER = (
-    ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class"),
-    ("synthesised", "synthesised_label"),
-    ("real", "real_label"),
-)
-"""Arrays that have as many entries as each other."""
-_KINDS = {
-    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), ("iu", 1)),
-    **dict.fromkeys(("synthesised_label", "real_label"), ("iu", 1)),
-    **dict.fromkeys(("seen_score", "unseen_score"), ("f", 1)),
-    **dict.fromkeys(("synthesised", "real"), ("f", 2)),
-    "of_unseen": ("b", 1),
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """What an array must be: its kinds of numbers, its dimensions, and what each of its rows tells of."""
+
+    numbers: str = "biuf"
+    dimensions: int = 1
+    of: str = "image"
+
+
+_PREDICTED = {
+    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), _Kind("iu")),
+    **dict.fromkeys(("seen_score", "unseen_score"), _Kind("f")),
+    "of_unseen": _Kind("b"),
 }
-"""Kinds of numbers and dimensions of what is kept: an entry an image in predictions, a row an image in features."""
+_KEPT = {
+    **{f"{of}_label": _Kind("iu", 1, of) for of in ("synthesised", "real")},
+    **{of: _Kind("f", 2, of) for of in ("synthesised", "real")},
+}
 
 
-def _is_as_declared(name: str, array: AnyArray) -> bool:
-    kinds, dimensions = _KINDS[name]
-    return array.dtype.kind in kinds and array.ndim == dimensions
+def _damage(arrays: Mapping[str, AnyArray], kinds: Mapping[str, _Kind]) -> str:
+    """Return what is wrong with arrays, empty where nothing is; of an array without a kind, one number per image."""
+    lengths: dict[str, int] = {}
+    for name, array in arrays.items():
+        kind = kinds.get(name, _Kind())
+        if array.dtype.kind not in kind.numbers or array.ndim != kind.dimensions:
+            return f"{name} is of another kind or shape: {array.dtype} {array.shape}"
+        if len(array) != lengths.setdefault(kind.of, len(array)):
+            return f"{name} differs in length from the others: {array.shape}"
+    return ""
 
 
 def _advice(number: int | None) -> str:
