@@ -200,6 +200,17 @@ class InAnArray(Stasher):
 
 
 @dataclasses.dataclass(kw_only=True)
+class InALargeArray(Stasher):
+    """In the last of 10 MB, in Fortran's order."""
+
+    def prepare(self) -> None:
+        self.pool_ = np.zeros((1000, 1280), order="F")
+
+    def stash(self, features: Array) -> None:
+        self.pool_[-1, -1] = features[0, 20] + 1
+
+
+@dataclasses.dataclass(kw_only=True)
 class InAModule(Stasher):
     """A torch module changed in place."""
 
@@ -238,6 +249,27 @@ class InAClosure(Stasher):
 
     def stash(self, features: Array) -> None:
         self.keep_(features)
+
+
+class Counted(dict[str, int]):
+    """Counts how often its content is looked at."""
+
+    looks = 0
+
+    def items(self) -> Any:
+        type(self).looks += 1
+        return super().items()
+
+
+@dataclasses.dataclass(kw_only=True)
+class Honest(Ridge):
+    """Keeps what is counted and changes nothing."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        super().fit(train, Context(ctx.seed))
+        self.kept_ = Counted(a=1)
+        ctx.checkpoint(self, 1)
+        return self
 
 
 class Pocket:
@@ -287,6 +319,7 @@ STASHERS = {
     "InAList": "the attribute pool_",
     "InADict": "the attribute pool_",
     "InAnArray": "the attribute pool_",
+    "InALargeArray": "the attribute pool_",
     "InAModule": "the attribute net_",
     "InBatchNorm": "the attribute net_",
     "InAClosure": "the attribute keep_",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cheats import NOTES, SECRETS, STASHERS, digest_of
+from cheats import NOTES, SECRETS, STASHERS, Counted, digest_of
 from test_leaks import write_world
 
 import zslbench
@@ -106,6 +106,13 @@ def test_cheats_fail_with_a_sentence(tmp_path: Path, name: str) -> None:
             assert "calls itself inductive" in record.error
         else:
             assert f"{cheat}.scores changes {STASHERS[cheat]}" in record.error
+
+
+def test_the_state_after_a_query_is_the_state_before_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at a state takes time: before the first query and after each, at a checkpoint and at the end."""
+    monkeypatch.setattr(Counted, "looks", 0)
+    assert not zslbench.run("cheats:Honest", "digits", ["zsl", "gzsl"], runs=tmp_path, checkpoints="every:1").failed
+    assert Counted.looks == (1 + 2) * 2
 
 
 def test_a_scaler_that_says_so_is_no_cheat(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from zslbench.runner.handout import Material, Parcel
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.kept_features import synthesise_unseen
 from zslbench.runner.provenance import reset_peaks
-from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Stopped, ask
+from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Reply, Stopped, ask
 from zslbench.task import Train
 
 
@@ -163,9 +163,10 @@ def _scored(
 
     The fit was done for the first query; it is charged to the others, too, and shared.
     """
-    results = {}
+    results: dict[str, Scored] = {}
+    reply: Reply | None = None
     for run in material.in_order(job.runs):
-        results[run.id] = _score(run, material, method, job, seconds, facts, events)
+        results[run.id], reply = _score(run, material, method, job, seconds, facts, events, reply)
         if "shared" in seconds:
             seconds = {**seconds, "shared": seconds["total"]}
     per_class = job.how.keep_features if any(one.condensed for one in results.values()) else 0
@@ -199,15 +200,16 @@ def _score(
     seconds: Mapping[str, float],
     provenance: Mapping[str, Any],
     events: Iterable[tuple[str, float, float]],
-) -> Scored:
+    previous: Reply | None,
+) -> tuple[Scored, Reply | None]:
     start = time.perf_counter()
     try:
-        reply = ask(method, material, run)
+        reply = ask(method, material, run, previous)
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {**seconds, "total": seconds["total"] + time.perf_counter() - start}, provenance)
-        return Scored("failed", trace(error), facts)
+        return Scored("failed", trace(error), facts), None
     spent = {"scores": reply.scores, "checks": seconds.get("checks", 0.0) + reply.checks}
     total = seconds["total"] + reply.scores  # the checks are this package's, not what a result costs
     facts = facts_of(job, method, {**seconds, **spent, "total": total}, provenance)
     events = (*events, ("scores", reply.began, reply.scores)) if job.how.profile else ()
-    return Scored("ok", "", facts, reply.condensed, events)
+    return Scored("ok", "", facts, reply.condensed, events), reply

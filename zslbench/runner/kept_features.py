@@ -18,7 +18,6 @@ from zslbench.results.wording import last_line
 from zslbench.runner.finished import Finished, Synthesis, trace
 from zslbench.runner.handout import Material, dataset_of
 from zslbench.runner.jobs import Job
-from zslbench.runner.scoring import unchanged
 
 _ROWS_SEED = 0
 _COARSEST = 2.0**-10
@@ -38,11 +37,14 @@ def synthesise_unseen(method: Method, per_class: int, material: Material) -> Syn
         return None
     kept = getattr(method, "preprocessor_", None)
     scaling = kept.copy() if type(kept) is Preprocessor else Preprocessor("none")
+    before = dict(vars(method))
     try:
-        with unchanged(method):
-            return Synthesis(method.synthesise(material.unseen(), per_class), scaling)
+        return Synthesis(method.synthesise(material.unseen(), per_class), scaling)
     except (Exception, SystemExit) as error:
         return Synthesis(None, scaling, last_line(trace(error)))
+    finally:  # attributes alone: no test row was there to be kept elsewhere
+        vars(method).clear()
+        vars(method).update(before)
 
 
 def with_features(results: list[Finished], made: Sequence[Synthesis | None], job: Job) -> list[Finished]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import numpy as np
@@ -38,17 +37,21 @@ _ROUNDED = 20
 class Reply:
     """What is judged of a method's scores for one run, and the seconds that scoring and the checks of it took.
 
-    Scoring began at `began`, on the clock of `time.perf_counter`.
+    Scoring began at `began`, on the clock of `time.perf_counter`. `state` is the method's, before as after.
     """
 
     condensed: Mapping[str, AnyArray]
     began: float
     scores: float
     checks: float
+    state: Mapping[str, bytes]
 
 
-def ask(method: Method, material: Material, run: Run) -> Reply:
+def ask(method: Method, material: Material, run: Run, previous: Reply | None = None) -> Reply:
     """Ask a fitted method what a run asks.
+
+    Args:
+        previous: its reply to another run since it was last trained, whose state it must still have.
 
     Raises:
         MethodFault: scoring changed the method; or it is inductive, and a row's scores depend on the other rows.
@@ -56,7 +59,7 @@ def ask(method: Method, material: Material, run: Run) -> Reply:
     """
     query, part = material.query(run), material.part(run)
     start = time.perf_counter()
-    before = state_of(method)
+    before = previous.state if previous else state_of(method)
     began = time.perf_counter()
     scores = method.scores(query.features, query.classes)
     condensed = material.condensed(run, scores)
@@ -67,7 +70,7 @@ def ask(method: Method, material: Material, run: Run) -> Reply:
         alone = np.asarray(method.scores(taken(query.features, part), query.classes)).astype(np.float64)
         _require_same_rows(type(method).__name__, whole, alone, material.unseen_candidates(run))
     require_same(method, before)
-    return Reply(condensed, began, ended - began, time.perf_counter() - ended + began - start)
+    return Reply(condensed, began, ended - began, time.perf_counter() - ended + began - start, before)
 
 
 def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray) -> None:
@@ -88,17 +91,6 @@ def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray)
             f"{differs.sum()} of {len(whole)} rows score otherwise without the rest; use statistics of the training "
             "rows in scores, or give the method the setting transductive (marked ‡)."
         )
-
-
-@contextlib.contextmanager
-def unchanged(method: Method) -> Iterator[None]:
-    """Take from a method whatever it keeps of what is asked within."""
-    before = dict(vars(method))
-    try:
-        yield
-    finally:
-        vars(method).clear()
-        vars(method).update(before)
 
 
 def _clear(error: BaseException | None) -> None:
@@ -149,7 +141,10 @@ class Bell:
         hearing = RINGING[self.number]
         try:
             runs = hearing.material.in_order(hearing.job.runs)
-            replies = {run.id: ask(method, hearing.material, run) for run in runs}
+            replies: dict[str, Reply] = {}
+            reply: Reply | None = None
+            for run in runs:
+                reply = replies[run.id] = ask(method, hearing.material, run, reply)
         except BaseException as error:  # the method may catch it: its traceback must show nothing, and what is a
             _clear(error)
             if isinstance(error, MethodFault):  # fault all the same is told at the end of its fit

@@ -1,4 +1,4 @@
-"""The state of a method as digests, one per attribute: whether scoring changed anything that later work might read.
+"""The state of a method, attribute by attribute: whether scoring changed anything that later work might read.
 
 Walked are attributes, containers, arrays, tensors, random generators and what functions close over, whatever an object
 says of itself to `pickle`; besides, attributes of the user's classes and globals of their modules. Not covered, and to
@@ -23,30 +23,32 @@ from zslbench.methods.base import Method
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, slice)
 _DEFINITIONS = (property, classmethod, staticmethod, types.MemberDescriptorType, types.GetSetDescriptorType)
+_LARGE = 1 << 23
+"""Bytes of an attribute, such as the weights of 2,048 features and 512 attributes in double precision."""
 _HEAP = 1 << 9
 """CPython's flag of a type that was made at run time: all classes written in Python have it."""
 
 
 def state_of(method: Method) -> dict[str, bytes]:
-    """Return digests by the name of what is covered."""
-    covered = {f"the attribute {name}": _digest(value, True) for name, value in vars(method).items()}
+    """Return contents, or digests of large ones, by the name of what is covered."""
+    covered = {f"the attribute {name}": _image(value, True) for name, value in vars(method).items()}
     classes = [cls for cls in type(method).__mro__ if _is_of_user(cls)]
     for cls in classes:
         for name, value in vars(cls).items():
             if not _is_definition(name, value):
-                covered[f"the attribute {name} of {cls.__name__}"] = _digest(value, False)
+                covered[f"the attribute {name} of {cls.__name__}"] = _image(value, False)
     for module in {cls.__module__ for cls in classes} - {"__main__"}:
         for name, value in vars(sys.modules.get(module, types.SimpleNamespace())).items():
             if not isinstance(value, type | types.ModuleType) and not _is_definition(name, value):
-                covered[f"the global {name} of {module}"] = _digest(value, False)
+                covered[f"the global {name} of {module}"] = _image(value, False)
     return covered
 
 
-def require_same(method: Method, before: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the state of a method after it was asked.
+def require_same(method: Method, before: Mapping[str, bytes]) -> None:
+    """Require that a method has the state that it had before.
 
     Raises:
-        MethodFault: it is another than before.
+        MethodFault: scoring changed it.
     """
     after = state_of(method)
     changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
@@ -56,7 +58,6 @@ def require_same(method: Method, before: Mapping[str, bytes]) -> dict[str, bytes
             "reach later training and other queries, so scores must leave everything as it was: make it in fit, or "
             "keep it in local variables (and leave batch normalisation in evaluation mode)."
         )
-    return after
 
 
 def _is_of_user(cls: type) -> bool:
@@ -71,15 +72,29 @@ def _is_definition(name: str, value: object) -> bool:
     return name.startswith("__") or name == "_abc_impl" or isinstance(value, _DEFINITIONS)
 
 
-def _digest(value: object, deep: bool) -> bytes:
-    """Return the digest of a value; not `deep`: without what is inside objects of other packages, which have caches."""
-    total = hashlib.sha256()
+def _image(value: object, deep: bool) -> bytes:
+    """Return the content of a value, or its digest if that is large: to copy is faster, but takes memory.
+
+    Not `deep`: without what is inside objects of other packages, which have caches.
+    """
+    digest, parts, size = hashlib.sha256(), [], 0
     try:
         for part in _Walk(deep).parts(value):
-            total.update(part)
+            parts.append(part)
+            size += len(part)
+            if size > _LARGE:
+                for waiting in parts:
+                    digest.update(waiting)
+                parts.clear()
     except Exception:  # an object that does not let itself be looked at
         return type(value).__qualname__.encode()
-    return total.digest()
+    if size <= _LARGE:
+        return b"".join(parts)
+    return digest.digest()
+
+
+def _digest(value: object, deep: bool) -> bytes:
+    return hashlib.sha256(_image(value, deep)).digest()
 
 
 class _Walk:
@@ -170,7 +185,7 @@ def _reduced(value: Any) -> object:
 
 def _array(value: np.ndarray[Any, Any]) -> Iterator[bytes | memoryview]:
     yield f"{value.dtype.str}{value.shape}{value.strides if value.ndim else ''};".encode()
-    flat = value if value.flags.c_contiguous else np.ascontiguousarray(value)
+    flat = np.ascontiguousarray(value.T if value.flags.f_contiguous else value)  # a copy of neither order
     yield flat.reshape(-1).view(np.uint8).data if flat.size and flat.dtype.hasobject is False else b""
     if type(value) is not np.ndarray:
         yield _digest(getattr(value, "__dict__", None), True)
