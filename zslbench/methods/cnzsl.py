@@ -86,7 +86,7 @@ class CNZSL(Method):
         "decay": Between(1e-6, 1e-3, log=True, zero=True),
     }
     libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.embedding",)
-    quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "epochs": 30, "batch": 64, "lr": 5e-3, "drop_every": 15}
+    quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")
     epochs: int = param(50, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ steps")

@@ -111,7 +111,7 @@ class GAZSL(AdversarialMethod):
     quick: ClassVar[Mapping[str, Any]] = {
         "hidden": 64,
         "noise": 4,
-        "iterations": 60,
+        "iterations": 40,
         "critic_steps": 1,
         "batch": 64,
         "lr": 5e-3,

@@ -35,15 +35,16 @@ class GenerativeMethod(AdversarialMethod):
     quick: ClassVar[Mapping[str, Any]] = {
         "hidden": 64,
         "noise": 4,
-        "epochs": 12,
+        "epochs": 8,
+        "batch": 128,
         "critic_steps": 1,
-        "lr": 3e-3,
+        "lr": 1e-2,
         "cls_weight": 10.0,
         "pretrain_epochs": 10,
         "per_class": 20,
-        "final_epochs": 10,
+        "final_epochs": 5,
         "final_batch": 64,
-        "final_lr": 1e-2,
+        "final_lr": 2e-2,
     }
 
     epochs: int = param(30, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ generator steps")
