@@ -45,7 +45,7 @@ def study(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
     surroundings = os.environ | {"PYTHONPATH": path, NOTES: str(tmp_path / "notes")}
 
     def start(seeds: int) -> subprocess.Popen[str]:
-        words = ["run", "-m", "shared_toys:Noted", "-d", "digits", "--seeds", str(seeds)]
+        words = ["run", "-m", "shared_toys:Noted", "-d", "synthetic", "--seeds", str(seeds)]
         command = [sys.executable, "-m", "zslbench", *words, "--runs", str(tmp_path / "runs")]
         pipe = subprocess.PIPE
         started.append(subprocess.Popen(command, env=surroundings, stdout=pipe, stderr=pipe, text=True))

@@ -203,7 +203,7 @@ def test_every_help_page_ends_with_examples(type_):
 @pytest.mark.parametrize("verb", [["table"], ["info", "lisgan"]], ids=" ".join)
 def test_output_that_cannot_be_written_and_readers_that_leave_early(tmp_path, verb):
     script = str(Path(sys.executable).with_name("zslbench"))
-    subprocess.run([script, "run", "-q", "-m", "eszsl", "-d", "digits"], cwd=tmp_path, check=True, capture_output=True)
+    ResultStore(tmp_path / "runs").save(record("eszsl", metrics={"T1": 0.5}))
     if Path("/dev/full").exists():
         with Path("/dev/full").open("w") as full:
             done = subprocess.run(
@@ -250,11 +250,14 @@ def test_a_terminal_without_our_marks_shows_others_that_differ(tmp_path):
 
 def test_whatever_becomes_of_the_standard_streams_a_study_goes_on(tmp_path):
     script = str(Path(sys.executable).with_name("zslbench"))
-    study = f"{shlex.quote(script)} run -m eszsl -m sae -d digits -p zsl"
+    study = f"{shlex.quote(script)} run -m toy_methods:Ridge -m toy_methods:Closed -d synthetic -p zsl"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
 
     def records(command: str) -> tuple[int, int]:
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        done = subprocess.run(["sh", "-c", f"{command} --runs {folder}"], check=False, capture_output=True)
+        done = subprocess.run(
+            ["sh", "-c", f"{command} --runs {folder}"], env=environment, check=False, capture_output=True
+        )
         return done.returncode, sum(one.ok for one in ResultStore(folder).load())
 
     closed = "exec >&- 2>&- <&-;"
@@ -262,7 +265,11 @@ def test_whatever_becomes_of_the_standard_streams_a_study_goes_on(tmp_path):
     if Path("/dev/full").exists():
         assert records(f"exec 2>/dev/full; {study}") == (0, 2)
     with subprocess.Popen(
-        [*shlex.split(study), "--runs", "early"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*shlex.split(study), "--runs", "early"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     ) as early:
         assert early.stdout.readline().startswith(b"[1/2]")
         early.stdout.close()  # as `2>&1 | head -1` does
