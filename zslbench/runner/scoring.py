@@ -27,8 +27,9 @@ class Stopped(Exception):
 
 
 _TOLERANCE = 1e-3
-"""Of the spread of a row's scores. Rounding that depends on the size of a batch stays below 1e-5 of it, measured for
-every method here on real features; what uses the other rows, such as scaling by their mean, moves scores by 0.1."""
+"""Of the spread of a row's scores. Rounding that depends on the size of a batch stays below 4e-6 of it in single and
+1e-13 in double precision: measured on a CPU for every inductive method here, small networks trained briefly, on digits,
+CUB and flowers. What uses the other rows, such as scaling by their mean, moves scores by 0.1."""
 _ROUNDED = 20
 """One row in so many may differ: one whose best candidates are level up to rounding."""
 
