@@ -131,7 +131,7 @@ def test_a_method_without_chance_runs_once_and_has_no_interval(runs):
     assert len(found.outcome.records) == 4
     gaps = [line.difference for line in found.lines if line.setting == "weak"]
     assert all(gap.low is None and gap.excludes_zero is None for gap in gaps)
-    assert "has no chance" in found.text
+    assert "draws nothing at random" in found.text
 
 
 def test_stochastic_methods_get_three_seeds(runs):

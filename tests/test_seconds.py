@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +19,7 @@ from zslbench.errors import BadValue
 from zslbench.methods import eszsl, remembered, souls
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context
+from zslbench.registry import METHODS
 from zslbench.results.tally import Tally
 from zslbench.runner import progress
 from zslbench.runner.finished import Finished
@@ -122,3 +127,61 @@ def test_progress_says_how_much_was_shared():
     assert progress.result_line(Finished(done)).endswith("(35.2 s, 35.1 s of them shared)")
     alone = dataclasses.replace(done, timings={"total": 35.21, "shared": 0.01})
     assert progress.result_line(Finished(alone)).endswith("(35.2 s)")
+
+
+def test_every_method_that_preprocesses_names_the_library_that_does_it():
+    classes = [METHODS.load(entry.name) for entry in METHODS if entry.origin == "zslbench"]
+    preprocessing = [cls for cls in classes if "preprocess" in {field.name for field in dataclasses.fields(cls)}]
+    assert len(preprocessing) == 18
+    assert [cls.__name__ for cls in preprocessing if "sklearn.preprocessing" not in cls.libraries] == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "fork"), reason="os.fork is missing: each method is to start without the others' libraries"
+)
+def test_no_library_is_loaded_while_the_clock_runs(tmp_path):
+    """A fresh process forks one for a method of each family; digits would hide it, as scikit-learn reads them."""
+    script = tmp_path / "loads.py"
+    script.write_text(LOADS, encoding="utf-8")
+    families = ["eszsl", "sync", "dem[hidden=8,iterations=2]", f"lisgan[{TINY}]"]
+    command = [sys.executable, str(script), str(tmp_path / "runs"), *families]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout or "{}") == {family: [] for family in families}, done.stderr
+
+
+LOADS = """
+import json, os, sys
+import zslbench
+from zslbench.runner import execute
+
+def loaded_by(name):
+    at_start = set()
+    build, score = execute._build, execute._score
+    def built(run):
+        method = build(run)
+        at_start.update(sys.modules)
+        return method
+    late = []
+    def scored(*given):
+        result = score(*given)
+        late.extend(set(sys.modules) - at_start)
+        return result
+    execute._build, execute._score = built, scored
+    (record,) = zslbench.run(name, "synthetic[classes=8,unseen=2]", "zsl", runs=sys.argv[1]).records
+    assert record.status == "ok" and at_start, record.error
+    late = sorted(name for name in late if name.split(".")[0] in ("sklearn", "scipy", "torch"))
+    return late if len(late) > 3 else []  # torch's optimiser imports a module of a few lines anyway
+
+results = {}
+for name in sys.argv[2:]:
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        with os.fdopen(writing, "w") as file:
+            json.dump(loaded_by(name), file)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        results[name] = json.loads(file.read() or '["failed"]')
+    os.wait()
+print(json.dumps(results))
+"""

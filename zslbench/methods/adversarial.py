@@ -42,7 +42,12 @@ class AdversarialMethod(Method):
     purpose has a random stream of its own: settings that differ in a loss term share initial weights and batches.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.wgan_together", "zslbench.methods.softmax")
+    libraries: ClassVar[tuple[str, ...]] = (
+        "zslbench.methods.wgan_together",
+        "zslbench.methods.softmax",
+        "torch._dynamo",  # by the first step of an optimiser
+        "sklearn.preprocessing",
+    )
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Of both Adams."""
     later: ClassVar[tuple[str, ...]] = ("synthesis",)

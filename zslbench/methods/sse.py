@@ -60,6 +60,11 @@ class SSE(Method):
             "Semantics are scaled to unit length before mixing, which changes nothing for att.",
         ),
     )
+    libraries: ClassVar[tuple[str, ...]] = (
+        "zslbench.methods.linear_models",
+        "scipy.optimize",
+        "sklearn.preprocessing",
+    )
     space: ClassVar[Mapping[str, Dimension]] = {
         "kernel": ("intersection", "relu"),
         "gamma": Between(0.01, 30.0, log=True),

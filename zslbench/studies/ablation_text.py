@@ -178,8 +178,8 @@ def _sentences(
         said.append("One seed: no interval, so chance cannot be told from an effect; give more with --seeds.")
     elif gaps:
         said.append(
-            f"{card.title} has no chance: differences are exact for this data, and no interval over seeds; zslbench "
-            "compare has intervals over classes and images."
+            f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
+            "seeds; zslbench compare has intervals over classes and images."
         )
     same = sorted({line.setting for line in lines if line.as_given and not line.swept} - {FULL})
     if same:

@@ -73,14 +73,31 @@ def draw_pareto(
 
 def _in_seconds(axes: Axes) -> None:
     """Make the horizontal axis logarithmic, its ticks plain numbers with room between them."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
     low, high = axes.get_xlim()
     decades = math.log10(high / low)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 1.5 else (1,), numticks=5))
+    if decades < 4:
+        ticks = _round_seconds(low, high, (1, 2, 5) if decades < 1.5 else (1,))
+        axes.set_xlim(ticks[0], ticks[-1])
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+    else:
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _round_seconds(low: float, high: float, digits: Sequence[int]) -> list[float]:
+    """Return these digits times powers of ten, as few as enclose a range: LogLocator fills a short one with labels.
+
+    >>> _round_seconds(0.015, 0.045, (1, 2, 5)), _round_seconds(0.2, 8, (1,))
+    ([0.01, 0.02, 0.05], [0.1, 1.0, 10.0])
+    """
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    steps = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    first, last = max(step for step in steps if step <= low), min(step for step in steps if step >= high)
+    return [step for step in steps if first <= step <= last]
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[int]:
