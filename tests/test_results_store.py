@@ -25,7 +25,7 @@ import zslbench
 from zslbench.errors import StoreError
 from zslbench.results.machine import machine
 from zslbench.results.record import SCHEMA, Record
-from zslbench.results.store import ResultStore, folder_name
+from zslbench.results.store import ResultStore, folder_name, write_text
 from zslbench.results.tables import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
@@ -581,6 +581,16 @@ def test_a_damaged_stream_of_predictions_is_one_sentence(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+@pytest.mark.parametrize("name", [".", "..", "/", "folder", "circle"])
+def test_output_to_a_folder_or_a_circle_of_links_is_refused_with_a_sentence(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("circle").symlink_to("circle")
+    with pytest.raises(StoreError, match="cannot write the table"):
+        write_text(Path(name), "content", "the table")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["circle", "folder"]
+
+
 def test_output_goes_through_links_and_into_what_is_no_file(tmp_path: Path) -> None:
     ResultStore(tmp_path / "runs").save(record())
     whole = table(tmp_path / "runs")

@@ -245,8 +245,10 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str)
             with path.open("ab") as file:
                 file.write(_content(write))
             return
+        if path.is_dir():  # "." has no name to put a temporary one beside
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path.is_symlink():
-            path = path.resolve()
+            path = _target(path)
         with _staged(path, write) as temporary:
             os.replace(temporary, path)  # noqa: PTH105  (one system call that tests can make fail)
     except OSError as error:
@@ -273,6 +275,13 @@ def _is_stream(path: Path) -> bool:
         if path.parent.resolve().is_relative_to("/proc"):
             return True
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _target(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except RuntimeError:  # what Python before 3.13 says of links that lead round in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
 
 
 def _content(write: Callable[[BinaryIO], object]) -> bytes:
