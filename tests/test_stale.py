@@ -116,6 +116,38 @@ def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project,
     assert not any(record.metrics == first[record.id].metrics for record in ResultStore("runs").load())
 
 
+@pytest.mark.parametrize("way", ["linked module", "linked helper", "two folders", "by a call", "a path of its own"])
+def test_helpers_count_wherever_they_lie(tmp_path, way):
+    mine, lib = tmp_path / "mine", tmp_path / "lib"
+    mine.mkdir(), lib.mkdir()
+    imports = "from helper_of_near import scale"
+    helper, module = mine / "helper_of_near.py", mine / "near.py"
+    path = str(ROOT)
+    if way == "linked module":
+        module.symlink_to(lib / "near.py")
+    elif way == "linked helper":
+        helper.symlink_to(lib / "helper_of_near.py")
+    elif way == "by a call":
+        imports = "import importlib; scale = importlib.import_module('helper_of_near').scale"
+    else:
+        helper = lib / "helper_of_near.py"
+        if way == "two folders":
+            path = os.pathsep.join([str(ROOT), str(lib)])
+        else:
+            imports = f"import sys; sys.path.append({str(lib)!r}); {imports}"
+    module.write_text(METHOD.format(imports=imports, scale="scale()"))
+    helper.write_text("def scale(): return -1.0\n")
+    words = (sys.executable, "-m", "zslbench", "run", "-m", "near:Near", "-d", "digits", "-p", "zsl")
+    shell(mine, *words, PYTHONPATH=path)
+    status = [sys.executable, "-m", "zslbench", "status"]
+    assert "complete: 1 line" in shell(mine, *status, PYTHONPATH=path)
+    assert "0 to do" in shell(mine, *words, "--dry-run", PYTHONPATH=path)
+    helper.write_text("def scale(): return 1.0\n")
+    found = shell(mine, *status, PYTHONPATH=path)
+    assert ("1 stale" in found) is (way != "a path of its own")  # `status` runs nothing, so it cannot look there
+    assert "is done again" in shell(mine, *words, PYTHONPATH=path)
+
+
 def test_status_reads_files_and_imports_none(project, monkeypatch):
     monkeypatch.chdir(project)
     for name in ("near.py", "proj/methods/near.py"):

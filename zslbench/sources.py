@@ -32,7 +32,9 @@ _MAIN = "__main__"
 _SITE_FOLDERS = {"site-packages", "dist-packages"}
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _HERE = Path(__file__).parent
-_LIBRARY = Path(sysconfig.get_path("stdlib"))
+_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
+_DEPENDENCIES = {"matplotlib", "numpy", "pandas", "scipy", "sklearn", "torch", "torchvision"}
+"""Nobody's own project, even where one of them is installed from a checkout, which would be thousands of files."""
 
 State = Literal["current", "changed", "unknown"]
 
@@ -60,9 +62,10 @@ def source_of(cls: type) -> MethodSource:
     """Return the source that a class is made of, as this process imported it.
 
     It spans the modules of the class and of those it derives from, and what these import, at the top or inside
-    functions, as far as it belongs to the same project: everything below the folder that holds the flat module or
-    top-level package (of an installed package: the package alone), and ``zslbench.methods``. A class from a notebook
-    cell has the text of its cell, that of the functions and the values of the constants that it uses from other cells.
+    functions, by ``import_module("name")`` too, as far as it belongs to the same project: whatever is not installed,
+    wherever it lies and through links (of an installed package: the package alone), and ``zslbench.methods``. A class
+    from a notebook cell has the text of its cell, that of the functions and the values of the constants that it uses
+    from other cells.
     """
     start = {base.__module__ for base in cls.__mro__ if _is_method(base)}
     texts: dict[str, bytes] = {}
@@ -155,7 +158,8 @@ def _builtin_files(module: str) -> dict[str, str]:
 
 
 def _digest_now(files: Mapping[Any, Any]) -> str | None:
-    """Return the digest of files as they are now, None where none of the project's is here."""
+    """Return the digest of files as they are now; None where none of the project's is here, or one that lay outside the
+    working folder is not found: where Python looks for it may have been changed by the method's own code."""
     if len(files) > MOST_FILES:
         return None
     contents: dict[str, bytes] = {}
@@ -164,6 +168,8 @@ def _digest_now(files: Mapping[Any, Any]) -> str | None:
         if not isinstance(name, str) or not isinstance(relative, str):
             return None
         content = _read_regular(_recorded_file(name, relative))
+        if content is None and not relative and not _is_zslbench(name):
+            return None
         project += not _is_zslbench(name)
         missing += content is None and not _is_zslbench(name)
         contents[name] = content or b""
@@ -217,7 +223,7 @@ def _belongs(module: str, subject: str, root: Path | None) -> bool:
     if _is_installed(root):
         return _top(module) == _top(subject) and _file(module) is not None
     path = _file(module)
-    return path is not None and path.is_relative_to(root) and not _is_installed(path)
+    return path is not None and not _is_installed(path) and _top(module) not in _DEPENDENCIES
 
 
 def _is_zslbench(module: str) -> bool:
@@ -322,15 +328,28 @@ def _imports(module: str) -> frozenset[str]:
 @functools.lru_cache(256)
 def _imports_in(source: bytes, package: str) -> frozenset[str]:
     """Return the absolute names that a text imports, and the packages that they lie in."""
+    nodes: list[ast.AST] = []
+    with contextlib.suppress(SyntaxError, ValueError, RecursionError):
+        nodes = list(ast.walk(ast.parse(source)))
     names: set[str] = set()
-    with contextlib.suppress(SyntaxError, ValueError, RecursionError, ImportError):
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                names |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-                names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    for node in nodes:
+        with contextlib.suppress(ImportError):  # from above the top
+            names |= _imports_by(node, package)
     return frozenset(part for name in names for part in _with_parents(name))
+
+
+def _imports_by(node: ast.AST, package: str) -> set[str]:
+    """Return the absolute names that a statement, or a call of ``import_module("name")``, imports."""
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+        return {base} | {f"{base}.{alias.name}" for alias in node.names}
+    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        function, name = getattr(node.func, "attr", getattr(node.func, "id", "")), node.args[0].value
+        if function in ("import_module", "__import__") and isinstance(name, str) and name:
+            return {importlib.util.resolve_name(name, package)}
+    return set()
 
 
 def _with_parents(name: str) -> Iterator[str]:
