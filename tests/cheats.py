@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import dataclasses
+import functools
 import hashlib
 import os
+import queue
 import sys
+import threading
 import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import shared_toys
 from toy_methods import Ridge, card
 
 from zslbench.arrays import Array
@@ -314,6 +319,117 @@ class InADefault(Stasher):
         pool.append(features)
 
 
+@functools.lru_cache(maxsize=2)
+def _bounded(name: str) -> list[Array]:
+    return []
+
+
+@functools.cache
+def _unbounded(name: str) -> list[Array]:
+    return []
+
+
+@dataclasses.dataclass(kw_only=True)
+class InACache(Stasher):
+    def prepare(self) -> None:
+        _bounded("kept"), _unbounded("kept")
+
+    def stash(self, features: Array) -> None:
+        _bounded("kept").append(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAnEndlessCache(InACache):
+    def stash(self, features: Array) -> None:
+        _unbounded("kept").append(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InACacheOfItsOwn(Stasher):
+    """A cache that belongs to the method, which belongs to the cache."""
+
+    def prepare(self) -> None:
+        self.cached_ = functools.lru_cache(self.part)
+
+    def part(self, row: int) -> tuple[object, int]:
+        return self, row
+
+    def stash(self, features: Array) -> None:
+        self.cached_(int(features.sum()))
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAnotherModule(Stasher):
+    def stash(self, features: Array) -> None:
+        shared_toys.KEPT.append(features)
+
+
+LOCAL = threading.local()
+VARIABLE: contextvars.ContextVar[Array | None] = contextvars.ContextVar("VARIABLE", default=None)
+SPACE = types.SimpleNamespace()
+QUEUE: queue.Queue[Array] = queue.Queue()
+
+
+def _keeping() -> Iterator[Array | None]:
+    kept = None
+    while True:
+        kept = yield kept  # type: ignore[misc]
+
+
+GENERATOR: Any = _keeping()
+next(GENERATOR)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InALocal(Stasher):
+    def stash(self, features: Array) -> None:
+        LOCAL.kept = features
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAVariable(Stasher):
+    def stash(self, features: Array) -> None:
+        VARIABLE.set(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InASpace(Stasher):
+    def stash(self, features: Array) -> None:
+        SPACE.kept = features
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAQueue(Stasher):
+    def stash(self, features: Array) -> None:
+        QUEUE.put(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class InAGenerator(Stasher):
+    def stash(self, features: Array) -> None:
+        GENERATOR.send(features)
+
+
+@dataclasses.dataclass(kw_only=True)
+class Looker(Ridge):
+    """Looks up what training put into caches, in another order, and imports what it needs when it is first asked."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        self.cached_ = functools.lru_cache(self.power)
+        for number in (0, 1):
+            self.cached_(number), _bounded(str(number))
+        return super().fit(train, ctx)
+
+    def power(self, number: int) -> tuple[object, int]:
+        return self, 10**number
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        import first_asked
+
+        _bounded("0")
+        return super().scores(features, classes) * self.cached_(0)[1] * first_asked.ONE[0]
+
+
 STASHERS = {
     "Stasher": "the attribute pool_",
     "InAList": "the attribute pool_",
@@ -327,6 +443,15 @@ STASHERS = {
     "InTheClass": "the attribute pool of InTheClass",
     "InAGlobal": "the global KEPT of cheats",
     "InADefault": "the attribute stash of InADefault",
+    "InACache": "the global _bounded of cheats",
+    "InAnEndlessCache": "the global _unbounded of cheats",
+    "InACacheOfItsOwn": "the attribute cached_",
+    "InAnotherModule": "the global KEPT of shared_toys",
+    "InALocal": "the global LOCAL of cheats",
+    "InAVariable": "the global VARIABLE of cheats",
+    "InASpace": "the global SPACE of cheats",
+    "InAQueue": "the global QUEUE of cheats",
+    "InAGenerator": "the global GENERATOR of cheats",
 }
 
 

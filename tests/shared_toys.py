@@ -10,10 +10,13 @@ from typing import ClassVar, Self
 
 from toy_methods import Ridge, card
 
+from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard
 from zslbench.task import Train
 
 NOTES = "ZSLBENCH_TEST_NOTES"
+KEPT: list[Array] = []
+"""Where `cheats.InAnotherModule` puts what it is asked about."""
 HOLD = "hold"
 """While a file of this name stands beside the notes, fits that began do not end."""
 

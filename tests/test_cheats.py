@@ -120,6 +120,11 @@ def test_a_scaler_that_says_so_is_no_cheat(tmp_path: Path) -> None:
     assert not outcome.failed
 
 
+def test_looking_up_and_importing_are_no_cheats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "first_asked", raising=False)
+    assert not zslbench.run("cheats:Looker", "digits", runs=tmp_path, checkpoints="every:2").failed
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_order_of_a_query_cannot_be_worked_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """Whoever knew which rows of the mixed batch are of unseen classes would tell the two sides apart for nothing."""

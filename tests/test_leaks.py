@@ -65,7 +65,7 @@ class Spy(Method):
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        spied.ASKED.append((features, classes))
+        spied.NOWHERE.asked.append((features, classes))
         return np.sin(features[:, 1:] @ np.ones((WIDTH - 1, 1)) + self.epoch_ * self.shift + classes.semantics[:, 0])
 
 
@@ -154,7 +154,7 @@ def write_world(folder: Path, test_seed: int) -> Path:
 def _fresh() -> None:
     for cls in (Spy, TransductiveSpy):
         cls.fits, cls.received, cls.answered = [], [], []
-    spied.ASKED.clear()
+    spied.NOWHERE.asked.clear()
 
 
 def observed(cls: type[Spy], folder: Path, runs: Path, **given: Any) -> Dataset:
@@ -233,7 +233,7 @@ def test_scores_get_unlabelled_rows_in_one_batch(tmp_path: Path, cls: type[Spy],
     folder = write_world(tmp_path / "world", 3)
     dataset = observed(cls, folder, tmp_path / "runs", protocols=["zsl", "gzsl"], stage=stage, checkpoints="every:1")
     folds = range(1, len(class_folds(dataset)) + 1) if stage == "dev" else [0]
-    asked = iter(spied.ASKED)
+    asked = iter(spied.NOWHERE.asked)
     for fold in folds:
         chosen = split(dataset, stage, fold)
         sides = chosen.asked_seen, chosen.asked_unseen
@@ -289,9 +289,9 @@ def test_selection_reads_records_and_never_calls_a_method(tmp_path: Path, rule: 
     folder, runs = write_world(tmp_path / "world", 1), tmp_path / "runs"
     for given in ({"stage": "dev"}, {"stage": "final"}):
         observed(Spy, folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", **given)
-    before = len(Spy.fits), len(Spy.received), len(spied.ASKED)
+    before = len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)
     text = zslbench.table(runs, selection=[rule], format="csv")
-    assert (len(Spy.fits), len(Spy.received), len(spied.ASKED)) == before
+    assert (len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)) == before
     assert rule in text
 
 

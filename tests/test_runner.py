@@ -34,7 +34,7 @@ RIDGE = "toy_methods:Ridge"
 def _fresh_toys(monkeypatch):
     monkeypatch.setattr(Ridge, "fits", [])
     monkeypatch.setattr(Ridge, "hook", None)
-    monkeypatch.setattr(spied, "ASKED", [])
+    monkeypatch.setattr(spied.NOWHERE, "asked", [])
     monkeypatch.setattr(Grid, "shared", [])
 
 
@@ -289,12 +289,12 @@ def test_finished_runs_without_the_curve_that_is_asked_for_are_named(runs):
 
 
 def test_totals_do_not_count_the_other_protocol(runs, monkeypatch):
-    monkeypatch.setattr(spied, "CLOCK", 0.0)
-    monkeypatch.setattr("time.perf_counter", lambda: spied.CLOCK)
+    monkeypatch.setattr(spied.NOWHERE, "clock", 0.0)
+    monkeypatch.setattr("time.perf_counter", lambda: spied.NOWHERE.clock)
     score = Ridge.scores
 
     def slow(self, features, classes):
-        spied.CLOCK += 7
+        spied.NOWHERE.clock += 7
         return score(self, features, classes)
 
     monkeypatch.setattr(Ridge, "scores", slow)
@@ -339,7 +339,7 @@ def test_no_test_row_and_no_label_reaches_the_method(runs, stage):
     dataset = load_dataset("digits")
     allowed = {row.tobytes() for row in dataset.features[dataset.trainval]}
     forbidden = {row.tobytes() for row in dataset.features[np.r_[dataset.test_seen, dataset.test_unseen]]} - allowed
-    for verb, what in spied.ASKED:
+    for verb, what in spied.NOWHERE.asked:
         if verb == "fit":
             rows = {row.tobytes() for row in what.features}
             assert rows <= allowed
@@ -353,7 +353,7 @@ def test_no_test_row_and_no_label_reaches_the_method(runs, stage):
             assert features.base is None
             assert rows <= (allowed if stage == "dev" else forbidden | allowed)
             assert list(classes.ids) != sorted(classes.ids) or len(classes) < 4
-    assert {verb for verb, _ in spied.ASKED} == {"fit", "scores"}
+    assert {verb for verb, _ in spied.NOWHERE.asked} == {"fit", "scores"}
 
 
 GRID = "toy_methods:Grid"

@@ -116,14 +116,14 @@ class HalfBroken(Ridge):
 
 @dataclasses.dataclass(kw_only=True)
 class Spy(Ridge):
-    """Keeps all that it receives, in `spied.ASKED`."""
+    """Keeps all that it receives, in `spied.NOWHERE.asked`."""
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        spied.ASKED.append(("fit", train))
+        spied.NOWHERE.asked.append(("fit", train))
         return super().fit(train, ctx)
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        spied.ASKED.append(("scores", (features, classes)))
+        spied.NOWHERE.asked.append(("scores", (features, classes)))
         return super().scores(features, classes)
 
 

@@ -98,6 +98,12 @@ def note_source(cls: type) -> None:
         source_of(cls)
 
 
+@functools.lru_cache(256)
+def project_modules(module: str) -> frozenset[str]:
+    """Return the modules of the same project that a user's module needs, itself included, loaded or not."""
+    return frozenset(_closure({module}, module, _project_folder(module)))
+
+
 def _is_method(cls: type) -> bool:
     """Return whether a class derives from `Method`, which this module may not import."""
     return any((base.__module__, base.__name__) == (f"{METHODS_PACKAGE}.base", "Method") for base in cls.__mro__)

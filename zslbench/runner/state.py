@@ -1,17 +1,22 @@
 """The state of a method, attribute by attribute: whether scoring changed anything that later work might read.
 
 Walked are attributes, containers, arrays, tensors, random generators and what functions close over, whatever an object
-says of itself to `pickle`; besides, attributes of the user's classes and globals of their modules. Not covered, and to
-be closed by processes alone, are files, threads, other modules, and state inside compiled objects that do not pickle.
+says of itself to `pickle`, and what a `functools.lru_cache` holds; besides, attributes of the user's classes and
+globals of the project's modules that they import. Not covered, and to be closed by processes alone, are files, threads,
+modules of other packages, and state inside compiled objects that do not pickle.
 """
 
 from __future__ import annotations
 
 import collections
+import contextvars
+import functools
+import gc
 import hashlib
 import io
 import logging
 import sys
+import threading
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -20,6 +25,7 @@ import numpy as np
 
 from zslbench.errors import MethodFault
 from zslbench.methods.base import Method
+from zslbench.sources import project_modules
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, slice)
 _DEFINITIONS = (property, classmethod, staticmethod, types.MemberDescriptorType, types.GetSetDescriptorType)
@@ -37,8 +43,9 @@ def state_of(method: Method) -> dict[str, bytes]:
         for name, value in vars(cls).items():
             if not _is_definition(name, value):
                 covered[f"the attribute {name} of {cls.__name__}"] = _image(value, False)
-    for module in {cls.__module__ for cls in classes} - {"__main__"}:
-        for name, value in vars(sys.modules.get(module, types.SimpleNamespace())).items():
+    for module in _modules(classes) & sys.modules.keys():
+        covered[module] = b""
+        for name, value in list(vars(sys.modules[module]).items()):
             if not isinstance(value, type | types.ModuleType) and not _is_definition(name, value):
                 covered[f"the global {name} of {module}"] = _image(value, False)
     return covered
@@ -51,7 +58,12 @@ def require_same(method: Method, before: Mapping[str, bytes]) -> None:
         MethodFault: scoring changed it.
     """
     after = state_of(method)
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    first_imported = {f" of {name}" for name in after.keys() - before.keys() if name in sys.modules}
+    changed = [
+        name
+        for name in {**before, **after}
+        if before.get(name) != after.get(name) and name not in sys.modules and not name.endswith(tuple(first_imported))
+    ]
     if changed:
         raise MethodFault(
             f"{type(method).__name__}.scores changes {' and '.join(changed[:3])}; what one query leaves behind could "
@@ -60,9 +72,19 @@ def require_same(method: Method, before: Mapping[str, bytes]) -> None:
         )
 
 
+def _modules(classes: Iterable[type]) -> set[str]:
+    """Return the modules of these classes and those of the same project that they import."""
+    names = {name for cls in classes for name in (cls.__module__, *project_modules(cls.__module__))}
+    return {name for name in names if name != "__main__" and _is_of_user_package(name)}
+
+
 def _is_of_user(cls: type) -> bool:
     """Whether a class is neither of this package, whose methods are read when they change, nor of Python's library."""
-    package = cls.__module__.partition(".")[0]
+    return _is_of_user_package(cls.__module__)
+
+
+def _is_of_user_package(module: str) -> bool:
+    package = module.partition(".")[0]
     ours = package == __name__.partition(".")[0]
     return package == "__main__" or not (ours or package in sys.stdlib_module_names)
 
@@ -148,7 +170,7 @@ class _Walk:
         if type(value).__module__.startswith("torch._dynamo"):  # compiles when it is called first
             return [getattr(value, "_modules", None)]
         content = list(_content(value))
-        if not self.deep and not content and not _is_of_user(type(value)):
+        if not self.deep and not content and not _is_of_user(type(value)) and not _is_store(value):
             return []
         out: list[object] = [getattr(value, "__dict__", None), *content]
         for cls in type(value).__mro__:
@@ -159,8 +181,28 @@ class _Walk:
         return out
 
 
+def _is_store(value: object) -> bool:
+    """Whether an object of Python's library is one that programs keep things in."""
+    return isinstance(value, types.SimpleNamespace | threading.local) or type(value).__module__ in (
+        "queue",
+        "array",
+        "random",
+    )
+
+
+def _cached(value: functools._lru_cache_wrapper[Any]) -> list[object]:
+    """Return the keys and results of a cache in the order in which they came, which a look-up does not change."""
+    parts = [part for part in gc.get_referents(value) if not isinstance(part, type)]
+    at = next(at for at, part in enumerate(parts) if type(part) is dict and part is not vars(value))
+    if not at:  # without a bound: all is in the dictionary
+        return [item for pair in parts[at].items() for item in pair]
+    came = {id(key): number for number, key in enumerate(parts[at])}  # its values are links, which show nothing
+    pairs = zip(parts[:at:2], parts[1:at:2], strict=False)
+    return [item for pair in sorted(pairs, key=lambda pair: came.get(id(pair[0]), -1)) for item in pair]
+
+
 def _content(value: Any) -> Iterable[object]:
-    """Return what a container or a random generator holds."""
+    """Return what a container, a cache or a generator of either kind holds."""
     if isinstance(value, dict):
         return ["dict", *(item for pair in value.items() for item in pair)]
     if isinstance(value, list | tuple | collections.deque):
@@ -171,6 +213,12 @@ def _content(value: Any) -> Iterable[object]:
         return [value.get_state()]
     if type(value).__module__.partition(".")[0] == "torch" and hasattr(value, "get_state"):  # its generator
         return [value.get_state()]
+    if isinstance(value, functools._lru_cache_wrapper):
+        return [value.cache_info().currsize, *_cached(value)]
+    if isinstance(value, contextvars.ContextVar):
+        return ["variable", value.get(None)]
+    if isinstance(value, types.GeneratorType):
+        return ["locals", dict(value.gi_frame.f_locals)] if value.gi_frame and not value.gi_running else []
     return []
 
 

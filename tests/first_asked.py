@@ -1,0 +1,3 @@
+"""What `cheats.Looker` imports when it is first asked."""
+
+ONE = [1]
