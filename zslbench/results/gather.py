@@ -178,7 +178,7 @@ def without_folds(lacking: Sequence[Record], store: ResultStore) -> str:
     """Say whose constant could not be chosen for want of dev folds, and what to type for the first of them."""
     first = [record for record in lacking if place(record) == place(lacking[0])]
     names = list(dict.fromkeys(map(place, lacking)))
-    more = f" ({len(names) - 1} more lack some, too)" if len(names) > 1 else ""
+    more = f"; {len(names) - 1} more lack folds as well" if len(names) > 1 else ""
     return (
         f"no constant of calibrated stacking for {names[0]}: not all of its dev folds were run; make them: "
         f"`{command(first, store.root, '--calibrate')}`{more}."
