@@ -278,7 +278,7 @@ def test_whatever_becomes_of_the_standard_streams_a_study_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["COLUMNS", "LINES"])
-@pytest.mark.parametrize("size", ["²", "1" * 5000, "-1", "x", ""])
+@pytest.mark.parametrize("size", ["²", "1" * 5000, "-1", "0", "x", ""])
 def test_a_terminal_of_no_size_is_one_of_the_usual_size(tmp_path, monkeypatch, name, size):
     monkeypatch.setenv(name, size)
     code, out, errors = run_here(["zslbench", "table", "--runs", str(tmp_path)])

@@ -84,8 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
     let_threads_sleep()
     set_up_streams()
-    for name in ("COLUMNS", "LINES"):  # rich takes whatever looks like digits for a number: ², or 5,000 of them
-        if not re.fullmatch("[0-9]{0,5}", os.environ.get(name, "")):
+    for name in ("COLUMNS", "LINES"):  # rich takes ², or 5,000 digits, for a number, and shows nothing in no columns
+        if not re.fullmatch("([1-9][0-9]{0,4})?", os.environ.get(name, "")):
             del os.environ[name]
     try:
         cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
