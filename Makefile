@@ -22,10 +22,10 @@ demo: $(BIN)/.installed
 	$(BIN)/zslbench run $(DEMO)
 	$(BIN)/zslbench table --runs demo-runs
 
-# A test process per core with one thread each: the networks of tests are too small to gain by two threads.
+# A test process per core and one more, with one thread each: the networks of tests are too small to gain by two threads.
 # Each takes a stretch of whole files, whose fixtures are then made once, and one that is done takes over from the others.
 test: $(BIN)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .

@@ -29,6 +29,11 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fixed")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores, since some tests wait for processes; four take 3 GB of memory."""
+    return min((os.cpu_count() or 1) + 1, 4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if TOOLS.intersection(getattr(item, "fixturenames", ())):

@@ -141,7 +141,7 @@ def test_a_small_finite_space_ends_when_all_of_it_was_tried(runs: Path) -> None:
 
 
 def test_only_the_dev_stage_is_run_and_no_test_row_is_asked_about(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spied, "ASKED", [])
+    monkeypatch.setattr(spied.NOWHERE, "asked", [])
     tune("toy_methods:Spy[ridge=[0.1,1,10]]", DATA, runs=runs, only="ridge", trials=3)
     records = ResultStore(runs).load()
     assert len(records) == 3 * 3 * 2
@@ -154,7 +154,7 @@ def test_only_the_dev_stage_is_run_and_no_test_row_is_asked_about(runs: Path, mo
         row.tobytes() for row in np.delete(dataset.features, np.concatenate([final.asked_seen, final.asked_unseen]), 0)
     }
     asked: set[bytes] = set()
-    for what, received in spied.ASKED:
+    for what, received in spied.NOWHERE.asked:
         features: Any = received.features if what == "fit" else received[0]  # type: ignore[attr-defined,index]
         asked |= {row.tobytes() for row in features}
     assert asked
