@@ -146,9 +146,9 @@ class Bell:
             reply: Reply | None = None
             for run in runs:
                 reply = replies[run.id] = ask(method, hearing.material, run, reply)
-        except BaseException as error:  # the method may catch it: its traceback must show nothing, and what is a
-            _clear(error)
-            if isinstance(error, MethodFault):  # fault all the same is told at the end of its fit
+        except BaseException as error:  # the method may catch it
+            _clear(error)  # whose traceback must not lead to rows
+            if isinstance(error, MethodFault):  # which fails the run at the end of its fit, caught or not
                 hearing.faults.append(error)
             raise
         if hearing.on_scored:
