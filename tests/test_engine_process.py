@@ -347,8 +347,9 @@ def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> No
         for one in plan([NOTED], ["synthetic"], ["gzsl"], seeds=range(3)).runs:
             if one.seed == 2:
                 (worker,) = {pid for _, pid in study.begun()}
+                dying = psutil.Process(worker)  # before its number can be gone
                 kill(worker)
-                psutil.wait_procs([psutil.Process(worker)], timeout=10)
+                psutil.wait_procs([dying], timeout=10)
             yield Batch((Job((one,)),))
 
     done = {job.first.seed: result.record.status for job, (result,) in process().run(work(), Quiet())}
