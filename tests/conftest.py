@@ -12,6 +12,8 @@ import hypothesis
 import pytest
 from faults import study
 
+from zslbench.cli import main
+
 __all__ = ["study"]  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +40,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if TOOLS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker("tools")
+
+
+@pytest.fixture
+def typed(capsys, tmp_path, monkeypatch):
+    """Type a command in an empty folder; return exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def type_(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        out, err = capsys.readouterr()
+        return int(end.value.code or 0), out, err
+
+    return type_
 
 
 @pytest.fixture(scope="session")

@@ -14,24 +14,16 @@ import toy_methods
 from result_records import record
 from typed_commands import run_here
 
-from zslbench.cli import cli, main
+from zslbench.cli import cli
 from zslbench.results.store import ResultStore
 
 RIDGE = "toy_methods:Ridge"
 
 
 @pytest.fixture
-def type_(capsys, tmp_path, monkeypatch):
-    """Type a command in an empty folder; return exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
+def type_(typed, monkeypatch):
+    """Type a command on a terminal that is wide enough for every sentence (see `typed`)."""
     monkeypatch.setenv("COLUMNS", "200")
-
-    def typed(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
     return typed
 
 

@@ -15,24 +15,8 @@ from live_files import holder, put, study
 from result_records import record
 from test_plots import predictions
 
-from zslbench.cli import main
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import Tuned
-
-
-@pytest.fixture
-def typed(capsys, tmp_path, monkeypatch):
-    """Type a command in an empty folder; return exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def type_(*words: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(words)
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return type_
-
 
 HOSTILE = "a\x1b[2J\x9b31m\x07b\rc\u202ed\u2066e\x00f\ng\u2028h"
 
