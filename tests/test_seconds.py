@@ -16,7 +16,7 @@ from result_records import record
 
 import zslbench
 from zslbench.errors import BadValue
-from zslbench.methods import eszsl, remembered, souls
+from zslbench.methods import eszsl, remembered, softmax, souls
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context
 from zslbench.registry import METHODS
@@ -103,6 +103,14 @@ def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_pa
     assert "1 without timings of their own not drawn." in " ".join(shown.caption)
     known = {kept.method: kept.seconds is not None for kept in Tally(tmp_path).read()}
     assert known == {"fclswgan": False, "eszsl": True}
+
+
+def test_the_fit_of_seeds_at_once_holds_what_each_of_them_is_charged_with(tmp_path, clock, monkeypatch):
+    gan = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
+    monkeypatch.setattr(softmax, "train_softmax", slow(clock, 6, softmax.train_softmax))
+    zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path / "alone")
+    together = zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path / "together", seeds_at_once="always").records
+    assert [(one.timings["pretrain"], one.timings["fit"]) for one in together] == [(6, 6), (6, 6)]  # remembered
 
 
 def test_a_grid_that_measures_nothing_tells_no_seconds_of_its_points(tmp_path):

@@ -131,6 +131,7 @@ def _fitted_together(
         if own is ctx or one_seed:
             shared = sum(one.shared for one in contexts)
             spent = {**_summed(contexts), "total": time.perf_counter() - start + shared}
+            spent["fit"] += shared - ctx.shared  # what other seeds are charged with lies outside the first one's phase
             seconds = {phase: value * share for phase, value in spent.items()}
             seconds |= {"shared": shared} if one_seed and ctx.apart else {}
             events = tuple(event for one in contexts for event in one.events)
