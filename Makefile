@@ -34,7 +34,7 @@ check: $(BIN)/.installed
 	$(BIN)/lint-imports
 
 docs: $(BIN)/.installed
-	$(BIN)/python -m zslbench.pages docs/methods
+	PYTHONPATH=docs $(BIN)/python -m builders.method_pages docs/methods
 
 site: $(BIN)/.installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

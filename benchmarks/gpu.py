@@ -24,8 +24,8 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
 
+from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
 from zslbench.methods import nn, remembered, wgan
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.lisgan import LisGAN

@@ -24,8 +24,8 @@ from typing import Any
 
 import click
 import torch
-from gpu import GPU, TOY, Scale, data, method, peak_bytes, timed
 
+from gpu import GPU, TOY, Scale, data, method, peak_bytes, timed
 from zslbench.methods import nn
 from zslbench.methods.base import Context
 from zslbench.methods.wgan_together import Together

@@ -21,9 +21,9 @@ from pathlib import Path
 
 import click
 import torch
-from plain_lisgan import PlainTraining
 from tabulate import tabulate
 
+from plain_lisgan import PlainTraining
 from zslbench.methods import souls
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 from zslbench.methods.wgan import Networks, SeenRows, Term, Training

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 
 from zslbench.cli import cli
 from zslbench.inspection import info
-from zslbench.pages import builtin_methods
-from zslbench.pages.site import completed
+
+sys.path.insert(0, str(Path(__file__).parent))  # MkDocs loads this file by its path alone
+
+from builders.method_pages import builtin_methods
+from builders.reference_pages import fill_marks
 
 
 def on_config(config: MkDocsConfig) -> None:
@@ -21,7 +26,7 @@ def on_config(config: MkDocsConfig) -> None:
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Fill in what a page leaves to be made."""
-    return completed(markdown, cli)
+    return fill_marks(markdown, cli)
 
 
 def _lists(entry: Any) -> list[list[Any]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from zslbench import citations, pages
+from builders import method_pages
+from zslbench import citations
 from zslbench.params import declared
 from zslbench.registry import DATASETS, METHODS
 from zslbench.results.published import load, sources
@@ -17,12 +18,12 @@ DOCS = Path(__file__).resolve().parent.parent / "docs" / "methods"
 
 def test_the_pages_in_the_repository_are_those_of_the_cards() -> None:
     written = {path.name: path.read_text(encoding="utf-8") for path in DOCS.glob("*.md")}
-    assert written == pages.pages(), "run `make docs`"
+    assert written == method_pages.method_pages(), "run `make docs`"
 
 
-@pytest.mark.parametrize("name", pages.builtin_methods())
+@pytest.mark.parametrize("name", method_pages.builtin_methods())
 def test_a_page_tells_everything_that_is_declared(name: str) -> None:
-    page, cls = pages.method_page(name), METHODS.load(name)
+    page, cls = method_pages.method_page(name), METHODS.load(name)
     assert cls.card.formula, "a method needs a formula on its card"  # type: ignore[attr-defined]
     assert cls.card.differences, "say how it differs from the paper or its public code"  # type: ignore[attr-defined]
     for said in [cls.card.title, cls.card.formula, cls.card.reference, *cls.card.differences]:  # type: ignore[attr-defined]
@@ -39,7 +40,7 @@ def test_a_page_tells_everything_that_is_declared(name: str) -> None:
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
-    for name, page in pages.pages().items():
+    for name, page in method_pages.method_pages().items():
         width = 0
         for line in page.splitlines():
             cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
@@ -49,7 +50,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
 
 def test_pages_of_methods_that_are_gone_are_removed(tmp_path: Path) -> None:
     (tmp_path / "gone.md").write_text("old")
-    written = pages.write(tmp_path)
+    written = method_pages.write_pages(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in written)
     assert "gone.md" not in {path.name for path in written}
 

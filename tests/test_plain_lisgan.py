@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from plain_lisgan import PlainTraining
 
+from plain_lisgan import PlainTraining
 from zslbench.methods import souls
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 from zslbench.methods.wgan import Networks, SeenRows, Term, Training

@@ -1,15 +1,16 @@
-"""Pages of the methods, from their cards: the files of ``docs/methods``."""
+"""Pages of the methods, from their cards: `make docs` writes the files of ``docs/methods``."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builders.markdown import MADE, table
 from zslbench import citations
 from zslbench.inspection import Info, info, shown
 from zslbench.methods.base import Method, Preset
-from zslbench.pages.markdown import MADE, table
 from zslbench.registry import METHODS
 
 _METRICS = ("T1", "U", "S", "H")
@@ -57,15 +58,15 @@ def index_page() -> str:
     return f"{MADE}\n\n# Methods\n\n{listed}\n"
 
 
-def pages() -> dict[str, str]:
+def method_pages() -> dict[str, str]:
     """Return every page by file name."""
     return {"README.md": index_page()} | {f"{name}.md": method_page(name) for name in builtin_methods()}
 
 
-def write(folder: Path) -> list[Path]:
+def write_pages(folder: Path) -> list[Path]:
     """Write every page into a folder, remove pages of methods that are gone, and return what was written."""
     folder.mkdir(parents=True, exist_ok=True)
-    made = {folder / name: text for name, text in pages().items()}
+    made = {folder / name: text for name, text in method_pages().items()}
     for old in folder.glob("*.md"):
         if old not in made:
             old.unlink()
@@ -148,3 +149,8 @@ def _differences(found: Info) -> Sequence[str]:
 def _bibtex(found: Info) -> Sequence[str]:
     entry = citations.bibtex(found.facts["citation"])
     return ["## Citation", f"```bibtex\n{entry}\n```"] if entry else []
+
+
+if __name__ == "__main__":
+    for path in write_pages(Path(sys.argv[1])):
+        print(path)
