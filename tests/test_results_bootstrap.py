@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from zslbench.arrays import Array, IntArray
-from zslbench.results import bootstrap
-from zslbench.results.bootstrap import Draws, Training
+from zslbench.results.analysis import bootstrap
+from zslbench.results.analysis.bootstrap import Draws, Training
 
 LOW, HIGH = 0.03, 0.07
 """The bounds of the false-alarm rate at 5 %: with 1000 repetitions three standard errors of a true 5 %."""

@@ -23,7 +23,7 @@ from zslbench.arrays import AnyArray
 from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
-from zslbench.results import calibration
+from zslbench.results.analysis import calibration
 from zslbench.results.curve import curve as curve_verb
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore

@@ -13,7 +13,7 @@ from result_records import record
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import StoreError
-from zslbench.results.chance import near_chance
+from zslbench.results.analysis.chance import near_chance
 from zslbench.results.record import Record
 
 

@@ -19,9 +19,9 @@ from result_records import record, saved
 
 from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results import selection as rules
-from zslbench.results.folds import averaged
-from zslbench.results.matching import command
+from zslbench.results.analysis import selection as rules
+from zslbench.results.analysis.folds import averaged
+from zslbench.results.analysis.matching import command
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tables import FORMATS, table

@@ -15,8 +15,8 @@ from result_records import record
 import zslbench.results
 from zslbench.errors import UnknownName
 from zslbench.results import published
+from zslbench.results.analysis.summary import summarise
 from zslbench.results.record import Record
-from zslbench.results.summary import summarise
 
 fractions = st.floats(0, 1)
 

@@ -19,7 +19,7 @@ from result_records import FORMAT_SUFFIX, PAPER_DATA, check_golden, paper_study,
 from rich.cells import cell_len
 
 from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
-from zslbench.results.naming import short_names
+from zslbench.results.analysis.naming import short_names
 from zslbench.results.record import Record
 from zslbench.results.tables import FORMATS, table
 
@@ -185,7 +185,7 @@ def test_a_label_whose_parameters_changed_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_long_settings_become_letters_that_lines_share() -> None:
-    from zslbench.results.naming import LineKey
+    from zslbench.results.analysis.naming import LineKey
 
     long = "hidden=1024,epochs=40,preprocess=minmax"
     keys = [

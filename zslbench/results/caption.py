@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from zslbench.metrics import SWEPT
-from zslbench.results.grid import Kind, Remark, remarks
-from zslbench.results.naming import LineKey
-from zslbench.results.selection_text import (
+from zslbench.results.analysis.naming import LineKey
+from zslbench.results.analysis.selection_text import (
     calibration_sentences,
     choice_sentences,
     distinct,
@@ -16,7 +15,8 @@ from zslbench.results.selection_text import (
     spans,
     where,
 )
-from zslbench.results.summary import CALIBRATED, CHANGED_MARK, Row
+from zslbench.results.analysis.summary import CALIBRATED, CHANGED_MARK, Row
+from zslbench.results.grid import Kind, Remark, remarks
 
 TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from zslbench.results.analysis.summary import Row
 from zslbench.results.published import PROTOCOL, Published, cited_names, load, lookup, sources
-from zslbench.results.summary import Row
 from zslbench.spec import parse
 
 

@@ -9,10 +9,10 @@ import json
 import math
 from typing import Any
 
-from zslbench.results.across import Across
-from zslbench.results.comparison import Comparison
+from zslbench.results.analysis.across import Across
+from zslbench.results.analysis.comparison import Comparison
+from zslbench.results.analysis.entrants import Entrant
 from zslbench.results.comparison_report import Report, sentences, shown
-from zslbench.results.entrants import Entrant
 from zslbench.visible import csv_row
 
 _DIGITS = 6

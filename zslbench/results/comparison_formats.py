@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from zslbench.results.across import Across
-from zslbench.results.comparison import Comparison
+from zslbench.results.analysis.across import Across
+from zslbench.results.analysis.comparison import Comparison
 from zslbench.results.comparison_report import Report, sentences, shown
 from zslbench.results.diagram import smallest_sentence, text_diagram
 from zslbench.results.document import Block, Drawing, Heading, Sentences, Sheet

@@ -6,10 +6,10 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from zslbench.results.across import Across
+from zslbench.results.analysis.across import Across
+from zslbench.results.analysis.comparison import Comparison, Pair
+from zslbench.results.analysis.entrants import Entrant
 from zslbench.results.caption import source_sentences
-from zslbench.results.comparison import Comparison, Pair
-from zslbench.results.entrants import Entrant
 from zslbench.visible import one_line
 
 _OVER = {

@@ -14,19 +14,19 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.calibration import Curve, calibrate, is_generalized, without_curve
-from zslbench.results.calibration import curve as curve_of
+from zslbench.results.analysis.calibration import Curve, calibrate, is_generalized, without_curve
+from zslbench.results.analysis.calibration import curve as curve_of
+from zslbench.results.analysis.choice import Choice, choose
+from zslbench.results.analysis.gather import ordinary, without_folds
+from zslbench.results.analysis.matching import cell, grouped, label
+from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
+from zslbench.results.analysis.summary import Row, Stat, stat, summarise
 from zslbench.results.caption import caption
-from zslbench.results.choice import Choice, choose
-from zslbench.results.gather import ordinary, without_folds
 from zslbench.results.grid import Cell, Grid, Group, Line, Remark
 from zslbench.results.layout import GroupKey, group_heads, group_key
-from zslbench.results.matching import cell, grouped, label
-from zslbench.results.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.ranked import ranked_blocks
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_text
-from zslbench.results.summary import Row, Stat, stat, summarise
 from zslbench.results.written import written
 from zslbench.visible import csv_row
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
-from zslbench.results.across import Across
+from zslbench.results.analysis.across import Across
 from zslbench.results.store import write_atomically
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
+from zslbench.results.analysis.matching import place
 from zslbench.results.companions import companions
-from zslbench.results.matching import place
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_atomically, write_run
 from zslbench.results.tuned import TunedStore

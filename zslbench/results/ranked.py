@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import TypeVar
 
-from zslbench.results.naming import LineKey
+from zslbench.results.analysis.naming import LineKey
 
 _Key = TypeVar("_Key", bound=Hashable)
 

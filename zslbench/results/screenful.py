@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zslbench.results import wording
+from zslbench.results.analysis.matching import runs_option
 from zslbench.results.lines import Cell, Section, bar, fitted, line, widths
 from zslbench.results.live import Running
 from zslbench.results.liveness import Seen
-from zslbench.results.matching import runs_option
 from zslbench.results.snapshot import Ended, Snapshot, job_left, merged, time_left
 from zslbench.results.store import left_out
 from zslbench.results.wording import clock, many

@@ -9,18 +9,18 @@ from typing import Any
 
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.results import published as citations
-from zslbench.results.choice import Choice, is_dataset, is_method, is_protocol, position
+from zslbench.results.analysis.choice import Choice, is_dataset, is_method, is_protocol, position
+from zslbench.results.analysis.gather import gather
+from zslbench.results.analysis.naming import natural
+from zslbench.results.analysis.selection import RULES
+from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.cited_blocks import with_cited
 from zslbench.results.cited_rows import cited_rows
 from zslbench.results.data_formats import csv_rows, json_rows
-from zslbench.results.gather import gather
 from zslbench.results.layout import lay_out, measured_columns
 from zslbench.results.layouts import check_layout, flat
-from zslbench.results.naming import natural
 from zslbench.results.record import Record
-from zslbench.results.selection import RULES
 from zslbench.results.store import ResultStore, without_collection, write_text
-from zslbench.results.summary import Row, summarise
 from zslbench.results.written import written
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.errors import UnknownName
 from zslbench.protocols.splits import Stage
-from zslbench.results.chance import near_chance
+from zslbench.results.analysis.chance import near_chance
 from zslbench.results.claims import Claims
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore

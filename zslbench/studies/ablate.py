@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
+from zslbench.results.analysis.summary import Stat
 from zslbench.results.record import Record
-from zslbench.results.summary import Stat
 from zslbench.results.tuned import TunedStore
 from zslbench.runner.cells import Run
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan

@@ -10,7 +10,7 @@ from zslbench import params
 from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
-from zslbench.results.choice import Choice
+from zslbench.results.analysis.choice import Choice
 from zslbench.results.grid import remarks
 from zslbench.results.page_width import width_of
 from zslbench.results.plots.draw import Knowledge, Request, check, draw

@@ -12,10 +12,11 @@ import zslbench
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results import published as citations
-from zslbench.results.chance import near_chance
-from zslbench.results.choice import Choice, fitting, with_sources
-from zslbench.results.gather import Gathered, gather
-from zslbench.results.naming import natural
+from zslbench.results.analysis.chance import near_chance
+from zslbench.results.analysis.choice import Choice, fitting, with_sources
+from zslbench.results.analysis.gather import Gathered, gather
+from zslbench.results.analysis.naming import natural
+from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.record import Record
 from zslbench.results.report import page as pages
@@ -24,7 +25,6 @@ from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Matrix, Missing, Page
 from zslbench.results.report.runs import runs_data
 from zslbench.results.store import ResultStore, without_collection
-from zslbench.results.summary import Row, summarise
 from zslbench.studies import plot, status, status_text
 from zslbench.studies.verdict import interval, judged
 from zslbench.visible import one_line

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, ZslbenchError
+from zslbench.results.analysis.summary import Stat, stat
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.record import Record
-from zslbench.results.summary import Stat, stat
 from zslbench.results.tuned import TunedStore
 from zslbench.results.wording import last_line
 from zslbench.runner.cells import Run

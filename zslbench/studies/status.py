@@ -12,7 +12,7 @@ import zslbench
 from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.splits import STAGES, Stage
-from zslbench.results.choice import is_dataset, is_method, is_protocol
+from zslbench.results.analysis.choice import is_dataset, is_method, is_protocol
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import TunedStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from zslbench.results.statistics import t_interval
+from zslbench.results.analysis.statistics import t_interval
 
 Verdict = Literal["reproduced", "above", "below", "inconclusive"]
 _ROUNDING = 1e-9

@@ -9,7 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.results.calibration import Curve, calibrate, curve
+from zslbench.results.analysis.calibration import Curve, calibrate, curve
 from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn

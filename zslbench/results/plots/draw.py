@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.calibration import is_generalized, without_curve
-from zslbench.results.choice import Choice, is_method, position
-from zslbench.results.gather import gather
+from zslbench.results.analysis.calibration import is_generalized, without_curve
+from zslbench.results.analysis.choice import Choice, is_method, position
+from zslbench.results.analysis.gather import gather
 from zslbench.results.grid import remarks
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.confusion import draw_confusion

@@ -11,8 +11,8 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
+from zslbench.results.analysis.matching import command
 from zslbench.results.grid import Remark, remarks
-from zslbench.results.matching import command
 from zslbench.results.plots.answers import Predictions, first_class, name_classes, unnamed_remark
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes

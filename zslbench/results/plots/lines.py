@@ -10,12 +10,12 @@ from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
+from zslbench.results.analysis.matching import cell, grouped, study_words
+from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
+from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.caption import caption
 from zslbench.results.grid import Remark, remarks
-from zslbench.results.matching import cell, grouped, study_words
-from zslbench.results.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.record import Record
-from zslbench.results.summary import Row, summarise
 from zslbench.visible import one_line
 
 METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
@@ -213,7 +213,7 @@ def spread_of(values: Sequence[float], stochastic: bool, kind: str) -> tuple[flo
     if not stochastic or len(values) < 2:
         return mean, mean, mean
     if kind == "ci":
-        from zslbench.results.statistics import t_interval
+        from zslbench.results.analysis.statistics import t_interval
 
         found = t_interval(values)
         return found.mean, found.low, found.high

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from zslbench.errors import BadValue
-from zslbench.results.across import Across, across
-from zslbench.results.comparison import METRICS, Comparison
+from zslbench.results.analysis.across import Across, across
+from zslbench.results.analysis.comparison import METRICS, Comparison
+from zslbench.results.analysis.entrants import Match, matches
 from zslbench.results.diagram import figure_of, smallest_sentence
-from zslbench.results.entrants import Match, matches
 from zslbench.results.grid import remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, said_below

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.results.analysis.matching import command
 from zslbench.results.grid import remarks
-from zslbench.results.matching import command
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import METRIC_ORDER, SPREADS, Line, Panel, data_key, facts, said_below, spread_of
 from zslbench.results.plots.style import Style, add_legend, keep_percent, legend_size, line_look, panels

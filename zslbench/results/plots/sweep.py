@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
-from zslbench.results.naming import natural
+from zslbench.results.analysis.naming import natural
 from zslbench.results.plots.lines import Line, Panel, ablate_command, named, panels_of
 from zslbench.results.plots.scale import Value, in_order
 from zslbench.spec import parse_recorded

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from zslbench.errors import ZslbenchError
-from zslbench.results.calibration import is_generalized
+from zslbench.results.analysis.calibration import is_generalized
 from zslbench.results.grid import Remark
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.curves import draw_curves

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.results.matching import command, label
+from zslbench.results.analysis.matching import command, label
 from zslbench.results.record import Record
 from zslbench.results.tables import METRIC_ORDER
 from zslbench.spec import parse_recorded

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zslbench.identity import canonical_json
-from zslbench.results.matching import cell, label, worst_state
+from zslbench.results.analysis.matching import cell, label, worst_state
 from zslbench.results.record import Record
 
 CHANGED_MARK = "§"
@@ -37,7 +37,7 @@ class Stat:
         """Return the ends of Student's 95 % interval for the mean over seeds; None where there is no deviation."""
         if self.std is None or not self.values:
             return None
-        from zslbench.results.statistics import t_interval
+        from zslbench.results.analysis.statistics import t_interval
 
         found = t_interval(self.values)
         return found.low, found.high
@@ -56,8 +56,8 @@ class Row:
         seeds: ascending.
         metrics: percent, by name.
         folds: of the dev stage: the one, or those that the metrics are means over; empty in the final stage.
-        selected: what a selection rule chose, and among how much (see `zslbench.results.selection`); empty where the
-            records are as they were run.
+        selected: what a selection rule chose, and among how much (see `zslbench.results.analysis.selection`); empty
+            where the records are as they were run.
         source_state: whether the source of the method is what it was: ``current``, ``changed`` of any of the runs, or
             ``unknown``.
         gammas: the constant of calibrated stacking of each seed, and ``gamma_folds`` of the dev stage that it was

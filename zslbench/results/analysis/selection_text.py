@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zslbench.results.naming import LineKey
-from zslbench.results.selection import criterion
-from zslbench.results.summary import Row
+from zslbench.results.analysis.naming import LineKey
+from zslbench.results.analysis.selection import criterion
+from zslbench.results.analysis.summary import Row
 from zslbench.spec import brackets
 
 Name = TypeVar("Name")

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.results import statistics
-from zslbench.results.comparison import Comparison
-from zslbench.results.entrants import Entrant
+from zslbench.results.analysis import statistics
+from zslbench.results.analysis.comparison import Comparison
+from zslbench.results.analysis.entrants import Entrant
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from zslbench.results.matching import cell, family, grouped, head, label
+from zslbench.results.analysis.matching import cell, family, grouped, head, label
 from zslbench.results.record import Record
 
 RULES = ("fixed", "validated", "oracle")

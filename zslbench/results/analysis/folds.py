@@ -7,7 +7,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.matching import cell, grouped, worst_state
+from zslbench.results.analysis.matching import cell, grouped, worst_state
 from zslbench.results.record import Record
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
-from zslbench.results.choice import is_method
-from zslbench.results.naming import line_keys, natural, short_names
+from zslbench.results.analysis.choice import is_method
+from zslbench.results.analysis.naming import line_keys, natural, short_names
+from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.record import Record
-from zslbench.results.summary import Row, summarise
 from zslbench.visible import one_line
 
 MOST_UNNAMED = 20

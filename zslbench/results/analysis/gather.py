@@ -6,13 +6,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results import selection as rules
-from zslbench.results.calibration import calibrate, is_generalized, without_curve
-from zslbench.results.choice import Choice, choose
-from zslbench.results.folds import averaged
-from zslbench.results.matching import command, label, place, tune_command
+from zslbench.results.analysis import selection as rules
+from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
+from zslbench.results.analysis.choice import Choice, choose
+from zslbench.results.analysis.folds import averaged
+from zslbench.results.analysis.matching import command, label, place, tune_command
+from zslbench.results.analysis.selection import Lack, Selection
 from zslbench.results.record import Record
-from zslbench.results.selection import Lack, Selection
 from zslbench.results.store import ResultStore
 from zslbench.results.tuned import DEFAULT_NAME, TunedStore
 

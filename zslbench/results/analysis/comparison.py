@@ -13,11 +13,11 @@ from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import stacked
-from zslbench.results import bootstrap
-from zslbench.results.bootstrap import Draws, Tested, Training
-from zslbench.results.entrants import Entrant, Match
+from zslbench.results.analysis import bootstrap
+from zslbench.results.analysis.bootstrap import Draws, Tested, Training
+from zslbench.results.analysis.entrants import Entrant, Match
+from zslbench.results.analysis.statistics import holm
 from zslbench.results.record import Record
-from zslbench.results.statistics import holm
 
 METRICS = ("T1", "U", "S", "H")
 OVER = ("classes", "images")

@@ -8,7 +8,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zslbench.identity import canonical_json
-from zslbench.results.summary import Row, join_marks
+from zslbench.results.analysis.summary import Row, join_marks
 from zslbench.spec import brackets
 from zslbench.visible import one_line
 

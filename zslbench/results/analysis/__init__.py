@@ -1,0 +1,1 @@
+"""Records as rows: which are asked for, selection, calibration, comparison and names."""
