@@ -24,10 +24,10 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.analysis import calibration
-from zslbench.results.curve import curve as curve_verb
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.results.tables import FORMATS, table
+from zslbench.results.tables.accuracy import FORMATS, table
+from zslbench.results.tables.curve import curve as curve_verb
 
 
 def drawn(seed: int, images: int = 12, ties: bool = True, shift: float = 0.0) -> dict[str, AnyArray]:

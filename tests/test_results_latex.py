@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from result_records import check_golden, pair, saved, study
 
-from zslbench.results.tables import table
-from zslbench.results.tex_text import escape
+from zslbench.results.tables.accuracy import table
+from zslbench.results.tables.tex_text import escape
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 

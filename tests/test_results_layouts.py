@@ -17,8 +17,8 @@ from result_records import FORMAT_SUFFIX, check_golden, pair, paper_study, recor
 import zslbench
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.summary import summarise
-from zslbench.results.layout import lay_out
-from zslbench.results.ranked import podium
+from zslbench.results.tables.layout import lay_out
+from zslbench.results.tables.ranked import podium
 
 RULES = ("fixed", "oracle")
 

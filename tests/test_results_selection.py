@@ -24,7 +24,7 @@ from zslbench.results.analysis.folds import averaged
 from zslbench.results.analysis.matching import command
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
-from zslbench.results.tables import FORMATS, table
+from zslbench.results.tables.accuracy import FORMATS, table
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties
 

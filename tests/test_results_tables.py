@@ -21,7 +21,7 @@ from rich.cells import cell_len
 from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.naming import short_names
 from zslbench.results.record import Record
-from zslbench.results.tables import FORMATS, table
+from zslbench.results.tables.accuracy import FORMATS, table
 
 RULES = ("fixed", "validated", "oracle")
 
@@ -344,7 +344,7 @@ def test_the_table_is_written_whole_or_not_at_all(runs: Path, tmp_path: Path) ->
 
 def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
     code = (
-        "import sys; from zslbench.results.tables import table\n"
+        "import sys; from zslbench.results.tables.accuracy import table\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'tabulate', 'rich'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "for format in ('terminal', 'markdown'): table(sys.argv[1], format=format)\n"

@@ -11,13 +11,13 @@ from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.results.analysis.choice import Choice
-from zslbench.results.grid import remarks
-from zslbench.results.page_width import width_of
 from zslbench.results.plots.draw import Knowledge, Request, check, draw
 from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
 from zslbench.results.plots.style import Style
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
+from zslbench.results.tables.page_width import width_of
+from zslbench.results.tables.table import remarks
 from zslbench.runner.classes import recorded_method
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from zslbench.data.catalogue import SEMANTICS
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.caption import split_of
-from zslbench.results.grid import Cell, Grid, Group, Line, remarks
-from zslbench.results.tables import FORMATS
-from zslbench.results.written import written
+from zslbench.results.tables.accuracy import FORMATS
+from zslbench.results.tables.caption import split_of
+from zslbench.results.tables.render import written
+from zslbench.results.tables.table import Cell, Grid, Group, Line, remarks
 from zslbench.studies.counting import Described, everything, named
 from zslbench.studies.printed import DATA_FORMATS, data, write
 from zslbench.visible import one_line
@@ -52,7 +52,7 @@ def statistics(
         datasets: names or folders; none: every data set folder on this machine.
         features, semantics: file stems; None: the usual ones, else the first that there are.
         data_root: the folder that holds xlsa17 folders.
-        standalone, output, width: see `zslbench.results.tables.table`.
+        standalone, output, width: see `zslbench.results.tables.accuracy.table`.
 
     Raises:
         UnknownName: no such format or data set.

@@ -8,7 +8,7 @@ from typing import Any
 
 from zslbench.arguments import plain
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results import layouts, tables
+from zslbench.results.tables import accuracy, layouts
 
 LAYOUTS = (*layouts.LAYOUTS, "stats")
 _NO_RECORDS = {
@@ -52,11 +52,11 @@ def table(
         standalone: write a LaTeX document that shows the table alone.
         output: also write the table there.
         width: characters of a line; of LaTeX inches, or ``column``, ``page``, ``eccv``, ``neurips``.
-        options: of `zslbench.results.tables.table`: methods, protocols, metrics, published, selection, calibrate,
-            per_fold, ci, rank_together.
+        options: of `zslbench.results.tables.accuracy.table`: methods, protocols, metrics, published, selection,
+            calibrate, per_fold, ci, rank_together.
 
     Raises:
-        ZslbenchError: as `zslbench.results.tables.table` and `zslbench.studies.statistics.statistics` say.
+        ZslbenchError: as `zslbench.results.tables.accuracy.table` and `zslbench.studies.statistics.statistics` say.
         BadValue: an option that has no meaning for the layout.
     """
     if layout not in LAYOUTS:
@@ -73,7 +73,7 @@ def table(
     if layout != "stats":
         if data_root is not None:
             raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
-        text: str = plain(tables.table)(runs, layout=layout, stage=stage, **shared, **options)
+        text: str = plain(accuracy.table)(runs, layout=layout, stage=stage, **shared, **options)
         return text
     asked = [option for name, option in _NO_RECORDS.items() if options.get(name)] + ["--stage"] * (stage != "final")
     asked += ["--runs"] * (Path(runs) != Path("runs"))

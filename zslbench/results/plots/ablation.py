@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
-from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, Panel, ablate_command, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, panels
+from zslbench.results.tables.table import Remark, remarks
 from zslbench.spec import parse_recorded
 
 FULL = "full"

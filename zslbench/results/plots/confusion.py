@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.arrays import Array, BoolArray, IntArray
-from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import (
     Confusion,
     Predictions,
@@ -21,6 +20,7 @@ from zslbench.results.plots.answers import (
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, facts, said_below
 from zslbench.results.plots.style import INK, Style
+from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

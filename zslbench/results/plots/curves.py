@@ -10,12 +10,12 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.results.analysis.calibration import Curve, calibrate, curve
-from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, data_key, facts, head_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, DASHES, MARKERS, Style, add_legend, legend_size, panels
 from zslbench.results.record import Record
+from zslbench.results.tables.table import Remark, remarks
 
 _ROUNDING = 1e-9
 _LEVELS = np.linspace(0.0, 1.0, 201)

@@ -10,7 +10,6 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.calibration import is_generalized, without_curve
 from zslbench.results.analysis.choice import Choice, is_method, position
 from zslbench.results.analysis.gather import gather
-from zslbench.results.grid import remarks
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.confusion import draw_confusion
 from zslbench.results.plots.curves import draw_curves
@@ -26,6 +25,7 @@ from zslbench.results.plots.stability import draw_stability
 from zslbench.results.plots.style import Style, settings
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
+from zslbench.results.tables.table import remarks
 from zslbench.results.validation import SELECTIONS
 
 KINDS = ("confusion", "sensitivity", "souls", "stability", "ablation", "curve", "perclass", "pareto", "cd", "features")

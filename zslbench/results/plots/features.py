@@ -12,7 +12,6 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.matching import command
-from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.answers import Predictions, first_class, name_classes, unnamed_remark
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes
@@ -20,6 +19,7 @@ from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_b
 from zslbench.results.plots.projection import Projection, project
 from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
 from zslbench.results.record import Record
+from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.grid import Remark
 from zslbench.results.plots.style import settings
 from zslbench.results.store import write_atomically, write_text
+from zslbench.results.tables.table import Remark
 from zslbench.visible import csv_row
 
 if TYPE_CHECKING:

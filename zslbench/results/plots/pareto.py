@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
-from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import FAINT, Style, add_legend, legend_size, line_look, panels
+from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

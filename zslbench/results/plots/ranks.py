@@ -10,10 +10,10 @@ from zslbench.results.analysis.across import Across, across
 from zslbench.results.analysis.comparison import METRICS, Comparison
 from zslbench.results.analysis.entrants import Match, matches
 from zslbench.results.diagram import figure_of, smallest_sentence
-from zslbench.results.grid import remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, said_below
 from zslbench.results.plots.style import Style
+from zslbench.results.tables.table import remarks
 
 _DEFAULT = ("T1", "H")
 

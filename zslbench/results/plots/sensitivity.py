@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
-from zslbench.results.grid import Remark, remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.scale import Scale, written
 from zslbench.results.plots.style import Style, add_legend, keep_percent, legend_size, line_look, panels
 from zslbench.results.plots.sweep import Swept, nothing_swept, sweeps, swept_parameter
+from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.matching import command
-from zslbench.results.grid import remarks
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import METRIC_ORDER, SPREADS, Line, Panel, data_key, facts, said_below, spread_of
 from zslbench.results.plots.style import Style, add_legend, keep_percent, legend_size, line_look, panels
+from zslbench.results.tables.table import remarks
 
 _DEFAULT = ("T1", "H")
 _MOST_NAMED = 6

@@ -9,10 +9,10 @@ from zslbench.identity import canonical_json
 from zslbench.results.analysis.choice import Choice
 from zslbench.results.analysis.naming import LineKey, line_keys, short_names
 from zslbench.results.analysis.summary import Row, Stat
-from zslbench.results.caption import caption
-from zslbench.results.layout import GroupKey, group_heads, group_key
-from zslbench.results.ranked import podium, ranked_blocks
-from zslbench.results.tables import METRIC_ORDER, data_order, method_order
+from zslbench.results.tables.accuracy import METRIC_ORDER, data_order, method_order
+from zslbench.results.tables.caption import caption
+from zslbench.results.tables.layout import GroupKey, group_heads, group_key
+from zslbench.results.tables.ranked import podium, ranked_blocks
 from zslbench.visible import one_line
 
 SETTINGS = {

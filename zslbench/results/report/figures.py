@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
-from zslbench.results.grid import Remark
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.curves import draw_curves
 from zslbench.results.plots.draw import Knowledge
@@ -23,6 +22,7 @@ from zslbench.results.plots.style import Style, settings
 from zslbench.results.plots.sweep import swept_parameters
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore
+from zslbench.results.tables.table import Remark
 from zslbench.spec import parse_recorded
 
 WIDTH = 8.0

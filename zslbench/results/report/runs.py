@@ -11,7 +11,7 @@ from typing import Any
 
 from zslbench.results.analysis.matching import command, label
 from zslbench.results.record import Record
-from zslbench.results.tables import METRIC_ORDER
+from zslbench.results.tables.accuracy import METRIC_ORDER
 from zslbench.spec import parse_recorded
 
 _WHOLE = 10_000

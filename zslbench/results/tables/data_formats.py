@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zslbench.results.analysis.summary import CALIBRATED, Row, Stat
-from zslbench.results.cited_rows import CitedRow
 from zslbench.results.published import PROTOCOL, Published
+from zslbench.results.tables.cited_rows import CitedRow
 from zslbench.visible import csv_row
 
 _DIGITS = 6

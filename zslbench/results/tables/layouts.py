@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.grid import Grid, Group, remarks
-from zslbench.results.layout import Column, GroupKey, group_details, group_heads
+from zslbench.results.tables.layout import Column, GroupKey, group_details, group_heads
+from zslbench.results.tables.table import Grid, Group, remarks
 
 LAYOUTS = ("full", "zsl", "gzsl")
 _METRICS = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}

@@ -6,8 +6,8 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from zslbench.results import grid as grids
-from zslbench.results.grid import Cell, Grid
+from zslbench.results.tables import table as grids
+from zslbench.results.tables.table import Cell, Grid
 
 MISSING = "–"
 BEST, SECOND = "*", "°"

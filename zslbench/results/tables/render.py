@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 from zslbench.errors import BadValue
-from zslbench.results import formats
-from zslbench.results.grid import Grid
-from zslbench.results.latex import TEXT_WIDTH, latex
-from zslbench.results.page_width import WIDTHS, width_of
+from zslbench.results.tables import terminal as formats
+from zslbench.results.tables.latex import TEXT_WIDTH, latex
+from zslbench.results.tables.page_width import WIDTHS, width_of
+from zslbench.results.tables.table import Grid
 
 
 def written(grid: Grid, format: str, width: int | str | float | None, piped: int, standalone: bool = False) -> str:

@@ -9,11 +9,11 @@ from zslbench.results import published as citations
 from zslbench.results.analysis.naming import LineKey, line_keys, short_names
 from zslbench.results.analysis.selection_text import spans
 from zslbench.results.analysis.summary import Row, Stat
-from zslbench.results.caption import caption
-from zslbench.results.cited_text import cited_sentences, footnote, nothing_cited
-from zslbench.results.grid import PUBLISHED_HEAD, Cell, Grid, Group, Line, remarks
 from zslbench.results.published import Published
-from zslbench.results.ranked import podium, ranked_blocks
+from zslbench.results.tables.caption import caption
+from zslbench.results.tables.cited_text import cited_sentences, footnote, nothing_cited
+from zslbench.results.tables.ranked import podium, ranked_blocks
+from zslbench.results.tables.table import PUBLISHED_HEAD, Cell, Grid, Group, Line, remarks
 from zslbench.visible import one_line
 
 GroupKey = tuple[str, str, str, str, tuple[int, ...]]

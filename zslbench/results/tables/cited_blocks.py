@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from zslbench.results.caption import TRANSDUCTIVE
-from zslbench.results.cited_rows import CitedRow
-from zslbench.results.cited_text import cited_sentences, footnote, nothing_cited
-from zslbench.results.grid import Cell, Grid, Line, Remark, remarks, with_blocks
-from zslbench.results.layout import Column, GroupKey, group_heads, told
 from zslbench.results.published import PROTOCOL, Published
-from zslbench.results.ranked import podium
+from zslbench.results.tables.caption import TRANSDUCTIVE
+from zslbench.results.tables.cited_rows import CitedRow
+from zslbench.results.tables.cited_text import cited_sentences, footnote, nothing_cited
+from zslbench.results.tables.layout import Column, GroupKey, group_heads, told
+from zslbench.results.tables.ranked import podium
+from zslbench.results.tables.table import Cell, Grid, Line, Remark, remarks, with_blocks
 
 
 def with_cited(

@@ -12,7 +12,7 @@ from typing import Any
 from zslbench.results.analysis.across import Across
 from zslbench.results.analysis.comparison import Comparison
 from zslbench.results.analysis.entrants import Entrant
-from zslbench.results.comparison_report import Report, sentences, shown
+from zslbench.results.tables.comparison_report import Report, sentences, shown
 from zslbench.visible import csv_row
 
 _DIGITS = 6

@@ -16,7 +16,7 @@ from zslbench.results.analysis.selection_text import (
     where,
 )
 from zslbench.results.analysis.summary import CALIBRATED, CHANGED_MARK, Row
-from zslbench.results.grid import Kind, Remark, remarks
+from zslbench.results.tables.table import Kind, Remark, remarks
 
 TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from zslbench.results import grid as grids
-from zslbench.results.grid import Cell, Grid, Line
-from zslbench.results.tex_width import BOLD, LINE, height, lines_of, points
+from zslbench.results.tables import table as grids
+from zslbench.results.tables.table import Cell, Grid, Line
+from zslbench.results.tables.tex_width import BOLD, LINE, height, lines_of, points
 
 GAP = 6.0
 """Points between two columns: twice the \\tabcolsep that is set."""

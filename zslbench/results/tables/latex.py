@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from zslbench.results import grid as grids
-from zslbench.results.grid import Cell, Grid
-from zslbench.results.tex_sheets import COLUMN, GAP, PAGE, Sheet, is_narrow, sheets
-from zslbench.results.tex_text import breakable, escape, lacking
+from zslbench.results.tables import table as grids
+from zslbench.results.tables.table import Cell, Grid
+from zslbench.results.tables.tex_sheets import COLUMN, GAP, PAGE, Sheet, is_narrow, sheets
+from zslbench.results.tables.tex_text import breakable, escape, lacking
 
 POINTS = 72.27
 """Points of an inch."""

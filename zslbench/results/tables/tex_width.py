@@ -6,7 +6,7 @@ import functools
 import math
 import unicodedata
 
-from zslbench.results.tex_text import pieces_of
+from zslbench.results.tables.tex_text import pieces_of
 
 # Widths in cmr8, which \footnotesize is at 10 pt; what LaTeX sets in another font is rounded up.
 _WIDTHS = {

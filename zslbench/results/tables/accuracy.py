@@ -14,14 +14,14 @@ from zslbench.results.analysis.gather import gather
 from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.selection import RULES
 from zslbench.results.analysis.summary import Row, summarise
-from zslbench.results.cited_blocks import with_cited
-from zslbench.results.cited_rows import cited_rows
-from zslbench.results.data_formats import csv_rows, json_rows
-from zslbench.results.layout import lay_out, measured_columns
-from zslbench.results.layouts import check_layout, flat
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, without_collection, write_text
-from zslbench.results.written import written
+from zslbench.results.tables.cited_blocks import with_cited
+from zslbench.results.tables.cited_rows import cited_rows
+from zslbench.results.tables.data_formats import csv_rows, json_rows
+from zslbench.results.tables.layout import lay_out, measured_columns
+from zslbench.results.tables.layouts import check_layout, flat
+from zslbench.results.tables.render import written
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")

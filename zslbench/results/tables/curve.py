@@ -21,13 +21,13 @@ from zslbench.results.analysis.gather import ordinary, without_folds
 from zslbench.results.analysis.matching import cell, grouped, label
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, Stat, stat, summarise
-from zslbench.results.caption import caption
-from zslbench.results.grid import Cell, Grid, Group, Line, Remark
-from zslbench.results.layout import GroupKey, group_heads, group_key
-from zslbench.results.ranked import ranked_blocks
 from zslbench.results.record import Record
 from zslbench.results.store import ResultStore, write_text
-from zslbench.results.written import written
+from zslbench.results.tables.caption import caption
+from zslbench.results.tables.layout import GroupKey, group_heads, group_key
+from zslbench.results.tables.ranked import ranked_blocks
+from zslbench.results.tables.render import written
+from zslbench.results.tables.table import Cell, Grid, Group, Line, Remark
 from zslbench.visible import csv_row
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from zslbench.results.analysis.across import Across
 from zslbench.results.analysis.comparison import Comparison
-from zslbench.results.comparison_report import Report, sentences, shown
 from zslbench.results.diagram import smallest_sentence, text_diagram
-from zslbench.results.document import Block, Drawing, Heading, Sentences, Sheet
+from zslbench.results.tables.comparison_report import Report, sentences, shown
+from zslbench.results.tables.document import Block, Drawing, Heading, Sentences, Sheet
 from zslbench.visible import one_line
 
 
