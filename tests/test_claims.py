@@ -23,9 +23,9 @@ from shared_toys import HOLD, NOTES
 
 import zslbench
 from zslbench.errors import StoreError
+from zslbench.machine import process_born
 from zslbench.results import claims as module
 from zslbench.results.claims import FOLDER, Claims, Holder, Watch
-from zslbench.results.machine import process_born
 from zslbench.results.store import ResultStore
 from zslbench.runner.plan import plan
 

@@ -16,9 +16,9 @@ from data_folders import images, small_cub, write_folder, write_tree
 from PIL import Image
 from test_pictures import Means
 
-from zslbench.data import import_, leftovers, list_, load_dataset
+from zslbench.data import import_, list_, load_dataset
 from zslbench.data.added import find
-from zslbench.data.leftovers import PREFIXES, sweep, switch, working_folder
+from zslbench.files import WORKING, remove_working_folders, switch_folder, working_folder
 from zslbench.intake.add import add
 from zslbench.intake.features import features
 
@@ -53,7 +53,7 @@ def killed_at(after: int, setup: str, action: str) -> int:
 
 
 def left_in(home: Path) -> list[str]:
-    return [path.name for path in home.rglob("*") if path.name.startswith(PREFIXES)]
+    return [path.name for path in home.rglob("*") if path.name.startswith(WORKING)]
 
 
 def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: Path, home: Path) -> None:
@@ -105,7 +105,7 @@ def test_what_others_work_in_is_left_alone(tmp_path: Path) -> None:
         (tmp_path / ".adding-dead").mkdir()
         (tmp_path / ".mine").mkdir()
         (tmp_path / ".adding-link").symlink_to(tmp_path / ".mine")
-        sweep(tmp_path)
+        remove_working_folders(tmp_path)
         assert (busy / "x").exists()
         assert not (tmp_path / ".adding-dead").exists()
         assert (tmp_path / ".mine").exists()
@@ -120,7 +120,7 @@ def test_without_locks_nothing_is_taken_for_left_over(tmp_path: Path, monkeypatc
     (tmp_path / ".adding-other").mkdir()
     with working_folder(tmp_path, ".adding-") as work:
         (work / "new").mkdir()
-        switch(work / "new", tmp_path / "target")
+        switch_folder(work / "new", tmp_path / "target")
     assert (tmp_path / ".adding-other").exists()
     assert (tmp_path / "target").is_dir()
 
@@ -129,7 +129,7 @@ def test_a_switch_that_fails_puts_the_old_folder_back(tmp_path: Path) -> None:
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "x").write_text("old")
     with working_folder(tmp_path, ".incoming-") as work, pytest.raises(OSError, match="nowhere"):
-        switch(work / "nowhere", tmp_path / "target")
+        switch_folder(work / "nowhere", tmp_path / "target")
     assert (tmp_path / "target" / "x").read_text() == "old"
 
 
@@ -179,4 +179,3 @@ def test_the_output_follows_no_planted_link(tmp_path: Path) -> None:
     with np.load(tmp_path / "real.npz") as held:
         assert held["features"].shape == (1, 3)
     assert left_in(tmp_path) == []
-    assert leftovers.PREFIXES

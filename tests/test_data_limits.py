@@ -22,8 +22,9 @@ from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
 import zslbench
+from zslbench import files
 from zslbench.checks import check_dataset
-from zslbench.data import limits, load_dataset, mat5
+from zslbench.data import load_dataset, mat5
 from zslbench.errors import BadData, DataMissing
 from zslbench.intake.add import add
 from zslbench.intake.pictures import FORMATS, opened, pictures_in
@@ -103,7 +104,7 @@ def test_npy_that_is_shorter_than_it_declares(tmp_path: Path) -> None:
 def test_every_format_asks_for_memory_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """The limit is injected where this process reads; the child's readers ask for the same, with what it has."""
     given = own_data.write(tmp_path, kind)
-    monkeypatch.setattr(limits, "free_memory", lambda: 100)
+    monkeypatch.setattr(files, "free_memory", lambda: 100)
     assert "100 bytes of memory are free" in refused(features=given["features"])
     assert "100 bytes of memory are free" in refused(labels=given["labels"])
 
@@ -139,7 +140,7 @@ def big_folder(folder: Path, **changed: Any) -> Path:
 def test_a_folder_is_refused_by_what_it_declares(
     tmp_path: Path, changed: dict[str, Any], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "free_memory", lambda: HUGE)  # a machine on which memory alone refuses nothing
+    monkeypatch.setattr(files, "free_memory", lambda: HUGE)  # a machine on which memory alone refuses nothing
     monkeypatch.setattr(mat5, "_CELLS", 1_000_000)
     folder = big_folder(tmp_path / "mine", **changed)
     for read in (load_dataset, check_dataset):
@@ -154,7 +155,7 @@ def test_a_folder_is_refused_by_what_it_declares(
 
 def test_a_folder_asks_for_memory_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "mine")
-    monkeypatch.setattr(limits, "free_memory", lambda: 1000)
+    monkeypatch.setattr(files, "free_memory", lambda: 1000)
     with pytest.raises(BadData, match="where 1,000 bytes of memory are free"):
         load_dataset(str(folder))
 

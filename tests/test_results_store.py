@@ -23,9 +23,10 @@ from result_records import record
 
 import zslbench
 from zslbench.errors import StoreError
-from zslbench.results.machine import machine
+from zslbench.files import write_text
+from zslbench.machine import machine
 from zslbench.results.record import SCHEMA, Record
-from zslbench.results.store import ResultStore, folder_name, write_text
+from zslbench.results.store import ResultStore, folder_name
 from zslbench.results.tables.accuracy import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}

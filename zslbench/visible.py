@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 _KEPT = frozenset("\xa0\u200c\u200d\u202f\u3000")
 """Not printable by Python's rule, but part of names in some scripts: spaces, joiners and non-joiners."""
 _BREAKS = {"\n": r"\n", "\t": r"\t"}
@@ -79,11 +77,6 @@ def csv_cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     return visible(f"'{value}" if value.startswith(("=", "+", "-", "@", "\t")) else value)
-
-
-def csv_row(row: Mapping[str, object]) -> dict[str, object]:
-    """Return a row, each of its values as `csv_cell` gives it."""
-    return {name: csv_cell(value) for name, value in row.items()}
 
 
 def encode_signs(error: UnicodeError) -> tuple[str, int]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,10 +25,10 @@ import numpy as np
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.home import added_root
-from zslbench.data.leftovers import working_folder
 from zslbench.data.source import Counts
 from zslbench.data.store import save_array
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
+from zslbench.files import working_folder, write_through
 
 ABOUT = "about.json"
 SCHEMA = 1
@@ -239,7 +238,8 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
         with working_folder(root, ".adding-") as work:
             for key, array in arrays.items():
                 save_array(work / f"{key}.npy", array)
-            _save_text(work / ABOUT, json.dumps(_document(added), indent=1))
+            about = json.dumps(_document(added), indent=1).encode()
+            write_through(work / ABOUT, lambda file: file.write(about))
             if (added.folder / ABOUT).is_file():
                 for key in arrays:
                     (work / f"{key}.npy").replace(added.folder / f"{key}.npy")
@@ -277,10 +277,3 @@ def _document(added: Added) -> dict[str, Any]:
     document = {"schema": SCHEMA, **dataclasses.asdict(added)}
     del document["folder"]
     return document
-
-
-def _save_text(path: Path, text: str) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())

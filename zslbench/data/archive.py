@@ -18,9 +18,9 @@ from typing import IO
 
 from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import installed_root
-from zslbench.data.leftovers import switch, working_folder
 from zslbench.data.members import check_members, parts_of
 from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError
+from zslbench.files import switch_folder, working_folder
 from zslbench.identity import expanded
 
 ORIGIN = "origin.json"
@@ -197,6 +197,6 @@ def _move(work: Path, target: Path, source: str, checksum: str) -> Installed:
     for path in sorted(target.iterdir()) if target.is_dir() else ():
         if not (work / path.name).exists():
             _take_over(path, work / path.name)
-    switch(work, target)
+    switch_folder(work, target)
     name = next(entry.name for entry in CATALOGUE if entry.card.folder == target.name)
     return Installed(name, target, files, source, checksum)

@@ -13,10 +13,10 @@ from typing import ClassVar
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset
 from zslbench.data.home import data_root, installed_root
-from zslbench.data.leftovers import sweep
 from zslbench.data.source import Counts, DatasetCard, Source
 from zslbench.data.store import load_stored
 from zslbench.errors import BadValue, DataMissing
+from zslbench.files import remove_working_folders
 
 FEATURES, SEMANTICS = "res101", "att"
 DIMENSIONS = {"res101": 2048}
@@ -43,7 +43,7 @@ class Catalogued(Source):
             DataMissing: none does; the sentence says what there is and how to get the rest.
         """
         roots = data_root(root)
-        sweep(installed_root())
+        remove_working_folders(installed_root())
         folders = [found for place in roots if (found := named_folder(place, self.card.folder)) is not None]
         for folder in folders:
             wanted = layout.features_file(folder, features), layout.semantics_file(folder, semantics)

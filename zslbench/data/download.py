@@ -18,9 +18,9 @@ from zslbench.data.archive import Installed, import_archive, sha256
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
 from zslbench.data.folder import Stems, stems
 from zslbench.data.home import downloads, installed_root
-from zslbench.data.leftovers import working_folder
 from zslbench.data.members import MAX_BYTES
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
+from zslbench.files import working_folder
 
 _HOST = "http://datasets.d2.mpi-inf.mpg.de/xian/"
 ARCHIVES = {

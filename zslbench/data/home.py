@@ -8,8 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
-from zslbench.data.leftovers import sweep
 from zslbench.errors import BadValue, DataMissing
+from zslbench.files import remove_working_folders
 from zslbench.identity import expanded
 
 
@@ -58,7 +58,7 @@ def sweep_home() -> None:
             store_folder() / "content",
             store_folder() / "index",
         ):
-            sweep(folder)
+            remove_working_folders(folder)
 
 
 def data_root(root: Path | None = None) -> list[Path]:

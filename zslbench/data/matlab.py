@@ -10,8 +10,8 @@ from typing import Any
 
 from zslbench.arrays import AnyArray
 from zslbench.data import mat5
-from zslbench.data.limits import check_size
 from zslbench.errors import BadData, DataMissing
+from zslbench.files import check_size
 
 _HEADER = 128
 _HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -18,7 +18,6 @@ import atexit
 import dataclasses
 import functools
 import json
-import os
 import shutil
 import tempfile
 import types
@@ -32,9 +31,9 @@ from zslbench.arrays import AnyArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names
 from zslbench.data.home import store_folder
-from zslbench.data.leftovers import working_folder
 from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
 from zslbench.errors import StoreError
+from zslbench.files import working_folder, write_through
 from zslbench.identity import digest, fingerprint
 
 _SIZES = "sizes.json"
@@ -183,11 +182,8 @@ def _temporary() -> Path:
 
 def save_array(path: Path, array: AnyArray) -> None:
     """Write an array to a ``.npy`` file, down to the disk; OSError where there is no room."""
-    with path.open("wb") as file:
-        # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
-        np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False)
-        file.flush()
-        os.fsync(file.fileno())
+    # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
+    write_through(path, lambda file: np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False))
 
 
 def _content(store: Path, name: str) -> Path:

@@ -15,9 +15,9 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_float32
-from zslbench.data.limits import check_size
 from zslbench.data.matlab import cell_text, declared_shapes, read_variables
 from zslbench.errors import BadData
+from zslbench.files import check_size
 
 FIRST_CLASS = 1
 READER_VERSION = 2

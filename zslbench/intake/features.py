@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +19,8 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
-from zslbench.data.leftovers import working_folder
 from zslbench.errors import BadData, BadValue, StoreError
+from zslbench.files import working_folder, write_through
 from zslbench.identity import digest, expanded
 from zslbench.intake.add import Report, add
 from zslbench.intake.arrays import Choices, SplitGiven
@@ -213,10 +212,7 @@ def _save(path: Path, arrays: Mapping[str, Any]) -> None:
     path = path.resolve()
     with working_folder(path.parent, ".features-") as work:
         half = work / path.name
-        with half.open("xb") as out:
-            np.savez(out, **arrays)
-            out.flush()
-            os.fsync(out.fileno())
+        write_through(half, lambda out: np.savez(out, **arrays))
         if path.exists() and not path.is_file():
             with half.open("rb") as done, path.open("wb") as out:
                 shutil.copyfileobj(done, out)

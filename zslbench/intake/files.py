@@ -15,8 +15,8 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.archive import sha256
-from zslbench.data.limits import check_size
 from zslbench.errors import BadData
+from zslbench.files import check_size
 from zslbench.intake.child import ChildReader
 from zslbench.intake.naming import chosen_key, split_key
 from zslbench.intake.tables import read_table

@@ -24,10 +24,10 @@ import numpy as np
 from zslbench.arrays import IntArray
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
-from zslbench.data.limits import check_size
 from zslbench.data.made_split import class_folds
 from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError
+from zslbench.files import check_size
 from zslbench.intake.child import ChildReader
 from zslbench.intake.files import read
 from zslbench.intake.naming import split_key

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.limits import check_size
 from zslbench.errors import BadData
+from zslbench.files import check_size
 
 _INDEX = ("", "unnamed: 0")
 """What the header has over the index of a pandas table: nothing, or after another round trip this."""

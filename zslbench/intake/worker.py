@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.limits import check_size
 from zslbench.errors import BadData, ZslbenchError
+from zslbench.files import check_size
 from zslbench.intake.naming import chosen_key
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"

@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-from zslbench.results.machine import machine, process_born
-from zslbench.results.store import store_error
+from zslbench.files import write_error
+from zslbench.machine import machine, process_born
 
 FOLDER = ".claims"
 HOLDER = ".holder"
@@ -42,8 +42,8 @@ class Holder:
 
     Attributes:
         token: names the coordinator; no two are alike.
-        host: the machine's name; machine: what tells it from every other (see `zslbench.results.machine`).
-        pid, born: the process, and when it began (see `zslbench.results.machine.process_born`).
+        host: the machine's name; machine: what tells it from every other (see `zslbench.machine`).
+        pid, born: the process, and when it began (see `zslbench.machine.process_born`).
         started: time of day, UTC.
     """
 
@@ -161,7 +161,7 @@ class Claims:
             else:
                 return False
         except OSError as error:
-            raise store_error(error, f"a claim on run {id}", self.folder) from None
+            raise write_error(error, f"a claim on run {id}", self.folder) from None
         self.mine.add(id)
         return True
 

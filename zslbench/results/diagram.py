@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
+from zslbench.files import write_atomically
 from zslbench.results.analysis.across import Across
-from zslbench.results.store import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

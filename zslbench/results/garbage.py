@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import secrets
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -14,16 +13,16 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from zslbench.errors import StoreError
+from zslbench.files import TEMPORARY, probe
 from zslbench.results import claims, live, tuned
 from zslbench.results.companions import companions, document_of
 from zslbench.results.record import Record
-from zslbench.results.store import TEMPORARY, ResultStore
+from zslbench.results.store import ResultStore
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
 _CLAIM = "a claim of a coordinator that is gone"
 _SIGN = "a sign of life of a coordinator that is gone"
-_PROBE = re.compile(r"\.probe-[0-9a-f]{8}")
 _CLAIM_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
 _LIVE_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
 _PARTS = 6
@@ -135,7 +134,7 @@ def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
     places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{live.FOLDER}/")
     found = {path for place in places for path in root.glob(f"{place}*.tmp")} | set(root.glob(".probe-*"))
     for path in sorted(found):
-        names = (TEMPORARY, _PROBE, *([_LIVE_NAME] if path.parent.name == live.FOLDER else []))
+        names = (TEMPORARY, *([_LIVE_NAME] if path.parent.name == live.FOLDER else []))
         if any(name.fullmatch(path.name) for name in names):
             yield path, "a file that was not finished"
     for ending in _SQLITE:
@@ -190,12 +189,7 @@ def _delete(path: Path) -> None:
 
 def _now(root: Path) -> float:
     """Return the time of day by the clock that dates the files of a folder: its server's, else by this machine's."""
-    probe = root / f".probe-{secrets.token_hex(4)}"
     try:
-        probe.touch()
-        return probe.stat().st_mtime
-    except OSError:  # full, or not to be written to
+        return probe(root)
+    except StoreError:  # full, or not to be written to
         return time.time()
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from zslbench.errors import StoreError
+from zslbench.files import read_regular
 from zslbench.results.live import BEAT, SILENT, Study, live_folder
-from zslbench.results.store import read_regular
 
 State = Literal["running", "lost"]
 _LARGEST_FILE = 2**20

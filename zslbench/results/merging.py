@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
+from zslbench.files import write_atomically
 from zslbench.results.analysis.matching import place
 from zslbench.results.companions import companions
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_atomically, write_run
+from zslbench.results.store import ResultStore, write_run
 from zslbench.results.tuned import TunedStore
 
 _SAME = 1e-9

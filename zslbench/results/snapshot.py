@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zslbench.files import json_text
 from zslbench.results.live import Group, Running, Study
 from zslbench.results.liveness import LiveFolder, Seen
 from zslbench.results.tally import Kept, Tally
@@ -193,7 +194,7 @@ def as_json(shot: Snapshot) -> str:
         ],
         "broken": list(shot.broken),
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _study(seen: Seen) -> dict[str, Any]:

@@ -4,37 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import gc
 import gzip
 import hashlib
-import io
 import json
 import os
 import re
-import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
+from zslbench.files import (
+    Writer,
+    probe,
+    read_problem,
+    read_regular,
+    remove_temporary,
+    staged,
+    write_atomically,
+    write_error,
+    write_text,
+)
 from zslbench.results.companions import ENDINGS
-from zslbench.results.machine import machine, process_born
 from zslbench.results.record import Record
 
-TEMPORARY = re.compile(r"\.(?:([0-9a-f]{16})-(\d{1,10})-[0-9a-f]{8}|[0-9a-f]{12})\.tmp")
-"""Names of files that are being written; those of older versions name no machine and process."""
-_ABANDONED = 3600.0
-"""Seconds after which nobody is writing a file any more, whichever machine it was."""
 _MAX_NAME = 100
 _LEVELS = 3
 """Of folders between the root and a record."""
-_MOST_BYTES = 2**28
-"""Of a file that is read whole: a record with a curve of a million steps has fewer."""
 _TRACE, _FEATURES = ".trace.json.gz", ".features.npz"
 _MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
@@ -71,15 +72,9 @@ class ResultStore:
         Raises:
             StoreError: the folder cannot be made, or not written to.
         """
-        probe = _temporary(self.root / "probe")
-        write_atomically(probe, lambda file: file.write(b"zslbench"), "runs")
-        now = probe.stat().st_mtime  # by the clock of the file system
-        probe.unlink(missing_ok=True)
-        for level in range(_LEVELS + 1):
-            for path in self.root.glob("*/" * level + ".*.tmp"):
-                with contextlib.suppress(OSError):
-                    if _left_behind(path, now):
-                        path.unlink()
+        now = probe(self.root)
+        below = (folder for level in range(1, _LEVELS + 1) for folder in self.root.glob("*/" * level))
+        remove_temporary([self.root, *below], now)
 
     def save(self, record: Record, predictions: Mapping[str, AnyArray] | None = None) -> Path:
         """Write a record and its predictions, and return the document's path.
@@ -182,7 +177,7 @@ class ResultStore:
             try:
                 documents += [folder / name for name in os.listdir(folder) if name.endswith(".json")]  # noqa: PTH208
             except OSError as error:
-                self.broken.append((folder, unreadable(folder, error)))
+                self.broken.append((folder, read_problem(folder, error)))
         for path in sorted(documents):
             try:
                 yield path, read_record(path)
@@ -231,69 +226,10 @@ def folder_name(name: str) -> str:
     return safe.encode("utf-8")[: _MAX_NAME - 14].decode("utf-8", "ignore") + f"--{digest}"
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object], what: str) -> None:
-    """Let `write` fill a temporary file beside `path`, then move it there: whole or not at all.
-
-    The target of a symbolic link is written, the link stays. What is no regular file, a pipe or a device such as
-    ``/dev/stdout``, is written to as it stands.
-
-    Raises:
-        StoreError: the folder cannot be made or written to, or the disk is full; no part of the file is left.
-    """
-    try:
-        if _is_stream(path):
-            with path.open("ab") as file:
-                file.write(_content(write))
-            return
-        if path.is_dir():  # "." has no name to put a temporary one beside
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if path.is_symlink():
-            path = _target(path)
-        with _staged(path, write) as temporary:
-            os.replace(temporary, path)  # noqa: PTH105  (one system call that tests can make fail)
-    except OSError as error:
-        raise store_error(error, what, path.parent) from None
-
-
-def write_text(path: Path, text: str, what: str) -> None:
-    """Write a text as UTF-8, whole or not at all; half characters, which UTF-8 has none of, become escapes.
-
-    Raises:
-        StoreError: see `write_atomically`.
-    """
-    write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")), what)
-
-
-def _is_stream(path: Path) -> bool:
-    """Return whether a path is a pipe, a device, or a file that this process has open (``/dev/fd/1``)."""
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return False
-    while path.is_symlink():
-        path = path.parent.resolve() / path.readlink()
-        if path.parent.resolve().is_relative_to("/proc"):
-            return True
-    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
-
-
-def _target(link: Path) -> Path:
-    try:
-        return link.resolve()
-    except RuntimeError:  # what Python before 3.13 says of links that lead round in a circle
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
-
-
-def _content(write: Callable[[BinaryIO], object]) -> bytes:
-    content = io.BytesIO()
-    write(content)
-    return content.getvalue()
-
-
 def write_run(
     document: Path,
-    write: Callable[[BinaryIO], object],
-    beside: Mapping[str, Callable[[BinaryIO], object]],
+    write: Writer,
+    beside: Mapping[str, Writer],
     what: str,
 ) -> None:
     """Write a document and the files beside it, by their endings, in place of those of an earlier run.
@@ -308,59 +244,24 @@ def write_run(
     try:
         with contextlib.ExitStack() as staging:
             paths = {ending: document.with_name(document.stem + ending) for ending in ENDINGS}
-            staged = {ending: staging.enter_context(_staged(paths[ending], one)) for ending, one in beside.items()}
-            last = staging.enter_context(_staged(document, write))
+            filled = {ending: staging.enter_context(staged(paths[ending], one)) for ending, one in beside.items()}
+            last = staging.enter_context(staged(document, write))
             document.unlink(missing_ok=True)
             for ending, path in paths.items():
-                if ending in staged:
-                    os.replace(staged[ending], path)  # noqa: PTH105
+                if ending in filled:
+                    os.replace(filled[ending], path)  # noqa: PTH105
                 else:
                     path.unlink(missing_ok=True)
             os.replace(last, document)  # noqa: PTH105
     except OSError as error:
-        raise store_error(error, what, document.parent) from None
-
-
-@contextlib.contextmanager
-def _staged(path: Path, write: Callable[[BinaryIO], object]) -> Iterator[Path]:
-    """Give a file beside `path` that `write` has filled, safe on the disk; what was not moved away is removed."""
-    temporary = _temporary(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("xb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _temporary(path: Path) -> Path:
-    """Return a new name beside `path` that says which process writes."""
-    return path.with_name(f".{machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-
-
-def _left_behind(path: Path, now: float) -> bool:
-    """Return whether a file is one of ours that nobody writes any more, at a time of its file system."""
-    if not (name := TEMPORARY.fullmatch(path.name)):
-        return False
-    gone = name[1] == machine() and process_born(int(name[2])) is None
-    return gone or now - path.lstat().st_mtime > _ABANDONED
-
-
-def store_error(error: OSError, what: str, folder: Path) -> StoreError:
-    """Return the sentence on something that cannot be written to a folder."""
-    return StoreError(
-        f"cannot write {what} to {folder} ({error.strerror or error}); {_advice(error.errno)}; what was finished stays."
-    )
+        raise write_error(error, what, document.parent) from None
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, AnyArray], what: str) -> None:
     write_atomically(path, _arrays_writer(arrays, what), what)
 
 
-def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Callable[[BinaryIO], None]:
+def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Writer:
     content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     if any(array.dtype.hasobject for array in content.values()):
         raise TypeError(f"{what}: arrays must be of numbers, not of Python objects")
@@ -433,18 +334,6 @@ def _damage(arrays: Mapping[str, AnyArray], kinds: Mapping[str, _Kind]) -> str:
     return ""
 
 
-def _advice(number: int | None) -> str:
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "free space there or choose another folder"
-    if number == errno.EISDIR:
-        return "name a file, not a folder"
-    if number in (errno.ENOTDIR, errno.EEXIST):
-        return "a file stands where a folder is needed: name another folder"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "choose a folder that you may write"
-    return "choose another folder"
-
-
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
     """Let no garbage be searched for: what is read holds no cycles, and to search all of it again and again is slow."""
@@ -455,36 +344,6 @@ def without_collection() -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
-
-
-def unreadable(path: Path, error: OSError) -> str:
-    """Return the sentence on a file or folder that cannot be read."""
-    return f"{path} cannot be read ({error.strerror or error}); check its permissions."
-
-
-def read_regular(path: Path) -> bytes:
-    """Return the content of a regular file; a pipe would be waited for, and a device may have no end.
-
-    Raises:
-        FileNotFoundError: there is none.
-        StoreError: it cannot be read, is no regular file, or larger than any file of ours.
-    """
-    try:
-        with open(path, "rb", opener=_open_at_once) as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                raise StoreError(f"{path} is no regular file, but a pipe, device or socket; remove it.")
-            if found.st_size > _MOST_BYTES:
-                raise StoreError(f"{path} has {found.st_size:,} bytes, more than a file of zslbench; remove it.")
-            return file.read()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StoreError(unreadable(path, error)) from None
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is opened, too
 
 
 def record_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
@@ -508,8 +367,8 @@ def record_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
                 continue  # removed meanwhile
             except OSError as error:
                 if folder == root:
-                    raise StoreError(unreadable(root, error)) from None
-                broken.append((folder, unreadable(folder, error)))
+                    raise StoreError(read_problem(root, error)) from None
+                broken.append((folder, read_problem(folder, error)))
                 continue
             below += [folder / name for name in names]
         folders = below

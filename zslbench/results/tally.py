@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from zslbench.errors import StoreError
+from zslbench.files import read_problem
 from zslbench.results.live import clean
-from zslbench.results.store import read_record, record_folders, unreadable
+from zslbench.results.store import read_record, record_folders
 from zslbench.results.wording import last_line
 
 SETTLED = 2.0
@@ -100,7 +101,7 @@ class Tally:
         except FileNotFoundError:
             return False  # removed meanwhile; the next reading sees it
         except OSError as error:
-            folder.problem, folder.time = unreadable(path, error), -1
+            folder.problem, folder.time = read_problem(path, error), -1
             return False
         folder.problem = ""
         known = folder.files

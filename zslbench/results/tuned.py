@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 import msgspec
 
 from zslbench.errors import BadValue, StoreError
+from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
-from zslbench.results.store import folder_name, read_regular, unreadable, write_text
+from zslbench.results.store import folder_name
 from zslbench.results.validation import Fraction, Whole, wrong_field
 
 SCHEMA = 1
@@ -93,8 +93,7 @@ class TunedStore:
             StoreError: the folder cannot be written to.
         """
         path = self.path_of(tuned)
-        text = json.dumps(dataclasses.asdict(tuned), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        write_text(path, text, f"the preset {path.name}")
+        write_text(path, json_text(dataclasses.asdict(tuned)), f"the preset {path.name}")
         return path
 
     def find(self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str) -> Tuned | None:
@@ -136,7 +135,7 @@ def _read(path: Path) -> Tuned:
         found = msgspec.json.decode(read_regular(path))
         wrong = wrong_field(found, Tuned) if isinstance(found, dict) else "it is not a JSON object"
     except FileNotFoundError as error:
-        raise StoreError(unreadable(path, error)) from None
+        raise StoreError(read_problem(path, error)) from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         wrong = str(error)
     if not wrong and found.get("schema", SCHEMA) > SCHEMA:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.files import write_text
 from zslbench.results.analysis.across import Across, across
 from zslbench.results.analysis.choice import Choice, choose
 from zslbench.results.analysis.comparison import METRICS, OVER, Comparison, compare_within, metrics_of
@@ -14,7 +15,7 @@ from zslbench.results.analysis.entrants import Match, matches
 from zslbench.results.analysis.matching import cell, label
 from zslbench.results.diagram import draw_diagram, known_kind
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_text
+from zslbench.results.store import ResultStore
 from zslbench.results.tables import document
 from zslbench.results.tables.comparison_data import csv_report, json_report
 from zslbench.results.tables.comparison_formats import blocks

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 import re
 import shutil
 import textwrap
@@ -14,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import UnknownName
-from zslbench.results.store import write_text
-from zslbench.visible import csv_row
+from zslbench.files import csv_text, json_text, write_text
 
 DATA_FORMATS = ("csv", "json")
 _PIPE_WIDTH = 120
@@ -70,12 +66,8 @@ def page(sections: Sequence[Section], sentences: Sequence[str], format: str, wid
 def data(rows: Sequence[Mapping[str, Any]], format: str) -> str:
     """Write rows of facts as csv (a line each) or json (an object each)."""
     if format == "json":
-        return json.dumps([dict(row) for row in rows], indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(csv_row({key: _plain(value) for key, value in row.items()}) for row in rows)
-    return text.getvalue()
+        return json_text([dict(row) for row in rows])
+    return csv_text(rows)
 
 
 def write(text: str, output: Path | None) -> None:
@@ -86,14 +78,6 @@ def write(text: str, output: Path | None) -> None:
     """
     if output is not None:
         write_text(output, text, f"the table {output.name}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return " ".join(map(str, value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else value
 
 
 def _table(section: Section, kind: str, room: int = 0) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from zslbench.files import json_text
 from zslbench.studies import printed
 from zslbench.studies.meaning import Place, method_in
 from zslbench.studies.printed import Section
@@ -162,7 +162,7 @@ def as_json(status: Status) -> str:
         "replace": list(status.replace),
         "verification": _verification(status.verification),
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(document)
 
 
 def _place(place: Place) -> dict[str, str]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import shlex
 from typing import Any, Literal
 
 from zslbench.errors import BadValue
+from zslbench.files import csv_text
 from zslbench.results.tuned import TunedStore
 from zslbench.spec import brackets
 from zslbench.studies.objective import Trial
 from zslbench.studies.tuning import Tuning
-from zslbench.visible import csv_row
 
 Format = Literal["terminal", "markdown", "csv", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "markdown", "csv", "json")
@@ -32,13 +30,7 @@ def told(tuning: Tuning, format: Format = "terminal") -> str:
     if format == "json":
         return json.dumps(_document(tuning), indent=1, ensure_ascii=False) + "\n"
     if format == "csv":
-        file = io.StringIO()
-        rows = [_row(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)]
-        heads = list(dict.fromkeys(head for row in rows for head in row))
-        writer = csv.DictWriter(file, heads, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(map(csv_row, rows))
-        return file.getvalue()
+        return csv_text([_row(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)])
     return "\n\n".join(part for part in _parts(tuning, format) if part) + "\n"
 
 

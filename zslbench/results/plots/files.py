@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import io
 import re
@@ -12,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zslbench import files
 from zslbench.errors import BadValue, StoreError
+from zslbench.files import write_atomically, write_text
 from zslbench.results.plots.style import settings
-from zslbench.results.store import write_atomically, write_text
 from zslbench.results.tables.table import Remark
-from zslbench.visible import csv_row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,15 +106,12 @@ def svg_text(drawn: Drawn) -> str:
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """Write rows as CSV, the heads of all rows in order of first appearance, numbers to six digits after the point."""
-    heads = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, heads, lineterminator="\n", restval="")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow(
-            csv_row({name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in row.items()})
-        )
-    return text.getvalue()
+    return files.csv_text(
+        [
+            {name: round(value, _DIGITS) if isinstance(value, float) else value for name, value in row.items()}
+            for row in rows
+        ]
+    )
 
 
 def write_data(drawn: Drawn, path: Path) -> None:

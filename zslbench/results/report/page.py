@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zslbench.files import write_text
 from zslbench.results.analysis.summary import Stat
 from zslbench.results.published import Published
 from zslbench.results.report.accuracy import SETTINGS, Table
 from zslbench.results.report.figures import Figure
-from zslbench.results.store import write_text
 from zslbench.visible import visible
 
 

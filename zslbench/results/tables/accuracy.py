@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.files import write_text
 from zslbench.results import published as citations
 from zslbench.results.analysis.choice import Choice, is_dataset, is_method, is_protocol, position
 from zslbench.results.analysis.gather import gather
@@ -15,7 +16,7 @@ from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.selection import RULES
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, without_collection, write_text
+from zslbench.results.store import ResultStore, without_collection
 from zslbench.results.tables.cited_blocks import with_cited
 from zslbench.results.tables.cited_rows import cited_rows
 from zslbench.results.tables.data_formats import csv_rows, json_rows

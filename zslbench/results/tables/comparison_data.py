@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 import math
 from typing import Any
 
+from zslbench.files import csv_text, json_text
 from zslbench.results.analysis.across import Across
 from zslbench.results.analysis.comparison import Comparison
 from zslbench.results.analysis.entrants import Entrant
 from zslbench.results.tables.comparison_report import Report, sentences, shown
-from zslbench.visible import csv_row
 
 _DIGITS = 6
 _ENTRANT = ("", "_label", "_setting", "_selection", "_seeds", "_value")
@@ -35,7 +32,7 @@ def json_report(report: Report) -> str:
         "across": [_across_object(one) for one in report.across],
         "remarks": sentences(report),
     }
-    return json.dumps(out, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(out)
 
 
 def _comparison_object(one: Comparison) -> dict[str, Any]:
@@ -118,11 +115,7 @@ def csv_report(report: Report) -> str:
                 tests = {"p": _round(verdict.p), "p_holm": _round(verdict.holm)}
                 lines.append(shared | both | {"over": kind, "difference": _round(pair.difference)} | ends | tests)
     lines += [line for test in report.across for line in _across_lines(test)]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, _HEADS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(csv_row, lines))
-    return text.getvalue()
+    return csv_text(lines, _HEADS)
 
 
 def _across_lines(one: Across) -> list[dict[str, Any]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue, UnknownName
+from zslbench.files import csv_text, write_text
 from zslbench.results.analysis.calibration import Curve, calibrate, is_generalized, without_curve
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.choice import Choice, choose
@@ -22,13 +21,12 @@ from zslbench.results.analysis.matching import cell, grouped, label
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, Stat, stat, summarise
 from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_text
+from zslbench.results.store import ResultStore
 from zslbench.results.tables.caption import caption
 from zslbench.results.tables.layout import GroupKey, group_heads, group_key
 from zslbench.results.tables.ranked import ranked_blocks
 from zslbench.results.tables.render import written
 from zslbench.results.tables.table import Cell, Grid, Group, Line, Remark
-from zslbench.visible import csv_row
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -217,13 +215,14 @@ def _points(curve: Curve) -> list[Array]:
 
 
 def _csv(traced: Sequence[Traced]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*_facts(traced[0]), "gamma", "U", "S", "H"])
-    for one in traced:
-        facts = list(csv_row(_facts(one)).values())
-        writer.writerows([*facts, *map(float, point)] for point in zip(*_points(one.curve), strict=True))
-    return text.getvalue()
+    heads = ("gamma", "U", "S", "H")
+    return csv_text(
+        [
+            _facts(one) | dict(zip(heads, map(float, point), strict=True))
+            for one in traced
+            for point in zip(*_points(one.curve), strict=True)
+        ]
+    )
 
 
 def _json(traced: Sequence[Traced]) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from zslbench.files import csv_text, json_text
 from zslbench.results.analysis.summary import CALIBRATED, Row, Stat
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.tables.cited_rows import CitedRow
-from zslbench.visible import csv_row
 
 _DIGITS = 6
 
@@ -56,7 +54,7 @@ def json_rows(
     for one, found in _by_data(below or ()):
         numbers = {entry.metric: {"mean": entry.value, "table": entry.table, "note": entry.note} for entry in found}
         out.append({**_cited_facts(one, found[0]), "source": one.source, "metrics": numbers})
-    return json.dumps(out, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_text(out)
 
 
 def csv_rows(
@@ -94,11 +92,7 @@ def csv_rows(
     for one, found in _by_data(below or ()):
         facts = _cited_facts(one, found[0])
         lines += [facts | {"metric": entry.metric, "mean": entry.value} | _of_source(entry) for entry in found]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(map(csv_row, lines))
-    return text.getvalue()
+    return csv_text(lines)
 
 
 def _facts(row: Row) -> dict[str, Any]:

@@ -1,0 +1,364 @@
+"""Files and folders: written whole or not at all, read only where that is safe; CSV and JSON text.
+
+A file that is being written has a temporary name, which says what process writes it; a folder that is being filled has
+a lock beside it. Both are removed on a later start where that process was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import errno
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from zslbench.errors import BadData, StoreError
+from zslbench.machine import machine, process_born
+from zslbench.visible import csv_cell
+
+TEMPORARY = re.compile(r"\.(?:([0-9a-f]{16})-(\d{1,10})-[0-9a-f]{8}\.tmp|[0-9a-f]{12}\.tmp|probe-[0-9a-f]{8})")
+"""Names of files that are being written; those of older versions name no machine and process."""
+WORKING = (".incoming-", ".adding-", ".fetching-", ".writing-", ".features-")
+"""How the names of folders that are being filled begin."""
+MAX_RATIO = 1000
+"""How many bytes a byte of a file may unfold to; what compresses better is a bomb, or damaged."""
+SMALL = 1 << 26
+"""Bytes that any file may unfold to: 64 MiB."""
+HEADROOM = 1.5
+"""Free memory that reading takes, as a multiple of the declared size: float64 numbers and their copy in float32."""
+_MOST_BYTES = 2**28
+"""Of a file that is read whole: a record with a curve of a million steps has fewer."""
+_ABANDONED = 3600.0
+"""Seconds after which nobody is writing a file any more, whichever machine it was."""
+_REPLACED = "replaced-"
+
+Writer = Callable[[BinaryIO], object]
+"""Writes the content of a file into it."""
+
+
+def write_atomically(path: Path, write: Writer, what: str) -> None:
+    """Let `write` fill a temporary file beside `path`, then move it there: whole or not at all.
+
+    The target of a symbolic link is written, the link stays. What is no regular file, a pipe or a device such as
+    ``/dev/stdout``, is written to as it stands.
+
+    Raises:
+        StoreError: the folder cannot be made or written to, or the disk is full; no part of the file is left.
+    """
+    try:
+        if _is_stream(path):
+            content = io.BytesIO()
+            write(content)
+            with path.open("ab") as file:
+                file.write(content.getvalue())
+            return
+        if path.is_dir():  # "." has no name to put a temporary one beside
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if path.is_symlink():
+            path = _resolve_link(path)
+        with staged(path, write) as temporary:
+            os.replace(temporary, path)  # noqa: PTH105  (one system call that tests can make fail)
+    except OSError as error:
+        raise write_error(error, what, path.parent) from None
+
+
+def write_text(path: Path, text: str, what: str) -> None:
+    """Write a text as UTF-8, whole or not at all; half characters, which UTF-8 has none of, become escapes.
+
+    Raises:
+        StoreError: see `write_atomically`.
+    """
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")), what)
+
+
+@contextlib.contextmanager
+def staged(path: Path, write: Writer) -> Iterator[Path]:
+    """Give a file beside `path` that `write` has filled, safe on the disk; what was not moved away is removed."""
+    temporary = _temporary(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        write_through(temporary, write)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_through(path: Path, write: Writer) -> None:
+    """Write a new file down to the disk, under its own name.
+
+    Raises:
+        OSError: it is there, or there is no room for it.
+    """
+    with path.open("xb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_error(error: OSError, what: str, folder: Path) -> StoreError:
+    """Return the error on something that cannot be written to a folder."""
+    return StoreError(
+        f"cannot write {what} to {folder} ({error.strerror or error}); {_advice(error.errno)}; what was finished stays."
+    )
+
+
+def probe(folder: Path) -> float:
+    """Prove that something can be written to a folder; return the time of day by the clock of its file system.
+
+    Raises:
+        StoreError: the folder cannot be made, or not written to.
+    """
+    path = _temporary(folder / "probe")
+    write_atomically(path, lambda file: file.write(b"zslbench"), "runs")
+    try:
+        return path.stat().st_mtime
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def remove_temporary(folders: Iterable[Path], now: float) -> None:
+    """Remove files that were being written when their process ended, or that nobody has changed for an hour."""
+    for path in (path for folder in folders for path in folder.glob(".*.tmp")):
+        with contextlib.suppress(OSError):
+            if (name := TEMPORARY.fullmatch(path.name)) and (
+                (name[1] == machine() and process_born(int(name[2])) is None)
+                or now - path.lstat().st_mtime > _ABANDONED
+            ):
+                path.unlink()
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether a path is a pipe, a device, or a file that this process has open (``/dev/fd/1``)."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    while path.is_symlink():
+        path = path.parent.resolve() / path.readlink()
+        if path.parent.resolve().is_relative_to("/proc"):
+            return True
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _resolve_link(link: Path) -> Path:
+    try:
+        return link.resolve()
+    except RuntimeError:  # what Python before 3.13 says of links that lead round in a circle
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+
+
+def _advice(number: int | None) -> str:
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return "free space there or choose another folder"
+    if number == errno.EISDIR:
+        return "name a file, not a folder"
+    if number in (errno.ENOTDIR, errno.EEXIST):
+        return "a file stands where a folder is needed: name another folder"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write"
+    return "choose another folder"
+
+
+def csv_text(rows: Sequence[Mapping[str, Any]], heads: Sequence[str] | None = None) -> str:
+    """Write rows as CSV; no text is a formula or has control characters (see `csv_cell`).
+
+    Lists are joined by spaces, mappings are JSON, booleans true and false.
+
+    Args:
+        heads: of the columns; None: those of all rows in order of first appearance.
+    """
+    heads = list(dict.fromkeys(head for row in rows for head in row)) if heads is None else heads
+    text = io.StringIO()
+    writer = csv.DictWriter(text, heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({head: csv_cell(_flat(value)) for head, value in row.items()} for row in rows)
+    return text.getvalue()
+
+
+def _flat(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else value
+
+
+def json_text(value: Any) -> str:
+    """Write a value as JSON, indented; a number that is not finite is a ValueError."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the content of a regular file; a pipe would be waited for, and a device may have no end.
+
+    Raises:
+        FileNotFoundError: there is none.
+        StoreError: it cannot be read, is no regular file, or larger than any file of ours.
+    """
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            found = os.fstat(file.fileno())
+            check_regular(path, found.st_mode)
+            if found.st_size > _MOST_BYTES:
+                raise StoreError(f"{path} has {found.st_size:,} bytes, more than a file of zslbench; remove it.")
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise StoreError(read_problem(path, error)) from None
+
+
+def check_regular(path: Path, mode: int) -> None:
+    """Refuse what is no regular file, by its mode.
+
+    Raises:
+        StoreError: it is none.
+    """
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path} is no regular file, but a pipe, device or socket; remove it.")
+
+
+def read_problem(path: Path, error: OSError) -> str:
+    """Return the sentence on a file or folder that cannot be read."""
+    return f"{path} cannot be read ({error.strerror or error}); check its permissions."
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is opened, too
+
+
+def free_memory() -> int:
+    """Return the bytes of memory that can be taken without swapping."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def check_size(path: Path, size: int, what: str = "") -> None:
+    """Refuse a file that declares more bytes than free memory holds, or than its length can honestly unfold to.
+
+    Every reader of a user's file asks before it allocates, from headers alone, so that a small file cannot take the
+    machine down.
+
+    Args:
+        path: the file.
+        size: bytes that its content takes in memory.
+        what: which part of the file asks for them; empty for all of it.
+
+    Raises:
+        BadData: it does.
+    """
+    stored = path.stat().st_size
+    asks = f"{path} ({stored:,} bytes){f': {what}' if what else ''} would unfold to {size:,} bytes"
+    if size > SMALL and size > MAX_RATIO * stored:
+        raise BadData(f"{asks}, more than {MAX_RATIO:,} times its size; it is damaged or a bomb.")
+    if size * HEADROOM > (free := free_memory()):
+        raise BadData(
+            f"{asks}, which takes {int(size * HEADROOM):,} bytes to read where {free:,} bytes of memory are free; save "
+            "fewer numbers, or use a larger machine."
+        )
+
+
+@contextlib.contextmanager
+def working_folder(root: Path, prefix: str) -> Iterator[Path]:
+    """Give an empty folder in `root`, on its file system, that is gone afterwards; remove what others left there.
+
+    Args:
+        root: made where it is not there.
+        prefix: one of `WORKING`.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    remove_working_folders(root)
+    work = root / f"{prefix}{secrets.token_hex(8)}"
+    lock = _lock(work, -1)  # before the folder is there: nobody sees one that is not locked yet
+    work.mkdir(mode=0o700)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        _release(lock, work)
+
+
+def switch_folder(new: Path, target: Path) -> None:
+    """Put a finished folder in the place of another, from a working folder beside it.
+
+    Of two renames the first takes the old folder away whole; where the process is killed before the second,
+    `remove_working_folders` does that one. Old and new files never stand side by side.
+
+    Raises:
+        OSError: it cannot be moved; the old folder is there still.
+    """
+    lock = _lock(target.parent / ".switch", 60)  # one at a time
+    try:
+        old = new.with_name(_REPLACED + target.name)
+        if target.exists():
+            target.replace(old)
+        try:
+            new.replace(target)
+        except OSError:
+            if old.exists():
+                old.replace(target)
+            raise
+    finally:
+        _release(lock, None)
+
+
+def remove_working_folders(root: Path) -> None:
+    """Remove the working folders of processes that are gone, after finishing what they began to switch in.
+
+    Whoever works in one holds its lock, which the system drops with the process. Where the file system has no locks,
+    all are left alone.
+    """
+    try:
+        folders = [path for path in root.iterdir() if path.name.startswith(WORKING) and path.is_dir()]
+    except OSError:
+        return
+    for work in folders:
+        if not work.is_symlink() and (lock := _lock(work, 0)) is not None:
+            with contextlib.suppress(OSError):
+                _finish_switch(work, root)
+            shutil.rmtree(work, ignore_errors=True)
+            _release(lock, work)
+
+
+def _finish_switch(work: Path, root: Path) -> None:
+    for old in work.glob(f"{_REPLACED}*"):
+        name = old.name.removeprefix(_REPLACED)
+        if not (root / name).exists():
+            new = work / name
+            (new if new.exists() else old).replace(root / name)
+
+
+def _lock(work: Path, seconds: float) -> Any:
+    """Return the lock of a working folder, waiting for it; None where another has it, or there are no locks."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{work}.lock")
+    try:
+        lock.acquire(timeout=seconds)
+    except (Timeout, OSError, NotImplementedError):
+        return None
+    return lock
+
+
+def _release(lock: Any, work: Path | None) -> None:
+    if lock is not None:
+        with contextlib.suppress(OSError):
+            if work is not None:
+                Path(lock.lock_file).unlink(missing_ok=True)
+            lock.release()
