@@ -12,7 +12,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zslbench.identity import digest
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 METHODS, DATASETS, SEEDS = 20, 5, 50
 

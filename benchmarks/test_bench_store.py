@@ -14,9 +14,9 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import zslbench
 from zslbench.methods.base import Array, Context, Method, MethodCard, Setting
 from zslbench.params import param
-from zslbench.results.claims import Claims
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.leases import Claims
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.task import ClassTable, Train
 
 POINTS, MOST_SECONDS = 50, 0.05

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 import zslbench
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 
 DATA = "synthetic"
 PATIENCE = 60.0

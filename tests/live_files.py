@@ -6,8 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from zslbench.results.claims import Holder
-from zslbench.results.live import Group, Running, Study, live_folder
+from zslbench.results.records.leases import Holder
+from zslbench.results.records.live import Group, Running, Study, live_folder
 
 
 def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> Running:

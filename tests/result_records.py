@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.identity import digest
-from zslbench.results.record import SCHEMA, Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import SCHEMA, Record
+from zslbench.results.records.store import ResultStore
 
 FORMAT_SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 GOLDEN = Path(__file__).parent / "golden"

@@ -18,7 +18,7 @@ from zslbench.cli import cli
 from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.lisgan import LisGAN
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.studies import points
 from zslbench.studies.points import compared, ordered
 from zslbench.studies.printed import Section, page

@@ -11,7 +11,7 @@ from data_folders import write_folder
 
 import zslbench
 from zslbench.errors import ZslbenchError
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 
 NOISY = "study_methods:Noisy"
 

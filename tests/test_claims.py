@@ -24,9 +24,9 @@ from shared_toys import HOLD, NOTES
 import zslbench
 from zslbench.errors import StoreError
 from zslbench.machine import process_born
-from zslbench.results import claims as module
-from zslbench.results.claims import FOLDER, Claims, Holder, Watch
-from zslbench.results.store import ResultStore
+from zslbench.results.records import leases as module
+from zslbench.results.records.leases import FOLDER, Claims, Holder, Watch
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import plan
 
 ID = "0123456789abcdef"

@@ -15,7 +15,7 @@ from result_records import record
 from typed_commands import run_here
 
 from zslbench.cli import cli
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 
 RIDGE = "toy_methods:Ridge"
 

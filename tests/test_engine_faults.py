@@ -14,7 +14,7 @@ from faults import MOST, Study, output_of, until
 
 import zslbench
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.engines.process import ProcessEngine
 from zslbench.runner.engines.worker import Place
 from zslbench.runner.execute import execute

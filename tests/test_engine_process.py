@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 import zslbench
 from zslbench.errors import BadValue, EngineError, StoreError
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.engines import Engine, SerialEngine
 from zslbench.runner.engines.hand import Hand
 from zslbench.runner.engines.places import places

@@ -15,8 +15,8 @@ from live_files import holder, put, study
 from result_records import record
 from test_plots import predictions
 
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import Tuned
+from zslbench.results.records.presets import Tuned
+from zslbench.results.records.store import ResultStore
 
 HOSTILE = "a\x1b[2J\x9b31m\x07b\rc\u202ed\u2066e\x00f\ng\u2028h"
 

@@ -17,7 +17,7 @@ from zslbench.cli import cli
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
 from zslbench.params import param
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.task import ClassTable
 
 HERE = "test_keep_features"

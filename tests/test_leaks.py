@@ -31,7 +31,7 @@ from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.params import param
 from zslbench.protocols.splits import class_folds, split
 from zslbench.registry import PROTOCOLS
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.task import Answers, ClassTable, Query, Train
 
 SEEN, UNSEEN, PER_CLASS, WIDTH, ATTRIBUTES = 8, 3, 6, 4, 5

@@ -26,7 +26,7 @@ from zslbench.methods.fclswgan import FCLSWGAN
 from zslbench.methods.generative import GenerativeMethod
 from zslbench.methods.lisgan import LisGAN
 from zslbench.methods.nn import Critic, Generator, random_stream
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.studies.verify import verify
 from zslbench.task import ClassTable, Train
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zslbench.errors import StoreError
-from zslbench.results import record as module
-from zslbench.results.migration import FIRST, STEPS, migrated
-from zslbench.results.record import SCHEMA, Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records import record as module
+from zslbench.results.records.migration import FIRST, STEPS, migrated
+from zslbench.results.records.record import SCHEMA, Record
+from zslbench.results.records.store import ResultStore
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "records").glob("schema-*.json"))
 

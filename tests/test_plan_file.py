@@ -16,7 +16,7 @@ from typed_commands import blocks
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan_file import ENGINE_KEYS, FILE_KEYS, STUDY_KEYS, read_plan
 from zslbench.runner.request import Request
 

@@ -16,7 +16,7 @@ import zslbench
 from zslbench.errors import BadValue
 from zslbench.results.plots.kept import MADE, REAL
 from zslbench.results.plots.projection import project
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 
 
 def saved(store, method="lisgan", seed=0, right=(0.9, 0.5, 0.1), **more):

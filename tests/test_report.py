@@ -16,10 +16,10 @@ from result_records import pair, record, saved, study
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.report.figures import inline
 from zslbench.results.report.page import embedded
-from zslbench.results.store import ResultStore
 
 
 class _Elements(HTMLParser):

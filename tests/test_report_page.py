@@ -11,8 +11,8 @@ import pytest
 from result_records import record, saved, study
 
 import zslbench
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -23,8 +23,8 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.registry import METHODS, Entry
 from zslbench.results import published
 from zslbench.results.published import Published
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import plan
 from zslbench.studies import claims
 from zslbench.studies.verdict import judged

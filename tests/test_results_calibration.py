@@ -24,8 +24,8 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.analysis import calibration
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.accuracy import FORMATS, table
 from zslbench.results.tables.curve import curve as curve_verb
 

@@ -14,7 +14,7 @@ import zslbench
 from zslbench.cli import cli
 from zslbench.errors import StoreError
 from zslbench.results.analysis.chance import near_chance
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 
 def answers(unseen: int, seen: int = 0) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.metrics import harmonic_mean, per_class_top1, stacked
 from zslbench.results.analysis.across import Across, AcrossPair, across
 from zslbench.results.diagram import draw_diagram, smallest_sentence, text_diagram
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.studies.compare import FORMATS, compare
 
 UNSEEN, SEEN, IMAGES = 8, 10, 6

@@ -17,9 +17,9 @@ from test_migration import GOLDEN
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError, Unavailable
-from zslbench.results.exporting import frame
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.export import frame
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 
 TEXTS = {"curve": True, "method.params": True, "protocol.params": True, "provenance.packages": True}
 NUMBERS = ("metrics.", "timings.", "memory.")

@@ -19,9 +19,9 @@ from test_claims import FAR, ID, claim
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import StoreError
-from zslbench.results.claims import FOLDER, HOLDER, Claims, Holder
-from zslbench.results.garbage import GRACE
-from zslbench.results.store import ResultStore
+from zslbench.results.records.cleanup import GRACE
+from zslbench.results.records.leases import FOLDER, HOLDER, Claims, Holder
+from zslbench.results.records.store import ResultStore
 
 PREDICTIONS = {"label": np.arange(3)}
 OTHER = "f" * 16

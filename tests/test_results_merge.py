@@ -18,8 +18,8 @@ from test_migration import GOLDEN
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.store import ResultStore
 
 PREDICTIONS = {"label": np.arange(3)}
 

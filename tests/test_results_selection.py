@@ -22,8 +22,8 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis import selection as rules
 from zslbench.results.analysis.folds import averaged
 from zslbench.results.analysis.matching import command
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.accuracy import FORMATS, table
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties

@@ -25,8 +25,8 @@ import zslbench
 from zslbench.errors import StoreError
 from zslbench.files import write_text
 from zslbench.machine import machine
-from zslbench.results.record import SCHEMA, Record
-from zslbench.results.store import ResultStore, folder_name
+from zslbench.results.records.record import SCHEMA, Record
+from zslbench.results.records.store import ResultStore, folder_name
 from zslbench.results.tables.accuracy import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
@@ -331,7 +331,7 @@ import resource, sys
 import numpy as np
 from result_records import record
 from zslbench.errors import StoreError
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 store = ResultStore(sys.argv[1])
 store.save(record(seed=1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))

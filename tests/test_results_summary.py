@@ -16,7 +16,7 @@ import zslbench.results
 from zslbench.errors import UnknownName
 from zslbench.results import published
 from zslbench.results.analysis.summary import summarise
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 fractions = st.floats(0, 1)
 

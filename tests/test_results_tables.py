@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.naming import short_names
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.results.tables.accuracy import FORMATS, table
 
 RULES = ("fixed", "validated", "oracle")

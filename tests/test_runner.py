@@ -19,7 +19,7 @@ from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner import scoring, study_plan
 from zslbench.runner.jobs import How, batches, jobs
 from zslbench.runner.plan import plan

@@ -11,8 +11,8 @@ from toy_methods import Ridge
 import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import plan
 from zslbench.runner.progress import Quiet
 from zslbench.runner.scoring import Stopped

@@ -20,7 +20,7 @@ from zslbench.methods import eszsl, remembered, softmax, souls
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context
 from zslbench.registry import METHODS
-from zslbench.results.tally import Tally
+from zslbench.results.records.tally import Tally
 from zslbench.runner import progress
 from zslbench.runner.finished import Finished
 

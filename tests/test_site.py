@@ -26,7 +26,7 @@ from typed_commands import ROOT, Block, blocks, check_names, commands, run_here
 
 from zslbench.cli import cli
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 DOCS = ROOT / "docs"
 PAGES = {path.relative_to(DOCS).as_posix(): path.read_text(encoding="utf-8") for path in sorted(DOCS.rglob("*.md"))}

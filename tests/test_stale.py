@@ -21,7 +21,7 @@ from zslbench import sources
 from zslbench.cli import cli as command_line
 from zslbench.errors import ZslbenchError
 from zslbench.registry import METHODS as REGISTERED
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class
 from zslbench.sources import SourceCheck, source_of
 
@@ -171,7 +171,7 @@ def test_status_reads_files_and_imports_none(project, monkeypatch):
 SESSION = """
 import importlib, json, linecache, sys, zslbench
 from pathlib import Path
-from zslbench.results.store import ResultStore
+from zslbench.results.records.store import ResultStore
 
 def report(step, name, rerun=None):
     outcome = zslbench.run(name, "digits", "zsl", rerun=rerun)

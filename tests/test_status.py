@@ -20,8 +20,8 @@ from result_records import record, saved
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import StoreError, UnknownName
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import TunedStore
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.store import ResultStore
 from zslbench.studies.meaning import Place
 from zslbench.studies.survey import survey
 from zslbench.studies.verify import verify

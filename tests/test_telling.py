@@ -16,8 +16,8 @@ import tuning_toys  # noqa: F401  (named in a spec)
 from live_files import holder, put, study
 
 import zslbench
-from zslbench.results.live import Study, live_folder
-from zslbench.results.store import ResultStore
+from zslbench.results.records.live import Study, live_folder
+from zslbench.results.records.store import ResultStore
 from zslbench.runner import heartbeat
 from zslbench.runner import telling as telling_module
 from zslbench.runner.finished import unfinished

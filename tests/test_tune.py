@@ -24,9 +24,9 @@ from zslbench import errors
 from zslbench.cli import cli
 from zslbench.data.loading import load_dataset
 from zslbench.protocols.splits import split
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import Tuned, TunedStore
+from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.studies import history
 from zslbench.studies.objective import Trial
 from zslbench.studies.told import told

@@ -25,15 +25,15 @@ from rich.console import Console
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import StoreError, UnknownName
-from zslbench.results import liveness
-from zslbench.results import tally as tally_module
-from zslbench.results.live import BEAT, SILENT, Group, Study, live_folder
-from zslbench.results.liveness import LiveFolder
-from zslbench.results.record import Record
-from zslbench.results.screenful import KEYS, as_text, screenful
-from zslbench.results.snapshot import as_json, job_left, look, merged, time_left
-from zslbench.results.store import ResultStore
-from zslbench.results.tally import SETTLED, Tally
+from zslbench.results.records import liveness
+from zslbench.results.records import tally as tally_module
+from zslbench.results.records.live import BEAT, SILENT, Group, Study, live_folder
+from zslbench.results.records.liveness import LiveFolder
+from zslbench.results.records.record import Record
+from zslbench.results.records.screenful import KEYS, as_text, screenful
+from zslbench.results.records.snapshot import as_json, job_left, look, merged, time_left
+from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tally import SETTLED, Tally
 
 HERE = Path(__file__).parent
 GONE = 2**22 + 1  # above the greatest number that a process can have

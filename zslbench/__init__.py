@@ -26,7 +26,7 @@ _VERBS = {
     "ablate": "zslbench.studies.ablate:ablate",
     "reproduce": "zslbench.studies.reproduce:reproduce",
     "status": "zslbench.studies.status:status",
-    "watch": "zslbench.results.watch:watch",
+    "watch": "zslbench.results.records.watch:watch",
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
     "doctor": "zslbench.diagnosis:doctor",

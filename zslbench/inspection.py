@@ -123,7 +123,7 @@ def _presets(entry: Entry) -> list[Listed]:
 
 
 def _tuned(runs: Path) -> list[Listed]:
-    from zslbench.results.tuned import TunedStore
+    from zslbench.results.records.presets import TunedStore
 
     return [
         Listed(

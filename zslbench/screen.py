@@ -95,7 +95,7 @@ def show_profile(outcome: Outcome) -> None:
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
     """Say what a run did, or would do, and what to type next."""
-    from zslbench.results.wording import last_line  # start-up needs no records
+    from zslbench.results.records.wording import last_line  # start-up needs no records
 
     console = _out()
     for remark in outcome.remarks:

@@ -6,9 +6,9 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "merge": "zslbench.results.merging",
-    "gc": "zslbench.results.garbage",
-    "export": "zslbench.results.exporting",
+    "merge": "zslbench.results.records.merge",
+    "gc": "zslbench.results.records.cleanup",
+    "export": "zslbench.results.records.export",
 }
 
 

@@ -14,8 +14,8 @@ from zslbench.data.loading import file_stamps, load_dataset
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
-from zslbench.results.record import SCHEMA
-from zslbench.results.wording import named
+from zslbench.results.records.record import SCHEMA
+from zslbench.results.records.wording import named
 
 
 @dataclasses.dataclass(frozen=True)

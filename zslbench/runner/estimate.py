@@ -10,7 +10,7 @@ from typing import Any, Self, TypeGuard
 
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Size
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.runner.classes import method_class
 from zslbench.runner.handout import dataset_of
 from zslbench.runner.jobs import Batch, Job

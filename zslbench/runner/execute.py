@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
-from zslbench.results.wording import last_line
+from zslbench.results.records.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.finished import Scored, facts_of, trace

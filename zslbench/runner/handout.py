@@ -25,7 +25,7 @@ from zslbench.errors import BadData, ZslbenchError
 from zslbench.protocols import splits
 from zslbench.protocols.asking import drawn_order
 from zslbench.protocols.base import Protocol
-from zslbench.results.wording import last_line
+from zslbench.results.records.wording import last_line
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import protocol_class
 from zslbench.runner.finished import trace

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from zslbench.errors import StoreError
-from zslbench.results.live import BEAT, EVERY, Study
+from zslbench.results.records.live import BEAT, EVERY, Study
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""

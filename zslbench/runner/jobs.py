@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from zslbench.results.wording import named
+from zslbench.results.records.wording import named
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 

@@ -14,7 +14,7 @@ from zslbench.arrays import AnyArray, Array, IntArray, taken
 from zslbench.data.dataset import Dataset
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
-from zslbench.results.wording import last_line
+from zslbench.results.records.wording import last_line
 from zslbench.runner.finished import Finished, Synthesis, trace
 from zslbench.runner.handout import Material, dataset_of
 from zslbench.runner.jobs import Job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.jobs import How

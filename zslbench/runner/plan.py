@@ -12,7 +12,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Method, overlay
 from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore, check_fits
+from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore, check_fits
 from zslbench.runner.cells import DatasetRef, Run, dataset_ref
 from zslbench.runner.classes import built, method_class, protocol_class
 from zslbench.spec import Spec, brackets, expand, parse

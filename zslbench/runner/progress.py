@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from zslbench.results import wording
+from zslbench.results.records import wording
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
 from zslbench.runner.finished import Finished

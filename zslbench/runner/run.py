@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from zslbench.errors import UnknownName
 from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.chance import near_chance
-from zslbench.results.claims import Claims
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.leases import Claims
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.device import let_threads_sleep

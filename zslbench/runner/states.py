@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import Run
 from zslbench.sources import MethodSource
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, ZslbenchError
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.device import devices

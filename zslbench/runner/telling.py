@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from zslbench.identity import digest
-from zslbench.results import live
-from zslbench.results.claims import Holder
+from zslbench.results.records import live
+from zslbench.results.records.leases import Holder
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
 from zslbench.runner.finished import Finished

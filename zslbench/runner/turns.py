@@ -7,9 +7,9 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
-from zslbench.results.claims import Claims
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.leases import Claims
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import Run
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.states import UNFINISHED, find

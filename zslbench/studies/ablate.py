@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.summary import Stat
-from zslbench.results.record import Record
-from zslbench.results.tuned import TunedStore
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
 from zslbench.runner.run import Outcome, run

@@ -11,7 +11,7 @@ from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.results import published
 from zslbench.results.published import Published
-from zslbench.results.tuned import DEFAULT_NAME, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
 from zslbench.runner.cells import dataset_ref
 from zslbench.runner.classes import method_class
 

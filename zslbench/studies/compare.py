@@ -14,13 +14,13 @@ from zslbench.results.analysis.comparison import METRICS, OVER, Comparison, comp
 from zslbench.results.analysis.entrants import Match, matches
 from zslbench.results.analysis.matching import cell, label
 from zslbench.results.diagram import draw_diagram, known_kind
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
+from zslbench.results.records.validation import SELECTIONS
 from zslbench.results.tables import document
 from zslbench.results.tables.comparison_data import csv_report, json_report
 from zslbench.results.tables.comparison_formats import blocks
 from zslbench.results.tables.comparison_report import Report
-from zslbench.results.validation import SELECTIONS
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DEFAULT_METRICS = ("T1", "H")

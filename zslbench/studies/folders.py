@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from zslbench.data.loading import folder_of, load_dataset
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.choice import is_dataset
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.studies.meaning import Place
 
 

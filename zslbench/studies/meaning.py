@@ -12,8 +12,8 @@ from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, Zslbenc
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS
-from zslbench.results.record import Record
-from zslbench.results.tuned import DEFAULT_NAME, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
+from zslbench.results.records.record import Record
 from zslbench.runner.classes import recorded_method
 from zslbench.sources import is_here
 from zslbench.spec import brackets, parse_recorded

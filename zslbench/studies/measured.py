@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from zslbench.results.analysis.statistics import paired_t_interval
 from zslbench.results.analysis.summary import Stat, stat
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.spec import brackets
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zslbench.errors import ZslbenchError
 from zslbench.params import Scalar
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import built, method_class
 from zslbench.runner.jobs import Job

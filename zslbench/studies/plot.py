@@ -14,8 +14,8 @@ from zslbench.results.analysis.choice import Choice
 from zslbench.results.plots.draw import Knowledge, Request, check, draw
 from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
 from zslbench.results.plots.style import Style
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.page_width import width_of
 from zslbench.results.tables.table import remarks
 from zslbench.runner.classes import recorded_method

@@ -18,13 +18,13 @@ from zslbench.results.analysis.gather import Gathered, gather
 from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.plots.draw import Knowledge
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
 from zslbench.results.report.accuracy import tables
 from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Matrix, Missing, Page
 from zslbench.results.report.runs import runs_data
-from zslbench.results.store import ResultStore, without_collection
 from zslbench.studies import plot, status, status_text
 from zslbench.studies.verdict import interval, judged
 from zslbench.visible import one_line

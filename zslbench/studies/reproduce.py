@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.results.analysis.summary import Stat, stat
 from zslbench.results.published import PROTOCOL, Published
-from zslbench.results.record import Record
-from zslbench.results.tuned import TunedStore
-from zslbench.results.wording import last_line
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate

@@ -13,9 +13,9 @@ from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results.analysis.choice import is_dataset, is_method, is_protocol
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import TunedStore
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import import_typed
 from zslbench.studies import fill, printed
 from zslbench.studies.folders import Folders

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from zslbench.methods.base import Method
-from zslbench.results.record import Record
-from zslbench.results.tuned import TunedStore
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.record import Record
 from zslbench.sources import SourceCheck
 from zslbench.spec import parse_recorded
 from zslbench.studies.meaning import (

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from zslbench.errors import BadValue
 from zslbench.files import csv_text
-from zslbench.results.tuned import TunedStore
+from zslbench.results.records.presets import TunedStore
 from zslbench.spec import brackets
 from zslbench.studies.objective import Trial
 from zslbench.studies.tuning import Tuning

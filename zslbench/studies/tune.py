@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from zslbench.errors import BadValue, StoreError
 from zslbench.identity import digest
 from zslbench.methods.base import Method
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import DEFAULT_NAME, Tuned, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.engines import Engine, SerialEngine

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.results.tuned import Tuned
+from zslbench.results.records.presets import Tuned
 from zslbench.runner.cells import DatasetRef
 from zslbench.runner.run import Outcome
 from zslbench.studies.objective import RESULTS, Trial

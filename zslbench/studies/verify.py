@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError, ZslbenchError
 from zslbench.metrics import SWEPT
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import recorded_protocol
 
 TOLERANCE = 1e-12

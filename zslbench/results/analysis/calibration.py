@@ -14,7 +14,7 @@ from zslbench import metrics
 from zslbench.arrays import AnyArray, Array
 from zslbench.results.analysis.matching import cell, label
 from zslbench.results.analysis.summary import CALIBRATED
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 Predictions = Mapping[str, AnyArray]
 """What is kept of a run: label, of_unseen, seen_score, seen_class, unseen_score, unseen_class, one entry an image."""

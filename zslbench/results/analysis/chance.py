@@ -9,7 +9,7 @@ import numpy as np
 from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
 from zslbench.identity import canonical_json
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 FEWEST = 10
 """Unseen classes below which nothing is said: among few, twice chance is no sign of a fault."""

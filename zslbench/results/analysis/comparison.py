@@ -17,7 +17,7 @@ from zslbench.results.analysis import bootstrap
 from zslbench.results.analysis.bootstrap import Draws, Tested, Training
 from zslbench.results.analysis.entrants import Entrant, Match
 from zslbench.results.analysis.statistics import holm
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 METRICS = ("T1", "U", "S", "H")
 OVER = ("classes", "images")

@@ -10,7 +10,7 @@ from zslbench.identity import canonical_json
 from zslbench.results.analysis.choice import is_method
 from zslbench.results.analysis.naming import line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, summarise
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.visible import one_line
 
 MOST_UNNAMED = 20

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from zslbench.results.analysis.matching import cell, grouped, worst_state
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 
 def averaged(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:

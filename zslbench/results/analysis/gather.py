@@ -10,11 +10,12 @@ from zslbench.results.analysis import selection as rules
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
 from zslbench.results.analysis.choice import Choice, choose
 from zslbench.results.analysis.folds import averaged
-from zslbench.results.analysis.matching import command, label, place, tune_command
+from zslbench.results.analysis.matching import command, label, tune_command
 from zslbench.results.analysis.selection import Lack, Selection
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
-from zslbench.results.tuned import DEFAULT_NAME, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
+from zslbench.results.records.wording import place
 
 CALIBRATIONS = ("dev", "oracle")
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from zslbench.identity import canonical_json
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
+from zslbench.results.records.wording import runs_option
 from zslbench.spec import brackets
 
 
@@ -65,11 +66,6 @@ def grouped(records: Iterable[Record], key: Callable[[Record], str]) -> list[lis
     ]
 
 
-def place(record: Record) -> str:
-    """Say what was run on what, for a sentence."""
-    return f"{label(record)} on {record.dataset['name']} ({record.protocol['name']})"
-
-
 def command(records: Sequence[Record], runs: Path, *extra: str) -> str:
     """Return the ``zslbench run …`` that asks for these records (of one cell) again, `extra` options added."""
     first = records[0]
@@ -115,8 +111,3 @@ def _data(record: Record) -> list[str]:
     if data.get("origin") != "builtin":
         words += ["--features", str(data.get("features", "")), "--semantics", str(data.get("semantics", ""))]
     return [*words, "-p", rules["name"] + brackets(rules.get("params", {}))]
-
-
-def runs_option(runs: Path) -> list[str]:
-    """Return the words of a command that name a folder of records, none for the usual one."""
-    return [] if runs == Path("runs") else ["--runs", str(runs)]

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from zslbench.results.analysis.matching import cell, family, grouped, head, label
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 RULES = ("fixed", "validated", "oracle")
 _CRITERIA = ("H", "T1")

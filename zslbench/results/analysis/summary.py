@@ -9,7 +9,7 @@ from typing import Any
 
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.matching import cell, label, worst_state
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 CHANGED_MARK = "§"
 """Numbers of a source that has changed since they were made."""

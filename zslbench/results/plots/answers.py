@@ -11,7 +11,7 @@ from zslbench import metrics
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.plots.lines import Line, one_panel
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 Predictions = Callable[[Record], Mapping[str, AnyArray]]
 _SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")

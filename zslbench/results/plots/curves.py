@@ -14,7 +14,7 @@ from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, data_key, facts, head_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, DASHES, MARKERS, Style, add_legend, legend_size, panels
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.results.tables.table import Remark, remarks
 
 _ROUNDING = 1e-9

@@ -18,7 +18,7 @@ from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown
 from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_below
 from zslbench.results.plots.projection import Projection, project
 from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:

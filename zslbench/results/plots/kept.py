@@ -10,7 +10,7 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.results.plots.answers import Predictions, check_count, confusions, first_class, name_classes, places_of
 from zslbench.results.plots.lines import Line, lines_of
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 REAL, MADE = "real", "synthesised"
 _CLASSES, _USUAL_CLASSES = 12, 6

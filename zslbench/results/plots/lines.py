@@ -13,7 +13,7 @@ from zslbench.identity import canonical_json
 from zslbench.results.analysis.matching import cell, grouped, study_words
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, summarise
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.results.tables.caption import caption
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.visible import one_line

@@ -20,8 +20,8 @@ from zslbench.results.plots.sensitivity import draw_sensitivity
 from zslbench.results.plots.stability import draw_stability
 from zslbench.results.plots.style import Style, settings
 from zslbench.results.plots.sweep import swept_parameters
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
 from zslbench.spec import parse_recorded
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.results.analysis.matching import command, label
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 from zslbench.results.tables.accuracy import METRIC_ORDER
 from zslbench.spec import parse_recorded
 

@@ -15,8 +15,8 @@ from zslbench.results.analysis.gather import gather
 from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.selection import RULES
 from zslbench.results.analysis.summary import Row, summarise
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, without_collection
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.cited_blocks import with_cited
 from zslbench.results.tables.cited_rows import cited_rows
 from zslbench.results.tables.data_formats import csv_rows, json_rows

@@ -20,8 +20,8 @@ from zslbench.results.analysis.gather import ordinary, without_folds
 from zslbench.results.analysis.matching import cell, grouped, label
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, Stat, stat, summarise
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.caption import caption
 from zslbench.results.tables.layout import GroupKey, group_heads, group_key
 from zslbench.results.tables.ranked import ranked_blocks

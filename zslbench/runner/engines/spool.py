@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from zslbench.results.claims import Holder
+from zslbench.results.records.leases import Holder
 from zslbench.runner.engines.doing import Done, Message
 from zslbench.runner.jobs import Batch, Job
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from zslbench.errors import StoreError
 from zslbench.files import read_regular
-from zslbench.results.live import BEAT, SILENT, Study, live_folder
+from zslbench.results.records.live import BEAT, SILENT, Study, live_folder
 
 State = Literal["running", "lost"]
 _LARGEST_FILE = 2**20

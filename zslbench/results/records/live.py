@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import StoreError
-from zslbench.results import wording
-from zslbench.results.claims import STALE_AFTER, Holder
+from zslbench.results.records import wording
+from zslbench.results.records.leases import STALE_AFTER, Holder
 from zslbench.visible import one_line
 
 SCHEMA = 1

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 from zslbench.errors import StoreError
 from zslbench.identity import digest
-from zslbench.results.migration import FIRST, migrated
-from zslbench.results.validation import Status, problem, unreadable
+from zslbench.results.records.migration import FIRST, migrated
+from zslbench.results.records.validation import Status, problem, unreadable
 
 SCHEMA = 1
 CHOSEN = ("selected", "calibrated", "folds")

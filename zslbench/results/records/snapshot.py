@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.files import json_text
-from zslbench.results.live import Group, Running, Study
-from zslbench.results.liveness import LiveFolder, Seen
-from zslbench.results.tally import Kept, Tally
+from zslbench.results.records.live import Group, Running, Study
+from zslbench.results.records.liveness import LiveFolder, Seen
+from zslbench.results.records.tally import Kept, Tally
 
 SCHEMA = 1
 _BAD = ("failed", "crashed", "timeout")

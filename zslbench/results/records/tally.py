@@ -10,9 +10,9 @@ from pathlib import Path
 
 from zslbench.errors import StoreError
 from zslbench.files import read_problem
-from zslbench.results.live import clean
-from zslbench.results.store import read_record, record_folders
-from zslbench.results.wording import last_line
+from zslbench.results.records.live import clean
+from zslbench.results.records.store import read_record, record_folders
+from zslbench.results.records.wording import last_line
 
 SETTLED = 2.0
 """Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""

@@ -30,8 +30,8 @@ from zslbench.files import (
     write_error,
     write_text,
 )
-from zslbench.results.companions import ENDINGS
-from zslbench.results.record import Record
+from zslbench.results.records.companions import ENDINGS
+from zslbench.results.records.record import Record
 
 _MAX_NAME = 100
 _LEVELS = 3

@@ -1,6 +1,6 @@
 """Documents of earlier schemas, brought up to date on reading; what lies on disk stays as it was written.
 
-A change of a record's fields that old documents do not follow raises `zslbench.results.record.SCHEMA` and adds one
+A change of a record's fields that old documents do not follow raises `SCHEMA` in `record` and adds one
 step here: a pure function from a document of one schema to one of the next. The schema is part of a run's identity, so
 runs under a new schema have new ids; an old record keeps its own.
 """

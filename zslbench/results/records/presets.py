@@ -12,8 +12,8 @@ import msgspec
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
-from zslbench.results.store import folder_name
-from zslbench.results.validation import Fraction, Whole, wrong_field
+from zslbench.results.records.store import folder_name
+from zslbench.results.records.validation import Fraction, Whole, wrong_field
 
 SCHEMA = 1
 FOLDER = "tuned"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
-from zslbench.results.record import Record
+from zslbench.results.records.record import Record
 
 
 def named(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:
@@ -22,6 +23,12 @@ def name_of(record: Record) -> str:
     method, where = record.method, (record.stage, record.fold, record.seed)
     label = str(method.get("label") or method["name"])
     return named(label, record.dataset["name"], [record.protocol["name"]], *where)
+
+
+def place(record: Record) -> str:
+    """Say what was run on what, for a sentence."""
+    label = record.method.get("label") or record.method["name"]
+    return f"{label} on {record.dataset['name']} ({record.protocol['name']})"
 
 
 def metrics(values: Mapping[str, float]) -> str:
@@ -65,3 +72,8 @@ def many(number: int, what: str) -> str:
     ('1 fit', '12,000 fits')
     """
     return f"{number:,} {what}" + ("" if number == 1 else "s")
+
+
+def runs_option(runs: Path) -> list[str]:
+    """Return the words of a command that name a folder of records, none for the usual one."""
+    return [] if runs == Path("runs") else ["--runs", str(runs)]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.liveness import LiveFolder
-from zslbench.results.screenful import KEYS, as_text, screenful
-from zslbench.results.snapshot import Snapshot, as_json, look
-from zslbench.results.tally import Tally
+from zslbench.results.records.liveness import LiveFolder
+from zslbench.results.records.screenful import KEYS, as_text, screenful
+from zslbench.results.records.snapshot import Snapshot, as_json, look
+from zslbench.results.records.tally import Tally
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,11 +11,11 @@ from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import write_atomically
-from zslbench.results.analysis.matching import place
-from zslbench.results.companions import companions
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore, write_run
-from zslbench.results.tuned import TunedStore
+from zslbench.results.records.companions import companions
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore, write_run
+from zslbench.results.records.wording import place
 
 _SAME = 1e-9
 """Metrics that differ by less are equal: they were rounded differently."""

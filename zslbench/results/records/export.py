@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zslbench.errors import BadValue, Unavailable
 from zslbench.files import write_atomically
-from zslbench.results.record import Record
-from zslbench.results.store import ResultStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.visible import csv_cell
 
 if TYPE_CHECKING:

@@ -8,14 +8,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zslbench.results import wording
-from zslbench.results.analysis.matching import runs_option
-from zslbench.results.lines import Cell, Section, bar, fitted, line, widths
-from zslbench.results.live import Running
-from zslbench.results.liveness import Seen
-from zslbench.results.snapshot import Ended, Snapshot, job_left, merged, time_left
-from zslbench.results.store import left_out
-from zslbench.results.wording import clock, many
+from zslbench.results.records import wording
+from zslbench.results.records.lines import Cell, Section, bar, fitted, line, widths
+from zslbench.results.records.live import Running
+from zslbench.results.records.liveness import Seen
+from zslbench.results.records.snapshot import Ended, Snapshot, job_left, merged, time_left
+from zslbench.results.records.store import left_out
+from zslbench.results.records.wording import clock, many, runs_option
 from zslbench.visible import one_line
 
 if TYPE_CHECKING:
