@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from zslbench.errors import StoreError
 from zslbench.results.records import record as module
-from zslbench.results.records.migration import FIRST, STEPS, migrated
-from zslbench.results.records.record import SCHEMA, Record
+from zslbench.results.records.record import FIRST, MIGRATIONS, SCHEMA, Record, migrate
 from zslbench.results.records.store import ResultStore
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "records").glob("schema-*.json"))
@@ -25,7 +24,7 @@ def golden(name: str) -> Record:
 
 def test_every_schema_has_golden_records_and_a_step_to_the_next():
     assert {int(path.stem.split("-")[1]) for path in GOLDEN} == set(range(FIRST, SCHEMA + 1))
-    assert set(STEPS) == set(range(FIRST, SCHEMA))
+    assert set(MIGRATIONS) == set(range(FIRST, SCHEMA))
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
@@ -64,12 +63,12 @@ def doubled(document):
 
 def test_steps_are_done_in_order_and_leave_the_old_document_alone():
     old = {"schema": 1, "rate": 0.25}
-    assert migrated(old, 3, {1: renamed, 2: doubled}) == {"schema": 3, "fraction": 0.5, "unit": "1"}
-    assert migrated(old, 2, {1: renamed, 2: doubled}) == {"schema": 2, "fraction": 0.25, "unit": "1"}
-    assert migrated(old, 1, {}) is old
+    assert migrate(old, 3, {1: renamed, 2: doubled}) == {"schema": 3, "fraction": 0.5, "unit": "1"}
+    assert migrate(old, 2, {1: renamed, 2: doubled}) == {"schema": 2, "fraction": 0.25, "unit": "1"}
+    assert migrate(old, 1, {}) is old
     assert old == {"schema": 1, "rate": 0.25}
     with pytest.raises(ValueError, match="no schema 0"):
-        migrated({"schema": 0}, 3, {1: renamed, 2: doubled})
+        migrate({"schema": 0}, 3, {1: renamed, 2: doubled})
 
 
 def test_reading_migrates_and_writing_is_of_the_new_schema(monkeypatch, tmp_path):
@@ -77,7 +76,7 @@ def test_reading_migrates_and_writing_is_of_the_new_schema(monkeypatch, tmp_path
     old = {**{key: value for key, value in now.items() if key != "seed"}, "random_seed": 7, "schema": SCHEMA}
     steps = {SCHEMA: lambda document: {**document, "seed": document["random_seed"]}}
     monkeypatch.setattr(module, "SCHEMA", SCHEMA + 1)
-    monkeypatch.setattr(module, "migrated", lambda document, schema: migrated(document, schema, steps))
+    monkeypatch.setattr(module, "MIGRATIONS", steps)
     found = Record.from_json(json.dumps(old))
     assert (found.seed, found.schema, found.id) == (7, SCHEMA + 1, now["id"])
     assert json.loads(found.to_json())["schema"] == SCHEMA + 1

@@ -12,8 +12,7 @@ from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.metrics import SWEPT
-from zslbench.results.records.record import Record
-from zslbench.results.records.validation import Status
+from zslbench.results.records.record import Record, Status
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.jobs import Job

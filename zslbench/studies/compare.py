@@ -14,9 +14,8 @@ from zslbench.results.analysis.comparison import METRICS, OVER, Comparison, comp
 from zslbench.results.analysis.entrants import Match, matches
 from zslbench.results.analysis.matching import cell, label
 from zslbench.results.diagram import draw_diagram, known_kind
-from zslbench.results.records.record import Record
+from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.records.validation import SELECTIONS
 from zslbench.results.tables import document
 from zslbench.results.tables.comparison_data import csv_report, json_report
 from zslbench.results.tables.comparison_formats import blocks

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from zslbench.errors import BadValue, StoreError, nearest
 from zslbench.identity import folder_name
-from zslbench.results.records.record import Record
-from zslbench.results.records.validation import STAGES
+from zslbench.results.records.record import STAGES, Record
 from zslbench.sources import SourceCheck
 from zslbench.spec import parse
 

@@ -23,9 +23,8 @@ from zslbench.results.plots.ranks import draw_ranks
 from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
 from zslbench.results.plots.stability import draw_stability
 from zslbench.results.plots.style import Style, settings
-from zslbench.results.records.record import Record
+from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.records.validation import SELECTIONS
 from zslbench.results.tables.table import remarks
 
 KINDS = ("confusion", "sensitivity", "souls", "stability", "ablation", "curve", "perclass", "pareto", "cd", "features")

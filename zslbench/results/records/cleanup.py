@@ -17,9 +17,8 @@ from zslbench.files import TEMPORARY, probe
 from zslbench.results.records import leases as claims
 from zslbench.results.records import live
 from zslbench.results.records import presets as tuned
-from zslbench.results.records.companions import companions, document_of
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore
+from zslbench.results.records.store import ResultStore, companions, document_of
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""

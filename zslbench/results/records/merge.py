@@ -11,10 +11,9 @@ from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import write_atomically
-from zslbench.results.records.companions import companions
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore, write_run
+from zslbench.results.records.store import ResultStore, companions, write_run
 from zslbench.results.records.wording import place
 
 _SAME = 1e-9

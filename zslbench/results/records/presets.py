@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
 from zslbench.results.records.store import folder_name
-from zslbench.results.records.validation import Fraction, Whole, wrong_field
 
 SCHEMA = 1
 FOLDER = "tuned"
@@ -130,19 +128,18 @@ class TunedStore:
 
 
 def _read(path: Path) -> Tuned:
-    advice = "delete it and tune again, or restore a copy"
     try:
-        found = msgspec.json.decode(read_regular(path))
-        wrong = wrong_field(found, Tuned) if isinstance(found, dict) else "it is not a JSON object"
+        document = decode_json(read_regular(path))
+        tuned = convert(document, Tuned)
     except FileNotFoundError as error:
         raise StoreError(read_problem(path, error)) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        wrong = str(error)
-    if not wrong and found.get("schema", SCHEMA) > SCHEMA:
-        raise StoreError(f"{path} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
-    if wrong:
-        raise StoreError(f"{path} is not a tuned preset ({wrong}); {advice}.")
-    return msgspec.convert(found, Tuned)
+    except ValueError as error:
+        raise StoreError(
+            f"{path} is not a tuned preset ({error}); delete it and tune again, or restore a copy."
+        ) from None
+    if tuned.schema > SCHEMA:
+        raise StoreError(f"{path} has schema {tuned.schema}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
+    return tuned
 
 
 def check_fits(tuned: Tuned, version: int, fingerprint: str, again: str) -> None:

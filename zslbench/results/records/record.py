@@ -5,15 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
 
+from msgspec import Meta, Struct, field
+
+from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.identity import digest
-from zslbench.results.records.migration import FIRST, migrated
-from zslbench.results.records.validation import Status, problem, unreadable
 
-SCHEMA = 1
+Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
+Stage = Literal["final", "dev"]
+Selection = Literal["fixed", "validated", "oracle"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+SELECTIONS: tuple[Selection, ...] = get_args(Selection)
+
+FIRST, SCHEMA = 1, 1
+"""The first schema of records and that of today. It is part of a run's identity: runs of a new schema have new ids."""
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""By a schema that old documents have: what makes one of the next. A change of fields that they do not follow raises
+`SCHEMA` and adds one here; what lies on disk stays as it was written."""
 CHOSEN = ("selected", "calibrated", "folds")
 """What selection and calibration add to the provenance of a record in memory; in a file it would be made up."""
 _HALF = re.compile("[\ud800-\udfff]")
@@ -33,7 +44,7 @@ class Record:
         seed: the run's seed.
         selection: fixed, validated or oracle.
         metrics: fractions from 0 to 1 by name; empty unless status is ok.
-        curve: one entry a judged checkpoint: ``{"step": 10, "metrics": {...}}``.
+        curve: one entry per judged checkpoint: ``{"step": 10, "metrics": {...}}``.
         timings: seconds by phase, in all (``total``), and how many of these were spent for earlier results already
             (``shared``): each result is charged with what producing it alone takes. memory: peak bytes by kind.
         provenance: versions, device, digest of the method's source, time of day.
@@ -71,22 +82,17 @@ class Record:
         together = "seeds_at_once" in self.provenance or "grid_points" in self.provenance
         return not together or "shared" in self.timings
 
-    def is_its_id(self) -> bool:
-        """Return whether the id is that of what the record says it is of; an old one's may be of an earlier schema."""
-        return any(self.id == self._id(schema) for schema in range(SCHEMA, FIRST - 1, -1))
-
-    def _id(self, schema: int) -> str:
-        return digest(
-            {
-                "schema": schema,
-                "method": _part(self.method, "name", "version", "params"),
-                "dataset": _part(self.dataset, "name", "features", "semantics", "fingerprint", "origin"),
-                "protocol": _part(self.protocol, "name", "version", "params"),
-                "stage": self.stage,
-                "fold": self.fold,
-                "seed": self.seed,
-            }
-        )
+    def has_its_id(self) -> bool:
+        """Return whether the id is that of the record's content; an old record's may be of an earlier schema."""
+        identity = {
+            "method": _part(self.method, "name", "version", "params"),
+            "dataset": _part(self.dataset, "name", "features", "semantics", "fingerprint", "origin"),
+            "protocol": _part(self.protocol, "name", "version", "params"),
+            "stage": self.stage,
+            "fold": self.fold,
+            "seed": self.seed,
+        }
+        return any(self.id == digest({"schema": schema, **identity}) for schema in range(SCHEMA, FIRST - 1, -1))
 
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields; halves of characters are spelt out.
@@ -97,36 +103,119 @@ class Record:
         return _HALF.sub(lambda half: f"\\\\u{ord(half[0]):04x}", text)
 
     @classmethod
-    def from_json(cls, text: str, where: str = "record") -> Self:
+    def from_json(cls, content: bytes | str, where: str = "record") -> Self:
         """Read a document back.
 
         Raises:
             StoreError: not JSON, a field that is missing or wrong, or of a later schema.
         """
         try:
-            found = json.loads(text)
-            wrong = unreadable(found, text)
-        except RecursionError:
-            wrong = "it is nested too deep"
-        except ValueError as error:
-            wrong = str(error)
-        if wrong:
-            raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
-        if found["schema"] > SCHEMA:
-            raise StoreError(
-                f"{where} has schema {found['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
-            )
-        if found["schema"] != SCHEMA:
-            try:
-                found = migrated(found, SCHEMA)
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
-        if wrong := problem(found):
-            raise StoreError(f"{where} is not a zslbench record ({wrong}); delete it or restore a copy.")
-        found["curve"] = tuple(found.get("curve", ()))
-        found["provenance"] = {name: value for name, value in found.get("provenance", {}).items() if name not in CHOSEN}
-        return cls(**{key: value for key, value in found.items() if key in cls.__dataclass_fields__})
+            document = decode_json(content)
+            if type(document.get("schema")) is not int:
+                raise ValueError("schema is not a whole number")
+            if document["schema"] > SCHEMA:
+                raise StoreError(
+                    f"{where} has schema {document['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
+                )
+            document = migrate(document, SCHEMA, MIGRATIONS)
+            convert(document, _Document)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:  # a migration meets what was not checked yet
+            raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
+        document["curve"] = tuple(document.get("curve", ()))
+        provenance = document.get("provenance", {})
+        document["provenance"] = {name: value for name, value in provenance.items() if name not in CHOSEN}
+        return cls(**{key: value for key, value in document.items() if key in cls.__dataclass_fields__})
+
+
+def migrate(
+    document: dict[str, Any], schema: int, migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
+) -> dict[str, Any]:
+    """Return a document as it would be in `schema`, its own schema being that or an earlier one.
+
+    Raises:
+        ValueError: a schema that never was.
+        KeyError, TypeError: the document is not what its schema says.
+    """
+    while (old := document["schema"]) != schema:
+        if old not in migrations:
+            raise ValueError(f"there has been no schema {old}")
+        document = {**migrations[old](document), "schema": old + 1}
+    return document
 
 
 def _part(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
     return {key: facts[key] for key in keys if key in facts}
+
+
+_Amount = Annotated[float, Meta(ge=0, le=1e18)]
+
+
+class _Method(Struct):
+    name: str
+    label: str
+    title: str
+    params: dict[str, Any]
+    version: Whole
+    setting: str = ""
+    stochastic: bool = True
+
+
+class _Dataset(Struct):
+    name: str
+    features: str
+    semantics: str
+    fingerprint: str
+    origin: str = ""
+    split: str = ""
+    first_class: Whole = 0
+
+
+class _Protocol(Struct):
+    name: str
+    version: Whole
+    params: dict[str, Any]
+
+
+class _Judged(Struct):
+    step: Whole
+    metrics: dict[str, Fraction]
+
+
+class _KeptFeatures(Struct):
+    per_class: Whole = 0
+    space: str = ""
+
+
+class _Provenance(Struct):
+    """What something is made of later on; whatever else is recorded may be anything."""
+
+    method_source: str | None = None
+    zslbench: str = ""
+    finished: str = ""
+    device: str = ""
+    processors: Whole = 1
+    precision: str = ""
+    limit: str = ""
+    seeds_at_once: Whole = 1
+    grid_points: Whole = 1
+    kept_features: _KeptFeatures | None = None
+
+
+class _Document(Struct):
+    """What a record's document must hold, and of which type what it may hold is."""
+
+    id: str
+    status: Status
+    method: _Method
+    dataset: _Dataset
+    protocol: _Protocol
+    stage: Stage
+    fold: Whole
+    seed: Whole
+    selection: Selection = "fixed"
+    metrics: dict[str, Fraction] = {}
+    curve: list[_Judged] = []
+    timings: dict[str, _Amount] = {}
+    memory: dict[str, _Amount] = {}
+    provenance: _Provenance = field(default_factory=_Provenance)
+    error: str = ""

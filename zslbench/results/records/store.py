@@ -30,13 +30,15 @@ from zslbench.files import (
     write_error,
     write_text,
 )
-from zslbench.results.records.companions import ENDINGS
 from zslbench.results.records.record import Record
 
 _MAX_NAME = 100
 _LEVELS = 3
 """Of folders between the root and a record."""
 _TRACE, _FEATURES = ".trace.json.gz", ".features.npz"
+_ENDINGS = (".npz", _FEATURES, _TRACE)
+"""Of what lies beside a document ``<id>.json``: predictions, kept features, the trace of a profile."""
+_ID = re.compile(r"[0-9a-f]{16}")
 _MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
 _UNSAFE = re.compile(r"[^\w.,=+-]|^\.|\.$")
@@ -226,6 +228,23 @@ def folder_name(name: str) -> str:
     return safe.encode("utf-8")[: _MAX_NAME - 14].decode("utf-8", "ignore") + f"--{digest}"
 
 
+def companions(document: Path) -> list[Path]:
+    """Return the files beside a document that belong to its run."""
+    beside = (document.with_name(document.stem + ending) for ending in _ENDINGS)
+    return [path for path in beside if path.is_file()]
+
+
+def document_of(companion: Path) -> Path | None:
+    """Return the document that a file belongs to, whether it exists or not; None where the name tells of none.
+
+    >>> document_of(Path("runs/cub/zsl/sae/0123456789abcdef.features.npz")).name
+    '0123456789abcdef.json'
+    """
+    name, dot, ending = companion.name.partition(".")
+    fits = dot + ending in _ENDINGS and _ID.fullmatch(name)
+    return companion.with_name(f"{name}.json") if fits else None
+
+
 def write_run(
     document: Path,
     write: Writer,
@@ -243,7 +262,7 @@ def write_run(
     """
     try:
         with contextlib.ExitStack() as staging:
-            paths = {ending: document.with_name(document.stem + ending) for ending in ENDINGS}
+            paths = {ending: document.with_name(document.stem + ending) for ending in _ENDINGS}
             filled = {ending: staging.enter_context(staged(paths[ending], one)) for ending, one in beside.items()}
             last = staging.enter_context(staged(document, write))
             document.unlink(missing_ok=True)
@@ -269,7 +288,7 @@ def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Writer:
 
 
 class _Arrays(dict[str, AnyArray]):
-    """Arrays of a file by name; one that is asked for and not there is an error in the file."""
+    """Arrays of a file by name; one that is asked for and absent is an error in the file."""
 
     def __init__(self, arrays: Mapping[str, AnyArray], what: str, again: str) -> None:
         super().__init__(arrays)
@@ -387,15 +406,12 @@ def read_record(path: Path) -> Record:
     Raises:
         FileNotFoundError: there is none. StoreError: it cannot be read, or tells of no run or another one.
     """
-    try:
-        record = Record.from_json(read_regular(path).decode("utf-8"), where=str(path))
-    except UnicodeDecodeError:
-        raise StoreError(f"{path} is not a zslbench record (not UTF-8); delete it or restore a copy.") from None
+    record = Record.from_json(read_regular(path), where=str(path))
     if record.id != path.stem:
         raise StoreError(
             f"{path} is not a zslbench record (it tells of run {record.id[:40]!r}); delete it or restore a copy."
         )
-    if not record.is_its_id():
+    if not record.has_its_id():
         raise _Altered(
             f"{path} is not the record that it was (its content is not that of its id); restore a copy, or run it "
             "again.",

@@ -6,7 +6,7 @@ import dataclasses
 import time
 from collections.abc import Iterator
 
-from zslbench.results.records.validation import Status
+from zslbench.results.records.record import Status
 from zslbench.runner.engines.base import Listener
 from zslbench.runner.engines.doing import Checkpoint, Done, Logged, Message, Started, stamped
 from zslbench.runner.finished import Finished, unfinished

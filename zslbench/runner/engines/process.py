@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing.connection import wait
 
 from zslbench.errors import EngineError
-from zslbench.results.records.validation import Status
+from zslbench.results.records.record import Status
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
 from zslbench.runner.engines.base import Engine, Listener
 from zslbench.runner.engines.hand import Hand

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import EngineError
-from zslbench.results.records.validation import Status
+from zslbench.results.records.record import Status
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.engines.assignment import Assignment, Results, Supply
