@@ -378,11 +378,11 @@ def test_failed_seeds_of_what_is_compared_are_said(tmp_path: Path) -> None:
 # --- who is compared -----------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_picks_several_lines_is_refused_and_a_label_picks_one(runs: Path) -> None:
+def test_a_name_that_picks_several_rows_is_refused_and_a_label_picks_one(runs: Path) -> None:
     store = ResultStore(runs)
     add(store, "eszsl", 0.55, dataset="cub", title="ESZSL", label="eszsl", params={"gamma": 100.0})
     add(store, "eszsl", 0.6, dataset="cub", title="ESZSL", label="eszsl[gamma=10]", params={"gamma": 10.0})
-    with pytest.raises(BadValue, match=r"'eszsl\[gamma=\[1,10\]\]' picks 2 lines on cub"):
+    with pytest.raises(BadValue, match=r"'eszsl\[gamma=\[1,10\]\]' picks 2 rows on cub"):
         compare("eszsl[gamma=[1,10]]", "ale", runs=runs, draws=FEW)
     found = table(runs, "eszsl", "eszsl[gamma=10]", "ale", datasets=["cub"])
     names = [method["name"] for method in found["comparisons"][0]["methods"]]
@@ -451,7 +451,7 @@ def test_too_many_unnamed_lines(tmp_path: Path) -> None:
     store = ResultStore(tmp_path)
     for number in range(21):
         store.save(record(f"m{number}", metrics={"T1": 0.5}), predictions(0.5, number, "zsl"))
-    with pytest.raises(BadValue, match="there are 21 lines to compare, more than the 20"):
+    with pytest.raises(BadValue, match="there are 21 rows to compare, more than the 20"):
         compare(runs=tmp_path, draws=FEW)
     assert len(table(tmp_path, *(f"m{number}" for number in range(4)))["comparisons"][0]["pairs"]) == 6
 

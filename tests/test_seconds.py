@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from result_records import record
+from rich.console import Console
 
 import zslbench
 from zslbench.errors import BadValue
@@ -77,6 +79,17 @@ def test_a_method_that_rides_on_anothers_training_is_charged_with_it(tmp_path, c
     assert spent(records) == clock[0] == 65
     shown = zslbench.plot("pareto", runs=tmp_path).rows
     assert {row["seconds"] for row in shown} == {35}
+
+
+@pytest.mark.parametrize("protocols", [("zsl", "gzsl"), ("gzsl", "zsl")], ids="+".join)
+def test_the_first_line_shown_paid_for_the_fit_whichever_query_came_first(tmp_path, clock, monkeypatch, protocols):
+    monkeypatch.setattr(eszsl, "feature_side", slow(clock, 10, eszsl.feature_side))
+    console = Console(file=io.StringIO(), width=200)
+    records = zslbench.run("eszsl", "digits", protocols, runs=tmp_path, console=console).records
+    shown = [line for line in console.file.getvalue().splitlines() if "(10.0 s" in line]
+    assert [line.partition("(")[2] for line in shown] == ["10.0 s)", "10.0 s, 10.0 s of them shared)"]
+    assert [one.timings["shared"] for one in records] == [0, 10]
+    assert spent(records) == clock[0]
 
 
 def test_what_is_remembered_carries_the_seconds_that_it_took(clock):

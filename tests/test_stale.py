@@ -140,7 +140,7 @@ def test_helpers_count_wherever_they_lie(tmp_path, way):
     words = (sys.executable, "-m", "zslbench", "run", "-m", "near:Near", "-d", "digits", "-p", "zsl")
     shell(mine, *words, PYTHONPATH=path)
     status = [sys.executable, "-m", "zslbench", "status"]
-    assert "complete: 1 line" in shell(mine, *status, PYTHONPATH=path)
+    assert "complete: 1 row" in shell(mine, *status, PYTHONPATH=path)
     assert "0 to do" in shell(mine, *words, "--dry-run", PYTHONPATH=path)
     helper.write_text("def scale(): return 1.0\n")
     found = shell(mine, *status, PYTHONPATH=path)

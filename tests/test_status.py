@@ -72,7 +72,7 @@ def test_what_is_missing_is_found_and_one_command_fills_it(runs):
     last = zslbench.status(runs)
     assert last.commands == ()
     assert set(states(last).values()) == {"done"}
-    assert "complete: 3 lines on 2 data sets under zsl, gzsl" in last.text
+    assert "complete: 3 rows on 2 data sets under zsl, gzsl" in last.text
 
 
 def test_seeds_asked_for_are_filled(runs):
@@ -303,6 +303,13 @@ def test_json_holds_every_run(runs):
     assert not document["complete"]
     assert document["verification"]["verified"] == 7
     assert all(command["command"].startswith("zslbench run -m") for command in document["commands"])
+    assert document["rows"] == [NOISY, CLOSED] == list(dict.fromkeys(run["row"] for run in document["runs"]))
+
+
+def test_the_matrix_is_headed_row_as_a_table_calls_it(runs):
+    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
+    heads = next(line for line in zslbench.status(runs).text.splitlines() if "zsl" in line.split())
+    assert heads.split() == ["row", "zsl"]
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ from zslbench.commands.options import CHOICES, DATASETS, OUTPUT, PROTOCOLS, RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """Say how methods differ and how sure that is: all pairs of METHODs, within and across data sets.
 
-    A METHOD is a name or a spec, as in `table --method`, and must pick one line a data set; all lines when none is
+    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; all rows when none is
     given. Within a data set: paired bootstrap, Holm over pairs. Across data sets: Wilcoxon–Holm, Friedman, mean ranks.
     """
     text = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)

@@ -19,7 +19,7 @@ from zslbench.commands.options import CHOICES, DATASETS, METHODS, OUTPUT, RUNS, 
         "zslbench curve -d cub --format latex -o curve.tex",
     )
 )
-@format_option("terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a line a point of each run.")
+@format_option("terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a row per point of a run.")
 @METHODS
 @DATASETS
 @CHOICES

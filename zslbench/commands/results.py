@@ -82,7 +82,7 @@ def gc(stale: bool, **options: Any) -> None:
 )
 @RUNS
 def export(**options: Any) -> None:
-    """Write all records as one table, a line a run, for other tools."""
+    """Write all records as one table, a row per run, for other tools."""
     done = zslbench.results.export(**options)
     if done.broken:
         screen.show_text("\n".join(done.broken))

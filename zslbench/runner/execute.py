@@ -162,14 +162,15 @@ def _scored(
 ) -> list[Scored]:
     """Score with a fitted method for each protocol.
 
-    The fit was done for the first query; it is charged to the others, too, and shared.
+    Each is charged with the fit. All but the first of the job, which is shown first, share it, in whatever order they
+    are asked.
     """
     results: dict[str, Scored] = {}
     reply: Reply | None = None
+    riding = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
-        results[run.id], reply = _score(run, material, method, job, seconds, facts, events, reply)
-        if "shared" in seconds:
-            seconds = {**seconds, "shared": seconds["total"]}
+        charged = seconds if run is job.first else riding
+        results[run.id], reply = _score(run, material, method, job, charged, facts, events, reply)
     per_class = job.how.keep_features if any(one.condensed for one in results.values()) else 0
     made = synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]

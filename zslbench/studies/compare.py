@@ -49,9 +49,9 @@ def compare(
     """Return how methods differ on each data set, how sure that is, and what holds across data sets.
 
     Args:
-        methods: names or specs such as ``lisgan@S3[souls=5]``, each of one line a data set; none: all lines.
+        methods: names or specs such as ``lisgan@S3[souls=5]``, each of one row per data set; none: all rows.
         runs: the folder of records.
-        format: terminal, markdown, latex, csv (a line a pair and kind) or json.
+        format: terminal, markdown, latex, csv (a row per pair and kind) or json.
         datasets, protocols, features, semantics, stage: which runs.
         metrics: of T1, U, S and H; None: T1 and H.
         over: what the bootstrap resamples: ``classes``, ``images`` or ``both``.

@@ -35,7 +35,7 @@ def as_text(status: Status, width: int | None = None) -> str:
     if status.complete and found.states:
         but = "; values differ by data set" if found.varied else ""
         parts.append(
-            f"complete: {_many(len(found.lines), 'line')} on {_many(len(found.places), 'data set')} under "
+            f"complete: {_many(len(found.lines), 'row')} on {_many(len(found.places), 'data set')} under "
             f"{', '.join(found.protocols)}: {_many(len(found.of('done')), 'run')}{but}\n"
         )
     if status.verification is not None:
@@ -48,7 +48,7 @@ def _paragraph(lines: list[str]) -> str:
 
 
 def matrix(found: Survey, place: Place) -> Section:
-    """Return the states of the runs at one place: lines down, protocols across."""
+    """Return the states of the runs at one place: rows down, protocols across."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for slot, state in found.states.items():
         if slot.place == place:
@@ -68,7 +68,7 @@ def matrix(found: Survey, place: Place) -> Section:
         )
 
     rows = tuple((line, *(cell(line, rules) for rules in found.protocols)) for line in found.lines)
-    return Section(found.names[place], ("line", *found.protocols), rows, "l" * (1 + len(found.protocols)))
+    return Section(found.names[place], ("row", *found.protocols), rows, "l" * (1 + len(found.protocols)))
 
 
 def trouble(found: Survey) -> list[str]:
@@ -86,7 +86,7 @@ def trouble(found: Survey) -> list[str]:
         where = f"{found.names[place]} {rules}{' dev' + ','.join(map(str, folds)) if folds else ''}, seeds {seeds}"
         lines.append(f"{state}: {line} on {where}" + (f": {why}" if why else ""))
     if len(groups) > _MOST:
-        lines.append(f"and {len(groups) - _MOST} more lines and data sets of which runs failed or were cut short")
+        lines.append(f"and {len(groups) - _MOST} more rows and data sets of which runs failed or were cut short")
     return lines
 
 
@@ -144,12 +144,12 @@ def as_json(status: Status) -> str:
     document = {
         "complete": status.complete,
         "stage": status.stage,
-        "lines": list(found.lines),
+        "rows": list(found.lines),
         "datasets": [_place(place) for place in found.places],
         "protocols": list(found.protocols),
         "runs": [_slot(slot, found) for slot in found.states],
         "untuned": [
-            {"line": line, "protocol": rules, "preset": name, **_place(place)}
+            {"row": line, "protocol": rules, "preset": name, **_place(place)}
             for (line, place, rules), name in found.untuned.items()
         ],
         "outdated": [record.id for record in found.outdated],
@@ -173,7 +173,7 @@ def _place(place: Place) -> dict[str, str]:
 def _slot(slot: Slot, found: Survey) -> dict[str, Any]:
     record = found.records.get(slot)
     return {
-        "line": slot.line,
+        "row": slot.line,
         **_place(slot.place),
         "protocol": slot.protocol,
         "fold": slot.fold,

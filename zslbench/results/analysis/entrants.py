@@ -142,8 +142,8 @@ def _several(term: str, rows: Sequence[Row], key: Key) -> str:
     where = f"on {key[0]} ({key[1]}, {key[2]}) under {key[4]}"
     if len(labels) < len(rows):
         kinds = ", ".join(f"{row.label} ({row.selection}, version {row.version})" for row in rows)
-        return f"{term!r} picks {len(rows)} lines {where}: {kinds}; choose one with --selection, or keep other --runs."
-    return f"{term!r} picks {len(rows)} lines {where}: {', '.join(labels)}; name one of them, such as '{labels[0]}'."
+        return f"{term!r} picks {len(rows)} rows {where}: {kinds}; choose one with --selection, or keep other --runs."
+    return f"{term!r} picks {len(rows)} rows {where}: {', '.join(labels)}; name one of them, such as '{labels[0]}'."
 
 
 def _all(groups: Mapping[Key, Sequence[Row]]) -> dict[Key, dict[str, Row]]:
@@ -166,7 +166,7 @@ def _check_number(picked: Mapping[Key, Mapping[str, Row]], named: bool) -> None:
     most = max((len(rows) for rows in picked.values()), default=0)
     if not named and most > MOST_UNNAMED:
         raise BadValue(
-            f"there are {most} lines to compare, more than the {MOST_UNNAMED} that are compared unnamed; "
+            f"there are {most} rows to compare, more than the {MOST_UNNAMED} that are compared unnamed; "
             "name the methods, as in `zslbench compare lisgan eszsl`."
         )
 

@@ -59,7 +59,7 @@ def table(
         runs: the folder of records.
         layout: ``full``: every metric under each data set's head; ``zsl``: T1 by data set (LisGAN's Table 2); ``gzsl``:
             U, S and H by data set (Tables 3 and 4).
-        format: terminal, markdown, latex (booktabs), csv (a line a row and metric) or json (an object a row).
+        format: terminal, markdown, latex (booktabs), csv (a line per row and metric) or json (an object per row).
         methods, datasets, protocols: which, in which order; specs such as ``lisgan@S3[souls=5]`` are understood.
         features, semantics, stage: which runs.
         metrics: which, in which order; None: all, AUSUC in csv and json only.

@@ -66,7 +66,7 @@ def curve(
 
     Args:
         runs: the folder of records.
-        format: terminal, markdown, latex, csv (a line a point of each run) or json (an object a run).
+        format: terminal, markdown, latex, csv (a row per point of each run) or json (an object per run).
         methods, datasets, features, semantics: which runs, as in `table`.
         data: also write every point of every run there, as csv.
         output: also write the text there.
