@@ -21,7 +21,7 @@ from result_records import record, saved, study
 
 import zslbench
 from zslbench.arrays import AnyArray
-from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.metrics import harmonic_mean, per_class_top1, stacked
 from zslbench.results.analysis.across import Across, AcrossPair, across
 from zslbench.results.diagram import draw_diagram, smallest_sentence, text_diagram
@@ -422,6 +422,13 @@ def test_oracle_candidates_are_left_out_unless_asked_for(runs: Path) -> None:
 def test_refusals(runs: Path, methods: tuple[str, ...], options: dict[str, Any], error: Any, match: str) -> None:
     with pytest.raises(error, match=match):
         compare(*methods, runs=runs, **({"draws": FEW} | options))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_could_not_be_read_is_warned_of_in_every_format(runs: Path, format: str) -> None:
+    (runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
+    with pytest.warns(RecordsLeftOut, match=r"1 file or folder was left out: .*x\.json is not a zslbench record"):
+        compare("eszsl", "ale", runs=runs, format=format, datasets=["cub"], draws=FEW)
 
 
 def test_missing_predictions_are_a_sentence_with_the_command(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ The golden texts are read by eye, then kept. To write them anew, set ZSLBENCH_WR
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import statistics
@@ -18,7 +19,7 @@ import pytest
 from result_records import FORMAT_SUFFIX, PAPER_DATA, check_golden, paper_study, record, saved, study
 from rich.cells import cell_len
 
-from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.naming import short_names
 from zslbench.results.records.record import Record
 from zslbench.results.tables.accuracy import FORMATS, table
@@ -263,13 +264,40 @@ def test_features_unlike_the_published_ones_are_said(tmp_path: Path) -> None:
     assert said not in table(folder, published="best", datasets=["sun"], width=400)
 
 
-def test_failed_runs_and_broken_files_are_mentioned_on_the_terminal_only(runs: Path) -> None:
+def test_failed_runs_and_broken_files_are_noted_on_the_terminal_and_warned_of_otherwise(runs: Path) -> None:
     (runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
-    text = table(runs)
+    with pytest.warns(RecordsLeftOut, match="1 file or folder was left out: ") as warned:
+        text = table(runs)
+    assert len(warned) == 1
     assert "1 run failed; not counted." in text
     assert "1 file or folder was left out: " in text
     for other in ("markdown", "latex", "csv", "json"):
-        assert "not counted" not in table(runs, format=other)
+        with pytest.warns(RecordsLeftOut) as warned:
+            text = table(runs, format=other)
+        assert "not counted" not in text
+        sentences = [str(warning.message) for warning in warned]
+        for part in ("left out: ", "1 run failed; not counted."):
+            assert sum(part in sentence for sentence in sentences) == 1
+        captioned = "Without 1 file or folder of records that could not be read." in text
+        assert captioned == (other in ("markdown", "latex"))
+
+
+SHOWN = [
+    ("table",),
+    *(("table", "--format", name) for name in ("markdown", "latex", "csv", "json")),
+    ("plot", "pareto", "-o", "figure.svg", "-p", "zsl", "--metric", "T1"),
+    ("report", "--no-figures"),
+]
+
+
+@pytest.mark.parametrize("words", SHOWN, ids=" ".join)
+def test_standard_error_says_once_what_was_left_out(typed: Any, words: tuple[str, ...]) -> None:
+    timed = [dataclasses.replace(simple(name, 0.5), timings={"fit": 1.0, "total": 1.0}) for name in ("eszsl", "sae")]
+    saved(Path("runs"), timed)
+    (Path("runs") / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
+    code, _, errors = typed(*words)
+    assert (code, errors.count("Note: 1 file or folder was left out: ")) == (0, 1), errors
+    assert errors.count("x.json is not a zslbench record") == 1
 
 
 @pytest.mark.parametrize("width", [60, 63, 80, 91, 116, 124, 160])

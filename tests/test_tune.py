@@ -459,6 +459,48 @@ def test_tuned_presets_are_listed(runs: Path) -> None:
     assert "on the dev folds (grid, 4 trials); x=" in line.summary
 
 
+def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_for(runs: Path) -> None:
+    tuning = tune(GRID, DATA, "zsl", runs=runs, only="x")
+    zslbench.run("ridge", DATA, "zsl", runs=runs, stage="dev")
+
+    def shown(**options: Any) -> tuple[list[str], list[str], str]:
+        page = zslbench.report(None, runs=runs, figures=False, **options).page
+        (dev,) = page.tables
+        (missing,) = page.missing
+        rows = [row[0] for matrix in missing.matrices for row in matrix.rows]
+        return [line.full for block in dev.blocks for line in block.lines], rows, " ".join(page.notes)
+
+    names, rows, notes = shown()
+    picked = f"{GRID}[x={tuning.presets[0].values['x']:g}]"
+    assert sorted(names) == sorted(rows) == ["ridge", picked]
+    assert f"{len(tuning.trials) - 1} points tried in tuning; --stage dev shows them." in notes
+    names, rows, notes = shown(stage="dev")
+    assert len(names) == len(rows) == len(tuning.trials) + 1
+    assert "tried in tuning" not in notes
+
+
+def test_presets_of_an_earlier_source_are_marked_and_damaged_ones_named(runs: Path) -> None:
+    tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1)
+
+    def told() -> tuple[str, str]:
+        (line,) = [line for line in zslbench.list("presets", runs) if line.name == f"{GRID}@tuned"]
+        return line.summary, " ".join(zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs, dry_run=True).remarks)
+
+    assert "§" not in "".join(told())
+    path = TunedStore(runs).path("tuned", GRID, *NAMES, "zsl")
+    facts = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(facts | {"source": "0" * 16}), encoding="utf-8")
+    summary, remark = told()
+    assert summary.startswith("§ the source of the method has changed since it was tuned; tune again. tuned: T1 ")
+    assert f"§ {GRID}@tuned: the source of the method has changed since it was tuned; tune again: zslbench" in remark
+    path.write_text(json.dumps(facts | {"version": facts["version"] + 1}), encoding="utf-8")
+    (line,) = [line for line in zslbench.list("presets", runs) if line.name == f"{GRID}@tuned"]
+    assert line.summary.startswith("§ it was tuned for version ")
+    path.write_text("{", encoding="utf-8")
+    (line,) = [line for line in zslbench.list("presets", runs) if line.unavailable]
+    assert (line.name, f"{path} is not a tuned preset" in line.unavailable) == (path.stem, True)
+
+
 def test_a_preset_that_does_not_fit_is_refused(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(errors.BadValue, match=r"make them: zslbench tune tuning_toys:Peak -d .* -p zsl --runs"):
         zslbench.run(f"{PEAK}@tuned", DATA, runs=runs)

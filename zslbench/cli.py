@@ -88,7 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if not re.fullmatch("([1-9][0-9]{0,4})?", os.environ.get(name, "")):
             del os.environ[name]
     try:
-        cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        with screen.records_left_out_shown():
+            cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except ZslbenchError as error:
         screen.show_error(str(error))
         sys.exit(BAD_INPUT)

@@ -54,6 +54,10 @@ class EngineError(ZslbenchError):
     """Workers that cannot be started, or a scheduler that cannot be reached."""
 
 
+class RecordsLeftOut(UserWarning):
+    """Records that a table, figure or page does not show; the command line prints it on standard error."""
+
+
 def nearest(given: str, names: Iterable[str]) -> str | None:
     """Return the name closest to `given`, or None when nothing is close.
 

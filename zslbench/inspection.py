@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zslbench.data import added
 from zslbench.data.source import Source
@@ -16,6 +16,9 @@ from zslbench.params import declared, in_words
 from zslbench.protocols.base import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.published import load as cited_numbers
+
+if TYPE_CHECKING:
+    from zslbench.results.records.presets import Tuned
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
@@ -65,11 +68,11 @@ class Info:
 def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
     """Return what is registered of one kind, sorted by name; a broken plugin is listed as unavailable.
 
-    Presets are those that methods bring, and those that were tuned into a folder of records.
+    Presets are those that methods bring, and those that were tuned into a folder of records: § marks those whose method
+    has changed since, and a damaged file is unavailable.
 
     Raises:
         BadValue: a kind that does not exist.
-        StoreError: a file of `runs` that should be a tuned preset is none.
     """
     if kind == "presets":
         return [line for entry in METHODS for line in _presets(entry)] + _tuned(Path(runs))
@@ -125,15 +128,32 @@ def _presets(entry: Entry) -> list[Listed]:
 def _tuned(runs: Path) -> list[Listed]:
     from zslbench.results.records.presets import TunedStore
 
-    return [
+    store = TunedStore(runs)
+    presets = [
         Listed(
             f"{one.method}@{one.name}",
-            f"tuned: {one.metric} {100 * one.score:.1f} on the dev folds ({one.sampler}, "
+            f"{_changed(one)}tuned: {one.metric} {100 * one.score:.1f} on the dev folds ({one.sampler}, "
             f"{sum(one.trials.values())} trials); {_values({name: one.values.get(name) for name in one.space})}",
             f"{one.dataset}/{one.protocol} ({one.features}, {one.semantics})",
         )
-        for one in TunedStore(runs).load()
+        for one in store.load()
     ]
+    return presets + [Listed(path.stem, "", unavailable=why) for path, why in store.broken]
+
+
+def _changed(tuned: Tuned) -> str:
+    """Say that the method has changed since it was tuned; nothing where it has not, or is not to be imported."""
+    from zslbench.results.records.presets import change_since
+    from zslbench.sources import source_of
+
+    try:
+        cls = METHODS.load_recorded(tuned.method)
+    except ZslbenchError:
+        return ""
+    if cls is None or not issubclass(cls, Method):
+        return ""
+    change = change_since(tuned, cls.card.version, source_of(cls).digest)
+    return f"§ {change}; tune again. " if change else ""
 
 
 def _info(entry: Entry) -> Info:

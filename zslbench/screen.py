@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
+from zslbench.errors import RecordsLeftOut
 from zslbench.visible import one_line, visible
 
 if TYPE_CHECKING:
@@ -61,6 +63,26 @@ def live_console() -> Console | None:
 def show_error(sentence: str) -> None:
     """Print one line on standard error."""
     _Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {one_line(sentence)}", markup=False)
+
+
+@contextlib.contextmanager
+def records_left_out_shown() -> Iterator[None]:
+    """Print each warning of records that are not shown once, as a line on standard error."""
+    known: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RecordsLeftOut)
+        show_other = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if not issubclass(category, RecordsLeftOut):
+                show_other(message, category, *place, **more)
+            elif str(message) not in known:
+                known.add(str(message))
+                text = f"Note: {one_line(str(message))}"
+                _Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+        warnings.showwarning = show
+        yield
 
 
 def show_text(text: str) -> None:
@@ -156,7 +178,11 @@ def show_list(kind: str, lines: Sequence[Listed]) -> None:
     """Print one line a registered thing."""
     console = _out()
     if kind == "presets":
-        _print_table(console, ("preset", "for", "source"), [(one.name, one.reference, one.summary) for one in lines])
+        _print_table(
+            console,
+            ("preset", "for", "source"),
+            [(one.name, one.reference, one.unavailable or one.summary) for one in lines],
+        )
         return
     heads = ("name", "what it is", "source", "setting", "from") if kind == "methods" else ("name", "what it is", "from")
     rows = []

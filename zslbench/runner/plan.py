@@ -12,9 +12,10 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Method, overlay
 from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore, check_fits
+from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore, change_since, check_fits
 from zslbench.runner.cells import DatasetRef, Run, dataset_ref
 from zslbench.runner.classes import built, method_class, protocol_class
+from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
 
 DEFAULT_PROTOCOLS = ("zsl", "gzsl")
@@ -71,7 +72,7 @@ def plan(
             used = seeds if found.card.stochastic else (0,)
             if list(used) != list(seeds):
                 once[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
-            points = [_run(spec, found, ref, rules, stage, tuned, oracle) for rules in chosen_protocols]
+            points = [_run(spec, found, ref, rules, stage, tuned, oracle, once) for rules in chosen_protocols]
             runs += [
                 dataclasses.replace(point, fold=fold, seed=seed)
                 for fold in used_folds
@@ -129,13 +130,15 @@ def _run(
     stage: Stage,
     tuned: TunedStore | None,
     oracle: bool,
+    remarks: dict[str, None],
 ) -> Run:
+    """Return the run of one point; `remarks` takes what is to be said of its presets."""
     protocol = protocol_class(rules.name)
     if rules.presets:
         raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
     rules_name = PROTOCOLS.entry(rules.name).name
     name = METHODS.entry(spec.name).name
-    found = _tuned(spec, cls, name, ref, rules_name, tuned)
+    found = _tuned(spec, cls, name, ref, rules_name, tuned, remarks)
     values = {preset: one.values for preset, one in found.items()}
     base = overlay(cls, spec.name, spec.presets, ref.name, rules_name, values)
     before = params.resolve(cls, spec.name, base)
@@ -165,7 +168,13 @@ def _run(
 
 
 def _tuned(
-    spec: Spec, cls: type[Method], name: str, ref: DatasetRef, protocol: str, store: TunedStore | None
+    spec: Spec,
+    cls: type[Method],
+    name: str,
+    ref: DatasetRef,
+    protocol: str,
+    store: TunedStore | None,
+    remarks: dict[str, None],
 ) -> dict[str, Tuned]:
     """Return the tuned presets among those that a spec names.
 
@@ -182,6 +191,8 @@ def _tuned(
             anew = dataclasses.replace(given, presets=tuple(tag for tag in given.presets if tag != preset))
             again = _tune_command(str(anew), preset, ref, protocol, store)
             check_fits(one, cls.card.version, ref.fingerprint, again)
+            if change := change_since(one, cls.card.version, source_of(cls).digest):
+                remarks[f"§ {name}@{preset}: {change}; tune again: {again}"] = None
             found[preset] = one
         elif preset == DEFAULT_NAME:
             where = f" in {store.root}" if store else ""

@@ -2,8 +2,9 @@
 
 Walked are attributes, containers, arrays, tensors, random generators and what functions close over, whatever an object
 says of itself to `pickle`, and what a `functools.lru_cache` holds; besides, attributes of the user's classes and
-globals of the project's modules that they import. Not covered, and to be closed by processes alone, are files, threads,
-modules of other packages, and state inside compiled objects that do not pickle.
+globals of the project's modules that they import. Not covered are files, threads, loggers and streams, globals with two
+leading underscores, frames of callers, modules of other packages, and state inside compiled objects that do not pickle:
+docs/honest-comparison.md says so to users.
 """
 
 from __future__ import annotations

@@ -15,10 +15,12 @@ from zslbench.results import published as citations
 from zslbench.results.analysis.chance import near_chance
 from zslbench.results.analysis.choice import Choice, fitting, with_sources
 from zslbench.results.analysis.gather import Gathered, gather
+from zslbench.results.analysis.matching import cell
 from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.records.record import Record
+from zslbench.results.records.presets import Tuned, TunedStore, is_point_not_picked
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
 from zslbench.results.report.accuracy import tables
@@ -102,9 +104,14 @@ def report(
     gathered = _gathered(store, choice, stage, rules)
     told = [one for name in STAGES for one in fitting(every, dataclasses.replace(choice, stage=name))]
     shown = [one for one in told if stage in (None, one.stage)]
-    rows = {name: summarise(found.records) for name, found in gathered.items()}
+    presets = TunedStore(store.root).load() if stage is None else []  # who asks for the dev stage sees every point
+    rows = {
+        name: summarise([record for record in found.records if not _is_aside(record, presets)])
+        for name, found in gathered.items()
+    }
     if not any(row.metrics for own in rows.values() for row in own):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    listed = [record for record in shown if not _is_aside(record, presets)]
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _figures(gathered, told, store, choice, root) if figures else ([], [])
     page = Page(
@@ -116,11 +123,12 @@ def report(
         beside=tuple(_beside(rows.get("final", []), _drawing(shown), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
-        missing=tuple(_missing(store, shown, choice, root, name) for name in STAGES if _has(shown, name)),
+        missing=tuple(_missing(store, listed, choice, root, name) for name in STAGES if _has(listed, name)),
         notes=tuple(
             dict.fromkeys(
                 [
                     *(note for found in gathered.values() for note in found.notes),
+                    *_points_aside(len(set(map(cell, shown))) - len(set(map(cell, listed)))),
                     *near_chance(shown, store.predictions),
                 ]
             )
@@ -133,6 +141,15 @@ def report(
     if path is not None:
         pages.write(text, path)
     return Report(page, text, path)
+
+
+def _is_aside(record: Record, presets: Sequence[Tuned]) -> bool:
+    return record.stage == "dev" and is_point_not_picked(record, presets)
+
+
+def _points_aside(number: int) -> list[str]:
+    points = "1 point" if number == 1 else f"{number} points"
+    return [f"Not in the tables of the dev stage: {points} tried in tuning; --stage dev shows them."] if number else []
 
 
 def _gathered(store: ResultStore, choice: Choice, stage: str | None, rules: Sequence[str]) -> dict[str, Gathered]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from zslbench.errors import BadValue, StoreError, nearest
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, nearest
 from zslbench.identity import folder_name
 from zslbench.results.records.record import STAGES, Record
 from zslbench.sources import SourceCheck
@@ -34,7 +35,7 @@ class Choice:
 
 
 def choose(records: Sequence[Record], choice: Choice, runs: Path, left_out: Sequence[str] = ()) -> list[Record]:
-    """Return the records asked for, whatever their status; `left_out` says which files and folders were not read.
+    """Return the records asked for, whatever their status; warn of what `left_out` says was not read.
 
     Raises:
         BadValue: a name that no record has, or names that no record has together.
@@ -51,6 +52,8 @@ def choose(records: Sequence[Record], choice: Choice, runs: Path, left_out: Sequ
                 there = {value(record) for record in records}
                 names = there if "[" in term or "@" in term else {name.partition("[")[0] for name in there}
                 _refuse(kind, term, names, runs)
+    for sentence in left_out:
+        warnings.warn(sentence, RecordsLeftOut, stacklevel=3)
     found = fitting(records, choice)
     if not any(record.ok for record in found):
         _explain(found, records, choice, runs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
+from zslbench.results.records.record import Record
 from zslbench.results.records.store import folder_name
 
 SCHEMA = 1
@@ -71,7 +72,7 @@ class TunedStore:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
-        self.broken: list[str] = []
+        self.broken: list[tuple[Path, str]] = []
 
     def path(
         self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str, suffix: str = ".json"
@@ -108,13 +109,13 @@ class TunedStore:
         return sorted((self.root / FOLDER).glob("*.json"))
 
     def load(self) -> list[Tuned]:
-        """Return every preset, in order of their files; `broken` says which files are none."""
+        """Return every preset, in order of their files; `broken` says which files are none, and why."""
         presets, self.broken = [], []
         for path in self.paths():
             try:
                 presets.append(self.read(path))
             except StoreError as error:
-                self.broken.append(str(error))
+                self.broken.append((path, str(error)))
         return presets
 
     @staticmethod
@@ -140,6 +141,29 @@ def _read(path: Path) -> Tuned:
     if tuned.schema > SCHEMA:
         raise StoreError(f"{path} has schema {tuned.schema}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
     return tuned
+
+
+def is_point_not_picked(record: Record, presets: Sequence[Tuned]) -> bool:
+    """Return whether a dev record is of a point that a search tried, and no search on the same data picked."""
+    data, params = record.dataset, dict(record.method["params"])
+    searches = [
+        tuned
+        for tuned in presets
+        if (tuned.method, tuned.protocol) == (record.method["name"], record.protocol["name"])
+        and all(getattr(tuned, part) == data.get(part) for part in ("features", "semantics", "fingerprint"))
+    ]
+    tried = any(
+        all(params.get(name) == value for name, value in tuned.values.items() if name not in tuned.space)
+        for tuned in searches
+    )
+    return tried and all(params != dict(tuned.values) for tuned in searches)
+
+
+def change_since(tuned: Tuned, version: int, source: str) -> str:
+    """Return what has changed of the method since it was tuned, as the end of a sentence; nothing where nothing has."""
+    if tuned.version != version:
+        return f"it was tuned for version {tuned.version} of the method, this is {version}"
+    return "the source of the method has changed since it was tuned" if tuned.source != source else ""
 
 
 def check_fits(tuned: Tuned, version: int, fingerprint: str, again: str) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_text
 from zslbench.results import published as citations
 from zslbench.results.analysis.choice import Choice, is_dataset, is_method, is_protocol, position
@@ -17,6 +19,7 @@ from zslbench.results.analysis.selection import RULES
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
+from zslbench.results.tables.caption import unread
 from zslbench.results.tables.cited_blocks import with_cited
 from zslbench.results.tables.cited_rows import cited_rows
 from zslbench.results.tables.data_formats import csv_rows, json_rows
@@ -54,6 +57,8 @@ def table(
     width: int | str | float | None = None,
 ) -> str:
     """Return a table of the finished runs; accuracies in percent, mean ± sample standard deviation over seeds.
+
+    `RecordsLeftOut` warns of records that could not be read, and in formats without notes of all that is not shown.
 
     Args:
         runs: the folder of records.
@@ -112,9 +117,15 @@ def table(
         columns = measured_columns(by_data, shown)
         if cited is not None and source is not None:
             grid = with_cited(grid, columns, cited, source, rank_together)
+        if format != "terminal":  # whose notes name the files
+            grid = dataclasses.replace(grid, remarks=(*grid.remarks, *unread(len(store.broken))))
         text = written(flat(grid, columns) if layout == "zsl" else grid, format, width, _PIPE_WIDTH, standalone)
-        if format == "terminal":
-            text += "".join(f"\n{note}\n" for note in found.notes) + _unfinished(found.chosen)
+    notes = [*found.notes, *_unfinished(found.chosen)]
+    if format == "terminal":
+        text += "".join(f"\n{note}\n" for note in notes)
+    else:
+        for note in [note for note in notes if note not in store.left_out]:  # which was warned of on choosing
+            warnings.warn(note, RecordsLeftOut, stacklevel=3)
     if output is not None:
         write_text(Path(output), text, f"the table {Path(output).name}")
     return text
@@ -171,10 +182,10 @@ def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[
     return {name: {key: getattr(entry, key) for key in wanted} for name, entry in found.items() if entry}
 
 
-def _unfinished(chosen: Sequence[Record]) -> str:
-    """Return a line on runs that do not count; empty when all is well."""
+def _unfinished(chosen: Sequence[Record]) -> list[str]:
+    """Return a sentence on runs that do not count; none when all is well."""
     counts = collections.Counter(record.status for record in chosen if not record.ok)
-    lines = []
+    sentences = []
     if counts:
         said = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
         advice = []
@@ -182,5 +193,5 @@ def _unfinished(chosen: Sequence[Record]) -> str:
             advice.append("The same `zslbench run …` does what was interrupted.")
         if counts.keys() - {"interrupted", "skipped"}:
             advice.append("`zslbench run … --rerun failed` tries again.")
-        lines.append(f"{said}; not counted. {' '.join(advice)}")
-    return "".join(f"\n{line}\n" for line in lines)
+        sentences.append(f"{said}; not counted. {' '.join(advice)}")
+    return sentences

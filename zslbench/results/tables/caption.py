@@ -107,6 +107,12 @@ def source_sentences(changed: str, unknown: str) -> list[str]:
     return lines
 
 
+def unread(number: int) -> list[Remark]:
+    """Return the remark on files and folders of records that could not be read; none where there are none."""
+    what = "1 file or folder" if number == 1 else f"{number} files or folders"
+    return remarks("note", [f"Without {what} of records that could not be read."] if number else [])
+
+
 def _lacks_curve(row: Row) -> bool:
     return "H" in row.metrics and not row.metrics.keys() >= {*SWEPT}
 

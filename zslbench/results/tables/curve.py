@@ -22,7 +22,7 @@ from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_
 from zslbench.results.analysis.summary import Row, Stat, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.caption import caption
+from zslbench.results.tables.caption import caption, unread
 from zslbench.results.tables.layout import GroupKey, group_heads, group_key
 from zslbench.results.tables.ranked import ranked_blocks
 from zslbench.results.tables.render import written
@@ -92,7 +92,10 @@ def curve(
     if format in ("csv", "json"):
         text = _csv(traced) if format == "csv" else _json(traced)
     else:
-        text = written(_lay_out(traced), format, width, _PIPE_WIDTH)
+        grid = _lay_out(traced)
+        if format != "terminal":  # whose notes name the files
+            grid = dataclasses.replace(grid, remarks=(*grid.remarks, *unread(len(store.broken))))
+        text = written(grid, format, width, _PIPE_WIDTH)
         text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
     if output is not None:
         _write(Path(output), text)
