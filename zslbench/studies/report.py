@@ -19,8 +19,8 @@ from zslbench.results.analysis.matching import cell
 from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.plots.draw import Knowledge
-from zslbench.results.records.record import Record
 from zslbench.results.records.presets import Tuned, TunedStore, is_point_not_picked
+from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
 from zslbench.results.report.accuracy import tables
