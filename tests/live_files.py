@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.results.records.leases import Holder
-from zslbench.results.records.live import Group, Running, Study, live_folder
+from zslbench.results.records.live import FitGroup, RunningFit, Study, live_folder
 
 
-def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> Running:
+def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> RunningFit:
     plain: dict[str, Any] = {
         "run": f"{seed:016x}",
         "method": "lisgan",
@@ -26,7 +26,7 @@ def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> Running
         "seconds": 41.0,
         "step_seconds": 40.0,
     }
-    return Running(**plain | facts)
+    return RunningFit(**plain | facts)
 
 
 def holder(**facts: Any) -> Holder:
@@ -47,8 +47,8 @@ def study(**facts: Any) -> Study:
         "failed": 1,
         "running": (fit(),),
         "groups": (
-            Group(method="lisgan", dataset="digits", stage="final", total=4, ended=2, seconds=198.0),
-            Group(method="sae", dataset="digits", stage="final", total=2, ended=1, seconds=1.0),
+            FitGroup(method="lisgan", dataset="digits", stage="final", total=4, ended=2, seconds=198.0),
+            FitGroup(method="sae", dataset="digits", stage="final", total=2, ended=1, seconds=1.0),
         ),
     }
     return Study(**plain | facts)

@@ -22,7 +22,7 @@ from zslbench.methods import eszsl, remembered, softmax, souls
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context
 from zslbench.registry import METHODS
-from zslbench.results.records.tally import Tally
+from zslbench.results.records.snapshot import Watcher
 from zslbench.runner import progress
 from zslbench.runner.finished import Finished
 
@@ -114,7 +114,7 @@ def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_pa
     shown = zslbench.plot("pareto", runs=tmp_path)
     assert {row["method"] for row in shown.rows} == {"eszsl"}
     assert "1 without timings of their own not drawn." in " ".join(shown.caption)
-    known = {kept.method: kept.seconds is not None for kept in Tally(tmp_path).read()}
+    known = {kept.method: kept.seconds is not None for kept in Watcher(tmp_path).look().kept}
     assert known == {"fclswgan": False, "eszsl": True}
 
 

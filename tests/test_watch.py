@@ -25,15 +25,13 @@ from rich.console import Console
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import StoreError, UnknownName
-from zslbench.results.records import liveness
-from zslbench.results.records import tally as tally_module
-from zslbench.results.records.live import BEAT, SILENT, Group, Study, live_folder
-from zslbench.results.records.liveness import LiveFolder
+from zslbench.results.records import live as live_module
+from zslbench.results.records import snapshot as snapshot_module
+from zslbench.results.records.live import BEAT, SILENT, FitGroup, LiveFolder, Study, live_folder, merge_plans
 from zslbench.results.records.record import Record
-from zslbench.results.records.screenful import KEYS, as_text, screenful
-from zslbench.results.records.snapshot import as_json, job_left, look, merged, time_left
+from zslbench.results.records.snapshot import SETTLED, Watcher
 from zslbench.results.records.store import ResultStore
-from zslbench.results.records.tally import SETTLED, Tally
+from zslbench.results.records.watch import KEYS, render_screen, render_text
 
 HERE = Path(__file__).parent
 GONE = 2**22 + 1  # above the greatest number that a process can have
@@ -83,7 +81,7 @@ def test_a_document_is_read_back_as_it_was():
     one = study(running=(fit(), fit(1, step=0, total=0, values={"loss": 1e30})))
     assert Study.from_json(one.to_json().encode()) == one
     odd = Study.from_json(study(running=(fit(values={"loss": float("inf")}),)).to_json().encode())
-    assert str(odd.running[0].values["loss"]) == "nan"
+    assert odd.running[0].values["loss"] is None
 
 
 def test_a_later_schema_is_refused():
@@ -139,10 +137,10 @@ def mutated(draw):
 def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path_factory, content, width, height):
     root = tmp_path_factory.mktemp("any")
     put(root, study()).with_name("any.json").write_bytes(content)
-    shot = look(LiveFolder(root), Tally(root), root)
+    shot = Watcher(root).look()
     assert shot.seen
-    assert json.loads(as_json(shot))["state"] == "running"
-    lines = screenful(shot, width, height, KEYS)
+    assert json.loads(shot.to_json())["state"] == "running"
+    lines = render_screen(shot, width, height, KEYS)
     assert height is None or len(lines) <= height
     shown = "".join(one.plain for one in lines)
     assert not {unicodedata.category(sign) for sign in shown} & {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
@@ -154,9 +152,7 @@ def test_names_in_records_cannot_steer_the_terminal(tmp_path):
     evil = "a\x1b[2J\x1b]0;taken\x07\u202eb"
     ResultStore(tmp_path).save(record("mine", label=evil, metrics={"T1": 0.5}))
     ResultStore(tmp_path).save(record("mine", evil, seed=1, status="failed", error=evil))
-    shown = "".join(
-        one.plain for one in screenful(look(LiveFolder(tmp_path), Tally(tmp_path), tmp_path), 120, None, KEYS)
-    )
+    shown = "".join(one.plain for one in render_screen(Watcher(tmp_path).look(), 120, None, KEYS))
     assert "taken" in shown
     assert shown.isprintable()
 
@@ -170,8 +166,8 @@ def test_folders_and_large_files_that_are_named_so_are_left_out(runs):
 
 def test_a_file_is_read_only_when_it_has_changed(runs, monkeypatch):
     path, live = put(runs, study()), LiveFolder(runs)
-    reads, read = [], liveness.read_regular
-    monkeypatch.setattr(liveness, "read_regular", lambda path: reads.append(path) or read(path))
+    reads, read = [], live_module.read_regular
+    monkeypatch.setattr(live_module, "read_regular", lambda path: reads.append(path) or read(path))
     for _ in range(3):
         assert live.read()[0].study.beat == 200
     put(runs, study(beat=2010))
@@ -238,56 +234,56 @@ def test_an_old_file_of_another_machine_is_decided_after_two_beats(runs):
 def test_the_time_left_is_that_of_fits_like_those_that_ended():
     # lisgan: 198 s / 2 = 99 s a fit; one runs, with 40 s for 20 of 80 steps: 160 - 41 = 119 s left; one waits: 99 s.
     # sae: 1 s a fit, one waits: 1 s.
-    assert job_left(fit()) == pytest.approx(119)
-    assert job_left(fit(), since=9.0) == pytest.approx(110)
-    assert job_left(fit(step=0)) is None
-    assert time_left(study()) == pytest.approx(119 + 99 + 1)
+    assert fit().seconds_left() == pytest.approx(119)
+    assert fit().seconds_left(since=9.0) == pytest.approx(110)
+    assert fit(step=0).seconds_left() is None
+    assert study().seconds_left() == pytest.approx(119 + 99 + 1)
 
 
 def test_the_time_left_of_several_at_a_time_and_together():
-    groups = (Group(method="lisgan", dataset="digits", stage="final", total=8),)
-    assert time_left(study(groups=groups, running=())) is None
-    assert time_left(study(groups=groups, running=(fit(step=0),))) is None
+    groups = (FitGroup(method="lisgan", dataset="digits", stage="final", total=8),)
+    assert study(groups=groups, running=()).seconds_left() is None
+    assert study(groups=groups, running=(fit(step=0),)).seconds_left() is None
     one = study(groups=groups, running=(fit(),))
-    assert time_left(one) == pytest.approx(119 + 7 * 160)  # as long as the one that runs needs
+    assert one.seconds_left() == pytest.approx(119 + 7 * 160)  # as long as the one that runs needs
     two = study(groups=groups, running=(fit(), fit(1)))
-    assert time_left(two) == pytest.approx((2 * 119 + 6 * 160) / 2)
-    assert time_left(study(groups=groups, running=(fit(company=8),))) == pytest.approx(119)
-    other = Group(method="sae", dataset="digits", stage="final", total=3)
-    assert time_left(study(groups=(*groups, other), running=(fit(company=8),))) == pytest.approx(119 + 3 * 20)
+    assert two.seconds_left() == pytest.approx((2 * 119 + 6 * 160) / 2)
+    assert study(groups=groups, running=(fit(company=8),)).seconds_left() == pytest.approx(119)
+    other = FitGroup(method="sae", dataset="digits", stage="final", total=3)
+    assert study(groups=(*groups, other), running=(fit(company=8),)).seconds_left() == pytest.approx(119 + 3 * 20)
 
 
 def test_coordinators_of_one_plan_share_its_fits(runs):
     def group(total, ended, seconds, elsewhere=0):
         facts = {"method": "lisgan", "dataset": "digits", "stage": "final"}
-        return Group(total=total, ended=ended, seconds=seconds, elsewhere=elsewhere, **facts)
+        return FitGroup(total=total, ended=ended, seconds=seconds, elsewhere=elsewhere, **facts)
 
     first = study(plan="p", done=4, failed=0, groups=(group(12, 4, 400.0, 1),), running=(fit(),))
     second = study(plan="p", done=3, failed=0, groups=(group(10, 3, 240.0),), running=(fit(1),))
     put(runs, first, "a")
     put(runs, second, "b")
     put(runs, study(plan="q", done=1, groups=(group(2, 1, 9.0),), running=()), "c")
-    found = dict(enumerate(merged(LiveFolder(runs).read())))
+    found = [seen.study for seen in merge_plans(LiveFolder(runs).read())]
     assert len(found) == 2
-    both = next(one for one, _ in found.values() if one.plan == "p")
+    both = next(one for one in found if one.plan == "p")
     assert (both.total, both.done, both.elsewhere, len(both.running)) == (12, 7, 0, 2)
     # 640 s / 7 a fit; 12 - 7 - 2 are to go, 119 s are left of each of the two that run
-    assert time_left(both) == pytest.approx((2 * 119 + 3 * 640 / 7) / 2)
+    assert both.seconds_left() == pytest.approx((2 * 119 + 3 * 640 / 7) / 2)
     text = zslbench.watch(runs).text
     assert "8 of 14 fits done, 1 failed, 2 running, 3 to go" in text
 
 
 def test_what_others_did_who_have_left_is_known_from_those_that_wait():
     facts = {"method": "lisgan", "dataset": "digits", "stage": "final"}
-    left = study(groups=(Group(total=12, ended=2, elsewhere=6, seconds=200.0, **facts),), running=())
-    assert time_left(left) == pytest.approx(4 * 100)
+    left = study(groups=(FitGroup(total=12, ended=2, elsewhere=6, seconds=200.0, **facts),), running=())
+    assert left.seconds_left() == pytest.approx(4 * 100)
 
 
 def test_the_last_fit_is_waited_for():
-    groups = (Group(method="lisgan", dataset="digits", stage="final", total=9, ended=8, seconds=8.0),)
-    assert time_left(study(groups=groups, running=(fit(),))) == pytest.approx(119)
-    assert time_left(study(groups=groups, running=(fit(step=0, seconds=0.25),))) == pytest.approx(0.75)
-    assert time_left(study(groups=groups, running=(fit(step=0, seconds=5.0),))) == 0
+    groups = (FitGroup(method="lisgan", dataset="digits", stage="final", total=9, ended=8, seconds=8.0),)
+    assert study(groups=groups, running=(fit(),)).seconds_left() == pytest.approx(119)
+    assert study(groups=groups, running=(fit(step=0, seconds=0.25),)).seconds_left() == pytest.approx(0.75)
+    assert study(groups=groups, running=(fit(step=0, seconds=5.0),)).seconds_left() == 0
 
 
 # Records
@@ -305,36 +301,36 @@ def test_commands_are_quoted_and_copies_are_no_records(tmp_path, monkeypatch):
 
 
 def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
-    clock, reads, read = Clock(), [], tally_module.read_record
-    monkeypatch.setattr(tally_module, "read_record", lambda path: reads.append(path) or read(path))
-    tally = Tally(runs, clock)
-    assert tally.read() == ()
+    clock, reads, read = Clock(), [], snapshot_module.read_record
+    monkeypatch.setattr(snapshot_module, "read_record", lambda path: reads.append(path) or read(path))
+    watcher = Watcher(runs, clock=clock)
+    assert watcher.look().kept == ()
     some_records(runs)
-    assert len(tally.read()) == 8
+    assert len(watcher.look().kept) == 8
     assert len(reads) == 8
     for _ in range(3):
         clock.now += SETTLED + 1
-        assert len(tally.read()) == 8
+        assert len(watcher.look().kept) == 8
     assert len(reads) == 8
     again = record("sae", "cub", "zsl", status="failed", error="E: no\n")
     save(runs, again, time=9.0)
-    assert tally.read()[-1].why == "E: no"
+    assert watcher.look().kept[-1].why == "E: no"
     assert len(reads) == 9
     ResultStore(runs).path(again).unlink()
-    assert len(tally.read()) == 7
+    assert len(watcher.look().kept) == 7
     assert len(reads) == 9
 
 
 def test_a_folder_that_changes_within_one_tick_of_its_clock_is_listed_again(runs):
     clock, first, second = Clock(), record(seed=0), record(seed=1)
-    tally = Tally(runs, clock)
+    watcher = Watcher(runs, clock=clock)
     save(runs, first)
     folder = ResultStore(runs).path(first).parent
     os.utime(folder, (50.0, 50.0))
-    assert len(tally.read()) == 1
+    assert len(watcher.look().kept) == 1
     save(runs, second)
     os.utime(folder, (50.0, 50.0))
-    assert len(tally.read()) == 2
+    assert len(watcher.look().kept) == 2
 
 
 def test_files_that_are_no_records_are_left_out(runs):
@@ -344,7 +340,7 @@ def test_files_that_are_no_records_are_left_out(runs):
     (folder / "y.json").write_text("[" * 10**5)
     (folder / "z.json").mkdir()
     put(runs, study())
-    assert len(Tally(runs).read()) == 8
+    assert len(Watcher(runs).look().kept) == 8
 
 
 # What is shown
@@ -354,7 +350,7 @@ def snapshot(runs: Path):
     some_records(runs)
     put(runs, study(running=(fit(), fit(4, step=0, total=0, values={}, seconds=3.2, company=3))), "a")
     put(runs, study(holder=holder(host="node-2", pid=GONE), command="zslbench run -m sae -d digits", running=()), "b")
-    shot = look(LiveFolder(runs, Clock()), Tally(runs), runs)
+    shot = Watcher(runs, LiveFolder(runs, Clock())).look()
     fixed = [
         dataclasses.replace(
             one, study=dataclasses.replace(one.study, holder=dataclasses.replace(one.study.holder, pid=number))
@@ -367,18 +363,18 @@ def snapshot(runs: Path):
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 12)])
 def test_screens(runs, width, height):
     shot = snapshot(runs)
-    lines = [one.plain.rstrip() for one in screenful(shot, width, height, KEYS)]
+    lines = [one.plain.rstrip() for one in render_screen(shot, width, height, KEYS)]
     assert len(lines) <= height
     assert all(len(one) <= width for one in lines)
     check_golden(f"watch_{width}x{height}.txt", "\n".join(lines) + "\n")
 
 
 def test_the_text_is_the_whole_of_it(runs):
-    check_golden("watch.txt", as_text(snapshot(runs), 120))
+    check_golden("watch.txt", render_text(snapshot(runs), 120))
 
 
 def test_the_document_for_programs(runs):
-    found = json.loads(as_json(snapshot(runs)))
+    found = json.loads(snapshot(runs).to_json())
     assert found.keys() == {"schema", "runs", "state", "studies", "last", "failed", "records", "broken"}
     assert (found["schema"], found["state"]) == (1, "running")
     first, second = found["studies"]

@@ -15,7 +15,7 @@ from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
 from zslbench.results.records.record import SCHEMA
-from zslbench.results.records.wording import named
+from zslbench.results.records.wording import name_run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,4 +159,4 @@ class Run:
         return canonical_json({key: value for key, value in self.identity().items() if key not in ("protocol", "seed")})
 
     def __str__(self) -> str:
-        return named(self.label, self.dataset.name, [self.protocol], self.stage, self.fold, self.seed)
+        return name_run(self.label, self.dataset.name, [self.protocol], self.stage, self.fold, self.seed)

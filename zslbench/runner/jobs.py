@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from zslbench.results.records.wording import named
+from zslbench.results.records.wording import name_run
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 
@@ -46,7 +46,7 @@ class Job:
     def __str__(self) -> str:
         run = self.first
         rules = [one.protocol for one in self.runs]
-        return named(run.label, run.dataset.name, rules, run.stage, run.fold, run.seed)
+        return name_run(run.label, run.dataset.name, rules, run.stage, run.fold, run.seed)
 
 
 @dataclasses.dataclass(frozen=True)

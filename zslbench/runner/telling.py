@@ -51,7 +51,7 @@ class Telling(Listener):
         self._began, self._beat = time.monotonic(), 0
         self._ended: Counter[str] = Counter()
         self._company: dict[str, set[str]] = {}
-        self._groups: dict[tuple[str, str, str], live.Group] = {}
+        self._groups: dict[tuple[str, str, str], live.FitGroup] = {}
         self._doing: dict[str, _Doing] = {}
         self._lock = threading.Lock()
 
@@ -137,7 +137,7 @@ class Telling(Listener):
 
     def _count(self, job: Job, **more: float) -> None:
         key = method, dataset, stage = job.first.method, job.first.dataset.name, job.first.stage
-        old = self._groups.get(key) or live.Group(method=method, dataset=dataset, stage=stage, total=0)
+        old = self._groups.get(key) or live.FitGroup(method=method, dataset=dataset, stage=stage, total=0)
         counts: dict[str, Any] = {name: round(getattr(old, name) + number, 3) for name, number in more.items()}
         self._groups[key] = dataclasses.replace(old, **counts)
 
@@ -170,9 +170,9 @@ def telling(
         _CURRENT.reset(before)
 
 
-def _running(doing: _Doing, now: float) -> live.Running:
+def _running(doing: _Doing, now: float) -> live.RunningFit:
     run = doing.job.first
-    return live.Running(
+    return live.RunningFit(
         run=run.id,
         method=run.method,
         label=run.label,

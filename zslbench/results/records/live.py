@@ -1,21 +1,27 @@
-"""What a running study tells of itself: ``<runs>/.live/<host>-<pid>-<token>.json``, one small file a coordinator.
+"""Live files: ``<runs>/.live/<host>-<pid>-<token>.json``, one small file per coordinator, written as its work goes on.
 
-A coordinator is a process that does the runs of a plan, by itself or through workers. It writes its file anew as its
-work goes on, and removes it at the end. Durations are in its own seconds: no two machines need agree on the time.
+A coordinator is a process that does the runs of a plan, by itself or through workers; it removes its file at the end.
+Durations are in its own seconds: no two machines need agree on the time.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-from collections.abc import Callable, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
+from msgspec import Meta
+
+from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
-from zslbench.results.records import wording
+from zslbench.files import read_regular
 from zslbench.results.records.leases import STALE_AFTER, Holder
+from zslbench.results.records.wording import name_run
 from zslbench.visible import one_line
 
 SCHEMA = 1
@@ -25,19 +31,21 @@ EVERY, BEAT = 1.0, 5.0
 SILENT = STALE_AFTER
 """Seconds after which a coordinator counts as lost that has not written, where its process cannot be asked for."""
 
-_LARGEST = 10**15
 _LONGEST = 2000
+_LARGEST_FILE = 2**20
+_Count = Annotated[int, Meta(ge=0, le=10**15)]
+_Seconds = Annotated[float, Meta(ge=0, le=1e15)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Running:
+class RunningFit:
     """A fit that is being done.
 
     Attributes:
         run: id of the first of its runs.
         method, label, dataset, protocols, stage, fold, seed: what it is.
         step, total: epochs done, of how many; 0 of 0 while the method has logged none.
-        values: losses at that step; NaN for one that is not finite.
+        values: losses at that step; None for one that is not finite.
         seconds: since it began; step_seconds: from its beginning to that step.
         company: fits that are trained together and wait for the same steps, this one included.
     """
@@ -48,21 +56,32 @@ class Running:
     dataset: str
     protocols: tuple[str, ...]
     stage: str
-    fold: int
-    seed: int
-    step: int = 0
-    total: int = 0
-    values: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    seconds: float = 0.0
-    step_seconds: float = 0.0
-    company: int = 1
+    fold: _Count
+    seed: _Count
+    step: _Count
+    total: _Count
+    values: Mapping[str, float | None]
+    seconds: _Seconds
+    step_seconds: _Seconds
+    company: _Count = 1
 
     def __str__(self) -> str:
-        return wording.named(self.label, self.dataset, self.protocols, self.stage, self.fold, self.seed)
+        return name_run(self.label, self.dataset, self.protocols, self.stage, self.fold, self.seed)
+
+    @property
+    def share(self) -> float:
+        """Which part of its steps is done."""
+        return min(1.0, self.step / self.total) if self.total else 0.0
+
+    def seconds_left(self, since: float = 0.0) -> float | None:
+        """Return the seconds that it still needs by its steps, `since` seconds after it was heard of; None: unknown."""
+        if not self.step or not self.total:
+            return None
+        return max(0.0, self.step_seconds / self.step * self.total - self.seconds - since)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Group:
+class FitGroup:
     """The fits of one method on one data set in one stage.
 
     Attributes:
@@ -72,19 +91,30 @@ class Group:
     method: str
     dataset: str
     stage: str
-    total: int
-    ended: int = 0
-    seconds: float = 0.0
-    elsewhere: int = 0
+    total: _Count
+    ended: _Count = 0
+    seconds: _Seconds = 0.0
+    elsewhere: _Count = 0
+
+    def seconds_per_fit(self, running: Iterable[RunningFit]) -> float | None:
+        """Return the mean of the fits that ended, else of what those that run seem to need; None: unknown."""
+        if self.ended:
+            return self.seconds / self.ended
+        expected = [
+            fit.step_seconds / fit.step * fit.total / max(1, fit.company)
+            for fit in running
+            if _key(fit) == _key(self) and fit.step and fit.total
+        ]
+        return math.fsum(expected) / len(expected) if expected else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Study:
-    """What one coordinator tells of its work.
+    """The work of one coordinator.
 
     Attributes:
         holder: the process.
-        command: what was typed; plan: digest of all runs that it means, empty where it cannot be told.
+        command: what was typed; plan: digest of all runs that it asks for, empty where they are not known before.
         written: time of day by its own clock, to be shown only.
         seconds: since it began.
         beat: grows with each writing.
@@ -99,16 +129,16 @@ class Study:
     command: str
     plan: str
     written: str
-    seconds: float
-    beat: int
+    seconds: _Seconds
+    beat: _Count
     growing: bool = False
-    done: int = 0
-    failed: int = 0
-    skipped: int = 0
-    elsewhere: int = 0
-    running: tuple[Running, ...] = ()
-    groups: tuple[Group, ...] = ()
-    schema: int = SCHEMA
+    done: _Count = 0
+    failed: _Count = 0
+    skipped: _Count = 0
+    elsewhere: _Count = 0
+    running: tuple[RunningFit, ...] = ()
+    groups: tuple[FitGroup, ...] = ()
+    schema: _Count = SCHEMA
 
     @property
     def total(self) -> int:
@@ -122,25 +152,96 @@ class Study:
 
     def to_json(self) -> str:
         """Return the document; a loss that is not finite is null."""
-        facts = dataclasses.asdict(self)
-        for job in facts["running"]:
-            job["values"] = {name: value if math.isfinite(value) else None for name, value in job["values"].items()}
-        return json.dumps(facts, allow_nan=False) + "\n"
+        return msgspec.json.encode(_clean_texts(dataclasses.asdict(self))).decode() + "\n"
 
     @classmethod
-    def from_json(cls, text: bytes, where: str = "file") -> Study:
+    def from_json(cls, content: bytes, where: str = "file") -> Study:
         """Read a document back. Texts are made fit for a terminal: no control characters, no endless lines.
 
         Raises:
             StoreError: it is no such document, or of a later schema.
         """
         try:
-            found = json.loads(text)
-            if found["schema"] != SCHEMA:
-                raise StoreError(f"{where} has schema {found['schema']!r:.20}, this zslbench reads {SCHEMA}.")
-            return cls(**_read(found, _STUDY))
-        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
-            raise StoreError(f"{where} does not tell of a running study ({error!r:.80}).") from None
+            document = decode_json(content)
+            if document.get("schema") != SCHEMA:
+                raise StoreError(f"{where} has schema {document.get('schema')!r:.20}, this zslbench reads {SCHEMA}.")
+            return convert(_clean_texts(document), cls)
+        except ValueError as error:
+            raise StoreError(f"{where} does not tell of a running study ({error}).") from None
+
+    def seconds_left(self, since: float = 0.0) -> float | None:
+        """Return the seconds that it still needs, `since` seconds after it was heard of; None where nothing tells.
+
+        A fit that has not begun takes as long as the mean of those of its method, data set and stage that ended, else
+        as one of them that runs seems to need, else as the mean of the others. Fits go on as many at a time as do now.
+        """
+        by_group = {_key(group): group.seconds_per_fit(self.running) for group in self.groups}
+        known = {key: seconds for key, seconds in by_group.items() if seconds is not None}
+        if not known:
+            return None
+        usual = math.fsum(known.values()) / len(known)
+        waiting = Counter({_key(group): group.total - group.ended - group.elsewhere for group in self.groups})
+        seconds_left = []
+        for fit in self.running:
+            waiting[_key(fit)] -= fit.company
+            by_steps = fit.seconds_left(since)
+            expected = known.get(_key(fit), usual) * fit.company
+            seconds_left.append(max(0.0, expected - fit.seconds - since) if by_steps is None else by_steps)
+        later = math.fsum(max(0, number) * known.get(key, usual) for key, number in waiting.items())
+        return max([*seconds_left, (later + math.fsum(seconds_left)) / max(1, len(seconds_left))])
+
+
+@dataclasses.dataclass(frozen=True)
+class SeenStudy:
+    """A study, whether it runs, and how many seconds ago it was heard of, as far as this reader knows."""
+
+    path: Path
+    study: Study
+    state: Literal["running", "lost"]
+    since: float = 0.0
+
+
+def merge_plans(seen: Sequence[SeenStudy]) -> list[SeenStudy]:
+    """Return studies, those of one plan as one.
+
+    Coordinators of one plan share its fits: the one that began first had all of them before it, and what each has done
+    need not be done by the others, whether these know already or not.
+    """
+    plans: dict[object, list[SeenStudy]] = {}
+    for item in seen:
+        plans.setdefault(item.study.plan or item.path, []).append(item)
+    return [
+        dataclasses.replace(
+            same[0], study=_merge_studies([item.study for item in same]), since=min(item.since for item in same)
+        )
+        for same in plans.values()
+    ]
+
+
+def _merge_studies(studies: Sequence[Study]) -> Study:
+    if len(studies) == 1:
+        return studies[0]
+    by_key: dict[tuple[str, str, str], list[FitGroup]] = {}
+    for group in (group for study in studies for group in study.groups):
+        by_key.setdefault(_key(group), []).append(group)
+    groups = []
+    for same in by_key.values():
+        ended = sum(group.ended for group in same)
+        elsewhere = max(group.ended + group.elsewhere for group in same) - ended
+        seconds = math.fsum(group.seconds for group in same)
+        most = max(same, key=lambda group: group.total)
+        groups.append(dataclasses.replace(most, ended=ended, seconds=seconds, elsewhere=max(0, elsewhere)))
+    return dataclasses.replace(
+        max(studies, key=lambda study: study.seconds),
+        **{name: sum(getattr(study, name) for study in studies) for name in ("done", "failed", "skipped")},
+        elsewhere=sum(group.elsewhere for group in groups),
+        running=tuple(fit for study in studies for fit in study.running),
+        groups=tuple(groups),
+    )
+
+
+def _key(fits: FitGroup | RunningFit) -> tuple[str, str, str]:
+    return fits.method, fits.dataset, fits.stage
 
 
 def live_folder(root: Path) -> Path:
@@ -153,90 +254,82 @@ def clean(text: str) -> str:
     return one_line(text[:_LONGEST])
 
 
-_Reader = Callable[[Any], Any]
+def _clean_texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {clean(key): _clean_texts(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean_texts(inner) for inner in value]
+    return clean(value) if isinstance(value, str) else value
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a text")
-    return clean(value)
+@dataclasses.dataclass
+class _File:
+    """A file as it was last read; `changed` and `first` are on the reader's clock."""
+
+    stamp: tuple[int, int, int]
+    study: Study | None
+    first: float
+    changed: float
+    old: bool
 
 
-def _whole(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
-        raise TypeError("not a whole number")
-    return value
+class LiveFolder:
+    """Reads the files of coordinators again and again, each only when it has changed.
 
+    On this machine a study is lost when its process is gone. Elsewhere its file tells: it runs as long as that changes.
+    Only where it has not been watched long enough are the two machines' clocks compared, and
+    `undecided` says that it is worth waiting for a beat.
+    """
 
-def _seconds(value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= _LARGEST:
-        raise TypeError("not seconds")
-    return float(value)
+    def __init__(
+        self,
+        root: Path,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], float] = time.time,
+    ) -> None:
+        self.folder = live_folder(root)
+        self._clock, self._today = clock, today
+        self._files: dict[Path, _File] = {}
 
+    def read(self) -> list[SeenStudy]:
+        """Return the studies, those that began first before others; a file that is no study is left out."""
+        try:
+            paths = sorted(self.folder.glob("*.json"))
+        except OSError:
+            paths = []
+        files = {path: self._read_file(path, self._files.get(path)) for path in paths}
+        self._files = {path: file for path, file in files.items() if file is not None}
+        seen = [self._judge(path, file.study, file) for path, file in self._files.items() if file.study]
+        return sorted(seen, key=lambda item: (-item.study.seconds, item.path))
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError("not true or false")
-    return value
+    @property
+    def undecided(self) -> bool:
+        """Whether a study of another machine looks lost, but was not watched for two beats yet."""
+        now = self._clock()
+        return any(
+            file.old and file.study and now - file.first < 2 * BEAT and file.study.holder.alive() is None
+            for file in self._files.values()
+        )
 
+    def _read_file(self, path: Path, before: _File | None) -> _File | None:
+        try:
+            stat = path.stat()
+            stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+            if before and before.stamp == stamp:
+                return before
+            study = Study.from_json(read_regular(path), str(path)) if stat.st_size <= _LARGEST_FILE else None
+        except StoreError:
+            study = None
+        except OSError:
+            return None  # removed meanwhile, or not ours to read
+        now = self._clock()
+        if before:
+            return _File(stamp, study, before.first, now, old=False)
+        age = abs(self._today() - stat.st_mtime)
+        return _File(stamp, study, now, now - (age if age > SILENT else 0.0), old=age > SILENT)
 
-def _holder(value: Any) -> Holder:
-    found = Holder.from_json(json.dumps(value))
-    if found is None or not math.isfinite(found.born):
-        raise TypeError("not a process")
-    return dataclasses.replace(
-        found, host=clean(found.host), machine=clean(found.machine), started=clean(found.started)
-    )
-
-
-def _loss(value: Any) -> float:
-    if value is None:
-        return math.nan
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise TypeError("not a loss")
-    return float(value)
-
-
-def _values(value: Any) -> dict[str, float]:
-    return {_text(name): _loss(number) for name, number in value.items()}
-
-
-def _list(of: _Reader) -> _Reader:
-    def read(value: Any) -> tuple[Any, ...]:
-        if not isinstance(value, list):
-            raise TypeError("not a list")
-        return tuple(of(one) for one in value)
-
-    return read
-
-
-def _made(of: type, fields: Mapping[str, _Reader]) -> _Reader:
-    return lambda value: of(**_read(value, fields))
-
-
-def _read(found: Mapping[str, Any], fields: Mapping[str, _Reader]) -> dict[str, Any]:
-    return {name: reader(found[name]) for name, reader in fields.items()}
-
-
-_FIT: Mapping[str, _Reader] = {"method": _text, "dataset": _text, "stage": _text, "total": _whole, "seconds": _seconds}
-_RUNNING: Mapping[str, _Reader] = {
-    **_FIT,
-    "run": _text,
-    "label": _text,
-    "protocols": _list(_text),
-    "fold": _whole,
-    "seed": _whole,
-    "step": _whole,
-    "values": _values,
-    "step_seconds": _seconds,
-    "company": _whole,
-}
-_STUDY: Mapping[str, _Reader] = {
-    "holder": _holder,
-    **dict.fromkeys(("command", "plan", "written"), _text),
-    **dict.fromkeys(("beat", "done", "failed", "skipped", "elsewhere"), _whole),
-    "seconds": _seconds,
-    "growing": _flag,
-    "running": _list(_made(Running, _RUNNING)),
-    "groups": _list(_made(Group, {**_FIT, "ended": _whole, "elsewhere": _whole})),
-}
+    def _judge(self, path: Path, study: Study, file: _File) -> SeenStudy:
+        since = self._clock() - file.changed
+        alive = study.holder.alive()
+        lost = since > SILENT if alive is None else not alive
+        return SeenStudy(path, study, "lost" if lost else "running", 0.0 if lost or file.old else since)

@@ -1,31 +1,58 @@
-"""A folder of records at one moment: what runs, how long it will take, what ended and what is kept."""
+"""A folder of records at one moment, looked at again and again: what runs, what ended, what is kept."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
+import os
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zslbench.files import json_text
-from zslbench.results.records.live import Group, Running, Study
-from zslbench.results.records.liveness import LiveFolder, Seen
-from zslbench.results.records.tally import Kept, Tally
+import msgspec
+
+from zslbench.errors import StoreError
+from zslbench.files import json_text, read_problem
+from zslbench.results.records.live import LiveFolder, SeenStudy, clean
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import read_record, record_folders
+from zslbench.results.records.wording import last_line
 
 SCHEMA = 1
+SETTLED = 2.0
+"""Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""
 _BAD = ("failed", "crashed", "timeout")
-_TOLD = 20
-"""Fits that ended, of either kind, which the JSON document tells of."""
+_MOST_ENDED = 20
+"""Fits that ended, of either kind, which the JSON document holds."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RecordGlance:
+    """What `watch` shows of a record, fit for a terminal.
+
+    `time`: of its file; `seconds`: that it takes alone, None where nobody knows; `why`: the last line of its error.
+    """
+
+    time: float
+    label: str
+    method: str
+    dataset: str
+    protocol: str
+    stage: str
+    fold: int
+    seed: int
+    status: str
+    metrics: Mapping[str, float]
+    seconds: float | None
+    why: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Ended:
-    """Records of one fit that ended alike, the latest file's time, and the metrics of all its protocols."""
+class EndedFit:
+    """Records of one fit that ended alike: the latest of them, all protocols, and the metrics of all."""
 
-    kept: Kept
+    kept: RecordGlance
     protocols: tuple[str, ...]
     metrics: Mapping[str, float]
 
@@ -43,183 +70,188 @@ class Snapshot:
     """
 
     root: Path
-    seen: tuple[Seen, ...] = ()
-    kept: tuple[Kept, ...] = ()
+    seen: tuple[SeenStudy, ...] = ()
+    kept: tuple[RecordGlance, ...] = ()
     broken: tuple[str, ...] = ()
     text: str = ""
 
     @property
-    def running(self) -> tuple[Seen, ...]:
+    def running(self) -> tuple[SeenStudy, ...]:
         """The studies that run."""
-        return tuple(one for one in self.seen if one.state == "running")
+        return tuple(item for item in self.seen if item.state == "running")
 
     @property
-    def lost(self) -> tuple[Seen, ...]:
+    def lost(self) -> tuple[SeenStudy, ...]:
         """The studies that were killed, or not heard of for long."""
-        return tuple(one for one in self.seen if one.state == "lost")
+        return tuple(item for item in self.seen if item.state == "lost")
 
-    def last(self, most: int) -> list[Ended]:
+    def last(self, most: int) -> list[EndedFit]:
         """Return the fits that ended well last, the latest first."""
-        return _fits((one for one in reversed(self.kept) if one.status == "ok"), most)
+        return self._ended(("ok",), most)
 
-    def failed(self, most: int) -> list[Ended]:
+    def failed(self, most: int) -> list[EndedFit]:
         """Return the fits whose record tells of a bad end, the latest first."""
-        return _fits((one for one in reversed(self.kept) if one.status in _BAD), most)
+        return self._ended(_BAD, most)
+
+    def _ended(self, statuses: tuple[str, ...], most: int) -> list[EndedFit]:
+        groups: dict[tuple[Any, ...], list[RecordGlance]] = {}
+        for kept in reversed(self.kept):
+            if kept.status not in statuses:
+                continue
+            key = (kept.label, kept.dataset, kept.stage, kept.fold, kept.seed, kept.status, kept.why)
+            if key not in groups and len(groups) == most:
+                break
+            groups.setdefault(key, []).append(kept)
+        ended = []
+        for group in groups.values():
+            group.sort(key=lambda kept: kept.protocol, reverse=True)
+            metrics = {name: value for kept in group for name, value in kept.metrics.items()}
+            latest = max(group, key=lambda kept: kept.time)
+            ended.append(EndedFit(latest, tuple(kept.protocol for kept in group), metrics))
+        return ended
 
     def counts(self) -> dict[str, dict[str, Counter[str]]]:
         """Return how many records there are, by method, data set and status."""
-        found: dict[str, dict[str, Counter[str]]] = {}
-        for one in self.kept:
-            found.setdefault(one.method, {}).setdefault(one.dataset, Counter())[one.status] += 1
-        return {method: dict(sorted(by.items())) for method, by in sorted(found.items())}
+        counts: dict[str, dict[str, Counter[str]]] = {}
+        for kept in sorted(self.kept, key=lambda kept: (kept.method, kept.dataset)):
+            counts.setdefault(kept.method, {}).setdefault(kept.dataset, Counter())[kept.status] += 1
+        return counts
+
+    def to_json(self) -> str:
+        """Return what is seen as one JSON object; durations in seconds, metrics as fractions."""
+        document = {
+            "schema": SCHEMA,
+            "runs": str(self.root),
+            "state": "running" if self.running else "idle",
+            "studies": [_study_facts(seen) for seen in self.seen],
+            "last": [_fit_facts(ended) for ended in self.last(_MOST_ENDED)],
+            "failed": [_fit_facts(ended) for ended in self.failed(_MOST_ENDED)],
+            "records": [
+                {"method": method, "dataset": dataset, **statuses}
+                for method, by in self.counts().items()
+                for dataset, statuses in by.items()
+            ],
+            "broken": list(self.broken),
+        }
+        return json_text(document)
 
 
-def look(live: LiveFolder, tally: Tally, root: Path) -> Snapshot:
-    """Return what is seen now.
-
-    Raises:
-        StoreError: the root is no folder.
-    """
-    kept = tally.read()
-    return Snapshot(root, tuple(live.read()), kept, tally.broken)
+def _study_facts(seen: SeenStudy) -> dict[str, Any]:
+    facts = msgspec.json.decode(seen.study.to_json())
+    for fit_facts, fit in zip(facts["running"], seen.study.running, strict=True):
+        fit_facts["seconds_left"] = _round(fit.seconds_left(seen.since))
+    left = seen.study.seconds_left(seen.since) if seen.state == "running" else None
+    return {"state": seen.state, "seconds_left": _round(left), "total": seen.study.total, **facts}
 
 
-def _fits(found: Iterable[Kept], most: int) -> list[Ended]:
-    """Gather records of the same fit, as long as they come one after another or until there are enough."""
-    groups: dict[tuple[Any, ...], list[Kept]] = {}
-    for one in found:
-        key = (*one.fit, one.status, one.why)
-        if key not in groups and len(groups) == most:
-            break
-        groups.setdefault(key, []).append(one)
-    return [_ended(sorted(group, key=lambda one: one.protocol, reverse=True)) for group in groups.values()]
-
-
-def _ended(group: Sequence[Kept]) -> Ended:
-    metrics = {name: value for one in group for name, value in one.metrics.items()}
-    return Ended(max(group, key=lambda one: one.time), tuple(one.protocol for one in group), metrics)
-
-
-def job_left(job: Running, since: float = 0.0) -> float | None:
-    """Return the seconds that a fit still needs by its steps, `since` seconds after it was told of; None: unknown."""
-    if not job.step or not job.total:
-        return None
-    return max(0.0, job.step_seconds / job.step * job.total - job.seconds - since)
-
-
-def time_left(study: Study, since: float = 0.0) -> float | None:
-    """Return the seconds that a study still needs, None where nothing tells.
-
-    A fit that has not begun takes as long as the mean of those of its method, data set and stage that ended, else as
-    one of them that runs seems to need, else as the mean of the others. Fits go on as many at a time as do now.
-    """
-    known = {_key(group): each for group in study.groups if (each := _each(group, study.running)) is not None}
-    if not known:
-        return None
-    usual = math.fsum(known.values()) / len(known)
-    waiting = Counter({_key(group): group.total - group.ended - group.elsewhere for group in study.groups})
-    lefts = []
-    for job in study.running:
-        waiting[_key(job)] -= job.company
-        own = job_left(job, since)
-        expected = known.get(_key(job), usual) * job.company
-        lefts.append(max(0.0, expected - job.seconds - since) if own is None else own)
-    later = math.fsum(max(0, number) * known.get(key, usual) for key, number in waiting.items())
-    return max([*lefts, (later + math.fsum(lefts)) / max(1, len(lefts))])
-
-
-def merged(found: Sequence[Seen]) -> list[tuple[Study, float]]:
-    """Return the studies that run, each with the seconds since it was heard of; those of one plan become one.
-
-    Coordinators of one plan share its fits: the one that began first had all of them before it, and what each has done
-    need not be done by the others, whether these know already or not.
-    """
-    plans: dict[object, list[Seen]] = {}
-    for one in found:
-        plans.setdefault(one.study.plan or one.path, []).append(one)
-    return [(_one_study([one.study for one in same]), min(one.since for one in same)) for same in plans.values()]
-
-
-def _one_study(same: Sequence[Study]) -> Study:
-    if len(same) == 1:
-        return same[0]
-    by_key: dict[tuple[str, str, str], list[Group]] = {}
-    for group in (group for study in same for group in study.groups):
-        by_key.setdefault(_key(group), []).append(group)
-    groups = []
-    for several in by_key.values():
-        ended = sum(group.ended for group in several)
-        others = max(group.ended + group.elsewhere for group in several) - ended
-        seconds = math.fsum(group.seconds for group in several)
-        most = max(several, key=lambda group: group.total)
-        groups.append(dataclasses.replace(most, ended=ended, seconds=seconds, elsewhere=max(0, others)))
-    return dataclasses.replace(
-        max(same, key=lambda study: study.seconds),
-        **{name: sum(getattr(study, name) for study in same) for name in ("done", "failed", "skipped")},
-        elsewhere=sum(group.elsewhere for group in groups),
-        running=tuple(job for study in same for job in study.running),
-        groups=tuple(groups),
-    )
-
-
-def _each(group: Group, running: Iterable[Running]) -> float | None:
-    """Return the seconds that a fit of a group takes, as far as is known."""
-    if group.ended:
-        return group.seconds / group.ended
-    seen = [
-        job.step_seconds / job.step * job.total / max(1, job.company)
-        for job in running
-        if _key(job) == _key(group) and job.step and job.total
-    ]
-    return math.fsum(seen) / len(seen) if seen else None
-
-
-def _key(one: Group | Running) -> tuple[str, str, str]:
-    return one.method, one.dataset, one.stage
-
-
-def as_json(shot: Snapshot) -> str:
-    """Return what is seen as one JSON object; durations in seconds, metrics as fractions."""
-    document = {
-        "schema": SCHEMA,
-        "runs": str(shot.root),
-        "state": "running" if shot.running else "idle",
-        "studies": [_study(seen) for seen in shot.seen],
-        "last": [_told(one) for one in shot.last(_TOLD)],
-        "failed": [_told(one) for one in shot.failed(_TOLD)],
-        "records": [
-            {"method": method, "dataset": dataset, **statuses}
-            for method, by in shot.counts().items()
-            for dataset, statuses in by.items()
-        ],
-        "broken": list(shot.broken),
-    }
-    return json_text(document)
-
-
-def _study(seen: Seen) -> dict[str, Any]:
-    facts = json.loads(seen.study.to_json())
-    for told, job in zip(facts["running"], seen.study.running, strict=True):
-        told["seconds_left"] = _rounded(job_left(job, seen.since))
-    left = time_left(seen.study, seen.since) if seen.state == "running" else None
-    return {"state": seen.state, "seconds_left": _rounded(left), "total": seen.study.total, **facts}
-
-
-def _rounded(seconds: float | None) -> float | None:
+def _round(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
 
-def _told(one: Ended) -> dict[str, Any]:
-    kept = one.kept
+def _fit_facts(ended: EndedFit) -> dict[str, Any]:
+    kept = ended.kept
     return {
         "label": kept.label,
         "dataset": kept.dataset,
-        "protocols": list(one.protocols),
-        "stage": kept.stage,
-        "fold": kept.fold,
-        "seed": kept.seed,
-        "status": kept.status,
-        "metrics": dict(one.metrics),
+        "protocols": list(ended.protocols),
+        **{name: getattr(kept, name) for name in ("stage", "fold", "seed", "status")},
+        "metrics": dict(ended.metrics),
         "seconds": kept.seconds,
         "error": kept.why,
     }
+
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclasses.dataclass
+class _Folder:
+    """A folder of records: its files as they were read (or why not), and when it was last seen to change."""
+
+    time: int = -1
+    changed: float = 0.0
+    files: dict[str, tuple[_Stamp, RecordGlance | str]] = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+
+class Watcher:
+    """Looks at a folder of records and its live files; `look` takes in what has come, gone or changed since.
+
+    A folder is listed only when its time has changed, a file read only when it is new or another.
+    """
+
+    def __init__(self, root: Path, live: LiveFolder | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root, self._clock = root, clock
+        self.live = live or LiveFolder(root)
+        self._folders: dict[Path, _Folder] = {}
+        self._kept: tuple[RecordGlance, ...] = ()
+        self._broken: tuple[str, ...] = ()
+
+    def look(self) -> Snapshot:
+        """Return what is seen now.
+
+        Raises:
+            StoreError: the root is no folder.
+        """
+        before, self._folders = self._folders, {}
+        changed = False
+        folders, unread = record_folders(self.root)
+        for path in folders:
+            self._folders[path] = folder = before.pop(path, None) or _Folder()
+            changed |= self._update(path, folder)
+        if changed or before:
+            contents = [content for folder in self._folders.values() for _, content in folder.files.values()]
+            kept = [content for content in contents if isinstance(content, RecordGlance)]
+            self._kept = tuple(sorted(kept, key=lambda kept: kept.time))
+            self._broken = tuple(content for content in contents if isinstance(content, str))
+        problems = (folder.problem for folder in self._folders.values() if folder.problem)
+        broken = (*(reason for _, reason in unread), *problems, *self._broken)
+        return Snapshot(self.root, tuple(self.live.read()), self._kept, broken)
+
+    def _update(self, path: Path, folder: _Folder) -> bool:
+        """Take in a folder; return whether it has changed."""
+        try:
+            changed, now = path.stat().st_mtime_ns, self._clock()
+            if changed == folder.time and now - folder.changed > SETTLED:
+                return False
+            if changed != folder.time:
+                folder.time, folder.changed = changed, now
+            with os.scandir(path) as entries:
+                stats = {entry.name: entry.stat() for entry in entries if entry.name.endswith(".json")}
+        except FileNotFoundError:
+            return False  # removed meanwhile; the next reading sees it
+        except OSError as error:
+            folder.problem, folder.time = read_problem(path, error), -1
+            return False
+        folder.problem, known, folder.files = "", folder.files, {}
+        for name, stat in stats.items():
+            stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            is_known = name in known and known[name][0] == stamp
+            folder.files[name] = known[name] if is_known else (stamp, _glance(path / name, stat.st_mtime))
+        return folder.files != known
+
+
+def _glance(path: Path, changed: float) -> RecordGlance | str:
+    """Return what a record holds at a glance, or why a file is none."""
+    try:
+        record = read_record(path)
+    except (OSError, StoreError) as error:
+        return str(error)
+    return RecordGlance(
+        time=changed,
+        label=clean(str(record.method.get("label") or record.method["name"])),
+        method=clean(record.method["name"]),
+        dataset=clean(record.dataset["name"]),
+        protocol=clean(record.protocol["name"]),
+        stage=record.stage,
+        fold=record.fold,
+        seed=record.seed,
+        status=record.status,
+        metrics={clean(name): value for name, value in record.metrics.items()},
+        seconds=_own_seconds(record),
+        why="" if record.ok else clean(last_line(record.error)),
+    )
+
+
+def _own_seconds(record: Record) -> float | None:
+    return float(record.timings.get("total", 0.0)) if record.seconds_known else None

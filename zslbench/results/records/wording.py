@@ -1,4 +1,4 @@
-"""How a run, its metrics, losses and durations are written on one line, wherever progress is told."""
+"""How a run, its metrics, losses and durations are written on one line, wherever progress is shown."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import Path
 from zslbench.results.records.record import Record
 
 
-def named(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:
+def name_run(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:
     """Return what is run, on one line; `protocols` may be left out.
 
-    >>> named("eszsl", "cub", ["zsl", "gzsl"], "dev", 2, 0), named("sae", "cub", [], "final", 0, 1)
+    >>> name_run("eszsl", "cub", ["zsl", "gzsl"], "dev", 2, 0), name_run("sae", "cub", [], "final", 0, 1)
     ('eszsl cub zsl+gzsl dev2 seed 0', 'sae cub seed 1')
     """
-    where = "" if stage == "final" else f"{stage}{fold}"
-    return " ".join(filter(None, [label, dataset, "+".join(protocols), where, f"seed {seed}"]))
+    of_dev = "" if stage == "final" else f"{stage}{fold}"
+    return " ".join(filter(None, [label, dataset, "+".join(protocols), of_dev, f"seed {seed}"]))
 
 
-def name_of(record: Record) -> str:
-    """Return what a record tells of, on one line."""
-    method, where = record.method, (record.stage, record.fold, record.seed)
-    label = str(method.get("label") or method["name"])
-    return named(label, record.dataset["name"], [record.protocol["name"]], *where)
+def name_record(record: Record) -> str:
+    """Return what a record is of, on one line."""
+    label = str(record.method.get("label") or record.method["name"])
+    protocols = [record.protocol["name"]]
+    return name_run(label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
 
 
 def place(record: Record) -> str:
@@ -31,22 +31,22 @@ def place(record: Record) -> str:
     return f"{label} on {record.dataset['name']} ({record.protocol['name']})"
 
 
-def metrics(values: Mapping[str, float]) -> str:
+def format_metrics(values: Mapping[str, float]) -> str:
     """Return metrics in percent.
 
-    >>> metrics({"U": 0.5, "S": 0.25})
+    >>> format_metrics({"U": 0.5, "S": 0.25})
     'U 50.0  S 25.0'
     """
     return "  ".join(f"{name} {100 * value:.1f}" for name, value in values.items())
 
 
-def losses(values: Mapping[str, float]) -> str:
-    """Return losses with four digits.
+def format_losses(values: Mapping[str, float | None]) -> str:
+    """Return losses with four digits; None is one that is not finite.
 
-    >>> losses({"critic": -0.123456, "generator": 12345.6})
+    >>> format_losses({"critic": -0.123456, "generator": 12345.6})
     'critic -0.1235  generator 1.235e+04'
     """
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return "  ".join(f"{name} {'nan' if value is None else f'{value:.4g}'}" for name, value in values.items())
 
 
 def last_line(error: str) -> str:
@@ -54,10 +54,10 @@ def last_line(error: str) -> str:
     return (error.strip().splitlines() or [""])[-1]
 
 
-def clock(seconds: float) -> str:
+def format_clock(seconds: float) -> str:
     """Return a duration as a clock shows it.
 
-    >>> clock(61.9), clock(7325), clock(90000)
+    >>> format_clock(61.9), format_clock(7325), format_clock(90000)
     ('1:01', '2:02:05', '25:00:00')
     """
     minutes, rest = divmod(int(seconds), 60)
@@ -65,10 +65,10 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def many(number: int, what: str) -> str:
+def format_count(number: int, what: str) -> str:
     """Return a number and what it counts.
 
-    >>> many(1, "fit"), many(12000, "fit")
+    >>> format_count(1, "fit"), format_count(12000, "fit")
     ('1 fit', '12,000 fits')
     """
     return f"{number:,} {what}" + ("" if number == 1 else "s")
