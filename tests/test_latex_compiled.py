@@ -10,8 +10,7 @@ import pytest
 from result_records import pair, paper_study, saved
 
 import zslbench
-from zslbench.results.tables.tex_text import escape
-from zslbench.results.tables.tex_width import points
+from zslbench.results.tables.latex_text import escape, points
 
 ENDING = "_with a long name & 100%, #1 ~{x}^2 $y$ \\z Łódź-été"
 PAGES = {

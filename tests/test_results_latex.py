@@ -11,7 +11,7 @@ import pytest
 from result_records import check_golden, pair, saved, study
 
 from zslbench.results.tables.accuracy import table
-from zslbench.results.tables.tex_text import escape
+from zslbench.results.tables.latex_text import escape
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 

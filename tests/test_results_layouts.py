@@ -17,8 +17,7 @@ from result_records import FORMAT_SUFFIX, check_golden, pair, paper_study, recor
 import zslbench
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.summary import summarise
-from zslbench.results.tables.layout import lay_out
-from zslbench.results.tables.ranked import podium
+from zslbench.results.tables.layout import lay_out, podium
 
 RULES = ("fixed", "oracle")
 
@@ -204,9 +203,10 @@ def test_best_and_second_are_those_with_none_and_one_better_value(values: list[f
     shown = {place: f"{value:.1f}" for place, value in enumerate(values)}
     better = {place: {other for other in shown.values() if float(other) > float(text)} for place, text in shown.items()}
     all_equal = len(set(shown.values())) < 2
-    best, second = podium(shown)
-    assert sorted(best) == [place for place in shown if not all_equal and not better[place]]
-    assert sorted(second) == [place for place in shown if len(better[place]) == 1]
+    places = podium(shown)
+    for place in shown:
+        best = not all_equal and not better[place]
+        assert places[place] == ("best" if best else "second" if len(better[place]) == 1 else "")
 
 
 @given(
@@ -224,15 +224,14 @@ def test_cells_are_marked_within_what_may_be_compared(lines: list[tuple[float, s
         for place, (value, setting, rule) in enumerate(rounded)
     ]
     rows = summarise(records)
-    grid = lay_out(rows, rows, ("T1",), None, together)
-    found = {line.name: line.cells[0][0] for block in grid.blocks for line in block}
+    found = {line.name: line.cells[0] for line in lay_out(rows, rows, ("T1",), None, together).lines}
     for place, (value, setting, rule) in enumerate(rounded):
         rivals = {f"{100 * v:.1f}" for v, s, r in rounded if together or (s, r) == (setting, rule)}
         higher = [float(text) for text in rivals if float(text) > float(f"{100 * value:.1f}")]
         cell = found[f"m{place}"]
         assert cell is not None
-        assert cell.best == (len(rivals) > 1 and not higher)
-        assert cell.second == (len(higher) == 1)
+        assert (cell.emphasis == "best") == (len(rivals) > 1 and not higher)
+        assert (cell.emphasis == "second") == (len(higher) == 1)
 
 
 def test_second_best_has_a_mark_in_every_format_that_the_caption_explains(tmp_path: Path) -> None:

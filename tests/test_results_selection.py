@@ -24,7 +24,8 @@ from zslbench.results.analysis.folds import averaged
 from zslbench.results.analysis.matching import command
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.accuracy import FORMATS, table
+from zslbench.results.tables.accuracy import table
+from zslbench.results.tables.render import FORMATS
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties
 

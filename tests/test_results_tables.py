@@ -22,7 +22,8 @@ from rich.cells import cell_len
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.naming import short_names
 from zslbench.results.records.record import Record
-from zslbench.results.tables.accuracy import FORMATS, table
+from zslbench.results.tables.accuracy import table
+from zslbench.results.tables.render import FORMATS
 
 RULES = ("fixed", "validated", "oracle")
 

@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from zslbench.arrays import Array, BoolArray, IntArray
+
+METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
+"""As the field's tables have them; `` cs``: after calibrated stacking, †: its constant chosen on test."""
 
 _BLOCK = 1 << 22
 """Scores that are looked through at a time."""
 SWEPT = ("AUSUC",)
 """Metrics that take one constant off the scores of every row: without meaning where these are on several scales."""
+
+
+def metric_place(name: str) -> int:
+    """Return the place of a metric among the others of a table; unknown ones come last."""
+    return METRIC_ORDER.index(name) if name in METRIC_ORDER else len(METRIC_ORDER)
+
+
+def order_metrics(names: Iterable[str]) -> list[str]:
+    """Return each name once, in the order of a table; unknown ones last, by name.
+
+    >>> order_metrics(["H", "mine", "T1", "H"])
+    ['T1', 'H', 'mine']
+    """
+    return sorted(set(names), key=lambda name: (metric_place(name), name))
 
 
 def class_accuracies(labels: IntArray, predicted: IntArray) -> tuple[IntArray, Array]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.methods.base import MethodCard
 from zslbench.results.analysis.summary import Stat
 from zslbench.results.records.wording import last_line
-from zslbench.results.tables.caption import TWO_SEEDS
+from zslbench.results.tables.captions import TWO_SEEDS
 from zslbench.runner.run import Outcome
 from zslbench.studies import measured
 from zslbench.studies.measured import Column, Difference

@@ -16,7 +16,7 @@ from zslbench.results.plots.files import Drawn, file_kind, write_data, write_fig
 from zslbench.results.plots.style import Style
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.page_width import width_of
+from zslbench.results.tables.render import inches_of
 from zslbench.results.tables.table import remarks
 from zslbench.runner.classes import recorded_method
 
@@ -69,7 +69,7 @@ def plot(
     if data is not None and path is not None and Path(data) == path:
         raise BadValue(f"the figure and its numbers are both to be {path.name}; name two files.")
     tex = path is not None and file_kind(path) == "pgf"
-    style = Style(width_of(width), tex)
+    style = Style(inches_of(width), tex)
     choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
     request = Request(
         kind=kind,

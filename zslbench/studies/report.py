@@ -23,7 +23,7 @@ from zslbench.results.records.presets import Tuned, TunedStore, is_point_not_pic
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
-from zslbench.results.report.accuracy import tables
+from zslbench.results.report.accuracy import accuracy_tables
 from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Matrix, Missing, Page
 from zslbench.results.report.runs import runs_data
@@ -119,7 +119,7 @@ def report(
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
         facts=tuple(_facts(shown)),
-        tables=tuple(table for own in rows.values() for table in tables(own, choice)),
+        tables=tuple(table for own in rows.values() for table in accuracy_tables(own, choice)),
         beside=tuple(_beside(rows.get("final", []), _drawing(shown), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),

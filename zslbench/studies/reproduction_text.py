@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.results.analysis.selection_text import spans
-from zslbench.results.tables.caption import TWO_SEEDS
+from zslbench.results.tables.captions import TWO_SEEDS
 from zslbench.runner.run import Outcome
 from zslbench.studies.ablation_text import MISSING, failures, rounded, signed, value
 from zslbench.studies.printed import Section

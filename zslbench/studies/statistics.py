@@ -8,21 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.data.catalogue import SEMANTICS
-from zslbench.errors import BadValue, UnknownName
-from zslbench.results.tables.accuracy import FORMATS
-from zslbench.results.tables.caption import split_of
-from zslbench.results.tables.render import written
-from zslbench.results.tables.table import Cell, Grid, Group, Line, remarks
+from zslbench.files import write_text
+from zslbench.results.tables.captions import describe_by, split_of
+from zslbench.results.tables.data import write_data
+from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.table import Block, Cell, Column, Line, Table, remarks
 from zslbench.studies.counting import Described, everything, named
-from zslbench.studies.printed import DATA_FORMATS, data, write
 from zslbench.visible import one_line
 
-_PIPE_WIDTH = 100
-_GROUPS = (
-    Group("", ("images",)),
-    Group("dimension", ("features", "semantics")),
-    Group("classes", ("seen", "train + val", "unseen")),
-    Group("images of the split", ("trainval", "test seen", "test unseen")),
+_COLUMNS = (
+    Column("images"),
+    Column("features", "dimension"),
+    Column("semantics", "dimension"),
+    Column("seen", "classes"),
+    Column("train + val", "classes"),
+    Column("unseen", "classes"),
+    Column("trainval", "images of the split"),
+    Column("test seen", "images of the split"),
+    Column("test unseen", "images of the split"),
 )
 _WORDS = {
     "semantics": "attributes",
@@ -61,50 +64,53 @@ def statistics(
         BadData: the files of one that was named break a rule.
         StoreError: `output` cannot be written.
     """
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
-    if standalone and format != "latex":
-        raise BadValue(f"--standalone is a LaTeX document, not {format}; add --format latex, or leave it out.")
+    check_format(format, standalone=standalone)
     if datasets:
         found, left = [named(text, features, semantics, data_root) for text in datasets], list[str]()
     else:
         found, left = everything(features, semantics, data_root)
     if format in DATA_FORMATS:
-        text = data([_facts(one) for one in found], format)
+        text = write_data([_facts(one) for one in found], format)
     else:
-        text = written(_lay_out(found, left), format, width, _PIPE_WIDTH, standalone)
-    write(text, output)
+        text = render(_lay_out(found, left), format, width, standalone=standalone)
+    if output is not None:
+        write_text(output, text, f"the table {output.name}")
     return text
 
 
-def _lay_out(found: Sequence[Described], left: Sequence[str]) -> Grid:
+def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
     notes: dict[str, int] = {}
-    return Grid(
-        groups=_GROUPS,
-        blocks=(tuple(Line(one_line(one.title), "", _cells(one, notes)) for one in found),),
-        remarks=(*remarks("data", _caption(found)), *remarks("note", left)),
+    return Table(
+        columns=_COLUMNS,
+        blocks=(Block(tuple(Line(one_line(one.title), "", _cells(one, notes)) for one in described)),),
+        remarks=(*remarks("data", _caption(described)), *remarks("note", left_out)),
         notes=tuple(notes),
         name="data set",
     )
 
 
-def _cells(one: Described, notes: dict[str, int]) -> tuple[tuple[Cell | None, ...], ...]:
+def _cells(one: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]:
     counted, unlike = one.counted, _unlike(one)
     theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
-    told = f"{one.title}: the authors of its split count {theirs}."
 
     def cell(part: str, note: str = "") -> Cell | None:
         number = getattr(counted, part)
-        note = told if part in unlike else note
-        place = notes.setdefault(note, len(notes) + 1) if note and number is not None else 0
-        return None if number is None else Cell(f"{number:,}", note=place)
+        if number is None:
+            return None
+        note = f"{one.title}: the authors of its split count {theirs}." if part in unlike else note
+        return Cell(f"{number:,}", note=notes.setdefault(note, len(notes) + 1) if note else 0)
 
     folds = dict.fromkeys(f"{train} + {val}" for train, val in counted.folds)
     return (
-        (cell("images", "" if one.features else _WITHOUT),),
-        (cell("features"), cell("semantics")),
-        (cell("seen"), Cell(", ".join(folds)) if folds else None, cell("unseen")),
-        (cell("trainval"), cell("test_seen"), cell("test_unseen")),
+        cell("images", "" if one.features else _WITHOUT),
+        cell("features"),
+        cell("semantics"),
+        cell("seen"),
+        Cell(", ".join(folds)) if folds else None,
+        cell("unseen"),
+        cell("trainval"),
+        cell("test_seen"),
+        cell("test_unseen"),
     )
 
 
@@ -119,26 +125,18 @@ def _unlike(one: Described) -> dict[str, int]:
     return {part: number for part, number in authors.items() if getattr(one.counted, part) not in (None, number)}
 
 
-def _caption(found: Sequence[Described]) -> list[str]:
+def _caption(described: Sequence[Described]) -> list[str]:
+    features = describe_by((one.features or "none", one.title) for one in described)
+    semantics = describe_by((one.semantics, one.title) for one in described)
+    split = describe_by((split_of(one.origin, one.split), one.title) for one in described)
     lines = [
         "Data set statistics, counted in the data.",
-        f"Features: {_by(found, [one.features or 'none' for one in found])}; "
-        f"semantics: {_by(found, [one.semantics for one in found])}.",
-        f"Split: {_by(found, [split_of(one.origin, one.split) for one in found])}".removesuffix(".") + ".",
+        f"Features: {features}; semantics: {semantics}.",
+        f"Split: {split}".removesuffix(".") + ".",
     ]
-    if any(one.counted.folds for one in found):
+    if any(one.counted.folds for one in described):
         lines.append("train + val: training and validation classes of each development fold of the seen ones.")
     return lines
-
-
-def _by(found: Sequence[Described], facts: Sequence[str]) -> str:
-    """Say one fact of the data sets: once when they agree, else with the data sets that it holds for."""
-    holders: dict[str, list[str]] = {}
-    for one, fact in zip(found, facts, strict=True):
-        holders.setdefault(fact, []).append(one.title)
-    if len(holders) == 1:
-        return next(iter(holders))
-    return ", ".join(f"{fact} ({', '.join(titles)})" for fact, titles in holders.items())
 
 
 def _facts(one: Described) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from zslbench.arguments import plain
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.tables import accuracy, layouts
+from zslbench.results.tables import accuracy
 
-LAYOUTS = (*layouts.LAYOUTS, "stats")
+LAYOUTS = (*accuracy.LAYOUTS, "stats")
 _NO_RECORDS = {
     "methods": "--method",
     "protocols": "--protocol",

@@ -14,7 +14,7 @@ from zslbench.results.analysis.matching import cell, grouped, study_words
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.records.record import Record
-from zslbench.results.tables.caption import caption
+from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.visible import one_line
 
@@ -153,7 +153,7 @@ def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") 
     """
     rows, keys = [line.row for line in lines], [line.key for line in lines]
     names = {line.key: line.name.removesuffix(line.key.marks) for line in lines}
-    every = caption(rows, keys, names, tuple(metrics), together=True)
+    every = describe_rows(rows, keys, names, tuple(metrics), rank_together=True)
     kept = [remark for remark in every if remark.kind not in ("ranking", "spread")]
     where = list(dict.fromkeys(line.row.dataset for line in lines))
     single = list(dict.fromkeys(line.name for line in lines if line.stochastic and len(line.records) == 1))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.results.diagram import settings_from_defaults
-from zslbench.results.tables.page_width import WIDTHS
+from zslbench.results.tables.render import WIDTHS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ class Style:
             return text.replace("$", r"\$")  # two bare ones would begin and end mathematics
         if "\n" in text:
             return "\n".join(map(self.text, text.split("\n")))
-        from zslbench.results.tables.tex_text import escape
+        from zslbench.results.tables.latex_text import escape
 
         # Matplotlib takes the backslash off a dollar sign itself, which leaves LaTeX with mathematics.
         found = escape(text).replace(r"\$", r"\textdollar{}").replace("−", "$-$")

@@ -14,8 +14,9 @@ from typing import Any
 from zslbench.files import write_text
 from zslbench.results.analysis.summary import Stat
 from zslbench.results.published import Published
-from zslbench.results.report.accuracy import SETTINGS, Table
+from zslbench.results.report.accuracy import SETTINGS
 from zslbench.results.report.figures import Figure
+from zslbench.results.tables.table import Table
 from zslbench.visible import visible
 
 
@@ -83,7 +84,7 @@ class Page:
     Attributes:
         title: of the page; folder: of the records.
         counts: how many runs of each status; facts: terms and what is said of them.
-        tables, beside, figures, missing: see there; tolerance: of verdicts, in points.
+        tables: with a short name each; beside, figures, missing: see there; tolerance: of verdicts, in points.
         notes: sentences on rows that tables leave out; undrawn: on figures that were left out.
         runs: every run, as `runs_data` gives it; version: of zslbench.
     """
@@ -92,7 +93,7 @@ class Page:
     folder: str
     counts: Mapping[str, int]
     facts: tuple[tuple[str, tuple[str, ...]], ...]
-    tables: tuple[Table, ...]
+    tables: tuple[tuple[str, Table], ...]
     beside: tuple[Beside, ...]
     tolerance: float
     figures: tuple[Figure, ...]
@@ -114,10 +115,7 @@ def html(page: Page) -> str:
     )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    settings = dict.fromkeys(line.setting for table in page.tables for block in table.blocks for line in block.lines)
-    selections = dict.fromkeys(
-        line.selection for table in page.tables for block in table.blocks for line in block.lines
-    )
+    lines = [line for _, table in page.tables for line in table.lines]
     text = environment.from_string(template).render(
         page=page,
         css=Markup(css),
@@ -125,9 +123,9 @@ def html(page: Page) -> str:
         digest=digest,
         data=Markup(embedded(page.runs)),
         safe=Markup,
-        settings=[(name, SETTINGS.get(name, name).partition(":")[0]) for name in settings],
-        selections=list(selections),
-        datasets=list(dict.fromkeys(head.dataset for table in page.tables for head in table.heads)),
+        settings={line.setting: SETTINGS.get(line.setting, line.setting).partition(":")[0] for line in lines},
+        selections=list(dict.fromkeys(line.selection for line in lines)),
+        datasets=list(dict.fromkeys(column.dataset for _, table in page.tables for column in table.columns)),
         total=sum(page.counts.values()),
     )
     return visible(text)

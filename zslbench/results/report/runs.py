@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from zslbench.metrics import order_metrics
 from zslbench.results.analysis.matching import command, label
 from zslbench.results.records.record import Record
-from zslbench.results.tables.accuracy import METRIC_ORDER
 from zslbench.spec import parse_recorded
 
 _WHOLE = 10_000
@@ -111,8 +111,7 @@ def _names(records: Sequence[Record]) -> dict[str, list[str]]:
         for point in record.curve:
             found["metrics"].update(dict.fromkeys(point["metrics"]))
     names = {part: list(there) for part, there in found.items()}
-    order = {name: place for place, name in enumerate(METRIC_ORDER)}
-    return names | {"metrics": sorted(names["metrics"], key=lambda name: (order.get(name, len(order)), name))}
+    return names | {"metrics": order_metrics(names["metrics"])}
 
 
 def _cell(record: Record, kinds: Mapping[str, _Shared]) -> list[Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_text
+from zslbench.metrics import METRIC_ORDER, metric_place, order_metrics
 from zslbench.results import published as citations
 from zslbench.results.analysis.choice import Choice, is_dataset, is_method, is_protocol, position
 from zslbench.results.analysis.gather import gather
@@ -19,18 +20,15 @@ from zslbench.results.analysis.selection import RULES
 from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
-from zslbench.results.tables.caption import unread
-from zslbench.results.tables.cited_blocks import with_cited
-from zslbench.results.tables.cited_rows import cited_rows
-from zslbench.results.tables.data_formats import csv_rows, json_rows
-from zslbench.results.tables.layout import lay_out, measured_columns
-from zslbench.results.tables.layouts import check_layout, flat
-from zslbench.results.tables.render import written
+from zslbench.results.tables.captions import unread
+from zslbench.results.tables.cited import cited_rows, with_cited
+from zslbench.results.tables.data import csv_rows, json_rows, write_data
+from zslbench.results.tables.layout import lay_out, measured_columns, put_under_data_sets
+from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 
-FORMATS = ("terminal", "markdown", "latex", "csv", "json")
-METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
+LAYOUTS = ("full", "zsl", "gzsl")
+_METRICS = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
 _ON_REQUEST = ("AUSUC",)
-_PIPE_WIDTH = 100
 
 
 @without_collection()
@@ -87,40 +85,36 @@ def table(
         UnknownName: unknown layout, format, metric, or source of published numbers.
         StoreError: no runs, none finished, or `output` cannot be written.
     """
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
-    if standalone and format != "latex":
-        raise BadValue(f"--standalone is a LaTeX document, not {format}; add --format latex, or leave it out.")
-    of = check_layout(layout, protocols, metrics, calibrate)
-    source = _source(published, stage)
-    choice = Choice(tuple(methods), tuple(datasets), of, features, semantics, stage)
+    check_format(format, standalone=standalone)
+    protocols = _check_layout(layout, protocols, metrics, calibrate)
+    source = _check_source(published, stage)
+    choice = Choice(tuple(methods), tuple(datasets), protocols, features, semantics, stage)
     store = ResultStore(runs)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
-    found = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
-    rows = summarise(found.records)
-    data = format in ("csv", "json")
+    gathered = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
+    rows = summarise(gathered.records)
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
-    shown = _metrics(rows, metrics, everything=data)
-    rows = sorted(
-        (row for row in rows if any(name in row.metrics for name in shown)),
-        key=lambda row: (method_order(row, choice), data_order(row, choice)),
-    )
+    shown = _metrics(rows, metrics, everything=format in DATA_FORMATS)
+    rows = [row for row in rows if any(name in row.metrics for name in shown)]
+    by_data = sorted(rows, key=lambda row: data_order(row, choice))
+    rows = sorted(by_data, key=lambda row: method_order(row, choice))
     beside = source if layout == "full" else None
     cited = cited_rows(rows, shown, source, methods) if source and layout != "full" else None
-    if data:
-        own = None if beside is None else [_citations(row, shown, beside) for row in rows]
-        text = (csv_rows if format == "csv" else json_rows)(rows, shown, own, cited)
+    if format in DATA_FORMATS:
+        numbers = None if beside is None else [_citations(row, shown, beside) for row in rows]
+        text = write_data((csv_rows if format == "csv" else json_rows)(rows, shown, numbers, cited), format)
     else:
-        by_data = sorted(rows, key=lambda row: data_order(row, choice))
-        grid = lay_out(rows, by_data, shown, beside, rank_together, ci)
+        whole = lay_out(rows, by_data, shown, beside, rank_together, ci)
         columns = measured_columns(by_data, shown)
         if cited is not None and source is not None:
-            grid = with_cited(grid, columns, cited, source, rank_together)
+            whole = with_cited(whole, columns, cited, source, rank_together)
+        if layout == "zsl":
+            whole = put_under_data_sets(whole, columns)
         if format != "terminal":  # whose notes name the files
-            grid = dataclasses.replace(grid, remarks=(*grid.remarks, *unread(len(store.broken))))
-        text = written(flat(grid, columns) if layout == "zsl" else grid, format, width, _PIPE_WIDTH, standalone)
-    notes = [*found.notes, *_unfinished(found.chosen)]
+            whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
+        text = render(whole, format, width, standalone=standalone)
+    notes = [*gathered.notes, *_unfinished(gathered.chosen)]
     if format == "terminal":
         text += "".join(f"\n{note}\n" for note in notes)
     else:
@@ -131,7 +125,26 @@ def table(
     return text
 
 
-def _source(published: str | None, stage: str) -> str | None:
+def _check_layout(
+    layout: str, protocols: Sequence[str], metrics: Sequence[str] | None, calibrate: object
+) -> tuple[str, ...]:
+    """Return the protocols that a layout is of, and refuse what has no place in it."""
+    if layout not in LAYOUTS:
+        raise UnknownName("layout", layout, LAYOUTS)
+    if layout == "full":
+        return tuple(protocols)
+    shows = f"layout {layout!r} shows {', '.join(_METRICS[layout])} of protocol {layout}"
+    for name in protocols:
+        if name.partition("[")[0].casefold() != layout:
+            raise BadValue(f"{shows}, not protocol {name!r}; leave out --protocol, or choose --layout full.")
+    if layout == "zsl" and (other := [name for name in metrics or () if name.casefold() != "t1"]):
+        raise BadValue(f"{shows}, not {', '.join(other)}; leave out --metric, or choose --layout gzsl.")
+    if layout == "zsl" and calibrate:
+        raise BadValue(f"{shows}, which calibrated stacking does not change; leave out --calibrate.")
+    return (layout,)
+
+
+def _check_source(published: str | None, stage: str) -> str | None:
     if published is None:
         return None
     if published != "best" and published not in citations.sources():
@@ -157,7 +170,7 @@ def data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
         natural(row.dataset),
         (row.features, row.semantics, row.fingerprint, row.folds),
         position(lambda term: is_protocol(row.protocol, term), choice.protocols),
-        min((METRIC_ORDER.index(name) for name in row.metrics if name in METRIC_ORDER), default=len(METRIC_ORDER)),
+        min(map(metric_place, row.metrics), default=len(METRIC_ORDER)),
         row.protocol,
         sorted(f"{key}={value}" for key, value in row.protocol_params.items()),
         row.protocol_version,
@@ -165,33 +178,31 @@ def data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
 
 
 def _metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool) -> tuple[str, ...]:
-    found = {name for row in rows for name in row.metrics}
-    there = [name for name in METRIC_ORDER if name in found] + sorted(found - set(METRIC_ORDER))
+    known = order_metrics(name for row in rows for name in row.metrics)
     if not asked:
-        return tuple(name for name in there if everything or name not in _ON_REQUEST or len(there) == 1)
-    by_case = {name.casefold(): name for name in there}
+        return tuple(name for name in known if everything or name not in _ON_REQUEST or len(known) == 1)
+    by_case = {name.casefold(): name for name in known}
     for name in asked:
         if name.casefold() not in by_case:
-            raise UnknownName("metric", name, there)
+            raise UnknownName("metric", name, known)
     return tuple(dict.fromkeys(by_case[name.casefold()] for name in asked))
 
 
 def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[str, Any]]:
-    found = {name: citations.beside(row, name, source) for name in metrics}
+    entries = {name: citations.beside(row, name, source) for name in metrics}
     wanted = ("value", "source", "table", "features", "semantics", "note")
-    return {name: {key: getattr(entry, key) for key in wanted} for name, entry in found.items() if entry}
+    return {name: {key: getattr(entry, key) for key in wanted} for name, entry in entries.items() if entry}
 
 
 def _unfinished(chosen: Sequence[Record]) -> list[str]:
-    """Return a sentence on runs that do not count; none when all is well."""
+    """Return a line on runs that do not count; none when all is well."""
     counts = collections.Counter(record.status for record in chosen if not record.ok)
-    sentences = []
-    if counts:
-        said = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
-        advice = []
-        if counts.keys() & {"interrupted", "skipped"}:
-            advice.append("The same `zslbench run …` does what was interrupted.")
-        if counts.keys() - {"interrupted", "skipped"}:
-            advice.append("`zslbench run … --rerun failed` tries again.")
-        sentences.append(f"{said}; not counted. {' '.join(advice)}")
-    return sentences
+    if not counts:
+        return []
+    numbers = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
+    advice = []
+    if counts.keys() & {"interrupted", "skipped"}:
+        advice.append("The same `zslbench run …` does what was interrupted.")
+    if counts.keys() - {"interrupted", "skipped"}:
+        advice.append("`zslbench run … --rerun failed` tries again.")
+    return [f"{numbers}; not counted. {' '.join(advice)}"]

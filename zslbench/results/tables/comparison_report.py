@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from zslbench.results.analysis.across import Across
 from zslbench.results.analysis.comparison import Comparison, Pair
 from zslbench.results.analysis.entrants import Entrant
-from zslbench.results.tables.caption import source_sentences
+from zslbench.results.tables.captions import source_sentences
 from zslbench.visible import one_line
 
 _OVER = {

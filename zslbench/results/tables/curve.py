@@ -4,35 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.errors import BadValue, UnknownName
+from zslbench.errors import BadValue
 from zslbench.files import csv_text, write_text
 from zslbench.results.analysis.calibration import Curve, calibrate, is_generalized, without_curve
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.choice import Choice, choose
 from zslbench.results.analysis.gather import ordinary, without_folds
 from zslbench.results.analysis.matching import cell, grouped, label
-from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
+from zslbench.results.analysis.naming import line_keys, natural, short_names
 from zslbench.results.analysis.summary import Row, Stat, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.caption import caption, unread
-from zslbench.results.tables.layout import GroupKey, group_heads, group_key
-from zslbench.results.tables.ranked import ranked_blocks
-from zslbench.results.tables.render import written
-from zslbench.results.tables.table import Cell, Grid, Group, Line, Remark
+from zslbench.results.tables.captions import describe_rows, unread
+from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
+from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.table import Block, Cell, Column, Line, Remark, Table
 
-FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
 _LEVELS = tuple(range(0, 100, 10))
 _PIPE_WIDTH = 130
 _DIGITS = 6
+_REMARKS = (
+    Remark("layout", "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds."),
+    Remark(
+        "oracle", "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result."
+    ),
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -76,8 +80,7 @@ def curve(
         BadValue, UnknownName: nothing fits what was asked for.
         StoreError: no runs, none finished, predictions that are lost, or a file that cannot be written.
     """
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
+    check_format(format)
     store = ResultStore(runs)
     everything = store.load()
     choice = Choice(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
@@ -89,13 +92,13 @@ def curve(
         raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
     if data is not None:
         _write(Path(data), _csv(traced))
-    if format in ("csv", "json"):
+    if format in DATA_FORMATS:
         text = _csv(traced) if format == "csv" else _json(traced)
     else:
-        grid = _lay_out(traced)
+        whole = _lay_out(traced)
         if format != "terminal":  # whose notes name the files
-            grid = dataclasses.replace(grid, remarks=(*grid.remarks, *unread(len(store.broken))))
-        text = written(grid, format, width, _PIPE_WIDTH)
+            whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
+        text = render(whole, format, width, _PIPE_WIDTH)
         text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
     if output is not None:
         _write(Path(output), text)
@@ -117,84 +120,59 @@ def _traced(
     return found, [*([without_folds(on_dev.lacking, store)] if on_dev.lacking else []), *store.left_out]
 
 
-def _lay_out(traced: Sequence[Traced]) -> Grid:
-    by_id = {one.record.id: one for one in traced}
-    alike = grouped([one.record for one in traced], lambda record: f"{cell(record)} {record.selection}")
-    lines = [(summarise(group)[0], [by_id[record.id] for record in group]) for group in alike]
-    lines.sort(key=lambda line: (line[0].title.casefold(), natural(line[0].label), line[0].selection))
-    rows = [row for row, _ in lines]
+def _lay_out(traced: Sequence[Traced]) -> Table:
+    by_id = {run.record.id: run for run in traced}
+    alike = grouped([run.record for run in traced], lambda record: f"{cell(record)} {record.selection}")
+    runs = [(summarise(group)[0], [by_id[record.id] for record in group]) for group in alike]
+    runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
+    rows = [row for row, _ in runs]
     keys = line_keys(rows, group_key)
     names, settings = short_names(dict.fromkeys(keys))
     groups = list(dict.fromkeys(sorted(map(group_key, rows))))
     heads = group_heads(groups)
-    cells: dict[tuple[LineKey, GroupKey], tuple[tuple[Cell | None, ...], tuple[Cell | None, ...]]] = {}
-    for (row, own), key in zip(lines, keys, strict=True):
-        cells[key, group_key(row)] = _summary(row, own), _levels(own)
-    shown = max(len([cell for cell in levels if cell]) for _, levels in cells.values())
-    levels = tuple(map(str, _LEVELS[:shown]))
-    none = (None,) * len(SUMMARY), (None,) * len(_LEVELS)
-    set_out = {
-        key: Line(
-            names[key],
-            key.marks,
-            tuple(
-                part[:end]
-                for group in groups
-                for part, end in zip(cells.get((key, group), none), (len(SUMMARY), shown), strict=True)
-            ),
-        )
-        for key in keys
-    }
-    return Grid(
-        groups=tuple(
-            group
-            for key in groups
-            for group in (
-                Group(heads[key], SUMMARY),
-                Group(("" if len(groups) == 1 else f"{heads[key]}: ") + "U where S is", levels),
-            )
-        ),
-        blocks=tuple(tuple(set_out[key] for key in block) for block in ranked_blocks(dict.fromkeys(keys), False)),
-        remarks=tuple(_remarks(rows, keys, names)),
+    levels = {(key, group_key(row)): _unseen_at_levels(own) for (row, own), key in zip(runs, keys, strict=True)}
+    summaries = {(key, group_key(row)): _summary(row, own) for (row, own), key in zip(runs, keys, strict=True)}
+    reached = max(sum(value is not None for value in values) for values in levels.values())
+    none: tuple[Cell | None, ...] = (None,) * max(len(SUMMARY), len(_LEVELS))
+    columns, cells = list[Column](), {key: list[Cell | None]() for key in keys}
+    for group in groups:
+        spanning = ("" if len(groups) == 1 else f"{heads[group]}: ") + "U where S is"
+        columns += [Column(head, heads[group]) for head in SUMMARY]
+        columns += [Column(str(level), spanning) for level in _LEVELS[:reached]]
+        for key, values in cells.items():
+            values += summaries.get((key, group), none)[: len(SUMMARY)]
+            values += levels.get((key, group), none)[:reached]
+    blocks = ranked_blocks(dict.fromkeys(keys), rank_together=False)
+    return Table(
+        columns=tuple(columns),
+        blocks=tuple(Block(tuple(Line(names[key], key.marks, tuple(cells[key])) for key in block)) for block in blocks),
+        remarks=(*describe_rows(rows, keys, names, ("H", "AUSUC"), rank_together=False), *_REMARKS),
         settings=settings,
     )
 
 
-def _remarks(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[Remark]:
-    return [
-        *caption(rows, keys, names, ("H", "AUSUC"), False),
-        Remark(
-            "layout", "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds."
-        ),
-        Remark(
-            "oracle", "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result."
-        ),
-    ]
-
-
-def _summary(row: Row, own: Sequence[Traced]) -> tuple[Cell | None, ...]:
+def _summary(row: Row, runs: Sequence[Traced]) -> tuple[Cell | None, ...]:
     def percent(name: str, marks: str = "") -> Cell | None:
-        found = row.metrics.get(name)
-        return None if found is None else _cell(found, ".1f", marks)
+        return _cell(row.metrics[name], ".1f", marks) if name in row.metrics else None
 
-    gammas = [one.gamma_dev for one in own if one.gamma_dev is not None]
-    dev = _gamma(gammas, row) if gammas else None
-    test = _gamma([one.gamma_test for one in own], row, "†")
-    return percent("AUSUC"), percent("H"), dev, percent("H cs"), test, percent("H cs†", "†")
+    def constant(values: Sequence[float], marks: str = "") -> Cell:
+        over_seeds = stat((value / 100 for value in values), stochastic=row.metrics["H"].std is not None)
+        return _cell(over_seeds, ".3g", marks)
 
-
-def _gamma(values: Sequence[float], row: Row, marks: str = "") -> Cell:
-    found = stat((value / 100 for value in values), stochastic=row.metrics["H"].std is not None)
-    return _cell(found, ".3g", marks)
+    on_dev = [run.gamma_dev for run in runs if run.gamma_dev is not None]
+    on_test = constant([run.gamma_test for run in runs], "†")
+    dev = constant(on_dev) if on_dev else None
+    return percent("AUSUC"), percent("H"), dev, percent("H cs"), on_test, percent("H cs†", "†")
 
 
-def _cell(found: Stat, form: str, marks: str) -> Cell:
-    return Cell(format(found.mean, form), "" if found.std is None else format(found.std, form), marks=marks)
+def _cell(over_seeds: Stat, form: str, marks: str) -> Cell:
+    spread = "" if over_seeds.std is None else format(over_seeds.std, form)
+    return Cell(format(over_seeds.mean, form), spread, marks=marks)
 
 
-def _levels(own: Sequence[Traced]) -> tuple[Cell | None, ...]:
+def _unseen_at_levels(runs: Sequence[Traced]) -> tuple[Cell | None, ...]:
     """Return mean U at each level of S; None above what every seed reaches."""
-    means = np.mean([one.curve.unseen_at(np.array(_LEVELS) / 100) for one in own], axis=0)
+    means = np.mean([run.curve.unseen_at(np.array(_LEVELS) / 100) for run in runs], axis=0)
     return tuple(None if np.isnan(value) else Cell(f"{100 * value:.1f}") for value in means)
 
 

@@ -155,6 +155,6 @@ def _float(sheet: Sheet, title: str) -> list[str]:
 
 
 def _tex(text: str) -> str:
-    from zslbench.results.tables.tex_text import escape
+    from zslbench.results.tables.latex_text import escape
 
     return _MINUS.sub("$-$", escape(text)).replace("≤", r"$\leq$")

@@ -1,29 +1,30 @@
-"""Rows to a grid: methods down, data sets and metrics across, the best marked, published numbers beside."""
+"""Rows of results to a table: methods down, data sets and metrics across, the best marked, published numbers beside."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
 
 from zslbench.results import published as citations
 from zslbench.results.analysis.naming import LineKey, line_keys, short_names
 from zslbench.results.analysis.selection_text import spans
 from zslbench.results.analysis.summary import Row, Stat
 from zslbench.results.published import Published
-from zslbench.results.tables.caption import caption
-from zslbench.results.tables.cited_text import cited_sentences, footnote, nothing_cited
-from zslbench.results.tables.ranked import podium, ranked_blocks
-from zslbench.results.tables.table import PUBLISHED_HEAD, Cell, Grid, Group, Line, remarks
+from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited
+from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Line, Table, remarks
 from zslbench.visible import one_line
 
 GroupKey = tuple[str, str, str, str, tuple[int, ...]]
 ProtocolKey = tuple[str, int, str]
 ORACLE_MARK = "†"
 
+_Key = TypeVar("_Key", bound=Hashable)
+
 
 @dataclasses.dataclass(frozen=True)
-class Column:
-    """One column of a group: a metric under a protocol, measured or published."""
+class ColumnKey:
+    """What a column holds: a metric on some data under a protocol, measured or published."""
 
     group: GroupKey
     protocol: ProtocolKey
@@ -35,11 +36,11 @@ def lay_out(
     rows: Sequence[Row],
     by_data: Sequence[Row],
     metrics: Sequence[str],
-    source: str | None,
-    rank_together: bool,
+    source: str | None = None,
+    rank_together: bool = False,
     intervals: bool = False,
-) -> Grid:
-    """Return the grid of `rows`.
+) -> Table:
+    """Return the table of `rows`.
 
     Args:
         rows: in the order of the lines.
@@ -51,36 +52,33 @@ def lay_out(
     """
     keys = line_keys(rows, lambda row: (group_key(row), _protocol_key(row)))
     names, settings = short_names(dict.fromkeys(keys))
-    measured: dict[tuple[LineKey, Column], Stat] = {}
-    cited: dict[tuple[LineKey, Column], Published] = {}
+    measured: dict[tuple[LineKey, ColumnKey], Stat] = {}
+    cited: dict[tuple[LineKey, ColumnKey], Published] = {}
     for row, key in zip(rows, keys, strict=True):
         for metric in metrics:
             if metric in row.metrics:
-                measured[key, Column(group_key(row), _protocol_key(row), metric)] = row.metrics[metric]
-                entry = citations.beside(row, metric, source) if source else None
-                if entry:
-                    cited[key, Column(group_key(row), _protocol_key(row), metric, published=True)] = entry
-    columns = _columns(by_data, metrics, {column for _, column in measured} | {column for _, column in cited})
-    heads = group_heads(list(columns))
+                column = ColumnKey(group_key(row), _protocol_key(row), metric)
+                measured[key, column] = row.metrics[metric]
+                if source and (entry := citations.beside(row, metric, source)):
+                    cited[key, dataclasses.replace(column, published=True)] = entry
+    columns = _columns(by_data, metrics, {column for _, column in (*measured, *cited)})
+    heads = group_heads([column.group for column in columns])
     blocks = ranked_blocks(dict.fromkeys(keys), rank_together)
     notes: dict[str, int] = {}
     cells = _measured_cells(measured, blocks, intervals) | _cited_cells(cited, blocks, notes)
-    below = caption(rows, keys, names, metrics, rank_together, intervals)
+    below = describe_rows(rows, keys, names, metrics, rank_together, intervals)
     if source:
         below += remarks("published", _sources(cited, names, heads, source))
-    return Grid(
-        groups=tuple(Group(heads[group], _metric_heads(own)) for group, own in columns.items()),
-        blocks=tuple(
-            tuple(
-                Line(
-                    names[key],
-                    key.marks,
-                    tuple(tuple(cells.get((key, column)) for column in own) for own in columns.values()),
-                )
-                for key in block
-            )
-            for block in blocks
-        ),
+    first = {key: row for row, key in zip(reversed(rows), reversed(keys), strict=True)}
+
+    def line(key: LineKey) -> Line:
+        row = first[key]
+        values = tuple(cells.get((key, column)) for column in columns)
+        return Line(names[key], key.marks, values, one_line(row.label), key.setting, row.selection)
+
+    return Table(
+        columns=_column_heads(columns, heads),
+        blocks=tuple(Block(tuple(map(line, block))) for block in blocks),
         remarks=tuple(below),
         settings=settings,
         notes=tuple(notes),
@@ -97,39 +95,41 @@ def _protocol_key(row: Row) -> ProtocolKey:
     return row.protocol, row.protocol_version, params
 
 
-def measured_columns(by_data: Sequence[Row], metrics: Sequence[str]) -> dict[GroupKey, list[Column]]:
-    """Return the columns of measured numbers of each group, as `lay_out` has them."""
-    used = {
-        Column(group_key(row), _protocol_key(row), metric)
+def measured_columns(by_data: Sequence[Row], metrics: Sequence[str]) -> list[ColumnKey]:
+    """Return the columns of measured numbers, as `lay_out` has them."""
+    measured = {
+        ColumnKey(group_key(row), _protocol_key(row), metric)
         for row in by_data
         for metric in metrics
         if metric in row.metrics
     }
-    return _columns(by_data, metrics, used)
+    return _columns(by_data, metrics, measured)
 
 
-def _columns(by_data: Sequence[Row], metrics: Sequence[str], used: set[Column]) -> dict[GroupKey, list[Column]]:
-    """Return the columns of each group: by metric, then protocol, a published one after its measured one."""
-    out: dict[GroupKey, list[Column]] = {}
-    protocols = {group: list[ProtocolKey]() for group in map(group_key, by_data)}
+def _columns(by_data: Sequence[Row], metrics: Sequence[str], used: set[ColumnKey]) -> list[ColumnKey]:
+    """Return the columns by group, then metric, then protocol, a published one after its measured one."""
+    protocols: dict[GroupKey, dict[ProtocolKey, None]] = {}
     for row in by_data:
-        if _protocol_key(row) not in protocols[group_key(row)]:
-            protocols[group_key(row)].append(_protocol_key(row))
-    for group, keys in protocols.items():
-        wanted = [Column(group, key, metric, pub) for metric in metrics for key in keys for pub in (False, True)]
-        out[group] = [column for column in wanted if column in used]
-    return out
+        protocols.setdefault(group_key(row), {})[_protocol_key(row)] = None
+    wanted = (
+        ColumnKey(group, key, metric, published)
+        for group, keys in protocols.items()
+        for metric in metrics
+        for key in keys
+        for published in (False, True)
+    )
+    return [column for column in wanted if column in used]
 
 
-def group_details(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
+def _group_details(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
     """Say what tells each group from others of the same data set; nothing where there are none."""
     out = {}
     for group in groups:
-        dataset, features, semantics, mark, folds = group
+        dataset, features, semantics, fingerprint, folds = group
         same = [other for other in groups if other[0] == dataset]
         details = [features, semantics] if len({other[1:3] for other in same}) > 1 else []
         if len({other[3] for other in same if other[1:3] == group[1:3]}) > 1:
-            details.append(mark[:8])
+            details.append(fingerprint[:8])
         if len({other[4] for other in same}) > 1:
             details.append(f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}")
         out[group] = one_line(", ".join(details))
@@ -138,41 +138,98 @@ def group_details(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
 
 def group_heads(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
-    details = group_details(groups).items()
+    details = _group_details(groups).items()
     return {group: one_line(group[0]) + (f" ({text})" if text else "") for group, text in details}
 
 
-def told(group: GroupKey, heads: Mapping[GroupKey, str]) -> str:
+def name_data(group: GroupKey, heads: Mapping[GroupKey, str]) -> str:
     """Name a group with its features and semantics, whether or not the head of its columns says them."""
     dataset, features, semantics, *_ = group
     return heads[group] if "(" in heads[group] else f"{dataset} ({features}, {semantics})"
 
 
-def _metric_heads(columns: Sequence[Column]) -> tuple[str, ...]:
-    heads = []
+def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -> tuple[Column, ...]:
+    """Return the heads; those of one metric under several protocols say which, and which version."""
+    out = []
     for column in columns:
-        same = [other for other in columns if other.metric == column.metric and not other.published]
+        group = [other for other in columns if other.group == column.group]
+        same = [other for other in group if other.metric == column.metric and not other.published]
         name, version, params = column.protocol
-        told = f" {name}" + (f"[{params}]" if params else "") if len(same) > 1 else ""
+        head = column.metric
+        if len(same) > 1:
+            head += f" {name}" + (f"[{params}]" if params else "")
         if len({other.protocol[1] for other in same if other.protocol[0] == name}) > 1:
-            told += f" v{version}"
-        heads.append(PUBLISHED_HEAD if column.published else column.metric + told)
-    return tuple(heads)
+            head += f" v{version}"
+        head = PUBLISHED_HEAD if column.published else head
+        out.append(Column(head, heads[column.group], dataset=column.group[0]))
+    return tuple(out)
+
+
+def put_under_data_sets(table: Table, columns: Sequence[ColumnKey]) -> Table:
+    """Put a single column under its data set's name itself; several of one data set under what tells them apart."""
+    groups = [column.group for column in columns]
+    if len(set(groups)) < len(groups):
+        return table
+    heads, details = group_heads(groups), _group_details(groups)
+    names = [group[0] for group in groups]
+    order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
+    alone = {name for name in names if names.count(name) == 1}
+    return dataclasses.replace(
+        table,
+        columns=tuple(
+            Column(heads[groups[n]]) if names[n] in alone else Column(details[groups[n]], group=names[n]) for n in order
+        ),
+        blocks=tuple(
+            dataclasses.replace(
+                block,
+                lines=tuple(
+                    dataclasses.replace(line, cells=tuple(line.cells[number] for number in order))
+                    for line in block.lines
+                ),
+            )
+            for block in table.blocks
+        ),
+        remarks=(
+            *(remark for remark in table.remarks if remark.kind == "stage"),
+            *remarks("layout", ["T1 stands under each data set's name."]),
+            *(remark for remark in table.remarks if remark.kind != "stage"),
+        ),
+    )
+
+
+def ranked_blocks(keys: Mapping[LineKey, None], rank_together: bool) -> list[list[LineKey]]:
+    """Return the lines that may be ranked with each other: by setting, oracle selection apart."""
+    if rank_together:
+        return [list(keys)]
+    kinds = sorted({key.block for key in keys})
+    return [[key for key in keys if key.block == kind] for kind in kinds]
+
+
+def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
+    """Return which numbers are ``best`` and ``second`` as they are shown; ties share, all others are empty.
+
+    Where all are equal, or there is but one, nobody is either.
+
+    >>> podium({"a": "50.0", "b": "49.0", "c": "50.0", "d": "9.0"})
+    {'a': 'best', 'b': 'second', 'c': 'best', 'd': ''}
+    """
+    values = sorted({float(text) for text in shown.values()})
+    places: dict[float, Emphasis] = {values[-1]: "best", values[-2]: "second"} if len(values) > 1 else {}
+    return {key: places.get(float(text), "") for key, text in shown.items()}
 
 
 def _measured_cells(
-    measured: Mapping[tuple[LineKey, Column], Stat], blocks: Sequence[Sequence[LineKey]], intervals: bool
-) -> dict[tuple[LineKey, Column], Cell]:
+    measured: Mapping[tuple[LineKey, ColumnKey], Stat], blocks: Sequence[Sequence[LineKey]], intervals: bool
+) -> dict[tuple[LineKey, ColumnKey], Cell]:
     cells = {}
     for column in dict.fromkeys(column for _, column in measured):
+        marks = ORACLE_MARK if column.metric.endswith(ORACLE_MARK) else ""
         for block in blocks:
-            found = {key: measured[key, column] for key in block if (key, column) in measured}
-            shown = {key: f"{stat.mean:.1f}" for key, stat in found.items()}
-            best, second = podium(shown)
-            marks = ORACLE_MARK if column.metric.endswith(ORACLE_MARK) else ""
-            for key, stat in found.items():
-                text, spread = shown[key], _spread(stat, intervals)
-                cells[key, column] = Cell(text, spread, best=key in best, second=key in second, marks=marks)
+            stats = {key: measured[key, column] for key in block if (key, column) in measured}
+            places = podium({key: f"{stat.mean:.1f}" for key, stat in stats.items()})
+            for key, stat in stats.items():
+                spread = _spread(stat, intervals)
+                cells[key, column] = Cell(f"{stat.mean:.1f}", spread, places[key], marks=marks, stat=stat)
     return cells
 
 
@@ -184,8 +241,8 @@ def _spread(stat: Stat, intervals: bool) -> str:
 
 
 def _cited_cells(
-    cited: Mapping[tuple[LineKey, Column], Published], blocks: Sequence[Sequence[LineKey]], notes: dict[str, int]
-) -> dict[tuple[LineKey, Column], Cell]:
+    cited: Mapping[tuple[LineKey, ColumnKey], Published], blocks: Sequence[Sequence[LineKey]], notes: dict[str, int]
+) -> dict[tuple[LineKey, ColumnKey], Cell]:
     """Return the cells of published numbers; `notes` receives their footnotes, numbered in reading order."""
     order = {key: place for place, key in enumerate(key for block in blocks for key in block)}
     cells = {}
@@ -196,7 +253,7 @@ def _cited_cells(
 
 
 def _sources(
-    cited: Mapping[tuple[LineKey, Column], Published],
+    cited: Mapping[tuple[LineKey, ColumnKey], Published],
     names: Mapping[LineKey, str],
     heads: Mapping[GroupKey, str],
     source: str,
@@ -205,13 +262,17 @@ def _sources(
     if not cited:
         return [nothing_cited(source)]
     used: dict[str, dict[str, None]] = {}
-    unlike: dict[tuple[str, str], dict[str, None]] = {}
-    for (key, column), entry in cited.items():
+    for (key, _), entry in cited.items():
         used.setdefault(entry.source, {})[names[key]] = None
-        if (entry.features, entry.semantics) != column.group[1:3]:
-            unlike.setdefault((entry.features, entry.semantics), {})[told(column.group, heads)] = None
     whose = "; ".join(f"{key} ({', '.join(lines)})" for key, lines in used.items())
-    return [
-        f"pub.: published, not measured here: {whose}.",
-        *cited_sentences(cited.values(), {choice: list(groups) for choice, groups in unlike.items()}),
-    ]
+    placed = [(entry, column.group) for (_, column), entry in cited.items()]
+    return [f"pub.: published, not measured here: {whose}.", *sentences_on_placed(placed, heads)]
+
+
+def sentences_on_placed(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[str]:
+    """Return what has to be said of published numbers, each with the data that it stands beside."""
+    unlike: dict[tuple[str, str], dict[str, None]] = {}
+    for entry, group in placed:
+        if (entry.features, entry.semantics) != group[1:3]:
+            unlike.setdefault((entry.features, entry.semantics), {})[name_data(group, heads)] = None
+    return cited_sentences([entry for entry, _ in placed], {choice: list(data) for choice, data in unlike.items()})

@@ -1,43 +1,94 @@
-"""A grid as text, in the format and for the room that were asked for."""
+"""Tables as text, in the format and for the room that were asked for."""
 
 from __future__ import annotations
 
+import math
 import shutil
+from collections.abc import Sequence
 
-from zslbench.errors import BadValue
-from zslbench.results.tables import terminal as formats
-from zslbench.results.tables.latex import TEXT_WIDTH, latex
-from zslbench.results.tables.page_width import WIDTHS, width_of
-from zslbench.results.tables.table import Grid
+from zslbench.errors import BadValue, UnknownName
+from zslbench.results.tables.latex import TEXT_WIDTH, write_latex
+from zslbench.results.tables.markdown import WIDTH as MARKDOWN_WIDTH
+from zslbench.results.tables.markdown import write_markdown
+from zslbench.results.tables.table import Table
+from zslbench.results.tables.terminal import write_terminal
+
+FORMATS = ("terminal", "markdown", "latex", "csv", "json")
+DATA_FORMATS = ("csv", "json")
+
+WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
+"""Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
+
+NARROWEST, WIDEST = 1.5, 40.0
 
 
-def written(grid: Grid, format: str, width: int | str | float | None, piped: int, standalone: bool = False) -> str:
-    """Write a grid as LaTeX, Markdown or for the terminal.
+def check_format(format: str, allowed: Sequence[str] = FORMATS, standalone: bool = False) -> None:
+    """Refuse a format that is not offered.
+
+    Raises:
+        UnknownName: with those that are. BadValue: `standalone` without LaTeX.
+    """
+    if format not in allowed:
+        raise UnknownName("format", format, allowed)
+    if standalone and format != "latex":
+        raise BadValue(f"--standalone is a LaTeX document, not {format}; add --format latex, or leave it out.")
+
+
+def render(
+    tables: Table | Sequence[Table],
+    format: str,
+    width: int | str | float | None = None,
+    piped: int = 100,
+    standalone: bool = False,
+) -> str:
+    """Return tables, one below the other, as LaTeX, Markdown or text for the terminal.
 
     Args:
-        width: characters of a line, or for LaTeX inches or one of `page_width.WIDTHS`; None: the terminal's, or what
-            fits any page.
+        width: characters of a line, or for LaTeX inches or one of `WIDTHS`; None: the terminal's, or what fits any
+            page.
         piped: characters of a line where there is no terminal.
         standalone: write a whole LaTeX document.
 
     Raises:
         BadValue: such a width there is not.
     """
+    tables = [tables] if isinstance(tables, Table) else list(tables)
     if format == "latex":
         usual = WIDTHS["page"] if standalone else TEXT_WIDTH
-        return latex(grid, usual if width is None else width_of(width), standalone)
-    characters = None if width is None else characters_of(width)
+        return write_latex(tables, usual if width is None else inches_of(width), standalone)
+    characters = None if width is None else _characters_of(width)
     if format == "markdown":
-        return formats.markdown(grid, characters or formats.MARKDOWN_WIDTH)
-    return formats.terminal(grid, characters or shutil.get_terminal_size((piped, 24)).columns)
+        parts = [write_markdown(table, characters or MARKDOWN_WIDTH) for table in tables]
+    else:
+        room = characters or shutil.get_terminal_size((piped, 24)).columns
+        parts = [write_terminal(table, room) for table in tables]
+    return "\n\n".join(parts) + "\n"
 
 
-def characters_of(width: int | str | float) -> int:
-    """Return the characters of a line that a width means.
+def inches_of(width: str | float) -> float:
+    """Return the inches that a width means.
+
+    >>> inches_of("page"), inches_of("4.5")
+    (6.875, 4.5)
 
     Raises:
-        BadValue: it is no whole number above 0.
+        BadValue: neither a known name nor a sensible number.
     """
+    if isinstance(width, str) and width in WIDTHS:
+        return WIDTHS[width]
+    try:
+        inches = float(width)
+    except ValueError:
+        inches = math.nan
+    if not NARROWEST <= inches <= WIDEST:
+        known = ", ".join(WIDTHS)
+        raise BadValue(
+            f"width {str(width)!r} is not known; give one of {known}, or inches from {NARROWEST:g} to {WIDEST:g}."
+        )
+    return inches
+
+
+def _characters_of(width: int | str | float) -> int:
     text = str(width)
     if not text.isascii() or not text.isdigit() or not int(text):
         raise BadValue(f"width {text!r} is no number of characters; give one such as 120, or choose --format latex.")

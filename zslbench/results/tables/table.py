@@ -1,216 +1,255 @@
-"""`Grid`: a table's content, laid out but not yet written in any format."""
+"""`Table`: what a verb shows, before it is written in any format."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
+from zslbench.results.analysis.summary import Stat
 from zslbench.visible import one_line
 
 PUBLISHED_HEAD = "pub."
 """The head of a column of published numbers, which stands right after the measured one that it belongs to."""
 
-
-Kind = Literal[
+RemarkKind = Literal[
     "stage", "data", "split", "selection", "seeds", "single seed", "metrics", "chosen", "calibration", "spread",
     "ranking", "setting", "transductive", "oracle", "source", "parameters", "published", "layout", "figure", "note",
 ]  # fmt: skip
+
+Emphasis = Literal["", "best", "second", "outstanding"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Remark:
     """A sentence below numbers, and what it is about: whoever leaves one out or moves it goes by its kind."""
 
-    kind: Kind
+    kind: RemarkKind
     text: str
 
 
-def remarks(kind: Kind, texts: Iterable[str]) -> list[Remark]:
+def remarks(kind: RemarkKind, texts: Iterable[str]) -> list[Remark]:
     """Return sentences of one kind, fit to be shown."""
     return [Remark(kind, one_line(text)) for text in texts]
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One value: mean and deviation as text, if best or second best of its kind, its marks (``†``), its footnote.
+    """One value.
 
-    Footnotes count from 1; 0: none.
+    Attributes:
+        text: a mean, a count, a word; std: the deviation, empty for none.
+        emphasis: ``best`` and ``second`` of what may be compared, or ``outstanding``.
+        note: number of its footnote, from 1; 0: none.
+        marks: signs after it, such as ``†``.
+        stat: the number itself, for pages that sort by it.
     """
 
-    mean: str
+    text: str
     std: str = ""
-    best: bool = False
-    second: bool = False
+    emphasis: Emphasis = ""
     note: int = 0
     marks: str = ""
+    stat: Stat | None = None
+
+    @property
+    def bold(self) -> bool:
+        """Whether formats with bold type show it so."""
+        return self.emphasis in ("best", "outstanding")
 
 
 @dataclasses.dataclass(frozen=True)
-class Group:
-    """Columns under one head: a data set with its metrics; an empty head spans nothing."""
+class Column:
+    """A column under its head and that of its group.
+
+    Attributes:
+        head: its own head; group: what spans it and its neighbours with the same group, empty for a column alone.
+        kind: ``value``: numbers, which end at the same place; ``text``: words, which may take several lines.
+        dataset: whose values these are, where a page filters by it.
+    """
 
     head: str
-    columns: tuple[str, ...]
+    group: str = ""
+    kind: Literal["value", "text"] = "value"
+    dataset: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """One method: its name, the marks after it (``†``, ``‡``), and its cells by group and column (None: missing)."""
+    """One row: its name, the marks after it (``†``, ``‡``), a cell for each column (None: missing).
+
+    `label`, `setting` and `selection` say what was run, where a page filters by it.
+    """
 
     name: str
     marks: str
-    cells: tuple[tuple[Cell | None, ...], ...]
+    cells: tuple[Cell | None, ...]
+    label: str = ""
+    setting: str = ""
+    selection: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name with its marks."""
+        return self.name + self.marks
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
+class Block:
+    """Lines that are ranked with each other, and what stands over them (empty: nothing)."""
+
+    lines: tuple[Line, ...]
+    title: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
     """A whole table.
 
     Attributes:
-        groups: column groups.
-        blocks: lines that a rule parts: inductive, semantic, transductive, and those with oracle selection.
-        remarks: what the numbers are; caption: the same as sentences.
+        columns: besides that of the names; blocks: of lines, which a rule parts.
+        remarks: sentences below it.
         settings: what the letters after names stand for, in order: (``a``, ``hidden=1024,…``).
         notes: footnotes of cells, numbered from 1.
-        titles: what stands over each block, empty for none; no titles at all: over no block.
-        name: the head of the names.
+        name: the head of the names; title: what stands over the table.
+        drawing: characters below it whose places matter; LaTeX leaves it out.
     """
 
-    groups: tuple[Group, ...]
-    blocks: tuple[tuple[Line, ...], ...]
-    remarks: tuple[Remark, ...]
+    columns: tuple[Column, ...]
+    blocks: tuple[Block, ...]
+    remarks: tuple[Remark, ...] = ()
     settings: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
-    titles: tuple[str, ...] = ()
     name: str = "method"
+    title: str = ""
+    drawing: str = ""
 
     @property
-    def caption(self) -> tuple[str, ...]:
-        """The sentences of the remarks."""
-        return tuple(remark.text for remark in self.remarks)
+    def lines(self) -> list[Line]:
+        """The lines of all blocks."""
+        return [line for block in self.blocks for line in block.lines]
 
     @property
-    def titled(self) -> list[tuple[str, tuple[Line, ...]]]:
-        """The blocks with what stands over them."""
-        return list(zip(self.titles or ("",) * len(self.blocks), self.blocks, strict=True))
+    def groups(self) -> list[tuple[str, list[int]]]:
+        """The head of each group, and the numbers of its columns."""
+        numbered = enumerate(self.columns)
+        parts = itertools.groupby(numbered, lambda item: item[1].group or item[0])
+        return [(key if isinstance(key, str) else "", [number for number, _ in part]) for key, part in parts]
 
     @property
-    def headed(self) -> bool:
-        """Whether any group has a head that spans its columns."""
-        return any(group.head for group in self.groups)
+    def is_text(self) -> bool:
+        """Whether it holds words, which are folded where there is no room, rather than values alone."""
+        return any(column.kind == "text" for column in self.columns)
+
+    def cells(self, number: int) -> list[Cell]:
+        """Return the values of one column, missing ones left out."""
+        return [cell for line in self.lines if (cell := line.cells[number]) is not None]
 
     @property
-    def cells(self) -> list[Cell]:
-        """Every value."""
-        lines = (line for block in self.blocks for line in block)
-        return [cell for line in lines for cells in line.cells for cell in cells if cell is not None]
+    def longest(self) -> list[str]:
+        """The longest text of each column of values, empty for one without a value."""
+        return [max((cell.text for cell in self.cells(n)), key=len, default="") for n in range(len(self.columns))]
+
+    @property
+    def ranking(self) -> tuple[bool, bool]:
+        """Whether any value is marked as the best, and as the second best."""
+        places = {cell.emphasis for n in range(len(self.columns)) for cell in self.cells(n)}
+        return "best" in places, "second" in places
+
+    def ranking_sentence(self, best: str, second: str) -> list[str]:
+        """Say which marks the best and the second best have, where there are any."""
+        has_best, has_second = self.ranking
+        runner_up = f", second best {second}" if has_second else ""
+        return [f"Best among comparable rows {best}{runner_up}."] if has_best else []
 
 
-def with_blocks(grid: Grid, titled: Sequence[tuple[str, Sequence[Line]]]) -> Grid:
-    """Return the grid with other blocks; those without a line are left out, and leave their title to the next."""
-    titles: list[str] = []
-    blocks: list[tuple[Line, ...]] = []
+def text_table(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], words: Iterable[int] = (), **facts: object
+) -> Table:
+    """Return a table of texts; the first column names the rows, those numbered in `words` hold words, others values."""
+    words = set(words)
+    columns = [Column(head, kind="text" if n in words else "value") for n, head in enumerate(heads[1:], start=1)]
+    lines = [
+        Line(str(name), "", tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells))
+        for name, *cells in rows
+    ]
+    return Table(tuple(columns), (Block(tuple(lines)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
+
+
+def with_blocks(table: Table, blocks: Iterable[Block]) -> Table:
+    """Return the table with other blocks; those without a line are left out, and leave their title to the next."""
+    kept: list[Block] = []
     pending = ""
-    for title, lines in titled:
-        pending = title or pending
-        if lines:
-            titles.append(pending)
-            blocks.append(tuple(lines))
+    for block in blocks:
+        pending = block.title or pending
+        if block.lines:
+            kept.append(Block(block.lines, pending))
             pending = ""
-    return dataclasses.replace(grid, titles=tuple(titles) if any(titles) else (), blocks=tuple(blocks))
+    return dataclasses.replace(table, blocks=tuple(kept))
 
 
-def ranking_sentence(grid: Grid, best: str, second: str) -> list[str]:
-    """Say which marks the best and the second best have, where there are any.
+def column_widths(
+    table: Table, cell_width: Callable[[Cell, int], float], head_width: Callable[[str], float]
+) -> list[float]:
+    """Return the width that each column takes.
 
-    >>> cell = Cell("1", best=True)
-    >>> grid = Grid((Group("", ("T1",)),), ((Line("a", "", ((cell,),)),),), ())
-    >>> ranking_sentence(grid, "in bold", "underlined")
-    ['Best among comparable rows in bold.']
+    `cell_width` is given a cell and the characters of the longest text of its column.
     """
-    if not any(cell.best for cell in grid.cells):
-        return []
-    runner_up = f", second best {second}" if any(cell.second for cell in grid.cells) else ""
-    return [f"Best among comparable rows {best}{runner_up}."]
-
-
-def panels(grid: Grid, widths: Sequence[float], name_width: float, room: float) -> list[Grid]:
-    """Part a grid that is wider than `room` into grids of whole groups, to be set one below the other.
-
-    Args:
-        grid: the whole table.
-        widths: that each group takes, in any unit.
-        name_width: that the names take.
-        room: of a line.
-
-    Lines without any value in a panel are left out of it.
-    """
-    parts: list[list[int]] = [[]]
-    used = name_width
-    for place, width in enumerate(widths):
-        if parts[-1] and used + width > room:
-            parts.append([])
-            used = name_width
-        parts[-1].append(place)
-        used += width
-    return [_only(grid, part) for part in parts]
-
-
-def _only(grid: Grid, groups: Sequence[int]) -> Grid:
-    titled = []
-    for title, block in grid.titled:
-        lines = [dataclasses.replace(line, cells=tuple(line.cells[place] for place in groups)) for line in block]
-        titled.append((title, [line for line in lines if any(cell for cells in line.cells for cell in cells)]))
-    return with_blocks(dataclasses.replace(grid, groups=tuple(grid.groups[place] for place in groups)), titled)
-
-
-def column(grid: Grid, group: int, place: int) -> list[Cell]:
-    """Return the values of one column, missing ones left out."""
-    found = (line.cells[group][place] for block in grid.blocks for line in block)
-    return [cell for cell in found if cell is not None]
-
-
-def longest(grid: Grid) -> list[list[str]]:
-    """Return the longest mean of each column by group, empty for a column without a value."""
+    longest = table.longest
     return [
-        [
-            max((cell.mean for cell in column(grid, place, number)), key=len, default="")
-            for number in range(len(group.columns))
-        ]
-        for place, group in enumerate(grid.groups)
+        max([head_width(column.head), *(cell_width(cell, len(longest[n])) for cell in table.cells(n))])
+        for n, column in enumerate(table.columns)
     ]
 
 
-def parted(grid: Grid, widths: Sequence[Sequence[float]], room: float) -> Grid:
-    """Part the groups that are wider than `room` into several under the same head.
+def panels(
+    table: Table,
+    widths: Sequence[float],
+    room: float,
+    gaps: tuple[float, float],
+    head_width: Callable[[str], float],
+) -> list[Table]:
+    """Part a table that is wider than `room` into tables of whole groups, to be set one below the other.
+
+    A group that is too wide by itself is parted into several under the same head. Lines without any value in a panel
+    are left out of it.
 
     Args:
-        grid: the whole table.
-        widths: of each column, by group.
-        room: for the columns of one group. A published number stays beside the measured one before it.
+        table: the whole table; widths: of its columns, in any unit.
+        room: of a line, names left out.
+        gaps: before a group, and between the columns of one; head_width: of a group's head.
     """
-    groups: list[Group] = []
-    chosen: list[tuple[int, list[int]]] = []
-    for place, group in enumerate(grid.groups):
-        for part in _parts(group.columns, widths[place], room):
-            groups.append(Group(group.head, tuple(group.columns[number] for number in part)))
-            chosen.append((place, part))
+    between_groups, between = gaps
+    taken = [width + between for width in widths]
+    parts: list[list[int]] = [[]]
+    used = 0.0
+    for head, numbers in table.groups:
+        for part in _parts(table, numbers, taken, room - between_groups + between):
+            width = between_groups + max(sum(taken[n] for n in part) - between, head_width(head))
+            if parts[-1] and used + width > room:
+                parts.append([])
+                used = 0.0
+            parts[-1] += part
+            used += width
+    return [_only(table, part) for part in parts] if len(parts) > 1 else [table]
 
-    def line(whole: Line) -> Line:
-        cells = tuple(tuple(whole.cells[place][number] for number in part) for place, part in chosen)
-        return dataclasses.replace(whole, cells=cells)
 
-    blocks = tuple(tuple(map(line, block)) for block in grid.blocks)
-    return dataclasses.replace(grid, groups=tuple(groups), blocks=blocks)
+def _only(table: Table, numbers: Sequence[int]) -> Table:
+    def narrowed(block: Block) -> Block:
+        lines = [dataclasses.replace(line, cells=tuple(line.cells[n] for n in numbers)) for line in block.lines]
+        return dataclasses.replace(block, lines=tuple(line for line in lines if any(line.cells)))
+
+    columns = tuple(table.columns[n] for n in numbers)
+    return with_blocks(dataclasses.replace(table, columns=columns), map(narrowed, table.blocks))
 
 
-def _parts(heads: Sequence[str], widths: Sequence[float], room: float) -> list[list[int]]:
-    """Return the columns of each part, as few parts as fit into `room` and these as even as can be."""
+def _parts(table: Table, numbers: Sequence[int], widths: Sequence[float], room: float) -> list[list[int]]:
+    """Return the columns of each part of a group, as few parts as fit into `room` and these as even as can be."""
     units: list[list[int]] = []
-    for number, head in enumerate(heads):
-        if head == PUBLISHED_HEAD and units:
-            units[-1].append(number)
+    for number in numbers:
+        if table.columns[number].head == PUBLISHED_HEAD and units:
+            units[-1].append(number)  # a published number stays beside the measured one
         else:
             units.append([number])
 
@@ -223,33 +262,7 @@ def _parts(heads: Sequence[str], widths: Sequence[float], room: float) -> list[l
         return parts
 
     fewest = filled(room)
-    limit = sum(widths) / len(fewest)
+    limit = sum(widths[number] for number in numbers) / len(fewest)
     while limit < room and len(filled(limit)) > len(fewest):
         limit += 1.0
     return filled(min(limit, room))
-
-
-def column_widths(
-    grid: Grid, cell_width: Callable[[Cell, int], float], length: Callable[[str], float], gap: float
-) -> list[list[float]]:
-    """Return the width that each column of each group takes, gaps included.
-
-    `cell_width` is given a cell and the characters of the longest mean of its column.
-    """
-    out = []
-    for place, group in enumerate(grid.groups):
-        columns = []
-        for number, head in enumerate(group.columns):
-            cells = column(grid, place, number)
-            mean = max((len(cell.mean) for cell in cells), default=0)
-            columns.append(gap + max([length(head), *(cell_width(cell, mean) for cell in cells)]))
-        out.append(columns)
-    return out
-
-
-def widths(
-    grid: Grid, cell_width: Callable[[Cell, int], float], length: Callable[[str], float], gap: float
-) -> list[float]:
-    """Return the width that each group takes, its head and gaps included (see `column_widths`)."""
-    columns = column_widths(grid, cell_width, length, gap)
-    return [max(sum(own), length(group.head) + gap) for own, group in zip(columns, grid.groups, strict=True)]

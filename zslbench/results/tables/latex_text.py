@@ -1,8 +1,12 @@
-"""Text as LaTeX: what is special escaped (by pandas), our own signs as commands, long names with places to break."""
+"""Text as LaTeX: what is special escaped, our signs as commands, and how wide and high it becomes, in points.
+
+Widths are those of Computer Modern in footnote size, from its metrics.
+"""
 
 from __future__ import annotations
 
 import functools
+import math
 import re
 import unicodedata
 
@@ -13,8 +17,10 @@ _SIGNS = str.maketrans(
         "‡": r"$^{\ddagger}$",
         "§": r"$^{\S}$",
         "→": r"$\rightarrow$",
+        "−": "$-$",
         "–": "--",
         "×": r"$\times$",
+        "≤": r"$\leq$",
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
@@ -26,6 +32,36 @@ _PDFLATEX_HAS = frozenset("‘’“”‚„…—•€™")
 _SPECIAL = re.compile(r"[&%$#_{}~^\\]")
 _LONG = 24
 _PIECE = 12
+
+# Widths in cmr8, which \footnotesize is at 10 pt; what LaTeX sets in another font is rounded up.
+_WIDTHS = {
+    2.36: "!',.:;[]`il\u200b",
+    2.61: "fj",
+    2.84: " -",
+    3.32: "()I",
+    3.36: "rst",
+    3.78: "cez",
+    4.26: '"$*/0123456789?\\ago^{}~',
+    4.5: "kqvxy†‡§–",
+    4.73: "Sbdhnpu",
+    5.32: "L_",
+    5.79: "EFJPZ",
+    6.15: "BCw",
+    6.38: "AHNRTUVXY",
+    6.68: "&+=@<>|DGKOQ±×−≤",
+    7.09: "#%m",
+    8.8: "MW",
+}
+_POINTS = {sign: width for width, signs in _WIDTHS.items() for sign in signs}
+_UNKNOWN = 8.8
+BOLD = 1.16
+"""How much wider bold digits are."""
+
+LINE = 9.5
+"""The distance of two lines in footnote size."""
+
+_CAPTION = 10 / 8, 12.0  # how much larger captions are set by default, and the distance of their lines
+_RAGGED = 1.12  # lines end before the margin
 
 
 def lacking(text: str) -> bool:
@@ -41,18 +77,14 @@ def breakable(text: str) -> str:
     """
 
     def parted(word: re.Match[str]) -> str:
-        pieces = (piece[at : at + _PIECE] for piece in pieces_of(word[0]) for at in range(0, len(piece), _PIECE))
+        pieces = (piece[at : at + _PIECE] for piece in _pieces(word[0]) for at in range(0, len(piece), _PIECE))
         return "\u200b".join(pieces)
 
     return escape(re.sub(rf"\S{{{_LONG},}}", parted, text))
 
 
-def pieces_of(text: str) -> list[str]:
-    """Part `text` after spaces and punctuation.
-
-    >>> pieces_of("LisGAN@S3[souls=5]")
-    ['LisGAN@', 'S3[', 'souls=', '5]']
-    """
+def _pieces(text: str) -> list[str]:
+    """Part `text` after spaces and punctuation: ``LisGAN@``, ``S3[``, ``souls=``, ``5]``."""
     return re.findall(r".+?[ _@\[(,=/+:;)\]-]+|.+", text)
 
 
@@ -87,5 +119,40 @@ def _greek() -> dict[int, str]:
 
 _NAMES = ("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi")
 _LATIN = dict(zip(_NAMES, "ABEZHIKMNPTX", strict=True))
-_GREEK = _greek()
-_ALL = _SIGNS | _GREEK
+_ALL = _SIGNS | _greek()
+
+
+@functools.cache
+def points(text: str) -> float:
+    """Return the width of `text`, rounded up but for kerns.
+
+    >>> points("43.3")
+    15.14
+    """
+    bases = (sign if sign in _POINTS else unicodedata.normalize("NFD", sign)[:1] for sign in text)
+    return round(sum(_POINTS.get(sign, _UNKNOWN) for sign in bases), 2)
+
+
+def height(text: str, width: float, caption: bool = False) -> float:
+    """Return the points that a paragraph of `width` takes, as a note or as a caption, rounded up."""
+    larger, line = _CAPTION if caption else (1.0, LINE)
+    return math.ceil(points(text) * larger * _RAGGED / width) * line
+
+
+def lines_of(text: str, width: float) -> list[str]:
+    """Part a name into lines of `width`: after spaces and punctuation, within a word only where it alone is wider.
+
+    >>> lines_of("LisGAN@S3[hidden=1024]", 60)
+    ['LisGAN@S3[', 'hidden=1024]']
+    """
+    if points(text) <= width:
+        return [text]
+    lines = [""]
+    for piece in _pieces(text):
+        if lines[-1] and points(piece.rstrip()) <= width < points((lines[-1] + piece).rstrip()):
+            lines.append("")
+        for sign in piece:
+            if lines[-1] and points(lines[-1] + sign) > width and sign != " ":
+                lines.append("")
+            lines[-1] += sign
+    return [line.strip() for line in lines if line.strip()] or [text]

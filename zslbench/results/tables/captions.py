@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from zslbench.metrics import SWEPT
 from zslbench.results.analysis.naming import LineKey
@@ -16,7 +16,8 @@ from zslbench.results.analysis.selection_text import (
     where,
 )
 from zslbench.results.analysis.summary import CALIBRATED, CHANGED_MARK, Row
-from zslbench.results.tables.table import Kind, Remark, remarks
+from zslbench.results.published import Published
+from zslbench.results.tables.table import Remark, RemarkKind, remarks
 
 TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
@@ -30,6 +31,10 @@ _ACCURACIES = {
     "S": "S on seen test images among all classes",
 }
 _OTHERS = {"H": "H: harmonic mean of U and S", "AUSUC": "AUSUC: area under the seen–unseen accuracy curve"}
+_NO_CURVE = (
+    "–, of AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), and no one "
+    "constant can be taken off all of them."
+)
 _SETTING = {
     "inductive": "inductive",
     "semantic": "semantics of unseen classes known in training",
@@ -48,44 +53,56 @@ def split_of(origin: str, made: str = "") -> str:
     return made or _SPLITS.get(origin, origin)
 
 
-def caption(
+def describe_rows(
     rows: Sequence[Row],
     keys: Sequence[LineKey],
     names: Mapping[LineKey, str],
     metrics: Sequence[str],
-    together: bool,
+    rank_together: bool,
     intervals: bool = False,
 ) -> list[Remark]:
     """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean."""
     names = {key: name + ("†" if key.oracle else "") for key, name in names.items()}
-    features, semantics = _by(rows, lambda row: row.features), _by(rows, lambda row: row.semantics)
-    facts: dict[Kind, str] = {
-        "stage": _stage(rows, metrics),
+    features = describe_by((row.features, row.dataset) for row in rows)
+    semantics = describe_by((row.semantics, row.dataset) for row in rows)
+    facts: dict[RemarkKind, str] = {
+        "stage": _describe_stage(rows, metrics),
         "data": f"Features: {features}; semantics: {semantics}",
-        "split": f"Split: {_by(rows, lambda row: split_of(row.origin, row.split))}",
+        "split": f"Split: {describe_by((split_of(row.origin, row.split), row.dataset) for row in rows)}",
         "selection": f"Selection: {rule_sentence(rows, keys, names)}",
-        "seeds": f"Seeds: {_seeds(rows, keys, names)}",
-        "metrics": _metrics(metrics),
+        "seeds": f"Seeds: {_describe_seeds(rows, keys, names)}",
+        "metrics": _describe_metrics(metrics),
     }
-    found = [remark for kind, text in facts.items() if text for remark in remarks(kind, [text.removesuffix(".") + "."])]
-    found += remarks("chosen", choice_sentences(rows, keys, names))
-    found += remarks("calibration", calibration_sentences(rows, keys, names))
+    below = [remark for kind, text in facts.items() if text for remark in remarks(kind, [text.removesuffix(".") + "."])]
+    below += remarks("chosen", choice_sentences(rows, keys, names))
+    below += remarks("calibration", calibration_sentences(rows, keys, names))
     if any(name in SWEPT or CALIBRATED in name for name in metrics) and any(map(_lacks_curve, rows)):
-        sentence = (
-            "–, of AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), and no "
-            "one constant can be taken off all of them."
-        )
-        found += remarks("calibration", [sentence])
-    if any(stat.std is not None for row in rows for stat in row.metrics.values()):
+        below += remarks("calibration", [_NO_CURVE])
+    spreads = [stat for row in rows for stat in row.metrics.values() if stat.std is not None]
+    if spreads:
         what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
-        found += remarks("spread", [f"± is the {what} over seeds."])
-        if intervals and any(stat.std is not None and stat.n == 2 for row in rows for stat in row.metrics.values()):
-            found += remarks("spread", [TWO_SEEDS])
-    oracle, sources = oracle_sentences(rows, keys, names), _sources(rows, keys, names)
-    return [*found, *_marks(keys, together), *remarks("oracle", oracle), *remarks("source", sources)]
+        below += remarks("spread", [f"± is the {what} over seeds."])
+        below += remarks("spread", [TWO_SEEDS] if intervals and any(stat.n == 2 for stat in spreads) else [])
+    below += _describe_marks(keys, rank_together)
+    below += remarks("oracle", oracle_sentences(rows, keys, names))
+    return below + remarks("source", _source_sentences(rows, keys, names))
 
 
-def _sources(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+def describe_by(facts: Iterable[tuple[str, str]]) -> str:
+    """Say a fact of each data set: once when all agree, else with those that it holds for.
+
+    >>> describe_by([("att", "cub"), ("att", "sun")]), describe_by([("att", "cub"), ("sent", "sun")])
+    ('att', 'att (cub), sent (sun)')
+    """
+    holders: dict[str, dict[str, None]] = {}
+    for fact, holder in facts:
+        holders.setdefault(fact, {})[holder] = None
+    if len(holders) == 1:
+        return next(iter(holders))
+    return ", ".join(f"{fact} ({', '.join(names)})" for fact, names in holders.items())
+
+
+def _source_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
     """Say which numbers are of a source that has changed since, or that cannot be looked up."""
     of: dict[str, dict[str, list[str]]] = {"changed": {}, "unknown": {}}
     for row, key in zip(rows, keys, strict=True):
@@ -117,7 +134,7 @@ def _lacks_curve(row: Row) -> bool:
     return "H" in row.metrics and not row.metrics.keys() >= {*SWEPT}
 
 
-def _stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+def _describe_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     kinds = " and ".join(distinct(row.protocol.upper() for name in metrics for row in rows if name in row.metrics))
     if rows[0].stage == "dev":
         text = f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones)"
@@ -132,17 +149,7 @@ def _folds(found: Sequence[tuple[int, ...]]) -> str:
     return f", mean over folds {spans(kinds[0])}" if len(kinds[0]) > 1 else f", fold {spans(kinds[0])}"
 
 
-def _by(rows: Sequence[Row], fact: Callable[[Row], str]) -> str:
-    """Say one fact of the data sets: once when they agree, else with the data sets that it holds for."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(fact(row), []).append(row.dataset)
-    if len(found) == 1:
-        return next(iter(found))
-    return ", ".join(f"{value} ({', '.join(distinct(names))})" for value, names in found.items())
-
-
-def _seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
+def _describe_seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
     """Say which seeds: the most common first, the others with the lines (and data sets) that they hold for."""
     found: dict[tuple[int, ...], list[tuple[str, Row]]] = {}
     total: dict[str, set[tuple[int, ...]]] = {}
@@ -177,7 +184,7 @@ def _listed(seeds: Sequence[int]) -> str:
     return f"{spans(seeds)} (n = {len(seeds)})"
 
 
-def _metrics(metrics: Sequence[str]) -> str:
+def _describe_metrics(metrics: Sequence[str]) -> str:
     accuracies = [text for name, text in _ACCURACIES.items() if name in metrics]
     others = [_OTHERS.get(name, name) for name in metrics if name not in _ACCURACIES and CALIBRATED not in name]
     parts = ["mean per-class top-1 accuracy: " + ", ".join(accuracies)] if accuracies else []
@@ -185,7 +192,7 @@ def _metrics(metrics: Sequence[str]) -> str:
     return f"Metrics: {text}." if text else ""
 
 
-def _marks(keys: Sequence[LineKey], together: bool) -> list[Remark]:
+def _describe_marks(keys: Sequence[LineKey], together: bool) -> list[Remark]:
     found: list[Remark] = []
     kinds = sorted({key.block for key in keys})
     if len(kinds) > 1 and together:
@@ -198,3 +205,40 @@ def _marks(keys: Sequence[LineKey], together: bool) -> list[Remark]:
     if any(key.setting == "transductive" for key in keys):
         found.append(TRANSDUCTIVE)
     return found
+
+
+def nothing_cited(source: str) -> str:
+    """Say that a source has no number for this table."""
+    which = "" if source == "best" else f" in {source}"
+    return f"There are no published numbers{which} for these methods and data sets."
+
+
+def cited_sentences(entries: Iterable[Published], unlike: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
+    """Return the sentences that published numbers need.
+
+    Args:
+        entries: the numbers that are shown.
+        unlike: features and semantics that such numbers rest on, to the names of the measured data sets that have
+            others.
+    """
+    lines = []
+    if read := sorted({entry.oracle for entry in entries if entry.oracle}, key=str.casefold):
+        code = f"{', '.join(read[:-1])} and {read[-1]}" if len(read) > 1 else read[0]
+        whose = "their" if len(read) > 1 else "its"
+        lines.append(
+            f"The public code of {code} picks the epoch on test images: {whose} published numbers are read "
+            "as oracle (†)."
+        )
+    for (features, semantics), data in unlike.items():
+        lines.append(
+            f"The published numbers rest on {features} features and {semantics} semantics, unlike the measured ones "
+            f"of {', '.join(data)}: they do not compare directly."
+        )
+    return lines
+
+
+def footnote(entry: Published, notes: dict[str, int]) -> int:
+    """Return the number of a published number's footnote, 0 without; `notes` receives new ones in reading order."""
+    if not entry.note:
+        return 0
+    return notes.setdefault(f"{entry.source}, {entry.table}: {entry.note}.", len(notes) + 1)

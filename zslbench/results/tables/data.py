@@ -1,0 +1,142 @@
+"""Numbers for programs: flat facts of what a table shows, as CSV and JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from zslbench.files import csv_text, json_text
+from zslbench.results.analysis.summary import CALIBRATED, Row, Stat
+from zslbench.results.published import PROTOCOL, Published
+from zslbench.results.tables.cited import CitedRow
+
+_DIGITS = 6
+
+Beside = Sequence[Mapping[str, Mapping[str, Any]]]
+"""Published numbers beside each row, by metric: value, source, table, features, semantics, note."""
+
+
+def write_data(rows: Sequence[Mapping[str, Any]], format: str) -> str:
+    """Write rows of facts as csv (a line each) or json (an object each)."""
+    return json_text([dict(row) for row in rows]) if format == "json" else csv_text(rows)
+
+
+def round_number(value: float | None) -> float | None:
+    """Return a number as data formats write it: six digits, None where there is none."""
+    return None if value is None or math.isnan(value) else round(value, _DIGITS)
+
+
+def json_rows(
+    rows: Sequence[Row], metrics: Sequence[str], beside: Beside | None, below: Sequence[CitedRow] | None
+) -> list[dict[str, Any]]:
+    """Return one object for each row; accuracies in percent.
+
+    Args:
+        rows: what was measured; metrics: which, in order.
+        beside: published numbers, as ``published`` of the row; None: without.
+        below: published rows, one more object for each of their data sets; ``source`` is null in measured ones. None:
+            without.
+    """
+    out = []
+    for number, row in enumerate(rows):
+        facts = _facts(row) | {"n": len(row.seeds), "gammas": list(row.gammas), "gamma_folds": list(row.gamma_folds)}
+        facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in _ordered(row, metrics)}
+        if beside is not None:
+            facts["published"] = {name: dict(entry) for name, entry in beside[number].items()}
+        if below is not None:
+            facts["source"] = None
+        out.append(facts)
+    for cited, entries in _by_data(below or ()):
+        numbers = {entry.metric: {"mean": entry.value, "table": entry.table, "note": entry.note} for entry in entries}
+        out.append({**_cited_facts(cited, entries[0]), "source": cited.source, "metrics": numbers})
+    return out
+
+
+def csv_rows(
+    rows: Sequence[Row], metrics: Sequence[str], beside: Beside | None, below: Sequence[CitedRow] | None
+) -> list[dict[str, Any]]:
+    """Return one line for each row and metric; accuracies in percent.
+
+    Takes what `json_rows` takes; the lines of published rows have a ``source``.
+    """
+    lines = []
+    for number, row in enumerate(rows):
+        for name, stat in _ordered(row, metrics):
+            line = _facts(row) | {"n": stat.n, "metric": name} | _numbers(stat)
+            for key, values in (("gammas", row.gammas), ("gamma_folds", row.gamma_folds)):
+                line[key] = values if CALIBRATED in name else ()
+            if name.endswith("†") and "†" not in row.marks:
+                line["marks"] = "†" + row.marks
+            if below is not None:
+                line |= {"source": None, "table": None, "note": None}
+            if beside is not None:
+                published = beside[number].get(name, {})
+                line["published"] = published.get("value")
+                line |= {f"published_{key}": published.get(key) for key in ("source", "table", "note")}
+            lines.append(line)
+    for cited, entries in _by_data(below or ()):
+        for entry in entries:
+            source = {"source": entry.source, "table": entry.table, "note": entry.note}
+            lines.append(_cited_facts(cited, entry) | {"metric": entry.metric, "mean": entry.value} | source)
+    return lines
+
+
+def _facts(row: Row) -> dict[str, Any]:
+    return {
+        "method": row.method,
+        "label": row.label,
+        "params": dict(row.params),
+        "version": row.version,
+        "title": row.title,
+        "setting": row.setting,
+        "dataset": row.dataset,
+        "features": row.features,
+        "semantics": row.semantics,
+        "fingerprint": row.fingerprint,
+        "protocol": row.protocol,
+        "protocol_version": row.protocol_version,
+        "protocol_params": dict(row.protocol_params),
+        "stage": row.stage,
+        "fold": row.fold,
+        "folds": list(row.folds),
+        "selection": row.selection,
+        "marks": row.marks,
+        "source_state": row.source_state,
+        "step": "last" if row.step is None else row.step,
+        "steps": row.selected.get("steps"),
+        "points": row.selected.get("points"),
+        "seeds": list(row.seeds),
+    }
+
+
+def _numbers(stat: Stat) -> dict[str, float | None]:
+    low, high = stat.interval() or (None, None)
+    numbers = {"mean": stat.mean, "std": stat.std, "ci_low": low, "ci_high": high}
+    return {name: round_number(value) for name, value in numbers.items()}
+
+
+def _ordered(row: Row, metrics: Sequence[str]) -> list[tuple[str, Stat]]:
+    return [(name, row.metrics[name]) for name in metrics if name in row.metrics]
+
+
+def _by_data(rows: Sequence[CitedRow]) -> Iterator[tuple[CitedRow, list[Published]]]:
+    for row in rows:
+        for dataset in dict.fromkeys(entry.dataset for entry in row.entries.values()):
+            yield row, [entry for entry in row.entries.values() if entry.dataset == dataset]
+
+
+def _cited_facts(row: CitedRow, entry: Published) -> dict[str, Any]:
+    return {
+        "method": entry.method.partition(":")[0],
+        "label": entry.method.replace(":", "@"),
+        "title": row.title,
+        "setting": "transductive" if row.transductive else "inductive",
+        "dataset": entry.dataset,
+        "features": entry.features,
+        "semantics": entry.semantics,
+        "protocol": PROTOCOL[entry.metric],
+        "stage": "final",
+        "selection": "oracle" if row.oracle else None,
+        "marks": row.marks,
+    }
