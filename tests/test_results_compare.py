@@ -26,7 +26,8 @@ from zslbench.metrics import harmonic_mean, per_class_top1, stacked
 from zslbench.results.analysis.across import Across, AcrossPair, across
 from zslbench.results.diagram import draw_diagram, smallest_sentence, text_diagram
 from zslbench.results.records.store import ResultStore
-from zslbench.studies.compare import FORMATS, compare
+from zslbench.results.tables.render import FORMATS
+from zslbench.studies.compare import compare
 
 UNSEEN, SEEN, IMAGES = 8, 10, 6
 FEW = 200

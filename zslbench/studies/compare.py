@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.files import write_text
+from zslbench.files import csv_text, json_text, write_text
 from zslbench.results.analysis.across import Across, across
 from zslbench.results.analysis.choice import Choice, choose
 from zslbench.results.analysis.comparison import METRICS, OVER, Comparison, compare_within, metrics_of
@@ -16,15 +15,17 @@ from zslbench.results.analysis.matching import cell, label
 from zslbench.results.diagram import draw_diagram, known_kind
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables import document
-from zslbench.results.tables.comparison_data import csv_report, json_report
-from zslbench.results.tables.comparison_formats import blocks
-from zslbench.results.tables.comparison_report import Report
+from zslbench.results.tables.comparison_tables import (
+    CSV_HEADS,
+    Comparisons,
+    comparison_tables,
+    csv_comparisons,
+    json_comparisons,
+)
+from zslbench.results.tables.render import check_format, columns_of, render
 
-FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DEFAULT_METRICS = ("T1", "H")
 FEWEST_DRAWS = 100
-_PIPE_WIDTH = 100
 
 
 def compare(
@@ -92,8 +93,14 @@ def compare(
             )
         draw_diagram(tests, Path(diagram))
     remarks = (*_missing(comparisons), *_failed(chosen, found), *remarks, *store.left_out)
-    report = Report(tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, remarks)
-    text = _written(report, format, width)
+    done = Comparisons(tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, remarks)
+    if format == "json":
+        text = json_text(json_comparisons(done))
+    elif format == "csv":
+        text = csv_text(csv_comparisons(done), CSV_HEADS)
+    else:
+        room = columns_of(width) if format == "terminal" else None
+        text = render(comparison_tables(done, room or 100), format, room)
     if output is not None:
         write_text(Path(output), text, f"the comparison {output.name}")
     return text
@@ -103,8 +110,7 @@ def _checked(
     format: str, metrics: Sequence[str] | None, over: str, level: float, draws: int, selection: str | None
 ) -> tuple[str, ...]:
     """Refuse what no comparison can be made with, and return what to resample."""
-    if format not in FORMATS:
-        raise UnknownName("format", format, FORMATS)
+    check_format(format)
     for name in metrics or ():
         if name not in METRICS:
             raise UnknownName("metric", name, METRICS)
@@ -181,16 +187,3 @@ def _failed(chosen: Sequence[Record], found: Sequence[Match]) -> list[str]:
     many = f"{len(of)} runs" if len(of) > 1 else "1 run"
     names = ", ".join(dict.fromkeys(label(one) for one in of))
     return [f"{many} of {names} failed and do not count; `zslbench run … --rerun failed` tries again."]
-
-
-def _written(report: Report, format: str, width: int | None) -> str:
-    if format == "json":
-        return json_report(report)
-    if format == "csv":
-        return csv_report(report)
-    if format == "markdown":
-        return document.markdown(blocks(report))
-    if format == "latex":
-        return document.latex(blocks(report))
-    room = width or shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns
-    return document.terminal(blocks(report, room), room)

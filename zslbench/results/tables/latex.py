@@ -34,7 +34,7 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
     """
     sentences = [remark.text for table in tables for remark in table.remarks]
     sentences += [text for table in tables for text in table.ranking_sentence("in bold", "underlined")]
-    caption = " ".join(sentences)
+    caption = " ".join(dict.fromkeys(sentences))
     settings = [(f"({letter})", text) for table in tables for letter, text in table.settings]
     notes = [(str(number), text) for table in tables for number, text in enumerate(table.notes, start=1)]
     floats, narrow = part_into_floats(

@@ -85,7 +85,7 @@ def breakable(text: str) -> str:
 
 def _pieces(text: str) -> list[str]:
     """Part `text` after spaces and punctuation: ``LisGAN@``, ``S3[``, ``souls=``, ``5]``."""
-    return re.findall(r".+?[ _@\[(,=/+:;)\]-]+|.+", text)
+    return re.findall(r".+?(?:[_@\[(,=/+:;)\]-]+ *| +)|.+", text)
 
 
 @functools.cache

@@ -56,12 +56,11 @@ def render(
     if format == "latex":
         usual = WIDTHS["page"] if standalone else TEXT_WIDTH
         return write_latex(tables, usual if width is None else inches_of(width), standalone)
-    characters = None if width is None else _characters_of(width)
     if format == "markdown":
-        parts = [write_markdown(table, characters or MARKDOWN_WIDTH) for table in tables]
+        room = MARKDOWN_WIDTH if width is None else columns_of(width)
+        parts = [write_markdown(table, room) for table in tables]
     else:
-        room = characters or shutil.get_terminal_size((piped, 24)).columns
-        parts = [write_terminal(table, room) for table in tables]
+        parts = [write_terminal(table, columns_of(width, piped)) for table in tables]
     return "\n\n".join(parts) + "\n"
 
 
@@ -88,7 +87,14 @@ def inches_of(width: str | float) -> float:
     return inches
 
 
-def _characters_of(width: int | str | float) -> int:
+def columns_of(width: int | str | float | None, piped: int = 100) -> int:
+    """Return the characters of a line that a width means; None: the terminal's, and `piped` where there is none.
+
+    Raises:
+        BadValue: it is no whole number above 0.
+    """
+    if width is None:
+        return shutil.get_terminal_size((piped, 24)).columns
     text = str(width)
     if not text.isascii() or not text.isdigit() or not int(text):
         raise BadValue(f"width {text!r} is no number of characters; give one such as 120, or choose --format latex.")

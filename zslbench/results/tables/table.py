@@ -177,6 +177,16 @@ def text_table(
     return Table(tuple(columns), (Block(tuple(lines)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
 
 
+def signed(points: float, digits: int = 1) -> str:
+    """Return points with their sign; what rounds to 0 has none.
+
+    >>> signed(-1.239, 2), signed(0.001), signed(2.0)
+    ('−1.24', '0.0', '+2.0')
+    """
+    text = f"{points:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
 def with_blocks(table: Table, blocks: Iterable[Block]) -> Table:
     """Return the table with other blocks; those without a line are left out, and leave their title to the next."""
     kept: list[Block] = []
