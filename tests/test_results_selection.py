@@ -457,7 +457,7 @@ def test_digits_from_curves_to_a_table(tmp_path: Path) -> None:
     def ask(*words: str) -> str:
         found = CliRunner().invoke(cli, [*words, "--runs", str(tmp_path)], catch_exceptions=False)
         assert found.exit_code == 0, found.output
-        return found.output
+        return found.stdout
 
     ask("run", "-m", "devise[epochs=6]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--checkpoints", "every:2", "-q")
     with pytest.raises(BadValue) as caught:
