@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -29,8 +30,8 @@ def made(method: int, dataset: int, protocol: str, seed: int) -> Record:
     names = ("T1",) if protocol == "zsl" else ("U", "S", "H", "AUSUC")
     metrics = {name: int(digest([method, dataset, name, seed]), 16) / 16**16 for name in names}
     params = {"gamma": 1000.0, "lam": 1.0, "preprocess": "none"}
-    return Record(
-        id=digest([method, dataset, protocol, seed]),
+    record = Record(
+        id="",
         status="ok",
         method={"name": f"m{method}", "title": f"Method{method}", "label": f"m{method}", "version": 1, "params": params}
         | {"setting": "inductive", "stochastic": True},
@@ -45,6 +46,7 @@ def made(method: int, dataset: int, protocol: str, seed: int) -> Record:
         memory={"process_peak_so_far": 174317568},
         provenance={"zslbench": "0.1.0", "device": "cpu", "finished": f"2026-01-01T00:00:{seed:02d}+00:00"},
     )
+    return dataclasses.replace(record, id=record._id(record.schema))  # a record that is not its id's is left out
 
 
 @pytest.fixture(scope="module")
