@@ -13,7 +13,7 @@ from result_records import record
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import StoreError
-from zslbench.results.analysis.chance import near_chance
+from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.record import Record
 
 
@@ -24,7 +24,9 @@ def answers(unseen: int, seen: int = 0) -> dict[str, Any]:
 
 def said(metrics: dict[str, float], unseen: int, seen: int = 0, **facts: Any) -> list[str]:
     protocol = "zsl" if "T1" in metrics else "gzsl"
-    return near_chance([record("eszsl", protocol=protocol, metrics=metrics, **facts)], lambda _: answers(unseen, seen))
+    return advise_near_chance(
+        [record("eszsl", protocol=protocol, metrics=metrics, **facts)], lambda _: answers(unseen, seen)
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,22 +58,22 @@ def test_the_sentence_names_number_bound_and_what_to_try() -> None:
 def test_one_sentence_for_many_runs_and_none_for_trials() -> None:
     runs: list[Record] = [record("eszsl", seed=seed, metrics={"T1": 0.01 * (seed + 1)}) for seed in range(3)]
     runs += [record("eszsl", protocol="gzsl", metrics={"U": 0.0, "S": 0.5})]
-    (sentence,) = near_chance(runs, lambda _: answers(50))
+    (sentence,) = advise_near_chance(runs, lambda _: answers(50))
     assert "(and 2 more) on cub: T1 1.0 is" in sentence
     trials = [record(metrics={"T1": 0.01}, stage="dev", fold=1), record(metrics={"T1": 0.01}, selection="oracle")]
-    assert near_chance(trials, lambda _: answers(50)) == []
+    assert advise_near_chance(trials, lambda _: answers(50)) == []
 
     def none_kept(_: Record) -> dict[str, Any]:
         raise StoreError("none")
 
-    assert near_chance(runs, none_kept) == []
+    assert advise_near_chance(runs, none_kept) == []
     read: list[Record] = []
 
     def counted(one: Record) -> dict[str, Any]:
         read.append(one)
         return answers(50)
 
-    near_chance(runs, counted)
+    advise_near_chance(runs, counted)
     assert len(read) == 2  # the test images of a data set are the same in every run under a protocol
 
 

@@ -16,7 +16,7 @@ from result_records import FORMAT_SUFFIX, check_golden, pair, paper_study, recor
 
 import zslbench
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.analysis.summary import summarise
+from zslbench.results.analysis.rows import summarise
 from zslbench.results.tables.layout import lay_out, podium
 
 RULES = ("fixed", "oracle")

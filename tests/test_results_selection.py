@@ -20,8 +20,8 @@ from result_records import record, saved
 from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis import selection as rules
-from zslbench.results.analysis.folds import averaged
-from zslbench.results.analysis.matching import command
+from zslbench.results.analysis.advice import run_command
+from zslbench.results.analysis.rows import average_folds
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.accuracy import table
@@ -255,7 +255,7 @@ def test_the_caption_keeps_different_dev_folds_apart(tmp_path: Path) -> None:
 def test_folds_are_averaged_for_each_seed() -> None:
     values = {(seed, fold): 0.1 * fold + 0.01 * seed for seed in range(3) for fold in (1, 2, 3)}
     records = [one(value, stage="dev", fold=fold, seed=seed) for (seed, fold), value in values.items()]
-    kept, left = averaged(records)
+    kept, left = average_folds(records)
     assert not left
     for found in kept:
         assert found.metrics["T1"] == pytest.approx(sum(values[found.seed, fold] for fold in (1, 2, 3)) / 3)
@@ -266,7 +266,7 @@ def test_different_sets_of_folds_are_never_averaged(tmp_path: Path) -> None:
     full = [one(0.1 * fold, stage="dev", fold=fold, seed=seed) for fold in (1, 2, 3) for seed in (0, 1)]
     short = [one(0.9, stage="dev", fold=1, seed=2)]
     other = [one(0.8, stage="dev", fold=1, method="other")]
-    kept, left = averaged([*full, *short, *other])
+    kept, left = average_folds([*full, *short, *other])
     assert left == short
     assert sorted((r.method["name"], r.seed, tuple(r.provenance["folds"])) for r in kept) == [
         ("gan", 0, (1, 2, 3)),
@@ -438,14 +438,14 @@ COMMANDS = {
 
 @pytest.mark.parametrize(("records", "said"), COMMANDS.values(), ids=COMMANDS.keys())
 def test_commands_ask_for_the_same_runs(records: list[Record], said: str) -> None:
-    assert command(records, Path("my runs")) == said
+    assert run_command(records, Path("my runs")) == said
 
 
 def test_what_oracle_picked_is_asked_for_by_its_own_name() -> None:
     tried = [one(value, params={"k": k}, label=f"gan[k={k}]", selection="oracle") for k, value in ((1, 0.1), (2, 0.9))]
     (found,) = rules.oracle(tried).records
     assert found.method["label"] == "gan"
-    assert command([found], Path("runs"), "--calibrate").startswith("zslbench run -m 'gan[k=2]' ")
+    assert run_command([found], Path("runs"), "--calibrate").startswith("zslbench run -m 'gan[k=2]' ")
 
 
 # --- end to end ----------------------------------------------------------------------------------------------------

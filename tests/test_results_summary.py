@@ -15,7 +15,7 @@ from result_records import record
 import zslbench.results
 from zslbench.errors import UnknownName
 from zslbench.results import published
-from zslbench.results.analysis.summary import summarise
+from zslbench.results.analysis.rows import summarise
 from zslbench.results.records.record import Record
 
 fractions = st.floats(0, 1)

@@ -9,7 +9,7 @@ import importlib.resources
 from collections.abc import Sequence
 
 from zslbench.errors import UnknownName
-from zslbench.results.analysis.summary import Row
+from zslbench.results.analysis.rows import Row
 
 PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
 """Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.errors import UnknownName
 from zslbench.protocols.splits import Stage
-from zslbench.results.analysis.chance import near_chance
+from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.leases import Claims
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
@@ -183,7 +183,7 @@ def run(
         remarks += told.remarks
     remarks += [remark for part in planned.parts for remark in part.remarks(records)]
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
-    remarks += [] if dry_run else near_chance(kept, store.predictions)
+    remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
     states = find_states(planned.runs, records, sources)
     return Outcome(found, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)

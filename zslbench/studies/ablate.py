@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
-from zslbench.results.analysis.summary import Stat
+from zslbench.results.analysis.rows import Stat
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import MethodCard
-from zslbench.results.analysis.summary import Stat
+from zslbench.results.analysis.rows import Stat
 from zslbench.results.records.wording import last_line
 from zslbench.results.tables.captions import TWO_SEEDS
 from zslbench.runner.run import Outcome

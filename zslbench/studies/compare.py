@@ -8,10 +8,11 @@ from pathlib import Path
 from zslbench.errors import BadValue, UnknownName
 from zslbench.files import csv_text, json_text, write_text
 from zslbench.results.analysis.across import Across, across
-from zslbench.results.analysis.choice import Choice, choose
 from zslbench.results.analysis.comparison import METRICS, OVER, Comparison, compare_within, metrics_of
 from zslbench.results.analysis.entrants import Match, matches
-from zslbench.results.analysis.matching import cell, label
+from zslbench.results.analysis.gather import choose
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import setup_key
 from zslbench.results.diagram import draw_diagram, known_kind
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
@@ -70,9 +71,9 @@ def compare(
     if diagram is not None:
         known_kind(Path(diagram))
     store = ResultStore(runs)
-    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
     everything = store.load()
-    chosen = _selected(choose(everything, choice, store.root, store.left_out), selection)
+    chosen = _selected(choose(store, everything, choice), selection)
     found = matches(chosen, methods)
     comparisons: list[Comparison] = []
     for match in found:
@@ -179,11 +180,11 @@ def _missing(comparisons: Sequence[Comparison]) -> list[str]:
 
 def _failed(chosen: Sequence[Record], found: Sequence[Match]) -> list[str]:
     """Say how many runs of those compared failed: seeds that do not finish may be the worse ones."""
-    compared = {cell(one) for match in found for entrant in match.entrants for one in entrant.records}
+    compared = {setup_key(one) for match in found for entrant in match.entrants for one in entrant.records}
     failed = [one for one in chosen if not one.ok and one.status not in ("interrupted", "skipped")]
-    of = [one for one in failed if cell(one) in compared]
+    of = [one for one in failed if setup_key(one) in compared]
     if not of:
         return []
     many = f"{len(of)} runs" if len(of) > 1 else "1 run"
-    names = ", ".join(dict.fromkeys(label(one) for one in of))
+    names = ", ".join(dict.fromkeys(one.label for one in of))
     return [f"{many} of {names} failed and do not count; `zslbench run … --rerun failed` tries again."]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from zslbench.data.loading import folder_of, load_dataset
 from zslbench.errors import ZslbenchError
-from zslbench.results.analysis.choice import is_dataset
+from zslbench.results.analysis.record_filter import is_dataset
 from zslbench.results.records.record import Record
 from zslbench.studies.meaning import Place
 

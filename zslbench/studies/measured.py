@@ -6,8 +6,8 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.analysis.statistics import paired_t_interval
-from zslbench.results.analysis.summary import Stat, stat
 from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.spec import brackets

@@ -10,7 +10,7 @@ from zslbench import params
 from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
-from zslbench.results.analysis.choice import Choice
+from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.plots.draw import Knowledge, Request, check, draw
 from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
 from zslbench.results.plots.style import Style
@@ -70,7 +70,7 @@ def plot(
         raise BadValue(f"the figure and its numbers are both to be {path.name}; name two files.")
     tex = path is not None and file_kind(path) == "pgf"
     style = Style(inches_of(width), tex)
-    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
     request = Request(
         kind=kind,
         choice=choice,

@@ -12,12 +12,11 @@ import zslbench
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results import published as citations
-from zslbench.results.analysis.chance import near_chance
-from zslbench.results.analysis.choice import Choice, fitting, with_sources
-from zslbench.results.analysis.gather import Gathered, gather
-from zslbench.results.analysis.matching import cell
+from zslbench.results.analysis.advice import advise_near_chance
+from zslbench.results.analysis.gather import Gathered, gather, mark_sources
 from zslbench.results.analysis.naming import natural
-from zslbench.results.analysis.summary import Row, summarise
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import Row, setup_key, summarise
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.records.presets import Tuned, TunedStore, is_point_not_picked
 from zslbench.results.records.record import Record
@@ -52,7 +51,7 @@ class _Read(ResultStore):
 
     def __init__(self, root: Path | str) -> None:
         super().__init__(root)
-        self._records = with_sources(super().load())
+        self._records = mark_sources(super().load())
 
     def load(self) -> list[Record]:
         return list(self._records)
@@ -99,10 +98,10 @@ def report(
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
     store = _Read(runs)
     every = store.load()
-    choice = Choice(tuple(methods), tuple(datasets), tuple(protocols), features, semantics)
+    choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
     gathered = _gathered(store, choice, stage, rules)
-    told = [one for name in STAGES for one in fitting(every, dataclasses.replace(choice, stage=name))]
+    told = [one for name in STAGES for one in dataclasses.replace(choice, stage=name).select(every)]
     shown = [one for one in told if stage in (None, one.stage)]
     presets = TunedStore(store.root).load() if stage is None else []  # who asks for the dev stage sees every point
     rows = {
@@ -123,13 +122,13 @@ def report(
         beside=tuple(_beside(rows.get("final", []), _drawing(shown), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
-        missing=tuple(_missing(store, listed, choice, root, name) for name in STAGES if _has(listed, name)),
+        missing=tuple(_missing(store, listed, root, name) for name in STAGES if _has(listed, name)),
         notes=tuple(
             dict.fromkeys(
                 [
                     *(note for found in gathered.values() for note in found.notes),
-                    *_points_aside(len(set(map(cell, shown))) - len(set(map(cell, listed)))),
-                    *near_chance(shown, store.predictions),
+                    *_points_aside(len(set(map(setup_key, shown))) - len(set(map(setup_key, listed)))),
+                    *advise_near_chance(shown, store.predictions),
                 ]
             )
         ),
@@ -152,7 +151,7 @@ def _points_aside(number: int) -> list[str]:
     return [f"Not in the tables of the dev stage: {points} tried in tuning; --stage dev shows them."] if number else []
 
 
-def _gathered(store: ResultStore, choice: Choice, stage: str | None, rules: Sequence[str]) -> dict[str, Gathered]:
+def _gathered(store: ResultStore, choice: RecordFilter, stage: str | None, rules: Sequence[str]) -> dict[str, Gathered]:
     """Return what the tables are of, by stage."""
     if stage is not None:
         return {stage: gather(store, dataclasses.replace(choice, stage=stage), rules)}
@@ -174,7 +173,7 @@ def _has(records: Sequence[Record], stage: str) -> bool:
 
 
 def _figures(
-    gathered: dict[str, Gathered], told: Sequence[Record], store: ResultStore, choice: Choice, root: Path | None
+    gathered: dict[str, Gathered], told: Sequence[Record], store: ResultStore, choice: RecordFilter, root: Path | None
 ) -> tuple[list[Any], list[str]]:
     """Draw the figures of the final stage, or of the dev stage where there is no other."""
     found = gathered.get("final") or next(iter(gathered.values()))
@@ -261,7 +260,7 @@ def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Be
     return found
 
 
-def _missing(store: ResultStore, records: Sequence[Record], choice: Choice, root: Path | None, stage: str) -> Missing:
+def _missing(store: ResultStore, records: Sequence[Record], root: Path | None, stage: str) -> Missing:
     title = {"final": "Final stage", "dev": "Dev stage"}[stage]
     try:
         found = status.examine(store, records, stage=cast(Stage, stage), data_root=root)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, ZslbenchError
-from zslbench.results.analysis.summary import Stat, stat
+from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record

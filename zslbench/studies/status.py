@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import zslbench
 from zslbench.data.inventory import list_
-from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.errors import BadValue, StoreError
 from zslbench.protocols.splits import STAGES, Stage
-from zslbench.results.analysis.choice import is_dataset, is_method, is_protocol
+from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
@@ -101,7 +101,7 @@ def status(
         width: characters of a line; None: the terminal's.
 
     Raises:
-        UnknownName: a name that no record has.
+        BadValue: a name that no record has.
         StoreError: no records.
     """
     printed.check_format(format, FORMATS)
@@ -147,9 +147,11 @@ def examine(
     """Return what records that were read already lack, without the text; arguments as in `status`.
 
     Raises:
-        UnknownName: a name that no record has.
+        BadValue: a name that no record has.
     """
-    chosen = _chosen(every, methods, datasets, protocols)
+    wanted = RecordFilter(methods, datasets, protocols, stage=None)
+    wanted.check_terms(every, store.root)
+    chosen = wanted.select(every)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = TunedStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
@@ -174,32 +176,6 @@ def examine(
 
 def _texts(given: str | Sequence[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
-
-
-def _chosen(
-    records: Sequence[Record], methods: Sequence[str], datasets: Sequence[str], protocols: Sequence[str]
-) -> list[Record]:
-    def of_method(record: Record, term: str) -> bool:
-        facts = record.method
-        return is_method(facts["name"], str(facts.get("label", "")), facts.get("params"), term)
-
-    rules: list[tuple[str, Sequence[str], Callable[[Record, str], bool], Callable[[Record], str]]] = [
-        ("method", methods, of_method, lambda record: str(record.method["name"])),
-        ("data set", datasets, lambda one, term: is_dataset(one.dataset["name"], term), lambda r: r.dataset["name"]),
-        (
-            "protocol",
-            protocols,
-            lambda one, term: is_protocol(one.protocol["name"], term),
-            lambda r: r.protocol["name"],
-        ),
-    ]
-    found = list(records)
-    for kind, terms, has, name in rules:
-        for term in terms:
-            if not any(has(record, term) for record in records):
-                raise UnknownName(f"{kind} among these runs", term, {name(record) for record in records})
-        found = [record for record in found if not terms or any(has(record, term) for term in terms)]
-    return found
 
 
 def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:

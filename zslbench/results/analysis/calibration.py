@@ -12,8 +12,7 @@ import numpy as np
 
 from zslbench import metrics
 from zslbench.arrays import AnyArray, Array
-from zslbench.results.analysis.matching import cell, label
-from zslbench.results.analysis.summary import CALIBRATED
+from zslbench.results.analysis.rows import CALIBRATED, setup_key
 from zslbench.results.records.record import Record
 
 Predictions = Mapping[str, AnyArray]
@@ -132,7 +131,7 @@ def calibrate(
     lacking: list[Record] = []
     other: list[Record] = []
     for record in final:
-        own = folds.get((cell(record), record.seed), [])
+        own = folds.get((setup_key(record), record.seed), [])
         if not is_generalized(record):
             out.append(record)
         elif not record.provenance.get("selected", {}).get("last", True):
@@ -153,10 +152,10 @@ def _folds(final: Iterable[Record], dev: Iterable[Record]) -> dict[tuple[str, in
     """Return the dev records of each cell and seed by fold, of cells whose final seeds all have the same folds."""
     found: dict[tuple[str, int], dict[int, Record]] = {}
     for record in dev:
-        found.setdefault((cell(record), record.seed), {})[record.fold] = record
+        found.setdefault((setup_key(record), record.seed), {})[record.fold] = record
     seeds: dict[str, set[int]] = {}
     for record in final:
-        seeds.setdefault(cell(record), set()).add(record.seed)
+        seeds.setdefault(setup_key(record), set()).add(record.seed)
     even = {key for key, own in seeds.items() if len({frozenset(found.get((key, seed), {})) for seed in own}) == 1}
     return {key: [one for _, one in sorted(own.items())] for key, own in found.items() if key[0] in even}
 
@@ -168,7 +167,7 @@ def is_generalized(record: Record) -> bool:
 
 def without_curve(records: Iterable[Record]) -> str:
     """Say which of some records compare seen with unseen classes and have no seen–unseen curve; empty where none."""
-    names = dict.fromkeys(label(one) for one in records if "H" in one.metrics and not is_generalized(one))
+    names = dict.fromkeys(one.label for one in records if "H" in one.metrics and not is_generalized(one))
     return (
         f"no AUSUC, curve or calibrated stacking of {', '.join(names)}: scores of different rows are on different "
         "scales there, and no one constant can be taken off all of them."

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
-from zslbench.results.analysis.choice import is_method
 from zslbench.results.analysis.naming import line_keys, natural, short_names
-from zslbench.results.analysis.summary import Row, summarise
+from zslbench.results.analysis.record_filter import is_method
+from zslbench.results.analysis.rows import Row, summarise
 from zslbench.results.records.record import Record
 from zslbench.visible import one_line
 
@@ -23,15 +23,22 @@ class Entrant:
 
     Attributes:
         term: what picked it, the same on every data set; name: what is printed.
-        row: its line of a table; records: its finished runs, a seed each.
-        stochastic: whether seeds differ by more than their number.
+        row: its line of a table.
     """
 
     term: str
     name: str
     row: Row
-    records: tuple[Record, ...]
-    stochastic: bool
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Its finished runs, a seed each."""
+        return self.row.records
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether seeds differ by more than their number."""
+        return self.row.stochastic
 
     @property
     def marks(self) -> str:
@@ -85,10 +92,9 @@ def matches(records: Sequence[Record], terms: Sequence[str]) -> list[Match]:
     names = _names(picked)
     everyone = dict.fromkeys(term for rows in picked.values() for term in rows)
     order = list(terms) or sorted(everyone, key=lambda term: natural(names[term]))
-    lines = _lines(records)
     found = []
     for key, rows in picked.items():
-        entrants = tuple(_entrant(term, names[term], rows[term], lines) for term in order if term in rows)
+        entrants = tuple(Entrant(term, names[term], rows[term]) for term in order if term in rows)
         if len(entrants) > 1:
             missing = tuple(term for term in order if term not in rows)
             first = entrants[0].row
@@ -125,7 +131,7 @@ def _picked(rows: Sequence[Row], terms: Sequence[str], key: Key) -> dict[str, Ro
     """Return the one row that each term picks, for the terms that pick any."""
     found: dict[str, Row] = {}
     for term in terms:
-        fitting = [row for row in rows if is_method(row.method, row.label, dict(row.params), term)]
+        fitting = [row for row in rows if is_method(row.lead, term)]
         exact = [row for row in fitting if row.label.casefold() == term.strip().casefold()]
         chosen = exact if len(exact) == 1 else fitting
         if len(chosen) > 1:
@@ -188,26 +194,6 @@ def _names(picked: Mapping[Key, Mapping[str, Row]]) -> dict[str, str]:
             name = one_line(term) if len(term) <= 28 else letters[full[term]]
         out[term] = name if name not in out.values() else one_line(term)
     return out
-
-
-def _entrant(term: str, name: str, row: Row, lines: Mapping[str, Sequence[Record]]) -> Entrant:
-    own = sorted(lines[_line(row)], key=lambda one: (one.seed, one.id))
-    return Entrant(term, name, row, tuple(own), all(one.method.get("stochastic", True) for one in own))
-
-
-def _lines(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return the finished runs by the line of a table that they are part of."""
-    found: dict[str, list[Record]] = {}
-    for one in records:
-        if one.ok:
-            found.setdefault(_line(summarise([one])[0]), []).append(one)
-    return found
-
-
-def _line(row: Row) -> str:
-    method = [row.method, row.version, dict(row.params), row.stage, row.fold, row.selection]
-    data = [row.dataset, row.features, row.semantics, row.fingerprint]
-    return canonical_json([method, data, [row.protocol, row.protocol_version, dict(row.protocol_params)]])
 
 
 def _head(key: Key, groups: Mapping[Key, object]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from zslbench.identity import canonical_json
-from zslbench.results.analysis.summary import Row, join_marks
+from zslbench.results.analysis.rows import Row, join_marks
 from zslbench.spec import brackets
 from zslbench.visible import one_line
 
@@ -133,6 +134,21 @@ def short_names(keys: Iterable[LineKey]) -> tuple[dict[LineKey, str], tuple[tupl
             letter = letters.setdefault(key.given, _letter(len(letters)))
             names[key] = f"{key.name} ({letter}){key.told}"
     return names, tuple((letter, given.replace(",", ", ")) for given, letter in letters.items())
+
+
+def plain_names(rows: Sequence[Row], column: Callable[[Row], object]) -> tuple[list[LineKey], list[str]]:
+    """Return the line and the name of each row: title and presets where those tell the rows of each column apart.
+
+    Else with parameters, or a letter.
+    """
+    keys = line_keys(rows, column)
+    lettered, _ = short_names(dict.fromkeys(keys))
+    plain = [key.name + key.told for key in keys]
+    heads = collections.Counter(
+        (column(row), name, key.oracle) for row, name, key in zip(rows, plain, keys, strict=True)
+    )
+    shared = {name for (_, name, _), number in heads.items() if number > 1}
+    return keys, [lettered[key] if name in shared else name for name, key in zip(plain, keys, strict=True)]
 
 
 def _letter(number: int) -> str:

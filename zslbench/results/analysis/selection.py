@@ -18,7 +18,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from zslbench.results.analysis.matching import cell, family, grouped, head, label
+from zslbench.results.analysis.rows import family_key, group_records, setup_key, spec_head
 from zslbench.results.records.record import Record
 
 RULES = ("fixed", "validated", "oracle")
@@ -119,18 +119,18 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
     for those of their family that have no curve.
     """
     final, names = recorded(final), frozenset(tuned)
-    settled = {family(record, names) for record in final if record.selection == "validated"}
-    of_cell = _by(dev, cell)
+    settled = {family_key(record, names) for record in final if record.selection == "validated"}
+    of_cell = _by(dev, setup_key)
     records: list[Record] = []
     lacking: list[Lack] = []
-    for group in grouped(final, cell):
+    for group in group_records(final, setup_key):
         done = [record for record in group if record.selection == "validated"]
         if done:
             records += done
             continue
-        judges = of_cell.get(cell(group[0]), [])
+        judges = of_cell.get(setup_key(group[0]), [])
         with_curve = [record for record in group if record.curve]
-        if len(with_curve) < len(group) and (with_curve or family(group[0], names) not in settled):
+        if len(with_curve) < len(group) and (with_curve or family_key(group[0], names) not in settled):
             lacking.append(Lack(tuple(record for record in group if not record.curve), "curve"))
         if not with_curve:
             continue
@@ -165,10 +165,10 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
     names = frozenset(tuned)
     records: list[Record] = []
     lacking: list[Lack] = []
-    for group in grouped(final, lambda record: family(record, names)):
-        points = grouped(group, cell)
+    for group in group_records(final, lambda record: family_key(record, names)):
+        points = group_records(group, setup_key)
         if any(record.selection == "oracle" for record in group):
-            records += _best_point(points, head(group[0], names))
+            records += _best_point(points, spec_head(group[0], names))
             continue
         for point in points:
             with_curve = [record for record in point if record.curve]
@@ -198,7 +198,7 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
             left_out=len(points) - len(compared),
             common_seeds=cut,
             chosen={key: record.method["params"][key] for key in differing},
-            label=label(record),
+            label=record.label,
         )
         for record in point
     ]

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.results.analysis.naming import LineKey
+from zslbench.results.analysis.rows import Row
 from zslbench.results.analysis.selection import criterion
-from zslbench.results.analysis.summary import Row
 from zslbench.spec import brackets
 
 Name = TypeVar("Name")

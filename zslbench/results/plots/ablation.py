@@ -10,8 +10,9 @@ from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
+from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, ablate_command, facts, panels_of, said_below, spread_of
+from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, panels_of, said_below, spread_of
 from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, panels
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.spec import parse_recorded
@@ -48,7 +49,7 @@ def draw_ablation(
     if not grid:
         raise BadValue(
             f"none of the ablations of {method} ({', '.join(declared)}) was run beside another; run them first: "
-            f"`{ablate_command(lines[0], method, runs)}`."
+            f"`{ablate_command(lines[0].records, method, runs)}`."
         )
     _, axes = panels(style, len(grid), 1.6)
     rows: list[dict[str, Any]] = []

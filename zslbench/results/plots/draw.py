@@ -8,8 +8,8 @@ from typing import Any
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.calibration import is_generalized, without_curve
-from zslbench.results.analysis.choice import Choice, is_method, position
 from zslbench.results.analysis.gather import gather
+from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.confusion import draw_confusion
 from zslbench.results.plots.curves import draw_curves
@@ -63,7 +63,7 @@ class Request:
     """
 
     kind: str
-    choice: Choice
+    choice: RecordFilter
     selection: str | None = None
     metrics: Sequence[str] | None = None
     parameter: str | None = None
@@ -124,13 +124,8 @@ def _lines(request: Request, store: ResultStore) -> tuple[list[Line], tuple[str,
             raise BadValue(left_out)
     if kind == "curve":
         records = [record for record in records if is_generalized(record)]
-    lines = sorted(lines_of(records), key=lambda line: _asked(line, choice))
+    lines = sorted(lines_of(records), key=lambda line: choice.position(line.row.lead)[0])
     return lines, notes
-
-
-def _asked(line: Line, choice: Choice) -> int:
-    row = line.row
-    return position(lambda term: is_method(row.method, row.label, dict(row.params), term), choice.methods)
 
 
 def _drawn(request: Request, lines: Sequence[Line], store: ResultStore, style: Style, known: Knowledge) -> Drawn:

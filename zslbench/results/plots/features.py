@@ -11,7 +11,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
-from zslbench.results.analysis.matching import command
+from zslbench.results.analysis.advice import run_command
 from zslbench.results.plots.answers import Predictions, first_class, name_classes, unnamed_remark
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes
@@ -192,7 +192,7 @@ def _remarks(
 
 
 def _command(lines: Sequence[Line], runs: Path) -> str:
-    return command(lines[0].records, runs, "--keep-features", str(KEEP), "--rerun", "all")
+    return run_command(lines[0].records, runs, "--keep-features", str(KEEP), "--rerun", "all")
 
 
 def _nothing_kept(lines: Sequence[Line], runs: Path, synthesises: Callable[[str], bool]) -> str:

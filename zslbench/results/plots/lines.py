@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadValue, UnknownName
-from zslbench.identity import canonical_json
-from zslbench.results.analysis.matching import cell, grouped, study_words
-from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
-from zslbench.results.analysis.summary import Row, summarise
+from zslbench.errors import BadValue
+from zslbench.metrics import order_metrics
+from zslbench.results.analysis.naming import LineKey, natural, plain_names
+from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.visible import one_line
 
-METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
 _DEFAULT = ("T1", "H")
 
 
@@ -28,18 +24,22 @@ class Line:
 
     Attributes:
         name: short, with † and ‡; key: what it is short for.
-        row: its numbers over seeds; records: a seed each.
+        row: its numbers over seeds.
     """
 
     name: str
     key: LineKey
     row: Row
-    records: tuple[Record, ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """A seed each."""
+        return self.row.records
 
     @property
     def stochastic(self) -> bool:
         """Whether its seeds differ by more than their number."""
-        return all(record.method.get("stochastic", True) for record in self.records)
+        return self.row.stochastic
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -63,37 +63,20 @@ def head_of(row: Row) -> str:
 
 def lines_of(records: Sequence[Record]) -> list[Line]:
     """Return the lines of records, a method's seeds together, in order of their names."""
-
-    def key(record: Record) -> str:
-        chosen = record.provenance.get("selected", {})
-        step = canonical_json([chosen.get(name) for name in ("step", "steps", "points")])
-        return f"{cell(record)} {record.stage} {record.fold} {record.selection} {step}"
-
-    found = [(summarise(group)[0], group) for group in grouped(records, key)]
-    return named([(row, tuple(group)) for row, group in found])
+    return named(summarise(records))
 
 
-def named(found: Sequence[tuple[Row, tuple[Record, ...]]]) -> list[Line]:
-    """Return lines with short names, in order of these names.
-
-    Title and presets where those tell the lines of each data set and protocol apart, else with parameters or a letter.
-    """
-    rows = [row for row, _ in found]
-    keys = line_keys(rows, data_key)
-    lettered, _ = short_names(dict.fromkeys(keys))
-    heads = [(data_key(row), key.name + key.told, key.oracle) for row, key in zip(rows, keys, strict=True)]
-    several = {name for _, name, _ in (head for head in heads if heads.count(head) > 1)}
-    lines = []
-    for (row, own), key in zip(found, keys, strict=True):
-        name = key.name + key.told
-        lines.append(Line((lettered[key] if name in several else name) + key.marks, key, row, own))
+def named(rows: Sequence[Row]) -> list[Line]:
+    """Return lines with short names, in order of these names."""
+    keys, names = plain_names(rows, data_key)
+    lines = [Line(name + key.marks, key, row) for row, key, name in zip(rows, keys, names, strict=True)]
     return sorted(lines, key=lambda line: (line.key.block, natural(line.name)))
 
 
 def data_key(row: Row) -> tuple[str, ...]:
     """Return what rows of one panel share, the metric apart."""
-    rules = canonical_json([row.protocol_version, dict(row.protocol_params)])
-    return row.dataset, row.features, row.semantics, row.fingerprint, row.protocol, rules, str(row.fold)
+    protocol, version, params = row.protocol_key
+    return *row.data_key, protocol, f"{version} {params}", str(row.fold)
 
 
 def panels_of(lines: Sequence[Line], metrics: Sequence[str] | None) -> list[Panel]:
@@ -102,14 +85,8 @@ def panels_of(lines: Sequence[Line], metrics: Sequence[str] | None) -> list[Pane
     Raises:
         UnknownName: a metric that no line has.
     """
-    there = {name for line in lines for name in line.row.metrics}
-    order = [name for name in METRIC_ORDER if name in there] + sorted(there - set(METRIC_ORDER))
-    by_case = {name.casefold(): name for name in order}
-    for name in metrics or ():
-        if name.casefold() not in by_case:
-            raise UnknownName("metric", name, order)
-    wanted = [by_case[name.casefold()] for name in metrics or ()]
-    wanted = list(dict.fromkeys(wanted)) or [name for name in order if name in _DEFAULT] or order[:1]
+    order = order_metrics(name for line in lines for name in line.row.metrics)
+    wanted = pick_metrics(order, metrics or ()) or [name for name in order if name in _DEFAULT] or order[:1]
     groups: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         groups.setdefault(data_key(line.row), []).append(line)
@@ -176,11 +153,6 @@ def _given(lines: Sequence[Line]) -> list[str]:
         }
         parts.append(f"{name}: {'; '.join(text + where[text] for text in values)}")
     return [f"Hyper-parameters given: {'. '.join(parts)}."] if parts else []
-
-
-def ablate_command(line: Line, method: str, runs: Path, *extra: str) -> str:
-    """Return the ``zslbench ablate …`` of a method on the data of a line, under its protocol."""
-    return shlex.join(["zslbench", "ablate", method, *study_words(line.records, runs), *extra])
 
 
 def facts(line: Line) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadValue, UnknownName
-from zslbench.results.analysis.matching import command
+from zslbench.errors import BadValue
+from zslbench.metrics import order_metrics
+from zslbench.results.analysis.advice import run_command
+from zslbench.results.analysis.rows import pick_metrics
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import METRIC_ORDER, SPREADS, Line, Panel, data_key, facts, said_below, spread_of
+from zslbench.results.plots.lines import SPREADS, Line, Panel, data_key, facts, said_below, spread_of
 from zslbench.results.plots.style import Style, add_legend, keep_percent, legend_size, line_look, panels
 from zslbench.results.tables.table import remarks
 
@@ -84,12 +86,8 @@ def draw_stability(
 
 def _panels(lines: Sequence[Line], metrics: Sequence[str] | None) -> list[Panel]:
     there = {name for line in lines for record in line.records for name in record.curve[-1]["metrics"]}
-    order = [name for name in METRIC_ORDER if name in there] + sorted(there - set(METRIC_ORDER))
-    by_case = {name.casefold(): name for name in order}
-    for name in metrics or ():
-        if name.casefold() not in by_case:
-            raise UnknownName("metric of a curve", name, order)
-    wanted = [by_case[name.casefold()] for name in metrics or ()] or [name for name in order if name in _DEFAULT]
+    order = order_metrics(there)
+    wanted = pick_metrics(order, metrics or ()) or [name for name in order if name in _DEFAULT]
     groups: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         groups.setdefault(data_key(line.row), []).append(line)
@@ -129,4 +127,4 @@ def _advice(lines: Sequence[Line], runs: Path) -> str:
     first = next((line for line in lines if "epochs" in line.row.params), lines[0])
     every = max(1, int(first.row.params.get("epochs", 10)) // 10)
     stage = ("--stage", "dev") if first.row.stage == "dev" else ()
-    return command(first.records, runs, *stage, "--checkpoints", f"every:{every}", "--rerun", "all")
+    return run_command(first.records, runs, *stage, "--checkpoints", f"every:{every}", "--rerun", "all")

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
+from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.analysis.naming import natural
-from zslbench.results.plots.lines import Line, Panel, ablate_command, named, panels_of
+from zslbench.results.plots.lines import Line, Panel, named, panels_of
 from zslbench.results.plots.scale import Value, in_order
 from zslbench.spec import parse_recorded
 
@@ -85,11 +86,9 @@ def sweeps(panel: Panel, name: str) -> list[Swept]:
         # The setting is the line's where all its points have it: a cascade that is swept makes only some transductive.
         settings = {line.row.setting for line in own}
         setting = "transductive" if "transductive" in settings else own[0].row.setting
-        bare.append(
-            (dataclasses.replace(own[0].row, label=_in_common(own, name), params=rest, setting=setting), own[0].records)
-        )
+        bare.append(dataclasses.replace(own[0].row, label=_in_common(own, name), params=rest, setting=setting))
     out = []
-    for own, (row, _) in zip(families, bare, strict=True):
+    for own, row in zip(families, bare, strict=True):
         (whole,) = [line for line in named(bare) if line.row is row]
         found: dict[str, tuple[Value, Line]] = {}
         for line in own:  # a validated run and the same values as given are one point: the first of them
@@ -120,5 +119,5 @@ def nothing_swept(lines: Sequence[Line], name: str | None, runs: Path, values: s
     what = f"{name} has" if name else "every hyper-parameter has"
     return (
         f"{what} one value in the runs asked for, all others kept; sweep it first: "
-        f"`{ablate_command(first, first.row.label, runs, *extra)}`."
+        f"`{ablate_command(first.records, first.row.label, runs, *extra)}`."
     )

@@ -14,7 +14,6 @@ from zslbench.files import write_atomically
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, write_run
-from zslbench.results.records.wording import place
 
 _SAME = 1e-9
 """Metrics that differ by less are equal: they were rounded differently."""
@@ -105,7 +104,7 @@ def _records(source: ResultStore, target: ResultStore, done: Merged) -> int:
         if ours.ok and theirs.ok:
             if differing := _differing(ours, theirs):
                 done.conflicts.append(
-                    f"{place(ours)} has {differing} in {path}, unlike {target.path(ours)}, which was kept; "
+                    f"{ours.headline} has {differing} in {path}, unlike {target.path(ours)}, which was kept; "
                     "do the run again to see which holds."
                 )
             else:

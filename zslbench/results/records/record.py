@@ -74,6 +74,16 @@ class Record:
         return self.status == "ok"
 
     @property
+    def label(self) -> str:
+        """The method as it was typed, in the spec grammar."""
+        return str(self.method.get("label") or self.method["name"])
+
+    @property
+    def headline(self) -> str:
+        """What was run on what, for a sentence."""
+        return f"{self.label} on {self.dataset['name']} ({self.protocol['name']})"
+
+    @property
     def seconds_known(self) -> bool:
         """Whether the timings are those of this result alone.
 

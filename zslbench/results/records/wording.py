@@ -25,12 +25,6 @@ def name_record(record: Record) -> str:
     return name_run(label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
 
 
-def place(record: Record) -> str:
-    """Say what was run on what, for a sentence."""
-    label = record.method.get("label") or record.method["name"]
-    return f"{label} on {record.dataset['name']} ({record.protocol['name']})"
-
-
 def format_metrics(values: Mapping[str, float]) -> str:
     """Return metrics in percent.
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
-from zslbench.results.analysis.choice import Choice
-from zslbench.results.analysis.summary import Row
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import Row
 from zslbench.results.tables.accuracy import data_order, method_order
 from zslbench.results.tables.layout import lay_out
 from zslbench.results.tables.table import Block, Table
@@ -22,7 +22,7 @@ SETTINGS = {
 _STAGES = {"final": "", "dev": ", dev stage"}
 
 
-def accuracy_tables(rows: Sequence[Row], choice: Choice) -> list[tuple[str, Table]]:
+def accuracy_tables(rows: Sequence[Row], choice: RecordFilter) -> list[tuple[str, Table]]:
     """Return a short name and a table for each protocol (its version and parameters included), of rows of one stage."""
     groups: dict[tuple[bool, str, str], list[Row]] = {}
     for row in rows:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.metrics import order_metrics
-from zslbench.results.analysis.matching import command, label
+from zslbench.results.analysis.advice import run_command
 from zslbench.results.records.record import Record
 from zslbench.spec import parse_recorded
 
@@ -128,7 +128,7 @@ def _cell(record: Record, kinds: Mapping[str, _Shared]) -> list[Any]:
 
 def _given(record: Record) -> Iterator[str]:
     """Yield the parameters that were typed; all others are the method's own or a preset's."""
-    yield from parse_recorded(label(record)).params
+    yield from parse_recorded(record.label).params
 
 
 def _again(record: Record, root: Path, extra: Sequence[str]) -> str:
@@ -137,7 +137,7 @@ def _again(record: Record, root: Path, extra: Sequence[str]) -> str:
     if record.curve:
         options += ["--checkpoints", f"every:{max(1, int(record.curve[0]['step']))}"]
     options += ["--rerun", "all" if record.ok else "failed"]
-    return command([dataclasses.replace(record, seed=0)], root, *options, *extra)
+    return run_command([dataclasses.replace(record, seed=0)], root, *options, *extra)
 
 
 def _values(metrics: Mapping[str, float], names: Sequence[str]) -> list[int | None]:

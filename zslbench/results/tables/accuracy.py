@@ -13,11 +13,11 @@ from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_text
 from zslbench.metrics import METRIC_ORDER, metric_place, order_metrics
 from zslbench.results import published as citations
-from zslbench.results.analysis.choice import Choice, is_dataset, is_method, is_protocol, position
 from zslbench.results.analysis.gather import gather
 from zslbench.results.analysis.naming import natural
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.analysis.selection import RULES
-from zslbench.results.analysis.summary import Row, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import unread
@@ -88,7 +88,7 @@ def table(
     check_format(format, standalone=standalone)
     protocols = _check_layout(layout, protocols, metrics, calibrate)
     source = _check_source(published, stage)
-    choice = Choice(tuple(methods), tuple(datasets), protocols, features, semantics, stage)
+    choice = RecordFilter(tuple(methods), tuple(datasets), protocols, features, semantics, stage)
     store = ResultStore(runs)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
     gathered = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
@@ -156,20 +156,25 @@ def _check_source(published: str | None, stage: str) -> str | None:
     return published
 
 
-def method_order(row: Row, choice: Choice) -> tuple[Any, ...]:
+def method_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
     """Return what sorts lines: as asked for, then by title, label, version and selection rule."""
-    params = dict(row.params)
-    asked = position(lambda term: is_method(row.method, row.label, params, term), choice.methods)
-    return asked, row.title.casefold(), natural(row.label), row.version, RULES.index(row.selection)
-
-
-def data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
-    """Return what sorts columns: as asked for, then by data set, its choices, protocol and metric."""
     return (
-        position(lambda term: is_dataset(row.dataset, term), choice.datasets),
+        choice.position(row.lead)[0],
+        row.title.casefold(),
+        natural(row.label),
+        row.version,
+        RULES.index(row.selection),
+    )
+
+
+def data_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
+    """Return what sorts columns: as asked for, then by data set, its choices, protocol and metric."""
+    _, dataset, protocol = choice.position(row.lead)
+    return (
+        dataset,
         natural(row.dataset),
         (row.features, row.semantics, row.fingerprint, row.folds),
-        position(lambda term: is_protocol(row.protocol, term), choice.protocols),
+        protocol,
         min(map(metric_place, row.metrics), default=len(METRIC_ORDER)),
         row.protocol,
         sorted(f"{key}={value}" for key, value in row.protocol_params.items()),
@@ -179,13 +184,9 @@ def data_order(row: Row, choice: Choice) -> tuple[Any, ...]:
 
 def _metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool) -> tuple[str, ...]:
     known = order_metrics(name for row in rows for name in row.metrics)
-    if not asked:
-        return tuple(name for name in known if everything or name not in _ON_REQUEST or len(known) == 1)
-    by_case = {name.casefold(): name for name in known}
-    for name in asked:
-        if name.casefold() not in by_case:
-            raise UnknownName("metric", name, known)
-    return tuple(dict.fromkeys(by_case[name.casefold()] for name in asked))
+    if asked:
+        return tuple(pick_metrics(known, asked))
+    return tuple(name for name in known if everything or name not in _ON_REQUEST or len(known) == 1)
 
 
 def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from zslbench.metrics import SWEPT
 from zslbench.results.analysis.naming import LineKey
+from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row
 from zslbench.results.analysis.selection_text import (
     calibration_sentences,
     choice_sentences,
@@ -15,7 +16,6 @@ from zslbench.results.analysis.selection_text import (
     spans,
     where,
 )
-from zslbench.results.analysis.summary import CALIBRATED, CHANGED_MARK, Row
 from zslbench.results.published import Published
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from zslbench.results.analysis.summary import Row
+from zslbench.results.analysis.rows import Row
 from zslbench.results.published import PROTOCOL, Published, cited_names, load, lookup, sources
 from zslbench.results.tables.captions import TRANSDUCTIVE, footnote, nothing_cited
 from zslbench.results.tables.layout import ColumnKey, group_heads, podium, sentences_on_placed

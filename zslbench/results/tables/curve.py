@@ -13,13 +13,13 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.files import csv_text, write_text
+from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import Curve, calibrate, is_generalized, without_curve
 from zslbench.results.analysis.calibration import curve as curve_of
-from zslbench.results.analysis.choice import Choice, choose
-from zslbench.results.analysis.gather import ordinary, without_folds
-from zslbench.results.analysis.matching import cell, grouped, label
+from zslbench.results.analysis.gather import choose, drop_candidates
 from zslbench.results.analysis.naming import line_keys, natural, short_names
-from zslbench.results.analysis.summary import Row, Stat, stat, summarise
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import Row, Stat, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows, unread
@@ -83,8 +83,8 @@ def curve(
     check_format(format)
     store = ResultStore(runs)
     everything = store.load()
-    choice = Choice(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
-    chosen = ordinary([record for record in choose(everything, choice, store.root, store.left_out) if record.ok])
+    choice = RecordFilter(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
+    chosen = drop_candidates([record for record in choose(store, everything, choice) if record.ok])
     traced, notes = _traced([record for record in chosen if is_generalized(record)], everything, store)
     if left_out := without_curve(chosen):
         notes.append(left_out)
@@ -117,13 +117,12 @@ def _traced(
         gamma = first.provenance.get("calibrated", {}).get("gamma")
         best = second.provenance["calibrated"]["gamma"]
         found.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
-    return found, [*([without_folds(on_dev.lacking, store)] if on_dev.lacking else []), *store.left_out]
+    return found, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]
 
 
 def _lay_out(traced: Sequence[Traced]) -> Table:
     by_id = {run.record.id: run for run in traced}
-    alike = grouped([run.record for run in traced], lambda record: f"{cell(record)} {record.selection}")
-    runs = [(summarise(group)[0], [by_id[record.id] for record in group]) for group in alike]
+    runs = [(row, [by_id[record.id] for record in row.records]) for row in summarise(run.record for run in traced)]
     runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
     rows = [row for row, _ in runs]
     keys = line_keys(rows, group_key)
@@ -180,7 +179,7 @@ def _facts(one: Traced) -> dict[str, Any]:
     record = one.record
     return {
         "method": record.method["name"],
-        "label": label(record),
+        "label": record.label,
         "dataset": record.dataset["name"],
         "features": record.dataset["features"],
         "semantics": record.dataset["semantics"],

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zslbench.files import csv_text, json_text
-from zslbench.results.analysis.summary import CALIBRATED, Row, Stat
+from zslbench.results.analysis.rows import CALIBRATED, Row, Stat
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.tables.cited import CitedRow
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from zslbench.results import published as citations
 from zslbench.results.analysis.naming import LineKey, line_keys, short_names
+from zslbench.results.analysis.rows import Row, Stat
 from zslbench.results.analysis.selection_text import spans
-from zslbench.results.analysis.summary import Row, Stat
 from zslbench.results.published import Published
 from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited
 from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Line, Table, remarks

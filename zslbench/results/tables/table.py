@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
-from zslbench.results.analysis.summary import Stat
+from zslbench.results.analysis.rows import Stat
 from zslbench.visible import one_line
 
 PUBLISHED_HEAD = "pub."

@@ -1,0 +1,166 @@
+"""What records lack or seem to have wrong, in sentences, and the commands that mend it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zslbench.arrays import AnyArray
+from zslbench.errors import StoreError
+from zslbench.identity import canonical_json
+from zslbench.results.analysis.rows import spec_head
+from zslbench.results.analysis.selection import Lack
+from zslbench.results.records.record import Record
+from zslbench.results.records.wording import runs_option
+from zslbench.spec import brackets
+
+FEWEST_CLASSES = 10
+"""Unseen classes below which nothing is said of chance: among few, twice chance is no sign of a fault."""
+
+
+def run_command(records: Sequence[Record], runs: Path, *extra: str) -> str:
+    """Return the ``zslbench run …`` that asks for these records (of one setup) again, `extra` options added."""
+    first = records[0]
+    method = str(first.provenance.get("selected", {}).get("label", first.label))
+    return shlex.join(["zslbench", "run", "-m", method, *_data_words(first), *_seed_words(records, each=True),
+                       *_oracle_words(first), *extra, *runs_option(runs)])  # fmt: skip
+
+
+def tune_command(record: Record, runs: Path) -> str:
+    """Return the ``zslbench tune …`` that chooses the hyper-parameters of a record's method on the dev folds."""
+    return shlex.join(["zslbench", "tune", spec_head(record), *_data_words(record), *runs_option(runs)])
+
+
+def ablate_command(records: Sequence[Record], method: str, runs: Path, *extra: str) -> str:
+    """Return the ``zslbench ablate …`` of a method on the data of records of one setup, under its protocol."""
+    first = records[0]
+    return shlex.join(["zslbench", "ablate", method, *_data_words(first), *_seed_words(records),
+                       *_oracle_words(first), *runs_option(runs), *extra])  # fmt: skip
+
+
+def _data_words(record: Record) -> list[str]:
+    # Where data of the user's own lies is not recorded; the folder is the one word left to the user.
+    data, rules = record.dataset, record.protocol
+    words = ["-d", f"PATH/TO/{data['name']}" if data.get("origin") == "own" else data["name"]]
+    if data.get("origin") != "builtin":
+        words += ["--features", str(data.get("features", "")), "--semantics", str(data.get("semantics", ""))]
+    return [*words, "-p", rules["name"] + brackets(rules.get("params", {}))]
+
+
+def _seed_words(records: Sequence[Record], each: bool = False) -> list[str]:
+    """Return the seeds' number where they count from 0; other seeds one by one, where `each` asks for them."""
+    seeds = sorted({record.seed for record in records})
+    if seeds == list(range(len(seeds))):
+        return ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
+    return [word for seed in seeds for word in ("--seed", str(seed))] if each else []
+
+
+def _oracle_words(record: Record) -> list[str]:
+    candidate = record.provenance.get("selected", {}).get("candidate", record.selection == "oracle")
+    return ["--oracle"] if candidate else []
+
+
+def advise_on_rule(rule: str, lacking: Sequence[Lack], runs: Path) -> str:
+    """Say what a selection rule could not be applied to, and what to type for the first of it; empty for nothing."""
+    if not lacking:
+        return ""
+    lack = min(lacking, key=lambda lack: not _has_epochs(lack))  # the first that a command mends
+    more = f" ({len(lacking) - 1} more lack it, too)" if len(lacking) > 1 else ""
+    return f"no {rule} row for {lack.records[0].headline}: {_remedy(rule, lack, runs)}{more}."
+
+
+def _has_epochs(lack: Lack) -> bool:
+    return lack.what != "curve" or "epochs" in lack.records[0].method.get("params", {})
+
+
+def _remedy(rule: str, lack: Lack, runs: Path) -> str:
+    first = lack.records[0]
+    epochs = int(first.method.get("params", {}).get("epochs", 10)) // 10
+    checkpoints = "--checkpoints", f"every:{max(1, int(first.curve[0]['step']) if first.curve else epochs)}"
+    if lack.what == "dev":
+        return f"it has no dev curves; make them: `{run_command(lack.records, runs, '--stage', 'dev', *checkpoints)}`"
+    again = *checkpoints, "--rerun", "all"
+    if lack.what in ("dev curve", "steps"):
+        why = "its dev records have no curves" if lack.what == "dev curve" else "its dev curves share no step with it"
+        return f"{why}; make them: `{run_command(lack.records, runs, '--stage', 'dev', *again)}`"
+    if _has_epochs(lack):
+        command = run_command(lack.records, runs, *again)
+        return f"it was judged at its last step only; make its curve: `{command}`" + (
+            ", and the same with `--stage dev`" if rule == "validated" else ""
+        )
+    if rule == "validated":
+        return f"it has no steps to choose among; choose its hyper-parameters: `{tune_command(first, runs)}`"
+    return "it was tried with these hyper-parameters only, without steps; try a grid with `zslbench run … --oracle`"
+
+
+def advise_on_folds(lacking: Sequence[Record], runs: Path) -> str:
+    """Say whose constant could not be chosen for want of dev folds, and what to type for the first of them."""
+    names = list(dict.fromkeys(record.headline for record in lacking))
+    command = run_command([record for record in lacking if record.headline == names[0]], runs, "--calibrate")
+    more = f"; {len(names) - 1} more lack folds as well" if len(names) > 1 else ""
+    return (
+        f"no constant of calibrated stacking for {names[0]}: not all of its dev folds were run; make them: "
+        f"`{command}`{more}."
+    )
+
+
+def advise_on_uneven_folds(left_out: Sequence[Record], runs: Path) -> str:
+    """Say which dev records were not averaged, since the other seeds of their setup have other folds."""
+    names = ", ".join(f"{record.headline} seed {record.seed} fold {record.fold}" for record in left_out[:4])
+    more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+    same = [record for record in left_out if record.headline == left_out[0].headline]
+    return (
+        f"not averaged, since the other seeds have other folds: {names}{more}; "
+        f"make the rest: `{run_command(same, runs, '--stage', 'dev')}`, or see all of them with --per-fold."
+    )
+
+
+def advise_near_chance(records: Iterable[Record], predictions: Callable[[Record], Mapping[str, AnyArray]]) -> list[str]:
+    """Return a sentence for each method and data set with a final run whose T1 or U is under twice chance.
+
+    Chance is 100 % over the number of candidates, counted as the classes that have test images: the unseen ones for T1,
+    all for U. U is left out where T1 is named. Candidates of oracle selection do not count, nor do runs on data of
+    which no predictions can be read.
+    """
+    weak: dict[tuple[str, str, str], list[tuple[float, int, Record]]] = {}
+    counts: dict[tuple[str, str], tuple[int, int]] = {}  # all runs on the same data have the same test images
+    for record in records:
+        metric = next((name for name in ("T1", "U") if name in record.metrics), "")
+        if not metric or record.stage == "dev" or record.selection == "oracle":
+            continue
+        if record.metrics[metric] >= 2 / FEWEST_CLASSES:
+            continue
+        data = record.dataset["fingerprint"], canonical_json(dict(record.protocol))
+        if data not in counts:
+            try:
+                arrays = predictions(record)
+            except StoreError:
+                continue
+            labels, of_unseen = arrays["label"], arrays["of_unseen"]
+            counts[data] = len(np.unique(labels)), len(np.unique(labels[of_unseen]))
+        candidates, unseen = counts[data]
+        if unseen >= FEWEST_CLASSES and record.metrics[metric] < 2 / candidates:
+            key = (str(record.method["name"]), str(record.dataset["name"]), metric)
+            weak.setdefault(key, []).append((record.metrics[metric], candidates, record))
+    return [
+        _near_chance(metric, *min(runs, key=lambda run: run[0]), len(runs))
+        for (method, dataset, metric), runs in weak.items()
+        if metric == "T1" or (method, dataset, "T1") not in weak
+    ]
+
+
+def _near_chance(metric: str, accuracy: float, candidates: int, record: Record, runs: int) -> str:
+    params = record.method.get("params", {})
+    tries = [f"`zslbench tune {record.method['name']} -d …`"]
+    tries += [f"another preprocess than {params['preprocess']}"] if "preprocess" in params else []
+    tries += ["targets=binary"] if params.get("targets") == "signed" else []
+    tries += ["`run --calibrate`, as seen classes may take all"] if metric == "U" else []
+    others = f" (and {runs - 1} more)" if runs > 1 else ""
+    return (
+        f"{record.label}{others} on {record.dataset['name']}: {metric} "
+        f"{100 * accuracy:.1f} is under twice chance, {200 / candidates:.1f} among {candidates} candidates; try "
+        f"{', or '.join(tries)}."
+    )
