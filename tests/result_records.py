@@ -11,7 +11,6 @@ from zslbench.identity import digest
 from zslbench.results.records.record import SCHEMA, Record
 from zslbench.results.records.store import ResultStore
 
-FORMAT_SUFFIX = {"terminal": "txt", "markdown": "md", "latex": "tex", "csv": "csv", "json": "json"}
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -132,6 +131,6 @@ def saved(folder: Path, records: list[Record]) -> Path:
 
 def check_golden(name: str, text: str) -> None:
     path = GOLDEN / name
-    if os.environ.get("ZSLBENCH_WRITE_GOLDEN"):
+    if os.environ.get("ZSLBENCH_GOLDEN") == "write":
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")

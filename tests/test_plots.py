@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import os
 import statistics
@@ -17,7 +15,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from result_records import GOLDEN, check_golden, record
+from result_records import record
 from scipy import stats
 
 import zslbench
@@ -532,24 +530,6 @@ def test_text_for_latex_is_refused_where_pdflatex_has_no_sign():
     assert Style(tex=True).text("at 5 %\nand a_b") == "at 5 \\%\nand a\\_b"
     with pytest.raises(BadValue, match="pdflatex has no sign for 猫"):
         Style(tex=True).text("猫")
-
-
-def test_numbers_as_csv(runs, tmp_path):
-    for number, (name, params) in enumerate({"a_%": {"k": 1}, "b": {"k": 10}}.items()):
-        for seed in range(2):
-            metrics = {"T1": 0.25 + number / 8 + seed / 16}
-            ResultStore(tmp_path).save(record("toy", "mini", seed=seed, metrics=metrics, title=name, params=params))
-    data = tmp_path / "numbers.csv"
-    done = CliRunner().invoke(
-        cli,
-        ["plot", "sensitivity", "--runs", str(tmp_path), "-o", str(tmp_path / "f.svg"), "--data", str(data)],
-        catch_exceptions=False,
-    )
-    assert done.exit_code == 0
-    assert "Seeds: 0, 1 (n = 2)." in done.output
-    check_golden("plot_sensitivity.csv", data.read_text(encoding="utf-8"))
-    assert len(list(csv.DictReader(io.StringIO(data.read_text(encoding="utf-8"))))) == 2
-    assert GOLDEN.is_dir()
 
 
 def test_candidates_of_oracle_selection_are_drawn_only_when_asked_for(runs):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import FORMAT_SUFFIX, check_golden, pair, paper_study, record, saved, study
+from result_records import pair, paper_study, record, saved, study
 
 import zslbench
 from zslbench.errors import BadValue, UnknownName
@@ -30,14 +30,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("paper"), paper_study())
-
-
-@pytest.mark.parametrize("format", FORMAT_SUFFIX)
-@pytest.mark.parametrize("layout", ["zsl", "gzsl"])
-def test_golden(runs: Path, layout: str, format: str) -> None:
-    width = 100 if format == "terminal" else None
-    text = zslbench.table(runs, layout=layout, format=format, published="li2019lisgan", selection=RULES, width=width)
-    check_golden(f"{layout}.{FORMAT_SUFFIX[format]}", text)
 
 
 def sheet(text: str) -> tuple[list[str], dict[str, list[str]]]:

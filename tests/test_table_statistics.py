@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 from data_folders import images, splits, write_folder
-from result_records import FORMAT_SUFFIX, check_golden
 from scipy.io import loadmat
 
 import zslbench
@@ -85,12 +84,6 @@ def root(tmp_path: Path) -> Path:
     (root / "bare" / "res101.mat").unlink()
     write_folder(root / "CUB", stem="fc1000")
     return root
-
-
-@pytest.mark.parametrize("format", FORMAT_SUFFIX)
-def test_golden(root: Path, format: str) -> None:
-    text = zslbench.table(layout="stats", data_root=root, format=format, width=120 if format == "terminal" else None)
-    check_golden(f"stats.{FORMAT_SUFFIX[format]}", text)
 
 
 def test_counts_unlike_the_authors_are_said_not_refused(root: Path) -> None:
