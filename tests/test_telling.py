@@ -18,13 +18,11 @@ from live_files import holder, put, study
 import zslbench
 from zslbench.results.records.live import Study, live_folder
 from zslbench.results.records.store import ResultStore
-from zslbench.runner import heartbeat
 from zslbench.runner import telling as telling_module
 from zslbench.runner.finished import unfinished
-from zslbench.runner.heartbeat import Heartbeat, clear_lost
 from zslbench.runner.jobs import Batch, jobs
 from zslbench.runner.plan import plan
-from zslbench.runner.telling import Telling, telling
+from zslbench.runner.telling import Heartbeat, Telling, remove_lost, telling
 
 RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 
@@ -37,9 +35,9 @@ def runs(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Let heartbeats follow at once."""
-    monkeypatch.setattr(heartbeat, "SOON", 0.0)
-    monkeypatch.setattr(heartbeat, "EVERY", 0.005)
-    monkeypatch.setattr(heartbeat, "BEAT", 0.01)
+    monkeypatch.setattr(telling_module, "SOON", 0.0)
+    monkeypatch.setattr(telling_module, "EVERY", 0.005)
+    monkeypatch.setattr(telling_module, "BEAT", 0.01)
 
 
 @pytest.fixture
@@ -211,7 +209,7 @@ def test_a_disk_that_is_full_for_a_while_is_no_matter(runs, quick, hooked, monke
 
 
 def test_what_ends_at_once_writes_nothing(runs, monkeypatch):
-    monkeypatch.setattr(heartbeat, "SOON", 60.0)
+    monkeypatch.setattr(telling_module, "SOON", 60.0)
     monkeypatch.setattr(Telling, "study", lambda self: 1 / 0)
     assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).remarks == ()
     assert heartbeats() == []
@@ -266,8 +264,8 @@ def test_only_what_was_lost_is_cleared(runs):
     for path in (left, fresh):
         path.write_text("half")
     for path in (other_old, reused, foreign, left):
-        os.utime(path, (own.stat().st_mtime - heartbeat.FORGOTTEN - 1,) * 2)
-    clear_lost(own)
+        os.utime(path, (own.stat().st_mtime - telling_module.FORGOTTEN - 1,) * 2)
+    remove_lost(own)
     assert sorted(live_folder(runs).iterdir()) == sorted([own, other, foreign, fresh])
     assert not any(path.exists() for path in (dead, reused, other_old, left))
 

@@ -1,4 +1,7 @@
-"""Telling: a running study writes what it does beside its records, so that other processes can watch it."""
+"""The live file of a running study, from which `watch` in any process sees what it does.
+
+A thread writes it. It can fail or delay nothing: there is no fsync, since what a crash loses of it is worth nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,46 +16,57 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from zslbench.errors import StoreError
 from zslbench.identity import digest
-from zslbench.results.records import live
 from zslbench.results.records.leases import Holder
+from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, live_folder
 from zslbench.runner.cells import Run
 from zslbench.runner.engines import Listener
 from zslbench.runner.finished import Finished
-from zslbench.runner.heartbeat import Heartbeat
 from zslbench.runner.jobs import Batch, Job
+
+SOON = 0.2
+"""Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""
+FORGOTTEN = 600.0
+"""Seconds without a sign of life after which a file is removed whose process cannot be asked for."""
+_PATIENCE = 2.0
 
 
 @dataclasses.dataclass
-class _Doing:
-    """A fit in progress, times on this process's clock."""
+class _Fit:
+    """A fit in progress, when it began and when its epoch was logged, by this process's clock."""
 
-    job: Job
+    facts: RunningFit
     began: float
-    company: int
-    step: int = 0
-    total: int = 0
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     logged: float = 0.0
 
+    def now(self, now: float) -> RunningFit:
+        return dataclasses.replace(
+            self.facts,
+            values=dict(_losses(self.values)),
+            seconds=round(max(0.0, now - self.began), 3),
+            step_seconds=round(max(0.0, self.logged - self.began), 3),
+        )
+
 
 class Telling(Listener):
-    """Notes what it hears of jobs, for a heartbeat that writes it; several jobs may be in progress."""
+    """Notes what it hears of jobs, several of which may be in progress, for its heartbeat to write."""
 
     def __init__(self, root: Path, plan: str = "", growing: bool = False) -> None:
         self.root, self.plan, self.growing, self.holder = root, plan, growing, Holder.here()
         host = re.sub(r"[^A-Za-z0-9.-]", "-", self.holder.host)[:60]
         name = f"{host}-{self.holder.pid}-{self.holder.token}.json"
-        self.heartbeat = Heartbeat(live.live_folder(root) / name, lambda: self.study().to_json())
+        self.heartbeat = Heartbeat(live_folder(root) / name, lambda: self.study().to_json())
         self._began, self._beat = time.monotonic(), 0
         self._ended: Counter[str] = Counter()
         self._company: dict[str, set[str]] = {}
-        self._groups: dict[tuple[str, str, str], live.FitGroup] = {}
-        self._doing: dict[str, _Doing] = {}
+        self._groups: dict[tuple[str, str, str], FitGroup] = {}
+        self._fits: dict[str, _Fit] = {}
         self._lock = threading.Lock()
 
     @property
@@ -65,7 +79,7 @@ class Telling(Listener):
 
     def add(self, work: Sequence[Batch]) -> None:
         """Take note of fits that will be done."""
-        with self._heard():
+        with self._changing():
             for batch in work:
                 together = {job.first.id for job in batch.jobs}
                 self._company |= dict.fromkeys(together, together)
@@ -74,15 +88,32 @@ class Telling(Listener):
 
     def started(self, job: Job) -> None:
         """Note that a fit began."""
-        with self._heard():
-            company = len(self._company.get(job.first.id, ())) or 1
-            self._doing[job.first.id] = _Doing(job, time.monotonic(), company)
+        run = job.first
+        with self._changing():
+            fit = RunningFit(
+                run=run.id,
+                method=run.method,
+                label=run.label,
+                dataset=run.dataset.name,
+                protocols=tuple(run.protocol for run in job.runs),
+                stage=run.stage,
+                fold=run.fold,
+                seed=run.seed,
+                step=0,
+                total=0,
+                values={},
+                seconds=0.0,
+                step_seconds=0.0,
+                company=len(self._company.get(run.id, ())) or 1,
+            )
+            self._fits[run.id] = _Fit(fit, time.monotonic())
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Note how far a fit is."""
-        with self._heard():
-            if (doing := self._doing.get(job.first.id)) is not None:
-                doing.step, doing.total, doing.values, doing.logged = step, total, values, time.monotonic()
+        with self._changing():
+            if (fit := self._fits.get(job.first.id)) is not None:
+                fit.facts = dataclasses.replace(fit.facts, step=max(0, int(step)), total=max(0, int(total)))
+                fit.values, fit.logged = values, time.monotonic()
 
     def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
         """Ignore: the record will hold the curve."""
@@ -90,8 +121,8 @@ class Telling(Listener):
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Note how a fit ended; one without results was done elsewhere, one that was cut short is to be done again."""
         statuses = {result.record.status for result in results}
-        with self._heard():
-            doing = self._doing.pop(job.first.id, None)
+        with self._changing():
+            fit = self._fits.pop(job.first.id, None)
             self._company.pop(job.first.id, set()).discard(job.first.id)
             if not statuses:
                 self._ended["elsewhere"] += 1
@@ -99,7 +130,7 @@ class Telling(Listener):
             elif "interrupted" not in statuses:
                 bad = statuses - {"ok", "skipped"}
                 self._ended["failed" if bad else "skipped" if "skipped" in statuses else "done"] += 1
-                self._count(job, ended=1, seconds=time.monotonic() - doing.began if doing else 0.0)
+                self._count(job, ended=1, seconds=time.monotonic() - fit.began if fit else 0.0)
 
     def __enter__(self) -> Self:
         self.heartbeat.__enter__()
@@ -108,38 +139,109 @@ class Telling(Listener):
     def __exit__(self, *raised: object) -> None:
         self.heartbeat.__exit__(*raised)
 
-    def study(self) -> live.Study:
-        """Return what is to be told now."""
+    def study(self) -> Study:
+        """Return the state of the study now."""
         now = time.monotonic()
         with self._lock:
             self._beat += 1
-            return live.Study(
+            return Study(
                 holder=self.holder,
                 command=_command(),
                 plan=self.plan,
-                written=_today(),
+                written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 seconds=round(now - self._began, 3),
                 beat=self._beat,
                 growing=self.growing,
-                done=self._ended["done"],
-                failed=self._ended["failed"],
-                skipped=self._ended["skipped"],
-                elsewhere=self._ended["elsewhere"],
-                running=tuple(_running(one, now) for one in self._doing.values()),
+                running=tuple(fit.now(now) for fit in self._fits.values()),
                 groups=tuple(self._groups.values()),
+                **self._ended,
             )
 
     @contextlib.contextmanager
-    def _heard(self) -> Iterator[None]:
+    def _changing(self) -> Iterator[None]:
         with self._lock:
             yield
-        self.heartbeat.news()
+        self.heartbeat.write_soon()
 
     def _count(self, job: Job, **more: float) -> None:
         key = method, dataset, stage = job.first.method, job.first.dataset.name, job.first.stage
-        old = self._groups.get(key) or live.FitGroup(method=method, dataset=dataset, stage=stage, total=0)
-        counts: dict[str, Any] = {name: round(getattr(old, name) + number, 3) for name, number in more.items()}
-        self._groups[key] = dataclasses.replace(old, **counts)
+        group = self._groups.get(key) or FitGroup(method=method, dataset=dataset, stage=stage, total=0)
+        counts: dict[str, Any] = {name: round(getattr(group, name) + number, 3) for name, number in more.items()}
+        self._groups[key] = dataclasses.replace(group, **counts)
+
+
+class Heartbeat:
+    """Keeps the file at `path` up to date from entering to leaving, then removes it.
+
+    It is written whole or not at all: after a fifth of a second, then as soon as there is news but at most once a
+    second, and every five seconds when there is none.
+
+    Attributes:
+        problem: why it could not be written, the last time that it was tried; empty when it could.
+    """
+
+    def __init__(self, path: Path, text: Callable[[], str]) -> None:
+        self.path, self.problem = path, ""
+        self._text, self._temporary = text, path.with_suffix(".tmp")
+        self._news, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="zslbench-heartbeat", daemon=True)
+
+    def write_soon(self) -> None:
+        """Have the file written soon."""
+        self._news.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._over.set()
+        self._news.set()
+        self._thread.join(_PATIENCE)
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
+            self._temporary.unlink(missing_ok=True)
+            self.path.parent.rmdir()  # only the last to leave can
+
+    def _go_on(self) -> None:
+        if not self._over.wait(SOON):
+            self._write()
+        with contextlib.suppress(OSError):
+            remove_lost(self.path)
+        while not self._over.wait(EVERY):
+            self._news.wait(BEAT - EVERY)
+            if self._over.is_set():
+                return
+            self._news.clear()
+            self._write()
+
+    def _write(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._temporary.write_text(self._text(), encoding="utf-8")
+            self._temporary.replace(self.path)
+            self.problem = ""
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+        except Exception as error:  # whatever it is, the work goes on
+            self.problem = f"{type(error).__name__}: {error}"
+
+
+def remove_lost(own: Path) -> None:
+    """Remove live files of studies that were killed, beside `own`, which has just been written or, by a short run, not.
+
+    One whose process cannot be asked for goes when its file is ten minutes older than `own`: both times are of the same
+    file system. Without `own` it stays.
+    """
+    now = own.stat().st_mtime if own.exists() else 0.0
+    for path in [*own.parent.glob("*.json"), *own.parent.glob("*.tmp")]:
+        with contextlib.suppress(OSError, StoreError):  # gone meanwhile, or not ours to judge
+            gone = now - path.stat().st_mtime > FORGOTTEN
+            if path.suffix == ".json":
+                alive = Study.from_json(path.read_bytes(), str(path)).holder.alive()
+                gone = path != own and (gone if alive is None else not alive)
+            if gone:
+                path.unlink(missing_ok=True)
 
 
 _CURRENT: contextvars.ContextVar[Telling | None] = contextvars.ContextVar("telling", default=None)
@@ -149,7 +251,7 @@ _CURRENT: contextvars.ContextVar[Telling | None] = contextvars.ContextVar("telli
 def telling(
     root: Path, work: Sequence[Batch] = (), ids: Iterable[str] = (), growing: bool = False
 ) -> Iterator[Telling]:
-    """Tell of work below a root while it is done; a call within another one on the same root adds to what that tells.
+    """Keep a live file below a root while work is done; a call within another one on the same root adds to its file.
 
     Args:
         work: what is to be done; ids: of all runs that were asked for, done or not.
@@ -160,34 +262,14 @@ def telling(
         outer.add(work)
         yield outer
         return
-    told = Telling(root, digest(sorted(ids)) if not growing else "", growing)
-    told.add(work)
-    before = _CURRENT.set(told)
+    inner = Telling(root, digest(sorted(ids)) if not growing else "", growing)
+    inner.add(work)
+    before = _CURRENT.set(inner)
     try:
-        with told:
-            yield told
+        with inner:
+            yield inner
     finally:
         _CURRENT.reset(before)
-
-
-def _running(doing: _Doing, now: float) -> live.RunningFit:
-    run = doing.job.first
-    return live.RunningFit(
-        run=run.id,
-        method=run.method,
-        label=run.label,
-        dataset=run.dataset.name,
-        protocols=tuple(one.protocol for one in doing.job.runs),
-        stage=run.stage,
-        fold=run.fold,
-        seed=run.seed,
-        step=max(0, int(doing.step)),
-        total=max(0, int(doing.total)),
-        values=dict(_losses(doing.values)),
-        seconds=round(max(0.0, now - doing.began), 3),
-        step_seconds=round(max(0.0, doing.logged - doing.began), 3),
-        company=doing.company,
-    )
 
 
 def _losses(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -195,10 +277,6 @@ def _losses(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in values.items():
         with contextlib.suppress(TypeError, ValueError, RuntimeError):
             yield str(name), float(value)
-
-
-def _today() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def _command() -> str:
