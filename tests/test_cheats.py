@@ -16,16 +16,16 @@ import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
-from zslbench.runner.engines.base import Engine
-from zslbench.runner.engines.process import ProcessEngine
-from zslbench.runner.engines.serial import SerialEngine
-from zslbench.runner.engines.worker import Place
+from zslbench.runner.executors import Executor
+from zslbench.runner.executors.processes import ProcessExecutor
+from zslbench.runner.executors.serial import SerialExecutor
+from zslbench.runner.resources import Place
 
 ENGINES = ["serial", "process"]
 
 
-def engine(name: str) -> Engine:
-    return SerialEngine() if name == "serial" else ProcessEngine((Place(1),))
+def engine(name: str) -> Executor:
+    return SerialExecutor() if name == "serial" else ProcessExecutor((Place(1),))
 
 
 def secrets_of(folder: Path) -> str:

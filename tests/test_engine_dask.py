@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 
 import zslbench
 from zslbench.errors import BadValue, EngineError, Unavailable
-from zslbench.runner.engines.dask_client import bounded, connected, workers_of
-from zslbench.runner.engines.dask_cluster import DaskEngine
-from zslbench.runner.engines.worker import Place
+from zslbench.runner.executors.base import bounded
+from zslbench.runner.executors.dask import DaskExecutor, connected, count_workers
+from zslbench.runner.resources import Place
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -49,7 +49,7 @@ def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.P
         for _ in range(workers):
             start("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard")
         with connected(address, (), PATIENCE) as client:
-            until(lambda: workers_of(client) == workers, "the workers")
+            until(lambda: count_workers(client) == workers, "the workers")
         yield address, started[1:]
     finally:
         for one in started:
@@ -73,7 +73,7 @@ def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -
 
         killer = threading.Thread(target=kill_half_way)
         killer.start()
-        outcome = study.run(f"{NOTED}[wait=0.05]", DaskEngine(address), seeds=40)
+        outcome = study.run(f"{NOTED}[wait=0.05]", DaskExecutor(address), seeds=40)
         killer.join()
         assert outcome.failed == ()
         assert workers[0].wait() == -signal.SIGKILL
@@ -93,7 +93,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capf
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
         outcome = zslbench.run(
             [f"{NOTED}[fault=kill]", f"{NOTED}[fault=print]", f"{NOTED}[fault=raise]"],
-            "synthetic", "gzsl", runs=study.runs, engine=DaskEngine(places=[Place(1)]),
+            "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[Place(1)]),
         )  # fmt: skip
     found = {record.method["params"]["fault"]: record for record in outcome.records}
     statuses = {fault: record.status for fault, record in found.items()}
@@ -107,7 +107,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capf
 def test_a_grid_keeps_what_was_finished(study: Study) -> None:
     """The point that kills the first worker is done by the next; those before it are recorded once."""
     methods = [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
-    zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskEngine(places=[Place(1)]))
+    zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[Place(1)]))
     assert [record.status for record in study.records()] == ["ok"] * 3
     assert study.times()["grid of 3"] == 2
     study.check_nothing_left()
@@ -138,9 +138,9 @@ def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:
 
 def test_a_scheduler_that_is_not_there_is_told(study: Study) -> None:
     with pytest.raises(EngineError, match=r"the Dask cluster at tcp://127.0.0.1:1 cannot be used .* check the address"):
-        study.run(NOTED, DaskEngine("tcp://127.0.0.1:1", patience=1))
+        study.run(NOTED, DaskExecutor("tcp://127.0.0.1:1", patience=1))
     with pytest.raises(EngineError, match=r"the Dask cluster at nonsense://x cannot be used"):
-        study.run(NOTED, DaskEngine("nonsense://x"))
+        study.run(NOTED, DaskExecutor("nonsense://x"))
     with pytest.raises(BadValue, match="--workers and --scheduler were both given"):
         zslbench.engine(scheduler="tcp://127.0.0.1:1", workers=2)
 
@@ -150,7 +150,7 @@ def test_garbage_closes_no_client(study: Study) -> None:
     gc.disable()
     try:
         with pytest.raises(EngineError):
-            study.run(NOTED, DaskEngine("nonsense://x"))
+            study.run(NOTED, DaskExecutor("nonsense://x"))
         left = [one for one in gc.get_objects() if issubclass(type(one), distributed.Client)]  # asks nothing of others
     finally:
         gc.enable()
@@ -173,7 +173,7 @@ def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> N
         )
         killer.start()
         with pytest.raises(EngineError, match="Dask"):
-            study.run(f"{NOTED}[wait=0.2]", DaskEngine(address, patience=10), seeds=8)
+            study.run(f"{NOTED}[wait=0.2]", DaskExecutor(address, patience=10), seeds=8)
         killer.join()
     statuses = study.statuses()
     assert {"ok", "interrupted"} == set(statuses.values())
@@ -189,7 +189,7 @@ def test_a_cluster_without_workers_or_answers_is_not_waited_for(study: Study, fa
             stopper = threading.Thread(target=lambda: until(study.begun, "a run") and scheduler.suspend())
             stopper.start()
         with pytest.raises(EngineError, match=rf"cannot be used \({fault} .*for 8 s\); check the address"):
-            study.run(f"{NOTED}[wait={60 if fault == 'no answer' else 0}]", DaskEngine(address, patience=8), seeds=2)
+            study.run(f"{NOTED}[wait={60 if fault == 'no answer' else 0}]", DaskExecutor(address, patience=8), seeds=2)
         scheduler.resume()
     assert set(study.statuses().values()) <= {"interrupted"}
 

@@ -15,19 +15,19 @@ from faults import MOST, Study, output_of, until
 import zslbench
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.engines.process import ProcessEngine
-from zslbench.runner.engines.worker import Place
 from zslbench.runner.execute import execute
+from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, jobs
 from zslbench.runner.plan import plan
+from zslbench.runner.resources import Place
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
 
 
-def process(workers: int = 1) -> ProcessEngine:
-    return ProcessEngine([Place(1)] * workers)
+def process(workers: int = 1) -> ProcessExecutor:
+    return ProcessExecutor([Place(1)] * workers)
 
 
 @pytest.fixture

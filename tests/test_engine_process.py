@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -20,23 +20,21 @@ from threadpoolctl import threadpool_limits
 import zslbench
 from zslbench.errors import BadValue, EngineError, StoreError
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.engines import Engine, SerialEngine
-from zslbench.runner.engines.hand import Hand
-from zslbench.runner.engines.places import places
-from zslbench.runner.engines.process import ProcessEngine
-from zslbench.runner.engines.worker import THREAD_VARIABLES, Place
+from zslbench.runner.executors import Executor, Listener, SerialExecutor
+from zslbench.runner.executors.loop import do_batches
+from zslbench.runner.executors.processes import ProcessExecutor
+from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.limits import Limits
 from zslbench.runner.plan import plan
-from zslbench.runner.progress import Quiet
+from zslbench.runner.resources import THREAD_VARIABLES, Limits, Place, places
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
 
 
-def process(workers: int = 1, **limits: object) -> ProcessEngine:
-    return ProcessEngine([Place(1)] * workers, Limits.of(**limits))  # type: ignore[arg-type]
+def process(workers: int = 1, **limits: object) -> ProcessExecutor:
+    return ProcessExecutor([Place(1)] * workers, Limits.of(**limits))  # type: ignore[arg-type]
 
 
 def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:
@@ -217,28 +215,26 @@ def test_a_record_cut_in_half_is_written_anew(study: Study) -> None:
 def test_workers_that_cannot_start_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Place, "environment", lambda place: {"PYTHONHOME": str(study.folder / "nowhere")})
     with pytest.raises(EngineError, match=r"cannot be started .* --engine serial"):
-        study.run(NOTED, ProcessEngine([Place(1)]))
+        study.run(NOTED, ProcessExecutor([Place(1)]))
     assert study.records() == []
     study.check_nothing_left()
 
 
-def test_every_worker_sees_one_gpu_and_its_share_of_the_threads() -> None:
+def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study: Study) -> None:
     """The variables are there before anything is imported: the child's own first environment has them."""
     found = places(4, "auto", gpus=["0", "GPU-beef"], threads=2)
     assert found == [Place(2, "0"), Place(2, "GPU-beef"), Place(2, "0"), Place(2, "GPU-beef")]
-    hand = Hand(found[1])
-    try:
-        environment = until(lambda: _environment(hand.pid), "the environment of the worker")
-        assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-beef"
-        assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
-        assert os.environ.get("CUDA_VISIBLE_DEVICES") != "GPU-beef"
-    finally:
-        hand.end()
+    seen: list[dict[str, str]] = []
 
+    class Ear(Listener):
+        def started(self, job: Job) -> None:
+            seen.extend(process.environ() for process in study.processes())
 
-def _environment(pid: int) -> dict[str, str]:
-    found = psutil.Process(pid).environ()
-    return found if "CUDA_VISIBLE_DEVICES" in found else {}
+    study.run(NOTED, ProcessExecutor(found[1:2]), hear=Ear())
+    (environment,) = seen
+    assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-beef"
+    assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "GPU-beef"
 
 
 @pytest.mark.parametrize(
@@ -271,13 +267,13 @@ def test_the_environment_may_ask_for_fewer_threads(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, SerialEngine),
-        ({"name": "serial"}, SerialEngine),
-        ({"workers": 2}, ProcessEngine),
-        ({"time_limit": "2h"}, ProcessEngine),
+        ({}, SerialExecutor),
+        ({"name": "serial"}, SerialExecutor),
+        ({"workers": 2}, ProcessExecutor),
+        ({"time_limit": "2h"}, ProcessExecutor),
     ],
 )
-def test_what_is_given_chooses_the_engine(options: dict[str, object], expected: type[Engine]) -> None:
+def test_what_is_given_chooses_the_engine(options: dict[str, object], expected: type[Executor]) -> None:
     assert type(zslbench.engine(**options)) is expected
 
 
@@ -309,16 +305,18 @@ def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> 
             order.append(f"taken {one.seed}")
             yield Batch((Job((one,)),))
 
-    for engine in (SerialEngine(), process()):
+    def keep(job: Job, results: list[Finished]) -> None:
+        assert results[0].record.ok
+        order.append(f"done {job.first.seed}")
+
+    for engine in (SerialExecutor(), process()):
         order.clear()
-        for job, (result,) in engine.run(claims(), Quiet()):
-            assert result.record.ok
-            order.append(f"done {job.first.seed}")
+        do_batches(engine, claims(), Listener(), keep)
         assert order == [f"{what} {seed}" for seed in range(4) for what in ("taken", "done")]
 
 
 def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:
-    class Ear(Quiet):
+    class Ear(Listener):
         def __init__(self) -> None:
             self.heard: list[tuple[object, ...]] = []
 
@@ -352,25 +350,26 @@ def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> No
                 psutil.wait_procs([dying], timeout=10)
             yield Batch((Job((one,)),))
 
-    done = {job.first.seed: result.record.status for job, (result,) in process().run(work(), Quiet())}
+    done: dict[int, str] = {}
+
+    def keep(job: Job, results: list[Finished]) -> None:
+        done[job.first.seed] = results[0].record.status
+
+    do_batches(process(), work(), Listener(), keep)
     assert done == dict.fromkeys(range(3), "ok")
     assert study.times() == {f"none {seed}": 1 for seed in range(3)}
     study.check_nothing_left()
 
 
-def test_no_more_workers_are_started_than_there_are_batches(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    monkeypatch.setattr(Hand, "__init__", _counted(Hand.__init__, started))
-    study.run(NOTED, process(5), seeds=1)
-    assert len(started) == 1
+def test_no_more_workers_are_started_than_there_are_batches(study: Study) -> None:
+    seen: list[int] = []
 
+    class Ear(Listener):
+        def started(self, job: Job) -> None:
+            seen.append(len(study.processes()))
 
-def _counted(call: Callable[..., None], calls: list[object]) -> Callable[..., None]:
-    def made(*given: object) -> None:
-        calls.append(given)
-        call(*given)
-
-    return made
+    study.run(NOTED, process(5), seeds=1, hear=Ear())
+    assert seen == [1]
 
 
 def test_a_store_that_fails_ends_the_workers_at_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -388,7 +387,7 @@ def test_a_store_that_fails_ends_the_workers_at_once(study: Study, monkeypatch: 
 
 
 def test_a_listener_that_raises_ends_the_workers_at_once(study: Study) -> None:
-    class Ear(Quiet):
+    class Ear(Listener):
         def started(self, job: Job) -> None:
             raise ArithmeticError(job.first.seed)
 

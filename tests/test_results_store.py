@@ -474,7 +474,7 @@ def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
 
 
 SAFE = {"np.load": ("allow_pickle", "False"), "torch.load": ("weights_only", "True")}
-OWN = ("runner/engines", "runner/handout.py", "checks")
+OWN = ("runner/executors", "runner/handout.py", "checks")
 """Where pickles pass between processes that one user's calls started, or are made and read in the same breath."""
 
 

@@ -13,8 +13,8 @@ from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.records.presets import Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
+from zslbench.runner.executors import Listener
 from zslbench.runner.plan import plan
-from zslbench.runner.progress import Quiet
 from zslbench.runner.scoring import Stopped
 
 RIDGE = "toy_methods:Ridge"
@@ -46,7 +46,7 @@ def test_calibrate_does_the_dev_folds_of_generalized_runs_too(runs):
         zslbench.run(RIDGE, "digits", "zsl", runs=runs, calibrate=True)
 
 
-class Impatient(Quiet):
+class Impatient(Listener):
     """Stops every fit at its second judged checkpoint, and notes what it heard."""
 
     def __init__(self):

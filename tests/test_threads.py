@@ -19,7 +19,7 @@ from zslbench.methods.cnzsl import CNZSL
 from zslbench.methods.dem import DEM
 from zslbench.methods.fclswgan import FCLSWGAN
 from zslbench.methods.sje import SJE
-from zslbench.runner.device import WAITING, let_threads_sleep
+from zslbench.runner.resources import WAITING, let_threads_sleep
 
 SMALL = {"hidden": 8, "epochs": 1, "pretrain_epochs": 1, "final_epochs": 2, "per_class": 3}
 

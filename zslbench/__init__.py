@@ -17,7 +17,7 @@ _VERBS = {
     "run": "zslbench.runner.run:run",
     "read_plan": "zslbench.runner.plan_file:read_plan",
     "table": "zslbench.studies.table:table",
-    "engine": "zslbench.runner.engines.choice:engine",
+    "engine": "zslbench.runner.executors.choice:engine",
     "compare": "zslbench.studies.compare:compare",
     "curve": "zslbench.results.tables.curve:curve",
     "plot": "zslbench.studies.plot:plot",

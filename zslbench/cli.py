@@ -34,7 +34,7 @@ from zslbench.commands import (
 )
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
-from zslbench.runner.device import let_threads_sleep
+from zslbench.runner.resources import let_threads_sleep
 from zslbench.streams import PatientStream, set_up_streams
 
 click.rich_click.TEXT_MARKUP = "ansi"

@@ -16,7 +16,7 @@ from zslbench.data import list_ as list_data
 from zslbench.data.home import data_root, home
 from zslbench.errors import Unavailable, ZslbenchError
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
-from zslbench.runner.device import WAITING, devices
+from zslbench.runner.resources import WAITING, devices
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "click", "rich", "tabulate", "pooch")
 LOW_DISK = 4 * 2**30

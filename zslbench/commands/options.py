@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 if TYPE_CHECKING:
-    from zslbench.runner.engines import Engine
+    from zslbench.runner.executors import Executor
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -130,13 +130,13 @@ TOLERANCE = click.option(
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 
 
-def engine_of(options: dict[str, Any]) -> Engine:
+def engine_of(options: dict[str, Any]) -> Executor:
     """Take the options of `ENGINE` out of all options, and return the engine that they mean.
 
     Raises:
         ZslbenchError: options that do not go together.
     """
-    from zslbench.runner.engines.choice import engine
+    from zslbench.runner.executors.choice import engine
 
     taken = {name: options.pop(name, None) for name in ("workers", "scheduler")}
     limits = {} if "memory_limit" not in options else {n: options.pop(n) for n in ("time_limit", "memory_limit")}

@@ -32,6 +32,11 @@ class Finished:
     events: tuple[tuple[str, float, float], ...] = ()
     features: Mapping[str, AnyArray] | None = None
 
+    def stamped(self, **facts: str) -> Finished:
+        """Return it with more facts in the provenance of its record."""
+        record = dataclasses.replace(self.record, provenance={**self.record.provenance, **facts})
+        return dataclasses.replace(self, record=record)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:

@@ -43,6 +43,11 @@ class Job:
         """The run that stands for what all runs of the job share."""
         return self.runs[0]
 
+    @property
+    def key(self) -> str:
+        """What names it: the ids of its runs, in their order."""
+        return " ".join(run.id for run in self.runs)
+
     def __str__(self) -> str:
         run = self.first
         rules = [one.protocol for one in self.runs]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from zslbench.results.records import wording
-from zslbench.runner.cells import Run
-from zslbench.runner.engines import Listener
+from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Job
 
@@ -32,31 +31,7 @@ def result_line(finished: Finished) -> str:
     return f"{what}: {wording.format_metrics(record.metrics)}  ({took:.1f} s{saved})"
 
 
-class Quiet(Listener):
-    """Says nothing."""
-
-    def started(self, job: Job) -> None:
-        """Ignore."""
-
-    def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
-        """Ignore."""
-
-    def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        """Ignore."""
-
-    def finished(self, job: Job, results: Sequence[Finished]) -> None:
-        """Ignore."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-
-class Plain(Quiet):
+class Plain(Listener):
     """One line a started job, a finished run, and every half minute of training."""
 
     def __init__(self, console: Console, count: int) -> None:
@@ -112,15 +87,6 @@ class Live(Plain):
         self._all = self.progress.add_task("fits", total=count, losses="")
         self._bars: dict[str, TaskID] = {}
 
-    def __enter__(self) -> Self:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.progress.stop()
-
     def started(self, job: Job) -> None:
         """Open a bar for the job."""
         self._close(job)
@@ -150,8 +116,12 @@ def _giving_way(column: type[Column], ratio: int) -> Column:
     return column(no_wrap=True, overflow="ellipsis", ratio=ratio)
 
 
-def listener(console: Console | None, count: int) -> Quiet:
-    """Return the listener that suits a console: none, a terminal, or a file."""
-    if console is None:
-        return Quiet()
-    return Live(console, count) if console.is_terminal else Plain(console, count)
+@contextlib.contextmanager
+def progress(console: Console | None, count: int) -> Iterator[Listener]:
+    """Show progress in the way that suits a console: none, a terminal, or a file."""
+    if console is None or not console.is_terminal:
+        yield Plain(console, count) if console else Listener()
+        return
+    live = Live(console, count)
+    with live.progress:
+        yield live

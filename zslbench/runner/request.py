@@ -10,9 +10,9 @@ from typing import Literal, get_args
 from zslbench.errors import BadValue
 from zslbench.protocols.splits import Stage
 from zslbench.results.records.presets import TunedStore
-from zslbench.runner.device import check_device, devices
 from zslbench.runner.jobs import How
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Plan, plan
+from zslbench.runner.resources import check_device, devices
 from zslbench.spec import parse
 
 Precision = Literal["float32", "tf32", "bf16"]

@@ -17,16 +17,16 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
-from zslbench.runner.device import let_threads_sleep
-from zslbench.runner.engines import Engine, Listener, Several
 from zslbench.runner.estimate import Estimate, estimate
+from zslbench.runner.executors import Executor, Listener, Several
+from zslbench.runner.executors.loop import do_batches, held
 from zslbench.runner.finished import Finished
-from zslbench.runner.interrupts import held
-from zslbench.runner.jobs import Batch
+from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.plan import DEFAULT_PROTOCOLS
 from zslbench.runner.plan_file import read_plan
-from zslbench.runner.progress import listener
+from zslbench.runner.progress import progress
 from zslbench.runner.request import Precision, Request, SeedsAtOnce
+from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
 from zslbench.runner.study_plan import StudyPlan
 from zslbench.runner.telling import Telling, telling
@@ -97,7 +97,7 @@ def run(
     oracle: bool = False,
     calibrate: bool = False,
     keep_features: int = 0,
-    engine: Engine | None = None,
+    engine: Executor | None = None,
     console: Console | None = None,
     hear: Listener | None = None,
 ) -> Outcome:
@@ -193,25 +193,27 @@ def _work(
     work: Sequence[Batch],
     store: ResultStore,
     records: dict[str, Record | None],
-    engine: Engine,
+    engine: Executor,
     console: Console | None,
     told: Telling,
     hear: Listener | None,
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
-    with listener(console, sum(len(batch.jobs) for batch in work)) as screen, Claims(store.root) as claims:
+    with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Claims(store.root) as claims:
         own = Several((screen, told))
         ear = Several((own, hear)) if hear else own
         turns = Turns(store, claims, records, lambda job: own.finished(job, ()))
+
+        def keep(job: Job, results: Sequence[Finished]) -> None:
+            ours = turns.still_ours(job)
+            with held():  # what is finished is kept, whatever is pressed
+                _keep([result for result in results if result.record.id in ours], store, records)
+            claims.release(run.id for run in job.runs)
+            own.finished(job, results)
+
         try:
             for free in turns.rounds(work, functools.partial(_say, console)):
-                for job, results in engine.run(free, ear):
-                    ours = turns.still_ours(job)
-                    with held():  # what is finished is kept, whatever is pressed
-                        _keep([result for result in results if result.record.id in ours], store, records)
-                    claims.release(one.id for one in job.runs)
-                    own.finished(job, results)
-                    del results  # they hold labels of the test, and the next method may run in this process
+                do_batches(engine, free, ear, keep)
         except KeyboardInterrupt:
             return True
     return False

@@ -12,11 +12,11 @@ from zslbench.errors import BadValue, ZslbenchError
 from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
-from zslbench.runner.device import devices
-from zslbench.runner.engines import Engine, choice
+from zslbench.runner.executors import Executor, choice
 from zslbench.runner.jobs import Batch, How, batches, jobs
 from zslbench.runner.lacking import lacking
 from zslbench.runner.request import Request, SeedsAtOnce
+from zslbench.runner.resources import devices
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ class StudyPlan:
     device: str | None = None
     engine: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
-    def made_engine(self, device: str) -> Engine:
+    def made_engine(self, device: str) -> Executor:
         """Return the engine that the plan names.
 
         Raises:

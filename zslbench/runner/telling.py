@@ -25,7 +25,7 @@ from zslbench.identity import digest
 from zslbench.results.records.leases import Holder
 from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, live_folder
 from zslbench.runner.cells import Run
-from zslbench.runner.engines import Listener
+from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Batch, Job
 

@@ -48,7 +48,7 @@ class Turns:
             work: all batches.
             waits: is told once, in a sentence, that runs of others are waited for.
         """
-        yield _Round(self._free(work, False), len(work))
+        yield self._free(work, False)
         told = False
         while self.held:
             if not told:
@@ -61,7 +61,7 @@ class Turns:
                 if self.held:  # looking at many takes a tenth of the time at most
                     time.sleep(max(POLL, 9 * (time.monotonic() - began)))
                 continue
-            yield _Round(itertools.chain([first], again), len(work))
+            yield itertools.chain([first], again)
 
     def still_ours(self, job: Job) -> set[str]:
         """Return the ids of the runs of a job whose results count.
@@ -127,17 +127,3 @@ class Turns:
         by = f" ({', '.join(sorted(holders))})" if holders else ""
         count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
         return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."
-
-
-@dataclasses.dataclass(eq=False)
-class _Round(Iterator[Batch]):
-    """Batches to hand out, of which there are so many at most: workers without work need not be started."""
-
-    batches: Iterator[Batch]
-    most: int
-
-    def __next__(self) -> Batch:
-        return next(self.batches)
-
-    def __length_hint__(self) -> int:
-        return self.most

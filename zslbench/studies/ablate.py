@@ -22,7 +22,7 @@ from zslbench.studies.points import Point, Series
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zslbench.runner.engines import Engine
+    from zslbench.runner.executors import Executor
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DEFAULT_SEEDS = 3
@@ -87,7 +87,7 @@ def ablate(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
-    engine: Engine | None = None,
+    engine: Executor | None = None,
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,

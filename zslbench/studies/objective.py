@@ -13,8 +13,8 @@ from zslbench.params import Scalar
 from zslbench.results.records.record import Record
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import built, method_class
+from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
-from zslbench.runner.progress import Quiet
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.scoring import Stopped
 from zslbench.runner.states import Rerun
@@ -154,7 +154,7 @@ class Objective:
         return self._call(points, stage="final", oracle=True, console=self.console)
 
     def _run(
-        self, points: Sequence[Point], folds: Sequence[int], console: Console | None, hear: Quiet | None = None
+        self, points: Sequence[Point], folds: Sequence[int], console: Console | None, hear: Listener | None = None
     ) -> Outcome:
         outcome = self._call(
             points,
@@ -190,7 +190,7 @@ AFTER_STEPS = 10**9
 """Added to the number of folds that are done: steps of a curve come before."""
 
 
-class _Ear(Quiet):
+class _Ear(Listener):
     """Passes on the mean of the metrics at each checkpoint, and stops the fit when it is told to."""
 
     def __init__(self, metrics: Metrics, report: Callable[[int, float], str]) -> None:

@@ -28,7 +28,7 @@ from zslbench.studies.verdict import interval, judged
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from zslbench.runner.engines import Engine
+    from zslbench.runner.executors import Executor
 
 FORMATS = ("terminal", "markdown", "csv", "json")
 DEFAULT_SEEDS = 3
@@ -99,7 +99,7 @@ def reproduce(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
-    engine: Engine | None = None,
+    engine: Executor | None = None,
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,
@@ -183,7 +183,7 @@ def _run(
     runs: Path,
     root: Path | None,
     device: str,
-    engine: Engine | None,
+    engine: Executor | None,
     dry_run: bool,
     console: Console | None,
 ) -> Outcome:

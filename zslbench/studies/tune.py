@@ -14,9 +14,9 @@ from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
-from zslbench.runner.engines import Engine, SerialEngine
-from zslbench.runner.limits import seconds
+from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
+from zslbench.runner.resources import seconds
 from zslbench.runner.states import Rerun
 from zslbench.runner.telling import telling
 from zslbench.sources import source_of
@@ -54,7 +54,7 @@ def tune(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
-    engine: Engine | None = None,
+    engine: Executor | None = None,
     rerun: Rerun | None = None,
     oracle: bool = False,
     console: Console | None = None,
@@ -95,7 +95,7 @@ def tune(
     clock = Clock(seconds(time_limit))
     start, space = narrowed(spec, cls, [only] if isinstance(only, str) else only)
     found = choose(sampler, space, cls.offers_grid())
-    if found != "grid" and engine is not None and not isinstance(engine, SerialEngine):
+    if found != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
         raise BadValue(
             f"the sampler {found} suggests each trial from those before and may stop a fit, so its fits are done one "
             "by one in this process; leave --engine and --workers out, or use --sampler grid."

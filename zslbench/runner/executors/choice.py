@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from zslbench.errors import BadValue
-from zslbench.runner.engines.base import Engine
-from zslbench.runner.engines.serial import SerialEngine
-from zslbench.runner.limits import Limits
+from zslbench.runner.executors.base import Executor
+from zslbench.runner.executors.serial import SerialExecutor
+from zslbench.runner.resources import Limits, places
 
 EngineName = Literal["serial", "process", "dask", "slurm"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
@@ -23,7 +23,7 @@ def engine(
     memory_limit: str | int | None = None,
     scheduler: str | None = None,
     config: Path | str | None = None,
-) -> Engine:
+) -> Executor:
     """Return the engine that does runs, for `zslbench.run` and whatever else runs methods.
 
     Args:
@@ -58,18 +58,15 @@ def engine(
     if scheduler and workers:
         raise BadValue("--workers and --scheduler were both given; a cluster that runs already has its own workers.")
     if name == "process":
-        from zslbench.runner.engines.places import places
-        from zslbench.runner.engines.process import ProcessEngine
+        from zslbench.runner.executors.processes import ProcessExecutor
 
-        return ProcessEngine(places(workers, device), limits)
+        return ProcessExecutor(places(workers, device), limits)
     if name == "dask":
-        from zslbench.runner.engines.dask_cluster import DaskEngine
-        from zslbench.runner.engines.places import places
+        from zslbench.runner.executors.dask import DaskExecutor
 
-        return DaskEngine(scheduler, () if scheduler else places(workers, "cpu"))
+        return DaskExecutor(scheduler, () if scheduler else places(workers, "cpu"))
     if name == "slurm":
-        from zslbench.runner.engines.slurm import SlurmEngine
-        from zslbench.runner.engines.slurm_config import SlurmConfig
+        from zslbench.runner.executors.slurm import SlurmConfig, SlurmExecutor
 
-        return SlurmEngine(SlurmConfig.read(config))
-    return SerialEngine()
+        return SlurmExecutor(SlurmConfig.read(config))
+    return SerialExecutor()

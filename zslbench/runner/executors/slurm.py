@@ -1,0 +1,241 @@
+"""Jobs of Slurm arrays, submitted by submitit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from msgspec import Meta, Struct, convert
+
+from zslbench.errors import EngineError
+from zslbench.runner.classes import method_class
+from zslbench.runner.declared import check_table, read_toml
+from zslbench.runner.executors.base import Done, Executor, Lost, Message, Task
+from zslbench.runner.executors.mailbox import Leftovers, Mailbox, Spool, end_without_coordinator
+from zslbench.runner.executors.worker import Home, do_as_worker, extra, limit_threads
+from zslbench.runner.handout import Parcel, pack
+from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.resources import seconds, size
+from zslbench.sources import source_of
+
+_LOOK_EVERY = {"slurm": 2.0, "local": 0.1}
+_LATE = {"slurm": 10.0, "local": 0.2}
+"""Seconds that a file system may take to show what a job wrote before it ended."""
+_Text = Annotated[str, Meta(description="a text")]
+_Positive = Annotated[int, Meta(ge=1, description="a number of at least 1")]
+
+
+class SlurmConfig(Struct, frozen=True, kw_only=True):
+    """What each job of the array gets: the keys of the file of ``--engine-config``.
+
+    Attributes:
+        partition, account, qos, constraint: as sbatch's options of these names; empty: the cluster's own.
+        time: of a job, such as ``30m`` or ``2h``.
+        memory: of a job, such as ``8GiB``; empty: the cluster's own.
+        cpus: of a job; also the threads of BLAS and torch.
+        gpus: of a job.
+        array_parallelism: jobs at once.
+        setup: shell commands before Python starts (``module load …``).
+        folder: for scripts and logs; coordinator and jobs must both see it.
+        cluster: ``slurm``, or ``local``: plain processes on this machine, to try a configuration.
+    """
+
+    partition: _Text = ""
+    account: _Text = ""
+    qos: _Text = ""
+    constraint: _Text = ""
+    time: _Text = "1h"
+    memory: _Text = ""
+    cpus: _Positive = 1
+    gpus: Annotated[int, Meta(ge=0, description="a number of at least 0")] = 0
+    array_parallelism: _Positive = 16
+    setup: Annotated[tuple[str, ...], Meta(description='a list of texts, as in ["module load cuda"]')] = ()
+    folder: _Text = "slurm-jobs"
+    cluster: Annotated[Literal["slurm", "local"], Meta(description="slurm or local")] = "slurm"
+
+    @classmethod
+    def read(cls, path: Path | str | None) -> Self:
+        """Read a TOML file; None: all as it is by default.
+
+        Raises:
+            BadValue: a file that cannot be read, a value of the wrong kind.
+            UnknownName: a key that does not exist.
+        """
+        if path is None:
+            return cls()
+        table = read_toml(path, "Slurm configuration")
+        check_table(table, cls, str(path))
+        return convert(table, cls)
+
+    def __post_init__(self) -> None:
+        seconds(self.time)
+        size(self.memory or None)
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return them as submitit names them."""
+        parameters: dict[str, Any] = {
+            "timeout_min": max(round((seconds(self.time) or 0) / 60), 1),
+            "cpus_per_task": self.cpus,
+            "gpus_per_node": self.gpus,
+            "tasks_per_node": 1,
+            "nodes": 1,
+            "slurm_array_parallelism": self.array_parallelism,
+            "name": "zslbench",
+        }
+        if memory := size(self.memory or None):
+            parameters["mem_gb"] = memory / 2**30
+        for name in ("partition", "account", "qos", "constraint"):
+            if value := getattr(self, name):
+                parameters[f"slurm_{name}"] = value
+        if self.setup:
+            parameters["slurm_setup"] = list(self.setup)
+        return parameters
+
+
+class SlurmExecutor(Executor):
+    """Tasks as Slurm jobs. As places become free, the next ones are submitted as one more array.
+
+    Jobs write what they finish into the folder of the configuration at once; only the coordinator writes records. It
+    runs until the study is done (in `tmux` on a login node, say); jobs whose coordinator is gone end within minutes.
+    What they finished is read when the study is started again.
+
+    Args:
+        config: what each job gets.
+    """
+
+    name = "slurm"
+
+    def __init__(self, config: SlurmConfig | None = None) -> None:
+        extra("submitit", self.name)
+        self.config = config or SlurmConfig()
+        self.workers = self.config.array_parallelism
+
+    def __enter__(self) -> Self:
+        """Find Slurm, and what jobs of killed coordinators finished.
+
+        Raises:
+            EngineError: Slurm is not there.
+        """
+        import submitit
+
+        logging.getLogger("submitit").setLevel(logging.CRITICAL)
+        try:
+            self._submitit = submitit.AutoExecutor(folder=self.config.folder, cluster=self.config.cluster)
+            self._submitit.update_parameters(**self.config.parameters())
+        except (RuntimeError, OSError) as error:
+            raise EngineError(
+                f"Slurm cannot be used from here ({error}); run on a node that has sbatch, or use another --engine."
+            ) from None
+        self._spool = Spool(Path(self.config.folder))
+        self._leftovers = Leftovers(self._spool)
+        self._under_way: list[_Submitted] = []
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Leave no job behind."""
+        for submitted in self._under_way:
+            submitted.job.cancel()
+        self._spool.remove()
+
+    def room(self) -> int:
+        """Return how many more jobs may be in the queue."""
+        return self.config.array_parallelism - len(self._under_way)
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Submit what no job of a killed coordinator finished as one array.
+
+        Raises:
+            EngineError: Slurm refuses the jobs.
+        """
+        if not (left := [task for task in tasks if not self._read_leftovers(task)]):
+            return
+        try:
+            with self._submitit.batch():
+                jobs = [self._submit(Batch(tuple(task.waiting.values()))) for task in left]
+        except Exception as error:  # whatever sbatch says
+            raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
+        self._under_way += [_Submitted(task, job, mailbox) for task, (job, mailbox) in zip(left, jobs, strict=True)]
+
+    def _read_leftovers(self, task: Task) -> bool:
+        """Let a task hear what is left of its jobs; return whether that is all of it."""
+        for job in task.batch.jobs:
+            messages = self._leftovers.take(job)
+            if messages and _still_holds(job, messages):
+                for message in messages:
+                    task.hear(message)
+        if not task.waiting:
+            task.future.set_result(None)
+        return not task.waiting
+
+    def _submit(self, batch: Batch) -> tuple[Any, Mailbox]:
+        mailbox = self._spool.open_mailbox()
+        work = batch, pack(batch), str(mailbox.folder), Home.here(), self.config.cpus
+        return self._submitit.submit(_do_in_job, *work), mailbox
+
+    def look(self) -> None:
+        """Read what jobs wrote, and find those that ended."""
+        self._spool.beat()
+        for submitted in list(self._under_way):
+            over = submitted.job.done()
+            submitted.read()
+            task, now = submitted.task, time.monotonic()
+            submitted.ended = submitted.ended or (now if over else 0.0)
+            if not task.waiting:
+                task.future.set_result(None)
+            elif over and now - submitted.ended > _LATE[self.config.cluster]:
+                task.future.set_exception(_loss(submitted.job))
+            if task.future.done():
+                self._under_way.remove(submitted)
+        if self._under_way:
+            time.sleep(_LOOK_EVERY[self.config.cluster])
+
+    def cancel(self) -> None:
+        """Cancel all jobs."""
+        for submitted in self._under_way:
+            submitted.job.cancel()
+        for submitted in self._under_way:
+            submitted.read()
+
+
+class _Submitted(Struct):
+    """A task, its job, where that writes, and when it was first seen to be over (monotonic seconds; 0: it is not)."""
+
+    task: Task
+    job: Any
+    mailbox: Mailbox
+    ended: float = 0.0
+
+    def read(self) -> None:
+        for message in self.mailbox.take():
+            if not isinstance(message, Lost):
+                self.task.hear(message)
+
+
+def _still_holds(job: Job, messages: Sequence[Message]) -> bool:
+    """Return whether results of an earlier study count as those of this: their source is the same as now."""
+    digest = source_of(method_class(job.first.method)).digest
+    results = [scored for message in messages if isinstance(message, Done) for scored in message.results]
+    return all(
+        scored.status == "failed"
+        or (scored.status == "ok" and digest and scored.facts["provenance"]["method_source"] == digest)
+        for scored in results
+    )
+
+
+def _do_in_job(batch: Batch, parcel: Parcel, mailbox: str, home: Home, threads: int) -> None:
+    """Do a batch in a job."""
+    end_without_coordinator(Path(mailbox).parent)
+    limit_threads(threads)
+    with home.entered():
+        do_as_worker(batch, parcel, Mailbox(Path(mailbox)).send)
+
+
+def _loss(job: Any) -> Lost:
+    state = str(job.state)
+    error = f"its Slurm job {job.job_id} ended as {state}, see {job.paths.stderr}; "
+    if state.startswith("TIMEOUT"):
+        return Lost("timeout", error + "give it more time in the file of --engine-config, and add --rerun failed.")
+    return Lost("crashed", error + "the same command tries again.")

@@ -1,0 +1,218 @@
+"""What runs may use: the devices of this machine, threads and a GPU of each worker, limits of time and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from zslbench.errors import BadValue
+
+WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""What OpenMP's libraries read, when they are loaded, of how a thread waits for the others."""
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+"""What linear algebra libraries read when they are loaded."""
+
+_TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)", re.IGNORECASE)
+_STEPS = "kmgt"
+_FEW = 4
+
+
+def let_threads_sleep() -> None:
+    """Let OpenMP's threads sleep while they wait, unless the user chose otherwise; to be called before torch is loaded.
+
+    By default a waiting thread keeps its processor busy, which takes time from the thread that it waits for.
+    """
+    if not any(name in os.environ for name in WAITING):
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
+
+def check_device(device: str) -> None:
+    """Check that a device exists before any work is done; ``auto`` and ``cpu`` always do.
+
+    Raises:
+        BadValue: not a device, or one that this machine lacks.
+    """
+    if device in ("auto", "cpu"):
+        return
+    kind, _, number = device.partition(":")
+    if kind not in ("cuda", "mps") or (number and not number.isdigit()):
+        raise BadValue(f"device {device!r} is not allowed; choose auto, cpu, cuda, cuda:N or mps.")
+    available = devices()
+    if device not in available and f"{device}:0" not in available:
+        raise BadValue(
+            f"device {device!r} is not on this machine; it has: {', '.join(available)}; choose one of these."
+        )
+
+
+def devices() -> list[str]:
+    """Return the devices of this machine: ``cpu``, ``cuda:0`` …, ``mps`` (imports torch)."""
+    import torch
+
+    names = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+    return [*names, "mps"] if torch.backends.mps.is_available() else names
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """What one worker may use.
+
+    Attributes:
+        threads: of BLAS and torch.
+        gpu: the entry of CUDA_VISIBLE_DEVICES that it alone sees; None: what the coordinator sees.
+    """
+
+    threads: int
+    gpu: str | None = None
+
+    def environment(self) -> Mapping[str, str]:
+        """Return the variables that must be set before NumPy or torch is loaded."""
+        variables = dict.fromkeys(THREAD_VARIABLES, str(self.threads))
+        return variables if self.gpu is None else variables | {"CUDA_VISIBLE_DEVICES": self.gpu}
+
+
+def places(
+    workers: int | str | None = None,
+    device: str = "auto",
+    *,
+    threads: int | None = None,
+    gpus: Sequence[str] | None = None,
+    cores: int | None = None,
+) -> list[Place]:
+    """Return the place of each worker.
+
+    ``auto`` (None) is one worker a GPU where there are any and the device may be one; else one a core up to four,
+    and on more cores one for each four: a method with more threads is faster, and each worker holds its own data.
+
+    Args:
+        workers: how many, or ``auto``.
+        device: of the runs. With ``auto`` or ``cuda`` each worker sees one GPU only, in turn.
+        threads: of BLAS and torch in each; None: the cores divided among them, at most what the environment says.
+        gpus: entries of CUDA_VISIBLE_DEVICES; None: those of this machine.
+        cores: physical ones; None: those that this process may use.
+
+    Raises:
+        BadValue: not a number of workers.
+    """
+    pinned = list(gpus if gpus is not None else visible_gpus()) if device in ("auto", "cuda") else []
+    have = cores or usable_cores()
+    if workers in (None, "auto"):
+        count = len(pinned) or max(min(have, _FEW), have // _FEW)
+    else:
+        count = int(workers) if str(workers).isdecimal() else 0
+        if count < 1:
+            raise BadValue(f"workers {workers!r} is not allowed; write a number of at least 1, or auto.")
+    each = threads or _at_most(max(have // count, 1))
+    return [Place(each, pinned[number % len(pinned)] if pinned else None) for number in range(count)]
+
+
+def usable_cores() -> int:
+    """Return the physical cores that this process may use, at least 1."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
+
+
+def visible_gpus() -> list[str]:
+    """Return the entries of CUDA_VISIBLE_DEVICES, or the numbers of all GPUs (torch counts those)."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [entry.strip() for entry in visible.split(",") if entry.strip() not in ("", "-1")]
+    if not Path("/proc/driver/nvidia").exists() and not shutil.which("nvidia-smi"):
+        return []
+    return [str(number) for number in range(sum(one.startswith("cuda") for one in devices()))]
+
+
+def _at_most(threads: int) -> int:
+    """Return the threads, or fewer if the environment already asks for fewer."""
+    asked = [int(value) for name in THREAD_VARIABLES if (value := os.environ.get(name, "")).isdecimal() and int(value)]
+    return min([threads, *asked])
+
+
+def seconds(limit: str | float | None) -> float | None:
+    """Return a time limit in seconds.
+
+    >>> seconds("90"), seconds("30m"), seconds("1h30m"), seconds("1.5h")
+    (90.0, 1800.0, 5400.0, 5400.0)
+
+    Raises:
+        BadValue: not a time.
+    """
+    if limit is None:
+        return None
+    match = _TIME.fullmatch(str(limit).strip().lower())
+    parts = match.groups() if match else ()
+    total = sum(float(part or 0) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    if total <= 0:
+        raise BadValue(f"time limit {limit!r} is not allowed; write seconds, or a text such as 90s, 30m or 1h30m.")
+    return total
+
+
+def size(limit: str | int | None) -> int | None:
+    """Return a memory limit in bytes; ``GiB`` and ``G`` count by 1024, ``GB`` by 1000.
+
+    >>> size("4GiB"), size("500MB"), size("1.5g"), size(2048)
+    (4294967296, 500000000, 1610612736, 2048)
+
+    Raises:
+        BadValue: not a size.
+    """
+    if limit is None:
+        return None
+    if isinstance(limit, int):
+        total = float(limit)
+    else:
+        text = limit.strip()
+        total = 0.0
+        if match := _MEMORY.fullmatch(text):
+            letter = (match[2] or "").lower()
+            step = 1000 if text.lower().endswith("b") and not match[3] else 1024
+            total = float(match[1]) * step ** (_STEPS.index(letter) + 1 if letter else 0)
+    if total < 1:
+        raise BadValue(f"memory limit {limit!r} is not allowed; write a size with its unit, such as 4GiB or 500MB.")
+    return int(total)
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one run may take: seconds of time, bytes of the resident memory of its worker; None: any."""
+
+    time: float | None = None
+    memory: int | None = None
+
+    @classmethod
+    def of(cls, time: str | float | None = None, memory: str | int | None = None) -> Self:
+        """Return the limits that two texts mean (see `seconds` and `size` for what they raise)."""
+        return cls(seconds(time), size(memory))
+
+
+def size_text(count: float) -> str:
+    """Return a number of bytes as people read it.
+
+    >>> size_text(4294967296), size_text(500_000_000)
+    ('4.0 GiB', '477 MiB')
+    """
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def time_text(limit: float) -> str:
+    """Return seconds as people read them.
+
+    >>> time_text(90), time_text(1800), time_text(0.5)
+    ('90 s', '30 min', '0.5 s')
+    """
+    if limit >= 600:
+        return f"{limit / 60:g} min"
+    return f"{limit:g} s"
