@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.files import write_atomically
-from zslbench.results.analysis.across import Across
+from zslbench.results.analysis.comparison import Across
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

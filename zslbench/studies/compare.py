@@ -7,10 +7,18 @@ from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.files import csv_text, json_text, write_text
-from zslbench.results.analysis.across import Across, across
-from zslbench.results.analysis.comparison import METRICS, OVER, Comparison, compare_within, metrics_of
-from zslbench.results.analysis.entrants import Match, matches
+from zslbench.results.analysis.comparison import (
+    METRICS,
+    OVER,
+    Across,
+    Comparison,
+    Resampling,
+    across,
+    compare_within,
+    metrics_of,
+)
 from zslbench.results.analysis.gather import choose
+from zslbench.results.analysis.matches import Match, match_methods
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import setup_key
 from zslbench.results.diagram import draw_diagram, known_kind
@@ -74,15 +82,14 @@ def compare(
     choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
     everything = store.load()
     chosen = _selected(choose(store, everything, choice), selection)
-    found = matches(chosen, methods)
+    found = match_methods(chosen, methods)
+    how = Resampling(kinds, level, draws, bootstrap_seed)
     comparisons: list[Comparison] = []
     for match in found:
         there = metrics_of(match)
         wanted = [name for name in METRICS if name in there and name in (metrics or DEFAULT_METRICS)]
         if wanted:
-            comparisons += compare_within(
-                match, wanted, store.predictions, over=kinds, level=level, draws=draws, seed=bootstrap_seed
-            )
+            comparisons += compare_within(match, wanted, store.predictions, how)
     if not comparisons:
         raise BadValue(_nothing(found, metrics or DEFAULT_METRICS))
     tests, remarks = _across(comparisons, level)
@@ -142,7 +149,7 @@ def _nothing(found: Sequence[Match], metrics: Sequence[str]) -> str:
     there = {name for match in found for name in metrics_of(match)}
     if there:
         return f"these runs have {', '.join(sorted(there))}, not {' or '.join(metrics)}; choose with --metric."
-    names = sorted({match.protocol for match in found})
+    names = sorted({match.row.protocol for match in found})
     return f"protocol {', '.join(names)} has none of the metrics that can be compared ({', '.join(METRICS)})."
 
 
@@ -152,8 +159,8 @@ def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Acro
     remarks: dict[str, None] = {}
     for metric in [name for name in METRICS if any(one.metric == name for one in comparisons)]:
         same = [one for one in comparisons if one.metric == metric]
-        names = [one.match.dataset for one in same]
-        if twice := [one.match.head for one in same if names.count(one.match.dataset) > 1]:
+        names = [one.match.row.dataset for one in same]
+        if twice := [one.match.head for one in same if names.count(one.match.row.dataset) > 1]:
             remarks[f"No test across data sets: {', '.join(twice)} are of one data set{_advice(same)}."] = None
             continue
         test = across(same, metric, level)
@@ -165,7 +172,11 @@ def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Acro
 
 
 def _advice(same: Sequence[Comparison]) -> str:
-    choices = {(one.match.features, one.match.semantics) for one in same if one.match.dataset == same[0].match.dataset}
+    choices = {
+        (one.match.row.features, one.match.row.semantics)
+        for one in same
+        if one.match.row.dataset == same[0].match.row.dataset
+    }
     return "; choose one with --features and --semantics" if len(choices) > 1 else ""
 
 
@@ -174,13 +185,13 @@ def _missing(comparisons: Sequence[Comparison]) -> list[str]:
     for one in comparisons:
         if one.match.missing:
             names = ", ".join(one.match.missing)
-            lines[f"Not on {one.match.head} under {one.match.protocol}: {names}."] = None
+            lines[f"Not on {one.match.head} under {one.match.row.protocol}: {names}."] = None
     return list(lines)
 
 
 def _failed(chosen: Sequence[Record], found: Sequence[Match]) -> list[str]:
     """Say how many runs of those compared failed: seeds that do not finish may be the worse ones."""
-    compared = {setup_key(one) for match in found for entrant in match.entrants for one in entrant.records}
+    compared = {setup_key(one) for match in found for entrant in match.entrants for one in entrant.row.records}
     failed = [one for one in chosen if not one.ok and one.status not in ("interrupted", "skipped")]
     of = [one for one in failed if setup_key(one) in compared]
     if not of:

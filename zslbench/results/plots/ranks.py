@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from zslbench.errors import BadValue
-from zslbench.results.analysis.across import Across, across
-from zslbench.results.analysis.comparison import METRICS, Comparison
-from zslbench.results.analysis.entrants import Match, matches
+from zslbench.results.analysis.comparison import METRICS, Across, Comparison, across
+from zslbench.results.analysis.matches import Match, match_methods
 from zslbench.results.diagram import figure_of, smallest_sentence
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import Line, said_below
@@ -33,10 +32,10 @@ def draw_ranks(
     from matplotlib.text import Text
 
     records = [record for line in lines for record in line.records]
-    found = matches(records, terms if len(terms) > 1 else ())
+    found = match_methods(records, terms if len(terms) > 1 else ())
     wanted = [name.upper() for name in metrics or _DEFAULT]
     comparisons = [one for match in found for one in _comparisons(match, wanted)]
-    heads = [(one.match.dataset, one.metric) for one in comparisons]
+    heads = [(one.match.row.dataset, one.metric) for one in comparisons]
     if twice := sorted({dataset for dataset, metric in heads if heads.count((dataset, metric)) > 1}):
         raise BadValue(f"there are several choices of {', '.join(twice)}; choose one with --features and --semantics.")
     tests = [test for name in METRICS if (test := across(comparisons, name)) is not None]

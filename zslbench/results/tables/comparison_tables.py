@@ -7,9 +7,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from zslbench.results.analysis.across import Across
-from zslbench.results.analysis.comparison import Comparison, Pair
-from zslbench.results.analysis.entrants import Entrant
+from zslbench.results.analysis.comparison import Across, Comparison, Pair
+from zslbench.results.analysis.matches import Entrant
 from zslbench.results.analysis.selection_text import distinct, spans
 from zslbench.results.diagram import smallest_sentence, text_diagram
 from zslbench.results.tables.captions import TRANSDUCTIVE, source_sentences
@@ -71,9 +70,9 @@ def sentences(done: Comparisons) -> list[str]:
         lines.append("H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table.")
     lines += _cautions(done)
     entrants = _everyone(done)
-    if any("‡" in entrant.marks for entrant in entrants):
+    if any("‡" in entrant.row.marks for entrant in entrants):
         lines.append(TRANSDUCTIVE.text)
-    if any("†" in entrant.marks for entrant in entrants):
+    if any("†" in entrant.row.marks for entrant in entrants):
         lines.append("† candidate of oracle selection: tried on the test images.")
     changed = distinct(one_line(one.name) for one in entrants if one.row.source_state == "changed")
     unknown = distinct(one_line(one.name) for one in entrants if one.row.source_state == "unknown")
@@ -95,7 +94,7 @@ def _few_draws(done: Comparisons) -> list[str]:
 
 def _training(done: Comparisons) -> list[str]:
     """Say for whom training anew is part of the intervals, and for whom not."""
-    chance = [entrant for entrant in _everyone(done) if entrant.stochastic]
+    chance = [entrant for entrant in _everyone(done) if entrant.row.stochastic]
     many = distinct(name_of(entrant) for entrant in chance if len(entrant.row.seeds) > 1)
     single = distinct(name_of(entrant) for entrant in chance if len(entrant.row.seeds) == 1)
     two = distinct(name_of(entrant) for entrant in chance if len(entrant.row.seeds) == 2)
@@ -156,7 +155,7 @@ def _unlike(one: Comparison, pair: Pair) -> Iterable[str]:
 
 def name_of(entrant: Entrant) -> str:
     """Return an entrant's name with its marks."""
-    return one_line(entrant.name) + entrant.marks
+    return one_line(entrant.name) + entrant.row.marks
 
 
 def _everyone(done: Comparisons) -> list[Entrant]:
@@ -191,7 +190,7 @@ def _entrants(group: Sequence[Comparison]) -> Table:
         run = spans(entrant.row.seeds), entrant.row.selection, one_line(entrant.row.label)
         rows.append((name_of(entrant), *values, *run))
     heads = ("method", *(comparison.metric for comparison in group), "seeds", "selection", "run as")
-    title = f"{match.head}, {match.protocol}: {' and '.join(images)}"
+    title = f"{match.head}, {match.row.protocol}: {' and '.join(images)}"
     return text_table(title, heads, rows, words=range(len(heads) - 3, len(heads)))
 
 
@@ -264,12 +263,12 @@ def json_comparisons(done: Comparisons) -> dict[str, Any]:
 def _comparison_object(comparison: Comparison) -> dict[str, Any]:
     match = comparison.match
     return {
-        "dataset": match.dataset,
-        "features": match.features,
-        "semantics": match.semantics,
-        "fingerprint": match.fingerprint,
-        "fold": match.fold,
-        "protocol": match.protocol,
+        "dataset": match.row.dataset,
+        "features": match.row.features,
+        "semantics": match.row.semantics,
+        "fingerprint": match.row.fingerprint,
+        "fold": match.row.fold,
+        "protocol": match.row.protocol,
         "metric": comparison.metric,
         "classes": {name: side.classes for name, side in comparison.sides.items()},
         "images": {name: side.images for name, side in comparison.sides.items()},
@@ -296,16 +295,16 @@ def _entrant_object(entrant: Entrant) -> dict[str, Any]:
     row = entrant.row
     return {
         "name": entrant.name,
-        "marks": entrant.marks,
+        "marks": entrant.row.marks,
         "method": row.method,
         "label": row.label,
         "params": dict(row.params),
         "version": row.version,
         "setting": row.setting,
         "selection": row.selection,
-        "stochastic": entrant.stochastic,
+        "stochastic": entrant.row.stochastic,
         "seeds": list(row.seeds),
-        "runs": [record.id for record in entrant.records],
+        "runs": [record.id for record in entrant.row.records],
     }
 
 
@@ -347,11 +346,11 @@ def csv_comparisons(done: Comparisons) -> list[dict[str, Any]]:
     for comparison in done.comparisons:
         match = comparison.match
         shared = {
-            "dataset": match.dataset,
-            "features": match.features,
-            "semantics": match.semantics,
-            "fold": match.fold,
-            "protocol": match.protocol,
+            "dataset": match.row.dataset,
+            "features": match.row.features,
+            "semantics": match.row.semantics,
+            "fold": match.row.fold,
+            "protocol": match.row.protocol,
             "metric": comparison.metric,
             "classes": sum(side.classes for side in comparison.sides.values()),
             "images": sum(side.images for side in comparison.sides.values()),
