@@ -14,7 +14,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import zslbench
 from zslbench.methods.base import Array, Context, Method, MethodCard, Setting
 from zslbench.params import param
-from zslbench.results.records.leases import Claims
+from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.task import ClassTable, Train
@@ -69,7 +69,7 @@ def test_claiming_and_releasing_many_runs(benchmark: BenchmarkFixture, tmp_path:
     ids = [f"{number:016x}" for number in range(1000)]
 
     def claim_all() -> None:
-        with Claims(tmp_path) as claims:
+        with Leases(tmp_path) as claims:
             assert all(claims.take(one) for one in ids)
             claims.release(ids)
 

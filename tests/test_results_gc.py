@@ -14,13 +14,13 @@ import live_files
 import numpy as np
 import pytest
 from result_records import record
-from test_claims import FAR, ID, claim
+from test_leases import FAR, ID, claim
 
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import StoreError
 from zslbench.results.records.cleanup import GRACE
-from zslbench.results.records.leases import FOLDER, HOLDER, Claims, Holder
+from zslbench.results.records.leases import FOLDER, HOLDER, Holder, Leases
 from zslbench.results.records.store import ResultStore
 
 PREDICTIONS = {"label": np.arange(3)}
@@ -121,10 +121,10 @@ def test_what_was_changed_lately_may_be_in_use(runs):
     assert "changed within the last hour" in found.text
 
 
-def test_claims_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
+def test_leases_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    with Claims(runs) as living:
+    with Leases(runs) as living:
         living.take(ID)
         aged(runs / FOLDER / ID)  # its process is there, whatever its file says
         far = claim(runs, FAR, "1" * 16)
@@ -135,7 +135,7 @@ def test_claims_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
         aged(far)
         found = zslbench.results.gc(runs, delete=True)
         assert {path.name for path, _ in found.files} == {"1" * 16, far.name}
-        assert not Claims(runs).take(ID)
+        assert not Leases(runs).take(ID)
 
 
 def test_signs_of_life_are_judged_by_their_process(runs):
@@ -219,6 +219,6 @@ def test_a_full_or_read_only_folder_is_cleaned_too(runs, monkeypatch):
     def full(self, *_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "touch", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert [one for one, _ in zslbench.results.gc(runs, delete=True).files] == [path]
     assert not path.exists()

@@ -54,7 +54,7 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
 def gc(stale: bool, **options: Any) -> None:
     """List, and with --yes delete, what belongs to no run any more.
 
-    Predictions without a record, files that were not finished, claims of coordinators that are gone. What was changed
+    Predictions without a record, files that were not finished, leases of coordinators that are gone. What was changed
     within the last hour is left alone.
     """
     from zslbench.sources import SourceCheck

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from zslbench.errors import UnknownName
 from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.advice import advise_near_chance
-from zslbench.results.records.leases import Claims
+from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import Run
@@ -199,16 +199,16 @@ def _work(
     hear: Listener | None,
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
-    with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Claims(store.root) as claims:
+    with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Leases(store.root) as leases:
         own = Several((screen, told))
         ear = Several((own, hear)) if hear else own
-        turns = Turns(store, claims, records, lambda job: own.finished(job, ()))
+        turns = Turns(store, leases, records, lambda job: own.finished(job, ()))
 
         def keep(job: Job, results: Sequence[Finished]) -> None:
             ours = turns.still_ours(job)
             with held():  # what is finished is kept, whatever is pressed
                 _keep([result for result in results if result.record.id in ours], store, records)
-            claims.release(run.id for run in job.runs)
+            leases.release(run.id for run in job.runs)
             own.finished(job, results)
 
         try:

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 
-from zslbench.results.records.leases import Claims
+from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.cells import Run
@@ -19,7 +19,7 @@ POLL = 1.0
 
 
 class Turns:
-    """Hands out batches, each run claimed just before; what others hold comes last.
+    """Hands out batches, each run leased just before; what others hold comes last.
 
     Attributes:
         held: batches of runs that another coordinator had when they were asked for.
@@ -28,7 +28,7 @@ class Turns:
     def __init__(
         self,
         store: ResultStore,
-        claims: Claims,
+        leases: Leases,
         records: MutableMapping[str, Record | None],
         passed: Callable[[Job], None],
     ) -> None:
@@ -38,7 +38,7 @@ class Turns:
             records: of every run as it was found; those that others finish are put in.
             passed: is told of jobs that are not to be done any more.
         """
-        self.store, self.claims, self.records, self.passed = store, claims, records, passed
+        self.store, self.leases, self.records, self.passed = store, leases, records, passed
         self.held: list[Batch] = []
 
     def rounds(self, work: Sequence[Batch], waits: Callable[[str], None]) -> Iterator[Iterator[Batch]]:
@@ -71,9 +71,9 @@ class Turns:
         """
         ours, others = set(), []
         for run in job.runs:
-            if self.claims.holds(run.id):
+            if self.leases.holds(run.id):
                 ours.add(run.id)
-            elif not self.claims.take(run.id):
+            elif not self.leases.take(run.id):
                 others.append(run)
             elif not self._done_by_another(run):
                 ours.add(run.id)
@@ -82,19 +82,19 @@ class Turns:
         return ours
 
     def _done_by_another(self, run: Run) -> bool:
-        """Return whether somebody else finished a run that was claimed just now; then it is given up again."""
+        """Return whether somebody else finished a run that was leased just now; then it is given up again."""
         now = find(self.store, run)
         if now is None or now == self.records[run.id] or now.status in UNFINISHED:
             return False
         self.records[run.id] = now
-        self.claims.release([run.id])
+        self.leases.release([run.id])
         return True
 
     def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
         for batch in work:
             mine, held = [], []
             for job in batch.jobs:
-                free, left = self._claimed(job, thorough)
+                free, left = self._leased(job, thorough)
                 if free:
                     mine.append(dataclasses.replace(job, runs=free))
                 if left:
@@ -106,24 +106,24 @@ class Turns:
             if mine:
                 yield Batch(tuple(mine))
 
-    def _claimed(self, job: Job, thorough: bool) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
-        """Return the runs of a job that are claimed now, and those that others hold.
+    def _leased(self, job: Job, thorough: bool) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+        """Return the runs of a job that are leased now, and those that others hold.
 
-        Runs of a job are claimed in one order everywhere, up to the first that is held: of two coordinators that want
-        the same job, one gets all of it. A thorough call asks for each.
+        The leases of a job are taken in one order everywhere, up to the first that is held: of two coordinators that
+        want the same job, one gets all of it. A thorough call asks for each.
         """
         mine: set[str] = set()
         held: set[str] = set()
         for run in sorted(job.runs, key=lambda run: run.id):
-            if (held and not thorough) or not self.claims.take(run.id):
+            if (held and not thorough) or not self.leases.take(run.id):
                 held.add(run.id)
-            elif not self._done_by_another(run):  # whoever had the claim before may just have finished
+            elif not self._done_by_another(run):  # whoever had the lease before may just have finished
                 mine.add(run.id)
         return tuple(run for run in job.runs if run.id in mine), tuple(run for run in job.runs if run.id in held)
 
     def _sentence(self) -> str:
         runs = [run for batch in self.held for job in batch.jobs for run in job.runs]
-        holders = {str(found) for run in runs if (found := self.claims.holder_of(run.id))}
+        holders = {str(found) for run in runs if (found := self.leases.holder_of(run.id))}
         by = f" ({', '.join(sorted(holders))})" if holders else ""
         count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
         return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."

@@ -14,17 +14,15 @@ from rich.filesize import decimal
 
 from zslbench.errors import StoreError
 from zslbench.files import TEMPORARY, probe
-from zslbench.results.records import leases as claims
-from zslbench.results.records import live
-from zslbench.results.records import presets as tuned
+from zslbench.results.records import leases, live, presets
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, document_of
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
-_CLAIM = "a claim of a coordinator that is gone"
-_SIGN = "a sign of life of a coordinator that is gone"
-_CLAIM_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
+_LEASE = "a lease of a coordinator that is gone"
+_LIVE = "a live file of a coordinator that is gone"
+_LEASE_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
 _LIVE_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
 _PARTS = 6
 """Of the name of a database of `tune`: method, data set, features, semantics, protocol and preset, parted by --."""
@@ -51,7 +49,7 @@ class Garbage:
 
     @property
     def text(self) -> str:
-        """What was found, a line a file, and what became of it."""
+        """The files, a line each, and what became of them."""
         lines = [*self.broken, *(f"{path}: {why}" for path, why in self.files)]
         count = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
         if self.deleted:
@@ -72,17 +70,17 @@ def gc(
     stale: Callable[[Record], bool] | None = None,
     delete: bool = False,
 ) -> Garbage:
-    """Find, and delete if told to, what belongs to no run any more.
+    """List, and delete if asked to, what belongs to no run any more.
 
     That is, of files that this package named and that lie within the folder: predictions, kept features and traces
-    without a record, temporary files, claims and signs of life of coordinators that are gone, and what a database of
+    without a record, temporary files, leases and live files of coordinators that are gone, and what a database of
     `tune` left beside itself.
 
     Args:
         runs: the folder of records.
         failed: also records that are not ok, with what lies beside them.
         stale: says which records are too old; those too.
-        delete: delete the files; else only tell.
+        delete: delete the files; else only list them.
 
     Raises:
         StoreError: the folder is none, or a file in it cannot be deleted.
@@ -92,23 +90,23 @@ def gc(
     if not store.root.is_dir():
         return Garbage((), 0, False, 0, ())
     now = _now(store.root)
-    found: list[tuple[Path, str]] = []
+    garbage: list[tuple[Path, str]] = []
     young = 0
-    home = store.root.resolve()
+    root = store.root.resolve()
     for path, why in (*_orphans(store.root), *_temporary(store.root), *_signs(store.root)):
-        if not _is_within(path, home):
+        if not _is_within(path, root):
             continue
-        if _abandoned(path, now):
-            found.append((path, why))
-        elif why not in (_CLAIM, _SIGN):  # those of the living are as they should be
+        if _is_abandoned(path, why, now):
+            garbage.append((path, why))
+        elif why not in (_LEASE, _LIVE):  # those of the living are as they should be
             young += 1
-    found += unwanted
-    size = sum(path.stat().st_size for path, _ in found if path.is_file())
+    garbage += unwanted
+    size = sum(path.stat().st_size for path, _ in garbage if path.is_file())
     if delete:
-        for path, why in found:
-            if why != _CLAIM or _abandoned(path, now):  # it may have been taken over meanwhile
+        for path, why in garbage:
+            if why != _LEASE or _is_abandoned(path, why, now):  # it may have been taken over meanwhile
                 _delete(path)
-    return Garbage(tuple(found), size, delete, young, tuple(why for _, why in store.broken))
+    return Garbage(tuple(garbage), size, delete, young, tuple(why for _, why in store.broken))
 
 
 def _unwanted(store: ResultStore, failed: bool, stale: Callable[[Record], bool] | None) -> Iterator[tuple[Path, str]]:
@@ -120,8 +118,8 @@ def _unwanted(store: ResultStore, failed: bool, stale: Callable[[Record], bool] 
         else:
             continue
         yield path, why
-        for one in companions(path):  # after its record, which must never lack them
-            yield one, why
+        for beside in companions(path):  # after its record, which must never lack them
+            yield beside, why
 
 
 def _orphans(root: Path) -> Iterator[tuple[Path, str]]:
@@ -132,50 +130,46 @@ def _orphans(root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
-    places = ("", "*/*/*/", f"{tuned.FOLDER}/", f"{live.FOLDER}/")
-    found = {path for place in places for path in root.glob(f"{place}*.tmp")} | set(root.glob(".probe-*"))
-    for path in sorted(found):
-        names = (TEMPORARY, *([_LIVE_NAME] if path.parent.name == live.FOLDER else []))
-        if any(name.fullmatch(path.name) for name in names):
-            yield path, "a file that was not finished"
+    why = "a file that was not finished"
+    folders = ("", "*/*/*/", f"{presets.FOLDER}/")
+    paths = {path for folder in folders for path in root.glob(f"{folder}.*") if TEMPORARY.fullmatch(path.name)}
+    paths |= {path for path in live.live_folder(root).glob("*.tmp") if _LIVE_NAME.fullmatch(path.name)}
+    yield from ((path, why) for path in sorted(paths))
     for ending in _SQLITE:
-        for path in sorted((root / tuned.FOLDER).glob(f"*.db{ending}")):
+        for path in sorted((root / presets.FOLDER).glob(f"*.db{ending}")):
             database = path.with_name(path.name.removesuffix(ending))
             if database.name.count("--") >= _PARTS - 1 and not database.exists():
                 yield path, "its database is gone"
 
 
 def _signs(root: Path) -> Iterator[tuple[Path, str]]:
-    for path in sorted((root / claims.FOLDER).glob("*")):
-        if _CLAIM_NAME.fullmatch(path.name):
-            yield path, _CLAIM
-    for path in sorted(live.live_folder(root).glob("*.json")):
-        if _LIVE_NAME.fullmatch(path.name):
-            yield path, _SIGN
+    for folder, pattern, name, why in (
+        (root / leases.FOLDER, "*", _LEASE_NAME, _LEASE),
+        (live.live_folder(root), "*.json", _LIVE_NAME, _LIVE),
+    ):
+        yield from ((path, why) for path in sorted(folder.glob(pattern)) if name.fullmatch(path.name))
 
 
-def _is_within(path: Path, home: Path) -> bool:
+def _is_within(path: Path, root: Path) -> bool:
     """Return whether a path is a file of the folder itself: no link, and not reached by a link that leads out of it."""
     with contextlib.suppress(OSError):
-        return stat.S_ISREG(path.lstat().st_mode) and path.parent.resolve().is_relative_to(home)
+        return stat.S_ISREG(path.lstat().st_mode) and path.parent.resolve().is_relative_to(root)
     return False
 
 
-def _abandoned(path: Path, now: float) -> bool:
+def _is_abandoned(path: Path, why: str, now: float) -> bool:
     """Return whether nobody works on a file: its holder's process has ended, or it was not changed for long."""
-    claim = path.parent.name == claims.FOLDER
-    holder = claims.holder_in(path) if claim else _living(path) if path.parent.name == live.FOLDER else None
+    holder = leases.read_holder(path) if why == _LEASE else _live_holder(path) if why == _LIVE else None
     if holder and (alive := holder.alive()) is not None:
         return not alive
-    if holder and claim:
-        path = path.with_name(f"{holder.token}{claims.HOLDER}")  # which shows that the holder lives
+    if holder and why == _LEASE:
+        path = path.with_name(f"{holder.token}{leases.HOLDER}")  # which shows that the holder lives
     with contextlib.suppress(OSError):
         return now - path.lstat().st_mtime >= GRACE
-    return claim and holder is not None  # the file that showed it is gone
+    return why == _LEASE and holder is not None  # the file that showed it is gone
 
 
-def _living(path: Path) -> claims.Holder | None:
-    """Return the coordinator that a sign of life tells of; None where it cannot be read."""
+def _live_holder(path: Path) -> leases.Holder | None:
     with contextlib.suppress(OSError, StoreError):
         return live.Study.from_json(path.read_bytes(), str(path)).holder
     return None
@@ -189,7 +183,7 @@ def _delete(path: Path) -> None:
 
 
 def _now(root: Path) -> float:
-    """Return the time of day by the clock that dates the files of a folder: its server's, else by this machine's."""
+    """Return the time of day by the clock that dates the files of a folder, else by this machine's."""
     try:
         return probe(root)
     except StoreError:  # full, or not to be written to

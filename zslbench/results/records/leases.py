@@ -1,25 +1,27 @@
-"""Claims: which coordinator of a shared folder of records does which run, so that no run is done twice.
+"""Leases: which coordinator of a shared folder of records does which run, so that no run is done twice.
 
-A claim is a file ``.claims/<run id>`` that only one coordinator can create, on NFS too. It is a hard link of its
-holder's own file ``.claims/<token>.holder``, whose time of change a thread renews: one touch keeps all claims alive.
+A lease is a file ``.claims/<run id>`` that only one coordinator can create, on NFS too. It is a hard link of its
+holder's own file ``.claims/<token>.holder``, whose time of change a thread renews: one touch keeps all leases alive.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import platform
-import re
 import secrets
 import sys
 import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
+import msgspec
+from msgspec import Meta
+
+from zslbench.documents import convert, decode_json
 from zslbench.files import write_error
 from zslbench.machine import machine, process_born
 
@@ -28,9 +30,8 @@ HOLDER = ".holder"
 BEAT = 10.0
 """Seconds between two signs of life."""
 STALE_AFTER = 150.0
-"""Seconds without a sign of life after which a claim is stale: longer than NFS may show an old time of change."""
+"""Seconds without a sign of life after which a lease is stale: longer than NFS may show an old time of change."""
 
-_TOKEN = re.compile(r"[0-9a-f]{16}")
 _TRIES = 5
 _SAME_BIRTH = 0.005 if sys.platform == "linux" else 60.0
 """Seconds by which the birth of one process may seem to differ: half a tick, or what the setting of a clock may do."""
@@ -38,7 +39,7 @@ _SAME_BIRTH = 0.005 if sys.platform == "linux" else 60.0
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """Who holds a claim.
+    """Who holds a lease.
 
     Attributes:
         token: names the coordinator; no two are alike.
@@ -47,10 +48,10 @@ class Holder:
         started: time of day, UTC.
     """
 
-    token: str
+    token: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
     host: str
     machine: str
-    pid: int
+    pid: Annotated[int, Meta(gt=0, lt=2**31)]
     born: float
     started: str
 
@@ -59,21 +60,23 @@ class Holder:
         """Return this process as a holder, under a token of its own."""
         started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         born = process_born(os.getpid()) or 0.0
-        return cls(secrets.token_hex(8), platform.node(), machine(), os.getpid(), born, started)
+        host = platform.node().encode("utf-8", "replace").decode()
+        return cls(secrets.token_hex(8), host, machine(), os.getpid(), born, started)
+
+    def to_json(self) -> str:
+        """Return the text that a lease holds."""
+        return msgspec.json.encode(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> Holder | None:
         """Read a holder back; None when the text tells of none."""
         try:
-            found = cls(**json.loads(text))
-        except (ValueError, TypeError, RecursionError):
+            return convert(decode_json(text), cls)
+        except ValueError:
             return None
-        kinds = {"token": str, "host": str, "machine": str, "pid": int, "born": float, "started": str}
-        right = all(type(getattr(found, name)) is kind for name, kind in kinds.items())
-        return found if right and _TOKEN.fullmatch(found.token) and 0 < found.pid < 2**31 else None
 
     def alive(self) -> bool | None:
-        """Return whether the process is there; None when that cannot be told from here."""
+        """Return whether the process lives; None when that cannot be told from here."""
         if self.machine != machine():
             return None
         if (born := process_born(self.pid)) is None:
@@ -84,7 +87,7 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
-class Watch:
+class Staleness:
     """Tells which holders are gone: by their process on this machine, else by signs of life that do not come.
 
     No clock of another machine is read: a holder is gone when its file did not change while *this* process looked on
@@ -95,37 +98,37 @@ class Watch:
         self.folder, self.stale_after = folder, stale_after
         self._seen: dict[str, tuple[object, float]] = {}
 
-    def gone(self, claim: Path, text: str) -> bool:
-        """Return whether the holder that wrote `text` into a claim is gone."""
+    def is_gone(self, lease: Path, text: str) -> bool:
+        """Return whether the holder that wrote `text` into a lease is gone."""
         holder = Holder.from_json(text)
         alive = holder.alive() if holder else None
         if alive is not None:
             return not alive
-        key = holder.token if holder else claim.name
-        sign = (text, _changed(self.folder / f"{key}{HOLDER}" if holder else claim))
-        before = self._seen.get(key)
-        if before is None or before[0] != sign:
+        key = holder.token if holder else lease.name
+        sign = (text, _changed(self.folder / f"{key}{HOLDER}" if holder else lease))
+        before, since = self._seen.get(key, (None, 0.0))
+        if before != sign:
             self._seen[key] = (sign, time.monotonic())
             return False
-        return time.monotonic() - before[1] > self.stale_after
+        return time.monotonic() - since > self.stale_after
 
 
-class Claims:
-    """The claims of this coordinator on runs in one folder of records.
+class Leases:
+    """The leases of this coordinator on runs in one folder of records.
 
-    Use as a context: a thread shows that the coordinator lives, and what is still claimed at the end is released.
+    Use as a context: a thread shows that the coordinator lives, and what is still held at the end is released.
 
     Attributes:
-        mine: ids of the runs that are claimed now.
+        mine: ids of the runs that are held now.
     """
 
     def __init__(self, root: Path, *, beat: float = BEAT, stale_after: float = STALE_AFTER) -> None:
         self.folder = root / FOLDER
         self.holder = Holder.here()
-        self.watch = Watch(self.folder, stale_after)
+        self.staleness = Staleness(self.folder, stale_after)
         self.mine: set[str] = set()
         self._beat = beat
-        self._text = json.dumps(dataclasses.asdict(self.holder))
+        self._text = self.holder.to_json()
         self._file = self.folder / f"{self.holder.token}{HOLDER}"
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
@@ -143,7 +146,7 @@ class Claims:
             self.folder.rmdir()  # only where no other coordinator has a file there
 
     def take(self, id: str) -> bool:
-        """Claim a run; return whether it is ours now. A claim whose holder is gone is taken over.
+        """Take the lease on a run; return whether it is ours now. One whose holder is gone is taken over.
 
         Raises:
             StoreError: the folder cannot be written to.
@@ -151,38 +154,36 @@ class Claims:
         try:
             self._begin()
             for _ in range(_TRIES):
-                if self._create(self.folder / id):
-                    break
-                if (found := self._chain(id)) is None:
-                    continue  # it was released just now
-                if not self._take_over(id, found):
-                    return False
-                break
-            else:
-                return False
+                if not self._create(self.folder / id):
+                    chain = self._chain(id)
+                    if not chain:
+                        continue  # it was released just now
+                    if not self._take_over(id, chain):
+                        return False
+                self.mine.add(id)
+                return True
         except OSError as error:
-            raise write_error(error, f"a claim on run {id}", self.folder) from None
-        self.mine.add(id)
-        return True
+            raise write_error(error, f"a lease on run {id}", self.folder) from None
+        return False
 
     def holds(self, id: str) -> bool:
-        """Return whether a claim is still ours: another may have taken it over while this process stood still."""
+        """Return whether a lease is still ours: another may have taken it over while this process stood still."""
         try:
-            return _text(self.folder / id) == self._text
+            return _read(self.folder / id) == self._text
         except OSError:
             return True  # nobody is known to have taken it over
 
     def release(self, ids: Iterable[str]) -> None:
-        """Give up claims: the records are kept, or the runs are not done after all."""
-        for one in ids:
-            self.mine.discard(one)
+        """Give up leases: the records are kept, or the runs are not done after all."""
+        for run in ids:
+            self.mine.discard(run)
             with contextlib.suppress(OSError):
-                if _text(self.folder / one) == self._text:
-                    (self.folder / one).unlink()
+                if _read(self.folder / run) == self._text:
+                    (self.folder / run).unlink()
 
     def holder_of(self, id: str) -> Holder | None:
-        """Return who else holds a claim on a run, as far as that can be read."""
-        return holder_in(self.folder / id)
+        """Return who holds the lease on a run, as far as that can be read."""
+        return read_holder(self.folder / id)
 
     def _begin(self) -> None:
         if self._thread and self._file.exists():
@@ -196,72 +197,72 @@ class Claims:
                 if not left:
                     raise
         if not self._thread:
-            self._thread = threading.Thread(target=self._live, name="claims", daemon=True)
+            self._thread = threading.Thread(target=self._show_life, name="leases", daemon=True)
             self._thread.start()
 
-    def _live(self) -> None:
+    def _show_life(self) -> None:
         while not self._ended.wait(self._beat):
             with contextlib.suppress(OSError):
                 os.utime(self._file)  # the time is the file server's
 
     def _create(self, path: Path) -> bool:
-        """Create a claim that nobody has, whole at once; return False when somebody has it."""
+        """Create a lease that nobody has, whole at once; return False when somebody has it."""
         try:
             os.link(self._file, path)
             return True
         except FileExistsError:
-            return _text(path) == self._text  # NFS may ask twice, and be told that its own link is there
+            return _read(path) == self._text  # NFS may ask twice, and be told that its own link exists
         except OSError:
             pass  # no hard links here, or too many of one file
         try:
             with path.open("x", encoding="utf-8") as file:
                 file.write(self._text)
         except FileExistsError:
-            return _text(path) == self._text
+            return _read(path) == self._text
         return True
 
-    def _chain(self, id: str) -> list[tuple[Path, str]] | None:
-        """Return the claim and its successors, each with what it holds; None where there is none."""
-        found: list[tuple[Path, str]] = []
+    def _chain(self, id: str) -> list[tuple[Path, str]]:
+        """Return the lease and its successors, each with what it holds; nothing where there is none."""
+        chain: list[tuple[Path, str]] = []
         path = self.folder / id
-        while (text := _text(path)) is not None:
-            found.append((path, text))
-            path = self.folder / f"{id}.{len(found)}"
-        return found or None
+        while (text := _read(path)) is not None:
+            chain.append((path, text))
+            path = self.folder / f"{id}.{len(chain)}"
+        return chain
 
-    def _take_over(self, id: str, found: list[tuple[Path, str]]) -> bool:
-        """Take over a claim all of whose holders are gone.
+    def _take_over(self, id: str, chain: list[tuple[Path, str]]) -> bool:
+        """Take over a lease all of whose holders are gone.
 
-        Only one coordinator can create the successor ``<id>.<n>``. It looks again whether the claim is still the one
+        Only one coordinator can create the successor ``<id>.<n>``. It looks again whether the lease is still the one
         that was judged, then moves the successor into its place. Whoever dies in between has a successor, too.
         """
-        if not all(self.watch.gone(path, text) for path, text in found):
+        if not all(self.staleness.is_gone(path, text) for path, text in chain):
             return False
-        successor = self.folder / f"{id}.{len(found)}"
+        successor = self.folder / f"{id}.{len(chain)}"
         if not self._create(successor):
             return False
-        if any(_text(path) != text for path, text in found):
+        if any(_read(path) != text for path, text in chain):
             successor.unlink(missing_ok=True)
             return False
         # os.replace does nothing where both names are links of one file; these are not: the old holder is another
         os.replace(successor, self.folder / id)  # noqa: PTH105
-        for path, _ in reversed(found[1:]):
+        for path, _ in reversed(chain[1:]):
             path.unlink(missing_ok=True)
-        for _, text in found:
+        for _, text in chain:
             if (holder := Holder.from_json(text)) and holder.alive() is False:  # on this machine, and so for certain
                 (self.folder / f"{holder.token}{HOLDER}").unlink(missing_ok=True)
         return True
 
 
-def holder_in(path: Path) -> Holder | None:
-    """Return the holder that a claim tells of; None where there is none that can be read."""
+def read_holder(path: Path) -> Holder | None:
+    """Return the holder of a lease; None where there is none that can be read."""
     with contextlib.suppress(OSError):
-        return Holder.from_json(_text(path) or "")
+        return Holder.from_json(_read(path) or "")
     return None
 
 
-def _text(path: Path) -> str | None:
-    """Return what a claim holds: None where there is none, nothing where another user hides it."""
+def _read(path: Path) -> str | None:
+    """Return what a lease holds: None where there is none, nothing where another user hides it."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -271,7 +272,7 @@ def _text(path: Path) -> str | None:
 
 
 def _changed(path: Path) -> int | None:
-    """Return when a file was changed (None: it is not there); opening it makes NFS ask its server."""
+    """Return when a file was changed (None: it does not exist); opening it makes NFS ask its server."""
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_mtime_ns

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
-from zslbench.files import write_atomically
+from zslbench.files import Writer, read_problem, write_atomically
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, write_run
@@ -91,9 +91,9 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
 
 def _records(source: ResultStore, target: ResultStore, done: Merged) -> int:
     """Copy records, and return how many files of them there are."""
-    found = 0
+    read = 0
     for path, theirs in source.each():
-        found += 1
+        read += 1
         ours = target.find(theirs.dataset["name"], theirs.protocol["name"], theirs.method["name"], theirs.id)
         if ours is None or _rank(theirs) > _rank(ours):
             _copy(path, target.path(theirs))
@@ -110,7 +110,7 @@ def _records(source: ResultStore, target: ResultStore, done: Merged) -> int:
             else:
                 _complete(path, target.path(ours))
     done.broken += [why for _, why in source.broken]
-    return found + len(source.broken)
+    return read + len(source.broken)
 
 
 def _rank(record: Record) -> int:
@@ -127,26 +127,26 @@ def _differing(ours: Record, theirs: Record) -> str:
 
 def _copy(path: Path, to: Path) -> None:
     """Copy a document and what lies beside it."""
-    beside = {one.name.removeprefix(path.stem): _copying(one) for one in companions(path)}
+    beside = {other.name.removeprefix(path.stem): _copying(other) for other in companions(path)}
     write_run(to, _copying(path), beside, path.name)
 
 
 def _complete(path: Path, ours: Path) -> None:
     """Copy what lies beside a document and is not beside ours, which tells of the same numbers."""
-    have = {one.name for one in companions(ours)}
-    for one in companions(path):
-        if one.name not in have:
-            write_atomically(ours.with_name(one.name), _copying(one), one.name)
+    names = {other.name for other in companions(ours)}
+    for other in companions(path):
+        if other.name not in names:
+            write_atomically(ours.with_name(other.name), _copying(other), other.name)
 
 
-def _copying(path: Path) -> Callable[[BinaryIO], None]:
+def _copying(path: Path) -> Writer:
     """Return what writes the content of a file into another; it raises a StoreError where that cannot be read."""
 
     def copy(to: BinaryIO) -> None:
         try:
             file = path.open("rb")
         except OSError as error:
-            raise StoreError(f"{path} cannot be read ({error.strerror}); check its permissions.") from None
+            raise StoreError(read_problem(path, error)) from None
         with file:
             shutil.copyfileobj(file, to)
 

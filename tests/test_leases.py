@@ -1,4 +1,4 @@
-"""Claims: of several coordinators on one folder, one does each run; a dead one's runs are taken over."""
+"""Leases: of several coordinators on one folder, one does each run; a dead one's runs are taken over."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ import zslbench
 from zslbench.errors import StoreError
 from zslbench.machine import process_born
 from zslbench.results.records import leases as module
-from zslbench.results.records.leases import FOLDER, Claims, Holder, Watch
+from zslbench.results.records.leases import FOLDER, Holder, Leases, Staleness
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import plan
 
@@ -128,10 +128,10 @@ def test_of_many_that_ask_at_once_one_gets_the_claim(tmp_path, monkeypatch, link
     gone = dead()
     if not links:
         monkeypatch.setattr(os, "link", refusing)
-    many = [Claims(tmp_path) for _ in range(6)]
+    many = [Leases(tmp_path) for _ in range(6)]
     start = threading.Barrier(len(many))
 
-    def ask(one: Claims) -> None:
+    def ask(one: Leases) -> None:
         for number in range(20):
             start.wait()
             one.take(f"{number:016x}")
@@ -152,7 +152,7 @@ def refusing(*_: object) -> None:
 
 
 def test_a_claim_is_held_until_it_is_released(tmp_path):
-    with Claims(tmp_path) as first, Claims(tmp_path) as second:
+    with Leases(tmp_path) as first, Leases(tmp_path) as second:
         assert first.take(ID)
         assert first.take(ID)
         assert not second.take(ID)
@@ -169,7 +169,7 @@ def test_a_coordinator_that_died_while_it_took_over_is_followed_by_the_next(tmp_
     claim(tmp_path, dead())
     for step in range(1, steps + 1):
         claim(tmp_path, dead(), f"{ID}.{step}")
-    with Claims(tmp_path) as late, Claims(tmp_path) as later:
+    with Leases(tmp_path) as late, Leases(tmp_path) as later:
         assert late.take(ID)
         assert not later.take(ID)
     assert not (tmp_path / FOLDER).exists()
@@ -178,13 +178,13 @@ def test_a_coordinator_that_died_while_it_took_over_is_followed_by_the_next(tmp_
 def test_a_claim_that_is_being_taken_over_is_left_alone(tmp_path):
     claim(tmp_path, dead())
     claim(tmp_path, FAR, f"{ID}.1")
-    with Claims(tmp_path) as late:
+    with Leases(tmp_path) as late:
         assert not late.take(ID)
 
 
 def test_a_claim_that_changed_hands_meanwhile_is_not_taken_over(tmp_path, monkeypatch):
     claim(tmp_path, dead())
-    with Claims(tmp_path) as quick, Claims(tmp_path) as slow:
+    with Leases(tmp_path) as quick, Leases(tmp_path) as slow:
         judged = slow._chain(ID)
         assert quick.take(ID)  # after the slow one has looked
         assert not slow._take_over(ID, judged)
@@ -196,11 +196,11 @@ def test_another_machine_is_gone_when_its_file_stays_unchanged_for_long(tmp_path
     now = [0.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     own = claim(tmp_path, FAR)
-    watch = Watch(tmp_path / FOLDER, stale_after=100)
+    staleness = Staleness(tmp_path / FOLDER, stale_after=100)
 
     def gone_at(moment: float) -> bool:
         now[0] = moment
-        return watch.gone(tmp_path / FOLDER / ID, (tmp_path / FOLDER / ID).read_text())
+        return staleness.is_gone(tmp_path / FOLDER / ID, (tmp_path / FOLDER / ID).read_text())
 
     assert not gone_at(0)  # however old its time of change: the clocks of two machines are not compared
     os.utime(own, (1e9, 1e9))
@@ -212,7 +212,7 @@ def test_another_machine_is_gone_when_its_file_stays_unchanged_for_long(tmp_path
 
 
 def test_signs_of_life_are_given(tmp_path):
-    with Claims(tmp_path, beat=0.01) as one:
+    with Leases(tmp_path, beat=0.01) as one:
         one.take(ID)
         os.utime(tmp_path / FOLDER / ID, (1e9, 1e9))  # a link of the holder's file
         deadline = time.monotonic() + 60
@@ -223,7 +223,7 @@ def test_signs_of_life_are_given(tmp_path):
 
 def test_a_process_that_took_the_number_of_a_dead_one_does_not_hold_its_claim_for_ever(tmp_path):
     claim(tmp_path, dataclasses.replace(Holder.here(), token="e" * 16, born=1.0))
-    with Claims(tmp_path, stale_after=0.0) as one:
+    with Leases(tmp_path, stale_after=0.0) as one:
         assert not one.take(ID)  # its signs of life are waited for
         time.sleep(0.001)
         assert one.take(ID)
@@ -234,7 +234,7 @@ def test_the_first_process_of_a_container_that_was_started_again_is_another(tmp_
     """It has the number, host and machine of the one before it, and was born half a second later."""
     here = Holder.here()
     claim(tmp_path, dataclasses.replace(here, token="e" * 16, born=here.born - 0.5))
-    with Claims(tmp_path, stale_after=0.0) as one:
+    with Leases(tmp_path, stale_after=0.0) as one:
         assert not one.take(ID)
         time.sleep(0.001)
         assert one.take(ID)
@@ -257,7 +257,7 @@ def test_whatever_a_claim_holds_it_is_somebodys_until_it_is_stale(text):
         folder = Path(name) / FOLDER
         folder.mkdir()
         (folder / ID).write_bytes(text.encode("utf-8", "surrogatepass"))
-        with Claims(Path(name), stale_after=0.0) as one:
+        with Leases(Path(name), stale_after=0.0) as one:
             first, second = one.take(ID), one.take(ID)
             time.sleep(1e-6)
             assert first or second or one.take(ID)
@@ -265,7 +265,7 @@ def test_whatever_a_claim_holds_it_is_somebodys_until_it_is_stale(text):
 
 def test_a_folder_that_takes_no_claims_gets_a_sentence(tmp_path):
     (tmp_path / FOLDER).write_text("")
-    with Claims(tmp_path) as one, pytest.raises(StoreError, match=r"cannot write a claim on run .*; a file stands"):
+    with Leases(tmp_path) as one, pytest.raises(StoreError, match=r"cannot write a lease on run .*; a file stands"):
         one.take(ID)
 
 
@@ -278,7 +278,7 @@ def planned(method: str, **options: object) -> list[str]:
 
 def test_ctrl_c_ends_the_wait_and_what_was_free_is_done(tmp_path, monkeypatch):
     ids = planned(f"{RIDGE}[ridge=[1,2]]")
-    with Claims(tmp_path) as other:
+    with Leases(tmp_path) as other:
         assert other.take(ids[0])
         monkeypatch.setattr("zslbench.runner.turns.time.sleep", interrupt)
         outcome = zslbench.run(f"{RIDGE}[ridge=[1,2]]", "digits", runs=tmp_path)
@@ -300,7 +300,7 @@ def test_runs_of_another_are_waited_for(tmp_path, monkeypatch, ends):
     (done,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "other").records
     done = dataclasses.replace(done, timings={"total": 7.0})  # as no run of this process is recorded
     store, runs = ResultStore(tmp_path / "runs"), tmp_path / "runs"
-    with Claims(runs) as other:
+    with Leases(runs) as other:
         other.take(done.id)
 
         def meanwhile(_: float) -> None:
@@ -326,7 +326,7 @@ def test_what_another_took_over_while_this_process_stood_still_is_not_overwritte
 
     def sleep(_: object) -> None:
         (runs / FOLDER / before.id).unlink()
-        with Claims(runs) as other:
+        with Leases(runs) as other:
             assert other.take(before.id)
             ResultStore(runs).save(theirs)
 
@@ -337,7 +337,7 @@ def test_what_another_took_over_while_this_process_stood_still_is_not_overwritte
 
 def test_a_claim_that_vanished_is_made_again_and_one_that_others_have_is_waited_for(tmp_path, monkeypatch):
     runs = tmp_path / "runs"
-    others = Claims(runs)
+    others = Leases(runs)
     waits: list[float] = []
 
     def sleep(_: object) -> None:
@@ -361,7 +361,7 @@ def test_a_repeat_that_another_has_done_meanwhile_is_not_done_once_more(tmp_path
     (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path).records
     monkeypatch.setattr("toy_methods.Ridge.fits", fits := [])
     again = dataclasses.replace(before, timings={"total": 7.0})
-    with Claims(tmp_path) as other:
+    with Leases(tmp_path) as other:
         other.take(before.id)
 
         def finish(_: float) -> None:
@@ -380,7 +380,7 @@ def test_points_of_a_grid_that_another_does_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr("toy_methods.Grid.shared", shared := [])
     grid = "toy_methods:Grid[ridge=[1,2,3]]"
     first, *_ = planned(grid, protocols=["zsl"])
-    with Claims(tmp_path) as other:
+    with Leases(tmp_path) as other:
         other.take(first)
         monkeypatch.setattr("zslbench.runner.turns.time.sleep", lambda _: other.release([first]))
         outcome = zslbench.run(grid, "digits", "zsl", runs=tmp_path)
