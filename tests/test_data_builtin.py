@@ -29,8 +29,11 @@ def nearest_class_accuracy(dataset: Dataset) -> float:
     return float(np.mean([hit[dataset.labels[test] == label].mean() for label in dataset.unseen]))
 
 
-def test_digits_are_scikit_learns() -> None:
-    dataset, raw = load_dataset("digits"), load_digits()
+@pytest.mark.parametrize("where", ["in its file", "elsewhere"])
+def test_digits_are_scikit_learns(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if where == "elsewhere":
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    dataset, raw = module.Digits().load(), load_digits()
     np.testing.assert_array_equal(dataset.features * 16, raw.data)
     np.testing.assert_array_equal(dataset.labels, raw.target)
     assert (dataset.features_name, dataset.semantics_name, dataset.origin) == ("pixels", "strokes", "builtin")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
 
 from zslbench.errors import BadValue
 from zslbench.methods.preprocess import STEPS, check_chain, preprocessor
@@ -54,6 +55,22 @@ def test_chain_equals_the_plain_formula(chain: str) -> None:
     np.testing.assert_array_equal(test, TEST)
     np.testing.assert_array_equal(train, TRAIN)
     np.testing.assert_array_equal(preprocessor(chain).fit_transform(train), fitted.transform(train))
+
+
+@pytest.mark.parametrize(
+    "chain", ["minmax", "standard", "l2", "clip", "standard+clip+minmax", "l2+standard", "clip+l2", "minmax+l2"]
+)
+def test_chain_has_the_bits_of_scikit_learns(chain: str) -> None:
+    makers = {"minmax": MinMaxScaler, "standard": StandardScaler, "l2": Normalizer}
+    far = TRAIN * 1e-3 + 1e4  # spread near the rounding of its mean
+    for train in (TRAIN, np.asfortranarray(TRAIN), far, TRAIN[:, :1], TRAIN[:1], np.repeat(TRAIN, 300, axis=0)):
+        test = TEST[:, : train.shape[1]]
+        fitted, rows = preprocessor(chain).fit(train), train
+        for step in chain.split("+"):
+            theirs = makers[step]() if step in makers else FunctionTransformer(lambda x: np.maximum(x, 0))
+            rows, test = theirs.fit_transform(rows), theirs.transform(test)
+        np.testing.assert_array_equal(fitted.transform(train), rows)
+        np.testing.assert_array_equal(fitted.transform(TEST[:, : train.shape[1]]), test)
 
 
 def test_writable_input_is_not_changed_either() -> None:

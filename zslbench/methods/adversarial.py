@@ -46,7 +46,6 @@ class AdversarialMethod(Method):
         "zslbench.methods.wgan_together",
         "zslbench.methods.softmax",
         "torch._dynamo",  # by the first step of an optimiser
-        "sklearn.preprocessing",
     )
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Of both Adams."""

@@ -69,7 +69,7 @@ class BilinearMethod(Method):
         "preprocess": ("l2", "standard+l2", "minmax+l2"),
     }
 
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.compatibility", "sklearn.preprocessing")
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.compatibility",)
     quick: ClassVar[Mapping[str, Any]] = {"epochs": 10}
 
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")

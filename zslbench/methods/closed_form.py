@@ -80,7 +80,7 @@ class ClosedForm(Method):
     A single fit is a grid of one point: both do the same operations on the same numbers, and so give the same bits.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("scipy.linalg", "sklearn.preprocessing")
+    libraries: ClassVar[tuple[str, ...]] = ("scipy.linalg",)
 
     def cost(self, size: Size) -> float:
         """Return the products of a Gram matrix of the features and of its factorization."""

@@ -41,7 +41,7 @@ class CONSE(Method):
         ),
     )
 
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.linear_models", "sklearn.preprocessing")
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.linear_models",)
     space: ClassVar[Mapping[str, Dimension]] = {
         "top": (1, 2, 3, 5, 10, 20),
         "l2": Between(1e-6, 1.0, log=True),

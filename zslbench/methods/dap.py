@@ -55,7 +55,7 @@ class DAP(Method):
             "rows have one label only.",
         ),
     )
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.linear_models", "sklearn.preprocessing")
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.linear_models",)
     space: ClassVar[Mapping[str, Dimension]] = {
         "l2": Between(1e-3, 10.0, log=True),
         "rule": ("mean", "half", "attribute"),

@@ -1,9 +1,13 @@
-"""Preprocessing of image features: a chain of scikit-learn transformers, fitted on training rows only."""
+"""Preprocessing of image features: a chain of scalings, fitted on training rows only.
+
+The steps give the bits of scikit-learn's MinMaxScaler, StandardScaler and Normalizer. They stand here because loading
+scikit-learn takes every process longer than most fits of a closed form do.
+"""
 
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -63,8 +67,9 @@ class Preprocessor:
         """Return ``fit(features).transform(features)`` at the price of one pass."""
         self._steps = _transformers(self.chain)
         out = np.asarray(features, dtype=np.float32)
-        for step in self._steps:
-            out = step.fit_transform(out)
+        for number, step in enumerate(self._steps):
+            step.fit(out)
+            out = step.transform(out if number else out.copy(order="K"))
         return out
 
     def copy(self) -> Preprocessor:
@@ -74,24 +79,73 @@ class Preprocessor:
     def transform(self, features: Array) -> Array:
         """Return (n, d) float32 features, transformed; the input is not touched (``none`` returns it as it is)."""
         out = np.asarray(features, dtype=np.float32)
-        for step in self._steps if len(out) else ():  # scikit-learn refuses no rows at all
-            out = step.transform(out)
-        return np.asarray(out, dtype=np.float32)
+        for number, step in enumerate(self._steps):
+            out = step.transform(out if number else out.copy(order="K"))
+        return out
 
 
-def _transformers(chain: str) -> list[Any]:
-    """Return the unfitted scikit-learn transformers of a chain; only the first copies, the rest work in place."""
-    from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, Normalizer, StandardScaler
+class _Step(Protocol):
+    """A step of a chain; `transform` may write into the (n, d) float32 features that it is given."""
 
-    makers = {"minmax": MinMaxScaler, "standard": StandardScaler, "l2": Normalizer}
-    steps: list[Any] = []
-    for name in chain.split("+"):
-        if name == "clip":
-            steps.append(FunctionTransformer(_positive_part))
-        elif name != "none":
-            steps.append(makers[name](copy=not steps))
-    return steps
+    def fit(self, features: Array) -> None: ...
+
+    def transform(self, features: Array) -> Array: ...
 
 
-def _positive_part(features: Array) -> Array:
-    return np.maximum(features, 0)
+class _MinMax:
+    def fit(self, features: Array) -> None:
+        low = features.min(axis=0)
+        self.scale = 1 / _divisor(features.max(axis=0) - low)
+        self.shift = 0 - low * self.scale
+
+    def transform(self, features: Array) -> Array:
+        features *= self.scale
+        features += self.shift
+        return features
+
+
+class _Standard:
+    def fit(self, features: Array) -> None:
+        """Take means and deviations in float64, by the corrected two-pass algorithm (Chan, Golub & LeVeque 1983)."""
+        count, eps = len(features), np.finfo(np.float64).eps
+        mean = features.sum(axis=0, dtype=np.float64) / count
+        centred = features - mean
+        variance = ((centred**2).sum(axis=0) - centred.sum(axis=0) ** 2 / count) / count
+        constant = variance <= count * eps * variance + (count * mean * eps) ** 2  # what rounding alone may leave
+        self.mean = mean.astype(np.float32)
+        self.scale = np.where(constant, 1, np.sqrt(np.maximum(variance, 0))).astype(np.float32)
+
+    def transform(self, features: Array) -> Array:
+        features -= self.mean
+        features /= self.scale
+        return features
+
+
+class _Length:
+    def fit(self, features: Array) -> None:
+        """Learn nothing: each row has its own length."""
+
+    def transform(self, features: Array) -> Array:
+        features /= _divisor(np.sqrt(np.einsum("ij,ij->i", features, features)))[:, None]
+        return features
+
+
+class _PositivePart:
+    def fit(self, features: Array) -> None:
+        """Learn nothing."""
+
+    def transform(self, features: Array) -> Array:
+        return np.maximum(features, 0, out=features)
+
+
+_MAKERS: dict[str, type[_Step]] = {"minmax": _MinMax, "standard": _Standard, "l2": _Length, "clip": _PositivePart}
+
+
+def _transformers(chain: str) -> list[_Step]:
+    """Return the unfitted steps of a chain."""
+    return [_MAKERS[name]() for name in chain.split("+") if name != "none"]
+
+
+def _divisor(scale: Array) -> Array:
+    """Return the scale, and 1 in place of what is too small to divide by."""
+    return np.where(scale < 10 * np.finfo(scale.dtype).eps, np.ones_like(scale), scale)

@@ -63,7 +63,6 @@ class SSE(Method):
     libraries: ClassVar[tuple[str, ...]] = (
         "zslbench.methods.linear_models",
         "scipy.optimize",
-        "sklearn.preprocessing",
     )
     space: ClassVar[Mapping[str, Dimension]] = {
         "kernel": ("intersection", "relu"),

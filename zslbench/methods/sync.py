@@ -57,7 +57,6 @@ class SYNC(Method):
     libraries: ClassVar[tuple[str, ...]] = (
         "zslbench.methods.linear_models",
         "scipy.linalg",
-        "sklearn.preprocessing",
     )
     space: ClassVar[Mapping[str, Dimension]] = {  # cs and struct take minutes where lam is small: they stay as given
         "lam": Between(2.0**-20, 2.0**-8, log=True),
