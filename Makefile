@@ -24,8 +24,9 @@ demo: $(BIN)/.installed
 
 # A test process per core and one more, with one thread each: the networks of tests are too small to gain by two threads.
 # Each takes a stretch of whole files, whose fixtures are then made once, and one that is done takes over from the others.
+# Bytecode is kept whatever the environment says: without it, each process compiles the package and the tests again.
 test: $(BIN)/.installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check .
