@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib.util
 import linecache
+import os
 import sys
 import sysconfig
 import types
@@ -79,7 +80,7 @@ def source_of(cls: type) -> MethodSource:
         anywhere = Path(Path.cwd().anchor)
         modules = _closure({name for name in used if _belongs(name, _MAIN, anywhere)}, _MAIN, anywhere)
     for name in start:
-        modules |= _closure({name}, name, _project_folder(name))
+        modules |= set(_builtin_files(name)) if _is_zslbench(name) else _closure({name}, name, _project_folder(name))
     contents = {name: _imported_bytes(name) for name in modules}
     edited = tuple(path for name in modules if (path := _file(name)) and path.read_bytes() != contents[name])
     return MethodSource(
@@ -210,12 +211,14 @@ def _digest(contents: Mapping[str, bytes]) -> str:
 def _closure(start: Iterable[str], subject: str, root: Path | None) -> set[str]:
     """Return the modules of the project that `start` needs, itself included."""
     modules: set[str] = set()
+    seen: set[str] = set()
     waiting = list(start)
     while waiting:
         name = waiting.pop()
         if name not in modules:
             modules.add(name)
-            needed = _imports(name) | frozenset(_with_parents(name))
+            needed = (_imports(name) | frozenset(_with_parents(name))) - seen
+            seen |= needed
             waiting += [other for other in needed if _belongs(other, subject, root)]
     return modules
 
@@ -280,21 +283,26 @@ def _searched(module: str) -> Path | None:
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts):
         return None
-    folders = [_HERE.parent] if parts[0] == PACKAGE else [Path(entry or ".") for entry in (*sys.path, "")]
+    folders = [str(_HERE.parent)] if parts[0] == PACKAGE else [entry or "." for entry in (*sys.path, "")]
     for part in parts:
         path, folders = _step(folders, part)
-    return None if path is None else path.resolve()
+    return None if path is None else Path(path).resolve()
 
 
-def _step(folders: Iterable[Path], name: str) -> tuple[Path | None, list[Path]]:
-    """Return the file that a name stands for in the first folder that has it, and the folders of what is below it."""
+def _step(folders: Iterable[str], name: str) -> tuple[str | None, list[str]]:
+    """Return the file that a name stands for in the first folder that has it, and the folders of what is below it.
+
+    Paths are text: a digest asks this thousands of times, and making a `Path` takes longer than asking the disk.
+    """
     spaces = []
     for folder in folders:
-        for path in (folder / name / "__init__.py", folder / f"{name}.py"):
-            if path.is_file():
-                return path, [folder / name]
-        if (folder / name).is_dir():
-            spaces.append(folder / name)
+        below = f"{folder}/{name}"
+        is_folder = os.path.isdir(below)  # noqa: PTH112
+        for path in (f"{below}/__init__.py", f"{below}.py") if is_folder else (f"{below}.py",):
+            if os.path.isfile(path):  # noqa: PTH113
+                return path, [below]
+        if is_folder:
+            spaces.append(below)
     return None, spaces
 
 
