@@ -55,9 +55,13 @@ class LineKey:
 
     @property
     def block(self) -> tuple[bool, int, str]:
-        """What this line may be ranked with; sorts inductive first, oracle last."""
-        place = SETTINGS.index(self.setting) if self.setting in SETTINGS else len(SETTINGS)
-        return self.oracle, place, self.setting
+        """What this line may be ranked with (see `rank_block`)."""
+        return rank_block(self.oracle, self.setting)
+
+
+def rank_block(oracle: bool, setting: str) -> tuple[bool, int, str]:
+    """Return the block of rows that a row may be ranked with; sorts inductive first, oracle last."""
+    return oracle, SETTINGS.index(setting) if setting in SETTINGS else len(SETTINGS), setting
 
 
 def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[LineKey]:

@@ -1,11 +1,13 @@
-"""How the numbers of a table were selected, in sentences: rules, choices, constants of calibrated stacking."""
+"""How the numbers of a table were selected, in sentences: rules, choices, constants of calibrated stacking.
+
+Functions take the rows of a table and the name of each.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zslbench.results.analysis.naming import LineKey
 from zslbench.results.analysis.rows import Row
 from zslbench.results.analysis.selection import criterion
 from zslbench.spec import brackets
@@ -15,45 +17,48 @@ Name = TypeVar("Name")
 _SELECTION = {"fixed": "fixed (the declared last step)", "oracle": "oracle (best on test)"}
 
 
-def rule_sentence(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
+def rule_sentence(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Say by which rules the rows were selected, and which by which where there are several."""
-    found: dict[str, list[str]] = {}
-    for row, key in zip(rows, keys, strict=True):
+    by_rule: dict[str, list[str]] = {}
+    for row, name in zip(rows, names, strict=True):
         if row.selection != "oracle":
-            found.setdefault(_rule(row, rows), []).append(names[key])
-    if not found:
+            by_rule.setdefault(_rule(row, rows), []).append(name)
+    if not by_rule:
         return _SELECTION["oracle"]
-    parts = [text + (f": {', '.join(distinct(lines))}" if len(found) > 1 else "") for text, lines in found.items()]
-    return "; ".join([*parts, *(["oracle for rows with †"] if any(key.oracle for key in keys) else [])])
+    parts = [text + (f": {', '.join(distinct(of))}" if len(by_rule) > 1 else "") for text, of in by_rule.items()]
+    return "; ".join([*parts, *(["oracle for rows with †"] if any(row.selection == "oracle" for row in rows) else [])])
 
 
 def _rule(row: Row, rows: Sequence[Row]) -> str:
-    """Say by which rule a row was selected; by which metric is told of all rows of a rule at once."""
+    """Say by which rule a row was selected; the metrics are those of all rows of the rule."""
     if row.selection != "validated":
         return _SELECTION.get(row.selection, row.selection)
     folds = row.selected.get("folds")
     same = [other for other in rows if other.selection == "validated" and other.selected.get("folds") == folds]
     if folds is None:
         return f"validated (hyper-parameters chosen on the dev folds by {_criteria(same)})"
-    kind = "fold" if len(folds) == 1 else "folds"
-    return f"validated (step chosen on dev {kind} {spans(folds)} by {_criteria(same)}, mean over folds and seeds)"
+    return f"validated (step chosen on dev {_folds(folds)} by {_criteria(same)}, mean over folds and seeds)"
 
 
 def _criteria(rows: Sequence[Row]) -> str:
-    found = {criterion(dict.fromkeys(row.metrics, 0.0)) for row in rows}
-    return " and ".join(sorted(found, key=lambda name: (name != "T1", name)))
+    names = {criterion(dict.fromkeys(row.metrics, 0.0)) for row in rows}
+    return " and ".join(sorted(names, key=lambda name: (name != "T1", name)))
 
 
-def choice_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+def _folds(folds: Sequence[int]) -> str:
+    return f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}"
+
+
+def choice_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """Say which step and hyper-parameters a rule chose, where it had a choice."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for row, key in zip(rows, keys, strict=True):
-        told = [brackets(row.selected.get("chosen", {}))[1:-1]]
-        if row.selected.get("steps", 1) > 1:
-            told.append("last step" if row.step is None else f"step {row.step}")
-        if text := " at ".join(part for part in told if part):
-            found.setdefault(names[key], {}).setdefault(text, []).append(where(row, rows))
-    return [f"Chosen: {_each(found)}."] if found else []
+    chosen = _each(rows, names, [_choice(row) for row in rows])
+    return [f"Chosen: {chosen}."] if chosen else []
+
+
+def _choice(row: Row) -> str:
+    step = "last step" if row.step is None else f"step {row.step}"
+    parts = [brackets(row.selected.get("chosen", {}))[1:-1], step if row.selected.get("steps", 1) > 1 else ""]
+    return " at ".join(filter(None, parts))
 
 
 def where(row: Row, rows: Sequence[Row]) -> str:
@@ -63,54 +68,49 @@ def where(row: Row, rows: Sequence[Row]) -> str:
     return f"{row.dataset}{of} {row.protocol}"
 
 
-def _each(found: Mapping[str, Mapping[str, Sequence[str]]]) -> str:
-    """Write a value a name, with where it holds when there are several."""
-    parts = []
-    for name, values in found.items():
-        told = [value if len(values) == 1 else f"{value} ({', '.join(where)})" for value, where in values.items()]
-        parts.append(f"{name}: {', '.join(told)}")
-    return "; ".join(parts)
+def _each(rows: Sequence[Row], names: Sequence[str], texts: Sequence[str]) -> str:
+    """Write the text of each name, with where it holds where a name has several; empty texts are left out."""
+    values: dict[str, dict[str, list[str]]] = {}
+    for row, name, text in zip(rows, names, texts, strict=True):
+        if text:
+            values.setdefault(name, {}).setdefault(text, []).append(where(row, rows))
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(text if len(of) == 1 else f"{text} ({', '.join(places)})" for text, places in of.items())
+        for name, of in values.items()
+    )
 
 
-def calibration_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+def calibration_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """Say what calibrated stacking is, and on what its constant was chosen."""
-    calibrated = [row for row in rows if row.gammas]
-    if not calibrated:
+    if not any(row.gammas for row in rows):
         return []
     text = "cs: calibrated stacking (Chao et al., 2016), a constant γ off the scores of seen classes, for each seed "
-    folds = distinct(row.gamma_folds for row in calibrated)
+    folds = distinct(row.gamma_folds for row in rows if row.gammas)
     if not any(folds):
         return [f"{text}the one with the highest H on the test images (†)."]
-    kind = "fold" if len(folds[0]) == 1 else "folds"
-    told = f"{kind} {spans(folds[0])}" if len(folds) == 1 else "folds"
-    lines = [f"{text}the one with the highest mean H over its dev {told}."]
-    if len(folds) > 1:
-        uneven: dict[str, dict[str, list[str]]] = {}
-        for row, key in zip(rows, keys, strict=True):
-            if row.gammas:
-                uneven.setdefault(names[key], {}).setdefault(spans(row.gamma_folds), []).append(where(row, rows))
-        lines.append(f"Dev folds that γ was chosen on: {_each(uneven)}.")
-    return lines
+    sentence = f"{text}the one with the highest mean H over its dev {_folds(folds[0]) if len(folds) == 1 else 'folds'}."
+    if len(folds) == 1:
+        return [sentence]
+    uneven = _each(rows, names, [spans(row.gamma_folds) if row.gammas else "" for row in rows])
+    return [sentence, f"Dev folds that γ was chosen on: {uneven}."]
 
 
-def oracle_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+def oracle_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """Say what oracle selection chose on, and among how much."""
-    chosen = [(row, key) for row, key in zip(rows, keys, strict=True) if key.oracle]
-    if not chosen:
+    if not any(row.selection == "oracle" for row in rows):
         return []
-    found: dict[str, dict[str, list[str]]] = {}
-    for row, key in chosen:
-        if row.selected:
-            line = found.setdefault(names[key], {})
-            line.setdefault(_competed(row.selected), []).append(where(row, rows))
-    text = "† oracle selection: what is best on the test images"
-    if found:
-        text += f" by {_criteria([row for row, _ in chosen if row.selected])}, mean over seeds"
-    text += ", as in much published code"
-    return [f"{text}.", *([f"Oracle selection chose among: {_each(found)}."] if found else [])]
+    chosen = [row for row in rows if row.selection == "oracle" and row.selected]
+    criteria = f" by {_criteria(chosen)}, mean over seeds" if chosen else ""
+    sentence = f"† oracle selection: what is best on the test images{criteria}, as in much published code."
+    among = _each(rows, names, [_competed(row.selected) if row.selection == "oracle" else "" for row in rows])
+    return [sentence, *([f"Oracle selection chose among: {among}."] if among else [])]
 
 
 def _competed(selected: Mapping[str, Any]) -> str:
+    """Say among how many settings and steps a row was chosen; empty where nothing was."""
+    if not selected:
+        return ""
     counts = [(selected["points"], "setting"), (selected["steps"], "step")]
     parts = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts if number > 1]
     left = selected.get("left_out", 0)
@@ -125,11 +125,11 @@ def spans(numbers: Sequence[int]) -> str:
     '0–2, 7'
     """
     runs: list[list[int]] = []
-    for seed in numbers:
-        if runs and seed == runs[-1][-1] + 1:
-            runs[-1].append(seed)
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
         else:
-            runs.append([seed])
+            runs.append([number])
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
 
 

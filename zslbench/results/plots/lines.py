@@ -128,9 +128,8 @@ def said_below(lines: Sequence[Line], metrics: Sequence[str], spread: str = "") 
         lines: those drawn; metrics: those drawn.
         spread: what the bands or bars beside a mean are; empty where there are none.
     """
-    rows, keys = [line.row for line in lines], [line.key for line in lines]
-    names = {line.key: line.name.removesuffix(line.key.marks) for line in lines}
-    every = describe_rows(rows, keys, names, tuple(metrics), rank_together=True)
+    names = [line.name.removesuffix(line.key.marks) for line in lines]
+    every = describe_rows([line.row for line in lines], names, tuple(metrics), rank_together=True)
     kept = [remark for remark in every if remark.kind not in ("ranking", "spread")]
     where = list(dict.fromkeys(line.row.dataset for line in lines))
     single = list(dict.fromkeys(line.name for line in lines if line.stochastic and len(line.records) == 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from zslbench.metrics import SWEPT
-from zslbench.results.analysis.naming import LineKey
+from zslbench.results.analysis.naming import rank_block
 from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row
 from zslbench.results.analysis.selection_text import (
     calibration_sentences,
@@ -55,27 +55,30 @@ def split_of(origin: str, made: str = "") -> str:
 
 def describe_rows(
     rows: Sequence[Row],
-    keys: Sequence[LineKey],
-    names: Mapping[LineKey, str],
+    names: Sequence[str],
     metrics: Sequence[str],
     rank_together: bool,
     intervals: bool = False,
 ) -> list[Remark]:
-    """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean."""
-    names = {key: name + ("†" if key.oracle else "") for key, name in names.items()}
+    """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean.
+
+    Args:
+        names: of each row, without marks.
+    """
+    names = [name + ("†" if row.selection == "oracle" else "") for row, name in zip(rows, names, strict=True)]
     features = describe_by((row.features, row.dataset) for row in rows)
     semantics = describe_by((row.semantics, row.dataset) for row in rows)
     facts: dict[RemarkKind, str] = {
         "stage": _describe_stage(rows, metrics),
         "data": f"Features: {features}; semantics: {semantics}",
         "split": f"Split: {describe_by((split_of(row.origin, row.split), row.dataset) for row in rows)}",
-        "selection": f"Selection: {rule_sentence(rows, keys, names)}",
-        "seeds": f"Seeds: {_describe_seeds(rows, keys, names)}",
+        "selection": f"Selection: {rule_sentence(rows, names)}",
+        "seeds": f"Seeds: {_describe_seeds(rows, names)}",
         "metrics": _describe_metrics(metrics),
     }
     below = [remark for kind, text in facts.items() if text for remark in remarks(kind, [text.removesuffix(".") + "."])]
-    below += remarks("chosen", choice_sentences(rows, keys, names))
-    below += remarks("calibration", calibration_sentences(rows, keys, names))
+    below += remarks("chosen", choice_sentences(rows, names))
+    below += remarks("calibration", calibration_sentences(rows, names))
     if any(name in SWEPT or CALIBRATED in name for name in metrics) and any(map(_lacks_curve, rows)):
         below += remarks("calibration", [_NO_CURVE])
     spreads = [stat for row in rows for stat in row.metrics.values() if stat.std is not None]
@@ -83,9 +86,9 @@ def describe_rows(
         what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
         below += remarks("spread", [f"± is the {what} over seeds."])
         below += remarks("spread", [TWO_SEEDS] if intervals and any(stat.n == 2 for stat in spreads) else [])
-    below += _describe_marks(keys, rank_together)
-    below += remarks("oracle", oracle_sentences(rows, keys, names))
-    return below + remarks("source", _source_sentences(rows, keys, names))
+    below += _describe_marks(rows, rank_together)
+    below += remarks("oracle", oracle_sentences(rows, names))
+    return below + remarks("source", _source_sentences(rows, names))
 
 
 def describe_by(facts: Iterable[tuple[str, str]]) -> str:
@@ -102,12 +105,12 @@ def describe_by(facts: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{fact} ({', '.join(names)})" for fact, names in holders.items())
 
 
-def _source_sentences(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> list[str]:
+def _source_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """Say which numbers are of a source that has changed since, or that cannot be looked up."""
     of: dict[str, dict[str, list[str]]] = {"changed": {}, "unknown": {}}
-    for row, key in zip(rows, keys, strict=True):
+    for row, name in zip(rows, names, strict=True):
         if row.source_state in of:
-            of[row.source_state].setdefault(names[key], []).append(where(row, rows))
+            of[row.source_state].setdefault(name, []).append(where(row, rows))
     said = {
         state: "; ".join(f"{name} on {', '.join(distinct(places))}" for name, places in lines.items())
         for state, lines in of.items()
@@ -149,15 +152,15 @@ def _folds(found: Sequence[tuple[int, ...]]) -> str:
     return f", mean over folds {spans(kinds[0])}" if len(kinds[0]) > 1 else f", fold {spans(kinds[0])}"
 
 
-def _describe_seeds(rows: Sequence[Row], keys: Sequence[LineKey], names: Mapping[LineKey, str]) -> str:
+def _describe_seeds(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Say which seeds: the most common first, the others with the lines (and data sets) that they hold for."""
     found: dict[tuple[int, ...], list[tuple[str, Row]]] = {}
     total: dict[str, set[tuple[int, ...]]] = {}
     on_data: dict[tuple[str, str], set[tuple[int, ...]]] = {}
-    for row, key in zip(rows, keys, strict=True):
-        found.setdefault(row.seeds, []).append((names[key], row))
-        total.setdefault(names[key], set()).add(row.seeds)
-        on_data.setdefault((names[key], row.dataset), set()).add(row.seeds)
+    for row, name in zip(rows, names, strict=True):
+        found.setdefault(row.seeds, []).append((name, row))
+        total.setdefault(name, set()).add(row.seeds)
+        on_data.setdefault((name, row.dataset), set()).add(row.seeds)
     order = sorted(found, key=lambda seeds: (-len(seeds), seeds))
     if len(order) == 1:
         return _listed(order[0])
@@ -192,9 +195,9 @@ def _describe_metrics(metrics: Sequence[str]) -> str:
     return f"Metrics: {text}." if text else ""
 
 
-def _describe_marks(keys: Sequence[LineKey], together: bool) -> list[Remark]:
+def _describe_marks(rows: Sequence[Row], together: bool) -> list[Remark]:
     found: list[Remark] = []
-    kinds = sorted({key.block for key in keys})
+    kinds = sorted({rank_block(row.selection == "oracle", row.setting) for row in rows})
     if len(kinds) > 1 and together:
         found += remarks("ranking", ["Rows of different settings and selections are ranked together."])
     elif len(kinds) > 1:
@@ -202,7 +205,7 @@ def _describe_marks(keys: Sequence[LineKey], together: bool) -> list[Remark]:
         found += remarks("setting", [f"Blocks, from the top, each ranked by itself: {said}."])
     elif kinds[0][2] == "semantic":
         found += remarks("setting", ["The semantics of unseen classes are known in training."])
-    if any(key.setting == "transductive" for key in keys):
+    if any(row.setting == "transductive" for row in rows):
         found.append(TRANSDUCTIVE)
     return found
 

@@ -145,7 +145,7 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
     return Table(
         columns=tuple(columns),
         blocks=tuple(Block(tuple(Line(names[key], key.marks, tuple(cells[key])) for key in block)) for block in blocks),
-        remarks=(*describe_rows(rows, keys, names, ("H", "AUSUC"), rank_together=False), *_REMARKS),
+        remarks=(*describe_rows(rows, [names[key] for key in keys], ("H", "AUSUC"), rank_together=False), *_REMARKS),
         settings=settings,
     )
 

@@ -66,7 +66,7 @@ def lay_out(
     blocks = ranked_blocks(dict.fromkeys(keys), rank_together)
     notes: dict[str, int] = {}
     cells = _measured_cells(measured, blocks, intervals) | _cited_cells(cited, blocks, notes)
-    below = describe_rows(rows, keys, names, metrics, rank_together, intervals)
+    below = describe_rows(rows, [names[key] for key in keys], metrics, rank_together, intervals)
     if source:
         below += remarks("published", _sources(cited, names, heads, source))
     first = {key: row for row, key in zip(reversed(rows), reversed(keys), strict=True)}
