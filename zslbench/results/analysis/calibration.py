@@ -53,8 +53,7 @@ class Curve:
         low = np.minimum(high + 1, len(self.seen) - 1)
         step = self.seen[high] - self.seen[low]
         share = (self.seen[high] - seen) / np.where(step > 0, step, 1.0)
-        found = self.unseen[high] + share * (self.unseen[low] - self.unseen[high])
-        return np.where(high < 0, np.nan, found)
+        return np.where(high < 0, np.nan, self.unseen[high] + share * (self.unseen[low] - self.unseen[high]))
 
 
 def curve(predictions: Predictions) -> Curve:
@@ -78,10 +77,10 @@ def best_constant(curves: Sequence[Curve]) -> float:
     H is a step function of γ. Of several best intervals the widest is taken, and its middle: the ends are margins of
     single images, where the smallest shift of scores would change the outcome.
     """
-    breaks = np.unique(np.concatenate([one.margins for one in curves]))
+    breaks = np.unique(np.concatenate([curve.margins for curve in curves]))
     highs = np.append(breaks, np.inf)
     lows = np.append(-np.inf, breaks)
-    mean = np.mean([one.harmonic_at(highs) for one in curves], axis=0)
+    mean = np.mean([curve.harmonic_at(highs) for curve in curves], axis=0)
     best = mean >= mean.max() - _ROUNDING
     edges = np.flatnonzero(np.diff(np.concatenate([[False], best, [False]])))
     runs = [(float(lows[start]), float(highs[end - 1])) for start, end in edges.reshape(-1, 2)]
@@ -127,37 +126,48 @@ def calibrate(
     """
     final = list(final)
     folds = {} if on_test else _folds(final, dev)
-    out: list[Record] = []
+    calibrated: list[Record] = []
     lacking: list[Record] = []
-    other: list[Record] = []
+    other_step: list[Record] = []
     for record in final:
-        own = folds.get((setup_key(record), record.seed), [])
-        if not is_generalized(record):
-            out.append(record)
-        elif not record.provenance.get("selected", {}).get("last", True):
-            other.append(record)
-            out.append(record)
-        elif not on_test and not own:
-            lacking.append(record)
-            out.append(record)
-        else:
-            there = load(record)
-            gamma = best_constant([curve(load(one)) for one in own] if own else [curve(there)])
-            said = {"gamma": gamma, "folds": [one.fold for one in own], "on": "test" if on_test else "dev"}
-            out.append(_with(record, stacked(there, gamma), said))
-    return Calibration(tuple(out), tuple(lacking), tuple(other))
+        dev_runs = folds.get((setup_key(record), record.seed), [])
+        if is_generalized(record):
+            if not record.provenance.get("selected", {}).get("last", True):
+                other_step.append(record)
+            elif not on_test and not dev_runs:
+                lacking.append(record)
+            else:
+                record = _stack(record, dev_runs, load)
+        calibrated.append(record)
+    return Calibration(tuple(calibrated), tuple(lacking), tuple(other_step))
 
 
 def _folds(final: Iterable[Record], dev: Iterable[Record]) -> dict[tuple[str, int], list[Record]]:
-    """Return the dev records of each cell and seed by fold, of cells whose final seeds all have the same folds."""
-    found: dict[tuple[str, int], dict[int, Record]] = {}
+    """Return the dev records of each setup and seed by fold, of setups whose final seeds all have the same folds."""
+    runs: dict[tuple[str, int], dict[int, Record]] = {}
     for record in dev:
-        found.setdefault((setup_key(record), record.seed), {})[record.fold] = record
-    seeds: dict[str, set[int]] = {}
+        runs.setdefault((setup_key(record), record.seed), {})[record.fold] = record
+    folds_of: dict[str, set[frozenset[int]]] = {}
     for record in final:
-        seeds.setdefault(setup_key(record), set()).add(record.seed)
-    even = {key for key, own in seeds.items() if len({frozenset(found.get((key, seed), {})) for seed in own}) == 1}
-    return {key: [one for _, one in sorted(own.items())] for key, own in found.items() if key[0] in even}
+        setup = setup_key(record)
+        folds_of.setdefault(setup, set()).add(frozenset(runs.get((setup, record.seed), {})))
+    return {
+        key: [record for _, record in sorted(by_fold.items())]
+        for key, by_fold in runs.items()
+        if len(folds_of.get(key[0], ())) == 1
+    }
+
+
+def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], Predictions]) -> Record:
+    """Return a record with its metrics after calibrated stacking, γ chosen on its dev runs, on itself without any."""
+    predictions = load(record)
+    gamma = best_constant([curve(load(run)) for run in dev_runs] or [curve(predictions)])
+    mark = CALIBRATED + ("" if dev_runs else "†")
+    metrics = {name + mark: value for name, value in stacked(predictions, gamma).items()}
+    chosen = {"gamma": gamma, "folds": [run.fold for run in dev_runs], "on": "dev" if dev_runs else "test"}
+    return dataclasses.replace(
+        record, metrics={**record.metrics, **metrics}, provenance={**record.provenance, "calibrated": chosen}
+    )
 
 
 def is_generalized(record: Record) -> bool:
@@ -167,18 +177,10 @@ def is_generalized(record: Record) -> bool:
 
 def without_curve(records: Iterable[Record]) -> str:
     """Say which of some records compare seen with unseen classes and have no seen–unseen curve; empty where none."""
-    names = dict.fromkeys(one.label for one in records if "H" in one.metrics and not is_generalized(one))
+    names = dict.fromkeys(record.label for record in records if "H" in record.metrics and not is_generalized(record))
     return (
         f"no AUSUC, curve or calibrated stacking of {', '.join(names)}: scores of different rows are on different "
         "scales there, and no one constant can be taken off all of them."
         if names
         else ""
-    )
-
-
-def _with(record: Record, found: Mapping[str, float], said: Mapping[str, object]) -> Record:
-    mark = CALIBRATED + ("†" if said["on"] == "test" else "")
-    more = {name + mark: value for name, value in found.items()}
-    return dataclasses.replace(
-        record, metrics={**record.metrics, **more}, provenance={**record.provenance, "calibrated": dict(said)}
     )

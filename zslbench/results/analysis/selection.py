@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from zslbench.results.analysis.rows import family_key, group_records, setup_key, spec_head
@@ -102,7 +102,7 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
         for step in allowed
         if all(metric in curve[step] for curve in curves)
     }
-    step = max(means, key=lambda one: round(means[one], 12))  # the first of those that are equal up to rounding
+    step = max(means, key=lambda step: round(means[step], 12))  # the first of those that are equal up to rounding
     return Best(step, means[step], len(means))
 
 
@@ -114,21 +114,20 @@ def fixed(final: Iterable[Record]) -> Selection:
 def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
     """Return final records at the step that is best on the dev stage: mean over its folds and seeds.
 
-    One step for all seeds, among those that every dev and final record of the cell judged. Records whose
+    One step for all seeds, among those that every dev and final record of the setup judged. Records whose
     hyper-parameters were chosen in the dev stage (``NAME@tuned``) are validated already, at their last step, and stand
     for those of their family that have no curve.
     """
     final, names = recorded(final), frozenset(tuned)
     settled = {family_key(record, names) for record in final if record.selection == "validated"}
-    of_cell = _by(dev, setup_key)
+    dev_runs = {setup_key(group[0]): group for group in group_records(dev, setup_key)}
     records: list[Record] = []
     lacking: list[Lack] = []
     for group in group_records(final, setup_key):
-        done = [record for record in group if record.selection == "validated"]
-        if done:
-            records += done
+        if tuned_runs := [record for record in group if record.selection == "validated"]:
+            records += tuned_runs
             continue
-        judges = of_cell.get(setup_key(group[0]), [])
+        judges = dev_runs.get(setup_key(group[0]), [])
         with_curve = [record for record in group if record.curve]
         if len(with_curve) < len(group) and (with_curve or family_key(group[0], names) not in settled):
             lacking.append(Lack(tuple(record for record in group if not record.curve), "curve"))
@@ -142,10 +141,8 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
         if len(steps) == 1:
             lacking.append(Lack(tuple(with_curve), "steps"))
             continue
-        found = best_step(curves, steps)
         folds = sorted({record.fold for record in curves})
-        facts = {"points": 1, "folds": folds, "last": _is_last(with_curve, found.step)}
-        records += [_at(record, "validated", found, **facts) for record in with_curve]
+        records += _at_step(with_curve, "validated", best_step(curves, steps), points=1, folds=folds)
     return Selection(tuple(records), tuple(lacking))
 
 
@@ -173,9 +170,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
         for point in points:
             with_curve = [record for record in point if record.curve]
             if with_curve and len(shared_steps(with_curve)) > 1:
-                found = best_step(with_curve)
-                last = _is_last(with_curve, found.step)
-                records += [_at(record, "oracle", found, points=1, last=last) for record in with_curve]
+                records += _at_step(with_curve, "oracle", best_step(with_curve), points=1)
             else:
                 lacking.append(Lack(tuple(point), "curve"))
     return Selection(tuple(records), tuple(lacking))
@@ -184,24 +179,21 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
 def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
     compared = _comparable(points)
     cut = sum(map(len, compared)) < sum(len(point) for point in points) and len(compared) == len(points)
-    found = [(best_step(point), point) for point in compared]
-    best, point = max(found, key=lambda one: one[0].value)  # the first of equal ones, in the order of their keys
-    params = [dict(one[0].method.get("params", {})) for one in compared]
+    best, point = max(
+        ((best_step(point), point) for point in compared), key=lambda pair: pair[0].value
+    )  # the first of equal ones, in the order of their keys
+    params = [dict(point[0].method.get("params", {})) for point in compared]
     differing = [key for key in params[0] if any(other.get(key) != params[0][key] for other in params)]
-    return [
-        _at(
-            dataclasses.replace(record, method={**record.method, "label": name}),
-            "oracle",
-            best,
-            points=len(compared),
-            last=_is_last(point, best.step),
-            left_out=len(points) - len(compared),
-            common_seeds=cut,
-            chosen={key: record.method["params"][key] for key in differing},
-            label=record.label,
-        )
-        for record in point
-    ]
+    return _at_step(
+        [dataclasses.replace(record, method={**record.method, "label": name}) for record in point],
+        "oracle",
+        best,
+        points=len(compared),
+        left_out=len(points) - len(compared),
+        common_seeds=cut,
+        chosen={key: point[0].method["params"][key] for key in differing},
+        label=point[0].label,
+    )
 
 
 def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
@@ -214,27 +206,20 @@ def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
     return [[record for record in point if record.seed in common] for point in points] if common else able
 
 
-def _is_last(records: Sequence[Record], step: Step) -> bool:
-    """Tell whether a step is the last one of all records: one of them may stand still from some step on."""
-    return all(dict(judged(record)[step]) == dict(record.metrics) for record in records)
-
-
-def _at(record: Record, rule: str, best: Best, **facts: Any) -> Record:
-    metrics = judged(record)[best.step]
-    selected = {
-        "step": best.step,
-        "metric": criterion(record.metrics),
-        "steps": best.steps,
-        "candidate": record.selection == "oracle",
-        **facts,
-    }
-    return dataclasses.replace(
-        record, metrics=metrics, selection=rule, provenance={**record.provenance, "selected": selected}
-    )
-
-
-def _by(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        found.setdefault(key(record), []).append(record)
-    return found
+def _at_step(records: Sequence[Record], rule: str, best: Best, **facts: Any) -> list[Record]:
+    """Return records with their metrics at the best step."""
+    # It is the last one of all or of none: one of them may stand still from some step on.
+    last = all(dict(judged(record)[best.step]) == dict(record.metrics) for record in records)
+    selected = {"step": best.step, "last": last, "metric": criterion(records[0].metrics), "steps": best.steps, **facts}
+    return [
+        dataclasses.replace(
+            record,
+            metrics=judged(record)[best.step],
+            selection=rule,
+            provenance={
+                **record.provenance,
+                "selected": {**selected, "candidate": record.selection == "oracle"},
+            },
+        )
+        for record in records
+    ]
