@@ -18,9 +18,9 @@ from test_pictures import Means
 
 from zslbench.data import import_, list_, load_dataset
 from zslbench.data.added import find
+from zslbench.data.own.add import add
+from zslbench.data.own.features import features
 from zslbench.files import WORKING, remove_working_folders, switch_folder, working_folder
-from zslbench.intake.add import add
-from zslbench.intake.features import features
 
 KILLED = 9
 _DYING = """
@@ -79,7 +79,7 @@ def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, home: Path) -> Non
     files = own_data.write(tmp_path, "npy")
     more = {"wide": np.hstack([own_data.arrays()["features"]] * 2)}
     np.save(tmp_path / "wide.npy", more["wide"])
-    setup = "from zslbench.intake.add import add"
+    setup = "from zslbench.data.own.add import add"
     whole = (
         f"add('birds', features={files['features']!r}, labels={files['labels']!r}, semantics={files['semantics']!r})"
     )

@@ -25,9 +25,9 @@ import zslbench
 from zslbench import files
 from zslbench.checks import check_dataset
 from zslbench.data import load_dataset, mat5
+from zslbench.data.own.add import add
+from zslbench.data.own.pictures import FORMATS, opened, pictures_in
 from zslbench.errors import BadData, DataMissing
-from zslbench.intake.add import add
-from zslbench.intake.pictures import FORMATS, opened, pictures_in
 
 HUGE = 1 << 45
 """Bytes that no machine has: a test that allocated them would fail at once."""

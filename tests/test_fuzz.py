@@ -41,8 +41,8 @@ from scipy.io import savemat
 
 import zslbench
 from zslbench.cli import main
-from zslbench.intake import child as children
-from zslbench.intake.backbones import Backbone, _prepare_lite0
+from zslbench.data.own import child as children
+from zslbench.data.own.backbones import Backbone, _prepare_lite0
 
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
 MEMORY = 2 * 2**30
@@ -437,8 +437,8 @@ def fault_of(workshop: Workshop, words: list[str]) -> str:
     code: Any = "none"
     with pytest.MonkeyPatch.context() as patched, bounded():
         patched.chdir(workshop.folder / "cwd")
-        patched.setattr("zslbench.intake.features.network_of", lambda *_: MEANS)
-        patched.setattr("zslbench.intake.add.ChildReader", lambda: contextlib.nullcontext(workshop.child))
+        patched.setattr("zslbench.data.own.features.network_of", lambda *_: MEANS)
+        patched.setattr("zslbench.data.own.add.ChildReader", lambda: contextlib.nullcontext(workshop.child))
         for name in set(os.environ) - set(surroundings := workshop.surroundings()):
             patched.delenv(name)
         for name, value in surroundings.items():

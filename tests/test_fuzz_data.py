@@ -24,13 +24,13 @@ from mutations import mutated, mutated_text
 from PIL import Image
 
 from zslbench.checks import check_dataset
+from zslbench.data.own import child as children
+from zslbench.data.own.arrays import Reader
+from zslbench.data.own.child import ChildReader
+from zslbench.data.own.pictures import FORMATS, opened
+from zslbench.data.own.splits import How
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import ZslbenchError
-from zslbench.intake import child as children
-from zslbench.intake.arrays import Reader
-from zslbench.intake.child import ChildReader
-from zslbench.intake.pictures import FORMATS, opened
-from zslbench.intake.splits import How
 
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
 LIMIT = 10.0

@@ -17,8 +17,8 @@ from zslbench.checks import check_dataset
 from zslbench.data import added as home
 from zslbench.data import list_, load_dataset, verify
 from zslbench.data.added import Added
+from zslbench.data.own.add import Report, add
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName, ZslbenchError
-from zslbench.intake.add import Report, add
 from zslbench.protocols.splits import split
 
 SPLIT = {"unseen": ["crow", "gull"]}

@@ -21,9 +21,9 @@ from zslbench import spec
 from zslbench.cli import main
 from zslbench.data import load_dataset
 from zslbench.data.made_split import seen_split
+from zslbench.data.own.add import Report, add
+from zslbench.data.own.classes import checked_names
 from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
-from zslbench.intake.add import Report, add
-from zslbench.intake.classes import checked_names
 
 
 @pytest.fixture(autouse=True)

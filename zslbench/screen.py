@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from zslbench.data.archive import Installed
     from zslbench.data.inventory import Listed as DataListed
     from zslbench.data.inventory import Verified
+    from zslbench.data.own.add import Report
+    from zslbench.data.own.features import Extracted
     from zslbench.diagnosis import Finding
     from zslbench.inspection import Info, Listed
-    from zslbench.intake.add import Report
-    from zslbench.intake.features import Extracted
     from zslbench.runner.run import Outcome
     from zslbench.scaffold import Made
 

@@ -11,8 +11,8 @@ import rich_click as click
 import zslbench
 from zslbench import screen
 from zslbench.commands.options import DATA_ROOT, FAILED, QUIET, examples
+from zslbench.data.own.naming import split_key
 from zslbench.errors import BadValue
-from zslbench.intake.naming import split_key
 
 
 @click.group(epilog=examples("zslbench data list", "zslbench data import ./xlsa17.zip"))

@@ -26,8 +26,8 @@ _HOMES = {
     "Listed": "zslbench.data.inventory",
     "Source": "zslbench.data.source",
     "Verified": "zslbench.data.inventory",
-    "add": "zslbench.intake.add",  # it checks what it adds, and checks stand above data
-    "features": "zslbench.intake.features",
+    "add": "zslbench.data.own.add",  # it checks what it adds, and checks stand above data
+    "features": "zslbench.data.own.features",
     "fetch": "zslbench.data.download",
     "import_": "zslbench.data.archive",
     "list_": "zslbench.data.inventory",

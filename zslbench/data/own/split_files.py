@@ -25,13 +25,13 @@ from zslbench.arrays import IntArray
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
 from zslbench.data.made_split import class_folds
+from zslbench.data.own.child import ChildReader
+from zslbench.data.own.files import read
+from zslbench.data.own.naming import split_key
+from zslbench.data.own.splits import How, Parts, class_list, completed
 from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError
 from zslbench.files import check_size
-from zslbench.intake.child import ChildReader
-from zslbench.intake.files import read
-from zslbench.intake.naming import split_key
-from zslbench.intake.splits import How, Parts, class_list, completed
 
 _UNFOLDED = 20
 """Bytes of memory that a byte of a text takes at most: lists of numbers of one digit."""

@@ -1,4 +1,4 @@
-"""The child process that parses MATLAB, HDF5 and torch files (see `zslbench.intake.child`).
+"""The child process that parses MATLAB, HDF5 and torch files (see `zslbench.data.own.child`).
 
 It reads a JSON request a line from standard input: ``path``, ``key`` (or none), ``usual`` names, ``out`` (where the
 array goes, as ``.npy``) and ``limit`` in seconds. For each it writes two lines to standard output:
@@ -19,9 +19,9 @@ from typing import IO, Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
+from zslbench.data.own.naming import chosen_key
 from zslbench.errors import BadData, ZslbenchError
 from zslbench.files import check_size
-from zslbench.intake.naming import chosen_key
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 Found = tuple[str, AnyArray]

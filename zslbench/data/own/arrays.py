@@ -12,15 +12,15 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_stem
 from zslbench.data.dataset import numbered_names
+from zslbench.data.own.child import ChildReader
+from zslbench.data.own.classes import checked_names, class_ids, listed_names
+from zslbench.data.own.content import Content, content_of
+from zslbench.data.own.files import Given, Loaded, read
+from zslbench.data.own.matrices import Orientation, rows_of
+from zslbench.data.own.naming import split_key
+from zslbench.data.own.split_files import given_split
+from zslbench.data.own.splits import How, made_split
 from zslbench.errors import BadData, BadValue
-from zslbench.intake.child import ChildReader
-from zslbench.intake.classes import checked_names, class_ids, listed_names
-from zslbench.intake.content import Content, content_of
-from zslbench.intake.files import Given, Loaded, read
-from zslbench.intake.matrices import Orientation, rows_of
-from zslbench.intake.naming import split_key
-from zslbench.intake.split_files import given_split
-from zslbench.intake.splits import How, made_split
 
 Choices = Given | Mapping[str, Given]
 """One input, or several by the stem that ``--features`` or ``--semantics`` names."""
@@ -44,7 +44,7 @@ class Reader:
         splits: SplitGiven | None,
         how: How,
     ) -> Content:
-        """Return the content that the inputs make; see `zslbench.intake.add.add` for them and for what is raised."""
+        """Return the content that the inputs make; see `zslbench.data.own.add.add` for them and for what is raised."""
         labelled = read(labels, "labels", self.child)
         described = self._read(semantics, "semantics")
         names = self._names(classes, described)

@@ -8,8 +8,8 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array
 from zslbench.data.dataset import to_float32
+from zslbench.data.own.files import Loaded
 from zslbench.errors import BadData, BadValue
-from zslbench.intake.files import Loaded
 
 Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4

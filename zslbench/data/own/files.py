@@ -15,11 +15,11 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.archive import sha256
+from zslbench.data.own.child import ChildReader
+from zslbench.data.own.naming import chosen_key, split_key
+from zslbench.data.own.tables import read_table
 from zslbench.errors import BadData
 from zslbench.files import check_size
-from zslbench.intake.child import ChildReader
-from zslbench.intake.naming import chosen_key, split_key
-from zslbench.intake.tables import read_table
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "X"),

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from zslbench.arrays import AnyArray, IntArray
+from zslbench.data.own.files import Loaded
+from zslbench.data.own.matrices import counts_others
 from zslbench.errors import BadData
-from zslbench.intake.files import Loaded
-from zslbench.intake.matrices import counts_others
 
 _COUNTED = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
 _NUMBERED = re.compile(r"\d+[._-](.+)")

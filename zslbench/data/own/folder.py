@@ -10,11 +10,11 @@ import numpy as np
 from zslbench.data import folder as layout
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Dataset
+from zslbench.data.own.content import Content
+from zslbench.data.own.splits import Parts
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, DataMissing
 from zslbench.identity import expanded
-from zslbench.intake.content import Content
-from zslbench.intake.splits import Parts
 
 
 def from_folder(folder: Path, name: str) -> Content:

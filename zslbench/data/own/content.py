@@ -13,8 +13,8 @@ from zslbench.checks.dataset import check_dataset
 from zslbench.data.added import Added, write
 from zslbench.data.dataset import Dataset
 from zslbench.data.home import added_root
+from zslbench.data.own.splits import Parts
 from zslbench.data.source import Counts
-from zslbench.intake.splits import Parts
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

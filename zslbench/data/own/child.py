@@ -28,7 +28,7 @@ _SLOWEST = 2e6
 """Bytes a second that any disk gives."""
 
 
-_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from zslbench.intake.worker import main; main()"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from zslbench.data.own.worker import main; main()"
 
 
 class ChildReader:
@@ -46,7 +46,7 @@ class ChildReader:
         self._folder.cleanup()
 
     def read(self, path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
-        """Return the key that was chosen and its array (see `zslbench.intake.naming.chosen_key`).
+        """Return the key that was chosen and its array (see `zslbench.data.own.naming.chosen_key`).
 
         Raises:
             BadData: the file cannot be read, crashed its reader, or took too long.

@@ -19,15 +19,15 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
+from zslbench.data.own.add import Report, add
+from zslbench.data.own.arrays import Choices, SplitGiven
+from zslbench.data.own.backbones import Backbone
+from zslbench.data.own.backbones import backbone as network_of
+from zslbench.data.own.files import Loaded
+from zslbench.data.own.pictures import Pictures, opened, pictures_in
 from zslbench.errors import BadData, BadValue, StoreError
 from zslbench.files import working_folder, write_through
 from zslbench.identity import digest, expanded
-from zslbench.intake.add import Report, add
-from zslbench.intake.arrays import Choices, SplitGiven
-from zslbench.intake.backbones import Backbone
-from zslbench.intake.backbones import backbone as network_of
-from zslbench.intake.files import Loaded
-from zslbench.intake.pictures import Pictures, opened, pictures_in
 
 BATCH = 32
 OnBatch = Callable[[int, int], None]
@@ -84,7 +84,7 @@ def features(
         output: a ``.npz`` file to write: ``features``, ``labels``, ``class_names``, ``files`` and ``about`` (JSON).
         into: a data set to make (give `semantics`, a row a class folder in sorted order, or a table with their names),
             or one that was added before from the same pictures, to add the features to.
-        semantics, splits, unseen, seed: of a data set that is made (see `zslbench.intake.add.add`).
+        semantics, splits, unseen, seed: of a data set that is made (see `zslbench.data.own.add.add`).
         batch: pictures at a time; features may differ in their last bits with it.
         device: of torch.
         skip_broken: leave out pictures that cannot be read; otherwise the first is an error.
