@@ -21,7 +21,6 @@ from zslbench.methods.lisgan import LisGAN
 from zslbench.results.records.store import ResultStore
 from zslbench.studies import points
 from zslbench.studies.points import compared, ordered
-from zslbench.studies.printed import Section, page
 
 NOISY, STAIRS, STILL = (f"study_methods:{name}" for name in ("Noisy", "Stairs", "Still"))
 
@@ -251,14 +250,3 @@ def test_the_verb_writes_the_table_to_a_file(runs, tmp_path):
     text = target.read_text(encoding="utf-8")
     assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 2
     assert r"\toprule" in text
-
-
-def test_latex_escapes_what_it_would_read_as_a_command():
-    section = Section("50 % of cub_x", ("a&b", "c"), (("x_1 ‡", "1.0 ± 0.1"), ("[y", "−2")), "lr")
-    text = page([section], ["A sentence with # and α = {1}."], "latex")
-    assert r"50 \% of cub\_x" in text
-    assert r"a\&b" in text
-    assert r"x\_1 $^{\ddagger}$" in text
-    assert r"1.0 $\pm$ 0.1" in text
-    assert "{}[y" in text  # else the line break before it takes [ for its argument
-    assert r"with \# and" in text

@@ -12,6 +12,8 @@ from result_records import check_golden, pair, saved, study
 
 from zslbench.results.tables.accuracy import table
 from zslbench.results.tables.latex_text import escape
+from zslbench.results.tables.render import render
+from zslbench.results.tables.table import Cell, Remark, text_table
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 
@@ -94,3 +96,16 @@ def test_what_pandas_escapes_is_given_to_pandas(sign: str) -> None:
     by_pandas = shown.format(escape="latex").to_latex().split("\n")[1].removesuffix(r" \\")
     ours = {"±": r"$\pm$", "λ": r"$\lambda$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
     assert escape(f"a{sign}b") == (f"a{ours[sign]}b" if sign in ours else by_pandas)
+
+
+def test_words_are_escaped_and_take_several_lines_in_latex() -> None:
+    rows = [("x_1 ‡", Cell("1.0", "0.1"), "α = {1} " * 9), ("[y", "−2", "")]
+    below = (Remark("note", "A sentence with # and ≤."),)
+    text = render(text_table("50 % of cub_x", ("a&b", "c", "what it is"), rows, words=[2], remarks=below), "latex")
+    check_latex(text)
+    assert r"50 \% of cub\_x" in text
+    assert r"a\&b & c & what it is" in text
+    assert r"x\_1 $^{\ddagger}$ & 1.0{\scriptsize$\,\pm\,$0.1} & $\alpha$ = \{1\}" in text
+    assert text.count(r"\\" + "\n") == 1 + 3 + 1  # heads, three lines of words, the other row
+    assert "{}[y & $-$2 & " in text  # else the line break before it takes [ for its argument
+    assert r"with \# and $\leq$" in text

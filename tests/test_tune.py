@@ -29,8 +29,8 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.studies import history
 from zslbench.studies.objective import Trial
-from zslbench.studies.told import told
 from zslbench.studies.tune import tune
+from zslbench.studies.tuning import describe_tuning
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("synthetic[unseen=6,images=12]", "relu", "uniform")
@@ -169,7 +169,7 @@ def test_oracle_runs_the_same_points_on_test_and_leaves_the_preset_alone(runs: P
     final = [record for record in ResultStore(runs).load() if record.stage == "final"]
     assert len(final) == 16 * 2
     assert {record.selection for record in final} == {"oracle"}
-    assert "† 32 of 32 runs on test images" in told(marked)
+    assert "† 32 of 32 runs on test images" in describe_tuning(marked)
     assert not [record for record in ResultStore(tmp_path / "plain").load() if record.stage == "final"]
 
 
@@ -181,7 +181,7 @@ def test_a_failing_point_is_recorded_and_left_out(runs: Path) -> None:
         assert all("four is unlucky" in trial.why for trial in failed)
         assert tuning.counts["failed"] == len(failed) > 0
         assert tuning.presets[0].values["y"] != 4
-        assert "why trials failed: RuntimeError: four is unlucky" in told(tuning)
+        assert "why trials failed: RuntimeError: four is unlucky" in describe_tuning(tuning)
     bad = [record for record in ResultStore(runs).load() if record.status == "failed"]
     assert bad
     assert {record.method["params"]["y"] for record in bad} == {4}
@@ -381,7 +381,7 @@ def test_no_trial_begins_after_the_time_limit(runs: Path) -> None:
 
 
 def test_the_preset_runs_as_the_summary_says(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = told(tune(PEAK, DATA, runs=runs, trials=3))
+    text = describe_tuning(tune(PEAK, DATA, runs=runs, trials=3))
     (line,) = [line for line in text.splitlines() if line.startswith("next: ")]
     words = shlex.split(line.removeprefix("next: "))
     assert words[0] == "zslbench"
@@ -465,10 +465,10 @@ def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_f
 
     def shown(**options: Any) -> tuple[list[str], list[str], str]:
         page = zslbench.report(None, runs=runs, figures=False, **options).page
-        (dev,) = page.tables
+        ((_, dev),) = page.tables
         (missing,) = page.missing
-        rows = [row[0] for matrix in missing.matrices for row in matrix.rows]
-        return [line.full for block in dev.blocks for line in block.lines], rows, " ".join(page.notes)
+        rows = [line.name for matrix in missing.matrices for line in matrix.lines]
+        return [line.label for line in dev.lines], rows, " ".join(page.notes)
 
     names, rows, notes = shown()
     picked = f"{GRID}[x={tuning.presets[0].values['x']:g}]"
@@ -620,27 +620,27 @@ def test_rerun_begins_anew(runs: Path) -> None:
 
 def test_every_format_tells_the_same(runs: Path) -> None:
     tuning = tune(GRID, DATA, runs=runs, only=["x"])
-    summary = told(tuning)
+    summary = describe_tuning(tuning)
     assert (
         "4 trials (every point of the grid): 4 ok, 0 failed, 0 pruned. No test image had a part in the choice."
         in summary
     )
     assert f"zsl: T1 {100 * tuning.presets[0].score:.1f} with x=0.1" in summary
-    document = json.loads(told(tuning, "json"))
+    document = json.loads(describe_tuning(tuning, "json"))
     assert document["presets"][0]["values"]["x"] == 0.1
-    lines = told(tuning, "csv").splitlines()
+    lines = describe_tuning(tuning, "csv").splitlines()
     assert len(lines) == 1 + 4 == 1 + len(document["trials"])
     assert lines[0].startswith("trial,result,x,zsl T1,zsl T1 fold 1,")
-    assert "| T1 " in told(tuning, "markdown")
-    with pytest.raises(errors.BadValue, match="format 'xml' does not exist"):
-        told(tuning, "xml")  # type: ignore[arg-type]
+    assert "| T1 " in describe_tuning(tuning, "markdown")
+    with pytest.raises(errors.UnknownName, match="unknown format 'xml'"):
+        describe_tuning(tuning, "xml")
 
 
 def test_an_end_of_the_space_is_told_with_a_spec_that_goes_on(runs: Path) -> None:
     tuning = tune(f"{GRID}[x=[0.5,1,2],y=3]", DATA, "zsl", runs=runs)
     assert tuning.presets[0].at_edge == ("x",)
-    assert "x=0.5 is at the end of what was searched (0.5, 1, 2)" in told(tuning)
-    assert "x=[0.5,0.25,0.125]" in told(tuning)
+    assert "x=0.5 is at the end of what was searched (0.5, 1, 2)" in describe_tuning(tuning)
+    assert "x=[0.5,0.25,0.125]" in describe_tuning(tuning)
 
 
 def _trials(*means: float) -> Iterator[Trial]:

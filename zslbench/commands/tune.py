@@ -104,7 +104,7 @@ def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **
     What METHOD fixes stays, a grid in it is what is tried of that hyper-parameter, and the rest comes from the space
     that `zslbench info METHOD` shows.
     """
-    from zslbench.studies.told import told
+    from zslbench.studies.tuning import describe_tuning
 
     options["fold"] = options["fold"] or None
     options["protocols"] = options["protocols"] or ("zsl", "gzsl")
@@ -116,7 +116,7 @@ def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **
         engine=engine_of(options),
         **options,
     )
-    screen.show_text(told(tuning, format))
+    screen.show_text(describe_tuning(tuning, format))
     if tuning.interrupted:
         sys.exit(INTERRUPTED)
     if not tuning.presets:

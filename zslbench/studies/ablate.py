@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue
+from zslbench.files import write_text
 from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.rows import Stat
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
+from zslbench.results.tables.data import write_data
+from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.cells import Run
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
 from zslbench.runner.run import Outcome, run
-from zslbench.studies import measured, points, printed
+from zslbench.studies import measured, points
 from zslbench.studies.measured import Column, Difference
 from zslbench.studies.points import Point, Series
 
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     from zslbench.runner.executors import Executor
 
-FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DEFAULT_SEEDS = 3
 
 
@@ -111,7 +113,7 @@ def ablate(
     Raises:
         ZslbenchError: a request that cannot be met; nothing was run.
     """
-    printed.check_format(format, FORMATS)
+    check_format(format)
     spec, cls = points.base(method)
     sweeps = [sweep] if isinstance(sweep, str) else list(sweep)
     if len(sweeps) != len({text.partition("=")[0].strip() for text in sweeps}):
@@ -162,16 +164,15 @@ def ablate(
     )
     if dry_run:
         return Ablated(lines, "", outcome)
-    from zslbench.studies import ablation_text
+    from zslbench.studies.ablation_tables import ablation_tables, facts
 
-    if format in printed.DATA_FORMATS:
-        text = printed.data([ablation_text.facts(line, stage) for line in lines], format)
+    if format in DATA_FORMATS:
+        text = write_data([facts(line, stage) for line in lines], format)
     else:
-        sections, sentences = ablation_text.laid_out(
-            lines, cls.card, str(spec), stage, outcome, narrow=format == "latex"
-        )
-        text = printed.page(sections, sentences, format, width)
-    printed.write(text, Path(output) if output is not None else None)
+        tables = ablation_tables(lines, cls.card, str(spec), stage, outcome, narrow=format == "latex")
+        text = render(tables, format, None if format == "latex" else width, piped=120)
+    if output is not None:
+        write_text(Path(output), text, f"the table {Path(output).name}")
     return Ablated(lines, text, outcome)
 
 

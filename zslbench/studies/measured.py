@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
+from zslbench.metrics import metric_place
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.analysis.statistics import paired_t_interval
 from zslbench.results.records.record import Record
+from zslbench.results.records.wording import last_line
 from zslbench.runner.cells import Run
 from zslbench.spec import brackets
 
-METRIC_ORDER = ("T1", "U", "S", "H", "AUSUC")
+if TYPE_CHECKING:
+    from zslbench.runner.run import Outcome
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -105,7 +109,7 @@ def metrics_of(columns: Iterable[Column], everything: bool) -> list[Column]:
         kept,
         key=lambda column: (
             data.index((column.dataset, column.features, column.semantics)),
-            METRIC_ORDER.index(column.metric) if column.metric in METRIC_ORDER else len(METRIC_ORDER),
+            metric_place(column.metric),
             column.protocol,
             column.metric,
         ),
@@ -119,3 +123,17 @@ def heads(columns: Sequence[Column]) -> list[str]:
         f"{column.metric} ({column.protocol})" if names.count(column.metric) > 1 else column.metric
         for column in columns
     ]
+
+
+def describe_failures(outcome: Outcome) -> list[str]:
+    """Say how many runs failed and why the first did, and how many are of an earlier source of the method."""
+    sentences = []
+    if outcome.failed:
+        reasons = [last_line(record.error) for record in outcome.failed if record.error.strip()]
+        why = f" (the first: {reasons[0]})" if reasons else ""
+        sentences.append(f"{len(outcome.failed)} of {len(outcome.states)} runs failed and do not count{why}.")
+    if stale := outcome.left("stale"):
+        sentences.append(
+            f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."
+        )
+    return sentences

@@ -24,7 +24,7 @@ from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
 from zslbench.results.report.accuracy import accuracy_tables
 from zslbench.results.report.figures import figures
-from zslbench.results.report.page import Beside, Matrix, Missing, Page
+from zslbench.results.report.page import Beside, Missing, Page
 from zslbench.results.report.runs import runs_data
 from zslbench.studies import plot, status, status_text
 from zslbench.studies.verdict import interval, judged
@@ -266,12 +266,11 @@ def _missing(store: ResultStore, records: Sequence[Record], root: Path | None, s
         found = status.examine(store, records, stage=cast(Stage, stage), data_root=root)
     except BadSpec as error:
         return Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
-    sections = [status_text.matrix(found.survey, place) for place in found.survey.places]
     purposes = dict.fromkeys(command.purpose for command in found.commands)
     return Missing(
         title=title,
         complete=found.complete,
-        matrices=tuple(Matrix(one.title, one.heads, one.rows) for one in sections),
+        matrices=tuple(status_text.matrix(found.survey, place) for place in found.survey.places),
         sentences=(*status_text.trouble(found.survey), *status_text.remarks(found)),
         commands=tuple(
             (purpose, tuple(one.text for one in found.commands if one.purpose == purpose)) for purpose in purposes

@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, ZslbenchError
+from zslbench.files import write_text
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.wording import last_line
+from zslbench.results.tables.data import write_data
+from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate
@@ -21,7 +24,6 @@ from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.telling import telling
 from zslbench.spec import parse
-from zslbench.studies import printed
 from zslbench.studies.claims import Answer, answers, entries
 from zslbench.studies.verdict import interval, judged
 
@@ -122,7 +124,7 @@ def reproduce(
     Raises:
         ZslbenchError: an unknown source, table, data set or method, or a request that cannot be met.
     """
-    printed.check_format(format, FORMATS)
+    check_format(format, FORMATS)
     if not 0 <= tolerance <= 100:
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
     if seeds < 1:
@@ -137,14 +139,14 @@ def reproduce(
     cells = [_judged(cell, records, tolerance) for cell in cells]
     if dry_run:
         return Reproduction(tuple(cells), "", outcome)
-    from zslbench.studies import reproduction_text
+    from zslbench.studies.reproduction_tables import facts, reproduction_tables
 
-    if format in printed.DATA_FORMATS:
-        text = printed.data([reproduction_text.facts(cell, tolerance) for cell in cells], format)
+    if format in DATA_FORMATS:
+        text = write_data([facts(cell, tolerance) for cell in cells], format)
     else:
-        sections, sentences = reproduction_text.laid_out(cells, tolerance, seeds, outcome)
-        text = printed.page(sections, sentences, format, width)
-    printed.write(text, Path(output) if output is not None else None)
+        text = render(reproduction_tables(cells, tolerance, seeds, outcome), format, width, piped=120)
+    if output is not None:
+        write_text(Path(output), text, f"the table {Path(output).name}")
     return Reproduction(tuple(cells), text, outcome)
 
 

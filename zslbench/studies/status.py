@@ -16,8 +16,9 @@ from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.render import check_format
 from zslbench.runner.classes import import_typed
-from zslbench.studies import fill, printed
+from zslbench.studies import fill
 from zslbench.studies.folders import Folders
 from zslbench.studies.meaning import Place
 from zslbench.studies.survey import Survey, of_session, survey
@@ -104,7 +105,7 @@ def status(
         BadValue: a name that no record has.
         StoreError: no records.
     """
-    printed.check_format(format, FORMATS)
+    check_format(format, FORMATS)
     if stage not in STAGES:
         raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
     store = ResultStore(runs)

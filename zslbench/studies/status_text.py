@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from zslbench.files import json_text
-from zslbench.studies import printed
+from zslbench.results.records.wording import last_line
+from zslbench.results.tables.render import render
+from zslbench.results.tables.table import Table, text_table
 from zslbench.studies.meaning import Place, method_in
-from zslbench.studies.printed import Section
 from zslbench.studies.survey import Slot, Survey, of_session
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ _MOST = 20
 def as_text(status: Status, width: int | None = None) -> str:
     """Return the status as text for a terminal."""
     found = status.survey
-    sections = [matrix(found, place) for place in found.places]
-    parts = [printed.page(sections, [], "terminal", width)] if found.lines else []
+    parts = []
+    if found.lines:
+        parts.append(render([matrix(found, place) for place in found.places], "terminal", width, piped=120))
     parts += [_paragraph(lines) for lines in (trouble(found), remarks(status)) if lines]
     if status.commands:
         lines = []
@@ -47,7 +49,7 @@ def _paragraph(lines: list[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def matrix(found: Survey, place: Place) -> Section:
+def matrix(found: Survey, place: Place) -> Table:
     """Return the states of the runs at one place: rows down, protocols across."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for slot, state in found.states.items():
@@ -67,8 +69,9 @@ def matrix(found: Survey, place: Place) -> Section:
             f"{own[state]} {state}" for state in ("done", "stale", "failed", "unfinished", "missing") if own[state]
         )
 
-    rows = tuple((line, *(cell(line, rules) for rules in found.protocols)) for line in found.lines)
-    return Section(found.names[place], ("row", *found.protocols), rows, "l" * (1 + len(found.protocols)))
+    rows = [(line, *(cell(line, rules) for rules in found.protocols)) for line in found.lines]
+    heads = ("row", *found.protocols)
+    return text_table(found.names[place], heads, rows, words=range(1, len(heads)))
 
 
 def trouble(found: Survey) -> list[str]:
@@ -76,7 +79,7 @@ def trouble(found: Survey) -> list[str]:
     groups: dict[tuple[str, str, Place, str], list[Slot]] = {}
     for slot in found.of("failed", "unfinished"):
         record = found.records[slot]
-        why = (record.error.strip().splitlines() or [""])[-1]
+        why = last_line(record.error)
         groups.setdefault((record.status, slot.line, slot.place, textwrap.shorten(why, 200)), []).append(slot)
     lines = []
     for (state, line, place, why), slots in list(groups.items())[:_MOST]:
@@ -182,7 +185,7 @@ def _slot(slot: Slot, found: Survey) -> dict[str, Any]:
         "other_values_there": slot in found.varied,
         "id": record.id if record else None,
         "status": record.status if record else None,
-        "error": (record.error.strip().splitlines() or [""])[-1] if record else "",
+        "error": last_line(record.error) if record else "",
     }
 
 

@@ -51,15 +51,6 @@ class Beside:
 
 
 @dataclasses.dataclass(frozen=True)
-class Matrix:
-    """A small table of texts under a title."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclasses.dataclass(frozen=True)
 class Missing:
     """What one stage lacks.
 
@@ -71,7 +62,7 @@ class Missing:
 
     title: str
     complete: bool
-    matrices: tuple[Matrix, ...]
+    matrices: tuple[Table, ...]
     sentences: tuple[str, ...]
     commands: tuple[tuple[str, tuple[str, ...]], ...]
     replace: tuple[str, ...]

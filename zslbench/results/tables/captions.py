@@ -210,6 +210,12 @@ def _describe_marks(rows: Sequence[Row], together: bool) -> list[Remark]:
     return found
 
 
+def describe_selections(selections: Iterable[str]) -> str:
+    """Say by which rules numbers of a study were selected."""
+    words = {"fixed": "fixed (the declared last step)", "validated": "validated (chosen on validation classes)"}
+    return ", ".join(words.get(name, name) for name in sorted(set(selections)))
+
+
 def nothing_cited(source: str) -> str:
     """Say that a source has no number for this table."""
     which = "" if source == "best" else f" in {source}"

@@ -158,8 +158,8 @@ def _cell_lines(sheet: Sheet, line: Line, number: int, longest: str) -> list[str
 def _cell(cell: Cell | None, longest: str) -> str:
     if cell is None:
         return "--"
-    missing = re.sub(r"\d", "0", longest[: len(longest) - len(cell.text)])
-    pad = rf"\phantom{{{escape(missing)}}}" if missing and cell.text else ""
+    missing = re.sub(r"[^,.]", "0", longest[: len(longest) - len(cell.text)])
+    pad = rf"\phantom{{{missing}}}" if missing and cell.text else ""
     # The mean alone is underlined: below ± the line would touch the next row.
     mean = rf"\underline{{{escape(cell.text)}}}" if cell.emphasis == "second" else escape(cell.text)
     text = rf"{mean}{{\scriptsize$\,\pm\,${cell.std}}}" if cell.std else mean

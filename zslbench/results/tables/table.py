@@ -165,16 +165,27 @@ class Table:
 
 
 def text_table(
-    title: str, heads: Sequence[str], rows: Iterable[Sequence[str | Cell]], words: Iterable[int] = (), **facts: object
+    title: str,
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Cell | None]],
+    words: Iterable[int] = (),
+    **facts: object,
 ) -> Table:
     """Return a table of texts; the first column names the rows, those numbered in `words` hold words, others values."""
     words = set(words)
     columns = [Column(head, kind="text" if n in words else "value") for n, head in enumerate(heads[1:], start=1)]
     lines = [
-        Line(str(name), "", tuple(cell if isinstance(cell, Cell) else Cell(cell) for cell in cells))
+        Line(str(name), "", tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
         for name, *cells in rows
     ]
     return Table(tuple(columns), (Block(tuple(lines)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
+
+
+def stat_cell(stat: Stat | None, marks: str = "") -> Cell | None:
+    """Return mean and deviation in percent with one digit; None where there is no number."""
+    if stat is None:
+        return None
+    return Cell(f"{stat.mean:.1f}", "" if stat.std is None else f"{stat.std:.1f}", marks=marks, stat=stat)
 
 
 def signed(points: float, digits: int = 1) -> str:

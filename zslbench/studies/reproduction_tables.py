@@ -1,16 +1,20 @@
-"""The table of a reproduction in words and numbers."""
+"""The tables of a reproduction: each published number, what was measured, and the verdict."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.results.analysis.selection_text import spans
-from zslbench.results.tables.captions import TWO_SEEDS
+from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
+from zslbench.results.tables.data import round_number
+from zslbench.results.tables.table import Cell as TableCell
+from zslbench.results.tables.table import Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
-from zslbench.studies.ablation_text import MISSING, failures, rounded, signed, value
-from zslbench.studies.printed import Section
+from zslbench.studies.measured import describe_failures
 
 if TYPE_CHECKING:
     from zslbench.studies.reproduce import Cell
@@ -42,27 +46,26 @@ def facts(cell: Cell, tolerance: float) -> dict[str, Any]:
         "selection": cell.selection,
         "transductive": cell.transductive,
         "seeds": list(cell.seeds),
-        "mean": rounded(cell.stat.mean if cell.stat else None),
-        "std": rounded(cell.stat.std if cell.stat else None),
-        "low": rounded(cell.low),
-        "high": rounded(cell.high),
-        "difference": rounded(cell.difference),
+        "mean": round_number(cell.stat.mean if cell.stat else None),
+        "std": round_number(cell.stat.std if cell.stat else None),
+        "low": round_number(cell.low),
+        "high": round_number(cell.high),
+        "difference": round_number(cell.difference),
         "tolerance": tolerance,
         "verdict": cell.verdict,
         "reason": cell.reason,
     }
 
 
-def laid_out(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> tuple[list[Section], list[str]]:
-    """Return a table a data set, and the sentences that say what numbers and verdicts are."""
+def reproduction_tables(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Table]:
+    """Return a table for each data set; sentences below the last say what numbers and verdicts are."""
     notes: dict[str, int] = {}
-    sections = []
+    tables = []
     for place in dict.fromkeys(_place(cell) for cell in cells):
-        own = [cell for cell in cells if _place(cell) == place]
-        sections.append(Section(place, _HEADS, tuple(_row(cell, notes) for cell in own), "llrrrrll"))
-    return sections, _sentences(cells, tolerance, seeds, outcome) + [
-        f"[{number}] {text}." for text, number in notes.items()
-    ]
+        rows = [_row(cell, notes) for cell in cells if _place(cell) == place]
+        tables.append(text_table(place, _HEADS, rows, words=[1, 6, 7]))
+    below = tuple(remarks("note", _sentences(cells, tolerance, seeds, outcome)))
+    return [*tables[:-1], dataclasses.replace(tables[-1], remarks=below, notes=tuple(f"{text}." for text in notes))]
 
 
 def _place(cell: Cell) -> str:
@@ -74,79 +77,68 @@ def _place(cell: Cell) -> str:
     )
 
 
-def _row(cell: Cell, notes: dict[str, int]) -> tuple[str, ...]:
+def _row(cell: Cell, notes: dict[str, int]) -> list[str | TableCell | None]:
     entry = cell.entry
     marks = ("†" if entry.oracle else "") + ("‡" if entry.transductive else "")
-    note = f" [{notes.setdefault(entry.note, len(notes) + 1)}]" if entry.note else ""
-    published = f"{entry.value:.1f}{marks}{note}"
+    note = notes.setdefault(entry.note, len(notes) + 1) if entry.note else 0
+    published = TableCell(f"{entry.value:.1f}", marks=marks, note=note)
+    verdict, interval = cell.verdict, MISSING
     if cell.stat is None:
         verdict = cell.reason if cell.verdict == "absent" else f"{cell.verdict}: {cell.reason}"
-        return entry.method, entry.metric, published, MISSING, MISSING, MISSING, verdict, cell.answer.spec or MISSING
-    interval = MISSING
-    if cell.low is not None and cell.high is not None:
+    elif cell.low is not None and cell.high is not None:
         interval = f"{cell.low:.1f} to {cell.high:.1f}" if cell.stochastic else "deterministic"
-    return (
-        entry.method,
-        entry.metric,
-        published,
-        value(cell.stat) + (" ‡" if cell.transductive else ""),
-        signed(cell.difference or 0.0),
-        interval,
-        cell.verdict,
-        cell.answer.spec,
-    )
+    difference = None if cell.difference is None else TableCell(signed(cell.difference, 2))
+    stat = stat_cell(cell.stat, " ‡" if cell.transductive else "")
+    return [entry.method, entry.metric, published, stat, difference, interval, verdict, cell.answer.spec or MISSING]
 
 
 def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[str]:
     counts = Counter(cell.verdict for cell in cells)
     total = len(cells)
-    said = [f"{total} published {'number' if total == 1 else 'numbers'}: {_counted(counts)}."]
+    sentences = [f"{total} published {'number' if total == 1 else 'numbers'}: {_counted(counts)}."]
     measured = [cell for cell in cells if cell.stat]
     if any(cell.verdict in ("reproduced", "above", "below", "inconclusive") for cell in measured):
-        said.append(
+        sentences.append(
             f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
             "wholly outside; inconclusive: it reaches over an end, or one seed gives none."
         )
     if any(cell.answer.other for cell in measured):
-        said.append(
+        sentences.append(
             "Other features or semantics: the published number was measured on other data, so the difference is no "
             "matter of reproduction."
         )
     if measured:
-        said.append(
+        sentences.append(
             "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
             "over seeds. A deterministic method has none: its one value is judged."
         )
         if any(cell.stochastic and len(cell.seeds) == 2 for cell in measured):
-            said.append(TWO_SEEDS)
-        said += _seeds(measured)
-        said.append(_values_from(measured))
-        selections = sorted({cell.selection for cell in measured})
-        words = {"fixed": "fixed (the declared last step)", "validated": "validated (chosen on validation classes)"}
-        said.append(f"Selection of what was measured: {', '.join(words.get(one, one) for one in selections)}.")
+            sentences.append(TWO_SEEDS)
+        sentences += _seeds(measured)
+        sentences.append(_values_from(measured))
+        selections = describe_selections(cell.selection for cell in measured)
+        sentences.append(f"Selection of what was measured: {selections}.")
         short = [cell for cell in measured if cell.stochastic and len(cell.seeds) < 2]
         if short and seeds == 1:
-            said.append("One seed says nothing of chance: give more with --seeds.")
+            sentences.append("One seed says nothing of chance: give more with --seeds.")
     if any(cell.answer.lacks_data for cell in cells):
-        said.append("What data is here: zslbench data list. Other features of the same images: --features STEM.")
+        sentences.append("What data is here: zslbench data list. Other features of the same images: --features STEM.")
     if any(cell.entry.oracle for cell in cells):
-        said.append("† published code of this method picks the epoch on test images; ours is not picked there.")
+        sentences.append("† published code of this method picks the epoch on test images; ours is not picked there.")
     if any(cell.entry.transductive or cell.transductive for cell in cells):
-        said.append("‡ transductive: unlabelled test features are used.")
+        sentences.append(TRANSDUCTIVE.text)
     if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
-        said.append("What is inconclusive may be settled by more --seeds; finished ones are not run again.")
-    said += failures(outcome)
-    if stale := outcome.left("stale"):
-        said.append(f"{stale} runs are of an earlier source of the method; zslbench status says how to redo them.")
+        sentences.append("What is inconclusive may be settled by more --seeds; finished ones are not run again.")
+    sentences += describe_failures(outcome)
     if outcome.interrupted:
-        said.append("Interrupted; the same command goes on from here.")
-    return said
+        sentences.append("Interrupted; the same command goes on from here.")
+    return sentences
 
 
 def _counted(counts: Counter[str]) -> str:
     words = {"absent": "cannot be run here"}
-    said = {name: words.get(name, f"on {name}" if name.startswith("other ") else name) for name in counts}
-    return ", ".join(f"{number} {said[name]}" for name, number in counts.most_common())
+    shown = {name: words.get(name, f"on {name}" if name.startswith("other ") else name) for name in counts}
+    return ", ".join(f"{number} {shown[name]}" for name, number in counts.most_common())
 
 
 def _seeds(cells: Sequence[Cell]) -> list[str]:
@@ -170,5 +162,5 @@ def _values_from(cells: Sequence[Cell]) -> str:
         names = found.setdefault(cell.answer.how, [])
         if cell.answer.spec not in names:
             names.append(cell.answer.spec)
-    said = "; ".join(f"{how}: {', '.join(names)}" for how, names in found.items())
-    return f"Hyper-parameters: {said}."
+    sentences = "; ".join(f"{how}: {', '.join(names)}" for how, names in found.items())
+    return f"Hyper-parameters: {sentences}."
