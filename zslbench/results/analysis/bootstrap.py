@@ -96,11 +96,11 @@ def draw_training(variance: float, seeds: int, draws: int, rng: np.random.Genera
     Args:
         variance: of the method's mean over its seeds; seeds: how many there are.
     """
-    shift, found = np.zeros(1 + draws), np.full(1 + draws, variance)
+    shift, variances = np.zeros(1 + draws), np.full(1 + draws, variance)
     if variance > 0 and seeds > 1:
         shift[1:] = rng.normal(0.0, math.sqrt(variance), draws)
-        found[1:] *= rng.chisquare(seeds - 1, draws) / (seeds - 1)
-    return shift, found
+        variances[1:] *= rng.chisquare(seeds - 1, draws) / (seeds - 1)
+    return shift, variances
 
 
 def interaction(values: Array, strata: IntArray) -> float:
@@ -161,9 +161,9 @@ def _draw(strata: Sequence[Array], draws: int, rng: np.random.Generator) -> Draw
         second[0] += _variances(moments.mean(axis=1), methods, upper, n).sum(axis=0)
         for start in range(1, 1 + draws, step):
             rows = slice(start, min(start + step, 1 + draws))
-            found = _weights(k, rows.stop - rows.start, n, rng) @ moments / n
-            mean[rows] += found[..., :methods].sum(axis=0)
-            second[rows] += _variances(found, methods, upper, n).sum(axis=0)
+            drawn = _weights(k, rows.stop - rows.start, n, rng) @ moments / n
+            mean[rows] += drawn[..., :methods].sum(axis=0)
+            second[rows] += _variances(drawn, methods, upper, n).sum(axis=0)
     cov = np.empty((1 + draws, methods, methods))
     cov[:, upper[0], upper[1]] = cov[:, upper[1], upper[0]] = second / total**2
     return Draws(mean / total, cov)
@@ -176,12 +176,12 @@ def _weights(k: int, draws: int, n: int, rng: np.random.Generator) -> Array:
     return np.bincount(drawn.ravel(), minlength=k * draws * n).reshape(k, draws, n).astype(float)
 
 
-def _variances(found: Array, methods: int, upper: tuple[IntArray, IntArray], n: int) -> Array:
+def _variances(moments: Array, methods: int, upper: tuple[IntArray, IntArray], n: int) -> Array:
     """Return the covariances of means of n members, from (…, M + pairs) mean moments; 0 for a single member."""
     if n == 1:
-        return np.zeros((*found.shape[:-1], len(upper[0])))
-    mean = found[..., :methods]
-    return (found[..., methods:] - mean[..., upper[0]] * mean[..., upper[1]]) / (n - 1)
+        return np.zeros((*moments.shape[:-1], len(upper[0])))
+    mean = moments[..., :methods]
+    return (moments[..., methods:] - mean[..., upper[0]] * mean[..., upper[1]]) / (n - 1)
 
 
 def difference(

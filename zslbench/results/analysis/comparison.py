@@ -194,15 +194,15 @@ def _training(
         seeds = right[0].shape[1] if entrant.row.stochastic else 1
         variance = 0.0
         if seeds > 1:
-            means = [bootstrap.class_means(one, part.labels) for one, part in zip(right, parts, strict=True)]
+            means = [bootstrap.class_means(correct, part.labels) for correct, part in zip(right, parts, strict=True)]
             each = [Draws(mean.mean(axis=0)[None], np.zeros((1, seeds, seeds))) for mean in means]
             metric = [float(bootstrap.metric(each, number)[0]) for number in range(seeds)]
             slopes = [float(slope[0]) for slope in bootstrap.gradient(sides, place)]
             variance = float(np.var(metric, ddof=1)) / seeds
-            for slope, one, mean, part in zip(slopes, right, means, parts, strict=True):
+            for slope, correct, mean, part in zip(slopes, right, means, parts, strict=True):
                 whole = kind == "classes"
                 labels = np.zeros(len(mean), dtype=np.int64) if whole else part.labels
-                variance -= slope**2 * bootstrap.interaction(mean if whole else one, labels)
+                variance -= slope**2 * bootstrap.interaction(mean if whole else correct, labels)
         rng = seeding.stream(how.seed, f"bootstrap training {kind} {entrant.row.records[0].id}")
         columns.append(bootstrap.draw_training(max(variance, 0.0), seeds, how.draws, rng))
     return Training(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
@@ -248,12 +248,12 @@ def _sorted(arrays: Mapping[str, AnyArray], record: Record) -> dict[str, AnyArra
     return {name: arrays[name][order] for name in wanted}
 
 
-def _right(found: Mapping[str, AnyArray], protocol: str) -> AnyArray:
+def _right(arrays: Mapping[str, AnyArray], protocol: str) -> AnyArray:
     """Return (n,) whether each image was given its class, among unseen classes (zsl) or all (gzsl)."""
     if protocol == "zsl":
-        return np.asarray(found["unseen_class"] == found["label"])
-    seen, unseen = (found["seen_score"], found["seen_class"]), (found["unseen_score"], found["unseen_class"])
-    return np.asarray(stacked(*seen, *unseen) == found["label"])
+        return np.asarray(arrays["unseen_class"] == arrays["label"])
+    seen, unseen = (arrays["seen_score"], arrays["seen_class"]), (arrays["unseen_score"], arrays["unseen_class"])
+    return np.asarray(stacked(*seen, *unseen) == arrays["label"])
 
 
 @dataclasses.dataclass(frozen=True)

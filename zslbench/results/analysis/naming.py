@@ -7,6 +7,7 @@ import dataclasses
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.rows import Row, join_marks
@@ -21,7 +22,7 @@ SETTINGS = ("inductive", "semantic", "transductive")
 
 @dataclasses.dataclass(frozen=True)
 class LineKey:
-    """What makes two rows one line of a table.
+    """What makes rows of several data sets one line of a table.
 
     Attributes:
         method: registered name; name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
@@ -41,12 +42,11 @@ class LineKey:
     @property
     def full(self) -> str:
         """The name with its parameters."""
-        return (f"{self.name}[{self.given}]" if self.given else self.name) + self.told
+        return self.name_with(f"[{self.given}]" if self.given else "")
 
-    @property
-    def told(self) -> str:
-        """What tells the line from one of the same name under another selection rule."""
-        return f" {self.rule}" if self.rule else ""
+    def name_with(self, parameters: str) -> str:
+        """Return the name with a text for its parameters, and the selection rule where it tells lines apart."""
+        return self.name + parameters + (f" {self.rule}" if self.rule else "")
 
     @property
     def marks(self) -> str:
@@ -70,58 +70,51 @@ def line_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[Line
     Rows with one label share a line, those of different selection rules excepted. Two of them in one column (a label
     whose meaning changed, or a preset that was edited) are told apart by the parameters in which they differ.
     """
-    labels: dict[tuple[str, str, bool], str] = {}
+    labels: dict[object, set[str]] = collections.defaultdict(set)
+    titles: dict[str, set[str]] = collections.defaultdict(set)
     for row in rows:
-        key = _meaning(row)
-        labels[key] = min(labels.get(key, row.label), row.label, key=lambda label: (len(label), label))
-    named = [labels[_meaning(row)] for row in rows]
-    titles: dict[str, set[str]] = {}
-    for row in rows:
-        titles.setdefault(row.title, set()).add(row.method)
-    clashes = _clashes(rows, named, column)
+        labels[_meaning(row)].add(row.label)
+        titles[row.title].add(row.method)
+    shortest = {meaning: min(of, key=lambda label: (len(label), label)) for meaning, of in labels.items()}
+    alike = [(row.method, shortest[_meaning(row)], row.setting, row.selection) for row in rows]
+    differing = _differing(rows, alike, column)
     keys = []
-    for row, label in zip(rows, named, strict=True):
-        head, _, given = label.removesuffix("]").partition("[")
+    for row, line in zip(rows, alike, strict=True):
+        head, _, given = line[1].removesuffix("]").partition("[")
         title = row.title if len(titles[row.title]) == 1 else f"{row.title} ({row.method})"
         name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
-        facts = {**row.params, "version": row.version}
-        extra = brackets({key: facts.get(key) for key in clashes[row.method, label, row.setting, row.selection]})[1:-1]
-        parts = ",".join(part for part in (given, extra) if part)
+        extra = brackets({key: _facts(row).get(key) for key in sorted(differing[line])})[1:-1]
+        parts = ",".join(filter(None, (given, extra)))
         keys.append(LineKey(row.method, one_line(name), one_line(parts), row.setting, row.selection == "oracle"))
-    rules: dict[LineKey, set[str]] = {}
-    for row, line in zip(rows, keys, strict=True):
-        rules.setdefault(line, set()).add(row.selection)
-    ruled = [
-        dataclasses.replace(line, rule=row.selection) if len(rules[line]) > 1 else line
-        for row, line in zip(rows, keys, strict=True)
-    ]
+    rules: dict[LineKey, set[str]] = collections.defaultdict(set)
+    for row, key in zip(rows, keys, strict=True):
+        rules[key].add(row.selection)
+    ruled = [(key, row.selection if len(rules[key]) > 1 else "") for row, key in zip(rows, keys, strict=True)]
     changed = {line for row, line in zip(rows, ruled, strict=True) if row.source_state == "changed"}
-    return [dataclasses.replace(line, changed=line in changed) for line in ruled]
+    return [dataclasses.replace(key, rule=rule, changed=(key, rule) in changed) for key, rule in ruled]
 
 
-def _meaning(row: Row) -> tuple[str, str, bool]:
+def _meaning(row: Row) -> object:
     # What oracle selection picked goes by the method's name, whatever hyper-parameters it picked.
     return row.method, canonical_json(dict(row.params)), row.selection == "oracle"
 
 
-def _clashes(
-    rows: Sequence[Row], labels: Sequence[str], column: Callable[[Row], object]
-) -> Mapping[tuple[str, str, str, str], list[str]]:
-    """Return, for each label, the parameters in which rows of one column differ."""
-    cells: dict[tuple[str, str, str, str], dict[object, list[Row]]] = {}
-    for row, label in zip(rows, labels, strict=True):
-        line = cells.setdefault((row.method, label, row.setting, row.selection), {})
-        line.setdefault(column(row), []).append(row)
-    return {
-        line: sorted({key for group in columns.values() for key in _differing(group)})
-        for line, columns in cells.items()
-    }
+def _facts(row: Row) -> dict[str, Any]:
+    return {**row.params, "version": row.version}
 
 
-def _differing(rows: Sequence[Row]) -> Iterable[str]:
-    facts = [{**row.params, "version": row.version} for row in rows]
-    keys = {key for fact in facts for key in fact}
-    return [key for key in keys if any(fact.get(key) != facts[0].get(key) for fact in facts)]
+def _differing(
+    rows: Sequence[Row], alike: Sequence[object], column: Callable[[Row], object]
+) -> Mapping[object, set[str]]:
+    """Return, for each kind of rows that are `alike`, the parameters in which those of one column differ."""
+    facts: dict[tuple[object, object], list[dict[str, Any]]] = collections.defaultdict(list)
+    for row, line in zip(rows, alike, strict=True):
+        facts[line, column(row)].append(_facts(row))
+    differing: dict[object, set[str]] = collections.defaultdict(set)
+    for (line, _), of in facts.items():
+        names = {name for fact in of for name in fact}
+        differing[line] |= {name for name in names if any(fact.get(name) != of[0].get(name) for fact in of)}
+    return differing
 
 
 def short_names(keys: Iterable[LineKey]) -> tuple[dict[LineKey, str], tuple[tuple[str, str], ...]]:
@@ -132,11 +125,9 @@ def short_names(keys: Iterable[LineKey]) -> tuple[dict[LineKey, str], tuple[tupl
     letters: dict[str, str] = {}
     names = {}
     for key in keys:
-        if len(key.full) <= MAX_INLINE or not key.given:
-            names[key] = key.full
-        else:
-            letter = letters.setdefault(key.given, _letter(len(letters)))
-            names[key] = f"{key.name} ({letter}){key.told}"
+        names[key] = key.full
+        if len(key.full) > MAX_INLINE and key.given:
+            names[key] = key.name_with(f" ({letters.setdefault(key.given, _letter(len(letters)))})")
     return names, tuple((letter, given.replace(",", ", ")) for given, letter in letters.items())
 
 
@@ -147,7 +138,7 @@ def plain_names(rows: Sequence[Row], column: Callable[[Row], object]) -> tuple[l
     """
     keys = line_keys(rows, column)
     lettered, _ = short_names(dict.fromkeys(keys))
-    plain = [key.name + key.told for key in keys]
+    plain = [key.name_with("") for key in keys]
     heads = collections.Counter(
         (column(row), name, key.oracle) for row, name, key in zip(rows, plain, keys, strict=True)
     )

@@ -30,7 +30,7 @@ Step = int | None
 
 @dataclasses.dataclass(frozen=True)
 class Lack:
-    """Records (of one cell) that a rule could not be applied to, and what is missing.
+    """Records (of one setup) that a rule could not be applied to, and what is missing.
 
     `what` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
     """
@@ -91,7 +91,7 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
     """Return the step with the highest mean of the protocol's metric over `records`; of equal ones the earliest.
 
     Args:
-        records: of one cell, at least one.
+        records: of one setup, at least one.
         among: consider these steps only, of those that all records judged.
     """
     metric = criterion(records[0].metrics)

@@ -113,8 +113,8 @@ def friedman(values: Array) -> Friedman:
         return Friedman(average, math.nan, math.nan)
     if (ranks == ranks[:, :1]).all():
         return Friedman(average, 0.0, 1.0)
-    found = stats.friedmanchisquare(*ranks.T)
-    return Friedman(average, float(found.statistic), float(found.pvalue))
+    test = stats.friedmanchisquare(*ranks.T)
+    return Friedman(average, float(test.statistic), float(test.pvalue))
 
 
 def critical_difference(methods: int, datasets: int, level: float = 0.95) -> float:
