@@ -304,20 +304,20 @@ def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
     clock, reads, read = Clock(), [], snapshot_module.read_record
     monkeypatch.setattr(snapshot_module, "read_record", lambda path: reads.append(path) or read(path))
     watcher = Watcher(runs, clock=clock)
-    assert watcher.look().kept == ()
+    assert watcher.look().records == ()
     some_records(runs)
-    assert len(watcher.look().kept) == 8
+    assert len(watcher.look().records) == 8
     assert len(reads) == 8
     for _ in range(3):
         clock.now += SETTLED + 1
-        assert len(watcher.look().kept) == 8
+        assert len(watcher.look().records) == 8
     assert len(reads) == 8
     again = record("sae", "cub", "zsl", status="failed", error="E: no\n")
     save(runs, again, time=9.0)
-    assert watcher.look().kept[-1].why == "E: no"
+    assert watcher.look().records[-1].error == "E: no"
     assert len(reads) == 9
     ResultStore(runs).path(again).unlink()
-    assert len(watcher.look().kept) == 7
+    assert len(watcher.look().records) == 7
     assert len(reads) == 9
 
 
@@ -327,10 +327,10 @@ def test_a_folder_that_changes_within_one_tick_of_its_clock_is_listed_again(runs
     save(runs, first)
     folder = ResultStore(runs).path(first).parent
     os.utime(folder, (50.0, 50.0))
-    assert len(watcher.look().kept) == 1
+    assert len(watcher.look().records) == 1
     save(runs, second)
     os.utime(folder, (50.0, 50.0))
-    assert len(watcher.look().kept) == 2
+    assert len(watcher.look().records) == 2
 
 
 def test_files_that_are_no_records_are_left_out(runs):
@@ -340,7 +340,7 @@ def test_files_that_are_no_records_are_left_out(runs):
     (folder / "y.json").write_text("[" * 10**5)
     (folder / "z.json").mkdir()
     put(runs, study())
-    assert len(Watcher(runs).look().kept) == 8
+    assert len(Watcher(runs).look().records) == 8
 
 
 # What is shown
@@ -576,7 +576,7 @@ def test_a_real_run_is_watched_from_another_process_lost_when_killed_and_made_go
         assert again.wait(60) == 1  # Broken fails
     assert not live_folder(runs).exists()
     shot = zslbench.watch(runs)
-    assert [(one.kept.label, one.kept.why) for one in shot.failed(9)] == [
+    assert [(one.record.label, one.record.error) for one in shot.failed(9)] == [
         ("toy_methods:Broken", "RuntimeError: no convergence")
     ]
     assert "RuntimeError: no convergence" in shot.text

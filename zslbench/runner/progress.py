@@ -23,7 +23,7 @@ PLAIN_EVERY = 30.0
 def result_line(finished: Finished) -> str:
     """Return one line on one run: its metrics in percent, or the last line of its error."""
     record = finished.record
-    what = wording.name_record(record)
+    what = wording.name_record(record, [record.protocol["name"]])
     if not record.ok:
         return ": ".join(filter(None, [record.status, what, wording.last_line(record.error)]))
     took, shared = record.timings.get("total", 0.0), record.timings.get("shared", 0.0)

@@ -27,34 +27,18 @@ _MOST_ENDED = 20
 """Fits that ended, of either kind, which the JSON document holds."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RecordGlance:
-    """What `watch` shows of a record, fit for a terminal.
-
-    `time`: of its file; `seconds`: that it takes alone, None where nobody knows; `why`: the last line of its error.
-    """
-
-    time: float
-    label: str
-    method: str
-    dataset: str
-    protocol: str
-    stage: str
-    fold: int
-    seed: int
-    status: str
-    metrics: Mapping[str, float]
-    seconds: float | None
-    why: str
-
-
 @dataclasses.dataclass(frozen=True)
 class EndedFit:
     """Records of one fit that ended alike: the latest of them, all protocols, and the metrics of all."""
 
-    kept: RecordGlance
+    record: Record
     protocols: tuple[str, ...]
     metrics: Mapping[str, float]
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that it takes alone; None where nobody knows."""
+        return float(self.record.timings.get("total", 0.0)) if self.record.seconds_known else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +48,14 @@ class Snapshot:
     Attributes:
         root: the folder of records.
         seen: the studies that run or were lost.
-        kept: every record at a glance, in order of time.
+        records: all that are kept, without their curves and with the last line of their error, in order of time.
         broken: a sentence on each file that is no record, and each folder that cannot be read.
         text: all of it, as asked for.
     """
 
     root: Path
     seen: tuple[SeenStudy, ...] = ()
-    kept: tuple[RecordGlance, ...] = ()
+    records: tuple[Record, ...] = ()
     broken: tuple[str, ...] = ()
     text: str = ""
 
@@ -94,27 +78,28 @@ class Snapshot:
         return self._ended(_BAD, most)
 
     def _ended(self, statuses: tuple[str, ...], most: int) -> list[EndedFit]:
-        groups: dict[tuple[Any, ...], list[RecordGlance]] = {}
-        for kept in reversed(self.kept):
-            if kept.status not in statuses:
+        fits: dict[tuple[Any, ...], list[Record]] = {}
+        for record in reversed(self.records):
+            if record.status not in statuses:
                 continue
-            key = (kept.label, kept.dataset, kept.stage, kept.fold, kept.seed, kept.status, kept.why)
-            if key not in groups and len(groups) == most:
+            fit = (record.label, record.dataset["name"], record.stage, record.fold, record.seed)
+            key = (*fit, record.status, record.error)
+            if key not in fits and len(fits) == most:
                 break
-            groups.setdefault(key, []).append(kept)
+            fits.setdefault(key, []).append(record)
         ended = []
-        for group in groups.values():
-            group.sort(key=lambda kept: kept.protocol, reverse=True)
-            metrics = {name: value for kept in group for name, value in kept.metrics.items()}
-            latest = max(group, key=lambda kept: kept.time)
-            ended.append(EndedFit(latest, tuple(kept.protocol for kept in group), metrics))
+        for latest, *others in fits.values():
+            by_protocol = sorted([latest, *others], key=lambda record: str(record.protocol["name"]), reverse=True)
+            metrics = {name: value for record in by_protocol for name, value in record.metrics.items()}
+            ended.append(EndedFit(latest, tuple(record.protocol["name"] for record in by_protocol), metrics))
         return ended
 
     def counts(self) -> dict[str, dict[str, Counter[str]]]:
         """Return how many records there are, by method, data set and status."""
         counts: dict[str, dict[str, Counter[str]]] = {}
-        for kept in sorted(self.kept, key=lambda kept: (kept.method, kept.dataset)):
-            counts.setdefault(kept.method, {}).setdefault(kept.dataset, Counter())[kept.status] += 1
+        for record in sorted(self.records, key=lambda record: (record.method["name"], record.dataset["name"])):
+            by_dataset = counts.setdefault(record.method["name"], {})
+            by_dataset.setdefault(record.dataset["name"], Counter())[record.status] += 1
         return counts
 
     def to_json(self) -> str:
@@ -149,15 +134,15 @@ def _round(seconds: float | None) -> float | None:
 
 
 def _fit_facts(ended: EndedFit) -> dict[str, Any]:
-    kept = ended.kept
+    record = ended.record
     return {
-        "label": kept.label,
-        "dataset": kept.dataset,
+        "label": record.label,
+        "dataset": record.dataset["name"],
         "protocols": list(ended.protocols),
-        **{name: getattr(kept, name) for name in ("stage", "fold", "seed", "status")},
+        **{name: getattr(record, name) for name in ("stage", "fold", "seed", "status")},
         "metrics": dict(ended.metrics),
-        "seconds": kept.seconds,
-        "error": kept.why,
+        "seconds": ended.seconds,
+        "error": record.error,
     }
 
 
@@ -170,7 +155,7 @@ class _Folder:
 
     time: int = -1
     changed: float = 0.0
-    files: dict[str, tuple[_Stamp, RecordGlance | str]] = dataclasses.field(default_factory=dict)
+    files: dict[str, tuple[_Stamp, Record | str]] = dataclasses.field(default_factory=dict)
     problem: str = ""
 
 
@@ -184,7 +169,7 @@ class Watcher:
         self.root, self._clock = root, clock
         self.live = live or LiveFolder(root)
         self._folders: dict[Path, _Folder] = {}
-        self._kept: tuple[RecordGlance, ...] = ()
+        self._records: tuple[Record, ...] = ()
         self._broken: tuple[str, ...] = ()
 
     def look(self) -> Snapshot:
@@ -200,13 +185,13 @@ class Watcher:
             self._folders[path] = folder = before.pop(path, None) or _Folder()
             changed |= self._update(path, folder)
         if changed or before:
-            contents = [content for folder in self._folders.values() for _, content in folder.files.values()]
-            kept = [content for content in contents if isinstance(content, RecordGlance)]
-            self._kept = tuple(sorted(kept, key=lambda kept: kept.time))
-            self._broken = tuple(content for content in contents if isinstance(content, str))
+            files = [file for folder in self._folders.values() for file in folder.files.values()]
+            files.sort(key=lambda file: file[0][0])
+            self._records = tuple(content for _, content in files if isinstance(content, Record))
+            self._broken = tuple(content for _, content in files if isinstance(content, str))
         problems = (folder.problem for folder in self._folders.values() if folder.problem)
         broken = (*(reason for _, reason in unread), *problems, *self._broken)
-        return Snapshot(self.root, tuple(self.live.read()), self._kept, broken)
+        return Snapshot(self.root, tuple(self.live.read()), self._records, broken)
 
     def _update(self, path: Path, folder: _Folder) -> bool:
         """Take in a folder; return whether it has changed."""
@@ -227,31 +212,14 @@ class Watcher:
         for name, stat in stats.items():
             stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
             is_known = name in known and known[name][0] == stamp
-            folder.files[name] = known[name] if is_known else (stamp, _glance(path / name, stat.st_mtime))
+            folder.files[name] = known[name] if is_known else (stamp, _read(path / name))
         return folder.files != known
 
 
-def _glance(path: Path, changed: float) -> RecordGlance | str:
-    """Return what a record holds at a glance, or why a file is none."""
+def _read(path: Path) -> Record | str:
+    """Return what is shown of a record, or why a file is none."""
     try:
         record = read_record(path)
     except (OSError, StoreError) as error:
         return str(error)
-    return RecordGlance(
-        time=changed,
-        label=clean(str(record.method.get("label") or record.method["name"])),
-        method=clean(record.method["name"]),
-        dataset=clean(record.dataset["name"]),
-        protocol=clean(record.protocol["name"]),
-        stage=record.stage,
-        fold=record.fold,
-        seed=record.seed,
-        status=record.status,
-        metrics={clean(name): value for name, value in record.metrics.items()},
-        seconds=_own_seconds(record),
-        why="" if record.ok else clean(last_line(record.error)),
-    )
-
-
-def _own_seconds(record: Record) -> float | None:
-    return float(record.timings.get("total", 0.0)) if record.seconds_known else None
+    return dataclasses.replace(record, curve=(), error="" if record.ok else clean(last_line(record.error)))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.records.live import SeenStudy, merge_plans
+from zslbench.results.records.live import SeenStudy, clean, merge_plans
 from zslbench.results.records.snapshot import EndedFit, Snapshot, Watcher
 from zslbench.results.records.store import left_out
 from zslbench.results.records.wording import (
@@ -21,10 +21,9 @@ from zslbench.results.records.wording import (
     format_count,
     format_losses,
     format_metrics,
-    name_run,
+    name_record,
     runs_option,
 )
-from zslbench.visible import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -206,7 +205,7 @@ def _line(cells: Sequence[Cell], widths: Sequence[int]) -> Text:
 
     line = Text(no_wrap=True, overflow="ellipsis")
     for position, ((text, style), width) in enumerate(zip(cells, widths, strict=True)):
-        size = abs(width)
+        text, size = clean(text), abs(width)
         if size and cell_len(text) > size:
             text = set_cell_size(text, max(0, size - 1)) + "…"
         room = " " * max(0, size - cell_len(text))
@@ -227,6 +226,7 @@ def _table(
 
     if not rows:
         return []
+    rows = [[(clean(text), style) for text, style in row] for row in rows]
     widths = [max(cell_len(text) for text, _ in column) for column in zip(*rows, strict=True)]
     widths = [min(size, most.get(position, size)) for position, size in enumerate(widths)]
     left = width - sum(widths) + widths[giving] - len(_GAP) * (len(widths) - 1)
@@ -241,7 +241,7 @@ def _bar(share: float, width: int) -> str:
 
 
 def _head(shot: Snapshot, width: int) -> list[Text]:
-    broken = [one_line(text) for text in left_out(shot.broken)]
+    broken = left_out(shot.broken)
     if not shot.running:
         lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.lost else ""
         texts = ((f"nothing runs{lost}", "bold"), (_summary(shot), ""), *((text, "") for text in broken))
@@ -273,14 +273,15 @@ def _head(shot: Snapshot, width: int) -> list[Text]:
 
 def _summary(shot: Snapshot) -> str:
     """Return one sentence on the records, and what to type."""
-    if not shot.kept:
+    if not shot.records:
         words = ["zslbench", "run", "-m", "eszsl", "-d", "digits", *runs_option(shot.root)]
         return f"no records in {shot.root}; make some, for instance with `{shlex.join(words)}`"
-    statuses = Counter(kept.status for kept in shot.kept)
-    methods, datasets = ({getattr(kept, name) for kept in shot.kept} for name in ("method", "dataset"))
+    statuses = Counter(record.status for record in shot.records)
+    methods = {record.method["name"] for record in shot.records}
+    datasets = {record.dataset["name"] for record in shot.records}
     others = ", ".join(f"{number:,} {status}" for status, number in sorted(statuses.items()) if status != "ok")
     return (
-        f"{format_count(len(shot.kept), 'record')}{f' ({others})' if others else ''} of "
+        f"{format_count(len(shot.records), 'record')}{f' ({others})' if others else ''} of "
         f"{format_count(len(methods), 'method')} on {format_count(len(datasets), 'data set')} in {shot.root}; "
         f"see them with `{shlex.join(['zslbench', 'table', *runs_option(shot.root)])}`"
     )
@@ -326,7 +327,7 @@ def _running(seen: Sequence[SeenStudy], width: int, flat: bool) -> list[list[Tex
 
 
 def _last(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
-    took = ["" if fit.kept.seconds is None else f"{fit.kept.seconds:.1f} s" for fit in ended]
+    took = ["" if fit.seconds is None else f"{fit.seconds:.1f} s" for fit in ended]
     room = width - max(map(len, took), default=0) - 6
     metrics = [_shorten_metrics(fit.metrics, max(room - _NAME, room // 2)) for fit in ended]
     room -= max(map(len, metrics), default=0)
@@ -347,7 +348,7 @@ def _shorten_metrics(values: Mapping[str, float], room: int) -> str:
 
 def _failed(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
     rows = [
-        [(f"  {_name(fit, width // 2 - 2, fit.protocols)}", ""), (fit.kept.why or fit.kept.status, "red")]
+        [(f"  {_name(fit, width // 2 - 2, fit.protocols)}", ""), (fit.record.error or fit.record.status, "red")]
         for fit in ended
     ]
     return _table(rows, width, 1, {0: width // 2})
@@ -368,8 +369,7 @@ def _count_statuses(counts: Counter[str]) -> str:
 
 
 def _name(ended: EndedFit, room: int, protocols: Sequence[str]) -> str:
-    kept = ended.kept
-    return _shorten(name_run(kept.label, kept.dataset, protocols, kept.stage, kept.fold, kept.seed), room)
+    return _shorten(name_record(ended.record, protocols), room)
 
 
 def _shorten(name: str, room: int) -> str:

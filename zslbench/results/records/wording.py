@@ -18,11 +18,9 @@ def name_run(label: str, dataset: str, protocols: Iterable[str], stage: str, fol
     return " ".join(filter(None, [label, dataset, "+".join(protocols), of_dev, f"seed {seed}"]))
 
 
-def name_record(record: Record) -> str:
+def name_record(record: Record, protocols: Iterable[str]) -> str:
     """Return what a record is of, on one line."""
-    label = str(record.method.get("label") or record.method["name"])
-    protocols = [record.protocol["name"]]
-    return name_run(label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
+    return name_run(record.label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
 
 
 def format_metrics(values: Mapping[str, float]) -> str:
