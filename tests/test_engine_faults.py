@@ -18,9 +18,10 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.execute import execute
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.handout import pack
-from zslbench.runner.jobs import Batch, jobs
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.resources import Place
+from zslbench.runner.runs import Batch, jobs
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -106,7 +107,7 @@ def test_ctrl_c_while_a_record_is_written_does_not_lose_it(
 
 
 def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
-    (run,) = plan([NOTED], ["synthetic"], ["gzsl"]).runs
+    (run,) = plan(RunOptions([NOTED], ["synthetic"], ["gzsl"])).runs
     other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
     batch = Batch((jobs([other])[0],))
     ((_, (result,)),) = execute(batch, pack(batch))

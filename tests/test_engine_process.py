@@ -24,9 +24,10 @@ from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.executors.loop import do_batches
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.finished import Finished
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.resources import THREAD_VARIABLES, Limits, Place, places
+from zslbench.runner.runs import Batch, Job
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -297,7 +298,7 @@ def test_words_that_do_not_go_together_are_refused(options: dict[str, object], m
 
 
 def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> None:
-    runs = plan([NOTED], ["synthetic"], ["gzsl"], seeds=range(4)).runs
+    runs = plan(RunOptions([NOTED], ["synthetic"], ["gzsl"], seeds=4)).runs
     order: list[str] = []
 
     def claims() -> Iterator[Batch]:
@@ -342,7 +343,7 @@ def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:
 
 def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> None:
     def work() -> Iterator[Batch]:
-        for one in plan([NOTED], ["synthetic"], ["gzsl"], seeds=range(3)).runs:
+        for one in plan(RunOptions([NOTED], ["synthetic"], ["gzsl"], seeds=3)).runs:
             if one.seed == 2:
                 (worker,) = {pid for _, pid in study.begun()}
                 dying = psutil.Process(worker)  # before its number can be gone

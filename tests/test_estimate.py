@@ -16,8 +16,9 @@ from zslbench.methods.eszsl import ESZSL
 from zslbench.methods.fclswgan import FCLSWGAN
 from zslbench.methods.lisgan import LisGAN
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
+from zslbench.runner.runs import batches, jobs
 
 RIDGE = "toy_methods:Ridge"
 DIGITS = load_dataset("digits").fingerprint
@@ -37,12 +38,12 @@ def ridge(value: float) -> dict[str, object]:
 
 
 def asked(*methods: str, seeds: tuple[int, ...] = (0,), together: bool = False):
-    return batches(jobs(plan(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds).runs), together)
+    return batches(jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs), together)
 
 
 def cost(method: str) -> float:
     """The cost that a method declares of the training images of digits: 1797, of 8 by 8 pixels, 7 classes seen."""
-    run = plan([method], ["digits"], ["zsl"]).runs[0]
+    run = plan(RunOptions([method], ["digits"], ["zsl"])).runs[0]
     data = load_dataset("digits")
     size = Size(len(data.trainval), data.features.shape[1], data.semantics.shape[1], len(data.seen))
     found = FCLSWGAN(**run.params).cost(size)

@@ -27,6 +27,7 @@ from zslbench.machine import process_born
 from zslbench.results.records import leases as module
 from zslbench.results.records.leases import FOLDER, Holder, Leases, Staleness
 from zslbench.results.records.store import ResultStore
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 
 ID = "0123456789abcdef"
@@ -273,7 +274,7 @@ def test_a_folder_that_takes_no_claims_gets_a_sentence(tmp_path):
 
 
 def planned(method: str, **options: object) -> list[str]:
-    return [run.id for run in plan([method], ["digits"], **options).runs]
+    return [run.id for run in plan(RunOptions([method], ["digits"], **options)).runs]
 
 
 def test_ctrl_c_ends_the_wait_and_what_was_free_is_done(tmp_path, monkeypatch):

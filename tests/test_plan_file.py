@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import inspect
 import os
 import re
 import tomllib
@@ -17,8 +17,7 @@ import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.plan_file import ENGINE_KEYS, FILE_KEYS, STUDY_KEYS, read_plan
-from zslbench.runner.request import Request
+from zslbench.runner.options import RunOptions, WholeFile, read_plan
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "plans.md").read_text(encoding="utf-8")
 RIDGE = "toy_methods:Ridge"
@@ -59,10 +58,11 @@ def test_the_example_of_the_documentation_is_planned(written, type_):
     assert not Path("study-runs").exists()
 
 
-def test_a_plan_can_say_all_that_a_request_can_and_the_documentation_names_every_key():
-    assert set(STUDY_KEYS) == {field.name for field in dataclasses.fields(Request)}
+def test_a_plan_can_say_all_that_run_takes_and_the_documentation_names_every_key():
+    elsewhere = {"plan", "rerun", "dry_run", "console", "hear", *WholeFile.__struct_fields__}
+    assert set(RunOptions.__struct_fields__) == inspect.signature(zslbench.run).parameters.keys() - elsewhere
     told = set(re.findall(r"`(\w+)`", PAGE.partition("## Keys")[2]))
-    assert told >= {*STUDY_KEYS, *FILE_KEYS}
+    assert told >= {*RunOptions.__struct_fields__, *WholeFile.__struct_fields__}
 
 
 def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written):
@@ -86,9 +86,9 @@ def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written
     )
     here = Path.cwd() / "plans"
     shared = {"datasets": [str(here / "mine"), "cub", str(here / "a/b"), "synthetic[classes=30]"]}
-    assert plan.requests == {
-        "study 1": Request(methods=["eszsl"], seeds=[4, 5], data_root=here / "xlsa", **shared),
-        "deep": Request(methods="lisgan", seeds=2, data_root=Path("/data"), **shared),
+    assert plan.studies == {
+        "study 1": RunOptions(methods=["eszsl"], seeds=[4, 5], data_root=str(here / "xlsa"), **shared),
+        "deep": RunOptions(methods="lisgan", seeds=2, data_root="/data", **shared),
     }
     assert plan.runs == here / "records"
     assert plan.device is None
@@ -244,7 +244,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*STUDY_KEYS, *ENGINE_KEYS, *FILE_KEYS, "name", "study"]) | st.text(max_size=8)
+KEYS = st.sampled_from([*RunOptions.__struct_fields__, *WholeFile.__struct_fields__, "name", "study"]) | st.text(
+    max_size=8
+)
 TABLES = st.dictionaries(KEYS, VALUES, max_size=6)
 
 

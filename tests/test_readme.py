@@ -14,6 +14,7 @@ import pytest
 from typed_commands import ROOT, blocks, check_names, commands, parsed, run_here, typed
 
 from zslbench.checks import check_method
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 
 README = (ROOT / "README.md").read_text()
@@ -74,6 +75,6 @@ def test_make_targets_exist_and_the_demo_is_on_built_in_data():
     variables = dict(re.findall(r"^(\w+) := (.*)$", makefile, flags=re.MULTILINE))
     demo = variables["DEMO"].replace("$(GAN)", variables["GAN"])
     options = parsed(["zslbench", "run", *shlex.split(demo)])
-    planned = plan(options["methods"], options["datasets"], options["protocols"])
+    planned = plan(RunOptions(options["methods"], options["datasets"], options["protocols"]))
     assert {run.method for run in planned.runs} == {"lisgan", "fclswgan", "eszsl", "sae"}
     assert {run.dataset.name for run in planned.runs} == {"digits"}

@@ -25,6 +25,7 @@ from zslbench.results import published
 from zslbench.results.published import Published
 from zslbench.results.records.presets import Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.studies import claims
 from zslbench.studies.verdict import judged
@@ -202,7 +203,7 @@ def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, dat
         study_methods.Noisy.presets["loud"], values={}, cells={("cub", "zsl"): {"ridge": 7.0}}
     )
     monkeypatch.setattr(study_methods.Noisy, "presets", {"published": published_preset})
-    (run,) = plan([STILL], ["cub"], ["zsl"], data_root=data).runs
+    (run,) = plan(RunOptions([STILL], ["cub"], ["zsl"], data_root=str(data))).runs
     facts = {"features": "res101", "semantics": "att", "fingerprint": run.dataset.fingerprint}
     tuned = Tuned(
         name="tuned",

@@ -20,10 +20,11 @@ from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.results.records.store import ResultStore
-from zslbench.runner import scoring, study_plan
-from zslbench.runner.jobs import How, batches, jobs
-from zslbench.runner.plan import plan
-from zslbench.runner.study_plan import Part
+from zslbench.runner import plan as planning
+from zslbench.runner import scoring
+from zslbench.runner.options import RunOptions
+from zslbench.runner.plan import Part, plan
+from zslbench.runner.runs import How, batches, jobs
 from zslbench.seeding import stream
 from zslbench.task import Answers, Query
 
@@ -48,24 +49,24 @@ def labels(planned):
 
 
 def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
-    planned = plan([f"{RIDGE}[ridge=[1,2]]", RIDGE], ["digits"], ["zsl", "gzsl"], seeds=[0, 5])
+    planned = plan(RunOptions([f"{RIDGE}[ridge=[1,2]]", RIDGE], ["digits"], ["zsl", "gzsl"], seeds=[0, 5]))
     assert len(planned.runs) == 2 * 2 * 2
     assert {run.label for run in planned.runs} == {RIDGE, f"{RIDGE}[ridge=2]"}
     assert len(jobs(planned.runs)) == 4
 
 
 def test_methods_without_randomness_are_planned_once():
-    planned = plan(["toy_methods:Closed"], ["digits"], ["zsl"], seeds=[3, 4])
+    planned = plan(RunOptions(["toy_methods:Closed"], ["digits"], ["zsl"], seeds=[3, 4]))
     assert [run.seed for run in planned.runs] == [0]  # whichever seed is asked for, it is the same run
     assert "does not depend on the seed" in planned.remarks[0]
 
 
 def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
-    planned = plan([f"{RIDGE}@cells"], ["digits"], ["zsl", "gzsl"])
+    planned = plan(RunOptions([f"{RIDGE}@cells"], ["digits"], ["zsl", "gzsl"]))
     assert [run.params["ridge"] for run in planned.runs] == [3.0, 4.0]
     assert len(jobs(planned.runs)) == 2
     assert {run.label for run in planned.runs} == {f"{RIDGE}@cells"}
-    (explicit,) = plan([f"{RIDGE}@both@weak[ridge=7,epochs=4]"], ["digits"], ["zsl"]).runs
+    (explicit,) = plan(RunOptions([f"{RIDGE}@both@weak[ridge=7,epochs=4]"], ["digits"], ["zsl"])).runs
     assert explicit.params == {"ridge": 7.0, "epochs": 4}
     assert explicit.label == f"{RIDGE}@both@weak[ridge=7]"
 
@@ -82,12 +83,13 @@ def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
 )
 def test_wrong_methods_get_a_sentence(method, error, sentence):
     with pytest.raises(error, match=sentence):
-        plan([method], ["digits"], ["zsl"])
+        plan(RunOptions([method], ["digits"], ["zsl"]))
 
 
 def test_an_ablation_takes_away_from_a_preset_in_either_order():
     first, second, alone = (
-        plan([f"lisgan{tags}"], ["digits"], ["zsl"]).runs[0] for tags in ("@S1@paper", "@paper@S1", "@paper")
+        plan(RunOptions([f"lisgan{tags}"], ["digits"], ["zsl"])).runs[0]
+        for tags in ("@S1@paper", "@paper@S1", "@paper")
     )
     assert first.id == second.id != alone.id
     assert first.label == second.label == "lisgan@paper@S1"
@@ -98,9 +100,11 @@ def test_an_ablation_takes_away_from_a_preset_in_either_order():
 def test_one_thing_has_one_id_however_it_is_written():
     methods = ["eszsl", "ESZSL", "zslbench.methods.eszsl:ESZSL", "eszsl[gamma=1e3]"]
     protocols = ["gzsl", "GZSL", "zslbench.protocols.gzsl:GZSL"]
-    (run,) = plan(methods, ["digits"], protocols).runs
+    (run,) = plan(RunOptions(methods, ["digits"], protocols)).runs
     assert (run.method, run.label, run.protocol) == ("eszsl", "eszsl", "gzsl")
-    zero, minus = (plan([f"lisgan[cls_weight={text}]"], ["digits"], ["zsl"]).runs[0].id for text in ("0.0", "-0.0"))
+    zero, minus = (
+        plan(RunOptions([f"lisgan[cls_weight={text}]"], ["digits"], ["zsl"])).runs[0].id for text in ("0.0", "-0.0")
+    )
     assert zero == minus
 
 
@@ -125,11 +129,11 @@ def test_a_method_that_exits_is_a_failed_run(runs):
 
 
 def test_identity_ignores_how_a_run_was_written_and_where_it_runs():
-    first, second = (plan([text], ["digits"], ["zsl"]).runs[0] for text in (RIDGE, f"{RIDGE}[ridge=1.0]"))
+    first, second = (plan(RunOptions([text], ["digits"], ["zsl"])).runs[0] for text in (RIDGE, f"{RIDGE}[ridge=1.0]"))
     assert first.id == second.id
-    other = plan([f"{RIDGE}[ridge=2]"], ["digits"], ["zsl"]).runs[0]
-    seeded = plan([RIDGE], ["digits"], ["zsl"], seeds=[1]).runs[0]
-    dev = plan([RIDGE], ["digits"], ["zsl"], stage="dev").runs[0]
+    other = plan(RunOptions([f"{RIDGE}[ridge=2]"], ["digits"], ["zsl"])).runs[0]
+    seeded = plan(RunOptions([RIDGE], ["digits"], ["zsl"], seeds=[1])).runs[0]
+    dev = plan(RunOptions([RIDGE], ["digits"], ["zsl"], stage="dev")).runs[0]
     assert len({first.id, other.id, seeded.id, dev.id}) == 4
 
 
@@ -373,7 +377,7 @@ def test_points_of_a_grid_are_fitted_together_and_each_has_its_records(runs):
 
 def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
     method = f"{GRID}[ridge=[1,2]]"
-    runs = plan([method, RIDGE], ["digits", "synthetic"], ["zsl", "gzsl"], seeds=[0, 1]).runs
+    runs = plan(RunOptions([method, RIDGE], ["digits", "synthetic"], ["zsl", "gzsl"], seeds=[0, 1])).runs
     found = batches(jobs(runs))
     assert [len(batch.jobs) for batch in found if batch.first.first.method == GRID] == [2] * 4
     assert [len(batch.jobs) for batch in found if batch.first.first.method != GRID] == [1] * 4
@@ -433,7 +437,7 @@ def test_seeds_at_once_give_the_records_of_single_runs(runs):
 
 def test_who_is_fitted_with_whom():
     texts = [SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]"]
-    runs = plan(texts, ["digits"], ["zsl", "gzsl"], seeds=range(10)).runs
+    runs = plan(RunOptions(texts, ["digits"], ["zsl", "gzsl"], seeds=10)).runs
     assert [len(batch.jobs) for batch in batches(jobs(runs), seeds_at_once=True)] == [8, 2, 8, 2, 2]
     alone = batches(jobs(runs))
     assert {len(batch.jobs) for batch in alone if batch.first.first.method == "fclswgan"} == {2}  # points of a grid
@@ -458,9 +462,9 @@ def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):
 
 @pytest.mark.parametrize(("found", "gains"), [(["cpu"], False), (["cpu", "cuda:0"], True)])
 def test_seeds_go_together_by_themselves_where_there_is_a_gpu(monkeypatch, found, gains):
-    monkeypatch.setattr(study_plan, "devices", lambda: found)
-    several = plan([SMALL_GAN], ["digits"], ["zsl"], seeds=[0, 1]).runs
-    toys = plan([RIDGE], ["digits"], ["zsl"], seeds=[0, 1]).runs
+    monkeypatch.setattr(planning, "devices", lambda: found)
+    several = plan(RunOptions([SMALL_GAN], ["digits"], ["zsl"], seeds=[0, 1])).runs
+    toys = plan(RunOptions([RIDGE], ["digits"], ["zsl"], seeds=[0, 1])).runs
 
     def fits_at_once(runs, device, seeds_at_once):
         (first, *_) = Part(How(device), seeds_at_once, runs).batches({run.id for run in runs})

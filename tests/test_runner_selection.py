@@ -14,6 +14,7 @@ from zslbench.errors import BadValue, StoreError
 from zslbench.results.records.presets import Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.executors import Listener
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.scoring import Stopped
 
@@ -32,7 +33,7 @@ def runs(tmp_path):
 
 def test_the_dev_stage_does_all_folds_unless_some_are_named(runs):
     assert [record.fold for record in zslbench.run(RIDGE, "digits", "zsl", runs=runs, stage="dev").records] == [1, 2, 3]
-    assert [one.fold for one in plan([RIDGE], ["digits"], ["zsl"], stage="dev", folds=[3, 1]).runs] == [3, 1]
+    assert [one.fold for one in plan(RunOptions([RIDGE], ["digits"], ["zsl"], stage="dev", fold=[3, 1])).runs] == [3, 1]
     with pytest.raises(BadValue, match="fold 4 of data set 'digits' does not exist; choose 1 to 3"):
         zslbench.run(RIDGE, "digits", runs=runs, stage="dev", fold=[1, 4])
 

@@ -20,8 +20,9 @@ from zslbench.results.records.live import Study, live_folder
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import telling as telling_module
 from zslbench.runner.finished import unfinished
-from zslbench.runner.jobs import Batch, jobs
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
+from zslbench.runner.runs import Batch, jobs
 from zslbench.runner.telling import Heartbeat, Telling, remove_lost, telling
 
 RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
@@ -69,7 +70,7 @@ def until_there_is_a_problem(method):
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
-    work = jobs(plan(methods, ["digits"], ["zsl", "gzsl"], seeds=range(seeds)).runs)
+    work = jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs)
     return [Batch((job,)) for job in work]
 
 

@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 _VERBS = {
     "run": "zslbench.runner.run:run",
-    "read_plan": "zslbench.runner.plan_file:read_plan",
+    "read_plan": "zslbench.runner.options:read_plan",
     "table": "zslbench.studies.table:table",
     "engine": "zslbench.runner.executors.choice:engine",
     "compare": "zslbench.studies.compare:compare",

@@ -138,7 +138,7 @@ def run(
         options = _beside(plan, ctx, options)
     console = None if quiet else screen.progress_console()
     outcome = zslbench.run(console=console, dry_run=dry_run, engine=engine_of(options), **options)
-    profile = options["profile"] if plan is None else any(one.profile for one in options["plan"].requests.values())
+    profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
     if profile and not dry_run:
         screen.show_profile(outcome)
     screen.show_outcome(outcome, dry_run, options["runs"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import msgspec
 
@@ -41,20 +41,23 @@ def read_toml(path: Path | str, what: str) -> dict[str, Any]:
         raise BadValue(f"the {what} {path} is not TOML ({error}); mend it there.") from None
 
 
-def check_table(table: Mapping[str, Any], declared: type[msgspec.Struct], where: str) -> None:
-    """Check that a table has keys that a structure declares, with values of their types.
+def check_table(table: Mapping[str, Any], declared: Sequence[type[msgspec.Struct]], where: str) -> None:
+    """Check that a table has keys that structures declare, with values of their types, texts that can be seen.
 
     The types are ``Annotated`` with a `msgspec.Meta`, whose description says what may be written.
 
     Raises:
         BadValue, UnknownName: it has not; `where` begins the sentence.
     """
-    kinds = get_type_hints(declared, include_extras=True)
+    kinds = {key: kind for struct in declared for key, kind in get_type_hints(struct, include_extras=True).items()}
     for key, value in table.items():
         if key not in kinds:
             raise UnknownName(f"key in {where}", key, kinds)
         try:
             msgspec.convert(value, kinds[key])
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and not (text.strip() and text.isprintable()):
+                    raise msgspec.ValidationError
         except (msgspec.ValidationError, RecursionError, OverflowError):
             shown = repr(value)
             shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
@@ -62,5 +65,12 @@ def check_table(table: Mapping[str, Any], declared: type[msgspec.Struct], where:
 
 
 def _describe(kind: Any) -> str:
-    metas = [meta for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, msgspec.Meta)]
-    return next((meta.description for meta in metas if meta.description), "a value of another kind")
+    return next(_descriptions(kind), "a value of another kind")
+
+
+def _descriptions(kind: Any) -> Iterator[str]:
+    for meta in getattr(kind, "__metadata__", ()):
+        if isinstance(meta, msgspec.Meta) and meta.description:
+            yield meta.description
+    for part in get_args(kind):
+        yield from _descriptions(part)

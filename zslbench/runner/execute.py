@@ -14,13 +14,12 @@ from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.results.records.wording import last_line
-from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.finished import Scored, facts_of, trace
 from zslbench.runner.handout import Material, Parcel
-from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.kept_features import synthesise_unseen
 from zslbench.runner.provenance import reset_peaks
+from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Reply, Stopped, ask
 from zslbench.task import Train
 

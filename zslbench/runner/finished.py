@@ -13,10 +13,9 @@ from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.metrics import SWEPT
 from zslbench.results.records.record import Record, Status
-from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
-from zslbench.runner.jobs import Job
 from zslbench.runner.provenance import peak_memory, provenance
+from zslbench.runner.runs import Job, Run
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -26,10 +26,9 @@ from zslbench.protocols import splits
 from zslbench.protocols.asking import drawn_order
 from zslbench.protocols.base import Protocol
 from zslbench.results.records.wording import last_line
-from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import protocol_class
 from zslbench.runner.finished import trace
-from zslbench.runner.jobs import Batch
+from zslbench.runner.runs import Batch, DatasetRef, Run
 from zslbench.task import Answers, ClassTable, Query, Train
 
 _PART = 8, 64

@@ -11,11 +11,10 @@ from typing import Any
 
 from zslbench.arrays import AnyArray
 from zslbench.protocols.base import Judgement
-from zslbench.runner.cells import Run
 from zslbench.runner.finished import Finished, Scored, record_of, trace
 from zslbench.runner.handout import answers_of, protocol_of
-from zslbench.runner.jobs import Job
 from zslbench.runner.kept_features import with_features
+from zslbench.runner.runs import Job, Run
 
 
 class Judging:

@@ -17,7 +17,7 @@ from zslbench.methods.preprocess import Preprocessor
 from zslbench.results.records.wording import last_line
 from zslbench.runner.finished import Finished, Synthesis, trace
 from zslbench.runner.handout import Material, dataset_of
-from zslbench.runner.jobs import Job
+from zslbench.runner.runs import Job
 
 _ROWS_SEED = 0
 _COARSEST = 2.0**-10

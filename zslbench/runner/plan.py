@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zslbench import params
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method, overlay
 from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore, change_since, check_fits
-from zslbench.runner.cells import DatasetRef, Run, dataset_ref
+from zslbench.results.records.record import Record
 from zslbench.runner.classes import built, method_class, protocol_class
+from zslbench.runner.options import RunOptions, SeedsAtOnce, StudyPlan, texts
+from zslbench.runner.resources import devices
+from zslbench.runner.runs import Batch, DatasetRef, How, Run, batches, dataset_ref, jobs
+from zslbench.runner.states import lacking
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
 
-DEFAULT_PROTOCOLS = ("zsl", "gzsl")
+MOST_SEEDS = 10_000
 _MAX_SEED = 2**32 - 1
 
 
@@ -30,20 +35,7 @@ class Plan:
     remarks: tuple[str, ...] = ()
 
 
-def plan(
-    methods: Sequence[str],
-    datasets: Sequence[str],
-    protocols: Sequence[str] = DEFAULT_PROTOCOLS,
-    *,
-    features: str | None = None,
-    semantics: str | None = None,
-    seeds: Sequence[int] = (0,),
-    stage: Stage = "final",
-    folds: Sequence[int] | None = None,
-    data_root: Path | None = None,
-    tuned: TunedStore | None = None,
-    oracle: bool = False,
-) -> Plan:
+def plan(options: RunOptions, tuned: TunedStore | None = None) -> Plan:
     """Return the runs of every method on every data set under every protocol with every seed.
 
     Grids in a spec stand for one method (or protocol) a point. A method that does not depend on the seed is planned
@@ -51,39 +43,72 @@ def plan(
     here, before any work.
 
     Args:
-        folds: of the dev stage; None: all.
         tuned: where ``NAME@tuned`` finds its values.
-        oracle: mark the runs as candidates of oracle selection.
 
     Raises:
         ZslbenchError: an unknown name, a value out of range, data that is missing or bad.
     """
+    if isinstance(options.seeds, int) and options.seeds > MOST_SEEDS:
+        raise BadValue(f"{options.seeds} seeds are not allowed; choose from 1 to {MOST_SEEDS}, or name them.")
+    folds = [options.fold] if isinstance(options.fold, int) else options.fold
+    if folds is not None and options.stage == "final" and not options.calibrate:
+        names = ", ".join(map(str, folds))
+        raise BadValue(f"fold {names} belongs to the dev stage; add --stage dev, or leave the fold out.")
+    parts = [(options.stage, texts(options.protocols))]
+    if options.calibrate:
+        parts.append(("dev", [_generalized(texts(options.protocols))]))
+    once: dict[str, Run] = {}
+    remarks: dict[str, None] = {}
+    for stage, protocols in parts:
+        for run in _runs(options, stage, protocols, folds, tuned, remarks):
+            if run.id not in once or run.selection == "validated":  # the same point typed by hand is validated, too
+                once[run.id] = run
+    return Plan(tuple(once.values()), tuple(remarks))
+
+
+def _runs(
+    options: RunOptions,
+    stage: Stage,
+    protocols: Sequence[str],
+    folds: Sequence[int] | None,
+    tuned: TunedStore | None,
+    remarks: dict[str, None],
+) -> Iterator[Run]:
+    """Yield the runs of one stage; what the user should know is put into `remarks`."""
+    seeds = list(range(options.seeds)) if isinstance(options.seeds, int) else list(options.seeds)
+    methods, datasets = texts(options.methods), texts(options.datasets)
     _check_request(methods, datasets, protocols, seeds, stage)
-    chosen_methods = [spec for text in methods for spec in expand(parse(text))]
-    chosen_protocols = [spec for text in protocols for spec in expand(parse(text))]
-    for spec in chosen_methods:
-        _checked(spec)  # a misspelt method should not wait for data to load
-    runs: list[Run] = []
-    once: dict[str, None] = {}
-    for ref in _dataset_refs(datasets, features, semantics, data_root):
+    specs = [spec for text in methods for spec in expand(parse(text))]
+    rules = [spec for text in protocols for spec in expand(parse(text))]
+    for spec in specs:  # a misspelt method should not wait for data to load
+        params.resolve(method_class(spec.name), spec.name, spec.params)
+    root = Path(options.data_root) if options.data_root else None
+    for point in [point for text in datasets for point in _points(text)]:
+        ref = dataset_ref(str(point), options.features, options.semantics, root)
         used_folds = _folds(ref, folds) if stage == "dev" else (0,)
-        for spec in chosen_methods:
-            found = method_class(spec.name)
-            used = seeds if found.card.stochastic else (0,)
-            if list(used) != list(seeds):
-                once[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
-            points = [_run(spec, found, ref, rules, stage, tuned, oracle, once) for rules in chosen_protocols]
-            runs += [
-                dataclasses.replace(point, fold=fold, seed=seed)
-                for fold in used_folds
-                for seed in used
-                for point in points
-            ]
-    once_each: dict[str, Run] = {}
-    for run in runs:
-        if run.id not in once_each or run.selection == "validated":  # the same point typed by hand is validated, too
-            once_each[run.id] = run
-    return Plan(tuple(once_each.values()), tuple(once))
+        for spec in specs:
+            cls = method_class(spec.name)
+            used = seeds if cls.card.stochastic else [0]
+            if used != seeds:
+                remarks[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
+            runs = [_run(spec, cls, ref, protocol, stage, tuned, options.oracle, remarks) for protocol in rules]
+            for fold in used_folds:
+                for seed in used:
+                    yield from (dataclasses.replace(run, fold=fold, seed=seed) for run in runs)
+
+
+def _generalized(protocols: Sequence[str]) -> str:
+    """Return the protocol among those asked for that has a seen–unseen curve to calibrate.
+
+    Raises:
+        BadValue: none of them has.
+    """
+    for text in protocols:
+        if parse(text).name.casefold() == "gzsl":
+            return text
+    raise BadValue(
+        f"--calibrate moves seen against unseen classes, which {', '.join(protocols)} never compares; add -p gzsl."
+    )
 
 
 def _folds(ref: DatasetRef, asked: Sequence[int] | None) -> tuple[int, ...]:
@@ -107,19 +132,8 @@ def _check_request(
         raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
 
 
-def _dataset_refs(
-    datasets: Sequence[str], features: str | None, semantics: str | None, root: Path | None
-) -> list[DatasetRef]:
-    texts = [str(point) for text in datasets for point in _points(text)]
-    return [dataset_ref(text, features, semantics, root) for text in texts]
-
-
 def _points(text: str) -> list[Spec]:
     return [Spec(text)] if Path(text).is_dir() else expand(parse(text))
-
-
-def _checked(spec: Spec) -> None:
-    params.resolve(method_class(spec.name), spec.name, spec.params)
 
 
 def _run(
@@ -210,3 +224,73 @@ def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, stor
     words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
     words += [] if store is None or store.root == Path("runs") else ["--runs", str(store.root)]
     return shlex.join(words)
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Runs that are done in the same way.
+
+    Attributes:
+        how, seeds_at_once: the way.
+        runs: in the order of the plan.
+    """
+
+    how: How
+    seeds_at_once: SeedsAtOnce
+    runs: tuple[Run, ...]
+
+    def batches(self, ids: Container[str]) -> list[Batch]:
+        """Return the batches in which those of the runs that have these ids are to be done."""
+        todo = [run for run in self.runs if run.id in ids]
+        return batches(jobs(todo, self.how), self.seeds_at_once == "always" or self._gains(todo))
+
+    def _gains(self, todo: Sequence[Run]) -> bool:
+        """Whether several seeds at once gain: there are some, their method offers it, and the device is a GPU."""
+        if self.seeds_at_once != "auto" or self.how.device == "cpu":
+            return False
+        counts = Counter(run.seeds_key for run in todo if method_class(run.method).offers_seeds())
+        return max(counts.values(), default=0) > 1 and any(name.startswith("cuda") for name in devices())
+
+    def remarks(self, records: Mapping[str, Record | None]) -> list[str]:
+        """Say in what the finished runs differ from how they would be done now."""
+        return list(lacking([(run, records[run.id]) for run in self.runs], self.how))
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """The runs of a whole study plan, without repetition, by the way they are done, and remarks for the user."""
+
+    parts: tuple[Part, ...]
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """Every run."""
+        return [run for part in self.parts for run in part.runs]
+
+
+def plan_study(study: StudyPlan, runs: Path, device: str) -> Planned:
+    """Return the runs of all studies of a plan; one that several mean is done in the way of the first.
+
+    Args:
+        runs: the folder of records, with its tuned presets.
+
+    Raises:
+        ZslbenchError: a request that cannot be met; that of a plan file is named.
+    """
+    by_way: dict[tuple[How, SeedsAtOnce], list[Run]] = {}
+    seen: set[str] = set()
+    remarks: dict[str, None] = {}
+    for name, options in study.studies.items():
+        try:
+            way = options.how(device), options.seeds_at_once
+            planned = plan(options, TunedStore(runs))
+        except ZslbenchError as error:
+            if study.path is None:
+                raise
+            where = f"{study.path}, {name}" if len(study.studies) > 1 else str(study.path)
+            raise BadValue(f"{where}: {error}") from None
+        by_way.setdefault(way, []).extend(run for run in planned.runs if run.id not in seen)
+        seen |= {run.id for run in planned.runs}
+        remarks |= dict.fromkeys(planned.remarks)
+    return Planned(tuple(Part(*way, tuple(part)) for way, part in by_way.items()), tuple(remarks))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from zslbench.results.records import wording
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
-from zslbench.runner.jobs import Job
+from zslbench.runner.runs import Job
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,20 +15,17 @@ from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.executors import Executor, Listener, Several
 from zslbench.runner.executors.loop import do_batches, held
 from zslbench.runner.finished import Finished
-from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.plan import DEFAULT_PROTOCOLS
-from zslbench.runner.plan_file import read_plan
+from zslbench.runner.options import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, read_plan
+from zslbench.runner.plan import plan_study
 from zslbench.runner.progress import progress
-from zslbench.runner.request import Precision, Request, SeedsAtOnce
 from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
-from zslbench.runner.study_plan import StudyPlan
 from zslbench.runner.telling import Telling, telling
 from zslbench.runner.turns import Turns
 from zslbench.sources import source_of
@@ -138,7 +135,7 @@ def run(
             (a full disk): what was finished stays.
     """
     let_threads_sleep()
-    asked = Request(
+    options = RunOptions(
         methods=methods,
         datasets=datasets,
         protocols=protocols,
@@ -147,7 +144,7 @@ def run(
         seeds=seeds,
         stage=stage,
         fold=fold,
-        data_root=data_root,
+        data_root=None if data_root is None else str(data_root),
         checkpoints=checkpoints,
         seeds_at_once=seeds_at_once,
         precision=precision,
@@ -156,16 +153,16 @@ def run(
         calibrate=calibrate,
         keep_features=keep_features,
     )
-    study = StudyPlan({"": asked})
+    study = StudyPlan({"": options})
     if plan is not None:
         study = plan if isinstance(plan, StudyPlan) else read_plan(plan)
-        asked.refuse_beside(str(study.path))
+        options.refuse_beside(str(study.path))
     if rerun not in (None, *RERUNS):
         raise UnknownName("kind of rerun", str(rerun), RERUNS)
     store = ResultStore(runs or study.runs or "runs")
     device = device or study.device or "auto"
-    planned = study.planned(store.root, device)
-    engine = engine or study.made_engine(device)
+    planned = plan_study(study, store.root, device)
+    engine = engine or study.make_engine(device)
     records = {one.id: find(store, one) for one in planned.runs}
     sources = {name: source_of(method_class(name)) for name in dict.fromkeys(one.method for one in planned.runs)}
     found = find_states(planned.runs, records, sources)

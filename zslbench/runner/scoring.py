@@ -13,9 +13,8 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, BoolArray, taken
 from zslbench.errors import MethodFault
 from zslbench.methods.base import Method
-from zslbench.runner.cells import Run
 from zslbench.runner.handout import Material
-from zslbench.runner.jobs import Job
+from zslbench.runner.runs import Job, Run
 from zslbench.runner.state import require_same, state_of
 
 OnLog = Callable[[int, int, Mapping[str, float]], None]

@@ -24,10 +24,9 @@ from zslbench.errors import StoreError
 from zslbench.identity import digest
 from zslbench.results.records.leases import Holder
 from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, live_folder
-from zslbench.runner.cells import Run
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.runs import Batch, Job, Run
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""

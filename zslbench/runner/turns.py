@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.cells import Run
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.states import UNFINISHED, find
 
 POLL = 1.0

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from zslbench.errors import BadValue
 from zslbench.files import write_text
 from zslbench.protocols.splits import Stage
@@ -15,9 +17,10 @@ from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
-from zslbench.runner.cells import Run
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
+from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan
+from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
+from zslbench.runner.runs import Run
 from zslbench.studies import measured, points
 from zslbench.studies.measured import Column, Difference
 from zslbench.studies.points import Point, Series
@@ -122,35 +125,26 @@ def ablate(
     seed_list = _seeds(seeds, cls.card.stochastic)
     names = [datasets] if isinstance(datasets, str) else list(datasets)
     rules = [protocols] if isinstance(protocols, str) else list(protocols)
-    root = Path(data_root) if data_root else None
-    planned: dict[str, tuple[Run, ...]] = {}
-    for point in (point for series in all_series for point in (*series.points, series.own)):
-        text = str(point.spec)
-        if text not in planned:
-            planned[text] = plan(
-                [text],
-                names,
-                rules,
-                features=features,
-                semantics=semantics,
-                seeds=seed_list,
-                stage=stage,
-                data_root=root,
-                tuned=TunedStore(Path(runs)),
-            ).runs
-    all_series = [_with_own_value(series, planned) for series in all_series]
-    for series in all_series:
-        _comparisons(series, planned, against, cls.ablations_build_up)
-    outcome = run(
-        list(planned),
-        names,
-        rules,
+    options = RunOptions(
+        datasets=names,
+        protocols=rules,
         features=features,
         semantics=semantics,
         seeds=seed_list,
         stage=stage,
+        data_root=str(data_root) if data_root else None,
+    )
+    planned: dict[str, tuple[Run, ...]] = {}
+    for point in (point for series in all_series for point in (*series.points, series.own)):
+        text = str(point.spec)
+        if text not in planned:
+            planned[text] = plan(structs.replace(options, methods=[text]), TunedStore(Path(runs))).runs
+    all_series = [_with_own_value(series, planned) for series in all_series]
+    for series in all_series:
+        _comparisons(series, planned, against, cls.ablations_build_up)
+    outcome = run(
+        plan=StudyPlan({"": structs.replace(options, methods=list(planned))}),
         runs=runs,
-        data_root=root,
         device=device,
         engine=engine,
         dry_run=dry_run,

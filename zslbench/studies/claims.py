@@ -12,8 +12,8 @@ from zslbench.methods.base import Method
 from zslbench.results import published
 from zslbench.results.published import Published
 from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
-from zslbench.runner.cells import dataset_ref
 from zslbench.runner.classes import method_class
+from zslbench.runner.runs import dataset_ref
 
 PRESET = "published"
 

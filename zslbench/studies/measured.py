@@ -12,7 +12,7 @@ from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.analysis.statistics import paired_t_interval
 from zslbench.results.records.record import Record
 from zslbench.results.records.wording import last_line
-from zslbench.runner.cells import Run
+from zslbench.runner.runs import Run
 from zslbench.spec import brackets
 
 if TYPE_CHECKING:

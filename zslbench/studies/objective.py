@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from zslbench.errors import ZslbenchError
 from zslbench.params import Scalar
 from zslbench.results.records.record import Record
-from zslbench.runner.cells import Run
 from zslbench.runner.classes import built, method_class
 from zslbench.runner.executors import Listener
-from zslbench.runner.jobs import Job
 from zslbench.runner.run import Outcome, run
+from zslbench.runner.runs import Job, Run
 from zslbench.runner.scoring import Stopped
 from zslbench.runner.states import Rerun
 from zslbench.spec import Spec

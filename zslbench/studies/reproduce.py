@@ -17,11 +17,12 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.wording import last_line
 from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
-from zslbench.runner.cells import Run
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate
+from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
+from zslbench.runner.runs import Run
 from zslbench.runner.telling import telling
 from zslbench.spec import parse
 from zslbench.studies.claims import Answer, answers, entries
@@ -159,16 +160,16 @@ def _planned(answer: Answer, seeds: int, root: Path | None, tuned: TunedStore) -
         return Cell(answer=answer, reason=answer.absent)
     entry = answer.entry
     try:
-        found = plan(
+        options = RunOptions(
             [answer.spec],
             [entry.dataset],
             [PROTOCOL[entry.metric]],
             features=answer.features,
             semantics=answer.semantics,
-            seeds=range(seeds),
-            data_root=root,
-            tuned=tuned,
+            seeds=seeds,
+            data_root=str(root) if root else None,
         )
+        found = plan(options, tuned)
     except ZslbenchError as error:
         return Cell(answer=answer, reason=str(error))
     return Cell(

@@ -12,11 +12,12 @@ from zslbench.identity import digest
 from zslbench.methods.base import Method
 from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.cells import DatasetRef, Run
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, plan
+from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions
+from zslbench.runner.plan import plan
 from zslbench.runner.resources import seconds
+from zslbench.runner.runs import DatasetRef, Run
 from zslbench.runner.states import Rerun
 from zslbench.runner.telling import telling
 from zslbench.sources import source_of
@@ -101,18 +102,18 @@ def tune(
             "by one in this process; leave --engine and --workers out, or use --sampler grid."
         )
     texts = [protocols] if isinstance(protocols, str) else list(protocols)
-    planned = plan(
+    options = RunOptions(
         [str(start)],
         [dataset],
         texts,
         features=features,
         semantics=semantics,
-        seeds=(seed,) if cls.card.stochastic else (0,),
+        seeds=[seed] if cls.card.stochastic else [0],
         stage="dev",
-        folds=[fold] if isinstance(fold, int) else fold,
-        data_root=Path(data_root) if data_root else None,
-        tuned=TunedStore(runs),
-    ).runs
+        fold=fold,
+        data_root=str(data_root) if data_root else None,
+    )
+    planned = plan(options, TunedStore(runs)).runs
     ref, metrics = planned[0].dataset, _metrics(planned)
     objective = Objective(
         spec=start,

@@ -14,8 +14,8 @@ from zslbench.files import csv_text, json_text
 from zslbench.results.records.presets import Tuned, TunedStore
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import text_table
-from zslbench.runner.cells import DatasetRef
 from zslbench.runner.run import Outcome
+from zslbench.runner.runs import DatasetRef
 from zslbench.spec import brackets
 from zslbench.studies.objective import RESULTS, Trial
 from zslbench.studies.sampling import Sampler

@@ -12,10 +12,9 @@ from typing import ClassVar, Self, TypeAlias, TypeVar
 
 from zslbench.arrays import AnyArray
 from zslbench.results.records.record import Status
-from zslbench.runner.cells import Run
 from zslbench.runner.finished import Finished, Scored, unfinished
-from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.judging import Judging
+from zslbench.runner.runs import Batch, Job, Run
 
 T = TypeVar("T")
 Keep: TypeAlias = Callable[[Job, list[Finished]], None]

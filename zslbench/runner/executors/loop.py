@@ -11,7 +11,7 @@ from types import FrameType
 
 from zslbench.errors import EngineError
 from zslbench.runner.executors.base import Executor, Keep, Listener, Task
-from zslbench.runner.jobs import Batch
+from zslbench.runner.runs import Batch
 
 _PRESSES = 3
 

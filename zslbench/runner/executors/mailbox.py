@@ -17,7 +17,7 @@ from pathlib import Path
 
 from zslbench.results.records.leases import Holder
 from zslbench.runner.executors.base import Done, Lost, Message
-from zslbench.runner.jobs import Job
+from zslbench.runner.runs import Job
 
 _LIFE = "coordinator"
 BEAT = 10.0

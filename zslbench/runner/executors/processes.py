@@ -29,8 +29,8 @@ from zslbench.runner.executors.base import Blameless, Executor, Lost, Task, boun
 from zslbench.runner.executors.mailbox import Mailbox
 from zslbench.runner.executors.worker import do_as_worker, limit_threads, send_output_to
 from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Limits, Place, size_text, time_text
+from zslbench.runner.runs import Batch
 from zslbench.streams import open_standard_streams
 
 _LOOK_EVERY = 0.1

@@ -17,8 +17,8 @@ from zslbench.runner.executors.base import Done, Executor, Lost, Message, Task
 from zslbench.runner.executors.mailbox import Leftovers, Mailbox, Spool, end_without_coordinator
 from zslbench.runner.executors.worker import Home, do_as_worker, extra, limit_threads
 from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import seconds, size
+from zslbench.runner.runs import Batch, Job
 from zslbench.sources import source_of
 
 _LOOK_EVERY = {"slurm": 2.0, "local": 0.1}
@@ -67,7 +67,7 @@ class SlurmConfig(Struct, frozen=True, kw_only=True):
         if path is None:
             return cls()
         table = read_toml(path, "Slurm configuration")
-        check_table(table, cls, str(path))
+        check_table(table, (cls,), str(path))
         return convert(table, cls)
 
     def __post_init__(self) -> None:

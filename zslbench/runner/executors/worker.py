@@ -18,8 +18,8 @@ from zslbench.runner.execute import execute
 from zslbench.runner.executors.base import Checkpoint, Done, Logged, Message, Started
 from zslbench.runner.finished import Scored
 from zslbench.runner.handout import Parcel
-from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.runs import Batch, Job
 
 LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
