@@ -128,6 +128,8 @@ READING: Mapping[str, tuple[str, ...]] = {
         "COLUMNS=60 zslbench status -d cub -p zsl --seeds 4",
         "zslbench status -m eszsl -m mine --verify",
         "zslbench status --stage dev",
+        "zslbench status --data-root xlsa17 --write-plan missing.toml",
+        "show missing.toml",
     ),
     "watch": ("zslbench watch --once", "COLUMNS=60 zslbench watch --once", "zslbench watch --once --format json"),
     "results": (

@@ -6,6 +6,8 @@ import dataclasses
 import json
 import re
 import shlex
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,8 +24,8 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.store import ResultStore
-from zslbench.studies.meaning import Place
-from zslbench.studies.survey import survey
+from zslbench.studies.status_plan import DataPlaces, plan_text
+from zslbench.studies.survey import Place, survey
 from zslbench.studies.verify import verify
 
 NOISY, RIDGE, CLOSED = "study_methods:Noisy", "toy_methods:Ridge", "toy_methods:Closed"
@@ -31,18 +33,23 @@ SYNTHETIC = "synthetic[classes=12,images=15]"
 
 
 @pytest.fixture
-def runs(tmp_path):
+def runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     return tmp_path / "runs"
 
 
 def typed(found, purpose=""):
-    """Type the commands that status printed; return how many."""
+    """Type what status printed: the command that writes the plan, and those of a purpose; return how many these are."""
     lines = [line.strip() for line in found.text.splitlines() if line.startswith("  zslbench ")]
     assert lines == [command.text for command in found.commands]
+    writing = [command.text for command in found.commands if command.text.startswith("zslbench status")]
     wanted = [command.text for command in found.commands if command.purpose.startswith(purpose)]
-    for line in wanted:
-        words = shlex.split(line)
-        done = CliRunner().invoke(cli, [*words[1:], "-q"])
+    wanted = [text for text in wanted if text not in writing]
+    for line in [*writing, *(f"{text} -q" for text in wanted)]:
+        if purpose.startswith("run the same values") and line not in writing:
+            plan = Path("missing.toml")
+            plan.write_text(re.sub(r"^# (?=\[\[|\w+ = )", "", plan.read_text(), flags=re.MULTILINE))
+        done = CliRunner().invoke(cli, shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output)
     return len(wanted)
 
@@ -65,8 +72,8 @@ def test_what_is_missing_is_found_and_one_command_fills_it(runs):
     assert (NOISY, "digits", "gzsl", 1) not in missing
     assert varied == {NOISY, f"{NOISY}[ridge=3]"}  # other values there
     purposes = [command.purpose for command in found.commands]
-    assert purposes[0] == "do what is missing"
-    assert typed(found, "do what is missing") == purposes.count("do what is missing") <= 2
+    assert purposes[:2] == ["write a plan file of what is missing, failed or stale", "do what is missing"]
+    assert typed(found, "do what is missing") == 1
     assert zslbench.status(runs).complete
     typed(zslbench.status(runs), "run the same values")
     last = zslbench.status(runs)
@@ -116,7 +123,7 @@ def test_runs_of_a_changed_source_are_stale(runs):
             store.relabel(dataclasses.replace(one, provenance={**one.provenance, "method_source": "0" * 16}))
     found = zslbench.status(runs)
     assert sorted(states(found).values()) == ["done", "stale", "stale"]
-    assert [command.purpose for command in found.commands] == ["do again what is stale"]
+    assert [command.purpose for command in found.commands][1:] == ["do again what is stale"]
     assert typed(found) == 1
     assert zslbench.status(runs).complete
 
@@ -219,15 +226,16 @@ def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
 def test_catalogue_data_elsewhere_asks_for_its_folder(tmp_path):
     rows = [record("eszsl", "cub"), record("sae", "sun")]
     found = zslbench.status(saved(tmp_path / "runs", rows))
-    assert "--data-root FOLDER_OF_DATA_SETS" in found.text
+    assert 'data_root = "FOLDER_OF_DATA_SETS"' in found.plan
     assert "stands for the folder of xlsa17 folders" in found.text
     (tmp_path / "xlsa17").mkdir()
     given_root = zslbench.status(tmp_path / "runs", data_root=tmp_path / "xlsa17")
-    assert f"--data-root {tmp_path / 'xlsa17'}" in given_root.text
+    assert f'data_root = "{tmp_path / "xlsa17"}"' in given_root.plan
 
 
-def test_names_with_blanks_and_quotes_are_quoted_for_the_shell(tmp_path):
-    folder = tmp_path / "it's here"
+def test_names_with_blanks_and_quotes_are_quoted_for_the_shell_and_the_plan(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / 'it\'s "here"'
     zslbench.run("eszsl", "digits", "zsl", runs=folder)
     zslbench.run("eszsl", "digits", "zsl", runs=folder, stage="dev", fold=1)
     zslbench.run("sae[lam=2,preprocess=l2]", "digits", "gzsl", runs=folder)
@@ -302,7 +310,7 @@ def test_json_holds_every_run(runs):
     assert (counts.count("done"), counts.count("missing")) == (7, 5)
     assert not document["complete"]
     assert document["verification"]["verified"] == 7
-    assert all(command["command"].startswith("zslbench run -m") for command in document["commands"])
+    assert document["commands"][-1]["command"] == "zslbench run --plan missing.toml"
     assert document["rows"] == [NOISY, CLOSED] == list(dict.fromkeys(run["row"] for run in document["runs"]))
 
 
@@ -369,6 +377,35 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
             wanted = max(most, 1) if method == "ale" else 1
             assert len(slots) >= wanted
             assert len(have) < wanted or slots.keys() == have
+    text = plan_text(found, DataPlaces([], None), Path("nowhere"), "final", Path("/"))
+    planned = [
+        (method, data, seed)
+        for study in tomllib.loads(text or "study = []")["study"]
+        for method in study["methods"]
+        for data in study["datasets"]
+        for seed in (range(study["seeds"]) if isinstance(study["seeds"], int) else study["seeds"])
+    ]
+    assert sorted(planned) == sorted((slot.line, slot.place.dataset, slot.seed) for slot in found.of("missing"))
+
+
+def test_the_plan_is_written_beside_the_records_and_replaces_no_plan_of_a_user(runs, tmp_path):
+    zslbench.run([CLOSED, RIDGE], "digits", "zsl", runs=runs)
+    zslbench.run(CLOSED, "digits", "gzsl", runs=runs)
+    words = ["status", "--runs", str(runs), "--write-plan"]
+    done = CliRunner().invoke(cli, [*words, "missing.toml"])
+    assert done.exit_code == 0
+    assert "zslbench run --plan missing.toml" in done.output
+    assert "--write-plan" not in done.output
+    assert 'runs = "runs"' in Path("missing.toml").read_text()  # relative to the plan: both can be moved
+    study = zslbench.read_plan("missing.toml").studies["study 1"]
+    assert (study.methods, study.protocols, study.seeds) == ([RIDGE], ["gzsl"], 1)
+    assert CliRunner().invoke(cli, [*words, "missing.toml"]).exit_code == 0
+    Path("mine.toml").write_text('methods = ["eszsl"]\n')
+    with pytest.raises(BadValue, match=r"mine\.toml exists and is no plan that `zslbench status` wrote"):
+        zslbench.status(runs, write_plan="mine.toml")
+    assert zslbench.run(plan="missing.toml").failed == ()
+    assert zslbench.status(runs, write_plan="other.toml").complete
+    assert not Path("other.toml").exists()
 
 
 def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs):
@@ -385,10 +422,10 @@ def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs)
     assert len(contents) == 2
     assert missing.line == RIDGE
     assert all(f"same (res101, att) {content[:8]}" in whole.text for content in contents)
-    assert f"FOLDER_OF_SAME_{missing.place.content[:8].upper()}" in whole.text
+    assert f"FOLDER_OF_SAME_{missing.place.content[:8].upper()}" in whole.plan
     both = zslbench.status(runs, datasets=[str(first), str(other)])
-    assert str(other) in both.commands[0].text
-    assert str(first) not in both.commands[0].text
+    assert str(other) in both.plan
+    assert str(first) not in both.plan
     assert typed(both) == 1
     assert zslbench.status(runs).complete
 

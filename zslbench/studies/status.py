@@ -1,32 +1,42 @@
-"""`status`: what the records lack, what is failed or stale, and the commands that fill it."""
+"""`status`: what the records lack, what is failed or stale, and the plan file that fills it."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
+import os
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import zslbench
-from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, StoreError
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.wording import runs_option
 from zslbench.results.tables.render import check_format
 from zslbench.runner.classes import import_typed
-from zslbench.studies import fill
-from zslbench.studies.folders import Folders
-from zslbench.studies.meaning import Place
-from zslbench.studies.survey import Survey, of_session, survey
+from zslbench.studies.status_plan import (
+    DataPlaces,
+    advice_on_placeholders,
+    plan_text,
+    runs_to_do,
+    tune_commands,
+    write_plan,
+)
+from zslbench.studies.survey import Survey, survey
 from zslbench.studies.verify import Verification
 from zslbench.studies.verify import verify as verified
 
 FORMATS = ("terminal", "json")
-VARIED = "run the same values where a method has others (only where they are meant to be the same)"
+DEFAULT_PLAN = "missing.toml"
+VARIED = (
+    "run the same values where a method has others (only where they are meant to be the same: remove the # before "
+    "them in the plan)"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +53,9 @@ class Status:
 
     Attributes:
         survey: the span of the records and the state of each of its runs.
-        commands: what to type, in order; replace: words in them that stand for what no record holds, with advice.
+        plan: the text of the plan file that does what lacks; empty where nothing does.
+        asked: the options of the command line that were given.
+        commands: what to type, in order; replace: words that stand for what no record holds, with advice.
         stage: which is told of; others, oracle: records of the other stage, and oracle candidates: not in the span.
         versions: other versions of zslbench and how many records they made.
         broken: files that are no records, as sentences; altered: those that were changed by hand, so that their
@@ -53,8 +65,10 @@ class Status:
     """
 
     survey: Survey
-    commands: tuple[Command, ...]
-    replace: tuple[str, ...]
+    plan: str
+    asked: tuple[str, ...]
+    commands: tuple[Command, ...] = ()
+    replace: tuple[str, ...] = ()
     others: int
     oracle: int
     stage: str
@@ -86,6 +100,7 @@ def status(
     seeds: int | None = None,
     verify: bool = False,
     format: str = "terminal",
+    write_plan: Path | str | None = None,
     data_root: Path | str | None = None,
     width: int | None = None,
 ) -> Status:
@@ -93,17 +108,19 @@ def status(
 
     Args:
         runs: the folder of records.
-        methods, datasets, protocols: which; a data set of your own may be given as its folder, which the commands
-            then name.
+        methods, datasets, protocols: which; a data set of your own may be given as its folder, which the plan then
+            names.
         stage: final or dev; seeds: how many each method should have; None: as many as the one with the most.
         verify: recompute every metric from the stored predictions, of all stages.
         format: terminal or json.
-        data_root: a folder of data sets, for the commands.
+        write_plan: the plan file to write what lacks into, if anything does: `run(plan=…)` does it. A file that status
+            did not write is not replaced.
+        data_root: a folder of data sets, for the plan.
         width: characters of a line; None: the terminal's.
 
     Raises:
-        BadValue: a name that no record has.
-        StoreError: no records.
+        BadValue: a name that no record has, or a file that is no plan of status.
+        StoreError: no records, or a plan that cannot be written.
     """
     check_format(format, FORMATS)
     if stage not in STAGES:
@@ -126,6 +143,7 @@ def status(
         seeds=seeds,
         verify=verify,
         data_root=Path(data_root) if data_root else None,
+        plan=None if write_plan is None else Path(write_plan),
     )
     from zslbench.studies import status_text
 
@@ -144,11 +162,12 @@ def examine(
     seeds: int | None = None,
     verify: bool = False,
     data_root: Path | None = None,
+    plan: Path | None = None,
 ) -> Status:
     """Return what records that were read already lack, without the text; arguments as in `status`.
 
     Raises:
-        BadValue: a name that no record has.
+        BadValue, StoreError: see `status`.
     """
     wanted = RecordFilter(methods, datasets, protocols, stage=None)
     wanted.check_terms(every, store.root)
@@ -156,14 +175,23 @@ def examine(
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = TunedStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
-    folders = Folders(datasets)
-    counted, beside = folders.on_their_content(counted)
-    found = survey(counted, tuned, seeds, [*altered, *beside])
-    commands, replace = _commands(found, tuned, store.root, stage, folders, data_root)
-    return Status(
-        survey=found,
-        commands=commands,
-        replace=replace,
+    data = DataPlaces(datasets, data_root)
+    counted, beside = data.on_their_content(counted)
+    spanned = survey(counted, tuned, seeds, [*altered, *beside])
+    folder = Path(os.path.abspath(plan or DEFAULT_PLAN)).parent  # noqa: PTH100  (links stay as they were written)
+    asked = [
+        word
+        for flag, terms in (("-m", methods), ("-d", datasets), ("-p", protocols))
+        for term in terms
+        for word in (flag, term)
+    ]
+    asked += ["--stage", stage] if stage != "final" else []
+    asked += ["--seeds", str(seeds)] if seeds is not None else []
+    asked += ["--data-root", str(data_root)] if data_root is not None else []
+    result = Status(
+        survey=spanned,
+        plan=plan_text(spanned, data, store.root, stage, folder),
+        asked=(*asked, *runs_option(store.root)),
         others=sum(record.stage != stage and record.selection != "oracle" for record in chosen),
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
@@ -173,6 +201,11 @@ def examine(
         unread=any(path.is_dir() for path, _ in store.broken),
         verification=verified(store, chosen) if verify else None,
     )
+    if plan is not None and result.plan:
+        write_plan(result.plan, plan)
+    commands = _commands(result, data, tuned, plan)
+    written = "\n".join((result.plan, *(command.text for command in commands)))
+    return dataclasses.replace(result, commands=commands, replace=tuple(advice_on_placeholders(spanned, data, written)))
 
 
 def _texts(given: str | Sequence[str]) -> list[str]:
@@ -184,40 +217,24 @@ def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((version, number) for version, number in found.items() if version != zslbench.__version__))
 
 
-def _commands(
-    found: Survey, tuned: TunedStore, runs: Path, stage: str, asked: Folders, root: Path | None
-) -> tuple[tuple[Command, ...], tuple[str, ...]]:
-    """Return what to type, and advice on the words in it that stand for folders."""
-    here = functools.cache(lambda: {row.name: (row.features, row.semantics) for row in list_(root)})
-
-    def elsewhere(place: Place) -> bool:
-        features, semantics = here().get(place.dataset, ((), ()))
-        return place.features not in features or place.semantics not in semantics
-
-    words_for = {place: fill.placeholder(place, found.places) for place in found.places if place.origin == "own"}
-    folders = {place: asked.of(place) or word for place, word in words_for.items()}
-    where = fill.Where(runs, root, stage, folders, elsewhere)
-    given = {(one.method, one.name): one.given for one in (tuned.load() if found.untuned else ())}
-    said = [Command("tune first", text) for text in fill.tune_commands(found, where, given)]
-    missing = [slot for slot in found.of("missing", "unfinished") if slot not in found.varied]
-    for purpose, slots, rerun in (
-        ("do what is missing", missing, ""),
-        ("try again what failed", found.of("failed"), "failed"),
-        ("do again what is stale", found.of("stale"), "stale"),
-        (VARIED, [slot for slot in found.states if slot in found.varied], ""),
+def _commands(status: Status, data: DataPlaces, tuned: TunedStore, plan: Path | None) -> tuple[Command, ...]:
+    """Return what to type: to tune first, to write the plan where none is written, and to run it."""
+    commands = [Command("tune first", text) for text in tune_commands(status.survey, data, tuned)]
+    if not status.plan:
+        return tuple(commands)
+    if plan is None:
+        words = ["zslbench", "status", *status.asked, "--write-plan", DEFAULT_PLAN]
+        commands.append(Command("write a plan file of what is missing, failed or stale", shlex.join(words)))
+    run = ["zslbench", "run", "--plan", str(plan or DEFAULT_PLAN)]
+    to_do, varied = runs_to_do(status.survey)
+    states = {status.survey.states[slot] for slot in to_do}
+    for purpose, wanted, rerun in (
+        ("do what is missing", {"missing", "unfinished"}, []),
+        ("try again what failed", {"failed"}, ["--rerun", "failed"]),
+        ("do again what is stale", {"stale"}, ["--rerun", "stale"]),
     ):
-        known = [slot for slot in slots if slot.line not in found.unimportable and not of_session(slot.line)]
-        said += [Command(purpose, text) for text in fill.commands(found, known, where, rerun)]
-    words = " ".join(command.text for command in said)
-    replace = [
-        f"{word} stands for the folder of {found.names[place]}: records do not hold where your own data "
-        "is. status writes it where it is named: -d FOLDER, beside a -d for each other data set."
-        for place, word in words_for.items()
-        if folders[place] == word and word in words
-    ]
-    if fill.DATA_ROOT_PLACEHOLDER in words:
-        replace.append(
-            f"{fill.DATA_ROOT_PLACEHOLDER} stands for the folder of xlsa17 folders that was read: a data set is not "
-            "where zslbench looks by itself. With --data-root DIR, status writes it into the commands."
-        )
-    return tuple(said), tuple(replace)
+        if states & wanted:
+            commands.append(Command(purpose, shlex.join([*run, *rerun])))
+    if varied:
+        commands.append(Command(VARIED, shlex.join(run)))
+    return tuple(commands)

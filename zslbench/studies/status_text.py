@@ -11,8 +11,7 @@ from zslbench.files import json_text
 from zslbench.results.records.wording import last_line
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Table, text_table
-from zslbench.studies.meaning import Place, method_in
-from zslbench.studies.survey import Slot, Survey, of_session
+from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
 
 if TYPE_CHECKING:
     from zslbench.studies.status import Status

@@ -1,0 +1,265 @@
+"""The plan file of what the records lack, and the commands that tune presets which it needs first."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from msgspec import structs
+
+from zslbench.data.inventory import list_
+from zslbench.data.loading import folder_of, load_dataset
+from zslbench.errors import BadValue, ZslbenchError
+from zslbench.files import write_text
+from zslbench.identity import expanded
+from zslbench.protocols.splits import Stage
+from zslbench.results.analysis.record_filter import is_dataset
+from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.record import Record
+from zslbench.results.records.wording import runs_option
+from zslbench.runner.options import RunOptions
+from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
+
+DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"
+_FIRST_LINE = "# Written by `zslbench status`: what the records lack."
+_VARIED = "# Here the method has other values. Where the same ones are meant, remove the # before these lines."
+
+
+class DataPlaces:
+    """What is typed for data sets: their names, or the folders of the user's own that were named for the command."""
+
+    def __init__(self, terms: Sequence[str], root: Path | None) -> None:
+        self.root = root
+        self.folders = [term for term in terms if _is_folder(term)]
+        self._names = [term for term in terms if term not in self.folders]
+        self._contents: dict[tuple[str, str, str], str] = {}
+
+    def on_their_content(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+        """Return the records that count, and records that stand for runs that are to be done.
+
+        Records on a folder count where they are on the content that it has now. Where a folder has no such record, the
+        second list holds those on its earlier content as if they were on the present one: what was run before is what
+        a user would run again.
+        """
+        if not self.folders:
+            return list(records), []
+        kept, others = [], []
+        for record in records:
+            name, data = str(record.dataset["name"]), record.dataset
+            if any(is_dataset(name, term) for term in self._names):
+                kept.append(record)
+                continue
+            contents = [
+                self._content(term, str(data.get("features", "")), str(data.get("semantics", "")))
+                for term in self.folders
+                if is_dataset(name, term)
+            ]
+            if data.get("fingerprint") in contents:
+                kept.append(record)
+            others += [dataclasses.replace(record, dataset={**data, "fingerprint": now}) for now in contents if now]
+        present = {(record.dataset["name"], record.dataset.get("fingerprint")) for record in kept}
+        return kept, [
+            record for record in others if (record.dataset["name"], record.dataset["fingerprint"]) not in present
+        ]
+
+    def folder(self, place: Place) -> str | None:
+        """Return the folder that has the content of a place, as it was typed; None where none was named."""
+        for term in self.folders:
+            if is_dataset(place.dataset, term) and place.content == self._content(
+                term, place.features, place.semantics
+            ):
+                return term
+        return None
+
+    def root_text(self, places: Iterable[Place]) -> str:
+        """Return the folder of data sets that places need, a word where it is not known, nothing where none is."""
+        catalogued = [place for place in places if place.origin == "catalogue"]
+        if catalogued and self.root is not None:
+            return str(self.root)
+        return DATA_ROOT_PLACEHOLDER if any(map(self._is_elsewhere, catalogued)) else ""
+
+    def _is_elsewhere(self, place: Place) -> bool:
+        features, semantics = self._present.get(place.dataset, ((), ()))
+        return place.features not in features or place.semantics not in semantics
+
+    @functools.cached_property
+    def _present(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
+        return {row.name: (row.features, row.semantics) for row in list_(self.root)}
+
+    def _content(self, term: str, features: str, semantics: str) -> str:
+        """Return the fingerprint of a folder's data; empty where it lacks these features or semantics."""
+        key = term, features, semantics
+        if key not in self._contents:
+            try:
+                self._contents[key] = load_dataset(term, features=features, semantics=semantics).fingerprint
+            except ZslbenchError:
+                self._contents[key] = ""
+        return self._contents[key]
+
+
+def _is_folder(term: str) -> bool:
+    try:
+        return folder_of(term) is not None
+    except ZslbenchError:  # it looks like a path, and nothing is there: its last part is a name all the same
+        return False
+
+
+def placeholder(place: Place, places: Iterable[Place] = ()) -> str:
+    """Return the word that stands for the folder of a data set whose folder no record holds.
+
+    Its content is part of it where other `places` of that name have another.
+
+    >>> placeholder(Place("flo-part", "a", "b", "own"))
+    'FOLDER_OF_FLO_PART'
+    """
+    several = len({other.content for other in places if other.dataset == place.dataset and other.origin == "own"}) > 1
+    name = f"{place.dataset} {place.content[:8]}" if several else place.dataset
+    return "FOLDER_OF_" + "".join(sign if sign.isalnum() else "_" for sign in name).upper()
+
+
+def runs_to_do(survey: Survey) -> tuple[list[Slot], list[Slot]]:
+    """Return the runs that a plan file can do, and those of them where the method has other values."""
+    slots = [
+        slot
+        for slot in survey.of("missing", "unfinished", "failed", "stale")
+        if slot.line not in survey.unimportable and not of_session(slot.line)
+    ]
+    return [slot for slot in slots if slot not in survey.varied], [slot for slot in slots if slot in survey.varied]
+
+
+def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder: Path) -> str:
+    """Return the plan file, to lie in `folder`, that does the runs lacking and no other; empty where it has none."""
+    to_do, varied = runs_to_do(survey)
+    if not to_do and not varied:
+        return ""
+    lines = [_FIRST_LINE, f"runs = {_toml(_path_from(folder, runs))}"]
+    root = data.root_text(slot.place for slot in (*to_do, *varied))
+    if root:
+        lines.append(f"data_root = {_toml(root if root == DATA_ROOT_PLACEHOLDER else _path_from(folder, root))}")
+    blocks = ["\n".join(lines)]
+    blocks += [_study_text(study) for study in _studies(to_do, survey, data, stage)]
+    for study in _studies(varied, survey, data, stage):
+        blocks.append("\n# ".join([_VARIED, *_study_text(study).splitlines()]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _studies(slots: Iterable[Slot], survey: Survey, data: DataPlaces, stage: Stage) -> list[RunOptions]:
+    """Return studies that mean these runs and no other: runs that differ in one key alone are joined, key by key."""
+    studies = [
+        RunOptions(
+            methods=(slot.line,),
+            datasets=(dataset_text(slot.place, survey, data, absolute=True),),
+            protocols=(slot.protocol,),
+            features=slot.place.features,
+            semantics=slot.place.semantics,
+            seeds=(slot.seed,),
+            stage=stage,
+            fold=(slot.fold,) if stage == "dev" else None,
+        )
+        for slot in slots
+    ]
+    for key in ("seeds", *(["fold"] if stage == "dev" else []), "protocols", "methods", "datasets"):
+        alike: dict[RunOptions, list[RunOptions]] = {}
+        for study in studies:
+            alike.setdefault(structs.replace(study, **{key: ()}), []).append(study)
+        studies = [
+            structs.replace(rest, **{key: tuple(value for study in group for value in getattr(study, key))})
+            for rest, group in alike.items()
+        ]
+    return studies
+
+
+def _study_text(study: RunOptions) -> str:
+    if isinstance(study.seeds, Sequence) and list(study.seeds) == list(range(len(study.seeds))):
+        study = structs.replace(study, seeds=len(study.seeds))
+    keys = ["methods", "datasets", "protocols", "features", "semantics", "seeds"]
+    keys += ["stage", "fold"] if study.stage == "dev" else []
+    return "\n".join(["[[study]]", *(f"{key} = {_toml(getattr(study, key))}" for key in keys)])
+
+
+def _toml(value: object) -> str:
+    """Return a text, number or list as TOML, which is as JSON has it but for one character."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _path_from(folder: Path, path: Path | str) -> str:
+    """Return a path as a plan in `folder` names it: relative to it where it lies within."""
+    absolute = Path(os.path.abspath(expanded(path)))  # noqa: PTH100  (links stay as they were written)
+    return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
+
+
+def dataset_text(place: Place, survey: Survey, data: DataPlaces, absolute: bool = False) -> str:
+    """Return what is typed for a data set: its name, or the folder of the user's own, or a word that stands for it."""
+    if place.origin != "own":
+        return place.dataset
+    folder = data.folder(place)
+    if folder is None:
+        return placeholder(place, survey.places)
+    return os.path.abspath(expanded(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
+
+
+def tune_commands(survey: Survey, data: DataPlaces, tuned: TunedStore) -> list[str]:
+    """Return the commands that make the tuned presets that rows need at places where nothing was tuned."""
+    protocols: dict[tuple[str, str, Place], list[str]] = {}
+    given = {(preset.method, preset.name): preset.given for preset in (tuned.load() if survey.untuned else ())}
+    for (line, place, protocol), name in survey.untuned.items():
+        if line in survey.lines:
+            method = method_in(line)
+            protocols.setdefault((given.get((method, name), method), name, place), []).append(protocol)
+    commands = []
+    for (method, name, place), repeated in protocols.items():
+        names = list(dict.fromkeys(repeated))
+        words = ["zslbench", "tune", method, "-d", dataset_text(place, survey, data)]
+        words += [word for rules in names for word in ("-p", rules)] if sorted(names) != ["gzsl", "zsl"] else []
+        if place.origin != "builtin":
+            words += ["--features", place.features, "--semantics", place.semantics]
+        words += ["--name", name] if name != "tuned" else []
+        root = data.root_text([place])
+        words += ["--data-root", root] if root else []
+        commands.append(shlex.join([*words, *runs_option(tuned.root)]))
+    return commands
+
+
+def advice_on_placeholders(survey: Survey, data: DataPlaces, written: str) -> list[str]:
+    """Return a sentence on each word in what is `written` that stands for a folder."""
+    words = {
+        placeholder(place, survey.places): place
+        for place in survey.places
+        if place.origin == "own" and data.folder(place) is None
+    }
+    sentences = [
+        f"{word} stands for the folder of {survey.names[place]}: records do not hold where your own data "
+        "is. status writes it where it is named: -d FOLDER, beside a -d for each other data set."
+        for word, place in words.items()
+        if word in written
+    ]
+    if DATA_ROOT_PLACEHOLDER in written:
+        sentences.append(
+            f"{DATA_ROOT_PLACEHOLDER} stands for the folder of xlsa17 folders that was read: a data set is not "
+            "where zslbench looks by itself. With --data-root DIR, status writes it into the plan and the commands."
+        )
+    return sentences
+
+
+def write_plan(text: str, path: Path) -> None:
+    """Write a plan file; one that `status` did not write stays.
+
+    Raises:
+        BadValue: there is such a file. StoreError: it cannot be written.
+    """
+    if path.exists() and not _is_written_by_status(path):
+        raise BadValue(f"{path} exists and is no plan that `zslbench status` wrote; name another file.")
+    write_text(path, text, f"the plan {path.name}")
+
+
+def _is_written_by_status(path: Path) -> bool:
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline(len(_FIRST_LINE) + 1).rstrip("\n") == _FIRST_LINE
+    except (OSError, UnicodeDecodeError):
+        return False
