@@ -26,9 +26,9 @@ from zslbench.protocols.gzsl import GZSL
 from zslbench.results.analysis import calibration
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.accuracy import table
-from zslbench.results.tables.curve import curve as curve_verb
 from zslbench.results.tables.render import FORMATS
+from zslbench.studies.curve import curve as curve_verb
+from zslbench.studies.table import table
 
 
 def drawn(seed: int, images: int = 12, ties: bool = True, shift: float = 0.0) -> dict[str, AnyArray]:

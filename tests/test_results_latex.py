@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from result_records import check_golden, pair, saved, study
 
-from zslbench.results.tables.accuracy import table
 from zslbench.results.tables.latex_text import escape
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
+from zslbench.studies.table import table
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 

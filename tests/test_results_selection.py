@@ -24,8 +24,8 @@ from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.rows import average_folds
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.accuracy import table
 from zslbench.results.tables.render import FORMATS
+from zslbench.studies.table import table
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties
 

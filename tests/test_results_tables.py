@@ -19,7 +19,7 @@ from rich.cells import cell_len
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.naming import short_names
 from zslbench.results.records.record import Record
-from zslbench.results.tables.accuracy import table
+from zslbench.studies.table import table
 
 RULES = ("fixed", "validated", "oracle")
 
@@ -355,7 +355,7 @@ def test_the_table_is_written_whole_or_not_at_all(runs: Path, tmp_path: Path) ->
 
 def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
     code = (
-        "import sys; from zslbench.results.tables.accuracy import table\n"
+        "import sys; from zslbench.studies.table import table\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'tabulate', 'rich'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "for format in ('terminal', 'markdown'): table(sys.argv[1], format=format)\n"

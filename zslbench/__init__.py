@@ -19,7 +19,7 @@ _VERBS = {
     "table": "zslbench.studies.table:table",
     "engine": "zslbench.runner.executors.choice:engine",
     "compare": "zslbench.studies.compare:compare",
-    "curve": "zslbench.results.tables.curve:curve",
+    "curve": "zslbench.studies.curve:curve",
     "plot": "zslbench.studies.plot:plot",
     "report": "zslbench.studies.report:report",
     "tune": "zslbench.studies.tune:tune",

@@ -38,7 +38,6 @@ _WITHOUT = "No features here: images are those that the split names, classes tho
 
 
 def statistics(
-    *,
     format: str = "terminal",
     datasets: Sequence[str] = (),
     features: str | None = None,
@@ -55,7 +54,7 @@ def statistics(
         datasets: names or folders; none: every data set folder on this machine.
         features, semantics: file stems; None: the usual ones, else the first that there are.
         data_root: the folder that holds xlsa17 folders.
-        standalone, output, width: see `zslbench.results.tables.accuracy.table`.
+        standalone, output, width: see `zslbench.studies.table.table`.
 
     Raises:
         UnknownName: no such format or data set.

@@ -1,88 +1,215 @@
-"""`table`: the records in a layout, or what the data sets hold."""
+"""`table`: the records in a layout, or what the data sets hold. Nothing is trained here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections
+import dataclasses
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.arguments import plain
-from zslbench.errors import BadValue, UnknownName
-from zslbench.results.tables import accuracy
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
+from zslbench.files import write_text
+from zslbench.metrics import order_metrics
+from zslbench.results import published as citations
+from zslbench.results.analysis.gather import gather
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import Row, pick_metrics, summarise
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore, without_collection
+from zslbench.results.tables.captions import unread
+from zslbench.results.tables.cited import cited_rows, with_cited
+from zslbench.results.tables.data import csv_rows, json_rows, write_data
+from zslbench.results.tables.layout import data_order, lay_out, measured_columns, method_order, put_under_data_sets
+from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 
-LAYOUTS = (*accuracy.LAYOUTS, "stats")
-_NO_RECORDS = {
-    "methods": "--method",
-    "protocols": "--protocol",
-    "metrics": "--metric",
-    "published": "--published",
-    "selection": "--selection",
-    "calibrate": "--calibrate",
-    "per_fold": "--per-fold",
-    "ci": "--ci",
-    "rank_together": "--rank-together",
-}
+LAYOUTS = ("full", "zsl", "gzsl", "stats")
+_METRICS = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
+_ON_REQUEST = ("AUSUC",)
 
 
+@without_collection()
 def table(
     runs: Path | str = "runs",
     *,
     layout: str = "full",
     format: str = "terminal",
+    methods: Sequence[str] = (),
     datasets: Sequence[str] = (),
+    protocols: Sequence[str] = (),
     features: str | None = None,
     semantics: str | None = None,
     stage: str = "final",
-    data_root: Path | None = None,
+    metrics: Sequence[str] | None = None,
+    published: str | None = None,
+    selection: str | Sequence[str] = (),
+    calibrate: bool | str | None = None,
+    per_fold: bool = False,
+    ci: bool = False,
+    rank_together: bool = False,
     standalone: bool = False,
+    data_root: Path | None = None,
     output: Path | None = None,
     width: int | str | float | None = None,
-    **options: Any,
 ) -> str:
     """Return a table of the finished runs, or with ``layout="stats"`` of what the data sets hold.
 
+    Accuracies are in percent, mean ± sample standard deviation over seeds. `RecordsLeftOut` warns of records that could
+    not be read, and in formats without notes of all that is not shown.
+
     Args:
         runs: the folder of records.
-        layout: ``full``: every metric under each data set's head; ``zsl``: T1 by data set; ``gzsl``: U, S and H by data
-            set; ``stats``: counts of the data sets, which needs no run.
-        format: terminal, markdown, latex (booktabs), csv or json.
-        datasets, features, semantics: which; of ``stats`` all that are on this machine, where none are named.
-        stage: ``final`` or ``dev``.
-        data_root: the folder that holds xlsa17 folders, for ``stats``.
+        layout: ``full``: every metric under each data set's head; ``zsl``: T1 by data set (LisGAN's Table 2); ``gzsl``:
+            U, S and H by data set (Tables 3 and 4); ``stats``: counts of the data sets, which needs no run.
+        format: terminal, markdown, latex (booktabs), csv (a line per row and metric) or json (an object per row).
+        methods, datasets, protocols: which, in which order; specs such as ``lisgan@S3[souls=5]`` are understood.
+            Without names ``stats`` takes all data sets that are on this machine.
+        features, semantics, stage: which runs.
+        metrics: which, in which order; None: all, AUSUC in csv and json only.
+        published: ``best`` for the preferred published numbers, or one source. They get columns of their own; under
+            zsl and gzsl rows of their own, for every method that is cited on these data sets.
+        selection: rules, rows of each: ``fixed`` (the declared last step), ``validated`` (hyper-parameters or step
+            chosen in the dev stage) or ``oracle`` (best on test, †); none: as recorded, no oracle.
+        calibrate: add U, S and H after calibrated stacking, its constant chosen on the ``dev`` folds (True), or on
+            test (``oracle``, †).
+        per_fold: a column group for each fold of the dev stage, which is averaged otherwise.
+        ci: ± is the half-width of the 95 % t interval over seeds.
+        rank_together: rank inductive, transductive and oracle rows with each other.
         standalone: write a LaTeX document that shows the table alone.
+        data_root: the folder that holds xlsa17 folders, for ``stats``.
         output: also write the table there.
-        width: characters of a line; of LaTeX inches, or ``column``, ``page``, ``eccv``, ``neurips``.
-        options: of `zslbench.results.tables.accuracy.table`: methods, protocols, metrics, published, selection,
-            calibrate, per_fold, ci, rank_together.
+        width: characters of a line, beyond which data sets go below each other; of LaTeX inches, or ``column``,
+            ``page``, ``eccv``, ``neurips``. None: the terminal's, or what fits any page.
 
     Raises:
-        ZslbenchError: as `zslbench.results.tables.accuracy.table` and `zslbench.studies.statistics.statistics` say.
-        BadValue: an option that has no meaning for the layout.
+        BadValue: an option without a meaning for the layout or format, or nothing fits what was asked for.
+        UnknownName: unknown layout, format, metric, or source of published numbers.
+        StoreError: no runs, none finished, or `output` cannot be written.
+        DataMissing, BadData: of ``stats``: a data set is not on this machine, or its files break a rule.
     """
-    if layout not in LAYOUTS:
-        raise UnknownName("layout", layout, LAYOUTS)
-    shared: dict[str, Any] = {
-        "format": format,
-        "datasets": datasets,
-        "features": features,
-        "semantics": semantics,
-        "standalone": standalone,
-        "output": output,
-        "width": width,
-    }
-    if layout != "stats":
-        if data_root is not None:
-            raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
-        text: str = plain(accuracy.table)(runs, layout=layout, stage=stage, **shared, **options)
-        return text
-    asked = [option for name, option in _NO_RECORDS.items() if options.get(name)] + ["--stage"] * (stage != "final")
-    asked += ["--runs"] * (Path(runs) != Path("runs"))
-    if asked:
+    check_format(format, standalone=standalone)
+    if layout == "stats":
+        _refuse_of_records(
+            {
+                "--method": methods,
+                "--protocol": protocols,
+                "--metric": metrics,
+                "--published": published,
+                "--selection": selection,
+                "--calibrate": calibrate,
+                "--per-fold": per_fold,
+                "--ci": ci,
+                "--rank-together": rank_together,
+                "--stage": stage != "final",
+                "--runs": Path(runs) != Path("runs"),
+            }
+        )
+        from zslbench.studies.statistics import statistics
+
+        return statistics(format, datasets, features, semantics, data_root, standalone, output, width)
+    if data_root is not None:
+        raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
+    protocols = _check_layout(layout, protocols, metrics, calibrate)
+    source = _check_source(published, stage)
+    choice = RecordFilter(tuple(methods), tuple(datasets), protocols, features, semantics, stage)
+    store = ResultStore(runs)
+    rules = (selection,) if isinstance(selection, str) else tuple(selection)
+    gathered = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
+    rows = summarise(gathered.records)
+    if not any(row.metrics for row in rows):
+        raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    shown = _metrics(rows, metrics, everything=format in DATA_FORMATS)
+    rows = [row for row in rows if any(name in row.metrics for name in shown)]
+    by_data = sorted(rows, key=lambda row: data_order(row, choice))
+    rows = sorted(by_data, key=lambda row: method_order(row, choice))
+    beside = source if layout == "full" else None
+    cited = cited_rows(rows, shown, source, methods) if source and layout != "full" else None
+    if format in DATA_FORMATS:
+        numbers = None if beside is None else [_citations(row, shown, beside) for row in rows]
+        text = write_data((csv_rows if format == "csv" else json_rows)(rows, shown, numbers, cited), format)
+    else:
+        whole = lay_out(rows, by_data, shown, beside, rank_together, ci)
+        columns = measured_columns(by_data, shown)
+        if cited is not None and source is not None:
+            whole = with_cited(whole, columns, cited, source, rank_together)
+        if layout == "zsl":
+            whole = put_under_data_sets(whole, columns)
+        if format != "terminal":  # whose notes name the files
+            whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
+        text = render(whole, format, width, standalone=standalone)
+    notes = [*gathered.notes, *_unfinished(gathered.chosen)]
+    if format == "terminal":
+        text += "".join(f"\n{note}\n" for note in notes)
+    else:
+        for note in [note for note in notes if note not in store.left_out]:  # which was warned of on choosing
+            warnings.warn(note, RecordsLeftOut, stacklevel=3)
+    if output is not None:
+        write_text(Path(output), text, f"the table {Path(output).name}")
+    return text
+
+
+def _refuse_of_records(options: Mapping[str, object]) -> None:
+    """Refuse options that choose or show runs, of which the counts of data sets have none."""
+    if asked := [option for option, value in options.items() if value]:
         raise BadValue(
             f"layout 'stats' counts data, not runs; leave out {' and '.join(asked)}, or choose another layout."
         )
-    if unknown := options.keys() - _NO_RECORDS.keys():
-        raise TypeError(f"table() got an unexpected keyword argument {min(unknown)!r}")
-    from zslbench.studies.statistics import statistics
 
-    return statistics(data_root=data_root, **shared)
+
+def _check_layout(
+    layout: str, protocols: Sequence[str], metrics: Sequence[str] | None, calibrate: object
+) -> tuple[str, ...]:
+    """Return the protocols that a layout is of, and refuse what has no place in it."""
+    if layout not in LAYOUTS:
+        raise UnknownName("layout", layout, LAYOUTS)
+    if layout == "full":
+        return tuple(protocols)
+    shows = f"layout {layout!r} shows {', '.join(_METRICS[layout])} of protocol {layout}"
+    for name in protocols:
+        if name.partition("[")[0].casefold() != layout:
+            raise BadValue(f"{shows}, not protocol {name!r}; leave out --protocol, or choose --layout full.")
+    if layout == "zsl" and (other := [name for name in metrics or () if name.casefold() != "t1"]):
+        raise BadValue(f"{shows}, not {', '.join(other)}; leave out --metric, or choose --layout gzsl.")
+    if layout == "zsl" and calibrate:
+        raise BadValue(f"{shows}, which calibrated stacking does not change; leave out --calibrate.")
+    return (layout,)
+
+
+def _check_source(published: str | None, stage: str) -> str | None:
+    if published is None:
+        return None
+    if published != "best" and published not in citations.sources():
+        raise UnknownName("source of published numbers", published, ["best", *citations.sources()])
+    if stage != "final":
+        raise BadValue(
+            f"published numbers are of the final stage, not of stage {stage!r}; leave out --published or the stage."
+        )
+    return published
+
+
+def _metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool) -> tuple[str, ...]:
+    known = order_metrics(name for row in rows for name in row.metrics)
+    if asked:
+        return tuple(pick_metrics(known, asked))
+    return tuple(name for name in known if everything or name not in _ON_REQUEST or len(known) == 1)
+
+
+def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[str, Any]]:
+    entries = {name: citations.beside(row, name, source) for name in metrics}
+    wanted = ("value", "source", "table", "features", "semantics", "note")
+    return {name: {key: getattr(entry, key) for key in wanted} for name, entry in entries.items() if entry}
+
+
+def _unfinished(chosen: Sequence[Record]) -> list[str]:
+    """Return a line on runs that do not count; none when all is well."""
+    counts = collections.Counter(record.status for record in chosen if not record.ok)
+    if not counts:
+        return []
+    numbers = ", ".join(f"{number} {'run' if number == 1 else 'runs'} {status}" for status, number in counts.items())
+    advice = []
+    if counts.keys() & {"interrupted", "skipped"}:
+        advice.append("The same `zslbench run …` does what was interrupted.")
+    if counts.keys() - {"interrupted", "skipped"}:
+        advice.append("`zslbench run … --rerun failed` tries again.")
+    return [f"{numbers}; not counted. {' '.join(advice)}"]

@@ -9,8 +9,7 @@ from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row
-from zslbench.results.tables.accuracy import data_order, method_order
-from zslbench.results.tables.layout import lay_out
+from zslbench.results.tables.layout import data_order, lay_out, method_order
 from zslbench.results.tables.table import Block, Table
 from zslbench.visible import one_line
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results import published as citations
-from zslbench.results.analysis.naming import LineKey, line_keys, short_names
+from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
+from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
+from zslbench.results.analysis.selection import RULES
 from zslbench.results.analysis.selection_text import spans
 from zslbench.results.published import Published
 from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited
@@ -82,6 +85,32 @@ def lay_out(
         remarks=tuple(below),
         settings=settings,
         notes=tuple(notes),
+    )
+
+
+def method_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
+    """Return what sorts lines: as asked for, then by title, label, version and selection rule."""
+    return (
+        choice.position(row.lead)[0],
+        row.title.casefold(),
+        natural(row.label),
+        row.version,
+        RULES.index(row.selection),
+    )
+
+
+def data_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
+    """Return what sorts columns: as asked for, then by data set, its choices, protocol and metric."""
+    _, dataset, protocol = choice.position(row.lead)
+    return (
+        dataset,
+        natural(row.dataset),
+        (row.features, row.semantics, row.fingerprint, row.folds),
+        protocol,
+        min(map(metric_place, row.metrics), default=len(METRIC_ORDER)),
+        row.protocol,
+        sorted(f"{key}={value}" for key, value in row.protocol_params.items()),
+        row.protocol_version,
     )
 
 
