@@ -50,7 +50,8 @@ class Row:
     """The finished runs that differ only in the seed.
 
     Attributes:
-        records: of each seed, ascending; all fields but the following are what these agree in.
+        records: of each seed, ascending; `lead` is the one whose label names the row: of several ways to ask for the
+            same, the shortest. All fields but the following are what the records agree in.
         metrics: percent, by name.
         folds: of the dev stage: the one, or those that the metrics are means over; empty in the final stage.
         selected: what a selection rule chose, and among how much (see `zslbench.results.analysis.selection`); empty
@@ -88,6 +89,7 @@ class Row:
     source_state: str
     stochastic: bool
     records: tuple[Record, ...] = dataclasses.field(repr=False, compare=False)
+    lead: Record = dataclasses.field(repr=False, compare=False)
 
     @property
     def marks(self) -> str:
@@ -98,11 +100,6 @@ class Row:
     def step(self) -> int | None:
         """The step that the metrics are of; None: the last."""
         return self.selected.get("step")
-
-    @property
-    def lead(self) -> Record:
-        """The record whose label names the row: of several ways to ask for the same, the shortest."""
-        return min(self.records, key=lambda record: (len(record.label), record.label))
 
     @property
     def data_key(self) -> tuple[str, str, str, str]:
@@ -239,15 +236,15 @@ def _row_key(record: Record) -> str:
 
 
 def _row(group: Sequence[Record]) -> Row:
-    """Return the row of records in order of their seeds; the shortest of their labels names it."""
-    first = min(group, key=lambda record: (len(record.label), record.label))
-    method, dataset, protocol = first.method, first.dataset, first.protocol
+    """Return the row of records in order of their seeds."""
+    lead = min(group, key=lambda record: (len(record.label), record.label))
+    method, dataset, protocol = lead.method, lead.dataset, lead.protocol
     constants = [record.provenance["calibrated"] for record in group if "calibrated" in record.provenance]
     stochastic = all(record.method.get("stochastic", True) for record in group)
     names = sorted({name for record in group for name in record.metrics})
     return Row(
         method=method["name"],
-        label=first.label,
+        label=lead.label,
         params=dict(method.get("params", {})),
         version=method.get("version", 1),
         title=str(method.get("title") or method["name"]),
@@ -261,16 +258,17 @@ def _row(group: Sequence[Record]) -> Row:
         protocol=protocol["name"],
         protocol_version=protocol.get("version", 1),
         protocol_params=dict(protocol.get("params", {})),
-        stage=first.stage,
-        fold=first.fold,
-        selection=first.selection,
+        stage=lead.stage,
+        fold=lead.fold,
+        selection=lead.selection,
         seeds=tuple(record.seed for record in group),
         metrics={name: stat((r.metrics[name] for r in group if name in r.metrics), stochastic) for name in names},
-        folds=tuple(first.provenance.get("folds", ())) or ((first.fold,) if first.stage == "dev" else ()),
-        selected=dict(first.provenance.get("selected", {})),
+        folds=tuple(lead.provenance.get("folds", ())) or ((lead.fold,) if lead.stage == "dev" else ()),
+        selected=dict(lead.provenance.get("selected", {})),
         gammas=tuple(constant["gamma"] for constant in constants),
         gamma_folds=tuple(sorted({fold for constant in constants for fold in constant["folds"]})),
         source_state=_worst_state(group),
         stochastic=stochastic,
         records=tuple(group),
+        lead=lead,
     )
