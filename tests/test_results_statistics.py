@@ -62,15 +62,6 @@ def test_t_interval_refuses(values: list[float], level: float) -> None:
         own.t_interval(values, level)
 
 
-def test_paired_interval_against_scipy() -> None:
-    rng = np.random.default_rng(1)
-    a, b = rng.normal(0, 1, (2, 5))
-    wanted = stats.ttest_rel(a, b).confidence_interval(0.95)
-    assert own.paired_t_interval(a, b) == pytest.approx(((a - b).mean(), wanted.low, wanted.high))
-    with pytest.raises(ValueError, match="pairs"):
-        own.paired_t_interval(a, b[:3])
-
-
 @settings(max_examples=12, deadline=None)  # statsmodels takes a tenth of a second each
 @given(p_values)
 def test_holm_against_statsmodels(p: list[float]) -> None:

@@ -12,7 +12,7 @@ from msgspec import structs
 from zslbench.errors import BadValue
 from zslbench.files import write_text
 from zslbench.protocols.splits import Stage
-from zslbench.results.analysis.rows import Stat
+from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.data import write_data
@@ -21,9 +21,9 @@ from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.runs import Run
-from zslbench.studies import measured, points
-from zslbench.studies.measured import Column, Difference
+from zslbench.studies import points
 from zslbench.studies.points import Point, Series
+from zslbench.studies.values import Column, order_columns, paired_difference, values_by_seed
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,7 +61,7 @@ class Line:
     seeds: tuple[int, ...]
     highest: bool
     against: str
-    difference: Difference | None
+    difference: Stat | None
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -211,8 +211,8 @@ def _lines(
     order, own, pairs = _comparisons(series, planned, against, builds_up)
     by_name = {point.name: point for point in (series.own, *series.points)}
     runs = {name: planned[str(by_name[name].spec)] for name in order}
-    values = {name: measured.by_seed(found, records) for name, found in runs.items()}
-    columns = measured.metrics_of((column for found in values.values() for column in found), everything=True)
+    values = {name: values_by_seed(found, records) for name, found in runs.items()}
+    columns = order_columns((column for found in values.values() for column in found), everything=True)
     lines = []
     for column in columns:
         stats = {name: _stat(values[name].get(column), stochastic) for name in order}
@@ -238,11 +238,11 @@ def _lines(
                     seeds=tuple(sorted(there)),
                     highest=bool(series.swept) and found is not None and found.mean == top,
                     against=pairs.get(name, ""),
-                    difference=measured.difference(there, other, stochastic) if name in pairs else None,
+                    difference=paired_difference(there, other, stochastic) if name in pairs else None,
                 )
             )
     return lines
 
 
 def _stat(values: Mapping[int, float] | None, stochastic: bool) -> Stat | None:
-    return measured.summary(values, stochastic) if values else None
+    return stat([values[seed] for seed in sorted(values)], stochastic) if values else None

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import MethodCard
+from zslbench.results.analysis.rows import Stat
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
 from zslbench.results.tables.data import round_number
 from zslbench.results.tables.table import Cell, Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
-from zslbench.studies import measured
-from zslbench.studies.measured import Column, Difference
 from zslbench.studies.points import AS_GIVEN, FULL
+from zslbench.studies.values import Column, column_heads, describe_failures, order_columns
 
 if TYPE_CHECKING:
     from zslbench.studies.ablate import Line
@@ -60,7 +60,7 @@ def ablation_tables(
     if not lines:
         return [Table((), (), tuple(remarks("note", ["No run finished.", *_unfinished(outcome)])))]
     tables: list[Table] = []
-    shown = measured.metrics_of([line.column for line in lines], everything=False)
+    shown = order_columns([line.column for line in lines], everything=False)
     for swept in dict.fromkeys(line.swept for line in lines):
         series = [line for line in lines if line.swept == swept and line.column in shown]
         for place in dict.fromkeys(_place(line.column) for line in series):
@@ -78,8 +78,8 @@ def _place(column: Column) -> str:
 
 
 def _tables(lines: Sequence[Line], title: str, swept: str, narrow: bool) -> list[Table]:
-    columns = measured.metrics_of([line.column for line in lines], everything=False)
-    heads = dict(zip(columns, measured.heads(columns), strict=True))
+    columns = order_columns([line.column for line in lines], everything=False)
+    heads = dict(zip(columns, column_heads(columns), strict=True))
     by_setting = {(line.setting, line.column): line for line in lines}
     names = list(dict.fromkeys(line.setting for line in lines))
     explained = not swept and not narrow
@@ -118,13 +118,13 @@ def _name(line: Line) -> str:
     return name + (" ‡" if line.transductive else "")
 
 
-def _interval(gap: Difference | None) -> str:
+def _interval(gap: Stat | None) -> str:
     if gap is None or gap.low is None or gap.high is None:
         return MISSING
     return f"{signed(gap.low, 2)} to {signed(gap.high, 2)}"
 
 
-def _excludes_zero(gap: Difference | None) -> str:
+def _excludes_zero(gap: Stat | None) -> str:
     if gap is None or gap.excludes_zero is None:
         return "no interval"
     if gap.low == gap.high == 0:
@@ -190,7 +190,7 @@ def _seeds(lines: Sequence[Line], card: MethodCard) -> str:
 
 
 def _unfinished(outcome: Outcome) -> list[str]:
-    sentences = measured.describe_failures(outcome)
+    sentences = describe_failures(outcome)
     cut = sum(record.status in ("interrupted", "skipped") for record in outcome.records)
     missing = len(outcome.states) - len(outcome.records) + cut
     if missing:

@@ -239,7 +239,7 @@ def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Be
             if entry is None:
                 continue
             stat = row.metrics[metric]
-            low, high = interval(stat.values, row.method in drawing)
+            low, high = interval(stat, row.method in drawing)
             other = [what for what in ("features", "semantics") if getattr(row, what) != getattr(entry, what)]
             found.append(
                 Beside(

@@ -242,7 +242,7 @@ def _judged(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell
         reason = errors[0] if errors else "the same command runs it"
         return dataclasses.replace(cell, verdict="failed" if failed else "not run", reason=reason)
     found = stat([record.metrics[entry.metric] for record in good], cell.stochastic)
-    low, high = interval([100 * record.metrics[entry.metric] for record in good], cell.stochastic)
+    low, high = interval(found, cell.stochastic)
     verdict = f"other {cell.answer.other}" if cell.answer.other else judged(low, high, entry.value, tolerance)
     return dataclasses.replace(
         cell,

@@ -14,7 +14,7 @@ from zslbench.results.tables.table import Cell as TableCell
 from zslbench.results.tables.table import Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
-from zslbench.studies.measured import describe_failures
+from zslbench.studies.values import describe_failures
 
 if TYPE_CHECKING:
     from zslbench.studies.reproduce import Cell

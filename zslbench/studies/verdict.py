@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
-from zslbench.results.analysis.statistics import t_interval
+from zslbench.results.analysis.rows import Stat
 
 Verdict = Literal["reproduced", "above", "below", "inconclusive"]
 _ROUNDING = 1e-9
@@ -36,11 +35,6 @@ def judged(low: float | None, high: float | None, published: float, tolerance: f
     return "inconclusive"
 
 
-def interval(values: Sequence[float], stochastic: bool) -> tuple[float | None, float | None]:
+def interval(stat: Stat, stochastic: bool) -> tuple[float | None, float | None]:
     """Return the ends of the 95 % interval of a mean over seeds: a point without chance, None for one seed with it."""
-    if not stochastic:
-        return values[0], values[0]
-    if len(values) < 2:
-        return None, None
-    found = t_interval(values)
-    return found.low, found.high
+    return (stat.low, stat.high) if stochastic else (stat.values[0], stat.values[0])

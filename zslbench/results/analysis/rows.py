@@ -44,6 +44,22 @@ class Stat:
 
         return t_interval(self.values)[1:]
 
+    @property
+    def low(self) -> float | None:
+        """The lower end of `interval`."""
+        return (self.interval() or (None, None))[0]
+
+    @property
+    def high(self) -> float | None:
+        """The upper end of `interval`."""
+        return (self.interval() or (None, None))[1]
+
+    @property
+    def excludes_zero(self) -> bool | None:
+        """Whether the interval lies on one side of 0; None without an interval."""
+        ends = self.interval()
+        return None if ends is None else ends[0] > 0 or ends[1] < 0
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:

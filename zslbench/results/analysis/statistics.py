@@ -45,18 +45,6 @@ def t_interval(values: Numbers, level: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def paired_t_interval(a: Numbers, b: Numbers, level: float = 0.95) -> Interval:
-    """Return the mean of a − b over (n,) pairs, such as the same seeds, and Student's interval for it.
-
-    Raises:
-        ValueError: as `t_interval`, or a and b of different lengths.
-    """
-    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
-    if first.shape != second.shape:
-        raise ValueError(f"pairs were asked for, not {first.size} and {second.size} values")
-    return t_interval(first - second, level)
-
-
 def holm(p_values: Numbers) -> Array:
     """Return (m,) p-values adjusted by Holm's step-down method (1979), in the order given; at most 1."""
     p = np.asarray(p_values, dtype=float)
