@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import gzip
 import hashlib
@@ -129,7 +128,8 @@ class ResultStore:
             StoreError: see `save`.
         """
         path = self.path(record).with_suffix(_FEATURES)
-        _write_arrays(path, features, f"features of run {record.id}")
+        what = f"features of run {record.id}"
+        write_atomically(path, _arrays_writer(features, what), what)
         return path
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
@@ -276,10 +276,6 @@ def write_run(
         raise write_error(error, what, document.parent) from None
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, AnyArray], what: str) -> None:
-    write_atomically(path, _arrays_writer(arrays, what), what)
-
-
 def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Writer:
     content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     if any(array.dtype.hasobject for array in content.values()):
@@ -321,23 +317,18 @@ def _read_arrays(
     return arrays
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    """What an array must be: its kinds of numbers, its dimensions, and what each of its rows tells of."""
-
-    numbers: str = "biuf"
-    dimensions: int = 1
-    of: str = "image"
-
-
-_PREDICTED = {
-    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), _Kind("iu")),
-    **dict.fromkeys(("seen_score", "unseen_score"), _Kind("f")),
-    "of_unseen": _Kind("b"),
+_Kind = tuple[str, int, str]
+"""What an array must be: its kinds of numbers, its dimensions, and what each of its rows is of."""
+_PREDICTED: Mapping[str, _Kind] = {
+    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), ("iu", 1, "image")),
+    **dict.fromkeys(("seen_score", "unseen_score"), ("f", 1, "image")),
+    "of_unseen": ("b", 1, "image"),
 }
-_KEPT = {
-    **{f"{of}_label": _Kind("iu", 1, of) for of in ("synthesised", "real")},
-    **{of: _Kind("f", 2, of) for of in ("synthesised", "real")},
+_KEPT: Mapping[str, _Kind] = {
+    "synthesised": ("f", 2, "synthesised"),
+    "synthesised_label": ("iu", 1, "synthesised"),
+    "real": ("f", 2, "real"),
+    "real_label": ("iu", 1, "real"),
 }
 
 
@@ -345,10 +336,10 @@ def _damage(arrays: Mapping[str, AnyArray], kinds: Mapping[str, _Kind]) -> str:
     """Return what is wrong with arrays, empty where nothing is; of an array without a kind, one number per image."""
     lengths: dict[str, int] = {}
     for name, array in arrays.items():
-        kind = kinds.get(name, _Kind())
-        if array.dtype.kind not in kind.numbers or array.ndim != kind.dimensions:
+        numbers, dimensions, of = kinds.get(name, ("biuf", 1, "image"))
+        if array.dtype.kind not in numbers or array.ndim != dimensions:
             return f"{name} is of another kind or shape: {array.dtype} {array.shape}"
-        if len(array) != lengths.setdefault(kind.of, len(array)):
+        if len(array) != lengths.setdefault(of, len(array)):
             return f"{name} differs in length from the others: {array.shape}"
     return ""
 
