@@ -1,21 +1,28 @@
-"""JSON documents as declared structures; what is wrong with one is a phrase that names the field and its value."""
+"""JSON and TOML documents as declared structures; what is wrong with one names the field and its value."""
 
 from __future__ import annotations
 
 import json
 import re
+import tomllib
 import types
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta
 
+from zslbench.errors import BadValue, UnknownName
+
 T = TypeVar("T")
 _ROUNDING = 1e-9
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Fraction = Annotated[float, Meta(ge=-_ROUNDING, le=1 + _ROUNDING)]
+Fraction = Annotated[float, Meta(ge=-_ROUNDING, le=1 + _ROUNDING, description="a fraction from 0 to 1")]
 """Metrics are computed in floats: an area or a mean of ones may end some units of rounding above one."""
 
+_MOST_BYTES = 1_000_000
+"""Of a TOML file."""
 _DEEPEST, _SHOWN = 20, 60
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 _KINDS = {
@@ -89,22 +96,69 @@ def _describe(error: str, value: Any, declared: Any) -> str:
     field = field.removeprefix(".")
     if lacking := re.search(r"required field `(\w+)`", message):
         return f"{field}{'.' if field else ''}{lacking[1]} is missing"
-    shown = json.dumps(value)
-    return f"{field} is {shown if len(shown) <= _SHOWN else f'{shown[:_SHOWN]}…'}, not {_name_kind(declared)}"
+    return f"{field} is {_shorten(json.dumps(value))}, not {_name_kind(declared)}"
+
+
+def read_toml(path: Path | str, what: str) -> dict[str, Any]:
+    """Return the table of a TOML file; `what` it should be, such as "plan".
+
+    Raises:
+        BadValue: a file that cannot be read, or is not TOML.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():
+            why = "is no file" if path.exists() else "does not exist"
+            raise BadValue(f"the {what} {path} {why}; name a TOML file such as the documentation shows.")
+        with path.open("rb") as file:
+            raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise BadValue(f"the {what} {path} is larger than {_MOST_BYTES} bytes; is it a {what}?")
+        return tomllib.loads(raw.decode("utf-8"))
+    except OSError as error:
+        raise BadValue(f"the {what} {path} cannot be read ({error.strerror}); check its permissions.") from None
+    except UnicodeDecodeError:
+        raise BadValue(f"the {what} {path} is not TOML (not UTF-8); save it as UTF-8 text.") from None
+    except RecursionError:
+        raise BadValue(f"the {what} {path} is nested too deep; see the documentation's example.") from None
+    except ValueError as error:
+        raise BadValue(f"the {what} {path} is not TOML ({error}); mend it there.") from None
+
+
+def check_table(table: Mapping[str, Any], declared: Sequence[type[msgspec.Struct]], where: str) -> None:
+    """Check that a table has keys that structures declare, with values of their types.
+
+    Raises:
+        BadValue, UnknownName: it has not; `where` begins the sentence.
+    """
+    kinds = {key: kind for struct in declared for key, kind in get_type_hints(struct, include_extras=True).items()}
+    for key, value in table.items():
+        if key not in kinds:
+            raise UnknownName(f"key in {where}", key, kinds)
+        if not _fits(value, kinds[key]):
+            raise BadValue(f"{where}: {key} is {_shorten(repr(value))}; write {_name_kind(kinds[key])}.")
 
 
 def _fits(value: Any, declared: Any) -> bool:
     try:
         msgspec.convert(value, declared)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError, OverflowError):
         return False
     return True
 
 
+def _shorten(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
 def _name_kind(declared: Any) -> str:
-    if declared is Fraction:
-        return "a fraction from 0 to 1"
-    if get_origin(declared) is Literal:
-        return f"one of {', '.join(get_args(declared))}"
-    plain = get_args(declared)[0] if get_origin(declared) is Annotated else declared
-    return _KINDS.get(get_origin(plain) or plain, "an object")
+    """Return what may be written: the description of the type, if it has one."""
+    origin, parts = get_origin(declared), get_args(declared)
+    if origin is Annotated:
+        metas = (meta for meta in declared.__metadata__ if isinstance(meta, Meta) and meta.description)
+        return next((str(meta.description) for meta in metas), "") or _name_kind(parts[0])
+    if origin in (types.UnionType, Union):
+        return _name_kind(parts[0])
+    if origin is Literal:
+        return f"one of {', '.join(parts)}"
+    return _KINDS.get(origin or declared, "an object")

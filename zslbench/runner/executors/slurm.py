@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 
 from msgspec import Meta, Struct, convert
 
+from zslbench.documents import check_table, read_toml
 from zslbench.errors import EngineError
 from zslbench.runner.classes import method_class
-from zslbench.runner.declared import check_table, read_toml
 from zslbench.runner.executors.base import Done, Executor, Lost, Message, Task
 from zslbench.runner.executors.mailbox import Leftovers, Mailbox, Spool, end_without_coordinator
 from zslbench.runner.executors.worker import Home, do_as_worker, extra, limit_threads
