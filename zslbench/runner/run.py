@@ -20,13 +20,13 @@ from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.executors import Executor, Listener, Several
 from zslbench.runner.executors.loop import do_batches, held
 from zslbench.runner.finished import Finished
+from zslbench.runner.live_file import LiveFile, keep_live_file
 from zslbench.runner.options import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, read_plan
 from zslbench.runner.plan import plan_study
 from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
-from zslbench.runner.telling import Telling, telling
 from zslbench.runner.turns import Turns
 from zslbench.sources import source_of
 
@@ -175,9 +175,9 @@ def run(
     interrupted = False
     if work and not dry_run:
         store.check_writable()
-        with telling(store.root, work, [one.id for one in planned.runs]) as told:
-            interrupted = _work(work, store, records, engine, console, told, hear)
-        remarks += told.remarks
+        with keep_live_file(store.root, work, [one.id for one in planned.runs]) as live_file:
+            interrupted = _work(work, store, records, engine, console, live_file, hear)
+        remarks += live_file.remarks
     remarks += [remark for part in planned.parts for remark in part.remarks(records)]
     kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
@@ -192,12 +192,12 @@ def _work(
     records: dict[str, Record | None],
     engine: Executor,
     console: Console | None,
-    told: Telling,
+    live_file: LiveFile,
     hear: Listener | None,
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
     with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Leases(store.root) as leases:
-        own = Several((screen, told))
+        own = Several((screen, live_file))
         ear = Several((own, hear)) if hear else own
         turns = Turns(store, leases, records, lambda job: own.finished(job, ()))
 

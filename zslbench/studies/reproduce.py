@@ -19,11 +19,11 @@ from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate
+from zslbench.runner.live_file import keep_live_file
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.runs import Run
-from zslbench.runner.telling import telling
 from zslbench.spec import parse
 from zslbench.studies.claims import Answer, answers, entries
 from zslbench.studies.verdict import interval, judged
@@ -134,7 +134,7 @@ def reproduce(
     found = entries(source, None if table is None else str(table), _texts(datasets), _texts(methods))
     store = TunedStore(Path(runs))
     cells = [_planned(answer, seeds, root, store) for answer in answers(found, features, semantics, root, store)]
-    with contextlib.nullcontext() if dry_run else telling(Path(runs), growing=True):
+    with contextlib.nullcontext() if dry_run else keep_live_file(Path(runs), growing=True):
         outcome = _run(cells, seeds, Path(runs), root, device, engine, dry_run, console)
     records = {record.id: record for record in outcome.records}
     cells = [_judged(cell, records, tolerance) for cell in cells]

@@ -14,12 +14,12 @@ from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
+from zslbench.runner.live_file import keep_live_file
 from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.resources import seconds
 from zslbench.runner.runs import DatasetRef, Run
 from zslbench.runner.states import Rerun
-from zslbench.runner.telling import telling
 from zslbench.sources import source_of
 from zslbench.spec import parse
 from zslbench.studies.history import opened
@@ -138,7 +138,7 @@ def tune(
     ResultStore(runs).check_writable()
     most = TRIALS if trials is None and time_limit is None else trials
     prune = prune and checkpoints != "last"
-    with telling(Path(runs), growing=True):
+    with keep_live_file(Path(runs), growing=True):
         tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
     if found == "grid" and trials is not None:
         remarks += (f"a grid tries each of its {space.size} points; --trials has no part in it.",)

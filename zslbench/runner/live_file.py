@@ -53,7 +53,7 @@ class _Fit:
         )
 
 
-class Telling(Listener):
+class LiveFile(Listener):
     """Notes what it hears of jobs, several of which may be in progress, for its heartbeat to write."""
 
     def __init__(self, root: Path, plan: str = "", growing: bool = False) -> None:
@@ -243,13 +243,13 @@ def remove_lost(own: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-_CURRENT: contextvars.ContextVar[Telling | None] = contextvars.ContextVar("telling", default=None)
+_CURRENT: contextvars.ContextVar[LiveFile | None] = contextvars.ContextVar("live_file", default=None)
 
 
 @contextlib.contextmanager
-def telling(
+def keep_live_file(
     root: Path, work: Sequence[Batch] = (), ids: Iterable[str] = (), growing: bool = False
-) -> Iterator[Telling]:
+) -> Iterator[LiveFile]:
     """Keep a live file below a root while work is done; a call within another one on the same root adds to its file.
 
     Args:
@@ -261,7 +261,7 @@ def telling(
         outer.add(work)
         yield outer
         return
-    inner = Telling(root, digest(sorted(ids)) if not growing else "", growing)
+    inner = LiveFile(root, digest(sorted(ids)) if not growing else "", growing)
     inner.add(work)
     before = _CURRENT.set(inner)
     try:

@@ -1,4 +1,4 @@
-"""Telling: what a running study writes of itself, and that this never fails, delays or outlives the run."""
+"""The live file: what a running study writes of itself, and that this never fails, delays or outlives the run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from live_files import holder, put, study
 import zslbench
 from zslbench.results.records.live import Study, live_folder
 from zslbench.results.records.store import ResultStore
-from zslbench.runner import telling as telling_module
+from zslbench.runner import live_file as module
 from zslbench.runner.finished import unfinished
+from zslbench.runner.live_file import Heartbeat, LiveFile, keep_live_file, remove_lost
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.runs import Batch, jobs
-from zslbench.runner.telling import Heartbeat, Telling, remove_lost, telling
 
 RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 
@@ -36,9 +36,9 @@ def runs(tmp_path):
 @pytest.fixture
 def quick(monkeypatch):
     """Let heartbeats follow at once."""
-    monkeypatch.setattr(telling_module, "SOON", 0.0)
-    monkeypatch.setattr(telling_module, "EVERY", 0.005)
-    monkeypatch.setattr(telling_module, "BEAT", 0.01)
+    monkeypatch.setattr(module, "SOON", 0.0)
+    monkeypatch.setattr(module, "EVERY", 0.005)
+    monkeypatch.setattr(module, "BEAT", 0.01)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def hooked(monkeypatch):
     return lambda hook: monkeypatch.setattr(toy_methods.Ridge, "hook", staticmethod(hook))
 
 
-def told(runs: Path) -> list[Study]:
+def live_studies(runs: Path) -> list[Study]:
     return [Study.from_json(path.read_bytes()) for path in sorted(live_folder(runs).glob("*.json"))]
 
 
@@ -66,7 +66,7 @@ def heartbeats() -> list[threading.Thread]:
 
 
 def until_there_is_a_problem(method):
-    eventually(lambda: telling_module._CURRENT.get().heartbeat.problem)
+    eventually(lambda: module._CURRENT.get().heartbeat.problem)
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
@@ -79,7 +79,7 @@ def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick,
 
     def look(method):
         def here():
-            return [one for one in told(runs) if one.running and one.ended == len(seen)]
+            return [one for one in live_studies(runs) if one.running and one.ended == len(seen)]
 
         seen.append(eventually(here)[0])
 
@@ -109,8 +109,8 @@ def test_heartbeats_go_on_while_a_method_is_silent(runs, quick, hooked):
     beats = []
 
     def silent(method):
-        start = eventually(lambda: told(runs))[0].beat
-        beats.append((start, eventually(lambda: [one for one in told(runs) if one.beat > start + 3])[0]))
+        start = eventually(lambda: live_studies(runs))[0].beat
+        beats.append((start, eventually(lambda: [one for one in live_studies(runs) if one.beat > start + 3])[0]))
 
     hooked(silent)
     zslbench.run(RIDGE, "digits", "zsl", runs=runs)
@@ -121,7 +121,7 @@ def test_heartbeats_go_on_while_a_method_is_silent(runs, quick, hooked):
 
 def test_counts_and_losses_follow_what_is_heard(runs):
     good, bad, cut, idle = batches_of(*(f"toy_methods:Ridge[ridge={ridge}]" for ridge in (1, 2, 3, 4)))
-    one = Telling(runs)
+    one = LiveFile(runs)
     one.add([good, bad, cut, idle])
     for batch in (good, bad, cut):
         one.started(batch.first)
@@ -146,7 +146,7 @@ def test_counts_and_losses_follow_what_is_heard(runs):
 def test_fits_that_are_trained_together_count_as_company(runs):
     alone = batches_of(RIDGE, seeds=3)
     together = Batch(tuple(batch.first for batch in alone))
-    one = Telling(runs)
+    one = LiveFile(runs)
     one.add([together])
     one.started(together.jobs[0])
     assert [fit.company for fit in one.study().running] == [3]
@@ -158,12 +158,12 @@ def test_fits_that_are_trained_together_count_as_company(runs):
 def test_a_call_within_another_adds_to_what_that_tells(runs, quick, hooked):
     names = []
     hooked(lambda method: names.append([path.name for path in eventually(lambda: [*live_folder(runs).glob("*.json")])]))
-    with telling(runs, growing=True) as outer:
+    with keep_live_file(runs, growing=True) as outer:
         for ridge in (1, 2):
             zslbench.run(f"{RIDGE}[ridge={ridge}]", "digits", "zsl", runs=runs)
         assert outer.study().growing
         assert outer.study().done == outer.study().total == 2
-        with telling(runs.parent / "elsewhere") as other:
+        with keep_live_file(runs.parent / "elsewhere") as other:
             assert other is not outer
     assert names == [[outer.heartbeat.path.name]] * 2
     assert not live_folder(runs).exists()
@@ -172,7 +172,7 @@ def test_a_call_within_another_adds_to_what_that_tells(runs, quick, hooked):
 def test_a_search_is_one_study(runs, quick, monkeypatch):
     seen = {}
     monkeypatch.setattr(
-        Telling, "study", lambda self, make=Telling.study: seen.setdefault(id(self), []).append(self) or make(self)
+        LiveFile, "study", lambda self, make=LiveFile.study: seen.setdefault(id(self), []).append(self) or make(self)
     )
     zslbench.tune("toy_methods:Ridge", "digits", only="ridge", trials=2, sampler="random", runs=runs)
     assert len(seen) == 1
@@ -202,7 +202,7 @@ def test_a_disk_that_is_full_for_a_while_is_no_matter(runs, quick, hooked, monke
         return write(path, text, **how)
 
     monkeypatch.setattr(Path, "write_text", full)
-    hooked(lambda method: eventually(lambda: told(runs)))
+    hooked(lambda method: eventually(lambda: live_studies(runs)))
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert len(tried) == 3
     assert outcome.records[0].ok
@@ -210,15 +210,15 @@ def test_a_disk_that_is_full_for_a_while_is_no_matter(runs, quick, hooked, monke
 
 
 def test_what_ends_at_once_writes_nothing(runs, monkeypatch):
-    monkeypatch.setattr(telling_module, "SOON", 60.0)
-    monkeypatch.setattr(Telling, "study", lambda self: 1 / 0)
+    monkeypatch.setattr(module, "SOON", 60.0)
+    monkeypatch.setattr(LiveFile, "study", lambda self: 1 / 0)
     assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).remarks == ()
     assert heartbeats() == []
 
 
 def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, hooked, monkeypatch):
     hooked(until_there_is_a_problem)
-    monkeypatch.setattr(Telling, "study", lambda self: 1 / 0)
+    monkeypatch.setattr(LiveFile, "study", lambda self: 1 / 0)
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert outcome.records[0].ok
     assert "ZeroDivisionError" in outcome.remarks[0]
@@ -227,7 +227,7 @@ def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, hooked, monkeypatc
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_nothing_is_left_however_a_run_ends(runs, hooked, error):
     def end(method):
-        eventually(lambda: told(runs))
+        eventually(lambda: live_studies(runs))
         raise error
 
     hooked(end)
@@ -265,7 +265,7 @@ def test_only_what_was_lost_is_cleared(runs):
     for path in (left, fresh):
         path.write_text("half")
     for path in (other_old, reused, foreign, left):
-        os.utime(path, (own.stat().st_mtime - telling_module.FORGOTTEN - 1,) * 2)
+        os.utime(path, (own.stat().st_mtime - module.FORGOTTEN - 1,) * 2)
     remove_lost(own)
     assert sorted(live_folder(runs).iterdir()) == sorted([own, other, foreign, fresh])
     assert not any(path.exists() for path in (dead, reused, other_old, left))
@@ -273,7 +273,7 @@ def test_only_what_was_lost_is_cleared(runs):
 
 def test_records_are_not_confused_with_what_is_told(runs, hooked):
     def look(method):
-        eventually(lambda: told(runs))
+        eventually(lambda: live_studies(runs))
         store = ResultStore(runs)
         assert store.load() == []
         assert store.broken == []
