@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from zslbench.results.analysis.selection_text import spans
-from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
+from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
 from zslbench.results.tables.data import round_number
 from zslbench.results.tables.table import Cell as TableCell
 from zslbench.results.tables.table import Table, remarks, signed, stat_cell, text_table

@@ -150,7 +150,7 @@ def survey(
     cells_of = _by_cell([*records, *beside])
     of_label: dict[str, list[Record]] = {}
     for record in records:
-        of_label.setdefault(label_of(record), []).append(record)
+        of_label.setdefault(record.label, []).append(record)
     labels = sorted({label for label, _, _ in cells_of}, key=lambda label: (len(label), label))
     places = sorted({place for _, place, _ in cells_of})
     protocols = sorted({rules for _, _, rules in cells_of}, reverse=True)
@@ -206,7 +206,7 @@ def _by_cell(records: Sequence[Record]) -> dict[tuple[str, Place, str], list[Rec
     """Return the records of each label, place and protocol: found once, however many of them there are."""
     found: dict[tuple[str, Place, str], list[Record]] = {}
     for record in records:
-        found.setdefault((label_of(record), place_of(record), protocol_of(record)), []).append(record)
+        found.setdefault((record.label, place_of(record), protocol_of(record)), []).append(record)
     return found
 
 
@@ -248,7 +248,7 @@ def _index(records: Sequence[Record]) -> _Cells:
 def _stochastic(line: str, cls: type[Method] | None, records: Sequence[Record]) -> bool:
     if cls is not None:
         return cls.card.stochastic
-    return any(bool(record.method.get("stochastic", True)) for record in records if label_of(record) == line)
+    return any(bool(record.method.get("stochastic", True)) for record in records if record.label == line)
 
 
 def _target(
@@ -289,11 +289,6 @@ _place = functools.lru_cache(1024)(Place)
 def protocol_of(record: Record) -> str:
     """Return a record's protocol as it is typed."""
     return str(record.protocol["name"]) + brackets(record.protocol.get("params") or {})
-
-
-def label_of(record: Record) -> str:
-    """Return a record's method as it was typed."""
-    return str(record.method.get("label") or record.method["name"])
 
 
 def method_in(label: str) -> str:
@@ -357,7 +352,7 @@ def _recorded(
     own = [
         record
         for record in records
-        if label_of(record) == label
+        if record.label == label
         and place_of(record) == place
         and protocol_of(record) == rules
         and version in (None, record.method.get("version", 1))

@@ -9,9 +9,8 @@ from typing import Any
 
 from zslbench.results.analysis.comparison import Across, Comparison, Pair
 from zslbench.results.analysis.matches import Entrant
-from zslbench.results.analysis.selection_text import distinct, spans
 from zslbench.results.diagram import smallest_sentence, text_diagram
-from zslbench.results.tables.captions import TRANSDUCTIVE, source_sentences
+from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
 from zslbench.results.tables.data import round_number
 from zslbench.results.tables.table import Cell, Table, remarks, signed, text_table
 from zslbench.visible import one_line

@@ -12,9 +12,8 @@ from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
 from zslbench.results.analysis.selection import RULES
-from zslbench.results.analysis.selection_text import spans
 from zslbench.results.published import Published
-from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited
+from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited, spans
 from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Line, Table, remarks
 from zslbench.visible import one_line
 
