@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from zslbench.errors import RecordsLeftOut
-from zslbench.visible import one_line, visible
+from zslbench.visible import last_line, one_line, visible
 
 if TYPE_CHECKING:
     from zslbench.checks import Checked
@@ -117,7 +117,6 @@ def show_profile(outcome: Outcome) -> None:
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
     """Say what a run did, or would do, and what to type next."""
-    from zslbench.results.records.wording import last_line  # start-up needs no records
 
     console = _out()
     for remark in outcome.remarks:

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
-from zslbench.results.records.wording import last_line
 from zslbench.runner.classes import method_class
 from zslbench.runner.finished import Scored, facts_of, trace
 from zslbench.runner.handout import Material, Parcel
@@ -22,6 +21,7 @@ from zslbench.runner.provenance import reset_peaks
 from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Reply, Stopped, ask
 from zslbench.task import Train
+from zslbench.visible import last_line
 
 
 def execute(

@@ -25,11 +25,11 @@ from zslbench.errors import BadData, ZslbenchError
 from zslbench.protocols import splits
 from zslbench.protocols.asking import drawn_order
 from zslbench.protocols.base import Protocol
-from zslbench.results.records.wording import last_line
 from zslbench.runner.classes import protocol_class
 from zslbench.runner.finished import trace
 from zslbench.runner.runs import Batch, DatasetRef, Run
 from zslbench.task import Answers, ClassTable, Query, Train
+from zslbench.visible import last_line
 
 _PART = 8, 64
 """Rows of a query that are scored once more by themselves, at least and at most; else one in a hundred."""

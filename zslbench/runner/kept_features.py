@@ -14,10 +14,10 @@ from zslbench.arrays import AnyArray, Array, IntArray, taken
 from zslbench.data.dataset import Dataset
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
-from zslbench.results.records.wording import last_line
 from zslbench.runner.finished import Finished, Synthesis, trace
 from zslbench.runner.handout import Material, dataset_of
 from zslbench.runner.runs import Job
+from zslbench.visible import last_line
 
 _ROWS_SEED = 0
 _COARSEST = 2.0**-10

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from zslbench.results.records import wording
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
 from zslbench.runner.runs import Job
+from zslbench.visible import format_losses, format_metrics, last_line, name_run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,12 +23,14 @@ PLAIN_EVERY = 30.0
 def result_line(finished: Finished) -> str:
     """Return one line on one run: its metrics in percent, or the last line of its error."""
     record = finished.record
-    what = wording.name_record(record, [record.protocol["name"]])
+    what = name_run(
+        record.label, record.dataset["name"], [record.protocol["name"]], record.stage, record.fold, record.seed
+    )
     if not record.ok:
-        return ": ".join(filter(None, [record.status, what, wording.last_line(record.error)]))
+        return ": ".join(filter(None, [record.status, what, last_line(record.error)]))
     took, shared = record.timings.get("total", 0.0), record.timings.get("shared", 0.0)
     saved = f", {shared:.1f} s of them shared" if shared >= 0.1 else ""
-    return f"{what}: {wording.format_metrics(record.metrics)}  ({took:.1f} s{saved})"
+    return f"{what}: {format_metrics(record.metrics)}  ({took:.1f} s{saved})"
 
 
 class Plain(Listener):
@@ -53,7 +55,7 @@ class Plain(Listener):
             self._spoke[which] = now
             left = (now - self._began[which]) / step * (total - step)
             what = "" if len(self._began) == 1 else f"{job}: "
-            self._print(f"    {what}epoch {step}/{total}  {wording.format_losses(values)}  about {left:.0f} s left")
+            self._print(f"    {what}epoch {step}/{total}  {format_losses(values)}  about {left:.0f} s left")
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Say what came out."""
@@ -95,7 +97,7 @@ class Live(Plain):
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Move the job's bar."""
         if (bar := self._bars.get(job.first.id)) is not None:
-            self.progress.update(bar, total=total, completed=step, losses=wording.format_losses(values))
+            self.progress.update(bar, total=total, completed=step, losses=format_losses(values))
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Close the job's bar and print what came out above the bars."""

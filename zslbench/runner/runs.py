@@ -15,8 +15,8 @@ from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.protocols.splits import Stage
 from zslbench.results.records.record import SCHEMA
-from zslbench.results.records.wording import name_run
 from zslbench.runner.classes import method_class
+from zslbench.visible import name_run
 
 MOST_AT_ONCE = 8
 """Fits that are trained at once: their weights and both of their Adams are in memory together."""

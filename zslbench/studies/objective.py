@@ -19,6 +19,7 @@ from zslbench.runner.scoring import Stopped
 from zslbench.runner.states import Rerun
 from zslbench.spec import Spec
 from zslbench.studies.space import Point
+from zslbench.visible import last_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -140,7 +141,7 @@ class Objective:
             records += self._run([point], [fold], console, ear).records
             if bad := [record for record in records if not record.ok]:
                 result: Result = "pruned" if bad[0].status == "skipped" else "failed"
-                return Trial(point, result, why=_last_line(bad[0].error))
+                return Trial(point, result, why=last_line(bad[0].error))
             if ear and not ear.heard:  # an earlier call did this fold
                 ear.replay(records)
             so_far = self._trial(point, records)
@@ -176,7 +177,7 @@ class Objective:
 
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
         if bad := next((record for record in records if not record.ok), None):
-            return Trial(point, "failed", why=_last_line(bad.error) or f"a run was {bad.status}")
+            return Trial(point, "failed", why=last_line(bad.error) or f"a run was {bad.status}")
         scores = {
             name: tuple(record.metrics[metric] for record in records if record.protocol["name"] == name)
             for name, metric in self.metrics.items()
@@ -214,7 +215,3 @@ class _Ear(Listener):
         here = self._waiting.setdefault(step, {})
         here[protocol] = metrics[self.metrics[protocol]]
         return self.report(step, statistics.fmean(here.values())) if len(here) == len(self.metrics) else ""
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or [""])[-1]

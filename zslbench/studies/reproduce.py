@@ -14,7 +14,6 @@ from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
-from zslbench.results.records.wording import last_line
 from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.classes import method_class
@@ -27,6 +26,7 @@ from zslbench.runner.runs import Run
 from zslbench.spec import parse
 from zslbench.studies.claims import Answer, answers, entries
 from zslbench.studies.verdict import interval, judged
+from zslbench.visible import last_line
 
 if TYPE_CHECKING:
     from rich.console import Console

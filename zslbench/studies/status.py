@@ -15,8 +15,7 @@ from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore
-from zslbench.results.records.wording import runs_option
+from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.tables.render import check_format
 from zslbench.runner.classes import import_typed
 from zslbench.studies.status_plan import (

@@ -21,7 +21,7 @@ from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.record_filter import is_dataset
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
-from zslbench.results.records.wording import runs_option
+from zslbench.results.records.store import runs_option
 from zslbench.runner.options import RunOptions
 from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
 

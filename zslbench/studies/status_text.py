@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from zslbench.files import json_text
-from zslbench.results.records.wording import last_line
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Table, text_table
 from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
+from zslbench.visible import last_line
 
 if TYPE_CHECKING:
     from zslbench.studies.status import Status

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from zslbench.metrics import metric_place
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.record import Record
-from zslbench.results.records.wording import last_line
 from zslbench.runner.runs import Run
 from zslbench.spec import brackets
+from zslbench.visible import last_line
 
 if TYPE_CHECKING:
     from zslbench.runner.run import Outcome

@@ -14,7 +14,7 @@ from zslbench.identity import canonical_json
 from zslbench.results.analysis.rows import spec_head
 from zslbench.results.analysis.selection import Lack
 from zslbench.results.records.record import Record
-from zslbench.results.records.wording import runs_option
+from zslbench.results.records.store import runs_option
 from zslbench.spec import brackets
 
 FEWEST_CLASSES = 10

@@ -10,8 +10,8 @@ from pathlib import Path
 from zslbench.errors import BadValue, StoreError, nearest
 from zslbench.identity import folder_name
 from zslbench.results.records.record import STAGES, Record
-from zslbench.results.records.wording import last_line
 from zslbench.spec import parse
+from zslbench.visible import last_line
 
 
 @dataclasses.dataclass(frozen=True)

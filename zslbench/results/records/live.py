@@ -21,8 +21,7 @@ from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.files import read_regular
 from zslbench.results.records.leases import STALE_AFTER, Holder
-from zslbench.results.records.wording import name_run
-from zslbench.visible import one_line
+from zslbench.visible import name_run, one_line
 
 SCHEMA = 1
 FOLDER = ".live"

@@ -17,7 +17,7 @@ from zslbench.files import json_text, read_problem
 from zslbench.results.records.live import LiveFolder, SeenStudy, clean
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import read_record, record_folders
-from zslbench.results.records.wording import last_line
+from zslbench.visible import last_line
 
 SCHEMA = 1
 SETTLED = 2.0

@@ -228,6 +228,11 @@ def folder_name(name: str) -> str:
     return safe.encode("utf-8")[: _MAX_NAME - 14].decode("utf-8", "ignore") + f"--{digest}"
 
 
+def runs_option(runs: Path) -> list[str]:
+    """Return the words of a command that name a folder of records, none for the usual one."""
+    return [] if runs == Path("runs") else ["--runs", str(runs)]
+
+
 def companions(document: Path) -> list[Path]:
     """Return the files beside a document that belong to its run."""
     beside = (document.with_name(document.stem + ending) for ending in _ENDINGS)

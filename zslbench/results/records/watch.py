@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Literal
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.records.live import SeenStudy, clean, merge_plans
 from zslbench.results.records.snapshot import EndedFit, Snapshot, Watcher
-from zslbench.results.records.store import left_out
-from zslbench.results.records.wording import (
+from zslbench.results.records.store import left_out, runs_option
+from zslbench.visible import (
     format_clock,
     format_count,
     format_losses,
     format_metrics,
-    name_record,
-    runs_option,
+    name_run,
 )
 
 if TYPE_CHECKING:
@@ -369,7 +368,9 @@ def _count_statuses(counts: Counter[str]) -> str:
 
 
 def _name(ended: EndedFit, room: int, protocols: Sequence[str]) -> str:
-    return _shorten(name_record(ended.record, protocols), room)
+    record = ended.record
+    name = name_run(record.label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
+    return _shorten(name, room)
 
 
 def _shorten(name: str, room: int) -> str:
