@@ -423,6 +423,7 @@ def show(pattern: str, most: str = "") -> str:
             lines = _PageText(content.decode("utf-8")).lines
         if path.suffix == ".json" and "tuned" not in path.parts:
             document = json.loads(content)
+            document["provenance"].pop("torch_threads", None)  # there where an earlier test has loaded torch
             for part in ("timings", "memory", "provenance"):
                 document[part] = {key: type(value).__name__ for key, value in document[part].items()}
             lines = json.dumps(document, indent=1, ensure_ascii=False).splitlines()
