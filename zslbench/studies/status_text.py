@@ -100,7 +100,7 @@ def remarks(status: Status) -> list[str]:
         names = _some(dict.fromkeys(method_in(slot.line) for slot in stale))
         lines.append(f"stale: the source of the method has changed since {_many(len(stale), 'run')} of {names}")
     if found.outdated:
-        names = _some(sorted({str(record.method.get("label") or record.method["name"]) for record in found.outdated}))
+        names = _some(sorted({record.label for record in found.outdated}))
         lines.append(
             f"outdated: {_many(len(found.outdated), 'run')} of {names}, made by another version of the method, with "
             "values that the name no longer stands for, or on other content of the data"
