@@ -79,9 +79,9 @@ def compare(
     if diagram is not None:
         known_kind(Path(diagram))
     store = ResultStore(runs)
-    choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
-    chosen = _selected(choose(store, everything, choice), selection)
+    chosen = _selected(choose(store, everything, record_filter), selection)
     found = match_methods(chosen, methods)
     how = Resampling(kinds, level, draws, bootstrap_seed)
     comparisons: list[Comparison] = []

@@ -83,8 +83,8 @@ def curve(
     check_format(format)
     store = ResultStore(runs)
     everything = store.load()
-    choice = RecordFilter(tuple(methods), tuple(datasets), ("gzsl",), features, semantics, "final")
-    chosen = drop_candidates([record for record in choose(store, everything, choice) if record.ok])
+    record_filter = RecordFilter(methods, datasets, ("gzsl",), features, semantics, "final")
+    chosen = drop_candidates([record for record in choose(store, everything, record_filter) if record.ok])
     traced, notes = _traced([record for record in chosen if is_generalized(record)], everything, store)
     if left_out := without_curve(chosen):
         notes.append(left_out)

@@ -70,10 +70,10 @@ def plot(
         raise BadValue(f"the figure and its numbers are both to be {path.name}; name two files.")
     tex = path is not None and file_kind(path) == "pgf"
     style = Style(inches_of(width), tex)
-    choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics, stage)
+    record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     request = Request(
         kind=kind,
-        choice=choice,
+        record_filter=record_filter,
         selection=selection,
         metrics=tuple(metrics) if metrics else None,
         parameter=parameter,

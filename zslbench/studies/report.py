@@ -98,10 +98,10 @@ def report(
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
     store = _Read(runs)
     every = store.load()
-    choice = RecordFilter(tuple(methods), tuple(datasets), tuple(protocols), features, semantics)
+    record_filter = RecordFilter(methods, datasets, protocols, features, semantics)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
-    gathered = _gathered(store, choice, stage, rules)
-    told = [one for name in STAGES for one in dataclasses.replace(choice, stage=name).select(every)]
+    gathered = _gathered(store, record_filter, stage, rules)
+    told = [one for name in STAGES for one in dataclasses.replace(record_filter, stage=name).select(every)]
     shown = [one for one in told if stage in (None, one.stage)]
     presets = TunedStore(store.root).load() if stage is None else []  # who asks for the dev stage sees every point
     rows = {
@@ -112,13 +112,13 @@ def report(
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
     listed = [record for record in shown if not _is_aside(record, presets)]
     root = None if data_root is None else Path(data_root)
-    drawn, undrawn = _figures(gathered, told, store, choice, root) if figures else ([], [])
+    drawn, undrawn = _figures(gathered, told, store, record_filter, root) if figures else ([], [])
     page = Page(
         title=one_line(title or store.root.resolve().name or "Study"),
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
         facts=tuple(_facts(shown)),
-        tables=tuple(table for own in rows.values() for table in accuracy_tables(own, choice)),
+        tables=tuple(table for own in rows.values() for table in accuracy_tables(own, record_filter)),
         beside=tuple(_beside(rows.get("final", []), _drawing(shown), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
@@ -151,16 +151,18 @@ def _points_aside(number: int) -> list[str]:
     return [f"Not in the tables of the dev stage: {points} tried in tuning; --stage dev shows them."] if number else []
 
 
-def _gathered(store: ResultStore, choice: RecordFilter, stage: str | None, rules: Sequence[str]) -> dict[str, Gathered]:
+def _gathered(
+    store: ResultStore, record_filter: RecordFilter, stage: str | None, rules: Sequence[str]
+) -> dict[str, Gathered]:
     """Return what the tables are of, by stage."""
     if stage is not None:
-        return {stage: gather(store, dataclasses.replace(choice, stage=stage), rules)}
+        return {stage: gather(store, dataclasses.replace(record_filter, stage=stage), rules)}
     found: dict[str, Gathered] = {}
     refused: list[ZslbenchError] = []
     for name in STAGES:
         try:
             own = rules if name == "final" else ()
-            found[name] = gather(store, dataclasses.replace(choice, stage=name), own)
+            found[name] = gather(store, dataclasses.replace(record_filter, stage=name), own)
         except ZslbenchError as error:
             refused.append(error)
     if not found or (rules and "final" not in found):
@@ -173,12 +175,16 @@ def _has(records: Sequence[Record], stage: str) -> bool:
 
 
 def _figures(
-    gathered: dict[str, Gathered], told: Sequence[Record], store: ResultStore, choice: RecordFilter, root: Path | None
+    gathered: dict[str, Gathered],
+    told: Sequence[Record],
+    store: ResultStore,
+    record_filter: RecordFilter,
+    root: Path | None,
 ) -> tuple[list[Any], list[str]]:
     """Draw the figures of the final stage, or of the dev stage where there is no other."""
     found = gathered.get("final") or next(iter(gathered.values()))
     known = Knowledge(
-        lambda record: plot.class_names(record, choice.datasets, root), plot.is_logarithmic, plot.ablations
+        lambda record: plot.class_names(record, record_filter.datasets, root), plot.is_logarithmic, plot.ablations
     )
     dev = [record for record in told if record.ok and record.stage == "dev"]
     try:

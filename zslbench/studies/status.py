@@ -168,9 +168,9 @@ def examine(
     Raises:
         BadValue, StoreError: see `status`.
     """
-    wanted = RecordFilter(methods, datasets, protocols, stage=None)
-    wanted.check_terms(every, store.root)
-    chosen = wanted.select(every)
+    record_filter = RecordFilter(methods, datasets, protocols, stage=None)
+    record_filter.check_terms(every, store.root)
+    chosen = record_filter.select(every)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = TunedStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]

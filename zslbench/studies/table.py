@@ -112,17 +112,17 @@ def table(
         raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
     protocols = _check_layout(layout, protocols, metrics, calibrate)
     source = _check_source(published, stage)
-    choice = RecordFilter(tuple(methods), tuple(datasets), protocols, features, semantics, stage)
+    record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     store = ResultStore(runs)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
-    gathered = gather(store, choice, rules, "dev" if calibrate is True else calibrate or None, per_fold)
+    gathered = gather(store, record_filter, rules, "dev" if calibrate is True else calibrate or None, per_fold)
     rows = summarise(gathered.records)
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
     shown = _metrics(rows, metrics, everything=format in DATA_FORMATS)
     rows = [row for row in rows if any(name in row.metrics for name in shown)]
-    by_data = sorted(rows, key=lambda row: data_order(row, choice))
-    rows = sorted(by_data, key=lambda row: method_order(row, choice))
+    by_data = sorted(rows, key=lambda row: data_order(row, record_filter))
+    rows = sorted(by_data, key=lambda row: method_order(row, record_filter))
     beside = source if layout == "full" else None
     cited = cited_rows(rows, shown, source, methods) if source and layout != "full" else None
     if format in DATA_FORMATS:

@@ -36,8 +36,8 @@ class Gathered:
     notes: tuple[str, ...] = ()
 
 
-def choose(store: ResultStore, records: Sequence[Record], wanted: RecordFilter) -> list[Record]:
-    """Return those of a store's records that are wanted, whatever their status, marked as `mark_sources` does.
+def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordFilter) -> list[Record]:
+    """Return the records of a store that were asked for, whatever their status, marked as `mark_sources` does.
 
     Warns of what could not be read.
 
@@ -48,11 +48,11 @@ def choose(store: ResultStore, records: Sequence[Record], wanted: RecordFilter) 
     if not records:
         advice = "make some, for instance with `zslbench run --method eszsl --dataset digits`, or name their folder"
         raise StoreError(" ".join([f"there are no runs in {store.root}; {advice} with --runs.", *store.left_out]))
-    wanted.check_terms(records, store.root)
+    record_filter.check_terms(records, store.root)
     for sentence in store.left_out:
         warnings.warn(sentence, RecordsLeftOut, stacklevel=3)
-    chosen = wanted.select(records)
-    wanted.check_finished(chosen, records, store.root)
+    chosen = record_filter.select(records)
+    record_filter.check_finished(chosen, records, store.root)
     return mark_sources(chosen)
 
 
@@ -70,7 +70,7 @@ def mark_sources(records: Sequence[Record]) -> list[Record]:
 
 def gather(
     store: ResultStore,
-    wanted: RecordFilter,
+    record_filter: RecordFilter,
     selection: Sequence[str] = (),
     calibration: str | None = None,
     per_fold: bool = False,
@@ -79,7 +79,7 @@ def gather(
 
     Args:
         store: the folder of records.
-        wanted: which records.
+        record_filter: which records.
         selection: rules to apply, rows of each; none: records as they are, candidates of oracle selection left out.
         calibration: where the constant of calibrated stacking is chosen: ``dev``, ``oracle`` (on test), None: nowhere.
         per_fold: keep the folds of the dev stage apart; else each seed gets the mean over them.
@@ -94,10 +94,10 @@ def gather(
     if calibration not in (None, *CALIBRATIONS):
         raise UnknownName("place to calibrate on", str(calibration), CALIBRATIONS)
     everything = store.load()
-    chosen = choose(store, everything, wanted)
+    chosen = choose(store, everything, record_filter)
     records = [record for record in chosen if record.ok]
     notes: list[str] = []
-    if wanted.stage == "dev":
+    if record_filter.stage == "dev":
         if selection or calibration:
             asked = "--selection" if selection else "--calibrate"
             raise BadValue(f"{asked} is of the final stage and chooses on the dev stage; leave out --stage dev.")

@@ -54,7 +54,7 @@ class Request:
     """What is to be drawn.
 
     Attributes:
-        kind: one of `KINDS`; choice: of which records.
+        kind: one of `KINDS`; record_filter: of which records.
         selection: a rule of `zslbench table`; None: as recorded, no candidates of oracle selection.
         metrics: which; None: T1 and H.
         parameter: of ``sensitivity``; classes: of ``confusion``, ``perclass`` and ``features``.
@@ -63,7 +63,7 @@ class Request:
     """
 
     kind: str
-    choice: RecordFilter
+    record_filter: RecordFilter
     selection: str | None = None
     metrics: Sequence[str] | None = None
     parameter: str | None = None
@@ -103,18 +103,18 @@ def check(request: Request) -> None:
         "--projection": request.projection is not None and kind != "features",
         "--metric": bool(request.metrics) and kind in _FROM_PREDICTIONS,
         "--spread": request.spread is not None and kind in (*_BY_CLASS, "cd"),
-        "--stage dev": request.choice.stage == "dev" and kind in _FROM_PREDICTIONS,
+        "--stage dev": request.record_filter.stage == "dev" and kind in _FROM_PREDICTIONS,
     }
     if wrong := [option for option, given in useless.items() if given]:
         raise BadValue(f"a {kind} figure has no use for {wrong[0]}; leave it out.")
 
 
 def _lines(request: Request, store: ResultStore) -> tuple[list[Line], tuple[str, ...]]:
-    choice, kind = request.choice, request.kind
+    record_filter, kind = request.record_filter, request.kind
     rules = [] if request.selection is None else [request.selection]
-    found = gather(store, choice, rules, None, per_fold=kind == "stability")
+    found = gather(store, record_filter, rules, None, per_fold=kind == "stability")
     records = [record for record in found.records if record.metrics]
-    if kind in _BY_CLASS and not choice.protocols:
+    if kind in _BY_CLASS and not record_filter.protocols:
         unseen_only = [record for record in records if record.protocol["name"] == "zsl"]
         records = unseen_only or records
     notes = found.notes
@@ -124,7 +124,7 @@ def _lines(request: Request, store: ResultStore) -> tuple[list[Line], tuple[str,
             raise BadValue(left_out)
     if kind == "curve":
         records = [record for record in records if is_generalized(record)]
-    lines = sorted(lines_of(records), key=lambda line: choice.position(line.row.lead)[0])
+    lines = sorted(lines_of(records), key=lambda line: record_filter.position(line.row.lead)[0])
     return lines, notes
 
 
@@ -160,7 +160,7 @@ def _drawn(request: Request, lines: Sequence[Line], store: ResultStore, style: S
         return draw_curves(lines, _dev(store), store.predictions, style, request.spread or "std")
     if kind == "pareto":
         return draw_pareto(lines, style, metrics, request.spread or "std")
-    return draw_ranks(lines, style, metrics, request.choice.methods)
+    return draw_ranks(lines, style, metrics, request.record_filter.methods)
 
 
 def _dev(store: ResultStore) -> list[Record]:

@@ -21,7 +21,7 @@ SETTINGS = {
 _STAGES = {"final": "", "dev": ", dev stage"}
 
 
-def accuracy_tables(rows: Sequence[Row], choice: RecordFilter) -> list[tuple[str, Table]]:
+def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tuple[str, Table]]:
     """Return a short name and a table for each protocol (its version and parameters included), of rows of one stage."""
     groups: dict[tuple[bool, str, str], list[Row]] = {}
     for row in rows:
@@ -30,8 +30,8 @@ def accuracy_tables(rows: Sequence[Row], choice: RecordFilter) -> list[tuple[str
     protocols = [protocol for _, protocol, _ in groups]
     out = []
     for _, same_protocol in sorted(groups.items()):
-        by_data = sorted(same_protocol, key=lambda row: data_order(row, choice))
-        by_method = sorted(by_data, key=lambda row: method_order(row, choice))
+        by_data = sorted(same_protocol, key=lambda row: data_order(row, record_filter))
+        by_method = sorted(by_data, key=lambda row: method_order(row, record_filter))
         table = lay_out(by_method, by_data, order_metrics(name for row in by_data for name in row.metrics))
         blocks = table.blocks
         if len(blocks) > 1:

@@ -87,10 +87,10 @@ def lay_out(
     )
 
 
-def method_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
+def method_order(row: Row, record_filter: RecordFilter) -> tuple[Any, ...]:
     """Return what sorts lines: as asked for, then by title, label, version and selection rule."""
     return (
-        choice.position(row.lead)[0],
+        record_filter.position(row.lead)[0],
         row.title.casefold(),
         natural(row.label),
         row.version,
@@ -98,9 +98,9 @@ def method_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
     )
 
 
-def data_order(row: Row, choice: RecordFilter) -> tuple[Any, ...]:
+def data_order(row: Row, record_filter: RecordFilter) -> tuple[Any, ...]:
     """Return what sorts columns: as asked for, then by data set, its choices, protocol and metric."""
-    _, dataset, protocol = choice.position(row.lead)
+    _, dataset, protocol = record_filter.position(row.lead)
     return (
         dataset,
         natural(row.dataset),
@@ -303,4 +303,6 @@ def sentences_on_placed(placed: Sequence[tuple[Published, GroupKey]], heads: Map
     for entry, group in placed:
         if (entry.features, entry.semantics) != group[1:3]:
             unlike.setdefault((entry.features, entry.semantics), {})[name_data(group, heads)] = None
-    return cited_sentences([entry for entry, _ in placed], {choice: list(data) for choice, data in unlike.items()})
+    return cited_sentences(
+        [entry for entry, _ in placed], {record_filter: list(data) for record_filter, data in unlike.items()}
+    )
