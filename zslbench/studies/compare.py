@@ -32,6 +32,7 @@ from zslbench.results.tables.comparison_tables import (
     json_comparisons,
 )
 from zslbench.results.tables.render import check_format, columns_of, render
+from zslbench.visible import format_count
 
 DEFAULT_METRICS = ("T1", "H")
 FEWEST_DRAWS = 100
@@ -82,16 +83,15 @@ def compare(
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
     chosen = _selected(choose(store, everything, record_filter), selection)
-    found = match_methods(chosen, methods)
+    matches = match_methods(chosen, methods)
     how = Resampling(kinds, level, draws, bootstrap_seed)
     comparisons: list[Comparison] = []
-    for match in found:
-        there = metrics_of(match)
-        wanted = [name for name in METRICS if name in there and name in (metrics or DEFAULT_METRICS)]
+    for match in matches:
+        wanted = [name for name in metrics_of(match) if name in (metrics or DEFAULT_METRICS)]
         if wanted:
             comparisons += compare_within(match, wanted, store.predictions, how)
     if not comparisons:
-        raise BadValue(_nothing(found, metrics or DEFAULT_METRICS))
+        raise BadValue(_nothing(matches, metrics or DEFAULT_METRICS))
     tests, remarks = _across(comparisons, level)
     if diagram is not None:
         if not tests:
@@ -100,8 +100,8 @@ def compare(
                 f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
             )
         draw_diagram(tests, Path(diagram))
-    remarks = (*_missing(comparisons), *_failed(chosen, found), *remarks, *store.left_out)
-    done = Comparisons(tuple(comparisons), tests, level, draws, bootstrap_seed, kinds, stage, remarks)
+    remarks = (*_missing(comparisons), *_failed(chosen, matches), *remarks, *store.left_out)
+    done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     if format == "json":
         text = json_text(json_comparisons(done))
     elif format == "csv":
@@ -135,67 +135,58 @@ def _checked(
 
 
 def _selected(records: Sequence[Record], selection: str | None) -> list[Record]:
-    found = [one for one in records if (one.selection != "oracle" if selection is None else one.selection == selection)]
-    if not any(one.ok for one in found):
-        there = sorted({one.selection for one in records if one.ok})
+    allowed = SELECTIONS if selection is None else (selection,)
+    kept = [record for record in records if record.selection in allowed and (selection or record.selection != "oracle")]
+    if not any(record.ok for record in kept):
+        others = sorted({record.selection for record in records if record.ok})
         raise BadValue(
             f"no finished run asked for is of {selection or 'fixed or validated'} selection; there are: "
-            f"{', '.join(there)}; name one with --selection, as in `--selection {there[0]}`."
+            f"{', '.join(others)}; name one with --selection, as in `--selection {others[0]}`."
         )
-    return found
+    return kept
 
 
-def _nothing(found: Sequence[Match], metrics: Sequence[str]) -> str:
-    there = {name for match in found for name in metrics_of(match)}
-    if there:
-        return f"these runs have {', '.join(sorted(there))}, not {' or '.join(metrics)}; choose with --metric."
-    names = sorted({match.row.protocol for match in found})
-    return f"protocol {', '.join(names)} has none of the metrics that can be compared ({', '.join(METRICS)})."
+def _nothing(matches: Sequence[Match], metrics: Sequence[str]) -> str:
+    known = {name for match in matches for name in metrics_of(match)}
+    if known:
+        return f"these runs have {', '.join(sorted(known))}, not {' or '.join(metrics)}; choose with --metric."
+    protocols = sorted({match.row.protocol for match in matches})
+    return f"protocol {', '.join(protocols)} has none of the metrics that can be compared ({', '.join(METRICS)})."
 
 
 def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Across, ...], tuple[str, ...]]:
-    """Return the tests across data sets, a metric each, and why there are none where several choices of one stand."""
+    """Return the tests across data sets, one for each metric, and why there are none where data sets are several."""
     tests: list[Across] = []
     remarks: dict[str, None] = {}
-    for metric in [name for name in METRICS if any(one.metric == name for one in comparisons)]:
-        same = [one for one in comparisons if one.metric == metric]
-        names = [one.match.row.dataset for one in same]
-        if twice := [one.match.head for one in same if names.count(one.match.row.dataset) > 1]:
-            remarks[f"No test across data sets: {', '.join(twice)} are of one data set{_advice(same)}."] = None
-            continue
-        test = across(same, metric, level)
-        if test is not None:
+    for metric in METRICS:
+        same = [comparison for comparison in comparisons if comparison.metric == metric]
+        names = [comparison.match.row.dataset for comparison in same]
+        twice = [comparison.match for comparison in same if names.count(comparison.match.row.dataset) > 1]
+        if twice:
+            choices = {(match.row.features, match.row.semantics) for match in twice if match.row.dataset == names[0]}
+            advice = "; choose one with --features and --semantics" if len(choices) > 1 else ""
+            heads = ", ".join(match.head for match in twice)
+            remarks[f"No test across data sets: {heads} are of one data set{advice}."] = None
+        elif (test := across(same, metric, level)) is not None:
             tests.append(test)
         elif len(same) > 1:
             remarks[f"No test of {metric} across data sets: no two methods ran on all {len(same)} of them."] = None
     return tuple(tests), tuple(remarks)
 
 
-def _advice(same: Sequence[Comparison]) -> str:
-    choices = {
-        (one.match.row.features, one.match.row.semantics)
-        for one in same
-        if one.match.row.dataset == same[0].match.row.dataset
-    }
-    return "; choose one with --features and --semantics" if len(choices) > 1 else ""
-
-
 def _missing(comparisons: Sequence[Comparison]) -> list[str]:
-    lines: dict[str, None] = {}
-    for one in comparisons:
-        if one.match.missing:
-            names = ", ".join(one.match.missing)
-            lines[f"Not on {one.match.head} under {one.match.row.protocol}: {names}."] = None
-    return list(lines)
+    matches = (comparison.match for comparison in comparisons if comparison.match.missing)
+    lines = (f"Not on {match.head} under {match.row.protocol}: {', '.join(match.missing)}." for match in matches)
+    return list(dict.fromkeys(lines))
 
 
-def _failed(chosen: Sequence[Record], found: Sequence[Match]) -> list[str]:
+def _failed(chosen: Sequence[Record], matches: Sequence[Match]) -> list[str]:
     """Say how many runs of those compared failed: seeds that do not finish may be the worse ones."""
-    compared = {setup_key(one) for match in found for entrant in match.entrants for one in entrant.row.records}
-    failed = [one for one in chosen if not one.ok and one.status not in ("interrupted", "skipped")]
-    of = [one for one in failed if setup_key(one) in compared]
-    if not of:
+    compared = {setup_key(record) for match in matches for entrant in match.entrants for record in entrant.row.records}
+    failed = [record for record in chosen if not record.ok and record.status not in ("interrupted", "skipped")]
+    failed = [record for record in failed if setup_key(record) in compared]
+    if not failed:
         return []
-    many = f"{len(of)} runs" if len(of) > 1 else "1 run"
-    names = ", ".join(dict.fromkeys(one.label for one in of))
-    return [f"{many} of {names} failed and do not count; `zslbench run … --rerun failed` tries again."]
+    names = ", ".join(dict.fromkeys(record.label for record in failed))
+    runs = format_count(len(failed), "run")
+    return [f"{runs} of {names} failed and do not count; `zslbench run … --rerun failed` tries again."]

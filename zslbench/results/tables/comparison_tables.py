@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from zslbench.results.analysis.comparison import Across, Comparison, Pair
+from zslbench.results.analysis.comparison import Across, Comparison, Pair, Resampling
 from zslbench.results.analysis.matches import Entrant
 from zslbench.results.diagram import smallest_sentence, text_diagram
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
-from zslbench.results.tables.data import round_number
+from zslbench.results.tables.data import pick_facts, round_number, round_numbers
 from zslbench.results.tables.table import Cell, Table, remarks, signed, text_table
 from zslbench.visible import one_line
 
@@ -21,6 +21,9 @@ CSV_HEADS = (
     *(f"{side}{part}" for side in ("a", "b") for part in _ENTRANT),
     *("classes", "images", "difference", "low", "high", "p", "p_holm", "smallest_p_holm"),
 )
+_DATA = ("dataset", "features", "semantics")
+_SIZES = ("classes", "images")
+_NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
 _OVER = {
     "classes": "over classes: had other classes of this kind been the test classes",
     "images": "over images: had other images of the same classes been taken",
@@ -33,111 +36,112 @@ class Comparisons:
 
     Attributes:
         comparisons: a data set and metric each; across: a metric each, where data sets allow it.
-        level, draws, seed, over, stage: how it was done.
+        how, stage: how it was done, and on what.
         remarks: sentences on what is missing.
     """
 
     comparisons: tuple[Comparison, ...]
     across: tuple[Across, ...]
-    level: float
-    draws: int
-    seed: int
-    over: tuple[str, ...]
+    how: Resampling
     stage: str
     remarks: tuple[str, ...]
 
     @property
     def alpha(self) -> float:
         """1 − level, clear of rounding."""
-        return round(1 - self.level, 12)
+        return round(1 - self.how.level, 12)
 
 
 def sentences(done: Comparisons) -> list[str]:
     """Return what the numbers mean and what to be careful about, a sentence each."""
-    kinds = "; ".join(_OVER[kind] for kind in done.over)
+    kinds = "; ".join(_OVER[kind] for kind in done.how.over)
     lines = [
         f"A − B in points of percent, {done.stage} stage; interval and p by the paired studentised bootstrap "
-        f"({done.draws:,} draws, bootstrap seed {done.seed}), {kinds}.",
+        f"({done.how.draws:,} draws, bootstrap seed {done.how.seed}), {kinds}.",
         f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has "
         f"p (Holm) ≤ {done.alpha:g}.",
         *_few_draws(done),
         *_training(done),
     ]
-    if any(
-        one.metric == "H" and len(entrant.row.seeds) > 1 for one in done.comparisons for entrant in one.match.entrants
-    ):
+    entrants = _everyone(done)
+    of_h = [
+        entrant for comparison in done.comparisons if comparison.metric == "H" for entrant in comparison.match.entrants
+    ]
+    if any(len(entrant.row.seeds) > 1 for entrant in of_h):
         lines.append("H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table.")
     lines += _cautions(done)
-    entrants = _everyone(done)
     if any("‡" in entrant.row.marks for entrant in entrants):
         lines.append(TRANSDUCTIVE.text)
     if any("†" in entrant.row.marks for entrant in entrants):
         lines.append("† candidate of oracle selection: tried on the test images.")
-    changed = distinct(one_line(one.name) for one in entrants if one.row.source_state == "changed")
-    unknown = distinct(one_line(one.name) for one in entrants if one.row.source_state == "unknown")
-    return [*lines, *source_sentences(", ".join(changed), ", ".join(unknown)), *done.remarks]
+    changed, unknown = (
+        ", ".join(distinct(one_line(entrant.name) for entrant in entrants if entrant.row.source_state == state))
+        for state in ("changed", "unknown")
+    )
+    return [*lines, *source_sentences(changed, unknown), *done.remarks]
 
 
 def _few_draws(done: Comparisons) -> list[str]:
     """Say where draws are so few that not even the smallest p stands out after Holm."""
-    pairs = max((len(one.pairs) for one in done.comparisons), default=0)
-    smallest = 1 / (done.draws + 1)
+    pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
+    smallest = 1 / (done.how.draws + 1)
     if pairs * smallest <= done.alpha:
         return []
     enough = math.ceil(pairs / done.alpha)
     return [
-        f"Careful: {done.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after Holm "
-        f"over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws {enough} or more."
+        f"Careful: {done.how.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after "
+        f"Holm over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws {enough} or more."
     ]
 
 
 def _training(done: Comparisons) -> list[str]:
     """Say for whom training anew is part of the intervals, and for whom not."""
     chance = [entrant for entrant in _everyone(done) if entrant.row.stochastic]
-    many = distinct(name_of(entrant) for entrant in chance if len(entrant.row.seeds) > 1)
-    single = distinct(name_of(entrant) for entrant in chance if len(entrant.row.seeds) == 1)
-    two = distinct(name_of(entrant) for entrant in chance if len(entrant.row.seeds) == 2)
+
+    def named(number: Callable[[int], bool]) -> str:
+        return ", ".join(distinct(name_of(entrant) for entrant in chance if number(len(entrant.row.seeds))))
+
+    many, two, single = named(lambda n: n > 1), named(lambda n: n == 2), named(lambda n: n == 1)
     lines = []
     if many:
-        lines.append(f"Training anew is part of the intervals, as the seeds show it, for {', '.join(many)}.")
+        lines.append(f"Training anew is part of the intervals, as the seeds show it, for {many}.")
     if two:
         lines.append(
             "Careful: two seeds hardly show the spread of training, and where it is large a 95 % interval holds about "
-            f"90 % of the time: {', '.join(two)}; more seeds (`zslbench run … --seeds 5`) mend that."
+            f"90 % of the time: {two}; more seeds (`zslbench run … --seeds 5`) mend that."
         )
     if single:
         lines.append(
             f"With one seed, the intervals hold for the models as trained and leave out the chance of training: "
-            f"{', '.join(single)}; more seeds (`zslbench run … --seeds 5`) put it in."
+            f"{single}; more seeds (`zslbench run … --seeds 5`) put it in."
         )
     return lines
 
 
 def _cautions(done: Comparisons) -> list[str]:
     lines: dict[str, None] = {}
-    for one in done.comparisons:
-        for pair in one.pairs:
-            lines |= dict.fromkeys(_unlike(one, pair))
-        lines |= dict.fromkeys(_single(one) if "images" in done.over else [])
-        if any(verdict.low <= -100 and verdict.high >= 100 for pair in one.pairs for verdict in pair.verdicts.values()):
-            lines["An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."] = (
-                None
-            )
+    for comparison in done.comparisons:
+        for pair in comparison.pairs:
+            lines |= dict.fromkeys(_unlike(comparison, pair))
+        lines |= dict.fromkeys(_single(comparison) if "images" in done.how.over else [])
+        verdicts = (verdict for pair in comparison.pairs for verdict in pair.verdicts.values())
+        if any(verdict.low <= -100 and verdict.high >= 100 for verdict in verdicts):
+            lines |= {_NOTHING_SAID: None}
     return list(lines)
 
 
-def _single(one: Comparison) -> Iterable[str]:
-    for name, side in one.sides.items():
+def _single(comparison: Comparison) -> Iterable[str]:
+    for name, side in comparison.sides.items():
         if side.single:
             have = "has" if side.single == 1 else "have"
             yield (
-                f"{one.match.head}: {side.single} of {side.classes} {name} classes {have} a single test image, which "
-                "adds no spread over images."
+                f"{comparison.match.head}: {side.single} of {side.classes} {name} classes {have} a single test image, "
+                "which adds no spread over images."
             )
 
 
-def _unlike(one: Comparison, pair: Pair) -> Iterable[str]:
-    first, second = one.match.entrants[pair.first], one.match.entrants[pair.second]
+def _unlike(comparison: Comparison, pair: Pair) -> Iterable[str]:
+    first, second = comparison.match.entrants[pair.first], comparison.match.entrants[pair.second]
     settings = {first.row.setting, second.row.setting}
     if "transductive" in settings and len(settings) > 1:
         knows, other = (first, second) if first.row.setting == "transductive" else (second, first)
@@ -158,7 +162,7 @@ def name_of(entrant: Entrant) -> str:
 
 
 def _everyone(done: Comparisons) -> list[Entrant]:
-    return [entrant for one in done.comparisons for entrant in one.match.entrants]
+    return [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
 
 
 def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
@@ -194,7 +198,7 @@ def _entrants(group: Sequence[Comparison]) -> Table:
 
 
 def _pairs(comparison: Comparison, done: Comparisons) -> Table:
-    heads = ("A − B", "points", "over", f"{100 * done.level:g} % interval", "p", "p (Holm)")
+    heads = ("A − B", "points", "over", f"{100 * done.how.level:g} % interval", "p", "p (Holm)")
     rows: list[tuple[str | Cell, ...]] = []
     for pair in comparison.pairs:
         first, second = (name_of(comparison.match.entrants[place]) for place in (pair.first, pair.second))
@@ -250,9 +254,8 @@ def json_comparisons(done: Comparisons) -> dict[str, Any]:
     """Return one object: how it was done, the comparisons, and the tests across data sets; in points of percent."""
     return {
         "stage": done.stage,
-        "level": done.level,
-        "draws": done.draws,
-        "bootstrap_seed": done.seed,
+        **pick_facts(done.how, "level", "draws"),
+        "bootstrap_seed": done.how.seed,
         "comparisons": [_comparison_object(comparison) for comparison in done.comparisons],
         "across": [_across_object(test) for test in done.across],
         "remarks": sentences(done),
@@ -260,28 +263,22 @@ def json_comparisons(done: Comparisons) -> dict[str, Any]:
 
 
 def _comparison_object(comparison: Comparison) -> dict[str, Any]:
-    match = comparison.match
+    entrants = comparison.match.entrants
     return {
-        "dataset": match.row.dataset,
-        "features": match.row.features,
-        "semantics": match.row.semantics,
-        "fingerprint": match.row.fingerprint,
-        "fold": match.row.fold,
-        "protocol": match.row.protocol,
+        **pick_facts(comparison.match.row, *_DATA, "fingerprint", "fold", "protocol"),
         "metric": comparison.metric,
-        "classes": {name: side.classes for name, side in comparison.sides.items()},
-        "images": {name: side.images for name, side in comparison.sides.items()},
+        **{part: {name: getattr(side, part) for name, side in comparison.sides.items()} for part in _SIZES},
         "methods": [
             _entrant_object(entrant) | {"value": round_number(value)}
-            for entrant, value in zip(match.entrants, comparison.values, strict=True)
+            for entrant, value in zip(entrants, comparison.values, strict=True)
         ],
         "pairs": [
             {
-                "a": match.entrants[pair.first].name,
-                "b": match.entrants[pair.second].name,
+                "a": entrants[pair.first].name,
+                "b": entrants[pair.second].name,
                 "difference": round_number(pair.difference),
                 **{
-                    f"over_{kind}": {key: round_number(value) for key, value in dataclasses.asdict(verdict).items()}
+                    f"over_{kind}": round_numbers(dataclasses.asdict(verdict))
                     for kind, verdict in pair.verdicts.items()
                 },
             }
@@ -291,26 +288,14 @@ def _comparison_object(comparison: Comparison) -> dict[str, Any]:
 
 
 def _entrant_object(entrant: Entrant) -> dict[str, Any]:
-    row = entrant.row
-    return {
-        "name": entrant.name,
-        "marks": entrant.row.marks,
-        "method": row.method,
-        "label": row.label,
-        "params": dict(row.params),
-        "version": row.version,
-        "setting": row.setting,
-        "selection": row.selection,
-        "stochastic": entrant.row.stochastic,
-        "seeds": list(row.seeds),
-        "runs": [record.id for record in entrant.row.records],
-    }
+    facts = ("marks", "method", "label", "params", "version", "setting", "selection", "stochastic", "seeds")
+    runs = [record.id for record in entrant.row.records]
+    return {"name": entrant.name, **pick_facts(entrant.row, *facts), "runs": runs}
 
 
 def _across_object(test: Across) -> dict[str, Any]:
     return {
-        "metric": test.metric,
-        "datasets": list(test.datasets),
+        **pick_facts(test, "metric", "datasets"),
         "methods": [
             {
                 "name": name,
@@ -320,7 +305,7 @@ def _across_object(test: Across) -> dict[str, Any]:
             }
             for at, (name, marks, rank) in enumerate(zip(test.names, test.marks, test.ranks, strict=True))
         ],
-        "friedman": {"statistic": round_number(test.statistic), "p": round_number(test.p)},
+        "friedman": round_numbers(pick_facts(test, "statistic", "p")),
         "nemenyi_critical_difference": round_number(test.critical_difference),
         "pairs": [
             {
@@ -343,23 +328,13 @@ def csv_comparisons(done: Comparisons) -> list[dict[str, Any]]:
     """Return a line for each data set, metric, pair and kind of resampling; the tests across data sets follow."""
     lines: list[dict[str, Any]] = []
     for comparison in done.comparisons:
-        match = comparison.match
-        shared = {
-            "dataset": match.row.dataset,
-            "features": match.row.features,
-            "semantics": match.row.semantics,
-            "fold": match.row.fold,
-            "protocol": match.row.protocol,
-            "metric": comparison.metric,
-            "classes": sum(side.classes for side in comparison.sides.values()),
-            "images": sum(side.images for side in comparison.sides.values()),
-        }
+        shared = pick_facts(comparison.match.row, *_DATA, "fold", "protocol") | {"metric": comparison.metric}
+        shared |= {part: sum(getattr(side, part) for side in comparison.sides.values()) for part in _SIZES}
         for pair in comparison.pairs:
-            both = _columns("a", comparison, pair.first) | _columns("b", comparison, pair.second)
+            sides = _side("a", comparison, pair.first) | _side("b", comparison, pair.second)
             for kind, verdict in pair.verdicts.items():
                 numbers = {"low": verdict.low, "high": verdict.high, "p": verdict.p, "p_holm": verdict.holm}
-                line = shared | both | {"over": kind, "difference": round_number(pair.difference)}
-                lines.append(line | {name: round_number(value) for name, value in numbers.items()})
+                lines.append(shared | sides | {"over": kind} | round_numbers({"difference": pair.difference} | numbers))
     return lines + [
         {
             "dataset": "; ".join(test.datasets),
@@ -367,9 +342,7 @@ def csv_comparisons(done: Comparisons) -> list[dict[str, Any]]:
             "over": "data sets",
             "a": test.names[pair.first] + test.marks[pair.first],
             "b": test.names[pair.second] + test.marks[pair.second],
-            "difference": round_number(pair.difference),
-            "p": round_number(pair.p),
-            "p_holm": round_number(pair.holm),
+            **round_numbers({"difference": pair.difference, "p": pair.p, "p_holm": pair.holm}),
             "smallest_p_holm": test.smallest_holm,
         }
         for test in done.across
@@ -377,13 +350,9 @@ def csv_comparisons(done: Comparisons) -> list[dict[str, Any]]:
     ]
 
 
-def _columns(side: str, comparison: Comparison, place: int) -> dict[str, Any]:
+def _side(side: str, comparison: Comparison, place: int) -> dict[str, Any]:
+    """Return what the columns of one method of a pair hold."""
     entrant = comparison.match.entrants[place]
-    return {
-        side: name_of(entrant),
-        f"{side}_label": entrant.row.label,
-        f"{side}_setting": entrant.row.setting,
-        f"{side}_selection": entrant.row.selection,
-        f"{side}_seeds": entrant.row.seeds,
-        f"{side}_value": round_number(comparison.values[place]),
-    }
+    facts = pick_facts(entrant.row, "label", "setting", "selection", "seeds")
+    facts["value"] = round_number(comparison.values[place])
+    return {side: name_of(entrant)} | {f"{side}_{name}": value for name, value in facts.items()}

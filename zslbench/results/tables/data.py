@@ -27,6 +27,16 @@ def round_number(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(value, _DIGITS)
 
 
+def round_numbers(numbers: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return numbers by name as data formats write them."""
+    return {name: round_number(value) for name, value in numbers.items()}
+
+
+def pick_facts(source: object, *names: str) -> dict[str, Any]:
+    """Return attributes of an object by their names."""
+    return {name: getattr(source, name) for name in names}
+
+
 def json_rows(
     rows: Sequence[Row], metrics: Sequence[str], beside: Beside | None, below: Sequence[CitedRow] | None
 ) -> list[dict[str, Any]]:
@@ -40,7 +50,7 @@ def json_rows(
     """
     out = []
     for number, row in enumerate(rows):
-        facts = _facts(row) | {"n": len(row.seeds), "gammas": list(row.gammas), "gamma_folds": list(row.gamma_folds)}
+        facts = _facts(row) | {"n": len(row.seeds)} | pick_facts(row, "gammas", "gamma_folds")
         facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in _ordered(row, metrics)}
         if beside is not None:
             facts["published"] = {name: dict(entry) for name, entry in beside[number].items()}
@@ -83,37 +93,17 @@ def csv_rows(
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    return {
-        "method": row.method,
-        "label": row.label,
-        "params": dict(row.params),
-        "version": row.version,
-        "title": row.title,
-        "setting": row.setting,
-        "dataset": row.dataset,
-        "features": row.features,
-        "semantics": row.semantics,
-        "fingerprint": row.fingerprint,
-        "protocol": row.protocol,
-        "protocol_version": row.protocol_version,
-        "protocol_params": dict(row.protocol_params),
-        "stage": row.stage,
-        "fold": row.fold,
-        "folds": list(row.folds),
-        "selection": row.selection,
-        "marks": row.marks,
-        "source_state": row.source_state,
-        "step": "last" if row.step is None else row.step,
-        "steps": row.selected.get("steps"),
-        "points": row.selected.get("points"),
-        "seeds": list(row.seeds),
-    }
+    facts = pick_facts(row, *("method", "label", "params", "version", "title", "setting"))
+    facts |= pick_facts(row, *("dataset", "features", "semantics", "fingerprint"))
+    facts |= pick_facts(row, *("protocol", "protocol_version", "protocol_params", "stage", "fold", "folds"))
+    facts |= pick_facts(row, *("selection", "marks", "source_state"))
+    steps = {"step": "last" if row.step is None else row.step}
+    return facts | steps | {key: row.selected.get(key) for key in ("steps", "points")} | {"seeds": row.seeds}
 
 
 def _numbers(stat: Stat) -> dict[str, float | None]:
     low, high = stat.interval() or (None, None)
-    numbers = {"mean": stat.mean, "std": stat.std, "ci_low": low, "ci_high": high}
-    return {name: round_number(value) for name, value in numbers.items()}
+    return round_numbers({"mean": stat.mean, "std": stat.std, "ci_low": low, "ci_high": high})
 
 
 def _ordered(row: Row, metrics: Sequence[str]) -> list[tuple[str, Stat]]:
@@ -132,9 +122,7 @@ def _cited_facts(row: CitedRow, entry: Published) -> dict[str, Any]:
         "label": entry.method.replace(":", "@"),
         "title": row.title,
         "setting": "transductive" if row.transductive else "inductive",
-        "dataset": entry.dataset,
-        "features": entry.features,
-        "semantics": entry.semantics,
+        **pick_facts(entry, "dataset", "features", "semantics"),
         "protocol": PROTOCOL[entry.metric],
         "stage": "final",
         "selection": "oracle" if row.oracle else None,
