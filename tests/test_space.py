@@ -16,7 +16,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.params import Between, Param, declared
 from zslbench.registry import METHODS
 from zslbench.spec import parse
-from zslbench.studies.sampling import _coded, _suggest, choose
+from zslbench.studies.search import _coded, _suggest, choose
 from zslbench.studies.space import Space, at_edges, declared_space, narrowed
 
 BUILTIN = [entry.name for entry in METHODS if entry.origin == "zslbench"]

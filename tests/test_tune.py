@@ -27,8 +27,7 @@ from zslbench.protocols.splits import split
 from zslbench.results.records.presets import Tuned, TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.studies import history
-from zslbench.studies.objective import Trial
+from zslbench.studies.search import Trial, ended_trials, take_up
 from zslbench.studies.tune import tune
 from zslbench.studies.tuning import describe_tuning
 
@@ -360,10 +359,10 @@ def test_a_trial_that_ended_but_was_not_told_so_is_told_so() -> None:
         study.ask().set_user_attr("trial", dataclasses.asdict(end))
     cut_short = study.ask()
     cut_short.suggest_float("x", 0, 1)
-    history.take_up(study)
+    take_up(study)
     assert [one.state.name for one in study.trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL", "WAITING"]
     assert study.trials[0].value == 0.5
-    assert history.kept(study) == ends
+    assert ended_trials(study) == ends
     assert study.ask().suggest_float("x", 0, 1) == cut_short.params["x"]
 
 

@@ -5,28 +5,35 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, StoreError
-from zslbench.identity import digest
 from zslbench.methods.base import Method
 from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.live_file import keep_live_file
-from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions
+from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, texts
 from zslbench.runner.plan import plan
 from zslbench.runner.resources import seconds
-from zslbench.runner.runs import DatasetRef, Run
+from zslbench.runner.runs import Run
 from zslbench.runner.states import Rerun
-from zslbench.sources import source_of
 from zslbench.spec import parse
-from zslbench.studies.history import opened
-from zslbench.studies.objective import Interrupted, Objective, Trial
-from zslbench.studies.sampling import Clock, Sampler, choose, grid, suggested
-from zslbench.studies.space import Space, at_edges, narrowed
-from zslbench.studies.tuning import Tuning, best_of, preset_of
+from zslbench.studies.search import (
+    Clock,
+    Interrupted,
+    Objective,
+    Sampler,
+    Search,
+    Trial,
+    choose,
+    open_study,
+    try_grid,
+    try_suggestions,
+)
+from zslbench.studies.space import at_edges, narrowed
+from zslbench.studies.tuning import Tuning, best_of, make_preset
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,89 +102,58 @@ def tune(
         raise BadValue(f"trials {trials} is not allowed; choose a whole number of at least 1.")
     clock = Clock(seconds(time_limit))
     start, space = narrowed(spec, cls, [only] if isinstance(only, str) else only)
-    found = choose(sampler, space, cls.offers_grid())
-    if found != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
+    sampler = choose(sampler, space, cls.offers_grid())
+    if sampler != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
         raise BadValue(
-            f"the sampler {found} suggests each trial from those before and may stop a fit, so its fits are done one "
+            f"the sampler {sampler} suggests each trial from those before and may stop a fit, so its fits are done one "
             "by one in this process; leave --engine and --workers out, or use --sampler grid."
         )
-    texts = [protocols] if isinstance(protocols, str) else list(protocols)
     options = RunOptions(
         [str(start)],
         [dataset],
-        texts,
+        texts(protocols),
         features=features,
         semantics=semantics,
         seeds=[seed] if cls.card.stochastic else [0],
         stage="dev",
         fold=fold,
         data_root=str(data_root) if data_root else None,
+        checkpoints=checkpoints,
     )
     planned = plan(options, TunedStore(runs)).runs
     ref, metrics = planned[0].dataset, _metrics(planned)
     objective = Objective(
+        options=options,
         spec=start,
-        start=[one for one in planned if one.fold == planned[0].fold],
-        dataset=dataset,
-        protocols=texts,
+        start=[run for run in planned if run.fold == planned[0].fold],
         metrics=metrics,
-        folds=tuple(dict.fromkeys(one.fold for one in planned)),
+        folds=tuple(dict.fromkeys(run.fold for run in planned)),
         runs=Path(runs),
+        device=device,
+        engine=engine,
         rerun=rerun,
-        checkpoints=checkpoints,
         console=console,
-        options={
-            "features": features,
-            "semantics": semantics,
-            "seeds": [seed] if cls.card.stochastic else [0],
-            "data_root": data_root,
-            "device": device,
-            "engine": engine,
-        },
+    )
+    search = Search(
+        objective=objective,
+        space=space,
+        sampler=sampler,
+        seed=seed,
+        most=TRIALS if trials is None and time_limit is None else trials,
+        clock=clock,
+        prune=prune and checkpoints != "last",
     )
     ResultStore(runs).check_writable()
-    most = TRIALS if trials is None and time_limit is None else trials
-    prune = prune and checkpoints != "last"
     with keep_live_file(Path(runs), growing=True):
-        tried, remarks, interrupted = _search(objective, space, found, seed, most, clock, prune, ref, name, cls)
-    if found == "grid" and trials is not None:
-        remarks += (f"a grid tries each of its {space.size} points; --trials has no part in it.",)
-    if objective.stale:
-        remarks += (
-            f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "
-            "--rerun stale does them again.",
-        )
-    if objective.remade:
-        remarks += (
-            f"{len(objective.remade)} runs were made by an earlier source of the method and done again "
-            "(--rerun none keeps such).",
-        )
-    wanted = space.size if found == "grid" else most
-    if clock.over and wanted is not None and len(tried) < wanted and not interrupted:
-        remarks += (f"the time was up after {len(tried)} of {wanted} trials; the same command goes on.",)
+        tried, remarks, interrupted = _search(search, name)
+    remarks += _remarks(search, len(tried), trials, interrupted)
     best = {} if interrupted else best_of(tried, metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
     presets = tuple(
-        preset_of(
-            trial,
-            protocol,
-            metrics[protocol],
-            data=ref,
-            folds=objective.folds,
-            space=space,
-            at_edge=edges[protocol],
-            tried=tried,
-            name=name,
-            method=planned[0].method,
-            version=cls.card.version,
-            source=source_of(cls).digest,
-            given=method,
-            sampler=found,
-            seed=seed,
-        )
+        make_preset(search, protocol, trial, tried, name=name, given=method, at_edge=edges[protocol])
         for protocol, trial in best.items()
     )
-    remarks += tuple(dict.fromkeys(_replaced(TunedStore(runs), preset) for preset in presets))
+    remarks += dict.fromkeys(_replaced(TunedStore(runs), preset) for preset in presets)
     for preset in presets:
         TunedStore(runs).save(preset)
     finished = [trial.values for trial in tried if trial.result == "ok"]
@@ -188,7 +164,7 @@ def tune(
         folds=objective.folds,
         metrics=metrics,
         space=space,
-        sampler=found,
+        sampler=sampler,
         trials=tuple(tried),
         presets=presets,
         wider=edges,
@@ -200,56 +176,51 @@ def tune(
     )
 
 
-def _search(
-    objective: Objective,
-    space: Space,
-    sampler: Sampler,
-    seed: int,
-    most: int | None,
-    clock: Clock,
-    prune: bool,
-    ref: DatasetRef,
-    name: str,
-    cls: type[Method],
-) -> tuple[list[Trial], tuple[str, ...], bool]:
+def _search(search: Search, name: str) -> tuple[list[Trial], list[str], bool]:
     """Try points; return the trials, remarks, and whether it was interrupted."""
     tried: list[Trial] = []
-    remarks: tuple[str, ...] = ()
+    remarks: list[str] = []
+    objective = search.objective
+    first, protocols = objective.start[0], "+".join(objective.metrics)
+    data = first.dataset
     try:
-        if sampler == "grid":
-            tried.extend(grid(objective, space, cls.offers_grid(), clock))
+        if search.sampler == "grid":
+            tried.extend(try_grid(search))
             return tried, remarks, False
         path = TunedStore(objective.runs).path(
-            name, objective.start[0].method, ref.name, ref.features, ref.semantics, "+".join(objective.metrics), ".db"
+            name, first.method, data.name, data.features, data.semantics, protocols, ".db"
         )
-        name_of_search = _study(objective, space, sampler, seed, prune, cls)
-        with opened(path, name_of_search, afresh=objective.rerun not in (None, "none")) as (study, others):
+        with open_study(path, search.id, afresh=objective.rerun not in (None, "none")) as (study, others):
             if others and not study.trials:
-                remarks += (
+                remarks.append(
                     f"{path.name} holds {others} earlier {'search' if others == 1 else 'searches'} of another space, "
-                    "seed, sampler or other folds; this one starts anew, and runs that are done are not repeated.",
+                    "seed, sampler or other folds; this one starts anew, and runs that are done are not repeated."
                 )
-            tried.extend(
-                suggested(objective, space, study, sampler=sampler, seed=seed, most=most, clock=clock, prune=prune)
-            )
+            tried.extend(try_suggestions(search, study))
     except Interrupted:
         return tried, remarks, True
     return tried, remarks, False
 
 
-def _study(objective: Objective, space: Space, sampler: Sampler, seed: int, prune: bool, cls: type[Method]) -> str:
-    """Return the name of a search: everything that its suggestions depend on."""
-    start = [one.identity() for one in objective.start]
-    facts: dict[str, Any] = {
-        "start": start,
-        "space": space.words(),
-        "sampler": sampler,
-        "seed": seed,
-        "folds": list(objective.folds),
-        "checkpoints": objective.checkpoints if prune else "last",
-        "source": source_of(cls).digest,
-    }
-    return digest(facts)
+def _remarks(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
+    """Return sentences on what the search left aside, took as it was, did again or had no time for."""
+    objective, remarks = search.objective, []
+    if search.sampler == "grid" and trials is not None:
+        remarks.append(f"a grid tries each of its {search.space.size} points; --trials has no part in it.")
+    if objective.stale:
+        remarks.append(
+            f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "
+            "--rerun stale does them again."
+        )
+    if objective.remade:
+        remarks.append(
+            f"{len(objective.remade)} runs were made by an earlier source of the method and done again "
+            "(--rerun none keeps such)."
+        )
+    wanted = search.space.size if search.sampler == "grid" else search.most
+    if search.clock.over and wanted is not None and tried < wanted and not interrupted:
+        remarks.append(f"the time was up after {tried} of {wanted} trials; the same command goes on.")
+    return remarks
 
 
 def _replaced(store: TunedStore, new: Tuned) -> str:
@@ -284,8 +255,8 @@ def _metrics(planned: Sequence[Run]) -> dict[str, str]:
     names = [one.protocol for one in first]
     if len(set(names)) < len(names):
         raise BadValue("tune keeps one preset a protocol; name each protocol once.")
-    told = {name: protocol_class(name).card.metrics for name in names}
-    return {name: "H" if "H" in metrics else metrics[0] for name, metrics in told.items()}
+    metrics = {name: protocol_class(name).card.metrics for name in names}
+    return {name: "H" if "H" in of_protocol else of_protocol[0] for name, of_protocol in metrics.items()}
 
 
 def _check_name(name: str, cls: type[Method], method: str) -> None:

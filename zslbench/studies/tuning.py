@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import text_table
 from zslbench.runner.run import Outcome
 from zslbench.runner.runs import DatasetRef
+from zslbench.sources import source_of
 from zslbench.spec import brackets
-from zslbench.studies.objective import RESULTS, Trial
-from zslbench.studies.sampling import Sampler
+from zslbench.studies.search import RESULTS, Sampler, Search, Trial
 from zslbench.studies.space import Space
 
 FORMATS = ("terminal", "markdown", "csv", "json")
@@ -63,8 +63,8 @@ class Tuning:
     @property
     def counts(self) -> dict[str, int]:
         """How many trials there were of each result."""
-        found = Counter(trial.result for trial in self.trials)
-        return {result: found[result] for result in RESULTS}
+        counts = Counter(trial.result for trial in self.trials)
+        return {result: counts[result] for result in RESULTS}
 
 
 def best_of(tried: Sequence[Trial], metrics: Mapping[str, str]) -> dict[str, Trial]:
@@ -73,35 +73,34 @@ def best_of(tried: Sequence[Trial], metrics: Mapping[str, str]) -> dict[str, Tri
     return {protocol: max(ok, key=lambda trial: trial.mean(protocol)) for protocol in metrics} if ok else {}
 
 
-def preset_of(
-    trial: Trial,
-    protocol: str,
-    metric: str,
-    *,
-    data: DatasetRef,
-    folds: tuple[int, ...],
-    space: Space,
-    at_edge: Mapping[str, object],
-    tried: Sequence[Trial],
-    **facts: Any,
+def make_preset(
+    search: Search, protocol: str, best: Trial, tried: Sequence[Trial], *, name: str, given: str, at_edge: Iterable[str]
 ) -> Tuned:
-    """Return the preset of the best trial under one protocol; `facts` are the fields of `Tuned` that are told as is."""
+    """Return the preset of the best trial under one protocol."""
+    objective = search.objective
+    data = objective.start[0].dataset
     return Tuned(
+        name=name,
+        method=objective.start[0].method,
+        version=objective.method.card.version,
+        source=source_of(objective.method).digest,
+        given=given,
         dataset=data.name,
         features=data.features,
         semantics=data.semantics,
         fingerprint=data.fingerprint,
         protocol=protocol,
-        metric=metric,
-        values=dict(trial.params[protocol]),
-        score=trial.mean(protocol),
-        folds=folds,
-        fold_scores=trial.scores[protocol],
-        space=space.words(),
+        metric=objective.metrics[protocol],
+        values=dict(best.params[protocol]),
+        score=best.mean(protocol),
+        folds=objective.folds,
+        fold_scores=best.scores[protocol],
+        sampler=search.sampler,
+        seed=search.seed,
+        space=search.space.words(),
         at_edge=tuple(at_edge),
-        trials=dict(Counter(one.result for one in tried)),
+        trials=dict(Counter(trial.result for trial in tried)),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **facts,
     )
 
 
