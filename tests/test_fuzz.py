@@ -41,7 +41,7 @@ from scipy.io import savemat
 
 import zslbench
 from zslbench.cli import main
-from zslbench.data.own import child as children
+from zslbench.data import parsers
 from zslbench.data.own.backbones import Backbone, _prepare_lite0
 
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
@@ -219,9 +219,8 @@ class Workshop:
         }
         self.variables: dict[str, str] = {}
         self.touched: list[Path] = []
-        self.child = children.ChildReader()
         with bounded():  # started once, for all cases
-            self.child.read(Path(own_data.write(self.base / "own", "mat")["labels"]), "labels", ())
+            parsers.read_array(Path(own_data.write(self.base / "own", "mat")["labels"]), "labels", ())
         shutil.copytree(runs, folder / "runs")
 
     # --- what is damaged --------------------------------------------------------------------------------------------
@@ -438,7 +437,6 @@ def fault_of(workshop: Workshop, words: list[str]) -> str:
     with pytest.MonkeyPatch.context() as patched, bounded():
         patched.chdir(workshop.folder / "cwd")
         patched.setattr("zslbench.data.own.features.network_of", lambda *_: MEANS)
-        patched.setattr("zslbench.data.own.add.ChildReader", lambda: contextlib.nullcontext(workshop.child))
         for name in set(os.environ) - set(surroundings := workshop.surroundings()):
             patched.delenv(name)
         for name, value in surroundings.items():
@@ -489,17 +487,16 @@ def bounded() -> Iterator[None]:
 def survey(folder: Path, first: int, count: int) -> Iterator[tuple[int, str, list[str], str, float]]:
     """Yield number, kind, words, fault and processor seconds of each case."""
     workshop = Workshop(folder)
-    with workshop.child:
-        for number in range(first, first + count):
-            kind, words = workshop.arguments(number)
-            start = time.process_time()
-            fault = fault_of(workshop, words)
-            yield number, kind, words, fault, time.process_time() - start
+    for number in range(first, first + count):
+        kind, words = workshop.arguments(number)
+        start = time.process_time()
+        fault = fault_of(workshop, words)
+        yield number, kind, words, fault, time.process_time() - start
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded as on Linux")
 def test_awkward_inputs_end_well_or_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "START_LIMIT", 300.0)
+    monkeypatch.setattr(parsers, "START_LIMIT", 300.0)
     faults = [(number, kind, words, fault) for number, kind, words, fault, _ in survey(tmp_path, 0, COUNT) if fault]
     assert not faults, "\n\n".join(map(str, faults[:5]))
 
@@ -518,7 +515,7 @@ def test_awkward_inputs_end_well_or_in_a_sentence(tmp_path: Path, monkeypatch: p
 )
 def test_the_trap_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str, what: str) -> None:
     workshop = Workshop.__new__(Workshop)
-    workshop.folder, workshop.variables, workshop.child = tmp_path, {}, children.ChildReader()
+    workshop.folder, workshop.variables = tmp_path, {}
     (tmp_path / "cwd").mkdir()
     workshop.base = tmp_path
     monkeypatch.setattr(sys.modules[__name__], "main", lambda _: (exec(act), sys.exit(0)))

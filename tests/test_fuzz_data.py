@@ -24,9 +24,8 @@ from mutations import mutated, mutated_text
 from PIL import Image
 
 from zslbench.checks import check_dataset
-from zslbench.data.own import child as children
+from zslbench.data import parsers
 from zslbench.data.own.arrays import Reader
-from zslbench.data.own.child import ChildReader
 from zslbench.data.own.pictures import FORMATS, opened
 from zslbench.data.own.splits import How
 from zslbench.data.xlsa17 import read_folder
@@ -93,7 +92,7 @@ class Workshop:
         self.base[f"planted {suffix}"] = path
         return path
 
-    def read(self, number: int, child: ChildReader) -> str:
+    def read(self, number: int) -> str:
         """Damage and read one file; return what became of it: taken, or the sentence of the refusal."""
         rng = np.random.default_rng([20, number])
         kind = KINDS[number % len(KINDS)]
@@ -108,19 +107,18 @@ class Workshop:
         path = self.folder / f"damaged{base.suffix}"
         path.write_bytes(damaged)
         try:
-            self._take(kind, path, child)
+            self._take(kind, path)
         except ZslbenchError as error:
             return str(error)
         return "taken"
 
-    def _take(self, kind: str, path: Path, child: ChildReader) -> None:
+    def _take(self, kind: str, path: Path) -> None:
         if kind in PICTURES:
             assert opened(path).mode == "RGB"
             return
         content: dict[str, Any] = own_data.arrays()
         splits: Any = {"unseen": [0, 1]}
         if kind == "folder":
-            child.read(path, "features", ())  # what would crash this process is refused here
             target = self.folder / "folder" / "res101.mat"
             target.parent.mkdir(exist_ok=True)
             path.replace(target)
@@ -132,7 +130,7 @@ class Workshop:
             splits = path
         else:
             content["features"] = str(path)
-        reader = Reader(child)
+        reader = Reader()
         made = reader.content(**content, classes=list(own_data.NAMES), splits=splits, how=How())
         for dataset in made.datasets("x"):
             check_dataset(dataset)
@@ -141,16 +139,15 @@ class Workshop:
 def survey(folder: Path, count: int) -> Iterator[tuple[str, str, float]]:
     """Yield kind, outcome and seconds of each damaged file; a traceback passes through."""
     workshop = Workshop(folder)
-    with ChildReader() as child:
-        for number in range(count):
-            start = time.perf_counter()
-            outcome = workshop.read(number, child)
-            yield KINDS[number % len(KINDS)], outcome, time.perf_counter() - start
-            assert not workshop.marker.exists(), f"number {number} ran code"
+    for number in range(count):
+        start = time.perf_counter()
+        outcome = workshop.read(number)
+        yield KINDS[number % len(KINDS)], outcome, time.perf_counter() - start
+        assert not workshop.marker.exists(), f"number {number} ran code"
 
 
 def test_damaged_inputs_are_read_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children, "START_LIMIT", 300.0)
+    monkeypatch.setattr(parsers, "START_LIMIT", 300.0)
     seen: collections.Counter[tuple[str, bool]] = collections.Counter()
     for kind, outcome, seconds in survey(tmp_path, COUNT):
         assert "busy for more than" not in outcome, f"{kind} hung: {outcome}"
@@ -165,24 +162,23 @@ def test_damaged_inputs_are_read_or_refused(tmp_path: Path, monkeypatch: pytest.
 
 def test_files_that_are_whole_are_taken(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
-    with ChildReader() as child:
-        for kind in KINDS:
-            if kind not in PLANTED:
-                copy = tmp_path / f"copy{workshop.base[kind].suffix}"
-                copy.write_bytes(workshop.base[kind].read_bytes())
-                workshop._take(kind, copy, child)
+    for kind in KINDS:
+        if kind not in PLANTED:
+            copy = tmp_path / f"copy{workshop.base[kind].suffix}"
+            copy.write_bytes(workshop.base[kind].read_bytes())
+            workshop._take(kind, copy)
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "pt"])
 def test_a_planted_pickle_is_never_loaded(tmp_path: Path, suffix: str) -> None:
     workshop = Workshop(tmp_path)
     path = workshop.base[f"planted {suffix}"]
-    with ChildReader() as child, pytest.raises(ZslbenchError, match=r"never loaded|nothing else is loaded"):
-        workshop._take(suffix, path, child)
+    with pytest.raises(ZslbenchError, match=r"never loaded|nothing else is loaded"):
+        workshop._take(suffix, path)
     renamed = path.with_name(f"renamed.{'npy' if suffix != 'npy' else 'npz'}")
     renamed.write_bytes(pickle.dumps(Bomb(workshop.marker)))
-    with ChildReader() as child, pytest.raises(ZslbenchError):
-        workshop._take(suffix, renamed, child)
+    with pytest.raises(ZslbenchError):
+        workshop._take(suffix, renamed)
     assert not workshop.marker.exists()
     pickle.loads(renamed.read_bytes())
     assert workshop.marker.exists()  # the trap works
@@ -193,20 +189,21 @@ def test_a_reader_that_crashes_or_hangs_costs_one_sentence(tmp_path: Path, monke
     path = Path(files["labels"])
     (tmp_path / "site").mkdir()
     trap = tmp_path / "site" / "scipy.py"
-    with ChildReader() as child:
-        assert child.read(path, "labels", ())[0] == "labels"
-        monkeypatch.syspath_prepend(str(tmp_path / "site"))
-        child._end()
-        trap.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", encoding="utf-8")
-        with pytest.raises(ZslbenchError, match="crashed the library"):
-            child.read(path, "labels", ())
-        trap.write_text("import time; time.sleep(600)", encoding="utf-8")
-        monkeypatch.setattr(children, "START_LIMIT", 3.0)
-        with pytest.raises(ZslbenchError, match="busy for more than"):
-            child.read(path, "labels", ())
-        trap.unlink()
-        monkeypatch.setattr(children, "START_LIMIT", 120.0)
-        assert child.read(path, "labels", ())[0] == "labels"
+    child = parsers._child()
+    assert parsers.read_array(path, "labels", ())[0] == "labels"
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    child.end()
+    trap.write_text("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", encoding="utf-8")
+    with pytest.raises(ZslbenchError, match="crashed the library"):
+        parsers.read_array(path, "labels", ())
+    trap.write_text("import time; time.sleep(600)", encoding="utf-8")
+    monkeypatch.setattr(parsers, "START_LIMIT", 3.0)
+    with pytest.raises(ZslbenchError, match="busy for more than"):
+        parsers.read_array(path, "labels", ())
+    trap.unlink()
+    monkeypatch.setattr(parsers, "START_LIMIT", 120.0)
+    assert parsers.read_array(path, "labels", ())[0] == "labels"
+    child.end()  # it has the path with the trap
 
 
 if __name__ == "__main__":

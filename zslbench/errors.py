@@ -58,6 +58,15 @@ class RecordsLeftOut(UserWarning):
     """Records that a table, figure or page does not show; the command line prints it on standard error."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what a library says of a broken file, without its full stop, or the error's kind.
+
+    >>> first_line(ValueError("no header.\\nsome more")), first_line(EOFError())
+    ('no header', 'EOFError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+
+
 def nearest(given: str, names: Iterable[str]) -> str | None:
     """Return the name closest to `given`, or None when nothing is close.
 

@@ -246,7 +246,7 @@ def free_memory() -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check_size(path: Path, size: int, what: str = "") -> None:
+def check_size(path: Path, size: int, what: str = "", free: int | None = None) -> None:
     """Refuse a file that declares more bytes than free memory holds, or than its length can honestly unfold to.
 
     Every reader of a user's file asks before it allocates, from headers alone, so that a small file cannot take the
@@ -256,6 +256,7 @@ def check_size(path: Path, size: int, what: str = "") -> None:
         path: the file.
         size: bytes that its content takes in memory.
         what: which part of the file asks for them; empty for all of it.
+        free: bytes of memory that are free; None: counted now.
 
     Raises:
         BadData: it does.
@@ -264,7 +265,8 @@ def check_size(path: Path, size: int, what: str = "") -> None:
     asks = f"{path} ({stored:,} bytes){f': {what}' if what else ''} would unfold to {size:,} bytes"
     if size > SMALL and size > MAX_RATIO * stored:
         raise BadData(f"{asks}, more than {MAX_RATIO:,} times its size; it is damaged or a bomb.")
-    if size * HEADROOM > (free := free_memory()):
+    free = free_memory() if free is None else free
+    if size * HEADROOM > free:
         raise BadData(
             f"{asks}, which takes {int(size * HEADROOM):,} bytes to read where {free:,} bytes of memory are free; save "
             "fewer numbers, or use a larger machine."

@@ -11,7 +11,6 @@ import rich_click as click
 import zslbench
 from zslbench import screen
 from zslbench.commands.options import DATA_ROOT, FAILED, QUIET, examples
-from zslbench.data.own.naming import split_key
 from zslbench.errors import BadValue
 
 
@@ -85,6 +84,8 @@ def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **opti
 
 def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     """Return FILE, or what STEM=FILE and several files say: inputs by stem."""
+    from zslbench.data.own.files import split_key
+
     found: dict[str, str] = {}
     for text in given:
         stem, equals, rest = text.partition("=")

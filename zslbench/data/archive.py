@@ -19,7 +19,7 @@ from typing import IO
 from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import installed_root
 from zslbench.data.members import check_members, parts_of
-from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError
+from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError, first_line
 from zslbench.files import switch_folder, working_folder
 from zslbench.identity import expanded
 
@@ -89,7 +89,7 @@ def import_archive(
     except ZslbenchError:
         raise
     except Exception as error:  # zipfile, zlib and struct raise some ten kinds for a broken archive
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+        why = first_line(error)
         raise BadData(f"{path} cannot be unpacked as a zip archive ({why}); get it again.") from error
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_float32
-from zslbench.data.matlab import cell_text, declared_shapes, read_variables
+from zslbench.data.parsers import read_shapes, read_variables
 from zslbench.errors import BadData
 from zslbench.files import check_size
 
@@ -117,7 +117,7 @@ def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
 
 def _check_declared(path: Path) -> None:
     """Hold the declared dimensions of features and labels against each other, before either is read."""
-    shapes = declared_shapes(path, ("features", "labels"))
+    shapes = read_shapes(path)
     matrix, labels = shapes.get("features", ()), shapes.get("labels", ())
     if len(matrix) != 2 or not labels:
         return  # refused where they are read
@@ -185,7 +185,7 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
     """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
     listed = layout.names_file(folder)
     if array is not None and array.size:
-        names, there = tuple(cell_text(item, path) for item in array.ravel()), path
+        names, there = tuple(str(name).strip() for name in array.ravel()), path
     elif listed.is_file():
         names, there = tuple(class_list(listed)), listed
     else:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.own.arrays import Choices, Reader, SplitGiven
-from zslbench.data.own.child import ChildReader
 from zslbench.data.own.content import install, remarks_on
 from zslbench.data.own.files import Given
 from zslbench.data.own.folder import from_folder
@@ -82,15 +81,14 @@ def add(
             raise BadValue("--from brings features, labels, semantics and split; leave out the other options.")
         content = from_folder(Path(source), name)
         return Report(install(name, content), tuple(remarks_on(content)))
-    with ChildReader() as child:
-        reader = Reader(child, orientation)
-        if there is not None:
-            content = reader.extended(there, features, semantics)
-        elif features is None or labels is None or semantics is None:
-            raise BadValue(
-                f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
-            )
-        else:
-            how = How.asked(unseen, seed, test_share, folds)
-            content = reader.content(features, labels, semantics, classes, splits, how)
+    reader = Reader(orientation)
+    if there is not None:
+        content = reader.extended(there, features, semantics)
+    elif features is None or labels is None or semantics is None:
+        raise BadValue(
+            f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
+        )
+    else:
+        how = How.asked(unseen, seed, test_share, folds)
+        content = reader.content(features, labels, semantics, classes, splits, how)
     return Report(install(name, content, there), (*reader.remarks, *remarks_on(content)))

@@ -12,12 +12,10 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_stem
 from zslbench.data.dataset import numbered_names
-from zslbench.data.own.child import ChildReader
 from zslbench.data.own.classes import checked_names, class_ids, listed_names
 from zslbench.data.own.content import Content, content_of
-from zslbench.data.own.files import Given, Loaded, read
+from zslbench.data.own.files import Given, Loaded, read, split_key
 from zslbench.data.own.matrices import Orientation, rows_of
-from zslbench.data.own.naming import split_key
 from zslbench.data.own.split_files import given_split
 from zslbench.data.own.splits import How, made_split
 from zslbench.errors import BadData, BadValue
@@ -31,7 +29,6 @@ SplitGiven = str | Path | Mapping[str, Any]
 class Reader:
     """Reads inputs and turns them the right way round, keeping a remark on each thing that it had to find out."""
 
-    child: ChildReader
     orientation: Orientation = "auto"
     remarks: list[str] = dataclasses.field(default_factory=list)
 
@@ -45,7 +42,7 @@ class Reader:
         how: How,
     ) -> Content:
         """Return the content that the inputs make; see `zslbench.data.own.add.add` for them and for what is raised."""
-        labelled = read(labels, "labels", self.child)
+        labelled = read(labels, "labels")
         described = self._read(semantics, "semantics")
         names = self._names(classes, described)
         count = len(names) if names is not None else _classes(labelled, described)
@@ -55,9 +52,7 @@ class Reader:
         self.remarks.append(how_read + called)
         names = names or numbered_names(first, count)
         images = self._read(features, "features")
-        parts = (
-            made_split(ids, names, how, first) if splits is None else given_split(splits, ids, names, how, self.child)
-        )
+        parts = made_split(ids, names, how, first) if splits is None else given_split(splits, ids, names, how)
         used = sum(map(len, (parts.trainval, parts.test_seen, parts.test_unseen)))
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
@@ -112,12 +107,12 @@ class Reader:
             chosen = {role: given}
         if not chosen:
             raise BadValue(f"no {role} were given; name at least one.")
-        return {check_stem(stem, role): read(one, role, self.child) for stem, one in chosen.items()}
+        return {check_stem(stem, role): read(one, role) for stem, one in chosen.items()}
 
     def _names(self, classes: Given | None, described: Mapping[str, Loaded]) -> tuple[str, ...] | None:
         """Return the class names of the list, else those that stand beside the semantics, else None."""
         if classes is not None:
-            return listed_names(read(classes, "classes", self.child))
+            return listed_names(read(classes, "classes"))
         return next((checked_names(one.names, one.what) for one in described.values() if one.names is not None), None)
 
     def _described(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Array:

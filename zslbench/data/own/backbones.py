@@ -17,7 +17,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.data.archive import sha256
-from zslbench.errors import BadValue, Unavailable, UnknownName
+from zslbench.errors import BadValue, Unavailable, UnknownName, first_line
 
 LITE0 = "efficientnet-lite0"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -104,14 +104,14 @@ def _torchvision(name: str, model: str, device: str) -> Backbone:
     try:
         from torchvision import models
     except Exception as error:  # a torchvision of another torch raises RuntimeError, among others
-        raise Unavailable(f"{name} is unavailable: importing torchvision failed ({_first_line(error)}).") from error
+        raise Unavailable(f"{name} is unavailable: importing torchvision failed ({first_line(error)}).") from error
     try:
         weights = models.get_model_weights(model).DEFAULT
         network = models.get_model(model, weights=weights)
     except ValueError as error:
         raise BadValue(f"torchvision has no model {model!r}; see torchvision.models.list_models().") from error
     except OSError as error:
-        raise Unavailable(f"{name}: its weights cannot be had ({_first_line(error)}); try with a network.") from error
+        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
     _without_classifier(network, name)
     transforms = weights.transforms()
     return Backbone(
@@ -139,13 +139,13 @@ def _timm(name: str, model: str, device: str) -> Backbone:
         import timm
         from timm.data import create_transform, resolve_model_data_config
     except Exception as error:
-        raise Unavailable(f"{name} is unavailable: importing timm failed ({_first_line(error)}).") from error
+        raise Unavailable(f"{name} is unavailable: importing timm failed ({first_line(error)}).") from error
     if model not in timm.list_models():
         raise BadValue(f"timm has no model {model!r}; see timm.list_models().")
     try:
         network = timm.create_model(model, pretrained=True, num_classes=0)
     except (OSError, RuntimeError) as error:
-        raise Unavailable(f"{name}: its weights cannot be had ({_first_line(error)}); try with a network.") from error
+        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
     transforms = create_transform(**resolve_model_data_config(network), is_training=False)
     return Backbone(
         name, _hashed(network), _one_line(transforms), _tensor(transforms), _extractor(network, network, device)
@@ -183,7 +183,3 @@ def _hashed(network: Any) -> str:
 
 def _one_line(thing: object) -> str:
     return " ".join(str(thing).split())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]

@@ -15,11 +15,11 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.archive import sha256
-from zslbench.data.own.child import ChildReader
-from zslbench.data.own.naming import chosen_key, split_key
 from zslbench.data.own.tables import read_table
-from zslbench.errors import BadData
+from zslbench.data.parsers import chosen_key, read_array
+from zslbench.errors import BadData, DataMissing, first_line
 from zslbench.files import check_size
+from zslbench.identity import expanded
 
 USUAL: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "X"),
@@ -58,7 +58,7 @@ Given = str | Path | AnyArray | Sequence[Any] | Loaded
 """What a user names: a file (``FILE`` or ``FILE:KEY``), or in Python an array or a list (or what was loaded)."""
 
 
-def read(given: Given, role: str, child: ChildReader) -> Loaded:
+def read(given: Given, role: str) -> Loaded:
     """Return the array that is meant for a role: features, labels, semantics, classes, or a key of a split.
 
     Raises:
@@ -82,7 +82,7 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
             _no_key(path, key)
             array, names, index = read_table(path)
         elif suffix in _CHILD:
-            key, array = child.read(path.absolute(), key, usual)
+            key, array = read_array(path.absolute(), key, usual)
         else:
             raise BadData(f"{path} is of no format that is read; {role} may be {', '.join(SUFFIXES)}.")
         if array.dtype.kind not in "fiubUS":
@@ -95,6 +95,22 @@ def read(given: Given, role: str, child: ChildReader) -> Loaded:
         raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
     what = f"{path}:{key}" if key else str(path)
     return Loaded(array, what, facts | ({"key": key} if key else {}), names, suffix in _TEXT, index)
+
+
+def split_key(text: str) -> tuple[Path, str | None]:
+    """Return path and key of ``FILE`` or ``FILE:KEY``.
+
+    Raises:
+        DataMissing: there is no such file.
+    """
+    path = expanded(text)
+    if path.is_file():
+        return path, None
+    before, colon, key = text.rpartition(":")
+    if colon and key and expanded(before).is_file():
+        return expanded(before), key
+    what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+    raise DataMissing(f"{text!r} {what}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 
 def _in_memory(given: AnyArray | Sequence[Any], role: str) -> Loaded:
@@ -166,5 +182,5 @@ def _npy_member(file: Any, size: int, path: Path) -> AnyArray:
 def _broken(path: Path, error: Exception) -> BadData:
     if "object" in str(error).lower() or "pickle" in str(error).lower():
         return BadData(f"{path} holds Python objects (a pickle), which are never loaded; save numbers or texts.")
-    why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+    why = first_line(error)
     return BadData(f"{path} cannot be read ({why}); get the file again.")

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadData, DataMissing, Unavailable
+from zslbench.errors import BadData, DataMissing, Unavailable, first_line
 from zslbench.identity import expanded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -86,7 +86,7 @@ def opened(path: Path) -> Any:
     except UnidentifiedImageError as error:
         raise BadData(f"{path} cannot be read as a picture (its content is none of {', '.join(FORMATS)}).") from error
     except Exception as error:  # decoders raise some ten kinds for a broken picture
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+        why = first_line(error)
         raise BadData(f"{path} cannot be read as a picture ({why}).") from error
 
 

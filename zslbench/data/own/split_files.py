@@ -25,12 +25,10 @@ from zslbench.arrays import IntArray
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
 from zslbench.data.made_split import class_folds
-from zslbench.data.own.child import ChildReader
-from zslbench.data.own.files import read
-from zslbench.data.own.naming import split_key
+from zslbench.data.own.files import read, split_key
 from zslbench.data.own.splits import How, Parts, class_list, completed
 from zslbench.data.xlsa17 import check_ends
-from zslbench.errors import BadData, BadValue, ZslbenchError
+from zslbench.errors import BadData, BadValue, ZslbenchError, first_line
 from zslbench.files import check_size
 
 _UNFOLDED = 20
@@ -38,9 +36,7 @@ _UNFOLDED = 20
 PARTS = ("trainval", "test_seen", "test_unseen")
 
 
-def given_split(
-    source: str | Path | Mapping[str, Any], labels: IntArray, names: Sequence[str], how: How, child: ChildReader
-) -> Parts:
+def given_split(source: str | Path | Mapping[str, Any], labels: IntArray, names: Sequence[str], how: How) -> Parts:
     """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `made_split`.
 
     Raises:
@@ -52,7 +48,7 @@ def given_split(
         path, key = split_key(str(source))
         if key is not None:
             raise BadValue(f"{path} holds one split and no {key!r}; leave out :{key}.")
-        table, what = _table(path, child), str(path)
+        table, what = _table(path), str(path)
         facts = {"source": str(path.absolute()), "sha256": sha256(path)}
     if how.unseen is not None:
         raise BadValue(f"--unseen and --splits {what} both say which classes are unseen; leave one out.")
@@ -126,7 +122,7 @@ def _folds(given: Any, names: Sequence[str], base: int, what: str) -> tuple[Fold
     )
 
 
-def _table(path: Path, child: ChildReader) -> dict[str, Any]:
+def _table(path: Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
     try:
         check_size(path, (_UNFOLDED if suffix in (".json", ".toml") else 0) * path.stat().st_size)
@@ -138,16 +134,16 @@ def _table(path: Path, child: ChildReader) -> dict[str, Any]:
             with np.load(path, allow_pickle=False) as archive:
                 held = list(archive.files)
             _check_keys(held, str(path))  # before any is read
-            found = {key: read(f"{path}:{key}", key, child).array for key in held}
+            found = {key: read(f"{path}:{key}", key).array for key in held}
             found |= {"base": found["base"].item()} if "base" in found and found["base"].size == 1 else {}
         elif suffix == ".mat":
-            found = {part: read(f"{path}:{part}_loc", part, child).array for part in PARTS} | {"base": 1}
+            found = {part: read(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
         else:
             raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
     except ZslbenchError:
         raise
     except Exception as error:  # decoders raise several kinds, RecursionError among them
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")[:200]
+        why = first_line(error)
         raise BadData(f"{path} cannot be read ({why}); write it as {suffix} again.") from error
     if not isinstance(found, dict):
         raise BadData(f"{path} must hold an object with the keys {', '.join(PARTS)}, or unseen.")

@@ -1,0 +1,412 @@
+"""Read MATLAB, HDF5 and torch files in a child process, so that a damaged one costs one sentence.
+
+SciPy, HDF5 and torch parse their formats in C or C++; a hostile or broken file can end the process that parses it. One
+child serves a process until that ends; it is replaced where a file crashes it or keeps it busy.
+
+It reads a JSON request per line from standard input, and answers with two lines on standard output:
+``{"started": true}`` when its libraries are loaded, then ``{"error": …}`` or ``{"arrays": …}``. The bytes of the arrays
+follow: they need no disk, which may be full.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import json
+import math
+import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal, cast
+
+import numpy as np
+
+from zslbench.arrays import AnyArray
+from zslbench.errors import BadData, DataMissing, ZslbenchError, first_line
+from zslbench.files import check_size, free_memory
+
+START_LIMIT = 120.0
+"""Seconds that loading the libraries may take."""
+READ_LIMIT = 8.0
+"""Seconds that parsing may take, beside what a slow disk needs."""
+_SLOWEST = 2e6
+"""Bytes per second that any disk gives."""
+_SPARE = 1 << 30
+"""Bytes that parsing may take whatever memory is free."""
+_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from zslbench.data.parsers import serve; serve()"
+_HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")
+
+CheckSize = Callable[[int, str], None]
+"""Refuses bytes that one part of the file would take (see `zslbench.files.check_size`)."""
+Arrays = dict[str, AnyArray]
+
+
+def read_array(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
+    """Return the key that was chosen and its array (see `chosen_key`).
+
+    Raises:
+        BadData: the file cannot be read, crashed its reader, or took too long.
+    """
+    return next(iter(_child().ask(path, "array", key=key, usual=list(usual)).items()))
+
+
+def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> Arrays:
+    """Return the named variables of a MATLAB file of level 5 (``save -v7``, SciPy); sparse ones are made dense.
+
+    Raises:
+        DataMissing: there is no such file.
+        BadData: see `read_array`; or it is of another version, or lacks a variable.
+    """
+    return _child().ask(path, "variables", required=list(required), optional=list(optional))
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the dimensions of the variables of a MATLAB file, without reading their numbers; errors as above."""
+    return {name: tuple(shape.tolist()) for name, shape in _child().ask(path, "shapes").items()}
+
+
+def chosen_key(path: Path, key: str | None, held: Sequence[str], usual: Sequence[str]) -> str:
+    """Return the key that is meant: the given one, else the first usual one, else the only one.
+
+    Raises:
+        BadData: there is none, or several to choose from.
+    """
+    some = ", ".join(held[:8]) + (" …" if len(held) > 8 else "") or "nothing"
+    if key is not None:
+        if key not in held:
+            raise BadData(f"{path} holds no {key!r}; it holds: {some}.")
+        return key
+    if named := [name for name in usual if name in held]:
+        return named[0]
+    if len(held) == 1:
+        return held[0]
+    raise BadData(f"{path} holds {some}; name the array as {path.name}:KEY.")
+
+
+def _child() -> Child:
+    return _child_of(os.getpid())  # a forked process must not share its parent's
+
+
+@functools.lru_cache(maxsize=1)
+def _child_of(_: int) -> Child:
+    child = Child()
+    atexit.register(child.end)
+    return child
+
+
+class Child:
+    """The child process, started on first use."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def ask(self, path: Path, what: str, **asked: Any) -> Arrays:
+        """Return the arrays that the child reads from a file; of ``shapes``, empty ones."""
+        if not path.is_file():
+            raise DataMissing(f"there is no file {path}.")
+        limit = READ_LIMIT + path.stat().st_size / _SLOWEST
+        request = {"path": str(path.absolute()), "what": what, "limit": limit, "free": free_memory(), **asked}
+        with contextlib.suppress(OSError):  # a child that is gone has no answer either
+            stdin = cast(IO[bytes], self._running().stdin)
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.flush()
+        if (arrays := self._answer(path, START_LIMIT)) is None:
+            arrays = self._answer(path, limit)
+        return arrays or {}
+
+    def end(self) -> None:
+        """End the process; the next request starts another."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            command = [sys.executable, "-P", "-c", _PROGRAM, *sys.path]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self._process
+
+    def _answer(self, path: Path, limit: float) -> Arrays | None:
+        """Return the arrays of an answer, None where it says that the libraries are loaded."""
+        process, late = self._running(), threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(limit, stop)
+        timer.start()
+        try:
+            stdout = cast(IO[bytes], process.stdout)
+            answer = json.loads(stdout.readline() or b"{}")
+            arrays = {key: _receive(stdout, *layout) for key, *layout in answer.get("arrays", ())}
+        except EOFError:
+            answer = {}
+        except BaseException:  # an interrupt: what comes later would be taken for the answer to the next request
+            self.end()
+            raise
+        finally:
+            timer.cancel()
+        if "error" in answer:
+            raise BadData(answer["error"])
+        if answer:
+            return arrays if "arrays" in answer else None
+        code = process.wait()
+        self.end()
+        if late.is_set():
+            raise BadData(f"{path} kept its reader busy for more than {limit:.0f} s; it is damaged, get it again.")
+        raise BadData(f"{path} crashed the library that reads it (exit {code}); it is damaged, get it again.")
+
+
+def _receive(stdout: IO[bytes], kind: str, shape: Sequence[int], order: Literal["C", "F"]) -> AnyArray:
+    array: AnyArray = np.empty(math.prod(shape), dtype=kind)
+    rest = array.view(np.uint8).data if array.nbytes else memoryview(b"")
+    while len(rest):
+        if not (count := stdout.readinto(rest)):  # type: ignore[attr-defined]
+            raise EOFError
+        rest = rest[count:]
+    return array.reshape(shape, order=order)
+
+
+def _send(stdout: IO[bytes], answer: dict[str, Any], arrays: Sequence[AnyArray] = ()) -> None:
+    stdout.write(json.dumps(answer).encode() + b"\n")
+    for array in arrays:
+        if array.nbytes:
+            stdout.write(array.ravel("K").view(np.uint8).data)
+    stdout.flush()
+
+
+def serve() -> None:
+    """Answer requests until there are no more; what libraries print goes nowhere, lest it mix with the answers."""
+    stdout = os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    warnings.simplefilter("ignore")
+    with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
+        for line in sys.stdin:
+            _serve_one(json.loads(line), stdout)
+
+
+def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
+    path = Path(request["path"])
+    arrays: Arrays = {}
+    try:
+        read = _reader(path, request)
+        _send(stdout, {"started": True})
+        _limit_memory(request["free"])
+        if hasattr(signal, "alarm"):  # ends this process though its parent be gone and C code hang
+            signal.alarm(int(request["limit"]) + 2)
+        arrays = read(lambda size, what: check_size(path, size, what, request["free"]))
+        layouts = []
+        for key, array in arrays.items():
+            order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+            arrays[key] = array if order == "F" else np.ascontiguousarray(array)
+            if array.dtype.hasobject:
+                raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
+            layouts.append((key, array.dtype.str, array.shape, order))
+        answer: dict[str, Any] = {"arrays": layouts}
+    except ZslbenchError as error:
+        answer = {"error": str(error)}
+    except MemoryError:
+        answer = {"error": f"{path} asks for more memory than there is; is it damaged?"}
+    except Exception as error:  # parsers raise dozens of kinds for a broken file
+        kind = " as a MATLAB file" if request["what"] != "array" else ""
+        answer = {"error": f"{path} cannot be read{kind} ({first_line(error)}); get the file again."}
+    if hasattr(signal, "alarm"):
+        signal.alarm(0)
+    _send(stdout, answer, list(arrays.values()) if "arrays" in answer else ())
+
+
+def _limit_memory(free: int) -> None:
+    """Let a file whose inner parts declare too much end in a MemoryError, where the system can do that."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        import psutil
+
+        taken = psutil.Process().memory_info().vms
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (taken + max(free, _SPARE), hard))
+
+
+def _reader(path: Path, request: dict[str, Any]) -> Callable[[CheckSize], Arrays]:
+    """Import what reads a file, and return how."""
+    key, usual = request.get("key"), request.get("usual", ())
+    suffix = path.suffix.lower()
+    if request["what"] == "array" and suffix in (".pt", ".pth"):
+        import torch  # noqa: F401
+
+        return lambda check: _read_torch(path, key, usual, check)
+    with path.open("rb") as file:
+        head = file.read(520)
+    is_hdf5 = head.startswith(_HDF5) or head[512:].startswith(_HDF5)
+    if request["what"] == "array" and (suffix != ".mat" or is_hdf5):
+        try:
+            import h5py  # noqa: F401
+        except ImportError as error:
+            raise BadData(
+                f"{path} is an HDF5 file, which h5py reads; install it with `pip install 'zslbench[hdf5]'`."
+            ) from error
+        return lambda check: _read_hdf5(path, key, usual, check)
+    _check_matlab(path, head, is_hdf5)
+    from scipy.io import whosmat
+
+    if request["what"] == "shapes":
+        return lambda _: {name: np.array(shape) for name, shape, _kind in whosmat(str(path))}
+    if request["what"] == "variables":
+        return lambda check: _read_matlab(path, request["required"], request["optional"], check)
+    return lambda check: _read_matlab(
+        path, [chosen_key(path, key, [name for name, *_ in whosmat(str(path))], usual)], (), check
+    )
+
+
+# --- MATLAB, level 5 --------------------------------------------------------------------------------------------------
+
+_HEADER, _MATRIX, _COMPRESSED = 128, 14, 15
+_BYTES = {"cell": 200, "char": 4, "sparse": 8, "logical": 1, "double": 8, "single": 4} | {
+    f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
+"""Bytes of memory that SciPy takes per entry of a class; a sparse matrix is made dense."""
+
+
+def _check_matlab(path: Path, head: bytes, is_hdf5: bool) -> None:
+    """Refuse what is no whole file of level 5."""
+    if is_hdf5:
+        raise BadData(
+            f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(…, '-v7') in MATLAB, or read it with "
+            "h5py and write it with scipy.io.savemat."
+        )
+    size, order = path.stat().st_size, {b"IM": "<", b"MI": ">"}.get(head[126:128])
+    if order is None:
+        raise BadData(f"{path} ({size} bytes) is not a MATLAB file of version 5 to 7; get the file again.")
+    at = _HEADER
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            kind, length = struct.unpack(f"{order}II", file.read(8).ljust(8, b"\0"))
+            if kind not in (_MATRIX, _COMPRESSED):
+                raise BadData(f"{path} holds an element of type {kind}, which is none of MATLAB's; it is damaged.")
+            at += 8 + length
+    if at > size:
+        raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")
+
+
+def _read_matlab(path: Path, required: Sequence[str], optional: Sequence[str], check: CheckSize) -> Arrays:
+    from scipy.io import loadmat, whosmat
+
+    declared = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
+    if missing := [name for name in required if name not in declared]:
+        raise BadData(f"{path} lacks {', '.join(map(repr, missing))}; it holds: {', '.join(declared) or 'nothing'}.")
+    wanted = [name for name in (*required, *optional) if name in declared]
+    for name in wanted:
+        if declared[name][1] not in _BYTES:
+            raise BadData(f"{path}: {name} is a MATLAB {declared[name][1]}; numbers or texts are read, nothing else.")
+    check(sum(math.prod(declared[name][0]) * _BYTES[declared[name][1]] for name in wanted), ", ".join(wanted))
+    content = loadmat(str(path), variable_names=wanted)
+    return {name: _plain(content[name], name, path) for name in wanted}
+
+
+def _plain(value: Any, name: str, path: Path) -> AnyArray:
+    """Return a variable as numbers or texts: sparse matrices dense, cell arrays as texts."""
+    if hasattr(value, "toarray"):
+        try:
+            value.check_format(full_check=True)  # toarray trusts the indices
+            return cast(AnyArray, value.toarray())
+        except (ValueError, TypeError) as error:
+            raise BadData(f"{path} holds a sparse matrix that is damaged ({error}); get the file again.") from error
+    array = np.asarray(value)
+    if array.dtype != object:
+        return array
+    return np.array([_cell_text(item, name, path) for item in array.ravel()], dtype=np.str_).reshape(array.shape)
+
+
+def _cell_text(item: Any, name: str, path: Path) -> str:
+    while hasattr(item, "ndim") and item.ndim and item.size == 1:  # a scalar's ravel()[0] is that scalar for ever
+        item = item.ravel()[0]
+    if not isinstance(item, str):
+        raise BadData(f"{path}: {name} must be a cell array of texts; one entry is {item!r}.")
+    return item.strip()
+
+
+# --- HDF5, MATLAB 7.3 among it ----------------------------------------------------------------------------------------
+
+
+def _read_hdf5(path: Path, key: str | None, usual: Sequence[str], check: CheckSize) -> Arrays:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        held: list[str] = []
+
+        def visit(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and not name.startswith("#"):
+                held.append(name)
+
+        file.visititems(visit)  # passes over soft and external links
+        chosen = chosen_key(path, key.strip("/") if key else None, held, usual)
+        dataset = file[chosen]
+        if dataset.is_virtual or dataset.external:
+            raise BadData(f"{path}: {chosen} lies in other files, which are not read; copy the data into one file.")
+        matlab = path.suffix.lower() == ".mat"
+        if dataset.dtype == h5py.ref_dtype:  # a cell array of texts, as MATLAB writes it
+            check(1000 * dataset.size, "")
+            rows = [_characters(file[item], path) for item in np.ravel(dataset[()].T if matlab else dataset[()])]
+            return {chosen: np.array(rows, dtype=np.str_)}
+        if h5py.check_string_dtype(dataset.dtype) is not None:
+            check(64 * dataset.size, "")
+            return {chosen: np.asarray(dataset.asstr()[()], dtype=np.str_)}
+        if dataset.dtype.kind not in "fiub":
+            raise BadData(f"{path}: {chosen} holds {dataset.dtype}; numbers or texts are read, nothing else.")
+        check(dataset.size * dataset.dtype.itemsize, "")
+        array = np.asarray(dataset[()])
+        return {chosen: array.T if matlab else array}  # MATLAB counts columns first
+
+
+def _characters(item: Any, path: Path) -> str:
+    codes = np.asarray(item[()]).ravel()
+    if codes.dtype.kind not in "iu" or codes.size > 1000:
+        raise BadData(f"{path}: the class names must be a cell array of texts.")
+    return "".join(chr(int(code)) for code in codes if 0 < code < 0x10000).strip()
+
+
+# --- torch ------------------------------------------------------------------------------------------------------------
+
+
+def _read_torch(path: Path, key: str | None, usual: Sequence[str], check: CheckSize) -> Arrays:
+    import pickle
+    import zipfile
+
+    import torch
+
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check(sum(member.file_size for member in archive.infolist()), "")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BadData(
+            f"{path} is no torch file of tensors alone, and nothing else is loaded from one; save the tensor itself "
+            "with torch.save(tensor, FILE)."
+        ) from error
+    chosen = ""
+    if isinstance(content, dict):
+        chosen = chosen_key(path, key, [str(name) for name in content], usual)
+        content = content[next(name for name in content if str(name) == chosen)]
+    elif key:
+        raise BadData(f"{path} holds one tensor, and no {key!r}; leave out :{key}.")
+    if isinstance(content, torch.Tensor):
+        check(content.numel() * max(content.element_size(), 4), "")  # a view or a sparse one unfolds to far more
+        tensor = content.detach().to_dense() if content.layout != torch.strided else content.detach()
+        tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+        return {chosen: tensor.numpy()}
+    if isinstance(content, list | tuple) and all(isinstance(item, str | int | float) for item in content):
+        return {chosen: np.array(content)}
+    raise BadData(f"{path}: {chosen or 'its content'} is {type(content).__name__}; give a tensor, or a list of names.")
