@@ -22,7 +22,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis import selection as rules
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.rows import average_folds
-from zslbench.results.records.record import Record
+from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
 from zslbench.studies.table import table
@@ -309,7 +309,7 @@ def test_ordinary_tables_hide_candidates_and_say_so(runs: Path) -> None:
 
 
 def test_rows_of_one_method_under_several_rules_are_told_apart(runs: Path) -> None:
-    text = table(runs, selection=rules.RULES, width=300)
+    text = table(runs, selection=SELECTIONS, width=300)
     lines = {line.split("  ")[0]: line for line in text.splitlines()}
     assert "41.0 ± 1.0" in lines["GAN fixed"]
     assert "50.0 ± 0.0" in lines["GAN validated"]
@@ -328,7 +328,7 @@ def test_the_dagger_is_in_every_format(runs: Path, format: str) -> None:
     sign = "dagger" if format == "latex" else "†"
     assert sign in table(runs, format=format, selection="oracle")
     if format in ("csv", "json"):
-        text = table(runs, format=format, selection=rules.RULES)
+        text = table(runs, format=format, selection=SELECTIONS)
         rows = json.loads(text) if format == "json" else list(csv.DictReader(io.StringIO(text)))
         for row in rows:
             assert ("†" in row["marks"]) == (row["selection"] == "oracle")
@@ -342,10 +342,10 @@ def test_the_dagger_is_in_every_format(runs: Path, format: str) -> None:
 
 
 def test_the_order_of_files_does_not_matter(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = table(runs, selection=rules.RULES, format="json")
+    before = table(runs, selection=SELECTIONS, format="json")
     load = ResultStore.load
     monkeypatch.setattr(ResultStore, "load", lambda self: load(self)[::-1])
-    assert table(runs, selection=rules.RULES, format="json") == before
+    assert table(runs, selection=SELECTIONS, format="json") == before
 
 
 LACKING = {
@@ -470,7 +470,7 @@ def test_digits_from_curves_to_a_table(tmp_path: Path) -> None:
     rows = {
         (row["selection"]): row for row in json.loads(ask("table", "-f", "json", *_all_rules(), "--calibrate", "dev"))
     }
-    assert set(rows) == set(rules.RULES)
+    assert set(rows) == set(SELECTIONS)
     records = ResultStore(tmp_path).load()
     dev = [r for r in records if r.stage == "dev"]
     assert len(dev) == 6
@@ -492,4 +492,4 @@ def test_digits_from_curves_to_a_table(tmp_path: Path) -> None:
 
 
 def _all_rules() -> list[str]:
-    return [word for rule in rules.RULES for word in ("--selection", rule)]
+    return [word for rule in SELECTIONS for word in ("--selection", rule)]

@@ -8,6 +8,8 @@ import numpy as np
 
 from zslbench.arrays import Array, BoolArray, IntArray
 
+ACCURACIES = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
+"""Mean per-class accuracies by protocol, and of U and S the harmonic mean."""
 METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
 """As the field's tables have them; `` cs``: after calibrated stacking, †: its constant chosen on test."""
 

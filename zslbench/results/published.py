@@ -9,12 +9,13 @@ import importlib.resources
 from collections.abc import Sequence
 
 from zslbench.errors import UnknownName
+from zslbench.metrics import ACCURACIES
 from zslbench.results.analysis.rows import Row
 
 PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
 """Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""
 
-PROTOCOL = {"T1": "zsl", "U": "gzsl", "S": "gzsl", "H": "gzsl"}
+PROTOCOL = {metric: protocol for protocol, metrics in ACCURACIES.items() for metric in metrics}
 """The protocol that each published metric belongs to."""
 
 _WHOLE = {("lisgan", "S4")}

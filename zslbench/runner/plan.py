@@ -15,6 +15,7 @@ from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore, change_since, check_fits
 from zslbench.results.records.record import Record
+from zslbench.results.records.store import runs_option
 from zslbench.runner.classes import built, method_class, protocol_class
 from zslbench.runner.options import RunOptions, SeedsAtOnce, StudyPlan, texts
 from zslbench.runner.resources import devices
@@ -222,7 +223,7 @@ def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, stor
     words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features, "--semantics", ref.semantics]
     words += [] if ref.root is None else ["--data-root", str(ref.root)]
     words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
-    words += [] if store is None or store.root == Path("runs") else ["--runs", str(store.root)]
+    words += [] if store is None else runs_option(store.root)
     return shlex.join(words)
 
 

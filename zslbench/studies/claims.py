@@ -9,6 +9,7 @@ from pathlib import Path
 from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
+from zslbench.metrics import metric_place
 from zslbench.results import published
 from zslbench.results.published import Published
 from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
@@ -70,10 +71,9 @@ def entries(source: str, table: str | None, datasets: Sequence[str], methods: Se
     asked = [_one_of("data set", name, names, found[0]) for name in datasets] or names
     rows = list(dict.fromkeys(entry.method for entry in found))
     lines = {line for name in methods for line in _lines(name, rows, found[0])} or set(rows)
-    metrics = ("T1", "U", "S", "H")
     return sorted(
         (entry for entry in found if entry.dataset in asked and entry.method in lines),
-        key=lambda entry: (asked.index(entry.dataset), rows.index(entry.method), metrics.index(entry.metric)),
+        key=lambda entry: (asked.index(entry.dataset), rows.index(entry.method), metric_place(entry.metric)),
     )
 
 

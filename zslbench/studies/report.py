@@ -31,7 +31,6 @@ from zslbench.studies.verdict import interval, judged
 from zslbench.visible import one_line
 
 TOLERANCE = 2.0
-_METRICS = ("T1", "U", "S", "H")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -240,7 +239,7 @@ def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Be
     """Return the published numbers of what was measured, judged as `reproduce` judges them."""
     found = []
     for row in sorted(rows, key=lambda row: (natural(row.dataset), row.title.casefold(), natural(row.label))):
-        for metric in _METRICS:
+        for metric in citations.PROTOCOL:
             entry = citations.beside(row, metric, "best") if metric in row.metrics else None
             if entry is None:
                 continue

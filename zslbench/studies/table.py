@@ -11,7 +11,7 @@ from typing import Any
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_text
-from zslbench.metrics import order_metrics
+from zslbench.metrics import ACCURACIES, order_metrics
 from zslbench.results import published as citations
 from zslbench.results.analysis.gather import gather
 from zslbench.results.analysis.record_filter import RecordFilter
@@ -25,7 +25,6 @@ from zslbench.results.tables.layout import data_order, lay_out, measured_columns
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
-_METRICS = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
 _ON_REQUEST = ("AUSUC",)
 
 
@@ -165,7 +164,7 @@ def _check_layout(
         raise UnknownName("layout", layout, LAYOUTS)
     if layout == "full":
         return tuple(protocols)
-    shows = f"layout {layout!r} shows {', '.join(_METRICS[layout])} of protocol {layout}"
+    shows = f"layout {layout!r} shows {', '.join(ACCURACIES[layout])} of protocol {layout}"
     for name in protocols:
         if name.partition("[")[0].casefold() != layout:
             raise BadValue(f"{shows}, not protocol {name!r}; leave out --protocol, or choose --layout full.")

@@ -12,6 +12,7 @@ from typing import Any
 
 from zslbench.files import csv_text, json_text
 from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.store import runs_option
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import text_table
 from zslbench.runner.run import Outcome
@@ -187,7 +188,7 @@ def _next(tuning: Tuning) -> list[str]:
             "no trial finished, so no preset was written; mend the cause and type the same command with --rerun failed"
         ]
     data, first = tuning.dataset, tuning.presets[0]
-    where = [] if str(tuning.runs) == "runs" else ["--runs", str(tuning.runs)]
+    where = runs_option(tuning.runs)
     words = ["zslbench", "run", "-m", f"{tuning.method}@{first.name}", "-d", data.text]
     words += ["--features", data.features, "--semantics", data.semantics]
     words += [] if data.root is None else ["--data-root", str(data.root)]

@@ -16,16 +16,15 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
-from zslbench.metrics import stacked
+from zslbench.metrics import ACCURACIES, stacked
 from zslbench.results.analysis import bootstrap, statistics
 from zslbench.results.analysis.bootstrap import Draws, Tested, Training
 from zslbench.results.analysis.matches import Entrant, Match
 from zslbench.results.records.record import Record
 
-METRICS = ("T1", "U", "S", "H")
+METRICS = tuple(name for names in ACCURACIES.values() for name in names)
 OVER = ("classes", "images")
 SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S": ("seen",), "H": ("unseen", "seen")}
-_OF = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
 
 Predictions = Callable[[Record], Mapping[str, AnyArray]]
 
@@ -110,7 +109,7 @@ def metrics_of(match: Match) -> tuple[str, ...]:
     """Return the metrics that can be compared in a match; none for a protocol that is not known here."""
     return tuple(
         name
-        for name in _OF.get(match.row.protocol, ())
+        for name in ACCURACIES.get(match.row.protocol, ())
         if all(name in entrant.row.metrics for entrant in match.entrants)
     )
 

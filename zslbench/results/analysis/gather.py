@@ -14,7 +14,7 @@ from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import average_folds
 from zslbench.results.analysis.selection import Selection
 from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
-from zslbench.results.records.record import Record
+from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.sources import SourceCheck
 
@@ -89,8 +89,8 @@ def gather(
         StoreError: no records at all, none that finished, or predictions that are lost.
     """
     for name in selection:
-        if name not in rules.RULES:
-            raise UnknownName("selection rule", name, rules.RULES)
+        if name not in SELECTIONS:
+            raise UnknownName("selection rule", name, SELECTIONS)
     if calibration not in (None, *CALIBRATIONS):
         raise UnknownName("place to calibrate on", str(calibration), CALIBRATIONS)
     everything = store.load()

@@ -21,7 +21,6 @@ from typing import Any, Literal
 from zslbench.results.analysis.rows import family_key, group_records, setup_key, spec_head
 from zslbench.results.records.record import Record
 
-RULES = ("fixed", "validated", "oracle")
 _CRITERIA = ("H", "T1")
 
 Step = int | None

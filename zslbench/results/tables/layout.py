@@ -11,8 +11,8 @@ from zslbench.results import published as citations
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
-from zslbench.results.analysis.selection import RULES
 from zslbench.results.published import Published
+from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited, spans
 from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Line, Table, remarks
 from zslbench.visible import one_line
@@ -94,7 +94,7 @@ def method_order(row: Row, record_filter: RecordFilter) -> tuple[Any, ...]:
         row.title.casefold(),
         natural(row.label),
         row.version,
-        RULES.index(row.selection),
+        SELECTIONS.index(row.selection),
     )
 
 
