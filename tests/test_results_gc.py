@@ -47,14 +47,12 @@ def there(folder: Path) -> set[str]:
 def runs(tmp_path):
     """A folder with an ok and a failed record, all that may lie beside them, and tuned presets."""
     store = ResultStore(tmp_path / "runs")
-    store.save_trace(record(), [("fit", 0.0, 1.0)])
     store.save(record(seed=1), PREDICTIONS)
-    store.save_trace(record(seed=1), [("fit", 0.0, 1.0)])
     failed = record(seed=2, status="failed", error="no")
     store.save(failed)
-    store.path(record()).with_name(f"{record().id}.trace.json.gz").unlink()
     for path in (
         store.path(record(seed=1)).with_name(f"{record(seed=1).id}.features.npz"),
+        store.path(record(seed=1)).with_name(f"{record(seed=1).id}.trace.json.gz"),
         store.root / "tuned" / "sae--cub.json",
         store.root / "tuned" / "sae--cub.db",
         store.root / "tuned" / "sae--cub.db-journal",

@@ -57,7 +57,7 @@ def test_all_that_lies_beside_a_record_comes_along(tmp_path):
     theirs, ours = ResultStore(tmp_path / "theirs"), ResultStore(tmp_path / "runs")
     one = record()
     path = theirs.save(one, PREDICTIONS)
-    theirs.save_trace(one, [("fit", 0.0, 1.0)])
+    path.with_name(f"{one.id}.trace.json.gz").write_bytes(b"trace")
     path.with_name(f"{one.id}.features.npz").write_bytes(b"features")
     path.with_name("other.txt").write_bytes(b"not ours")
     zslbench.results.merge(theirs.root, ours.root)

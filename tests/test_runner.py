@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gc
-import gzip
-import json
 import types
 
 import numpy as np
@@ -492,17 +490,7 @@ def test_precision_is_recorded_and_changes_no_identity(runs):
         zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, precision="fp8")
 
 
-def test_a_profile_is_written_as_a_trace_beside_the_record(runs):
-    records = zslbench.run(SMALL_GAN, "digits", runs=runs, profile=True).records
-    store = ResultStore(runs)
-    assert {record.id for record in store.load()} == {record.id for record in records}
-    assert store.broken == []
-    for record in records:
-        with gzip.open(store.path(record).with_suffix(".trace.json.gz"), "rt") as file:
-            events = json.load(file)["traceEvents"]
-        names = {event["name"] for event in events}
-        assert {"data", "fit", "critic", "generator", "pretrain", "scores", "evaluation"} == names
-        critic = sum(event["dur"] for event in events if event["name"] == "critic") / 1e6
-        assert critic == pytest.approx(record.timings["critic"], abs=1e-3)
-    zslbench.run(SMALL_GAN, "digits", runs=runs / "plain")
-    assert not list((runs / "plain").rglob("*.trace.json.gz"))
+def test_a_profile_has_the_seconds_of_each_phase_in_the_record(runs):
+    for record in zslbench.run(SMALL_GAN, "digits", runs=runs, profile=True).records:
+        assert {"data", "fit", "critic", "generator", "pretrain", "scores", "evaluation"} <= record.timings.keys()
+    assert not list(runs.rglob("*.trace.json.gz"))

@@ -101,7 +101,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 )
 @click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
 @click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
-@click.option("--profile", is_flag=True, help="Print the seconds by phase and write a trace beside each record.")
+@click.option("--profile", is_flag=True, help="Print the seconds by phase; the device is waited for after each.")
 @click.option(
     "--keep-features",
     type=click.IntRange(0),

@@ -131,13 +131,12 @@ class Context:
         judge: receives the method at each checkpoint. It must not lead to what it judges with: the runner passes one
             that holds a number, not the answers.
         precision: of matrix products while a generative method trains: ``float32``, ``tf32`` or ``bf16``.
-        profile: whether phases wait for the device, so that each is charged with its own work, and are kept one by one.
+        profile: whether phases wait for the device, so that each is charged with its own work.
 
     Attributes:
         seconds: wall-clock seconds by phase, those charged included.
         shared: seconds that were charged: of work that another fit had done already.
         apart: whether work that can be shared was measured, so that each fit of a grid can be charged with it.
-        events: with `profile`, each phase's name, start and duration in seconds.
     """
 
     def __init__(
@@ -154,7 +153,6 @@ class Context:
         self._on_log, self._judge = on_log, judge
         self.seconds: dict[str, float] = {}
         self.shared, self.apart = 0.0, False
-        self.events: list[tuple[str, float, float]] = []
 
     @property
     def judged(self) -> bool:
@@ -188,8 +186,6 @@ class Context:
         finally:
             spent = self._now(self.profile) - start
             self.seconds[name] = self.seconds.get(name, 0.0) + spent + self.shared - shared
-            if self.profile:
-                self.events.append((name, start, spent))
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[Cost]:

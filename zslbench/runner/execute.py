@@ -14,10 +14,9 @@ from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.runner.classes import method_class
-from zslbench.runner.finished import Scored, facts_of, trace
+from zslbench.runner.finished import Scored, facts_of, reset_peaks, trace
 from zslbench.runner.handout import Material, Parcel
 from zslbench.runner.kept_features import synthesise_unseen
-from zslbench.runner.provenance import reset_peaks
 from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Reply, Stopped, ask
 from zslbench.task import Train
@@ -92,7 +91,7 @@ def _single(
         return [Scored("failed", trace(error), facts)] * len(job.runs)
     total = time.perf_counter() - start + ctx.shared - bell.checks
     seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
-    return _scored(material, method, job, seconds, facts, ctx.events)
+    return _scored(material, method, job, seconds, facts)
 
 
 def _together(batch: Batch, material: Material, on_log: OnLog | None) -> Iterator[tuple[Job, list[Scored]]]:
@@ -133,12 +132,10 @@ def _fitted_together(
             spent["fit"] += shared - ctx.shared  # what other seeds are charged with lies outside the first one's phase
             seconds = {phase: value * share for phase, value in spent.items()}
             seconds |= {"shared": shared} if one_seed and ctx.apart else {}
-            events = tuple(event for one in contexts for event in one.events)
-        yield job, _scored(material, method, job, seconds, company | _work(method, train), events)
+        yield job, _scored(material, method, job, seconds, company | _work(method, train))
         for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
             delattr(point, name)
         ctx.seconds.clear()
-        ctx.events.clear()
         ctx.shared = 0.0
         ctx.charge(preparation)
         start = time.perf_counter()
@@ -157,7 +154,6 @@ def _scored(
     job: Job,
     seconds: Mapping[str, float],
     facts: Mapping[str, Any],
-    events: Iterable[tuple[str, float, float]],
 ) -> list[Scored]:
     """Score with a fitted method for each protocol.
 
@@ -169,7 +165,7 @@ def _scored(
     riding = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else riding
-        results[run.id], reply = _score(run, material, method, job, charged, facts, events, reply)
+        results[run.id], reply = _score(run, material, method, job, charged, facts, reply)
     per_class = job.how.keep_features if any(one.condensed for one in results.values()) else 0
     made = synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
@@ -200,7 +196,6 @@ def _score(
     job: Job,
     seconds: Mapping[str, float],
     provenance: Mapping[str, Any],
-    events: Iterable[tuple[str, float, float]],
     previous: Reply | None,
 ) -> tuple[Scored, Reply | None]:
     start = time.perf_counter()
@@ -212,5 +207,4 @@ def _score(
     spent = {"scores": reply.scores, "checks": seconds.get("checks", 0.0) + reply.checks}
     total = seconds["total"] + reply.scores  # the checks are this package's, not what a result costs
     facts = facts_of(job, method, {**seconds, **spent, "total": total}, provenance)
-    events = (*events, ("scores", reply.began, reply.scores)) if job.how.profile else ()
-    return Scored("ok", "", facts, reply.condensed, events), reply
+    return Scored("ok", "", facts, reply.condensed), reply

@@ -1,12 +1,19 @@
-"""`Finished`: what a job leaves of each of its runs, and how its record is made."""
+"""`Finished`: what a job leaves of each of its runs, its record, and what this says of how it came about."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
 import traceback
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import zslbench
 from zslbench.arrays import AnyArray, Array
 from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Method
@@ -14,21 +21,24 @@ from zslbench.methods.preprocess import Preprocessor
 from zslbench.metrics import SWEPT
 from zslbench.results.records.record import Record, Status
 from zslbench.runner.classes import method_class
-from zslbench.runner.provenance import peak_memory, provenance
 from zslbench.runner.runs import Job, Run
+from zslbench.sources import source_of
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Finished:
     """A record and the predictions to keep beside it (none when the run failed).
 
-    `events` are phases with their start and duration in seconds, where a profile was asked for; `features` are rows of
-    unseen classes, where they were asked for.
+    `features` are rows of unseen classes, where they were asked for.
     """
 
     record: Record
     predictions: Mapping[str, AnyArray] | None = None
-    events: tuple[tuple[str, float, float], ...] = ()
     features: Mapping[str, AnyArray] | None = None
 
     def stamped(self, **facts: str) -> Finished:
@@ -46,7 +56,6 @@ class Scored:
         error: why not ok.
         facts: seconds by phase, memory, provenance (see `facts_of`).
         condensed: what is judged of the scores (see `Protocol.condense`).
-        events: see `Finished`.
         made: rows that the method synthesised of each unseen class, where they were asked for.
     """
 
@@ -54,7 +63,6 @@ class Scored:
     error: str
     facts: Mapping[str, Any]
     condensed: Mapping[str, AnyArray] | None = None
-    events: tuple[tuple[str, float, float], ...] = ()
     made: Synthesis | None = None
 
 
@@ -133,3 +141,88 @@ def trace(error: BaseException) -> str:
     if isinstance(error, ZslbenchError):
         return str(error)
     return "".join(traceback.format_exception(error))
+
+
+def provenance(method_class: type, device: str) -> dict[str, Any]:
+    """Return what is known of the software, the machine and the method's source."""
+    source = source_of(method_class)
+    return {
+        "zslbench": zslbench.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "processors": os.cpu_count(),
+        "packages": dict(_versions()),
+        "device": device,
+        "blas_threads": _blas_threads(),
+        **_torch_flags(device),
+        "method_source": source.digest,
+        "method_files": dict(source.files),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def peak_memory(device: str = "cpu") -> dict[str, int]:
+    """Return the peak resident bytes of the process up to now and, where CUDA was used, of this job on the device."""
+    found = {"process_peak_so_far": _peak_rss()}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        found["cuda_peak"] = int(torch.cuda.max_memory_allocated(device if device.startswith("cuda") else None))
+    return found
+
+
+def reset_peaks() -> None:
+    """Let CUDA's peak start anew, so that it belongs to one job."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        for number in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(number)
+
+
+@functools.cache  # reading the metadata of four packages takes longer than a small fit
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _torch_flags(device: str) -> dict[str, Any]:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return {}
+    flags: dict[str, Any] = {"torch_threads": torch.get_num_threads()}
+    if device.startswith("cuda"):
+        flags |= {
+            "gpu": torch.cuda.get_device_name(device),
+            "cuda": torch.version.cuda,
+            # of what is not training, which has a precision of its own
+            "tf32": bool(torch.backends.cuda.matmul.allow_tf32),
+            "deterministic": bool(torch.are_deterministic_algorithms_enabled()),
+        }
+    return flags
+
+
+def _blas_threads() -> int:
+    return max((int(pool["num_threads"]) for pool in _pools(len(sys.modules)).info()), default=1)
+
+
+@functools.lru_cache(maxsize=1)  # finding the libraries takes longer than a small fit; their threads are read each time
+def _pools(modules: int) -> ThreadpoolController:
+    """Return the thread pools of this process; a module that was imported meanwhile may have brought another."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+def _peak_rss() -> int:
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

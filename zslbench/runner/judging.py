@@ -66,8 +66,7 @@ class Judging:
         timings |= {"evaluation": round(spent, 4), "total": round(timings["total"] + spent, 4)}
         facts = {**scored.facts, "timings": timings}
         record = record_of(run, "ok", metrics=dict(judgement.metrics), curve=curve, **facts)
-        events = (*scored.events, ("evaluation", _end(scored.events), spent)) if scored.events else ()
-        return Finished(record, judgement.predictions, events)
+        return Finished(record, judgement.predictions)
 
 
 def _judged(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[Judgement]:
@@ -75,7 +74,3 @@ def _judged(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[Judge
     return [
         protocol_of(run).mark(*given) for run, given in zip(job.runs, zip(answers, condensed, strict=True), strict=True)
     ]
-
-
-def _end(events: Sequence[tuple[str, float, float]]) -> float:
-    return max(start + spent for _, start, spent in events)

@@ -117,8 +117,7 @@ def run(
         seeds_at_once: whether methods that can train several seeds in one go (the generative ones) do: ``auto`` where
             the device gains by it, a GPU; ``always`` or ``never``.
         precision: of the matrix products of a generative method's training: float32, tf32 (CUDA) or bf16.
-        profile: wait for the device after each phase, and write all phases to ``<run id>.trace.json.gz`` beside the
-            record, for chrome://tracing or Perfetto.
+        profile: wait for the device after each phase, so that its seconds in the record are those of its own work.
         dry_run: only say what would be done, and about how long it takes.
         oracle: mark the runs as candidates of oracle selection (†): tables leave them out until they are asked to pick
             what is best on the test images.
@@ -222,8 +221,6 @@ def _keep(results: Sequence[Finished], store: ResultStore, records: dict[str, Re
         if result.record.status == "interrupted" and before is not None and before.ok:
             continue  # a repeat was cut short; what was done before stays
         store.save(result.record, result.predictions)
-        if result.events:
-            store.save_trace(result.record, result.events)
         if result.features is not None:
             store.save_features(result.record, result.features)
         records[result.record.id] = result.record

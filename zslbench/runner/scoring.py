@@ -37,11 +37,10 @@ _ROUNDED = 20
 class Reply:
     """What is judged of a method's scores for one run, and the seconds that scoring and the checks of it took.
 
-    Scoring began at `began`, on the clock of `time.perf_counter`. `state` is the method's, before as after.
+    `state` is the method's, before as after.
     """
 
     condensed: Mapping[str, AnyArray]
-    began: float
     scores: float
     checks: float
     state: Mapping[str, bytes]
@@ -70,7 +69,7 @@ def ask(method: Method, material: Material, run: Run, previous: Reply | None = N
         alone = np.asarray(method.scores(taken(query.features, part), query.classes)).astype(np.float64)
         _require_same_rows(type(method).__name__, whole, alone, material.unseen_candidates(run))
     require_same(method, before)
-    return Reply(condensed, began, ended - began, time.perf_counter() - ended + began - start, before)
+    return Reply(condensed, ended - began, time.perf_counter() - ended + began - start, before)
 
 
 def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import gzip
 import hashlib
-import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +32,7 @@ from zslbench.results.records.record import Record
 _MAX_NAME = 100
 _LEVELS = 3
 """Of folders between the root and a record."""
-_TRACE, _FEATURES = ".trace.json.gz", ".features.npz"
+_TRACE, _FEATURES = ".trace.json.gz", ".features.npz"  # traces were left by profiles of earlier versions
 _ENDINGS = (".npz", _FEATURES, _TRACE)
 """Of what lies beside a document ``<id>.json``: predictions, kept features, the trace of a profile."""
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -103,19 +101,6 @@ class ResultStore:
         """
         path = self.path(record)
         write_text(path, record.to_json(), f"run {record.id}")
-        return path
-
-    def save_trace(self, record: Record, events: Iterable[tuple[str, float, float]]) -> Path:
-        """Write phases (name, start and duration in seconds) beside a record, for chrome://tracing or Perfetto.
-
-        Raises:
-            StoreError: see `save`.
-        """
-        path = self.path(record).with_suffix(_TRACE)
-        shared = {"ph": "X", "pid": 0, "tid": 0}
-        told = [{"name": name, "ts": start * 1e6, "dur": spent * 1e6} | shared for name, start, spent in events]
-        text = json.dumps({"traceEvents": told, "otherData": {"run": record.id}})
-        write_atomically(path, lambda file: file.write(gzip.compress(text.encode(), mtime=0)), f"trace {record.id}")
         return path
 
     def save_features(self, record: Record, features: Mapping[str, AnyArray]) -> Path:

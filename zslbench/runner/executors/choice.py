@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from zslbench.errors import BadValue
 from zslbench.runner.executors.base import Executor
-from zslbench.runner.executors.serial import SerialExecutor
+from zslbench.runner.executors.loop import SerialExecutor
 from zslbench.runner.resources import Limits, places
 
 EngineName = Literal["serial", "process", "dask", "slurm"]

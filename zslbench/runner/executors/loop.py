@@ -1,4 +1,4 @@
-"""The one loop that does batches, whatever the executor: hand out, look what came, heed Ctrl-C between two looks."""
+"""The one loop that does batches, whatever the executor; the executor of this process; Ctrl-C that is held back."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import contextlib
 import dataclasses
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
+from typing import Self
 
 from zslbench.errors import EngineError
 from zslbench.runner.executors.base import Executor, Keep, Listener, Task
+from zslbench.runner.executors.worker import do
+from zslbench.runner.handout import pack
 from zslbench.runner.runs import Batch
 
 _PRESSES = 3
@@ -57,6 +60,39 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listener: Listener,
                 if task.heard:  # what did not begin has no record
                     task.interrupt()
             raise
+
+
+class SerialExecutor(Executor):
+    """One task after the other, in this process, each done when it is submitted.
+
+    Answers are in memory while a job is judged and kept, and at no other time.
+    """
+
+    name = "serial"
+    elsewhere = False
+
+    def __enter__(self) -> Self:
+        """Do nothing."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Do nothing."""
+
+    def room(self) -> int:
+        """Return one."""
+        return 1
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Do the task."""
+        for task in tasks:
+            do(task.batch, pack(task.batch), task.hear)
+            task.future.set_result(None)
+
+    def look(self) -> None:
+        """Do nothing: all has been heard."""
+
+    def cancel(self) -> None:
+        """Do nothing."""
 
 
 @dataclasses.dataclass(eq=False)
