@@ -61,8 +61,7 @@ class RunOptions(Struct, frozen=True):
         check_device(device)
         if self.precision not in PRECISIONS:
             raise BadValue(f"precision {self.precision!r} is not allowed; choose one of: {', '.join(PRECISIONS)}.")
-        has_cuda = device not in ("cpu", "mps") and any(name.startswith("cuda") for name in devices())
-        if self.precision == "tf32" and not has_cuda:
+        if self.precision == "tf32" and not _may_be_cuda(device):
             raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
         if self.keep_features < 0:
             raise BadValue(
@@ -88,6 +87,10 @@ class RunOptions(Struct, frozen=True):
 def texts(given: str | Sequence[str]) -> list[str]:
     """Return one text or several as a list."""
     return [given] if isinstance(given, str) else list(given)
+
+
+def _may_be_cuda(device: str) -> bool:
+    return device not in ("cpu", "mps") and any(name.startswith("cuda") for name in devices())
 
 
 def _checkpoint_every(text: str) -> int:
