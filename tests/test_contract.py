@@ -53,7 +53,7 @@ METHOD_CHECKS = {
     "sync[loss=cs,lam=0.1]": SOLVED,
     "sync[loss=struct,lam=0.01]": SOLVED,
     "dem": TRAINED,
-    "dem[attributes=original,distance=cosine]": TRAINED,
+    "dem[attributes=original,distance=euclid]": TRAINED,
     "cnzsl": TRAINED,
     "cnzsl[divide_by=variance]": TRAINED,
     "cnzsl@plain": TRAINED,

@@ -66,14 +66,16 @@ class DEM(Method):
         version=2,
         setting=Setting.INDUCTIVE,
         stochastic=True,
-        formula="f(a) = ReLU(W₂ ReLU(W₁ a)), min ‖x − f(a_y)‖² + λ(‖W₁‖² + ‖W₂‖²);  score(x, a) = −‖x − f(a)‖²",
+        formula="f(a) = ReLU(W₂ ReLU(W₁ a)), min ‖x − f(a_y)‖² + λ(‖W₁‖² + ‖W₂‖²);  "
+        "score(x, a) = cos(x, f(a)), or −‖x − f(a)‖²",
         differences=(
             "The squared distance is divided by the number of features and λ is halved, as in the public code, whose "
             "λ these are; the public code decays the biases too, the paper and this implementation do not.",
             "The public code trains up to a million iterations and keeps the test accuracy's best; here the last "
             "iteration counts, and their number is a parameter.",
             "The public CUB script takes the nearest prototype by cosine although the paper and the other scripts "
-            "take Euclid's distance: distance chooses, and the published preset of CUB says cosine.",
+            "take Euclid's distance: distance chooses, and the published preset of CUB says cosine. So does the "
+            "default: dev folds of CUB and flowers are for it by 2 to 6 points of T1, those of digits against it by 3.",
             "A ReLU output makes no negative feature; output=auto drops the last ReLU where training features have "
             "negative values.",
             "Data sets without original attributes (sentences, FLO) use their semantics as they are.",
@@ -113,7 +115,7 @@ class DEM(Method):
     output: str = param(
         "auto", choices=("auto", "relu", "linear"), help="last activation; auto: relu where no feature is negative"
     )
-    distance: str = param("euclid", choices=("euclid", "cosine"), help="by which the nearest prototype is found")
+    distance: str = param("cosine", choices=("euclid", "cosine"), help="by which the nearest prototype is found")
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def cost(self, size: Size) -> float:
