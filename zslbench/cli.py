@@ -15,23 +15,7 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands import (
-    ablate,
-    about,
-    compare,
-    curve,
-    data,
-    own,
-    plot,
-    report,
-    reproduce,
-    results,
-    run,
-    status,
-    table,
-    tune,
-    watch,
-)
+from zslbench.commands import about, data, records, reports, runs
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
@@ -57,24 +41,24 @@ def cli() -> None:
 
 
 VERBS = (
-    run.run,
-    table.table,
-    compare.compare,
-    curve.curve,
-    plot.plot,
-    report.report,
-    ablate.ablate,
-    reproduce.reproduce,
-    status.status,
-    watch.watch,
-    tune.tune,
+    runs.run,
+    reports.table,
+    reports.compare,
+    reports.curve,
+    reports.plot,
+    reports.report,
+    runs.ablate,
+    runs.reproduce,
+    reports.status,
+    records.watch,
+    runs.tune,
     about.list_command,
     about.info,
     about.doctor,
     data.data,
-    results.results,
-    own.new,
-    own.check,
+    records.results,
+    about.new,
+    about.check,
 )
 for _verb in VERBS:
     cli.add_command(_verb)

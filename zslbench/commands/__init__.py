@@ -1,1 +1,1 @@
-"""The verbs of the command line, a module a group: each parses, calls one function and prints."""
+"""The verbs of the command line, in modules by what they do: each verb parses, calls one function and prints."""

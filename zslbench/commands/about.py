@@ -1,4 +1,4 @@
-"""`zslbench list`, `info` and `doctor`."""
+"""`zslbench list`, `info`, `doctor`, `new` and `check`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import rich_click as click
 
 import zslbench
 from zslbench import screen
-from zslbench.commands.options import DATA_ROOT, FAILED, RUNS, examples
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    FAILED,
+    RUNS,
+    examples,
+)
 
 
 @click.command("list", epilog=examples("zslbench list methods", "zslbench list presets"))
@@ -36,4 +42,52 @@ def doctor(**options: Any) -> None:
     findings = zslbench.doctor(**options)
     screen.show_findings(findings)
     if not all(finding.ok for finding in findings):
+        sys.exit(FAILED)
+
+
+@click.group(epilog=examples("zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan"))
+def new() -> None:
+    """Begin something of your own from a template."""
+
+
+@new.command(epilog=examples("zslbench new method my-method", "zslbench new method MyGAN --template torch"))
+@click.argument("name")
+@click.option(
+    "--template",
+    type=click.Choice(["closed-form", "torch"]),
+    default="closed-form",
+    show_default=True,
+    help="What the class starts as: NumPy, or a network trained with torch.",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make.  [default: its name]"
+)
+def method(name: str, **options: Any) -> None:
+    """Write a package with a method: class, entry point, and a test that runs the contract.
+
+    It works as it is; replace its fit and scores by yours.
+    """
+    screen.show_made(zslbench.new_method(name, **options))
+
+
+@click.command(
+    epilog=examples(
+        "zslbench check my_pkg.my_module:MyMethod",
+        "zslbench check 'eszsl[gamma=10]'",
+        "zslbench check ./my-xlsa17-folder",
+        "zslbench check cub --features fc1000 --data-root ./xlsa17",
+    )
+)
+@click.argument("name")
+@CHOICES
+@DATA_ROOT
+def check(name: str, **options: Any) -> None:
+    """Hold a method, data set or protocol to the contract that every built-in one keeps.
+
+    NAME is a name, with or without parameters, a class of your own as pkg.module:Class, or the folder of a data set.
+    Exit code 1 where a check fails.
+    """
+    found = zslbench.check(name, **options)
+    screen.show_checked(found)
+    if not found.ok:
         sys.exit(FAILED)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from zslbench import screen
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from zslbench.runner.executors import Executor
+    from zslbench.runner.run import Outcome
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -59,6 +65,44 @@ PROTOCOLS = click.option(
 )
 
 
+def stage_option(text: str, default: str | None = "final") -> Decorator:
+    """Return the option that chooses the stage."""
+    return click.option(
+        "--stage", type=click.Choice(["final", "dev"]), default=default, show_default=default is not None, help=text
+    )
+
+
+STAGE = stage_option("Which stage.")
+
+
+def selection_option(text: str, multiple: bool = False) -> Decorator:
+    """Return the option that chooses the rule of selection."""
+    choice = click.Choice(["fixed", "validated", "oracle"])
+    return click.option("--selection", type=choice, multiple=multiple, help=text)
+
+
+def seeds_option(text: str, default: int | None = None) -> Decorator:
+    """Return the option that says how many seeds."""
+    return click.option(
+        "--seeds",
+        type=click.IntRange(1),
+        default=default,
+        show_default=default is not None,
+        metavar="N",
+        help=text,
+    )
+
+
+def rerun_option(text: str) -> Decorator:
+    """Return the option that says which finished runs are done again."""
+    return click.option("--rerun", type=click.Choice(["none", "failed", "stale", "all"]), help=text)
+
+
+def dry_run_option(text: str = "Only list the runs and their state.") -> Decorator:
+    """Return the option with which nothing is run."""
+    return click.option("--dry-run", is_flag=True, help=text)
+
+
 def run_on(required: bool = True) -> Decorator:
     """Return the options that say on what methods are run."""
     return together(
@@ -82,9 +126,6 @@ def run_on(required: bool = True) -> Decorator:
     )
 
 
-STAGE = click.option(
-    "--stage", type=click.Choice(["final", "dev"]), default="final", show_default=True, help="Which stage."
-)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 _ENGINE = click.option(
     "--engine",
@@ -143,6 +184,27 @@ def engine_of(options: dict[str, Any]) -> Executor:
     return engine(
         options.pop("engine_name"), device=options["device"], config=options.pop("engine_config"), **taken, **limits
     )
+
+
+def progress_console_of(quiet: bool) -> Console | None:
+    """Return where progress is shown; nowhere with ``--quiet``."""
+    return None if quiet else screen.progress_console()
+
+
+def show_result(text: str, output: Path | None) -> None:
+    """Print a text, or say into which file it was written."""
+    if output is None:
+        screen.show_text(text)
+    else:
+        screen.show_written(output)
+
+
+def exit_after(outcome: Outcome) -> None:
+    """End with the exit code of a study that was cut short, or in which runs failed."""
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    if outcome.failed:
+        sys.exit(FAILED)
 
 
 def format_option(*names: str, text: str = "How to write it.") -> Decorator:

@@ -1,0 +1,336 @@
+"""`zslbench table`, `compare`, `curve`, `plot`, `report` and `status`: the verbs that read records."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+import zslbench
+from zslbench import screen
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    DATASETS,
+    FAILED,
+    METHODS,
+    OUTPUT,
+    PROTOCOLS,
+    RUNS,
+    STAGE,
+    TOLERANCE,
+    examples,
+    format_option,
+    seeds_option,
+    selection_option,
+    show_result,
+    stage_option,
+)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench table",
+        "zslbench table --format latex -o table.tex",
+        "zslbench table -p gzsl -d cub --published",
+        "zslbench table --published li2019lisgan --format markdown",
+        "zslbench table -p gzsl --calibrate --ci",
+        "zslbench table --selection fixed --selection oracle",
+        "zslbench table --stage dev --per-fold",
+        "zslbench table --layout gzsl --published --format latex --width page -o table.tex",
+        "zslbench table --layout zsl --format latex --standalone -o table2.tex",
+        "zslbench table --layout stats --data-root ./xlsa17",
+    )
+)
+@click.option(
+    "-l",
+    "--layout",
+    type=click.Choice(["full", "zsl", "gzsl", "stats"]),
+    default="full",
+    show_default=True,
+    help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
+    "hold; needs no run.",
+)
+@format_option("terminal", "markdown", "latex", "csv", "json")
+@METHODS
+@DATASETS
+@PROTOCOLS
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only these metrics, e.g. H or AUSUC.")
+@CHOICES
+@STAGE
+@click.option(
+    "--published",
+    is_flag=False,
+    flag_value="best",
+    metavar="[SOURCE]",
+    help="Show published numbers, from SOURCE or the best for each: beside the measured ones, in layouts zsl and gzsl "
+    "as rows of their own.",
+)
+@selection_option(
+    "fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
+    "test, marked †. Repeatable.  [default: as recorded, no oracle]",
+    multiple=True,
+)
+@click.option(
+    "--calibrate",
+    is_flag=False,
+    flag_value="dev",
+    type=click.Choice(["dev", "oracle"]),
+    help="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
+)
+@click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
+@click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
+@click.option("--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows with the others.")
+@click.option(
+    "--width",
+    metavar="WIDTH",
+    help="LaTeX: column, page (of CVPR), eccv, neurips, or inches [default: 4.77, which fits any page]. Other formats: "
+    "characters.",
+)
+@click.option("--standalone", is_flag=True, help="With --format latex: a document of its own, cropped to the table.")
+@OUTPUT
+@RUNS
+@DATA_ROOT
+def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None:
+    """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
+    text = zslbench.table(output=output, metrics=metrics or None, **options)
+    show_result(text, output)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench compare lisgan fclswgan -d cub",
+        "zslbench compare ale eszsl cnzsl --metric H --over classes",
+        "zslbench compare 'lisgan@S3[souls=5]' lisgan@S1 -d cub --format latex -o pairs.tex",
+        "zslbench compare --diagram ranks.pdf",
+    )
+)
+@click.argument("methods", nargs=-1, metavar="[METHOD]…")
+@DATASETS
+@PROTOCOLS
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=click.Choice(["T1", "U", "S", "H"], case_sensitive=False),
+    metavar="T1|U|S|H",
+    help="Which metrics. Repeatable.  [default: T1 and H]",
+)
+@click.option(
+    "--over",
+    type=click.Choice(["classes", "images", "both"]),
+    default="both",
+    show_default=True,
+    help="What the bootstrap resamples: test classes, or the images of each.",
+)
+@click.option("--level", type=float, default=0.95, show_default=True, help="Of the intervals and tests.")
+@click.option("--draws", type=int, default=10_000, show_default=True, metavar="N", help="Of the bootstrap.")
+@click.option("--bootstrap-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@CHOICES
+@STAGE
+@selection_option("Only runs of this selection.  [default: all but oracle]")
+@format_option("terminal", "markdown", "latex", "csv", "json")
+@click.option(
+    "--diagram",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Draw the critical-difference diagram: .pdf, .svg or .png.",
+)
+@OUTPUT
+@RUNS
+def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
+    """Say how methods differ and how sure that is: all pairs of METHODs, within and across data sets.
+
+    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; all rows when none is
+    given. Within a data set: paired bootstrap, Holm over pairs. Across data sets: Wilcoxon–Holm, Friedman, mean ranks.
+    """
+    text = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
+    if options["diagram"]:
+        screen.show_written(options["diagram"])
+    show_result(text, output)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench curve -m eszsl -d cub",
+        "zslbench curve --data points.csv",
+        "zslbench curve -d cub --format latex -o curve.tex",
+    )
+)
+@format_option("terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a row per point of a run.")
+@METHODS
+@DATASETS
+@CHOICES
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma.",
+)
+@OUTPUT
+@RUNS
+def curve(output: Path | None, data: Path | None, **options: Any) -> None:
+    """Print seen–unseen curves and what calibrated stacking makes of H, from the predictions of finished gzsl runs."""
+    text = zslbench.curve(output=output, data=data, **options)
+    show_result(text, output)
+    if data:
+        screen.show_written(data)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench plot confusion -m lisgan -m fclswgan -d apy --width page -o confusion.pdf",
+        "zslbench plot confusion -m eszsl -d cub -p gzsl --classes 20 -o hardest.pdf",
+        "zslbench plot sensitivity -m lisgan --param cls_weight -o weight.pdf",
+        "zslbench plot souls -m lisgan -o souls.pdf",
+        "zslbench plot stability -m lisgan -m fclswgan -d cub -p zsl -o stability.pdf --data stability.csv",
+        "zslbench plot ablation -m lisgan -d cub -o ablation.pgf",
+        "zslbench plot perclass -m ale -m eszsl -d cub -o difference.svg",
+        "zslbench plot pareto -d cub -o pareto.pdf",
+        "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
+    )
+)
+@click.argument("kind", metavar="KIND")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .pdf, .svg, .png or .pgf."
+)
+@METHODS
+@DATASETS
+@PROTOCOLS
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
+)
+@CHOICES
+@STAGE
+@selection_option("Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]")
+@click.option("--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.")
+@click.option(
+    "--classes",
+    metavar="N|NAMES",
+    help="confusion, perclass, features: how many (the hardest; the ends; from best to least recognised), or names or "
+    "ids between commas.",
+)
+@click.option(
+    "--projection",
+    type=click.Choice(["pca", "tsne", "umap"]),
+    help="features: how rows come into the plane.  [default: pca]",
+)
+@click.option("--spread", type=click.Choice(["std", "ci"]), help="Over seeds: standard deviation, or 95 % interval.")
+@click.option(
+    "--width",
+    default="column",
+    show_default=True,
+    metavar="WIDTH",
+    help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
+)
+@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Also write the numbers drawn, as csv.")
+@RUNS
+@DATA_ROOT
+def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
+    """Draw a figure of finished runs, and print the sentences that say what it shows.
+
+    KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples a class),
+    stability (error by epoch), ablation (named settings), curve (seen–unseen), perclass (of one method, or two and
+    their difference), pareto (accuracy against seconds), cd (critical differences) or features (real and synthesised
+    rows of unseen classes, after `run --keep-features`).
+    """
+    drawn = zslbench.plot(kind, output, data=data, **options)
+    screen.show_text("\n".join(drawn.caption))
+    screen.show_written(output)
+    if data:
+        screen.show_written(data)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench report -o report.html",
+        "zslbench report -d cub -p gzsl --title 'CUB, generalized' -o cub.html",
+        "zslbench report --runs study --no-published --no-figures -o study.html",
+    )
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    show_default=True,
+    metavar="FILE",
+    help="The .html to write.",
+)
+@METHODS
+@DATASETS
+@PROTOCOLS
+@CHOICES
+@stage_option("Only this stage.  [default: both, where both have finished runs]", default=None)
+@selection_option(
+    "Apply a rule, as in `table`; oracle: best on test, marked †. Repeatable.  [default: as recorded, no oracle]",
+    multiple=True,
+)
+@click.option(
+    "--published/--no-published",
+    default=True,
+    show_default=True,
+    help="Set published numbers beside the measured ones, with verdicts.",
+)
+@TOLERANCE
+@click.option(
+    "--figures/--no-figures", default=True, show_default=True, help="Draw the figures that the records have data for."
+)
+@click.option("--title", metavar="TEXT", help="Of the page.  [default: the name of the folder of records]")
+@RUNS
+@DATA_ROOT
+def report(output: Path, **options: Any) -> None:
+    """Write one HTML page that shows a whole study: tables, figures, every run, and what is missing.
+
+    The file needs no network and nothing beside it. Tables sort and filter; every run shows its parameters, curve,
+    timings and provenance.
+    """
+    zslbench.report(output, **options)
+    screen.show_written(output)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench status",
+        "zslbench status -m lisgan -d cub --seeds 5 --write-plan missing.toml",
+        "zslbench run --plan missing.toml",
+        "zslbench status --verify",
+        "zslbench status -d ./my-xlsa17-folder --data-root ./xlsa17",
+    )
+)
+@click.option("-m", "--method", "methods", multiple=True, metavar="SPEC", help="Only these methods. Repeatable.")
+@click.option(
+    "-d",
+    "--dataset",
+    "datasets",
+    multiple=True,
+    metavar="NAME",
+    help="Only these data sets; your own may be given as its folder, which the plan then names. Repeatable.",
+)
+@PROTOCOLS
+@STAGE
+@seeds_option("Seeds that each method should have.  [default: as many as the one with the most]")
+@click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
+@click.option(
+    "--write-plan",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`.",
+)
+@format_option("terminal", "json")
+@RUNS
+@DATA_ROOT
+def status(write_plan: Path | None, **options: Any) -> None:
+    """Say what the records lack, what failed or is stale, and write the plan file that fills it.
+
+    Expected is every method on every data set under every protocol that the records have, with as many seeds as the
+    one with the most. Exit code 1 where --verify finds a metric that does not follow from its predictions.
+    """
+    found = zslbench.status(write_plan=write_plan, **options)
+    screen.show_text(found.text)
+    if write_plan is not None and found.plan:
+        screen.show_written(write_plan)
+    if found.verification is not None and not found.verification.ok:
+        sys.exit(FAILED)

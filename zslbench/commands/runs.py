@@ -1,0 +1,366 @@
+"""`zslbench run`, `tune`, `ablate` and `reproduce`: the verbs that run methods."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from click.core import ParameterSource
+
+import zslbench
+from zslbench import screen
+from zslbench.commands.options import (
+    CHOICES,
+    DATA_ROOT,
+    DEVICE,
+    ENGINE,
+    ENGINE_WITHOUT_LIMITS,
+    FAILED,
+    INTERRUPTED,
+    OUTPUT,
+    QUIET,
+    RUNS,
+    TOLERANCE,
+    dry_run_option,
+    engine_of,
+    examples,
+    exit_after,
+    format_option,
+    progress_console_of,
+    rerun_option,
+    run_on,
+    seeds_option,
+    show_result,
+    stage_option,
+)
+from zslbench.errors import BadValue
+
+ENGINE_WORDS = {"engine_name", "workers", "time_limit", "memory_limit", "scheduler", "engine_config"}
+BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
+"""Options that may be typed beside a plan: they do not say what is run."""
+
+
+@click.command(
+    epilog=examples(
+        "zslbench run --method lisgan --dataset sun --protocol gzsl",
+        "zslbench run -m eszsl -m sae -d digits",
+        "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
+        "zslbench run -m 'lisgan@S3[hidden=1024]' -d ./my-xlsa17-folder --seeds 5",
+        "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
+        "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
+        "zslbench run --plan study.toml --dry-run",
+        "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
+    )
+)
+@click.option(
+    "--plan",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A plan file (TOML), which says all that is run; beside it go --runs, --device, --rerun and the like.",
+)
+@click.option(
+    "-m",
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="SPEC",
+    help="A method: name, name@preset, name[key=value,…], or pkg.module:Class. Repeatable.",
+)
+@run_on(required=False)
+@CHOICES
+@seeds_option("Run N seeds: 0 to N-1.  [default: 1]")
+@click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
+@stage_option("final: trainval → test. dev: training → validation classes, within trainval.")
+@click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
+@DEVICE
+@ENGINE
+@click.option(
+    "--checkpoints",
+    default="last",
+    show_default=True,
+    metavar="last|every:N",
+    help="When to judge a method while it trains, for its curve.",
+)
+@rerun_option(
+    "Do again: failed runs, those whose method's source changed (of your own methods always, but with none), or all."
+)
+@click.option(
+    "--seeds-at-once",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Train the seeds of a generative method in one go; auto: on a GPU.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "tf32", "bf16"]),
+    default="float32",
+    show_default=True,
+    help="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
+)
+@click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
+@click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
+@click.option("--profile", is_flag=True, help="Print the seconds by phase; the device is waited for after each.")
+@click.option(
+    "--keep-features",
+    type=click.IntRange(0),
+    default=0,
+    metavar="N",
+    help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
+)
+@dry_run_option()
+@QUIET
+@RUNS
+@DATA_ROOT
+@click.pass_context
+def run(
+    ctx: click.RichContext,
+    /,
+    plan: Path | None,
+    seeds: int | None,
+    seed_list: tuple[int, ...],
+    protocols: Sequence[str],
+    quiet: bool,
+    dry_run: bool,
+    **options: Any,
+) -> None:
+    """Run methods on data sets and keep a record of each run.
+
+    Finished runs are skipped, so the same command completes a study that was cut short.
+    """
+    if seeds is not None and seed_list:
+        raise click.UsageError("--seeds and --seed were both given; use one of them.")
+    options |= {"fold": options["fold"] or None, "seeds": seed_list or seeds or 1}
+    if protocols:
+        options["protocols"] = protocols
+    if plan is not None:
+        options = _beside(plan, ctx, options)
+    console = progress_console_of(quiet)
+    outcome = zslbench.run(console=console, dry_run=dry_run, engine=engine_of(options), **options)
+    profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
+    if profile and not dry_run:
+        screen.show_profile(outcome)
+    screen.show_outcome(outcome, dry_run, options["runs"])
+    if not dry_run:
+        exit_after(outcome)
+
+
+def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that a plan leaves to say: typed, or as the plan has them.
+
+    With another engine typed, what the plan says of its own does not count.
+
+    Raises:
+        BadValue: an option was typed that says what is run; the plan does.
+    """
+    source = ParameterSource.COMMANDLINE
+    typed = [option for option in ctx.command.params if ctx.get_parameter_source(str(option.name)) is source]
+    if wrong := [max(option.opts, key=len) for option in typed if option.name not in BESIDE]:
+        allowed = ", ".join(max(option.opts, key=len) for option in ctx.command.params if option.name in BESIDE)
+        raise BadValue(
+            f"{', '.join(wrong)} cannot be typed beside --plan {plan}, which says what is run; write it there, or "
+            f"leave one of them out (beside a plan go: {allowed})."
+        )
+    study = zslbench.read_plan(plan)
+    names = {str(option.name) for option in typed}
+    said: dict[str, Any] = {"runs": study.runs, "device": study.device}
+    if "engine_name" not in names:
+        said |= {"engine_name" if word == "engine" else word: value for word, value in study.engine.items()}
+    found = {name: options[name] for name in ("runs", "device", "rerun", *ENGINE_WORDS)}
+    return {"plan": study, **found, **{name: value for name, value in said.items() if value and name not in names}}
+
+
+@click.command(
+    epilog=examples(
+        "zslbench tune eszsl -d digits",
+        "zslbench tune ale -d cub --features fc1000 --trials 16 --data-root ./xlsa17",
+        "zslbench tune 'eszsl[gamma=[1,10,100],preprocess=standard]' -d digits",
+        "zslbench tune fclswgan -d sun --only lr --only cls_weight --checkpoints every:5 --time-limit 2h",
+        "zslbench tune 'lisgan@S3[hidden=512]' -d cub --name s3",
+        "zslbench run -m lisgan@s3 -d cub --seeds 5",
+    )
+)
+@click.argument("method", metavar="METHOD")
+@click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
+@click.option(
+    "-p",
+    "--protocol",
+    "protocols",
+    multiple=True,
+    metavar="SPEC",
+    help="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own. Repeatable.",
+)
+@CHOICES
+@click.option(
+    "--only", multiple=True, metavar="PARAM", help="Tune this hyper-parameter, and not the others. Repeatable."
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["auto", "grid", "tpe", "random"]),
+    default="auto",
+    show_default=True,
+    help="grid: every point; tpe, random: Optuna's. auto: the grid where a method fits all of it at once, else tpe.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Points that tpe or random try, earlier calls included.  [default: 30, or as many as --time-limit lets]",
+)
+@click.option("--time-limit", metavar="TIME", help="Begin no trial after this time: seconds, 90s, 30m or 1h30m.")
+@click.option(
+    "--checkpoints",
+    default="last",
+    show_default=True,
+    metavar="last|every:N",
+    help="With every:N, give up fits that are worse than the median of earlier trials (tpe, random).",
+)
+@click.option("--no-prune", is_flag=True, help="Give up none.")
+@click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, and of every fit.")
+@click.option("--name", default="tuned", show_default=True, help="The preset's name: METHOD@NAME.")
+@DEVICE
+@ENGINE_WITHOUT_LIMITS
+@rerun_option("Begin the search anew, and do such runs again; none: keep runs of a changed source.")
+@click.option(
+    "--oracle",
+    is_flag=True,
+    help="Afterwards run every point on the test images too, marked †: `table --selection oracle` then tells what "
+    "picking on them would have added. The preset does not depend on it.",
+)
+@format_option("terminal", "markdown", "csv", "json", text="csv and json tell of every trial.")
+@QUIET
+@RUNS
+@DATA_ROOT
+def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **options: Any) -> None:
+    """Choose a method's hyper-parameters in the dev stage, and keep them as a preset.
+
+    Test images have no part in it: training classes are split into folds, and the best mean over the folds wins. Each
+    run is kept as a record, so the same command goes on with a search that was cut short, even killed.
+
+    What METHOD fixes stays, a grid in it is what is tried of that hyper-parameter, and the rest comes from the space
+    that `zslbench info METHOD` shows.
+    """
+    from zslbench.studies.tuning import describe_tuning
+
+    options["fold"] = options["fold"] or None
+    options["protocols"] = options["protocols"] or ("zsl", "gzsl")
+    tuning = zslbench.tune(
+        method,
+        dataset,
+        prune=not no_prune,
+        console=progress_console_of(quiet),
+        engine=engine_of(options),
+        **options,
+    )
+    screen.show_text(describe_tuning(tuning, format))
+    if tuning.interrupted:
+        sys.exit(INTERRUPTED)
+    if not tuning.presets:
+        sys.exit(FAILED)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench ablate lisgan -d cub",
+        "zslbench ablate 'lisgan[hidden=512,epochs=20]' -d cub --features fc1000 --semantics att --seeds 5",
+        "zslbench ablate lisgan@published -d cub -d sun --format latex -o ablation.tex",
+        "zslbench ablate lisgan -d cub --sweep 'souls=[1..10]' --sweep 'l_r1=[0,0.001,0.01]' --stage dev",
+        "zslbench ablate eszsl -d digits --sweep 'gamma=[1,10,100]'",
+    )
+)
+@click.argument("method", metavar="METHOD")
+@run_on()
+@seeds_option("Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
+@click.option(
+    "--sweep",
+    multiple=True,
+    metavar="NAME=[…]",
+    help="Values of one parameter instead of the named ablations. Repeatable: a table each.",
+)
+@click.option(
+    "--against",
+    metavar="SETTING",
+    help="What each setting is compared with: first, previous, full or a setting.  [default: the method's own]",
+)
+@stage_option("final: trainval → test. dev: training → validation classes, the mean over folds.")
+@format_option("terminal", "markdown", "latex", "csv", "json")
+@CHOICES
+@DEVICE
+@ENGINE
+@dry_run_option()
+@QUIET
+@OUTPUT
+@RUNS
+@DATA_ROOT
+def ablate(protocols: Sequence[str], quiet: bool, output: Path | None, dry_run: bool, **options: Any) -> None:
+    """Run a method's named ablations over seeds and print them with their differences.
+
+    METHOD is the whole method, with its presets and parameters; an ablation takes something away from it. With
+    --sweep one parameter moves instead.
+    """
+    if protocols:
+        options["protocols"] = protocols
+    found = zslbench.ablate(
+        console=progress_console_of(quiet),
+        output=output,
+        dry_run=dry_run,
+        engine=engine_of(options),
+        **options,
+    )
+    if dry_run:
+        screen.show_outcome(found.outcome, dry_run, options["runs"])
+        return
+    show_result(found.text, output)
+    exit_after(found.outcome)
+
+
+@click.command(
+    epilog=examples(
+        "zslbench reproduce li2019lisgan --table 2 -d cub",
+        "zslbench reproduce li2019lisgan --table 'Figure 7(b)' --seeds 5 --dry-run",
+        "zslbench reproduce xian2018gbu -d cub -m eszsl -m sae --tolerance 1",
+        "zslbench reproduce li2019lisgan --table 4 -d cub -m eszsl --features fc1000 --format markdown",
+    )
+)
+@click.argument("source", metavar="SOURCE")
+@click.option("--table", metavar="N", help="Which table: 2, 'Table 2', 'Figure 7(b)'; needed where there are several.")
+@click.option(
+    "-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets of the table. Repeatable."
+)
+@click.option(
+    "-m", "--method", "methods", multiple=True, metavar="NAME", help="Only these methods of the table. Repeatable."
+)
+@seeds_option("Seeds 0 to N-1 of methods that depend on them.", default=3)
+@TOLERANCE
+@format_option("terminal", "markdown", "csv", "json")
+@CHOICES
+@DEVICE
+@ENGINE
+@dry_run_option("Only list what would be run, and what cannot be.")
+@QUIET
+@OUTPUT
+@RUNS
+@DATA_ROOT
+def reproduce(quiet: bool, output: Path | None, dry_run: bool, **options: Any) -> None:
+    """Run what a published table needs and say of each number whether it came out again.
+
+    SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
+    """
+    found = zslbench.reproduce(
+        console=progress_console_of(quiet),
+        output=output,
+        dry_run=dry_run,
+        engine=engine_of(options),
+        **options,
+    )
+    if dry_run:
+        for reason in dict.fromkeys(cell.reason for cell in found.cells if not cell.runs):
+            screen.show_text(reason)
+        screen.show_outcome(found.outcome, dry_run, options["runs"])
+        return
+    show_result(found.text, output)
+    exit_after(found.outcome)
