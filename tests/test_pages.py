@@ -11,7 +11,7 @@ from builders import method_pages
 from zslbench import citations
 from zslbench.params import declared
 from zslbench.registry import DATASETS, METHODS
-from zslbench.results.published import load, sources
+from zslbench.results.analysis.published import load, sources
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "methods"
 

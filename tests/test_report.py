@@ -129,7 +129,7 @@ def test_means_and_best_are_those_of_the_records(runs):
 
 
 def test_published_numbers_are_judged_only_on_their_own_features(tmp_path):
-    published = zslbench.results.published.lookup("lisgan", "cub", "T1", None)
+    published = zslbench.results.analysis.published.lookup("lisgan", "cub", "T1", None)
     near = [
         record(
             "lisgan",

@@ -21,8 +21,8 @@ import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
 from zslbench.registry import METHODS, Entry
-from zslbench.results import published
-from zslbench.results.published import Published
+from zslbench.results.analysis import published
+from zslbench.results.analysis.published import Published
 from zslbench.results.records.presets import Tuned, TunedStore
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.options import RunOptions

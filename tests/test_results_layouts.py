@@ -74,7 +74,7 @@ def test_gzsl_has_u_s_and_h_under_the_data_sets_head(runs: Path) -> None:
 
 def cited(source: str) -> dict[tuple[str, str, str], str]:
     """Return a source's numbers from the file itself: (method, data set, metric) to the number as it is shown."""
-    text = importlib.resources.files("zslbench.results").joinpath("published.csv").read_text(encoding="utf-8")
+    text = importlib.resources.files("zslbench.results.analysis").joinpath("published.csv").read_text(encoding="utf-8")
     lines = [line for line in csv.DictReader(io.StringIO(text)) if line["source"] == source]
     return {(line["method"], line["dataset"], line["metric"]): f"{float(line['value']):.1f}" for line in lines}
 

@@ -12,9 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_records import record
 
-import zslbench.results
 from zslbench.errors import UnknownName
-from zslbench.results import published
+from zslbench.results.analysis import published
 from zslbench.results.analysis.rows import summarise
 from zslbench.results.records.record import Record
 
@@ -129,7 +128,7 @@ def test_rows_take_their_facts_from_the_record() -> None:
 
 
 def test_every_cited_number_is_loaded_and_plausible() -> None:
-    path = Path(zslbench.results.__file__).with_name("published.csv")
+    path = Path(published.__file__).with_name("published.csv")
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
     entries = published.load()

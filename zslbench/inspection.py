@@ -15,7 +15,7 @@ from zslbench.methods.base import Method
 from zslbench.params import declared, in_words
 from zslbench.protocols.base import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
-from zslbench.results.published import load as cited_numbers
+from zslbench.results.analysis.published import load as cited_numbers
 
 if TYPE_CHECKING:
     from zslbench.results.records.presets import Tuned

@@ -13,7 +13,7 @@ from builders.markdown import literal, table
 from zslbench import citations, data, results
 from zslbench.inspection import Info, Listed, info, list_
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
-from zslbench.results.published import PROTOCOL, Published, load, sources
+from zslbench.results.analysis.published import PROTOCOL, Published, load, sources
 
 _MARK = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
 _RERUN = "independent re-run"

@@ -10,8 +10,8 @@ from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.metrics import metric_place
-from zslbench.results import published
-from zslbench.results.published import Published
+from zslbench.results.analysis import published
+from zslbench.results.analysis.published import Published
 from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
 from zslbench.runner.classes import method_class
 from zslbench.runner.runs import dataset_ref

@@ -11,7 +11,7 @@ from typing import Any, cast
 import zslbench
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.protocols.splits import STAGES, Stage
-from zslbench.results import published as citations
+from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, gather, mark_sources
 from zslbench.results.analysis.naming import natural

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.files import write_text
+from zslbench.results.analysis.published import PROTOCOL, Published
 from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.data import write_data

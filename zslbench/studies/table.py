@@ -12,7 +12,7 @@ from typing import Any
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_text
 from zslbench.metrics import ACCURACIES, order_metrics
-from zslbench.results import published as citations
+from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import gather
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, pick_metrics, summarise

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.files import write_text
+from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.rows import Stat
-from zslbench.results.published import Published
 from zslbench.results.report.accuracy import SETTINGS
 from zslbench.results.report.figures import Figure
 from zslbench.results.tables.table import Table

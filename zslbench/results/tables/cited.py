@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from zslbench.results.analysis.published import PROTOCOL, Published, cited_names, load, lookup, sources
 from zslbench.results.analysis.rows import Row
-from zslbench.results.published import PROTOCOL, Published, cited_names, load, lookup, sources
 from zslbench.results.tables.captions import TRANSDUCTIVE, footnote, nothing_cited
 from zslbench.results.tables.layout import ColumnKey, group_heads, podium, sentences_on_placed
 from zslbench.results.tables.table import Block, Cell, Emphasis, Line, Remark, Table, remarks, with_blocks

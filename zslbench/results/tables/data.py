@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zslbench.files import csv_text, json_text
+from zslbench.results.analysis.published import PROTOCOL, Published
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat
-from zslbench.results.published import PROTOCOL, Published
 from zslbench.results.tables.cited import CitedRow
 
 _DIGITS = 6

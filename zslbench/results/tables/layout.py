@@ -7,11 +7,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.metrics import METRIC_ORDER, metric_place
-from zslbench.results import published as citations
+from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
+from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
-from zslbench.results.published import Published
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited, spans
 from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Line, Table, remarks

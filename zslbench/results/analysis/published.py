@@ -91,7 +91,7 @@ class Published:
 @functools.cache
 def load() -> tuple[Published, ...]:
     """Return every cited number, in the order of the file."""
-    text = importlib.resources.files("zslbench.results").joinpath("published.csv").read_text(encoding="utf-8")
+    text = importlib.resources.files("zslbench.results.analysis").joinpath("published.csv").read_text(encoding="utf-8")
     return tuple(Published(**{**line, "value": float(line["value"])}) for line in csv.DictReader(text.splitlines()))  # type: ignore[arg-type]
 
 
