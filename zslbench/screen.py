@@ -117,7 +117,6 @@ def show_profile(outcome: Outcome) -> None:
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
     """Say what a run did, or would do, and what to type next."""
-
     console = _out()
     for remark in outcome.remarks:
         console.print(remark, markup=False, soft_wrap=True)
