@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import math
 import os
 import pickle
@@ -56,7 +54,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute() / f"spool-{secrets.token_hex(8)}"
         self.folder.mkdir(parents=True)
-        self._holder = json.dumps(dataclasses.asdict(Holder.here()))
+        self._holder = Holder.here().to_json()
         self._beaten, self._boxes = -math.inf, 0
         self.beat()
 
