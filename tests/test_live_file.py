@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 import time
@@ -20,7 +19,7 @@ from zslbench.results.records.live import Study, live_folder
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import live_file as module
 from zslbench.runner.finished import unfinished
-from zslbench.runner.live_file import Heartbeat, LiveFile, keep_live_file, remove_lost
+from zslbench.runner.live_file import LiveFile, keep_live_file, remove_lost
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.runs import Batch, jobs
@@ -35,7 +34,7 @@ def runs(tmp_path):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Let heartbeats follow at once."""
+    """Let writings follow at once."""
     monkeypatch.setattr(module, "SOON", 0.0)
     monkeypatch.setattr(module, "EVERY", 0.005)
     monkeypatch.setattr(module, "BEAT", 0.01)
@@ -61,12 +60,12 @@ def eventually(find, seconds=10.0):
     raise AssertionError("it never came")
 
 
-def heartbeats() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "zslbench-heartbeat"]
+def writers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "zslbench-live-file"]
 
 
 def until_there_is_a_problem(method):
-    eventually(lambda: module._CURRENT.get().heartbeat.problem)
+    eventually(lambda: module._CURRENT.get().problem)
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
@@ -88,7 +87,7 @@ def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick,
     assert len(outcome.records) == 8
     assert outcome.remarks == ()
     assert not live_folder(runs).exists()
-    assert heartbeats() == []
+    assert writers() == []
     first, second = seen
     (fit,) = first.running
     assert (fit.label, fit.dataset, fit.protocols, fit.stage, fit.seed) == (
@@ -105,7 +104,7 @@ def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick,
     assert second.groups[0].seconds > 0
 
 
-def test_heartbeats_go_on_while_a_method_is_silent(runs, quick, hooked):
+def test_writing_goes_on_while_a_method_is_silent(runs, quick, hooked):
     beats = []
 
     def silent(method):
@@ -165,7 +164,7 @@ def test_a_call_within_another_adds_to_what_that_tells(runs, quick, hooked):
         assert outer.study().done == outer.study().total == 2
         with keep_live_file(runs.parent / "elsewhere") as other:
             assert other is not outer
-    assert names == [[outer.heartbeat.path.name]] * 2
+    assert names == [[outer.path.name]] * 2
     assert not live_folder(runs).exists()
 
 
@@ -213,7 +212,7 @@ def test_what_ends_at_once_writes_nothing(runs, monkeypatch):
     monkeypatch.setattr(module, "SOON", 60.0)
     monkeypatch.setattr(LiveFile, "study", lambda self: 1 / 0)
     assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).remarks == ()
-    assert heartbeats() == []
+    assert writers() == []
 
 
 def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, hooked, monkeypatch):
@@ -234,23 +233,22 @@ def test_nothing_is_left_however_a_run_ends(runs, hooked, error):
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert outcome.interrupted == (error is KeyboardInterrupt)
     assert not live_folder(runs).exists()
-    assert heartbeats() == []
+    assert writers() == []
 
 
-def test_a_heartbeat_writes_whole_files_and_ends_with_its_block(tmp_path, quick):
-    path = tmp_path / "deep" / "one.json"
-    count = iter(range(10**9))
+def test_the_file_is_whole_at_all_times_and_gone_after_its_block(runs, quick):
+    one = LiveFile(runs)
 
     def work():
-        with Heartbeat(path, lambda: json.dumps({"n": next(count)})):
-            first = json.loads(eventually(lambda: path.exists() and path.read_text()))
-            eventually(lambda: json.loads(path.read_text())["n"] > first["n"])
+        with one:
+            first = eventually(lambda: live_studies(runs))[0]
+            eventually(lambda: live_studies(runs)[0].beat > first.beat)
             raise RuntimeError("work")
 
     with pytest.raises(RuntimeError, match="work"):
         work()
-    assert not path.parent.exists()
-    assert heartbeats() == []
+    assert not one.path.parent.exists()
+    assert writers() == []
 
 
 def test_only_what_was_lost_is_cleared(runs):

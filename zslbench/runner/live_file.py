@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,13 +54,24 @@ class _Fit:
 
 
 class LiveFile(Listener):
-    """Notes what it hears of jobs, several of which may be in progress, for its heartbeat to write."""
+    """Notes what it hears of jobs, several of which may be in progress; a thread writes it while the context lasts.
+
+    The file is written whole or not at all: after a fifth of a second, then as soon as there is news but at most once a
+    second, and every five seconds when there is none. It is removed at the end.
+
+    Attributes:
+        path: the file.
+        problem: why it could not be written, the last time that it was tried; empty when it could.
+    """
 
     def __init__(self, root: Path, plan: str = "", growing: bool = False) -> None:
         self.root, self.plan, self.growing, self.holder = root, plan, growing, Holder.here()
         host = re.sub(r"[^A-Za-z0-9.-]", "-", self.holder.host)[:60]
         name = f"{host}-{self.holder.pid}-{self.holder.token}.json"
-        self.heartbeat = Heartbeat(live_folder(root) / name, lambda: self.study().to_json())
+        self.path, self.problem = live_folder(root) / name, ""
+        self._temporary = self.path.with_suffix(".tmp")
+        self._news, self._over = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._keep_writing, name="zslbench-live-file", daemon=True)
         self._began, self._beat = time.monotonic(), 0
         self._ended: Counter[str] = Counter()
         self._company: dict[str, set[str]] = {}
@@ -71,10 +82,9 @@ class LiveFile(Listener):
     @property
     def remarks(self) -> tuple[str, ...]:
         """A sentence for the user where the file could not be written."""
-        beat = self.heartbeat
-        if not beat.problem:
+        if not self.problem:
             return ()
-        return (f"zslbench watch could not show this study: {beat.path.parent} is not writable ({beat.problem}).",)
+        return (f"zslbench watch could not show this study: {self.path.parent} is not writable ({self.problem}).",)
 
     def add(self, work: Sequence[Batch]) -> None:
         """Take note of fits that will be done."""
@@ -131,13 +141,6 @@ class LiveFile(Listener):
                 self._ended["failed" if bad else "skipped" if "skipped" in statuses else "done"] += 1
                 self._count(job, ended=1, seconds=time.monotonic() - fit.began if fit else 0.0)
 
-    def __enter__(self) -> Self:
-        self.heartbeat.__enter__()
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        self.heartbeat.__exit__(*raised)
-
     def study(self) -> Study:
         """Return the state of the study now."""
         now = time.monotonic()
@@ -160,34 +163,13 @@ class LiveFile(Listener):
     def _changing(self) -> Iterator[None]:
         with self._lock:
             yield
-        self.heartbeat.write_soon()
+        self._news.set()
 
     def _count(self, job: Job, **more: float) -> None:
         key = method, dataset, stage = job.first.method, job.first.dataset.name, job.first.stage
         group = self._groups.get(key) or FitGroup(method=method, dataset=dataset, stage=stage, total=0)
         counts: dict[str, Any] = {name: round(getattr(group, name) + number, 3) for name, number in more.items()}
         self._groups[key] = dataclasses.replace(group, **counts)
-
-
-class Heartbeat:
-    """Keeps the file at `path` up to date from entering to leaving, then removes it.
-
-    It is written whole or not at all: after a fifth of a second, then as soon as there is news but at most once a
-    second, and every five seconds when there is none.
-
-    Attributes:
-        problem: why it could not be written, the last time that it was tried; empty when it could.
-    """
-
-    def __init__(self, path: Path, text: Callable[[], str]) -> None:
-        self.path, self.problem = path, ""
-        self._text, self._temporary = text, path.with_suffix(".tmp")
-        self._news, self._over = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._go_on, name="zslbench-heartbeat", daemon=True)
-
-    def write_soon(self) -> None:
-        """Have the file written soon."""
-        self._news.set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -202,7 +184,7 @@ class Heartbeat:
             self._temporary.unlink(missing_ok=True)
             self.path.parent.rmdir()  # only the last to leave can
 
-    def _go_on(self) -> None:
+    def _keep_writing(self) -> None:
         if not self._over.wait(SOON):
             self._write()
         with contextlib.suppress(OSError):
@@ -217,7 +199,7 @@ class Heartbeat:
     def _write(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._temporary.write_text(self._text(), encoding="utf-8")
+            self._temporary.write_text(self.study().to_json(), encoding="utf-8")
             self._temporary.replace(self.path)
             self.problem = ""
         except OSError as error:
