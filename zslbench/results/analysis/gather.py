@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.results.analysis import selection as rules
@@ -12,7 +12,6 @@ from zslbench.results.analysis.advice import advise_on_folds, advise_on_rule, ad
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import average_folds
-from zslbench.results.analysis.selection import Selection
 from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
@@ -140,15 +139,10 @@ def _apply_rules(
         note = f"{runs} for oracle selection not shown; --selection oracle shows the best on test, marked †."
         return kept, [note] if hidden else []
     tuned = {DEFAULT_NAME, *(preset.name for preset in TunedStore(store.root).load())}
-    apply: dict[str, Callable[[], Selection]] = {
-        "fixed": lambda: rules.fixed(final),
-        "validated": lambda: rules.validated(final, dev, tuned),
-        "oracle": lambda: rules.oracle(final, tuned),
-    }
     records: list[Record] = []
     notes = []
     for rule in selection:
-        selected = apply[rule]()
+        selected = rules.select(rule, final, dev, tuned)
         sentence = advise_on_rule(rule, selected.lacking, store.root)
         if not selected.records:
             raise BadValue(

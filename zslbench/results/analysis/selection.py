@@ -105,6 +105,13 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
     return Best(step, means[step], len(means))
 
 
+def select(rule: str, final: Sequence[Record], dev: Iterable[Record], tuned: Iterable[str]) -> Selection:
+    """Return what a rule selects from final records; for the other arguments see `validated`."""
+    if rule == "fixed":
+        return fixed(final)
+    return validated(final, dev, tuned) if rule == "validated" else oracle(final, tuned)
+
+
 def fixed(final: Iterable[Record]) -> Selection:
     """Return the records of the declared last step that were neither tuned nor tried for oracle selection."""
     return Selection(tuple(record for record in final if record.selection == "fixed"))
@@ -116,6 +123,10 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
     One step for all seeds, among those that every dev and final record of the setup judged. Records whose
     hyper-parameters were chosen in the dev stage (``NAME@tuned``) are validated already, at their last step, and stand
     for those of their family that have no curve.
+
+    Args:
+        final, dev: records of each stage.
+        tuned: names of tuned presets, left out of the family's name.
     """
     final, names = recorded(final), frozenset(tuned)
     settled = {family_key(record, names) for record in final if record.selection == "validated"}

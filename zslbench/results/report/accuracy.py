@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row
@@ -23,11 +22,10 @@ _STAGES = {"final": "", "dev": ", dev stage"}
 
 def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tuple[str, Table]]:
     """Return a short name and a table for each protocol (its version and parameters included), of rows of one stage."""
-    groups: dict[tuple[bool, str, str], list[Row]] = {}
+    groups: dict[tuple[bool, str, int, str], list[Row]] = {}
     for row in rows:
-        rules = canonical_json([row.protocol_version, dict(row.protocol_params)])
-        groups.setdefault((row.protocol != "zsl", row.protocol, rules), []).append(row)
-    protocols = [protocol for _, protocol, _ in groups]
+        groups.setdefault((row.protocol != "zsl", *row.protocol_key), []).append(row)
+    protocols = [protocol for _, protocol, *_ in groups]
     out = []
     for _, same_protocol in sorted(groups.items()):
         by_data = sorted(same_protocol, key=lambda row: data_order(row, record_filter))
@@ -46,8 +44,8 @@ def _title(row: Row, protocols: Sequence[str]) -> str:
     """Name a table by its protocol, with version and parameters where there are several of that name."""
     rules = ""
     if protocols.count(row.protocol) > 1:
-        params = ", ".join(f"{key}={value}" for key, value in sorted(row.protocol_params.items()))
-        rules = f" v{row.protocol_version}" + (f" [{params}]" if params else "")
+        _, version, params = row.protocol_key
+        rules = f" v{version}" + (f" [{params}]" if params else "")
     known = {"zsl": "Zero-shot learning", "gzsl": "Generalized zero-shot learning"}
     return one_line(known.get(row.protocol, row.protocol) + rules + _STAGES.get(row.stage, f", {row.stage}"))
 

@@ -52,14 +52,14 @@ def lay_out(
         rank_together: compare all lines with each other, not only those of one block.
         intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
     """
-    keys = line_keys(rows, lambda row: (group_key(row), _protocol_key(row)))
+    keys = line_keys(rows, lambda row: (group_key(row), row.protocol_key))
     names, settings = short_names(dict.fromkeys(keys))
     measured: dict[tuple[LineKey, ColumnKey], Stat] = {}
     cited: dict[tuple[LineKey, ColumnKey], Published] = {}
     for row, key in zip(rows, keys, strict=True):
         for metric in metrics:
             if metric in row.metrics:
-                column = ColumnKey(group_key(row), _protocol_key(row), metric)
+                column = ColumnKey(group_key(row), row.protocol_key, metric)
                 measured[key, column] = row.metrics[metric]
                 if source and (entry := citations.beside(row, metric, source)):
                     cited[key, dataclasses.replace(column, published=True)] = entry
@@ -107,26 +107,19 @@ def data_order(row: Row, record_filter: RecordFilter) -> tuple[Any, ...]:
         (row.features, row.semantics, row.fingerprint, row.folds),
         protocol,
         min(map(metric_place, row.metrics), default=len(METRIC_ORDER)),
-        row.protocol,
-        sorted(f"{key}={value}" for key, value in row.protocol_params.items()),
-        row.protocol_version,
+        row.protocol_key,
     )
 
 
 def group_key(row: Row) -> GroupKey:
     """Return the column group that a row belongs to: its data, and the folds of the dev stage."""
-    return row.dataset, row.features, row.semantics, row.fingerprint, row.folds
-
-
-def _protocol_key(row: Row) -> ProtocolKey:
-    params = ",".join(f"{key}={value}" for key, value in sorted(row.protocol_params.items()))
-    return row.protocol, row.protocol_version, params
+    return *row.data_key, row.folds
 
 
 def measured_columns(by_data: Sequence[Row], metrics: Sequence[str]) -> list[ColumnKey]:
     """Return the columns of measured numbers, as `lay_out` has them."""
     measured = {
-        ColumnKey(group_key(row), _protocol_key(row), metric)
+        ColumnKey(group_key(row), row.protocol_key, metric)
         for row in by_data
         for metric in metrics
         if metric in row.metrics
@@ -138,7 +131,7 @@ def _columns(by_data: Sequence[Row], metrics: Sequence[str], used: set[ColumnKey
     """Return the columns by group, then metric, then protocol, a published one after its measured one."""
     protocols: dict[GroupKey, dict[ProtocolKey, None]] = {}
     for row in by_data:
-        protocols.setdefault(group_key(row), {})[_protocol_key(row)] = None
+        protocols.setdefault(group_key(row), {})[row.protocol_key] = None
     wanted = (
         ColumnKey(group, key, metric, published)
         for group, keys in protocols.items()
