@@ -11,7 +11,7 @@ import pytest
 from scipy.io import savemat
 
 from zslbench.data import catalogue
-from zslbench.data.source import Counts
+from zslbench.data.dataset import Counts
 
 CLASSES, UNSEEN, IMAGES, FEATURES, ATTRIBUTES = 6, 2, 6, 5, 3
 

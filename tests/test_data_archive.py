@@ -164,7 +164,7 @@ def test_size_and_number_of_entries_are_limited(
 ) -> None:
     many = packed(tmp_path / "many.zip", *((f"CUB/{number}.txt", b"") for number in range(10_001)))
     assert "10,001 entries where 10,000 are allowed" in refused(many)
-    monkeypatch.setattr("zslbench.data.members.MAX_BYTES", 1000)
+    monkeypatch.setattr("zslbench.data.archive.MAX_BYTES", 1000)
     assert "bytes where 1,000 are allowed" in refused(zipped(tmp_path / "big.zip", tree))
     assert not home.exists()
 

@@ -19,7 +19,7 @@ from test_pictures import Means
 from zslbench.data import import_, list_, load_dataset
 from zslbench.data.added import find
 from zslbench.data.own.add import add
-from zslbench.data.own.features import features
+from zslbench.data.own.pictures import features
 from zslbench.files import WORKING, remove_working_folders, switch_folder, working_folder
 
 KILLED = 9

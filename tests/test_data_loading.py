@@ -14,8 +14,8 @@ from data_folders import images, splits, write_folder
 from zslbench.data import Dataset, load_dataset
 from zslbench.data import catalogue as catalogue_module
 from zslbench.data.catalogue import CATALOGUE, CUB
+from zslbench.data.dataset import Counts, DatasetCard, Source
 from zslbench.data.home import data_root, home
-from zslbench.data.source import Counts, DatasetCard, Source
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
 

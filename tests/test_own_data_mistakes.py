@@ -20,9 +20,9 @@ import zslbench
 from zslbench import spec
 from zslbench.cli import main
 from zslbench.data import load_dataset
-from zslbench.data.made_split import seen_split
 from zslbench.data.own.add import Report, add
-from zslbench.data.own.classes import checked_names
+from zslbench.data.own.arrays import checked_names
+from zslbench.data.seeded_splits import seen_split
 from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zslbench.data import added
-from zslbench.data.source import Source
+from zslbench.data.dataset import Source
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.params import declared, in_words

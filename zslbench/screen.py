@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zslbench.data.inventory import Listed as DataListed
     from zslbench.data.inventory import Verified
     from zslbench.data.own.add import Report
-    from zslbench.data.own.features import Extracted
+    from zslbench.data.own.pictures import Extracted
     from zslbench.diagnosis import Finding
     from zslbench.inspection import Info, Listed
     from zslbench.runner.run import Outcome

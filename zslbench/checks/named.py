@@ -12,7 +12,7 @@ from zslbench.checks.dataset import check_dataset
 from zslbench.checks.method import check_method
 from zslbench.checks.protocol import check_protocol
 from zslbench.data import added
-from zslbench.data.source import Source
+from zslbench.data.dataset import Source
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
 from zslbench.protocols.base import Protocol

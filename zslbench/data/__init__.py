@@ -11,23 +11,22 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zslbench.data.added import remove
     from zslbench.data.archive import Installed, import_
-    from zslbench.data.dataset import Dataset, Fold
+    from zslbench.data.dataset import Counts, Dataset, DatasetCard, Fold, Source
     from zslbench.data.download import fetch
     from zslbench.data.inventory import Listed, Verified, list_, verify
     from zslbench.data.loading import load_dataset
-    from zslbench.data.source import Counts, DatasetCard, Source
 
 _HOMES = {
-    "Counts": "zslbench.data.source",
+    "Counts": "zslbench.data.dataset",
     "Dataset": "zslbench.data.dataset",
-    "DatasetCard": "zslbench.data.source",
+    "DatasetCard": "zslbench.data.dataset",
     "Fold": "zslbench.data.dataset",
     "Installed": "zslbench.data.archive",
     "Listed": "zslbench.data.inventory",
-    "Source": "zslbench.data.source",
+    "Source": "zslbench.data.dataset",
     "Verified": "zslbench.data.inventory",
     "add": "zslbench.data.own.add",  # it checks what it adds, and checks stand above data
-    "features": "zslbench.data.own.features",
+    "features": "zslbench.data.own.pictures",
     "fetch": "zslbench.data.download",
     "import_": "zslbench.data.archive",
     "list_": "zslbench.data.inventory",

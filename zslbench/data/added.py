@@ -23,9 +23,8 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.dataset import Dataset, Fold
+from zslbench.data.dataset import Counts, Dataset, Fold
 from zslbench.data.home import added_root
-from zslbench.data.source import Counts
 from zslbench.data.store import save_array
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
 from zslbench.files import working_folder, write_through

@@ -10,10 +10,9 @@ import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
-from zslbench.data import folder as layout
-from zslbench.data.dataset import Dataset
+from zslbench.data import xlsa17 as layout
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source
 from zslbench.data.home import data_root, installed_root
-from zslbench.data.source import Counts, DatasetCard, Source
 from zslbench.data.store import load_stored
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders

@@ -43,9 +43,8 @@ from typing import ClassVar
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.data.dataset import Dataset
-from zslbench.data.made_split import seen_split
-from zslbench.data.source import Counts, DatasetCard, Source, only
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, only
+from zslbench.data.seeded_splits import seen_split
 
 ATTRIBUTES = (
     "upper loop",

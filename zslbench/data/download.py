@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from zslbench.data.archive import Installed, import_archive, sha256
+from zslbench.data.archive import MAX_BYTES, Installed, import_archive, sha256
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
-from zslbench.data.folder import Stems, stems
 from zslbench.data.home import downloads, installed_root
-from zslbench.data.members import MAX_BYTES
+from zslbench.data.xlsa17 import Stems, stems
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
 from zslbench.files import working_folder
 

@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 
 from zslbench.data import added
-from zslbench.data import folder as layout
+from zslbench.data import xlsa17 as layout
+from zslbench.data.dataset import Counts, Source
 from zslbench.data.home import data_root, sweep_home
-from zslbench.data.source import Counts, Source
 from zslbench.errors import UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
 

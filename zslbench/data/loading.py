@@ -8,11 +8,10 @@ from pathlib import Path
 
 from zslbench import params, spec
 from zslbench.data import added
-from zslbench.data import folder as layout
+from zslbench.data import xlsa17 as layout
 from zslbench.data.catalogue import CATALOGUE, named_folder, refuse_awa
-from zslbench.data.dataset import Dataset
+from zslbench.data.dataset import Dataset, Source
 from zslbench.data.home import data_root
-from zslbench.data.source import Source
 from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expanded, folder_name

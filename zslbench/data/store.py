@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data import folder as layout
+from zslbench.data import xlsa17 as layout
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names
 from zslbench.data.home import store_folder
 from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder

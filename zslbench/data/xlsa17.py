@@ -6,6 +6,7 @@ or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hol
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +14,73 @@ from pathlib import Path
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.data import folder as layout
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_float32
 from zslbench.data.parsers import read_shapes, read_variables
-from zslbench.errors import BadData
+from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
+
+FOLDS = (1, 2, 3)
+SPLITS = "_splits"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stems:
+    """The features (``res101``) and semantics (``att``) that a folder has, sorted."""
+
+    features: tuple[str, ...]
+    semantics: tuple[str, ...]
+
+
+def stems(folder: Path) -> Stems:
+    """Return the features and semantics that a folder offers, from its file names alone."""
+    try:
+        names = sorted(path.stem for path in folder.glob("*.mat") if path.is_file() and not path.name.startswith("."))
+    except OSError:
+        names = []
+    return Stems(
+        features=tuple(name for name in names if not name.endswith(SPLITS)),
+        semantics=tuple(name.removesuffix(SPLITS) for name in names if name.endswith(SPLITS)),
+    )
+
+
+def features_file(folder: Path, stem: str) -> Path:
+    """Return the path of a features file: ``<stem>.mat``."""
+    return folder / f"{_plain(stem, '--features')}.mat"
+
+
+def semantics_file(folder: Path, stem: str) -> Path:
+    """Return the path of a semantics file: ``<stem>_splits.mat``."""
+    return folder / f"{_plain(stem, '--semantics')}{SPLITS}.mat"
+
+
+def fold_files(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the (training, validation) class lists of the folds of which at least one list exists."""
+    pairs = [(folder / f"trainclasses{k}.txt", folder / f"valclasses{k}.txt") for k in FOLDS]
+    return [pair for pair in pairs if pair[0].is_file() or pair[1].is_file()]
+
+
+def names_file(folder: Path) -> Path:
+    """Return the path of the list of all class names, which a folder may lack."""
+    return folder / "allclasses.txt"
+
+
+def class_lists(folder: Path) -> tuple[Path, Path]:
+    """Return the paths of the lists of seen and of unseen classes, which a folder may lack."""
+    return folder / "trainvalclasses.txt", folder / "testclasses.txt"
+
+
+def source_files(folder: Path, features: str, semantics: str) -> list[Path]:
+    """Return every existing file that reading a folder depends on."""
+    named = [features_file(folder, features), semantics_file(folder, semantics), names_file(folder)]
+    lists = [path for pair in fold_files(folder) for path in pair]
+    return [path for path in [*named, *lists] if path.is_file()]
+
+
+def _plain(stem: str, option: str) -> str:
+    if not stem or stem in (".", "..") or "/" in stem or "\\" in stem or "\0" in stem:
+        raise BadValue(f"{option} {stem!r} is not a file stem; write, for example, res101 for res101.mat.")
+    return stem
+
 
 FIRST_CLASS = 1
 READER_VERSION = 2
@@ -45,8 +108,8 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
         DataMissing: one of the two files is not there.
         BadData: a file is broken or its content breaks a rule; the sentence names the file and the numbers.
     """
-    features_path = layout.features_file(folder, features)
-    semantics_path = layout.semantics_file(folder, semantics)
+    features_path = features_file(folder, features)
+    semantics_path = semantics_file(folder, semantics)
     split = read_variables(semantics_path, ("att", *_LOCS), ("allclasses_names", "original_att"))
     _check_declared(features_path)
     images = read_variables(features_path, ("features", "labels"))
@@ -88,7 +151,7 @@ def read_split(folder: Path, semantics: str) -> tuple[Array, dict[str, IntArray]
         DataMissing: there is no such file.
         BadData: it is broken.
     """
-    path = layout.semantics_file(folder, semantics)
+    path = semantics_file(folder, semantics)
     found = read_variables(path, ("att", *_LOCS))
     return _rows(found["att"], "att", path), {key: _loc(found[key], key, _EXACT, path) for key in _LOCS}
 
@@ -183,7 +246,7 @@ def check_ends(parts: Sequence[IntArray], images: int, what: str) -> None:
 
 def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:
     """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
-    listed = layout.names_file(folder)
+    listed = names_file(folder)
     if array is not None and array.size:
         names, there = tuple(str(name).strip() for name in array.ravel()), path
     elif listed.is_file():
@@ -199,7 +262,7 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
 
 def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
     folds = []
-    for train, val in layout.fold_files(folder):
+    for train, val in fold_files(folder):
         if not (train.is_file() and val.is_file()):
             there, absent = (train, val) if train.is_file() else (val, train)
             raise BadData(f"{there} stands without {absent.name}; a fold needs both lists of classes.")
@@ -238,3 +301,67 @@ def class_list(path: Path) -> list[str]:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise BadData(f"{path} cannot be read as a text of class names ({error}).") from error
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What a data set holds; None for what cannot be counted without its features file.
+
+    Attributes:
+        images: of the features file, or without one those that the split names.
+        features, semantics: their dimensions.
+        seen, unseen: classes.
+        folds: (training, validation) classes of each fold; empty where there are none.
+        trainval, test_seen, test_unseen: images.
+    """
+
+    images: int
+    features: int | None
+    semantics: int
+    seen: int | None
+    unseen: int | None
+    folds: tuple[tuple[int, int], ...]
+    trainval: int
+    test_seen: int
+    test_unseen: int
+
+
+def count(dataset: Dataset) -> Counted:
+    """Count a data set that is loaded."""
+    return Counted(
+        images=len(dataset.labels),
+        features=dataset.features.shape[1],
+        semantics=dataset.semantics.shape[1],
+        seen=len(dataset.seen),
+        unseen=len(dataset.unseen),
+        folds=tuple((len(fold.train), len(fold.val)) for fold in dataset.folds),
+        trainval=len(dataset.trainval),
+        test_seen=len(dataset.test_seen),
+        test_unseen=len(dataset.test_unseen),
+    )
+
+
+def count_split(folder: Path, semantics: str) -> Counted:
+    """Count what a folder without features says: its split, its semantics and its lists of classes.
+
+    Args:
+        folder: xlsa17-like; semantics: a file stem.
+
+    Raises:
+        DataMissing: no such semantics file.
+        BadData: a file is broken.
+    """
+    table, split = read_split(folder, semantics)
+    seen, unseen = (len(class_list(path)) if path.is_file() else None for path in class_lists(folder))
+    files = [pair for pair in fold_files(folder) if all(path.is_file() for path in pair)]
+    return Counted(
+        images=len(np.unique(np.concatenate(list(split.values())))),
+        features=None,
+        semantics=table.shape[1],
+        seen=seen,
+        unseen=unseen,
+        folds=tuple((len(class_list(train)), len(class_list(val))) for train, val in files),
+        trainval=len(split["trainval_loc"]),
+        test_seen=len(split["test_seen_loc"]),
+        test_unseen=len(split["test_unseen_loc"]),
+    )

@@ -9,7 +9,7 @@ import numpy as np
 
 from zslbench import seeding
 from zslbench.arrays import IntArray, positions_by_label, taken
-from zslbench.data import made_split
+from zslbench.data import seeded_splits
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
 from zslbench.task import ClassTable, Train
@@ -77,14 +77,14 @@ def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
 def seeded_folds(dataset: Dataset, count: int = SEEDED_FOLDS) -> tuple[Fold, ...]:
     """Return class folds for a data set without fold files.
 
-    The draw (see `zslbench.data.made_split.class_folds`) depends on nothing but the seen classes and the number of
+    The draw (see `zslbench.data.seeded_splits.class_folds`) depends on nothing but the seen classes and the number of
     unseen ones, so every user gets the same folds.
     """
     if len(dataset.seen) < 2:
         raise BadValue(
             f"data set {dataset.name!r} has {len(dataset.seen)} seen class; the dev stage needs at least two."
         )
-    return made_split.class_folds(dataset.seen, len(dataset.unseen), count, FOLD_SEED)
+    return seeded_splits.class_folds(dataset.seen, len(dataset.unseen), count, FOLD_SEED)
 
 
 def _held_out(dataset: Dataset, rows: IntArray, fold: int) -> tuple[IntArray, IntArray]:

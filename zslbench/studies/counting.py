@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.data import added
-from zslbench.data import folder as layout
+from zslbench.data import xlsa17 as layout
 from zslbench.data.catalogue import CATALOGUE, FEATURES, SEMANTICS, Catalogued, named_folder
-from zslbench.data.counted import Counted, count, count_split
-from zslbench.data.dataset import Dataset
+from zslbench.data.dataset import Counts, Dataset
 from zslbench.data.home import data_root
 from zslbench.data.loading import folder_of, load_dataset, load_source
-from zslbench.data.source import Counts
 from zslbench.data.store import load_stored
+from zslbench.data.xlsa17 import Counted, count, count_split
 from zslbench.errors import DataMissing, ZslbenchError
 from zslbench.identity import folder_name
 

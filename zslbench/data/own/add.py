@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.data.added import Added, check_name, find
-from zslbench.data.own.arrays import Choices, Reader, SplitGiven
-from zslbench.data.own.content import install, remarks_on
+from zslbench.data.own.arrays import Choices, Orientation, Reader, SplitGiven
+from zslbench.data.own.content import from_folder, install, remarks_on
 from zslbench.data.own.files import Given
-from zslbench.data.own.folder import from_folder
-from zslbench.data.own.matrices import Orientation
 from zslbench.data.own.splits import How
 from zslbench.errors import BadValue
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
@@ -52,7 +50,7 @@ def add(
         labels: (n,) class numbers, 0- or 1-based, or class names.
         semantics: (c, a) or (a, c) numbers, a row a class; a mapping for several, by stem.
         classes: (c,) class names in the order of the semantics.
-        splits: a split file, or a mapping with its keys (see `zslbench.data.own.split_files`); None: a seeded split.
+        splits: a split file, or a mapping with its keys (see `zslbench.data.own.splits`); None: a seeded split.
         unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or which, by names or
             by the numbers that the labels give them.
         seed: of a made split (default 0).

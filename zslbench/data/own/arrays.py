@@ -1,23 +1,22 @@
-"""Make a data set of arrays that a user names: features, labels, semantics, classes, splits."""
+"""What the arrays that a user names mean: which side counts images or classes, which class a label is."""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from zslbench.arrays import Array
+from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.added import Added, check_stem
-from zslbench.data.dataset import numbered_names
-from zslbench.data.own.classes import checked_names, class_ids, listed_names
+from zslbench.data.dataset import numbered_names, to_float32
 from zslbench.data.own.content import Content, content_of
 from zslbench.data.own.files import Given, Loaded, read, split_key
-from zslbench.data.own.matrices import Orientation, rows_of
-from zslbench.data.own.split_files import given_split
-from zslbench.data.own.splits import How, made_split
+from zslbench.data.own.splits import How, given_split, made_split
 from zslbench.errors import BadData, BadValue
 
 Choices = Given | Mapping[str, Given]
@@ -154,3 +153,219 @@ def _classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:
         top = found.max()  # classes without images are told later
         return next((side for side in sorted(sides) if side in (top, top + 1)), len(found))
     return len(found)
+
+
+Orientation = Literal["auto", "rows", "columns"]
+_COUNTED = 4
+"""Numbers that count themselves by chance no more."""
+
+
+def rows_of(loaded: Loaded, count: int, role: str, unit: str, orientation: Orientation = "auto") -> tuple[Array, str]:
+    """Return a matrix with a row a unit, and the remark to show when it had to be turned or cut (else nothing).
+
+    A row or column that only counts the others (what pandas writes as an index) is no feature: it would give away the
+    order of the images. It is left out.
+
+    Args:
+        loaded: (count, k) or (k, count) numbers; axes of length 1 beside them are dropped.
+        count: how many units there are.
+        role, unit: for sentences: features and images, or semantics and classes.
+        orientation: what units are where both axes have the length `count`; elsewhere the counts tell.
+
+    Raises:
+        BadData: not a numeric matrix, no axis of that length, or NaN or infinity in it.
+        BadValue: both axes have that length and nobody said which is meant.
+    """
+    array, cut = _without_index(_matrix(loaded, role), loaded, count, role, unit)
+    fits = [axis for axis in (0, 1) if array.shape[axis] == count]
+    if not fits:
+        raise BadData(
+            f"{loaded.what}: {role} are {array.shape[0]} × {array.shape[1]} where there are {count} {unit}; "
+            f"one side must be the {unit}."
+        )
+    if len(fits) == 2 and count > 1:
+        if orientation == "auto":
+            raise BadValue(
+                f"{loaded.what}: {role} are {count} × {count}, so counts do not tell whether {unit} are rows or "
+                "columns; say it with --orientation rows or --orientation columns."
+            )
+        turned = orientation == "columns"
+    else:
+        turned = fits[0] == 1
+    out = to_float32(array.T if turned else array, f"{loaded.what}: {role}")
+    _check_finite(out, loaded, role, unit)
+    remarks = [f"{role}: {unit} are columns in {loaded.what}; turned"] if turned else []
+    return out, "; ".join(cut + remarks)
+
+
+def _matrix(loaded: Loaded, role: str) -> AnyArray:
+    array = loaded.array
+    if array.ndim > 2:
+        array = array.squeeze()
+    if array.ndim != 2 or array.dtype.kind not in "fiub":
+        shape = " × ".join(map(str, array.shape)) or "one value"
+        raise BadData(f"{loaded.what}: {role} must be a matrix of numbers, not {shape} of {array.dtype}.")
+    return array
+
+
+def counts_others(numbers: AnyArray, fewest: int = _COUNTED) -> bool:
+    """Return whether numbers only count themselves, from 0 or 1 on; of few it may be chance."""
+    steps = np.arange(len(numbers))
+    return len(numbers) >= fewest and any(np.array_equal(numbers, steps + first) for first in (0, 1))
+
+
+def _without_index(array: AnyArray, loaded: Loaded, count: int, role: str, unit: str) -> tuple[AnyArray, list[str]]:
+    """Return a matrix without a first column or row that only counts, and a remark where there was one."""
+    rows, columns = array.shape
+    said = f"{role}: the first {{}} of {loaded.what} only counts the others, as an index does; left out"
+    counted = counts_others(array[:, 0], 2 if columns == count + 1 else _COUNTED)
+    if columns > 1 and (loaded.index or (counted and count in (rows, columns - 1))):
+        if loaded.index and unit == "classes" and not counted and rows >= _COUNTED:
+            raise BadData(
+                f"{loaded.what}: the first column has no name in the header, as the index that pandas writes, and does "
+                "not count the rows; write the table with index=False, or give that column a name if it is meant."
+            )
+        return array[:, 1:], [said.format("column")]
+    if rows > 1 and count in (columns, rows - 1) and counts_others(array[0], 2 if rows == count + 1 else _COUNTED):
+        return array[1:], [said.format("row")]
+    return array, []
+
+
+def _check_finite(out: Array, loaded: Loaded, role: str, unit: str) -> None:
+    for start in range(0, len(out), 4096):
+        finite = np.isfinite(out[start : start + 4096]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.argmin(finite)) + 1
+            raise BadData(
+                f"{loaded.what}: {role} hold NaN or infinity (first in the {row}. of {len(out)} {unit}); mend or drop "
+                "it."
+            )
+
+
+_NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
+_NUMBERED = re.compile(r"\d+[._-](.+)")
+
+
+def listed_names(loaded: Loaded) -> tuple[str, ...]:
+    """Return the class names of a list, one a line; a running number before each (``7 gull``) is dropped.
+
+    Raises:
+        BadData: a name is empty or occurs twice.
+    """
+    if loaded.names is not None and loaded.array.shape[1] == 0:
+        found = loaded.names
+    else:
+        found = tuple(str(name).strip() for name in _texts(loaded.array).ravel())
+    counted = [_NUMBER_BEFORE.fullmatch(name) for name in found]
+    numbers = [int(one.group(1)) for one in counted if one is not None]
+    if len(numbers) == len(found) and numbers in (list(range(len(found))), list(range(1, len(found) + 1))):
+        found = tuple(one.group(2) for one in counted if one is not None)
+    return checked_names(found, loaded.what)
+
+
+def checked_names(names: Sequence[str], what: str) -> tuple[str, ...]:
+    """Return class names as they are.
+
+    Raises:
+        BadData: one is empty, breaks a line, or occurs twice.
+    """
+    if any(not name or not name.isprintable() for name in names):
+        raise BadData(f"{what}: a class name is empty or holds what cannot be printed; give one name a line.")
+    name, times = collections.Counter(names).most_common(1)[0]
+    if times > 1:
+        raise BadData(f"{what}: class {name!r} is listed {times} times; list each once.")
+    return tuple(names)
+
+
+def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
+    """Return (n,) 0-based class ids of labels, what the labels number the first class, and how they were read.
+
+    Labels are names of classes (with or without the number of the xlsa17 form ``001.name``), 1-based numbers, or
+    0-based ones. Every class must have an image, which tells 0-based from 1-based.
+
+    Args:
+        loaded: (n,), (n, 1) or (1, n) numbers or texts.
+        names: of the classes, in order; None where they have none.
+        classes: how many there are.
+
+    Raises:
+        BadData: a label is of no class, or a class has no label.
+    """
+    array, cut = loaded.array, ""
+    if loaded.table and array.ndim == 2 and array.shape[1] == 2 and (loaded.index or counts_others(array[:, 0])):
+        array, cut = array[:, 1:], "; the first column only counts the rows and is left out"
+    if array.size == 0 or array.ndim > 2 or (array.ndim == 2 and 1 not in array.shape):
+        hint = "; give class numbers, not one-hot rows" if array.ndim == 2 else ""
+        raise BadData(f"{loaded.what}: labels must be one a image, not {' × '.join(map(str, array.shape))}{hint}.")
+    flat = array.ravel()
+    named = names is not None and set(map(str, _texts(flat))) <= set(names)
+    if flat.dtype.kind in "US" and not named and (whole := _as_numbers(flat)) is not None:
+        flat = whole
+    if flat.dtype.kind in "US":
+        return _by_name(_texts(flat).tolist(), names, loaded.what), 0, f"labels are class names{cut}"
+    numbers = _whole(flat, loaded.what)
+    low, high = int(numbers.min()), int(numbers.max())
+    base = 1 if high == classes else 0
+    if low < base or high - base >= classes:
+        if names is not None and {str(number) for number in np.unique(numbers)} <= set(names):
+            return _by_name([str(number) for number in numbers], names, loaded.what), 0, f"labels are class names{cut}"
+        raise BadData(
+            f"{loaded.what}: labels run from {low} to {high}, but semantics describe {classes} classes; number "
+            f"them from 0 to {classes - 1} or from 1 to {classes}, or list them with --classes in the order of the "
+            "semantics."
+        )
+    ids = numbers - base
+    _check_used(ids, names, classes, loaded.what)
+    return ids, base, f"labels are {base}-based{cut}"
+
+
+def _by_name(texts: Sequence[str], names: Sequence[str] | None, what: str) -> IntArray:
+    if names is None:
+        raise BadData(
+            f"{what}: labels are names (first: {texts[0]!r}), and nothing says which row of the semantics is whose; "
+            "list the classes in the order of the semantics with --classes."
+        )
+    number = {name: at for at, name in enumerate(names)}
+    bare = [_bare(name) for name in names]
+    times = collections.Counter(bare)
+    number |= {name: at for at, name in enumerate(bare) if name not in number and times[name] == 1}
+    ids = np.empty(len(texts), dtype=np.int64)
+    for at, text in enumerate(texts):
+        found = number.get(text, number.get(_bare(text)))
+        if found is None:
+            raise BadData(f"{what}: label {at + 1} is {text[:60]!r}, which is no class (first class: {names[0]!r}).")
+        ids[at] = found
+    _check_used(ids, names, len(names), what)
+    return ids
+
+
+def _bare(name: str) -> str:
+    """Return a class name without the number of the form ``001.name``."""
+    found = _NUMBERED.fullmatch(name)
+    return found.group(1) if found else name
+
+
+def _check_used(ids: IntArray, names: Sequence[str] | None, classes: int, what: str) -> None:
+    empty = np.setdiff1d(np.arange(classes), ids)
+    if empty.size:
+        first = repr(names[empty[0]]) if names else f"number {empty[0]} (0-based)"
+        raise BadData(f"{what}: {empty.size} classes have no image (first: {first}); leave them out of the semantics.")
+
+
+def _as_numbers(flat: AnyArray) -> AnyArray | None:
+    try:
+        return np.array([int(text) for text in _texts(flat)], dtype=np.int64)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _texts(array: AnyArray) -> AnyArray:
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "replace")
+    return array.astype(np.str_)
+
+
+def _whole(flat: AnyArray, what: str) -> IntArray:
+    if not np.isfinite(flat).all() or np.abs(flat.astype(np.float64)).max() >= 2**53 or (flat != np.floor(flat)).any():
+        raise BadData(f"{what}: labels must be whole numbers or names, one of them is neither; mend it.")
+    return flat.astype(np.int64)

@@ -1,14 +1,33 @@
-"""Pictures in a folder of class folders: which there are, and one at a time as RGB."""
+"""`features`: turn pictures into features, labels and class names: the verb ``zslbench data features``.
+
+Each batch is written as it is done. After a kill, the same command goes on with the first batch that is not there.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
+import shutil
 import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadData, DataMissing, Unavailable, first_line
-from zslbench.identity import expanded
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.data.added import Added, check_name, find
+from zslbench.data.home import home
+from zslbench.data.own.add import Report, add
+from zslbench.data.own.arrays import Choices, SplitGiven
+from zslbench.data.own.backbones import Backbone
+from zslbench.data.own.backbones import backbone as network_of
+from zslbench.data.own.files import Loaded
+from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, first_line
+from zslbench.files import working_folder, write_through
+from zslbench.identity import digest, expanded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
@@ -96,3 +115,241 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
+
+
+BATCH = 32
+OnBatch = Callable[[int, int], None]
+"""Called with the pictures that are done and those that there are."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Extracted:
+    """Features of pictures.
+
+    Attributes:
+        features: (n, d) float32.
+        labels: (n,) 0-based class ids.
+        class_names: (c,) names of the class folders.
+        files: (n,) paths relative to the folder of pictures.
+        facts: backbone, weights' sha256, preprocessing, and where the pictures were.
+        skipped: sentences on the pictures that were left out.
+        done_before: pictures that an earlier, interrupted call had done.
+        output: the file that was written, where one was asked for.
+        report: of the data set that was made, where one was asked for.
+    """
+
+    features: Array
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    files: tuple[str, ...]
+    facts: dict[str, Any]
+    skipped: tuple[str, ...] = ()
+    done_before: int = 0
+    output: Path | None = None
+    report: Report | None = None
+
+
+def features(
+    images: Path | str,
+    *,
+    backbone: str | Backbone = "efficientnet-lite0",
+    output: Path | str | None = None,
+    into: str | None = None,
+    semantics: Choices | None = None,
+    splits: SplitGiven | None = None,
+    unseen: str | int | Sequence[str] | None = None,
+    seed: int | None = None,
+    batch: int = BATCH,
+    device: str = "cpu",
+    skip_broken: bool = False,
+    on_batch: OnBatch | None = None,
+) -> Extracted:
+    """Return features, labels and class names of a folder of class folders, and write them or make a data set of them.
+
+    Args:
+        images: the folder.
+        backbone: ``efficientnet-lite0``, ``torchvision:NAME`` or ``timm:NAME`` (or a `Backbone`).
+        output: a ``.npz`` file to write: ``features``, ``labels``, ``class_names``, ``files`` and ``about`` (JSON).
+        into: a data set to make (give `semantics`, a row a class folder in sorted order, or a table with their names),
+            or one that was added before from the same pictures, to add the features to.
+        semantics, splits, unseen, seed: of a data set that is made (see `zslbench.data.own.add.add`).
+        batch: pictures at a time; features may differ in their last bits with it.
+        device: of torch.
+        skip_broken: leave out pictures that cannot be read; otherwise the first is an error.
+        on_batch: called after each batch.
+
+    Raises:
+        DataMissing, BadData, BadValue: pictures, semantics or options are missing or break a rule.
+        Unavailable: the network or Pillow is not installed, or weights cannot be had.
+        StoreError: results cannot be written.
+    """
+    if output is None and into is None:
+        raise BadValue("nothing says where features go; give -o FILE.npz or --into NAME.")
+    if output is not None and Path(output).suffix.lower() != ".npz":
+        raise BadValue(
+            f"{str(output)!r} is no .npz file; features, labels and names are written into one, -o FILE.npz."
+        )
+    if batch < 1:
+        raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")
+    there = find(check_name(into, ())) if into is not None else None
+    if into is not None and there is None and semantics is None:
+        raise BadValue(f"data set {into!r} is not there yet; give --semantics to make it, or -o FILE.npz instead.")
+    drawn = {"splits": splits, "unseen": unseen, "seed": seed} | ({"semantics": semantics} if into is None else {})
+    idle = [f"--{option}" for option, value in drawn.items() if value is not None]
+    if idle and (into is None or there is not None):
+        why = f"data set {into!r} is there with its split" if into is not None else "no data set is made without --into"
+        raise BadValue(
+            f"{why}, so {' and '.join(idle)} would change nothing; leave {'it' if len(idle) == 1 else 'them'} out."
+        )
+    found = pictures_in(Path(images))
+    network = network_of(backbone, device) if isinstance(backbone, str) else backbone
+    if there is not None and network.stem in there.features:
+        raise BadValue(
+            f"data set {there.name!r} has features {network.stem!r} already; take another backbone, or remove the data "
+            f"set with `zslbench data remove {there.name} --yes`."
+        )
+    work = _work_folder(found, network, batch)
+    try:
+        out = _extracted(found, network, batch, skip_broken, work, on_batch)
+        if output is not None:
+            out = dataclasses.replace(out, output=_write(out, Path(output)))
+        if into is not None:
+            out = dataclasses.replace(
+                out, report=_into(out, into, network.stem, there, semantics, splits, unseen, seed)
+            )
+        shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write features ({error.strerror or error}); free some space; what is done is kept."
+        ) from error
+    return out
+
+
+def _work_folder(found: Pictures, network: Backbone, batch: int) -> Path:
+    """Return the folder of finished batches, named by everything that they depend on."""
+    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found.files if path.is_file()]
+    return home() / "features" / digest([network.name, network.weights, network.preprocessing, batch, states])
+
+
+def _extracted(
+    found: Pictures, network: Backbone, batch: int, skip_broken: bool, work: Path, on_batch: OnBatch | None
+) -> Extracted:
+    work.mkdir(parents=True, exist_ok=True)
+    rows, kept, skipped, before = [], [], [], 0
+    for start in range(0, len(found.files), batch):
+        files = found.files[start : start + batch]
+        path = work / f"batch-{start // batch:06d}.npz"
+        done = _finished(path)
+        before += len(files) if done is not None else 0
+        if done is None:
+            done = _batch(files, network, path)
+        matrix, good, problems = done
+        if problems and not skip_broken:
+            raise BadData(f"{problems[0]} Mend or remove it, or leave such pictures out with --skip-broken.")
+        rows.append(matrix)
+        kept += [start + one for one in good]
+        skipped += problems
+        if on_batch is not None:
+            on_batch(start + len(files), len(found.files))
+    if not kept:
+        raise BadData(f"{found.folder}: no picture can be read.")
+    labels = np.array(found.labels, dtype=np.int64)[kept]
+    empty = np.setdiff1d(np.arange(len(found.class_names)), labels)
+    if empty.size:
+        raise BadData(
+            f"{found.folder / found.class_names[empty[0]]} holds no picture that can be read; remove the folder."
+        )
+    return Extracted(
+        features=np.concatenate([one for one in rows if len(one)]),
+        labels=labels,
+        class_names=found.class_names,
+        files=tuple(found.files[one].relative_to(found.folder).as_posix() for one in kept),
+        facts={
+            "source": str(found.folder),
+            "backbone": network.name,
+            "weights": f"sha256 {network.weights}",
+            "preprocessing": network.preprocessing,
+            "batch": batch,
+        },
+        skipped=tuple(skipped),
+        done_before=before,
+    )
+
+
+_Batch = tuple[Array, list[int], list[str]]
+"""Features, the positions in the batch that they are of, and sentences on the pictures that cannot be read."""
+
+
+def _batch(files: Sequence[Path], network: Backbone, path: Path) -> _Batch:
+    good, problems, prepared = [], [], []
+    for position, file in enumerate(files):
+        try:
+            prepared.append(network.prepare(opened(file)))
+            good.append(position)
+        except BadData as error:
+            problems.append(str(error))
+    matrix = network.extract(np.stack(prepared)) if prepared else np.empty((0, 0), dtype=np.float32)
+    kept = {"features": matrix, "good": np.array(good, np.int64), "problems": np.array(problems, np.str_)}
+    with contextlib.suppress(FileNotFoundError):  # another call on the same pictures is done, and has tidied up
+        _save(path, kept)
+    return matrix, good, problems
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays into a file at once; a link or a device of that name is written through."""
+    path = path.resolve()
+    with working_folder(path.parent, ".features-") as work:
+        half = work / path.name
+        write_through(half, lambda out: np.savez(out, **arrays))
+        if path.exists() and not path.is_file():
+            with half.open("rb") as done, path.open("wb") as out:
+                shutil.copyfileobj(done, out)
+        else:
+            half.replace(path)
+
+
+def _finished(path: Path) -> _Batch | None:
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            return held["features"], held["good"].tolist(), held["problems"].tolist()
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: do it again
+        return None
+
+
+def _write(out: Extracted, path: Path) -> Path:
+    path = expanded(path)
+    names, files = np.array(out.class_names, dtype=np.str_), np.array(out.files, dtype=np.str_)
+    about = np.array(json.dumps(out.facts))
+    _save(path, {"features": out.features, "labels": out.labels, "class_names": names, "files": files, "about": about})
+    return path
+
+
+def _into(
+    out: Extracted,
+    name: str,
+    stem: str,
+    there: Added | None,
+    semantics: Choices | None,
+    splits: SplitGiven | None,
+    unseen: str | int | Sequence[str] | None,
+    seed: int | None,
+) -> Report:
+    loaded = Loaded(out.features, "features", {**out.facts, "shape": list(out.features.shape)})
+    if there is None:
+        return add(
+            name,
+            features={stem: loaded},
+            labels=Loaded(out.labels, "labels", {"source": out.facts["source"]}),
+            semantics=semantics,
+            classes=list(out.class_names),
+            splits=splits,
+            unseen=unseen,
+            seed=seed,
+        )
+    names = np.array(there.class_names)[there.load().labels].tolist()
+    if names != [out.class_names[label] for label in out.labels]:
+        raise BadData(
+            f"data set {there.name!r} has other images (or another order) than {out.facts['source']}; make a "
+            "data set of these pictures with --semantics and another name."
+        )
+    return add(name, features={stem: loaded}, semantics=semantics)
