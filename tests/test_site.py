@@ -36,7 +36,7 @@ BUILT_IN = {"digits", "synthetic"}
 
 def likeness(text: str) -> list[str]:
     """Return lines without numbers, rules and spacing: what stays the same on another machine."""
-    words = (re.sub(r"[-+]?\d[\d.]*", "#", re.sub(r"[─*]+", "", line)).split() for line in text.splitlines())
+    words = (re.sub(r"[-−+]?\d[\d.]*", "#", re.sub(r"[─*]+", "", line)).split() for line in text.splitlines())
     return [" ".join(line) for line in words if line]
 
 
