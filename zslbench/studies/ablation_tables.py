@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from zslbench.methods.base import MethodCard
 from zslbench.results.analysis.rows import Stat
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
-from zslbench.results.tables.data import round_number
-from zslbench.results.tables.table import Cell, Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.data import pick_facts, round_numbers
+from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
 from zslbench.studies.points import AS_GIVEN, FULL
@@ -22,29 +22,20 @@ if TYPE_CHECKING:
 
 def facts(line: Line, stage: str) -> dict[str, Any]:
     """Return a line as plain facts, accuracies and differences in percent."""
-    found, gap = line.stat, line.difference
+    gap = line.difference
+    mean, std = (line.stat.mean, line.stat.std) if line.stat else (None, None)
+    ends = pick_facts(gap, "mean", "low", "high") if gap else dict.fromkeys(("mean", "low", "high"))
     return {
-        "swept": line.swept,
-        "setting": line.setting,
-        "spec": line.spec,
-        "as_given": line.as_given,
-        "transductive": line.transductive,
-        "selection": line.selection,
-        "dataset": line.column.dataset,
-        "features": line.column.features,
-        "semantics": line.column.semantics,
-        "protocol": line.column.protocol,
+        **pick_facts(line, "swept", "setting", "spec", "as_given", "transductive", "selection"),
+        **pick_facts(line.column, "dataset", "features", "semantics", "protocol"),
         "stage": stage,
         "metric": line.column.metric,
-        "seeds": list(line.seeds),
+        "seeds": line.seeds,
         "n": len(line.seeds),
-        "mean": round_number(found.mean if found else None),
-        "std": round_number(found.std if found else None),
+        **round_numbers({"mean": mean, "std": std}),
         "highest_mean": line.highest,
         "against": line.against,
-        "difference": round_number(gap.mean if gap else None),
-        "low": round_number(gap.low if gap else None),
-        "high": round_number(gap.high if gap else None),
+        **round_numbers({"difference": ends.pop("mean")} | ends),
         "pairs": gap.n if gap else 0,
         "excludes_0": gap.excludes_zero if gap else None,
     }
@@ -66,11 +57,11 @@ def ablation_tables(
         for place in dict.fromkeys(_place(line.column) for line in series):
             on_data = [line for line in series if _place(line.column) == place]
             tables += _tables(on_data, f"{card.title} on {place}", swept, narrow)
-    sentences = _sentences(lines, shown, card, given.replace(",", ", ") if narrow else given, stage, outcome)
+    below = _remarks(lines, shown, card, given.replace(",", ", ") if narrow else given, stage, outcome)
     helps = dict.fromkeys(f"{line.setting}: {line.help}" for line in lines if line.help)
     if narrow and helps:
-        sentences.append(f"{'; '.join(helps)}.")
-    return [*tables[:-1], dataclasses.replace(tables[-1], remarks=tuple(remarks("note", sentences)))]
+        below += remarks("parameters", [f"{'; '.join(helps)}."])
+    return [*tables[:-1], dataclasses.replace(tables[-1], remarks=tuple(below))]
 
 
 def _place(column: Column) -> str:
@@ -132,40 +123,50 @@ def _excludes_zero(gap: Stat | None) -> str:
     return "yes" if gap.excludes_zero else "no"
 
 
-def _sentences(
+def _remarks(
     lines: Sequence[Line], shown: Sequence[Column], card: MethodCard, given: str, stage: str, outcome: Outcome
-) -> list[str]:
+) -> list[Remark]:
     kinds = " and ".join(dict.fromkeys(column.protocol.upper() for column in shown))
     tested = "final stage: trainval → test" if stage == "final" else "dev stage: training → validation classes, folds"
     means = "mean ± sample standard deviation over seeds" if card.stochastic else "mean"
-    sentences = [f"{kinds} accuracy in percent, {tested}{' averaged' if stage == 'dev' else ''}; {means}."]
-    sentences.append(f"The method as given is {given}" + ("." if "@" in given else "; all else is at its defaults."))
-    sentences.append(_seeds(lines, card))
-    sentences.append(f"Selection: {describe_selections(line.selection for line in lines)}.")
-    gaps = [line for line in lines if line.difference and line.column in shown]
-    if any(line.difference and line.difference.low is not None for line in gaps):
-        sentences.append(
-            "Differences are paired by seed; each interval is Student's at 95 % by itself, not adjusted for the "
-            f"{len(gaps)} comparisons made here."
-        )
-        if any(line.difference and line.difference.n == 2 for line in gaps):
-            sentences.append(TWO_SEEDS)
-    elif gaps and card.stochastic:
-        sentences.append("One seed: no interval, so chance cannot be told from an effect; give more with --seeds.")
-    elif gaps:
-        sentences.append(
-            f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
-            "seeds; zslbench compare has intervals over classes and images."
-        )
+    rest = "." if "@" in given else "; all else is at its defaults."
+    facts: dict[RemarkKind, str] = {
+        "stage": f"{kinds} accuracy in percent, {tested}{' averaged' if stage == 'dev' else ''}; {means}.",
+        "parameters": f"The method as given is {given}{rest}",
+        "seeds": _seeds(lines, card),
+        "selection": f"Selection: {describe_selections(line.selection for line in lines)}.",
+    }
+    below = [remark for kind, text in facts.items() for remark in remarks(kind, [text])]
+    below += remarks("spread", _intervals([line for line in lines if line.column in shown], card))
     same = sorted({line.setting for line in lines if line.as_given and not line.swept} - {FULL})
-    if same:
-        sentences.append(f"{', '.join(same)} is the method as given.")
-    sentences += _transductive(lines)
+    below += remarks("parameters", [f"{', '.join(same)} is the method as given."] if same else [])
+    below += remarks("transductive", _transductive(lines))
     if any(line.highest for line in lines):
         where = "the test images" if stage == "final" else "the validation classes"
         advice = "; choose values with zslbench tune, or look at --stage dev" if stage == "final" else ""
-        sentences.append(f"* highest mean, as measured on {where}: it shows sensitivity and is no selection{advice}.")
-    return sentences + _unfinished(outcome)
+        sentence = f"* highest mean, as measured on {where}: it shows sensitivity and is no selection{advice}."
+        below += remarks("ranking", [sentence])
+    return below + remarks("note", _unfinished(outcome))
+
+
+def _intervals(lines: Sequence[Line], card: MethodCard) -> list[str]:
+    """Say what the intervals of differences are, or why there are none."""
+    gaps = [line.difference for line in lines if line.difference]
+    if any(gap.low is not None for gap in gaps):
+        few = [TWO_SEEDS] if any(gap.n == 2 for gap in gaps) else []
+        return [
+            "Differences are paired by seed; each interval is Student's at 95 % by itself, not adjusted for the "
+            f"{len(gaps)} comparisons made here.",
+            *few,
+        ]
+    if gaps and card.stochastic:
+        return ["One seed: no interval, so chance cannot be told from an effect; give more with --seeds."]
+    if gaps:
+        return [
+            f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
+            "seeds; zslbench compare has intervals over classes and images."
+        ]
+    return []
 
 
 def _transductive(lines: Sequence[Line]) -> list[str]:

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
-from zslbench.results.tables.data import round_number
+from zslbench.results.tables.data import pick_facts, round_numbers
 from zslbench.results.tables.table import Cell as TableCell
-from zslbench.results.tables.table import Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.table import Remark, Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
 from zslbench.studies.values import describe_failures
+from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     from zslbench.studies.reproduce import Cell
@@ -25,12 +26,9 @@ _HEADS = ("method", "metric", "published", "measured", "difference", "95 % inter
 def facts(cell: Cell, tolerance: float) -> dict[str, Any]:
     """Return a cell as plain facts, accuracies in percent."""
     entry, answer = cell.entry, cell.answer
+    mean, std = (cell.stat.mean, cell.stat.std) if cell.stat else (None, None)
     return {
-        "source": entry.source,
-        "table": entry.table,
-        "dataset": entry.dataset,
-        "method": entry.method,
-        "metric": entry.metric,
+        **pick_facts(entry, "source", "table", "dataset", "method", "metric"),
         "published": entry.value,
         "published_features": entry.features,
         "published_semantics": entry.semantics,
@@ -38,21 +36,13 @@ def facts(cell: Cell, tolerance: float) -> dict[str, Any]:
         "published_transductive": entry.transductive,
         "note": entry.note,
         "split": "proposed split (PS)",
-        "features": answer.features,
-        "semantics": answer.semantics,
+        **pick_facts(answer, "features", "semantics"),
         "run": answer.spec,
         "values_from": answer.how,
-        "selection": cell.selection,
-        "transductive": cell.transductive,
-        "seeds": list(cell.seeds),
-        "mean": round_number(cell.stat.mean if cell.stat else None),
-        "std": round_number(cell.stat.std if cell.stat else None),
-        "low": round_number(cell.low),
-        "high": round_number(cell.high),
-        "difference": round_number(cell.difference),
+        **pick_facts(cell, "selection", "transductive", "seeds"),
+        **round_numbers({"mean": mean, "std": std} | pick_facts(cell, "low", "high", "difference")),
         "tolerance": tolerance,
-        "verdict": cell.verdict,
-        "reason": cell.reason,
+        **pick_facts(cell, "verdict", "reason"),
     }
 
 
@@ -63,7 +53,7 @@ def reproduction_tables(cells: Sequence[Cell], tolerance: float, seeds: int, out
     for place in dict.fromkeys(_place(cell) for cell in cells):
         rows = [_row(cell, notes) for cell in cells if _place(cell) == place]
         tables.append(text_table(place, _HEADS, rows, words=[1, 6, 7]))
-    below = tuple(remarks("note", _sentences(cells, tolerance, seeds, outcome)))
+    below = tuple(_remarks(cells, tolerance, seeds, outcome))
     return [*tables[:-1], dataclasses.replace(tables[-1], remarks=below, notes=tuple(f"{text}." for text in notes))]
 
 
@@ -91,47 +81,50 @@ def _row(cell: Cell, notes: dict[str, int]) -> list[str | TableCell | None]:
     return [entry.method, entry.metric, published, stat, difference, interval, verdict, cell.answer.spec or MISSING]
 
 
-def _sentences(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[str]:
+def _remarks(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Remark]:
     counts = Counter(cell.verdict for cell in cells)
-    total = len(cells)
-    sentences = [f"{total} published {'number' if total == 1 else 'numbers'}: {_counted(counts)}."]
     measured = [cell for cell in cells if cell.stat]
+    total = format_count(len(cells), "published number")
+    below = remarks("note", [f"{total}: {_counted(counts)}."])
     if any(cell.verdict in ("reproduced", "above", "below", "inconclusive") for cell in measured):
-        sentences.append(
+        sentence = (
             f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
             "wholly outside; inconclusive: it reaches over an end, or one seed gives none."
         )
+        below += remarks("published", [sentence])
     if any(cell.answer.other for cell in measured):
-        sentences.append(
+        sentence = (
             "Other features or semantics: the published number was measured on other data, so the difference is no "
             "matter of reproduction."
         )
+        below += remarks("published", [sentence])
     if measured:
-        sentences.append(
+        sentence = (
             "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
             "over seeds. A deterministic method has none: its one value is judged."
         )
-        if any(cell.stochastic and len(cell.seeds) == 2 for cell in measured):
-            sentences.append(TWO_SEEDS)
-        sentences += _seeds(measured)
-        sentences.append(_values_from(measured))
+        drawn = [cell for cell in measured if cell.stochastic]
+        below += remarks("spread", [sentence, *([TWO_SEEDS] if any(len(cell.seeds) == 2 for cell in drawn) else [])])
+        below += remarks("seeds", _seeds(drawn))
+        below += remarks("parameters", [_values_from(measured)])
         selections = describe_selections(cell.selection for cell in measured)
-        sentences.append(f"Selection of what was measured: {selections}.")
-        short = [cell for cell in measured if cell.stochastic and len(cell.seeds) < 2]
-        if short and seeds == 1:
-            sentences.append("One seed says nothing of chance: give more with --seeds.")
+        below += remarks("selection", [f"Selection of what was measured: {selections}."])
+        if seeds == 1 and any(len(cell.seeds) < 2 for cell in drawn):
+            below += remarks("single seed", ["One seed says nothing of chance: give more with --seeds."])
     if any(cell.answer.lacks_data for cell in cells):
-        sentences.append("What data is here: zslbench data list. Other features of the same images: --features STEM.")
+        sentence = "What data is here: zslbench data list. Other features of the same images: --features STEM."
+        below += remarks("data", [sentence])
     if any(cell.entry.oracle for cell in cells):
-        sentences.append("† published code of this method picks the epoch on test images; ours is not picked there.")
+        sentence = "† published code of this method picks the epoch on test images; ours is not picked there."
+        below += remarks("oracle", [sentence])
     if any(cell.entry.transductive or cell.transductive for cell in cells):
-        sentences.append(TRANSDUCTIVE.text)
+        below.append(TRANSDUCTIVE)
     if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
-        sentences.append("What is inconclusive may be settled by more --seeds; finished ones are not run again.")
-    sentences += describe_failures(outcome)
-    if outcome.interrupted:
-        sentences.append("Interrupted; the same command goes on from here.")
-    return sentences
+        sentence = "What is inconclusive may be settled by more --seeds; finished ones are not run again."
+        below += remarks("seeds", [sentence])
+    below += remarks("note", describe_failures(outcome))
+    interrupted = ["Interrupted; the same command goes on from here."] if outcome.interrupted else []
+    return below + remarks("note", interrupted)
 
 
 def _counted(counts: Counter[str]) -> str:
@@ -140,9 +133,8 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{number} {shown[name]}" for name, number in counts.most_common())
 
 
-def _seeds(cells: Sequence[Cell]) -> list[str]:
+def _seeds(drawn: Sequence[Cell]) -> list[str]:
     """Say which seeds the numbers of methods with chance are of, and whose are fewer."""
-    drawn = [cell for cell in cells if cell.stochastic]
     if not drawn:
         return []
     most = max((cell.seeds for cell in drawn), key=len)
@@ -156,10 +148,8 @@ def _seeds(cells: Sequence[Cell]) -> list[str]:
 
 
 def _values_from(cells: Sequence[Cell]) -> str:
-    found: dict[str, list[str]] = {}
+    specs: dict[str, dict[str, None]] = {}
     for cell in cells:
-        names = found.setdefault(cell.answer.how, [])
-        if cell.answer.spec not in names:
-            names.append(cell.answer.spec)
-    sentences = "; ".join(f"{how}: {', '.join(names)}" for how, names in found.items())
-    return f"Hyper-parameters: {sentences}."
+        specs.setdefault(cell.answer.how, {})[cell.answer.spec] = None
+    parts = (f"{how}: {', '.join(names)}" for how, names in specs.items())
+    return f"Hyper-parameters: {'; '.join(parts)}."
