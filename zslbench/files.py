@@ -95,7 +95,7 @@ def write_through(path: Path, write: Writer) -> None:
     """Write a new file down to the disk, under its own name.
 
     Raises:
-        OSError: it is there, or there is no room for it.
+        OSError: it exists, or there is no room for it.
     """
     with path.open("xb") as file:
         write(file)
@@ -209,10 +209,10 @@ def read_regular(path: Path) -> bytes:
     """
     try:
         with open(path, "rb", opener=_open_at_once) as file:
-            found = os.fstat(file.fileno())
-            check_regular(path, found.st_mode)
-            if found.st_size > _MOST_BYTES:
-                raise StoreError(f"{path} has {found.st_size:,} bytes, more than a file of zslbench; remove it.")
+            status = os.fstat(file.fileno())
+            check_regular(path, status.st_mode)
+            if status.st_size > _MOST_BYTES:
+                raise StoreError(f"{path} has {status.st_size:,} bytes, more than a file of zslbench; remove it.")
             return file.read()
     except FileNotFoundError:
         raise

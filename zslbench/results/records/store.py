@@ -7,7 +7,6 @@ import gc
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
 from zslbench.files import (
     Writer,
+    check_regular,
     probe,
     read_problem,
     read_regular,
@@ -32,9 +32,9 @@ from zslbench.results.records.record import Record
 _MAX_NAME = 100
 _LEVELS = 3
 """Of folders between the root and a record."""
-_TRACE, _FEATURES = ".trace.json.gz", ".features.npz"  # traces were left by profiles of earlier versions
-_ENDINGS = (".npz", _FEATURES, _TRACE)
-"""Of what lies beside a document ``<id>.json``: predictions, kept features, the trace of a profile."""
+_FEATURES = ".features.npz"
+_ENDINGS = (".npz", _FEATURES, ".trace.json.gz")
+"""Of what lies beside a document ``<id>.json``: predictions, kept features, traces of older versions."""
 _ID = re.compile(r"[0-9a-f]{16}")
 _MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
@@ -289,8 +289,7 @@ def _read_arrays(
 ) -> dict[str, AnyArray]:
     again = f"run it again with{option} --rerun all"
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise StoreError(f"the {what} {path} is no regular file, but a pipe, device or socket; remove it.")
+        check_regular(path, path.stat().st_mode)
         with np.load(path, allow_pickle=False) as file:
             declared = sum(member.file_size for member in file.zip.infolist())
             if declared > _MOST_IN_ARRAYS:
