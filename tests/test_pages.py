@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from builders import method_pages
-from zslbench import citations
+from builders import citations, method_pages
 from zslbench.params import declared
 from zslbench.registry import DATASETS, METHODS
 from zslbench.results.analysis.published import load, sources

@@ -29,7 +29,7 @@ _VERBS = {
     "watch": "zslbench.results.records.watch:watch",
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
-    "doctor": "zslbench.diagnosis:doctor",
+    "doctor": "zslbench.inspection:doctor",
     "check": "zslbench.checks.named:check",
     "new_method": "zslbench.scaffold:new_method",
     "data": "zslbench.data",

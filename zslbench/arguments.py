@@ -93,7 +93,7 @@ def _made_plain(name: str, value: Any, kinds: list[str]) -> Any:
 
 def _of_text(name: str, value: str | os.PathLike[str], kinds: list[str]) -> Any:
     text = _text(name, value)
-    if "Engine" in kinds:
+    if "Executor" in kinds:
         raise BadValue(f"engine={text!r} is a name; give zslbench.engine({text!r}), with workers=2, say.")
     if "Path" in kinds and ("str" in kinds or not isinstance(value, str)):
         return Path(text)

@@ -14,8 +14,7 @@ from typing import NoReturn
 import rich_click as click
 
 import zslbench
-from zslbench import screen
-from zslbench.commands import about, data, records, reports, runs
+from zslbench.commands import about, data, records, reports, runs, screen
 from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep

@@ -1,15 +1,27 @@
-"""`list_` and `info`: what is registered, and all that is declared of one thing. Nothing heavy is imported."""
+"""`list_`, `info` and `doctor`: what is registered, what is declared of one thing, and whether the installation works.
+
+Nothing heavy is imported but by `doctor`.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import importlib.metadata
 import inspect
+import os
+import platform
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import zslbench
 from zslbench.data import added
 from zslbench.data.dataset import Source
+from zslbench.data.home import data_root as roots_of
+from zslbench.data.home import home
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.params import declared, in_words
@@ -22,6 +34,8 @@ if TYPE_CHECKING:
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "click", "rich", "tabulate", "pooch")
+LOW_DISK = 4 * 2**30
 _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS, "protocols": PROTOCOLS}
 
 
@@ -253,3 +267,101 @@ def _values(values: Mapping[str, Any]) -> str:
 def shown(value: Any) -> str:
     """Return a parameter's value as the grammar writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing looked at: its name, what was found, and whether it is as it should be."""
+
+    what: str
+    found: str
+    ok: bool = True
+
+
+def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> list[Finding]:
+    """Return what was found: versions, devices, folders, data sets, plugins. It changes nothing that lasts."""
+    return [
+        Finding("zslbench", f"{zslbench.__version__} on Python {platform.python_version()}, {platform.platform()}"),
+        *_packages(),
+        _devices(),
+        _threads(),
+        _folder("home", home(), "set ZSLBENCH_HOME to a folder that you may write"),
+        _folder("runs", Path(runs), "name another folder with --runs"),
+        *_data(Path(data_root) if data_root else None),
+        *_plugins(),
+    ]
+
+
+def _packages() -> list[Finding]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(Finding(name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            found.append(Finding(name, f"not installed; install it with: pip install {name}", ok=False))
+    return found
+
+
+def _devices() -> Finding:
+    from zslbench.runner.resources import devices
+
+    try:
+        threads = importlib.import_module("torch").get_num_threads()
+        return Finding("devices", f"{', '.join(devices())}; {os.cpu_count()} processors, {threads} torch threads")
+    except Exception as error:  # whatever a broken torch raises is the finding
+        return Finding("devices", f"torch does not work ({error}); install it again", ok=False)
+
+
+def _threads() -> Finding:
+    """Tell how many threads a run may use, how they wait, and what to set where others compute on the same machine."""
+    import psutil
+
+    from zslbench.runner.resources import WAITING
+
+    asked = os.environ.get("OMP_NUM_THREADS")
+    most = f"OMP_NUM_THREADS={asked}" if asked else "as many as processors, OMP_NUM_THREADS is not set"
+    chosen = next((f"{name}={os.environ[name]}" for name in WAITING if name in os.environ), "libraries' own rule")
+    busy, processors = psutil.getloadavg()[0], os.cpu_count() or 1
+    load = f"{busy:.1f} processes wanted {processors} processors in the last minute"
+    advice = "on a shared machine set OMP_NUM_THREADS to the number of processors that are yours"
+    if busy > processors and not asked:
+        advice = f"others compute here: {advice}, 1 for instance"
+    return Finding("threads", f"at most {most}; small products use one; while waiting: {chosen}; {load}; {advice}")
+
+
+def _folder(what: str, folder: Path, advice: str) -> Finding:
+    existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        return Finding(what, f"{folder} cannot be written ({error.strerror}); {advice}", ok=False)
+    text = f"{folder} ({free / 2**30:.0f} GiB free)"
+    return Finding(what, text if free >= LOW_DISK else f"{text}; make room, or {advice}", ok=free >= LOW_DISK)
+
+
+def _data(root: Path | None) -> list[Finding]:
+    roots = ", ".join(str(one) for one in roots_of(root)) or "nowhere"
+    found = [Finding("data is looked for in", roots)]
+    try:
+        found += [
+            Finding(
+                row.name, f"features {', '.join(row.features)}; in {', '.join(map(str, row.folders)) or 'the package'}"
+            )
+            for row in zslbench.data.list_(root)
+            if row.features
+        ]
+    except ZslbenchError as error:
+        found.append(Finding("data", str(error), ok=False))
+    return found
+
+
+def _plugins() -> list[Finding]:
+    found = []
+    for registry in (METHODS, DATASETS, PROTOCOLS):
+        for entry in registry:
+            try:
+                entry.load()
+            except Unavailable as error:
+                found.append(Finding(f"{registry.kind} {entry.name}", str(error), ok=False))
+    return found

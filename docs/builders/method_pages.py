@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builders import citations
 from builders.markdown import MADE, table
-from zslbench import citations
 from zslbench.inspection import Info, info, shown
 from zslbench.methods.base import Method, Preset
 from zslbench.registry import METHODS

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import click
 
 import zslbench
+from builders import citations
 from builders.markdown import literal, table
-from zslbench import citations, data, results
+from zslbench import data, results
 from zslbench.inspection import Info, Listed, info, list_
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
 from zslbench.results.analysis.published import PROTOCOL, Published, load, sources

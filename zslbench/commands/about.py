@@ -9,7 +9,7 @@ from typing import Any
 import rich_click as click
 
 import zslbench
-from zslbench import screen
+from zslbench.commands import screen
 from zslbench.commands.options import (
     CHOICES,
     DATA_ROOT,

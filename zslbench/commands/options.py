@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from zslbench import screen
+from zslbench.commands import screen
 
 if TYPE_CHECKING:
     from rich.console import Console

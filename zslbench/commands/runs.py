@@ -11,7 +11,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 import zslbench
-from zslbench import screen
+from zslbench.commands import screen
 from zslbench.commands.options import (
     CHOICES,
     DATA_ROOT,

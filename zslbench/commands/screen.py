@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from zslbench.data.inventory import Verified
     from zslbench.data.own.add import Report
     from zslbench.data.own.pictures import Extracted
-    from zslbench.diagnosis import Finding
-    from zslbench.inspection import Info, Listed
+    from zslbench.inspection import Finding, Info, Listed
     from zslbench.runner.run import Outcome
     from zslbench.scaffold import Made
 
@@ -105,51 +104,41 @@ def show_profile(outcome: Outcome) -> None:
         what = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']} seed {record.seed}"
         spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
         rows.append((what, *spent))
-    console = _out()
-    console.print(
+    show_text(
         "seconds by phase, of each run alone (fit holds those between data and scores); shared: what an earlier run "
-        "had done already",
-        markup=False,
-        soft_wrap=True,
+        "had done already"
     )
-    _print_table(console, ("run", *phases, *last), rows)
+    _print_table(("run", *phases, *last), rows)
 
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
     """Say what a run did, or would do, and what to type next."""
-    console = _out()
     for remark in outcome.remarks:
-        console.print(remark, markup=False, soft_wrap=True)
+        show_text(remark)
     if dry_run:
-        _show_dry_run(console, outcome)
+        _show_dry_run(outcome)
         return
     ok = sum(record.ok for record in outcome.records)
     table = ["zslbench", "table", *([] if runs == Path("runs") else ["--runs", str(runs)])]
-    console.print(
+    show_text(
         f"{ok} of {len(outcome.states)} runs are done, {len(outcome.failed)} failed; "
-        f"records in {runs}; see them with: {shlex.join(table)}",
-        markup=False,
-        soft_wrap=True,
+        f"records in {runs}; see them with: {shlex.join(table)}"
     )
     reasons = dict.fromkeys(last_line(record.error) for record in outcome.failed if record.error.strip())
     for reason in [*reasons][:_REASONS]:
-        console.print(f"why: {reason}", markup=False, soft_wrap=True)
+        show_text(f"why: {reason}")
     if len(reasons) > _REASONS:
-        console.print(f"and {len(reasons) - _REASONS} more reasons, each in its record", markup=False)
+        show_text(f"and {len(reasons) - _REASONS} more reasons, each in its record")
     if outcome.failed:
-        console.print(
-            "a failed run keeps its traceback in its record; try again with --rerun failed",
-            markup=False,
-            soft_wrap=True,
-        )
+        show_text("a failed run keeps its traceback in its record; try again with --rerun failed")
     if outcome.interrupted:
-        console.print("interrupted; what was done is kept, the same command goes on from here", markup=False)
+        show_text("interrupted; what was done is kept, the same command goes on from here")
 
 
-def _show_dry_run(console: Console, outcome: Outcome) -> None:
+def _show_dry_run(outcome: Outcome) -> None:
     """Say what a run would do: each run, or where there are many how many of each method on each data set."""
     if len(outcome.states) <= _LISTED:
-        _print_table(console, ("id", "run", "state"), [(one.id, str(one), state) for one, state in outcome.states])
+        _print_table(("id", "run", "state"), [(one.id, str(one), state) for one, state in outcome.states])
     else:
         datasets = list(dict.fromkeys(one.dataset.name for one, _ in outcome.states))
         found: dict[str, dict[str, Counter[str]]] = {}
@@ -162,22 +151,20 @@ def _show_dry_run(console: Console, outcome: Outcome) -> None:
             )
             for method, cells in found.items()
         ]
-        _print_table(console, ("method", *datasets), rows)
+        _print_table(("method", *datasets), rows)
     states = Counter(state for _, state in outcome.states)
     counts = ", ".join(f"{many} {state}" for state, many in states.items())
     to_do = outcome.estimate.runs if outcome.estimate else states["to run"]
     by_state = f" ({counts})" if len(states) > 1 else ""
-    console.print(f"{len(outcome.states)} runs{by_state}, {to_do} to do; nothing was run.", markup=False)
+    show_text(f"{len(outcome.states)} runs{by_state}, {to_do} to do; nothing was run.")
     if to_do:
-        console.print(f"time: {outcome.estimate}", markup=False, soft_wrap=True)
+        show_text(f"time: {outcome.estimate}")
 
 
 def show_list(kind: str, lines: Sequence[Listed]) -> None:
     """Print one line a registered thing."""
-    console = _out()
     if kind == "presets":
         _print_table(
-            console,
             ("preset", "for", "source"),
             [(one.name, one.reference, one.unavailable or one.summary) for one in lines],
         )
@@ -188,7 +175,7 @@ def show_list(kind: str, lines: Sequence[Listed]) -> None:
         summary = one.unavailable or one.summary
         full = (one.name, summary, one.reference, one.setting, one.origin)
         rows.append(full if kind == "methods" else (one.name, summary, one.origin))
-    _print_table(console, heads, rows)
+    _print_table(heads, rows)
 
 
 def show_info(info: Info) -> None:
@@ -196,34 +183,33 @@ def show_info(info: Info) -> None:
     console = _out()
     console.print(f"{info.title} ({info.kind} {info.name})", style="bold", markup=False)
     console.print(info.summary, markup=False)
-    _print_table(console, None, list(info.facts.items()))
+    _print_table(None, list(info.facts.items()))
     if info.params:
-        _print_table(console, ("parameter", "default", "takes", "meaning"), info.params)
+        _print_table(("parameter", "default", "takes", "meaning"), info.params)
     if info.space:
-        _print_table(console, ("`zslbench tune` searches", "values"), list(info.space.items()))
+        _print_table(("`zslbench tune` searches", "values"), list(info.space.items()))
     if info.presets:
-        _print_table(console, ("preset", "source", "values"), info.presets)
+        _print_table(("preset", "source", "values"), info.presets)
     if info.published:
         heads = ("published in", "dataset", "features", "metric", "value", "note")
-        _print_table(console, heads, info.published)
+        _print_table(heads, info.published)
     if info.differences:
         console.print("how this implementation differs", style="bold")
         for text in info.differences:
-            console.print(f"- {text}", markup=False, soft_wrap=True)
+            show_text(f"- {text}")
 
 
 def show_findings(findings: Iterable[Finding]) -> None:
     """Print what `doctor` found."""
-    _print_table(_out(), None, [("ok" if one.ok else "PROBLEM", one.what, one.found) for one in findings])
+    _print_table(None, [("ok" if one.ok else "PROBLEM", one.what, one.found) for one in findings])
 
 
 def show_checked(found: Checked) -> None:
     """Print the checks that passed, and how many, or the one that did not."""
-    console = _out()
     for name in found.passed:
-        console.print(f"ok  {name}", markup=False)
+        show_text(f"ok  {name}")
     if found.ok:
-        console.print(f"{found.kind} {found.name} keeps the contract: {len(found.passed)} checks passed.", markup=False)
+        show_text(f"{found.kind} {found.name} keeps the contract: {len(found.passed)} checks passed.")
     else:
         show_error(found.failure)
 
@@ -247,14 +233,9 @@ def show_data(rows: Sequence[DataListed]) -> None:
         files = ", ".join(row.features) or "none", ", ".join(row.semantics) or "none"
         shown.append((row.name, row.title, images, classes, *files, row.problem or where))
     heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
-    console = _out()
-    _print_table(console, heads, shown)
+    _print_table(heads, shown)
     if any(not row.features for row in rows):
-        console.print(
-            "what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR",
-            markup=False,
-            soft_wrap=True,
-        )
+        show_text("what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR")
 
 
 def show_installed(rows: Sequence[Installed]) -> None:
@@ -264,7 +245,7 @@ def show_installed(rows: Sequence[Installed]) -> None:
     for row in rows:
         checksum = f" (sha256 {row.sha256})" if row.sha256 else ""
         text = f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}"
-        _out().print(text, markup=False, soft_wrap=True)
+        show_text(text)
 
 
 @contextlib.contextmanager
@@ -281,27 +262,24 @@ def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 def show_added(report: Report) -> None:
     """Print what `data add` installed, how it read the inputs, and what to type next."""
-    added, console = report.added, _out()
+    added = report.added
     for remark in report.remarks:
-        console.print(remark, markup=False, soft_wrap=True)
-    console.print(f"added {added.name}: {added.summary}", markup=False, soft_wrap=True)
+        show_text(remark)
+    show_text(f"added {added.name}: {added.summary}")
     features, semantics = ", ".join(added.features), ", ".join(added.semantics)
-    console.print(f"features: {features}; semantics: {semantics}; in {added.folder}", markup=False, soft_wrap=True)
-    console.print(f"run on it with: zslbench run -m eszsl -d {added.name}", markup=False, soft_wrap=True)
+    show_text(f"features: {features}; semantics: {semantics}; in {added.folder}")
+    show_text(f"run on it with: zslbench run -m eszsl -d {added.name}")
 
 
 def show_extracted(found: Extracted) -> None:
     """Print what `data features` made, and which pictures it left out."""
-    console = _out()
     for sentence in found.skipped:
-        console.print(f"left out: {sentence}", markup=False, soft_wrap=True)
+        show_text(f"left out: {sentence}")
     count, length = found.features.shape
     before = f" ({found.done_before:,} were done before)" if found.done_before else ""
-    console.print(
+    show_text(
         f"{count:,} pictures of {len(found.class_names)} classes{before}: {length} features each by "
-        f"{found.facts['backbone']}, {found.facts['preprocessing']}",
-        markup=False,
-        soft_wrap=True,
+        f"{found.facts['backbone']}, {found.facts['preprocessing']}"
     )
     if found.output is not None:
         show_written(found.output)
@@ -311,7 +289,7 @@ def show_extracted(found: Extracted) -> None:
 
 def show_removed(folder: Path) -> None:
     """Say what `data remove` removed."""
-    _out().print(f"removed {folder}; records of runs on it stay", markup=False, soft_wrap=True)
+    show_text(f"removed {folder}; records of runs on it stay")
 
 
 def show_verified(rows: Sequence[Verified]) -> None:
@@ -323,10 +301,10 @@ def show_verified(rows: Sequence[Verified]) -> None:
         read = ", ".join(f"{choice} {name}" for choice, name in row.fingerprints.items())
         shown += [("ok", row.name, read, str(row.folder))] if row.ok else []
         shown += [("PROBLEM", row.name, problem, str(row.folder)) for problem in row.problems]
-    _print_table(_out(), None, shown)
+    _print_table(None, shown)
 
 
-def _print_table(console: Console, heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
+def _print_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(show_header=heads is not None, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -335,4 +313,4 @@ def _print_table(console: Console, heads: Sequence[str] | None, rows: Iterable[S
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
-    console.print(table)
+    _out().print(table)
