@@ -111,13 +111,13 @@ def _traced(
     dev = [record for record in everything if record.ok and record.stage == "dev"]
     on_dev = calibrate(final, dev, store.predictions)
     on_test = calibrate(final, (), store.predictions, on_test=True)
-    found = []
+    traced = []
     for first, second in zip(on_dev.records, on_test.records, strict=True):
         record = dataclasses.replace(first, metrics={**second.metrics, **first.metrics})
         gamma = first.provenance.get("calibrated", {}).get("gamma")
         best = second.provenance["calibrated"]["gamma"]
-        found.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
-    return found, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]
+        traced.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
+    return traced, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]
 
 
 def _lay_out(traced: Sequence[Traced]) -> Table:
@@ -129,8 +129,8 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
     names, settings = short_names(dict.fromkeys(keys))
     groups = list(dict.fromkeys(sorted(map(group_key, rows))))
     heads = group_heads(groups)
-    levels = {(key, group_key(row)): _unseen_at_levels(own) for (row, own), key in zip(runs, keys, strict=True)}
-    summaries = {(key, group_key(row)): _summary(row, own) for (row, own), key in zip(runs, keys, strict=True)}
+    levels = {(key, group_key(row)): _unseen_at_levels(group) for (row, group), key in zip(runs, keys, strict=True)}
+    summaries = {(key, group_key(row)): _summary(row, group) for (row, group), key in zip(runs, keys, strict=True)}
     reached = max(sum(value is not None for value in values) for values in levels.values())
     none: tuple[Cell | None, ...] = (None,) * max(len(SUMMARY), len(_LEVELS))
     columns, cells = list[Column](), {key: list[Cell | None]() for key in keys}
@@ -175,8 +175,8 @@ def _unseen_at_levels(runs: Sequence[Traced]) -> tuple[Cell | None, ...]:
     return tuple(None if np.isnan(value) else Cell(f"{100 * value:.1f}") for value in means)
 
 
-def _facts(one: Traced) -> dict[str, Any]:
-    record = one.record
+def _facts(run: Traced) -> dict[str, Any]:
+    record = run.record
     return {
         "method": record.method["name"],
         "label": record.label,
@@ -198,21 +198,21 @@ def _csv(traced: Sequence[Traced]) -> str:
     heads = ("gamma", "U", "S", "H")
     return csv_text(
         [
-            _facts(one) | dict(zip(heads, map(float, point), strict=True))
-            for one in traced
-            for point in zip(*_points(one.curve), strict=True)
+            _facts(run) | dict(zip(heads, map(float, point), strict=True))
+            for run in traced
+            for point in zip(*_points(run.curve), strict=True)
         ]
     )
 
 
 def _json(traced: Sequence[Traced]) -> str:
     out = []
-    for one in traced:
-        gammas, *percent = (part.tolist() for part in _points(one.curve))
-        metrics = {name: round(100 * value, _DIGITS) for name, value in one.record.metrics.items()}
-        chosen = {"gamma": one.gamma_dev, "gamma†": one.gamma_test, "metrics": metrics}
+    for run in traced:
+        gammas, *percent = (part.tolist() for part in _points(run.curve))
+        metrics = {name: round(100 * value, _DIGITS) for name, value in run.record.metrics.items()}
+        chosen = {"gamma": run.gamma_dev, "gamma†": run.gamma_test, "metrics": metrics}
         points = {"gamma": [*gammas[:-1], None], **dict(zip("USH", percent, strict=True))}
-        out.append({**_facts(one), **chosen, "curve": points})
+        out.append({**_facts(run), **chosen, "curve": points})
     return json.dumps(out, ensure_ascii=False, allow_nan=False) + "\n"
 
 

@@ -65,13 +65,13 @@ def statistics(
     """
     check_format(format, standalone=standalone)
     if datasets:
-        found, left = [named(text, features, semantics, data_root) for text in datasets], list[str]()
+        described, left_out = [named(text, features, semantics, data_root) for text in datasets], list[str]()
     else:
-        found, left = everything(features, semantics, data_root)
+        described, left_out = everything(features, semantics, data_root)
     if format in DATA_FORMATS:
-        text = write_data([_facts(one) for one in found], format)
+        text = write_data([_facts(dataset) for dataset in described], format)
     else:
-        text = render(_lay_out(found, left), format, width, standalone=standalone)
+        text = render(_lay_out(described, left_out), format, width, standalone=standalone)
     if output is not None:
         write_text(output, text, f"the table {output.name}")
     return text
@@ -81,27 +81,27 @@ def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
     notes: dict[str, int] = {}
     return Table(
         columns=_COLUMNS,
-        blocks=(Block(tuple(Line(one_line(one.title), "", _cells(one, notes)) for one in described)),),
+        blocks=(Block(tuple(Line(one_line(dataset.title), "", _cells(dataset, notes)) for dataset in described)),),
         remarks=(*remarks("data", _caption(described)), *remarks("note", left_out)),
         notes=tuple(notes),
         name="data set",
     )
 
 
-def _cells(one: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]:
-    counted, unlike = one.counted, _unlike(one)
+def _cells(dataset: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]:
+    counted, unlike = dataset.counted, _unlike(dataset)
     theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
 
     def cell(part: str, note: str = "") -> Cell | None:
         number = getattr(counted, part)
         if number is None:
             return None
-        note = f"{one.title}: the authors of its split count {theirs}." if part in unlike else note
+        note = f"{dataset.title}: the authors of its split count {theirs}." if part in unlike else note
         return Cell(f"{number:,}", note=notes.setdefault(note, len(notes) + 1) if note else 0)
 
     folds = dict.fromkeys(f"{train} + {val}" for train, val in counted.folds)
     return (
-        cell("images", "" if one.features else _WITHOUT),
+        cell("images", "" if dataset.features else _WITHOUT),
         cell("features"),
         cell("semantics"),
         cell("seen"),
@@ -113,40 +113,40 @@ def _cells(one: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]:
     )
 
 
-def _unlike(one: Described) -> dict[str, int]:
+def _unlike(dataset: Described) -> dict[str, int]:
     """Return the counts of the split's authors that those of the data are not, by what is counted."""
-    if one.authors is None:
+    if dataset.authors is None:
         return {}
-    authors = dataclasses.asdict(one.authors)
+    authors = dataclasses.asdict(dataset.authors)
     attributes = authors.pop("attributes")
-    if one.semantics == SEMANTICS:
+    if dataset.semantics == SEMANTICS:
         authors["semantics"] = attributes
-    return {part: number for part, number in authors.items() if getattr(one.counted, part) not in (None, number)}
+    return {part: number for part, number in authors.items() if getattr(dataset.counted, part) not in (None, number)}
 
 
 def _caption(described: Sequence[Described]) -> list[str]:
-    features = describe_by((one.features or "none", one.title) for one in described)
-    semantics = describe_by((one.semantics, one.title) for one in described)
-    split = describe_by((split_of(one.origin, one.split), one.title) for one in described)
+    features = describe_by((dataset.features or "none", dataset.title) for dataset in described)
+    semantics = describe_by((dataset.semantics, dataset.title) for dataset in described)
+    split = describe_by((split_of(dataset.origin, dataset.split), dataset.title) for dataset in described)
     lines = [
         "Data set statistics, counted in the data.",
         f"Features: {features}; semantics: {semantics}.",
         f"Split: {split}".removesuffix(".") + ".",
     ]
-    if any(one.counted.folds for one in described):
+    if any(dataset.counted.folds for dataset in described):
         lines.append("train + val: training and validation classes of each development fold of the seen ones.")
     return lines
 
 
-def _facts(one: Described) -> dict[str, Any]:
-    counted = one.counted
+def _facts(dataset: Described) -> dict[str, Any]:
+    counted = dataset.counted
     return {
-        "dataset": one.name,
-        "title": one.title,
-        "origin": one.origin,
-        "features": one.features or None,
-        "semantics": one.semantics,
-        "fingerprint": one.fingerprint or None,
+        "dataset": dataset.name,
+        "title": dataset.title,
+        "origin": dataset.origin,
+        "features": dataset.features or None,
+        "semantics": dataset.semantics,
+        "fingerprint": dataset.fingerprint or None,
         "images": counted.images,
         "feature_dimension": counted.features,
         "semantic_dimension": counted.semantics,

@@ -142,8 +142,8 @@ def _describe_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     return f"{kinds} accuracy in percent, final stage: trainval → test."
 
 
-def _mean_over(found: Sequence[tuple[int, ...]]) -> str:
-    kinds = distinct(found)
+def _mean_over(sets: Sequence[tuple[int, ...]]) -> str:
+    kinds = distinct(sets)
     if len(kinds) > 1:
         return ", mean over the folds named" if any(len(folds) > 1 for folds in kinds) else ""
     return f", mean over folds {spans(kinds[0])}" if len(kinds[0]) > 1 else f", fold {spans(kinds[0])}"
@@ -151,20 +151,20 @@ def _mean_over(found: Sequence[tuple[int, ...]]) -> str:
 
 def _describe_seeds(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Say which seeds: the most common first, the others with the lines (and data sets) that they hold for."""
-    found: dict[tuple[int, ...], list[tuple[str, Row]]] = {}
+    by_seeds: dict[tuple[int, ...], list[tuple[str, Row]]] = {}
     total: dict[str, set[tuple[int, ...]]] = {}
     on_data: dict[tuple[str, str], set[tuple[int, ...]]] = {}
     for row, name in zip(rows, names, strict=True):
-        found.setdefault(row.seeds, []).append((name, row))
+        by_seeds.setdefault(row.seeds, []).append((name, row))
         total.setdefault(name, set()).add(row.seeds)
         on_data.setdefault((name, row.dataset), set()).add(row.seeds)
-    order = sorted(found, key=lambda seeds: (-len(seeds), seeds))
+    order = sorted(by_seeds, key=lambda seeds: (-len(seeds), seeds))
     if len(order) == 1:
         return _listed(order[0])
     parts = []
     for seeds in order:
         lines: dict[str, list[str]] = {}
-        for name, row in found[seeds]:
+        for name, row in by_seeds[seeds]:
             alike = len(on_data[name, row.dataset]) == 1
             lines.setdefault(name, []).append(row.dataset if alike else _where(row, rows))
         who = (
@@ -294,18 +294,18 @@ def _describe_metrics(metrics: Sequence[str]) -> str:
 
 
 def _describe_marks(rows: Sequence[Row], together: bool) -> list[Remark]:
-    found: list[Remark] = []
+    below: list[Remark] = []
     kinds = sorted({rank_block(row.selection == "oracle", row.setting) for row in rows})
     if len(kinds) > 1 and together:
-        found += remarks("ranking", ["Rows of different settings and selections are ranked together."])
+        below += remarks("ranking", ["Rows of different settings and selections are ranked together."])
     elif len(kinds) > 1:
-        said = "; ".join(_SETTING.get(name, name) + (", oracle" if oracle else "") for oracle, _, name in kinds)
-        found += remarks("setting", [f"Blocks, from the top, each ranked by itself: {said}."])
+        blocks = "; ".join(_SETTING.get(name, name) + (", oracle" if oracle else "") for oracle, _, name in kinds)
+        below += remarks("setting", [f"Blocks, from the top, each ranked by itself: {blocks}."])
     elif kinds[0][2] == "semantic":
-        found += remarks("setting", ["The semantics of unseen classes are known in training."])
+        below += remarks("setting", ["The semantics of unseen classes are known in training."])
     if any(row.setting == "transductive" for row in rows):
-        found.append(TRANSDUCTIVE)
-    return found
+        below.append(TRANSDUCTIVE)
+    return below
 
 
 def describe_selections(selections: Iterable[str]) -> str:
