@@ -11,6 +11,8 @@ from result_records import pair, paper_study, saved
 
 import zslbench
 from zslbench.results.tables.latex_text import escape, points
+from zslbench.results.tables.render import render
+from zslbench.results.tables.table import Cell, text_table
 
 ENDING = "_with a long name & 100%, #1 ~{x}^2 $y$ \\z Łódź-été"
 PAGES = {
@@ -92,6 +94,23 @@ def test_statistics_compile_too(pdflatex: str, real_data: Path, tmp_path: Path) 
     text = zslbench.table(**options)
     for kind in PAGES:
         check_clean(compiled(pdflatex, tmp_path, page(kind, text)))
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_several_tables_of_words_fit_a_page(pdflatex: str, tmp_path: Path, kind: str) -> None:
+    heads = ("difference", "metric", "points", "95 % interval", "what it is")
+    rows = [
+        (
+            f"ESZSL[gamma={number}] − LisGAN@S3‡",
+            "H",
+            Cell(f"−{number}.1", "0.3"),
+            f"[−{number}.8, +0.4]",
+            "strong ridge " * 9,
+        )
+        for number in range(1, 40, 5)
+    ]
+    tables = [text_table(f"cub_{number}: 50 % of it", heads, rows, words=[1, 4]) for number in (1, 2, 3)]
+    check_clean(compiled(pdflatex, tmp_path, page(kind, render(tables, "latex"))))
 
 
 def test_more_methods_than_a_page_holds_go_into_several_floats(pdflatex: str, tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from rich.cells import cell_len
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.naming import short_names
 from zslbench.results.records.record import Record
+from zslbench.results.tables.render import render
+from zslbench.results.tables.table import text_table
 from zslbench.studies.table import table
 
 RULES = ("fixed", "validated", "oracle")
@@ -378,3 +380,15 @@ def test_a_table_that_cannot_be_written_says_what_to_name(runs: Path, tmp_path: 
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="name another folder"):
         table(runs, output=tmp_path / "file" / "x.txt")
+
+
+@pytest.mark.parametrize("width", [40, 60, 200])
+def test_words_are_folded_to_the_width_of_a_terminal_and_none_is_lost(width: int) -> None:
+    why = "failed: RuntimeError: no convergence after one hundred thousand steps of the solver"
+    table = text_table("cub", ("method", "T1", "why"), [("eszsl", "9.5", "done"), ("sae", "10.0", why)], words=[2])
+    title, heads, rule, *lines = render(table, "terminal", width).splitlines()
+    assert max(map(len, lines)) <= max(width, len(heads))
+    assert (title, heads.split(), rule.split("  ")[:2]) == ("cub", ["method", "T1", "why"], ["──────", "────"])
+    assert lines[0].split() == ["eszsl", "9.5", "done"]
+    assert " ".join(line[14:].strip() for line in lines[1:]) == why
+    assert (len(lines) == 2) == (width == 200)
