@@ -281,7 +281,7 @@ def test_ctrl_c_ends_the_wait_and_what_was_free_is_done(tmp_path, monkeypatch):
     ids = planned(f"{RIDGE}[ridge=[1,2]]")
     with Leases(tmp_path) as other:
         assert other.take(ids[0])
-        monkeypatch.setattr("zslbench.runner.turns.time.sleep", interrupt)
+        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", interrupt)
         outcome = zslbench.run(f"{RIDGE}[ridge=[1,2]]", "digits", runs=tmp_path)
         assert outcome.interrupted
         assert {record.id for record in outcome.records} >= set(ids[2:])
@@ -312,7 +312,7 @@ def test_runs_of_another_are_waited_for(tmp_path, monkeypatch, ends):
             else:
                 other.release([done.id])
 
-        monkeypatch.setattr("zslbench.runner.turns.time.sleep", meanwhile)
+        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", meanwhile)
         outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert [record.id for record in outcome.records] == [done.id]
     assert outcome.records[0].ok
@@ -351,7 +351,7 @@ def test_a_claim_that_vanished_is_made_again_and_one_that_others_have_is_waited_
         others.__exit__()
 
     monkeypatch.setattr("toy_methods.Ridge.hook", sleep)
-    monkeypatch.setattr("zslbench.runner.turns.time.sleep", wait)
+    monkeypatch.setattr("zslbench.runner.coordination.time.sleep", wait)
     (found,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
     assert found.ok  # done a second time, as the other gave up its claim without a record
     assert len(waits) == 1
@@ -369,7 +369,7 @@ def test_a_repeat_that_another_has_done_meanwhile_is_not_done_once_more(tmp_path
             ResultStore(tmp_path).save(again)
             other.release([before.id])
 
-        monkeypatch.setattr("zslbench.runner.turns.time.sleep", finish)
+        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", finish)
         outcome = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path, rerun="all")
     assert outcome.records == (again,)
     assert fits == []
@@ -383,7 +383,7 @@ def test_points_of_a_grid_that_another_does_are_left_out(tmp_path, monkeypatch):
     first, *_ = planned(grid, protocols=["zsl"])
     with Leases(tmp_path) as other:
         other.take(first)
-        monkeypatch.setattr("zslbench.runner.turns.time.sleep", lambda _: other.release([first]))
+        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", lambda _: other.release([first]))
         outcome = zslbench.run(grid, "digits", "zsl", runs=tmp_path)
     assert shared == [[2.0, 3.0]]
     assert [record.ok for record in outcome.records] == [True] * 3

@@ -21,10 +21,10 @@ def method_class(name: str) -> type[Method]:
     Raises:
         ZslbenchError: an unknown or unavailable name, or something that is not a method.
     """
-    found = METHODS.load(name)
-    _check_method(found, name)
-    note_source(found)
-    return found
+    cls = METHODS.load(name)
+    _check_method(cls, name)
+    note_source(cls)
+    return cls
 
 
 def recorded_method(name: str) -> type[Method] | None:
@@ -33,10 +33,10 @@ def recorded_method(name: str) -> type[Method] | None:
     Raises:
         ZslbenchError: as `method_class` says.
     """
-    found = METHODS.load_recorded(name)
-    if found is not None:
-        _check_method(found, name)
-    return found
+    cls = METHODS.load_recorded(name)
+    if cls is not None:
+        _check_method(cls, name)
+    return cls
 
 
 def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> None:
@@ -51,10 +51,10 @@ def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> 
                     registry.load(name)
 
 
-def _check_method(found: type, name: str) -> None:
-    if not issubclass(found, Method):
+def _check_method(cls: type, name: str) -> None:
+    if not issubclass(cls, Method):
         raise BadValue(f"{name!r} is not a method; name a subclass of zslbench.methods.base.Method.")
-    if not isinstance(getattr(found, "card", None), MethodCard) or not dataclasses.is_dataclass(found):
+    if not isinstance(getattr(cls, "card", None), MethodCard) or not dataclasses.is_dataclass(cls):
         raise BadValue(
             f"method {name!r} is not complete: it must be a dataclass with card = MethodCard(…); "
             "zslbench.checks.check_method says what else is asked of it."
@@ -63,9 +63,9 @@ def _check_method(found: type, name: str) -> None:
 
 def protocol_class(name: str) -> type[Protocol]:
     """Return the class of a protocol by registered name or ``pkg.module:Class`` (raises like `method_class`)."""
-    found = PROTOCOLS.load(name)
-    _check_protocol(found, name)
-    return found
+    cls = PROTOCOLS.load(name)
+    _check_protocol(cls, name)
+    return cls
 
 
 def recorded_protocol(name: str) -> type[Protocol] | None:
@@ -74,14 +74,14 @@ def recorded_protocol(name: str) -> type[Protocol] | None:
     Raises:
         ZslbenchError: as `protocol_class` says.
     """
-    found = PROTOCOLS.load_recorded(name)
-    if found is not None:
-        _check_protocol(found, name)
-    return found
+    cls = PROTOCOLS.load_recorded(name)
+    if cls is not None:
+        _check_protocol(cls, name)
+    return cls
 
 
-def _check_protocol(found: type, name: str) -> None:
-    if not issubclass(found, Protocol):
+def _check_protocol(cls: type, name: str) -> None:
+    if not issubclass(cls, Protocol):
         raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.base.Protocol.")
 
 

@@ -15,7 +15,7 @@ from zslbench.runner.classes import method_class
 from zslbench.runner.handout import dataset_of
 from zslbench.runner.runs import Batch, Job
 
-_OWN = ("scores", "evaluation")
+_UNSHARED = ("scores", "evaluation")
 """Phases of a run that the fit does not share with the other protocols."""
 
 
@@ -68,7 +68,7 @@ class Estimate:
         ]
         by = f" with {self.workers} workers" if self.workers > 1 else ""
         lacking = f"; unknown for {nothing}, nothing comparable was run" if nothing else ""
-        return f"about {_told(self.seconds)}{by} for {known} runs ({', '.join(filter(None, grounds))}){lacking}"
+        return f"about {_say_time(self.seconds)}{by} for {known} runs ({', '.join(filter(None, grounds))}){lacking}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,15 +77,15 @@ class _Past:
 
     fit: float
     spent: float
-    own: float
+    unshared: float
     work: float
     data: str
 
     def scaled(self, work: float, data: str) -> _Past:
         """Return what is to be expected of another amount of work."""
         ratio = work / self.work
-        own = self.own if data == self.data else self.own * ratio
-        return _Past(self.fit * ratio, self.spent * ratio, own, work, data)
+        unshared = self.unshared if data == self.data else self.unshared * ratio
+        return _Past(self.fit * ratio, self.spent * ratio, unshared, work, data)
 
 
 def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1) -> Estimate:
@@ -103,15 +103,15 @@ def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1)
         together = len({job.first.seed for job in batch.jobs}) > 1
         for place, job in enumerate(batch.jobs):
             count = len(job.runs)
-            past = exact.get((*_key(job), together), [])
-            nearest = past or _scaled(job, others.get((job.first.method, together), []), sizes)
+            same_work = exact.get((*_key(job), together), [])
+            nearest = same_work or _scaled(job, others.get((job.first.method, together), []), sizes)
             if not nearest:
                 unknown[job.first.method] += count
                 continue
             alone = together or place == 0
-            fit = statistics.fmean(one.fit if alone else one.spent for one in nearest)
-            seconds += fit + statistics.fmean(one.own for one in nearest) * count
-            same, scaled = (same + count, scaled) if past else (same, scaled + count)
+            fit = statistics.fmean(past.fit if alone else past.spent for past in nearest)
+            seconds += fit + statistics.fmean(past.unshared for past in nearest) * count
+            same, scaled = (same + count, scaled) if same_work else (same, scaled + count)
     return Estimate(seconds / workers, same, scaled, dict(unknown), workers)
 
 
@@ -131,7 +131,7 @@ def _history(
         together = "seeds_at_once" in record.provenance
         if not record.seconds_known and not together:
             continue
-        own = sum(timings.get(phase, 0.0) for phase in _OWN)
+        unshared = sum(timings.get(phase, 0.0) for phase in _UNSHARED)
         key = (
             record.method["name"],
             canonical_json(dict(record.method["params"])),
@@ -140,15 +140,15 @@ def _history(
             together,
         )
         fit_key = (*key, record.fold, record.seed)
-        spent[fit_key] += timings["total"] - own - timings.get("shared", 0.0)
-        seen.append((record, key, fit_key, own))
+        spent[fit_key] += timings["total"] - unshared - timings.get("shared", 0.0)
+        seen.append((record, key, fit_key, unshared))
     exact: dict[tuple[object, ...], list[_Past]] = defaultdict(list)
     others: dict[tuple[str, bool], list[_Past]] = defaultdict(list)
-    for record, key, fit_key, own in seen:
-        fit = record.timings["total"] - own
+    for record, key, fit_key, unshared in seen:
+        fit = record.timings["total"] - unshared
         work = record.provenance.get("work")
         known = float(work) if _is_number(work) and work > 0 else 0.0
-        past = _Past(fit, min(fit, max(spent[fit_key], 0.0)), own, known, record.dataset["fingerprint"])
+        past = _Past(fit, min(fit, max(spent[fit_key], 0.0)), unshared, known, record.dataset["fingerprint"])
         exact[key].append(past)
         if known:
             others[record.method["name"], key[-1]].append(past)
@@ -176,18 +176,18 @@ def _scaled(job: Job, past: Sequence[_Past], sizes: dict[tuple[object, ...], Siz
     work = method_class(run.method)(**run.params).cost(sizes[data])
     if not work:
         return []
-    on_same = [one for one in past if one.data == run.dataset.fingerprint]
-    return [one.scaled(work, run.dataset.fingerprint) for one in on_same or past]
+    on_same = [earlier for earlier in past if earlier.data == run.dataset.fingerprint]
+    return [earlier.scaled(work, run.dataset.fingerprint) for earlier in on_same or past]
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _told(seconds: float) -> str:
+def _say_time(seconds: float) -> str:
     """Return a time in the words of a forecast.
 
-    >>> _told(0.2), _told(45.3), _told(2000), _told(40_000), _told(900_000)
+    >>> _say_time(0.2), _say_time(45.3), _say_time(2000), _say_time(40_000), _say_time(900_000)
     ('a second', '45 s', '33 min', '11 h 7 min', '10 days 10 h')
     """
     minutes, hours = round(seconds / 60), round(seconds / 3600)

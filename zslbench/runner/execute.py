@@ -119,15 +119,15 @@ def _fitted_together(
     company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
     share = 1 if one_seed else 1 / len(points)
     ctx.apart = False  # until the method measures what its points share
-    for job, point, own in zip(batch.jobs, points, contexts, strict=True):
+    for job, point, context in zip(batch.jobs, points, contexts, strict=True):
         if one_seed:
             reset_peaks()
         with ctx.phase("fit"):
             method = next(fitting)
         if method is not point:
             raise RuntimeError("points must be yielded, each of them and in order")
-        if own is ctx or one_seed:
-            shared = sum(one.shared for one in contexts)
+        if context is ctx or one_seed:
+            shared = sum(other.shared for other in contexts)
             spent = {**_summed(contexts), "total": time.perf_counter() - start + shared}
             spent["fit"] += shared - ctx.shared  # what other seeds are charged with lies outside the first one's phase
             seconds = {phase: value * share for phase, value in spent.items()}
@@ -166,7 +166,7 @@ def _scored(
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else riding
         results[run.id], reply = _score(run, material, method, job, charged, facts, reply)
-    per_class = job.how.keep_features if any(one.condensed for one in results.values()) else 0
+    per_class = job.how.keep_features if any(scored.condensed for scored in results.values()) else 0
     made = synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
 

@@ -163,11 +163,11 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
 
 def peak_memory(device: str = "cpu") -> dict[str, int]:
     """Return the peak resident bytes of the process up to now and, where CUDA was used, of this job on the device."""
-    found = {"process_peak_so_far": _peak_rss()}
+    memory = {"process_peak_so_far": _peak_rss()}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        found["cuda_peak"] = int(torch.cuda.max_memory_allocated(device if device.startswith("cuda") else None))
-    return found
+        memory["cuda_peak"] = int(torch.cuda.max_memory_allocated(device if device.startswith("cuda") else None))
+    return memory
 
 
 def reset_peaks() -> None:
@@ -180,13 +180,13 @@ def reset_peaks() -> None:
 
 @functools.cache  # reading the metadata of four packages takes longer than a small fit
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _torch_flags(device: str) -> dict[str, Any]:

@@ -196,8 +196,8 @@ class Material:
 
     def _handout(self) -> _Handout:
         self._sealed.seek(0)
-        found: _Handout = pickle.load(self._sealed)
-        return found
+        handout: _Handout = pickle.load(self._sealed)
+        return handout
 
     def _features(self, rows: IntArray) -> Array:
         features = store.load_array(self.folder, "features")

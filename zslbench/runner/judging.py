@@ -41,14 +41,14 @@ class Judging:
         if problem:
             raise RuntimeError(problem)
         metrics = [dict(judgement.metrics) for judgement in judged]
-        for run, found in zip(job.runs, metrics, strict=True):
-            self.curves.setdefault(run.id, []).append({"step": step, "metrics": found})
+        for run, of_run in zip(job.runs, metrics, strict=True):
+            self.curves.setdefault(run.id, []).append({"step": step, "metrics": of_run})
         return metrics
 
     def finished(self, job: Job, results: Sequence[Scored]) -> list[Finished]:
         """Return the records of a job, with the predictions to keep beside them."""
-        found = [self._finished(run, scored, job) for run, scored in zip(job.runs, results, strict=True)]
-        return with_features(found, [scored.made for scored in results], job)
+        finished = [self._finished(run, scored, job) for run, scored in zip(job.runs, results, strict=True)]
+        return with_features(finished, [scored.made for scored in results], job)
 
     def _finished(self, run: Run, scored: Scored, job: Job) -> Finished:
         curve = tuple(self.curves.pop(run.id, ()))

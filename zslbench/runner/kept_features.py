@@ -51,13 +51,13 @@ def with_features(results: list[Finished], made: Sequence[Synthesis | None], job
     """Return the results of a fit with what is to be kept of its features."""
     known: dict[int, tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]] = {}
     out = []
-    for one, rows in zip(results, made, strict=True):
-        if rows is None or not one.record.ok:
-            out.append(one)
+    for result, rows in zip(results, made, strict=True):
+        if rows is None or not result.record.ok:
+            out.append(result)
             continue
         if id(rows) not in known:
             known[id(rows)] = _arrays(rows, job)
-        out.append(_with(one, *known[id(rows)]))
+        out.append(_with(result, *known[id(rows)]))
     return out
 
 
@@ -102,11 +102,11 @@ def kept(
 def _real_rows(dataset: Dataset, chosen: splits.Split, per_class: int) -> IntArray:
     """Return up to `per_class` rows of each unseen class."""
     labels = dataset.labels[chosen.asked_unseen]
-    found = [
+    of_classes = [
         seeding.stream(_ROWS_SEED, f"pictured rows {label}").permutation(chosen.asked_unseen[labels == label])
         for label in chosen.unseen
     ]
-    return np.concatenate([rows[:per_class] for rows in found])
+    return np.concatenate([rows[:per_class] for rows in of_classes])
 
 
 def _stored(rows: Array) -> Array:
@@ -117,6 +117,8 @@ def _stored(rows: Array) -> Array:
     return half if np.abs(half - rows).max(initial=0.0) <= _COARSEST * largest else rows.astype(np.float32)
 
 
-def _with(one: Finished, arrays: Mapping[str, AnyArray] | None, about: Mapping[str, Any]) -> Finished:
-    provenance = {**one.record.provenance, "kept_features": dict(about)}
-    return dataclasses.replace(one, record=dataclasses.replace(one.record, provenance=provenance), features=arrays)
+def _with(result: Finished, arrays: Mapping[str, AnyArray] | None, about: Mapping[str, Any]) -> Finished:
+    provenance = {**result.record.provenance, "kept_features": dict(about)}
+    return dataclasses.replace(
+        result, record=dataclasses.replace(result.record, provenance=provenance), features=arrays
+    )

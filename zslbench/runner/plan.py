@@ -153,13 +153,13 @@ def _run(
         raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
     rules_name = PROTOCOLS.entry(rules.name).name
     name = METHODS.entry(spec.name).name
-    found = _tuned(spec, cls, name, ref, rules_name, tuned, remarks)
-    values = {preset: one.values for preset, one in found.items()}
+    presets = _tuned(spec, cls, name, ref, rules_name, tuned, remarks)
+    values = {tag: preset.values for tag, preset in presets.items()}
     base = overlay(cls, spec.name, spec.presets, ref.name, rules_name, values)
     before = params.resolve(cls, spec.name, base)
     after = params.resolve(cls, spec.name, base | dict(spec.params))
     shown = {name: value for name, value in after.items() if value != before[name]}
-    as_tuned = next((one for one in found.values() if dict(one.values) == after), None)
+    as_tuned = next((preset for preset in presets.values() if dict(preset.values) == after), None)
     tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
     label = name + "".join(f"@{tag}" for tag in tags) + brackets(shown)
     method = built(cls, name, after)
@@ -196,26 +196,26 @@ def _tuned(
     Raises:
         BadValue: ``NAME@tuned`` where nothing was tuned, or what was tuned does not fit this method or data.
     """
-    found = {}
+    presets = {}
     for preset in spec.presets:
         if preset in cls.presets or preset in cls.ablations:
             continue
-        one = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
-        if one is not None:
-            given = parse(one.given)  # what was tuned from an earlier preset of that name cannot start from it again
+        tuned = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
+        if tuned is not None:
+            given = parse(tuned.given)  # what was tuned from an earlier preset of that name cannot start from it again
             anew = dataclasses.replace(given, presets=tuple(tag for tag in given.presets if tag != preset))
             again = _tune_command(str(anew), preset, ref, protocol, store)
-            check_fits(one, cls.card.version, ref.fingerprint, again)
-            if change := change_since(one, cls.card.version, source_of(cls).digest):
+            check_fits(tuned, cls.card.version, ref.fingerprint, again)
+            if change := change_since(tuned, cls.card.version, source_of(cls).digest):
                 remarks[f"§ {name}@{preset}: {change}; tune again: {again}"] = None
-            found[preset] = one
+            presets[preset] = tuned
         elif preset == DEFAULT_NAME:
             where = f" in {store.root}" if store else ""
             raise BadValue(
                 f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
                 f"{protocol}{where}; make them: {_tune_command(spec.name, preset, ref, protocol, store)}"
             )
-    return found
+    return presets
 
 
 def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, store: TunedStore | None) -> str:

@@ -132,7 +132,7 @@ def visible_gpus() -> list[str]:
         return [entry.strip() for entry in visible.split(",") if entry.strip() not in ("", "-1")]
     if not Path("/proc/driver/nvidia").exists() and not shutil.which("nvidia-smi"):
         return []
-    return [str(number) for number in range(sum(one.startswith("cuda") for one in devices()))]
+    return [str(number) for number in range(sum(name.startswith("cuda") for name in devices()))]
 
 
 def _at_most(threads: int) -> int:

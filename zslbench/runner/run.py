@@ -16,6 +16,7 @@ from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class
+from zslbench.runner.coordination import Coordination
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.executors import Executor, Listener, Several
 from zslbench.runner.executors.loop import do_batches, held
@@ -27,7 +28,6 @@ from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
-from zslbench.runner.turns import Turns
 from zslbench.sources import source_of
 
 if TYPE_CHECKING:
@@ -162,14 +162,14 @@ def run(
     device = device or study.device or "auto"
     planned = plan_study(study, store.root, device)
     engine = engine or study.make_engine(device)
-    records = {one.id: find(store, one) for one in planned.runs}
-    sources = {name: source_of(method_class(name)) for name in dict.fromkeys(one.method for one in planned.runs)}
-    found = find_states(planned.runs, records, sources)
+    records = {run.id: find(store, run) for run in planned.runs}
+    sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned.runs)}
+    before = find_states(planned.runs, records, sources)
     if not dry_run:
         upgrade(planned.runs, store, records)
-    todo = to_do(found, rerun, sources)
+    todo = to_do(before, rerun, sources)
     remarks = [*planned.remarks, *(f"{why} Its run counts as not done." for _, why in store.broken)]
-    remarks += source_remarks(found, todo, sources)
+    remarks += source_remarks(before, todo, sources)
     work = [batch for part in planned.parts for batch in part.batches(todo)]
     interrupted = False
     if work and not dry_run:
@@ -178,11 +178,11 @@ def run(
             interrupted = _work(work, store, records, engine, console, live_file, hear)
         remarks += live_file.remarks
     remarks += [remark for part in planned.parts for remark in part.remarks(records)]
-    kept = tuple(record for one in planned.runs if (record := records[one.id]) is not None)
+    kept = tuple(record for run in planned.runs if (record := records[run.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
     states = find_states(planned.runs, records, sources)
-    return Outcome(found, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
+    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
 def _work(
@@ -196,20 +196,20 @@ def _work(
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
     with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Leases(store.root) as leases:
-        own = Several((screen, live_file))
-        ear = Several((own, hear)) if hear else own
-        turns = Turns(store, leases, records, lambda job: own.finished(job, ()))
+        shown = Several((screen, live_file))
+        listener = Several((shown, hear)) if hear else shown
+        coordination = Coordination(store, leases, records, lambda job: shown.finished(job, ()))
 
         def keep(job: Job, results: Sequence[Finished]) -> None:
-            ours = turns.still_ours(job)
+            ours = coordination.still_ours(job)
             with held():  # what is finished is kept, whatever is pressed
                 _keep([result for result in results if result.record.id in ours], store, records)
             leases.release(run.id for run in job.runs)
-            own.finished(job, results)
+            shown.finished(job, results)
 
         try:
-            for free in turns.rounds(work, functools.partial(_say, console)):
-                do_batches(engine, free, ear, keep)
+            for free in coordination.rounds(work, functools.partial(_say, console)):
+                do_batches(engine, free, listener, keep)
         except KeyboardInterrupt:
             return True
     return False

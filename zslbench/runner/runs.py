@@ -237,11 +237,11 @@ def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
     grouped: dict[str, list[Job]] = {}
     for job in work:
         grouped.setdefault(_company(job, seeds_at_once), []).append(job)
-    found = []
+    made = []
     for group in grouped.values():
         most = MOST_AT_ONCE if len({job.first.seed for job in group}) > 1 else len(group)
-        found += [Batch(tuple(group[start : start + most])) for start in range(0, len(group), most)]
-    return found
+        made += [Batch(tuple(group[start : start + most])) for start in range(0, len(group), most)]
+    return made
 
 
 def _company(job: Job, seeds_at_once: bool) -> str:

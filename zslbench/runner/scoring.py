@@ -14,8 +14,8 @@ from zslbench.arrays import AnyArray, Array, BoolArray, taken
 from zslbench.errors import MethodFault
 from zslbench.methods.base import Method
 from zslbench.runner.handout import Material
+from zslbench.runner.method_state import require_same, state_of
 from zslbench.runner.runs import Job, Run
-from zslbench.runner.state import require_same, state_of
 
 OnLog = Callable[[int, int, Mapping[str, float]], None]
 OnScored = Callable[[Job, int, Sequence[Mapping[str, AnyArray]]], None]
@@ -77,7 +77,7 @@ def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray)
     if alone.shape != whole.shape:
         raise MethodFault(f"{name}.scores returns {alone.shape} scores for {len(whole)} rows, and not {whole.shape}.")
     with np.errstate(all="ignore"):
-        whole, alone = (one - np.median(one, axis=1, keepdims=True) for one in (whole, alone))
+        whole, alone = (scores - np.median(scores, axis=1, keepdims=True) for scores in (whole, alone))
         low, high = np.quantile(whole, (0.1, 0.9), axis=1)
         spread = float(np.median(high - low)) or float(np.sqrt(np.square(whole).mean()))
         differs = ~(np.abs(whole - alone).max(axis=1) <= _TOLERANCE * spread)  # NaN differs

@@ -22,23 +22,23 @@ _WORTH = ("oracle", "fixed", "validated")
 
 def upgrade(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
     """Write into finished records what is known better now: that their values were validated, or not picked on test."""
-    for one in runs:
-        record = records[one.id]
-        if record is None or not record.ok or _WORTH.index(one.selection) <= _WORTH.index(record.selection):
+    for run in runs:
+        record = records[run.id]
+        if record is None or not record.ok or _WORTH.index(run.selection) <= _WORTH.index(record.selection):
             continue
-        found = dataclasses.replace(
+        upgraded = dataclasses.replace(
             record,
-            selection=one.selection,
-            method={**record.method, "label": one.label},
-            provenance={**record.provenance, **({"tuned": one.tuned} if one.tuned else {})},
+            selection=run.selection,
+            method={**record.method, "label": run.label},
+            provenance={**record.provenance, **({"tuned": run.tuned} if run.tuned else {})},
         )
-        store.relabel(found)
-        records[one.id] = found
+        store.relabel(upgraded)
+        records[run.id] = upgraded
 
 
-def find(store: ResultStore, one: Run) -> Record | None:
+def find(store: ResultStore, run: Run) -> Record | None:
     """Return the record of a run, or None when there is none."""
-    return store.find(one.dataset.name, one.protocol, one.method, one.id)
+    return store.find(run.dataset.name, run.protocol, run.method, run.id)
 
 
 def find_states(
@@ -66,7 +66,7 @@ def _lost(record: Record) -> bool:
     return record.status == "crashed" and "limit" not in record.provenance
 
 
-def to_do(found: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]) -> set[str]:
+def to_do(states: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]) -> set[str]:
     """Return the ids of the runs that are to be done.
 
     What is stale of a method of the user's own is done again unless told otherwise: nobody raises a version after
@@ -75,7 +75,7 @@ def to_do(found: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapp
     again = _AGAIN[rerun]
     return {
         run.id
-        for run, state in found
+        for run, state in states
         if state == "to run" or state in again or (state == "stale" and rerun != "none" and sources[run.method].own)
     }
 
@@ -90,12 +90,12 @@ _AGAIN: Mapping[Rerun | None, tuple[State, ...]] = {
 
 
 def source_remarks(
-    found: Sequence[tuple[Run, State]], todo: Container[str], sources: Mapping[str, MethodSource]
+    states: Sequence[tuple[Run, State]], todo: Container[str], sources: Mapping[str, MethodSource]
 ) -> list[str]:
     """Say of which methods the source has changed since their runs were made, and what becomes of these."""
     remarks = []
     for name, source in sources.items():
-        stale = [run for run, state in found if run.method == name and state == "stale"]
+        stale = [run for run, state in states if run.method == name and state == "stale"]
         again = sum(run.id in todo for run in stale)
         for number, fate in (
             (again, "done again (--rerun none keeps what is there)" if source.own else "done again"),
@@ -115,9 +115,9 @@ def source_remarks(
     return remarks
 
 
-def lacking(found: Iterable[tuple[Run, Record | None]], how: How) -> tuple[str, ...]:
+def lacking(finished: Iterable[tuple[Run, Record | None]], how: How) -> tuple[str, ...]:
     """Return the sentences on runs that were done in another way than `how`; none of it is part of what they mean."""
-    done = [(run, record) for run, record in found if record is not None and record.ok]
+    done = [(run, record) for run, record in finished if record is not None and record.ok]
     remarks = []
     if how.checkpoint_every and any(
         not record.curve and "checkpoint_every" not in record.provenance for _, record in done

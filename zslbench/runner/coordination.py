@@ -1,4 +1,4 @@
-"""Turns: which batches are this coordinator's to do, where several share one folder of records."""
+"""Coordination: which batches are this coordinator's to do, where several share one folder of records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL = 1.0
 """Seconds between two looks at runs that another coordinator does."""
 
 
-class Turns:
+class Coordination:
     """Hands out batches, each run leased just before; what others hold comes last.
 
     Attributes:
@@ -48,11 +48,11 @@ class Turns:
             waits: is told once, in a sentence, that runs of others are waited for.
         """
         yield self._free(work, False)
-        told = False
+        announced = False
         while self.held:
-            if not told:
+            if not announced:
                 waits(self._sentence())
-                told = True
+                announced = True
             work, self.held = self.held, []
             began = time.monotonic()
             first = next(again := self._free(work, True), None)
@@ -122,7 +122,7 @@ class Turns:
 
     def _sentence(self) -> str:
         runs = [run for batch in self.held for job in batch.jobs for run in job.runs]
-        holders = {str(found) for run in runs if (found := self.leases.holder_of(run.id))}
+        holders = {str(holder) for run in runs if (holder := self.leases.holder_of(run.id))}
         by = f" ({', '.join(sorted(holders))})" if holders else ""
         count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
         return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."
