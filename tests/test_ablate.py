@@ -19,8 +19,12 @@ from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.lisgan import LisGAN
 from zslbench.results.records.store import ResultStore
-from zslbench.studies import points
-from zslbench.studies.points import compared, ordered
+from zslbench.studies.ablate import (
+    choose_comparisons,
+    named_ablations,
+    order_settings,
+    read_base,
+)
 
 NOISY, STAIRS, STILL = (f"study_methods:{name}" for name in ("Noisy", "Stairs", "Still"))
 
@@ -77,11 +81,11 @@ def test_ablations_that_build_up_are_compared_with_the_one_before(runs):
 def test_lisgan_says_that_its_ablations_build_up_and_others_compare_with_the_whole():
     assert LisGAN.ablations_build_up
     assert [*LisGAN.ablations] == ["S1", "S2", "S3", "S4"]
-    assert compared(["S1", "S2"], "S2", None, LisGAN.ablations_build_up) == {"S2": "S1"}
-    order = ordered(["plain", "other"], "full", builds_up=False)
+    assert choose_comparisons(["S1", "S2"], "S2", None, LisGAN.ablations_build_up) == {"S2": "S1"}
+    order = order_settings(["plain", "other"], "full", builds_up=False)
     assert order == ["full", "plain", "other"]
-    assert compared(order, "full", None, builds_up=False) == {"plain": "full", "other": "full"}
-    assert ordered(["a", "b"], "full", builds_up=True) == ["a", "b", "full"]
+    assert choose_comparisons(order, "full", None, builds_up=False) == {"plain": "full", "other": "full"}
+    assert order_settings(["a", "b"], "full", builds_up=True) == ["a", "b", "full"]
 
 
 def test_an_ablation_wins_over_given_parameters_and_presets(runs):
@@ -98,8 +102,8 @@ def test_an_ablation_wins_over_given_parameters_and_presets(runs):
 
 
 def test_the_loss_that_s1_switches_off_stays_off_whatever_was_given():
-    spec, cls = points.base("lisgan[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]")
-    texts = {point.name: str(point.spec) for point in points.named(spec, cls).points}
+    spec, cls = read_base("lisgan[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]")
+    texts = {point.name: str(point.spec) for point in named_ablations(spec, cls).points}
     assert texts["S1"] == "lisgan@S1[hidden=512,epochs=20]"
     assert texts["S2"] == "lisgan@S2[hidden=512,epochs=20,cls_weight=0.1]"
     assert texts["S4"] == "lisgan@S4[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]"

@@ -27,7 +27,7 @@ from zslbench.methods.generative import GenerativeMethod
 from zslbench.methods.lisgan import LisGAN
 from zslbench.methods.nn import Critic, Generator, random_stream
 from zslbench.results.records.store import ResultStore
-from zslbench.studies.verify import verify
+from zslbench.studies.status import verify_metrics
 from zslbench.task import ClassTable, Train
 
 SMALL: dict[str, Any] = {
@@ -533,7 +533,7 @@ def test_a_cascade_has_no_metric_that_shifts_scores_of_two_scales(tmp_path: Path
     for kind, wanted in (("softmax", {"U", "S", "H"}), ("off", {"U", "S", "H", "AUSUC"})):
         assert set(by_cascade[kind].metrics) == wanted
         assert {frozenset(point["metrics"]) for point in by_cascade[kind].curve} == {frozenset(wanted)}
-    assert verify(store, store.load()).verified == 2
+    assert verify_metrics(store, store.load()).verified == 2
     text = zslbench.table(runs=runs, metrics=["AUSUC", "H"], width=200)
     assert "on different scales" in text
     assert re.search(r"^LisGAN \(b\)‡ +– ", text, re.MULTILINE)

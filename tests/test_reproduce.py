@@ -28,7 +28,7 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.studies import claims
-from zslbench.studies.verdict import judged
+from zslbench.studies.claims import judged
 
 NOISY, STILL, BROKEN = "noisy", "still", "broken"
 percent = st.floats(0, 100, allow_nan=False)

@@ -24,9 +24,9 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.store import ResultStore
+from zslbench.studies.status import verify_metrics
 from zslbench.studies.status_plan import DataPlaces, plan_text
 from zslbench.studies.survey import Place, survey
-from zslbench.studies.verify import verify
 
 NOISY, RIDGE, CLOSED = "study_methods:Noisy", "toy_methods:Ridge", "toy_methods:Closed"
 SYNTHETIC = "synthetic[classes=12,images=15]"
@@ -297,7 +297,7 @@ def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
 def test_verify_says_why_a_protocol_that_is_here_cannot_be_used(runs):
     strange = record("eszsl", "digits", "zsl")
     strange = dataclasses.replace(strange, protocol={"name": "zsl", "params": {"x": 1}})
-    ((_, why),) = verify(ResultStore(runs), [strange]).skipped
+    ((_, why),) = verify_metrics(ResultStore(runs), [strange]).skipped
     assert why.startswith("its protocol cannot be used: ")
     assert "'x'" in why
 

@@ -3,32 +3,186 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec import structs
 
-from zslbench.errors import BadValue
+from zslbench import params
+from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.files import write_text
+from zslbench.methods.base import Method
+from zslbench.params import Scalar
 from zslbench.protocols.splits import Stage
+from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.presets import TunedStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.runner.classes import method_class
 from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.runs import Run
-from zslbench.studies import points
-from zslbench.studies.points import Point, Series
+from zslbench.spec import Spec, brackets, expand, parse
+from zslbench.studies.ablation_tables import AS_GIVEN, FULL, ablation_tables, facts
 from zslbench.studies.values import Column, order_columns, paired_difference, values_by_seed
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from zslbench.runner.executors import Executor
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One setting: its name in the table, what is run, a few words on it, and the value of a sweep."""
+
+    name: str
+    spec: Spec
+    help: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """Settings that stand in one table.
+
+    Attributes:
+        swept: the parameter whose values they are; empty for named ablations.
+        points: in order.
+        own: the method as it was given.
+    """
+
+    swept: str
+    points: tuple[Point, ...]
+    own: Point
+
+
+def read_base(text: str) -> tuple[Spec, type[Method]]:
+    """Return the method that an ablation starts from, and its class.
+
+    Raises:
+        BadValue: a grid of methods; UnknownName and others: a method or parameter that does not exist.
+    """
+    spec = parse(text)
+    if len(expand(spec)) > 1:
+        raise BadValue(f"{text!r} stands for several methods; give each parameter one value, and a list to --sweep.")
+    cls = method_class(spec.name)
+    (spec,) = expand(spec)
+    params.resolve(cls, spec.name, spec.params)
+    return spec, cls
+
+
+def named_ablations(spec: Spec, cls: type[Method]) -> Series:
+    """Return a method's named ablations in the order of their declaration.
+
+    An ablation takes something away from whatever was given, so its values win over given parameters.
+
+    Raises:
+        BadValue: the method has none, or `spec` is an ablation itself.
+    """
+    if not cls.ablations:
+        have = ", ".join(_with_ablations()) or "none"
+        first = next(iter(params.declared(cls)), "NAME")
+        raise BadValue(
+            f"method {spec.name!r} declares no ablations (these do: {have}); sweep one of its parameters instead, "
+            f"for instance --sweep '{first}=[…]'; zslbench info {shlex.quote(spec.name)} lists them."
+        )
+    already = [preset for preset in spec.presets if preset in cls.ablations]
+    if already:
+        plain = dataclasses.replace(spec, presets=tuple(one for one in spec.presets if one not in already))
+        raise BadValue(f"{str(spec)!r} is an ablation itself; name the whole method: zslbench ablate '{plain}' …")
+    points = [
+        Point(
+            tag,
+            Spec(
+                spec.name,
+                (*spec.presets, tag),
+                {key: value for key, value in spec.params.items() if key not in ablation.values},
+            ),
+            ablation.help,
+        )
+        for tag, ablation in cls.ablations.items()
+    ]
+    return Series("", tuple(points), Point(FULL, spec, "the method as given"))
+
+
+def swept_values(spec: Spec, cls: type[Method], text: str) -> Series:
+    """Return the settings of one ``NAME=[values]``; every other parameter stays as given.
+
+    Raises:
+        BadSpec: not of that form; UnknownName: no such parameter; BadValue: a value that it does not allow.
+    """
+    try:
+        found = parse(f"sweep[{text}]").params
+    except BadSpec:
+        found = {}
+    if len(found) != 1:
+        raise BadSpec(f"cannot read --sweep {text!r}; write NAME=[1,2,5] or NAME=[1..5], one parameter each.")
+    ((name, values),) = found.items()
+    known = params.declared(cls)
+    if name not in known:
+        raise UnknownName(f"parameter of {spec.name}", name, known)
+    grid: Sequence[Scalar] = values if isinstance(values, tuple) else (values,)
+    if len(grid) < 2:
+        raise BadValue(f"--sweep {text} names one value; give several, for instance {name}=[…,…].")
+    values_once = dict.fromkeys(known[name].coerce(value, spec.name) for value in grid)
+    points = tuple(
+        Point(format_value(name, value), dataclasses.replace(spec, params={**spec.params, name: value}))
+        for value in values_once
+    )
+    return Series(name, points, Point(AS_GIVEN, spec))
+
+
+def format_value(name: str, value: Scalar) -> str:
+    """Return a value as the grammar has it."""
+    return brackets({name: value})[1:-1].partition("=")[2]
+
+
+def order_settings(names: Sequence[str], own: str, builds_up: bool) -> list[str]:
+    """Return the lines of a table: the settings and, where none of them equals it, the method as given.
+
+    It stands last where ablations build up to it, else first.
+    """
+    if own in names:
+        return list(names)
+    return [*names, own] if builds_up else [own, *names]
+
+
+def choose_comparisons(order: Sequence[str], own: str, against: str | None, builds_up: bool) -> dict[str, str]:
+    """Return the name of the line that each line is compared with; those compared with nothing are left out.
+
+    Args:
+        order: the lines; own: which of them is the method as given.
+        against: ``first``, ``previous``, ``full`` (the method as given) or a line; None: ``previous`` where ablations
+            build upon each other, else ``full``.
+        builds_up: whether they do.
+
+    Raises:
+        UnknownName: a line that is not in the table.
+    """
+    rule = against or ("previous" if builds_up else FULL)
+    if rule == "previous":
+        return dict(zip(order[1:], order, strict=False))
+    target = {FULL: own, "first": order[0]}.get(rule, rule)
+    if target not in order:
+        raise UnknownName("setting to compare with", rule, ["first", "previous", FULL, *order])
+    return {name: target for name in order if name != target}
+
+
+def _with_ablations() -> list[str]:
+    found = []
+    for entry in METHODS:
+        try:
+            if getattr(entry.load(), "ablations", None):
+                found.append(entry.name)
+        except Exception:  # a plugin that cannot be imported has none to offer
+            continue
+    return found
+
 
 DEFAULT_SEEDS = 3
 
@@ -117,11 +271,11 @@ def ablate(
         ZslbenchError: a request that cannot be met; nothing was run.
     """
     check_format(format)
-    spec, cls = points.base(method)
+    spec, cls = read_base(method)
     sweeps = [sweep] if isinstance(sweep, str) else list(sweep)
     if len(sweeps) != len({text.partition("=")[0].strip() for text in sweeps}):
         raise BadValue("one parameter is swept twice; put all of its values into one --sweep.")
-    all_series = [points.swept(spec, cls, text) for text in sweeps] or [points.named(spec, cls)]
+    all_series = [swept_values(spec, cls, text) for text in sweeps] or [named_ablations(spec, cls)]
     seed_list = _seeds(seeds, cls.card.stochastic)
     names = [datasets] if isinstance(datasets, str) else list(datasets)
     rules = [protocols] if isinstance(protocols, str) else list(protocols)
@@ -158,8 +312,6 @@ def ablate(
     )
     if dry_run:
         return Ablated(lines, "", outcome)
-    from zslbench.studies.ablation_tables import ablation_tables, facts
-
     if format in DATA_FORMATS:
         text = write_data([facts(line, stage) for line in lines], format)
     else:
@@ -182,7 +334,7 @@ def _with_own_value(series: Series, planned: Mapping[str, tuple[Run, ...]]) -> S
     if len(values) != 1:
         return series
     return dataclasses.replace(
-        series, own=dataclasses.replace(series.own, name=points.written(series.swept, values.pop()))
+        series, own=dataclasses.replace(series.own, name=format_value(series.swept, values.pop()))
     )
 
 
@@ -196,8 +348,8 @@ def _comparisons(
 
     builds_up = builds_up and not series.swept
     own = next((one.name for one in reversed(series.points) if ids(one) == ids(series.own)), series.own.name)
-    order = points.ordered([one.name for one in series.points], own, builds_up)
-    return order, own, points.compared(order, own, against, builds_up)
+    order = order_settings([one.name for one in series.points], own, builds_up)
+    return order, own, choose_comparisons(order, own, against, builds_up)
 
 
 def _lines(

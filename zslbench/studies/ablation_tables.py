@@ -13,11 +13,13 @@ from zslbench.results.tables.data import pick_facts, round_numbers
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
-from zslbench.studies.points import AS_GIVEN, FULL
 from zslbench.studies.values import Column, column_heads, describe_failures, order_columns
 
 if TYPE_CHECKING:
     from zslbench.studies.ablate import Line
+
+FULL, AS_GIVEN = "full", "as given"
+"""What the method as given is called: among named ablations, and in a sweep where it has no single value."""
 
 
 def facts(line: Line, stage: str) -> dict[str, Any]:

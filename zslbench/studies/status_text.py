@@ -14,8 +14,7 @@ from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
 from zslbench.visible import last_line
 
 if TYPE_CHECKING:
-    from zslbench.studies.status import Status
-    from zslbench.studies.verify import Verification
+    from zslbench.studies.status import Status, Verification
 
 _MOST = 20
 

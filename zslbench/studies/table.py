@@ -104,7 +104,7 @@ def table(
                 "--runs": Path(runs) != Path("runs"),
             }
         )
-        from zslbench.studies.statistics import statistics
+        from zslbench.studies.dataset_statistics import statistics
 
         return statistics(format, datasets, features, semantics, data_root, standalone, output, width)
     if data_root is not None:
