@@ -17,7 +17,7 @@ from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import ACCURACIES, stacked
-from zslbench.results.analysis import bootstrap, statistics
+from zslbench.results.analysis import bootstrap, significance
 from zslbench.results.analysis.bootstrap import Draws, Tested, Training
 from zslbench.results.analysis.matches import Entrant, Match
 from zslbench.results.records.record import Record
@@ -152,7 +152,7 @@ def _comparison(
     values = tuple(100 * float(bootstrap.metric(sides, place)[0]) for place in range(len(match.entrants)))
     # A p that cannot be computed stays NaN, and counts as 1 beside the others.
     adjusted = {
-        kind: statistics.holm([1.0 if math.isnan(test.p) else test.p for test in tests])
+        kind: significance.holm([1.0 if math.isnan(test.p) else test.p for test in tests])
         for kind, tests in tested.items()
     }
     verdicts = [
@@ -344,7 +344,7 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
         return None
     rows = [[by_term[place][term] for term in common] for place in places]
     values = np.array([[value for _, value in row] for row in rows])
-    friedman = statistics.friedman(values)
+    friedman = significance.friedman(values)
     pairs = _pairs(values)
     return Across(
         metric=metric,
@@ -358,10 +358,10 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
         ranks=tuple(map(float, friedman.ranks)),
         statistic=friedman.statistic,
         p=friedman.p,
-        critical_difference=statistics.critical_difference(len(common), len(places), level),
+        critical_difference=significance.critical_difference(len(common), len(places), level),
         pairs=pairs,
-        smallest=statistics.smallest_wilcoxon_p(len(places)),
-        smallest_holm=statistics.smallest_wilcoxon_p(len(places), len(pairs)),
+        smallest=significance.smallest_wilcoxon_p(len(places)),
+        smallest_holm=significance.smallest_wilcoxon_p(len(places), len(pairs)),
         level=level,
     )
 
@@ -369,8 +369,8 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
 def _pairs(values: Array) -> tuple[AcrossPair, ...]:
     two = list(itertools.combinations(range(values.shape[1]), 2))
     gaps = [np.round(values[:, first] - values[:, second], 9) for first, second in two]
-    raw = [statistics.wilcoxon(gap) for gap in gaps]
+    raw = [significance.wilcoxon(gap) for gap in gaps]
     return tuple(
         AcrossPair(*pair, float(gap.mean()), int((gap > 0).sum()), int((gap < 0).sum()), p, float(adjusted))
-        for pair, gap, p, adjusted in zip(two, gaps, raw, statistics.holm(raw), strict=True)
+        for pair, gap, p, adjusted in zip(two, gaps, raw, significance.holm(raw), strict=True)
     )

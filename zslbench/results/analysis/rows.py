@@ -40,7 +40,7 @@ class Stat:
         """Return the ends of Student's 95 % interval for the mean over seeds; None where there is no deviation."""
         if self.std is None or not self.values:
             return None
-        from zslbench.results.analysis.statistics import t_interval
+        from zslbench.results.analysis.significance import t_interval
 
         return t_interval(self.values)[1:]
 

@@ -184,7 +184,7 @@ def spread_of(values: Sequence[float], stochastic: bool, kind: str) -> tuple[flo
     if not stochastic or len(values) < 2:
         return mean, mean, mean
     if kind == "ci":
-        from zslbench.results.analysis.statistics import t_interval
+        from zslbench.results.analysis.significance import t_interval
 
         found = t_interval(values)
         return found.mean, found.low, found.high

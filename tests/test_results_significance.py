@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from zslbench.results.analysis import statistics as own
+from zslbench.results.analysis import significance as own
 
 # Demšar (2006), Table 6: AUC of C4.5, C4.5+m, C4.5+cf, C4.5+m+cf on 14 data sets. On the last but one the paper ranks
 # the third above the fourth, though they agree as printed; a digit more says so here.
