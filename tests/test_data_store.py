@@ -256,7 +256,7 @@ def test_processes_that_convert_at_once_agree(folder: Path, home: Path) -> None:
 def test_check_entry_hashes_the_arrays_again(folder: Path, home: Path) -> None:
     dataset = load(folder)
     (entry,) = store.entries()
-    assert entry.folder == folder
+    assert entry.folder == str(folder)
     assert store.check_entry(entry) == ""
     path = content(home, dataset) / "features.npy"
     raw = bytearray(path.read_bytes())

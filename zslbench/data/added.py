@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.dataset import Counts, Dataset, Fold
+from zslbench.data.dataset import Counts, Dataset
 from zslbench.data.home import added_root
 from zslbench.data.store import save_array
+from zslbench.documents import convert
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
 from zslbench.files import working_folder, write_through
 
@@ -40,7 +41,7 @@ class Added:
     """What ``about.json`` says of an added data set.
 
     Attributes:
-        name, folder: what it is called, and where it is.
+        name: what it is called.
         class_names: (c,) names.
         features, semantics: stems by name, the first of each being the usual choice; each with facts on its source
             (``source``, ``sha256``, ``shape`` …).
@@ -53,7 +54,6 @@ class Added:
     """
 
     name: str
-    folder: Path
     class_names: tuple[str, ...]
     features: Mapping[str, Mapping[str, Any]]
     semantics: Mapping[str, Mapping[str, Any]]
@@ -63,6 +63,11 @@ class Added:
     folds: int = 0
     first_class: int = 0
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return added_root() / self.name
 
     @property
     def summary(self) -> str:
@@ -106,22 +111,18 @@ class Added:
         return dataset
 
     def _read(self, features: str, semantics: str, known: str) -> Dataset:
-        scaled = self.semantics[semantics].get("scaled_from_original")
-        return Dataset(
+        files = {"semantics": f"semantics-{semantics}"}
+        if self.semantics[semantics].get("scaled_from_original"):
+            files["original"] = f"original-{semantics}"
+        sides = [f"fold{number}_{side}" for number in range(1, self.folds + 1) for side in ("train", "val")]
+        files |= {name: name for name in ("labels", "trainval", "test_seen", "test_unseen", *sides)}
+        arrays = {name: self._array(file) for name, file in files.items()}
+        return Dataset.of_arrays(
+            {"features": self._array(f"features-{features}", mapped=True), **arrays},
             name=self.name,
             features_name=features,
             semantics_name=semantics,
-            features=self._array(f"features-{features}", mapped=True),
-            labels=self._array("labels"),
-            semantics=self._array(f"semantics-{semantics}"),
-            original=self._array(f"original-{semantics}") if scaled else None,
             class_names=self.class_names,
-            trainval=self._array("trainval"),
-            test_seen=self._array("test_seen"),
-            test_unseen=self._array("test_unseen"),
-            folds=tuple(
-                Fold(self._array(f"fold{k}_train"), self._array(f"fold{k}_val")) for k in range(1, self.folds + 1)
-            ),
             origin="added",
             split=self.split,
             first_class=self.first_class,
@@ -164,21 +165,9 @@ def find(name: str) -> Added | None:
     if not _NAME.fullmatch(name.lower()) or not (folder / ABOUT).is_file():
         return None
     try:
-        found = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        return Added(
-            name=folder.name,
-            folder=folder,
-            class_names=tuple(found["class_names"]),
-            features=dict(found["features"]),
-            semantics=dict(found["semantics"]),
-            fingerprints=dict(found["fingerprints"]),
-            counts=Counts(**found["counts"]),
-            split=str(found["split"]),
-            folds=int(found["folds"]),
-            first_class=int(found.get("first_class", 0)),
-            facts=dict(found["facts"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        document = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        return convert(document | {"name": folder.name}, Added)
+    except (OSError, ValueError, TypeError) as error:
         raise BadData(
             f"{folder / ABOUT} is damaged; remove the data set with `zslbench data remove {name} --yes` and add it "
             "again."
@@ -237,7 +226,7 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
         with working_folder(root, ".adding-") as work:
             for key, array in arrays.items():
                 save_array(work / f"{key}.npy", array)
-            about = json.dumps(_document(added), indent=1).encode()
+            about = json.dumps({"schema": SCHEMA, **dataclasses.asdict(added)}, indent=1).encode()
             write_through(work / ABOUT, lambda file: file.write(about))
             if (added.folder / ABOUT).is_file():
                 for key in arrays:
@@ -270,9 +259,3 @@ def remove(name: str) -> Path:
     except OSError as error:
         raise StoreError(f"{folder} cannot be removed ({error.strerror or error}); check its permissions.") from error
     return folder
-
-
-def _document(added: Added) -> dict[str, Any]:
-    document = {"schema": SCHEMA, **dataclasses.asdict(added)}
-    del document["folder"]
-    return document

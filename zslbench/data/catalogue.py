@@ -19,6 +19,14 @@ from zslbench.files import remove_working_folders
 
 FEATURES, SEMANTICS = "res101", "att"
 DIMENSIONS = {"res101": 2048}
+_COUNTED = {
+    "images": "images",
+    "seen": "seen classes",
+    "unseen": "unseen classes",
+    "trainval": "trainval images",
+    "test_seen": "test_seen images",
+    "test_unseen": "test_unseen images",
+}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -92,34 +100,17 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
     """
     if card.counts is None:
         return
-    found = {
-        "images": len(dataset.features),
-        "seen classes": len(dataset.seen),
-        "unseen classes": len(dataset.unseen),
-        "classes": len(dataset.semantics),
-        "trainval images": len(dataset.trainval),
-        "test_seen images": len(dataset.test_seen),
-        "test_unseen images": len(dataset.test_unseen),
-    }
-    counts = card.counts
-    wanted = {
-        "images": counts.images,
-        "seen classes": counts.seen,
-        "unseen classes": counts.unseen,
-        "classes": counts.seen + counts.unseen,
-        "trainval images": counts.trainval,
-        "test_seen images": counts.test_seen,
-        "test_unseen images": counts.test_unseen,
-    }
+    counts = Counts.of(dataset)
+    pairs = {what: (getattr(counts, name), getattr(card.counts, name)) for name, what in _COUNTED.items()}
+    pairs["classes"] = len(dataset.semantics), card.counts.seen + card.counts.unseen
     if dataset.semantics_name == card.semantics:
-        found["attributes"], wanted["attributes"] = dataset.semantics.shape[1], counts.attributes
+        pairs["attributes"] = counts.attributes, card.counts.attributes
     if dataset.features_name in DIMENSIONS:
-        found["feature dimensions"] = dataset.features.shape[1]
-        wanted["feature dimensions"] = DIMENSIONS[dataset.features_name]
-    for what, number in wanted.items():
-        if found[what] != number:
+        pairs["feature dimensions"] = dataset.features.shape[1], DIMENSIONS[dataset.features_name]
+    for what, (number, expected) in pairs.items():
+        if number != expected:
             raise dataset.bad(
-                f"{found[what]} {what} where {number} are expected; "
+                f"{number} {what} where {expected} are expected; "
                 "get the official files, or name the folder by its path to read it as data of your own."
             )
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -110,6 +111,14 @@ class Dataset:
             object.__setattr__(self, name, frozen(getattr(self, name)))
         if self.original is not None:
             object.__setattr__(self, "original", frozen(self.original))
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, AnyArray], **facts: Any) -> Dataset:
+        """Return the data set of arrays that are named as `arrays` names them; `facts` are the other attributes."""
+        pairs = [(f"fold{number}_train", f"fold{number}_val") for number in range(1, len(arrays))]
+        folds = tuple(Fold(arrays[train], arrays[val]) for train, val in pairs if train in arrays)
+        content: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith("fold")}
+        return cls(**content, folds=folds, **facts)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array that makes up the content, by name."""
@@ -238,6 +247,19 @@ class Counts:
     trainval: int
     test_seen: int
     test_unseen: int
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Counts:
+        """Count a data set."""
+        return cls(
+            images=len(dataset.labels),
+            attributes=dataset.semantics.shape[1],
+            seen=len(dataset.seen),
+            unseen=len(dataset.unseen),
+            trainval=len(dataset.trainval),
+            test_seen=len(dataset.test_seen),
+            test_unseen=len(dataset.test_unseen),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

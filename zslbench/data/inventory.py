@@ -182,7 +182,7 @@ def _verify(name: str, folder: Path) -> Verified:
             except ZslbenchError as error:
                 problems.append(str(error))
     for entry in store.entries():
-        if entry.folder == folder.resolve() and (problem := store.check_entry(entry)):
+        if entry.folder == str(folder.resolve()) and (problem := store.check_entry(entry)):
             store.discard(entry)
             problems.append(f"{folder} ({entry.features}, {entry.semantics}): {problem}.")
     return Verified(name, folder, there.features, there.semantics, fingerprints, tuple(problems))

@@ -29,9 +29,10 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data import xlsa17 as layout
-from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names
+from zslbench.data.dataset import Dataset, Origin, numbered_names
 from zslbench.data.home import store_folder
 from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
+from zslbench.documents import convert
 from zslbench.errors import StoreError
 from zslbench.files import working_folder, write_through
 from zslbench.identity import digest, fingerprint
@@ -41,10 +42,15 @@ _SIZES = "sizes.json"
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An index entry: a source and the content that it was converted to."""
+    """An index entry: a source and the content that it was converted to.
 
-    path: Path
-    folder: Path
+    Attributes:
+        folder, features, semantics: of the source.
+        fingerprint, class_names: of the content.
+        state: what must be unchanged for the content to be that of the source.
+    """
+
+    folder: str
     features: str
     semantics: str
     fingerprint: str
@@ -74,7 +80,8 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
         with _lock(store, dataset.fingerprint):
             if not _intact(store, dataset.fingerprint):
                 _write_content(store, dataset)
-            _write_entry(_entry_path(store, folder, features, semantics), folder, dataset, state)
+            entry = Stored(str(folder), features, semantics, dataset.fingerprint, dataset.class_names, state)
+            _write_entry(_entry_path(store, folder, features, semantics), entry)
     except (OSError, NotImplementedError):  # read-only, full, or without locks
         return dataset
     return mapped() or dataset
@@ -168,7 +175,7 @@ def load_arrays(
     arrays = _arrays(folder.parent.parent, folder.name)
     arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
     names = numbered_names(FIRST_CLASS, len(arrays["semantics"]))
-    entry = Stored(folder, folder, features, semantics, folder.name, names, None)
+    entry = Stored(str(folder), features, semantics, folder.name, names, None)
     return _dataset(arrays, entry, name, origin, split)
 
 
@@ -202,17 +209,8 @@ def _state(folder: Path, features: str, semantics: str) -> Any:
 
 def _read_entry(path: Path) -> Stored | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Stored(
-            path=path,
-            folder=Path(found["folder"]),
-            features=found["features"],
-            semantics=found["semantics"],
-            fingerprint=found["fingerprint"],
-            class_names=tuple(found["class_names"]),
-            state=found["state"],
-        )
-    except (OSError, ValueError, KeyError, TypeError):  # absent or damaged: convert again
+        return convert(json.loads(path.read_text(encoding="utf-8")), Stored)
+    except (OSError, ValueError):  # absent or damaged: convert again
         return None
 
 
@@ -245,20 +243,12 @@ def _map(store: Path, entry: Stored, name: str, origin: Origin) -> Dataset | Non
 
 
 def _dataset(arrays: Mapping[str, AnyArray], entry: Stored, name: str, origin: Origin, split: str = "") -> Dataset:
-    folds = sum(key.endswith("_train") for key in arrays)
-    return Dataset(
+    return Dataset.of_arrays(
+        arrays,
         name=name,
         features_name=entry.features,
         semantics_name=entry.semantics,
-        features=arrays["features"],
-        labels=arrays["labels"],
-        semantics=arrays["semantics"],
-        original=arrays.get("original"),
         class_names=entry.class_names,
-        trainval=arrays["trainval"],
-        test_seen=arrays["test_seen"],
-        test_unseen=arrays["test_unseen"],
-        folds=tuple(Fold(arrays[f"fold{k}_train"], arrays[f"fold{k}_val"]) for k in range(1, folds + 1)),
         origin=origin,
         split=split,
         first_class=FIRST_CLASS,
@@ -291,16 +281,8 @@ def _write_content(store: Path, dataset: Dataset) -> None:
         shutil.rmtree(target / "damaged", ignore_errors=True)
 
 
-def _write_entry(path: Path, folder: Path, dataset: Dataset, state: Any) -> None:
+def _write_entry(path: Path, entry: Stored) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    entry = {
-        "folder": str(folder),
-        "features": dataset.features_name,
-        "semantics": dataset.semantics_name,
-        "fingerprint": dataset.fingerprint,
-        "class_names": list(dataset.class_names),
-        "state": state,
-    }
     with working_folder(path.parent, ".writing-") as work:
-        (work / path.name).write_text(json.dumps(entry), encoding="utf-8")
+        (work / path.name).write_text(json.dumps(dataclasses.asdict(entry)), encoding="utf-8")
         (work / path.name).replace(path)

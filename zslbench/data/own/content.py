@@ -15,7 +15,6 @@ from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, write
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Counts, Dataset
-from zslbench.data.home import added_root
 from zslbench.data.own.splits import Parts
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, DataMissing
@@ -118,7 +117,6 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
     of_features, of_semantics = facts.pop("features", {}), facts.pop("semantics", {})
     added = Added(
         name=name,
-        folder=added_root() / name,
         class_names=content.class_names,
         features={
             stem: {**of_features.get(stem, {}), "shape": list(matrix.shape)}
@@ -133,7 +131,7 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
             for stem, table in content.semantics.items()
         },
         fingerprints=fingerprints,
-        counts=_counts(content),
+        counts=Counts.of(next(content.datasets(name))),
         split=content.parts.made,
         folds=len(content.parts.folds),
         first_class=content.first_class,
@@ -161,19 +159,6 @@ def _arrays(content: Content) -> dict[str, AnyArray]:
     ):
         arrays |= {f"{role}-{stem}": table for stem, table in tables.items()}
     return arrays
-
-
-def _counts(content: Content) -> Counts:
-    first = next(content.datasets("counted"))
-    return Counts(
-        images=len(first.labels),
-        attributes=first.semantics.shape[1],
-        seen=len(first.seen),
-        unseen=len(first.unseen),
-        trainval=len(first.trainval),
-        test_seen=len(first.test_seen),
-        test_unseen=len(first.test_unseen),
-    )
 
 
 def from_folder(folder: Path, name: str) -> Content:
