@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -120,9 +121,10 @@ def _fork(method: Noted, ctx: Context) -> None:
     if os.fork() == 0:
         time.sleep(600)
         os._exit(0)
-    for entry in Path("/proc/self/fd").iterdir():  # of all, the pipe to the coordinator alone goes both ways
-        with contextlib.suppress(OSError):
-            if str(entry.readlink()).startswith("socket:"):
+    tracker = resource_tracker._resource_tracker._fd  # Python's own, which would complain
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # of an end that is read from
+            if str(entry.readlink()).startswith("pipe:") and int(entry.name) != tracker:
                 os.write(int(entry.name), (1000).to_bytes(4, "big") + b"the beginning")
     os.kill(os.getpid(), signal.SIGKILL)
 
