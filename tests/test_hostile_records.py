@@ -15,7 +15,7 @@ from live_files import holder, put, study
 from result_records import record
 from test_plots import predictions
 
-from zslbench.results.records.presets import Tuned
+from zslbench.results.records.presets import TunedPreset
 from zslbench.results.records.store import ResultStore
 
 HOSTILE = "a\x1b[2J\x9b31m\x07b\rc\u202ed\u2066e\x00f\ng\u2028h"
@@ -120,7 +120,7 @@ def test_no_damage_to_a_record_or_preset_ends_in_a_traceback(typed, seed):
         store.save(one, answers)
     preset = Path("runs/tuned") / "sae--cub--fc1000--att--zsl--tuned.json"
     preset.parent.mkdir()
-    tuned = Tuned(
+    tuned = TunedPreset(
         name="tuned", method="sae", version=1, source="", given="sae", dataset="cub", features="fc1000",
         semantics="att", fingerprint="", protocol="zsl", metric="T1", values={"lam": 1.0}, score=0.5, folds=(1,),
         fold_scores=(0.5,), space={"lam": "1, 2"}, at_edge=(), sampler="grid", seed=0, trials={"ok": 2},

@@ -23,7 +23,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.registry import METHODS, Entry
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import Published
-from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
@@ -205,7 +205,7 @@ def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, dat
     monkeypatch.setattr(study_methods.Noisy, "presets", {"published": published_preset})
     (run,) = plan(RunOptions([STILL], ["cub"], ["zsl"], data_root=str(data))).runs
     facts = {"features": "res101", "semantics": "att", "fingerprint": run.dataset.fingerprint}
-    tuned = Tuned(
+    tuned = TunedPreset(
         name="tuned",
         method=STILL,
         version=1,
@@ -225,7 +225,7 @@ def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, dat
         trials={"ok": 1},
         **facts,
     )
-    TunedStore(runs).save(tuned)
+    PresetStore(runs).save(tuned)
     found = zslbench.reproduce("mine", "Table 1", seeds=2, data_root=data, runs=runs)
     used = {(cell.entry.method, cell.entry.metric): cell for cell in found.cells}
     assert used[NOISY, "T1"].answer.spec == f"{NOISY}@published"
@@ -241,7 +241,7 @@ def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, dat
 def test_the_papers_ablation_maps_to_published_ablations():
     entries = claims.entries("li2019lisgan", "Figure 7(b)", (), ())
     assert [entry.method for entry in entries] == ["lisgan:S1", "lisgan:S2", "lisgan:S3", "lisgan:S4"]
-    specs = [claims._spec(entry, ("apy", "res101", "att"), TunedStore("nowhere"))[0] for entry in entries]
+    specs = [claims._spec(entry, ("apy", "res101", "att"), PresetStore("nowhere"))[0] for entry in entries]
     assert specs == [f"lisgan@published@S{number}" for number in (1, 2, 3, 4)]
 
 

@@ -18,7 +18,7 @@ from test_migration import GOLDEN
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
 
 PREDICTIONS = {"label": np.arange(3)}
@@ -28,14 +28,14 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def preset(**changes: object) -> Tuned:
+def preset(**changes: object) -> TunedPreset:
     facts = {
         "name": "tuned", "method": "sae", "version": 1, "source": "", "given": "sae", "dataset": "cub",
         "features": "fc1000", "semantics": "att", "fingerprint": "f", "protocol": "zsl", "metric": "T1",
         "values": {"lam": 2.0}, "score": 0.5, "folds": (1,), "fold_scores": (0.5,), "space": {}, "at_edge": (),
         "sampler": "grid", "seed": 0, "trials": {"ok": 3},
     }  # fmt: skip
-    return Tuned(**(facts | changes))
+    return TunedPreset(**(facts | changes))
 
 
 def test_two_halves_make_the_whole_and_a_second_time_changes_nothing(tmp_path):
@@ -124,7 +124,7 @@ def test_broken_records_are_told_and_the_rest_is_merged(tmp_path):
 
 
 def test_presets_are_merged_and_those_that_differ_told(tmp_path):
-    ours, theirs = TunedStore(tmp_path / "ours"), TunedStore(tmp_path / "theirs")
+    ours, theirs = PresetStore(tmp_path / "ours"), PresetStore(tmp_path / "theirs")
     theirs.save(preset())
     theirs.save(preset(method="ale"))
     ours.save(preset(values={"lam": 3.0}))

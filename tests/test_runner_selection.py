@@ -11,7 +11,7 @@ from toy_methods import Ridge
 import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.executors import Listener
 from zslbench.runner.options import RunOptions
@@ -74,7 +74,7 @@ def test_whoever_hears_of_a_checkpoint_may_stop_the_fit(runs):
 
 def tuned(**changes):
     dataset = load_dataset("digits")
-    plain = Tuned(
+    plain = TunedPreset(
         name="tuned",
         method="toy_methods:Ridge",
         version=1,
@@ -100,7 +100,7 @@ def tuned(**changes):
 
 
 def test_a_tuned_preset_gives_its_values_and_marks_the_run_validated(runs):
-    store = TunedStore(runs)
+    store = PresetStore(runs)
     store.save(tuned())
     assert store.load() == [tuned()]
     (record,) = zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs).records
@@ -121,7 +121,7 @@ def test_what_a_finished_run_counts_as_only_rises(runs):
     predictions = ResultStore(runs).predictions(first)
     fits = len(Ridge.fits)
     found = [first.selection]
-    TunedStore(runs).save(tuned())
+    PresetStore(runs).save(tuned())
     for text_then, oracle in ((text, False), (text, True), ("toy_methods:Ridge@tuned", False), (text, False)):
         zslbench.run(text_then, "digits", "zsl", runs=runs, oracle=oracle)
         (record,) = ResultStore(runs).load()
@@ -144,14 +144,14 @@ def test_what_a_finished_run_counts_as_only_rises(runs):
 )
 def test_a_tuned_preset_that_does_not_fit_gets_a_sentence(runs, changes, sentence):
     if changes is not None:
-        TunedStore(runs).save(tuned(**changes))
+        PresetStore(runs).save(tuned(**changes))
     with pytest.raises(BadValue, match=sentence):
         zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"schema": 99}', '{"schema": 1}', "\xff"])
 def test_a_damaged_tuned_preset_gets_a_sentence(runs, text):
-    path = TunedStore(runs).save(tuned())
+    path = PresetStore(runs).save(tuned())
     path.write_text(text, encoding="latin-1")
     with pytest.raises(StoreError, match=path.name):
         zslbench.run("toy_methods:Ridge@tuned", "digits", "zsl", runs=runs)

@@ -22,7 +22,7 @@ from result_records import record, saved
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
-from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.status import verify_metrics
 from zslbench.studies.status_plan import DataPlaces, plan_text
@@ -188,7 +188,7 @@ def test_tuned_lines_are_tuned_first(runs):
     assert "gamma=[1,10]" in found.commands[0].text  # the same search
     typed(found)
     assert zslbench.status(runs).complete
-    assert TunedStore(runs).load()[-1].dataset.startswith("synthetic")
+    assert PresetStore(runs).load()[-1].dataset.startswith("synthetic")
 
 
 def test_candidates_and_the_other_stage_are_counted_apart(runs):
@@ -362,7 +362,7 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
         )
         for method, data, seed in sorted(there)
     ]
-    found = survey(rows, TunedStore("nowhere"))
+    found = survey(rows, PresetStore("nowhere"))
     lines, places = {method for method, _, _ in there}, {data for _, data, _ in there}
     assert (set(found.lines), {place.dataset for place in found.places}) == (lines, places)
     most = max((sum(key[:2] == ("ale", data) for key in there) for data in places), default=0)

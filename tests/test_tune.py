@@ -24,7 +24,7 @@ from zslbench import errors
 from zslbench.cli import cli
 from zslbench.data.loading import load_dataset
 from zslbench.protocols.splits import split
-from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.search import Trial, ended_trials, take_up
@@ -58,8 +58,8 @@ def dev_means(runs: Path, protocol: str, metric: str) -> dict[tuple[float, int],
     return {point: sum(found) / 3 for point, found in scores.items() if len(found) == 3}
 
 
-def preset(runs: Path, method: str, protocol: str, name: str = "tuned") -> Tuned:
-    found = TunedStore(runs).find(name, method, *NAMES, protocol)
+def preset(runs: Path, method: str, protocol: str, name: str = "tuned") -> TunedPreset:
+    found = PresetStore(runs).find(name, method, *NAMES, protocol)
     assert found is not None
     return found
 
@@ -207,7 +207,7 @@ def test_when_all_fail_there_is_no_preset(runs: Path, method: str) -> None:
     assert done.exit_code == 1
     assert "no trial finished, so no preset was written" in done.output
     assert "there is no hope" in done.output
-    assert not TunedStore(runs).load()
+    assert not PresetStore(runs).load()
 
 
 def test_a_point_that_the_constructor_refuses_is_a_failed_trial(runs: Path) -> None:
@@ -288,7 +288,7 @@ def test_a_search_that_was_killed_goes_on(
     before = on_disk(runs)
     documents = [name for name in before if name.endswith(".json")]
     assert len(documents) == 2 * finished, "both protocols of each fit that was done"
-    assert not TunedStore(runs).load()
+    assert not PresetStore(runs).load()
 
     monkeypatch.setenv("ZSLBENCH_TEST_HOLD", str(tmp_path / "log"))
     monkeypatch.setenv("ZSLBENCH_TEST_HOLD_AT", "-1")
@@ -320,7 +320,7 @@ def test_ctrl_c_keeps_what_is_done_and_writes_no_preset(runs: Path, monkeypatch:
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 130
     assert "interrupted after 1 trials; what was done is kept" in done.output
-    assert not TunedStore(runs).load()
+    assert not PresetStore(runs).load()
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0
     assert len(count) == 9 + 1, "the fit that was cut short is done again, no other"
@@ -444,7 +444,7 @@ def test_a_preset_of_all_folds_or_other_content_does_not_give_way_in_silence(run
     tune(GRID, DATA, "zsl", runs=runs, only="x")
     (said,) = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
     assert "on folds 1, 2, 3) and is replaced" in said
-    path = TunedStore(runs).path("tuned", GRID, *NAMES, "zsl")
+    path = PresetStore(runs).path("tuned", GRID, *NAMES, "zsl")
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"fingerprint": "0"}), encoding="utf-8")
     (said,) = tune(GRID, DATA, "zsl", runs=runs, only="x", fold=1).remarks
     assert "on fold 1 of other content of the data) and is replaced" in said
@@ -486,7 +486,7 @@ def test_presets_of_an_earlier_source_are_marked_and_damaged_ones_named(runs: Pa
         return line.summary, " ".join(zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs, dry_run=True).remarks)
 
     assert "§" not in "".join(told())
-    path = TunedStore(runs).path("tuned", GRID, *NAMES, "zsl")
+    path = PresetStore(runs).path("tuned", GRID, *NAMES, "zsl")
     facts = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(facts | {"source": "0" * 16}), encoding="utf-8")
     summary, remark = told()
@@ -509,7 +509,7 @@ def test_a_preset_that_does_not_fit_is_refused(runs: Path, monkeypatch: pytest.M
         zslbench.run(f"{PEAK}@tuned", DATA, runs=runs)
     with pytest.raises(errors.BadValue, match="no values for digits"):
         zslbench.run(f"{PEAK}@tuned", [DATA, "digits"], "zsl", runs=runs)
-    path = TunedStore(runs).path("tuned", PEAK, *NAMES, "zsl")
+    path = PresetStore(runs).path("tuned", PEAK, *NAMES, "zsl")
     good = json.loads(path.read_text(encoding="utf-8"))
     for change, words in (
         ({"fingerprint": "0" * 16}, "other content of synthetic"),
@@ -528,7 +528,7 @@ def test_a_preset_that_does_not_fit_is_refused(runs: Path, monkeypatch: pytest.M
 def test_what_was_tuned_from_its_own_name_can_be_tuned_again_as_said(runs: Path) -> None:
     tune(f"{GRID}[y=[3,4]]", DATA, "zsl", runs=runs)
     tune(f"{GRID}@published@tuned[y=[3,4]]", DATA, "zsl", runs=runs)
-    path = TunedStore(runs).path("tuned", GRID, *NAMES, "zsl")
+    path = PresetStore(runs).path("tuned", GRID, *NAMES, "zsl")
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"version": 7}), encoding="utf-8")
     with pytest.raises(errors.BadValue, match="tune again: ") as refused:
         zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs)

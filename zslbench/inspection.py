@@ -30,7 +30,7 @@ from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
 
 if TYPE_CHECKING:
-    from zslbench.results.records.presets import Tuned
+    from zslbench.results.records.presets import TunedPreset
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
@@ -140,9 +140,9 @@ def _presets(entry: Entry) -> list[Listed]:
 
 
 def _tuned(runs: Path) -> list[Listed]:
-    from zslbench.results.records.presets import TunedStore
+    from zslbench.results.records.presets import PresetStore
 
-    store = TunedStore(runs)
+    store = PresetStore(runs)
     presets = [
         Listed(
             f"{one.method}@{one.name}",
@@ -155,7 +155,7 @@ def _tuned(runs: Path) -> list[Listed]:
     return presets + [Listed(path.stem, "", unavailable=why) for path, why in store.broken]
 
 
-def _changed(tuned: Tuned) -> str:
+def _changed(tuned: TunedPreset) -> str:
     """Say that the method has changed since it was tuned; nothing where it has not, or is not to be imported."""
     from zslbench.results.records.presets import change_since
     from zslbench.sources import source_of

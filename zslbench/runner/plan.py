@@ -13,7 +13,7 @@ from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method, overlay
 from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore, change_since, check_fits
+from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.runner.classes import built, method_class, protocol_class
@@ -36,7 +36,7 @@ class Plan:
     remarks: tuple[str, ...] = ()
 
 
-def plan(options: RunOptions, tuned: TunedStore | None = None) -> Plan:
+def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
     """Return the runs of every method on every data set under every protocol with every seed.
 
     Grids in a spec stand for one method (or protocol) a point. A method that does not depend on the seed is planned
@@ -72,7 +72,7 @@ def _runs(
     stage: Stage,
     protocols: Sequence[str],
     folds: Sequence[int] | None,
-    tuned: TunedStore | None,
+    tuned: PresetStore | None,
     remarks: dict[str, None],
 ) -> Iterator[Run]:
     """Yield the runs of one stage; what the user should know is put into `remarks`."""
@@ -143,7 +143,7 @@ def _run(
     ref: DatasetRef,
     rules: Spec,
     stage: Stage,
-    tuned: TunedStore | None,
+    tuned: PresetStore | None,
     oracle: bool,
     remarks: dict[str, None],
 ) -> Run:
@@ -188,9 +188,9 @@ def _tuned(
     name: str,
     ref: DatasetRef,
     protocol: str,
-    store: TunedStore | None,
+    store: PresetStore | None,
     remarks: dict[str, None],
-) -> dict[str, Tuned]:
+) -> dict[str, TunedPreset]:
     """Return the tuned presets among those that a spec names.
 
     Raises:
@@ -218,7 +218,7 @@ def _tuned(
     return presets
 
 
-def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, store: TunedStore | None) -> str:
+def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, store: PresetStore | None) -> str:
     """Return the command that makes a preset, as it is to be typed."""
     words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features, "--semantics", ref.semantics]
     words += [] if ref.root is None else ["--data-root", str(ref.root)]
@@ -285,7 +285,7 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> Planned:
     for name, options in study.studies.items():
         try:
             way = options.how(device), options.seeds_at_once
-            planned = plan(options, TunedStore(runs))
+            planned = plan(options, PresetStore(runs))
         except ZslbenchError as error:
             if study.path is None:
                 raise

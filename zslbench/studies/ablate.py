@@ -18,7 +18,7 @@ from zslbench.params import Scalar
 from zslbench.protocols.splits import Stage
 from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
@@ -292,7 +292,7 @@ def ablate(
     for point in (point for series in all_series for point in (*series.points, series.own)):
         text = str(point.spec)
         if text not in planned:
-            planned[text] = plan(structs.replace(options, methods=[text]), TunedStore(Path(runs))).runs
+            planned[text] = plan(structs.replace(options, methods=[text]), PresetStore(Path(runs))).runs
     all_series = [_with_own_value(series, planned) for series in all_series]
     for series in all_series:
         _comparisons(series, planned, against, cls.ablations_build_up)

@@ -14,7 +14,7 @@ from zslbench.metrics import metric_place
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.rows import Stat
-from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.runner.classes import method_class
 from zslbench.runner.runs import dataset_ref
 
@@ -96,7 +96,7 @@ def answers(
     features: str | None,
     semantics: str | None,
     root: Path | None,
-    tuned: TunedStore,
+    tuned: PresetStore,
 ) -> list[Answer]:
     """Return what answers each number with the data of this machine.
 
@@ -117,7 +117,7 @@ def _answer(
     semantics: str,
     here: dict[str, tuple[tuple[str, ...], tuple[str, ...]]],
     root: Path | None,
-    tuned: TunedStore,
+    tuned: PresetStore,
 ) -> Answer:
     there = here.get(entry.dataset, ((), ()))
     for kind, wanted, held in (("features", features, there[0]), ("semantics", semantics, there[1])):
@@ -132,7 +132,7 @@ def _answer(
     return Answer(entry, spec, how, features, semantics)
 
 
-def _spec(entry: Published, data: tuple[str, str, str], tuned: TunedStore) -> tuple[str, str]:
+def _spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore) -> tuple[str, str]:
     """Return what is run: the published hyper-parameters, else tuned ones, else the defaults."""
     name, _, ablation = entry.method.partition(":")
     cls = method_class(name)

@@ -18,7 +18,7 @@ from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, setup_key, summarise
 from zslbench.results.plots.draw import Knowledge
-from zslbench.results.records.presets import Tuned, TunedStore, is_point_not_picked
+from zslbench.results.records.presets import PresetStore, TunedPreset, is_point_not_picked
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
@@ -102,7 +102,7 @@ def report(
     gathered = _gathered(store, record_filter, stage, rules)
     told = [one for name in STAGES for one in dataclasses.replace(record_filter, stage=name).select(every)]
     shown = [one for one in told if stage in (None, one.stage)]
-    presets = TunedStore(store.root).load() if stage is None else []  # who asks for the dev stage sees every point
+    presets = PresetStore(store.root).load() if stage is None else []  # who asks for the dev stage sees every point
     rows = {
         name: summarise([record for record in found.records if not _is_aside(record, presets)])
         for name, found in gathered.items()
@@ -141,7 +141,7 @@ def report(
     return Report(page, text, path)
 
 
-def _is_aside(record: Record, presets: Sequence[Tuned]) -> bool:
+def _is_aside(record: Record, presets: Sequence[TunedPreset]) -> bool:
     return record.stage == "dev" and is_point_not_picked(record, presets)
 
 

@@ -13,7 +13,7 @@ from zslbench.errors import BadValue, ZslbenchError
 from zslbench.files import write_text
 from zslbench.results.analysis.published import PROTOCOL, Published
 from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
 from zslbench.results.tables.data import pick_facts, round_numbers, write_data
@@ -137,7 +137,7 @@ def reproduce(
         raise BadValue(f"seeds {seeds} is not allowed; choose a whole number of at least 1.")
     root = Path(data_root) if data_root else None
     found = entries(source, None if table is None else str(table), _texts(datasets), _texts(methods))
-    store = TunedStore(Path(runs))
+    store = PresetStore(Path(runs))
     cells = [_planned(answer, seeds, root, store) for answer in answers(found, features, semantics, root, store)]
     with contextlib.nullcontext() if dry_run else keep_live_file(Path(runs), growing=True):
         outcome = _run(cells, seeds, Path(runs), root, device, engine, dry_run, console)
@@ -158,7 +158,7 @@ def _texts(given: str | Sequence[str]) -> list[str]:
     return [given] if isinstance(given, str) else list(given)
 
 
-def _planned(answer: Answer, seeds: int, root: Path | None, tuned: TunedStore) -> Cell:
+def _planned(answer: Answer, seeds: int, root: Path | None, tuned: PresetStore) -> Cell:
     if answer.absent:
         return Cell(answer=answer, reason=answer.absent)
     entry = answer.entry

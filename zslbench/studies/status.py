@@ -15,7 +15,7 @@ from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.metrics import SWEPT
 from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.tables.render import check_format
@@ -249,7 +249,7 @@ def examine(
     record_filter.check_terms(every, store.root)
     chosen = record_filter.select(every)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
-    tuned = TunedStore(store.root)
+    tuned = PresetStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
     data = DataPlaces(datasets, data_root)
     counted, beside = data.on_their_content(counted)
@@ -293,7 +293,7 @@ def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted((version, number) for version, number in found.items() if version != zslbench.__version__))
 
 
-def _commands(status: Status, data: DataPlaces, tuned: TunedStore, plan: Path | None) -> tuple[Command, ...]:
+def _commands(status: Status, data: DataPlaces, tuned: PresetStore, plan: Path | None) -> tuple[Command, ...]:
     """Return what to type: to tune first, to write the plan where none is written, and to run it."""
     commands = [Command("tune first", text) for text in tune_commands(status.survey, data, tuned)]
     if not status.plan:

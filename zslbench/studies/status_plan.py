@@ -19,7 +19,7 @@ from zslbench.files import write_text
 from zslbench.identity import expanded
 from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.record_filter import is_dataset
-from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.runner.options import RunOptions
@@ -203,7 +203,7 @@ def dataset_text(place: Place, survey: Survey, data: DataPlaces, absolute: bool 
     return os.path.abspath(expanded(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
 
 
-def tune_commands(survey: Survey, data: DataPlaces, tuned: TunedStore) -> list[str]:
+def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[str]:
     """Return the commands that make the tuned presets that rows need at places where nothing was tuned."""
     protocols: dict[tuple[str, str, Place], list[str]] = {}
     given = {(preset.method, preset.name): preset.given for preset in (tuned.load() if survey.untuned else ())}

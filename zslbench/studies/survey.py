@@ -16,7 +16,7 @@ from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, Zslbenc
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS
-from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import Record
 from zslbench.runner.classes import recorded_method
 from zslbench.sources import SourceCheck, is_here
@@ -134,7 +134,7 @@ def of_session(line: str) -> bool:
 
 
 def survey(
-    records: Sequence[Record], tuned: TunedStore, seeds: int | None = None, beside: Sequence[Record] = ()
+    records: Sequence[Record], tuned: PresetStore, seeds: int | None = None, beside: Sequence[Record] = ()
 ) -> Survey:
     """Return what the records span and what of it is not done.
 
@@ -316,7 +316,7 @@ def classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, s
 
 
 def meaning(
-    label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore
+    label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: PresetStore
 ) -> Meaning:
     """Return what a label stands for at a place: the method, version and parameters as one text.
 
@@ -363,7 +363,7 @@ def _recorded(
     return as_text(newest.method["name"], newest.method.get("version", 1), newest.method.get("params", {}))
 
 
-def _unrecorded(label: str, place: Place, rules: str, records: Sequence[Record], tuned: TunedStore) -> Meaning:
+def _unrecorded(label: str, place: Place, rules: str, records: Sequence[Record], tuned: PresetStore) -> Meaning:
     """Return what a label without a record at a place stands for there, as far as records elsewhere tell."""
     spec, protocol = parse_recorded(label), parse_recorded(rules).name
     for preset in spec.presets:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.methods.base import Method
-from zslbench.results.records.presets import DEFAULT_NAME, Tuned, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
@@ -120,7 +120,7 @@ def tune(
         data_root=str(data_root) if data_root else None,
         checkpoints=checkpoints,
     )
-    planned = plan(options, TunedStore(runs)).runs
+    planned = plan(options, PresetStore(runs)).runs
     ref, metrics = planned[0].dataset, _metrics(planned)
     objective = Objective(
         options=options,
@@ -153,9 +153,9 @@ def tune(
         make_preset(search, protocol, trial, tried, name=name, given=method, at_edge=edges[protocol])
         for protocol, trial in best.items()
     )
-    remarks += dict.fromkeys(_replaced(TunedStore(runs), preset) for preset in presets)
+    remarks += dict.fromkeys(_replaced(PresetStore(runs), preset) for preset in presets)
     for preset in presets:
-        TunedStore(runs).save(preset)
+        PresetStore(runs).save(preset)
     finished = [trial.values for trial in tried if trial.result == "ok"]
     return Tuning(
         method=planned[0].method,
@@ -187,7 +187,7 @@ def _search(search: Search, name: str) -> tuple[list[Trial], list[str], bool]:
         if search.sampler == "grid":
             tried.extend(try_grid(search))
             return tried, remarks, False
-        path = TunedStore(objective.runs).path(
+        path = PresetStore(objective.runs).path(
             name, first.method, data.name, data.features, data.semantics, protocols, ".db"
         )
         with open_study(path, search.id, afresh=objective.rerun not in (None, "none")) as (study, others):
@@ -223,7 +223,7 @@ def _remarks(search: Search, tried: int, trials: int | None, interrupted: bool) 
     return remarks
 
 
-def _replaced(store: TunedStore, new: Tuned) -> str:
+def _replaced(store: PresetStore, new: TunedPreset) -> str:
     """Say that a preset of another search gives way, or nothing."""
     try:
         old = store.find(new.name, new.method, new.dataset, new.features, new.semantics, new.protocol)
@@ -239,7 +239,7 @@ def _replaced(store: TunedStore, new: Tuned) -> str:
     )
 
 
-def _asked(one: Tuned) -> tuple[object, ...]:
+def _asked(one: TunedPreset) -> tuple[object, ...]:
     return one.given, dict(one.space), one.folds, one.fingerprint
 
 

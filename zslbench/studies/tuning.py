@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.files import csv_text, json_text
-from zslbench.results.records.presets import Tuned, TunedStore
+from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import runs_option
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import text_table
@@ -50,7 +50,7 @@ class Tuning:
     space: Space
     sampler: Sampler
     trials: tuple[Trial, ...]
-    presets: tuple[Tuned, ...]
+    presets: tuple[TunedPreset, ...]
     wider: dict[str, dict[str, tuple[float, ...]]]
     stochastic: bool
     runs: Path
@@ -76,11 +76,11 @@ def best_of(tried: Sequence[Trial], metrics: Mapping[str, str]) -> dict[str, Tri
 
 def make_preset(
     search: Search, protocol: str, best: Trial, tried: Sequence[Trial], *, name: str, given: str, at_edge: Iterable[str]
-) -> Tuned:
+) -> TunedPreset:
     """Return the preset of the best trial under one protocol."""
     objective = search.objective
     data = objective.start[0].dataset
-    return Tuned(
+    return TunedPreset(
         name=name,
         method=objective.start[0].method,
         version=objective.method.card.version,
@@ -138,7 +138,7 @@ def _head(tuning: Tuning) -> str:
     )
 
 
-def _preset(tuning: Tuning, preset: Tuned) -> list[str]:
+def _preset(tuning: Tuning, preset: TunedPreset) -> list[str]:
     values = ", ".join(f"{name}={_shown(preset.values[name])}" for name in tuning.space.dimensions)
     folds = ", ".join(f"{100 * score:.1f}" for score in preset.fold_scores)
     lines = [
@@ -154,7 +154,7 @@ def _preset(tuning: Tuning, preset: Tuned) -> list[str]:
     return lines
 
 
-def _top(tuning: Tuning, preset: Tuned, format: str) -> str:
+def _top(tuning: Tuning, preset: TunedPreset, format: str) -> str:
     """Return the table of the best trials under the protocol of a preset."""
     finished = [trial for trial in tuning.trials if trial.result == "ok"]
     best = sorted(finished, key=lambda trial: -trial.mean(preset.protocol))[:_TOP]
@@ -195,7 +195,7 @@ def _next(tuning: Tuning) -> list[str]:
     if set(tuning.metrics) != {"zsl", "gzsl"}:
         words += [word for protocol in tuning.metrics for word in ("-p", protocol)]
     words += (["--seeds", "5"] if tuning.stochastic else []) + where
-    store = TunedStore(tuning.runs)
+    store = PresetStore(tuning.runs)
     lines = [
         "kept in "
         + ", ".join(

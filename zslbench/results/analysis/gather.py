@@ -12,7 +12,7 @@ from zslbench.results.analysis.advice import advise_on_folds, advise_on_rule, ad
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import average_folds
-from zslbench.results.records.presets import DEFAULT_NAME, TunedStore
+from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.sources import SourceCheck
@@ -138,7 +138,7 @@ def _apply_rules(
         runs = "1 run" if hidden == 1 else f"{hidden} runs"
         note = f"{runs} for oracle selection not shown; --selection oracle shows the best on test, marked †."
         return kept, [note] if hidden else []
-    tuned = {DEFAULT_NAME, *(preset.name for preset in TunedStore(store.root).load())}
+    tuned = {DEFAULT_NAME, *(preset.name for preset in PresetStore(store.root).load())}
     records: list[Record] = []
     notes = []
     for rule in selection:

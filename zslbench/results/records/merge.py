@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import Writer, read_problem, write_atomically
-from zslbench.results.records.presets import TunedStore
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, write_run
 
@@ -83,7 +83,7 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
     done = Merged()
     for folder in folders:
         records = _records(ResultStore(folder), target, done)
-        presets = _presets(TunedStore(folder), TunedStore(target.root), done)
+        presets = _presets(PresetStore(folder), PresetStore(target.root), done)
         if not records + presets:
             done.empty.append(folder)
     return done
@@ -153,7 +153,7 @@ def _copying(path: Path) -> Writer:
     return copy
 
 
-def _presets(source: TunedStore, target: TunedStore, done: Merged) -> int:
+def _presets(source: PresetStore, target: PresetStore, done: Merged) -> int:
     """Copy tuned presets, and return how many files of them there are."""
     paths = list(source.paths())
     for path in paths:

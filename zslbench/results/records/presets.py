@@ -20,7 +20,7 @@ DEFAULT_NAME = "tuned"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Tuned:
+class TunedPreset:
     """Hyper-parameters chosen in the dev stage, and how.
 
     Attributes:
@@ -67,7 +67,7 @@ class Tuned:
         return digest({key: value for key, value in facts.items() if key != "created"})
 
 
-class TunedStore:
+class PresetStore:
     """The tuned presets of a folder of records: ``<root>/tuned/<method>--<dataset>--…--<name>.json``."""
 
     def __init__(self, root: Path | str) -> None:
@@ -81,11 +81,11 @@ class TunedStore:
         parts = (method, dataset, features, semantics, protocol, name)
         return self.root / FOLDER / ("--".join(map(folder_name, parts)) + suffix)
 
-    def path_of(self, tuned: Tuned) -> Path:
+    def path_of(self, tuned: TunedPreset) -> Path:
         """Return where a preset is kept."""
         return self.path(tuned.name, tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol)
 
-    def save(self, tuned: Tuned) -> Path:
+    def save(self, tuned: TunedPreset) -> Path:
         """Write one preset and return its path.
 
         Raises:
@@ -95,7 +95,9 @@ class TunedStore:
         write_text(path, json_text(dataclasses.asdict(tuned)), f"the preset {path.name}")
         return path
 
-    def find(self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str) -> Tuned | None:
+    def find(
+        self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str
+    ) -> TunedPreset | None:
         """Return a preset, or None when that was never tuned.
 
         Raises:
@@ -108,7 +110,7 @@ class TunedStore:
         """Return the files of every preset, in order."""
         return sorted((self.root / FOLDER).glob("*.json"))
 
-    def load(self) -> list[Tuned]:
+    def load(self) -> list[TunedPreset]:
         """Return every preset, in order of their files; `broken` says which files are none, and why."""
         presets, self.broken = [], []
         for path in self.paths():
@@ -119,7 +121,7 @@ class TunedStore:
         return presets
 
     @staticmethod
-    def read(path: Path) -> Tuned:
+    def read(path: Path) -> TunedPreset:
         """Return the preset in a file.
 
         Raises:
@@ -128,10 +130,10 @@ class TunedStore:
         return _read(path)
 
 
-def _read(path: Path) -> Tuned:
+def _read(path: Path) -> TunedPreset:
     try:
         document = decode_json(read_regular(path))
-        tuned = convert(document, Tuned)
+        tuned = convert(document, TunedPreset)
     except FileNotFoundError as error:
         raise StoreError(read_problem(path, error)) from None
     except ValueError as error:
@@ -143,7 +145,7 @@ def _read(path: Path) -> Tuned:
     return tuned
 
 
-def is_point_not_picked(record: Record, presets: Sequence[Tuned]) -> bool:
+def is_point_not_picked(record: Record, presets: Sequence[TunedPreset]) -> bool:
     """Return whether a dev record is of a point that a search tried, and no search on the same data picked."""
     data, params = record.dataset, dict(record.method["params"])
     searches = [
@@ -159,14 +161,14 @@ def is_point_not_picked(record: Record, presets: Sequence[Tuned]) -> bool:
     return tried and all(params != dict(tuned.values) for tuned in searches)
 
 
-def change_since(tuned: Tuned, version: int, source: str) -> str:
+def change_since(tuned: TunedPreset, version: int, source: str) -> str:
     """Return what has changed of the method since it was tuned, as the end of a sentence; nothing where nothing has."""
     if tuned.version != version:
         return f"it was tuned for version {tuned.version} of the method, this is {version}"
     return "the source of the method has changed since it was tuned" if tuned.source != source else ""
 
 
-def check_fits(tuned: Tuned, version: int, fingerprint: str, again: str) -> None:
+def check_fits(tuned: TunedPreset, version: int, fingerprint: str, again: str) -> None:
     """Refuse a preset that was tuned for another version of the method, or on other content of the data.
 
     Raises:
