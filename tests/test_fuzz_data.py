@@ -27,7 +27,7 @@ from zslbench.checks import check_dataset
 from zslbench.data import parsers
 from zslbench.data.own.arrays import Reader
 from zslbench.data.own.pictures import FORMATS, opened
-from zslbench.data.own.splits import How
+from zslbench.data.own.splits import SplitOptions
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import ZslbenchError
 
@@ -131,7 +131,7 @@ class Workshop:
         else:
             content["features"] = str(path)
         reader = Reader()
-        made = reader.content(**content, classes=list(own_data.NAMES), splits=splits, how=How())
+        made = reader.content(**content, classes=list(own_data.NAMES), splits=splits, options=SplitOptions())
         for dataset in made.datasets("x"):
             check_dataset(dataset)
 

@@ -51,7 +51,7 @@ class Catalogued(Source):
         """
         roots = data_root(root)
         remove_working_folders(installed_root())
-        folders = [found for place in roots if (found := named_folder(place, self.card.folder)) is not None]
+        folders = named_folders(self.card.folder, root)
         for folder in folders:
             wanted = layout.features_file(folder, features), layout.semantics_file(folder, semantics)
             if all(path.is_file() for path in wanted):
@@ -87,6 +87,11 @@ def named_folder(root: Path, name: str) -> Path | None:
         )
     except OSError:
         return None
+
+
+def named_folders(name: str, root: Path | None) -> list[Path]:
+    """Return the folders of a name in the folders of data sets (see `data_root`), first choice first."""
+    return [folder for place in data_root(root) if (folder := named_folder(place, name)) is not None]
 
 
 def verify_counts(dataset: Dataset, card: DatasetCard) -> None:

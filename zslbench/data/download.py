@@ -11,7 +11,6 @@ import shutil
 import time
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from zslbench.data.archive import MAX_BYTES, Installed, import_archive, sha256
@@ -229,25 +228,19 @@ class Bar:
     """A progress bar on standard error, where that is a terminal."""
 
     def __init__(self, label: str, enabled: bool = True) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
 
         console = Console(stderr=True)
-        columns: tuple[Any, ...] = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=console,
+            disable=not (enabled and console.is_terminal),
         )
-        self._progress = Progress(*columns, console=console, disable=not (enabled and console.is_terminal))
         self._task = self._progress.add_task(label, total=None)
 
     def __enter__(self) -> Bar:

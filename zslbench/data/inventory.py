@@ -8,7 +8,7 @@ from pathlib import Path
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.dataset import Counts, Source
-from zslbench.data.home import data_root, sweep_home
+from zslbench.data.home import sweep_home
 from zslbench.errors import UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
 
@@ -64,7 +64,7 @@ class Verified:
 
 def list_(root: Path | None = None) -> list[Listed]:
     """Return every registered data set by name, then those that were added; opens no data file."""
-    from zslbench.data.catalogue import Catalogued
+    from zslbench.data.catalogue import Catalogued, named_folders
 
     sweep_home()
     rows = []
@@ -78,7 +78,7 @@ def list_(root: Path | None = None) -> list[Listed]:
         if card is None:
             rows.append(Listed(entry.name, entry.name, "", entry.origin, problem=f"{entry.target} is not a Source."))
         elif issubclass(source, Catalogued):
-            folders = _folders(card.folder, root)
+            folders = named_folders(card.folder, root)
             found = [layout.stems(folder) for folder in folders]
             rows.append(
                 Listed(
@@ -124,7 +124,7 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
         UnknownName: neither.
         DataMissing: the named data set is not on this machine.
     """
-    from zslbench.data.catalogue import CATALOGUE
+    from zslbench.data.catalogue import CATALOGUE, named_folders
 
     sweep_home()
     if name is not None and (own := added.find(name)) is not None:
@@ -134,7 +134,7 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     chosen = [source for source in CATALOGUE if name is None or source.name == name.lower()]
     rows = []
     for source in chosen:
-        folders = _folders(source.card.folder, root)
+        folders = named_folders(source.card.folder, root)
         if name is not None and not folders:
             source().find(source.card.features, source.card.semantics, root)  # says what is missing, and what to do
         rows += [_verify(source.name, folder) for folder in folders]
@@ -151,13 +151,6 @@ def _verify_added(own: added.Added) -> Verified:
         except ZslbenchError as error:
             problems.append(str(error))
     return Verified(own.name, own.folder, tuple(own.features), tuple(own.semantics), fingerprints, tuple(problems))
-
-
-def _folders(name: str, root: Path | None) -> list[Path]:
-    from zslbench.data.catalogue import named_folder
-
-    found = [named_folder(place, name) for place in data_root(root)]
-    return [folder for folder in found if folder is not None]
 
 
 def _verify(name: str, folder: Path) -> Verified:

@@ -9,9 +9,8 @@ from pathlib import Path
 from zslbench import params, spec
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
-from zslbench.data.catalogue import CATALOGUE, named_folder, refuse_awa
+from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
 from zslbench.data.dataset import Dataset, Source
-from zslbench.data.home import data_root
 from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expanded, folder_name
@@ -134,7 +133,7 @@ def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, in
     else:
         name = text.partition("[")[0].strip().lower()
         cards = [source.card for source in CATALOGUE if source.name == name]
-        folders = [found for card in cards for place in data_root(root) if (found := named_folder(place, card.folder))]
+        folders = [folder for card in cards for folder in named_folders(card.folder, root)]
     return _stamps([path for found in folders for path in sorted(found.iterdir()) if path.suffix in (".mat", ".txt")])
 
 

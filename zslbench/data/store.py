@@ -70,7 +70,11 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
         entry = _read_entry(_entry_path(store, folder, features, semantics))
         if entry is None or entry.state != _state(folder, features, semantics):
             return None
-        return _map(store, entry, name, origin)
+        content = _content(store, entry.fingerprint)
+        try:
+            return _dataset(_arrays(content), entry, name, origin) if is_intact(content) else None
+        except (OSError, ValueError):
+            return None
 
     if (dataset := mapped()) is not None:
         return dataset
@@ -78,7 +82,7 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
     dataset = read_folder(folder, name=name, features=features, semantics=semantics, origin=origin)
     try:
         with _lock(store, dataset.fingerprint):
-            if not _intact(store, dataset.fingerprint):
+            if not is_intact(_content(store, dataset.fingerprint)):
                 _write_content(store, dataset)
             entry = Stored(str(folder), features, semantics, dataset.fingerprint, dataset.class_names, state)
             _write_entry(_entry_path(store, folder, features, semantics), entry)
@@ -96,11 +100,11 @@ def entries() -> Iterator[Stored]:
 
 def check_entry(entry: Stored) -> str:
     """Return what is wrong with the content of an entry, recomputing its fingerprint; nothing when all is well."""
-    store = store_folder()
-    if not _intact(store, entry.fingerprint):
+    content = _content(store_folder(), entry.fingerprint)
+    if not is_intact(content):
         return "the converted copy is incomplete; the next load rebuilds it"
     try:
-        found = fingerprint(_arrays(store, entry.fingerprint))
+        found = fingerprint(_arrays(content))
     except (OSError, ValueError) as error:
         return f"the converted copy cannot be read ({error})"
     if found != entry.fingerprint:
@@ -114,12 +118,13 @@ def discard(entry: Stored) -> None:
     Raises:
         StoreError: it cannot be removed.
     """
+    content = _content(store_folder(), entry.fingerprint)
     try:
-        shutil.rmtree(_content(store_folder(), entry.fingerprint))
+        shutil.rmtree(content)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise StoreError(f"{_content(store_folder(), entry.fingerprint)} cannot be removed ({error}).") from error
+        raise StoreError(f"{content} cannot be removed ({error}).") from error
 
 
 def store_arrays(dataset: Dataset) -> Path:
@@ -133,7 +138,7 @@ def store_arrays(dataset: Dataset) -> Path:
     store = store_folder()
     try:
         with _lock(store, dataset.fingerprint):
-            if not _intact(store, dataset.fingerprint):
+            if not is_intact(_content(store, dataset.fingerprint)):
                 _write_content(store, dataset)
         return _content(store, dataset.fingerprint)
     except (OSError, NotImplementedError):  # read-only, full, or without locks
@@ -150,15 +155,8 @@ def store_arrays(dataset: Dataset) -> Path:
 
 def find_arrays(name: str) -> Path | None:
     """Return the folder that holds the arrays with a fingerprint, None where no folder of this process does."""
-    for store in (store_folder(), *([_temporary()] if _temporary.cache_info().currsize else [])):
-        if _intact(store, name):
-            return _content(store, name)
-    return None
-
-
-def is_intact(folder: Path) -> bool:
-    """Return whether a folder holds the arrays of a data set, each file with the length that it was written with."""
-    return _intact(folder.parent.parent, folder.name)
+    stores = [store_folder(), *([_temporary()] if _temporary.cache_info().currsize else [])]
+    return next(filter(is_intact, (_content(store, name) for store in stores)), None)
 
 
 def load_array(folder: Path, name: str) -> AnyArray | None:
@@ -172,7 +170,7 @@ def load_arrays(
     folder: Path, *, name: str, features: str, semantics: str, origin: Origin, split: str = "", narrow: bool = False
 ) -> Dataset:
     """Return the data set whose arrays a folder holds, classes numbered; `narrow`: with one column of its features."""
-    arrays = _arrays(folder.parent.parent, folder.name)
+    arrays = _arrays(folder)
     arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
     names = numbered_names(FIRST_CLASS, len(arrays["semantics"]))
     entry = Stored(str(folder), features, semantics, folder.name, names, None)
@@ -214,9 +212,8 @@ def _read_entry(path: Path) -> Stored | None:
         return None
 
 
-def _intact(store: Path, name: str) -> bool:
-    """Tell whether every array file of a content is there with the length that it was written with."""
-    folder = _content(store, name)
+def is_intact(folder: Path) -> bool:
+    """Return whether a folder holds the arrays of a data set, each file with the length that it was written with."""
     try:
         sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
         return bool(sizes) and all((folder / file).stat().st_size == size for file, size in sizes.items())
@@ -224,22 +221,12 @@ def _intact(store: Path, name: str) -> bool:
         return False
 
 
-def _arrays(store: Path, name: str) -> dict[str, AnyArray]:
+def _arrays(folder: Path) -> dict[str, AnyArray]:
     """Return the arrays of a content; features as a memory map, the small ones read."""
     return {
         path.stem: np.load(path, mmap_mode="r" if path.stem == "features" else None, allow_pickle=False)
-        for path in sorted(_content(store, name).glob("*.npy"))
+        for path in sorted(folder.glob("*.npy"))
     }
-
-
-def _map(store: Path, entry: Stored, name: str, origin: Origin) -> Dataset | None:
-    if not _intact(store, entry.fingerprint):
-        return None
-    try:
-        arrays = _arrays(store, entry.fingerprint)
-    except (OSError, ValueError):
-        return None
-    return _dataset(arrays, entry, name, origin)
 
 
 def _dataset(arrays: Mapping[str, AnyArray], entry: Stored, name: str, origin: Origin, split: str = "") -> Dataset:

@@ -9,7 +9,7 @@ from typing import Any
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
-from zslbench.data.catalogue import CATALOGUE, FEATURES, SEMANTICS, Catalogued, named_folder
+from zslbench.data.catalogue import CATALOGUE, FEATURES, SEMANTICS, Catalogued, named_folders
 from zslbench.data.dataset import Counts, Dataset
 from zslbench.data.home import data_root
 from zslbench.data.loading import folder_of, load_dataset, load_source
@@ -71,7 +71,7 @@ def named(text: str, features: str | None, semantics: str | None, root: Path | N
     if not isinstance(source, Catalogued):
         loaded = load_dataset(text, features=features, semantics=semantics, root=root)
         return _loaded(loaded, source.card.title if loaded.name == name else loaded.name)
-    folders = [found for place in data_root(root) if (found := named_folder(place, source.card.folder)) is not None]
+    folders = named_folders(source.card.folder, root)
     held = [folder for folder in folders if _holds(folder, features, semantics)]
     if not held:
         folder = (

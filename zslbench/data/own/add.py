@@ -10,7 +10,7 @@ from zslbench.data.added import Added, check_name, find
 from zslbench.data.own.arrays import Choices, Orientation, Reader, SplitGiven
 from zslbench.data.own.content import from_folder, install, remarks_on
 from zslbench.data.own.files import Given
-from zslbench.data.own.splits import How
+from zslbench.data.own.splits import SplitOptions
 from zslbench.errors import BadValue
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
@@ -87,6 +87,6 @@ def add(
             f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
         )
     else:
-        how = How.asked(unseen, seed, test_share, folds)
-        content = reader.content(features, labels, semantics, classes, splits, how)
+        options = SplitOptions.from_given(unseen, seed, test_share, folds)
+        content = reader.content(features, labels, semantics, classes, splits, options)
     return Report(install(name, content, there), (*reader.remarks, *remarks_on(content)))

@@ -16,7 +16,7 @@ from zslbench.data.added import Added, check_stem
 from zslbench.data.dataset import numbered_names, to_float32
 from zslbench.data.own.content import Content, content_of
 from zslbench.data.own.files import Given, Loaded, read, split_key
-from zslbench.data.own.splits import How, given_split, made_split
+from zslbench.data.own.splits import SplitOptions, given_split, made_split
 from zslbench.errors import BadData, BadValue
 
 Choices = Given | Mapping[str, Given]
@@ -38,7 +38,7 @@ class Reader:
         semantics: Choices,
         classes: Given | None,
         splits: SplitGiven | None,
-        how: How,
+        options: SplitOptions,
     ) -> Content:
         """Return the content that the inputs make; see `zslbench.data.own.add.add` for them and for what is raised."""
         labelled = read(labels, "labels")
@@ -51,7 +51,7 @@ class Reader:
         self.remarks.append(how_read + called)
         names = names or numbered_names(first, count)
         images = self._read(features, "features")
-        parts = made_split(ids, names, how, first) if splits is None else given_split(splits, ids, names, how)
+        parts = made_split(ids, names, options, first) if splits is None else given_split(splits, ids, names, options)
         used = sum(map(len, (parts.trainval, parts.test_seen, parts.test_unseen)))
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")

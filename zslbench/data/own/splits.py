@@ -47,27 +47,27 @@ class Parts:
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
+class SplitOptions:
     """How a split is made: which classes are unseen (``20%``, a number, or names), shares, folds and the seed.
 
     Attributes:
-        said: which of ``seed``, ``folds`` and ``test-share`` the user gave.
+        given: which of ``seed``, ``folds`` and ``test-share`` the user gave.
     """
 
     unseen: str | int | Sequence[str] | None = None
     seed: int = 0
     test_share: float = TEST_SHARE
     folds: int = 0
-    said: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     @classmethod
-    def asked(
+    def from_given(
         cls,
         unseen: str | int | Sequence[str] | None,
         seed: int | None,
         test_share: float | None,
         folds: int | None,
-    ) -> How:
+    ) -> SplitOptions:
         """Return what was asked for, the rest as usual.
 
         Raises:
@@ -101,7 +101,7 @@ def _whole(option: str, value: Any) -> int:
     return number
 
 
-def made_split(labels: IntArray, names: Sequence[str], how: How, first: int = 0) -> Parts:
+def made_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int = 0) -> Parts:
     """Return a seeded split: classes that are unseen, and a share of each seen class's images that test.
 
     `first` is what the user's labels number the first class, and so what ``--unseen 2,5`` counts from.
@@ -109,15 +109,15 @@ def made_split(labels: IntArray, names: Sequence[str], how: How, first: int = 0)
     Raises:
         BadValue: so many unseen classes leave fewer than two on a side, or a name is no class.
     """
-    unseen, said, drawn = _unseen(how.unseen if how.unseen is not None else UNSEEN, names, how.seed, first)
-    return completed(labels, names, unseen, how, said, drawn)
+    unseen, said, drawn = _unseen(options.unseen if options.unseen is not None else UNSEEN, names, options.seed, first)
+    return completed(labels, names, unseen, options, said, drawn)
 
 
 def completed(
     labels: IntArray,
     names: Sequence[str],
     unseen: IntArray,
-    how: How,
+    options: SplitOptions,
     said: str,
     drawn: bool,
     folds: tuple[Fold, ...] = (),
@@ -128,7 +128,7 @@ def completed(
         labels: (n,) 0-based class ids.
         names: (c,) class names.
         unseen: ids of the unseen classes.
-        how: the seed, shares and folds.
+        options: the seed, shares and folds.
         said: how a caption says which classes are unseen.
         drawn: whether they were drawn.
         folds: given ones, instead of drawn ones.
@@ -148,19 +148,24 @@ def completed(
     counts = np.bincount(labels[seen_rows], minlength=classes)
     if counts.max() < 2:
         raise BadData("every seen class has one image, so none can be held out for test_seen; give two of some class.")
-    trainval, test_seen = seen_split(seen_rows, labels, how.seed, how.test_share)
-    if how.folds and not folds:
-        folds = class_folds(np.setdiff1d(np.arange(classes), unseen), len(unseen), how.folds, how.seed)
-    shares = "" if how.test_share == TEST_SHARE else f", {100 * how.test_share:g} % of seen images test"
+    trainval, test_seen = seen_split(seen_rows, labels, options.seed, options.test_share)
+    if options.folds and not folds:
+        folds = class_folds(np.setdiff1d(np.arange(classes), unseen), len(unseen), options.folds, options.seed)
+    shares = "" if options.test_share == TEST_SHARE else f", {100 * options.test_share:g} % of seen images test"
     facts = {
-        "seed": how.seed,
+        "seed": options.seed,
         "unseen": [names[one] for one in unseen],
-        "test_share": how.test_share,
-        "folds": how.folds,
+        "test_share": options.test_share,
+        "folds": options.folds,
         "classes": "drawn" if drawn else "given",
     }
     return Parts(
-        trainval, test_seen, np.flatnonzero(is_unseen), folds, f"seeded split (seed {how.seed}, {said}{shares})", facts
+        trainval,
+        test_seen,
+        np.flatnonzero(is_unseen),
+        folds,
+        f"seeded split (seed {options.seed}, {said}{shares})",
+        facts,
     )
 
 
@@ -231,7 +236,9 @@ _UNFOLDED = 20
 PARTS = ("trainval", "test_seen", "test_unseen")
 
 
-def given_split(source: str | Path | Mapping[str, Any], labels: IntArray, names: Sequence[str], how: How) -> Parts:
+def given_split(
+    source: str | Path | Mapping[str, Any], labels: IntArray, names: Sequence[str], options: SplitOptions
+) -> Parts:
     """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `made_split`.
 
     Raises:
@@ -245,7 +252,7 @@ def given_split(source: str | Path | Mapping[str, Any], labels: IntArray, names:
             raise BadValue(f"{path} holds one split and no {key!r}; leave out :{key}.")
         table, what = _table(path), str(path)
         facts = {"source": str(path.absolute()), "sha256": sha256(path)}
-    if how.unseen is not None:
+    if options.unseen is not None:
         raise BadValue(f"--unseen and --splits {what} both say which classes are unseen; leave one out.")
     _check_keys(table, what)
     base = table.get("base", 0)
@@ -253,15 +260,15 @@ def given_split(source: str | Path | Mapping[str, Any], labels: IntArray, names:
         raise BadData(f"{what}: base is {str(base)[:40]!r}; it is 0 or 1.")
     folds = _folds(table.get("folds", []), names, base, what)
     rows = [part for part in PARTS if part in table]
-    _check_used(how, what, len(rows) == len(PARTS), bool(folds))
+    _check_used(options, what, len(rows) == len(PARTS), bool(folds))
     if rows and "unseen" in table:
         raise BadData(f"{what}: unseen and {rows[0]} both divide the images; leave one out.")
     if len(rows) == len(PARTS):
         found = [_rows(table[part], part, len(labels), base, what) for part in PARTS]
         check_ends(found, len(labels), what)
-        if not folds and how.folds:
+        if not folds and options.folds:
             seen, unseen = (np.unique(labels[part]) for part in (found[0], found[2]))
-            folds = class_folds(seen, len(unseen), how.folds, how.seed) if len(seen) > 1 else ()
+            folds = class_folds(seen, len(unseen), options.folds, options.seed) if len(seen) > 1 else ()
         return Parts(found[0], found[1], found[2], folds=folds, facts=facts)
     if rows:
         lacks = next(part for part in PARTS if part not in table)
@@ -271,7 +278,7 @@ def given_split(source: str | Path | Mapping[str, Any], labels: IntArray, names:
             f"{what} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
         )
     unseen = class_list(table["unseen"], names, base, f"{what}: unseen")
-    made = completed(labels, names, unseen, how, f"{len(unseen)} given unseen classes", False, folds)
+    made = completed(labels, names, unseen, options, f"{len(unseen)} given unseen classes", False, folds)
     return dataclasses.replace(made, facts={**made.facts, **facts})
 
 
@@ -280,11 +287,15 @@ def _check_keys(held: Iterable[Any], what: str) -> None:
         raise BadData(f"{what}: key {unknown[0]!r} is not known; there are base, {', '.join(PARTS)}, unseen and folds.")
 
 
-def _check_used(how: How, what: str, complete: bool, folds: bool) -> None:
+def _check_used(options: SplitOptions, what: str, complete: bool, folds: bool) -> None:
     """Refuse options that a split leaves nothing to draw for."""
-    idle = ["--folds"] if folds and how.folds else []
+    idle = ["--folds"] if folds and options.folds else []
     if complete:
-        idle += [f"--{option}" for option in how.said if option == "test-share" or (option == "seed" and not how.folds)]
+        idle += [
+            f"--{option}"
+            for option in options.given
+            if option == "test-share" or (option == "seed" and not options.folds)
+        ]
     if idle:
         raise BadValue(f"{what} leaves nothing to draw for {' and '.join(idle)}; leave out one or the other.")
 
