@@ -8,7 +8,8 @@ import pytest
 from result_records import record
 
 import zslbench
-from zslbench import params, screen
+from zslbench import params
+from zslbench.commands import screen
 from zslbench.data.loading import load_dataset
 from zslbench.methods.base import Size
 from zslbench.methods.dem import DEM

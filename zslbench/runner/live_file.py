@@ -26,7 +26,7 @@ from zslbench.results.records.leases import Holder
 from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, live_folder
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
-from zslbench.runner.runs import Batch, Job, Run
+from zslbench.runner.runs import Batch, Job
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""
@@ -123,9 +123,6 @@ class LiveFile(Listener):
             if (fit := self._fits.get(job.first.id)) is not None:
                 fit.facts = dataclasses.replace(fit.facts, step=max(0, int(step)), total=max(0, int(total)))
                 fit.values, fit.logged = values, time.monotonic()
-
-    def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
-        """Ignore: the record will hold the curve."""
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """Note how a fit ended; one without results was done elsewhere, one that was cut short is to be done again."""
