@@ -12,7 +12,7 @@ from zslbench.results.analysis.matches import Entrant
 from zslbench.results.diagram import smallest_sentence, text_diagram
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
 from zslbench.results.tables.data import pick_facts, round_number, round_numbers
-from zslbench.results.tables.table import Cell, Table, remarks, signed, text_table
+from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.visible import one_line
 
 _ENTRANT = ("", "_label", "_setting", "_selection", "_seeds", "_value")
@@ -24,6 +24,7 @@ CSV_HEADS = (
 _DATA = ("dataset", "features", "semantics")
 _SIZES = ("classes", "images")
 _NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
+_H_OF_MEANS = "H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table."
 _OVER = {
     "classes": "over classes: had other classes of this kind been the test classes",
     "images": "over images: had other images of the same classes been taken",
@@ -52,33 +53,31 @@ class Comparisons:
         return round(1 - self.how.level, 12)
 
 
-def sentences(done: Comparisons) -> list[str]:
-    """Return what the numbers mean and what to be careful about, a sentence each."""
+def describe_comparisons(done: Comparisons) -> list[Remark]:
+    """Return what the numbers mean and what to be careful about."""
     kinds = "; ".join(_OVER[kind] for kind in done.how.over)
-    lines = [
-        f"A − B in points of percent, {done.stage} stage; interval and p by the paired studentised bootstrap "
-        f"({done.how.draws:,} draws, bootstrap seed {done.how.seed}), {kinds}.",
-        f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has "
-        f"p (Holm) ≤ {done.alpha:g}.",
-        *_few_draws(done),
-        *_training(done),
-    ]
-    entrants = _everyone(done)
-    of_h = [
-        entrant for comparison in done.comparisons if comparison.metric == "H" for entrant in comparison.match.entrants
-    ]
-    if any(len(entrant.row.seeds) > 1 for entrant in of_h):
-        lines.append("H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table.")
-    lines += _cautions(done)
-    if any("‡" in entrant.row.marks for entrant in entrants):
-        lines.append(TRANSDUCTIVE.text)
-    if any("†" in entrant.row.marks for entrant in entrants):
-        lines.append("† candidate of oracle selection: tried on the test images.")
+    entrants = [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
+    of_h = [comparison.match for comparison in done.comparisons if comparison.metric == "H"]
+    marks = {mark for entrant in entrants for mark in entrant.row.marks}
     changed, unknown = (
         ", ".join(distinct(one_line(entrant.name) for entrant in entrants if entrant.row.source_state == state))
         for state in ("changed", "unknown")
     )
-    return [*lines, *source_sentences(changed, unknown), *done.remarks]
+    method = (
+        f"A − B in points of percent, {done.stage} stage; interval and p by the paired studentised bootstrap "
+        f"({done.how.draws:,} draws, bootstrap seed {done.how.seed}), {kinds}."
+    )
+    holm = (
+        f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has p (Holm) ≤ {done.alpha:g}."
+    )
+    below = remarks("stage", [method]) + remarks("ranking", [holm, *_few_draws(done)])
+    below += remarks("seeds", _training(entrants))
+    if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
+        below += remarks("metrics", [_H_OF_MEANS])
+    below += remarks("note", _cautions(done))
+    below += [TRANSDUCTIVE] if "‡" in marks else []
+    below += remarks("oracle", ["† candidate of oracle selection: tried on the test images."] if "†" in marks else [])
+    return below + remarks("source", source_sentences(changed, unknown)) + remarks("note", done.remarks)
 
 
 def _few_draws(done: Comparisons) -> list[str]:
@@ -94,9 +93,9 @@ def _few_draws(done: Comparisons) -> list[str]:
     ]
 
 
-def _training(done: Comparisons) -> list[str]:
+def _training(entrants: Sequence[Entrant]) -> list[str]:
     """Say for whom training anew is part of the intervals, and for whom not."""
-    chance = [entrant for entrant in _everyone(done) if entrant.row.stochastic]
+    chance = [entrant for entrant in entrants if entrant.row.stochastic]
 
     def named(number: Callable[[int], bool]) -> str:
         return ", ".join(distinct(name_of(entrant) for entrant in chance if number(len(entrant.row.seeds))))
@@ -161,10 +160,6 @@ def name_of(entrant: Entrant) -> str:
     return one_line(entrant.name) + entrant.row.marks
 
 
-def _everyone(done: Comparisons) -> list[Entrant]:
-    return [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
-
-
 def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
     """Return tables for each data set and protocol, those across data sets, and what the numbers mean below the last.
 
@@ -179,7 +174,7 @@ def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
         tables += [_entrants(group), *(_pairs(comparison, done) for comparison in group)]
     for test in done.across:
         tables += _across(test, width)
-    below = remarks("note", sentences(done))
+    below = describe_comparisons(done)
     return [*tables[:-1], dataclasses.replace(tables[-1], remarks=(*tables[-1].remarks, *below))]
 
 
@@ -258,7 +253,7 @@ def json_comparisons(done: Comparisons) -> dict[str, Any]:
         "bootstrap_seed": done.how.seed,
         "comparisons": [_comparison_object(comparison) for comparison in done.comparisons],
         "across": [_across_object(test) for test in done.across],
-        "remarks": sentences(done),
+        "remarks": [remark.text for remark in describe_comparisons(done)],
     }
 
 
