@@ -17,7 +17,7 @@ from zslbench.cli import main
 __all__ = ["study"]  # a fixture
 
 ROOT = Path(__file__).resolve().parent.parent
-TOOLS = {"latex", "pdflatex", "chromium", "real_data"}
+TOOLS = {"pdflatex", "chromium", "real_data"}
 """Fixtures that a machine may lack: tests that ask for one are marked ``tools``."""
 
 # The same examples on every machine, and no limit of time for one: a busy machine must not decide what fails.
@@ -66,22 +66,14 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def latex() -> str | None:
-    """The path of pdflatex with booktabs, pgf and standalone; None where it is not installed."""
+def pdflatex() -> str:
+    """The path of pdflatex; without it, booktabs or standalone the test is skipped; continuous integration fails."""
     path = shutil.which("pdflatex")
-    names = ("booktabs.sty", "pgf.sty", "standalone.cls")
-    if not path or not shutil.which("kpsewhich"):
-        return None
-    styles = subprocess.run(["kpsewhich", *names], capture_output=True, text=True).stdout.split()
-    return path if len(styles) == len(names) else None
-
-
-@pytest.fixture(scope="session")
-def pdflatex(latex: str | None) -> str:
-    """The path of pdflatex; without it the test is skipped, and continuous integration fails."""
-    if not latex:
-        _lacking("no pdflatex with booktabs, pgf and standalone; install texlive-latex-extra and texlive-pictures")
-    return str(latex)
+    names = ("booktabs.sty", "standalone.cls")
+    styles = subprocess.run(["kpsewhich", *names], capture_output=True, text=True).stdout.split() if path else []
+    if not path or len(styles) < len(names):
+        _lacking("no pdflatex with booktabs and standalone; install texlive-latex-extra")
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ from zslbench.results.records.store import ResultStore
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 HOSTILE = "ž_50%&co#$1$"
 """A title with all that Markdown, LaTeX and mathtext take for something else."""
-PICTURES = {b"\x89PNG": "a PNG picture", b"%PDF": "a PDF page", b"<?xm": "an SVG picture", b"%% C": "a PGF picture"}
+PICTURES = {b"\x89PNG": "a PNG picture", b"%PDF": "a PDF page", b"<?xm": "an SVG picture"}
 
 
 def in_formats(command: str, formats: tuple[str, ...] = FORMATS) -> tuple[str, ...]:

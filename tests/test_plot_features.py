@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-import sys
-import types
 
 import numpy as np
 import pytest
@@ -145,22 +143,6 @@ def test_tsne_is_the_same_each_time_and_keeps_groups_apart(rows):
     if rows == 200:
         away = np.linalg.norm(first[:, None] - first[None], axis=2) + np.where(np.eye(rows), np.inf, 0)
         assert (group[away.argmin(axis=1)] == group).all()
-
-
-def test_umap_is_asked_for_by_name(monkeypatch):
-    monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(BadValue, match=r"pip install umap-learn"):
-        project(np.eye(5), "umap")
-
-    class Fake:
-        def __init__(self, **options):
-            assert options == {"n_neighbors": 4, "random_state": 0}
-
-        def fit_transform(self, rows):
-            return rows[:, :2]
-
-    monkeypatch.setitem(sys.modules, "umap", types.SimpleNamespace(UMAP=Fake))
-    np.testing.assert_array_equal(project(np.eye(5), "umap").points, np.eye(5)[:, :2])
 
 
 def test_rows_that_span_no_plane_are_refused():

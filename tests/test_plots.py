@@ -23,12 +23,12 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.metrics import per_class_top1, stacked
 from zslbench.results.plots.pareto import on_front
-from zslbench.results.plots.style import DASHES, MARKERS, WIDTHS, Style, line_look, settings
+from zslbench.results.plots.style import DASHES, MARKERS, WIDTHS, line_look, settings
 from zslbench.results.records.store import ResultStore
 
 KINDS = ("confusion", "sensitivity", "stability", "ablation", "curve", "perclass", "pareto", "cd", "souls", "features")
 SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")
-# "odd" is a name with all that LaTeX and mathtext take for something else.
+# A name with all that mathtext takes for something else.
 ODD = "ž_50%&co#$1$"
 MADE = {"eszsl": "ESZSL", "toy": ODD}
 
@@ -472,66 +472,6 @@ def test_the_same_records_give_the_same_file(runs, tmp_path):
         assert first.read_bytes() == second.read_bytes()
 
 
-def test_pgf_without_latex_is_refused_in_a_sentence(runs, tmp_path):
-    words = ["plot", "pareto", "-m", "toy", "--runs", str(runs.root), "-o", str(tmp_path / "f.pgf")]
-    done = subprocess.run(
-        [sys.executable, "-m", "zslbench", *words], capture_output=True, text=True, env={**os.environ, "PATH": "/none"}
-    )
-    assert done.returncode == 2
-    assert "cannot write the figure f.pgf: LaTeX" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list(tmp_path.iterdir())
-
-
-def test_pgf_is_escaped(runs, tmp_path, pdflatex):
-    path = tmp_path / "figure.pgf"
-    drawn(runs, "confusion", path)
-    text = path.read_text(encoding="utf-8")
-    assert r"ž\_50\%\&co\#\textdollar{}1\textdollar{}" in text
-    assert (tmp_path / "figure-img0.png").read_bytes().startswith(b"\x89PNG")
-    (tmp_path / "page.tex").write_text(
-        "\\documentclass{article}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n\\usepackage{pgf}\n"
-        "\\begin{document}\n\\input{figure.pgf}\n\\end{document}\n"
-    )
-    done = subprocess.run(
-        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-draftmode", "page.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-    )
-    assert done.returncode == 0, done.stdout.decode(errors="replace")[-800:]
-
-
-@pytest.fixture(scope="module")
-def document(runs, pdflatex, tmp_path_factory):
-    """What pdflatex says of one document with a figure of every kind, each as wide as a column."""
-    folder = tmp_path_factory.mktemp("document")
-    for kind in KINDS:
-        drawn(runs, kind, folder / f"{kind}.pgf")
-    pages = "\\clearpage\n".join(f"\\message{{now {kind}}}\\noindent\\input{{{kind}.pgf}}\n" for kind in KINDS)
-    (folder / "page.tex").write_text(
-        "\\documentclass{article}\n\\setlength\\textwidth{3.25in}\n\\usepackage[T1]{fontenc}\n\\usepackage{textcomp}\n"
-        f"\\usepackage{{pgf}}\n\\begin{{document}}\n{pages}\\message{{now done}}\\end{{document}}\n"
-    )
-    words = [pdflatex, "-interaction=nonstopmode", "-draftmode", "page.tex"]  # which makes no bitmaps of fonts
-    return subprocess.run(words, cwd=folder, capture_output=True).stdout.decode(errors="replace")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_pgf_of_every_kind_compiles(document, kind):
-    own = document.partition(f"now {kind}")[2].partition("now ")[0]
-    assert f"{kind}.pgf" in own
-    assert not [line for line in own.splitlines() if line.startswith("!")], own
-    assert "Overfull" not in own or kind == "cd", own  # its names may ask for more
-    assert "now done" in document, document[-300:]
-
-
-def test_text_for_latex_is_refused_where_pdflatex_has_no_sign():
-    assert Style(tex=True).text("γ = 0, 100 − H, †") == r"$\gamma$ = 0, 100 $-$ H, $^{\dagger}$"
-    assert Style(tex=True).text("at 5 %\nand a_b") == "at 5 \\%\nand a\\_b"
-    with pytest.raises(BadValue, match="pdflatex has no sign for 猫"):
-        Style(tex=True).text("猫")
-
-
 def test_candidates_of_oracle_selection_are_drawn_only_when_asked_for(runs):
     with pytest.raises(BadValue, match="candidate of oracle selection"):
         zslbench.plot("pareto", runs=runs.root, methods=["sae"])
@@ -577,7 +517,7 @@ def test_pyplot_is_never_imported(runs, tmp_path):
         ("pareto", {"metrics": ["T2"]}, UnknownName, "unknown metric 'T2'"),
         ("pareto", {"width": "wide"}, BadValue, "width 'wide' is not known; give one of column, page"),
         ("pareto", {"spread": "sd"}, UnknownName, "did you mean 'std'"),
-        ("pareto", {"output": "figure.jpg"}, BadValue, "a .pdf, .svg, .png or .pgf file, not 'figure.jpg'"),
+        ("pareto", {"output": "figure.pgf"}, BadValue, "a .pdf, .svg or .png file, not 'figure.pgf'"),
         ("pareto", {"output": "a.svg", "data": "a.svg"}, BadValue, "name two files"),
         (
             "stability",
@@ -605,6 +545,7 @@ def test_pyplot_is_never_imported(runs, tmp_path):
         ),
         ("souls", {"methods": ("soulgan[souls=2]", "toy")}, BadValue, r"souls has one .*--sweep 'souls=\[1..10\]'"),
         ("pareto", {"projection": "pca"}, BadValue, "no use for --projection"),
+        ("features", {"projection": "umap"}, UnknownName, "unknown projection 'umap'; choose one of: pca, tsne"),
         ("features", {"projection": "pac"}, UnknownName, "unknown projection 'pac'; did you mean 'pca'"),
         ("features", {"methods": ("sae",), "selection": "oracle"}, BadValue, "no method asked for synthesises"),
         ("features", {"methods": ("lisgan",)}, BadValue, "lisgan@S1 .*--seeds 3 --keep-features 50 --rerun all"),

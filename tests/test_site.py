@@ -40,21 +40,15 @@ def likeness(text: str) -> list[str]:
     return [" ".join(line) for line in words if line]
 
 
-def needs_latex(arguments: list[str]) -> bool:
-    """Return whether a command writes a PGF file, whose texts pdflatex measures."""
-    return any(word.endswith(".pgf") for word in arguments)
-
-
-def execute(page: str, folder: Path, *, latex: bool) -> None:
-    """Do what a page says, in the working folder; without LaTeX, leave out what needs it."""
+def execute(page: str, folder: Path) -> None:
+    """Do what a page says, in the working folder."""
     printed: str | None = None
     for block in blocks(page):
         if block.kind == "text" and printed is not None:
             assert set(likeness(block.text)) <= set(likeness(printed)), (block.text, printed)
         printed = None
         if block.kind == "bash":
-            typed = [words for words in block.commands() if latex or not needs_latex(words)]
-            printed = "".join(checked(arguments, folder) for arguments in typed)
+            printed = "".join(checked(arguments, folder) for arguments in block.commands())
         elif block.kind in ("python", "toml") and block.title:
             (folder / block.title).write_text(block.text)
         elif block.kind == "python":
@@ -81,13 +75,12 @@ def test_most_pages_can_be_followed():
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_a_page_can_be_followed(name, tmp_path, monkeypatch, request, latex):
+def test_a_page_can_be_followed(name, tmp_path, monkeypatch, request):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     page = PAGES[name]
-    execute(page, tmp_path, latex=bool(latex))
-    documents = [block.text for block in blocks(page) if block.kind == "latex"]
-    if documents or any(map(needs_latex, commands("bash", page))):
+    execute(page, tmp_path)
+    if documents := [block.text for block in blocks(page) if block.kind == "latex"]:
         pdflatex = request.getfixturevalue("pdflatex")  # skips where there is none, after all that needs none
         for number, text in enumerate(documents):
             compile_latex(text, tmp_path / f"document{number}.tex", pdflatex)

@@ -186,7 +186,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
         "zslbench plot sensitivity -m lisgan --param cls_weight -o weight.pdf",
         "zslbench plot souls -m lisgan -o souls.pdf",
         "zslbench plot stability -m lisgan -m fclswgan -d cub -p zsl -o stability.pdf --data stability.csv",
-        "zslbench plot ablation -m lisgan -d cub -o ablation.pgf",
+        "zslbench plot ablation -m lisgan -d cub -o ablation.pdf",
         "zslbench plot perclass -m ale -m eszsl -d cub -o difference.svg",
         "zslbench plot pareto -d cub -o pareto.pdf",
         "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
@@ -194,7 +194,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 )
 @click.argument("kind", metavar="KIND")
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .pdf, .svg, .png or .pgf."
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .pdf, .svg or .png."
 )
 @METHODS
 @DATASETS
@@ -214,7 +214,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 )
 @click.option(
     "--projection",
-    type=click.Choice(["pca", "tsne", "umap"]),
+    type=click.Choice(["pca", "tsne"]),
     help="features: how rows come into the plane.  [default: pca]",
 )
 @click.option("--spread", type=click.Choice(["std", "ci"]), help="Over seeds: standard deviation, or 95 % interval.")

@@ -47,7 +47,7 @@ def plot(
     Args:
         kind: ``confusion``, ``sensitivity``, ``souls``, ``stability``, ``ablation``, ``curve``, ``perclass``,
             ``pareto``, ``cd`` or ``features``.
-        output: the .pdf, .svg, .png or .pgf to write; None: none.
+        output: the .pdf, .svg or .png to write; None: none.
         runs: the folder of records.
         methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods in their order.
         selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, no candidates of oracle selection.
@@ -56,7 +56,7 @@ def plot(
         classes: of a confusion or perclass figure, by name or number or as ``"a,b"``, or how many; None: all. Of a
             features figure up to twelve; None: six.
         spread: of bands and bars over seeds: ``std`` or ``ci``; None: what suits the kind.
-        projection: of a features figure: ``pca``, ``tsne`` or ``umap`` (needs umap-learn); None: PCA.
+        projection: of a features figure: ``pca`` or ``tsne``; None: PCA.
         width: ``column``, ``page``, ``eccv``, ``neurips``, or inches.
         data: also write the numbers drawn there, as csv.
         data_root: where data sets lie that names of classes are read from (default: as in `run`).
@@ -68,8 +68,9 @@ def plot(
     path = None if output is None else Path(output)
     if data is not None and path is not None and Path(data) == path:
         raise BadValue(f"the figure and its numbers are both to be {path.name}; name two files.")
-    tex = path is not None and file_kind(path) == "pgf"
-    style = Style(inches_of(width), tex)
+    if path is not None:
+        file_kind(path)  # before anything is drawn
+    style = Style(inches_of(width))
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     request = Request(
         kind=kind,

@@ -50,7 +50,7 @@ def draw_features(
         lines: up to four, of one data set and protocol; kept: gives what ``run --keep-features`` kept of a record.
         predictions: gives what was kept of a record; names: of class ids.
         classes: these, by name or number, or how many, evenly from the best to the least recognised; None: six.
-        projection: ``pca``, ``tsne`` or ``umap``.
+        projection: ``pca`` or ``tsne``.
         runs: the folder that commands in sentences name; synthesises: whether a method makes features at all.
 
     Raises:

@@ -1,18 +1,17 @@
-"""What a figure shows, and how it becomes files: PDF, SVG, PNG or PGF, and its numbers as CSV."""
+"""What a figure shows, and how it becomes files: PDF, SVG or PNG, and its numbers as CSV."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
 import re
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench import files
-from zslbench.errors import BadValue, StoreError
+from zslbench.errors import BadValue
 from zslbench.files import write_atomically, write_text
 from zslbench.results.plots.style import settings
 from zslbench.results.tables.table import Remark
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FILES = ("pdf", "svg", "png", "pgf")
+FILES = ("pdf", "svg", "png")
 _DIGITS = 6
 _LACKING = re.compile(r"Glyph (\d+) .*missing from")
 # No date within, so that the same records give the same file.
-_ABOUT: Mapping[str, Any] = {"pdf": {"metadata": {"CreationDate": None}}, "svg": {"metadata": {"Date": None}}}
+_NO_DATE: Mapping[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -54,41 +53,26 @@ def file_kind(path: Path) -> str:
     """Return the kind of file that a name asks for.
 
     Raises:
-        BadValue: another than PDF, SVG, PNG or PGF.
+        BadValue: another than PDF, SVG or PNG.
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FILES:
-        raise BadValue(f"a figure is a .pdf, .svg, .png or .pgf file, not {path.name!r}; name it so, as in figure.pdf.")
+        raise BadValue(f"a figure is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in figure.pdf.")
     return kind
 
 
 def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
     """Write a figure, and return remarks on what its fonts lack.
 
-    A PGF with a picture in it (a confusion matrix) puts that beside itself as ``<name>-img0.png``.
-
     Raises:
-        BadValue: another kind of file. StoreError: it cannot be written, or PGF without a LaTeX that works.
+        BadValue: another kind of file. StoreError: it cannot be written.
     """
-    kind, what = file_kind(path), f"the figure {path.name}"
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as told:
+    kind = file_kind(path)
+    with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        made = Path(folder) / path.name
-        try:
-            with settings():
-                drawn.figure.savefig(made, format=kind, dpi=dpi, **_ABOUT.get(kind, {}))
-        except (FileNotFoundError, RuntimeError) as error:
-            if kind != "pgf":
-                raise
-            why = (str(error).splitlines() or ["no output"])[0].partition(";")[0]
-            raise StoreError(
-                f"cannot write {what}: LaTeX, which measures its texts, did not work ({why}); install pdflatex with "
-                "pgf, or write a .pdf."
-            ) from None
-        for one in sorted(Path(folder).iterdir(), key=lambda one: one.name == path.name):
-            content = one.read_bytes()
-            write_atomically(path.with_name(one.name), lambda file, content=content: file.write(content), what)  # type: ignore[misc]
-    lacking = sorted({chr(int(found[1])) for one in told if (found := _LACKING.match(str(one.message)))})
+        content = _content(drawn, kind, dpi)
+    write_atomically(path, lambda file: file.write(content), f"the figure {path.name}")
+    lacking = sorted({chr(int(glyph[1])) for one in raised if (glyph := _LACKING.match(str(one.message)))})
     if not lacking or kind == "svg":
         return []
     many = "s" if len(lacking) > 1 else ""
@@ -97,11 +81,16 @@ def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
 
 def svg_text(drawn: Drawn) -> str:
     """Return a figure as the text of an SVG, its fonts kept as text."""
-    made = io.BytesIO()
-    with settings(), warnings.catch_warnings():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sign that no font here has is text, which the reader's fonts may have
-        drawn.figure.savefig(made, format="svg", **_ABOUT["svg"])
-    return made.getvalue().decode("utf-8")
+        return _content(drawn, "svg").decode("utf-8")
+
+
+def _content(drawn: Drawn, kind: str, dpi: float | str = "figure") -> bytes:
+    content = io.BytesIO()
+    with settings():
+        drawn.figure.savefig(content, format=kind, dpi=dpi, metadata=_NO_DATE.get(kind))
+    return content.getvalue()
 
 
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""Rows of features brought into a plane: PCA, t-SNE, or UMAP where it is installed."""
+"""Rows of features brought into a plane: PCA or t-SNE."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 
-PROJECTIONS = ("pca", "tsne", "umap")
+PROJECTIONS = ("pca", "tsne")
 _SEED = 0
-_PERPLEXITY, _NEIGHBOURS = 30.0, 15
+_PERPLEXITY = 30.0
 _FIRST = 50
 """Principal components that t-SNE starts from, as its author advises for wide rows."""
 
@@ -33,7 +33,7 @@ def project(rows: Array, how: str) -> Projection:
     """Return (n, d) rows in the plane that `how` finds for all of them together; the same rows give the same points.
 
     Raises:
-        BadValue: fewer than three rows or two columns, rows that are all equal, or UMAP that is not installed.
+        BadValue: fewer than three rows or two columns, or rows that are all equal.
     """
     rows = np.asarray(rows, dtype=np.float64)
     if len(rows) < 3 or rows.shape[1] < 2 or not np.ptp(rows, axis=0).any():
@@ -41,7 +41,7 @@ def project(rows: Array, how: str) -> Projection:
             f"{len(rows)} rows of {rows.shape[1]} features span no plane; keep more rows, as in "
             "`zslbench run … --keep-features 50 --rerun all`, or choose more classes."
         )
-    return {"pca": _pca, "tsne": _tsne, "umap": _umap}[how](rows)
+    return _pca(rows) if how == "pca" else _tsne(rows)
 
 
 def _pca(rows: Array) -> Projection:
@@ -64,16 +64,3 @@ def _tsne(rows: Array) -> Projection:
     points = TSNE(2, perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(narrow)
     told = f"t-SNE with perplexity {perplexity:.3g} keeps neighbours; sizes and distances of groups mean little."
     return Projection(points, ("t-SNE 1", "t-SNE 2"), told)
-
-
-def _umap(rows: Array) -> Projection:
-    try:
-        from umap import UMAP
-    except ImportError:
-        raise BadValue(
-            "projection 'umap' needs a package that is not installed; `pip install umap-learn`, or choose pca or tsne."
-        ) from None
-    neighbours = min(_NEIGHBOURS, len(rows) - 1)
-    points = np.asarray(UMAP(n_neighbors=neighbours, random_state=_SEED).fit_transform(rows), dtype=np.float64)
-    told = f"UMAP with {neighbours} neighbours keeps neighbourhoods; distances between groups mean little."
-    return Projection(points, ("UMAP 1", "UMAP 2"), told)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from zslbench.errors import BadValue
 from zslbench.results.diagram import settings_from_defaults
 from zslbench.results.tables.render import WIDTHS
 
@@ -22,7 +21,6 @@ INK, FAINT = "#222222", "#8a8a8a"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
-# Lines alone: LaTeX takes minutes over a PGF file with dots in it.
 HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")
 FONT = 7.5
 CHARACTER = 0.0078 * FONT
@@ -34,10 +32,9 @@ TICK_CHARACTER = CHARACTER * TICK_FONT / FONT
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How a figure is to look: its width in inches, and whether its texts are set by LaTeX."""
+    """How a figure is to look: its width in inches."""
 
     width: float = WIDTHS["column"]
-    tex: bool = False
 
     def wrapped(self, text: str, inches: float) -> str:
         """Return `text` in lines of that many inches, roughly."""
@@ -54,25 +51,8 @@ class Style:
         return max(1, round(self.width / 1.7))
 
     def text(self, text: str) -> str:
-        """Return `text` such that it appears as it is, dollar signs and all.
-
-        Raises:
-            BadValue: a character that pdflatex has no sign for.
-        """
-        if not self.tex:
-            return text.replace("$", r"\$")  # two bare ones would begin and end mathematics
-        if "\n" in text:
-            return "\n".join(map(self.text, text.split("\n")))
-        from zslbench.results.tables.latex_text import escape
-
-        # Matplotlib takes the backslash off a dollar sign itself, which leaves LaTeX with mathematics.
-        found = escape(text).replace(r"\$", r"\textdollar{}").replace("−", "$-$")
-        if beyond := sorted({sign for sign in found if sign > "\u017f" and sign not in "‘’“”‚„…—•€™"}):
-            raise BadValue(
-                f"pdflatex has no sign for {' '.join(beyond)} in {text!r}, so no .pgf is written; "
-                "write a .pdf, .svg or .png, which have it."
-            )
-        return found
+        """Return `text` such that it appears as it is, dollar signs and all."""
+        return text.replace("$", r"\$")  # two bare ones would begin and end mathematics
 
 
 def line_look(place: int) -> dict[str, Any]:
@@ -117,9 +97,6 @@ def settings() -> Iterator[None]:
         "ps.fonttype": 42,
         "svg.fonttype": "none",
         "svg.hashsalt": "zslbench",
-        "pgf.texsystem": "pdflatex",
-        "pgf.rcfonts": False,
-        "pgf.preamble": r"\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}\usepackage{textcomp}",
     }
     with settings_from_defaults(look):
         yield
