@@ -65,11 +65,11 @@ def add(
         StoreError: it cannot be written.
     """
     name = check_name(name, [*DATASETS.entries, *METHODS.entries, *PROTOCOLS.entries])
-    there = find(name)
+    earlier = find(name)
     drawn = {"unseen": unseen, "seed": seed, "folds": folds, "test-share": test_share}
     others = {"labels": labels, "classes": classes, "splits": splits} | drawn
     given = [f"--{option}" for option, value in others.items() if value is not None]
-    if there is not None and (source is not None or given or (features is None and semantics is None)):
+    if earlier is not None and (source is not None or given or (features is None and semantics is None)):
         raise BadValue(
             f"data set {name!r} was added before; remove it with `zslbench data remove {name} --yes`, or give "
             "--features or --semantics alone to add to it."
@@ -80,8 +80,8 @@ def add(
         content = from_folder(Path(source), name)
         return Report(install(name, content), tuple(remarks_on(content)))
     reader = Reader(orientation)
-    if there is not None:
-        content = reader.extended(there, features, semantics)
+    if earlier is not None:
+        content = reader.extended(earlier, features, semantics)
     elif features is None or labels is None or semantics is None:
         raise BadValue(
             f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
@@ -89,4 +89,4 @@ def add(
     else:
         options = SplitOptions.from_given(unseen, seed, test_share, folds)
         content = reader.content(features, labels, semantics, classes, splits, options)
-    return Report(install(name, content, there), (*reader.remarks, *remarks_on(content)))
+    return Report(install(name, content, earlier), (*reader.remarks, *remarks_on(content)))

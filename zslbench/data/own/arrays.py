@@ -70,20 +70,20 @@ class Reader:
             },
         )
 
-    def extended(self, there: Added, features: Choices | None, semantics: Choices | None) -> Content:
+    def extended(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
         """Return the content of an added data set with further features or semantics.
 
         Raises:
             BadValue: it has some of that name.
             BadData: their counts differ.
         """
-        old = content_of(there)
+        old = content_of(earlier)
         images = {} if features is None else self._read(features, "features")
         described = {} if semantics is None else self._read(semantics, "semantics")
         for role, found, held in (("features", images, old.features), ("semantics", described, old.semantics)):
             if taken := [stem for stem in found if stem in held]:
                 raise BadValue(
-                    f"data set {there.name!r} has {role} {taken[0]!r} already; name others with --{role} NAME=FILE."
+                    f"data set {earlier.name!r} has {role} {taken[0]!r} already; name others with --{role} NAME=FILE."
                 )
         if images:
             self.remarks.append("features: rows taken in the order of the images that are there")

@@ -49,23 +49,41 @@ class Content:
         """Yield the data set of each pair of features and semantics; see `Dataset` for what it raises."""
         for features, matrix in self.features.items():
             for semantics, table in self.semantics.items():
-                yield Dataset(
+                original = {"original": self.originals[semantics]} if semantics in self.originals else {}
+                yield Dataset.of_arrays(
+                    {"features": matrix, "semantics": table, **original, **self.shared_arrays()},
                     name=name,
                     features_name=features,
                     semantics_name=semantics,
-                    features=matrix,
-                    labels=self.labels,
-                    semantics=table,
-                    original=self.originals.get(semantics),
                     class_names=self.class_names,
-                    trainval=self.parts.trainval,
-                    test_seen=self.parts.test_seen,
-                    test_unseen=self.parts.test_unseen,
-                    folds=self.parts.folds,
                     origin="added",
                     split=self.parts.made,
                     first_class=self.first_class,
                 )
+
+    def shared_arrays(self) -> dict[str, AnyArray]:
+        """Return the arrays that every choice of features and semantics shares, named as `Dataset.arrays` does."""
+        parts = self.parts
+        arrays: dict[str, AnyArray] = {
+            "labels": self.labels,
+            "trainval": parts.trainval,
+            "test_seen": parts.test_seen,
+            "test_unseen": parts.test_unseen,
+        }
+        for number, fold in enumerate(parts.folds, start=1):
+            arrays |= {f"fold{number}_train": fold.train, f"fold{number}_val": fold.val}
+        return arrays
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """Return every array by the name of the file that keeps it."""
+        arrays = self.shared_arrays()
+        for role, tables in (
+            ("features", self.features),
+            ("semantics", self.semantics),
+            ("original", self.originals),
+        ):
+            arrays |= {f"{role}-{stem}": table for stem, table in tables.items()}
+        return arrays
 
 
 def remarks_on(content: Content) -> list[str]:
@@ -88,30 +106,41 @@ def remarks_on(content: Content) -> list[str]:
 
 def content_of(added: Added) -> Content:
     """Return the content of a data set that was added before; features stay memory-mapped."""
-    first = added.load()
-    described = {stem: added.load(semantics=stem) for stem in added.semantics}
-    return Content(
-        labels=first.labels,
-        class_names=added.class_names,
-        parts=Parts(first.trainval, first.test_seen, first.test_unseen, first.folds, added.split),
-        features={stem: added.load(features=stem).features for stem in added.features},
-        semantics={stem: one.semantics for stem, one in described.items()},
-        first_class=added.first_class,
-        originals={stem: one.original for stem, one in described.items() if one.original is not None},
-        facts={"features": added.features, "semantics": added.semantics, **added.facts},
+    return _content(
+        {stem: added.load(features=stem) for stem in added.features},
+        {stem: added.load(semantics=stem) for stem in added.semantics},
+        {"features": added.features, "semantics": added.semantics, **added.facts},
     )
 
 
-def install(name: str, content: Content, there: Added | None = None) -> Added:
+def _content(
+    by_features: Mapping[str, Dataset], by_semantics: Mapping[str, Dataset], facts: Mapping[str, Mapping[str, Any]]
+) -> Content:
+    """Return the content of data sets that share one split, by the stems of their features and semantics."""
+    first = next(iter(by_features.values()))
+    return Content(
+        labels=first.labels,
+        class_names=first.class_names,
+        parts=Parts(first.trainval, first.test_seen, first.test_unseen, first.folds, first.split),
+        features={stem: dataset.features for stem, dataset in by_features.items()},
+        semantics={stem: dataset.semantics for stem, dataset in by_semantics.items()},
+        first_class=first.first_class,
+        originals={stem: dataset.original for stem, dataset in by_semantics.items() if dataset.original is not None},
+        facts=facts,
+    )
+
+
+def install(name: str, content: Content, earlier: Added | None = None) -> Added:
     """Check every pair of features and semantics, write the arrays that are not there, and return what is added.
 
     Raises:
         BadData, CheckFailed: a rule is broken; nothing was written.
         StoreError: it cannot be written.
     """
-    fingerprints = {}
+    fingerprints, counts = {}, []
     for dataset in content.datasets(name):
         check_dataset(dataset)
+        counts.append(Counts.of(dataset))
         fingerprints[f"{dataset.features_name}/{dataset.semantics_name}"] = dataset.fingerprint
     facts = dict(content.facts)
     of_features, of_semantics = facts.pop("features", {}), facts.pop("semantics", {})
@@ -131,34 +160,15 @@ def install(name: str, content: Content, there: Added | None = None) -> Added:
             for stem, table in content.semantics.items()
         },
         fingerprints=fingerprints,
-        counts=Counts.of(next(content.datasets(name))),
+        counts=counts[0],
         split=content.parts.made,
         folds=len(content.parts.folds),
         first_class=content.first_class,
         facts=facts,
     )
-    held = set() if there is None else set(_arrays(content_of(there)))
-    write(added, {key: array for key, array in _arrays(content).items() if key not in held})
+    held = set() if earlier is None else set(content_of(earlier).arrays())
+    write(added, {key: array for key, array in content.arrays().items() if key not in held})
     return added
-
-
-def _arrays(content: Content) -> dict[str, AnyArray]:
-    parts = content.parts
-    arrays: dict[str, AnyArray] = {
-        "labels": content.labels,
-        "trainval": parts.trainval,
-        "test_seen": parts.test_seen,
-        "test_unseen": parts.test_unseen,
-    }
-    for number, fold in enumerate(parts.folds, start=1):
-        arrays |= {f"fold{number}_train": fold.train, f"fold{number}_val": fold.val}
-    for role, tables in (
-        ("features", content.features),
-        ("semantics", content.semantics),
-        ("original", content.originals),
-    ):
-        arrays |= {f"{role}-{stem}": table for stem, table in tables.items()}
-    return arrays
 
 
 def from_folder(folder: Path, name: str) -> Content:
@@ -169,11 +179,11 @@ def from_folder(folder: Path, name: str) -> Content:
         BadData: a file breaks a rule, or two files of semantics bring different splits.
     """
     folder = expanded(folder).absolute()
-    there = layout.stems(folder)
-    if not there.features or not there.semantics:
+    stems = layout.stems(folder)
+    if not stems.features or not stems.semantics:
         what = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"
         raise DataMissing(f"{folder} {what}; name an xlsa17-like folder, or give --features, --labels and --semantics.")
-    features, semantics = _usual_first(there.features, "res101"), _usual_first(there.semantics, "att")
+    features, semantics = _usual_first(stems.features, "res101"), _usual_first(stems.semantics, "att")
     by_features = {
         stem: read_folder(folder, name=name, features=stem, semantics=semantics[0], origin="added") for stem in features
     }
@@ -184,15 +194,10 @@ def from_folder(folder: Path, name: str) -> Content:
     }
     for dataset in [*by_features.values(), *by_semantics.values()]:
         _check_alike(first, dataset, folder)
-    return Content(
-        labels=first.labels,
-        class_names=first.class_names,
-        parts=Parts(first.trainval, first.test_seen, first.test_unseen, first.folds),
-        features={stem: one.features for stem, one in by_features.items()},
-        semantics={stem: one.semantics for stem, one in by_semantics.items()},
-        first_class=first.first_class,
-        originals={stem: one.original for stem, one in by_semantics.items() if one.original is not None},
-        facts={
+    return _content(
+        by_features,
+        by_semantics,
+        {
             "features": {
                 stem: _facts(layout.features_file(folder, stem), by_features[stem].features) for stem in features
             },

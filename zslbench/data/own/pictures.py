@@ -191,22 +191,22 @@ def features(
         )
     if batch < 1:
         raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")
-    there = find(check_name(into, ())) if into is not None else None
-    if into is not None and there is None and semantics is None:
+    earlier = find(check_name(into, ())) if into is not None else None
+    if into is not None and earlier is None and semantics is None:
         raise BadValue(f"data set {into!r} is not there yet; give --semantics to make it, or -o FILE.npz instead.")
     drawn = {"splits": splits, "unseen": unseen, "seed": seed} | ({"semantics": semantics} if into is None else {})
     idle = [f"--{option}" for option, value in drawn.items() if value is not None]
-    if idle and (into is None or there is not None):
+    if idle and (into is None or earlier is not None):
         why = f"data set {into!r} is there with its split" if into is not None else "no data set is made without --into"
         raise BadValue(
             f"{why}, so {' and '.join(idle)} would change nothing; leave {'it' if len(idle) == 1 else 'them'} out."
         )
     found = pictures_in(Path(images))
     network = network_of(backbone, device) if isinstance(backbone, str) else backbone
-    if there is not None and network.stem in there.features:
+    if earlier is not None and network.stem in earlier.features:
         raise BadValue(
-            f"data set {there.name!r} has features {network.stem!r} already; take another backbone, or remove the data "
-            f"set with `zslbench data remove {there.name} --yes`."
+            f"data set {earlier.name!r} has features {network.stem!r} already; take another backbone, or remove the "
+            f"data set with `zslbench data remove {earlier.name} --yes`."
         )
     work = _work_folder(found, network, batch)
     try:
@@ -215,7 +215,7 @@ def features(
             out = dataclasses.replace(out, output=_write(out, Path(output)))
         if into is not None:
             out = dataclasses.replace(
-                out, report=_into(out, into, network.stem, there, semantics, splits, unseen, seed)
+                out, report=_into(out, into, network.stem, earlier, semantics, splits, unseen, seed)
             )
         shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
@@ -328,14 +328,14 @@ def _into(
     out: Extracted,
     name: str,
     stem: str,
-    there: Added | None,
+    earlier: Added | None,
     semantics: Choices | None,
     splits: SplitGiven | None,
     unseen: str | int | Sequence[str] | None,
     seed: int | None,
 ) -> Report:
     loaded = Loaded(out.features, "features", {**out.facts, "shape": list(out.features.shape)})
-    if there is None:
+    if earlier is None:
         return add(
             name,
             features={stem: loaded},
@@ -346,10 +346,10 @@ def _into(
             unseen=unseen,
             seed=seed,
         )
-    names = np.array(there.class_names)[there.load().labels].tolist()
+    names = np.array(earlier.class_names)[earlier.load().labels].tolist()
     if names != [out.class_names[label] for label in out.labels]:
         raise BadData(
-            f"data set {there.name!r} has other images (or another order) than {out.facts['source']}; make a "
+            f"data set {earlier.name!r} has other images (or another order) than {out.facts['source']}; make a "
             "data set of these pictures with --semantics and another name."
         )
     return add(name, features={stem: loaded}, semantics=semantics)
