@@ -53,12 +53,12 @@ class Series:
     Attributes:
         swept: the parameter whose values they are; empty for named ablations.
         points: in order.
-        own: the method as it was given.
+        as_given: the method as it was given.
     """
 
     swept: str
     points: tuple[Point, ...]
-    own: Point
+    as_given: Point
 
 
 def read_base(text: str) -> tuple[Spec, type[Method]]:
@@ -91,9 +91,9 @@ def named_ablations(spec: Spec, cls: type[Method]) -> Series:
             f"method {spec.name!r} declares no ablations (these do: {have}); sweep one of its parameters instead, "
             f"for instance --sweep '{first}=[…]'; zslbench info {shlex.quote(spec.name)} lists them."
         )
-    already = [preset for preset in spec.presets if preset in cls.ablations]
-    if already:
-        plain = dataclasses.replace(spec, presets=tuple(one for one in spec.presets if one not in already))
+    kept = tuple(preset for preset in spec.presets if preset not in cls.ablations)
+    if len(kept) < len(spec.presets):
+        plain = dataclasses.replace(spec, presets=kept)
         raise BadValue(f"{str(spec)!r} is an ablation itself; name the whole method: zslbench ablate '{plain}' …")
     points = [
         Point(
@@ -117,12 +117,12 @@ def swept_values(spec: Spec, cls: type[Method], text: str) -> Series:
         BadSpec: not of that form; UnknownName: no such parameter; BadValue: a value that it does not allow.
     """
     try:
-        found = parse(f"sweep[{text}]").params
+        swept = parse(f"sweep[{text}]").params
     except BadSpec:
-        found = {}
-    if len(found) != 1:
+        swept = {}
+    if len(swept) != 1:
         raise BadSpec(f"cannot read --sweep {text!r}; write NAME=[1,2,5] or NAME=[1..5], one parameter each.")
-    ((name, values),) = found.items()
+    ((name, values),) = swept.items()
     known = params.declared(cls)
     if name not in known:
         raise UnknownName(f"parameter of {spec.name}", name, known)
@@ -142,21 +142,21 @@ def format_value(name: str, value: Scalar) -> str:
     return brackets({name: value})[1:-1].partition("=")[2]
 
 
-def order_settings(names: Sequence[str], own: str, builds_up: bool) -> list[str]:
+def order_settings(names: Sequence[str], as_given: str, builds_up: bool) -> list[str]:
     """Return the lines of a table: the settings and, where none of them equals it, the method as given.
 
     It stands last where ablations build up to it, else first.
     """
-    if own in names:
+    if as_given in names:
         return list(names)
-    return [*names, own] if builds_up else [own, *names]
+    return [*names, as_given] if builds_up else [as_given, *names]
 
 
-def choose_comparisons(order: Sequence[str], own: str, against: str | None, builds_up: bool) -> dict[str, str]:
+def choose_comparisons(order: Sequence[str], as_given: str, against: str | None, builds_up: bool) -> dict[str, str]:
     """Return the name of the line that each line is compared with; those compared with nothing are left out.
 
     Args:
-        order: the lines; own: which of them is the method as given.
+        order: the lines; as_given: which of them is the method as given.
         against: ``first``, ``previous``, ``full`` (the method as given) or a line; None: ``previous`` where ablations
             build upon each other, else ``full``.
         builds_up: whether they do.
@@ -167,21 +167,21 @@ def choose_comparisons(order: Sequence[str], own: str, against: str | None, buil
     rule = against or ("previous" if builds_up else FULL)
     if rule == "previous":
         return dict(zip(order[1:], order, strict=False))
-    target = {FULL: own, "first": order[0]}.get(rule, rule)
+    target = {FULL: as_given, "first": order[0]}.get(rule, rule)
     if target not in order:
         raise UnknownName("setting to compare with", rule, ["first", "previous", FULL, *order])
     return {name: target for name in order if name != target}
 
 
 def _with_ablations() -> list[str]:
-    found = []
+    names = []
     for entry in METHODS:
         try:
             if getattr(entry.load(), "ablations", None):
-                found.append(entry.name)
+                names.append(entry.name)
         except Exception:  # a plugin that cannot be imported has none to offer
             continue
-    return found
+    return names
 
 
 DEFAULT_SEEDS = 3
@@ -289,7 +289,7 @@ def ablate(
         data_root=str(data_root) if data_root else None,
     )
     planned: dict[str, tuple[Run, ...]] = {}
-    for point in (point for series in all_series for point in (*series.points, series.own)):
+    for point in (point for series in all_series for point in (*series.points, series.as_given)):
         text = str(point.spec)
         if text not in planned:
             planned[text] = plan(structs.replace(options, methods=[text]), PresetStore(Path(runs))).runs
@@ -330,11 +330,11 @@ def _seeds(seeds: int | Sequence[int] | None, stochastic: bool) -> list[int]:
 
 def _with_own_value(series: Series, planned: Mapping[str, tuple[Run, ...]]) -> Series:
     """Name the method as given by its own value of the swept parameter, where that is the same on all data."""
-    values = {one.params[series.swept] for one in planned[str(series.own.spec)]} if series.swept else set()
+    values = {run.params[series.swept] for run in planned[str(series.as_given.spec)]} if series.swept else set()
     if len(values) != 1:
         return series
     return dataclasses.replace(
-        series, own=dataclasses.replace(series.own, name=format_value(series.swept, values.pop()))
+        series, as_given=dataclasses.replace(series.as_given, name=format_value(series.swept, values.pop()))
     )
 
 
@@ -344,12 +344,13 @@ def _comparisons(
     """Return the names of the lines in order, which of them is the method as given, and what each is compared with."""
 
     def ids(point: Point) -> set[str]:
-        return {one.id for one in planned[str(point.spec)]}
+        return {run.id for run in planned[str(point.spec)]}
 
     builds_up = builds_up and not series.swept
-    own = next((one.name for one in reversed(series.points) if ids(one) == ids(series.own)), series.own.name)
-    order = order_settings([one.name for one in series.points], own, builds_up)
-    return order, own, choose_comparisons(order, own, against, builds_up)
+    equal = [point.name for point in series.points if ids(point) == ids(series.as_given)]
+    as_given = equal[-1] if equal else series.as_given.name
+    order = order_settings([point.name for point in series.points], as_given, builds_up)
+    return order, as_given, choose_comparisons(order, as_given, against, builds_up)
 
 
 def _lines(
@@ -360,8 +361,8 @@ def _lines(
     builds_up: bool,
     stochastic: bool,
 ) -> list[Line]:
-    order, own, pairs = _comparisons(series, planned, against, builds_up)
-    by_name = {point.name: point for point in (series.own, *series.points)}
+    order, as_given, pairs = _comparisons(series, planned, against, builds_up)
+    by_name = {point.name: point for point in (series.as_given, *series.points)}
     runs = {name: planned[str(by_name[name].spec)] for name in order}
     values = {name: values_by_seed(found, records) for name, found in runs.items()}
     columns = order_columns((column for found in values.values() for column in found), everything=True)
@@ -380,7 +381,7 @@ def _lines(
                     setting=name,
                     spec=str(by_name[name].spec),
                     help=by_name[name].help,
-                    as_given=name == own,
+                    as_given=name == as_given,
                     transductive=any(one.setting == "transductive" for one in own_runs),
                     selection=" and ".join(
                         sorted({records[one.id].selection if one.id in records else one.selection for one in own_runs})

@@ -59,8 +59,8 @@ def entries(source: str, table: str | None, datasets: Sequence[str], methods: Se
         BadValue: a source with several tables, and none was named.
     """
     published.check_source(source)
-    found = [entry for entry in published.load() if entry.source == source]
-    tables = list(dict.fromkeys(entry.table for entry in found))
+    numbers = [entry for entry in published.load() if entry.source == source]
+    tables = list(dict.fromkeys(entry.table for entry in numbers))
     if table is None and len(tables) > 1:
         raise BadValue(f"{source} has several tables ({', '.join(tables)}); choose one with --table.")
     if table is not None:
@@ -68,13 +68,13 @@ def entries(source: str, table: str | None, datasets: Sequence[str], methods: Se
         tables_wanted = [name for name in tables if name.casefold() in wanted]
         if not tables_wanted:
             raise UnknownName(f"table of {source}", table, tables)
-        found = [entry for entry in found if entry.table in tables_wanted]
-    names = list(dict.fromkeys(entry.dataset for entry in found))
-    asked = [_one_of("data set", name, names, found[0]) for name in datasets] or names
-    rows = list(dict.fromkeys(entry.method for entry in found))
-    lines = {line for name in methods for line in _lines(name, rows, found[0])} or set(rows)
+        numbers = [entry for entry in numbers if entry.table in tables_wanted]
+    names = list(dict.fromkeys(entry.dataset for entry in numbers))
+    asked = [_one_of("data set", name, names, numbers[0]) for name in datasets] or names
+    rows = list(dict.fromkeys(entry.method for entry in numbers))
+    lines = {line for name in methods for line in _lines(name, rows, numbers[0])} or set(rows)
     return sorted(
-        (entry for entry in found if entry.dataset in asked and entry.method in lines),
+        (entry for entry in numbers if entry.dataset in asked and entry.method in lines),
         key=lambda entry: (asked.index(entry.dataset), rows.index(entry.method), metric_place(entry.metric)),
     )
 
@@ -87,12 +87,12 @@ def _one_of(kind: str, given: str, names: Sequence[str], entry: Published) -> st
 
 
 def _lines(given: str, rows: Sequence[str], entry: Published) -> list[str]:
-    found = [row for row in rows if given.casefold() in (row.casefold(), row.partition(":")[0].casefold())]
-    return found or [_one_of("method", given, rows, entry)]
+    matching = [row for row in rows if given.casefold() in (row.casefold(), row.partition(":")[0].casefold())]
+    return matching or [_one_of("method", given, rows, entry)]
 
 
 def answers(
-    found: Sequence[Published],
+    numbers: Sequence[Published],
     features: str | None,
     semantics: str | None,
     root: Path | None,
@@ -101,13 +101,13 @@ def answers(
     """Return what answers each number with the data of this machine.
 
     Args:
-        found: the numbers.
+        numbers: those to answer.
         features, semantics: what to use instead of the published ones (None).
         root: the folder of data sets; tuned: what was tuned.
     """
     here = {row.name: (row.features, row.semantics) for row in list_(root)}
     return [
-        _answer(entry, features or entry.features, semantics or entry.semantics, here, root, tuned) for entry in found
+        _answer(entry, features or entry.features, semantics or entry.semantics, here, root, tuned) for entry in numbers
     ]
 
 
@@ -119,8 +119,8 @@ def _answer(
     root: Path | None,
     tuned: PresetStore,
 ) -> Answer:
-    there = here.get(entry.dataset, ((), ()))
-    for kind, wanted, held in (("features", features, there[0]), ("semantics", semantics, there[1])):
+    has_features, has_semantics = here.get(entry.dataset, ((), ()))
+    for kind, wanted, held in (("features", features, has_features), ("semantics", semantics, has_semantics)):
         if wanted not in held:
             absent = f"no {wanted} {kind} of {entry.dataset} on this machine"
             return Answer(entry, "", "", features, semantics, absent, lacks_data=True)
