@@ -107,5 +107,5 @@ def test_words_are_escaped_and_take_several_lines_in_latex() -> None:
     assert r"a\&b & c & what it is" in text
     assert r"x\_1 $^{\ddagger}$ & 1.0{\scriptsize$\,\pm\,$0.1} & $\alpha$ = \{1\}" in text
     assert text.count(r"\\" + "\n") == 1 + 3 + 1  # heads, three lines of words, the other row
-    assert "{}[y & $-$2 & " in text  # else the line break before it takes [ for its argument
+    assert r"{}[y & \phantom{0}$-$2 & " in text  # else the line break before it takes [ for its argument
     assert r"with \# and $\leq$" in text
