@@ -16,7 +16,7 @@ import dataclasses
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,6 @@ class Added:
         """
         chosen = self._chosen("features", features, self.features), self._chosen("semantics", semantics, self.semantics)
         return self._read(*chosen, self.fingerprints.get("/".join(chosen), ""))
-
-    def choices(self) -> Iterator[tuple[str, str]]:
-        """Yield every pair of features and semantics."""
-        yield from ((one, other) for one in self.features for other in self.semantics)
 
     def checked(self, features: str, semantics: str) -> Dataset:
         """Return a choice with its fingerprint computed anew.

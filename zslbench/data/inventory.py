@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
-from zslbench.data.dataset import Counts, Source
+from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.data.home import sweep_home
 from zslbench.errors import UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
+
+if TYPE_CHECKING:
+    from zslbench.data.catalogue import Catalogued
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,13 +107,13 @@ def list_(root: Path | None = None) -> list[Listed]:
 
 def _listed_added(name: str) -> Listed:
     try:
-        own = added.find(name)
+        dataset = added.find(name)
     except ZslbenchError as error:
         return Listed(name, name, "", "added", problem=str(error))
-    if own is None:  # removed in the meantime
+    if dataset is None:  # removed in the meantime
         return Listed(name, name, "", "added", problem="it is no longer there.")
-    choice = tuple(own.features), tuple(own.semantics)
-    return Listed(name, name, own.summary, "added", *choice, folders=(own.folder,), counts=own.counts)
+    choice = tuple(dataset.features), tuple(dataset.semantics)
+    return Listed(name, name, dataset.summary, "added", *choice, folders=(dataset.folder,), counts=dataset.counts)
 
 
 def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
@@ -127,55 +133,58 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     from zslbench.data.catalogue import CATALOGUE, named_folders
 
     sweep_home()
-    if name is not None and (own := added.find(name)) is not None:
-        return [_verify_added(own)]
-    if name is not None and name.lower() not in {source.name for source in CATALOGUE}:
-        raise UnknownName("catalogued dataset", name, [*(source.name for source in CATALOGUE), *added.names()])
-    chosen = [source for source in CATALOGUE if name is None or source.name == name.lower()]
+    if name is not None and (dataset := added.find(name)) is not None:
+        return [_verify_added(dataset)]
+    sources = [source for source in CATALOGUE if name is None or source.name == name.lower()]
+    if not sources:
+        raise UnknownName("catalogued dataset", str(name), [*(source.name for source in CATALOGUE), *added.names()])
     rows = []
-    for source in chosen:
+    for source in sources:
         folders = named_folders(source.card.folder, root)
         if name is not None and not folders:
             source().find(source.card.features, source.card.semantics, root)  # says what is missing, and what to do
-        rows += [_verify(source.name, folder) for folder in folders]
+        rows += [_verify_folder(source, folder) for folder in folders]
     if name is None:
-        rows += [_verify_added(own) for one in added.names() if (own := added.find(one)) is not None]
+        datasets = [added.find(listed) for listed in added.names()]
+        rows += [_verify_added(dataset) for dataset in datasets if dataset is not None]
     return rows
 
 
-def _verify_added(own: added.Added) -> Verified:
-    problems, fingerprints = [], {}
-    for features, semantics in own.choices():
-        try:
-            fingerprints[f"{features}/{semantics}"] = own.checked(features, semantics).fingerprint
-        except ZslbenchError as error:
-            problems.append(str(error))
-    return Verified(own.name, own.folder, tuple(own.features), tuple(own.semantics), fingerprints, tuple(problems))
+def _verify_added(dataset: added.Added) -> Verified:
+    stems = layout.Stems(tuple(dataset.features), tuple(dataset.semantics))
+    return _verify_choices(dataset.name, dataset.folder, stems, dataset.checked)
 
 
-def _verify(name: str, folder: Path) -> Verified:
+def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
     from zslbench.data import store
-    from zslbench.data.catalogue import CATALOGUE, verify_counts
+    from zslbench.data.catalogue import verify_counts
     from zslbench.data.xlsa17 import read_folder
 
-    card = next(source.card for source in CATALOGUE if source.name == name)
-    there = layout.stems(folder)
-    problems = [
+    def read(features: str, semantics: str) -> Dataset:
+        dataset = read_folder(folder, name=source.name, features=features, semantics=semantics, origin="catalogue")
+        verify_counts(dataset, source.card)
+        return dataset
+
+    stems = layout.stems(folder)
+    lacking = [
         f"{folder} has no {option} file."
-        for option, held in (("features", there.features), ("semantics", there.semantics))
+        for option, held in (("features", stems.features), ("semantics", stems.semantics))
         if not held
     ]
-    fingerprints = {}
-    for features in there.features:
-        for semantics in there.semantics:
-            try:
-                dataset = read_folder(folder, name=name, features=features, semantics=semantics, origin="catalogue")
-                verify_counts(dataset, card)
-                fingerprints[f"{features}/{semantics}"] = dataset.fingerprint
-            except ZslbenchError as error:
-                problems.append(str(error))
+    row = _verify_choices(source.name, folder, stems, read)
+    damaged = []
     for entry in store.entries():
         if entry.folder == str(folder.resolve()) and (problem := store.check_entry(entry)):
             store.discard(entry)
-            problems.append(f"{folder} ({entry.features}, {entry.semantics}): {problem}.")
-    return Verified(name, folder, there.features, there.semantics, fingerprints, tuple(problems))
+            damaged.append(f"{folder} ({entry.features}, {entry.semantics}): {problem}.")
+    return dataclasses.replace(row, problems=(*lacking, *row.problems, *damaged))
+
+
+def _verify_choices(name: str, folder: Path, stems: layout.Stems, read: Callable[[str, str], Dataset]) -> Verified:
+    problems, fingerprints = [], {}
+    for features, semantics in itertools.product(stems.features, stems.semantics):
+        try:
+            fingerprints[f"{features}/{semantics}"] = read(features, semantics).fingerprint
+        except ZslbenchError as error:
+            problems.append(str(error))
+    return Verified(name, folder, stems.features, stems.semantics, fingerprints, tuple(problems))

@@ -113,10 +113,7 @@ def _torchvision(name: str, model: str, device: str) -> Backbone:
     except OSError as error:
         raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
     _without_classifier(network, name)
-    transforms = weights.transforms()
-    return Backbone(
-        name, _hashed(network), _one_line(transforms), _tensor(transforms), _extractor(network, network, device)
-    )
+    return _pretrained(name, network, weights.transforms(), device)
 
 
 def _without_classifier(network: Any, name: str) -> None:
@@ -147,17 +144,16 @@ def _timm(name: str, model: str, device: str) -> Backbone:
     except (OSError, RuntimeError) as error:
         raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
     transforms = create_transform(**resolve_model_data_config(network), is_training=False)
-    return Backbone(
-        name, _hashed(network), _one_line(transforms), _tensor(transforms), _extractor(network, network, device)
-    )
+    return _pretrained(name, network, transforms, device)
 
 
-def _tensor(transforms: Callable[[Any], Any]) -> Callable[[Any], Array]:
+def _pretrained(name: str, network: Any, transforms: Callable[[Any], Any], device: str) -> Backbone:
     def prepare(image: Any) -> Array:
         prepared: Array = transforms(image).numpy()
         return prepared
 
-    return prepare
+    what = " ".join(str(transforms).split())
+    return Backbone(name, _hashed(network), what, prepare, _extractor(network, network, device))
 
 
 def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Callable[[Array], Array]:
@@ -179,7 +175,3 @@ def _hashed(network: Any) -> str:
     for key, value in sorted(network.state_dict().items()):
         total.update(key.encode() + value.detach().cpu().numpy().tobytes())
     return total.hexdigest()
-
-
-def _one_line(thing: object) -> str:
-    return " ".join(str(thing).split())
