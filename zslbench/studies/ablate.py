@@ -23,7 +23,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.tables.data import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.classes import method_class
-from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan
+from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, texts
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.runs import Run
@@ -272,16 +272,14 @@ def ablate(
     """
     check_format(format)
     spec, cls = read_base(method)
-    sweeps = [sweep] if isinstance(sweep, str) else list(sweep)
+    sweeps = texts(sweep)
     if len(sweeps) != len({text.partition("=")[0].strip() for text in sweeps}):
         raise BadValue("one parameter is swept twice; put all of its values into one --sweep.")
     all_series = [swept_values(spec, cls, text) for text in sweeps] or [named_ablations(spec, cls)]
     seed_list = _seeds(seeds, cls.card.stochastic)
-    names = [datasets] if isinstance(datasets, str) else list(datasets)
-    rules = [protocols] if isinstance(protocols, str) else list(protocols)
     options = RunOptions(
-        datasets=names,
-        protocols=rules,
+        datasets=texts(datasets),
+        protocols=texts(protocols),
         features=features,
         semantics=semantics,
         seeds=seed_list,

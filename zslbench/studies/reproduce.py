@@ -24,7 +24,7 @@ from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate
 from zslbench.runner.live_file import keep_live_file
-from zslbench.runner.options import RunOptions
+from zslbench.runner.options import RunOptions, texts
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.runs import Run
@@ -136,7 +136,7 @@ def reproduce(
     if seeds < 1:
         raise BadValue(f"seeds {seeds} is not allowed; choose a whole number of at least 1.")
     root = Path(data_root) if data_root else None
-    found = entries(source, None if table is None else str(table), _texts(datasets), _texts(methods))
+    found = entries(source, None if table is None else str(table), texts(datasets), texts(methods))
     store = PresetStore(Path(runs))
     cells = [_planned(answer, seeds, root, store) for answer in answers(found, features, semantics, root, store)]
     with contextlib.nullcontext() if dry_run else keep_live_file(Path(runs), growing=True):
@@ -152,10 +152,6 @@ def reproduce(
     if output is not None:
         write_text(Path(output), text, f"the table {Path(output).name}")
     return Reproduction(tuple(cells), text, outcome)
-
-
-def _texts(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
 
 
 def _planned(answer: Answer, seeds: int, root: Path | None, tuned: PresetStore) -> Cell:

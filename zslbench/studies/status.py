@@ -20,6 +20,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.tables.render import check_format
 from zslbench.runner.classes import import_typed, recorded_protocol
+from zslbench.runner.options import texts
 from zslbench.studies.status_plan import (
     DataPlaces,
     advice_on_placeholders,
@@ -89,16 +90,18 @@ def verify_metrics(store: ResultStore, records: Sequence[Record]) -> Verificatio
 def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
     """Return what disagrees in one record; empty when nothing does."""
     try:
-        found = metrics(store.predictions(record))
+        computed = metrics(store.predictions(record))
     except StoreError as error:
         return str(error)
     except Exception as error:  # arrays of the wrong shape or name, say
         return f"its predictions cannot be judged ({type(error).__name__}: {error})"
-    names = sorted(({*found} - {*SWEPT}) | {*record.metrics})  # a cascade's record has no AUSUC
+    names = sorted(({*computed} - {*SWEPT}) | {*record.metrics})  # a cascade's record has no AUSUC
     wrong = [
-        f"{name} is {_shown(record.metrics.get(name))} in the record, {_shown(found.get(name))} from its predictions"
+        f"{name} is {_shown(record.metrics.get(name))} in the record, {_shown(computed.get(name))} from its predictions"
         for name in names
-        if name not in found or name not in record.metrics or not abs(found[name] - record.metrics[name]) <= TOLERANCE
+        if name not in computed
+        or name not in record.metrics
+        or not abs(computed[name] - record.metrics[name]) <= TOLERANCE
     ]
     return "; ".join(wrong)
 
@@ -208,13 +211,13 @@ def status(
             f"there are no runs in {store.root}; make some, for instance with "
             "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
         )
-    import_typed(_texts(methods), _texts(protocols))
+    import_typed(texts(methods), texts(protocols))
     result = examine(
         store,
         every,
-        _texts(methods),
-        _texts(datasets),
-        _texts(protocols),
+        texts(methods),
+        texts(datasets),
+        texts(protocols),
         stage=stage,
         seeds=seeds,
         verify=verify,
@@ -284,13 +287,9 @@ def examine(
     return dataclasses.replace(result, commands=commands, replace=tuple(advice_on_placeholders(spanned, data, written)))
 
 
-def _texts(given: str | Sequence[str]) -> list[str]:
-    return [given] if isinstance(given, str) else list(given)
-
-
 def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:
-    found = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in records)
-    return tuple(sorted((version, number) for version, number in found.items() if version != zslbench.__version__))
+    counts = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in records)
+    return tuple(sorted((version, number) for version, number in counts.items() if version != zslbench.__version__))
 
 
 def _commands(status: Status, data: DataPlaces, tuned: PresetStore, plan: Path | None) -> tuple[Command, ...]:

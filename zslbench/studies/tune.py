@@ -101,7 +101,7 @@ def tune(
     if trials is not None and trials < 1:
         raise BadValue(f"trials {trials} is not allowed; choose a whole number of at least 1.")
     clock = Clock(seconds(time_limit))
-    start, space = narrowed(spec, cls, [only] if isinstance(only, str) else only)
+    start, space = narrowed(spec, cls, texts(only))
     sampler = choose(sampler, space, cls.offers_grid())
     if sampler != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
         raise BadValue(
