@@ -132,13 +132,13 @@ class Added:
         try:
             if not self._path(key).is_file():  # a pipe would be waited for
                 raise FileNotFoundError(self._path(key))
-            found: AnyArray = np.load(self._path(key), mmap_mode="r" if mapped else None, allow_pickle=False)
+            array: AnyArray = np.load(self._path(key), mmap_mode="r" if mapped else None, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise BadData(
                 f"data set {self.name!r}: {self._path(key)} is missing or damaged; remove the data set with "
                 f"`zslbench data remove {self.name} --yes` and add it again."
             ) from error
-        return found
+        return array
 
     def _chosen(self, option: str, given: str | None, held: Mapping[str, Any]) -> str:
         if given is None:
@@ -247,8 +247,8 @@ def remove(name: str) -> Path:
     """
     folder = added_root() / name.lower()
     if not _NAME.fullmatch(name.lower()) or not folder.is_dir():
-        there = ", ".join(names()) or "none"
-        raise DataMissing(f"no data set {name!r} was added; added are: {there}.")
+        listed = ", ".join(names()) or "none"
+        raise DataMissing(f"no data set {name!r} was added; added are: {listed}.")
     try:
         (folder / ABOUT).unlink(missing_ok=True)  # from here on it is no data set
         shutil.rmtree(folder)

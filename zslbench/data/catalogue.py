@@ -63,10 +63,10 @@ class Catalogued(Source):
             raise DataMissing(
                 f"data set {self.name!r} is not on this machine (looked in {places}); {get}, or {elsewhere}."
             )
-        there = layout.stems(folders[0])
+        stems = layout.stems(folders[0])
         for option, file, stem, held in (
-            ("features", layout.features_file(folders[0], features), features, there.features),
-            ("semantics", layout.semantics_file(folders[0], semantics), semantics, there.semantics),
+            ("features", layout.features_file(folders[0], features), features, stems.features),
+            ("semantics", layout.semantics_file(folders[0], semantics), semantics, stems.semantics),
         ):
             if stem not in held:
                 lacks = f"there is no {file}" if held else f"{folders[0]} holds no {option} file"

@@ -68,8 +68,8 @@ def fetch(
         StoreError: it cannot be written.
     """
     asked = _asked(name)
-    there = {one: stems(installed_root() / folder) for one, folder in _FOLDERS.items()}
-    lacking = [one for one in asked if force or not _complete(there[one])]
+    held = {one: stems(installed_root() / folder) for one, folder in _FOLDERS.items()}
+    lacking = [one for one in asked if force or not _complete(held[one])]
     wanted = [file for file, (_, listed) in ARCHIVES.items() if set(lacking) & set(listed)]
     if len(wanted) > 1 and (url is not None or sha256 is not None):
         raise BadValue("--url and --sha256 belong to one archive, and 'all' is several; name one data set.")
@@ -81,7 +81,7 @@ def fetch(
     for file in wanted:
         address, listed = ARCHIVES[file]
         required = [one for one in listed if one in lacking]
-        spare = [one for one in listed if one not in asked and (force or there[one] == Stems((), ()))]
+        spare = [one for one in listed if one not in asked and (force or held[one] == Stems((), ()))]
         allowed = required if url is not None else [*required, *spare]
         source = address if url is None else url
         expected = None if sha256 is None else sha256.lower()
@@ -111,8 +111,8 @@ def _check_address(url: str) -> None:
         )
 
 
-def _complete(there: Stems) -> bool:
-    return "res101" in there.features and "att" in there.semantics
+def _complete(held: Stems) -> bool:
+    return "res101" in held.features and "att" in held.semantics
 
 
 def _fetch(

@@ -36,8 +36,8 @@ def load_dataset(
     """
     if (folder := folder_of(text)) is not None:
         return load_folder(folder, features=features, semantics=semantics)
-    if (own := added.find(text)) is not None:
-        return own.load(features=features, semantics=semantics)
+    if (added_set := added.find(text)) is not None:
+        return added_set.load(features=features, semantics=semantics)
     source, name = load_source(text)
     dataset = source.load(features=features, semantics=semantics, root=root)
     if not isinstance(dataset, Dataset):
@@ -72,10 +72,10 @@ def load_source(text: str) -> tuple[Source, str]:
         raise UnknownName("dataset", parsed.name, [*DATASETS.entries, *added.names()]) from error
     if parsed.presets:
         raise BadSpec(f"cannot read {text!r}: data sets have no presets; write name or name[key=value,…].")
-    found = entry.load()
-    if not issubclass(found, Source):
+    source = entry.load()
+    if not issubclass(source, Source):
         raise BadValue(f"{entry.target} is not a data set; a data set is a class derived from zslbench.data.Source.")
-    return found(**params.resolve(found, entry.name, parsed.params)), entry.name
+    return source(**params.resolve(source, entry.name, parsed.params)), entry.name
 
 
 def load_folder(folder: Path, *, features: str | None = None, semantics: str | None = None) -> Dataset:
@@ -89,12 +89,12 @@ def load_folder(folder: Path, *, features: str | None = None, semantics: str | N
         BadData: the files break a rule.
     """
     folder = expanded(folder).resolve()
-    there = layout.stems(folder)
+    stems = layout.stems(folder)
     return load_stored(
         folder,
         name=folder_name(folder),
-        features=_choice(folder, "features", features, there.features, "res101", "{}.mat"),
-        semantics=_choice(folder, "semantics", semantics, there.semantics, "att", "{}_splits.mat"),
+        features=_choice(folder, "features", features, stems.features, "res101", "{}.mat"),
+        semantics=_choice(folder, "semantics", semantics, stems.semantics, "att", "{}_splits.mat"),
         origin="own",
     )
 
@@ -128,18 +128,18 @@ def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, in
     """
     if (folder := folder_of(text)) is not None:
         folders = [folder]
-    elif (own := added.find(text)) is not None:
-        return _stamps([own.folder / added.ABOUT])
+    elif (added_set := added.find(text)) is not None:
+        return _stamps([added_set.folder / added.ABOUT])
     else:
         name = text.partition("[")[0].strip().lower()
         cards = [source.card for source in CATALOGUE if source.name == name]
         folders = [folder for card in cards for folder in named_folders(card.folder, root)]
-    return _stamps([path for found in folders for path in sorted(found.iterdir()) if path.suffix in (".mat", ".txt")])
+    return _stamps([path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in (".mat", ".txt")])
 
 
 def _stamps(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    found = [(path, path.stat()) for path in paths if path.is_file()]
-    return tuple((str(path.absolute()), state.st_size, state.st_mtime_ns) for path, state in found)
+    states = [(path, path.stat()) for path in paths if path.is_file()]
+    return tuple((str(path.absolute()), state.st_size, state.st_mtime_ns) for path, state in states)
 
 
 def _choice(folder: Path, option: str, given: str | None, held: tuple[str, ...], usual: str, pattern: str) -> str:

@@ -104,11 +104,11 @@ def check_entry(entry: Stored) -> str:
     if not is_intact(content):
         return "the converted copy is incomplete; the next load rebuilds it"
     try:
-        found = fingerprint(_arrays(content))
+        actual = fingerprint(_arrays(content))
     except (OSError, ValueError) as error:
         return f"the converted copy cannot be read ({error})"
-    if found != entry.fingerprint:
-        return f"the converted copy has fingerprint {found} where {entry.fingerprint} is expected"
+    if actual != entry.fingerprint:
+        return f"the converted copy has fingerprint {actual} where {entry.fingerprint} is expected"
     return ""
 
 
@@ -162,8 +162,8 @@ def find_arrays(name: str) -> Path | None:
 def load_array(folder: Path, name: str) -> AnyArray | None:
     """Return one array of a folder as a read-only memory map, None where the data set has no such array."""
     path = folder / f"{name}.npy"
-    found: AnyArray | None = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
-    return found
+    array: AnyArray | None = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    return array
 
 
 def load_arrays(
