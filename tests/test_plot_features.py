@@ -12,8 +12,7 @@ from test_plots import keep, predictions
 
 import zslbench
 from zslbench.errors import BadValue
-from zslbench.results.plots.kept import MADE, REAL
-from zslbench.results.plots.projection import project
+from zslbench.results.plots.features import MADE, REAL, project
 from zslbench.results.records.store import ResultStore
 
 

@@ -24,8 +24,9 @@ from zslbench.arrays import AnyArray
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.metrics import harmonic_mean, per_class_top1, stacked
 from zslbench.results.analysis.comparison import Across, AcrossPair, across
-from zslbench.results.diagram import draw_diagram, smallest_sentence, text_diagram
+from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.comparison_tables import smallest_sentence, text_diagram
 from zslbench.results.tables.render import FORMATS
 from zslbench.studies.compare import compare
 

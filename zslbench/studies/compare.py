@@ -21,7 +21,8 @@ from zslbench.results.analysis.gather import choose
 from zslbench.results.analysis.matches import Match, match_methods
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import setup_key
-from zslbench.results.diagram import draw_diagram, known_kind
+from zslbench.results.plots.files import file_kind
+from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.comparison_tables import (
@@ -78,7 +79,7 @@ def compare(
     """
     kinds = _checked(format, metrics, over, level, draws, selection)
     if diagram is not None:
-        known_kind(Path(diagram))
+        file_kind(Path(diagram), "diagram")
     store = ResultStore(runs)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()

@@ -13,12 +13,11 @@ from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.confusion import draw_confusion
 from zslbench.results.plots.curves import draw_curves
-from zslbench.results.plots.features import draw_features
+from zslbench.results.plots.features import PROJECTIONS, draw_features
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import SPREADS, Line, lines_of
 from zslbench.results.plots.pareto import draw_pareto
 from zslbench.results.plots.perclass import draw_perclass
-from zslbench.results.plots.projection import PROJECTIONS
 from zslbench.results.plots.ranks import draw_ranks
 from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
 from zslbench.results.plots.stability import draw_stability

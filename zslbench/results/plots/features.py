@@ -12,11 +12,17 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
-from zslbench.results.plots.answers import Predictions, first_class, name_classes, unnamed_remark
+from zslbench.results.plots.answers import (
+    Predictions,
+    check_count,
+    confusions,
+    first_class,
+    name_classes,
+    places_of,
+    unnamed_remark,
+)
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.kept import MADE, REAL, Kept, kept_of, lowest, shown_classes
-from zslbench.results.plots.lines import Line, facts, head_of, one_panel, said_below
-from zslbench.results.plots.projection import Projection, project
+from zslbench.results.plots.lines import Line, facts, head_of, lines_of, one_panel, said_below
 from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
 from zslbench.results.records.record import Record
 from zslbench.results.tables.table import Remark, remarks
@@ -24,10 +30,17 @@ from zslbench.results.tables.table import Remark, remarks
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+REAL, MADE = "real", "synthesised"
 KEEP = 50
 """Rows a class that commands in sentences propose to keep."""
 _METHODS, _ROWS = 4, 100
 _SHAPES, _MARGIN = (0.6, 1.0), 1.08
+_CLASSES, _USUAL_CLASSES = 12, 6
+PROJECTIONS = ("pca", "tsne")
+_SEED = 0
+_PERPLEXITY = 30.0
+_COMPONENTS = 50
+"""Principal components that t-SNE starts from, as its author advises for wide rows."""
 
 
 def draw_features(
@@ -57,7 +70,7 @@ def draw_features(
         BadValue, UnknownName: nothing was kept, other lines, or classes that are not there. StoreError: a lost file.
     """
     one_panel(lines, "features")
-    chosen = [lowest(line) for line in lines]
+    chosen = [_lowest_seed(line) for line in lines]
     having = [line for line, record in zip(lines, chosen, strict=True) if record is not None]
     if not having:
         raise BadValue(_nothing_kept(lines, runs, synthesises))
@@ -67,8 +80,8 @@ def draw_features(
             f"a features figure has up to {_METHODS} methods side by side, not {len(having)} ({names_there}); "
             "choose with -m."
         )
-    found = kept_of(having, [record for record in chosen if record is not None], kept)
-    ids, accuracy, default = shown_classes(found, predictions, names, classes)
+    found = _load_kept(having, [record for record in chosen if record is not None], kept)
+    ids, accuracy, default = _choose_classes(found, predictions, names, classes)
     most = min(_ROWS, *(len(one.labels[MADE]) // len(np.unique(one.labels[MADE])) for one in found))
     found = [one.of(ids, most) for one in found]
     planes, shared = _planes(found, projection)
@@ -212,3 +225,129 @@ def _left_out(lines: Sequence[Line], runs: Path, synthesises: Callable[[str], bo
         return []
     names = ", ".join(dict.fromkeys(line.name for line in making))
     return [f"Without kept features, and not drawn: {names}; make the first: `{_command(making, runs)}`."]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept:
+    """What is drawn of one method: rows (n, d) with their class ids (n,), real and synthesised."""
+
+    line: Line
+    rows: Mapping[str, Array]
+    labels: Mapping[str, IntArray]
+
+    def of(self, classes: IntArray, most: int) -> Kept:
+        """Return the rows of some classes, the first `most` of each."""
+        chosen = {kind: _first_rows(labels, classes, most) for kind, labels in self.labels.items()}
+        return Kept(
+            self.line,
+            {kind: rows[chosen[kind]] for kind, rows in self.rows.items()},
+            {kind: labels[chosen[kind]] for kind, labels in self.labels.items()},
+        )
+
+
+def _lowest_seed(line: Line) -> Record | None:
+    """Return the record of the lowest seed that kept features."""
+    there = [record for record in line.records if "per_class" in record.provenance.get("kept_features", {})]
+    return min(there, key=lambda record: record.seed, default=None)
+
+
+def _load_kept(
+    lines: Sequence[Line], records: Sequence[Record], kept: Callable[[Record], Mapping[str, AnyArray]]
+) -> list[Kept]:
+    """Return what was kept of one record of each line, under the names of the lines.
+
+    Raises:
+        StoreError: a file that is lost or damaged.
+    """
+    by_id = {line.records[0].id: line for line in lines_of(records)}
+    found = []
+    for line, record in zip(lines, records, strict=True):
+        arrays = kept(record)
+        rows = {kind: np.asarray(arrays[kind], dtype=np.float64) for kind in (REAL, MADE)}
+        alone = dataclasses.replace(by_id[record.id], name=line.name, key=line.key)
+        found.append(Kept(alone, rows, {kind: arrays[f"{kind}_label"] for kind in (REAL, MADE)}))
+    return found
+
+
+def _choose_classes(
+    found: Sequence[Kept], predictions: Predictions, names: Mapping[int, str], classes: int | Sequence[str] | None
+) -> tuple[IntArray, list[float], bool]:
+    """Return ids of the classes to show, the accuracy of each (mean over methods), and whether a rule chose them.
+
+    Args:
+        classes: by name or number, or how many, evenly from the best to the least recognised; None: six.
+
+    Raises:
+        BadValue, UnknownName: too many, or classes that are not there. StoreError: predictions that are lost.
+    """
+    ids = np.unique(found[0].labels[MADE])
+    judged = confusions([one.line for one in found], predictions)
+    mean = np.mean([one.accuracy for one in judged], axis=0)
+    by_id = dict(zip(map(int, judged[0].classes), map(float, mean), strict=True))
+    if classes is not None and not isinstance(classes, int):
+        record = found[0].line.records[0]
+        named = name_classes(ids, names, record)
+        check_count(len(classes), _CLASSES, fewest=1)
+        shown = ids[places_of(classes, ids + first_class(record), named)]
+        return shown, [by_id.get(int(one), float("nan")) for one in shown], False
+    tested = [int(one) for one in ids if int(one) in by_id]
+    order = sorted(tested, key=lambda one: -by_id[one])
+    count = min(_USUAL_CLASSES, len(order)) if classes is None else classes
+    check_count(count, min(_CLASSES, len(order)), fewest=1)
+    shown = np.array([order[round(place)] for place in np.linspace(0, len(order) - 1, count)], dtype=np.int64)
+    return shown, [by_id[int(one)] for one in shown], True
+
+
+def _first_rows(labels: IntArray, classes: IntArray, most: int) -> IntArray:
+    """Return the places of the first `most` rows of each class."""
+    return np.concatenate([np.flatnonzero(labels == one)[:most] for one in classes])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Projection:
+    """Rows in a plane.
+
+    Attributes:
+        points: (n, 2); axes: what each axis is; told: the sentence on it.
+    """
+
+    points: Array
+    axes: tuple[str, str]
+    told: str
+
+
+def project(rows: Array, how: str) -> Projection:
+    """Return (n, d) rows in the plane that `how` finds for all of them together; the same rows give the same points.
+
+    Raises:
+        BadValue: fewer than three rows or two columns, or rows that are all equal.
+    """
+    rows = np.asarray(rows, dtype=np.float64)
+    if len(rows) < 3 or rows.shape[1] < 2 or not np.ptp(rows, axis=0).any():
+        raise BadValue(
+            f"{len(rows)} rows of {rows.shape[1]} features span no plane; keep more rows, as in "
+            "`zslbench run … --keep-features 50 --rerun all`, or choose more classes."
+        )
+    return _pca(rows) if how == "pca" else _tsne(rows)
+
+
+def _pca(rows: Array) -> Projection:
+    from sklearn.decomposition import PCA
+
+    found = PCA(2, svd_solver="full").fit(rows)
+    shares = [100 * float(share) for share in found.explained_variance_ratio_]
+    axes = (f"PC 1 ({shares[0]:.0f} % of variance)", f"PC 2 ({shares[1]:.0f} %)")
+    told = f"The first two principal components hold {shares[0]:.0f} % and {shares[1]:.0f} % of their variance."
+    return Projection(found.transform(rows), axes, told)
+
+
+def _tsne(rows: Array) -> Projection:
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    first = min(_COMPONENTS, *rows.shape)
+    narrow = PCA(first, svd_solver="full").fit_transform(rows) if first < rows.shape[1] else rows
+    perplexity = min(_PERPLEXITY, max(1.0, (len(rows) - 1) / 3))
+    points = TSNE(2, perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(narrow)
+    told = f"t-SNE with perplexity {perplexity:.3g} keeps neighbours; sizes and distances of groups mean little."
+    return Projection(points, ("t-SNE 1", "t-SNE 2"), told)

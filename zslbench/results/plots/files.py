@@ -49,7 +49,7 @@ class Drawn:
         return self.axes[0].get_figure()  # type: ignore[return-value]
 
 
-def file_kind(path: Path) -> str:
+def file_kind(path: Path, what: str = "figure") -> str:
     """Return the kind of file that a name asks for.
 
     Raises:
@@ -57,7 +57,8 @@ def file_kind(path: Path) -> str:
     """
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FILES:
-        raise BadValue(f"a figure is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in figure.pdf.")
+        example = "ranks.pdf" if what == "diagram" else "figure.pdf"
+        raise BadValue(f"a {what} is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in {example}.")
     return kind
 
 
@@ -68,9 +69,9 @@ def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
         BadValue: another kind of file. StoreError: it cannot be written.
     """
     kind = file_kind(path)
-    with warnings.catch_warnings(record=True) as raised:
+    with settings(), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
-        content = _content(drawn, kind, dpi)
+        content = figure_bytes(drawn.figure, kind, dpi)
     write_atomically(path, lambda file: file.write(content), f"the figure {path.name}")
     lacking = sorted({chr(int(glyph[1])) for one in raised if (glyph := _LACKING.match(str(one.message)))})
     if not lacking or kind == "svg":
@@ -81,15 +82,15 @@ def write_figure(drawn: Drawn, path: Path, dpi: int = 300) -> list[str]:
 
 def svg_text(drawn: Drawn) -> str:
     """Return a figure as the text of an SVG, its fonts kept as text."""
-    with warnings.catch_warnings():
+    with settings(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sign that no font here has is text, which the reader's fonts may have
-        return _content(drawn, "svg").decode("utf-8")
+        return figure_bytes(drawn.figure, "svg").decode("utf-8")
 
 
-def _content(drawn: Drawn, kind: str, dpi: float | str = "figure") -> bytes:
+def figure_bytes(figure: Figure, kind: str, dpi: int = 300) -> bytes:
+    """Return what the file of a figure holds, in the current settings."""
     content = io.BytesIO()
-    with settings():
-        drawn.figure.savefig(content, format=kind, dpi=dpi, metadata=_NO_DATE.get(kind))
+    figure.savefig(content, format=kind, dpi=dpi, metadata=_NO_DATE.get(kind))
     return content.getvalue()
 
 

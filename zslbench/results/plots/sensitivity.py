@@ -1,25 +1,38 @@
-"""Metric against the values of one hyper-parameter (Li et al., 2019, Fig. 5)."""
+"""Metric against the values of one hyper-parameter (Li et al., 2019, Fig. 5): which runs are a sweep, and its axis."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, UnknownName
+from zslbench.identity import canonical_json
+from zslbench.results.analysis.advice import ablate_command
+from zslbench.results.analysis.naming import natural
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, panels_of, said_below, spread_of
-from zslbench.results.plots.scale import Scale, written
-from zslbench.results.plots.style import Style, add_legend, keep_percent, legend_size, line_look, panels
-from zslbench.results.plots.sweep import Swept, nothing_swept, sweeps, swept_parameter
+from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, named, panels_of, said_below, spread_of
+from zslbench.results.plots.style import (
+    INK,
+    TICK_CHARACTER,
+    Style,
+    add_legend,
+    keep_percent,
+    legend_size,
+    line_look,
+    panels,
+)
 from zslbench.results.tables.table import Remark, remarks
+from zslbench.spec import brackets, parse_recorded
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOULS = "souls"
 _K = "k soul samples a class"
+_Value = int | float | str | bool
 
 
 def draw_souls(
@@ -73,11 +86,11 @@ def draw_sensitivity(
     Raises:
         BadValue: nothing was swept, or several parameters and none is named. UnknownName: no such parameter.
     """
-    name = swept_parameter(lines, parameter, runs)
-    grid = [(panel, sweeps(panel, name)) for panel in panels_of(lines, metrics)]
+    name = _choose_parameter(lines, parameter, runs)
+    grid = [(panel, _find_sweeps(panel, name)) for panel in panels_of(lines, metrics)]
     grid = [(panel, found) for panel, found in grid if found]
     if not grid:
-        raise BadValue(nothing_swept(lines, name, runs, values))
+        raise BadValue(_describe_no_sweep(lines, name, runs, values))
     titles = list(dict.fromkeys(one.name for _, found in grid for one in found))
     looks = {title: line_look(place) for place, title in enumerate(titles)}
     figure, axes = panels(style, len(grid), 1.75, legend_size(style, titles)[1] if len(titles) > 1 else 0.0)
@@ -85,7 +98,7 @@ def draw_sensitivity(
     handles: dict[str, Any] = {}
     zero = False
     for one, (panel, found) in zip(axes, grid, strict=True):
-        scale = Scale([value for line in found for value, _ in line.points], _is_log(found, name, logarithmic))
+        scale = _Scale([value for line in found for value, _ in line.points], _is_log(found, name, logarithmic))
         zero |= scale.zero is not None
         for line in found:
             handles[line.name] = _draw(one, line, panel.metric, scale, looks[line.name], spread)
@@ -129,7 +142,7 @@ def _is_log(found: Sequence[Swept], name: str, logarithmic: Callable[[str, str],
     return any(logarithmic(method, name) for method in methods)
 
 
-def _draw(axes: Axes, line: Swept, metric: str, scale: Scale, look: dict[str, Any], spread: str) -> Any:
+def _draw(axes: Axes, line: Swept, metric: str, scale: _Scale, look: dict[str, Any], spread: str) -> Any:
     points = [
         (scale.at(value), *spread_of(one.row.metrics[metric].values, one.stochastic, spread))
         for value, one in line.points
@@ -156,5 +169,178 @@ def _rows(line: Swept, panel: Panel, name: str, spread: str) -> list[dict[str, A
         stat = one.row.metrics[panel.metric]
         mean, low, high = spread_of(stat.values, one.stochastic, spread)
         numbers = {"metric": panel.metric, "mean": mean, "low": low, "high": high, "n": stat.n}
-        rows.append(facts(one) | {"name": line.name, "parameter": name, "value": written(value)} | numbers)
+        rows.append(facts(one) | {"name": line.name, "parameter": name, "value": _spell(value)} | numbers)
     return rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Swept:
+    """One sweep: its name, the parameters that it was given besides, and a line of records a value."""
+
+    name: str
+    given: str
+    points: tuple[tuple[_Value, Line], ...]
+
+
+def _choose_parameter(lines: Sequence[Line], asked: str | None, runs: Path) -> str:
+    """Return the parameter to draw: the one asked for, else the only one that was swept.
+
+    Raises:
+        UnknownName: no method has it. BadValue: none was swept, or several.
+    """
+    known = {name for line in lines for name in line.row.params}
+    if asked is not None:
+        if asked not in known:
+            raise UnknownName("hyper-parameter", asked, known)
+        return asked
+    moving = swept_parameters(lines)
+    if len(moving) == 1:
+        return moving[0]
+    if not moving:
+        raise BadValue(_describe_no_sweep(lines, None, runs))
+    raise BadValue(f"several hyper-parameters were swept ({', '.join(moving)}); choose one with --param.")
+
+
+def swept_parameters(lines: Sequence[Line]) -> list[str]:
+    """Return the hyper-parameters of which lines of some data set have two values or more, all others kept."""
+    groups = _by_data(lines)
+    known = sorted({name for line in lines for name in line.row.params})
+    return [name for name in known if any(_families(own, name) for own in groups)]
+
+
+def _by_data(lines: Sequence[Line]) -> list[Sequence[Line]]:
+    found: dict[tuple[str, tuple[str, ...]], list[Line]] = {}
+    for panel in panels_of(lines, None):
+        found.setdefault((panel.head, tuple(sorted(panel.lines[0].row.metrics))), []).extend(panel.lines)
+    return [list(dict.fromkeys(own)) for own in found.values()]
+
+
+def _families(lines: Sequence[Line], name: str) -> list[list[Line]]:
+    """Return the lines that differ in one parameter alone, and have two values of it or more."""
+    found: dict[str, list[Line]] = {}
+    for line in lines:
+        row = line.row
+        if name not in row.params:
+            continue
+        rest = {key: value for key, value in row.params.items() if key != name}
+        found.setdefault(canonical_json([row.method, row.version, rest, row.selection == "oracle"]), []).append(line)
+    return [own for own in found.values() if _moves(own, name)]
+
+
+def _moves(lines: Sequence[Line], name: str) -> bool:
+    """Return whether lines that were asked for with the same presets have two values: S1 and S2 are no sweep."""
+    values: dict[tuple[str, ...], set[str]] = {}
+    for line in lines:
+        values.setdefault(parse_recorded(line.row.label).presets, set()).add(canonical_json(line.row.params[name]))
+    return any(len(own) > 1 for own in values.values())
+
+
+def _find_sweeps(panel: Panel, name: str) -> list[Swept]:
+    """Return the sweeps of one parameter in a panel, in order of their names."""
+    families = _families(panel.lines, name)
+    bare = []
+    for own in families:
+        rest = {key: value for key, value in own[0].row.params.items() if key != name}
+        # The setting is the line's where all its points have it: a cascade that is swept makes only some transductive.
+        settings = {line.row.setting for line in own}
+        setting = "transductive" if "transductive" in settings else own[0].row.setting
+        bare.append(dataclasses.replace(own[0].row, label=_in_common(own, name), params=rest, setting=setting))
+    out = []
+    for own, row in zip(families, bare, strict=True):
+        (whole,) = [line for line in named(bare) if line.row is row]
+        found: dict[str, tuple[_Value, Line]] = {}
+        for line in own:  # a validated run and the same values as given are one point: the first of them
+            found.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
+        out.append(
+            Swept(whole.name, whole.key.given, tuple(sorted(found.values(), key=lambda point: _sort_key(point[0]))))
+        )
+    return sorted(out, key=lambda one: natural(one.name))
+
+
+def _in_common(lines: Sequence[Line], name: str) -> str:
+    """Return the label that holds for all values: presets and parameters that every line was given, but one."""
+    specs = [parse_recorded(line.row.label) for line in lines]
+    presets = tuple(preset for preset in specs[0].presets if all(preset in spec.presets for spec in specs))
+    given = {
+        key: value
+        for key, value in specs[0].params.items()
+        if key != name and all(spec.params.get(key) == value for spec in specs)
+    }
+    return str(dataclasses.replace(specs[0], presets=presets, params=given))
+
+
+def _describe_no_sweep(lines: Sequence[Line], name: str | None, runs: Path, values: str = "[…,…]") -> str:
+    """Return the sentence that there is no sweep (of `name`), with the command that makes one."""
+    first = next((line for line in lines if name in line.row.params), lines[0])
+    shown = name or next(iter(first.row.params), "NAME")
+    extra = ("--sweep", f"{shown}={values}", *(("--stage", "dev") if first.row.stage == "dev" else ()))
+    what = f"{name} has" if name else "every hyper-parameter has"
+    return (
+        f"{what} one value in the runs asked for, all others kept; sweep it first: "
+        f"`{ablate_command(first.records, first.row.label, runs, *extra)}`."
+    )
+
+
+class _Scale:
+    """Where values stand on the axis.
+
+    Args:
+        log: whether it is to be logarithmic, where the values allow it.
+    """
+
+    def __init__(self, values: Sequence[_Value], log: bool) -> None:
+        self.values = sorted(dict.fromkeys(values), key=_sort_key)
+        self.numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in self.values)
+        positive = [float(one) for one in self.values if self.numbers and float(one) > 0]
+        # A range may reach down to 0, as that of a weight does; nothing below 0 has a logarithm.
+        self.log = log and self.numbers and len(positive) > 1 and all(float(one) >= 0 for one in self.values)
+        self.zero: float | None = None
+        if self.log and 0 in self.values:
+            step = (positive[-1] / positive[0]) ** (1 / (len(positive) - 1))
+            self.zero = positive[0] / max(step, 3.0)
+
+    def at(self, value: _Value) -> float:
+        """Return the place of a value."""
+        if not self.numbers:
+            return float(self.values.index(value))
+        return self.zero if self.zero is not None and value == 0 else float(value)
+
+    def dress(self, axes: Axes, style: Style, inches: float) -> None:
+        """Set scale and ticks: the values themselves, every other one unnamed where `inches` have no room for all."""
+        from matplotlib.ticker import NullLocator
+
+        if self.log:
+            axes.set_xscale("log")
+            axes.xaxis.set_minor_locator(NullLocator())
+        texts = [_spell(value) for value in self.values]
+        room = inches / TICK_CHARACTER
+        every = 1
+        while every < len(texts) and sum(len(text) + 2 for text in texts[::every]) > room:
+            every += 1
+        shown = [style.text(text) if place % every == 0 else "" for place, text in enumerate(texts)]
+        axes.set_xticks([self.at(value) for value in self.values], shown)
+        if self.zero is not None:
+            gap = math.sqrt(self.zero * min(float(one) for one in self.values if float(one) > 0))
+            axes.plot(
+                [gap],
+                [0],
+                marker=(2, 0, -20),
+                ms=7,
+                mew=0.8,
+                color=INK,
+                clip_on=False,
+                zorder=5,
+                transform=axes.get_xaxis_transform(),
+                ls="none",
+            )
+
+
+def _sort_key(value: _Value) -> tuple[bool, float, str]:
+    """Return the key that sorts values: numbers by size, then others by name."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return not number, float(value) if number else 0.0, str(value)
+
+
+def _spell(value: _Value) -> str:
+    """Return a value as the spec grammar writes it."""
+    return brackets({"_": value})[3:-1]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
+import os
+import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from zslbench.results.diagram import settings_from_defaults
 from zslbench.results.tables.render import WIDTHS
 
 if TYPE_CHECKING:
@@ -64,7 +65,30 @@ def line_look(place: int) -> dict[str, Any]:
     }
 
 
-@contextmanager
+@contextlib.contextmanager
+def settings_from_defaults(look: dict[Any, Any]) -> Iterator[None]:
+    """Draw and write within: matplotlib's own defaults and `look`, whatever the user's files and environment say.
+
+    Neither a matplotlibrc, nor a back end of another environment's notebook, nor a date has a part in a figure. All of
+    it is as before afterwards.
+    """
+    hidden = {name: os.environ.pop(name) for name in ("MPLBACKEND", "SOURCE_DATE_EPOCH") if name in os.environ}
+    try:
+        first = "matplotlib" not in sys.modules
+        import matplotlib
+
+        if first and "MPLBACKEND" in hidden:
+            with contextlib.suppress(ValueError):  # that back end is not installed here
+                matplotlib.rcParams["backend"] = hidden["MPLBACKEND"]
+        # The back end is left alone: to set it would close the figures of a notebook that draws some itself.
+        plain: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        with matplotlib.rc_context(plain | look):
+            yield
+    finally:
+        os.environ.update(hidden)
+
+
+@contextlib.contextmanager
 def settings() -> Iterator[None]:
     """Draw and write within: fonts stay text (Type 42 in PDF), and the same records give the same file."""
     look: dict[Any, Any] = {

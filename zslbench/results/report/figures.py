@@ -16,10 +16,9 @@ from zslbench.results.plots.lines import Line, data_key, lines_of
 from zslbench.results.plots.pareto import draw_pareto, timed_alone
 from zslbench.results.plots.perclass import draw_perclass
 from zslbench.results.plots.ranks import draw_ranks
-from zslbench.results.plots.sensitivity import draw_sensitivity
+from zslbench.results.plots.sensitivity import draw_sensitivity, swept_parameters
 from zslbench.results.plots.stability import draw_stability
 from zslbench.results.plots.style import Style, settings
-from zslbench.results.plots.sweep import swept_parameters
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark

@@ -9,7 +9,6 @@ from typing import Any
 
 from zslbench.results.analysis.comparison import Across, Comparison, Pair, Resampling
 from zslbench.results.analysis.matches import Entrant
-from zslbench.results.diagram import smallest_sentence, text_diagram
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
 from zslbench.results.tables.data import pick_facts, round_number, round_numbers
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
@@ -23,6 +22,7 @@ CSV_HEADS = (
 )
 _DATA = ("dataset", "features", "semantics")
 _SIZES = ("classes", "images")
+_MOST_COLUMNS = 44
 _NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
 _H_OF_MEANS = "H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table."
 _OVER = {
@@ -208,7 +208,7 @@ def _pairs(comparison: Comparison, done: Comparisons) -> Table:
 def _across(test: Across, width: int) -> list[Table]:
     title = f"Across {len(test.datasets)} data sets: {test.metric}"
     names = [name + marks for name, marks in zip(test.names, test.marks, strict=True)]
-    order = sorted(range(len(names)), key=lambda place: test.ranks[place])
+    order = order_by_rank(test)
     below = [smallest_sentence(test)]
     if not math.isnan(test.p):
         below.append(
@@ -243,6 +243,54 @@ def _p(value: float) -> str:
 
 def _holm(value: float, stands_out: bool) -> Cell:
     return Cell(_p(value), emphasis="outstanding" if stands_out else "")
+
+
+def text_diagram(across: Across, width: int = 100) -> str:
+    """Return the diagram for a terminal: a line a method, best first, a dot at its mean rank, bars on the right.
+
+    A vertical bar joins methods that Wilcoxon–Holm does not tell apart.
+    """
+    order = order_by_rank(across)
+    names = [across.names[place] + across.marks[place] for place in order]
+    room = max(map(len, names))
+    steps = len(order) - 1
+    bars = [set(group) for group in across.groups]
+    cell = max(2, min(_MOST_COLUMNS, width - room - 12 - 2 * len(bars)) // steps)
+    every = 2 if cell < 3 and steps > 8 else 1  # numbers of two digits would touch
+    numbers = "".join((str(rank) if rank % every == 1 % every else "").ljust(cell) for rank in range(1, steps + 2))
+    axis = "├" + ("─" * (cell - 1) + "┼") * (steps - 1) + "─" * (cell - 1) + "┤"
+    lines = [" " * (room + 8) + numbers.rstrip(), " " * (room + 8) + axis]
+    for place, name in zip(order, names, strict=True):
+        at = round((across.ranks[place] - 1) * cell)
+        dots = ("·" * at + "●").ljust(steps * cell + 1)
+        joined = " ".join("┃" if place in bar else " " for bar in bars)
+        lines.append(f"{name.ljust(room)}  {across.ranks[place]:5.2f} {dots}  {joined}".rstrip())
+    return "\n".join(lines)
+
+
+def smallest_sentence(across: Across) -> str:
+    """Say the smallest p that so many data sets allow, and whether anything can be told apart at all."""
+    n, pairs, alpha = len(across.datasets), len(across.pairs), 1 - across.level
+    after = f", {short_p(across.smallest_holm)} after Holm over {pairs} pairs" if pairs > 1 else ""
+    said = f"With {n} data sets the smallest p that Wilcoxon's test can reach is {short_p(across.smallest)}{after}"
+    if across.smallest_holm <= alpha + 1e-12:
+        return said + "."
+    return f"{said}, so no pair can be told apart at {percent(alpha)}, whatever the numbers."
+
+
+def order_by_rank(across: Across) -> list[int]:
+    """Return the places of the methods, best mean rank first."""
+    return sorted(range(len(across.names)), key=lambda place: across.ranks[place])
+
+
+def short_p(value: float) -> str:
+    """Return a p-value in four digits after the point at most, without trailing zeros."""
+    return f"{value:.2g}" if value < 0.001 else f"{value:.4f}".rstrip("0").rstrip(".")
+
+
+def percent(alpha: float) -> str:
+    """Return a level of significance in percent."""
+    return f"{100 * alpha:.4g} %"
 
 
 def json_comparisons(done: Comparisons) -> dict[str, Any]:
