@@ -25,9 +25,9 @@ from PIL import Image
 
 from zslbench.checks import check_dataset
 from zslbench.data import parsers
-from zslbench.data.own.arrays import Reader
+from zslbench.data.own.given_splits import SplitOptions
+from zslbench.data.own.matrices import Reader
 from zslbench.data.own.pictures import FORMATS, opened
-from zslbench.data.own.splits import SplitOptions
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import ZslbenchError
 

@@ -21,7 +21,7 @@ from zslbench import spec
 from zslbench.cli import main
 from zslbench.data import load_dataset
 from zslbench.data.own.add import Report, add
-from zslbench.data.own.arrays import checked_names
+from zslbench.data.own.matrices import checked_names
 from zslbench.data.seeded_splits import seen_split
 from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
 

@@ -84,7 +84,7 @@ def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **opti
 
 def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     """Return FILE, or what STEM=FILE and several files say: inputs by stem."""
-    from zslbench.data.own.files import split_key
+    from zslbench.data.own.reading import split_key
 
     found: dict[str, str] = {}
     for text in given:

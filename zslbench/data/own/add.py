@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.data.added import Added, check_name, find
-from zslbench.data.own.arrays import Choices, Orientation, Reader, SplitGiven
 from zslbench.data.own.content import from_folder, install, remarks_on
-from zslbench.data.own.files import Given
-from zslbench.data.own.splits import SplitOptions
+from zslbench.data.own.given_splits import SplitOptions
+from zslbench.data.own.matrices import Choices, Orientation, Reader, SplitGiven
+from zslbench.data.own.reading import Given
 from zslbench.errors import BadValue
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
@@ -50,7 +50,7 @@ def add(
         labels: (n,) class numbers, 0- or 1-based, or class names.
         semantics: (c, a) or (a, c) numbers, a row a class; a mapping for several, by stem.
         classes: (c,) class names in the order of the semantics.
-        splits: a split file, or a mapping with its keys (see `zslbench.data.own.splits`); None: a seeded split.
+        splits: a split file, or a mapping with its keys (see `zslbench.data.own.given_splits`); None: a seeded split.
         unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or which, by names or
             by the numbers that the labels give them.
         seed: of a made split (default 0).

@@ -15,7 +15,7 @@ from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, write
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Counts, Dataset
-from zslbench.data.own.splits import Parts
+from zslbench.data.own.given_splits import Parts
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, DataMissing
 from zslbench.identity import expanded

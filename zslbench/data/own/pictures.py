@@ -21,10 +21,10 @@ from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
 from zslbench.data.own.add import Report, add
-from zslbench.data.own.arrays import Choices, SplitGiven
 from zslbench.data.own.backbones import Backbone
 from zslbench.data.own.backbones import backbone as network_of
-from zslbench.data.own.files import Loaded
+from zslbench.data.own.matrices import Choices, SplitGiven
+from zslbench.data.own.reading import Loaded
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, first_line
 from zslbench.files import working_folder, write_through
 from zslbench.identity import digest, expanded

@@ -25,7 +25,7 @@ import numpy as np
 from zslbench.arrays import IntArray
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
-from zslbench.data.own.files import read, split_key
+from zslbench.data.own.reading import read, split_key
 from zslbench.data.seeded_splits import TEST_SHARE, class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError, first_line

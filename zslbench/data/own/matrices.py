@@ -15,8 +15,8 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.added import Added, check_stem
 from zslbench.data.dataset import numbered_names, to_float32
 from zslbench.data.own.content import Content, content_of
-from zslbench.data.own.files import Given, Loaded, read, split_key
-from zslbench.data.own.splits import SplitOptions, given_split, made_split
+from zslbench.data.own.given_splits import SplitOptions, given_split, made_split
+from zslbench.data.own.reading import Given, Loaded, read, split_key
 from zslbench.errors import BadData, BadValue
 
 Choices = Given | Mapping[str, Given]
