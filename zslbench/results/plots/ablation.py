@@ -12,8 +12,8 @@ from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, panels_of, said_below, spread_of
-from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, panels
+from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, have_spread, panels_of, said_below, spread_of
+from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, Style, frame_panel, panels
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.spec import parse_recorded
 
@@ -79,10 +79,7 @@ def draw_ablation(
         names = [setting + ("‡" if line.row.setting == "transductive" else "") for setting, line in bars]
         one.set_xticks(range(len(bars)), [style.text(name) for name in names])
         one.set_ylim(0, min(one.get_ylim()[1], 102))
-        one.set_ylabel(style.text(f"{panel.metric} (%)"))
-        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
-        one.grid(axis="y")
-        one.set_axisbelow(True)
+        frame_panel(one, style, len(grid), panel.head, ("", f"{panel.metric} (%)"))
         one.tick_params(axis="x", length=0)
         one.axhline(0, color=FAINT, lw=0.6)
     drawn = [line for _, bars in grid for _, line in bars]
@@ -97,7 +94,7 @@ def _remarks(
     info = f"zslbench info {shlex.quote(drawn[0].row.method)}"
     said = [f"Ablations of {title}: {', '.join(declared)}; `{info}` says what each is."]
     said.append(f"As run: {', '.join(dict.fromkeys(line.row.label for line in drawn))}.")
-    bars = any(line.stochastic and len(line.records) > 1 for line in drawn)
+    bars = have_spread(drawn)
     if bars:
         said.append(
             "Dots: single seeds. Bars with settings in common share seeds, so overlapping intervals say little; "

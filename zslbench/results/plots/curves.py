@@ -12,8 +12,17 @@ from zslbench.errors import BadValue
 from zslbench.results.analysis.calibration import Curve, calibrate, curve
 from zslbench.results.plots.answers import Predictions
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, data_key, facts, head_of, said_below, spread_of
-from zslbench.results.plots.style import COLOURS, DASHES, MARKERS, Style, add_legend, legend_size, panels
+from zslbench.results.plots.lines import (
+    SPREADS,
+    Line,
+    facts,
+    group_by_data,
+    have_spread,
+    head_of,
+    said_below,
+    spread_of,
+)
+from zslbench.results.plots.style import COLOURS, DASHES, MARKERS, Style, add_legend, frame_panel, legend_size, panels
 from zslbench.results.records.record import Record
 from zslbench.results.tables.table import Remark, remarks
 
@@ -37,16 +46,14 @@ def draw_curves(
     """
     if not lines:
         raise BadValue("the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
-    groups: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        groups.setdefault(data_key(line.row), []).append(line)
+    groups = group_by_data(lines)
     names = list(dict.fromkeys(line.name for line in lines))
-    texts = [_with_areas(name, list(groups.values())) for name in names]
+    texts = [_with_areas(name, groups) for name in names]
     figure, axes = panels(style, len(groups), 2.3, legend_size(style, texts)[1])
     rows: list[dict[str, Any]] = []
     handles: dict[str, Any] = {}
     chosen = False
-    for one, own in zip(axes, groups.values(), strict=True):
+    for one, own in zip(axes, groups, strict=True):
         for line in own:
             place = names.index(line.name)
             colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
@@ -69,11 +76,8 @@ def draw_curves(
                 rows.append(facts(line) | {"what": what, "S": seen, "U": unseen} | n)
         one.set_xlim(left=0)
         one.set_ylim(bottom=0)
-        one.set_xlabel(style.text("U, unseen classes (%)"))
-        one.set_ylabel(style.text("S, seen classes (%)"))
-        one.set_title(style.wrapped(head_of(own[0].row), style.panel_inches(len(groups)) - 0.15))
-        one.grid()
-        one.set_axisbelow(True)
+        labels = "U, unseen classes (%)", "S, seen classes (%)"
+        frame_panel(one, style, len(groups), head_of(own[0].row), labels, "both")
     order = [name for name in names if name in handles]
     add_legend(figure, style, [handles[name] for name in order], [texts[names.index(name)] for name in order])
     return Drawn(tuple(axes), tuple(rows), tuple(_remarks(lines, spread, chosen)))
@@ -125,7 +129,7 @@ def _remarks(lines: Sequence[Line], spread: str, chosen: bool) -> list[Remark]:
             else " `zslbench run … --calibrate` makes the dev folds that γ is chosen on."
         )
     )
-    bands = any(line.stochastic and len(line.records) > 1 for line in lines)
+    bands = have_spread(lines)
     return [
         *remarks("figure", said),
         *said_below(lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U." if bands else ""),

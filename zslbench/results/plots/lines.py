@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from zslbench.errors import BadValue
@@ -79,26 +79,45 @@ def data_key(row: Row) -> tuple[str, ...]:
     return *row.data_key, protocol, f"{version} {params}", str(row.fold)
 
 
-def panels_of(lines: Sequence[Line], metrics: Sequence[str] | None) -> list[Panel]:
+def group_by_data(lines: Iterable[Line]) -> list[list[Line]]:
+    """Return the lines of each panel, the metric apart, in order of first appearance."""
+    groups: dict[tuple[str, ...], list[Line]] = {}
+    for line in lines:
+        groups.setdefault(data_key(line.row), []).append(line)
+    return list(groups.values())
+
+
+def have_spread(lines: Iterable[Line]) -> bool:
+    """Return whether some line has a spread over its seeds."""
+    return any(line.stochastic and len(line.records) > 1 for line in lines)
+
+
+def panels_of(
+    lines: Sequence[Line],
+    metrics: Sequence[str] | None,
+    metrics_of: Callable[[Line], Collection[str]] = lambda line: line.row.metrics,
+) -> list[Panel]:
     """Return the panels: for each data set and protocol the metrics asked for, else T1 and H where there are any.
+
+    Args:
+        metrics_of: the metrics that a line can be drawn by.
 
     Raises:
         UnknownName: a metric that no line has.
     """
-    order = order_metrics(name for line in lines for name in line.row.metrics)
+    order = order_metrics(name for line in lines for name in metrics_of(line))
     wanted = pick_metrics(order, metrics or ()) or [name for name in order if name in _DEFAULT] or order[:1]
-    groups: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        groups.setdefault(data_key(line.row), []).append(line)
-    found = []
-    for _, own in sorted(
-        groups.items(), key=lambda item: (natural(item[0][0]), item[0][1:4], item[0][4] != "zsl", item[0])
-    ):
-        for metric in wanted:
-            having = tuple(line for line in own if metric in line.row.metrics)
-            if having:
-                found.append(Panel(metric, having))
-    return found
+    by_data = sorted(group_by_data(lines), key=lambda group: _data_order(data_key(group[0].row)))
+    panels = [
+        Panel(metric, tuple(line for line in group if metric in metrics_of(line)))
+        for group in by_data
+        for metric in dict.fromkeys(wanted)
+    ]
+    return [panel for panel in panels if panel.lines]
+
+
+def _data_order(key: tuple[str, ...]) -> tuple[Any, ...]:
+    return natural(key[0]), key[1:4], key[4] != "zsl", key
 
 
 def one_panel(lines: Sequence[Line], kind: str) -> Sequence[Line]:

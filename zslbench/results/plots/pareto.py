@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, facts, panels_of, said_below, spread_of
-from zslbench.results.plots.style import FAINT, Style, add_legend, legend_size, line_look, panels
+from zslbench.results.plots.lines import SPREADS, Line, facts, have_spread, panels_of, said_below, spread_of
+from zslbench.results.plots.style import FAINT, Style, add_legend, frame_panel, legend_size, line_look, panels
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ def draw_pareto(
         xs, ys = [points[place]["seconds"] for place in front], [points[place]["mean"] for place in front]
         one.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
         _in_seconds(one)
-        one.set_xlabel(style.text("seconds"))
-        one.set_ylabel(style.text(f"{panel.metric} (%)"))
-        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
-        one.grid(axis="y")
-        one.set_axisbelow(True)
+        frame_panel(one, style, len(grid), panel.head, ("seconds", f"{panel.metric} (%)"))
     add_legend(
         figure, style, [handles[name] for name in names if name in handles], [name for name in names if name in handles]
     )
@@ -134,7 +130,7 @@ def _remarks(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed
         else f"Measured on different machines, so the seconds compare roughly: {'; '.join(where)}."
     )
     said += [f"{untimed} without timings of their own not drawn."] if untimed else []
-    bars = any(line.stochastic and len(line.records) > 1 for line in lines)
+    bars = have_spread(lines)
     return [*remarks("figure", said), *said_below(lines, metrics, f"Bars: {SPREADS[spread]}." if bars else "")]
 
 

@@ -13,12 +13,23 @@ from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.analysis.naming import natural
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, facts, named, panels_of, said_below, spread_of
+from zslbench.results.plots.lines import (
+    SPREADS,
+    Line,
+    Panel,
+    facts,
+    have_spread,
+    named,
+    panels_of,
+    said_below,
+    spread_of,
+)
 from zslbench.results.plots.style import (
     INK,
     TICK_CHARACTER,
     Style,
     add_legend,
+    frame_panel,
     keep_percent,
     legend_size,
     line_look,
@@ -104,11 +115,7 @@ def draw_sensitivity(
             handles[line.name] = _draw(one, line, panel.metric, scale, looks[line.name], spread)
             rows += _rows(line, panel, name, spread)
         scale.dress(one, style, style.panel_inches(len(grid)) - 0.5)
-        one.set_xlabel(style.text(called or name))
-        one.set_ylabel(style.text(f"{panel.metric} (%)"))
-        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
-        one.grid(axis="y")
-        one.set_axisbelow(True)
+        frame_panel(one, style, len(grid), panel.head, (called or name, f"{panel.metric} (%)"))
         keep_percent(one)
     if len(titles) > 1:  # the caption names the only one
         add_legend(figure, style, [handles[title] for title in titles], titles)
@@ -127,7 +134,7 @@ def _remarks(
     said += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
     if any(line.row.stage == "final" for line in drawn):
         said.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
-    bands = any(line.stochastic and len(line.records) > 1 for line in drawn)
+    bands = have_spread(drawn)
     # The values are on the axis: names of points, and the letters that stand for them, would say them again.
     plain = [dataclasses.replace(line, name=line.row.title, key=_bare(line)) for line in drawn]
     return remarks("figure", said) + said_below(plain, metrics, f"Bands: {SPREADS[spread]}." if bands else "")

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue
-from zslbench.metrics import order_metrics
 from zslbench.results.analysis.advice import run_command
-from zslbench.results.analysis.rows import pick_metrics
 from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, Panel, data_key, facts, said_below, spread_of
-from zslbench.results.plots.style import Style, add_legend, keep_percent, legend_size, line_look, panels
+from zslbench.results.plots.lines import SPREADS, Line, facts, have_spread, panels_of, said_below, spread_of
+from zslbench.results.plots.style import Style, add_legend, frame_panel, keep_percent, legend_size, line_look, panels
 from zslbench.results.tables.table import remarks
 
-_DEFAULT = ("T1", "H")
 _MOST_NAMED = 6
 
 
@@ -43,7 +40,7 @@ def draw_stability(
     lacking = [line for line in lines if line not in having]
     if not having:
         raise BadValue(f"no run asked for was judged while it trained; make curves: `{_advice(lines, runs)}`.")
-    grid = _panels(having, metrics)
+    grid = panels_of(having, metrics, _metrics_of)
     names = list(dict.fromkeys(line.name for panel in grid for line in panel.lines))
     looks = {name: line_look(place) for place, name in enumerate(names)}
     figure, axes = panels(style, len(grid), 1.75, legend_size(style, names)[1])
@@ -61,17 +58,13 @@ def draw_stability(
                 facts(line) | {"metric": panel.metric, "step": x, "error": mean, "low": low, "high": high, "n": n}
                 for x, mean, low, high in points
             ]
-        one.set_xlabel(style.text("epoch"))
-        one.set_ylabel(style.text(f"error, 100 − {panel.metric} (%)"))
-        one.set_title(style.wrapped(panel.head, style.panel_inches(len(grid)) - 0.15))
-        one.grid(axis="y")
-        one.set_axisbelow(True)
+        frame_panel(one, style, len(grid), panel.head, ("epoch", f"error, 100 − {panel.metric} (%)"))
         one.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         keep_percent(one)
     add_legend(figure, style, [handles[name] for name in names], names)
     drawn = list(dict.fromkeys(line for panel in grid for line in panel.lines))
     shown = list(dict.fromkeys(panel.metric for panel in grid))
-    bands = any(line.stochastic and len(line.records) > 1 for line in drawn)
+    bands = have_spread(drawn)
     said = [
         *remarks(
             "figure",
@@ -84,20 +77,10 @@ def draw_stability(
     return Drawn(tuple(axes), tuple(rows), tuple(said))
 
 
-def _panels(lines: Sequence[Line], metrics: Sequence[str] | None) -> list[Panel]:
-    there = {name for line in lines for record in line.records for name in record.curve[-1]["metrics"]}
-    order = order_metrics(there)
-    wanted = pick_metrics(order, metrics or ()) or [name for name in order if name in _DEFAULT]
-    groups: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        groups.setdefault(data_key(line.row), []).append(line)
-    found = []
-    for _, own in sorted(groups.items(), key=lambda item: (item[0][:4], item[0][4] != "zsl", item[0])):
-        for metric in dict.fromkeys(wanted or order[:1]):
-            having = tuple(line for line in own if _points(line, metric, "std"))
-            if having:
-                found.append(Panel(metric, having))
-    return found
+def _metrics_of(line: Line) -> list[str]:
+    """Return the metrics that every seed was judged by at the same step, at least once."""
+    names = {name for record in line.records for name in record.curve[-1]["metrics"]}
+    return [name for name in names if _points(line, name, "std")]
 
 
 def _points(line: Line, metric: str, spread: str) -> list[tuple[int, float, float, float]]:

@@ -147,6 +147,19 @@ def panels(style: Style, count: int, height: float, legend: float = 0.0) -> tupl
     return figure, flat[:count]
 
 
+def frame_panel(axes: Axes, style: Style, count: int, title: str, labels: tuple[str, str], grid: str = "y") -> None:
+    """Write title and labels of the axes of one of `count` panels, and put a grid behind what is drawn.
+
+    Args:
+        labels: of the horizontal and the vertical axis, empty for none; grid: lines across ``x``, ``y`` or ``both``.
+    """
+    axes.set_xlabel(style.text(labels[0]))
+    axes.set_ylabel(style.text(labels[1]))
+    axes.set_title(style.wrapped(title, style.panel_inches(count) - 0.15))
+    axes.grid(axis=grid)  # type: ignore[arg-type]
+    axes.set_axisbelow(True)
+
+
 def keep_percent(axes: Axes) -> None:
     """Let the vertical axis end where percentages do, and span two points at least: noise must not look steep."""
     low, high = axes.get_ylim()

@@ -12,7 +12,7 @@ from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.curves import draw_curves
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.plots.files import Drawn, svg_text
-from zslbench.results.plots.lines import Line, data_key, lines_of
+from zslbench.results.plots.lines import Line, group_by_data, lines_of
 from zslbench.results.plots.pareto import draw_pareto, timed_alone
 from zslbench.results.plots.perclass import draw_perclass
 from zslbench.results.plots.ranks import draw_ranks
@@ -122,9 +122,9 @@ def _plans(lines: Sequence[Line], dev: Sequence[Record], store: ResultStore, kno
             reads,
         )
     timed = [line for line in lines if timed_alone(line)]
-    if any(len(own) > 1 for own in _by_data(timed)):
+    if any(len(own) > 1 for own in group_by_data(timed)):
         yield _Plan("pareto", "Accuracy against time", timed, lambda: draw_pareto(timed, style))
-    by_data = _by_data(lines)
+    by_data = group_by_data(lines)
     if len({own[0].row.dataset for own in by_data if len(own) > 1}) > 1:
         yield _Plan("cd", "Ranks over data sets", [], lambda: draw_ranks(lines, style))
     judged = [line for line in lines if all(len(record.curve) > 1 for record in line.records)]
@@ -168,20 +168,13 @@ def _of_method(own: Sequence[Line], style: Style, store: ResultStore, known: Kno
         )
 
 
-def _by_data(lines: Sequence[Line]) -> list[list[Line]]:
-    found: dict[tuple[str, ...], list[Line]] = {}
-    for line in lines:
-        found.setdefault(data_key(line.row), []).append(line)
-    return list(found.values())
-
-
 def _has_predictions(store: ResultStore, record: Record) -> bool:
     last = record.provenance.get("selected", {}).get("last", True)
     return bool(last) and store.path(record).with_suffix(".npz").exists()
 
 
 def _too_many(plan: _Plan) -> str:
-    groups = _by_data(plan.lines)
+    groups = group_by_data(plan.lines)
     most = max(map(len, groups), default=0)
     if plan.kind != "sensitivity" and most > MOST_LINES:
         return f"{most} lines in one panel are more than the {MOST_LINES} that can be told apart"
