@@ -22,9 +22,8 @@ from zslbench.results.records.presets import PresetStore, TunedPreset, is_point_
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.report import page as pages
-from zslbench.results.report.accuracy import accuracy_tables
 from zslbench.results.report.figures import figures
-from zslbench.results.report.page import Beside, Missing, Page
+from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables
 from zslbench.results.report.runs import runs_data
 from zslbench.studies import plot, status, status_text
 from zslbench.studies.claims import interval, judged

@@ -7,17 +7,26 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zslbench.files import write_text
+from zslbench.metrics import order_metrics
 from zslbench.results.analysis.published import Published
-from zslbench.results.analysis.rows import Stat
-from zslbench.results.report.accuracy import SETTINGS
+from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.rows import Row, Stat
 from zslbench.results.report.figures import Figure
-from zslbench.results.tables.table import Table
-from zslbench.visible import visible
+from zslbench.results.tables.layout import data_order, lay_out, method_order
+from zslbench.results.tables.table import Block, Table
+from zslbench.visible import one_line, visible
+
+SETTINGS = {
+    "inductive": "inductive",
+    "semantic": "semantic: the semantics of unseen classes are known in training",
+    "transductive": "transductive: unlabelled test features are used ‡",
+}
+_STAGES = {"final": "", "dev": ", dev stage"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,3 +150,39 @@ def write(text: str, path: Path) -> None:
         StoreError: the file cannot be written.
     """
     write_text(path, text, f"the report {path.name}")
+
+
+def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tuple[str, Table]]:
+    """Return a short name and a table for each protocol (its version and parameters included), of rows of one stage."""
+    groups: dict[tuple[bool, str, int, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.protocol != "zsl", *row.protocol_key), []).append(row)
+    protocols = [protocol for _, protocol, *_ in groups]
+    out = []
+    for _, same_protocol in sorted(groups.items()):
+        by_data = sorted(same_protocol, key=lambda row: data_order(row, record_filter))
+        by_method = sorted(by_data, key=lambda row: method_order(row, record_filter))
+        table = lay_out(by_method, by_data, order_metrics(name for row in by_data for name in row.metrics))
+        blocks = table.blocks
+        if len(blocks) > 1:
+            blocks = tuple(dataclasses.replace(block, title=_heading(block)) for block in blocks)
+        first = by_method[0]
+        named = dataclasses.replace(table, title=_title(first, protocols), blocks=blocks)
+        out.append((first.protocol + (" dev" if first.stage == "dev" else ""), named))
+    return out
+
+
+def _title(row: Row, protocols: Sequence[str]) -> str:
+    """Name a table by its protocol, with version and parameters where there are several of that name."""
+    rules = ""
+    if protocols.count(row.protocol) > 1:
+        _, version, params = row.protocol_key
+        rules = f" v{version}" + (f" [{params}]" if params else "")
+    known = {"zsl": "Zero-shot learning", "gzsl": "Generalized zero-shot learning"}
+    return one_line(known.get(row.protocol, row.protocol) + rules + _STAGES.get(row.stage, f", {row.stage}"))
+
+
+def _heading(block: Block) -> str:
+    first = block.lines[0]
+    text = SETTINGS.get(first.setting, first.setting)
+    return f"{text}; oracle selection †" if first.selection == "oracle" else text
