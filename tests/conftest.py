@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import NoReturn
@@ -96,6 +97,12 @@ def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """Give every test an empty ZSLBENCH_HOME and no ZSLBENCH_DATA, so that nothing of the user's is read or written."""
     monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path_factory.getbasetemp() / "home"))
     monkeypatch.delenv("ZSLBENCH_DATA", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible() -> None:
+    """Let Ctrl-C interrupt: a suite that was started in the background inherits that it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

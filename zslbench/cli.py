@@ -27,7 +27,6 @@ LONGEST = 200
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         "zslbench run --method lisgan --dataset digits --protocol gzsl",
         "zslbench table --format latex",
@@ -61,6 +60,16 @@ VERBS = (
 )
 for _verb in VERBS:
     cli.add_command(_verb)
+
+
+def _name_help_option(command: click.Command) -> None:
+    """Give a command and those below it ``-h``: click keeps the names of whichever context asks first."""
+    command.context_settings["help_option_names"] = ["-h", "--help"]
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _name_help_option(below)
+
+
+_name_help_option(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
