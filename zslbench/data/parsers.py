@@ -130,8 +130,9 @@ class Child:
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
-            command = [sys.executable, "-P", "-c", _PROGRAM, *sys.path]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            command = [sys.executable, "-P", "-c", _PROGRAM, *(str(Path(place).absolute()) for place in sys.path)]
+            root = Path(sys.executable).anchor  # torch ends its process where the working folder is gone
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         return self._process
 
     def _answer(self, path: Path, limit: float) -> Arrays | None:
@@ -200,6 +201,7 @@ def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
     path = Path(request["path"])
     arrays: Arrays = {}
     try:
+        _limit_memory(None)  # the limit was the last file's; what is loaded under it may end this process
         read = _reader(path, request)
         _send(stdout, {"started": True})
         _limit_memory(request["free"])
@@ -226,8 +228,11 @@ def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
     _send(stdout, answer, list(arrays.values()) if "arrays" in answer else ())
 
 
-def _limit_memory(free: int) -> None:
-    """Let a file whose inner parts declare too much end in a MemoryError, where the system can do that."""
+def _limit_memory(free: int | None) -> None:
+    """Let a file whose inner parts declare too much end in a MemoryError, where the system can do that.
+
+    None: lift the limit.
+    """
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -235,7 +240,7 @@ def _limit_memory(free: int) -> None:
 
         taken = psutil.Process().memory_info().vms
         hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-        resource.setrlimit(resource.RLIMIT_AS, (taken + max(free, _SPARE), hard))
+        resource.setrlimit(resource.RLIMIT_AS, (hard if free is None else taken + max(free, _SPARE), hard))
 
 
 def _reader(path: Path, request: dict[str, Any]) -> Callable[[CheckSize], Arrays]:
