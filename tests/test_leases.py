@@ -319,6 +319,26 @@ def test_runs_of_another_are_waited_for(tmp_path, monkeypatch, ends):
     assert (outcome.records[0].timings == done.timings) == (ends == "with a record")
 
 
+def test_runs_of_one_fit_that_become_free_between_two_looks_are_done_by_one_fit(tmp_path, monkeypatch):
+    take, looks, fits = Leases.take, [], []
+    with Leases(tmp_path) as other:
+        ids = planned(RIDGE)
+        assert all(map(other.take, ids))
+
+        def look(leases: Leases, id: str) -> bool:
+            looks.append(id)
+            if len(looks) == 3:  # the first run was looked at and found to be held, twice
+                other.release(ids)
+            return take(leases, id)
+
+        monkeypatch.setattr(Leases, "take", look)
+        monkeypatch.setattr("toy_methods.Ridge.hook", fits.append)
+        outcome = zslbench.run(RIDGE, "digits", runs=tmp_path)
+    assert looks[0] == looks[1] != looks[2]
+    assert [record.ok for record in outcome.records] == [True, True]
+    assert len(fits) == 1
+
+
 def test_what_another_took_over_while_this_process_stood_still_is_not_overwritten(tmp_path, monkeypatch):
     """Another coordinator takes the claim and is done with it while this one fits."""
     runs = tmp_path / "runs"

@@ -109,16 +109,28 @@ class Coordination:
         """Return the runs of a job that are leased now, and those that others hold.
 
         The leases of a job are taken in one order everywhere, up to the first that is held: of two coordinators that
-        want the same job, one gets all of it. A thorough call asks for each.
+        want the same job, one gets all of it. A thorough call asks for each, and once more for those that were held
+        where it got others: a holder that died between two of these looks has left all of them.
         """
+        in_order = sorted(job.runs, key=lambda run: run.id)
         mine: set[str] = set()
         held: set[str] = set()
-        for run in sorted(job.runs, key=lambda run: run.id):
-            if (held and not thorough) or not self.leases.take(run.id):
+        for run in in_order:
+            if held and not thorough:
                 held.add(run.id)
-            elif not self._done_by_another(run):  # whoever had the lease before may just have finished
-                mine.add(run.id)
+            else:
+                self._ask(run, mine, held)
+        if thorough and mine:
+            for run in [run for run in in_order if run.id in held]:
+                held.remove(run.id)
+                self._ask(run, mine, held)
         return tuple(run for run in job.runs if run.id in mine), tuple(run for run in job.runs if run.id in held)
+
+    def _ask(self, run: Run, mine: set[str], held: set[str]) -> None:
+        if not self.leases.take(run.id):
+            held.add(run.id)
+        elif not self._done_by_another(run):  # whoever had the lease before may just have finished
+            mine.add(run.id)
 
     def _sentence(self) -> str:
         runs = [run for batch in self.held for job in batch.jobs for run in job.runs]
