@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 from click.core import ParameterSource
@@ -37,6 +37,10 @@ from zslbench.commands.options import (
     stage_option,
 )
 from zslbench.errors import BadValue
+
+if TYPE_CHECKING:
+    from zslbench.studies.ablate import Ablated
+    from zslbench.studies.reproduce import Reproduction
 
 ENGINE_WORDS = {"engine_name", "workers", "time_limit", "memory_limit", "scheduler", "engine_config"}
 BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
@@ -311,11 +315,16 @@ def ablate(protocols: Sequence[str], quiet: bool, output: Path | None, dry_run: 
         engine=engine_of(options),
         **options,
     )
+    _show_study(found, dry_run, options["runs"], output)
+
+
+def _show_study(study: Ablated | Reproduction, dry_run: bool, runs: Path, output: Path | None) -> None:
+    """Show what a study would do, or what came of it; end with its exit code."""
     if dry_run:
-        screen.show_outcome(found.outcome, dry_run, options["runs"])
+        screen.show_outcome(study.outcome, dry_run, runs)
         return
-    show_result(found.text, output)
-    exit_after(found.outcome)
+    show_result(study.text, output)
+    exit_after(study.outcome)
 
 
 @click.command(
@@ -360,7 +369,4 @@ def reproduce(quiet: bool, output: Path | None, dry_run: bool, **options: Any) -
     if dry_run:
         for reason in dict.fromkeys(cell.reason for cell in found.cells if not cell.runs):
             screen.show_text(reason)
-        screen.show_outcome(found.outcome, dry_run, options["runs"])
-        return
-    show_result(found.text, output)
-    exit_after(found.outcome)
+    _show_study(found, dry_run, options["runs"], output)
