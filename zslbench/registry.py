@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.metadata
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -78,15 +79,16 @@ class Registry:
 
         Raises:
             UnknownName: neither; the nearest registered name is offered.
-            BadSpec: parameters after a colon.
+            BadSpec: parameters after a colon or in parentheses.
         """
         for entry in self.entries.values():
             if name == entry.target:  # one thing has one name, however it was written
                 return entry
+        settings = re.fullmatch(r"(\w+)[:(](.*=.*?)\)?", name)
+        if settings and settings[1] in self.entries:
+            right = f"{settings[1]}[{settings[2]}]"
+            raise BadSpec(f"cannot read {name!r}: {settings[1]} takes parameters in brackets; write {right}.")
         if ":" in name:
-            head, _, rest = name.partition(":")
-            if head in self.entries and "=" in rest:
-                raise BadSpec(f"cannot read {name!r}: {head} takes parameters in brackets; write {head}[{rest}].")
             return Entry(name, name, name.partition(":")[0].partition(".")[0])
         for key in (name, name.lower()):
             if key in self.entries:

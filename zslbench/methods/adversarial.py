@@ -45,7 +45,6 @@ class AdversarialMethod(Method):
     libraries: ClassVar[tuple[str, ...]] = (
         "zslbench.methods.wgan_together",
         "zslbench.methods.softmax",
-        "torch._dynamo",  # by the first step of an optimiser
     )
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Of both Adams."""

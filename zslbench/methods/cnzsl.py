@@ -85,7 +85,7 @@ class CNZSL(Method):
         "scale": Between(2.0, 20.0, log=True),
         "decay": Between(1e-6, 1e-3, log=True, zero=True),
     }
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.embedding", "torch._dynamo")
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.embedding",)
     quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")

@@ -98,7 +98,7 @@ class DEM(Method):
         "iterations": Between(300, 3000, log=True),
         "distance": ("euclid", "cosine"),
     }
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.embedding", "torch._dynamo")
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.embedding",)
     quick: ClassVar[Mapping[str, Any]] = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zslbench.methods.nn import EmptyLinear
+
 BIAS = 0.1
 """Initial bias of both layers in DEM's public code."""
 EPSILON = 1e-5
@@ -19,9 +21,7 @@ EPSILON = 1e-5
 
 def uniform_layer(inputs: int, outputs: int, stream: torch.Generator) -> torch.nn.Linear:
     """Return a linear layer with weights and bias from U(−1/√inputs, 1/√inputs), torch's own default, on the CPU."""
-    layer: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        torch.nn.Linear, inputs, outputs
-    )
+    layer = EmptyLinear(inputs, outputs)
     bound = inputs**-0.5
     with torch.no_grad():
         layer.weight.uniform_(-bound, bound, generator=stream)
@@ -31,9 +31,7 @@ def uniform_layer(inputs: int, outputs: int, stream: torch.Generator) -> torch.n
 
 def truncated_layer(inputs: int, outputs: int, std: float, stream: torch.Generator) -> torch.nn.Linear:
     """Return a linear layer with weights from N(0, std²), cut at two standard deviations, on the CPU."""
-    layer: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        torch.nn.Linear, inputs, outputs
-    )
+    layer = EmptyLinear(inputs, outputs)
     with torch.no_grad():
         torch.nn.init.trunc_normal_(layer.weight, std=std, a=-2 * std, b=2 * std, generator=stream)
         layer.bias.fill_(BIAS)

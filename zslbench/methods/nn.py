@@ -6,6 +6,7 @@ Torch is imported at the top: import this module only where training or synthesi
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 from collections.abc import Iterable, Iterator
 
@@ -23,6 +24,10 @@ CHUNK_ROWS = 8192
 OPERATIONS_A_THREAD = 2**27
 """Multiplications and additions of a matrix product that are worth a thread of its own: 64 rows through 512 × 2048
 weights. Measured by `benchmarks/threads.py`."""
+
+
+with torch.autograd.profiler.record_function("load"):
+    pass  # its first use imports a module of torch: here, not when an optimiser's first step is timed
 
 
 def resolve_device(name: str) -> torch.device:
@@ -57,18 +62,37 @@ def xavier_std(inputs: int, outputs: int) -> float:
     return math.sqrt(2 / (inputs + outputs))
 
 
+class EmptyLinear(torch.nn.Linear):
+    """A linear layer whose weights its maker fills.
+
+    `torch.nn.utils.skip_init` does the same, but imports SymPy for it: 0.4 s of every process that trains.
+    """
+
+    def reset_parameters(self) -> None:
+        """Leave the weights as they were allocated: torch would draw them from its global generator."""
+
+
 def linear(
     inputs: int, outputs: int, stream: torch.Generator, bias: bool = True, std: float = INIT_STD
 ) -> torch.nn.Linear:
     """Return a linear layer with weights from N(0, std²) and zero bias, on the CPU."""
-    layer: torch.nn.Linear = torch.nn.utils.skip_init(  # type: ignore[no-untyped-call]
-        torch.nn.Linear, inputs, outputs, bias=bias
-    )
+    layer = EmptyLinear(inputs, outputs, bias=bias)
     with torch.no_grad():
         layer.weight.normal_(0.0, std, generator=stream)
         if bias:
             layer.bias.zero_()
     return layer
+
+
+class _Adam(torch.optim.Adam):
+    """torch's Adam without the wrappers that only `torch.compile` needs.
+
+    They import `torch._dynamo` at the first step, which takes 1.7 s of every process that trains.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
+    zero_grad = inspect.unwrap(torch.optim.Adam.zero_grad)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.Adam.step))
 
 
 def adam(
@@ -81,7 +105,7 @@ def adam(
     held = list(parameters)
     kind = held[0].device.type
     fused, capturable = kind in ("cpu", "cuda"), kind == "cuda"  # its counters stay on the device (see `recording`)
-    return torch.optim.Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused, capturable=capturable)
+    return _Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused, capturable=capturable)
 
 
 def threads_for(operations: float) -> int:
