@@ -36,6 +36,8 @@ def type_(typed, monkeypatch):
         (["run", "-m", "eszsl[gama=1]", "-d", "digits"], "unknown parameter of eszsl 'gama'; did you mean 'gamma'?"),
         (["run", "-m", "eszsl[gamma=-1]", "-d", "digits"], "eszsl: gamma=-1 is not allowed; gamma takes a number"),
         (["run", "-m", "eszsl[gamma=x]", "-d", "digits"], "eszsl: gamma=x is not allowed"),
+        (["run", "-m", "eszsl(gamma=1)", "-d", "digits"], "in brackets; write eszsl[gamma=1]."),
+        (["run", "-m", "eszsl:gamma=1", "-d", "digits"], "in brackets; write eszsl[gamma=1]."),
         (["run", "-m", "eszsl[gamma", "-d", "digits"], "cannot read 'eszsl[gamma'"),
         (["run", "-m", "eszsl[preprocess=minmx]", "-d", "digits"], "minmax"),
         (["run", "-m", "eszsl", "-d", "awa"], "awa1"),
