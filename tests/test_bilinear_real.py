@@ -8,12 +8,12 @@ import pytest
 
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import split, training
 from zslbench.methods.ale import ALE
 from zslbench.methods.base import Context, Method
 from zslbench.methods.devise import DeViSE
 from zslbench.methods.latem import LATEM
 from zslbench.methods.sje import SJE
-from zslbench.protocols.splits import split, training
 from zslbench.protocols.zsl import ZSL
 
 pytestmark = pytest.mark.realdata

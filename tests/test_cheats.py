@@ -14,8 +14,8 @@ from test_leaks import write_world
 
 import zslbench
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import split
 from zslbench.protocols.gzsl import GZSL
-from zslbench.protocols.splits import split
 from zslbench.runner.executors import Executor
 from zslbench.runner.executors.loop import SerialExecutor
 from zslbench.runner.executors.processes import ProcessExecutor

@@ -16,9 +16,9 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from zslbench.data.dataset import Dataset
+from zslbench.data.splits import split, training
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, BadValue, DataMissing
-from zslbench.protocols.splits import split, training
 
 
 def read(folder: Path, features: str = "res101", semantics: str = "att") -> Dataset:

@@ -20,6 +20,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from zslbench.arrays import Array
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import split, training
 from zslbench.errors import BadValue
 from zslbench.methods import nn
 from zslbench.methods.base import Context, Method
@@ -34,7 +35,6 @@ from zslbench.methods.embedding import (
     truncated_layer,
 )
 from zslbench.methods.nn import random_stream
-from zslbench.protocols.splits import split, training
 from zslbench.protocols.zsl import ZSL
 from zslbench.task import ClassTable, Train
 

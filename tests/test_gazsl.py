@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from sklearn.neighbors import KNeighborsClassifier
 
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import split, training
 from zslbench.errors import BadValue
 from zslbench.methods import nn, pivots, wgan
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.gazsl import GAZSL
 from zslbench.methods.nn import Critic, Generator, random_stream
 from zslbench.methods.wgan import critic_losses, gradient_penalty
-from zslbench.protocols.splits import split, training
 from zslbench.protocols.zsl import ZSL
 
 D, A, H, C, M = 5, 3, 7, 4, 6

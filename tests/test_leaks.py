@@ -27,9 +27,9 @@ from zslbench.arrays import Array
 from zslbench.data import store
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import class_folds, split
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.params import param
-from zslbench.protocols.splits import class_folds, split
 from zslbench.registry import PROTOCOLS
 from zslbench.results.records.store import ResultStore
 from zslbench.task import Answers, ClassTable, Query, Train

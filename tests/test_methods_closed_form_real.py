@@ -8,6 +8,7 @@ import pytest
 
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import Stage, split, training
 from zslbench.methods.base import Context, Method
 from zslbench.methods.eszsl import ESZSL
 from zslbench.methods.gfzsl import GFZSL
@@ -15,7 +16,6 @@ from zslbench.methods.prototype import Prototype
 from zslbench.methods.ridge import Ridge
 from zslbench.methods.sae import SAE
 from zslbench.protocols.gzsl import GZSL
-from zslbench.protocols.splits import Stage, split, training
 from zslbench.protocols.zsl import ZSL
 
 pytestmark = pytest.mark.realdata

@@ -19,8 +19,8 @@ from zslbench.data import added as home
 from zslbench.data import list_, load_dataset, verify
 from zslbench.data.added import Added
 from zslbench.data.own.add import Report, add
+from zslbench.data.splits import split
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName, ZslbenchError
-from zslbench.protocols.splits import split
 
 SPLIT = {"unseen": ["crow", "gull"]}
 FOLDS = [{"train": ["auk", "dove"], "val": ["finch"]}]

@@ -22,7 +22,7 @@ from zslbench.cli import main
 from zslbench.data import load_dataset
 from zslbench.data.own.add import Report, add
 from zslbench.data.own.matrices import checked_names
-from zslbench.data.seeded_splits import seen_split
+from zslbench.data.splits import seen_split
 from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
 
 
@@ -180,18 +180,18 @@ def test_numbers_of_thousands_of_digits_in_a_spec(text: str) -> None:
 
 def test_held_out_rows_are_those_of_a_loop_over_classes() -> None:
     from zslbench import seeding
-    from zslbench.protocols import splits as dev
+    from zslbench.data.splits import FOLD_SEED, TEST_SHARE, class_folds, split
 
     digits = load_dataset("digits")
-    rows = np.random.default_rng(1).permutation(digits.trainval)
-    stream, held = seeding.stream(dev.FOLD_SEED, "held-out rows 2"), set()
+    rows = digits.trainval[np.isin(digits.labels[digits.trainval], class_folds(digits)[1].train)]
+    stream, held = seeding.stream(FOLD_SEED, "held-out rows 2"), set()
     labels = digits.labels[rows]
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        held |= set(rows[stream.permutation(members)[: max(round(dev.HELD_OUT * len(members)), 1)]].tolist())
-    train, test = dev._held_out(digits, rows, 2)
-    assert test.tolist() == [row for row in rows.tolist() if row in held]
-    assert train.tolist() == [row for row in rows.tolist() if row not in held]
+        held |= set(rows[stream.permutation(members)[: max(round(TEST_SHARE * len(members)), 1)]].tolist())
+    chosen = split(digits, "dev", 2)
+    assert chosen.asked_seen.tolist() == [row for row in rows.tolist() if row in held]
+    assert chosen.train.tolist() == [row for row in rows.tolist() if row not in held]
 
 
 class Name(str):

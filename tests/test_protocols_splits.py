@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import class_folds, split, training
 from zslbench.errors import BadValue
-from zslbench.protocols.asking import ask
+from zslbench.protocols.base import ask
 from zslbench.protocols.gzsl import GZSL
-from zslbench.protocols.splits import seeded_folds, split, training
 from zslbench.protocols.zsl import ZSL
 from zslbench.task import ClassTable
 
@@ -77,20 +77,20 @@ def test_final_is_the_proposed_split(dataset):
     assert np.array_equal(chosen.asked_unseen, dataset.test_unseen)
 
 
-def test_fold_files_win_over_seeded_folds():
+def test_fold_files_win_over_class_folds():
     dataset = made(9, 3, 4, 0, folds=True)
     assert np.array_equal(split(dataset, "dev").unseen, dataset.folds[0].val)
     bare = dataclasses.replace(dataset, folds=(), fingerprint="")
-    assert len(seeded_folds(bare)) == 3
-    assert all(len(fold.val) == round(9 * 3 / 12) for fold in seeded_folds(bare))
+    assert len(class_folds(bare)) == 3
+    assert all(len(fold.val) == round(9 * 3 / 12) for fold in class_folds(bare))
     with pytest.raises(BadValue, match=r"fold 2.*does not exist; choose 1 to 1"):
         split(dataset, "dev", 2)
 
 
-def test_seeded_folds_are_the_same_for_everyone():
+def test_class_folds_are_the_same_for_everyone():
     dataset = load_dataset("digits")
-    again = seeded_folds(load_dataset("digits"))
-    for one, other in zip(seeded_folds(dataset), again, strict=True):
+    again = class_folds(load_dataset("digits"))
+    for one, other in zip(class_folds(dataset), again, strict=True):
         assert np.array_equal(one.val, other.val)
     held = np.concatenate([fold.val for fold in again])
     assert len(np.unique(held)) == len(held)

@@ -14,9 +14,9 @@ from toy_methods import Grid, Ridge
 import zslbench
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import split
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
-from zslbench.protocols.splits import split
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import plan as planning
 from zslbench.runner import scoring

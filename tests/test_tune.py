@@ -23,7 +23,7 @@ import zslbench
 from zslbench import errors
 from zslbench.cli import cli
 from zslbench.data.loading import load_dataset
-from zslbench.protocols.splits import split
+from zslbench.data.splits import split
 from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore

@@ -30,7 +30,7 @@ _VERBS = {
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
     "doctor": "zslbench.inspection:doctor",
-    "check": "zslbench.checks.named:check",
+    "check": "zslbench.checks:check",
     "new_method": "zslbench.scaffold:new_method",
     "data": "zslbench.data",
     "results": "zslbench.results",

@@ -9,10 +9,100 @@ Each function returns the names of the checks that passed, and raises `CheckFail
 
 from __future__ import annotations
 
-from zslbench.checks.contract import CheckFailed
-from zslbench.checks.dataset import check_dataset
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+from zslbench import spec
 from zslbench.checks.method import check_method
-from zslbench.checks.named import Checked, check
 from zslbench.checks.protocol import check_protocol
+from zslbench.contract import CheckFailed
+from zslbench.data import added
+from zslbench.data.dataset import Source
+from zslbench.data.dataset_checks import check_dataset
+from zslbench.errors import BadValue, UnknownName
+from zslbench.methods.base import Method
+from zslbench.protocols.base import Protocol
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
 
 __all__ = ["CheckFailed", "Checked", "check", "check_dataset", "check_method", "check_protocol"]
+
+Kind = Literal["method", "dataset", "protocol"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What came of checking one thing.
+
+    Attributes:
+        kind, name: of what; passed: the names of the checks that passed, in order.
+        failure: the check that did not, and why; empty when all passed.
+    """
+
+    kind: Kind
+    name: str
+    passed: tuple[str, ...]
+    failure: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything passed."""
+        return not self.failure
+
+
+def check(
+    text: str,
+    *,
+    features: str | None = None,
+    semantics: str | None = None,
+    data_root: Path | str | None = None,
+) -> Checked:
+    """Hold a method, data set or protocol to its contract.
+
+    Args:
+        text: a registered name with or without parameters, ``my_pkg.my_module:MyClass``, or the folder of a data set.
+        features, semantics, data_root: the choice of files, for data sets only.
+
+    Raises:
+        UnknownName, Unavailable, BadSpec, BadValue, BadData, DataMissing: nothing that can be checked.
+    """
+    kind = _kind(text)
+    root = None if data_root is None else Path(data_root)
+    if kind != "dataset" and (features or semantics or root):
+        raise BadValue(
+            f"{text} is a {kind}; --features, --semantics and --data-root are for data sets, leave them out."
+        )
+    try:
+        if kind == "method":
+            passed = check_method(text)
+        elif kind == "protocol":
+            passed = check_protocol(text)
+        else:
+            passed = check_dataset(text, features=features, semantics=semantics, root=root)
+    except CheckFailed as failed:
+        return Checked(kind, text, failed.passed, str(failed))
+    return Checked(kind, text, tuple(passed))
+
+
+def _kind(text: str) -> Kind:
+    if Path(text).is_dir() and not any(text in registry.entries for registry in (METHODS, DATASETS, PROTOCOLS)):
+        return "dataset"
+    if added.find(text) is not None:
+        return "dataset"
+    name = spec.parse(text).name
+    if ":" in name:
+        found = METHODS.load(name)
+        bases: tuple[tuple[type, Kind], ...] = ((Method, "method"), (Protocol, "protocol"), (Source, "dataset"))
+        for base, kind in bases:
+            if issubclass(found, base):
+                return kind
+        raise BadValue(
+            f"{name} is neither a Method nor a Protocol nor a data set's Source; derive it from one of them, "
+            "as in class MyMethod(zslbench.methods.Method)."
+        )
+    named: tuple[tuple[Registry, Kind], ...] = ((METHODS, "method"), (DATASETS, "dataset"), (PROTOCOLS, "protocol"))
+    for registry, kind in named:
+        if name.casefold() in {known.casefold() for known in registry.entries}:
+            return kind
+    every = [*METHODS.names(), *DATASETS.names(), *added.names(), *PROTOCOLS.names()]
+    raise UnknownName("method, data set or protocol", name, every, "A class of your own is pkg.module:Class.")

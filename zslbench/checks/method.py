@@ -10,9 +10,9 @@ import numpy as np
 
 from zslbench import params, spec
 from zslbench.arrays import IntArray
-from zslbench.checks.contract import Contract, require, require_parameters, require_text
 from zslbench.checks.easy import BOUND, EasyTask, easy_task, relabelled
 from zslbench.checks.subject import SEED, Subject
+from zslbench.contract import Contract, require, require_parameters, require_text
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting, overlay
 from zslbench.registry import METHODS

@@ -12,11 +12,11 @@ import numpy as np
 
 from zslbench import params, seeding, spec
 from zslbench.arrays import AnyArray, Array
-from zslbench.checks.contract import Contract, require, require_parameters, require_text
+from zslbench.contract import Contract, require, require_parameters, require_text
 from zslbench.data.dataset import Dataset
+from zslbench.data.splits import Split, split, training
 from zslbench.data.synthetic import Synthetic
 from zslbench.protocols.base import Protocol, ProtocolCard
-from zslbench.protocols.splits import Split, split, training
 from zslbench.registry import PROTOCOLS
 from zslbench.task import Answers, Query
 

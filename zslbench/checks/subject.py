@@ -14,8 +14,8 @@ import numpy as np
 
 from zslbench import params
 from zslbench.arrays import Array
-from zslbench.checks.contract import require
 from zslbench.checks.easy import EasyTask, easy_task
+from zslbench.contract import require
 from zslbench.methods.base import Context, Judge, Method
 
 SEED = 3

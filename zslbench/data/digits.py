@@ -44,7 +44,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, only
-from zslbench.data.seeded_splits import seen_split
+from zslbench.data.splits import seen_split
 
 ATTRIBUTES = (
     "upper loop",

@@ -17,7 +17,7 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import Array
 from zslbench.data.dataset import Dataset, DatasetCard, Source, only
-from zslbench.data.seeded_splits import seen_split, unseen_classes
+from zslbench.data.splits import seen_split, unseen_classes
 from zslbench.errors import BadValue
 from zslbench.params import param
 

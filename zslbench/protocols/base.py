@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
 from zslbench import params
-from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
 from zslbench.data.dataset import Dataset
-from zslbench.protocols.asking import attach, condense
-from zslbench.protocols.splits import Split
+from zslbench.data.splits import Split, class_table
+from zslbench.metrics import best
 from zslbench.task import Answers, Query
+
+_ALL = "scores"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,12 +32,12 @@ class ProtocolCard:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judgement:
-    """The metrics of one query (fractions from 0 to 1) and what they were computed from.
+    """The metrics of one query (fractions from 0 to 1, by name) and what they were computed from.
 
     Attributes:
-        metrics: by name.
-        predictions: arrays of one entry a test image: row, label, best seen score and class, best unseen score and
-            class (a class of -1 and a score of -inf where there is no such candidate).
+        predictions: arrays of one entry per test image, by ascending row: row, label, whether of an unseen class, best
+            seen score and class, best unseen score and class (a class of -1 and a score of -inf where there is no such
+            candidate).
     """
 
     metrics: Mapping[str, float]
@@ -60,7 +63,7 @@ class Protocol(abc.ABC):
 
     def judge(self, answers: Answers, scores: Array) -> Judgement:
         """Return the metrics of (m, k) scores against the answers of the same query."""
-        return self.mark(answers, condense(len(answers.rows), answers.classes, answers.unseen, scores))
+        return self.mark(answers, _condense(len(answers.rows), answers.classes, answers.unseen, scores))
 
     def condense(self, rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> Mapping[str, AnyArray]:
         """Return what of (m, k) scores is judged; no answer is needed for it, so it is done where the method runs.
@@ -69,14 +72,62 @@ class Protocol(abc.ABC):
         """
         if type(self).judge is not Protocol.judge:
             return {_ALL: np.asarray(scores)}
-        return condense(rows, classes, unseen, scores)
+        return _condense(rows, classes, unseen, scores)
 
     def mark(self, answers: Answers, condensed: Mapping[str, AnyArray]) -> Judgement:
         """Return the metrics of what `condense` made of the scores, against the answers of the same query."""
         if _ALL in condensed:
             return self.judge(answers, condensed[_ALL])
-        predictions = attach(answers, condensed)
+        order = np.argsort(answers.rows, kind="stable")
+        of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
+        kept = {"row": answers.rows, "label": answers.labels, "of_unseen": of_unseen, **condensed}
+        predictions = {name: array[order] for name, array in kept.items()}
         return Judgement(self.metrics(predictions), predictions)
 
 
-_ALL = "scores"
+def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray, seed: int) -> tuple[Query, Answers]:
+    """Return the query over (m,) rows of the data set with (k,) candidate ids, some of them unseen, and its answers.
+
+    Rows and candidates are shuffled, so neither order tells seen from unseen. The draw depends on the seed and on all
+    labels of the data set, those of the test included: whoever could work out the order would have to know the
+    answers. The same data and seed give the same order everywhere.
+    """
+    rows = drawn_order(dataset, seed, "rows", rows)
+    candidates = drawn_order(dataset, seed, "candidates", candidates)
+    query = Query(features=taken(dataset.features, rows), classes=class_table(dataset, candidates))
+    answers = Answers(
+        labels=taken(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
+    )
+    return query, answers
+
+
+def drawn_order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
+    """Return items in an order drawn from a key that only the labels of the whole data set give."""
+    key = hashlib.sha256(f"zslbench query {what} {seed}".encode())
+    for array in (dataset.labels, items):
+        key.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return np.random.default_rng(int.from_bytes(key.digest(), "little")).permutation(items)
+
+
+def _condense(rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> dict[str, AnyArray]:
+    """Return, for each of the rows that were asked about, the best seen and the best unseen candidate and its score.
+
+    Raises:
+        ValueError: scores of another shape, not numbers, or not finite: a fault of the method.
+    """
+    scores = np.asarray(scores)
+    if not np.issubdtype(scores.dtype, np.number) or np.iscomplexobj(scores):
+        raise ValueError(f"the method returned scores of type {scores.dtype}; numbers were asked for")
+    wanted = (rows, len(classes))
+    if scores.shape != wanted:
+        raise ValueError(f"the method returned scores of shape {scores.shape}; {wanted} were asked for")
+    if not np.isfinite(scores).all():
+        raise ValueError(f"the method returned {int((~np.isfinite(scores)).sum())} scores that are NaN or infinite")
+    seen_score, seen_class = best(scores, classes, ~unseen)
+    unseen_score, unseen_class = best(scores, classes, unseen)
+    return {
+        "seen_score": seen_score,
+        "seen_class": seen_class,
+        "unseen_score": unseen_score,
+        "unseen_class": unseen_class,
+    }

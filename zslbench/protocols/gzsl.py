@@ -10,10 +10,9 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
+from zslbench.data.splits import Split
 from zslbench.metrics import ausuc, harmonic_mean, stacked, unseen_and_seen
-from zslbench.protocols.asking import ask
-from zslbench.protocols.base import Protocol, ProtocolCard
-from zslbench.protocols.splits import Split
+from zslbench.protocols.base import Protocol, ProtocolCard, ask
 from zslbench.task import Answers, Query
 
 

@@ -8,10 +8,9 @@ from typing import ClassVar
 
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
+from zslbench.data.splits import Split
 from zslbench.metrics import per_class_top1
-from zslbench.protocols.asking import ask
-from zslbench.protocols.base import Protocol, ProtocolCard
-from zslbench.protocols.splits import Split
+from zslbench.protocols.base import Protocol, ProtocolCard, ask
 from zslbench.task import Answers, Query
 
 

@@ -19,12 +19,10 @@ from typing import Any, Self
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
-from zslbench.data import store
+from zslbench.data import splits, store
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData, ZslbenchError
-from zslbench.protocols import splits
-from zslbench.protocols.asking import drawn_order
-from zslbench.protocols.base import Protocol
+from zslbench.protocols.base import Protocol, drawn_order
 from zslbench.runner.classes import protocol_class
 from zslbench.runner.finished import trace
 from zslbench.runner.runs import Batch, DatasetRef, Run

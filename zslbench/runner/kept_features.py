@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import zslbench.protocols.splits as splits
+import zslbench.data.splits as splits
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray, taken
 from zslbench.data.dataset import Dataset

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct, structs
 
+from zslbench.data.splits import STAGES, Stage
 from zslbench.documents import check_table, read_toml
 from zslbench.errors import BadValue
 from zslbench.identity import expanded
-from zslbench.protocols.splits import STAGES, Stage
 from zslbench.runner.executors import Executor, choice
 from zslbench.runner.resources import check_device, devices
 from zslbench.runner.runs import How

@@ -9,9 +9,9 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from zslbench import params
+from zslbench.data.splits import STAGES, Stage, class_folds, split
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method, overlay
-from zslbench.protocols.splits import STAGES, Stage, class_folds, split
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
 from zslbench.results.records.record import Record

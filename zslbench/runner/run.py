@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zslbench.data.splits import Stage
 from zslbench.errors import UnknownName
-from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record

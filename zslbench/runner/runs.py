@@ -11,9 +11,9 @@ from typing import Any
 from zslbench.data import store
 from zslbench.data.dataset import Dataset, Origin
 from zslbench.data.loading import file_stamps, load_dataset
+from zslbench.data.splits import Stage
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
-from zslbench.protocols.splits import Stage
 from zslbench.results.records.record import SCHEMA
 from zslbench.runner.classes import method_class
 from zslbench.visible import name_run

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from zslbench import params
+from zslbench.data.splits import Stage
 from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.files import write_text
 from zslbench.methods.base import Method
 from zslbench.params import Scalar
-from zslbench.protocols.splits import Stage
 from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.presets import PresetStore

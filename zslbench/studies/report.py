@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 import zslbench
+from zslbench.data.splits import STAGES, Stage
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
-from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, gather, mark_sources

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import zslbench
 from zslbench.arrays import AnyArray
+from zslbench.data.splits import STAGES, Stage
 from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.metrics import SWEPT
-from zslbench.protocols.splits import STAGES, Stage
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record

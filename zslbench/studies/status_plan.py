@@ -14,10 +14,10 @@ from msgspec import structs
 
 from zslbench.data.inventory import list_
 from zslbench.data.loading import folder_of, load_dataset
+from zslbench.data.splits import Stage
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.files import write_text
 from zslbench.identity import expanded
-from zslbench.protocols.splits import Stage
 from zslbench.results.analysis.record_filter import is_dataset
 from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.checks.dataset import check_dataset
 from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, write
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Counts, Dataset
+from zslbench.data.dataset_checks import check_dataset
 from zslbench.data.own.given_splits import Parts
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, DataMissing

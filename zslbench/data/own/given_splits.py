@@ -26,7 +26,7 @@ from zslbench.arrays import IntArray
 from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
 from zslbench.data.own.reading import read, split_key
-from zslbench.data.seeded_splits import TEST_SHARE, class_folds, seen_split, unseen_classes
+from zslbench.data.splits import TEST_SHARE, draw_class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError, first_line
 from zslbench.files import check_size
@@ -150,7 +150,7 @@ def completed(
         raise BadData("every seen class has one image, so none can be held out for test_seen; give two of some class.")
     trainval, test_seen = seen_split(seen_rows, labels, options.seed, options.test_share)
     if options.folds and not folds:
-        folds = class_folds(np.setdiff1d(np.arange(classes), unseen), len(unseen), options.folds, options.seed)
+        folds = draw_class_folds(np.setdiff1d(np.arange(classes), unseen), len(unseen), options.folds, options.seed)
     shares = "" if options.test_share == TEST_SHARE else f", {100 * options.test_share:g} % of seen images test"
     facts = {
         "seed": options.seed,
@@ -268,7 +268,7 @@ def given_split(
         check_ends(found, len(labels), what)
         if not folds and options.folds:
             seen, unseen = (np.unique(labels[part]) for part in (found[0], found[2]))
-            folds = class_folds(seen, len(unseen), options.folds, options.seed) if len(seen) > 1 else ()
+            folds = draw_class_folds(seen, len(unseen), options.folds, options.seed) if len(seen) > 1 else ()
         return Parts(found[0], found[1], found[2], folds=folds, facts=facts)
     if rows:
         lacks = next(part for part in PARTS if part not in table)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from zslbench.arrays import IntArray
-from zslbench.checks.contract import Contract, require
+from zslbench.contract import Contract, require
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
+from zslbench.data.splits import SEEDED_FOLDS, split
 from zslbench.identity import fingerprint
-from zslbench.protocols.splits import SEEDED_FOLDS, split
 
 
 def check_dataset(

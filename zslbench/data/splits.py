@@ -1,4 +1,7 @@
-"""Splits: which rows and classes train and which are asked about, in the final and the dev stage."""
+"""Splits: which rows and classes train and which are asked about, in the final and the dev stage; seeded splits.
+
+Seeded ones are for data that comes without a split. Numbers on them compare with numbers on the same split alone.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,6 @@ import numpy as np
 
 from zslbench import seeding
 from zslbench.arrays import IntArray, positions_by_label, taken
-from zslbench.data import seeded_splits
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
 from zslbench.task import ClassTable, Train
@@ -17,8 +19,9 @@ from zslbench.task import ClassTable, Train
 Stage = Literal["final", "dev"]
 STAGES: tuple[Stage, ...] = ("final", "dev")
 SEEDED_FOLDS = 3
-HELD_OUT = 0.2
 FOLD_SEED = 0
+TEST_SHARE = 0.2
+"""Of the rows of each seen class: what a seeded split tests, and what a fold of the dev stage asks about."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -59,42 +62,29 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
         raise BadValue(f"fold {fold} of data set {dataset.name!r} does not exist; choose 1 to {len(folds)}.")
     chosen = folds[fold - 1]
     labels = dataset.labels[dataset.trainval]
-    unseen_rows = dataset.trainval[np.isin(labels, chosen.val)]
-    train_rows, held_rows = _held_out(dataset, dataset.trainval[np.isin(labels, chosen.train)], fold)
-    if not len(held_rows):
+    rows = dataset.trainval[np.isin(labels, chosen.train)]
+    rng = seeding.stream(FOLD_SEED, f"held-out rows {fold}")
+    drawn = [_draw_share(at, TEST_SHARE, rng) for at in positions_by_label(dataset.labels[rows])]
+    held = np.zeros(len(rows), dtype=bool)
+    held[np.concatenate(drawn)] = True
+    if not held.any():
         raise BadValue(
             f"fold {fold} of data set {dataset.name!r} has one training image of each class, so none can be held out "
             "as seen; the dev stage needs two of some class. Leave out --stage dev, --calibrate and tuning."
         )
-    return Split("dev", fold, train_rows, held_rows, unseen_rows, np.sort(chosen.train), np.sort(chosen.val))
+    unseen_rows = dataset.trainval[np.isin(labels, chosen.val)]
+    return Split("dev", fold, rows[~held], rows[held], unseen_rows, np.sort(chosen.train), np.sort(chosen.val))
 
 
 def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
-    """Return the class folds of the dev stage: the data set's own, or seeded ones."""
-    return dataset.folds or seeded_folds(dataset)
-
-
-def seeded_folds(dataset: Dataset, count: int = SEEDED_FOLDS) -> tuple[Fold, ...]:
-    """Return class folds for a data set without fold files.
-
-    The draw (see `zslbench.data.seeded_splits.class_folds`) depends on nothing but the seen classes and the number of
-    unseen ones, so every user gets the same folds.
-    """
+    """Return the class folds of the dev stage: the data set's own, or seeded ones, the same for every user."""
+    if dataset.folds:
+        return dataset.folds
     if len(dataset.seen) < 2:
         raise BadValue(
             f"data set {dataset.name!r} has {len(dataset.seen)} seen class; the dev stage needs at least two."
         )
-    return seeded_splits.class_folds(dataset.seen, len(dataset.unseen), count, FOLD_SEED)
-
-
-def _held_out(dataset: Dataset, rows: IntArray, fold: int) -> tuple[IntArray, IntArray]:
-    """Split rows into training and held-out ones, a fifth of each class, at least one row staying in each."""
-    rng = seeding.stream(FOLD_SEED, f"held-out rows {fold}")
-    keep = np.ones(len(rows), dtype=bool)
-    for members in positions_by_label(dataset.labels[rows]):
-        count = min(max(round(HELD_OUT * len(members)), 1), len(members) - 1)
-        keep[rng.permutation(members)[:count]] = False
-    return rows[keep], rows[~keep]
+    return draw_class_folds(dataset.seen, len(dataset.unseen), SEEDED_FOLDS, FOLD_SEED)
 
 
 def class_table(dataset: Dataset, ids: IntArray) -> ClassTable:
@@ -110,3 +100,41 @@ def training(dataset: Dataset, chosen: Split) -> Train:
         labels=taken(dataset.labels, chosen.train),
         classes=class_table(dataset, chosen.seen),
     )
+
+
+def unseen_classes(classes: int, count: int, seed: int) -> IntArray:
+    """Return the ascending ids of `count` classes, drawn without replacement from 0 … `classes` - 1."""
+    return np.sort(seeding.stream(seed, "unseen classes").choice(classes, count, replace=False)).astype(np.int64)
+
+
+def seen_split(rows: IntArray, labels: IntArray, seed: int, share: float = TEST_SHARE) -> tuple[IntArray, IntArray]:
+    """Return (trainval, test_seen), both ascending: a share of the rows of each seen class tests.
+
+    Args:
+        rows: of the seen classes.
+        labels: (n,) of all rows.
+        share: above 0 and below 1.
+    """
+    rng = seeding.stream(seed, "split of seen images")
+    test = [_draw_share(rows[positions], share, rng) for positions in positions_by_label(labels[rows])]
+    test_seen = np.sort(np.concatenate(test))
+    return np.setdiff1d(rows, test_seen), test_seen
+
+
+def _draw_share(members: IntArray, share: float, rng: np.random.Generator) -> IntArray:
+    """Return a share of the rows of one class, at least one; one row at least stays, so the only row is not drawn."""
+    count = min(max(round(share * len(members)), 1), len(members) - 1)
+    return rng.permutation(members)[:count]
+
+
+def draw_class_folds(seen: IntArray, unseen: int, count: int, seed: int) -> tuple[Fold, ...]:
+    """Return `count` divisions of the (at least two) seen classes into training and validation classes, both ascending.
+
+    Each holds out as large a share of the seen classes as the `unseen` unseen classes are of all, next to each other in
+    one shuffled circle, so that the folds share as few validation classes as can be.
+    """
+    held = round(len(seen) * unseen / (len(seen) + unseen))
+    held = min(max(held, 2 if len(seen) > 3 else 1), len(seen) - 1)
+    circle = seeding.stream(seed, "class folds").permutation(seen)
+    turned = [np.roll(circle, -number * held) for number in range(count)]
+    return tuple(Fold(train=np.sort(order[held:]), val=np.sort(order[:held])) for order in turned)
