@@ -14,8 +14,8 @@ from typing import NoReturn
 import rich_click as click
 
 import zslbench
-from zslbench.commands import about, data, records, reports, runs, screen
-from zslbench.commands.options import BAD_INPUT, INTERRUPTED, examples
+from zslbench.commands import about_verbs, data_verbs, record_verbs, report_verbs, run_verbs, screen
+from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.streams import PatientStream, set_up_streams
@@ -39,24 +39,24 @@ def cli() -> None:
 
 
 VERBS = (
-    runs.run,
-    reports.table,
-    reports.compare,
-    reports.curve,
-    reports.plot,
-    reports.report,
-    runs.ablate,
-    runs.reproduce,
-    reports.status,
-    records.watch,
-    runs.tune,
-    about.list_command,
-    about.info,
-    about.doctor,
-    data.data,
-    records.results,
-    about.new,
-    about.check,
+    run_verbs.run,
+    report_verbs.table,
+    report_verbs.compare,
+    report_verbs.curve,
+    report_verbs.plot,
+    report_verbs.report,
+    run_verbs.ablate,
+    run_verbs.reproduce,
+    report_verbs.status,
+    record_verbs.watch,
+    run_verbs.tune,
+    about_verbs.list_command,
+    about_verbs.info,
+    about_verbs.doctor,
+    data_verbs.data,
+    record_verbs.results,
+    about_verbs.new,
+    about_verbs.check,
 )
 for _verb in VERBS:
     cli.add_command(_verb)

@@ -287,11 +287,6 @@ def show_extracted(found: Extracted) -> None:
         show_added(found.report)
 
 
-def show_removed(folder: Path) -> None:
-    """Say what `data remove` removed."""
-    show_text(f"removed {folder}; records of runs on it stay")
-
-
 def show_verified(rows: Sequence[Verified]) -> None:
     """Print what `verify` found."""
     if not rows:

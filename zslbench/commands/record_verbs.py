@@ -15,11 +15,14 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.options import (
+from zslbench.commands.shared_options import (
     FAILED,
     RUNS,
+    choice_option,
     examples,
+    folder_option,
     format_option,
+    path_option,
 )
 
 
@@ -36,14 +39,7 @@ def results() -> None:
     epilog=examples("zslbench results merge node1/runs node2/runs", "zslbench results merge old-runs --into all-runs")
 )
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@click.option(
-    "--into",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    metavar="DIR",
-    help="The folder that they are copied into.",
-)
+@folder_option("--into", "The folder that they are copied into.")
 def merge(sources: tuple[Path, ...], into: Path) -> None:
     """Copy the records of other folders into one, with their predictions and tuned presets.
 
@@ -80,15 +76,12 @@ def gc(stale: bool, **options: Any) -> None:
 @results.command(
     epilog=examples("zslbench results export -o runs.csv", "zslbench results export -o runs.parquet --params columns")
 )
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="FILE.parquet or FILE.csv."
-)
-@click.option(
+@path_option("-o", "--output", required=True, text="FILE.parquet or FILE.csv.")
+@choice_option(
     "--params",
-    type=click.Choice(["json", "columns"]),
+    choices=["json", "columns"],
     default="json",
-    show_default=True,
-    help="Hyper-parameters as one column of JSON, or a column each.",
+    text="Hyper-parameters as one column of JSON, or a column each.",
 )
 @RUNS
 def export(**options: Any) -> None:

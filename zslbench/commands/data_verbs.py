@@ -10,7 +10,15 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.options import DATA_ROOT, FAILED, QUIET, examples
+from zslbench.commands.shared_options import (
+    DATA_ROOT,
+    FAILED,
+    QUIET,
+    choice_option,
+    examples,
+    names_option,
+    path_option,
+)
 from zslbench.errors import BadValue
 
 
@@ -51,9 +59,9 @@ def import_command(source: Path) -> None:
     )
 )
 @click.argument("name")
-@click.option("--features", multiple=True, metavar="[STEM=]FILE", help="n × d or d × n numbers. Repeatable.")
+@names_option("--features", metavar="[STEM=]FILE", text="n × d or d × n numbers.")
 @click.option("--labels", metavar="FILE", help="One class number (from 0 or from 1) or class name an image.")
-@click.option("--semantics", multiple=True, metavar="[STEM=]FILE", help="One row (or column) a class. Repeatable.")
+@names_option("--semantics", metavar="[STEM=]FILE", text="One row (or column) a class.")
 @click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(
@@ -65,12 +73,13 @@ def import_command(source: Path) -> None:
 @click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; else the dev stage draws three.")
 @click.option("--test-share", type=float, metavar="X", help="Share of a seen class's images that test.  [default: 0.2]")
-@click.option("--from", "source", type=click.Path(path_type=Path), metavar="DIR", help="An xlsa17-like folder instead.")
-@click.option(
+@path_option("--from", "source", metavar="DIR", text="An xlsa17-like folder instead.")
+@choice_option(
     "--orientation",
-    type=click.Choice(["auto", "rows", "columns"]),
+    show_default=False,
+    choices=["auto", "rows", "columns"],
     default="auto",
-    help="What images and classes are where a matrix is square.",
+    text="What images and classes are where a matrix is square.",
 )
 def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **options: Any) -> None:
     """Install a data set of your own: features, labels and semantics as files, or an xlsa17-like folder.
@@ -86,17 +95,17 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     """Return FILE, or what STEM=FILE and several files say: inputs by stem."""
     from zslbench.data.own.reading import split_key
 
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for text in given:
         stem, equals, rest = text.partition("=")
         if not equals or Path(text).exists() or "/" in stem or "\\" in stem:
             if len(given) == 1:
                 return text
             stem, rest = split_key(text)[0].stem.removesuffix("_splits"), text
-        if stem in found:
+        if stem in files:
             raise BadValue(f"--{role} names {stem!r} twice; write --{role} NAME=FILE.")
-        found[stem] = rest
-    return found or None
+        files[stem] = rest
+    return files or None
 
 
 @data.command(
@@ -105,7 +114,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
         "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
     )
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="One folder a class.")
+@path_option("--images", required=True, metavar="DIR", text="One folder a class.")
 @click.option(
     "--backbone",
     default="efficientnet-lite0",
@@ -113,7 +122,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     metavar="NAME",
     help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.npz", help="Write into a file.")
+@path_option("-o", "--output", metavar="FILE.npz", text="Write into a file.")
 @click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
 @click.option(
     "--semantics", metavar="FILE", help="Of --into: a row a class folder in sorted order, or with their names."
@@ -142,7 +151,7 @@ def remove(name: str, yes: bool) -> None:
     """Remove a data set that `data add` installed; records of runs on it stay."""
     if not yes:
         raise BadValue(f"this removes the arrays of {name!r} for good; say so with --yes.")
-    screen.show_removed(zslbench.data.remove(name))
+    screen.show_text(f"removed {zslbench.data.remove(name)}; records of runs on it stay")
 
 
 @data.command(epilog=examples("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17"))

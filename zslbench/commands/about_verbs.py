@@ -10,13 +10,7 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.options import (
-    CHOICES,
-    DATA_ROOT,
-    FAILED,
-    RUNS,
-    examples,
-)
+from zslbench.commands.shared_options import CHOICES, DATA_ROOT, FAILED, RUNS, choice_option, examples, path_option
 
 
 @click.command("list", epilog=examples("zslbench list methods", "zslbench list presets"))
@@ -52,16 +46,13 @@ def new() -> None:
 
 @new.command(epilog=examples("zslbench new method my-method", "zslbench new method MyGAN --template torch"))
 @click.argument("name")
-@click.option(
+@choice_option(
     "--template",
-    type=click.Choice(["closed-form", "torch"]),
+    choices=["closed-form", "torch"],
     default="closed-form",
-    show_default=True,
-    help="What the class starts as: NumPy, or a network trained with torch.",
+    text="What the class starts as: NumPy, or a network trained with torch.",
 )
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make.  [default: its name]"
-)
+@path_option("-o", "--output", metavar="DIR", text="The folder to make.  [default: its name]")
 def method(name: str, **options: Any) -> None:
     """Write a package with a method: class, entry point, and a test that runs the contract.
 

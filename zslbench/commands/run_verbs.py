@@ -12,29 +12,32 @@ from click.core import ParameterSource
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.options import (
+from zslbench.commands.shared_options import (
     CHOICES,
     DATA_ROOT,
     DEVICE,
     ENGINE,
     ENGINE_WITHOUT_LIMITS,
     FAILED,
+    FOLD,
     INTERRUPTED,
     OUTPUT,
     QUIET,
     RUNS,
     TOLERANCE,
+    choice_option,
     dry_run_option,
-    engine_of,
     examples,
     exit_after,
     format_option,
-    progress_console_of,
+    names_option,
+    path_option,
     rerun_option,
     run_on,
     seeds_option,
     show_result,
     stage_option,
+    take_machine,
 )
 from zslbench.errors import BadValue
 
@@ -59,26 +62,23 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
         "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
     )
 )
-@click.option(
+@path_option(
     "--plan",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="A plan file (TOML), which says all that is run; beside it go --runs, --device, --rerun and the like.",
+    text="A plan file (TOML), which says all that is run; beside it go --runs, --device, --rerun and the like.",
 )
-@click.option(
+@names_option(
     "-m",
     "--method",
     "methods",
-    multiple=True,
     metavar="SPEC",
-    help="A method: name, name@preset, name[key=value,…], or pkg.module:Class. Repeatable.",
+    text="A method: name, name@preset, name[key=value,…], or pkg.module:Class.",
 )
 @run_on(required=False)
 @CHOICES
 @seeds_option("Run N seeds: 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
 @stage_option("final: trainval → test. dev: training → validation classes, within trainval.")
-@click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
+@FOLD
 @DEVICE
 @ENGINE
 @click.option(
@@ -91,19 +91,17 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 @rerun_option(
     "Do again: failed runs, those whose method's source changed (of your own methods always, but with none), or all."
 )
-@click.option(
+@choice_option(
     "--seeds-at-once",
-    type=click.Choice(["auto", "always", "never"]),
+    choices=["auto", "always", "never"],
     default="auto",
-    show_default=True,
-    help="Train the seeds of a generative method in one go; auto: on a GPU.",
+    text="Train the seeds of a generative method in one go; auto: on a GPU.",
 )
-@click.option(
+@choice_option(
     "--precision",
-    type=click.Choice(["float32", "tf32", "bf16"]),
+    choices=["float32", "tf32", "bf16"],
     default="float32",
-    show_default=True,
-    help="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
+    text="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
 )
 @click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
 @click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
@@ -127,7 +125,6 @@ def run(
     seeds: int | None,
     seed_list: tuple[int, ...],
     protocols: Sequence[str],
-    quiet: bool,
     dry_run: bool,
     **options: Any,
 ) -> None:
@@ -142,8 +139,7 @@ def run(
         options["protocols"] = protocols
     if plan is not None:
         options = _beside(plan, ctx, options)
-    console = progress_console_of(quiet)
-    outcome = zslbench.run(console=console, dry_run=dry_run, engine=engine_of(options), **options)
+    outcome = zslbench.run(dry_run=dry_run, **take_machine(options), **options)
     profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
     if profile and not dry_run:
         screen.show_profile(outcome)
@@ -169,12 +165,16 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
             f"leave one of them out (beside a plan go: {allowed})."
         )
     study = zslbench.read_plan(plan)
-    names = {str(option.name) for option in typed}
-    said: dict[str, Any] = {"runs": study.runs, "device": study.device}
-    if "engine_name" not in names:
-        said |= {"engine_name" if word == "engine" else word: value for word, value in study.engine.items()}
-    found = {name: options[name] for name in ("runs", "device", "rerun", *ENGINE_WORDS)}
-    return {"plan": study, **found, **{name: value for name, value in said.items() if value and name not in names}}
+    typed_names = {str(option.name) for option in typed}
+    planned: dict[str, Any] = {"runs": study.runs, "device": study.device}
+    if "engine_name" not in typed_names:
+        planned |= {"engine_name" if word == "engine" else word: value for word, value in study.engine.items()}
+    kept = {name: options[name] for name in ("runs", "device", "rerun", "quiet", *ENGINE_WORDS)}
+    return {
+        "plan": study,
+        **kept,
+        **{name: value for name, value in planned.items() if value and name not in typed_names},
+    }
 
 
 @click.command(
@@ -189,24 +189,20 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 )
 @click.argument("method", metavar="METHOD")
 @click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
-@click.option(
+@names_option(
     "-p",
     "--protocol",
     "protocols",
-    multiple=True,
     metavar="SPEC",
-    help="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own. Repeatable.",
+    text="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own.",
 )
 @CHOICES
-@click.option(
-    "--only", multiple=True, metavar="PARAM", help="Tune this hyper-parameter, and not the others. Repeatable."
-)
-@click.option(
+@names_option("--only", metavar="PARAM", text="Tune this hyper-parameter, and not the others.")
+@choice_option(
     "--sampler",
-    type=click.Choice(["auto", "grid", "tpe", "random"]),
+    choices=["auto", "grid", "tpe", "random"],
     default="auto",
-    show_default=True,
-    help="grid: every point; tpe, random: Optuna's. auto: the grid where a method fits all of it at once, else tpe.",
+    text="grid: every point; tpe, random: Optuna's. auto: the grid where a method fits all of it at once, else tpe.",
 )
 @click.option(
     "--trials",
@@ -223,7 +219,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     help="With every:N, give up fits that are worse than the median of earlier trials (tpe, random).",
 )
 @click.option("--no-prune", is_flag=True, help="Give up none.")
-@click.option("--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given.")
+@FOLD
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, and of every fit.")
 @click.option("--name", default="tuned", show_default=True, help="The preset's name: METHOD@NAME.")
 @DEVICE
@@ -239,7 +235,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @QUIET
 @RUNS
 @DATA_ROOT
-def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **options: Any) -> None:
+def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any) -> None:
     """Choose a method's hyper-parameters in the dev stage, and keep them as a preset.
 
     Test images have no part in it: training classes are split into folds, and the best mean over the folds wins. Each
@@ -252,14 +248,7 @@ def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **
 
     options["fold"] = options["fold"] or None
     options["protocols"] = options["protocols"] or ("zsl", "gzsl")
-    tuning = zslbench.tune(
-        method,
-        dataset,
-        prune=not no_prune,
-        console=progress_console_of(quiet),
-        engine=engine_of(options),
-        **options,
-    )
+    tuning = zslbench.tune(method, dataset, prune=not no_prune, **take_machine(options), **options)
     screen.show_text(describe_tuning(tuning, format))
     if tuning.interrupted:
         sys.exit(INTERRUPTED)
@@ -300,7 +289,7 @@ def tune(method: str, dataset: str, no_prune: bool, quiet: bool, format: Any, **
 @OUTPUT
 @RUNS
 @DATA_ROOT
-def ablate(protocols: Sequence[str], quiet: bool, output: Path | None, dry_run: bool, **options: Any) -> None:
+def ablate(protocols: Sequence[str], output: Path | None, dry_run: bool, **options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
 
     METHOD is the whole method, with its presets and parameters; an ablation takes something away from it. With
@@ -308,13 +297,7 @@ def ablate(protocols: Sequence[str], quiet: bool, output: Path | None, dry_run: 
     """
     if protocols:
         options["protocols"] = protocols
-    found = zslbench.ablate(
-        console=progress_console_of(quiet),
-        output=output,
-        dry_run=dry_run,
-        engine=engine_of(options),
-        **options,
-    )
+    found = zslbench.ablate(output=output, dry_run=dry_run, **take_machine(options), **options)
     _show_study(found, dry_run, options["runs"], output)
 
 
@@ -337,12 +320,8 @@ def _show_study(study: Ablated | Reproduction, dry_run: bool, runs: Path, output
 )
 @click.argument("source", metavar="SOURCE")
 @click.option("--table", metavar="N", help="Which table: 2, 'Table 2', 'Figure 7(b)'; needed where there are several.")
-@click.option(
-    "-d", "--dataset", "datasets", multiple=True, metavar="NAME", help="Only these data sets of the table. Repeatable."
-)
-@click.option(
-    "-m", "--method", "methods", multiple=True, metavar="NAME", help="Only these methods of the table. Repeatable."
-)
+@names_option("-d", "--dataset", "datasets", text="Only these data sets of the table.")
+@names_option("-m", "--method", "methods", text="Only these methods of the table.")
 @seeds_option("Seeds 0 to N-1 of methods that depend on them.", default=3)
 @TOLERANCE
 @format_option("terminal", "markdown", "csv", "json")
@@ -359,13 +338,7 @@ def reproduce(quiet: bool, output: Path | None, dry_run: bool, **options: Any) -
 
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
     """
-    found = zslbench.reproduce(
-        console=progress_console_of(quiet),
-        output=output,
-        dry_run=dry_run,
-        engine=engine_of(options),
-        **options,
-    )
+    found = zslbench.reproduce(output=output, dry_run=dry_run, **take_machine(options), **options)
     if dry_run:
         for reason in dict.fromkeys(cell.reason for cell in found.cells if not cell.runs):
             screen.show_text(reason)

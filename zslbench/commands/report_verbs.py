@@ -10,7 +10,7 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.options import (
+from zslbench.commands.shared_options import (
     CHOICES,
     DATA_ROOT,
     DATASETS,
@@ -21,8 +21,11 @@ from zslbench.commands.options import (
     RUNS,
     STAGE,
     TOLERANCE,
+    choice_option,
     examples,
     format_option,
+    names_option,
+    path_option,
     seeds_option,
     selection_option,
     show_result,
@@ -44,13 +47,12 @@ from zslbench.commands.options import (
         "zslbench table --layout stats --data-root ./xlsa17",
     )
 )
-@click.option(
+@choice_option(
     "-l",
     "--layout",
-    type=click.Choice(["full", "zsl", "gzsl", "stats"]),
+    choices=["full", "zsl", "gzsl", "stats"],
     default="full",
-    show_default=True,
-    help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
+    text="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
     "hold; needs no run.",
 )
 @format_option("terminal", "markdown", "latex", "csv", "json")
@@ -73,12 +75,12 @@ from zslbench.commands.options import (
     "test, marked †. Repeatable.  [default: as recorded, no oracle]",
     multiple=True,
 )
-@click.option(
+@choice_option(
     "--calibrate",
+    choices=["dev", "oracle"],
     is_flag=False,
     flag_value="dev",
-    type=click.Choice(["dev", "oracle"]),
-    help="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
+    text="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
 )
 @click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
 @click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
@@ -118,12 +120,11 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     metavar="T1|U|S|H",
     help="Which metrics. Repeatable.  [default: T1 and H]",
 )
-@click.option(
+@choice_option(
     "--over",
-    type=click.Choice(["classes", "images", "both"]),
+    choices=["classes", "images", "both"],
     default="both",
-    show_default=True,
-    help="What the bootstrap resamples: test classes, or the images of each.",
+    text="What the bootstrap resamples: test classes, or the images of each.",
 )
 @click.option("--level", type=float, default=0.95, show_default=True, help="Of the intervals and tests.")
 @click.option("--draws", type=int, default=10_000, show_default=True, metavar="N", help="Of the bootstrap.")
@@ -132,12 +133,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @STAGE
 @selection_option("Only runs of this selection.  [default: all but oracle]")
 @format_option("terminal", "markdown", "latex", "csv", "json")
-@click.option(
-    "--diagram",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Draw the critical-difference diagram: .pdf, .svg or .png.",
-)
+@path_option("--diagram", text="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @OUTPUT
 @RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
@@ -163,11 +159,8 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @METHODS
 @DATASETS
 @CHOICES
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma.",
+@path_option(
+    "--data", text="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma."
 )
 @OUTPUT
 @RUNS
@@ -193,9 +186,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     )
 )
 @click.argument("kind", metavar="KIND")
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE", help="A .pdf, .svg or .png."
-)
+@path_option("-o", "--output", required=True, text="A .pdf, .svg or .png.")
 @METHODS
 @DATASETS
 @PROTOCOLS
@@ -212,12 +203,8 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     help="confusion, perclass, features: how many (the hardest; the ends; from best to least recognised), or names or "
     "ids between commas.",
 )
-@click.option(
-    "--projection",
-    type=click.Choice(["pca", "tsne"]),
-    help="features: how rows come into the plane.  [default: pca]",
-)
-@click.option("--spread", type=click.Choice(["std", "ci"]), help="Over seeds: standard deviation, or 95 % interval.")
+@choice_option("--projection", choices=["pca", "tsne"], text="features: how rows come into the plane.  [default: pca]")
+@choice_option("--spread", choices=["std", "ci"], text="Over seeds: standard deviation, or 95 % interval.")
 @click.option(
     "--width",
     default="column",
@@ -225,7 +212,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     metavar="WIDTH",
     help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
 )
-@click.option("--data", type=click.Path(path_type=Path), metavar="FILE", help="Also write the numbers drawn, as csv.")
+@path_option("--data", text="Also write the numbers drawn, as csv.")
 @RUNS
 @DATA_ROOT
 def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
@@ -250,15 +237,7 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
         "zslbench report --runs study --no-published --no-figures -o study.html",
     )
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    default=Path("report.html"),
-    show_default=True,
-    metavar="FILE",
-    help="The .html to write.",
-)
+@path_option("-o", "--output", default=Path("report.html"), show_default=True, text="The .html to write.")
 @METHODS
 @DATASETS
 @PROTOCOLS
@@ -300,24 +279,19 @@ def report(output: Path, **options: Any) -> None:
         "zslbench status -d ./my-xlsa17-folder --data-root ./xlsa17",
     )
 )
-@click.option("-m", "--method", "methods", multiple=True, metavar="SPEC", help="Only these methods. Repeatable.")
-@click.option(
+@names_option("-m", "--method", "methods", metavar="SPEC", text="Only these methods.")
+@names_option(
     "-d",
     "--dataset",
     "datasets",
-    multiple=True,
-    metavar="NAME",
-    help="Only these data sets; your own may be given as its folder, which the plan then names. Repeatable.",
+    text="Only these data sets; your own may be given as its folder, which the plan then names.",
 )
 @PROTOCOLS
 @STAGE
 @seeds_option("Seeds that each method should have.  [default: as many as the one with the most]")
 @click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
-@click.option(
-    "--write-plan",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`.",
+@path_option(
+    "--write-plan", text="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."
 )
 @format_option("terminal", "json")
 @RUNS

@@ -1,0 +1,181 @@
+"""What the verbs have in common: exit codes, options that several of them take, and the form of their examples."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from zslbench.commands import screen
+
+if TYPE_CHECKING:
+    from zslbench.runner.run import Outcome
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog that ends each help page."""
+    return "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
+
+
+def together(*options: Decorator) -> Decorator:
+    """Return one decorator that applies several options, in the order in which help shows them."""
+    return lambda function: functools.reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
+def path_option(*names: str, text: str, metavar: str = "FILE", **settings: Any) -> Decorator:
+    """Return an option that takes a path."""
+    return click.option(*names, type=click.Path(path_type=Path), metavar=metavar, help=text, **settings)
+
+
+def folder_option(name: str, text: str) -> Decorator:
+    """Return the option of a folder of records, by default ``runs``."""
+    return path_option(name, metavar="DIR", default=Path("runs"), show_default=True, text=text)
+
+
+def names_option(*names: str, text: str, metavar: str = "NAME", required: bool = False) -> Decorator:
+    """Return an option that may be given several times."""
+    return click.option(*names, multiple=True, required=required, metavar=metavar, help=f"{text} Repeatable.")
+
+
+def choice_option(*names: str, choices: Sequence[str], text: str, **settings: Any) -> Decorator:
+    """Return an option that takes one of several words."""
+    settings.setdefault("show_default", settings.get("default") is not None)
+    return click.option(*names, type=click.Choice(choices), help=text, **settings)
+
+
+def stage_option(text: str, default: str | None = "final") -> Decorator:
+    """Return the option that chooses the stage."""
+    return choice_option("--stage", choices=["final", "dev"], default=default, text=text)
+
+
+def selection_option(text: str, multiple: bool = False) -> Decorator:
+    """Return the option that chooses the rule of selection."""
+    return choice_option("--selection", choices=["fixed", "validated", "oracle"], multiple=multiple, text=text)
+
+
+def rerun_option(text: str) -> Decorator:
+    """Return the option that says which finished runs are done again."""
+    return choice_option("--rerun", choices=["none", "failed", "stale", "all"], text=text)
+
+
+def format_option(*names: str, text: str = "How to write it.") -> Decorator:
+    """Return the option that chooses among formats; the first is the default."""
+    return choice_option("-f", "--format", choices=names, default=names[0], text=text)
+
+
+def seeds_option(text: str, default: int | None = None) -> Decorator:
+    """Return the option that says how many seeds."""
+    shown = default is not None
+    return click.option("--seeds", type=click.IntRange(1), default=default, show_default=shown, metavar="N", help=text)
+
+
+def dry_run_option(text: str = "Only list the runs and their state.") -> Decorator:
+    """Return the option with which nothing is run."""
+    return click.option("--dry-run", is_flag=True, help=text)
+
+
+def run_on(required: bool = True) -> Decorator:
+    """Return the options that say on what methods are run."""
+    data = "A data set: a name, or the path of an xlsa17-like folder of your own."
+    protocols = "A protocol; both zsl and gzsl when none is given."
+    return together(
+        names_option("-d", "--dataset", "datasets", metavar="SPEC", required=required, text=data),
+        names_option("-p", "--protocol", "protocols", metavar="SPEC", text=protocols),
+    )
+
+
+RUNS = folder_option("--runs", "The folder of records.")
+DATA_ROOT = path_option(
+    "--data-root",
+    metavar="DIR",
+    text="A folder of xlsa17 folders, read in place (default: $ZSLBENCH_DATA, then installed data).",
+)
+OUTPUT = path_option("-o", "--output", text="Write to FILE instead of the screen.")
+CHOICES = together(
+    click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
+    click.option("--semantics", metavar="STEM", help="Which semantics: a file stem such as att or sent."),
+)
+METHODS = names_option("-m", "--method", "methods", text="Only these methods.")
+DATASETS = names_option("-d", "--dataset", "datasets", text="Only these data sets.")
+PROTOCOLS = names_option("-p", "--protocol", "protocols", text="Only these protocols.")
+STAGE = stage_option("Which stage.")
+FOLD = click.option(
+    "--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given."
+)
+TOLERANCE = click.option(
+    "--tolerance",
+    type=float,
+    default=2.0,
+    show_default=True,
+    metavar="POINTS",
+    help="How far from the published number still counts as the same.",
+)
+QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+_PLACE = together(
+    choice_option(
+        "--engine",
+        "engine_name",
+        choices=["serial", "process", "dask", "slurm"],
+        text="Where runs are done: in this process, in workers of this machine, on a Dask cluster, or as Slurm jobs.  "
+        "[default: serial; process with --workers]",
+    ),
+    click.option(
+        "--workers", metavar="N|auto", help="Workers at once; each has its share of the threads, or a GPU of its own."
+    ),
+)
+_LIMITS = together(
+    click.option(
+        "--time-limit", metavar="TIME", help="Stop a run after this time (process): 90s, 30m, 2h. Recorded as timeout."
+    ),
+    click.option(
+        "--memory-limit",
+        metavar="SIZE",
+        help="Stop a run whose worker needs more (process): 500MB, 4GiB. Recorded as crashed.",
+    ),
+)
+_CLUSTER = together(
+    click.option("--scheduler", metavar="URL", help="A Dask cluster that runs already: tcp://host:8786."),
+    path_option("--engine-config", text="What to ask Slurm for, as TOML: partition, time, gpus, …."),
+)
+ENGINE = together(_PLACE, _LIMITS, _CLUSTER)
+ENGINE_WITHOUT_LIMITS = together(_PLACE, _CLUSTER)
+
+
+def take_machine(options: dict[str, Any]) -> dict[str, Any]:
+    """Take ``--quiet`` and the options of `ENGINE` out of all options; return the console and engine that they mean.
+
+    Raises:
+        ZslbenchError: options that do not go together.
+    """
+    from zslbench.runner.executors.choice import engine
+
+    console = None if options.pop("quiet") else screen.progress_console()
+    words = {name: options.pop(name, None) for name in ("workers", "scheduler")}
+    limits = {} if "memory_limit" not in options else {n: options.pop(n) for n in ("time_limit", "memory_limit")}
+    name, config = options.pop("engine_name"), options.pop("engine_config")
+    return {"console": console, "engine": engine(name, device=options["device"], config=config, **words, **limits)}
+
+
+def show_result(text: str, output: Path | None) -> None:
+    """Print a text, or say into which file it was written."""
+    if output is None:
+        screen.show_text(text)
+    else:
+        screen.show_written(output)
+
+
+def exit_after(outcome: Outcome) -> None:
+    """End with the exit code of a study that was cut short, or in which runs failed."""
+    if outcome.interrupted:
+        sys.exit(INTERRUPTED)
+    if outcome.failed:
+        sys.exit(FAILED)
