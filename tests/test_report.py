@@ -117,7 +117,7 @@ def test_means_and_best_are_those_of_the_records(runs):
     assert [name for name, _ in page.tables] == ["zsl", "gzsl"]
     _, zsl = page.tables[0]
     assert [(column.dataset, column.head) for column in zsl.columns] == [("cub", "T1"), ("FLO_PART", "T1")]
-    found = {line.title: line.cells for line in zsl.lines}
+    found = {line.title: line.cells for line in zsl.rows}
     name = next(name for name in found if name.startswith("LisGAN@S3"))
     on_cub = found[name][0]
     assert (on_cub.text, on_cub.std, on_cub.stat.n) == ("49.3", "1.5", 3)  # 48, 49, 51
@@ -167,7 +167,7 @@ def test_what_is_missing_comes_with_the_command(tmp_path):
 def test_dev_runs_get_tables_of_their_own(tmp_path):
     dev = [record("eszsl", stage="dev", fold=fold, metrics={"T1": 0.3 + fold / 10}) for fold in (1, 2, 3)]
     made = zslbench.report(None, runs=saved(tmp_path, [record("eszsl"), *dev]))
-    assert [(name, table.lines[0].cells[0].text) for name, table in made.page.tables] == [
+    assert [(name, table.rows[0].cells[0].text) for name, table in made.page.tables] == [
         ("zsl", "50.0"),
         ("zsl dev", "50.0"),
     ]
@@ -179,7 +179,7 @@ def test_dev_runs_get_tables_of_their_own(tmp_path):
 
 def test_what_was_asked_for_is_all_that_is_shown(runs):
     made = zslbench.report(None, runs=runs, methods=["eszsl"], datasets=["cub"], protocols=["zsl"])
-    assert [line.name for _, table in made.page.tables for line in table.lines] == ["ESZSL[gamma=1000]"]
+    assert [line.name for _, table in made.page.tables for line in table.rows] == ["ESZSL[gamma=1000]"]
     assert len(_data(made.text)["runs"]) == 1
 
 
@@ -238,7 +238,7 @@ def test_a_label_that_is_none_does_not_cost_the_page(tmp_path):
     odd = record("mine", label="a name [of its own", metrics={"T1": 0.5}, title="Mine")
     made = zslbench.report(None, runs=saved(tmp_path / "runs", [odd, record(metrics={"T1": 0.25})]))
     ((_, table),) = made.page.tables
-    assert {line.cells[0].text for line in table.lines} == {"50.0", "25.0"}
+    assert {line.cells[0].text for line in table.rows} == {"50.0", "25.0"}
     (missing,) = made.page.missing
     assert not missing.complete
     assert any("not checked: a name [of its own: unknown method" in sentence for sentence in missing.sentences)
@@ -331,4 +331,4 @@ def test_too_many_runs_are_not_drawn_but_said(monkeypatch, tmp_path):
 def test_pairs_of_one_seed_are_not_called_a_spread(tmp_path):
     records: list[Record] = pair("eszsl", "cub", 0, (0.5, 0.2, 0.6, 0.1))
     page = zslbench.report(None, runs=saved(tmp_path, records)).page
-    assert all(cell.std == "" for _, table in page.tables for line in table.lines for cell in line.cells if cell)
+    assert all(cell.std == "" for _, table in page.tables for line in table.rows for cell in line.cells if cell)

@@ -17,7 +17,7 @@ from result_records import PAPER_DATA, check_golden, paper_study, record, saved,
 from rich.cells import cell_len
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
-from zslbench.results.analysis.naming import short_names
+from zslbench.results.analysis.rows import short_names
 from zslbench.results.records.record import Record
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import text_table
@@ -171,12 +171,10 @@ def test_a_label_whose_parameters_changed_is_told_apart(tmp_path: Path) -> None:
 
 
 def test_long_settings_become_letters_that_lines_share() -> None:
-    from zslbench.results.analysis.naming import LineKey
+    from zslbench.results.analysis.rows import RowKey
 
     long = "hidden=1024,epochs=40,preprocess=minmax"
-    keys = [
-        LineKey(m, m, g, "inductive", False) for m, g in (("A", long), ("B", long), ("C", "k=1"), ("D", long + "9"))
-    ]
+    keys = [RowKey(m, m, g, "inductive", False) for m, g in (("A", long), ("B", long), ("C", "k=1"), ("D", long + "9"))]
     names, settings = short_names(keys)
     assert list(names.values()) == ["A (a)", "B (a)", "C[k=1]", "D (b)"]
     assert settings == (("a", long.replace(",", ", ")), ("b", long.replace(",", ", ") + "9"))

@@ -467,7 +467,7 @@ def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_f
         ((_, dev),) = page.tables
         (missing,) = page.missing
         rows = [line.name for matrix in missing.matrices for line in matrix.lines]
-        return [line.label for line in dev.lines], rows, " ".join(page.notes)
+        return [line.label for line in dev.rows], rows, " ".join(page.notes)
 
     names, rows, notes = shown()
     picked = f"{GRID}[x={tuning.presets[0].values['x']:g}]"

@@ -20,7 +20,7 @@ from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
-from zslbench.results.tables.data import write_data
+from zslbench.results.tables.facts import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.classes import method_class
 from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, texts

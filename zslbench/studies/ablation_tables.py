@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from zslbench.methods.base import MethodCard
 from zslbench.results.analysis.rows import Stat
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
-from zslbench.results.tables.data import pick_facts, round_numbers
+from zslbench.results.tables.facts import pick_facts, round_numbers
+from zslbench.results.tables.render import MISSING
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
-from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.run import Outcome
 from zslbench.studies.values import Column, column_heads, describe_failures, order_columns
 

@@ -12,13 +12,14 @@ from zslbench.results.analysis.comparison import (
     OVER,
     Across,
     Comparison,
+    Match,
     Resampling,
     across,
     compare_within,
+    match_methods,
     metrics_of,
 )
 from zslbench.results.analysis.gather import choose
-from zslbench.results.analysis.matches import Match, match_methods
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import setup_key
 from zslbench.results.plots.files import file_kind

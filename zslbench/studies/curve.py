@@ -17,15 +17,14 @@ from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import Curve, calibrate, is_generalized, without_curve
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.gather import choose, drop_candidates
-from zslbench.results.analysis.naming import line_keys, natural, short_names
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.analysis.rows import Row, Stat, stat, summarise
+from zslbench.results.analysis.rows import Row, Stat, natural, row_keys, short_names, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows, unread
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
-from zslbench.results.tables.table import Block, Cell, Column, Line, Remark, Table
+from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow
 
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
 _LEVELS = tuple(range(0, 100, 10))
@@ -125,7 +124,7 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
     runs = [(row, [by_id[record.id] for record in row.records]) for row in summarise(run.record for run in traced)]
     runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
     rows = [row for row, _ in runs]
-    keys = line_keys(rows, group_key)
+    keys = row_keys(rows, group_key)
     names, settings = short_names(dict.fromkeys(keys))
     groups = list(dict.fromkeys(sorted(map(group_key, rows))))
     heads = group_heads(groups)
@@ -144,7 +143,9 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
     blocks = ranked_blocks(dict.fromkeys(keys), rank_together=False)
     return Table(
         columns=tuple(columns),
-        blocks=tuple(Block(tuple(Line(names[key], key.marks, tuple(cells[key])) for key in block)) for block in blocks),
+        blocks=tuple(
+            Block(tuple(TableRow(names[key], key.marks, tuple(cells[key])) for key in block)) for block in blocks
+        ),
         remarks=(*describe_rows(rows, [names[key] for key in keys], ("H", "AUSUC"), rank_together=False), *_REMARKS),
         settings=settings,
     )

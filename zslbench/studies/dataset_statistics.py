@@ -19,9 +19,9 @@ from zslbench.errors import DataMissing, ZslbenchError
 from zslbench.files import write_text
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, split_of
-from zslbench.results.tables.data import write_data
+from zslbench.results.tables.facts import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
-from zslbench.results.tables.table import Block, Cell, Column, Line, Table, remarks
+from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks
 from zslbench.visible import one_line
 
 
@@ -252,7 +252,7 @@ def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
     notes: dict[str, int] = {}
     return Table(
         columns=_COLUMNS,
-        blocks=(Block(tuple(Line(one_line(dataset.title), "", _cells(dataset, notes)) for dataset in described)),),
+        blocks=(Block(tuple(TableRow(one_line(dataset.title), "", _cells(dataset, notes)) for dataset in described)),),
         remarks=(*remarks("data", _caption(described)), *remarks("note", left_out)),
         notes=tuple(notes),
         name="data set",

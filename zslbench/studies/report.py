@@ -14,9 +14,8 @@ from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, gather, mark_sources
-from zslbench.results.analysis.naming import natural
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.analysis.rows import Row, setup_key, summarise
+from zslbench.results.analysis.rows import Row, natural, setup_key, summarise
 from zslbench.results.plots.draw import Knowledge
 from zslbench.results.records.presets import PresetStore, TunedPreset, is_point_not_picked
 from zslbench.results.records.record import Record

@@ -16,11 +16,10 @@ from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
-from zslbench.results.tables.data import pick_facts, round_numbers, write_data
-from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.facts import pick_facts, round_numbers, write_data
+from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
 from zslbench.results.tables.table import Cell as TableCell
 from zslbench.results.tables.table import Remark, Table, remarks, signed, stat_cell, text_table
-from zslbench.results.tables.terminal import MISSING
 from zslbench.runner.classes import method_class
 from zslbench.runner.estimate import Estimate
 from zslbench.runner.live_file import keep_live_file

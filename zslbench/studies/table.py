@@ -20,7 +20,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import unread
 from zslbench.results.tables.cited import cited_rows, with_cited
-from zslbench.results.tables.data import csv_rows, json_rows, write_data
+from zslbench.results.tables.facts import csv_rows, json_rows, write_data
 from zslbench.results.tables.layout import data_order, lay_out, measured_columns, method_order, put_under_data_sets
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from zslbench.errors import BadValue
 from zslbench.metrics import order_metrics
-from zslbench.results.analysis.naming import LineKey, natural, plain_names
-from zslbench.results.analysis.rows import Row, pick_metrics, summarise
+from zslbench.results.analysis.rows import Row, RowKey, natural, pick_metrics, plain_names, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.table import Remark, remarks
@@ -28,7 +27,7 @@ class Line:
     """
 
     name: str
-    key: LineKey
+    key: RowKey
     row: Row
 
     @property

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.files import write_atomically
-from zslbench.results.analysis.comparison import METRICS, Across, Comparison, across
-from zslbench.results.analysis.matches import Match, match_methods
+from zslbench.results.analysis.comparison import METRICS, Across, Comparison, Match, across, match_methods
 from zslbench.results.plots.files import Drawn, figure_bytes, file_kind
 from zslbench.results.plots.lines import Line, said_below
 from zslbench.results.plots.style import COLOURS, FAINT, FONT, INK, Style, settings_from_defaults

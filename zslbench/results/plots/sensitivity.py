@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
-from zslbench.results.analysis.naming import natural
+from zslbench.results.analysis.rows import natural
 from zslbench.results.plots.files import Drawn
 from zslbench.results.plots.lines import (
     SPREADS,

@@ -115,7 +115,7 @@ def html(page: Page) -> str:
     )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    lines = [line for _, table in page.tables for line in table.lines]
+    lines = [line for _, table in page.tables for line in table.rows]
     text = environment.from_string(template).render(
         page=page,
         css=Markup(css),
@@ -183,6 +183,6 @@ def _title(row: Row, protocols: Sequence[str]) -> str:
 
 
 def _heading(block: Block) -> str:
-    first = block.lines[0]
+    first = block.rows[0]
     text = SETTINGS.get(first.setting, first.setting)
     return f"{text}; oracle selection †" if first.selection == "oracle" else text

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.metrics import SWEPT
-from zslbench.results.analysis.naming import rank_block
 from zslbench.results.analysis.published import Published
-from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row
+from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, rank_block
 from zslbench.results.analysis.selection import criterion
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets

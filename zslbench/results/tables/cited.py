@@ -9,7 +9,7 @@ from zslbench.results.analysis.published import PROTOCOL, Published, cited_names
 from zslbench.results.analysis.rows import Row
 from zslbench.results.tables.captions import TRANSDUCTIVE, footnote, nothing_cited
 from zslbench.results.tables.layout import ColumnKey, group_heads, podium, sentences_on_placed
-from zslbench.results.tables.table import Block, Cell, Emphasis, Line, Remark, Table, remarks, with_blocks
+from zslbench.results.tables.table import Block, Cell, Emphasis, Remark, Table, TableRow, remarks, with_blocks
 from zslbench.spec import parse
 
 
@@ -102,7 +102,7 @@ def _kind(row: CitedRow) -> tuple[bool, bool]:
     return row.oracle, row.transductive
 
 
-def _lines(rows: Sequence[CitedRow], columns: Sequence[ColumnKey], notes: dict[str, int]) -> tuple[Line, ...]:
+def _lines(rows: Sequence[CitedRow], columns: Sequence[ColumnKey], notes: dict[str, int]) -> tuple[TableRow, ...]:
     """Return the lines of rows that are ranked with each other; `notes` receives their footnotes."""
     placed = {
         (number, _column(columns, entry)): entry for number, row in enumerate(rows) for entry in row.entries.values()
@@ -118,7 +118,8 @@ def _lines(rows: Sequence[CitedRow], columns: Sequence[ColumnKey], notes: dict[s
         return Cell(f"{entry.value:.1f}", emphasis=places[number, column], note=footnote(entry, notes))
 
     return tuple(
-        Line(row.title, row.marks, tuple(cell(number, column) for column in columns)) for number, row in enumerate(rows)
+        TableRow(row.title, row.marks, tuple(cell(number, column) for column in columns))
+        for number, row in enumerate(rows)
     )
 
 

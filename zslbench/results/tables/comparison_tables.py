@@ -7,10 +7,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from zslbench.results.analysis.comparison import Across, Comparison, Pair, Resampling
-from zslbench.results.analysis.matches import Entrant
+from zslbench.results.analysis.comparison import Across, Comparison, Entrant, Pair, Resampling
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
-from zslbench.results.tables.data import pick_facts, round_number, round_numbers
+from zslbench.results.tables.facts import pick_facts, round_number, round_numbers
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.visible import one_line
 

@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 
 from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
-from zslbench.results.analysis.naming import LineKey, line_keys, natural, short_names
 from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.analysis.rows import Row, Stat
+from zslbench.results.analysis.rows import Row, RowKey, Stat, natural, row_keys, short_names
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited, spans
-from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Line, Table, remarks
+from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Table, TableRow, remarks
 from zslbench.visible import one_line
 
 GroupKey = tuple[str, str, str, str, tuple[int, ...]]
@@ -52,10 +51,10 @@ def lay_out(
         rank_together: compare all lines with each other, not only those of one block.
         intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
     """
-    keys = line_keys(rows, lambda row: (group_key(row), row.protocol_key))
+    keys = row_keys(rows, lambda row: (group_key(row), row.protocol_key))
     names, settings = short_names(dict.fromkeys(keys))
-    measured: dict[tuple[LineKey, ColumnKey], Stat] = {}
-    cited: dict[tuple[LineKey, ColumnKey], Published] = {}
+    measured: dict[tuple[RowKey, ColumnKey], Stat] = {}
+    cited: dict[tuple[RowKey, ColumnKey], Published] = {}
     for row, key in zip(rows, keys, strict=True):
         for metric in metrics:
             if metric in row.metrics:
@@ -73,10 +72,10 @@ def lay_out(
         below += remarks("published", _sources(cited, names, heads, source))
     first = {key: row for row, key in zip(reversed(rows), reversed(keys), strict=True)}
 
-    def line(key: LineKey) -> Line:
+    def line(key: RowKey) -> TableRow:
         row = first[key]
         values = tuple(cells.get((key, column)) for column in columns)
-        return Line(names[key], key.marks, values, one_line(row.label), key.setting, row.selection)
+        return TableRow(names[key], key.marks, values, one_line(row.label), key.setting, row.selection)
 
     return Table(
         columns=_column_heads(columns, heads),
@@ -203,9 +202,9 @@ def put_under_data_sets(table: Table, columns: Sequence[ColumnKey]) -> Table:
         blocks=tuple(
             dataclasses.replace(
                 block,
-                lines=tuple(
+                rows=tuple(
                     dataclasses.replace(line, cells=tuple(line.cells[number] for number in order))
-                    for line in block.lines
+                    for line in block.rows
                 ),
             )
             for block in table.blocks
@@ -218,7 +217,7 @@ def put_under_data_sets(table: Table, columns: Sequence[ColumnKey]) -> Table:
     )
 
 
-def ranked_blocks(keys: Mapping[LineKey, None], rank_together: bool) -> list[list[LineKey]]:
+def ranked_blocks(keys: Mapping[RowKey, None], rank_together: bool) -> list[list[RowKey]]:
     """Return the lines that may be ranked with each other: by setting, oracle selection apart."""
     if rank_together:
         return [list(keys)]
@@ -240,8 +239,8 @@ def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
 
 
 def _measured_cells(
-    measured: Mapping[tuple[LineKey, ColumnKey], Stat], blocks: Sequence[Sequence[LineKey]], intervals: bool
-) -> dict[tuple[LineKey, ColumnKey], Cell]:
+    measured: Mapping[tuple[RowKey, ColumnKey], Stat], blocks: Sequence[Sequence[RowKey]], intervals: bool
+) -> dict[tuple[RowKey, ColumnKey], Cell]:
     cells = {}
     for column in dict.fromkeys(column for _, column in measured):
         marks = ORACLE_MARK if column.metric.endswith(ORACLE_MARK) else ""
@@ -262,8 +261,8 @@ def _spread(stat: Stat, intervals: bool) -> str:
 
 
 def _cited_cells(
-    cited: Mapping[tuple[LineKey, ColumnKey], Published], blocks: Sequence[Sequence[LineKey]], notes: dict[str, int]
-) -> dict[tuple[LineKey, ColumnKey], Cell]:
+    cited: Mapping[tuple[RowKey, ColumnKey], Published], blocks: Sequence[Sequence[RowKey]], notes: dict[str, int]
+) -> dict[tuple[RowKey, ColumnKey], Cell]:
     """Return the cells of published numbers; `notes` receives their footnotes, numbered in reading order."""
     order = {key: place for place, key in enumerate(key for block in blocks for key in block)}
     cells = {}
@@ -274,8 +273,8 @@ def _cited_cells(
 
 
 def _sources(
-    cited: Mapping[tuple[LineKey, ColumnKey], Published],
-    names: Mapping[LineKey, str],
+    cited: Mapping[tuple[RowKey, ColumnKey], Published],
+    names: Mapping[RowKey, str],
     heads: Mapping[GroupKey, str],
     source: str,
 ) -> list[str]:

@@ -76,7 +76,7 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class TableRow:
     """One row: its name, the marks after it (``†``, ``‡``), a cell for each column (None: missing).
 
     `label`, `setting` and `selection` say what was run, where a page filters by it.
@@ -99,7 +99,7 @@ class Line:
 class Block:
     """Lines that are ranked with each other, and what stands over them (empty: nothing)."""
 
-    lines: tuple[Line, ...]
+    rows: tuple[TableRow, ...]
     title: str = ""
 
 
@@ -126,9 +126,9 @@ class Table:
     drawing: str = ""
 
     @property
-    def lines(self) -> list[Line]:
-        """The lines of all blocks."""
-        return [line for block in self.blocks for line in block.lines]
+    def rows(self) -> list[TableRow]:
+        """The rows of all blocks."""
+        return [row for block in self.blocks for row in block.rows]
 
     @property
     def groups(self) -> list[tuple[str, list[int]]]:
@@ -144,7 +144,7 @@ class Table:
 
     def cells(self, number: int) -> list[Cell]:
         """Return the values of one column, missing ones left out."""
-        return [cell for line in self.lines if (cell := line.cells[number]) is not None]
+        return [cell for row in self.rows if (cell := row.cells[number]) is not None]
 
     @property
     def longest(self) -> list[str]:
@@ -175,7 +175,7 @@ def text_table(
     words = set(words)
     columns = [Column(head, kind="text" if n in words else "value") for n, head in enumerate(heads[1:], start=1)]
     lines = [
-        Line(str(name), "", tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
+        TableRow(str(name), "", tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
         for name, *cells in rows
     ]
     return Table(tuple(columns), (Block(tuple(lines)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
@@ -204,8 +204,8 @@ def with_blocks(table: Table, blocks: Iterable[Block]) -> Table:
     pending = ""
     for block in blocks:
         pending = block.title or pending
-        if block.lines:
-            kept.append(Block(block.lines, pending))
+        if block.rows:
+            kept.append(Block(block.rows, pending))
             pending = ""
     return dataclasses.replace(table, blocks=tuple(kept))
 
@@ -258,8 +258,8 @@ def panels(
 
 def _only(table: Table, numbers: Sequence[int]) -> Table:
     def narrowed(block: Block) -> Block:
-        lines = [dataclasses.replace(line, cells=tuple(line.cells[n] for n in numbers)) for line in block.lines]
-        return dataclasses.replace(block, lines=tuple(line for line in lines if any(line.cells)))
+        lines = [dataclasses.replace(line, cells=tuple(line.cells[n] for n in numbers)) for line in block.rows]
+        return dataclasses.replace(block, rows=tuple(line for line in lines if any(line.cells)))
 
     columns = tuple(table.columns[n] for n in numbers)
     return with_blocks(dataclasses.replace(table, columns=columns), map(narrowed, table.blocks))
