@@ -466,7 +466,7 @@ def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_f
         page = zslbench.report(None, runs=runs, figures=False, **options).page
         ((_, dev),) = page.tables
         (missing,) = page.missing
-        rows = [line.name for matrix in missing.matrices for line in matrix.lines]
+        rows = [line.name for matrix in missing.matrices for line in matrix.rows]
         return [line.label for line in dev.rows], rows, " ".join(page.notes)
 
     names, rows, notes = shown()
