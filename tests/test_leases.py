@@ -24,8 +24,7 @@ from shared_toys import HOLD, NOTES
 import zslbench
 from zslbench.errors import StoreError
 from zslbench.machine import process_born
-from zslbench.results.records import leases as module
-from zslbench.results.records.leases import FOLDER, Holder, Leases, Staleness
+from zslbench.results.records.leases import FOLDER, HOLDER, Holder, Leases
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
@@ -110,7 +109,7 @@ def claim(root: Path, holder: Holder, id: str = ID) -> Path:
     """Write a claim as another coordinator has it."""
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    own = folder / f"{holder.token}{module.HOLDER}"
+    own = folder / f"{holder.token}{HOLDER}"
     own.write_text(json.dumps(dataclasses.asdict(holder)))
     (folder / id).write_text(own.read_text())
     return own
@@ -193,23 +192,22 @@ def test_a_claim_that_changed_hands_meanwhile_is_not_taken_over(tmp_path, monkey
         assert sorted(path.name for path in (tmp_path / FOLDER).iterdir() if path.name.startswith(ID)) == [ID]
 
 
-def test_another_machine_is_gone_when_its_file_stays_unchanged_for_long(tmp_path, monkeypatch):
+def test_another_machine_is_gone_when_its_file_stays_unchanged_for_long(tmp_path):
     now = [0.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
     own = claim(tmp_path, FAR)
-    staleness = Staleness(tmp_path / FOLDER, stale_after=100)
 
-    def gone_at(moment: float) -> bool:
+    def take_at(moment: float) -> bool:
         now[0] = moment
-        return staleness.is_gone(tmp_path / FOLDER / ID, (tmp_path / FOLDER / ID).read_text())
+        return one.take(ID)
 
-    assert not gone_at(0)  # however old its time of change: the clocks of two machines are not compared
-    os.utime(own, (1e9, 1e9))
-    assert not gone_at(99)
-    os.utime(own, (1e9 - 5, 1e9 - 5))  # any change is a sign of life, even back in time
-    assert not gone_at(198)
-    assert not gone_at(297)
-    assert gone_at(299)
+    with Leases(tmp_path, stale_after=100, clock=lambda: now[0]) as one:
+        assert not take_at(0)  # however old its time of change: the clocks of two machines are not compared
+        os.utime(own, (1e9, 1e9))
+        assert not take_at(99)
+        os.utime(own, (1e9 - 5, 1e9 - 5))  # any change is a sign of life, even back in time
+        assert not take_at(198)
+        assert not take_at(297)
+        assert take_at(299)
 
 
 def test_signs_of_life_are_given(tmp_path):

@@ -19,7 +19,7 @@ from zslbench.results.records.live import Study, live_folder
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import live_file as module
 from zslbench.runner.finished import unfinished
-from zslbench.runner.live_file import LiveFile, keep_live_file, remove_lost
+from zslbench.runner.live_file import LiveFile, keep_live_file
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
 from zslbench.runner.runs import Batch, jobs
@@ -251,22 +251,22 @@ def test_the_file_is_whole_at_all_times_and_gone_after_its_block(runs, quick):
     assert writers() == []
 
 
-def test_only_what_was_lost_is_cleared(runs):
-    own = put(runs, study(), "own")
-    dead = put(runs, study(holder=holder(pid=2**22 + 1)), "dead")
-    reused = put(runs, study(holder=holder(born=1.0)), "reused")
-    other = put(runs, study(holder=holder(machine="elsewhere", pid=2**22 + 1)), "other")
-    other_old = put(runs, study(holder=holder(machine="elsewhere")), "other-old")
-    foreign = live_folder(runs) / "notes.json"
-    foreign.write_text("{}")
-    left, fresh = live_folder(runs) / "left.tmp", live_folder(runs) / "fresh.tmp"
-    for path in (left, fresh):
+def test_only_what_was_lost_is_cleared(runs, quick):
+    alive = put(runs, study(), "node-1-aa")
+    other = put(runs, study(holder=holder(machine="elsewhere", pid=2**22 + 1)), "node-2-aa")
+    put(runs, study(holder=holder(pid=2**22 + 1)), "node-3-aa")
+    silent = [
+        put(runs, study(holder=holder(born=1.0)), "node-4-aa"),  # its number is another's now
+        put(runs, study(holder=holder(machine="elsewhere")), "node-5-aa"),
+    ]
+    foreign, left, fresh = (live_folder(runs) / name for name in ("notes.json", "node-6-aa.tmp", "node-7-aa.tmp"))
+    for path in (foreign, left, fresh):
         path.write_text("half")
-    for path in (other_old, reused, foreign, left):
-        os.utime(path, (own.stat().st_mtime - module.FORGOTTEN - 1,) * 2)
-    remove_lost(own)
-    assert sorted(live_folder(runs).iterdir()) == sorted([own, other, foreign, fresh])
-    assert not any(path.exists() for path in (dead, reused, other_old, left))
+    for path in (*silent, foreign, left):
+        os.utime(path, (alive.stat().st_mtime - module.FORGOTTEN - 1,) * 2)
+    with LiveFile(runs):
+        eventually(lambda: not left.exists())
+    assert sorted(live_folder(runs).iterdir()) == sorted([alive, other, foreign, fresh])
 
 
 def test_records_are_not_confused_with_what_is_told(runs, hooked):

@@ -20,10 +20,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from zslbench.errors import StoreError
 from zslbench.identity import digest
-from zslbench.results.records.leases import Holder
-from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, live_folder
+from zslbench.results.records.leases import Holder, is_abandoned, read_holder
+from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, list_live_files, live_folder
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
 from zslbench.runner.runs import Batch, Job
@@ -184,8 +183,7 @@ class LiveFile(Listener):
     def _keep_writing(self) -> None:
         if not self._over.wait(SOON):
             self._write()
-        with contextlib.suppress(OSError):
-            remove_lost(self.path)
+        self._remove_lost()
         while not self._over.wait(EVERY):
             self._news.wait(BEAT - EVERY)
             if self._over.is_set():
@@ -204,22 +202,17 @@ class LiveFile(Listener):
         except Exception as error:  # whatever it is, the work goes on
             self.problem = f"{type(error).__name__}: {error}"
 
+    def _remove_lost(self) -> None:
+        """Remove files of studies that were killed.
 
-def remove_lost(own: Path) -> None:
-    """Remove live files of studies that were killed, beside `own`, which has just been written or, by a short run, not.
-
-    One whose process cannot be asked for goes when its file is ten minutes older than `own`: both times are of the same
-    file system. Without `own` it stays.
-    """
-    now = own.stat().st_mtime if own.exists() else 0.0
-    for path in [*own.parent.glob("*.json"), *own.parent.glob("*.tmp")]:
-        with contextlib.suppress(OSError, StoreError):  # gone meanwhile, or not ours to judge
-            gone = now - path.stat().st_mtime > FORGOTTEN
-            if path.suffix == ".json":
-                alive = Study.from_json(path.read_bytes(), str(path)).holder.alive()
-                gone = path != own and (gone if alive is None else not alive)
-            if gone:
-                path.unlink(missing_ok=True)
+        One whose process cannot be asked for goes when it is ten minutes older than this study's: both times are of
+        the same file system. Where this one could not be written, it stays.
+        """
+        with contextlib.suppress(OSError):
+            now = self.path.stat().st_mtime if self.path.exists() else 0.0
+            for path in list_live_files(self.root):
+                if is_abandoned(path, read_holder(path), now, FORGOTTEN):
+                    path.unlink(missing_ok=True)
 
 
 _CURRENT: contextvars.ContextVar[LiveFile | None] = contextvars.ContextVar("live_file", default=None)

@@ -7,26 +7,27 @@ import dataclasses
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from rich.filesize import decimal
 
 from zslbench.errors import StoreError
 from zslbench.files import TEMPORARY, probe
-from zslbench.results.records import leases, live, presets
+from zslbench.results.records import leases, presets
+from zslbench.results.records.leases import is_abandoned, read_holder
+from zslbench.results.records.live import list_live_files
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, document_of
+from zslbench.visible import format_count
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
 _LEASE = "a lease of a coordinator that is gone"
 _LIVE = "a live file of a coordinator that is gone"
 _LEASE_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
-_LIVE_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
-_PARTS = 6
-"""Of the name of a database of `tune`: method, data set, features, semantics, protocol and preset, parted by --."""
-_SQLITE = ("-journal", "-wal", "-shm")
+_DATABASE = re.compile(r"(.*--.*--.*--.*--.*--.*\.db)-(journal|wal|shm)")
+"""What SQLite keeps beside a database of `tune`: method, data set, features, semantics, protocol and preset."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,23 +42,21 @@ class Garbage:
         broken: a sentence on each document that cannot be read; only its user can say what it was.
     """
 
-    files: tuple[tuple[Path, str], ...]
-    size: int
-    deleted: bool
-    young: int
-    broken: tuple[str, ...]
+    files: tuple[tuple[Path, str], ...] = ()
+    size: int = 0
+    deleted: bool = False
+    young: int = 0
+    broken: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """The files, a line each, and what became of them."""
         lines = [*self.broken, *(f"{path}: {why}" for path, why in self.files)]
-        count = "1 file" if len(self.files) == 1 else f"{len(self.files)} files"
+        amount = f"{format_count(len(self.files), 'file')}, {decimal(self.size)}"
         if self.deleted:
-            lines.append(f"deleted {count}, {decimal(self.size)}")
-        elif self.files:
-            lines.append(f"{count}, {decimal(self.size)}; nothing was deleted, --yes does")
+            lines.append(f"deleted {amount}")
         else:
-            lines.append("nothing to delete")
+            lines.append(f"{amount}; nothing was deleted, --yes does" if self.files else "nothing to delete")
         if self.young:
             lines.append(f"{self.young} more were changed within the last hour, and may be in use; they are left alone")
         return "\n".join(lines)
@@ -86,30 +85,38 @@ def gc(
         StoreError: the folder is none, or a file in it cannot be deleted.
     """
     store = ResultStore(runs)
-    unwanted = list(_unwanted(store, failed, stale))  # checks the folder, too
+    unwanted = list(_find_unwanted(store, failed, stale))  # checks the folder, too
     if not store.root.is_dir():
-        return Garbage((), 0, False, 0, ())
-    now = _now(store.root)
+        return Garbage()
+    try:
+        now = probe(store.root)
+    except StoreError:  # full, or not to be written to
+        now = time.time()
     garbage: list[tuple[Path, str]] = []
     young = 0
     root = store.root.resolve()
-    for path, why in (*_orphans(store.root), *_temporary(store.root), *_signs(store.root)):
+    for path, why in _find_unowned(store.root):
         if not _is_within(path, root):
             continue
-        if _is_abandoned(path, why, now):
+        if _is_unused(path, why, now):
             garbage.append((path, why))
         elif why not in (_LEASE, _LIVE):  # those of the living are as they should be
             young += 1
     garbage += unwanted
     size = sum(path.stat().st_size for path, _ in garbage if path.is_file())
-    if delete:
-        for path, why in garbage:
-            if why != _LEASE or _is_abandoned(path, why, now):  # it may have been taken over meanwhile
-                _delete(path)
+    for path, why in garbage if delete else ():
+        if why == _LEASE and not _is_unused(path, why, now):
+            continue  # it was taken over meanwhile
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"{path} cannot be deleted ({error.strerror}); check its permissions.") from None
     return Garbage(tuple(garbage), size, delete, young, tuple(why for _, why in store.broken))
 
 
-def _unwanted(store: ResultStore, failed: bool, stale: Callable[[Record], bool] | None) -> Iterator[tuple[Path, str]]:
+def _find_unwanted(
+    store: ResultStore, failed: bool, stale: Callable[[Record], bool] | None
+) -> Iterator[tuple[Path, str]]:
     for path, record in store.each():
         if failed and not record.ok:
             why = f"the run is {record.status}"
@@ -122,32 +129,26 @@ def _unwanted(store: ResultStore, failed: bool, stale: Callable[[Record], bool] 
             yield beside, why
 
 
-def _orphans(root: Path) -> Iterator[tuple[Path, str]]:
+def _find_unowned(root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield files that have no owner, or whose owner may be gone, by their names, and what they are."""
+
+    def match(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[Path]:
+        return sorted(path for path in paths if pattern.fullmatch(path.name))
+
     for path in sorted((*root.glob("*/*/*/*.npz"), *root.glob("*/*/*/*.trace.json.gz"))):
         document = document_of(path)
         if document is not None and not document.exists():
             yield path, "it has no record"
-
-
-def _temporary(root: Path) -> Iterator[tuple[Path, str]]:
-    why = "a file that was not finished"
-    folders = ("", "*/*/*/", f"{presets.FOLDER}/")
-    paths = {path for folder in folders for path in root.glob(f"{folder}.*") if TEMPORARY.fullmatch(path.name)}
-    paths |= {path for path in live.live_folder(root).glob("*.tmp") if _LIVE_NAME.fullmatch(path.name)}
-    yield from ((path, why) for path in sorted(paths))
-    for ending in _SQLITE:
-        for path in sorted((root / presets.FOLDER).glob(f"*.db{ending}")):
-            database = path.with_name(path.name.removesuffix(ending))
-            if database.name.count("--") >= _PARTS - 1 and not database.exists():
-                yield path, "its database is gone"
-
-
-def _signs(root: Path) -> Iterator[tuple[Path, str]]:
-    for folder, pattern, name, why in (
-        (root / leases.FOLDER, "*", _LEASE_NAME, _LEASE),
-        (live.live_folder(root), "*.json", _LIVE_NAME, _LIVE),
-    ):
-        yield from ((path, why) for path in sorted(folder.glob(pattern)) if name.fullmatch(path.name))
+    tuned = root / presets.FOLDER
+    for path in match(TEMPORARY, (*root.glob(".*"), *root.glob("*/*/*/.*"), *tuned.glob(".*"))):
+        yield path, "a file that was not finished"
+    for path in match(_DATABASE, tuned.glob("*.db-*")):
+        if not path.with_name(path.name.rpartition("-")[0]).exists():
+            yield path, "its database is gone"
+    for path in match(_LEASE_NAME, (root / leases.FOLDER).glob("*")):
+        yield path, _LEASE
+    for path in list_live_files(root):
+        yield path, _LIVE if path.suffix == ".json" else "a file that was not finished"
 
 
 def _is_within(path: Path, root: Path) -> bool:
@@ -157,34 +158,5 @@ def _is_within(path: Path, root: Path) -> bool:
     return False
 
 
-def _is_abandoned(path: Path, why: str, now: float) -> bool:
-    """Return whether nobody works on a file: its holder's process has ended, or it was not changed for long."""
-    holder = leases.read_holder(path) if why == _LEASE else _live_holder(path) if why == _LIVE else None
-    if holder and (alive := holder.alive()) is not None:
-        return not alive
-    if holder and why == _LEASE:
-        path = path.with_name(f"{holder.token}{leases.HOLDER}")  # which shows that the holder lives
-    with contextlib.suppress(OSError):
-        return now - path.lstat().st_mtime >= GRACE
-    return why == _LEASE and holder is not None  # the file that showed it is gone
-
-
-def _live_holder(path: Path) -> leases.Holder | None:
-    with contextlib.suppress(OSError, StoreError):
-        return live.Study.from_json(path.read_bytes(), str(path)).holder
-    return None
-
-
-def _delete(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be deleted ({error.strerror}); check its permissions.") from None
-
-
-def _now(root: Path) -> float:
-    """Return the time of day by the clock that dates the files of a folder, else by this machine's."""
-    try:
-        return probe(root)
-    except StoreError:  # full, or not to be written to
-        return time.time()
+def _is_unused(path: Path, why: str, now: float) -> bool:
+    return is_abandoned(path, read_holder(path) if why in (_LEASE, _LIVE) else None, now, GRACE)

@@ -14,7 +14,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -22,7 +22,8 @@ import msgspec
 from msgspec import Meta
 
 from zslbench.documents import convert, decode_json
-from zslbench.files import write_error
+from zslbench.errors import StoreError
+from zslbench.files import read_regular, write_error
 from zslbench.machine import machine, process_born
 
 FOLDER = ".claims"
@@ -68,10 +69,11 @@ class Holder:
         return msgspec.json.encode(self).decode()
 
     @classmethod
-    def from_json(cls, text: str) -> Holder | None:
-        """Read a holder back; None when the text tells of none."""
+    def from_json(cls, content: str | bytes) -> Holder | None:
+        """Read the holder of a lease or of a live file; None when the content tells of none."""
         try:
-            return convert(decode_json(text), cls)
+            document = decode_json(content)
+            return convert(document.get("holder", document), cls)
         except ValueError:
             return None
 
@@ -87,30 +89,49 @@ class Holder:
         return f"process {self.pid} on {self.host}"
 
 
-class Staleness:
-    """Tells which holders are gone: by their process on this machine, else by signs of life that do not come.
+def is_gone(holder: Holder | None, silent: bool) -> bool:
+    """Return whether a holder is gone: by its process where that can be told from here, else because it is silent."""
+    alive = holder.alive() if holder else None
+    return silent if alive is None else not alive
 
-    No clock of another machine is read: a holder is gone when its file did not change while *this* process looked on
-    for long enough.
+
+def read_holder(path: Path) -> Holder | None:
+    """Return the holder that a lease or a live file names; None where there is none that can be read."""
+    with contextlib.suppress(OSError, StoreError):
+        return Holder.from_json(read_regular(path))
+    return None
+
+
+def is_abandoned(path: Path, holder: Holder | None, now: float, patience: float) -> bool:
+    """Return whether nobody works on a file: its holder is gone, or it was not changed for `patience` seconds.
+
+    Args:
+        now: time of day by the clock of the file system.
+    """
+    own = path.with_name(f"{holder.token}{HOLDER}") if holder and path.parent.name == FOLDER else path
+    try:
+        silent = now - own.lstat().st_mtime >= patience
+    except OSError:
+        silent = own != path  # the file that showed life is gone
+    return is_gone(holder, silent)
+
+
+class Silence:
+    """Tells for how long signs of life have not come, by the clock of this process, which looks on.
+
+    No clock of another machine is read.
     """
 
-    def __init__(self, folder: Path, stale_after: float = STALE_AFTER) -> None:
-        self.folder, self.stale_after = folder, stale_after
-        self._seen: dict[str, tuple[object, float]] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: dict[object, tuple[object, float]] = {}
 
-    def is_gone(self, lease: Path, text: str) -> bool:
-        """Return whether the holder that wrote `text` into a lease is gone."""
-        holder = Holder.from_json(text)
-        alive = holder.alive() if holder else None
-        if alive is not None:
-            return not alive
-        key = holder.token if holder else lease.name
-        sign = (text, _changed(self.folder / f"{key}{HOLDER}" if holder else lease))
-        before, since = self._seen.get(key, (None, 0.0))
-        if before != sign:
-            self._seen[key] = (sign, time.monotonic())
-            return False
-        return time.monotonic() - since > self.stale_after
+    def seconds(self, key: object, sign: object) -> float:
+        """Return for how long the sign of life of `key` has been `sign`, as far as this was asked for."""
+        now = self._clock()
+        if key not in self._seen or self._seen[key][0] != sign:
+            self._seen[key] = (sign, now)
+        return now - self._seen[key][1]
 
 
 class Leases:
@@ -122,14 +143,20 @@ class Leases:
         mine: ids of the runs that are held now.
     """
 
-    def __init__(self, root: Path, *, beat: float = BEAT, stale_after: float = STALE_AFTER) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        beat: float = BEAT,
+        stale_after: float = STALE_AFTER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        holder = Holder.here()
         self.folder = root / FOLDER
-        self.holder = Holder.here()
-        self.staleness = Staleness(self.folder, stale_after)
         self.mine: set[str] = set()
-        self._beat = beat
-        self._text = self.holder.to_json()
-        self._file = self.folder / f"{self.holder.token}{HOLDER}"
+        self._beat, self._stale_after, self._silence = beat, stale_after, Silence(clock)
+        self._text = holder.to_json()
+        self._file = self.folder / f"{holder.token}{HOLDER}"
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -236,7 +263,7 @@ class Leases:
         Only one coordinator can create the successor ``<id>.<n>``. It looks again whether the lease is still the one
         that was judged, then moves the successor into its place. Whoever dies in between has a successor, too.
         """
-        if not all(self.staleness.is_gone(path, text) for path, text in chain):
+        if not all(self._is_stale(path, text) for path, text in chain):
             return False
         successor = self.folder / f"{id}.{len(chain)}"
         if not self._create(successor):
@@ -253,12 +280,11 @@ class Leases:
                 (self.folder / f"{holder.token}{HOLDER}").unlink(missing_ok=True)
         return True
 
-
-def read_holder(path: Path) -> Holder | None:
-    """Return the holder of a lease; None where there is none that can be read."""
-    with contextlib.suppress(OSError):
-        return Holder.from_json(_read(path) or "")
-    return None
+    def _is_stale(self, lease: Path, text: str) -> bool:
+        """Return whether the holder that wrote `text` into a lease is gone."""
+        holder = Holder.from_json(text)
+        own = self.folder / f"{holder.token}{HOLDER}" if holder else lease
+        return is_gone(holder, self._silence.seconds(own, (text, _changed(own))) > self._stale_after)
 
 
 def _read(path: Path) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +21,7 @@ from msgspec import Meta
 from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.files import read_regular
-from zslbench.results.records.leases import STALE_AFTER, Holder
+from zslbench.results.records.leases import STALE_AFTER, Holder, Silence, is_gone
 from zslbench.visible import name_run, one_line
 
 SCHEMA = 1
@@ -30,6 +31,7 @@ EVERY, BEAT = 1.0, 5.0
 SILENT = STALE_AFTER
 """Seconds after which a coordinator counts as lost that has not written, where its process cannot be asked for."""
 
+_NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
 _LONGEST = 2000
 _LARGEST_FILE = 2**20
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
@@ -192,12 +194,17 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class SeenStudy:
-    """A study, whether it runs, and how many seconds ago it was heard of, as far as this reader knows."""
+    """A study, whether it runs, and how many seconds ago it was heard of, as far as this reader knows.
+
+    Attributes:
+        undecided: whether it looks lost by the clocks of two machines, but was not watched for two beats yet.
+    """
 
     path: Path
     study: Study
     state: Literal["running", "lost"]
     since: float = 0.0
+    undecided: bool = False
 
 
 def merge_plans(seen: Sequence[SeenStudy]) -> list[SeenStudy]:
@@ -248,6 +255,11 @@ def live_folder(root: Path) -> Path:
     return root / FOLDER
 
 
+def list_live_files(root: Path) -> list[Path]:
+    """Return the files that coordinators keep, whole or half written, in order."""
+    return sorted(path for path in live_folder(root).glob("*") if _NAME.fullmatch(path.name))
+
+
 def clean(text: str) -> str:
     """Return the first 2,000 characters of a text as one line that a terminal can show."""
     return one_line(text[:_LONGEST])
@@ -261,14 +273,17 @@ def _clean_texts(value: Any) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class _File:
-    """A file as it was last read; `changed` and `first` are on the reader's clock."""
+    """A live file as it was last read.
+
+    Attributes:
+        study: None where it holds none.
+        old: whether it was changed long ago by the clocks, when it was first seen.
+    """
 
     stamp: tuple[int, int, int]
     study: Study | None
-    first: float
-    changed: float
     old: bool
 
 
@@ -276,41 +291,29 @@ class LiveFolder:
     """Reads the files of coordinators again and again, each only when it has changed.
 
     On this machine a study is lost when its process is gone. Elsewhere its file tells: it runs as long as that changes.
-    Only where it has not been watched long enough are the two machines' clocks compared, and
-    `undecided` says that it is worth waiting for a beat.
+    Only where it has not been watched long enough are the two machines' clocks compared.
     """
 
     def __init__(
-        self,
-        root: Path,
-        clock: Callable[[], float] = time.monotonic,
-        today: Callable[[], float] = time.time,
+        self, root: Path, clock: Callable[[], float] = time.monotonic, today: Callable[[], float] = time.time
     ) -> None:
         self.folder = live_folder(root)
-        self._clock, self._today = clock, today
+        self._silence, self._today = Silence(clock), today
         self._files: dict[Path, _File] = {}
 
     def read(self) -> list[SeenStudy]:
         """Return the studies, those that began first before others; a file that is no study is left out."""
         try:
-            paths = sorted(self.folder.glob("*.json"))
+            paths = list(self.folder.glob("*.json"))
         except OSError:
             paths = []
-        files = {path: self._read_file(path, self._files.get(path)) for path in paths}
-        self._files = {path: file for path, file in files.items() if file is not None}
+        files = {path: self._read_file(path) for path in paths}
+        self._files = {path: file for path, file in files.items() if file}
         seen = [self._judge(path, file.study, file) for path, file in self._files.items() if file.study]
         return sorted(seen, key=lambda item: (-item.study.seconds, item.path))
 
-    @property
-    def undecided(self) -> bool:
-        """Whether a study of another machine looks lost, but was not watched for two beats yet."""
-        now = self._clock()
-        return any(
-            file.old and file.study and now - file.first < 2 * BEAT and file.study.holder.alive() is None
-            for file in self._files.values()
-        )
-
-    def _read_file(self, path: Path, before: _File | None) -> _File | None:
+    def _read_file(self, path: Path) -> _File | None:
+        before = self._files.get(path)
         try:
             stat = path.stat()
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
@@ -321,14 +324,10 @@ class LiveFolder:
             study = None
         except OSError:
             return None  # removed meanwhile, or not ours to read
-        now = self._clock()
-        if before:
-            return _File(stamp, study, before.first, now, old=False)
-        age = abs(self._today() - stat.st_mtime)
-        return _File(stamp, study, now, now - (age if age > SILENT else 0.0), old=age > SILENT)
+        return _File(stamp, study, old=before is None and abs(self._today() - stat.st_mtime) > SILENT)
 
     def _judge(self, path: Path, study: Study, file: _File) -> SeenStudy:
-        since = self._clock() - file.changed
-        alive = study.holder.alive()
-        lost = since > SILENT if alive is None else not alive
-        return SeenStudy(path, study, "lost" if lost else "running", 0.0 if lost or file.old else since)
+        since = self._silence.seconds(path, file.stamp)
+        if is_gone(study.holder, file.old or since > SILENT):
+            return SeenStudy(path, study, "lost", undecided=study.holder.alive() is None and since < 2 * BEAT)
+        return SeenStudy(path, study, "running", 0.0 if file.old else since)

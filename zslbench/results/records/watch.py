@@ -77,7 +77,7 @@ def watch(
         raise BadValue(f"interval {interval:g} is not allowed; choose seconds from 0.1 to {MOST_SECONDS:g}.")
     watcher = Watcher(Path(runs))
     shot = watcher.look()
-    while watcher.live.undecided and not (follow and console) and not shot.running:  # of a machine not heard of yet
+    while not (follow and console) and not shot.running and any(item.undecided for item in shot.seen):
         time.sleep(0.2)
         shot = watcher.look()
     if console is not None and (shot.running or follow):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from zslbench.results.records.leases import Holder
+from zslbench.results.records.leases import Holder, is_gone
 from zslbench.runner.executors.base import Done, Lost, Message
 from zslbench.runner.runs import Job
 
@@ -131,8 +131,7 @@ def _abandoned(folder: Path, age: float) -> bool:
     if folder.stat().st_uid != os.getuid():
         return False
     holder = Holder.from_json((folder / _LIFE).read_text().partition("\n")[2])
-    alive = holder.alive() if holder else None
-    return age > GONE_AFTER if alive is None else not alive
+    return is_gone(holder, age > GONE_AFTER)
 
 
 def end_without_coordinator(folder: Path) -> None:
