@@ -26,9 +26,10 @@ import numpy as np
 import torch
 
 from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
-from zslbench.methods import nn, remembered, wgan
+from zslbench.methods import nn, sharing
 from zslbench.methods.base import Context, overlay
-from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.generative import wgan
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.task import ClassTable, Train
 
 UNSEEN = {"cub": 50, "sun": 72}
@@ -166,7 +167,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
         }
     found["graph"] = float(training._repeated.recorded)
     del training, steps
-    remembered.forget()  # souls and the pre-trained classifier are part of a run
+    sharing.forget()  # souls and the pre-trained classifier are part of a run
     peak_bytes()
     fitted = method(name, scale)
     fit = timed(lambda: fitted.fit(train, context()))
@@ -175,7 +176,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
     epochs = scale.epochs
     several = [method(name, scale, epochs=epochs) for _ in range(8)]
     together = timed(lambda: list(LisGAN.fit_seeds(several, train, [context(seed) for seed in range(8)])))
-    remembered.forget()
+    sharing.forget()
     single = timed(lambda: method(name, scale, epochs=epochs).fit(train, context(9)))
     found |= {"eight_seeds_s": together, "one_seed_s": single, "eight_over_one": together / single}
     return found

@@ -24,9 +24,9 @@ import torch
 from tabulate import tabulate
 
 from plain_lisgan import PlainTraining
-from zslbench.methods import souls
+from zslbench.methods.generative import regularisers
+from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
-from zslbench.methods.wgan import Networks, SeenRows, Term, Training
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
 WEIGHTS = {"cls_weight": 0.01, "l_r1": 1e-3, "l_r2": 1e-2}
@@ -125,12 +125,12 @@ class Bench:
 
         def second(nets: Networks, _fakes: torch.Tensor, _labels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
             fakes = nets.generator(noise, self.semantics[:drawn, None, :])
-            return souls.l_r2(*souls.mean_fake_souls(fakes), self.souls[:drawn])
+            return regularisers.l_r2(*regularisers.mean_fake_souls(fakes), self.souls[:drawn])
 
         cross_entropy = torch.nn.functional.cross_entropy
         terms = [
             Term("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(self.classifier(x), y)),
-            Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: souls.l_r1(x, y, self.souls)),
+            Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, self.souls)),
             Term(
                 "l_r2",
                 WEIGHTS["l_r2"],

@@ -13,8 +13,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zslbench.methods.compatibility import Training, span
-from zslbench.methods.ranking import weighted_ranks
+from zslbench.methods.ranking.descent import Training, span, weighted_ranks
 
 IMAGES, FEATURES, ATTRIBUTES, CLASSES = 7057, 2048, 312, 150
 BATCH, LR, MARGIN = 128, 0.1, 1.0

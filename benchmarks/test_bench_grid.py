@@ -11,8 +11,8 @@ import scipy.linalg
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zslbench.methods.base import Context
-from zslbench.methods.eszsl import ESZSL
-from zslbench.methods.sae import SAE
+from zslbench.methods.closed_form.eszsl import ESZSL
+from zslbench.methods.closed_form.sae import SAE
 from zslbench.task import ClassTable, Train
 
 FEATURES = 2048

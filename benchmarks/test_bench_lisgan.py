@@ -7,9 +7,9 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zslbench.methods import souls, wgan
 from zslbench.methods.base import Context
-from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.generative import regularisers, wgan
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.task import ClassTable, Train
 
 FEATURES = 2048
@@ -36,7 +36,7 @@ def training(request: pytest.FixtureRequest) -> wgan.Training:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wgan.Training, "steps", catch)
-        patch.setattr(souls, "soul_samples", any_rows)
+        patch.setattr(regularisers, "soul_samples", any_rows)
         LisGAN(epochs=1).fit(train, Context())
     caught[0].generator.requires_grad_(True)  # fit freezes it in the end
     return caught[0]

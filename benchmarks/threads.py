@@ -29,8 +29,8 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
     """Return wall-clock and processor milliseconds of an iteration by the number of threads."""
     import torch
 
+    from zslbench.methods.generative.wgan import SeenRows, Training
     from zslbench.methods.nn import Critic, Generator, in_threads, random_stream
-    from zslbench.methods.wgan import SeenRows, Training
 
     stream = random_stream(0)
     labels = torch.arange(ROWS) % CLASSES

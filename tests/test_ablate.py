@@ -16,8 +16,8 @@ from scipy import stats
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadSpec, BadValue, UnknownName
-from zslbench.methods.adversarial import AdversarialMethod
-from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.generative import AdversarialMethod
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.ablate import (
     choose_comparisons,

@@ -9,11 +9,11 @@ import pytest
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split, training
-from zslbench.methods.ale import ALE
 from zslbench.methods.base import Context, Method
-from zslbench.methods.devise import DeViSE
-from zslbench.methods.latem import LATEM
-from zslbench.methods.sje import SJE
+from zslbench.methods.ranking.ale import ALE
+from zslbench.methods.ranking.devise import DeViSE
+from zslbench.methods.ranking.latem import LATEM
+from zslbench.methods.ranking.sje import SJE
 from zslbench.protocols.zsl import ZSL
 
 pytestmark = pytest.mark.realdata

@@ -11,7 +11,13 @@ from scipy.stats import entropy
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
-from zslbench.methods.cascade import cascade, confident_rows, nearest_neighbour, support_vectors, uncertainty
+from zslbench.methods.generative.final_classifiers import (
+    cascade,
+    confident_rows,
+    nearest_neighbour,
+    support_vectors,
+    uncertainty,
+)
 
 
 def log_probabilities(seed: int, n: int = 20, k: int = 5, scale: float = 3.0) -> np.ndarray:

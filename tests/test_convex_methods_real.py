@@ -12,10 +12,10 @@ from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split, training
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
-from zslbench.methods.conse import CONSE
-from zslbench.methods.dap import DAP
-from zslbench.methods.sse import SSE
-from zslbench.methods.sync import SYNC
+from zslbench.methods.classifiers.conse import CONSE
+from zslbench.methods.classifiers.dap import DAP
+from zslbench.methods.classifiers.sse import SSE
+from zslbench.methods.classifiers.sync import SYNC
 from zslbench.protocols.zsl import ZSL
 
 pytestmark = pytest.mark.realdata

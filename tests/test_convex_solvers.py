@@ -10,8 +10,9 @@ from scipy.optimize import approx_fprime, check_grad, minimize
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
-from zslbench.methods import linear_models as lm
-from zslbench.methods.simplex import project_rows, simplex_mixtures
+from zslbench.methods.classifiers import linear_models as lm
+from zslbench.methods.classifiers.linear_models import project_rows
+from zslbench.methods.classifiers.sse import simplex_mixtures
 
 RNG = np.random.default_rng(3)
 N, D, C = 70, 6, 4

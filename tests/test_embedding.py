@@ -24,9 +24,9 @@ from zslbench.data.splits import split, training
 from zslbench.errors import BadValue
 from zslbench.methods import nn
 from zslbench.methods.base import Context, Method
-from zslbench.methods.cnzsl import CNZSL
-from zslbench.methods.dem import DEM
-from zslbench.methods.embedding import (
+from zslbench.methods.networks.cnzsl import CNZSL
+from zslbench.methods.networks.dem import DEM
+from zslbench.methods.networks.embedding import (
     ClassNorm,
     ClassNormNetwork,
     DeepEmbedding,

@@ -12,10 +12,10 @@ from zslbench import params
 from zslbench.commands import screen
 from zslbench.data.loading import load_dataset
 from zslbench.methods.base import Size
-from zslbench.methods.dem import DEM
-from zslbench.methods.eszsl import ESZSL
-from zslbench.methods.fclswgan import FCLSWGAN
-from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.closed_form.eszsl import ESZSL
+from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.lisgan import LisGAN
+from zslbench.methods.networks.dem import DEM
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan

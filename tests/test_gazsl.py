@@ -18,11 +18,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split, training
 from zslbench.errors import BadValue
-from zslbench.methods import nn, pivots, wgan
+from zslbench.methods import nn
 from zslbench.methods.base import Context, overlay
-from zslbench.methods.gazsl import GAZSL
+from zslbench.methods.generative import final_classifiers, regularisers, wgan
+from zslbench.methods.generative.gazsl import GAZSL
+from zslbench.methods.generative.wgan import critic_losses, gradient_penalty
 from zslbench.methods.nn import Critic, Generator, random_stream
-from zslbench.methods.wgan import critic_losses, gradient_penalty
 from zslbench.protocols.zsl import ZSL
 
 D, A, H, C, M = 5, 3, 7, 4, 6
@@ -170,7 +171,7 @@ def test_pivot_and_its_gradient_match_a_loop(rows: dict[str, torch.Tensor]) -> N
     labels = torch.tensor([0, 2, 2, 0, 0, 2])  # classes 1 and 3 are not in the batch
     means = torch.rand(C, D, generator=random_stream(8), dtype=torch.float64)
     fakes = rows["fake"].clone().requires_grad_()
-    loss = pivots.pivot_loss(fakes, labels, means)
+    loss = regularisers.pivot_loss(fakes, labels, means)
     loss.backward()
     assert loss.item() == pytest.approx(pivot_by_loop(fakes.detach().numpy(), labels.numpy(), means.numpy()), rel=1e-12)
     step = 1e-6
@@ -188,7 +189,7 @@ def test_pivot_and_its_gradient_match_a_loop(rows: dict[str, torch.Tensor]) -> N
 def test_class_means_match_a_loop() -> None:
     features, labels = torch.rand(20, D, generator=random_stream(0)), torch.arange(20) % 3
     wanted = np.stack([features.numpy()[labels.numpy() == c].mean(axis=0) for c in range(3)])
-    np.testing.assert_allclose(pivots.class_means(features, labels, 3), wanted, rtol=1e-6)
+    np.testing.assert_allclose(regularisers.class_means(features, labels, 3), wanted, rtol=1e-6)
 
 
 @given(
@@ -201,7 +202,7 @@ def test_class_means_match_a_loop() -> None:
 def test_votes_are_those_of_scikit_learn(seed: int, classes: int, per_class: int, neighbours: int) -> None:
     rng = np.random.default_rng(seed)
     references, rows = rng.normal(size=(classes, per_class, D)), rng.normal(size=(7, D))
-    found = pivots.neighbour_votes(torch.tensor(references), torch.tensor(rows), neighbours).numpy()
+    found = final_classifiers.neighbour_votes(torch.tensor(references), torch.tensor(rows), neighbours).numpy()
     voters = min(neighbours, classes * per_class)
     judge = KNeighborsClassifier(voters, metric="cosine", algorithm="brute")
     flat, labels = references.reshape(-1, D), np.repeat(np.arange(classes), per_class)
@@ -219,9 +220,9 @@ def test_votes_are_those_of_scikit_learn(seed: int, classes: int, per_class: int
 def test_votes_of_blocks_are_those_of_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     references, rows = torch.tensor(rng.normal(size=(4, 6, D))), torch.tensor(rng.normal(size=(11, D)))
-    whole = pivots.neighbour_votes(references, rows, 5)
-    monkeypatch.setattr(pivots, "BLOCK_ROWS", 3)
-    assert torch.allclose(pivots.neighbour_votes(references, rows, 5), whole, atol=1e-12)
+    whole = final_classifiers.neighbour_votes(references, rows, 5)
+    monkeypatch.setattr(final_classifiers, "BLOCK_ROWS", 3)
+    assert torch.allclose(final_classifiers.neighbour_votes(references, rows, 5), whole, atol=1e-12)
 
 
 def gazsl(**given_: Any) -> GAZSL:

@@ -16,12 +16,12 @@ from zslbench import params
 from zslbench.methods import closed_form
 from zslbench.methods.base import Context
 from zslbench.methods.closed_form import ClosedForm, Shared, depends_on
-from zslbench.methods.eszsl import ESZSL
-from zslbench.methods.gfzsl import GFZSL
-from zslbench.methods.prototype import Prototype
-from zslbench.methods.ridge import Ridge
-from zslbench.methods.sae import SAE
-from zslbench.methods.spectrum import ShiftedGram
+from zslbench.methods.closed_form.eszsl import ESZSL
+from zslbench.methods.closed_form.gfzsl import GFZSL
+from zslbench.methods.closed_form.prototype import Prototype
+from zslbench.methods.closed_form.ridge import Ridge
+from zslbench.methods.closed_form.sae import SAE
+from zslbench.methods.closed_form.spectrum import ShiftedGram
 from zslbench.registry import METHODS
 from zslbench.task import ClassTable, Train
 

@@ -10,11 +10,11 @@ from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import Stage, split, training
 from zslbench.methods.base import Context, Method
-from zslbench.methods.eszsl import ESZSL
-from zslbench.methods.gfzsl import GFZSL
-from zslbench.methods.prototype import Prototype
-from zslbench.methods.ridge import Ridge
-from zslbench.methods.sae import SAE
+from zslbench.methods.closed_form.eszsl import ESZSL
+from zslbench.methods.closed_form.gfzsl import GFZSL
+from zslbench.methods.closed_form.prototype import Prototype
+from zslbench.methods.closed_form.ridge import Ridge
+from zslbench.methods.closed_form.sae import SAE
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.zsl import ZSL
 

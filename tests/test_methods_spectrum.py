@@ -8,7 +8,7 @@ import sklearn.linear_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslbench.methods.spectrum import ClassRidge, ShiftedGram
+from zslbench.methods.closed_form.spectrum import ClassRidge, ShiftedGram
 
 SIZES = st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5))
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from zslbench.errors import BadValue
-from zslbench.methods import sse, sync
 from zslbench.methods.base import Context
-from zslbench.methods.linear_models import margin_loss
-from zslbench.methods.sse import SSE
-from zslbench.methods.sync import SYNC
+from zslbench.methods.classifiers import sse, sync
+from zslbench.methods.classifiers.linear_models import margin_loss
+from zslbench.methods.classifiers.sse import SSE
+from zslbench.methods.classifiers.sync import SYNC
 from zslbench.task import ClassTable, Train
 
 RNG = np.random.default_rng(23)

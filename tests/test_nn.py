@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +12,8 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from zslbench.errors import BadValue
+from zslbench.methods.generative.final_classifiers import log_probabilities, train_softmax
 from zslbench.methods.nn import linear, random_stream, resolve_device
-from zslbench.methods.softmax import log_probabilities, train_softmax
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:1", "cuda:x", "cuda:", "", "CPU"])
@@ -95,3 +97,11 @@ def test_softmax_draws_from_its_seed_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first.weight, train_softmax(features, labels, 3, seed=5, **options).weight)
     assert not torch.equal(first.weight, train_softmax(features, labels, 3, seed=6, **options).weight)
+
+
+def test_loading_the_methods_imports_neither_torch_nor_scipy_nor_sklearn() -> None:
+    code = (
+        "import sys; from zslbench.registry import METHODS; [entry.load()() for entry in METHODS];"
+        "bad = {'scipy', 'sklearn', 'torch', 'pandas'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from plain_lisgan import PlainTraining
-from zslbench.methods import souls
+from zslbench.methods.generative import regularisers
+from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
-from zslbench.methods.wgan import Networks, SeenRows, Term, Training
 
 N, D, A, C, K, H, M, STEPS, ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6
 WEIGHTS = {"cls_weight": 0.3, "l_r1": 0.2, "l_r2": 0.4}
@@ -75,12 +75,12 @@ def both() -> tuple[Training, PlainTraining, Draws]:
 
     def second(nets: Networks, _fakes: torch.Tensor, _labels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         fakes = nets.generator(noise, semantics[:, None, :])
-        return souls.l_r2(*souls.mean_fake_souls(fakes), real)
+        return regularisers.l_r2(*regularisers.mean_fake_souls(fakes), real)
 
     cross_entropy = torch.nn.functional.cross_entropy
     terms = [
         Term("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(classifier(x), y)),
-        Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: souls.l_r1(x, y, real)),
+        Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, real)),
         Term(
             "l_r2",
             WEIGHTS["l_r2"],

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from zslbench.methods import ranking
-from zslbench.methods.ranking import Ranking
+from zslbench.methods.ranking import descent
+from zslbench.methods.ranking.descent import Ranking
 
 NAMES = ("every", "worst", "first", "random", "warp", "sampled")
 
@@ -49,14 +49,14 @@ def naive(name: str, scores: np.ndarray, label: int, margin: float, keys: np.nda
 
 def ranked(name: str, scores: Tensor, labels: Tensor, margin: float, keys: Tensor) -> Ranking:
     weigh: dict[str, Callable[[Tensor], Tensor]] = {
-        "every": ranking.every_violator,
-        "worst": ranking.worst_violator,
-        "first": lambda excess: ranking.first_violator(excess, keys),
-        "random": lambda excess: ranking.random_class(excess, labels, keys),
-        "warp": ranking.weighted_ranks,
-        "sampled": lambda excess: ranking.sampled_ranks(excess, labels, keys),
+        "every": descent.every_violator,
+        "worst": descent.worst_violator,
+        "first": lambda excess: descent.first_violator(excess, keys),
+        "random": lambda excess: descent.random_class(excess, labels, keys),
+        "warp": descent.weighted_ranks,
+        "sampled": lambda excess: descent.sampled_ranks(excess, labels, keys),
     }
-    excess = ranking.excess(scores, labels, margin)
+    excess = descent.excess(scores, labels, margin)
     return Ranking.of(excess, labels, weigh[name](excess).detach())
 
 
@@ -135,9 +135,9 @@ def test_a_ranked_batch_without_violation_teaches_nothing() -> None:
 
 
 def test_harmonic_numbers() -> None:
-    found = ranking.harmonic_numbers(200, torch.float64, torch.device("cpu"))
+    found = descent.harmonic_numbers(200, torch.float64, torch.device("cpu"))
     np.testing.assert_allclose(found, [beta(k) for k in range(200)], rtol=1e-12)
-    single = ranking.harmonic_numbers(717, torch.float32, torch.device("cpu"))
+    single = descent.harmonic_numbers(717, torch.float32, torch.device("cpu"))
     assert single.dtype == torch.float32
     np.testing.assert_allclose(single, [beta(k) for k in range(717)], rtol=2e-7)
 
@@ -148,11 +148,11 @@ def test_drawn_classes_are_uniform_among_those_allowed() -> None:
     scores = torch.tensor([0.0, 1, 1, 1, 1, 1, -5, -5]).repeat(rows, 1)
     labels = torch.zeros(rows, dtype=torch.int64)
     keys = torch.rand(rows, 8, generator=torch.Generator().manual_seed(1))
-    excess = ranking.excess(scores, labels, 0.5)
-    first = ranking.first_violator(excess, keys).sum(dim=0)
+    excess = descent.excess(scores, labels, 0.5)
+    first = descent.first_violator(excess, keys).sum(dim=0)
     assert first[[0, 6, 7]].sum() == 0
     assert float(((first[1:6] - rows / 5) ** 2 / (rows / 5)).sum()) < 23.5
-    drawn = ranking.random_class(excess, labels, keys).sum(dim=0)
+    drawn = descent.random_class(excess, labels, keys).sum(dim=0)
     assert drawn[[0, 6, 7]].sum() == 0  # drawn, too, but they violate nothing
     assert float(((drawn[1:6] - rows / 7) ** 2 / (rows / 7)).sum()) < 23.5
 
@@ -163,7 +163,7 @@ def test_sampled_ranks_follow_the_geometric_law_of_draws_with_replacement() -> N
     scores = torch.tensor([0.0, 1, 1, -5, -5, -5, -5, -5], dtype=torch.float64).repeat(rows, 1)
     keys = torch.rand(rows, 8, generator=torch.Generator().manual_seed(2))
     labels = torch.zeros(rows, dtype=torch.int64)
-    weights = ranking.sampled_ranks(ranking.excess(scores, labels, 0.5), labels, keys)
+    weights = descent.sampled_ranks(descent.excess(scores, labels, 0.5), labels, keys)
     assert weights[:, [0, 3, 4, 5, 6, 7]].sum() == 0
     expected = {7 // k: 0.0 for k in range(1, 8)}
     for k in range(1, 8):

@@ -13,9 +13,9 @@ from gan_data import problem
 
 from zslbench.methods import nn
 from zslbench.methods.base import Context
-from zslbench.methods.fclswgan import FCLSWGAN
-from zslbench.methods.recording import EAGER_CALLS, RecordingFailed, Repeated
-from zslbench.methods.remembered import forget
+from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.iterations import EAGER_CALLS, RecordingFailed, Repeated
+from zslbench.methods.sharing import forget
 
 SMALL = {"hidden": 16, "noise": 3, "batch": 16, "epochs": 3, "pretrain_epochs": 2, "per_class": 6, "final_epochs": 2}
 CPU = torch.device("cpu")

@@ -9,13 +9,13 @@ import pytest
 import torch
 from gan_data import problem
 
-from zslbench.methods import remembered as module
-from zslbench.methods import souls
+from zslbench.methods import sharing as module
 from zslbench.methods.base import Context
-from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.generative import regularisers
+from zslbench.methods.generative.final_classifiers import train_softmax
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.nn import CHUNK_ROWS, Generator, random_stream
-from zslbench.methods.remembered import MOST, forget, once_more, remembered
-from zslbench.methods.softmax import train_softmax
+from zslbench.methods.sharing import MOST, forget, once_more, remembered
 
 
 @pytest.fixture(autouse=True)
@@ -51,13 +51,13 @@ def test_the_one_used_longest_ago_is_dropped() -> None:
 
 def test_settings_of_an_ablation_share_souls_and_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
-    real = souls.soul_samples
+    real = regularisers.soul_samples
 
     def spied(*args: object, **given: object) -> object:
         calls.append(1)
         return real(*args, **given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(souls, "soul_samples", spied)
+    monkeypatch.setattr(regularisers, "soul_samples", spied)
     train, _, query = problem()
     small = {"hidden": 8, "epochs": 1, "pretrain_epochs": 1, "final_epochs": 1, "per_class": 3, "soul_rows": 2}
     found = [LisGAN(**small, l_r1=w).fit(train, Context(3)) for w in (0.1, 0.2)]

@@ -96,7 +96,13 @@ def test_an_ablation_takes_away_from_a_preset_in_either_order():
 
 
 def test_one_thing_has_one_id_however_it_is_written():
-    methods = ["eszsl", "ESZSL", "zslbench.methods.eszsl:ESZSL", "eszsl[gamma=1e3]"]
+    methods = [
+        "eszsl",
+        "ESZSL",
+        "zslbench.methods.closed_form.eszsl:ESZSL",
+        "zslbench.methods.eszsl:ESZSL",
+        "eszsl[gamma=1e3]",
+    ]
     protocols = ["gzsl", "GZSL", "zslbench.protocols.gzsl:GZSL"]
     (run,) = plan(RunOptions(methods, ["digits"], protocols)).runs
     assert (run.method, run.label, run.protocol) == ("eszsl", "eszsl", "gzsl")
@@ -443,7 +449,7 @@ def test_who_is_fitted_with_whom():
 
 
 def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):
-    from zslbench.methods.fclswgan import FCLSWGAN
+    from zslbench.methods.generative.fclswgan import FCLSWGAN
 
     real = FCLSWGAN.terms
 

@@ -11,7 +11,7 @@ from zslbench import metrics
 from zslbench.data import load_dataset
 from zslbench.methods import closed_form
 from zslbench.methods.base import Context
-from zslbench.methods.eszsl import ESZSL
+from zslbench.methods.closed_form.eszsl import ESZSL
 from zslbench.task import ClassTable, Train
 
 RNG = np.random.default_rng(11)

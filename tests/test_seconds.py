@@ -18,9 +18,10 @@ from rich.console import Console
 
 import zslbench
 from zslbench.errors import BadValue
-from zslbench.methods import eszsl, remembered, softmax, souls
-from zslbench.methods.adversarial import AdversarialMethod
+from zslbench.methods import sharing
 from zslbench.methods.base import Context
+from zslbench.methods.closed_form import eszsl
+from zslbench.methods.generative import AdversarialMethod, final_classifiers, regularisers
 from zslbench.results.records.snapshot import Watcher
 from zslbench.runner import progress
 from zslbench.runner.finished import Finished
@@ -33,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still unless a test moves it; nothing is remembered from earlier tests."""
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    remembered.forget()
+    sharing.forget()
     return now
 
 
@@ -69,7 +70,7 @@ def test_each_point_of_a_grid_is_charged_with_the_factorization(tmp_path, clock,
 
 def test_a_method_that_rides_on_anothers_training_is_charged_with_it(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(AdversarialMethod, "fit", slow(clock, 30, AdversarialMethod.fit))
-    monkeypatch.setattr(souls, "soul_samples", slow(clock, 5, souls.soul_samples))
+    monkeypatch.setattr(regularisers, "soul_samples", slow(clock, 5, regularisers.soul_samples))
     methods = [f"lisgan[{TINY}]", f"lisgan@S3[{TINY}]", f"lisgan@S3[{TINY},l_r1=0.02]"]
     records = zslbench.run(methods, "digits", "gzsl", runs=tmp_path).records
     assert [one.timings["fit"] for one in records] == [35, 35, 35]
@@ -94,7 +95,7 @@ def test_the_first_line_shown_paid_for_the_fit_whichever_query_came_first(tmp_pa
 def test_what_is_remembered_carries_the_seconds_that_it_took(clock):
     def ask(ctx: Context, number: float) -> None:
         with ctx.phase("souls"):
-            remembered.remembered(slow(clock, 4, lambda: None), "thing", {"x": np.full(2, number)}, ctx)
+            sharing.remembered(slow(clock, 4, lambda: None), "thing", {"x": np.full(2, number)}, ctx)
 
     contexts = [Context() for _ in range(3)]
     for ctx, number in zip(contexts, (1.0, 1.0, 2.0), strict=True):
@@ -119,7 +120,7 @@ def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_pa
 
 def test_the_fit_of_seeds_at_once_holds_what_each_of_them_is_charged_with(tmp_path, clock, monkeypatch):
     gan = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
-    monkeypatch.setattr(softmax, "train_softmax", slow(clock, 6, softmax.train_softmax))
+    monkeypatch.setattr(final_classifiers, "train_softmax", slow(clock, 6, final_classifiers.train_softmax))
     zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path / "alone")
     together = zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path / "together", seeds_at_once="always").records
     assert [(one.timings["pretrain"], one.timings["fit"]) for one in together] == [(6, 6), (6, 6)]  # remembered

@@ -8,7 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslbench.methods.souls import cluster_fake_souls, l_r1, l_r2, l_r2_numbered, mean_fake_souls, soul_samples
+from zslbench.methods.generative.regularisers import (
+    cluster_fake_souls,
+    l_r1,
+    l_r2,
+    l_r2_numbered,
+    mean_fake_souls,
+    soul_samples,
+)
 
 
 def squared(a: np.ndarray, b: np.ndarray) -> float:

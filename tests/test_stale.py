@@ -332,8 +332,12 @@ def test_the_source_of_every_method_is_found_without_importing_it():
         assert SourceCheck().state(name, {**facts, "method_files": dict(source.files)}) == "current"
         assert SourceCheck().state(name, {"method_source": "0" * 16}) == "changed"
     files = source_of(method_class("lisgan")).files
-    assert {"zslbench.methods.lisgan", "zslbench.methods.souls", "zslbench.methods.base"} <= files.keys()
-    assert "zslbench.methods.eszsl" not in files
+    assert {
+        "zslbench.methods.generative.lisgan",
+        "zslbench.methods.generative.regularisers",
+        "zslbench.methods.base",
+    } <= files.keys()
+    assert "zslbench.methods.closed_form.eszsl" not in files
 
 
 def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeypatch):

@@ -13,12 +13,13 @@ import torch
 from gan_data import problem
 
 import zslbench
-from zslbench.methods import nn, wgan
+from zslbench.methods import nn
 from zslbench.methods.base import Context
-from zslbench.methods.cnzsl import CNZSL
-from zslbench.methods.dem import DEM
-from zslbench.methods.fclswgan import FCLSWGAN
-from zslbench.methods.sje import SJE
+from zslbench.methods.generative import wgan
+from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.networks.cnzsl import CNZSL
+from zslbench.methods.networks.dem import DEM
+from zslbench.methods.ranking.sje import SJE
 from zslbench.runner.resources import WAITING, let_threads_sleep
 
 SMALL = {"hidden": 8, "epochs": 1, "pretrain_epochs": 1, "final_epochs": 2, "per_class": 3}

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from zslbench.methods.critic_gradient import CriticGradient
-from zslbench.methods.nn import Critic, Generator, random_stream
-from zslbench.methods.wgan import (
+from zslbench.methods.generative.wgan import (
+    CriticGradient,
     CriticGradientByAutograd,
     CriticObjective,
     SeenRows,
@@ -19,6 +18,7 @@ from zslbench.methods.wgan import (
     critic_losses,
     gradient_penalty,
 )
+from zslbench.methods.nn import Critic, Generator, random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 

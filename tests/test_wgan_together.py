@@ -11,12 +11,12 @@ import torch
 from gan_data import problem
 
 from zslbench.errors import BadValue
-from zslbench.methods.adversarial import AdversarialMethod
 from zslbench.methods.base import Context, Method
-from zslbench.methods.eszsl import ESZSL
-from zslbench.methods.fclswgan import FCLSWGAN
-from zslbench.methods.gazsl import GAZSL
-from zslbench.methods.lisgan import LisGAN
+from zslbench.methods.closed_form.eszsl import ESZSL
+from zslbench.methods.generative import AdversarialMethod
+from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.gazsl import GAZSL
+from zslbench.methods.generative.lisgan import LisGAN
 
 SMALL: dict[str, Any] = {"hidden": 16, "noise": 3, "critic_steps": 2, "batch": 16, "lr": 1e-3, "per_class": 6}
 EPOCHS: dict[str, Any] = {"epochs": 4, "pretrain_epochs": 3, "final_epochs": 3}

@@ -50,6 +50,11 @@ class Entry:
         return found
 
 
+def _without_family(target: str) -> str:
+    """Return how plan files and records name a class from before methods were sorted into packages."""
+    return re.sub(r"^(zslbench\.methods)\.\w+(\.\w+:)", r"\1\2", target)
+
+
 class Registry:
     """Names of one kind of thing, each loaded only when asked for."""
 
@@ -82,7 +87,7 @@ class Registry:
             BadSpec: parameters after a colon or in parentheses.
         """
         for entry in self.entries.values():
-            if name == entry.target:  # one thing has one name, however it was written
+            if name in (entry.target, _without_family(entry.target)):  # one thing has one name, however written
                 return entry
         settings = re.fullmatch(r"(\w+)[:(](.*=.*?)\)?", name)
         if settings and settings[1] in self.entries:
@@ -123,24 +128,24 @@ METHODS = Registry(
     "method",
     "zslbench.methods",
     {
-        "eszsl": "zslbench.methods.eszsl:ESZSL",
-        "sae": "zslbench.methods.sae:SAE",
-        "ridge": "zslbench.methods.ridge:Ridge",
-        "gfzsl": "zslbench.methods.gfzsl:GFZSL",
-        "prototype": "zslbench.methods.prototype:Prototype",
-        "devise": "zslbench.methods.devise:DeViSE",
-        "sje": "zslbench.methods.sje:SJE",
-        "ale": "zslbench.methods.ale:ALE",
-        "latem": "zslbench.methods.latem:LATEM",
-        "fclswgan": "zslbench.methods.fclswgan:FCLSWGAN",
-        "lisgan": "zslbench.methods.lisgan:LisGAN",
-        "dem": "zslbench.methods.dem:DEM",
-        "dap": "zslbench.methods.dap:DAP",
-        "conse": "zslbench.methods.conse:CONSE",
-        "sync": "zslbench.methods.sync:SYNC",
-        "sse": "zslbench.methods.sse:SSE",
-        "cnzsl": "zslbench.methods.cnzsl:CNZSL",
-        "gazsl": "zslbench.methods.gazsl:GAZSL",
+        "eszsl": "zslbench.methods.closed_form.eszsl:ESZSL",
+        "sae": "zslbench.methods.closed_form.sae:SAE",
+        "ridge": "zslbench.methods.closed_form.ridge:Ridge",
+        "gfzsl": "zslbench.methods.closed_form.gfzsl:GFZSL",
+        "prototype": "zslbench.methods.closed_form.prototype:Prototype",
+        "devise": "zslbench.methods.ranking.devise:DeViSE",
+        "sje": "zslbench.methods.ranking.sje:SJE",
+        "ale": "zslbench.methods.ranking.ale:ALE",
+        "latem": "zslbench.methods.ranking.latem:LATEM",
+        "fclswgan": "zslbench.methods.generative.fclswgan:FCLSWGAN",
+        "lisgan": "zslbench.methods.generative.lisgan:LisGAN",
+        "dem": "zslbench.methods.networks.dem:DEM",
+        "dap": "zslbench.methods.classifiers.dap:DAP",
+        "conse": "zslbench.methods.classifiers.conse:CONSE",
+        "sync": "zslbench.methods.classifiers.sync:SYNC",
+        "sse": "zslbench.methods.classifiers.sse:SSE",
+        "cnzsl": "zslbench.methods.networks.cnzsl:CNZSL",
+        "gazsl": "zslbench.methods.generative.gazsl:GAZSL",
     },
 )
 DATASETS = Registry(

@@ -286,3 +286,17 @@ class Critic(torch.nn.Module):
 
     def _std(self, inputs: int, outputs: int) -> float:
         return xavier_std(inputs, outputs) if self.xavier else INIT_STD
+
+
+def row_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tensor]:
+    """Yield, without end, the (m,) row numbers of a step, m = min(batch, rows), on the device of `stream`.
+
+    Rows come in one random order after the other, and a step may end one and begin the next: a short step at the end
+    of a pass would move Adam as far as any other, on the gradient of a few rows.
+    """
+    size, left = min(batch, rows), torch.empty(0, dtype=torch.int64, device=stream.device)
+    while True:
+        if len(left) < size:
+            left = torch.cat([left, torch.randperm(rows, generator=stream, device=stream.device)])
+        yield left[:size]
+        left = left[size:]

@@ -1,0 +1,93 @@
+"""`ClosedForm`: methods that solve equations, and share what the points of a grid have in common."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+
+from zslbench.arrays import Array, IntArray
+from zslbench.methods.base import Context, Method, Size
+from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.preprocess import Preprocessor, preprocessor
+from zslbench.methods.sharing import Shared, depends_on
+from zslbench.task import Train
+
+BLOCK = 1 << 25
+"""Features or scores that are worked on at a time: 256 MiB in float64."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class ClosedForm(Method):
+    """A method whose fit is `solve`.
+
+    A single fit is a grid of one point: both do the same operations on the same numbers, and so give the same bits.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = ("scipy.linalg",)
+
+    def cost(self, size: Size) -> float:
+        """Return the products of a Gram matrix of the features and of its factorization."""
+        order = min(size.images, size.features)
+        return float(size.images * size.features * order + order**3)
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        """Solve for this point alone."""
+        self.solve(train, ctx, Shared([self], ctx))
+        return self
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        """Solve for all points; what several of them have in common is computed once."""
+        shared = Shared(points, ctx)
+        for point in points:
+            point.solve(train, ctx, shared)
+            yield point
+
+    @abc.abstractmethod
+    def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
+        """Set the fitted state, from arrays of this point's own: nothing that `shared` hands out may be kept."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class FeatureSide:
+    """What a ridge regression on features needs of the training images.
+
+    Attributes:
+        chain: the fitted preprocessor; a point takes a copy.
+        ridge: the factorization of the preprocessed features.
+    """
+
+    chain: Preprocessor
+    ridge: ClassRidge
+
+
+def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: int) -> Array:
+    """Return (n, classes) float64 scores of (n, d) features, a block of rows at a time.
+
+    Copies that scoring makes are then those of a block. A block holds `BLOCK` features or scores, more than a query of
+    any set in the catalogue has at 2,048 features, so that its products are those of one call.
+    """
+    rows = max(BLOCK // max(features.shape[1], classes), 1)
+    if len(features) <= rows:
+        return score(features)
+    out = np.empty((len(features), classes))
+    for start in range(0, len(features), rows):
+        out[start : start + rows] = score(features[start : start + rows])
+    return out
+
+
+@depends_on("preprocess")
+def feature_side(train: Train, preprocess: str) -> FeatureSide:
+    """Preprocess and factorize the training features."""
+    chain, features, positions = preprocessed(train, preprocess)
+    return FeatureSide(chain, ClassRidge.of(features, positions, len(train.classes)))
+
+
+def preprocessed(train: Train, preprocess: str) -> tuple[Preprocessor, Array, IntArray]:
+    """Return the preprocessor fitted to the training rows, these rows, and the position of each one's class."""
+    chain = preprocessor(preprocess)
+    return chain, chain.fit_transform(train.features), train.classes.positions(train.labels)

@@ -1,0 +1,94 @@
+"""Ridge regression from semantics to features (Shigeto et al., 2015): nearest neighbours without hubs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.methods.base import Context, MethodCard, Setting
+from zslbench.methods.closed_form import ClosedForm, preprocessed
+from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.preprocess import Preprocessor, check_chain
+from zslbench.methods.sharing import Shared, depends_on
+from zslbench.methods.similarity import closeness, cosines
+from zslbench.params import Dimension, param
+from zslbench.task import ClassTable, Train
+
+
+@dataclasses.dataclass(kw_only=True)
+class Ridge(ClosedForm):
+    """Semantic → visual ridge regression: min_P ‖X − SP‖² + λ‖P‖², and the nearest a P among features.
+
+    X are (n, d) features and S (n, a) the semantics of each image's class. Semantics are projected among features, and
+    not the other way round: shrinking the targets' side is what makes hubs, candidates that are near to everything
+    (Shigeto et al., section 3). As images of one class share their semantics, class means and class sizes are all that
+    the solution needs: P = (SᵀNS + λI)⁻¹SᵀNM, with (c, a) S, (c, d) means M and the sizes on N's diagonal.
+    """
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="Ridge",
+        summary="ridge regression from semantics to features, then the nearest projected class",
+        citation="shigeto2015ridge",
+        reference="Shigeto, Suzuki, Hara, Shimbo & Matsumoto, Ridge regression, hubness, and zero-shot learning, "
+        "ECML PKDD 2015",
+        version=1,
+        setting=Setting.INDUCTIVE,
+        stochastic=False,
+        formula="P = (SᵀS + λI)⁻¹SᵀX;  score(x, a) = −‖x − aP‖² or cos(x, aP)",
+        differences=(
+            "The paper's model is weighting=images, metric=euclid; a mean for each class as the only target "
+            "(weighting=classes) and the cosine are additions.",
+            "There is no intercept; a preprocess with standard centres the features.",
+        ),
+    )
+
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lam": (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3),
+        "weighting": ("images", "classes"),
+        "metric": ("euclid", "cosine"),
+        "preprocess": ("none", "standard", "l2", "standard+l2"),
+    }
+
+    lam: float = param(3.0, low=1e-4, high=1e6, log=True, help="weight of the ridge (λ)")
+    weighting: str = param(
+        "images", choices=("images", "classes"), help="what counts once in the loss: an image, or the mean of a class"
+    )
+    metric: str = param("euclid", choices=("euclid", "cosine"), help="nearest by Euclidean distance or by cosine")
+    preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+
+    def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
+        """Solve the ridge regression for P."""
+        with ctx.phase("factorize"):
+            chain, means = shared.once(self, _class_means, train)
+            weights, side = shared.once(self, _semantic_side, train)
+        with ctx.phase("solve"):
+            self.preprocessor_ = chain.copy()
+            self.weights_ = side.solve(self.lam) @ (weights[:, None] * means)
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        """Return (n, k) float64 −‖x − aP‖², or cosines of x and aP (0 where one of them has no length)."""
+        x = self.preprocessor_.transform(features).astype(np.float64)
+        projected = classes.semantics.astype(np.float64) @ self.weights_
+        return cosines(x, projected) if self.metric == "cosine" else closeness(x, projected)
+
+
+@depends_on("preprocess")
+def _class_means(train: Train, preprocess: str) -> tuple[Preprocessor, Array]:
+    """Return the fitted preprocessor and (c, d) means; a class without images has mean 0, and weight 0 below."""
+    chain, features, positions = preprocessed(train, preprocess)
+    means = np.zeros((len(train.classes), features.shape[1]))
+    for position in np.unique(positions):
+        means[position] = features[positions == position].mean(axis=0, dtype=np.float64)
+    return chain, means
+
+
+@depends_on("weighting")
+def _semantic_side(train: Train, weighting: str) -> tuple[Array, ClassRidge]:
+    """Return (c,) roots of the classes' weights and the factorization of their weighted semantics."""
+    counts = np.bincount(train.classes.positions(train.labels), minlength=len(train.classes))
+    weights = np.sqrt(counts if weighting == "images" else counts > 0)
+    return weights, ClassRidge.of_rows(weights[:, None] * train.classes.semantics.astype(np.float64))

@@ -1,0 +1,303 @@
+"""What the methods built on a Wasserstein GAN share: preparation, training, divergence, synthesis.
+
+Torch is imported inside the functions: the classes can be listed and described without it.
+"""
+
+from __future__ import annotations
+
+import abc
+import collections
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from zslbench import params
+from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.errors import BadValue
+from zslbench.identity import canonical_json
+from zslbench.methods.base import Context, Cost, Method, Size
+from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.methods.similarity import unit
+from zslbench.params import param
+from zslbench.task import ClassTable, Train
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
+
+PICTURED = "pictured synthesis"
+"""The random stream of rows that are made for pictures: scores never depend on whether there are any."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class AdversarialMethod(Method):
+    """A method that trains a generator of features from semantics against a Wasserstein critic.
+
+    Whatever is drawn a class goes through `ClassTable.canonical`, so neither ids nor order of classes matter. Every
+    purpose has a random stream of its own: settings that differ in a loss term share initial weights and batches.
+    """
+
+    libraries: ClassVar[tuple[str, ...]] = (
+        "zslbench.methods.generative.wgan_together",
+        "zslbench.methods.generative.final_classifiers",
+    )
+    betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
+    """Of both Adams."""
+    later: ClassVar[tuple[str, ...]] = ("synthesis",)
+    """Purposes of the random streams that `scores` opens."""
+    scoring: ClassVar[tuple[str, ...]] = ("per_class",)
+    round_name: ClassVar[str] = "epoch"
+    """What a round of training is called when it goes wrong."""
+
+    hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
+    noise: int = param(0, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
+    batch: int = param(64, low=1, high=65536, log=True, help="rows a step of critic and generator")
+    critic_steps: int = param(5, low=1, high=100, help="critic steps before each generator step")
+    lr: float = param(1e-4, low=1e-6, high=1e-1, log=True, help="learning rate of generator and critic")
+    gp: float = param(10.0, low=0.0, high=1000.0, help="weight β of the gradient penalty")
+    cls_weight: float = param(0.01, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
+    preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
+    semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
+        from zslbench.methods import nn
+
+        training = self._begin(train, ctx)
+        self.threads_ = nn.threads_for(self._operations(Size.of(train)))
+        for count, step, total in self._rounds(training.epoch_steps):
+            with nn.at_precision(ctx.precision, self.device_), nn.in_threads(self.threads_):
+                losses = training.steps(count, ctx.phase, record=not ctx.profile)
+            self._report(step, total, losses, ctx)
+        self._end(ctx)
+        return self
+
+    def cost(self, size: Size) -> float:
+        """Return rows that pass through the networks in all steps, times the weights that they meet."""
+        batch = min(self.batch, size.images)
+        steps = sum(count for count, _, _ in self._rounds(-(-size.images // batch)))
+        return steps * (self.critic_steps + 1) * self._operations(size) / 2
+
+    def _operations(self, size: Size) -> float:
+        """Return multiplications and additions of one product of rows and weights, the mean over the steps."""
+        rows = min(self.batch, size.images) + self._further_fakes(size) / (self.critic_steps + 1)
+        return 2 * rows * self.hidden * (size.features + size.semantics)
+
+    def _further_fakes(self, size: Size) -> int:
+        """Return the fakes that a generator step makes besides its batch."""
+        return 0
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
+        keys = [point._training_key() for point in points]
+        ahead = collections.Counter(keys)
+        trained: dict[str, tuple[dict[str, Any], Cost]] = {}
+        for point, key in zip(points, keys, strict=True):
+            ahead[key] -= 1
+            if key in trained:
+                state, cost = trained[key]
+                vars(point).update(state)
+                ctx.charge(cost)
+            else:
+                with ctx.measured() as cost:
+                    point.fit(train, ctx)
+            if ahead[key]:
+                trained[key] = {name: value for name, value in vars(point).items() if name.endswith("_")}, cost
+            else:
+                trained.pop(key, None)
+            yield point
+
+    def _training_key(self) -> str:
+        values = params.values(self)
+        return canonical_json({name: value for name, value in values.items() if name not in self.scoring})
+
+    @classmethod
+    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
+        """Train all points in batched products; each ends where its own `fit` would, up to rounding."""
+        from zslbench.methods import nn
+        from zslbench.methods.generative.wgan_together import Together
+
+        first, ctx = points[0], contexts[0]
+        trainings = [
+            point._begin(train, own, None if point is first else first)
+            for point, own in zip(points, contexts, strict=True)
+        ]
+        together = Together(trainings)
+        del trainings
+        judged = any(own.judged for own in contexts)
+        threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
+        for count, step, total in first._rounds(together.first.epoch_steps):
+            with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
+                losses = together.steps(count, ctx.phase, record=not ctx.profile)
+            if judged or step == total:
+                together.write_back()
+            for point, found, own in zip(points, losses, contexts, strict=True):
+                point._report(step, total, found, own)
+        del together  # with both of its Adams, before the first fit is judged
+        for point, own in zip(points, contexts, strict=True):
+            point.threads_ = threads
+            point._end(own)
+            yield point
+
+    def _end(self, ctx: Context) -> None:
+        self.generator_.requires_grad_(False).zero_grad(set_to_none=True)
+        self.precision_ = ctx.precision
+
+    def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> Training:
+        """Prepare the data, make the networks, and return their training before its first step.
+
+        Args:
+            like: a method with the same parameters that has prepared the same data: it is shared.
+        """
+        from zslbench.methods import nn
+        from zslbench.methods.generative import wgan
+
+        device = nn.resolve_device(ctx.device)
+        if like is None:
+            self._prepare(train, device)
+        else:
+            for name in ("classes_", "preprocessor_", "device_", "rows_"):
+                setattr(self, name, getattr(like, name))
+        rows: SeenRows = self.rows_
+
+        def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
+            return nn.random_stream(ctx.stream_seed(purpose), where)
+
+        options = self._networks()
+        attributes, width = rows.semantics.shape[1], rows.features.shape[1]
+        self.generator_ = nn.Generator(
+            self.noise or attributes, attributes, self.hidden, width, stream("generator init"), **options["generator"]
+        ).to(device)
+        conditions = attributes if self._conditional else 0
+        critic = nn.Critic(width, conditions, self.hidden, stream("critic init"), **options["critic"])
+        if self._uses_branch:
+            critic.add_branch(len(rows.semantics), stream("branch init"))
+        critic.to(device)
+        self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
+        return wgan.Training(
+            self.generator_,
+            critic,
+            rows,
+            self.terms(rows, self.generator_.noise, ctx),
+            batch=self.batch,
+            critic_steps=self.critic_steps,
+            lr=self.lr,
+            gp=self.gp,
+            branch_weight=self._branch_weight,
+            streams={purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")},
+            betas=self.betas,
+        )
+
+    @abc.abstractmethod
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term.
+
+        Args:
+            rows: the seen rows; noise: dimensions of the generator's noise.
+        """
+
+    @abc.abstractmethod
+    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
+        """Yield, for each round of training, its generator steps, its number, and how many there will be."""
+
+    @property
+    def _conditional(self) -> bool:
+        """Whether the critic sees the semantics too."""
+        return True
+
+    @property
+    def _uses_branch(self) -> bool:
+        """Whether the critic has a classifying branch."""
+        return False
+
+    @property
+    def _branch_weight(self) -> float:
+        """The weight of the branch's two classification losses, real and fake, in the critic's loss."""
+        return self.cls_weight
+
+    def _networks(self) -> dict[str, dict[str, Any]]:
+        """Return the options with which `nn.Generator` and `nn.Critic` are made."""
+        return {"generator": {}, "critic": {}}
+
+    def _prepare(self, train: Train, device: torch.device) -> SeenRows:
+        """Keep the training rows on the device, preprocessed, and the classes that have any in canonical order."""
+        from zslbench.methods.generative.wgan import SeenRows
+
+        order = train.classes.canonical()
+        self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])
+        self.preprocessor_ = preprocessor(self.preprocess)
+        features = self.preprocessor_.fit_transform(train.features)
+        self._refuse_features(features)
+        self.device_ = device
+        self.rows_ = SeenRows(
+            features=self._tensor(features),
+            labels=self._tensor(self.classes_.positions(train.labels)),
+            semantics=self._tensor(self._normed(self.classes_.semantics)),
+        )
+        return self.rows_
+
+    def _refuse_features(self, features: Array) -> None:
+        """Raise BadValue where the generator's output cannot reach the preprocessed training features."""
+        if features.min() < 0:
+            raise BadValue(
+                f"{type(self).__name__}: preprocess={self.preprocess} leaves training features down to "
+                f"{features.min():.3g}, and a ReLU generator makes none below 0; "
+                "choose minmax or standard+clip+minmax."
+            )
+
+    def _branch_term(self, weight: float) -> Term:
+        """Return −E log P(y|x̃) by the critic's branch."""
+        from torch.nn import functional
+
+        from zslbench.methods.generative.wgan import Term
+
+        def loss(networks: Networks, fakes: Tensor, labels: Tensor) -> Tensor:
+            critic = networks.critic
+            return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
+
+        return Term("classification", weight, loss)
+
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; not those of `scores`."""
+        order = classes.canonical()
+        made = self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()
+        out = np.empty_like(made)
+        out[order] = made
+        return out
+
+    def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
+        """Return (k, rows, d) fakes of k classes; the same numbers at every call."""
+        import torch
+
+        from zslbench.methods.nn import random_stream
+
+        semantics = self._tensor(self._normed(classes.semantics))
+        with torch.no_grad():
+            return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_[purpose], self.device_))
+
+    def _normed(self, semantics: Array) -> Array:
+        if self.semantic_norm == "none":
+            return semantics
+        return unit(semantics)
+
+    def _tensor(self, array: AnyArray | IntArray) -> Tensor:
+        """Return a copy of `array` on the device; inputs are read-only and stay untouched."""
+        import torch
+
+        return torch.tensor(array, device=self.device_)
+
+    def _report(self, step: int, total: int, losses: dict[str, float], ctx: Context) -> None:
+        bad = [name for name, value in losses.items() if not math.isfinite(value)]
+        if bad:
+            raise BadValue(
+                f"{type(self).__name__}: the loss {bad[0]!r} is not finite in {self.round_name} {step}; "
+                f"lower lr={self.lr:g}."
+            )
+        ctx.log(step, total, **losses)
+        ctx.checkpoint(self, step)

@@ -1,0 +1,266 @@
+"""f-CLSWGAN: feature generating networks (Xian et al., CVPR 2018); LisGAN builds on them.
+
+Torch is imported inside the functions: the classes can be listed and described without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.generative import AdversarialMethod
+from zslbench.methods.sharing import once_more, remembered
+from zslbench.params import Between, Dimension, param
+from zslbench.task import ClassTable
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from zslbench.methods.generative.wgan import Networks, SeenRows, Term
+
+Cell = tuple[str, str]
+Values = dict[str, Any]
+
+SHARED: Values = {
+    "hidden": 4096,
+    "noise": 0,
+    "batch": 64,
+    "critic_steps": 5,
+    "gp": 10.0,
+    "preprocess": "minmax",
+    "semantic_norm": "none",
+}
+"""What every published command has in common; class vectors are taken as the file has them."""
+
+# (data set, protocol): epochs, lr, final_lr, per_class, cls_weight, l_r1, l_r2, confident
+_LISGAN: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]] = {
+    ("cub", "zsl"): (70, 1e-4, 1e-3, 300, 0.01, 1e-3, 1e-2, 0.6),
+    ("flo", "zsl"): (97, 1e-4, 1e-3, 300, 0.1, 1e-3, 1e-4, 0.6),
+    ("sun", "zsl"): (54, 2e-4, 5e-4, 100, 0.01, 3e-4, 3e-1, 0.5),
+    ("awa1", "zsl"): (30, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1),
+    ("apy", "zsl"): (40, 1e-5, 1e-3, 300, 0.01, 3e-5, 1.0, 0.7),
+    ("cub", "gzsl"): (56, 1e-4, 1e-3, 300, 0.01, 1e-3, 1e-2, 0.6),
+    ("flo", "gzsl"): (80, 1e-4, 1e-3, 1200, 0.1, 3e-2, 1e-1, 0.6),
+    ("sun", "gzsl"): (40, 2e-4, 1e-3, 400, 0.01, 3e-5, 3e-1, 0.6),
+    ("awa1", "gzsl"): (30, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6),
+    ("apy", "gzsl"): (50, 1e-5, 1e-3, 1800, 0.01, 3e-4, 3e-1, 0.6),
+}
+_NAMES = ("epochs", "lr", "final_lr", "per_class", "cls_weight", "l_r1", "l_r2", "confident")
+
+
+# the same of an independent re-implementation
+_LISGAN_GASL: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]] = {
+    ("awa2", "zsl"): (200, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1),
+    ("awa2", "gzsl"): (200, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6),
+}
+
+
+def lisgan_cells() -> dict[Cell, Values]:
+    """Return LisGAN's published values: l_r1 is its ``proto_param2``, l_r2 its ``proto_param1``."""
+    return {cell: _lisgan_values(row) for cell, row in _LISGAN.items()}
+
+
+def lisgan_gasl_cells() -> dict[Cell, Values]:
+    """Return the values of a re-implementation of LisGAN (``feng2022gasl``), whose cascade under zsl is 1-NN."""
+    second = {"zsl": "nn", "gzsl": "softmax"}
+    return {cell: _lisgan_values(row) | {"cascade": second[cell[1]]} for cell, row in _LISGAN_GASL.items()}
+
+
+def _lisgan_values(row: tuple[int, float, float, int, float, float, float, float]) -> Values:
+    """Return one cell; each classifier stage runs 50 epochs in batches of twice the rows synthesised per class."""
+    values = dict(zip(_NAMES, row, strict=True))
+    return values | {"final_epochs": 50, "final_batch": 2 * values["per_class"]}
+
+
+def fclswgan_cells() -> dict[Cell, Values]:
+    """Return f-CLSWGAN's values: LisGAN's without the souls and the cascade.
+
+    The final classifier runs 25 epochs in batches of the rows synthesised a class.
+    """
+    cells = {}
+    for cell, row in _LISGAN.items():
+        values = dict(zip(_NAMES[:5], row, strict=False))
+        cells[cell] = values | {"final_epochs": 25, "final_batch": values["per_class"]}
+    return cells
+
+
+def fclswgan_gasl_cells() -> dict[Cell, Values]:
+    """Return the values of a re-implementation of f-CLSWGAN (``feng2022gasl``)."""
+    row = (300, 1e-5, 1e-3, 4000, 0.01)
+    return {("awa2", "gzsl"): dict(zip(_NAMES[:5], row, strict=True)) | {"final_epochs": 25, "final_batch": 4000}}
+
+
+@dataclasses.dataclass(kw_only=True)
+class GenerativeMethod(AdversarialMethod):
+    """A conditional WGAN on seen classes; a softmax classifier on what it makes of unseen ones (Xian et al., 2018)."""
+
+    later: ClassVar[tuple[str, ...]] = ("synthesis", "final classifier")
+    scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
+    quick: ClassVar[Mapping[str, Any]] = {
+        "hidden": 64,
+        "noise": 4,
+        "epochs": 8,
+        "batch": 128,
+        "critic_steps": 1,
+        "lr": 1e-2,
+        "cls_weight": 10.0,
+        "pretrain_epochs": 10,
+        "per_class": 20,
+        "final_epochs": 5,
+        "final_batch": 64,
+        "final_lr": 2e-2,
+    }
+
+    epochs: int = param(30, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ generator steps")
+    pretrain_epochs: int = param(50, low=1, high=10000, log=True, help="epochs of the pre-trained seen classifier")
+    per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
+    final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final softmax classifier")
+    final_batch: int = param(256, low=1, high=65536, log=True, help="rows a step of the final softmax classifier")
+    final_tol: float = param(
+        0.0, low=0.0, high=1.0, help="stop a final classifier when an epoch lowers its loss by less than this share"
+    )
+    final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final softmax classifier")
+
+    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
+        for epoch in range(1, self.epochs + 1):
+            yield epoch_steps, epoch, self.epochs
+
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term."""
+        if self.cls_weight == 0:
+            return []
+        return [self._classification(rows, ctx)]
+
+    def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
+        """Return what becomes of the (n, k) log-probabilities of the final softmax classifier: here, nothing."""
+        return first
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        """Return (n, k) log-probabilities of a linear softmax classifier.
+
+        It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
+        """
+        from zslbench.methods.generative import final_classifiers
+
+        order = classes.canonical()
+        references, labels = self._references(classes.take(order))
+        rows = self._tensor(self.preprocessor_.transform(features))
+        first = final_classifiers.log_probabilities(self._final_classifier(references, labels, len(classes)), rows)
+        logs = self.refine(first, rows, references, labels).cpu().numpy()
+        out = np.empty_like(logs)
+        out[:, order] = logs
+        return out
+
+    def _classification(self, rows: SeenRows, ctx: Context) -> Term:
+        """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
+        import torch
+        from torch.nn import functional
+
+        from zslbench.methods.generative.final_classifiers import train_softmax
+        from zslbench.methods.generative.wgan import Term
+
+        def train(seed: int, epochs: int) -> torch.nn.Linear:
+            return train_softmax(
+                rows.features, rows.labels, len(rows.semantics), epochs=epochs, batch=100, lr=1e-3, seed=seed
+            )
+
+        with ctx.phase("pretrain"):
+            given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
+            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
+            machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
+            make = functools.partial(train, **given)
+            classes = len(rows.semantics)
+            classifier = remembered(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
+
+        def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)
+
+        return Term("classification", self.cls_weight, loss, (classifier.weight, classifier.bias))
+
+    def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
+        from zslbench.methods.generative.final_classifiers import train_softmax
+
+        given: dict[str, Any] = {
+            "epochs": self.final_epochs,
+            "batch": self.final_batch,
+            "lr": self.final_lr,
+            "tol": self.final_tol,
+            "seed": self.seeds_["final classifier"],
+        }
+        make = functools.partial(train_softmax, references, labels, classes, **given)
+        if self.batchwise:  # its rows are never scored by themselves
+            return make()
+        arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
+        return once_more(make, "final classifier", arrays, classes=classes, device=str(references.device), **given)
+
+    def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
+        """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""
+        import torch
+
+        of_seen = np.full(len(self.classes_), -1, dtype=np.int64)
+        seen = np.isin(classes.ids, self.classes_.ids)
+        of_seen[self.classes_.positions(classes.ids[seen])] = np.flatnonzero(seen)
+        labels = self._tensor(of_seen)[self.rows_.labels]
+        real = labels >= 0
+        fakes = self._synthesise(classes.take(np.flatnonzero(~seen)), self.per_class).flatten(0, 1)
+        of_fakes = self._tensor(np.flatnonzero(~seen).repeat(self.per_class))
+        return torch.cat([self.rows_.features[real], fakes]), torch.cat([labels[real], of_fakes])
+
+
+@dataclasses.dataclass(kw_only=True)
+class FCLSWGAN(GenerativeMethod):
+    """A conditional WGAN whose fakes a pre-trained classifier of seen classes must recognise (Xian et al., 2018)."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="f-CLSWGAN",
+        summary="conditional WGAN-GP with a classification loss; softmax on synthesised features",
+        citation="xian2018fclswgan",
+        reference="Xian, Lorenz, Schiele, Akata: Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
+        version=3,
+        setting=Setting.INDUCTIVE,
+        stochastic=True,
+        formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",
+        differences=(
+            "The last epoch counts. The public code prints every epoch's accuracy on test images; the paper does not "
+            "say which epoch its numbers are of.",
+            "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
+            "backward pass, without it.",
+            "Features that are not preprocessed to be non-negative are refused: the generator ends in a ReLU.",
+            "The last epoch of the final classifier counts; the public code keeps the one that is best on test images.",
+            "By default class vectors are scaled to length 1; the public code takes them as the file has them, and so "
+            "does fclswgan@published (semantic_norm=none).",
+        ),
+    )
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "published": Preset(
+            source="the public commands of each data set, with the epochs of LisGAN's on the same networks; the seen "
+            "classifier is trained for 50 epochs, LisGAN's for 100. The public code picks the epoch on test images, "
+            "here the last counts",
+            values=SHARED | {"pretrain_epochs": 50},
+            cells=fclswgan_cells(),
+        ),
+        "gasl": Preset(
+            source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
+            "AWA2, which the public commands lack; its zsl command for AWA2 reads AWA1. It does not scale features, "
+            "and keeps the epoch that is best on test images; here the last counts",
+            values=SHARED | {"pretrain_epochs": 50, "preprocess": "none"},
+            cells=fclswgan_gasl_cells(),
+        ),
+    }
+    space: ClassVar[Mapping[str, Dimension]] = {
+        "lr": Between(3e-5, 1e-3, log=True),
+        "cls_weight": Between(1e-3, 1.0, log=True, zero=True),
+        "epochs": Between(10, 60, log=True),
+        "per_class": (100, 300, 600),
+        "final_lr": (3e-4, 1e-3, 3e-3),
+    }
+    ablations: ClassVar[Mapping[str, Ablation]] = {
+        "plain": Ablation({"cls_weight": 0.0}, "without the classification loss: the paper's f-WGAN"),
+    }

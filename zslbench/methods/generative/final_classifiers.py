@@ -1,0 +1,176 @@
+"""Classifiers of synthesised features: the linear softmax (LisGAN, Eq. 7, 8), nearest neighbours, the cascade (3.4)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from zslbench.arrays import Array, IntArray
+from zslbench.methods.nn import adam, in_threads, linear, random_stream, row_batches, threads_for
+
+
+def train_softmax(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    *,
+    epochs: int,
+    batch: int,
+    lr: float,
+    seed: int,
+    tol: float = 0.0,
+) -> torch.nn.Linear:
+    """Return a linear layer fitted by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7).
+
+    Args:
+        features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, on the same device.
+        epochs: of ⌈n / batch⌉ steps each; batch: rows of every step (see `row_batches`).
+        seed: of the initial weights and of the order of the rows; nothing else is drawn.
+        tol: stop after an epoch whose mean loss is not below that of the epoch before by at least this share.
+    """
+    device = features.device
+    layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
+    batches = row_batches(len(features), batch, random_stream(seed + 1, device))
+    steps = -(-len(features) // batch)
+    optimiser = adam(layer.parameters(), lr)
+    before = float("inf")
+    threads = threads_for(2 * batch * layer.weight.numel())
+    for _ in range(epochs):
+        total = torch.zeros((), device=device)
+        with in_threads(threads):
+            for rows in itertools.islice(batches, steps):
+                loss = functional.cross_entropy(layer(features[rows]), labels[rows])
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                total += loss.detach()
+        if tol and (now := float(total) / steps) > (1 - tol) * before:
+            break
+        before = now if tol else before
+    return layer.requires_grad_(False)
+
+
+def log_probabilities(layer: torch.nn.Linear, features: Tensor) -> Tensor:
+    """Return (n, k) log P(y|x) of (n, d) rows."""
+    with torch.no_grad():
+        return functional.log_softmax(layer(features), dim=1)
+
+
+BLOCK = 2**25
+"""Distances that are in memory at once."""
+SecondClassifier = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(references (r, d), labels (r,), rows (m, d)) → (m, k) log-probabilities."""
+
+
+def uncertainty(log_probabilities: Array, rule: str) -> Array:
+    """Return (n,) values by which rows are ranked, the most confident row having the lowest.
+
+    ``paper``: the entropy −Σ p log p of each row (Eq. 9). ``reference``: the public code hands log-probabilities to an
+    entropy that renormalises, and takes the largest first; that is minus the entropy of |log p| / Σ|log p|.
+    """
+    logs = log_probabilities.astype(np.float64)
+    if rule == "paper":
+        entropy: Array = -(np.exp(logs) * logs).sum(axis=1)
+        return entropy
+    size = np.abs(logs)
+    total = size.sum(axis=1, keepdims=True)
+    share = np.divide(size, total, out=np.full_like(size, 1 / size.shape[1]), where=total > 0)
+    negated: Array = (share * np.log(np.where(share > 0, share, 1.0))).sum(axis=1)
+    return negated
+
+
+def confident_rows(log_probabilities: Array, rule: str, fraction: float) -> IntArray:
+    """Return the ⌊fraction · n⌋ rows of lowest `uncertainty`, the most confident first."""
+    values = uncertainty(log_probabilities, rule)
+    return np.argsort(values, kind="stable")[: int(fraction * len(values))].astype(np.int64)
+
+
+def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes: int) -> Tensor:
+    """Return (m, k) log-softmax of minus the squared distance to the nearest reference of each class (1-NN).
+
+    Args:
+        references: (r, d), at least one a class; labels: (r,); rows: (m, d).
+    """
+    centre = references.mean(0)  # squares of rows far from 0 leave nothing of their difference in float32
+    references, rows = references - centre, rows - centre
+    lengths = references.square().sum(1)
+    found = []
+    for block in torch.split(rows, max(1, BLOCK // len(references))):
+        squared = (block.square().sum(1, keepdim=True) + lengths - 2 * block @ references.T).clamp(min=0)
+        nearest = torch.full((len(block), classes), torch.inf, dtype=squared.dtype, device=squared.device)
+        nearest.scatter_reduce_(1, labels.expand(len(block), -1), squared, "amin")
+        found.append(functional.log_softmax(-nearest, dim=1))
+    return torch.cat(found)
+
+
+def support_vectors(references: Tensor, labels: Tensor, rows: Tensor, classes: int, seed: int) -> Tensor:
+    """Return (m, k) log-softmax of the margins of one linear SVM a class against the rest (scikit-learn)."""
+    from sklearn.svm import LinearSVC
+
+    if classes == 1:
+        return torch.zeros(len(rows), 1, device=rows.device)
+    svm = LinearSVC(dual="auto", random_state=seed % 2**32).fit(references.cpu().numpy(), labels.cpu().numpy())
+    margins = torch.tensor(svm.decision_function(rows.cpu().numpy()), dtype=rows.dtype, device=rows.device)
+    if classes == 2:
+        margins = torch.stack([-margins, margins], dim=1)
+    return functional.log_softmax(margins, dim=1)
+
+
+def cascade(
+    first: Tensor,
+    rows: Tensor,
+    references: Tensor,
+    labels: Tensor,
+    *,
+    rule: str,
+    fraction: float,
+    second: SecondClassifier,
+) -> Tensor:
+    """Return (n, k) log-probabilities: the first classifier's for confident rows, the second's for the others.
+
+    Args:
+        first: (n, k) log-probabilities of the first classifier on (n, d) rows.
+        references: (r, d) and labels: (r,), what the first classifier was trained on.
+    """
+    picked = torch.from_numpy(confident_rows(first.cpu().numpy(), rule, fraction)).to(rows.device)
+    others = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
+    others[picked] = False
+    if len(picked) == 0 or len(picked) == len(rows):
+        return first
+    joined = torch.cat([references, rows[picked]])
+    out = first.clone()
+    out[others] = second(joined, torch.cat([labels, first[picked].argmax(1)]), rows[others])
+    return out
+
+
+BLOCK_ROWS = 512
+
+
+def neighbour_votes(references: Tensor, rows: Tensor, neighbours: int) -> Tensor:
+    """Return (n, k) shares of the votes of each row's nearest references by cosine, ties broken.
+
+    A class with more votes is always ahead. Among classes with as many, that of the nearer nearest reference is: to
+    its votes, at most half a vote is added, (1 + the largest cosine with the class's references) / 4.
+
+    Args:
+        references: (k, r, d), r rows a class; rows: (n, d).
+        neighbours: how many vote; all references where there are fewer.
+    """
+    classes, per_class, _ = references.shape
+    exact = torch.float32 if references.device.type == "mps" else torch.float64  # a vote hangs on the last digits
+    units = functional.normalize(references.flatten(0, 1).to(exact), dim=1)
+    voters = min(neighbours, len(units))
+    found = []
+    for block in torch.split(rows, BLOCK_ROWS):
+        cosines = functional.normalize(block.to(exact), dim=1) @ units.T
+        chosen = cosines.topk(voters, dim=1).indices // per_class
+        votes = torch.zeros(len(block), classes, dtype=exact, device=rows.device)
+        votes.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=exact))
+        best = cosines.view(len(block), classes, per_class).amax(dim=2).clamp(-1, 1)
+        found.append((votes + (1 + best) / 4) / voters)
+    return torch.cat(found)

@@ -1,0 +1,163 @@
+"""The iterations of a Wasserstein GAN, of one fit or several: their order, phases, losses and recorded graphs."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from typing import Generic, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from zslbench.errors import ZslbenchError
+
+EAGER_CALLS = 3
+"""Calls before the recording: optimisers, caches and sums make their tensors in them."""
+
+
+class RecordingFailed(ZslbenchError):
+    """A CUDA graph could not be recorded."""
+
+
+class Repeated:
+    """Calls a step again and again; on CUDA, from the fourth call on, as one recorded graph.
+
+    The step is handed over at each call, and must be the same: kept here, it would tie whatever it belongs to, and its
+    memory on the device, into a cycle. It must take its inputs from tensors that stay where they are, ask nothing of
+    the device (no size that depends on values), and draw from the given streams only: these are registered, so a
+    replay draws the numbers that a call would.
+
+    Args:
+        streams: the random generators that it draws from.
+        device: where its tensors are.
+    """
+
+    def __init__(self, streams: Iterable[torch.Generator], device: torch.device) -> None:
+        self.streams, self.device = tuple(streams), device
+        self.calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._side: torch.cuda.Stream | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Whether calls replay a graph."""
+        return self._graph is not None
+
+    def __call__(self, step: Callable[[], object]) -> None:
+        """Do one iteration: call `step`, or replay it.
+
+        Raises:
+            RecordingFailed: the step does something that a graph cannot hold. The device is in no state to go on.
+        """
+        if self.device.type != "cuda":
+            step()
+            return
+        self.calls += 1
+        with torch.cuda.device(self.device):  # streams, recordings and replays belong to the current device
+            if self._graph is None and self.calls > EAGER_CALLS:
+                self._graph = self._record(step)
+            if self._graph is not None:
+                self._graph.replay()
+            else:
+                self._eager(step)
+
+    def _eager(self, step: Callable[[], object]) -> None:
+        """Call the step on a stream of its own, as is asked before a recording."""
+        if self._side is None:
+            self._side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        self._side.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._side):
+            step()
+        torch.cuda.current_stream(self.device).wait_stream(self._side)
+
+    def _record(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
+        """Record the step without doing it."""
+        graph = torch.cuda.CUDAGraph()
+        for stream in self.streams:
+            graph.register_generator_state(stream)
+        try:
+            with torch.cuda.graph(graph, stream=self._side):
+                step()
+        except RuntimeError as error:
+            why = str(error).strip().splitlines()[0]
+            raise RecordingFailed(
+                f"an iteration could not be recorded as a CUDA graph ({why}); --profile trains without one."
+            ) from error
+        return graph
+
+
+Phase = Callable[[str], AbstractContextManager[object]]
+
+
+class Drawn(Protocol):
+    """What a critic step works on; the generator step that follows takes its classes over."""
+
+    @property
+    def labels(self) -> Tensor:
+        """Positions of the rows' classes."""
+
+
+B = TypeVar("B", bound=Drawn)
+
+
+class Iterations(abc.ABC, Generic[B]):
+    """Alternates critic steps and generator steps, and sums their losses where they are computed.
+
+    Args:
+        drawing: the random generators that an iteration draws from.
+        device: where the tensors are.
+    """
+
+    def __init__(self, drawing: Iterable[torch.Generator], device: torch.device) -> None:
+        self.device = device
+        self._sums: dict[str, Tensor] = {}
+        self._notes: dict[str, int] = {}
+        self._repeated = Repeated(drawing, device)
+
+    @abc.abstractmethod
+    def draw(self) -> list[B]:
+        """Return the batches of the critic steps before one generator step."""
+
+    @abc.abstractmethod
+    def critic_step(self, batch: B) -> None:
+        """Update the critic on one batch."""
+
+    @abc.abstractmethod
+    def generator_step(self, labels: Tensor) -> None:
+        """Update the generator on fresh fakes of some labels."""
+
+    def means(self, count: int, phase: Phase, record: bool) -> dict[str, Tensor]:
+        """Take `count` iterations and return the mean of every loss by name.
+
+        On CUDA the iterations are recorded as a graph, unless `record` is false: to time their phases apart.
+        """
+        for total in self._sums.values():
+            total.zero_()
+        if record and self.device.type == "cuda":
+            with phase("iterations"):
+                for _ in range(count):
+                    self._repeated(self.iterate)
+        else:
+            for _ in range(count):
+                self.iterate(phase)
+        return {name: total.cpu().double() / (count * self._notes[name]) for name, total in self._sums.items()}
+
+    def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
+        """Take the critic steps and the generator step of one iteration."""
+        self._notes = {}
+        with phase("critic"):
+            batches = self.draw()
+            for batch in batches:
+                self.critic_step(batch)
+        with phase("generator"):
+            self.generator_step(batches[-1].labels)
+
+    def _note(self, name: str, value: Tensor) -> None:
+        """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
+        if name not in self._sums:
+            exact = torch.promote_types(value.dtype, torch.float32)  # a sum in bf16 would stand still
+            self._sums[name] = torch.zeros(value.shape, dtype=exact, device=value.device)
+        self._sums[name] += value.detach()
+        self._notes[name] = self._notes.get(name, 0) + 1

@@ -1,0 +1,161 @@
+"""What keeps fakes near real rows, as pure functions: LisGAN's soul samples (Eq. 3 to 6), GAZSL's visual pivots."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zslbench.arrays import AnyArray, Array, IntArray
+
+LLOYD_STEPS = 10
+
+
+def soul_samples(features: Array, labels: IntArray, classes: int, k: int, seed: int) -> AnyArray:
+    """Return (c, k, d) float32 soul samples: the means of k clusters of every class (Eq. 3).
+
+    A class with fewer distinct images than k has fewer clusters; its souls are repeated to fill the row, which changes
+    no minimum over them.
+
+    Args:
+        features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, every class at least once.
+        seed: of k-means, the same for each class.
+    """
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    souls = np.empty((classes, k, features.shape[1]), dtype=np.float32)
+    for label in range(classes):
+        rows = features[labels == label]
+        clusters = min(k, len(rows))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters is fine here
+            member = KMeans(clusters, n_init=10, random_state=seed % 2**32).fit_predict(rows)
+        means = [rows[member == cluster].mean(axis=0, dtype=np.float64) for cluster in np.unique(member)]
+        souls[label] = np.stack(means)[np.arange(k) % len(means)]
+    return souls
+
+
+def squared_distances(first: Tensor, second: Tensor) -> Tensor:
+    """Return (…, p, q) squared Euclidean distances of (…, p, d) and (…, q, d) points, not divided by d."""
+    return (first.unsqueeze(-2) - second.unsqueeze(-3)).square().sum(-1)
+
+
+def l_r1(fakes: Tensor, labels: Tensor, souls: Tensor) -> Tensor:
+    """Return L_R1 (Eq. 5): the mean over fakes of the squared distance to the nearest soul of the own class.
+
+    Args:
+        fakes: (m, d); labels: (m,) classes of the fakes; souls: (c, k, d).
+    """
+    return squared_distances(fakes.unsqueeze(1), souls[labels]).squeeze(1).amin(1).mean()
+
+
+def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
+    """Return L_R2 (Eq. 6): the squared distance of each fake soul to the nearest real soul of its class.
+
+    Averaged over the fake souls of a class, then over classes.
+
+    Args:
+        fake_souls: (c, j, d); filled: (c, j) bool, False for clusters that hold nothing; souls: (c, k, d).
+    """
+    nearest = squared_distances(fake_souls, souls).amin(2)
+    weights = filled.to(nearest.dtype)
+    return ((nearest * weights).sum(1) / weights.sum(1)).mean()
+
+
+def l_r2_numbered(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
+    """Return L_R2 by the letter of Eq. 6, where one j numbers a fake and a real soul: the smallest of k distances.
+
+    The paper does not say which cluster of fakes has which number; here it is the one that k-means++ gives it. A
+    single fake soul has every number.
+
+    Args:
+        fake_souls: (c, k, d) or (c, 1, d); filled: (c, k) or (c, 1) bool; souls: (c, k, d).
+    """
+    distances = (fake_souls - souls).square().sum(-1)
+    return torch.where(filled, distances, torch.inf).amin(1).mean()
+
+
+def mean_fake_souls(fakes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return one fake soul a class, (c, 1, d), the mean of its (c, r, d) fakes: what the public code does."""
+    return fakes.mean(1, keepdim=True), torch.ones(len(fakes), 1, dtype=torch.bool, device=fakes.device)
+
+
+def cluster_fake_souls(fakes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (c, k, d) fake souls, the means of k clusters of (c, r, d) fakes (Eq. 4), and which hold anything.
+
+    Lloyd's algorithm for all classes at once, on detached values, started by k-means++ on the fakes themselves;
+    gradients flow through the means, not through the grouping. A centre is kept as its weights on the fakes of its
+    class, so that every step works on their inner products and not on d columns.
+
+    Args:
+        fakes: independent and alike in each class: the first is a centre drawn at random.
+        draws: (c, k − 1) uniform numbers from 0 to 1, which pick the other centres.
+    """
+    away = fakes.detach() - fakes.detach().mean(1, keepdim=True)
+    products = away @ away.transpose(1, 2)
+    products = products.to(torch.promote_types(products.dtype, torch.float32))
+    centres = _first_centres(products, draws)
+    for _ in range(LLOYD_STEPS):
+        share, filled = _shares(products, centres)
+        centres = torch.where(filled.unsqueeze(-1), share, centres)
+    share, filled = _shares(products, centres)
+    return share.to(fakes.dtype) @ fakes, filled
+
+
+def _first_centres(products: Tensor, draws: Tensor) -> Tensor:
+    """Return (c, k, r) weights of the centres of k-means++: each next one is drawn by its squared distance.
+
+    Args:
+        products: (c, r, r) inner products of fakes; draws: (c, k − 1) uniform numbers.
+    """
+    squares = products.diagonal(dim1=1, dim2=2)
+    distances = (squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * products).clamp(min=0)
+    numbers = torch.arange(products.shape[1], device=products.device)
+    picked = [(numbers == 0).expand(len(products), -1)]
+    away = distances[:, 0]
+    for number in range(draws.shape[1]):
+        total = away.cumsum(1)
+        at = (total <= draws[:, number : number + 1] * total[:, -1:]).sum(1, keepdim=True)
+        picked.append(numbers == at.clamp(max=len(numbers) - 1))
+        away = torch.minimum(away, (distances * picked[-1].unsqueeze(2)).sum(1))
+    return torch.stack(picked, dim=1).to(products.dtype)
+
+
+def _shares(products: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (c, k, r) weight of each fake in its nearest centre's mean, and which centres have any fake.
+
+    Args:
+        products: (c, r, r) inner products of fakes; centres: (c, k, r) weights on them.
+    """
+    inner = centres @ products
+    # ‖p − s‖² up to ‖p‖², which does not change which centre is nearest
+    score = (inner * centres).sum(-1, keepdim=True) - 2 * inner
+    numbers = torch.arange(centres.shape[1], device=centres.device).unsqueeze(1)
+    member = (score.argmin(1, keepdim=True) == numbers).to(products.dtype)
+    count = member.sum(2, keepdim=True)
+    return member / count.clamp(min=1), (count > 0).squeeze(2)
+
+
+def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return (c, d) means of the (n, d) rows of each class: the visual pivots; 0 for a class without rows."""
+    counts = torch.bincount(labels, minlength=classes)
+    sums = features.new_zeros(classes, features.shape[1]).index_add(0, labels, features)
+    return sums / counts.clamp(min=1)[:, None]
+
+
+def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
+    """Return (1/C) Σ_c ‖mean_{i: y_i = c} x̃_i − μ_c‖₂ over the classes of the batch; the others add nothing.
+
+    Args:
+        fakes: (m, d) generated rows; labels: (m,) positions of their classes.
+        pivots: (C, d) means μ_c of the real rows of all seen classes.
+    """
+    classes = torch.arange(len(pivots), device=labels.device)
+    member = (labels[:, None] == classes).to(fakes.dtype)  # of a size that does not depend on the draw
+    counts = member.sum(dim=0)
+    away = (member.T @ fakes) / counts.clamp(min=1)[:, None] - pivots
+    out: Tensor = (torch.linalg.vector_norm(away, dim=1) * (counts > 0)).sum() / len(pivots)
+    return out

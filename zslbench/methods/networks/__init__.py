@@ -1,0 +1,1 @@
+"""Networks from semantics to features: the nearest prototype wins."""

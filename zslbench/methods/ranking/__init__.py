@@ -1,0 +1,164 @@
+"""What the bilinear compatibility methods share: s(x, c) = xᵀ W a_c, learned by gradient descent on a ranking loss.
+
+Torch is imported inside the functions: the classes can be listed and described without it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from zslbench.arrays import Array
+from zslbench.errors import BadValue
+from zslbench.methods.base import Context, Method, Size
+from zslbench.methods.preprocess import check_chain, preprocessor
+from zslbench.params import Between, Dimension, param
+from zslbench.task import ClassTable, Train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zslbench.methods.ranking.descent import Training, Weigh
+
+SHARED_DIFFERENCES = (
+    "Batches: the gradient of a batch is summed, so that batch=1 gives the updates of an image at a time that the "
+    "papers make, and a larger batch takes nearly the same way much faster.",
+    "W starts at zero, not at random: the loss is convex in W, or nearly so, and what is random in the start stays for "
+    "good where attributes vary among unseen classes but not among seen ones.",
+    "average=true predicts with the mean of W over all steps (Polyak & Ruppert), which the papers do not; the number "
+    "of epochs is fixed, where the papers stop on validation classes.",
+    "Features and class vectors are normalised alike in training and in both protocols, and one score serves both.",
+)
+"""What is said of every method here on its card."""
+PUBLISHED = (
+    "learning rate, margin and norm found on validation classes by the public re-implementation "
+    "mvp18/Popular-ZSL-Algorithms ({}), ResNet-101 features, one image an update, class vectors as xlsa17 has them; "
+    "its published accuracy is that of a W fitted to the training classes alone, without the validation classes; it "
+    "trains up to 100 epochs and keeps the one that is best on these, here the 100th counts; its W starts at random, "
+    "here at zero"
+)
+NORMS = {"L2": "l2", "std": "standard", "None": "none"}
+"""Its names for preprocessing."""
+
+
+def published_cell(norm: str, **values: float | str) -> dict[str, Any]:
+    """Return a preset's values for one data set: what is shared by all, `norm` by the public code's name, and `values`.
+
+    It scales only training rows to unit length, which matters to training alone: the lengths of test rows do not
+    change the order of their classes.
+    """
+    shared = {"preprocess": NORMS[norm], "semantic_norm": "none", "batch": 1, "epochs": 100, "average": False}
+    return {**shared, **values}
+
+
+@dataclasses.dataclass(kw_only=True)
+class BilinearMethod(Method):
+    """A compatibility of features and semantics, linear in both, trained by mini-batches on a ranking loss.
+
+    Fitted: ``weights_``, (K, d, a) float32; K is 1 but for latent compatibilities.
+    """
+
+    space: ClassVar[Mapping[str, Dimension]] = {  # margin is left out: from W = 0, c·margin is margin with lr/c
+        "lr": Between(0.03, 3.0, log=True),
+        "epochs": Between(5, 60, log=True),
+        "preprocess": ("l2", "standard+l2", "minmax+l2"),
+    }
+
+    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.ranking.descent",)
+    quick: ClassVar[Mapping[str, Any]] = {"epochs": 10}
+
+    lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
+    margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")
+    epochs: int = param(50, low=1, high=10000, log=True, help="passes over the training rows")
+    batch: int = param(64, low=1, high=65536, log=True, help="rows a step")
+    average: bool = param(True, help="predict with the mean of W over all steps instead of the last W")
+    semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
+    preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+
+    def cost(self, size: Size) -> float:
+        """Return rows in all epochs, times the entries of W in the span of the class vectors."""
+        return float(self.epochs * size.images * size.features * min(size.semantics, size.classes))
+
+    @abc.abstractmethod
+    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
+        """Return the ranking loss; ``keys(matrix)`` draws uniform random numbers of the matrix's shape."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        """Train W on seen classes, from zero."""
+        import torch
+
+        from zslbench.methods import nn
+        from zslbench.methods.ranking.descent import Training, span
+
+        device = nn.resolve_device(ctx.device)
+        self.device_ = device
+        classes = train.classes.take(train.classes.canonical())
+        self.preprocessor_ = preprocessor(self.preprocess)
+        features = torch.tensor(self.preprocessor_.fit_transform(train.features), device=device)
+        coordinates, basis = span(self._normed(classes.semantics).astype(np.float64))
+        negatives = nn.random_stream(ctx.stream_seed("negatives"), device)
+
+        def keys(matrix: Tensor) -> Tensor:
+            return torch.rand(matrix.shape, generator=negatives, device=device)
+
+        training = Training(
+            features,
+            torch.tensor(classes.positions(train.labels), device=device),
+            torch.tensor(coordinates, dtype=torch.float32, device=device),
+            self.initial(features.shape[1], coordinates.shape[1], ctx).to(device),
+            self.loss(keys),
+            margin=self.margin,
+            lr=self.lr,
+            batch=self.batch,
+            average=self.average,
+            order=nn.random_stream(ctx.stream_seed("batches"), device),
+        )
+        self.threads_ = nn.threads_for(2 * self.batch * training.weights.numel())
+        for epoch in range(1, self.epochs + 1):
+            with nn.in_threads(self.threads_):
+                loss = training.epoch()
+            self.after_epoch(epoch, training)
+            matrices = training.result.mT.cpu().numpy()
+            if not (math.isfinite(loss) and np.isfinite(matrices).all()):
+                raise BadValue(
+                    f"{type(self).__name__}: the loss is not finite in epoch {epoch}; lower lr={self.lr:g}, or choose "
+                    "preprocess=l2."
+                )
+            self.weights_: Array = matrices @ basis.T.astype(np.float32)
+            ctx.log(epoch, self.epochs, loss=loss, **self.worth_logging(training))
+            ctx.checkpoint(self, epoch)
+        return self
+
+    def initial(self, d: int, r: int, ctx: Context) -> Tensor:
+        """Return the (K, r, d) matrices W_kᵀ to start from."""
+        import torch
+
+        return torch.zeros(1, r, d)
+
+    def after_epoch(self, epoch: int, training: Training) -> None:
+        """Do what is to be done between epochs: here, nothing."""
+
+    def worth_logging(self, training: Training) -> dict[str, float]:
+        """Return what to log besides the loss."""
+        return {}
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        """Return (n, k) float32 compatibilities max_k xᵀ W_k a."""
+        x = self.preprocessor_.transform(features)
+        semantics = self._normed(classes.semantics)
+        out: Array = np.linalg.multi_dot([x, self.weights_[0], semantics.T])
+        for weights in self.weights_[1:]:
+            np.maximum(out, np.linalg.multi_dot([x, weights, semantics.T]), out=out)
+        return out
+
+    def _normed(self, semantics: Array) -> Array:
+        if self.semantic_norm == "none":
+            return semantics
+        lengths = np.linalg.norm(semantics, axis=1, keepdims=True)
+        out: Array = semantics / np.where(lengths > 0, lengths, 1)
+        return out

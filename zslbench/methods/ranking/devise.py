@@ -1,0 +1,65 @@
+"""DeViSE: a linear map into the space of semantics, trained by hinge rank loss (Frome et al., 2013)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from zslbench.methods.base import MethodCard, Preset, Setting
+from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
+from zslbench.params import param
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zslbench.methods.ranking.descent import Weigh
+
+
+@dataclasses.dataclass(kw_only=True)
+class DeViSE(BilinearMethod):
+    """Deep visual-semantic embedding on fixed features: Σ_{c≠y} [Δ + s(x,c) − s(x,y)]₊ (Frome et al., 2013, Eq. 1)."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        title="DeViSE",
+        summary="bilinear compatibility by a hinge rank loss",
+        citation="frome2013devise",
+        reference="Frome, Corrado, Shlens, Bengio, Dean, Ranzato & Mikolov, DeViSE: A deep visual-semantic embedding "
+        "model, NeurIPS 2013",
+        version=1,
+        setting=Setting.INDUCTIVE,
+        stochastic=True,
+        formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
+        differences=(
+            "violators=first learns from the first violating class in a random order, as the paper trains; "
+            "violators=all sums the loss over every violating class, as its Eq. 1 reads. The public re-implementation "
+            "takes the first one in ascending order of class ids, always the same order.",
+            "Features are fixed: the paper goes on to fine-tune the image network.",
+            *SHARED_DIFFERENCES,
+        ),
+    )
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "published": Preset(
+            source=PUBLISHED.format("DeViSE") + "; it updates on the violating class of the lowest id, here on one "
+            "drawn at random",
+            cells={
+                ("cub", "zsl"): published_cell("L2", lr=1.0, margin=1.0, violators="first"),
+                ("awa1", "zsl"): published_cell("std", lr=0.01, margin=200.0, violators="first"),
+                ("awa2", "zsl"): published_cell("std", lr=0.001, margin=150.0, violators="first"),
+                ("apy", "zsl"): published_cell("L2", lr=1.0, margin=1.0, violators="first"),
+                ("sun", "zsl"): published_cell("None", lr=0.01, margin=3.0, violators="first"),
+            },
+        )
+    }
+
+    violators: str = param(
+        "first", choices=("first", "all"), help="classes an update learns from: the first violator drawn, or all"
+    )
+
+    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
+        """Return the sum over all violating classes, or over the first one in a random order."""
+        from zslbench.methods.ranking import descent
+
+        if self.violators == "all":
+            return lambda excess, labels: descent.every_violator(excess)
+        return lambda excess, labels: descent.first_violator(excess, keys(excess))

@@ -1,0 +1,128 @@
+"""Results that several fits of one process would compute alike, kept by the content they were computed from.
+
+The settings of an ablation share their k-means and their pre-trained classifier: same rows, same seed, same numbers.
+"""
+
+from __future__ import annotations
+
+import collections
+import threading
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+from zslbench import params
+from zslbench.arrays import AnyArray
+from zslbench.identity import digest, fingerprint
+from zslbench.methods.base import Context, Cost, Method
+from zslbench.params import Scalar
+
+T = TypeVar("T")
+MOST = 16
+"""Results that are kept; the one that was used longest ago goes first."""
+
+_kept: collections.OrderedDict[str, tuple[object, Cost]] = collections.OrderedDict()
+_lock = threading.Lock()
+
+
+_last: dict[str, object] = {}
+
+
+def forget() -> None:
+    """Drop every kept result."""
+    with _lock:
+        _kept.clear()
+        _last.clear()
+
+
+def once_more(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
+    """Return ``make()``, or, a single time, what the last call made of the same arrays and values.
+
+    A run scores a few rows by themselves right after all of them: what depends on the candidates alone is made once.
+    No other run takes it over, so the seconds of scoring stay those of making it.
+    """
+    key = digest([what, fingerprint(arrays), values])
+    with _lock:
+        if key in _last:
+            return _last.pop(key)  # type: ignore[return-value]
+    made = make()
+    with _lock:
+        _last.clear()
+        _last[key] = made
+    return made
+
+
+def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
+    """Return ``make()``, or what it returned before for the same arrays and values.
+
+    The result is shared: it must not be changed. Whoever gets it is charged with the seconds that making it took.
+
+    Args:
+        ctx: of the fit that asks.
+        what: names the computation and its version.
+        arrays, values: all that the result depends on.
+    """
+    key = digest([what, fingerprint(arrays), values])
+    with _lock:
+        if key in _kept:
+            _kept.move_to_end(key)
+            result, cost = _kept[key]
+            ctx.charge(cost)
+            return result  # type: ignore[return-value]
+    with ctx.measured() as cost:
+        made = make()
+    with _lock:
+        _kept[key] = made, cost
+        while len(_kept) > MOST:
+            _kept.popitem(last=False)
+    return made
+
+
+def depends_on(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Mark a function by the hyper-parameters that it takes by name, and that its result depends on."""
+
+    def mark(make: Callable[..., T]) -> Callable[..., T]:
+        make.dependencies = names  # type: ignore[attr-defined]
+        return make
+
+    return mark
+
+
+class Shared:
+    """What points of a grid have in common: each thing computed once, and dropped after the last point that needs it.
+
+    Args:
+        points: all that will ask, each once for a thing. None of them is kept.
+        ctx: what they are fitted with; each is charged with what it takes over from an earlier one.
+    """
+
+    def __init__(self, points: Sequence[Method], ctx: Context) -> None:
+        self._ctx = ctx
+        self._values = [params.values(point) for point in points]
+        self._ahead: dict[str, collections.Counter[Hashable]] = {}
+        self._kept: dict[Hashable, tuple[Any, Cost]] = {}
+
+    def once(self, point: Method, make: Callable[..., T], *given: Any) -> T:
+        """Return ``make(*given, **parameters)`` with those of the point's parameters that `make` depends on.
+
+        The first of the points that agree on them computes it. `given` must be the same for all of these. What comes
+        back is shared: it is to be read, never to be kept or changed.
+        """
+        names: tuple[str, ...] = make.dependencies  # type: ignore[attr-defined]
+        what = make.__qualname__
+        if what not in self._ahead:
+            self._ahead[what] = collections.Counter(tuple(values[name] for name in names) for values in self._values)
+        values = tuple(getattr(point, name) for name in names)
+        key = (what, values)
+        result: T
+        if key in self._kept:
+            result, cost = self._kept[key]
+            self._ctx.charge(cost)
+        else:
+            with self._ctx.measured() as cost:
+                result = make(*given, **dict(zip(names, values, strict=True)))
+        self._ahead[what][values] -= 1
+        if self._ahead[what][values] > 0:
+            self._kept[key] = result, cost
+        else:
+            self._kept.pop(key, None)
+        return result
