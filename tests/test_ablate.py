@@ -10,6 +10,8 @@ import shlex
 import statistics
 
 import pytest
+import study_methods
+import toy_methods
 from click.testing import CliRunner
 from scipy import stats
 
@@ -17,14 +19,7 @@ import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.methods.generative import AdversarialMethod
-from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.results.records.store import ResultStore
-from zslbench.studies.ablate import (
-    choose_comparisons,
-    named_ablations,
-    order_settings,
-    read_base,
-)
 
 NOISY, STAIRS, STILL = (f"study_methods:{name}" for name in ("Noisy", "Stairs", "Still"))
 
@@ -65,27 +60,25 @@ def test_lines_are_means_and_deviations_of_the_records_and_differences_are_paire
         assert line.difference.excludes_zero == (naive.pvalue < 0.05)
 
 
-def test_ablations_that_build_up_are_compared_with_the_one_before(runs):
+def pairs(found):
+    return {line.setting: line.against for line in found.lines}
+
+
+def test_ablations_that_build_up_are_compared_with_the_one_before(runs, monkeypatch):
     found = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs)
-    pairs = {line.setting: line.against for line in found.lines}
-    assert pairs == {"A1": "", "A2": "A1", "A3": "A2"}
+    assert pairs(found) == {"A1": "", "A2": "A1", "A3": "A2"}
     assert [line.setting for line in found.lines if line.as_given] == ["A3"]
     assert "A3 is the method as given." in found.text
     assert "Careful: an interval from two seeds rests on the one difference" in " ".join(found.text.split())
-    first = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against="first")
-    assert {line.setting: line.against for line in first.lines} == {"A1": "", "A2": "A1", "A3": "A1"}
-    one = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against="A2")
-    assert {line.setting: line.against for line in one.lines} == {"A1": "A2", "A2": "", "A3": "A2"}
-
-
-def test_lisgan_says_that_its_ablations_build_up_and_others_compare_with_the_whole():
-    assert LisGAN.ablations_build_up
-    assert [*LisGAN.ablations] == ["S1", "S2", "S3", "S4"]
-    assert choose_comparisons(["S1", "S2"], "S2", None, LisGAN.ablations_build_up) == {"S2": "S1"}
-    order = order_settings(["plain", "other"], "full", builds_up=False)
-    assert order == ["full", "plain", "other"]
-    assert choose_comparisons(order, "full", None, builds_up=False) == {"plain": "full", "other": "full"}
-    assert order_settings(["a", "b"], "full", builds_up=True) == ["a", "b", "full"]
+    for against, expected in (
+        ("first", {"A1": "", "A2": "A1", "A3": "A1"}),
+        ("A2", {"A1": "A2", "A2": "", "A3": "A2"}),
+    ):
+        assert pairs(zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs, against=against)) == expected
+    fewer = {name: study_methods.Stairs.ablations[name] for name in ("A1", "A2")}
+    monkeypatch.setattr(study_methods.Stairs, "ablations", fewer)
+    found = zslbench.ablate(STAIRS, "digits", "zsl", seeds=2, runs=runs)
+    assert list(pairs(found).items()) == [("A1", ""), ("A2", "A1"), ("full", "A2")]
 
 
 def test_an_ablation_wins_over_given_parameters_and_presets(runs):
@@ -101,12 +94,13 @@ def test_an_ablation_wins_over_given_parameters_and_presets(runs):
     assert "One seed: no interval" in found.text
 
 
-def test_the_loss_that_s1_switches_off_stays_off_whatever_was_given():
-    spec, cls = read_base("lisgan[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]")
-    texts = {point.name: str(point.spec) for point in named_ablations(spec, cls).points}
-    assert texts["S1"] == "lisgan@S1[hidden=512,epochs=20]"
-    assert texts["S2"] == "lisgan@S2[hidden=512,epochs=20,cls_weight=0.1]"
-    assert texts["S4"] == "lisgan@S4[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]"
+def test_the_loss_that_s1_switches_off_stays_off_whatever_was_given(runs):
+    given = "lisgan[hidden=512,epochs=20,cls_weight=0.1,l_r1=0.5]"
+    found = zslbench.ablate(given, "digits", "zsl", seeds=1, runs=runs, dry_run=True)
+    kept = [run.params for run, _ in found.outcome.states]
+    assert {(params["hidden"], params["epochs"]) for params in kept} == {(512, 20)}
+    weights = [(params["cls_weight"], params["l_r1"], params["cascade"]) for params in kept]
+    assert weights == [(0, 0, "off"), (0.1, 0, "off"), (0.1, 0.5, "off"), (0.1, 0.5, "softmax")]
 
 
 def test_one_training_serves_the_settings_that_differ_in_scoring_only(runs, monkeypatch):
@@ -122,6 +116,7 @@ def test_one_training_serves_the_settings_that_differ_in_scoring_only(runs, monk
     found = zslbench.ablate(tiny, "digits", seeds=1, runs=runs)
     assert len(fits) == 3  # S1, S2, and one for S3 and S4
     assert len(found.outcome.records) == 8
+    assert pairs(found) == {"S1": "", "S2": "S1", "S3": "S2", "S4": "S3"}
     assert {line.setting for line in found.lines if line.transductive} == {"S4"}
     assert "‡ transductive: S4 uses unlabelled test features" in found.text
     again = zslbench.ablate(tiny, "digits", seeds=1, runs=runs)
@@ -200,8 +195,6 @@ def test_the_dev_stage_averages_folds_within_a_seed(runs):
 
 
 def test_a_failed_setting_leaves_a_gap_and_a_sentence(runs, monkeypatch):
-    import toy_methods
-
     def hook(method):
         if method.ridge == 1e4:
             raise RuntimeError("unlucky")

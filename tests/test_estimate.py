@@ -137,11 +137,6 @@ def test_seeds_at_once_and_single_fits_tell_nothing_of_each_other():
             "about 10 min with 2 workers for 7 runs (3 by records of the same method, parameters and data, 4 scaled "
             "from other records of the method); unknown for 2 of sae, 1 of dem, nothing comparable was run",
         ),
-        (
-            Estimate.of_all([Estimate(30, 1, 0, {"sae": 1}), Estimate(40, 0, 2, {"sae": 1})]),
-            "about 70 s for 3 runs (1 by records of the same method, parameters and data, 2 scaled from other records "
-            "of the method); unknown for 2 of sae, nothing comparable was run",
-        ),
     ],
 )
 def test_what_an_estimate_says(found, told):

@@ -27,8 +27,7 @@ from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.options import RunOptions
 from zslbench.runner.plan import plan
-from zslbench.studies import claims
-from zslbench.studies.claims import judged
+from zslbench.studies.reproduce import choose_entries, choose_spec, judged
 
 NOISY, STILL, BROKEN = "noisy", "still", "broken"
 percent = st.floats(0, 100, allow_nan=False)
@@ -239,9 +238,9 @@ def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, dat
 
 
 def test_the_papers_ablation_maps_to_published_ablations():
-    entries = claims.entries("li2019lisgan", "Figure 7(b)", (), ())
+    entries = choose_entries("li2019lisgan", "Figure 7(b)")
     assert [entry.method for entry in entries] == ["lisgan:S1", "lisgan:S2", "lisgan:S3", "lisgan:S4"]
-    specs = [claims._spec(entry, ("apy", "res101", "att"), PresetStore("nowhere"))[0] for entry in entries]
+    specs = [choose_spec(entry, ("apy", "res101", "att"), PresetStore("nowhere"))[0] for entry in entries]
     assert specs == [f"lisgan@published@S{number}" for number in (1, 2, 3, 4)]
 
 
@@ -262,8 +261,8 @@ def test_marks_and_errata_of_real_tables_are_in_every_format(runs):
 
 def test_cells_of_a_table_are_those_of_the_file():
     rows = [entry for entry in published.load() if (entry.source, entry.table) == ("li2019lisgan", "Table 4")]
-    assert sorted(map(repr, claims.entries("li2019lisgan", "4", (), ()))) == sorted(map(repr, rows))
-    some = claims.entries("li2019lisgan", "table 4", ["SUN", "cub"], ["ESZSL"])
+    assert sorted(map(repr, choose_entries("li2019lisgan", "4", (), ()))) == sorted(map(repr, rows))
+    some = choose_entries("li2019lisgan", "table 4", ["SUN", "cub"], ["ESZSL"])
     wanted = [row for row in rows if row.method == "eszsl" and row.dataset in ("sun", "cub")]
     assert {id(row) for row in some} == {id(row) for row in wanted}
     assert some[0].dataset == "sun"

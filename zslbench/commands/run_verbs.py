@@ -333,7 +333,7 @@ def _show_study(study: Ablated | Reproduction, dry_run: bool, runs: Path, output
 @OUTPUT
 @RUNS
 @DATA_ROOT
-def reproduce(quiet: bool, output: Path | None, dry_run: bool, **options: Any) -> None:
+def reproduce(output: Path | None, dry_run: bool, **options: Any) -> None:
     """Run what a published table needs and say of each number whether it came out again.
 
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, Self, TypeGuard
+from typing import Any, TypeGuard
 
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Size
@@ -36,21 +36,6 @@ class Estimate:
     scaled: int = 0
     unknown: dict[str, int] = dataclasses.field(default_factory=dict)
     workers: int = 1
-
-    @classmethod
-    def of_all(cls, parts: Iterable[Self]) -> Self:
-        """Return the estimate of studies that are run one after the other."""
-        every = list(parts)
-        unknown: Counter[str] = Counter()
-        for part in every:
-            unknown.update(part.unknown)
-        return cls(
-            sum(part.seconds for part in every),
-            sum(part.same for part in every),
-            sum(part.scaled for part in every),
-            dict(unknown),
-            max((part.workers for part in every), default=1),
-        )
 
     @property
     def runs(self) -> int:

@@ -29,6 +29,7 @@ from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.runs import Batch, Job, Run
 from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
 from zslbench.sources import source_of
+from zslbench.visible import last_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,6 +70,19 @@ class Outcome:
     def failed(self) -> tuple[Record, ...]:
         """Records of the plan whose run came to a bad end by itself; one that was cut short is not among them."""
         return tuple(record for record in self.records if not record.ok and record.status not in UNFINISHED)
+
+    def describe_failures(self) -> list[str]:
+        """Say how many runs failed and why the first did, and how many are of an earlier source of the method."""
+        sentences = []
+        if self.failed:
+            reasons = [last_line(record.error) for record in self.failed if record.error.strip()]
+            why = f" (the first: {reasons[0]})" if reasons else ""
+            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
+        if stale := self.left("stale"):
+            sentences.append(
+                f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."
+            )
+        return sentences
 
 
 def run(

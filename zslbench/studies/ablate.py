@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,194 +30,14 @@ from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.runs import Run
 from zslbench.spec import Spec, brackets, expand, parse
-from zslbench.studies.ablation_tables import AS_GIVEN, FULL, ablation_tables, facts
-from zslbench.studies.values import Column, order_columns, paired_difference, values_by_seed
+from zslbench.studies.ablation_tables import AS_GIVEN, FULL, Column, Line, ablation_tables, facts, order_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from zslbench.runner.executors import Executor
 
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """One setting: its name in the table, what is run, a few words on it, and the value of a sweep."""
-
-    name: str
-    spec: Spec
-    help: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Series:
-    """Settings that stand in one table.
-
-    Attributes:
-        swept: the parameter whose values they are; empty for named ablations.
-        points: in order.
-        as_given: the method as it was given.
-    """
-
-    swept: str
-    points: tuple[Point, ...]
-    as_given: Point
-
-
-def read_base(text: str) -> tuple[Spec, type[Method]]:
-    """Return the method that an ablation starts from, and its class.
-
-    Raises:
-        BadValue: a grid of methods; UnknownName and others: a method or parameter that does not exist.
-    """
-    spec = parse(text)
-    if len(expand(spec)) > 1:
-        raise BadValue(f"{text!r} stands for several methods; give each parameter one value, and a list to --sweep.")
-    cls = method_class(spec.name)
-    (spec,) = expand(spec)
-    params.resolve(cls, spec.name, spec.params)
-    return spec, cls
-
-
-def named_ablations(spec: Spec, cls: type[Method]) -> Series:
-    """Return a method's named ablations in the order of their declaration.
-
-    An ablation takes something away from whatever was given, so its values win over given parameters.
-
-    Raises:
-        BadValue: the method has none, or `spec` is an ablation itself.
-    """
-    if not cls.ablations:
-        have = ", ".join(_with_ablations()) or "none"
-        first = next(iter(params.declared(cls)), "NAME")
-        raise BadValue(
-            f"method {spec.name!r} declares no ablations (these do: {have}); sweep one of its parameters instead, "
-            f"for instance --sweep '{first}=[…]'; zslbench info {shlex.quote(spec.name)} lists them."
-        )
-    kept = tuple(preset for preset in spec.presets if preset not in cls.ablations)
-    if len(kept) < len(spec.presets):
-        plain = dataclasses.replace(spec, presets=kept)
-        raise BadValue(f"{str(spec)!r} is an ablation itself; name the whole method: zslbench ablate '{plain}' …")
-    points = [
-        Point(
-            tag,
-            Spec(
-                spec.name,
-                (*spec.presets, tag),
-                {key: value for key, value in spec.params.items() if key not in ablation.values},
-            ),
-            ablation.help,
-        )
-        for tag, ablation in cls.ablations.items()
-    ]
-    return Series("", tuple(points), Point(FULL, spec, "the method as given"))
-
-
-def swept_values(spec: Spec, cls: type[Method], text: str) -> Series:
-    """Return the settings of one ``NAME=[values]``; every other parameter stays as given.
-
-    Raises:
-        BadSpec: not of that form; UnknownName: no such parameter; BadValue: a value that it does not allow.
-    """
-    try:
-        swept = parse(f"sweep[{text}]").params
-    except BadSpec:
-        swept = {}
-    if len(swept) != 1:
-        raise BadSpec(f"cannot read --sweep {text!r}; write NAME=[1,2,5] or NAME=[1..5], one parameter each.")
-    ((name, values),) = swept.items()
-    known = params.declared(cls)
-    if name not in known:
-        raise UnknownName(f"parameter of {spec.name}", name, known)
-    grid: Sequence[Scalar] = values if isinstance(values, tuple) else (values,)
-    if len(grid) < 2:
-        raise BadValue(f"--sweep {text} names one value; give several, for instance {name}=[…,…].")
-    values_once = dict.fromkeys(known[name].coerce(value, spec.name) for value in grid)
-    points = tuple(
-        Point(format_value(name, value), dataclasses.replace(spec, params={**spec.params, name: value}))
-        for value in values_once
-    )
-    return Series(name, points, Point(AS_GIVEN, spec))
-
-
-def format_value(name: str, value: Scalar) -> str:
-    """Return a value as the grammar has it."""
-    return brackets({name: value})[1:-1].partition("=")[2]
-
-
-def order_settings(names: Sequence[str], as_given: str, builds_up: bool) -> list[str]:
-    """Return the lines of a table: the settings and, where none of them equals it, the method as given.
-
-    It stands last where ablations build up to it, else first.
-    """
-    if as_given in names:
-        return list(names)
-    return [*names, as_given] if builds_up else [as_given, *names]
-
-
-def choose_comparisons(order: Sequence[str], as_given: str, against: str | None, builds_up: bool) -> dict[str, str]:
-    """Return the name of the line that each line is compared with; those compared with nothing are left out.
-
-    Args:
-        order: the lines; as_given: which of them is the method as given.
-        against: ``first``, ``previous``, ``full`` (the method as given) or a line; None: ``previous`` where ablations
-            build upon each other, else ``full``.
-        builds_up: whether they do.
-
-    Raises:
-        UnknownName: a line that is not in the table.
-    """
-    rule = against or ("previous" if builds_up else FULL)
-    if rule == "previous":
-        return dict(zip(order[1:], order, strict=False))
-    target = {FULL: as_given, "first": order[0]}.get(rule, rule)
-    if target not in order:
-        raise UnknownName("setting to compare with", rule, ["first", "previous", FULL, *order])
-    return {name: target for name in order if name != target}
-
-
-def _with_ablations() -> list[str]:
-    names = []
-    for entry in METHODS:
-        try:
-            if getattr(entry.load(), "ablations", None):
-                names.append(entry.name)
-        except Exception:  # a plugin that cannot be imported has none to offer
-            continue
-    return names
-
-
 DEFAULT_SEEDS = 3
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
-    """One setting and metric.
-
-    Attributes:
-        swept: the parameter of a sweep; empty for named ablations.
-        setting: its name in the table; spec: what was run; help: what the setting is.
-        as_given: whether it is the method as it was given.
-        transductive: whether unlabelled test features are used (‡).
-        selection: fixed or validated.
-        column: what was measured on what.
-        stat: mean and deviation in percent, None where nothing finished; seeds: which.
-        highest: whether it is the highest mean of a sweep, on what was measured: no selection.
-        against: the setting that it is compared with; difference: to that one, paired by seed.
-    """
-
-    swept: str
-    setting: str
-    spec: str
-    help: str
-    as_given: bool
-    transductive: bool
-    selection: str
-    column: Column
-    stat: Stat | None
-    seeds: tuple[int, ...]
-    highest: bool
-    against: str
-    difference: Stat | None
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -271,29 +93,31 @@ def ablate(
         ZslbenchError: a request that cannot be met; nothing was run.
     """
     check_format(format)
-    spec, cls = read_base(method)
+    base = parse(method)
+    cls = method_class(base.name)
+    if len(expand(base)) > 1:
+        raise BadValue(f"{method!r} stands for several methods; give each parameter one value, and a list to --sweep.")
+    (base,) = expand(base)
+    params.resolve(cls, base.name, base.params)
     sweeps = texts(sweep)
     if len(sweeps) != len({text.partition("=")[0].strip() for text in sweeps}):
         raise BadValue("one parameter is swept twice; put all of its values into one --sweep.")
-    all_series = [swept_values(spec, cls, text) for text in sweeps] or [named_ablations(spec, cls)]
-    seed_list = _seeds(seeds, cls.card.stochastic)
+    by_parameter = dict(_read_sweep(base, cls, text) for text in sweeps) or {"": _named_ablations(base, cls)}
     options = RunOptions(
         datasets=texts(datasets),
         protocols=texts(protocols),
         features=features,
         semantics=semantics,
-        seeds=seed_list,
+        seeds=seeds if seeds is not None else DEFAULT_SEEDS if cls.card.stochastic else 1,
         stage=stage,
         data_root=str(data_root) if data_root else None,
     )
-    planned: dict[str, tuple[Run, ...]] = {}
-    for point in (point for series in all_series for point in (*series.points, series.as_given)):
-        text = str(point.spec)
-        if text not in planned:
-            planned[text] = plan(structs.replace(options, methods=[text]), PresetStore(Path(runs))).runs
-    all_series = [_with_own_value(series, planned) for series in all_series]
-    for series in all_series:
-        _comparisons(series, planned, against, cls.ablations_build_up)
+    specs = dict.fromkeys(str(spec) for specs in by_parameter.values() for spec in (*specs.values(), base))
+    planned = {text: plan(structs.replace(options, methods=[text]), PresetStore(Path(runs))).runs for text in specs}
+    all_series = [
+        _compare_settings(swept, settings, base, planned, against, cls.ablations_build_up and not swept)
+        for swept, settings in by_parameter.items()
+    ]
     outcome = run(
         plan=StudyPlan({"": structs.replace(options, methods=list(planned))}),
         runs=runs,
@@ -303,97 +127,190 @@ def ablate(
         console=console,
     )
     records = {record.id: record for record in outcome.records}
-    lines = tuple(
-        line
-        for series in all_series
-        for line in _lines(series, planned, records, against, cls.ablations_build_up, cls.card.stochastic)
-    )
+    lines = tuple(line for series in all_series for line in _lines(series, planned, records, cls))
     if dry_run:
         return Ablated(lines, "", outcome)
     if format in DATA_FORMATS:
         text = write_data([facts(line, stage) for line in lines], format)
     else:
-        tables = ablation_tables(lines, cls.card, str(spec), stage, outcome, narrow=format == "latex")
-        text = render(tables, format, None if format == "latex" else width, piped=120)
+        narrow = format == "latex"
+        tables = ablation_tables(lines, cls.card, str(base), stage, outcome, narrow)
+        text = render(tables, format, None if narrow else width, piped=120)
     if output is not None:
         write_text(Path(output), text, f"the table {Path(output).name}")
     return Ablated(lines, text, outcome)
 
 
-def _seeds(seeds: int | Sequence[int] | None, stochastic: bool) -> list[int]:
-    if seeds is None:
-        seeds = DEFAULT_SEEDS if stochastic else 1
-    return list(range(seeds)) if isinstance(seeds, int) else list(seeds)
+def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:
+    """Return a method's named ablations in the order of their declaration.
+
+    An ablation takes something away from whatever was given, so its values win over given parameters.
+
+    Raises:
+        BadValue: the method has none, or `base` is an ablation itself.
+    """
+    if not cls.ablations:
+        having = []
+        for entry in METHODS:
+            try:
+                having += [entry.name] if getattr(entry.load(), "ablations", None) else []
+            except Exception:  # a plugin that cannot be imported has none to offer
+                continue
+        first = next(iter(params.declared(cls)), "NAME")
+        raise BadValue(
+            f"method {base.name!r} declares no ablations (these do: {', '.join(having) or 'none'}); sweep one of its "
+            f"parameters instead, for instance --sweep '{first}=[…]'; zslbench info {shlex.quote(base.name)} lists "
+            "them."
+        )
+    kept = tuple(preset for preset in base.presets if preset not in cls.ablations)
+    if len(kept) < len(base.presets):
+        plain = dataclasses.replace(base, presets=kept)
+        raise BadValue(f"{str(base)!r} is an ablation itself; name the whole method: zslbench ablate '{plain}' …")
+    return {
+        name: dataclasses.replace(
+            base,
+            presets=(*base.presets, name),
+            params={key: value for key, value in base.params.items() if key not in ablation.values},
+        )
+        for name, ablation in cls.ablations.items()
+    }
 
 
-def _with_own_value(series: Series, planned: Mapping[str, tuple[Run, ...]]) -> Series:
-    """Name the method as given by its own value of the swept parameter, where that is the same on all data."""
-    values = {run.params[series.swept] for run in planned[str(series.as_given.spec)]} if series.swept else set()
-    if len(values) != 1:
-        return series
-    return dataclasses.replace(
-        series, as_given=dataclasses.replace(series.as_given, name=format_value(series.swept, values.pop()))
-    )
+def _read_sweep(base: Spec, cls: type[Method], text: str) -> tuple[str, dict[str, Spec]]:
+    """Return the parameter of ``NAME=[values]`` and the method with each value; every other parameter stays as given.
+
+    Raises:
+        BadSpec: not of that form; UnknownName: no such parameter; BadValue: a value that it does not allow.
+    """
+    try:
+        swept = parse(f"sweep[{text}]").params
+    except BadSpec:
+        swept = {}
+    if len(swept) != 1:
+        raise BadSpec(f"cannot read --sweep {text!r}; write NAME=[1,2,5] or NAME=[1..5], one parameter each.")
+    ((name, values),) = swept.items()
+    known = params.declared(cls)
+    if name not in known:
+        raise UnknownName(f"parameter of {base.name}", name, known)
+    if not isinstance(values, tuple) or len(values) < 2:
+        raise BadValue(f"--sweep {text} names one value; give several, for instance {name}=[…,…].")
+    allowed = dict.fromkeys(known[name].coerce(value, base.name) for value in values)
+    return name, {
+        _value_text(name, value): dataclasses.replace(base, params={**base.params, name: value}) for value in allowed
+    }
 
 
-def _comparisons(
-    series: Series, planned: Mapping[str, tuple[Run, ...]], against: str | None, builds_up: bool
-) -> tuple[list[str], str, dict[str, str]]:
-    """Return the names of the lines in order, which of them is the method as given, and what each is compared with."""
+def _value_text(name: str, value: Scalar) -> str:
+    """Return a value as the grammar has it."""
+    return brackets({name: value})[1:-1].partition("=")[2]
 
-    def ids(point: Point) -> set[str]:
-        return {run.id for run in planned[str(point.spec)]}
 
-    builds_up = builds_up and not series.swept
-    equal = [point.name for point in series.points if ids(point) == ids(series.as_given)]
-    as_given = equal[-1] if equal else series.as_given.name
-    order = order_settings([point.name for point in series.points], as_given, builds_up)
-    return order, as_given, choose_comparisons(order, as_given, against, builds_up)
+@dataclasses.dataclass(frozen=True)
+class _Series:
+    """Settings that stand in one table: in order, which is the method as given, and what each is compared with."""
+
+    swept: str
+    specs: Mapping[str, Spec]
+    as_given: str
+    against: Mapping[str, str]
+
+
+def _compare_settings(
+    swept: str,
+    specs: Mapping[str, Spec],
+    base: Spec,
+    planned: Mapping[str, Sequence[Run]],
+    against: str | None,
+    builds_up: bool,
+) -> _Series:
+    """Return the settings, and where none of them equals it the method as given: last where they build up to it.
+
+    Args:
+        against: ``first``, ``previous``, ``full`` (the method as given) or a setting; None: ``previous`` where
+            ablations build upon each other, else ``full``.
+
+    Raises:
+        UnknownName: a setting that is not in the table.
+    """
+    ids = {text: {run.id for run in runs} for text, runs in planned.items()}
+    equal = [name for name, spec in specs.items() if ids[str(spec)] == ids[str(base)]]
+    if equal:
+        as_given, ordered = equal[-1], dict(specs)
+    else:
+        # its own value of the swept parameter is its name, where that is the same on all data
+        values = {run.params[swept] for run in planned[str(base)]} if swept else set()
+        as_given = FULL if not swept else AS_GIVEN if len(values) != 1 else _value_text(swept, values.pop())
+        ordered = {**specs, as_given: base} if builds_up else {as_given: base, **specs}
+    names = list(ordered)
+    rule = against or ("previous" if builds_up else FULL)
+    if rule == "previous":
+        return _Series(swept, ordered, as_given, dict(zip(names[1:], names, strict=False)))
+    target = {FULL: as_given, "first": names[0]}.get(rule, rule)
+    if target not in names:
+        raise UnknownName("setting to compare with", rule, ["first", "previous", FULL, *names])
+    return _Series(swept, ordered, as_given, {name: target for name in names if name != target})
 
 
 def _lines(
-    series: Series,
-    planned: Mapping[str, tuple[Run, ...]],
-    records: Mapping[str, Record],
-    against: str | None,
-    builds_up: bool,
-    stochastic: bool,
+    series: _Series, planned: Mapping[str, Sequence[Run]], records: Mapping[str, Record], cls: type[Method]
 ) -> list[Line]:
-    order, as_given, pairs = _comparisons(series, planned, against, builds_up)
-    by_name = {point.name: point for point in (series.as_given, *series.points)}
-    runs = {name: planned[str(by_name[name].spec)] for name in order}
-    values = {name: values_by_seed(found, records) for name, found in runs.items()}
-    columns = order_columns((column for found in values.values() for column in found), everything=True)
+    runs = {name: planned[str(spec)] for name, spec in series.specs.items()}
+    values = {name: _values_by_seed(of_setting, records) for name, of_setting in runs.items()}
     lines = []
-    for column in columns:
-        stats = {name: _stat(values[name].get(column), stochastic) for name in order}
-        top = max((found.mean for found in stats.values() if found), default=None)
-        for name in order:
-            there = values[name].get(column, {})
-            other = values[pairs[name]].get(column, {}) if name in pairs else {}
-            own_runs = [one for one in runs[name] if one.dataset.name == column.dataset]
-            found = stats[name]
+    for column in order_columns((column for by_column in values.values() for column in by_column), everything=True):
+        by_seed = {name: by_column.get(column, {}) for name, by_column in values.items()}
+        stats = {name: _stat(dict(sorted(of_setting.items())), cls) for name, of_setting in by_seed.items()}
+        top = max(stat.mean for stat in stats.values() if stat)
+        for name, spec in series.specs.items():
+            on_data = [run for run in runs[name] if run.dataset.name == column.dataset]
+            mean, other = stats[name], by_seed.get(series.against.get(name, ""), {})
+            gaps = {seed: value - other[seed] for seed, value in sorted(by_seed[name].items()) if seed in other}
+            selections = {records[run.id].selection if run.id in records else run.selection for run in on_data}
+            named = cls.ablations.get(name) if not series.swept else None
             lines.append(
                 Line(
                     swept=series.swept,
                     setting=name,
-                    spec=str(by_name[name].spec),
-                    help=by_name[name].help,
-                    as_given=name == as_given,
-                    transductive=any(one.setting == "transductive" for one in own_runs),
-                    selection=" and ".join(
-                        sorted({records[one.id].selection if one.id in records else one.selection for one in own_runs})
-                    ),
+                    spec=str(spec),
+                    help=named.help if named else "" if series.swept else "the method as given",
+                    as_given=name == series.as_given,
+                    transductive=any(run.setting == "transductive" for run in on_data),
+                    selection=" and ".join(sorted(selections)),
                     column=column,
-                    stat=found,
-                    seeds=tuple(sorted(there)),
-                    highest=bool(series.swept) and found is not None and found.mean == top,
-                    against=pairs.get(name, ""),
-                    difference=paired_difference(there, other, stochastic) if name in pairs else None,
+                    stat=mean,
+                    seeds=tuple(sorted(by_seed[name])),
+                    highest=bool(series.swept) and mean is not None and mean.mean == top,
+                    against=series.against.get(name, ""),
+                    difference=_stat(gaps, cls),
                 )
             )
     return lines
 
 
-def _stat(values: Mapping[int, float] | None, stochastic: bool) -> Stat | None:
-    return stat([values[seed] for seed in sorted(values)], stochastic) if values else None
+def _stat(by_seed: Mapping[int, float], cls: type[Method]) -> Stat | None:
+    return stat(by_seed.values(), cls.card.stochastic) if by_seed else None
+
+
+def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Column, dict[int, float]]:
+    """Return each metric by seed, as fractions; of the dev stage the mean over the folds, where all of them are done.
+
+    Args:
+        runs: of one setting.
+        records: by run id; those that are not ok do not count.
+    """
+    folds: dict[tuple[Column, int], list[float]] = collections.defaultdict(list)
+    lacking = set()
+    for planned in runs:
+        data, protocol = planned.dataset, planned.protocol + brackets(planned.protocol_params)
+        place = (data.name, data.features, data.semantics, protocol)
+        record = records.get(planned.id)
+        if record is None or not record.ok:
+            lacking.add((*place, planned.seed))
+            continue
+        for metric, value in record.metrics.items():
+            folds[Column(*place, metric), planned.seed].append(value)
+    values: dict[Column, dict[int, float]] = collections.defaultdict(dict)
+    for (column, seed), of_folds in folds.items():
+        if (*column[:-1], seed) not in lacking:
+            values[column][seed] = math.fsum(of_folds) / len(of_folds)
+    return values

@@ -3,23 +3,61 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from zslbench.methods.base import MethodCard
+from zslbench.metrics import metric_place
 from zslbench.results.analysis.rows import Stat
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
 from zslbench.results.tables.facts import pick_facts, round_numbers
 from zslbench.results.tables.render import MISSING
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.runner.run import Outcome
-from zslbench.studies.values import Column, column_heads, describe_failures, order_columns
-
-if TYPE_CHECKING:
-    from zslbench.studies.ablate import Line
 
 FULL, AS_GIVEN = "full", "as given"
 """What the method as given is called: among named ablations, and in a sweep where it has no single value."""
+
+
+class Column(NamedTuple):
+    """What was measured on what: a data set's name, features and semantics, the protocol, the metric."""
+
+    dataset: str
+    features: str
+    semantics: str
+    protocol: str
+    metric: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """One setting and metric.
+
+    Attributes:
+        swept: the parameter of a sweep; empty for named ablations.
+        setting: its name in the table; spec: what was run; help: what the setting is.
+        as_given: whether it is the method as it was given.
+        transductive: whether unlabelled test features are used (‡).
+        selection: fixed or validated.
+        column: what was measured on what.
+        stat: mean and deviation in percent, None where nothing finished; seeds: which.
+        highest: whether it is the highest mean of a sweep, on what was measured: no selection.
+        against: the setting that it is compared with; difference: to that one, paired by seed.
+    """
+
+    swept: str
+    setting: str
+    spec: str
+    help: str
+    as_given: bool
+    transductive: bool
+    selection: str
+    column: Column
+    stat: Stat | None
+    seeds: tuple[int, ...]
+    highest: bool
+    against: str
+    difference: Stat | None
 
 
 def facts(line: Line, stage: str) -> dict[str, Any]:
@@ -41,6 +79,21 @@ def facts(line: Line, stage: str) -> dict[str, Any]:
         "pairs": gap.n if gap else 0,
         "excludes_0": gap.excludes_zero if gap else None,
     }
+
+
+def order_columns(columns: Iterable[Column], everything: bool) -> list[Column]:
+    """Return the columns of a table in order: data sets as they come, metrics as the field writes them.
+
+    Args:
+        everything: with AUSUC, which is else left out beside other metrics.
+    """
+    known = list(dict.fromkeys(columns))
+    data = list(dict.fromkeys(column[:3] for column in known))
+    everything = everything or all(column.metric == "AUSUC" for column in known)
+    return sorted(
+        (column for column in known if everything or column.metric != "AUSUC"),
+        key=lambda column: (data.index(column[:3]), metric_place(column.metric), column.protocol, column.metric),
+    )
 
 
 def ablation_tables(
@@ -72,7 +125,11 @@ def _place(column: Column) -> str:
 
 def _tables(lines: Sequence[Line], title: str, swept: str, narrow: bool) -> list[Table]:
     columns = order_columns([line.column for line in lines], everything=False)
-    heads = dict(zip(columns, column_heads(columns), strict=True))
+    metrics = [column.metric for column in columns]
+    heads = {
+        column: f"{column.metric} ({column.protocol})" if metrics.count(column.metric) > 1 else column.metric
+        for column in columns
+    }
     by_setting = {(line.setting, line.column): line for line in lines}
     names = list(dict.fromkeys(line.setting for line in lines))
     explained = not swept and not narrow
@@ -96,8 +153,7 @@ def _tables(lines: Sequence[Line], title: str, swept: str, narrow: bool) -> list
             f"{_name(line)} − {_name(by_setting[line.against, line.column])}",
             heads[line.column],
             signed(line.difference.mean, 2) if line.difference else MISSING,
-            _interval(line.difference),
-            _excludes_zero(line.difference),
+            *_describe_interval(line.difference),
         )
         for line in compared
     ]
@@ -111,18 +167,12 @@ def _name(line: Line) -> str:
     return name + (" ‡" if line.transductive else "")
 
 
-def _interval(gap: Stat | None) -> str:
+def _describe_interval(gap: Stat | None) -> tuple[str, str]:
+    """Return the interval of a difference, and whether it excludes 0."""
     if gap is None or gap.low is None or gap.high is None:
-        return MISSING
-    return f"{signed(gap.low, 2)} to {signed(gap.high, 2)}"
-
-
-def _excludes_zero(gap: Stat | None) -> str:
-    if gap is None or gap.excludes_zero is None:
-        return "no interval"
-    if gap.low == gap.high == 0:
-        return "no: the same"
-    return "yes" if gap.excludes_zero else "no"
+        return MISSING, "no interval"
+    excludes = "no: the same" if gap.low == gap.high == 0 else "yes" if gap.excludes_zero else "no"
+    return f"{signed(gap.low, 2)} to {signed(gap.high, 2)}", excludes
 
 
 def _remarks(
@@ -185,15 +235,14 @@ def _transductive(lines: Sequence[Line]) -> list[str]:
 def _seeds(lines: Sequence[Line], card: MethodCard) -> str:
     if not card.stochastic:
         return f"{card.title} does not depend on a seed."
-    found = {line.seeds for line in lines if line.seeds}
-    most = max(found, key=len, default=())
+    most = max((line.seeds for line in lines), key=len, default=())
     text = f"Seeds: {', '.join(map(str, most))}."
     fewer = list(dict.fromkeys(f"{line.setting} on {line.column.dataset}" for line in lines if line.seeds != most))
     return text + (f" Fewer for {', '.join(fewer)}." if fewer else "")
 
 
 def _unfinished(outcome: Outcome) -> list[str]:
-    sentences = describe_failures(outcome)
+    sentences = outcome.describe_failures()
     cut = sum(record.status in ("interrupted", "skipped") for record in outcome.records)
     missing = len(outcome.states) - len(outcome.records) + cut
     if missing:

@@ -25,7 +25,7 @@ from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables
 from zslbench.results.report.runs import runs_data
 from zslbench.studies import plot, status, status_text
-from zslbench.studies.claims import interval, judged
+from zslbench.studies.reproduce import interval, judged
 from zslbench.visible import one_line
 
 TOLERANCE = 2.0

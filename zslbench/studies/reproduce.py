@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from zslbench.errors import BadValue, ZslbenchError
+from zslbench.data.inventory import list_
+from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.files import write_text
+from zslbench.metrics import metric_place
+from zslbench.results.analysis import published
 from zslbench.results.analysis.published import PROTOCOL, Published
 from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.records.presets import PresetStore
+from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
 from zslbench.results.tables.facts import pick_facts, round_numbers, write_data
 from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
 from zslbench.results.tables.table import Cell as TableCell
-from zslbench.results.tables.table import Remark, Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.table import Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.runner.classes import method_class
-from zslbench.runner.estimate import Estimate
-from zslbench.runner.live_file import keep_live_file
-from zslbench.runner.options import RunOptions, texts
+from zslbench.runner.options import RunOptions, StudyPlan, texts
 from zslbench.runner.plan import plan
 from zslbench.runner.run import Outcome, run
-from zslbench.runner.runs import Run
+from zslbench.runner.runs import Run, dataset_ref
 from zslbench.spec import parse
-from zslbench.studies.claims import Answer, answers, entries, interval, judged
-from zslbench.studies.values import describe_failures
 from zslbench.visible import format_count, last_line
 
 if TYPE_CHECKING:
@@ -38,7 +36,38 @@ if TYPE_CHECKING:
     from zslbench.runner.executors import Executor
 
 FORMATS = ("terminal", "markdown", "csv", "json")
-DEFAULT_SEEDS = 3
+Verdict = Literal["reproduced", "above", "below", "inconclusive"]
+SPLIT = "proposed split (PS) of Xian et al."
+_PRESET = "published"
+_ROUNDING = 1e-9
+_HEADS = ("method", "metric", "published", "measured", "difference", "95 % interval", "verdict", "run")
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What is run to answer a published number.
+
+    Attributes:
+        entry: the number.
+        features, semantics: what is used.
+        spec: the method in the spec grammar; empty where nothing can be run.
+        how: in words, where its hyper-parameters come from.
+        absent: why nothing can be run; empty otherwise. lacks_data: it is for want of data on this machine.
+    """
+
+    entry: Published
+    features: str
+    semantics: str
+    spec: str = ""
+    how: str = ""
+    absent: str = ""
+    lacks_data: bool = False
+
+    @property
+    def other(self) -> str:
+        """What of the data is not the published one: features, semantics, both or nothing."""
+        kinds = ("features", "semantics")
+        return " and ".join(kind for kind in kinds if getattr(self, kind) != getattr(self.entry, kind))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +126,7 @@ def reproduce(
     datasets: str | Sequence[str] = (),
     methods: str | Sequence[str] = (),
     *,
-    seeds: int = DEFAULT_SEEDS,
+    seeds: int = 3,
     tolerance: float = 2.0,
     format: str = "terminal",
     output: Path | str | None = None,
@@ -134,130 +163,202 @@ def reproduce(
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
     if seeds < 1:
         raise BadValue(f"seeds {seeds} is not allowed; choose a whole number of at least 1.")
-    root = Path(data_root) if data_root else None
-    found = entries(source, None if table is None else str(table), texts(datasets), texts(methods))
-    store = PresetStore(Path(runs))
-    cells = [_planned(answer, seeds, root, store) for answer in answers(found, features, semantics, root, store)]
-    with contextlib.nullcontext() if dry_run else keep_live_file(Path(runs), growing=True):
-        outcome = _run(cells, seeds, Path(runs), root, device, engine, dry_run, console)
-    records = {record.id: record for record in outcome.records}
-    cells = [_judged(cell, records, tolerance) for cell in cells]
-    if dry_run:
-        return Reproduction(tuple(cells), "", outcome)
-    if format in DATA_FORMATS:
-        text = write_data([facts(cell, tolerance) for cell in cells], format)
-    else:
-        text = render(reproduction_tables(cells, tolerance, seeds, outcome), format, width, piped=120)
-    if output is not None:
-        write_text(Path(output), text, f"the table {Path(output).name}")
-    return Reproduction(tuple(cells), text, outcome)
-
-
-def _planned(answer: Answer, seeds: int, root: Path | None, tuned: PresetStore) -> Cell:
-    if answer.absent:
-        return Cell(answer=answer, reason=answer.absent)
-    entry = answer.entry
-    try:
-        options = RunOptions(
-            [answer.spec],
-            [entry.dataset],
-            [PROTOCOL[entry.metric]],
+    root, store = Path(data_root) if data_root else None, PresetStore(Path(runs))
+    stems = {row.name: (row.features, row.semantics) for row in list_(root)}
+    cells: list[Cell] = []
+    studies: dict[RunOptions, None] = {}
+    for entry in choose_entries(source, None if table is None else str(table), texts(datasets), texts(methods)):
+        answer = _answer(entry, features or entry.features, semantics or entry.semantics, stems, root, store)
+        study = RunOptions(
+            (answer.spec,),
+            (entry.dataset,),
+            (PROTOCOL[entry.metric],),
             features=answer.features,
             semantics=answer.semantics,
             seeds=seeds,
             data_root=str(root) if root else None,
         )
-        found = plan(options, tuned)
+        cells.append(_plan_cell(answer, study, store))
+        if cells[-1].runs:
+            studies[study] = None
+    outcome = run(
+        plan=StudyPlan({str(number): study for number, study in enumerate(studies)}),
+        runs=runs,
+        device=device,
+        engine=engine,
+        dry_run=dry_run,
+        console=console,
+    )
+    records = {record.id: record for record in outcome.records}
+    cells = [_judge_cell(cell, records, tolerance) for cell in cells]
+    if dry_run:
+        return Reproduction(tuple(cells), "", outcome)
+    if format in DATA_FORMATS:
+        text = write_data([_facts(cell, tolerance) for cell in cells], format)
+    else:
+        text = render(_tables(cells, tolerance, seeds, outcome), format, width, piped=120)
+    if output is not None:
+        write_text(Path(output), text, f"the table {Path(output).name}")
+    return Reproduction(tuple(cells), text, outcome)
+
+
+def choose_entries(
+    source: str, table: str | None, datasets: Sequence[str] = (), methods: Sequence[str] = ()
+) -> list[Published]:
+    """Return the numbers of one table of a source, of the data sets and methods asked for (none: all).
+
+    They come by data set (in the order asked for, or of the source), method and metric.
+
+    Raises:
+        UnknownName: a source, table, data set or method without numbers there.
+        BadValue: a source with several tables, and none was named.
+    """
+    published.check_source(source)
+    numbers = [entry for entry in published.load() if entry.source == source]
+    tables = list(dict.fromkeys(entry.table for entry in numbers))
+    if table is None and len(tables) > 1:
+        raise BadValue(f"{source} has several tables ({', '.join(tables)}); choose one with --table.")
+    if table is not None:
+        wanted = {text.casefold() for text in (table, f"Table {table}", f"Figure {table}")}
+        numbers = [entry for entry in numbers if entry.table.casefold() in wanted]
+        if not numbers:
+            raise UnknownName(f"table of {source}", table, tables)
+    first = numbers[0]
+
+    def pick(kind: str, terms: Sequence[str], names: list[str]) -> list[str]:
+        """Return the names that terms mean, those of a method's ablations with it; without terms all."""
+        picked = []
+        for term in terms:
+            wanted = term.casefold()
+            matching = [name for name in names if wanted in (name.casefold(), name.partition(":")[0].casefold())]
+            if not matching:
+                raise UnknownName(f"{kind} of {first.table} of {source}", term, names)
+            picked += matching
+        return picked or names
+
+    rows = list(dict.fromkeys(entry.method for entry in numbers))
+    asked_data = pick("data set", datasets, list(dict.fromkeys(entry.dataset for entry in numbers)))
+    asked_rows = pick("method", methods, rows)
+    return sorted(
+        (entry for entry in numbers if entry.dataset in asked_data and entry.method in asked_rows),
+        key=lambda entry: (asked_data.index(entry.dataset), rows.index(entry.method), metric_place(entry.metric)),
+    )
+
+
+def _answer(
+    entry: Published,
+    features: str,
+    semantics: str,
+    stems: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],
+    root: Path | None,
+    tuned: PresetStore,
+) -> Answer:
+    """Return what answers a number with the data of this machine, whose file `stems` are given by data set."""
+    answer = Answer(entry, features, semantics)
+    for kind, wanted, present in zip(
+        ("features", "semantics"), (features, semantics), stems.get(entry.dataset, ((), ())), strict=True
+    ):
+        if wanted not in present:
+            absent = f"no {wanted} {kind} of {entry.dataset} on this machine"
+            return dataclasses.replace(answer, absent=absent, lacks_data=True)
+    try:
+        name = dataset_ref(entry.dataset, features, semantics, root).name
+        spec, how = choose_spec(entry, (name, features, semantics), tuned)
+    except ZslbenchError as error:
+        return dataclasses.replace(answer, absent=str(error))
+    return dataclasses.replace(answer, spec=spec, how=how)
+
+
+def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore) -> tuple[str, str]:
+    """Return what is run for a number, and in words where its hyper-parameters come from.
+
+    They are the published ones, else tuned ones, else the defaults.
+
+    Args:
+        data: the data set's name, features and semantics.
+    """
+    name, _, ablation = entry.method.partition(":")
+    cls = method_class(name)
+    if ablation and ablation not in cls.ablations:
+        raise UnknownName(f"ablation of {name}", ablation, cls.ablations)
+    protocol = PROTOCOL[entry.metric]
+    end = f"@{ablation}" if ablation else ""
+    preset = cls.presets.get(_PRESET)
+    if preset is not None and (not preset.cells or (entry.dataset, protocol) in preset.cells):
+        return f"{name}@{_PRESET}{end}", "the method's published preset (zslbench info names its source)"
+    if tuned.find(DEFAULT_NAME, name, *data, protocol) is not None:
+        return f"{name}@{DEFAULT_NAME}{end}", "tuned on validation classes"
+    return f"{name}{end}", "the defaults, for want of a preset"
+
+
+def _plan_cell(answer: Answer, study: RunOptions, tuned: PresetStore) -> Cell:
+    if answer.absent:
+        return Cell(answer=answer, reason=answer.absent)
+    try:
+        planned = plan(study, tuned).runs
     except ZslbenchError as error:
         return Cell(answer=answer, reason=str(error))
     return Cell(
         answer=answer,
-        runs=found.runs,
+        runs=planned,
         stochastic=method_class(parse(answer.spec).name).card.stochastic,
-        transductive=any(one.setting == "transductive" for one in found.runs),
+        transductive=any(run.setting == "transductive" for run in planned),
     )
 
 
-def _run(
-    cells: Sequence[Cell],
-    seeds: int,
-    runs: Path,
-    root: Path | None,
-    device: str,
-    engine: Executor | None,
-    dry_run: bool,
-    console: Console | None,
-) -> Outcome:
-    """Run what the cells need: on each data set at once what is asked for under the same protocols."""
-    asked: dict[tuple[str, str, str, str], dict[str, None]] = {}
-    for cell in cells:
-        if cell.runs:
-            answer = cell.answer
-            key = (answer.entry.dataset, answer.features, answer.semantics, answer.spec)
-            asked.setdefault(key, {})[PROTOCOL[answer.entry.metric]] = None
-    calls: dict[tuple[str, str, str, tuple[str, ...]], list[str]] = {}
-    for (dataset, features, semantics, spec), protocols in asked.items():
-        calls.setdefault((dataset, features, semantics, tuple(sorted(protocols, reverse=True))), []).append(spec)
-    done = []
-    for (dataset, features, semantics, rules), specs in calls.items():
-        done.append(
-            run(
-                specs,
-                [dataset],
-                rules,
-                features=features,
-                semantics=semantics,
-                seeds=seeds,
-                runs=runs,
-                data_root=root,
-                device=device,
-                engine=engine,
-                dry_run=dry_run,
-                console=console,
-            )
-        )
-        if done[-1].interrupted:
-            break
-    return Outcome(
-        tuple(state for one in done for state in one.found),
-        tuple(state for one in done for state in one.states),
-        tuple(record for one in done for record in one.records),
-        tuple(dict.fromkeys(remark for one in done for remark in one.remarks)),
-        any(one.interrupted for one in done),
-        Estimate.of_all(one.estimate for one in done if one.estimate) if dry_run else None,
-    )
-
-
-def _judged(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell:
+def _judge_cell(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell:
     if not cell.runs:
         return cell
     entry = cell.entry
-    kept = [records[one.id] for one in cell.runs if one.id in records]
+    kept = [records[run.id] for run in cell.runs if run.id in records]
     good = [record for record in kept if record.ok and entry.metric in record.metrics]
     if not good:
         errors = [last_line(record.error) for record in kept if record.error.strip()]
         failed = any(record.status in ("failed", "crashed", "timeout") for record in kept)
         reason = errors[0] if errors else "the same command runs it"
         return dataclasses.replace(cell, verdict="failed" if failed else "not run", reason=reason)
-    found = stat([record.metrics[entry.metric] for record in good], cell.stochastic)
-    low, high = interval(found, cell.stochastic)
-    verdict = f"other {cell.answer.other}" if cell.answer.other else judged(low, high, entry.value, tolerance)
+    measured = stat([record.metrics[entry.metric] for record in good], cell.stochastic)
+    low, high = interval(measured, cell.stochastic)
     return dataclasses.replace(
         cell,
-        stat=found,
+        stat=measured,
         seeds=tuple(record.seed for record in good),
         low=low,
         high=high,
         selection=" and ".join(sorted({record.selection for record in good})),
-        verdict=verdict,
+        verdict=f"other {cell.answer.other}" if cell.answer.other else judged(low, high, entry.value, tolerance),
     )
 
 
-SPLIT = "proposed split (PS) of Xian et al."
-_HEADS = ("method", "metric", "published", "measured", "difference", "95 % interval", "verdict", "run")
+def interval(stat: Stat, stochastic: bool) -> tuple[float | None, float | None]:
+    """Return the ends of the 95 % interval of a mean over seeds: a point without chance, None for one seed with it."""
+    return (stat.low, stat.high) if stochastic else (stat.values[0], stat.values[0])
 
 
-def facts(cell: Cell, tolerance: float) -> dict[str, Any]:
+def judged(low: float | None, high: float | None, published: float, tolerance: float) -> Verdict:
+    """Return the verdict of a measured interval on a published number, all in percent.
+
+    Reproduced: the interval lies within published ± tolerance, ends included. Above or below: it lies wholly outside,
+    on that side. Inconclusive: it reaches over an end, or there is no interval (one seed of a method that draws).
+
+    >>> judged(50.1, 51.0, 51.6, 2.0), judged(40.0, 49.5, 51.6, 2.0), judged(49.0, 52.0, 51.6, 2.0)
+    ('reproduced', 'below', 'inconclusive')
+
+    Args:
+        low, high: ends of the interval; equal for a method without chance, None where there is none.
+        published, tolerance: the number and how far from it still counts as the same.
+    """
+    if low is None or high is None:
+        return "inconclusive"
+    least, most = published - tolerance - _ROUNDING, published + tolerance + _ROUNDING
+    if least <= low and high <= most:
+        return "reproduced"
+    if low > most:
+        return "above"
+    return "below" if high < least else "inconclusive"
+
+
+def _facts(cell: Cell, tolerance: float) -> dict[str, Any]:
     """Return a cell as plain facts, accuracies in percent."""
     entry, answer = cell.entry, cell.answer
     mean, std = (cell.stat.mean, cell.stat.std) if cell.stat else (None, None)
@@ -280,110 +381,107 @@ def facts(cell: Cell, tolerance: float) -> dict[str, Any]:
     }
 
 
-def reproduction_tables(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Table]:
+def _tables(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Table]:
     """Return a table for each data set; sentences below the last say what numbers and verdicts are."""
     notes: dict[str, int] = {}
-    tables = []
-    for place in dict.fromkeys(_place(cell) for cell in cells):
-        rows = [_row(cell, notes) for cell in cells if _place(cell) == place]
-        tables.append(text_table(place, _HEADS, rows, words=[1, 6, 7]))
+    by_data: dict[str, list[list[str | TableCell | None]]] = {}
+    for cell in cells:
+        entry, answer = cell.entry, cell.answer
+        used = "here too" if not answer.other else f"here {answer.features}, {answer.semantics}"
+        title = (
+            f"{entry.source}, {entry.table}, {entry.dataset}: published on {entry.features}, {entry.semantics}, "
+            f"{used}; {SPLIT}"
+        )
+        by_data.setdefault(title, []).append(_row(cell, notes))
+    tables = [text_table(title, _HEADS, rows, words=[1, 6, 7]) for title, rows in by_data.items()]
     below = tuple(_remarks(cells, tolerance, seeds, outcome))
     return [*tables[:-1], dataclasses.replace(tables[-1], remarks=below, notes=tuple(f"{text}." for text in notes))]
-
-
-def _place(cell: Cell) -> str:
-    entry, answer = cell.entry, cell.answer
-    used = "here too" if not answer.other else f"here {answer.features}, {answer.semantics}"
-    return (
-        f"{entry.source}, {entry.table}, {entry.dataset}: published on {entry.features}, {entry.semantics}, "
-        f"{used}; {SPLIT}"
-    )
 
 
 def _row(cell: Cell, notes: dict[str, int]) -> list[str | TableCell | None]:
     entry = cell.entry
     marks = ("†" if entry.oracle else "") + ("‡" if entry.transductive else "")
     note = notes.setdefault(entry.note, len(notes) + 1) if entry.note else 0
-    published = TableCell(f"{entry.value:.1f}", marks=marks, note=note)
     verdict, interval = cell.verdict, MISSING
     if cell.stat is None:
         verdict = cell.reason if cell.verdict == "absent" else f"{cell.verdict}: {cell.reason}"
     elif cell.low is not None and cell.high is not None:
         interval = f"{cell.low:.1f} to {cell.high:.1f}" if cell.stochastic else "deterministic"
-    difference = None if cell.difference is None else TableCell(signed(cell.difference, 2))
-    stat = stat_cell(cell.stat, " ‡" if cell.transductive else "")
-    return [entry.method, entry.metric, published, stat, difference, interval, verdict, cell.answer.spec or MISSING]
+    return [
+        entry.method,
+        entry.metric,
+        TableCell(f"{entry.value:.1f}", marks=marks, note=note),
+        stat_cell(cell.stat, " ‡" if cell.transductive else ""),
+        None if cell.difference is None else TableCell(signed(cell.difference, 2)),
+        interval,
+        verdict,
+        cell.answer.spec or MISSING,
+    ]
 
 
 def _remarks(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Remark]:
+    below: list[Remark] = []
+
+    def add(kind: RemarkKind, *sentences: str) -> None:
+        below.extend(remarks(kind, sentences))
+
     counts = Counter(cell.verdict for cell in cells)
     measured = [cell for cell in cells if cell.stat]
-    total = format_count(len(cells), "published number")
-    below = remarks("note", [f"{total}: {_counted(counts)}."])
-    if any(cell.verdict in ("reproduced", "above", "below", "inconclusive") for cell in measured):
-        sentence = (
+    labels = {name: f"on {name}" if name.startswith("other ") else name for name in counts}
+    labels["absent"] = "cannot be run here"
+    verdicts = ", ".join(f"{number} {labels[name]}" for name, number in counts.most_common())
+    add("note", f"{format_count(len(cells), 'published number')}: {verdicts}.")
+    if counts.keys() & {"reproduced", "above", "below", "inconclusive"}:
+        add(
+            "published",
             f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
-            "wholly outside; inconclusive: it reaches over an end, or one seed gives none."
+            "wholly outside; inconclusive: it reaches over an end, or one seed gives none.",
         )
-        below += remarks("published", [sentence])
     if any(cell.answer.other for cell in measured):
-        sentence = (
+        add(
+            "published",
             "Other features or semantics: the published number was measured on other data, so the difference is no "
-            "matter of reproduction."
+            "matter of reproduction.",
         )
-        below += remarks("published", [sentence])
-    if measured:
-        sentence = (
-            "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
-            "over seeds. A deterministic method has none: its one value is judged."
-        )
-        drawn = [cell for cell in measured if cell.stochastic]
-        below += remarks("spread", [sentence, *([TWO_SEEDS] if any(len(cell.seeds) == 2 for cell in drawn) else [])])
-        below += remarks("seeds", _seeds(drawn))
-        below += remarks("parameters", [_values_from(measured)])
-        selections = describe_selections(cell.selection for cell in measured)
-        below += remarks("selection", [f"Selection of what was measured: {selections}."])
-        if seeds == 1 and any(len(cell.seeds) < 2 for cell in drawn):
-            below += remarks("single seed", ["One seed says nothing of chance: give more with --seeds."])
+    below += _describe_measured(measured, seeds) if measured else []
     if any(cell.answer.lacks_data for cell in cells):
-        sentence = "What data is here: zslbench data list. Other features of the same images: --features STEM."
-        below += remarks("data", [sentence])
+        add("data", "What data is here: zslbench data list. Other features of the same images: --features STEM.")
     if any(cell.entry.oracle for cell in cells):
-        sentence = "† published code of this method picks the epoch on test images; ours is not picked there."
-        below += remarks("oracle", [sentence])
+        add("oracle", "† published code of this method picks the epoch on test images; ours is not picked there.")
     if any(cell.entry.transductive or cell.transductive for cell in cells):
         below.append(TRANSDUCTIVE)
     if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
-        sentence = "What is inconclusive may be settled by more --seeds; finished ones are not run again."
-        below += remarks("seeds", [sentence])
-    below += remarks("note", describe_failures(outcome))
-    interrupted = ["Interrupted; the same command goes on from here."] if outcome.interrupted else []
-    return below + remarks("note", interrupted)
+        add("seeds", "What is inconclusive may be settled by more --seeds; finished ones are not run again.")
+    add("note", *outcome.describe_failures())
+    if outcome.interrupted:
+        add("note", "Interrupted; the same command goes on from here.")
+    return below
 
 
-def _counted(counts: Counter[str]) -> str:
-    words = {"absent": "cannot be run here"}
-    shown = {name: words.get(name, f"on {name}" if name.startswith("other ") else name) for name in counts}
-    return ", ".join(f"{number} {shown[name]}" for name, number in counts.most_common())
-
-
-def _seeds(drawn: Sequence[Cell]) -> list[str]:
-    """Say which seeds the numbers of methods with chance are of, and whose are fewer."""
-    if not drawn:
-        return []
-    most = max((cell.seeds for cell in drawn), key=len)
-    fewer = dict.fromkeys(
-        f"{cell.entry.method} {cell.entry.metric} on {cell.entry.dataset} ({spans(cell.seeds)})"
-        for cell in drawn
-        if cell.seeds != most
+def _describe_measured(cells: Sequence[Cell], seeds: int) -> list[Remark]:
+    """Say what spread, seeds, hyper-parameters and selection the measured numbers have."""
+    drawn = [cell for cell in cells if cell.stochastic]
+    spread = (
+        "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
+        "over seeds. A deterministic method has none: its one value is judged."
     )
-    text = f"Seeds of methods with chance: {spans(most)} (n = {len(most)})"
-    return [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")]
-
-
-def _values_from(cells: Sequence[Cell]) -> str:
+    below = remarks("spread", [spread, *([TWO_SEEDS] if any(len(cell.seeds) == 2 for cell in drawn) else [])])
+    if drawn:
+        most = max((cell.seeds for cell in drawn), key=len)
+        fewer = dict.fromkeys(
+            f"{cell.entry.method} {cell.entry.metric} on {cell.entry.dataset} ({spans(cell.seeds)})"
+            for cell in drawn
+            if cell.seeds != most
+        )
+        text = f"Seeds of methods with chance: {spans(most)} (n = {len(most)})"
+        below += remarks("seeds", [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")])
     specs: dict[str, dict[str, None]] = {}
     for cell in cells:
         specs.setdefault(cell.answer.how, {})[cell.answer.spec] = None
-    parts = (f"{how}: {', '.join(names)}" for how, names in specs.items())
-    return f"Hyper-parameters: {'; '.join(parts)}."
+    sources = "; ".join(f"{how}: {', '.join(names)}" for how, names in specs.items())
+    below += remarks("parameters", [f"Hyper-parameters: {sources}."])
+    selections = describe_selections(cell.selection for cell in cells)
+    below += remarks("selection", [f"Selection of what was measured: {selections}."])
+    if seeds == 1 and any(len(cell.seeds) < 2 for cell in drawn):
+        below += remarks("single seed", ["One seed says nothing of chance: give more with --seeds."])
+    return below
