@@ -16,8 +16,7 @@ import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split
 from zslbench.protocols.gzsl import GZSL
-from zslbench.runner.executors import Executor
-from zslbench.runner.executors.loop import SerialExecutor
+from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.resources import Place
 

@@ -22,8 +22,8 @@ from threadpoolctl import threadpool_limits
 
 import zslbench
 from zslbench.errors import BadValue, EngineError, Unavailable
-from zslbench.runner.executors.base import bounded
 from zslbench.runner.executors.dask import DaskExecutor, connected, count_workers
+from zslbench.runner.executors.loop import bounded
 from zslbench.runner.resources import Place
 
 pytestmark = pytest.mark.timeout(MOST)

@@ -18,10 +18,9 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.execute import execute
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.handout import pack
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
+from zslbench.runner.jobs import Batch, jobs
+from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.resources import Place
-from zslbench.runner.runs import Batch, jobs
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"

@@ -24,10 +24,9 @@ from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.executors.loop import do_batches
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.finished import Finished
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
+from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.resources import THREAD_VARIABLES, Limits, Place, places
-from zslbench.runner.runs import Batch, Job
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -312,7 +311,7 @@ def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> 
 
     for engine in (SerialExecutor(), process()):
         order.clear()
-        do_batches(engine, claims(), Listener(), keep)
+        do_batches(engine, claims(), [], keep)
         assert order == [f"{what} {seed}" for seed in range(4) for what in ("taken", "done")]
 
 
@@ -356,7 +355,7 @@ def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> No
     def keep(job: Job, results: list[Finished]) -> None:
         done[job.first.seed] = results[0].record.status
 
-    do_batches(process(), work(), Listener(), keep)
+    do_batches(process(), work(), [], keep)
     assert done == dict.fromkeys(range(3), "ok")
     assert study.times() == {f"none {seed}": 1 for seed in range(3)}
     study.check_nothing_left()

@@ -17,9 +17,8 @@ from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.networks.dem import DEM
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
-from zslbench.runner.runs import batches, jobs
+from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.plan import RunOptions, plan
 
 RIDGE = "toy_methods:Ridge"
 DIGITS = load_dataset("digits").fingerprint

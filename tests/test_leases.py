@@ -26,8 +26,7 @@ from zslbench.errors import StoreError
 from zslbench.machine import process_born
 from zslbench.results.records.leases import FOLDER, HOLDER, Holder, Leases
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
+from zslbench.runner.plan import RunOptions, plan
 
 ID = "0123456789abcdef"
 RIDGE = "toy_methods:Ridge"

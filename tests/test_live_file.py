@@ -19,10 +19,9 @@ from zslbench.results.records.live import Study, live_folder
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import live_file as module
 from zslbench.runner.finished import unfinished
+from zslbench.runner.jobs import Batch, jobs
 from zslbench.runner.live_file import LiveFile, keep_live_file
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
-from zslbench.runner.runs import Batch, jobs
+from zslbench.runner.plan import RunOptions, plan
 
 RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 

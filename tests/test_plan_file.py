@@ -17,7 +17,7 @@ import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.options import RunOptions, WholeFile, read_plan
+from zslbench.runner.plan import RunOptions, WholeFile, read_plan
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "plans.md").read_text(encoding="utf-8")
 RIDGE = "toy_methods:Ridge"

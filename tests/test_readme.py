@@ -14,8 +14,7 @@ import pytest
 from typed_commands import ROOT, blocks, check_names, commands, parsed, run_here, typed
 
 from zslbench.checks import check_method
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
+from zslbench.runner.plan import RunOptions, plan
 
 README = (ROOT / "README.md").read_text()
 

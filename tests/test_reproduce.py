@@ -25,8 +25,7 @@ from zslbench.results.analysis import published
 from zslbench.results.analysis.published import Published
 from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
+from zslbench.runner.plan import RunOptions, plan
 from zslbench.studies.reproduce import choose_entries, choose_spec, judged
 
 NOISY, STILL, BROKEN = "noisy", "still", "broken"

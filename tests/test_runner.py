@@ -20,9 +20,8 @@ from zslbench.protocols.gzsl import GZSL
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import plan as planning
 from zslbench.runner import scoring
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import Part, plan
-from zslbench.runner.runs import How, batches, jobs
+from zslbench.runner.jobs import How, batches, jobs
+from zslbench.runner.plan import Part, RunOptions, plan
 from zslbench.seeding import stream
 from zslbench.task import Answers, Query
 

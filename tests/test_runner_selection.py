@@ -14,8 +14,7 @@ from zslbench.errors import BadValue, StoreError
 from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.executors import Listener
-from zslbench.runner.options import RunOptions
-from zslbench.runner.plan import plan
+from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.scoring import Stopped
 
 RIDGE = "toy_methods:Ridge"

@@ -15,9 +15,9 @@ __version__ = "0.1.0"
 
 _VERBS = {
     "run": "zslbench.runner.run:run",
-    "read_plan": "zslbench.runner.options:read_plan",
+    "read_plan": "zslbench.runner.plan:read_plan",
     "table": "zslbench.studies.table:table",
-    "engine": "zslbench.runner.executors.choice:engine",
+    "engine": "zslbench.runner.executors:engine",
     "compare": "zslbench.studies.compare:compare",
     "curve": "zslbench.studies.curve:curve",
     "plot": "zslbench.studies.plot:plot",

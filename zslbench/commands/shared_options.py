@@ -156,7 +156,7 @@ def take_machine(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ZslbenchError: options that do not go together.
     """
-    from zslbench.runner.executors.choice import engine
+    from zslbench.runner.executors import engine
 
     console = None if options.pop("quiet") else screen.progress_console()
     words = {name: options.pop(name, None) for name in ("workers", "scheduler")}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.runs import Batch, Job, Run
+from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.states import UNFINISHED, find
 
 POLL = 1.0
@@ -21,6 +21,8 @@ class Coordination:
     """Hands out batches, each run leased just before; what others hold comes last.
 
     Attributes:
+        records: of every run as it was at first; those that others finish are put in.
+        passed: is told of jobs that are not to be done any more.
         held: batches of runs that another coordinator had when they were asked for.
     """
 
@@ -31,12 +33,6 @@ class Coordination:
         records: MutableMapping[str, Record | None],
         passed: Callable[[Job], None],
     ) -> None:
-        """Begin.
-
-        Args:
-            records: of every run as it was found; those that others finish are put in.
-            passed: is told of jobs that are not to be done any more.
-        """
         self.store, self.leases, self.records, self.passed = store, leases, records, passed
         self.held: list[Batch] = []
 
@@ -48,19 +44,16 @@ class Coordination:
             waits: is told once, in a sentence, that runs of others are waited for.
         """
         yield self._free(work, False)
-        announced = False
+        if self.held:
+            waits(self._sentence())
         while self.held:
-            if not announced:
-                waits(self._sentence())
-                announced = True
             work, self.held = self.held, []
             began = time.monotonic()
-            first = next(again := self._free(work, True), None)
-            if first is None:
-                if self.held:  # looking at many takes a tenth of the time at most
-                    time.sleep(max(POLL, 9 * (time.monotonic() - began)))
-                continue
-            yield itertools.chain([first], again)
+            again = self._free(work, True)
+            if (first := next(again, None)) is not None:
+                yield itertools.chain([first], again)
+            elif self.held:  # looking at many takes a tenth of the time at most
+                time.sleep(max(POLL, 9 * (time.monotonic() - began)))
 
     def still_ours(self, job: Job) -> set[str]:
         """Return the ids of the runs of a job whose results count.
@@ -68,32 +61,27 @@ class Coordination:
         Another coordinator may have taken over some of them while this process was stopped. For these the record of
         that coordinator counts, and this process waits until it is there.
         """
-        ours, others = set(), []
-        for run in job.runs:
-            if self.leases.holds(run.id):
-                ours.add(run.id)
-            elif not self.leases.take(run.id):
-                others.append(run)
-            elif not self._done_by_another(run):
-                ours.add(run.id)
-        if others:
-            self.held.append(Batch((dataclasses.replace(job, runs=tuple(others)),)))
-        return ours
+        ours = {run.id: self.leases.holds(run.id) or self._lease(run) for run in job.runs}
+        if others := tuple(run for run in job.runs if ours[run.id] is False):
+            self.held.append(Batch((dataclasses.replace(job, runs=others),)))
+        return {run_id for run_id, is_ours in ours.items() if is_ours}
 
-    def _done_by_another(self, run: Run) -> bool:
-        """Return whether somebody else finished a run that was leased just now; then it is given up again."""
-        now = find(self.store, run)
-        if now is None or now == self.records[run.id] or now.status in UNFINISHED:
+    def _lease(self, run: Run) -> bool | None:
+        """Return whether a run is leased now; None where somebody else finished it, whose record is put in."""
+        if not self.leases.take(run.id):
             return False
+        now = find(self.store, run)  # whoever had the lease before may just have finished
+        if now is None or now == self.records[run.id] or now.status in UNFINISHED:
+            return True
         self.records[run.id] = now
         self.leases.release([run.id])
-        return True
+        return None
 
     def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
         for batch in work:
             mine, held = [], []
             for job in batch.jobs:
-                free, left = self._leased(job, thorough)
+                free, left = self._lease_all(job, thorough)
                 if free:
                     mine.append(dataclasses.replace(job, runs=free))
                 if left:
@@ -105,7 +93,7 @@ class Coordination:
             if mine:
                 yield Batch(tuple(mine))
 
-    def _leased(self, job: Job, thorough: bool) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    def _lease_all(self, job: Job, thorough: bool) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
         """Return the runs of a job that are leased now, and those that others hold.
 
         The leases of a job are taken in one order everywhere, up to the first that is held: of two coordinators that
@@ -113,24 +101,13 @@ class Coordination:
         where it got others: a holder that died between two of these looks has left all of them.
         """
         in_order = sorted(job.runs, key=lambda run: run.id)
-        mine: set[str] = set()
-        held: set[str] = set()
+        leased: dict[str, bool | None] = {}
         for run in in_order:
-            if held and not thorough:
-                held.add(run.id)
-            else:
-                self._ask(run, mine, held)
-        if thorough and mine:
-            for run in [run for run in in_order if run.id in held]:
-                held.remove(run.id)
-                self._ask(run, mine, held)
-        return tuple(run for run in job.runs if run.id in mine), tuple(run for run in job.runs if run.id in held)
-
-    def _ask(self, run: Run, mine: set[str], held: set[str]) -> None:
-        if not self.leases.take(run.id):
-            held.add(run.id)
-        elif not self._done_by_another(run):  # whoever had the lease before may just have finished
-            mine.add(run.id)
+            leased[run.id] = self._lease(run) if thorough or False not in leased.values() else False
+        if thorough and True in leased.values():
+            leased |= {run.id: self._lease(run) for run in in_order if leased[run.id] is False}
+        free, held = (tuple(run for run in job.runs if leased[run.id] is state) for state in (True, False))
+        return free, held
 
     def _sentence(self) -> str:
         runs = [run for batch in self.held for job in batch.jobs for run in job.runs]

@@ -13,7 +13,7 @@ from zslbench.methods.base import Size
 from zslbench.results.records.record import Record
 from zslbench.runner.classes import method_class
 from zslbench.runner.handout import dataset_of
-from zslbench.runner.runs import Batch, Job
+from zslbench.runner.jobs import Batch, Job
 
 _UNSHARED = ("scores", "evaluation")
 """Phases of a run that the fit does not share with the other protocols."""

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
+from zslbench.methods.preprocess import Preprocessor
 from zslbench.runner.classes import method_class
-from zslbench.runner.finished import Scored, facts_of, reset_peaks, trace
+from zslbench.runner.finished import Scored, Synthesis, facts_of, reset_peaks, trace
 from zslbench.runner.handout import Material, Parcel
-from zslbench.runner.kept_features import synthesise_unseen
-from zslbench.runner.runs import Batch, Job, Run
+from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Reply, Stopped, ask
 from zslbench.task import Train
 from zslbench.visible import last_line
@@ -167,7 +167,7 @@ def _scored(
         charged = seconds if run is job.first else riding
         results[run.id], reply = _score(run, material, method, job, charged, facts, reply)
     per_class = job.how.keep_features if any(scored.condensed for scored in results.values()) else 0
-    made = synthesise_unseen(method, per_class, material)
+    made = _synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
 
 
@@ -208,3 +208,26 @@ def _score(
     total = seconds["total"] + reply.scores  # the checks are this package's, not what a result costs
     facts = facts_of(job, method, {**seconds, **spent, "total": total}, provenance)
     return Scored("ok", "", facts, reply.condensed), reply
+
+
+def _synthesise_unseen(method: Method, per_class: int, material: Material) -> Synthesis | None:
+    """Return what a scored method synthesises of each unseen class, None where nothing is asked for or it makes none.
+
+    Called when everything was scored, so no number depends on it. A method that raises here keeps its numbers; its
+    record says why it has no features. No real row reaches the method: its preprocessor, as it was before, goes along.
+
+    Args:
+        per_class: rows of each unseen class; 0: none.
+    """
+    if not per_class or not type(method).offers_synthesis():
+        return None
+    kept = getattr(method, "preprocessor_", None)
+    scaling = kept.copy() if type(kept) is Preprocessor else Preprocessor("none")
+    before = dict(vars(method))
+    try:
+        return Synthesis(method.synthesise(material.unseen(), per_class), scaling)
+    except (Exception, SystemExit) as error:
+        return Synthesis(None, scaling, last_line(trace(error)))
+    finally:  # attributes alone: no test row was there to be kept elsewhere
+        vars(method).clear()
+        vars(method).update(before)

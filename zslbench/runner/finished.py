@@ -21,7 +21,7 @@ from zslbench.methods.preprocess import Preprocessor
 from zslbench.metrics import SWEPT
 from zslbench.results.records.record import Record, Status
 from zslbench.runner.classes import method_class
-from zslbench.runner.runs import Job, Run
+from zslbench.runner.jobs import Job, Run
 from zslbench.sources import source_of
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Finished:
     predictions: Mapping[str, AnyArray] | None = None
     features: Mapping[str, AnyArray] | None = None
 
-    def stamped(self, **facts: str) -> Finished:
+    def stamped(self, **facts: Any) -> Finished:
         """Return it with more facts in the provenance of its record."""
         record = dataclasses.replace(self.record, provenance={**self.record.provenance, **facts})
         return dataclasses.replace(self, record=record)

@@ -25,7 +25,7 @@ from zslbench.errors import BadData, ZslbenchError
 from zslbench.protocols.base import Protocol, drawn_order
 from zslbench.runner.classes import protocol_class
 from zslbench.runner.finished import trace
-from zslbench.runner.runs import Batch, DatasetRef, Run
+from zslbench.runner.jobs import Batch, DatasetRef, Run
 from zslbench.task import Answers, ClassTable, Query, Train
 from zslbench.visible import last_line
 

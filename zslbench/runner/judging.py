@@ -1,20 +1,30 @@
 """Judging: what a fit left of each run is held against the answers, which are read for that moment alone.
 
 No method runs here. In the serial engine that is in the process of the method, but later or deeper on the stack.
+Features of unseen classes that are kept for pictures (`run --keep-features`) are put together here, too.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zslbench.arrays import AnyArray
-from zslbench.protocols.base import Judgement
-from zslbench.runner.finished import Finished, Scored, record_of, trace
-from zslbench.runner.handout import answers_of, protocol_of
-from zslbench.runner.kept_features import with_features
-from zslbench.runner.runs import Job, Run
+import numpy as np
+
+import zslbench.data.splits as splits
+from zslbench import seeding
+from zslbench.arrays import AnyArray, Array, taken
+from zslbench.data.dataset import Dataset
+from zslbench.runner.finished import Finished, Scored, Synthesis, record_of, trace
+from zslbench.runner.handout import answers_of, dataset_of, protocol_of
+from zslbench.runner.jobs import Job, Run
+from zslbench.visible import last_line
+
+_ROWS_SEED = 0
+_COARSEST = 2.0**-10
+"""Of what is largest: the error that half precision may bring."""
 
 
 class Judging:
@@ -35,22 +45,30 @@ class Judging:
                 in the process of a method, the method might catch it.
         """
         try:
-            judged, problem = _judged(job, condensed), ""
+            metrics, problem = _metrics(job, condensed), ""
         except Exception as error:
             problem = trace(error)
         if problem:
             raise RuntimeError(problem)
-        metrics = [dict(judgement.metrics) for judgement in judged]
         for run, of_run in zip(job.runs, metrics, strict=True):
             self.curves.setdefault(run.id, []).append({"step": step, "metrics": of_run})
         return metrics
 
     def finished(self, job: Job, results: Sequence[Scored]) -> list[Finished]:
-        """Return the records of a job, with the predictions to keep beside them."""
-        finished = [self._finished(run, scored, job) for run, scored in zip(job.runs, results, strict=True)]
-        return with_features(finished, [scored.made for scored in results], job)
+        """Return the records of a job, with the predictions and the features to keep beside them."""
+        features: dict[int, tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]] = {}
+        finished = []
+        for run, scored in zip(job.runs, results, strict=True):
+            result = self._finished(run, scored)
+            if scored.made is not None and result.record.ok:  # the same for all runs of the fit
+                if id(scored.made) not in features:
+                    features[id(scored.made)] = _features(scored.made, job)
+                arrays, about = features[id(scored.made)]
+                result = dataclasses.replace(result.stamped(kept_features=dict(about)), features=arrays)
+            finished.append(result)
+        return finished
 
-    def _finished(self, run: Run, scored: Scored, job: Job) -> Finished:
+    def _finished(self, run: Run, scored: Scored) -> Finished:
         curve = tuple(self.curves.pop(run.id, ()))
         if scored.condensed is None:
             curve = curve if scored.status == "skipped" else ()
@@ -69,8 +87,59 @@ class Judging:
         return Finished(record, judgement.predictions)
 
 
-def _judged(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[Judgement]:
-    answers = answers_of(job.runs)
-    return [
-        protocol_of(run).mark(*given) for run, given in zip(job.runs, zip(answers, condensed, strict=True), strict=True)
+def _metrics(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[dict[str, float]]:
+    every = zip(job.runs, answers_of(job.runs), condensed, strict=True)
+    return [dict(protocol_of(run).mark(answers, of_run).metrics) for run, answers, of_run in every]
+
+
+def _features(made: Synthesis, job: Job) -> tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]:
+    """Return the arrays to keep of what a method synthesised, and what the record says of them."""
+    if made.rows is None:
+        return None, {"error": made.error}
+    try:
+        arrays = _arrays(made.rows, made, job.how.keep_features, *dataset_of(job.first))
+    except Exception as error:
+        return None, {"error": last_line(trace(error))}
+    about = {"space": made.scaling.chain, "dtype": str(arrays["synthesised"].dtype)}
+    return arrays, {"per_class": job.how.keep_features, **about}
+
+
+def _arrays(
+    rows: Array, made: Synthesis, per_class: int, dataset: Dataset, chosen: splits.Split
+) -> dict[str, AnyArray]:
+    """Return ``synthesised`` (k · per_class, d) and ``real`` (r, d), with the class ids of the rows of both.
+
+    Real are up to `per_class` test rows of each unseen class. Which these are depends on the data set alone, and fewer
+    are the first of more: methods can be drawn beside each other. A copy of the method's preprocessor brings them into
+    the space of the synthesised ones.
+
+    Raises:
+        ValueError: the method returned rows of another shape.
+    """
+    labels = dataset.labels[chosen.asked_unseen]
+    of_classes = [
+        seeding.stream(_ROWS_SEED, f"pictured rows {label}").permutation(chosen.asked_unseen[labels == label])
+        for label in chosen.unseen
     ]
+    real_rows = np.concatenate([of_class[:per_class] for of_class in of_classes])
+    real = made.scaling.transform(taken(dataset.features, real_rows))
+    if rows.shape != (len(chosen.unseen), per_class, real.shape[1]):
+        raise ValueError(
+            f"the method synthesised rows of shape {rows.shape}; {len(chosen.unseen)} × {per_class} were asked for"
+        )
+    stored = _stored(np.concatenate([rows.reshape(-1, rows.shape[2]), real]))
+    synthesised, real = np.split(stored, [len(stored) - len(real)])
+    return {
+        "synthesised": synthesised,
+        "synthesised_label": chosen.unseen.repeat(per_class),
+        "real": real,
+        "real_label": taken(dataset.labels, real_rows),
+    }
+
+
+def _stored(rows: Array) -> Array:
+    """Return rows in half precision, which halves the file and which no picture shows, where that keeps them."""
+    with np.errstate(over="ignore"):
+        half = rows.astype(np.float16)
+    largest = np.abs(rows).max(initial=0.0)
+    return half if np.abs(half - rows).max(initial=0.0) <= _COARSEST * largest else rows.astype(np.float32)

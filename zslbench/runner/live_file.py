@@ -25,7 +25,7 @@ from zslbench.results.records.leases import Holder, is_abandoned, read_holder
 from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, list_live_files, live_folder
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
-from zslbench.runner.runs import Batch, Job
+from zslbench.runner.jobs import Batch, Job
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""

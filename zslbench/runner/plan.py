@@ -1,31 +1,195 @@
-"""Plans: which runs a request means, each named by its meaning."""
+"""What is to be run, and how (`RunOptions`, the same for all verbs); plan files; and the runs that these mean."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import shlex
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from msgspec import Meta, Struct, structs
 
 from zslbench import params
 from zslbench.data.splits import STAGES, Stage, class_folds, split
+from zslbench.documents import check_table, read_toml
 from zslbench.errors import BadValue, ZslbenchError
+from zslbench.identity import expanded
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
-from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.runner.classes import built, method_class, protocol_class
-from zslbench.runner.options import RunOptions, SeedsAtOnce, StudyPlan, texts
-from zslbench.runner.resources import devices
-from zslbench.runner.runs import Batch, DatasetRef, How, Run, batches, dataset_ref, jobs
-from zslbench.runner.states import lacking
+from zslbench.runner.executors import Executor, engine
+from zslbench.runner.jobs import Batch, DatasetRef, How, Run, batches, dataset_ref, jobs
+from zslbench.runner.resources import check_device, devices
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
 
+Precision = Literal["float32", "tf32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+SeedsAtOnce = Literal["auto", "always", "never"]
+DEFAULT_PROTOCOLS = ("zsl", "gzsl")
+STUDY = "study"
 MOST_SEEDS = 10_000
 _MAX_SEED = 2**32 - 1
+
+_Text = Annotated[str, Meta(description="a text")]
+_Words = Annotated[Sequence[str], Meta(min_length=1)]
+_Texts = Annotated[str | _Words, Meta(description="a text or a list of texts")]
+_Number = Annotated[int, Meta(ge=1)]
+_Numbers = Annotated[Sequence[int], Meta(min_length=1)]
+_Flag = Annotated[bool, Meta(description="true or false")]
+
+
+class RunOptions(Struct, frozen=True):
+    """What is run, and how: the arguments of `zslbench.run` of the same names, and the keys of a study in a plan."""
+
+    methods: _Texts = ()
+    datasets: _Texts = ()
+    protocols: _Texts = DEFAULT_PROTOCOLS
+    features: _Text | None = None
+    semantics: _Text | None = None
+    seeds: Annotated[_Number | _Numbers, Meta(description="how many seeds, or a list of them such as [0, 1, 2]")] = 1
+    stage: Annotated[Stage, Meta(description=f"one of {', '.join(STAGES)}")] = "final"
+    fold: Annotated[int | _Numbers | None, Meta(description="a fold, or a list of folds")] = None
+    data_root: _Text | None = None
+    checkpoints: Annotated[str, Meta(description='last or every:N, such as "every:10"')] = "last"
+    seeds_at_once: Annotated[SeedsAtOnce, Meta(description="one of auto, always, never")] = "auto"
+    precision: Annotated[Precision, Meta(description=f"one of {', '.join(PRECISIONS)}")] = "float32"
+    profile: _Flag = False
+    oracle: _Flag = False
+    calibrate: _Flag = False
+    keep_features: Annotated[int, Meta(ge=0, description="a number of rows per class, 0 for none")] = 0
+
+    def how(self, device: str) -> How:
+        """Return how the runs are to be done on a device.
+
+        Raises:
+            BadValue: checkpoints, a precision or a number that are not allowed, a device that is not there.
+        """
+        head, _, number = self.checkpoints.partition(":")
+        if self.checkpoints != "last" and (head != "every" or not number.isdecimal() or int(number) < 1):
+            raise BadValue(
+                f"checkpoints {self.checkpoints!r} is not allowed; write last, or every:N with N of at least 1."
+            )
+        check_device(device)
+        if self.precision not in PRECISIONS:
+            raise BadValue(f"precision {self.precision!r} is not allowed; choose one of: {', '.join(PRECISIONS)}.")
+        if self.precision == "tf32" and (device in ("cpu", "mps") or not _has_gpu()):
+            raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
+        if self.keep_features < 0:
+            raise BadValue(
+                f"keep_features={self.keep_features} is not allowed; give a number of rows a class, or 0 for none."
+            )
+        return How(device, int(number or 0), self.precision, self.profile, self.keep_features)
+
+    def refuse_beside(self, plan: str) -> None:
+        """Refuse anything asked for beside a plan file, which says what is run.
+
+        Raises:
+            BadValue: it names what was given.
+        """
+        usual = RunOptions()
+        given = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(usual, name)]
+        if given:
+            raise BadValue(
+                f"{', '.join(given)} cannot be given beside the plan {plan}, which says what is run; "
+                "write it there, or leave the plan out."
+            )
+
+
+def texts(given: str | Sequence[str]) -> list[str]:
+    """Return one text or several as a list."""
+    return [given] if isinstance(given, str) else list(given)
+
+
+def _has_gpu() -> bool:
+    return any(name.startswith("cuda") for name in devices())
+
+
+class WholeFile(Struct, frozen=True):
+    """What only the top of a plan file may say: where and by what everything is run."""
+
+    runs: _Text | None = None
+    device: _Text | None = None
+    engine: _Text | None = None
+    workers: Annotated[_Number | Literal["auto"] | None, Meta(description="a number, or auto")] = None
+    time_limit: _Text | None = None
+    memory_limit: _Text | None = None
+    scheduler: _Text | None = None
+    engine_config: _Text | None = None
+
+
+class StudyPlan(Struct, frozen=True):
+    """One or several studies that are run together: what a plan file says.
+
+    Attributes:
+        studies: by the name of each.
+        path: the file; None where the study was typed.
+        runs: the folder of records, device: where it is run; None where the plan does not say.
+        engine: words for `zslbench.engine`, by the plan's keys; empty where the plan does not say.
+    """
+
+    studies: Mapping[str, RunOptions]
+    path: Path | None = None
+    runs: Path | None = None
+    device: str | None = None
+    engine: Mapping[str, Any] = {}
+
+    def make_engine(self, device: str) -> Executor:
+        """Return the engine that the plan names (see `zslbench.engine` for what is raised)."""
+        words = dict(self.engine)
+        return engine(words.pop("engine", None), device=device, config=words.pop("engine_config", None), **words)
+
+
+def read_plan(path: Path | str) -> StudyPlan:
+    """Read a plan file. Paths in it are relative to the file.
+
+    Raises:
+        BadValue: a file that cannot be read, is not TOML, or says something that is not allowed.
+        UnknownName: a key that does not exist.
+    """
+    path = Path(path)
+    top = read_toml(path, "plan")
+    tables = top.pop(STUDY, [{}])
+    if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
+        raise BadValue(f"{path}: {STUDY} must be tables; write [[{STUDY}]] above the keys of each.")
+    check_table(top, (RunOptions, WholeFile), str(path))
+    shared = {key: value for key, value in top.items() if key in RunOptions.__struct_fields__}
+    whole = {key: value for key, value in top.items() if key not in shared}
+    folder = Path(os.path.abspath(path.parent))  # noqa: PTH100  (links stay as they were written)
+    studies: dict[str, RunOptions] = {}
+    for number, table in enumerate(tables, start=1):
+        name = table.pop("name", f"study {number}")
+        where = f"{path}, study {number}" if len(tables) > 1 else str(path)
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or name in studies:
+            raise BadValue(f"{where}: name is {name!r}; write a text that no other study has.")
+        for key in table:
+            if key in WholeFile.__struct_fields__:
+                raise BadValue(f"{where}: {key} holds for the whole file; write it above the first [[{STUDY}]].")
+        check_table(table, (RunOptions,), where)
+        for key in ("methods", "datasets"):
+            if key not in shared | table:
+                raise BadValue(f'{where}: it names no {key}; write {key} = ["…"], there or at the top of the file.')
+        options = RunOptions(**shared | table)
+        root = str(folder / expanded(options.data_root)) if options.data_root else None
+        datasets = [_locate_dataset(text, folder) for text in texts(options.datasets)]
+        studies[name] = structs.replace(options, datasets=datasets, data_root=root)
+    for key in ("runs", "engine_config"):
+        if key in whole:
+            whole[key] = str(folder / expanded(whole[key]))
+    runs, device = whole.pop("runs", None), whole.pop("device", None)
+    return StudyPlan(studies, path, Path(runs) if runs else None, device, whole)
+
+
+def _locate_dataset(text: str, folder: Path) -> str:
+    """Return the text of a data set, a folder of the user's own from where the plan lies."""
+    head = text.partition("[")[0]
+    is_path = "/" in head or "\\" in head or head.strip() in (".", "..", "~")
+    return str(folder / expanded(text)) if is_path else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,227 +215,181 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
     """
     if isinstance(options.seeds, int) and options.seeds > MOST_SEEDS:
         raise BadValue(f"{options.seeds} seeds are not allowed; choose from 1 to {MOST_SEEDS}, or name them.")
-    folds = [options.fold] if isinstance(options.fold, int) else options.fold
-    if folds is not None and options.stage == "final" and not options.calibrate:
-        names = ", ".join(map(str, folds))
+    protocols = texts(options.protocols)
+    planner = _Planner(options, tuned)
+    if planner.folds is not None and options.stage == "final" and not options.calibrate:
+        names = ", ".join(map(str, planner.folds))
         raise BadValue(f"fold {names} belongs to the dev stage; add --stage dev, or leave the fold out.")
-    parts = [(options.stage, texts(options.protocols))]
+    parts: list[tuple[Stage, Sequence[str]]] = [(options.stage, protocols)]
     if options.calibrate:
-        parts.append(("dev", [_generalized(texts(options.protocols))]))
+        generalized = [text for text in protocols if parse(text).name.casefold() == "gzsl"]
+        if not generalized:
+            raise BadValue(
+                "--calibrate moves seen against unseen classes, which "
+                f"{', '.join(protocols)} never compares; add -p gzsl."
+            )
+        parts.append(("dev", generalized[:1]))
     once: dict[str, Run] = {}
-    remarks: dict[str, None] = {}
-    for stage, protocols in parts:
-        for run in _runs(options, stage, protocols, folds, tuned, remarks):
+    for stage, rules in parts:
+        for run in planner.runs(stage, rules):
             if run.id not in once or run.selection == "validated":  # the same point typed by hand is validated, too
                 once[run.id] = run
-    return Plan(tuple(once.values()), tuple(remarks))
+    return Plan(tuple(once.values()), tuple(planner.remarks))
 
 
-def _runs(
-    options: RunOptions,
-    stage: Stage,
-    protocols: Sequence[str],
-    folds: Sequence[int] | None,
-    tuned: PresetStore | None,
-    remarks: dict[str, None],
-) -> Iterator[Run]:
-    """Yield the runs of one stage; what the user should know is put into `remarks`."""
-    seeds = list(range(options.seeds)) if isinstance(options.seeds, int) else list(options.seeds)
-    methods, datasets = texts(options.methods), texts(options.datasets)
-    _check_request(methods, datasets, protocols, seeds, stage)
-    specs = [spec for text in methods for spec in expand(parse(text))]
-    rules = [spec for text in protocols for spec in expand(parse(text))]
-    for spec in specs:  # a misspelt method should not wait for data to load
-        params.resolve(method_class(spec.name), spec.name, spec.params)
-    root = Path(options.data_root) if options.data_root else None
-    for point in [point for text in datasets for point in _points(text)]:
-        ref = dataset_ref(str(point), options.features, options.semantics, root)
-        used_folds = _folds(ref, folds) if stage == "dev" else (0,)
-        for spec in specs:
-            cls = method_class(spec.name)
-            used = seeds if cls.card.stochastic else [0]
-            if used != seeds:
-                remarks[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
-            runs = [_run(spec, cls, ref, protocol, stage, tuned, options.oracle, remarks) for protocol in rules]
-            for fold in used_folds:
-                for seed in used:
-                    yield from (dataclasses.replace(run, fold=fold, seed=seed) for run in runs)
+class _Planner:
+    """Makes the runs of one request.
 
-
-def _generalized(protocols: Sequence[str]) -> str:
-    """Return the protocol among those asked for that has a seen–unseen curve to calibrate.
-
-    Raises:
-        BadValue: none of them has.
+    Attributes:
+        remarks: what the user should know, as keys.
     """
-    for text in protocols:
-        if parse(text).name.casefold() == "gzsl":
-            return text
-    raise BadValue(
-        f"--calibrate moves seen against unseen classes, which {', '.join(protocols)} never compares; add -p gzsl."
-    )
+
+    def __init__(self, options: RunOptions, tuned: PresetStore | None) -> None:
+        self.options, self.tuned = options, tuned
+        self.folds = [options.fold] if isinstance(options.fold, int) else options.fold
+        self.seeds = list(range(options.seeds)) if isinstance(options.seeds, int) else list(options.seeds)
+        self.remarks: dict[str, None] = {}
+
+    def runs(self, stage: Stage, protocols: Sequence[str]) -> Iterator[Run]:
+        options = self.options
+        methods, datasets = texts(options.methods), texts(options.datasets)
+        _check_request({"method": methods, "dataset": datasets, "protocol": protocols, "seed": self.seeds}, stage)
+        specs = [spec for text in methods for spec in expand(parse(text))]
+        rules = [spec for text in protocols for spec in expand(parse(text))]
+        for spec in specs:  # a misspelt method should not wait for data to load
+            params.resolve(method_class(spec.name), spec.name, spec.params)
+        root = Path(options.data_root) if options.data_root else None
+        for text in datasets:
+            for point in [Spec(text)] if Path(text).is_dir() else expand(parse(text)):
+                ref = dataset_ref(str(point), options.features, options.semantics, root)
+                folds = self._dev_folds(ref) if stage == "dev" else (0,)
+                for spec in specs:
+                    seeds = self.seeds if method_class(spec.name).card.stochastic else [0]
+                    if seeds != self.seeds:
+                        self.remarks[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
+                    runs = [self._run(spec, ref, protocol, stage) for protocol in rules]
+                    for fold in folds:
+                        for seed in seeds:
+                            yield from (dataclasses.replace(run, fold=fold, seed=seed) for run in runs)
+
+    def _dev_folds(self, ref: DatasetRef) -> Sequence[int]:
+        dataset = ref.load()
+        folds = range(1, len(class_folds(dataset)) + 1) if self.folds is None else self.folds
+        for fold in folds:
+            split(dataset, "dev", fold)
+        return folds
+
+    def _run(self, spec: Spec, ref: DatasetRef, rules: Spec, stage: Stage) -> Run:
+        """Return the run of one point."""
+        cls, protocol = method_class(spec.name), protocol_class(rules.name)
+        if rules.presets:
+            raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
+        name, rules_name = METHODS.entry(spec.name).name, PROTOCOLS.entry(rules.name).name
+        presets = self._tuned_presets(spec, cls, name, ref, rules_name)
+        values = {tag: preset.values for tag, preset in presets.items()}
+        base = overlay(cls, spec.name, spec.presets, ref.name, rules_name, values)
+        before = params.resolve(cls, spec.name, base)
+        after = params.resolve(cls, spec.name, base | dict(spec.params))
+        shown = {key: value for key, value in after.items() if value != before[key]}
+        as_tuned = next((preset for preset in presets.values() if dict(preset.values) == after), None)
+        tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
+        method = built(cls, name, after)
+        validated = as_tuned is not None and stage == "final"
+        return Run(
+            method=name,
+            label=name + "".join(f"@{tag}" for tag in tags) + brackets(shown),
+            params=after,
+            version=cls.card.version,
+            setting=str(method.setting),
+            dataset=ref,
+            protocol=rules_name,
+            protocol_params=params.resolve(protocol, rules.name, rules.params),
+            protocol_version=protocol.card.version,
+            stage=stage,
+            fold=0,
+            seed=0,
+            selection="oracle" if self.options.oracle else "validated" if validated else "fixed",
+            tuned=as_tuned.id if as_tuned else "",
+            one_scale=method.one_scale,
+        )
+
+    def _tuned_presets(
+        self, spec: Spec, cls: type[Method], name: str, ref: DatasetRef, protocol: str
+    ) -> dict[str, TunedPreset]:
+        """Return the tuned presets among those that a spec names.
+
+        Raises:
+            BadValue: ``NAME@tuned`` where nothing was tuned, or what was tuned does not fit this method or data.
+        """
+        presets, store = {}, self.tuned
+
+        def tune_command(method: str, preset: str) -> str:
+            """Return the command that makes a preset, as it is to be typed."""
+            words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features]
+            words += ["--semantics", ref.semantics] + ([] if ref.root is None else ["--data-root", str(ref.root)])
+            words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
+            return shlex.join(words + ([] if store is None else runs_option(store.root)))
+
+        for preset in spec.presets:
+            if preset in cls.presets or preset in cls.ablations:
+                continue
+            tuned = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
+            if tuned is not None:
+                given = parse(tuned.given)
+                # what was tuned from an earlier preset of that name cannot start from it again
+                anew = dataclasses.replace(given, presets=tuple(tag for tag in given.presets if tag != preset))
+                again = tune_command(str(anew), preset)
+                check_fits(tuned, cls.card.version, ref.fingerprint, again)
+                if change := change_since(tuned, cls.card.version, source_of(cls).digest):
+                    self.remarks[f"§ {name}@{preset}: {change}; tune again: {again}"] = None
+                presets[preset] = tuned
+            elif preset == DEFAULT_NAME:
+                where = f" in {store.root}" if store else ""
+                raise BadValue(
+                    f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
+                    f"{protocol}{where}; make them: {tune_command(spec.name, preset)}"
+                )
+        return presets
 
 
-def _folds(ref: DatasetRef, asked: Sequence[int] | None) -> tuple[int, ...]:
-    dataset = ref.load()
-    chosen = range(1, len(class_folds(dataset)) + 1) if asked is None else asked
-    for fold in chosen:
-        split(dataset, "dev", fold)
-    return tuple(chosen)
-
-
-def _check_request(
-    methods: Sequence[str], datasets: Sequence[str], protocols: Sequence[str], seeds: Sequence[int], stage: str
-) -> None:
-    for what, given in (("method", methods), ("dataset", datasets), ("protocol", protocols), ("seed", seeds)):
-        if not given:
-            raise BadValue(f"no {what} was given; name at least one with --{what}.")
-    for seed in seeds:
+def _check_request(request: Mapping[str, Sequence[Any]], stage: str) -> None:
+    for kind, values in request.items():
+        if not values:
+            raise BadValue(f"no {kind} was given; name at least one with --{kind}.")
+    for seed in request["seed"]:
         if not 0 <= seed <= _MAX_SEED:
             raise BadValue(f"seed {seed} is not allowed; choose a whole number from 0 to {_MAX_SEED}.")
     if stage not in STAGES:
         raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
 
 
-def _points(text: str) -> list[Spec]:
-    return [Spec(text)] if Path(text).is_dir() else expand(parse(text))
-
-
-def _run(
-    spec: Spec,
-    cls: type[Method],
-    ref: DatasetRef,
-    rules: Spec,
-    stage: Stage,
-    tuned: PresetStore | None,
-    oracle: bool,
-    remarks: dict[str, None],
-) -> Run:
-    """Return the run of one point; `remarks` takes what is to be said of its presets."""
-    protocol = protocol_class(rules.name)
-    if rules.presets:
-        raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
-    rules_name = PROTOCOLS.entry(rules.name).name
-    name = METHODS.entry(spec.name).name
-    presets = _tuned(spec, cls, name, ref, rules_name, tuned, remarks)
-    values = {tag: preset.values for tag, preset in presets.items()}
-    base = overlay(cls, spec.name, spec.presets, ref.name, rules_name, values)
-    before = params.resolve(cls, spec.name, base)
-    after = params.resolve(cls, spec.name, base | dict(spec.params))
-    shown = {name: value for name, value in after.items() if value != before[name]}
-    as_tuned = next((preset for preset in presets.values() if dict(preset.values) == after), None)
-    tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
-    label = name + "".join(f"@{tag}" for tag in tags) + brackets(shown)
-    method = built(cls, name, after)
-    return Run(
-        method=name,
-        label=label,
-        params=after,
-        version=cls.card.version,
-        setting=str(method.setting),
-        dataset=ref,
-        protocol=rules_name,
-        protocol_params=params.resolve(protocol, rules.name, rules.params),
-        protocol_version=protocol.card.version,
-        stage=stage,
-        fold=0,
-        seed=0,
-        selection="oracle" if oracle else "validated" if as_tuned and stage == "final" else "fixed",
-        tuned=as_tuned.id if as_tuned else "",
-        one_scale=method.one_scale,
-    )
-
-
-def _tuned(
-    spec: Spec,
-    cls: type[Method],
-    name: str,
-    ref: DatasetRef,
-    protocol: str,
-    store: PresetStore | None,
-    remarks: dict[str, None],
-) -> dict[str, TunedPreset]:
-    """Return the tuned presets among those that a spec names.
-
-    Raises:
-        BadValue: ``NAME@tuned`` where nothing was tuned, or what was tuned does not fit this method or data.
-    """
-    presets = {}
-    for preset in spec.presets:
-        if preset in cls.presets or preset in cls.ablations:
-            continue
-        tuned = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
-        if tuned is not None:
-            given = parse(tuned.given)  # what was tuned from an earlier preset of that name cannot start from it again
-            anew = dataclasses.replace(given, presets=tuple(tag for tag in given.presets if tag != preset))
-            again = _tune_command(str(anew), preset, ref, protocol, store)
-            check_fits(tuned, cls.card.version, ref.fingerprint, again)
-            if change := change_since(tuned, cls.card.version, source_of(cls).digest):
-                remarks[f"§ {name}@{preset}: {change}; tune again: {again}"] = None
-            presets[preset] = tuned
-        elif preset == DEFAULT_NAME:
-            where = f" in {store.root}" if store else ""
-            raise BadValue(
-                f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
-                f"{protocol}{where}; make them: {_tune_command(spec.name, preset, ref, protocol, store)}"
-            )
-    return presets
-
-
-def _tune_command(method: str, preset: str, ref: DatasetRef, protocol: str, store: PresetStore | None) -> str:
-    """Return the command that makes a preset, as it is to be typed."""
-    words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features, "--semantics", ref.semantics]
-    words += [] if ref.root is None else ["--data-root", str(ref.root)]
-    words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
-    words += [] if store is None else runs_option(store.root)
-    return shlex.join(words)
-
-
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Runs that are done in the same way.
-
-    Attributes:
-        how, seeds_at_once: the way.
-        runs: in the order of the plan.
-    """
+    """Runs, in the order of the plan, that are done in the same way."""
 
     how: How
     seeds_at_once: SeedsAtOnce
     runs: tuple[Run, ...]
 
     def batches(self, ids: Container[str]) -> list[Batch]:
-        """Return the batches in which those of the runs that have these ids are to be done."""
+        """Return the batches in which those of the runs that have these ids are to be done.
+
+        ``auto`` does several seeds at once where there are some, their method offers it, and the device is a GPU.
+        """
         todo = [run for run in self.runs if run.id in ids]
-        return batches(jobs(todo, self.how), self.seeds_at_once == "always" or self._gains(todo))
-
-    def _gains(self, todo: Sequence[Run]) -> bool:
-        """Whether several seeds at once gain: there are some, their method offers it, and the device is a GPU."""
-        if self.seeds_at_once != "auto" or self.how.device == "cpu":
-            return False
-        counts = Counter(run.seeds_key for run in todo if method_class(run.method).offers_seeds())
-        return max(counts.values(), default=0) > 1 and any(name.startswith("cuda") for name in devices())
-
-    def remarks(self, records: Mapping[str, Record | None]) -> list[str]:
-        """Say in what the finished runs differ from how they would be done now."""
-        return list(lacking([(run, records[run.id]) for run in self.runs], self.how))
+        together = self.seeds_at_once == "always"
+        if self.seeds_at_once == "auto" and self.how.device != "cpu":
+            counts = Counter(
+                run.key_without("protocol", "seed") for run in todo if method_class(run.method).offers_seeds()
+            )
+            together = max(counts.values(), default=0) > 1 and _has_gpu()
+        return batches(jobs(todo, self.how), together)
 
 
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """The runs of a whole study plan, without repetition, by the way they are done, and remarks for the user."""
+def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[Part], list[str]]:
+    """Return the runs of all studies of a plan by the way they are done, and remarks for the user.
 
-    parts: tuple[Part, ...]
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def runs(self) -> list[Run]:
-        """Every run."""
-        return [run for part in self.parts for run in part.runs]
-
-
-def plan_study(study: StudyPlan, runs: Path, device: str) -> Planned:
-    """Return the runs of all studies of a plan; one that several mean is done in the way of the first.
+    A run that several studies mean is done in the way of the first.
 
     Args:
         runs: the folder of records, with its tuned presets.
@@ -294,4 +412,4 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> Planned:
         by_way.setdefault(way, []).extend(run for run in planned.runs if run.id not in seen)
         seen |= {run.id for run in planned.runs}
         remarks |= dict.fromkeys(planned.remarks)
-    return Planned(tuple(Part(*way, tuple(part)) for way, part in by_way.items()), tuple(remarks))
+    return [Part(*way, tuple(part)) for way, part in by_way.items()], list(remarks)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.runner.executors import Listener
 from zslbench.runner.finished import Finished
-from zslbench.runner.runs import Job
+from zslbench.runner.jobs import Job
 from zslbench.visible import format_losses, format_metrics, last_line, name_run
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,16 +17,26 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class
 from zslbench.runner.coordination import Coordination
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.executors import Executor, Listener, Several
+from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.executors.loop import do_batches, held
 from zslbench.runner.finished import Finished
+from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.live_file import LiveFile, keep_live_file
-from zslbench.runner.options import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, read_plan
-from zslbench.runner.plan import plan_study
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, plan_study, read_plan
 from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
-from zslbench.runner.runs import Batch, Job, Run
-from zslbench.runner.states import RERUNS, UNFINISHED, Rerun, State, find, find_states, source_remarks, to_do, upgrade
+from zslbench.runner.states import (
+    RERUNS,
+    UNFINISHED,
+    Rerun,
+    State,
+    find,
+    find_states,
+    lacking,
+    source_remarks,
+    to_do,
+    upgrade,
+)
 from zslbench.sources import source_of
 from zslbench.visible import last_line
 
@@ -147,25 +156,9 @@ def run(
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
             (a full disk): what was finished stays.
     """
+    given = {**locals(), "data_root": None if data_root is None else str(data_root)}
     let_threads_sleep()
-    options = RunOptions(
-        methods=methods,
-        datasets=datasets,
-        protocols=protocols,
-        features=features,
-        semantics=semantics,
-        seeds=seeds,
-        stage=stage,
-        fold=fold,
-        data_root=None if data_root is None else str(data_root),
-        checkpoints=checkpoints,
-        seeds_at_once=seeds_at_once,
-        precision=precision,
-        profile=profile,
-        oracle=oracle,
-        calibrate=calibrate,
-        keep_features=keep_features,
-    )
+    options = RunOptions(**{name: given[name] for name in RunOptions.__struct_fields__})
     study = StudyPlan({"": options})
     if plan is not None:
         study = plan if isinstance(plan, StudyPlan) else read_plan(plan)
@@ -174,28 +167,29 @@ def run(
         raise UnknownName("kind of rerun", str(rerun), RERUNS)
     store = ResultStore(runs or study.runs or "runs")
     device = device or study.device or "auto"
-    planned = plan_study(study, store.root, device)
+    parts, remarks = plan_study(study, store.root, device)
+    planned = [run for part in parts for run in part.runs]
     engine = engine or study.make_engine(device)
-    records = {run.id: find(store, run) for run in planned.runs}
-    sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned.runs)}
-    before = find_states(planned.runs, records, sources)
+    records = {run.id: find(store, run) for run in planned}
+    sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned)}
+    before = find_states(planned, records, sources)
     if not dry_run:
-        upgrade(planned.runs, store, records)
+        upgrade(planned, store, records)
     todo = to_do(before, rerun, sources)
-    remarks = [*planned.remarks, *(f"{why} Its run counts as not done." for _, why in store.broken)]
+    remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
     remarks += source_remarks(before, todo, sources)
-    work = [batch for part in planned.parts for batch in part.batches(todo)]
+    work = [batch for part in parts for batch in part.batches(todo)]
     interrupted = False
     if work and not dry_run:
         store.check_writable()
-        with keep_live_file(store.root, work, [one.id for one in planned.runs]) as live_file:
+        with keep_live_file(store.root, work, [run.id for run in planned]) as live_file:
             interrupted = _work(work, store, records, engine, console, live_file, hear)
         remarks += live_file.remarks
-    remarks += [remark for part in planned.parts for remark in part.remarks(records)]
-    kept = tuple(record for run in planned.runs if (record := records[run.id]) is not None)
+    remarks += [remark for part in parts for remark in lacking([(run, records[run.id]) for run in part.runs], part.how)]
+    kept = tuple(record for run in planned if (record := records[run.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
-    states = find_states(planned.runs, records, sources)
+    states = find_states(planned, records, sources)
     return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
@@ -210,36 +204,35 @@ def _work(
 ) -> bool:
     """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
     with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Leases(store.root) as leases:
-        shown = Several((screen, live_file))
-        listener = Several((shown, hear)) if hear else shown
-        coordination = Coordination(store, leases, records, lambda job: shown.finished(job, ()))
+        shown = [screen, live_file]
+
+        def show_end(job: Job, results: Sequence[Finished] = ()) -> None:
+            for listener in shown:
+                listener.finished(job, results)
+
+        coordination = Coordination(store, leases, records, show_end)
 
         def keep(job: Job, results: Sequence[Finished]) -> None:
             ours = coordination.still_ours(job)
             with held():  # what is finished is kept, whatever is pressed
-                _keep([result for result in results if result.record.id in ours], store, records)
+                for result in results:
+                    before = records[result.record.id]
+                    cut_short = result.record.status == "interrupted" and before is not None and before.ok
+                    if result.record.id in ours and not cut_short:  # of a repeat: what was done before stays
+                        store.save(result.record, result.predictions)
+                        if result.features is not None:
+                            store.save_features(result.record, result.features)
+                        records[result.record.id] = result.record
             leases.release(run.id for run in job.runs)
-            shown.finished(job, results)
+            show_end(job, results)
+
+        def say(sentence: str) -> None:
+            if console:
+                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
         try:
-            for free in coordination.rounds(work, functools.partial(_say, console)):
-                do_batches(engine, free, listener, keep)
+            for free in coordination.rounds(work, say):
+                do_batches(engine, free, [*shown, *([hear] if hear else [])], keep)
         except KeyboardInterrupt:
             return True
     return False
-
-
-def _keep(results: Sequence[Finished], store: ResultStore, records: dict[str, Record | None]) -> None:
-    for result in results:
-        before = records[result.record.id]
-        if result.record.status == "interrupted" and before is not None and before.ok:
-            continue  # a repeat was cut short; what was done before stays
-        store.save(result.record, result.predictions)
-        if result.features is not None:
-            store.save_features(result.record, result.features)
-        records[result.record.id] = result.record
-
-
-def _say(console: Console | None, sentence: str) -> None:
-    if console:
-        console.print(sentence, markup=False, highlight=False, soft_wrap=True)

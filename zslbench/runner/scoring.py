@@ -14,8 +14,8 @@ from zslbench.arrays import AnyArray, Array, BoolArray, taken
 from zslbench.errors import MethodFault
 from zslbench.methods.base import Method
 from zslbench.runner.handout import Material
+from zslbench.runner.jobs import Job, Run
 from zslbench.runner.method_state import require_same, state_of
-from zslbench.runner.runs import Job, Run
 
 OnLog = Callable[[int, int, Mapping[str, float]], None]
 OnScored = Callable[[Job, int, Sequence[Mapping[str, AnyArray]]], None]

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class
-from zslbench.runner.runs import How, Run
+from zslbench.runner.jobs import How, Run
 from zslbench.sources import MethodSource
 
 State = Literal["to run", "done", "failed", "stale"]

@@ -25,10 +25,9 @@ from zslbench.results.records.record import Record
 from zslbench.results.tables.facts import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.runner.classes import method_class
-from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, texts
-from zslbench.runner.plan import plan
+from zslbench.runner.jobs import Run
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, plan, texts
 from zslbench.runner.run import Outcome, run
-from zslbench.runner.runs import Run
 from zslbench.spec import Spec, brackets, expand, parse
 from zslbench.studies.ablation_tables import AS_GIVEN, FULL, Column, Line, ablation_tables, facts, order_columns
 

@@ -23,10 +23,9 @@ from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, 
 from zslbench.results.tables.table import Cell as TableCell
 from zslbench.results.tables.table import Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.runner.classes import method_class
-from zslbench.runner.options import RunOptions, StudyPlan, texts
-from zslbench.runner.plan import plan
+from zslbench.runner.jobs import Run, dataset_ref
+from zslbench.runner.plan import RunOptions, StudyPlan, plan, texts
 from zslbench.runner.run import Outcome, run
-from zslbench.runner.runs import Run, dataset_ref
 from zslbench.spec import parse
 from zslbench.visible import format_count, last_line
 

@@ -24,9 +24,9 @@ from zslbench.params import Between, Dimension, Scalar
 from zslbench.results.records.record import Record
 from zslbench.runner.classes import built, method_class
 from zslbench.runner.executors import Executor, Listener
-from zslbench.runner.options import RunOptions
+from zslbench.runner.jobs import Job, Run
+from zslbench.runner.plan import RunOptions
 from zslbench.runner.run import Outcome, run
-from zslbench.runner.runs import Job, Run
 from zslbench.runner.scoring import Stopped
 from zslbench.runner.states import Rerun
 from zslbench.seeding import stream_seed

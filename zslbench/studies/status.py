@@ -20,7 +20,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.tables.render import check_format
 from zslbench.runner.classes import import_typed, recorded_protocol
-from zslbench.runner.options import texts
+from zslbench.runner.plan import texts
 from zslbench.studies.status_plan import (
     DataPlaces,
     advice_on_placeholders,

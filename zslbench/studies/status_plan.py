@@ -22,7 +22,7 @@ from zslbench.results.analysis.record_filter import is_dataset
 from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
-from zslbench.runner.options import RunOptions
+from zslbench.runner.plan import RunOptions
 from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"

@@ -13,11 +13,10 @@ from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPre
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
+from zslbench.runner.jobs import Run
 from zslbench.runner.live_file import keep_live_file
-from zslbench.runner.options import DEFAULT_PROTOCOLS, RunOptions, texts
-from zslbench.runner.plan import plan
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, plan, texts
 from zslbench.runner.resources import seconds
-from zslbench.runner.runs import Run
 from zslbench.runner.states import Rerun
 from zslbench.spec import parse
 from zslbench.studies.search import (

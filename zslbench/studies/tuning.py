@@ -15,8 +15,8 @@ from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import runs_option
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import text_table
+from zslbench.runner.jobs import DatasetRef
 from zslbench.runner.run import Outcome
-from zslbench.runner.runs import DatasetRef
 from zslbench.sources import source_of
 from zslbench.spec import brackets
 from zslbench.studies.search import RESULTS, Sampler, Search, Trial

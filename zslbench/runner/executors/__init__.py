@@ -1,6 +1,74 @@
 """Executors: where runs are done, all by one loop, so that records are the same whichever it was."""
 
-from zslbench.runner.executors.base import Executor, Listener, Several
-from zslbench.runner.executors.loop import SerialExecutor
+from __future__ import annotations
 
-__all__ = ["Executor", "Listener", "SerialExecutor", "Several"]
+from pathlib import Path
+from typing import Literal, get_args
+
+from zslbench.errors import BadValue
+from zslbench.runner.executors.loop import Executor, Listener
+from zslbench.runner.executors.worker import SerialExecutor
+from zslbench.runner.resources import Limits, places
+
+__all__ = ["Executor", "Listener", "SerialExecutor", "engine"]
+
+EngineName = Literal["serial", "process", "dask", "slurm"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+
+
+def engine(
+    name: EngineName | None = None,
+    *,
+    workers: int | str | None = None,
+    device: str = "auto",
+    time_limit: str | float | None = None,
+    memory_limit: str | int | None = None,
+    scheduler: str | None = None,
+    config: Path | str | None = None,
+) -> Executor:
+    """Return the engine that does runs, for `zslbench.run` and whatever else runs methods.
+
+    Args:
+        name: serial, process, dask or slurm; None: dask where a scheduler is named, slurm where a configuration is,
+            process where workers or limits are, else serial.
+        workers: how many, or ``auto`` (process, dask).
+        device: of the runs: with a GPU for each worker, it sees that one only (process).
+        time_limit: of a run, such as ``90s`` or ``2h``: one that takes longer is recorded as timeout (process).
+        memory_limit: of a run's worker, such as ``4GiB``: one that takes more is recorded as crashed (process).
+        scheduler: the address of a Dask cluster that runs already.
+        config: a TOML file with what Slurm should be asked for.
+
+    Raises:
+        ZslbenchError: words that do not go together, an extra that is not installed.
+    """
+    limits = Limits.of(time_limit, memory_limit)
+    limited = limits != Limits()
+    if name is None:
+        name = "dask" if scheduler else "slurm" if config else "process" if workers or limited else "serial"
+    if name not in ENGINES:
+        raise BadValue(f"engine {name!r} does not exist; choose one of: {', '.join(ENGINES)}.")
+    for given, option, takers in (
+        (workers, "--workers", ("process", "dask")),
+        (limited, "--time-limit and --memory-limit", ("process",)),
+        (scheduler, "--scheduler", ("dask",)),
+        (config, "--engine-config", ("slurm",)),
+    ):
+        if given and name not in takers:
+            raise BadValue(
+                f"{option} means nothing to the {name} engine; leave it out, or use --engine {' or '.join(takers)}."
+            )
+    if scheduler and workers:
+        raise BadValue("--workers and --scheduler were both given; a cluster that runs already has its own workers.")
+    if name == "process":
+        from zslbench.runner.executors.processes import ProcessExecutor
+
+        return ProcessExecutor(places(workers, device), limits)
+    if name == "dask":
+        from zslbench.runner.executors.dask import DaskExecutor
+
+        return DaskExecutor(scheduler, () if scheduler else places(workers, "cpu"))
+    if name == "slurm":
+        from zslbench.runner.executors.slurm import SlurmConfig, SlurmExecutor
+
+        return SlurmExecutor(SlurmConfig.read(config))
+    return SerialExecutor()

@@ -16,11 +16,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.base import Done, Executor, Lost, Message, Task, bounded
+from zslbench.runner.executors.loop import Done, Executor, Lost, Message, Task, bounded
 from zslbench.runner.executors.worker import Home, do_as_worker, extra, send_output_to
 from zslbench.runner.handout import Parcel, pack
+from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Place
-from zslbench.runner.runs import Batch
 from zslbench.streams import open_standard_streams
 
 if TYPE_CHECKING:

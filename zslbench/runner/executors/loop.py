@@ -1,4 +1,4 @@
-"""The one loop that does batches, whatever the executor; the executor of this process; Ctrl-C that is held back."""
+"""The one loop that does batches, what it asks of an executor, and what workers say meanwhile (messages)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,205 @@ import contextlib
 import dataclasses
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from types import FrameType
-from typing import Self
+from typing import ClassVar, Self, TypeAlias, TypeVar
 
+from zslbench.arrays import AnyArray
 from zslbench.errors import EngineError
-from zslbench.runner.executors.base import Executor, Keep, Listener, Task
-from zslbench.runner.executors.worker import do
-from zslbench.runner.handout import pack
-from zslbench.runner.runs import Batch
+from zslbench.results.records.record import Status
+from zslbench.runner.finished import Finished, Scored, unfinished
+from zslbench.runner.jobs import Batch, Job, Run
+from zslbench.runner.judging import Judging
 
+T = TypeVar("T")
+Keep: TypeAlias = Callable[[Job, list[Finished]], None]
 _PRESSES = 3
 
 
-def do_batches(executor: Executor, batches: Iterator[Batch], listener: Listener, keep: Keep) -> None:
+class Listener:
+    """Hears of jobs as they start, log and end; whoever overrides nothing ignores all of it."""
+
+    def started(self, job: Job) -> None:
+        """A job began."""
+
+    def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
+        """A job finished `step` of `total` epochs, with losses."""
+
+    def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
+        """A checkpoint of one of the job's runs was judged. Raise `Stopped` to end the fit: its runs are skipped."""
+
+    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+        """A job ended; its records are kept."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """The job of this key began."""
+
+    job: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Logged:
+    """See `Listener.logged`."""
+
+    job: str
+    step: int
+    total: int
+    values: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint of a job was scored: what is judged of each of its runs, in their order."""
+
+    job: str
+    step: int
+    condensed: Sequence[Mapping[str, AnyArray]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Done:
+    """A job ended: what is left to be judged of each of its runs, in their order."""
+
+    job: str
+    results: Sequence[Scored]
+
+
+Message: TypeAlias = Started | Logged | Checkpoint | Done
+
+
+class Lost(Exception):
+    """What a task's future raises when its worker died or was stopped; `limit` says which limit a run went past."""
+
+    def __init__(self, status: Status, error: str, limit: str = "") -> None:
+        super().__init__(status, error, limit)
+        self.status, self.error, self.limit = status, error, limit
+
+
+class Blameless(Exception):
+    """What a task's future raises when its worker was lost by no fault of its own: what is left is handed out again."""
+
+
+class Task:
+    """A batch under way, as its coordinator sees it.
+
+    Attributes:
+        batch: what was handed out.
+        future: done when its worker is through with it or lost; it has no result, but may raise `Lost` or `Blameless`.
+        waiting: jobs that are not done, by their key.
+        began: when the one in front began (monotonic seconds), None before the worker said so.
+        heard: whether the worker has said anything.
+    """
+
+    def __init__(self, batch: Batch, executor: str, listeners: Sequence[Listener], keep: Keep) -> None:
+        self.batch, self.executor, self.listeners, self.keep = batch, executor, listeners, keep
+        self.future: Future[None] = Future()
+        self.waiting = {job.key: job for job in batch.jobs}
+        self.began: float | None = None
+        self.heard = False
+        self._judging = Judging()
+
+    @property
+    def share(self) -> int:
+        """How many runs' worth of time the job in front stands for: seeds that train at once come out together."""
+        untouched = len(self.waiting) == len(self.batch.jobs)
+        return len({job.first.seed for job in self.batch.jobs}) if untouched else 1
+
+    def hear(self, message: Message) -> None:
+        """Pass a message on to the listeners; have the results of a job kept that was not done before."""
+        self.heard = True
+        if (job := self.waiting.get(message.job)) is None:
+            return  # told again, by a worker that was given what another had done already
+        match message:
+            case Started():
+                self.began = time.monotonic()
+                for listener in self.listeners:
+                    listener.started(job)
+            case Logged():
+                for listener in self.listeners:
+                    listener.logged(job, message.step, message.total, message.values)
+            case Checkpoint():
+                judged = self._judging.checkpoint(job, message.step, message.condensed)
+                for run, metrics in zip(job.runs, judged, strict=True):
+                    for listener in self.listeners:
+                        listener.judged(job, run, message.step, metrics)
+            case Done():
+                self.began = None
+                del self.waiting[message.job]
+                self._keep(job, self._judging.finished(job, message.results))
+
+    def left_over(self) -> list[Batch]:
+        """Return what is to be done again, now that the future is done; keep the record of a job that was lost.
+
+        A run that went past a limit keeps that in its record: to do it again under the same limit is of no use.
+        Jobs in company whose worker is lost before the first is done are done again one by one and none is blamed:
+        which of them it was is not known.
+        """
+        lost = self.future.exception()
+        if lost is None or not self.waiting:
+            return []
+        if not isinstance(lost, Lost):
+            return [Batch(tuple(self.waiting.values()))]
+        if len(self.waiting) == len(self.batch.jobs) > 1:
+            return [Batch((job,)) for job in self.waiting.values()]
+        front, *rest = self.waiting.values()
+        limit = {"limit": lost.limit} if lost.limit else {}
+        self._keep(front, unfinished(front, lost.status, lost.error), **limit)
+        return [Batch(tuple(rest))] if rest else []
+
+    def interrupt(self) -> None:
+        """Keep records of all that is not done as interrupted."""
+        for job in self.waiting.values():
+            self._keep(job, unfinished(job, "interrupted"))
+        self.waiting = {}
+
+    def _keep(self, job: Job, results: Sequence[Finished], **facts: str) -> None:
+        self.keep(job, [result.stamped(engine=self.executor, **facts) for result in results])
+
+
+class Executor:
+    """A place where tasks are done, entered before the first is submitted; no process is left behind when it is left.
+
+    Attributes:
+        name: as `zslbench.engine` and records call it.
+        workers: how many tasks are done at once, as far as that is known.
+        elsewhere: whether tasks are done in other processes; only then Ctrl-C can wait for the end of a look.
+    """
+
+    name: ClassVar[str]
+    workers: int = 1
+    elsewhere: ClassVar[bool] = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+    def room(self) -> int:
+        """Return how many more tasks there are free workers for (EngineError: there can be none any more)."""
+        return 1
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Have tasks begun (EngineError: that is not possible)."""
+        raise NotImplementedError
+
+    def look(self) -> None:
+        """Wait a moment; let tasks hear what their workers said, and set the futures of those that ended.
+
+        Raises:
+            EngineError: nothing can be expected of the workers any more.
+        """
+
+    def cancel(self) -> None:
+        """Stop all tasks; let them hear what their workers had said until then."""
+
+
+def do_batches(executor: Executor, batches: Iterator[Batch], listeners: Sequence[Listener], keep: Keep) -> None:
     """Do the jobs of every batch.
 
     The next batch is taken only when there is a free worker for it, so that whoever makes the batches can decide, up to
@@ -27,7 +212,7 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listener: Listener,
     it was at.
 
     Args:
-        listener: is called in this process, wherever the jobs are done; `finished` alone is left to `keep`.
+        listeners: called in this process, wherever the jobs are done; `finished` alone is left to `keep`.
         keep: is given each job with its results as they are ready, in any order.
 
     Raises:
@@ -45,7 +230,7 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listener: Listener,
                     if (batch := again.pop(0) if again else next(batches, None)) is None:
                         exhausted = True
                         break
-                    fresh.append(Task(batch, executor.name, listener, keep))
+                    fresh.append(Task(batch, executor.name, listeners, keep))
                 tasks += fresh
                 if fresh:
                     executor.submit(fresh)
@@ -60,39 +245,6 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listener: Listener,
                 if task.heard:  # what did not begin has no record
                     task.interrupt()
             raise
-
-
-class SerialExecutor(Executor):
-    """One task after the other, in this process, each done when it is submitted.
-
-    Answers are in memory while a job is judged and kept, and at no other time.
-    """
-
-    name = "serial"
-    elsewhere = False
-
-    def __enter__(self) -> Self:
-        """Do nothing."""
-        return self
-
-    def __exit__(self, *raised: object) -> None:
-        """Do nothing."""
-
-    def room(self) -> int:
-        """Return one."""
-        return 1
-
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Do the task."""
-        for task in tasks:
-            do(task.batch, pack(task.batch), task.hear)
-            task.future.set_result(None)
-
-    def look(self) -> None:
-        """Do nothing: all has been heard."""
-
-    def cancel(self) -> None:
-        """Do nothing."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -133,3 +285,28 @@ def held() -> Iterator[Held]:
         signal.signal(signal.SIGINT, before)
         if state.pressed and callable(before):
             before(signal.SIGINT, None)
+
+
+def bounded(seconds: float, call: Callable[[], T]) -> T:
+    """Return what a call returns, made in a thread of its own, which is left behind when it takes too long.
+
+    A library's own time limits may not hold: Dask's end at its event loop, which may not turn any more.
+
+    Raises:
+        TimeoutError: it took too long.
+    """
+    answer: Future[T] = Future()
+
+    def make() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=make, name="zslbench-bounded", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        if answer.done():
+            raise  # of the call itself
+        raise TimeoutError(f"no answer in {seconds:g} s") from None

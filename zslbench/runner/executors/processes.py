@@ -25,12 +25,11 @@ from typing import Any, Self
 import pebble
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.base import Blameless, Executor, Lost, Task, bounded
-from zslbench.runner.executors.mailbox import Mailbox
-from zslbench.runner.executors.worker import do_as_worker, limit_threads, send_output_to
+from zslbench.runner.executors.loop import Blameless, Executor, Lost, Task, bounded
+from zslbench.runner.executors.worker import Mailbox, do_as_worker, limit_threads, send_output_to
 from zslbench.runner.handout import Parcel, pack
+from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Limits, Place, size_text, time_text
-from zslbench.runner.runs import Batch
 from zslbench.streams import open_standard_streams
 
 _LOOK_EVERY = 0.1

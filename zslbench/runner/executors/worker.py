@@ -1,4 +1,4 @@
-"""What a worker does with a batch, wherever it is, and what it says to its coordinator meanwhile."""
+"""What a worker does with a batch, wherever it is, and how it says to its coordinator what happens meanwhile."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import importlib
 import os
+import pickle
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,80 +17,103 @@ from types import ModuleType
 from zslbench.arrays import AnyArray
 from zslbench.errors import Unavailable
 from zslbench.runner.execute import execute
-from zslbench.runner.executors.base import Checkpoint, Done, Logged, Message, Started
+from zslbench.runner.executors.loop import Checkpoint, Done, Executor, Logged, Lost, Message, Started, Task
 from zslbench.runner.finished import Scored
-from zslbench.runner.handout import Parcel
+from zslbench.runner.handout import Parcel, pack
+from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import let_threads_sleep
-from zslbench.runner.runs import Batch, Job
 
 LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
 
-Send = Callable[[Message], object]
 
-
-def do(batch: Batch, parcel: Parcel, send: Send, log_every: float = 0.0) -> None:
+def do(batch: Batch, parcel: Parcel, send: Callable[[Message], object], log_every: float = 0.0) -> None:
     """Do a batch and send what happens, each finished job at once. Nothing in this process knows a label of the test.
 
     Args:
         parcel: its handout, which is empty afterwards.
         log_every: seconds between two reports of a method's training.
     """
-    reporter = _Reporter(send, log_every, batch.first.key)
-    send(Started(reporter.job))
     waiting = [job.key for job in batch.jobs]
-    for job, results in execute(batch, parcel, reporter.logged, reporter.scored):
+    spoke = 0.0
+
+    def log(step: int, total: int, values: Mapping[str, float]) -> None:
+        nonlocal spoke
+        now = time.monotonic()
+        if waiting and (step >= total or now - spoke >= log_every):
+            spoke = now
+            send(Logged(waiting[0], step, total, values))
+
+    def score(_: Job, step: int, condensed: Sequence[Mapping[str, AnyArray]]) -> None:
+        send(Checkpoint(waiting[0], step, condensed))
+
+    send(Started(waiting[0]))
+    for job, results in execute(batch, parcel, log, score):
         waiting.remove(job.key)
-        reporter.job = waiting[0] if waiting else ""
         send(Done(job.key, results))
         del results  # of the next job, nothing in memory says more than of the first
         if waiting:
-            send(Started(reporter.job))
+            send(Started(waiting[0]))
 
 
-@dataclasses.dataclass(eq=False)
-class _Reporter:
-    """Sends what a method reports, with the key of the job that is being done."""
-
-    send: Send
-    log_every: float
-    job: str
-    _spoke: float = 0.0
-
-    def logged(self, step: int, total: int, values: Mapping[str, float]) -> None:
-        now = time.monotonic()
-        if step >= total or now - self._spoke >= self.log_every:
-            self._spoke = now
-            self.send(Logged(self.job, step, total, values))
-
-    def scored(self, _: Job, step: int, condensed: Sequence[Mapping[str, AnyArray]]) -> None:
-        self.send(Checkpoint(self.job, step, condensed))
-
-
-def do_as_worker(batch: Batch, parcel: Parcel, send: Send) -> None:
+def do_as_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]) -> None:
     """Do a batch in a process that is not its coordinator's: what is sent can be pickled, and says how many threads."""
-    threads = worker_threads()
 
     def send_plain(message: Message) -> None:
         if isinstance(message, Logged):
             message = dataclasses.replace(message, values={name: float(x) for name, x in message.values.items()})
         elif isinstance(message, Done):
-            message = dataclasses.replace(message, results=[_with_threads(one, threads) for one in message.results])
+            message = dataclasses.replace(message, results=[_with_threads(scored) for scored in message.results])
         send(message)
 
     do(batch, parcel, send_plain, LOG_EVERY)
 
 
-def _with_threads(scored: Scored, threads: int) -> Scored:
-    provenance = {**scored.facts["provenance"], "worker_threads": threads}
+def _with_threads(scored: Scored) -> Scored:
+    provenance = scored.facts["provenance"]
+    provenance = {**provenance, "worker_threads": provenance["blas_threads"]}
     return dataclasses.replace(scored, facts={**scored.facts, "provenance": provenance})
 
 
-def worker_threads() -> int:
-    """Return the threads that linear algebra uses in this process."""
-    from threadpoolctl import threadpool_info
+class SerialExecutor(Executor):
+    """One task after the other, in this process, each done when it is submitted.
 
-    return max((int(pool["num_threads"]) for pool in threadpool_info()), default=1)
+    Answers are in memory while a job is judged and kept, and at no other time.
+    """
+
+    name = "serial"
+    elsewhere = False
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Do the task."""
+        for task in tasks:
+            do(task.batch, pack(task.batch), task.hear)
+            task.future.set_result(None)
+
+
+class Mailbox:
+    """The folder of a task's messages, each a file, written whole or not at all by the worker.
+
+    The coordinator takes them away.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._count, self._lock = folder, 0, threading.Lock()
+
+    def send(self, message: Message | Lost) -> None:
+        """Write a message."""
+        with self._lock:
+            self._count += 1
+            path = self.folder / f"{self._count:09}.message"
+            path.with_suffix(".part").write_bytes(pickle.dumps(message))
+            path.with_suffix(".part").rename(path)
+
+    def take(self) -> Iterator[Message | Lost]:
+        """Yield the messages that have come, in order."""
+        for path in sorted(self.folder.glob("*.message")):
+            message: Message | Lost = pickle.loads(path.read_bytes())
+            path.unlink()
+            yield message
 
 
 def limit_threads(count: int) -> None:

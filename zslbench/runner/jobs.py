@@ -20,6 +20,7 @@ from zslbench.visible import name_run
 
 MOST_AT_ONCE = 8
 """Fits that are trained at once: their weights and both of their Adams are in memory together."""
+_DATASET_KEYS = ("name", "features", "semantics", "fingerprint", "origin")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +53,8 @@ class DatasetRef:
         Raises:
             BadData: its content is another by now, or on this machine.
         """
-        return store.load_arrays(
-            self.folder(),
-            name=self.name,
-            features=self.features,
-            semantics=self.semantics,
-            origin=self.origin,
-            split=self.split,
-            narrow=narrow,
-        )
+        kept = {name: getattr(self, name) for name in ("name", "features", "semantics", "origin", "split")}
+        return store.load_arrays(self.folder(), narrow=narrow, **kept)
 
     def folder(self) -> Path:
         """Return the folder of its arrays in the store; the source is read only where they are not there yet.
@@ -124,13 +118,7 @@ class Run:
         return {
             "schema": SCHEMA,
             "method": {"name": self.method, "version": self.version, "params": dict(self.params)},
-            "dataset": {
-                "name": self.dataset.name,
-                "features": self.dataset.features,
-                "semantics": self.dataset.semantics,
-                "fingerprint": self.dataset.fingerprint,
-                "origin": self.dataset.origin,
-            },
+            "dataset": {key: getattr(self.dataset, key) for key in _DATASET_KEYS},
             "protocol": {
                 "name": self.protocol,
                 "version": self.protocol_version,
@@ -146,24 +134,14 @@ class Run:
         """16 hex digits of the sha256 of the canonical JSON of `identity`."""
         return digest(self.identity())
 
-    @property
-    def fit_key(self) -> str:
-        """Runs with equal keys differ in the protocol only, so one fit serves them all."""
-        return canonical_json({key: value for key, value in self.identity().items() if key != "protocol"})
-
-    @property
-    def grid_key(self) -> str:
-        """Runs with equal keys differ in protocol and hyper-parameters only: points of a grid on the same data."""
-        kept = {key: value for key, value in self.identity().items() if key not in ("protocol", "method")}
-        return canonical_json({**kept, "method": [self.method, self.version]})
-
-    @property
-    def seeds_key(self) -> str:
-        """Runs with equal keys differ in protocol and seed only."""
-        return canonical_json({key: value for key, value in self.identity().items() if key not in ("protocol", "seed")})
+    def key_without(self, *varying: str) -> str:
+        """Return a text that is equal for runs that differ in some of protocol, params and seed only."""
+        identity = self.identity()
+        flat = {**identity, **identity["method"]}
+        return canonical_json({key: value for key, value in flat.items() if key not in ("method", *varying)})
 
     def __str__(self) -> str:
-        return name_run(self.label, self.dataset.name, [self.protocol], self.stage, self.fold, self.seed)
+        return str(Job((self,)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,7 +201,7 @@ def jobs(runs: Iterable[Run], how: How | None = None) -> list[Job]:
     """Return the fits that the runs need, in order of first appearance."""
     grouped: dict[str, list[Run]] = {}
     for run in runs:
-        grouped.setdefault(run.fit_key, []).append(run)
+        grouped.setdefault(run.key_without("protocol"), []).append(run)
     return [Job(tuple(group), how or How()) for group in grouped.values()]
 
 
@@ -236,19 +214,14 @@ def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
     """
     grouped: dict[str, list[Job]] = {}
     for job in work:
-        grouped.setdefault(_company(job, seeds_at_once), []).append(job)
+        cls, varying = method_class(job.first.method), ["protocol"]
+        if not job.how.checkpoint_every and seeds_at_once and cls.offers_seeds():
+            varying.append("seed")
+        elif not job.how.checkpoint_every and cls.offers_grid():
+            varying.append("params")
+        grouped.setdefault(job.first.key_without(*varying), []).append(job)
     made = []
     for group in grouped.values():
         most = MOST_AT_ONCE if len({job.first.seed for job in group}) > 1 else len(group)
         made += [Batch(tuple(group[start : start + most])) for start in range(0, len(group), most)]
     return made
-
-
-def _company(job: Job, seeds_at_once: bool) -> str:
-    """Return the key of the jobs that a job may be done with."""
-    cls = method_class(job.first.method)
-    if not job.how.checkpoint_every and seeds_at_once and cls.offers_seeds():
-        return job.first.seeds_key
-    if not job.how.checkpoint_every and cls.offers_grid():
-        return job.first.grid_key
-    return job.first.fit_key
