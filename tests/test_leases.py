@@ -23,7 +23,7 @@ from shared_toys import HOLD, NOTES
 
 import zslbench
 from zslbench.errors import StoreError
-from zslbench.machine import process_born
+from zslbench.identity import process_born
 from zslbench.results.records.leases import FOLDER, HOLDER, Holder, Leases
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import RunOptions, plan

@@ -24,7 +24,7 @@ from result_records import record
 import zslbench
 from zslbench.errors import StoreError
 from zslbench.files import write_text
-from zslbench.machine import machine
+from zslbench.identity import machine
 from zslbench.results.records.record import SCHEMA, Record
 from zslbench.results.records.store import ResultStore, folder_name
 from zslbench.studies.table import table

@@ -18,7 +18,7 @@ from zslbench.commands import about_verbs, data_verbs, record_verbs, report_verb
 from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
-from zslbench.streams import PatientStream, set_up_streams
+from zslbench.visible import PatientStream, set_up_streams
 
 click.rich_click.TEXT_MARKUP = "ansi"
 click.rich_click.MAX_WIDTH = 110

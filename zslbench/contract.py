@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
@@ -30,18 +29,12 @@ def require(holds: object, why: str) -> None:
         raise Violation(why)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Check(Generic[S]):
-    name: str
-    function: Callable[[S], None]
-    applies: Callable[[S], bool]
-
-
 class Contract(Generic[S]):
-    """Checks in the order of their definition."""
+    """Checks by name, in the order of their definition."""
 
     def __init__(self) -> None:
-        self._checks: list[_Check[S]] = []
+        self.checks: dict[str, Callable[[S], None]] = {}
+        self._applies: dict[str, Callable[[S], bool]] = {}
 
     def check(
         self, name: str, applies: Callable[[S], bool] = lambda _: True
@@ -49,14 +42,10 @@ class Contract(Generic[S]):
         """Add the decorated function as a check; it is left out for subjects to which it does not apply."""
 
         def add(function: Callable[[S], None]) -> Callable[[S], None]:
-            self._checks.append(_Check(name, function, applies))
+            self.checks[name], self._applies[name] = function, applies
             return function
 
         return add
-
-    def names(self) -> list[str]:
-        """Return the names of all checks, whether or not they apply."""
-        return [check.name for check in self._checks]
 
     def run(self, subject: S, label: str) -> list[str]:
         """Return the names of the checks that passed.
@@ -65,51 +54,51 @@ class Contract(Generic[S]):
             CheckFailed: the first check that does not hold, or that cannot be carried out because the subject raises.
         """
         passed: list[str] = []
-        for check in self._checks:
-            if not check.applies(subject):
+        for name, function in self.checks.items():
+            if not self._applies[name](subject):
                 continue
             try:
-                check.function(subject)
+                function(subject)
             except Violation as violation:
-                raise CheckFailed(label, check.name, str(violation), passed) from None
+                raise CheckFailed(label, name, str(violation), passed) from None
             except Exception as error:
-                why = f"it raised {type(error).__name__}: {error}"
-                raise CheckFailed(label, check.name, why, passed) from error
-            passed.append(check.name)
+                raise CheckFailed(label, name, f"it raised {type(error).__name__}: {error}", passed) from error
+            passed.append(name)
         return passed
 
 
 def require_parameters(cls: type[Any]) -> None:
     """Require that every parameter is explained, survives the spec grammar, and refuses what is out of range."""
-    found = params.values(cls())
+    defaults = params.values(cls())
     for name, param in params.declared(cls).items():
         require(param.help, f"parameter {name!r} has no help text.")
-        for wrong in _outside(param):
+        wrong: list[Any] = [None, [1], *(["no such choice"] if param.choices else [])]
+        if param.kind in (int, float):
+            wrong += ["text", float("nan")]
+            wrong += [] if param.low is None else [param.kind(param.low - 1)]
+            wrong += [] if param.high is None else [param.kind(param.high + 1)]
+        for value in wrong:
             try:
-                cls(**{name: wrong})
+                cls(**{name: value})
             except BadValue:
                 continue
-            require(False, f"{name}={wrong!r} is accepted, although {name} takes {param.allowed()}.")
-    again = spec.parse(f"x{spec.brackets(found)}").params
-    resolved = params.resolve(cls, cls.__name__, dict(again))
-    require(resolved == found, f"parameters {found} come back from the spec grammar as {resolved}.")
-    require(params.values(cls(**found)) == found, "parameters given to the constructor are not those it holds.")
+            require(False, f"{name}={value!r} is accepted, although {name} takes {param.allowed()}.")
+    written = spec.parse(f"x{spec.brackets(defaults)}").params
+    resolved = params.resolve(cls, cls.__name__, dict(written))
+    require(resolved == defaults, f"parameters {defaults} come back from the spec grammar as {resolved}.")
+    same = params.values(cls(**defaults)) == defaults
+    require(same, "parameters given to the constructor are not those it holds.")
 
 
-def _outside(param: params.Param) -> list[Any]:
-    """Return values that a parameter must refuse."""
-    wrong: list[Any] = [None, [1]]
-    if param.choices:
-        wrong.append("no such choice")
-    if param.kind in (int, float):
-        wrong += ["text", float("nan")]
-        wrong += [] if param.low is None else [param.kind(param.low - 1)]
-        wrong += [] if param.high is None else [param.kind(param.high + 1)]
-    return wrong
+def require_card(card: Any, kind: type, *texts: str) -> None:
+    """Require a card of a kind, with a version of 1 or more and the named texts, each one line long."""
+    require(isinstance(card, kind), f"it has no card = {kind.__name__}(...).")
+    require_text("card", **{name: getattr(card, name) for name in texts})
+    require(isinstance(card.version, int) and card.version >= 1, f"its version is {card.version!r}, not 1 or more.")
 
 
 def require_text(owner: str, **texts: str) -> None:
-    """Require that each of the texts of a card is there and one line long."""
+    """Require that each text is there and one line long."""
     for name, text in texts.items():
         require(isinstance(text, str) and text.strip(), f"the {name} of its {owner} is empty.")
         require("\n" not in text, f"the {name} of its {owner} has more than one line.")

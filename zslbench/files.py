@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from zslbench.errors import BadData, StoreError
-from zslbench.machine import machine, process_born
+from zslbench.identity import machine, process_born
 from zslbench.visible import csv_cell
 
 TEMPORARY = re.compile(r"\.(?:([0-9a-f]{16})-(\d{1,10})-[0-9a-f]{8}\.tmp|[0-9a-f]{12}\.tmp|probe-[0-9a-f]{8})")

@@ -26,19 +26,22 @@ Rows of one class are predicted alike, so the number of classes hit by chance is
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class EasyTask:
-    """A training set, test rows of seen and unseen classes mixed, and their labels. All arrays are read-only."""
+    """A training set, test rows of seen and unseen classes mixed, and their labels. All arrays are read-only.
+
+    Attributes:
+        classes: all, seen ones first.
+    """
 
     train: Train
     unseen: ClassTable
     features: Array
     labels: IntArray
+    classes: ClassTable
 
     @property
     def candidates(self) -> ClassTable:
         """Seen and unseen classes, mixed."""
-        seen = self.train.classes
-        order = seeding.stream(0, "easy candidates").permutation(len(seen) + len(self.unseen))
-        return _taken(_joined(seen, self.unseen), order)
+        return _copy(self.classes, seeding.stream(0, "easy candidates").permutation(len(self.classes)))
 
     @property
     def unseen_rows(self) -> IntArray:
@@ -49,65 +52,41 @@ class EasyTask:
 def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
     """Return the task drawn from `seed`; `shuffled` hands the semantics to the wrong classes, with no fixed point."""
     rng = seeding.stream(seed, "easy task")
-    classes = SEEN + UNSEEN
-    ids = rng.permutation(10 * classes)[:classes].astype(np.int64)
-    semantics = rng.standard_normal((classes, ATTRIBUTES))
+    count = SEEN + UNSEEN
+    ids = rng.permutation(10 * count)[:count].astype(np.int64)
+    semantics = rng.standard_normal((count, ATTRIBUTES))
     semantics /= np.linalg.norm(semantics, axis=1, keepdims=True)
-    original = semantics * seeding.stream(seed, "easy lengths").uniform(2, 3, (classes, 1))  # as in xlsa17
+    original = semantics * seeding.stream(seed, "easy lengths").uniform(2, 3, (count, 1))  # as in xlsa17
     means = OFFSET + semantics @ rng.standard_normal((ATTRIBUTES, FEATURES))
-    told = _derangement(seeding.stream(seed, "easy shuffle"), classes) if shuffled else np.arange(classes)
-    table = ClassTable(ids, semantics[told].astype(np.float32), original[told].astype(np.float32))
+    described = np.arange(count)
+    if shuffled:  # a cycle through all classes in random order
+        cycle = seeding.stream(seed, "easy shuffle").permutation(count)
+        described[cycle] = np.roll(cycle, 1)
+    classes = ClassTable(ids, semantics[described].astype(np.float32), original[described].astype(np.float32))
 
-    def rows(positions: IntArray) -> tuple[Array, IntArray]:
+    def draw_rows(positions: IntArray) -> tuple[Array, IntArray]:
         order = rng.permutation(positions)
         noise = NOISE * rng.standard_normal((len(order), FEATURES))
-        features = np.maximum(means[order] + noise, 0.0).astype(np.float32)
-        return taken(features, np.arange(len(order))), taken(ids, order)
+        return taken(np.maximum(means[order] + noise, 0.0).astype(np.float32)), taken(ids, order)
 
-    seen, unseen = np.arange(SEEN), np.arange(SEEN, classes)
-    features, labels = rows(np.repeat(seen, TRAIN_ROWS))
-    train = Train(features, labels, _taken(table, seen))
-    features, labels = rows(np.repeat(np.arange(classes), TEST_ROWS))
-    return EasyTask(train, _taken(table, unseen), features, labels)
+    features, labels = draw_rows(np.repeat(np.arange(SEEN), TRAIN_ROWS))
+    train = Train(features, labels, _copy(classes, np.arange(SEEN)))
+    features, labels = draw_rows(np.repeat(np.arange(count), TEST_ROWS))
+    return EasyTask(train, _copy(classes, np.arange(SEEN, count)), features, labels, classes)
 
 
 def relabelled(task: EasyTask, seed: int) -> EasyTask:
     """Return the same task with other class ids and the class tables in another order."""
     rng = seeding.stream(seed, "easy relabelling")
-    old = _joined(task.train.classes, task.unseen).ids
-    new = rng.permutation(100 * len(old))[: len(old)].astype(np.int64)
-    sorted_old, sorted_new = np.sort(old), new[np.argsort(old)]
-
-    def mapped(labels: IntArray) -> IntArray:
-        return taken(sorted_new, np.searchsorted(sorted_old, labels))
-
-    def table(classes: ClassTable) -> ClassTable:
-        order = rng.permutation(len(classes))
-        return _taken(dataclasses.replace(classes, ids=mapped(classes.ids)), order)
-
-    train = Train(task.train.features, mapped(task.train.labels), table(task.train.classes))
-    return EasyTask(train, table(task.unseen), task.features, mapped(task.labels))
+    ids = rng.permutation(100 * len(task.classes))[: len(task.classes)].astype(np.int64)
+    classes = dataclasses.replace(task.classes, ids=ids)
+    labels, asked = (taken(ids, task.classes.positions(given)) for given in (task.train.labels, task.labels))
+    train = Train(task.train.features, labels, _copy(classes, rng.permutation(SEEN)))
+    unseen = _copy(classes, SEEN + rng.permutation(UNSEEN))
+    return EasyTask(train, unseen, task.features, asked, classes)
 
 
-def _joined(first: ClassTable, second: ClassTable) -> ClassTable:
-    assert first.original is not None
-    assert second.original is not None
-    return ClassTable(
-        np.concatenate([first.ids, second.ids]),
-        np.concatenate([first.semantics, second.semantics]),
-        np.concatenate([first.original, second.original]),
-    )
-
-
-def _taken(classes: ClassTable, rows: IntArray) -> ClassTable:
+def _copy(classes: ClassTable, rows: IntArray) -> ClassTable:
     """Return some rows of a table as read-only copies."""
     assert classes.original is not None
     return ClassTable(taken(classes.ids, rows), taken(classes.semantics, rows), taken(classes.original, rows))
-
-
-def _derangement(rng: np.random.Generator, size: int) -> IntArray:
-    """Return a random permutation without a fixed point: a shuffle of a cycle."""
-    order = rng.permutation(size)
-    out = np.empty(size, dtype=np.int64)
-    out[order] = np.roll(order, 1)
-    return out

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pickle
+import random
+import sys
+from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from zslbench import params, spec
-from zslbench.arrays import IntArray
+from zslbench.arrays import Array
 from zslbench.checks.easy import BOUND, EasyTask, easy_task, relabelled
-from zslbench.checks.subject import SEED, Subject
-from zslbench.contract import Contract, require, require_parameters, require_text
+from zslbench.contract import Contract, require, require_card, require_parameters, require_text
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting, overlay
 from zslbench.registry import METHODS
 from zslbench.task import ClassTable
+
+SEED = 3
+_CLOSE = 1e-4
 
 
 def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]:
@@ -44,24 +51,157 @@ def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]
     return CONTRACT.run(Subject(cls, values | given), f"method {cls.__name__}")
 
 
+class _Ear(Context):
+    """A context that notes the purposes of the streams that are opened."""
+
+    def __init__(self) -> None:
+        super().__init__(SEED)
+        self.opened: list[str] = []
+
+    def rng(self, purpose: str) -> np.random.Generator:
+        self.opened.append(purpose)
+        return super().rng(purpose)
+
+    def stream_seed(self, purpose: str) -> int:
+        self.opened.append(purpose)
+        return super().stream_seed(purpose)
+
+
+@dataclasses.dataclass(eq=False)
+class Subject:
+    """A method class with the parameters to try it with; what several checks look at is done once."""
+
+    cls: type[Method]
+    values: dict[str, Any]
+
+    def fit(self, task: EasyTask, ctx: Context | None = None) -> Method:
+        """Return a fresh instance fitted to a task."""
+        method = self.cls(**self.values)
+        method.fit(task.train, ctx or Context(SEED))
+        return method
+
+    def score(self, method: Method) -> Array:
+        """Return the (n, k) scores of all rows of the easy task over all candidates."""
+        return np.array(method.scores(self.task.features, self.task.candidates))
+
+    @cached_property
+    def task(self) -> EasyTask:
+        """The easy task."""
+        return easy_task()
+
+    @cached_property
+    def first_fit(self) -> tuple[Method, list[str]]:
+        """An instance fitted to the easy task, and the purposes of the random streams that this opened."""
+        ear = _Ear()
+        method = self.cls(**self.values)
+        before = params.values(method)
+        require(method.fit(self.task.train, ear) is method, "fit returns something else than self.")
+        after = params.values(method)
+        require(before == after, f"fit changes the parameters from {before} to {after}.")
+        return method, ear.opened
+
+    @property
+    def fitted(self) -> Method:
+        """An instance fitted to the easy task; checks may call its `scores`, no more."""
+        return self.first_fit[0]
+
+    @cached_property
+    def scored(self) -> Array:
+        """The scores of `fitted`."""
+        return self.score(self.fitted)
+
+    @cached_property
+    def again(self) -> tuple[Array, list[str]]:
+        """Scores of a second fit with the same seed, global generators standing elsewhere, and those it touched."""
+        assert self.scored is not None  # whatever fit imports is imported by now, torch for one
+        with _global_generators_elsewhere():
+            before = _global_state()
+            scores = self.score(self.fit(self.task))
+            after = _global_state()
+        return scores, [name for name, state in before.items() if after[name] != state]
+
+    @cached_property
+    def of_shuffled(self) -> tuple[Method, float]:
+        """An instance fitted to another easy task, its semantics shuffled, and its accuracy on unseen classes there."""
+        task = easy_task(seed=1, shuffled=True)
+        method = self.fit(task)
+        return method, _unseen_accuracy(method, task)
+
+    @cached_property
+    def refitted(self) -> Method:
+        """An instance fitted to the easy task after another, and not asked for scores since."""
+        method = self.of_shuffled[0]
+        method.fit(self.task.train, Context(SEED))
+        return method
+
+    def require_close(self, scores: Array, wanted: Array, why: str) -> None:
+        """Require that two arrays of scores agree up to rounding."""
+        require(np.allclose(scores, wanted, rtol=_CLOSE, atol=_CLOSE * float(np.abs(wanted).max())), why)
+
+    def require_same(self, method: Method, why: str) -> None:
+        """Require that a method scores as the first fit does, to the bit."""
+        require(np.array_equal(self.score(method), self.scored), why)
+
+    @property
+    def grid_points(self) -> list[dict[str, Any]]:
+        """Points that differ from the subject's in one parameter each, and the subject's first and last.
+
+        Where points that only score differently share a fit, one point differs in all of these parameters, and one in
+        another parameter: few fits, each of them long.
+        """
+        scoring, base = self.cls.scoring, dict(self.values)
+        others = {name: self._other_values(param) for name, param in params.declared(self.cls).items()}
+        if not scoring:
+            return [base, *(base | {name: other} for name, values in others.items() for other in values), base]
+        fitted = next(name for name in ("lr", *others) if others.get(name) and name not in scoring)
+        rescored = {name: others[name][0] for name in scoring if others[name]}
+        return [base, base | rescored, base | {fitted: others[fitted][0]}, base]
+
+    def _other_values(self, param: params.Param) -> list[Any]:
+        value = self.values.get(param.name, param.default)
+        values: list[Any] = []
+        if param.choices:
+            values = list(param.choices)
+        elif param.kind is bool:
+            values = [not value]
+        elif param.kind in (int, float):
+            low, high = (value if end is None else end for end in (param.low, param.high))
+            values = [param.kind(min(max(other, low), high)) for other in (2 * value, value / 3)]
+        elif param.name == "preprocess":
+            values = ["standard", "none"]
+        return [other for other in values if other != value]
+
+
+def _global_state() -> dict[str, object]:
+    state: dict[str, object] = {
+        "numpy.random": pickle.dumps(np.random.get_state(legacy=False)),  # noqa: NPY002 - the state that must not move
+        "random": random.getstate(),
+    }
+    if torch := sys.modules.get("torch"):
+        state["torch"] = torch.get_rng_state().numpy().tobytes()
+    return state
+
+
+@contextlib.contextmanager
+def _global_generators_elsewhere() -> Iterator[None]:
+    torch = sys.modules.get("torch")
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    of_torch = torch.get_rng_state() if torch else None
+    np.random.seed(12345)  # noqa: NPY002
+    random.seed(12345)
+    if torch:
+        torch.manual_seed(12345)
+    try:
+        yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
+        if torch:
+            torch.set_rng_state(of_torch)
+
+
 def _is_stochastic(subject: Subject) -> bool:
     return subject.cls.card.stochastic
-
-
-def _is_rowwise(subject: Subject) -> bool:
-    return not subject.new().batchwise
-
-
-def _offers_grid(subject: Subject) -> bool:
-    return subject.cls.offers_grid()
-
-
-def _offers_synthesis(subject: Subject) -> bool:
-    return subject.cls.offers_synthesis()
-
-
-def _columns(wanted: ClassTable, held: ClassTable) -> IntArray:
-    return held.positions(wanted.ids)
 
 
 def _reversed(classes: ClassTable) -> ClassTable:
@@ -82,8 +222,8 @@ def _class(subject: Subject) -> None:
     cls = subject.cls
     require(issubclass(cls, Method), "it is not a subclass of zslbench.methods.base.Method.")
     require("__dataclass_params__" in cls.__dict__, "it is not a dataclass; decorate it with dataclass(kw_only=True).")
-    fields = [field.name for field in dataclasses.fields(cls) if not field.kw_only]
-    require(not fields, f"{fields} are positional; decorate the class with dataclass(kw_only=True).")
+    positional = [field.name for field in dataclasses.fields(cls) if not field.kw_only]
+    require(not positional, f"{positional} are positional; decorate the class with dataclass(kw_only=True).")
     bare = [field.name for field in dataclasses.fields(cls) if "param" not in field.metadata]
     require(not bare, f"{bare} are fields without param(...): they would be missing from the identity of a run.")
 
@@ -96,11 +236,8 @@ def _default(subject: Subject) -> None:
 @CONTRACT.check("card complete")
 def _card(subject: Subject) -> None:
     card = getattr(subject.cls, "card", None)
-    if not isinstance(card, MethodCard):
-        require(False, "it has no card = MethodCard(...).")
-        return
-    require_text("card", title=card.title, summary=card.summary, citation=card.citation, reference=card.reference)
-    require(isinstance(card.version, int) and card.version >= 1, f"its version is {card.version!r}, not 1 or more.")
+    require_card(card, MethodCard, "title", "summary", "citation", "reference")
+    assert card is not None
     require(isinstance(card.setting, Setting), f"its setting is {card.setting!r}, not a Setting.")
     require(isinstance(card.stochastic, bool), f"stochastic is {card.stochastic!r}, not a bool.")
     agreed = subject.cls().setting is card.setting
@@ -129,17 +266,16 @@ def _presets(subject: Subject) -> None:
 @CONTRACT.check("the search space lies within what the parameters allow")
 def _space(subject: Subject) -> None:
     cls, known = subject.cls, params.declared(subject.cls)
-    for name, dimension in cls.space.items():
+    for name, given in cls.space.items():
         require(name in known, f"its space names {name!r}, which is no parameter.")
-        require(
-            isinstance(dimension, tuple | params.Between),
-            f"its space of {name} is a {type(dimension).__name__}, not a tuple of values or a Between.",
-        )
+        kind = type(given).__name__
+        held = isinstance(given, tuple | params.Between)
+        require(held, f"its space of {name} is a {kind}, not a tuple of values or a Between.")
         try:
-            found = known[name].dimension(dimension, cls.__name__)
+            dimension = known[name].dimension(given, cls.__name__)
         except BadValue as error:
             require(False, str(error))
-        same = found == dimension and (isinstance(found, params.Between) or len(found) > 1)
+        same = dimension == given and (isinstance(given, params.Between) or len(given) > 1)
         require(same, f"its space of {name} repeats a value, or has but one; list different values.")
 
 
@@ -150,34 +286,34 @@ def _fit(subject: Subject) -> None:
 
 @CONTRACT.check("inputs not mutated")
 def _inputs(subject: Subject) -> None:
-    task, again = subject.task, easy_task()
+    task, untouched = subject.task, easy_task()
     candidates = task.candidates
     subject.fitted.scores(task.features, candidates)
-    for name, found, wanted in (
-        ("training features", task.train.features, again.train.features),
-        ("training labels", task.train.labels, again.train.labels),
-        ("class ids", task.train.classes.ids, again.train.classes.ids),
-        ("semantics", task.train.classes.semantics, again.train.classes.semantics),
-        ("test features", task.features, again.features),
-        ("original attributes", task.train.classes.original, again.train.classes.original),
-        ("candidates", candidates.semantics, again.candidates.semantics),
-        ("original attributes of candidates", candidates.original, again.candidates.original),
+    for name, array, wanted in (
+        ("training features", task.train.features, untouched.train.features),
+        ("training labels", task.train.labels, untouched.train.labels),
+        ("class ids", task.train.classes.ids, untouched.train.classes.ids),
+        ("semantics", task.train.classes.semantics, untouched.train.classes.semantics),
+        ("test features", task.features, untouched.features),
+        ("original attributes", task.train.classes.original, untouched.train.classes.original),
+        ("candidates", candidates.semantics, untouched.candidates.semantics),
+        ("original attributes of candidates", candidates.original, untouched.candidates.original),
     ):
-        assert found is not None
+        assert array is not None
         assert wanted is not None
-        require(np.array_equal(found, wanted) and not found.flags.writeable, f"it changes the {name}.")
+        require(np.array_equal(array, wanted) and not array.flags.writeable, f"it changes the {name}.")
 
 
 @CONTRACT.check("scores finite and of the right shape")
 def _shape(subject: Subject) -> None:
     task = subject.task
-    single = task.unseen.take(slice(1))
-    for name, classes in (
-        ("all", task.candidates),
-        ("unseen", task.unseen),
-        ("seen", task.train.classes),
-        ("one", single),
-    ):
+    tables = {
+        "all": task.candidates,
+        "unseen": task.unseen,
+        "seen": task.train.classes,
+        "one": task.unseen.take(slice(1)),
+    }
+    for name, classes in tables.items():
         for features in (task.features, task.features[:1]):
             scores = subject.fitted.scores(features, classes)
             wanted = (len(features), len(classes))
@@ -191,10 +327,8 @@ def _shape(subject: Subject) -> None:
 @CONTRACT.check("candidate order does not matter")
 def _order(subject: Subject) -> None:
     task = subject.task
-    turned = _reversed(task.candidates)
-    found = subject.fitted.scores(task.features, turned)
-    back = found[:, _columns(task.candidates, turned)]
-    require(subject.close(back, subject.scored), "reversing the candidates changes the scores.")
+    scores = subject.fitted.scores(task.features, _reversed(task.candidates))
+    subject.require_close(scores[:, ::-1], subject.scored, "reversing the candidates changes the scores.")
 
 
 @CONTRACT.check("class ids and the order of training classes do not matter")
@@ -202,38 +336,32 @@ def _ids(subject: Subject) -> None:
     task, other = subject.task, relabelled(subject.task, seed=1)
     rows = task.unseen_rows
     wanted = subject.fitted.scores(task.features[rows], task.unseen)
-    found = subject.fit(other).scores(other.features[rows], other.unseen)
+    scores = subject.fit(other).scores(other.features[rows], other.unseen)
     # a class is found in the other table by its semantics, which relabelling keeps
     same = (task.unseen.semantics[:, None] == other.unseen.semantics[None]).all(axis=2).argmax(axis=1)
-    require(subject.close(found[:, same], wanted), "renaming and reordering the classes changes the scores.")
+    subject.require_close(scores[:, same], wanted, "renaming and reordering the classes changes the scores.")
 
 
-@CONTRACT.check("rows independent", applies=_is_rowwise)
+@CONTRACT.check("rows independent", applies=lambda subject: not subject.cls(**subject.values).batchwise)
 def _rows(subject: Subject) -> None:
     features, candidates = subject.task.features, subject.task.candidates
     order = np.arange(len(features))[::-1]
     half = len(features) // 2
     for name, rows in (("a row alone", order[:1]), ("half of the rows", order[:half]), ("the rows reversed", order)):
-        found = subject.fitted.scores(features[rows], candidates)
-        require(
-            subject.close(found, subject.scored[rows]),
-            f"scoring {name} gives other scores than scoring all rows; is `setting` transductive?",
-        )
+        scores = subject.fitted.scores(features[rows], candidates)
+        why = f"scoring {name} gives other scores than scoring all rows; is `setting` transductive?"
+        subject.require_close(scores, subject.scored[rows], why)
 
 
 @CONTRACT.check("same seed, same bits on the CPU")
 def _seed(subject: Subject) -> None:
-    require(
-        np.array_equal(subject.again[0], subject.scored),
-        "two fits with one seed score differently; draw from ctx only.",
-    )
+    same = np.array_equal(subject.again[0], subject.scored)
+    require(same, "two fits with one seed score differently; draw from ctx only.")
 
 
 @CONTRACT.check("the seed matters as the card says")
 def _other_seed(subject: Subject) -> None:
-    method = subject.fit(subject.task, Context(SEED + 1))
-    other = method.scores(subject.task.features, subject.task.candidates)
-    equal = np.array_equal(other, subject.scored)
+    equal = np.array_equal(subject.score(subject.fit(subject.task, Context(SEED + 1))), subject.scored)
     if _is_stochastic(subject):
         require(not equal, "its card says stochastic, but another seed gives the same scores.")
     else:
@@ -242,27 +370,23 @@ def _other_seed(subject: Subject) -> None:
 
 @CONTRACT.check("one random stream a purpose", applies=_is_stochastic)
 def _streams(subject: Subject) -> None:
-    assert subject.fitted is not None
-    twice = sorted({purpose for purpose in subject.opened if subject.opened.count(purpose) > 1})
+    opened = subject.first_fit[1]
+    twice = sorted({purpose for purpose in opened if opened.count(purpose) > 1})
     require(not twice, f"it opens {twice} more than once and draws the same numbers again; keep the stream.")
 
 
-@CONTRACT.check("a grid gives what single fits give, to the bit", applies=_offers_grid)
+@CONTRACT.check("a grid gives what single fits give, to the bit", applies=lambda subject: subject.cls.offers_grid())
 def _grid(subject: Subject) -> None:
-    task, values = subject.task, subject.grid_points
+    train, values = subject.task.train, subject.grid_points
     points = [subject.cls(**point) for point in values]
     count = 0
-    for wanted, point in zip(points, subject.cls.fit_grid(points, task.train, Context(SEED)), strict=False):
+    for wanted, point in zip(points, subject.cls.fit_grid(points, train, Context(SEED)), strict=False):
         require(point is wanted, "fit_grid yields something else than its points, in order.")
         alone = subject.cls(**values[count])
         require(params.values(point) == params.values(alone), "fit_grid changes the parameters of a point.")
-        found = point.scores(task.features, task.candidates)
-        wanted_scores = (
-            subject.scored  # the same fit
-            if values[count] == subject.values
-            else alone.fit(task.train, Context(SEED)).scores(task.features, task.candidates)
-        )
-        same = np.array_equal(found, wanted_scores)
+        of_subject = values[count] == subject.values  # the same fit
+        scores = subject.scored if of_subject else subject.score(alone.fit(train, Context(SEED)))
+        same = np.array_equal(subject.score(point), scores)
         require(same, f"the point {values[count]} scores differently in a grid than alone.")
         count += 1
     require(count == len(points), f"fit_grid yields {count} of {len(points)} points.")
@@ -276,17 +400,13 @@ def _global(subject: Subject) -> None:
 
 @CONTRACT.check("pickles after fit")
 def _pickle(subject: Subject) -> None:
-    again = pickle.loads(pickle.dumps(subject.fitted))
-    found = again.scores(subject.task.features, subject.task.candidates)
-    require(np.array_equal(found, subject.scored), "it scores differently after pickling.")
+    subject.require_same(pickle.loads(pickle.dumps(subject.fitted)), "it scores differently after pickling.")
 
 
 @CONTRACT.check("refit forgets")
 def _refit(subject: Subject) -> None:
-    method = subject.fit(easy_task(seed=1))
-    method.fit(subject.task.train, Context(SEED))
-    found = method.scores(subject.task.features, subject.task.candidates)
-    require(np.array_equal(found, subject.scored), "an earlier fit on other data changes the scores.")
+    copy = pickle.loads(pickle.dumps(subject.refitted))
+    subject.require_same(copy, "an earlier fit on other data changes the scores.")
 
 
 @CONTRACT.check("scoring twice gives the same scores")
@@ -299,18 +419,18 @@ def _idempotent(subject: Subject) -> None:
 
 @CONTRACT.check("scoring leaves nothing behind")
 def _stateless(subject: Subject) -> None:
-    method = subject.fresh
-    before = pickle.dumps(method)
-    method.scores(subject.task.features[:3], subject.task.unseen)
-    require(
-        pickle.dumps(method) == before,
-        "scores changes the method; one fit answers several queries, and none may learn from another.",
-    )
+    before = pickle.dumps(subject.refitted)
+    subject.refitted.scores(subject.task.features[:3], subject.task.unseen)
+    same = pickle.dumps(subject.refitted) == before
+    require(same, "scores changes the method; one fit answers several queries, and none may learn from another.")
 
 
-@CONTRACT.check("what it synthesises depends on the classes alone and changes nothing", applies=_offers_synthesis)
+@CONTRACT.check(
+    "what it synthesises depends on the classes alone and changes nothing",
+    applies=lambda subject: subject.cls.offers_synthesis(),
+)
 def _synthesis(subject: Subject) -> None:
-    task, method = subject.task, subject.fresh  # the check before this one has found it unchanged
+    task, method = subject.task, subject.refitted  # the check before this one has found it unchanged
     before = pickle.dumps(method)
     made = method.synthesise(task.unseen, 3)
     wanted = (len(task.unseen), 3, task.features.shape[1])
@@ -324,32 +444,26 @@ def _synthesis(subject: Subject) -> None:
 
 @CONTRACT.check("checkpoints leave the result unchanged")
 def _checkpoints(subject: Subject) -> None:
-    task = subject.task
-
     judged: list[int] = []
 
     def judge(method: Method, step: int) -> None:
         judged.append(step)
-        if len(judged) > 2:
-            return
-        scores = method.scores(task.features, task.candidates)
-        require(np.isfinite(scores).all(), f"scores at checkpoint {step} are not all finite.")
+        if len(judged) <= 2:
+            require(np.isfinite(subject.score(method)).all(), f"scores at checkpoint {step} are not all finite.")
 
-    found = subject.fit(task, Context(SEED, judge=judge)).scores(task.features, task.candidates)
-    require(np.array_equal(found, subject.scored), "being judged while it trains changes the final scores.")
+    method = subject.fit(subject.task, Context(SEED, judge=judge))
+    subject.require_same(method, "being judged while it trains changes the final scores.")
 
 
 @CONTRACT.check("beats chance on an easy task")
 def _easy(subject: Subject) -> None:
-    found = _unseen_accuracy(subject.fitted, subject.task)
-    require(
-        found > BOUND,
-        f"it recognises {found:.0%} of unseen rows, and {BOUND:.0%} is within chance; give it parameters that suffice.",
-    )
+    accuracy = _unseen_accuracy(subject.fitted, subject.task)
+    why = f"it recognises {accuracy:.0%} of unseen rows, and {BOUND:.0%} is within chance"
+    require(accuracy > BOUND, f"{why}; give it parameters that suffice.")
 
 
 @CONTRACT.check("falls to chance when the semantics are shuffled")
 def _canary(subject: Subject) -> None:
-    task = easy_task(shuffled=True)
-    found = _unseen_accuracy(subject.fit(task), task)
-    require(found <= BOUND, f"it recognises {found:.0%} of unseen rows although semantics say nothing of them: a leak.")
+    accuracy = subject.of_shuffled[1]
+    why = f"it recognises {accuracy:.0%} of unseen rows although semantics say nothing of them: a leak."
+    require(accuracy <= BOUND, why)

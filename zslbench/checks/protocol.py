@@ -6,13 +6,12 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from zslbench import params, seeding, spec
 from zslbench.arrays import AnyArray, Array
-from zslbench.contract import Contract, require, require_parameters, require_text
+from zslbench.contract import Contract, require, require_card, require_parameters
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split, split, training
 from zslbench.data.synthetic import Synthetic
@@ -38,12 +37,12 @@ def check_protocol(protocol: type[Protocol] | Protocol | str, dataset: Dataset |
     if isinstance(protocol, str):
         parsed = spec.parse(protocol)
         cls: type[Protocol] = PROTOCOLS.load(parsed.name)
-        found = cls(**params.resolve(cls, parsed.name, dict(parsed.params)))
-    else:
-        found = protocol() if isinstance(protocol, type) else protocol
+        protocol = cls(**params.resolve(cls, parsed.name, dict(parsed.params)))
+    elif isinstance(protocol, type):
+        protocol = protocol()
     if dataset is None:
         dataset = Synthetic(classes=40, unseen=16, features=12, images=12).load()
-    return CONTRACT.run(Subject(found, dataset), f"protocol {type(found).__name__}")
+    return CONTRACT.run(Subject(protocol, dataset), f"protocol {type(protocol).__name__}")
 
 
 @dataclasses.dataclass(eq=False)
@@ -69,10 +68,7 @@ class Subject:
 
     def random(self, draw: int) -> Array:
         """Return (m, k) scores that know nothing."""
-        answers = self.asked[1]
-        rng = seeding.stream(draw, "check_protocol scores")
-        scores: Array = rng.standard_normal((len(answers.labels), len(answers.classes)))
-        return scores
+        return seeding.stream(draw, "check_protocol scores").standard_normal(self.perfect.shape)
 
     @property
     def perfect(self) -> Array:
@@ -88,11 +84,8 @@ CONTRACT: Contract[Subject] = Contract()
 @CONTRACT.check("card complete")
 def _card(subject: Subject) -> None:
     card = getattr(type(subject.protocol), "card", None)
-    if not isinstance(card, ProtocolCard):
-        require(False, "it has no card = ProtocolCard(...).")
-        return
-    require_text("card", title=card.title, summary=card.summary)
-    require(isinstance(card.version, int) and card.version >= 1, f"its version is {card.version!r}, not 1 or more.")
+    require_card(card, ProtocolCard, "title", "summary")
+    assert card is not None
     require(card.metrics and len(set(card.metrics)) == len(card.metrics), f"its metrics are {card.metrics}.")
 
 
@@ -139,19 +132,20 @@ def _shuffled(subject: Subject) -> None:
     require(not np.array_equal(other.rows, answers.rows), "another seed gives the same order of rows.")
     require(not np.array_equal(other.classes, answers.classes), "another seed gives the same order of candidates.")
     require(np.array_equal(np.sort(other.rows), np.sort(answers.rows)), "another seed asks about other rows.")
-    grouped = [name for name, marks in _marks(subject).items() if _looks_sorted(marks)]
+    of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
+    marks = {"rows": answers.labels, "rows by side": of_unseen, "candidates": answers.unseen}
+    grouped = [name for name, values in marks.items() if _stand_together(values)]
     require(not grouped, f"the order of the {' and the '.join(grouped)} tells one class or side from another.")
 
 
 @CONTRACT.check("metrics lie within 0 and 1 and are those of the card")
 def _range(subject: Subject) -> None:
     names = list(type(subject.protocol).card.metrics)
-    answers = subject.asked[1]
-    constant = np.zeros((len(answers.labels), len(answers.classes)))
-    for scores in (constant, subject.perfect, -subject.perfect, *(subject.random(draw) for draw in range(5))):
-        found = subject.metrics(scores)
-        require(list(found) == names, f"metrics are {list(found)}, and the card says {names}.")
-        for name, value in found.items():
+    perfect = subject.perfect
+    for scores in (0 * perfect, perfect, -perfect, *(subject.random(draw) for draw in range(5))):
+        metrics = subject.metrics(scores)
+        require(list(metrics) == names, f"metrics are {list(metrics)}, and the card says {names}.")
+        for name, value in metrics.items():
             require(isinstance(value, float) and 0 <= value <= 1, f"{name} is {value!r}, not a number from 0 to 1.")
 
 
@@ -185,8 +179,7 @@ def _candidates(subject: Subject) -> None:
     answers = subject.asked[1]
     order = seeding.stream(SEED, "check_protocol candidates").permutation(len(answers.classes))
     turned = dataclasses.replace(answers, classes=answers.classes[order], unseen=answers.unseen[order])
-    ties = np.zeros((len(answers.labels), len(answers.classes)))
-    for scores in (subject.random(1) + subject.perfect, ties):
+    for scores in (subject.random(1) + subject.perfect, 0 * subject.perfect):  # the second: all equal
         _require_equal(subject, scores[:, order], turned, scores, "reordering the candidates")
 
 
@@ -203,11 +196,8 @@ def _kept(subject: Subject) -> None:
 def _refused(subject: Subject) -> None:
     broken = subject.random(0)
     broken[0, 0] = np.nan
-    for name, scores in (
-        ("with NaN", broken),
-        ("a row short", subject.random(0)[1:]),
-        ("a candidate short", subject.random(0)[:, 1:]),
-    ):
+    short = {"a row short": subject.random(0)[1:], "a candidate short": subject.random(0)[:, 1:]}
+    for name, scores in {"with NaN": broken, **short}.items():
         try:
             subject.metrics(scores)
         except ValueError:
@@ -215,22 +205,13 @@ def _refused(subject: Subject) -> None:
         require(False, f"scores {name} are judged.")
 
 
-def _require_equal(subject: Subject, found: Array, turned: Answers, scores: Array, what: str) -> None:
-    wanted: Mapping[str, Any] = subject.metrics(scores)
-    values = subject.metrics(found, turned)
-    same = all(abs(values[name] - value) < _TOLERANCE for name, value in wanted.items())
-    require(same, f"{what} changes the metrics from {dict(wanted)} to {dict(values)}.")
+def _require_equal(subject: Subject, scores: Array, turned: Answers, wanted_scores: Array, change: str) -> None:
+    wanted, metrics = subject.metrics(wanted_scores), subject.metrics(scores, turned)
+    same = all(abs(wanted[name] - value) < _TOLERANCE for name, value in metrics.items())
+    require(same, f"{change} changes the metrics from {dict(wanted)} to {dict(metrics)}.")
 
 
-def _marks(subject: Subject) -> dict[str, AnyArray]:
-    """Return, along the query's rows and candidates, what their order must not follow."""
-    answers = subject.asked[1]
-    of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
-    marks = {"rows": answers.labels, "rows by side": of_unseen, "candidates": answers.unseen}
-    return {name: values for name, values in marks.items() if len(np.unique(values)) > 1}
-
-
-def _looks_sorted(marks: AnyArray) -> bool:
-    """Whether equal marks stand together: as many runs as there are marks."""
-    runs = 1 + int((marks[1:] != marks[:-1]).sum())
-    return runs <= len(np.unique(marks)) + 1
+def _stand_together(marks: AnyArray) -> bool:
+    """Whether equal marks stand together, where there are several: about as many runs as there are marks."""
+    different = len(np.unique(marks))
+    return different > 1 and 1 + int((marks[1:] != marks[:-1]).sum()) <= different + 1

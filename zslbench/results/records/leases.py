@@ -24,7 +24,7 @@ from msgspec import Meta
 from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.files import read_regular, write_error
-from zslbench.machine import machine, process_born
+from zslbench.identity import machine, process_born
 
 FOLDER = ".claims"
 HOLDER = ".holder"
@@ -44,8 +44,8 @@ class Holder:
 
     Attributes:
         token: names the coordinator; no two are alike.
-        host: the machine's name; machine: what tells it from every other (see `zslbench.machine`).
-        pid, born: the process, and when it began (see `zslbench.machine.process_born`).
+        host: the machine's name; machine: what tells it from every other (see `zslbench.identity`).
+        pid, born: the process, and when it began (see `zslbench.identity.process_born`).
         started: time of day, UTC.
     """
 

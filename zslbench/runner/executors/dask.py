@@ -21,7 +21,7 @@ from zslbench.runner.executors.worker import Home, do_as_worker, extra, send_out
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Place
-from zslbench.streams import open_standard_streams
+from zslbench.visible import open_standard_streams
 
 if TYPE_CHECKING:
     import psutil

@@ -30,7 +30,7 @@ from zslbench.runner.executors.worker import Mailbox, do_as_worker, limit_thread
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Limits, Place, size_text, time_text
-from zslbench.streams import open_standard_streams
+from zslbench.visible import open_standard_streams
 
 _LOOK_EVERY = 0.1
 _MOST_FAILED_STARTS = 3
