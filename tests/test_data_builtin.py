@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from zslbench.data import Dataset, load_dataset
 from zslbench.data import digits as module
 from zslbench.data.synthetic import Synthetic
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, DataMissing
 
 
 def nearest_class_accuracy(dataset: Dataset) -> float:
@@ -96,7 +96,7 @@ def test_builtin_sets_have_one_choice(name: str, option: str) -> None:
     dataset = load_dataset(name)
     choice = getattr(dataset, f"{option}_name")
     assert load_dataset(name, **{option: choice}).fingerprint == dataset.fingerprint
-    with pytest.raises(BadValue, match=f"leave out --{option}"):
+    with pytest.raises(DataMissing, match=f"leave out --{option}"):
         load_dataset(name, **{option: "res101"})
 
 

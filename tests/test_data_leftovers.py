@@ -94,7 +94,7 @@ def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, home: Path) -> Non
         assert there is not None
         assert ("wide" in there.features) == (code == 0)
         for chosen in there.features:
-            assert there.checked(chosen, "semantics")
+            assert there.load(features=chosen, verify=True)
         list_()
         assert left_in(home) == []
 

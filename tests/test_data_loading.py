@@ -149,7 +149,7 @@ def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def small_cub(monkeypatch: pytest.MonkeyPatch) -> Counts:
     """Make the counts of CUB those of the small folder that the tests write."""
     counts = Counts(36, 3, 4, 2, 20, 4, 12)
-    monkeypatch.setattr(CUB, "card", catalogue_module._card("CUB", "CUB", "", "", counts))
+    monkeypatch.setattr(CUB, "card", catalogue_module._card("CUB", "", "", counts))
     monkeypatch.setattr(catalogue_module, "DIMENSIONS", {"res101": 5})
     return counts
 
@@ -212,7 +212,7 @@ def test_a_folder_without_the_chosen_file_says_what_it_has(tmp_path: Path) -> No
     write_folder(tmp_path / "CUB", stem="fc1000")
     message = refused("cub", DataMissing, root=tmp_path)
     for needle in (
-        "res101.mat",
+        "'res101'",
         "it has: fc1000; choose one with --features",
         "data fetch",
         "data import",
@@ -223,7 +223,7 @@ def test_a_folder_without_the_chosen_file_says_what_it_has(tmp_path: Path) -> No
     assert "it has: att; choose one with --semantics" in message
     (tmp_path / "CUB" / "fc1000.mat").unlink()
     message = refused("cub", DataMissing, root=tmp_path)
-    assert "holds no features file; get it with `zslbench data fetch cub`" in message
+    assert "has no features file; get it with `zslbench data fetch cub`" in message
 
 
 @pytest.mark.realdata

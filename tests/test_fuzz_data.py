@@ -25,8 +25,8 @@ from PIL import Image
 
 from zslbench.checks import check_dataset
 from zslbench.data import parsers
+from zslbench.data.own.add import Reader
 from zslbench.data.own.given_splits import SplitOptions
-from zslbench.data.own.matrices import Reader
 from zslbench.data.own.pictures import FORMATS, opened
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import ZslbenchError
@@ -130,9 +130,8 @@ class Workshop:
             splits = path
         else:
             content["features"] = str(path)
-        reader = Reader()
-        made = reader.content(**content, classes=list(own_data.NAMES), splits=splits, options=SplitOptions())
-        for dataset in made.datasets("x"):
+        made = Reader("x").read(**content, classes=list(own_data.NAMES), splits=splits, options=SplitOptions())
+        for dataset in made.datasets():
             check_dataset(dataset)
 
 

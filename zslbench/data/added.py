@@ -4,8 +4,8 @@ Layout, under ``ZSLBENCH_HOME/added/<name>``::
 
     about.json                    names, choices, fingerprints, the source files' sha256, and how the split was made
     labels.npy, trainval.npy, test_seen.npy, test_unseen.npy, fold1_train.npy, fold1_val.npy …
-    features-<stem>.npy           one a choice of features, memory-mapped on load
-    semantics-<stem>.npy          one a choice of semantics; original-<stem>.npy where they were scaled from others
+    features-<stem>.npy           one per choice of features, memory-mapped on load
+    semantics-<stem>.npy          one per choice of semantics; original-<stem>.npy where they were scaled from others
 
 Every file is written whole before ``about.json`` names it, so that a kill leaves what was there before.
 """
@@ -18,12 +18,12 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.dataset import Counts, Dataset
+from zslbench.data.dataset import Counts, Dataset, choose_stem
 from zslbench.data.home import added_root
 from zslbench.data.store import save_array
 from zslbench.documents import convert
@@ -73,32 +73,48 @@ class Added:
     def summary(self) -> str:
         """One line on what it is."""
         counts = self.counts
-        made = self.split or "its own split"
         shape = next(iter(self.features.values())).get("shape", [])
         features = f"{shape[1]}-d features, " if len(shape) == 2 and shape[0] == counts.images else ""
         return (
             f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, {features}"
-            f"{counts.attributes}-d semantics, {made}. Added by `zslbench data add`."
+            f"{counts.attributes}-d semantics, {self.split or 'its own split'}. Added by `zslbench data add`."
         )
 
-    def load(self, *, features: str | None = None, semantics: str | None = None) -> Dataset:
+    def load(self, *, features: str | None = None, semantics: str | None = None, verify: bool = False) -> Dataset:
         """Return one choice of features (memory-mapped) and semantics; None: the ones added first.
+
+        Args:
+            features, semantics: file stems.
+            verify: compute the fingerprint anew.
 
         Raises:
             DataMissing: there is no such choice.
-            BadData: a file is damaged.
+            BadData: a file is damaged, or does not hold what was added.
         """
-        chosen = self._chosen("features", features, self.features), self._chosen("semantics", semantics, self.semantics)
-        return self._read(*chosen, self.fingerprints.get("/".join(chosen), ""))
-
-    def checked(self, features: str, semantics: str) -> Dataset:
-        """Return a choice with its fingerprint computed anew.
-
-        Raises:
-            BadData: the content is not that which was added.
-        """
-        dataset = self._read(features, semantics, "")
-        expected = self.fingerprints[f"{features}/{semantics}"]
+        stems = []
+        for option, given, held in (("features", features, self.features), ("semantics", semantics, self.semantics)):
+            advice = f"add it with `zslbench data add {self.name} --{option} {given}=FILE`"
+            stems.append(choose_stem(f"data set {self.name!r}", option, given, list(held), next(iter(held)), advice))
+        original = bool(self.semantics[stems[1]].get("scaled_from_original"))
+        sides = [f"fold{number}_{side}" for number in range(1, self.folds + 1) for side in ("train", "val")]
+        arrays = {
+            "features": self._load_array(f"features-{stems[0]}", "r"),
+            "semantics": self._load_array(f"semantics-{stems[1]}"),
+            **({"original": self._load_array(f"original-{stems[1]}")} if original else {}),
+            **{key: self._load_array(key) for key in ("labels", "trainval", "test_seen", "test_unseen", *sides)},
+        }
+        expected = self.fingerprints.get("/".join(stems), "")
+        dataset = Dataset.of_arrays(
+            arrays,
+            name=self.name,
+            features_name=stems[0],
+            semantics_name=stems[1],
+            class_names=self.class_names,
+            origin="added",
+            split=self.split,
+            first_class=self.first_class,
+            fingerprint="" if verify else expected,
+        )
         if dataset.fingerprint != expected:
             raise dataset.bad(
                 f"the files in {self.folder} have fingerprint {dataset.fingerprint} where {expected} was added; "
@@ -106,49 +122,18 @@ class Added:
             )
         return dataset
 
-    def _read(self, features: str, semantics: str, known: str) -> Dataset:
-        files = {"semantics": f"semantics-{semantics}"}
-        if self.semantics[semantics].get("scaled_from_original"):
-            files["original"] = f"original-{semantics}"
-        sides = [f"fold{number}_{side}" for number in range(1, self.folds + 1) for side in ("train", "val")]
-        files |= {name: name for name in ("labels", "trainval", "test_seen", "test_unseen", *sides)}
-        arrays = {name: self._array(file) for name, file in files.items()}
-        return Dataset.of_arrays(
-            {"features": self._array(f"features-{features}", mapped=True), **arrays},
-            name=self.name,
-            features_name=features,
-            semantics_name=semantics,
-            class_names=self.class_names,
-            origin="added",
-            split=self.split,
-            first_class=self.first_class,
-            fingerprint=known,
-        )
-
-    def _path(self, key: str) -> Path:
-        return self.folder / f"{key}.npy"
-
-    def _array(self, key: str, mapped: bool = False) -> AnyArray:
+    def _load_array(self, key: str, mode: Literal["r"] | None = None) -> AnyArray:
+        path = self.folder / f"{key}.npy"
         try:
-            if not self._path(key).is_file():  # a pipe would be waited for
-                raise FileNotFoundError(self._path(key))
-            array: AnyArray = np.load(self._path(key), mmap_mode="r" if mapped else None, allow_pickle=False)
+            if not path.is_file():  # a pipe would be waited for
+                raise FileNotFoundError(path)
+            array: AnyArray = np.load(path, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise BadData(
-                f"data set {self.name!r}: {self._path(key)} is missing or damaged; remove the data set with "
+                f"data set {self.name!r}: {path} is missing or damaged; remove the data set with "
                 f"`zslbench data remove {self.name} --yes` and add it again."
             ) from error
         return array
-
-    def _chosen(self, option: str, given: str | None, held: Mapping[str, Any]) -> str:
-        if given is None:
-            return next(iter(held))
-        if given not in held:
-            raise DataMissing(
-                f"data set {self.name!r} has no {option} {given!r}; it has: {', '.join(held)}; choose one with "
-                f"--{option}, or add it with `zslbench data add {self.name} --{option} {given}=FILE`."
-            )
-        return given
 
 
 def find(name: str) -> Added | None:
@@ -190,7 +175,7 @@ def check_name(name: str, taken: Iterable[str]) -> str:
             f"{name!r} cannot be the name of a data set; take up to 64 letters, digits, and . _ + - between them "
             "(all and awa are not allowed)."
         )
-    if lower in {one.lower() for one in taken}:
+    if lower in {name.lower() for name in taken}:
         raise BadValue(f"{name!r} is the name of something built in; choose another, such as my-{lower}.")
     return lower
 

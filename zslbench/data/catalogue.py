@@ -6,27 +6,19 @@ Counts are those of Xian et al., "Zero-Shot Learning: A Comprehensive Evaluation
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 from typing import ClassVar
 
 from zslbench.data import xlsa17 as layout
-from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
 from zslbench.data.home import data_root, installed_root
 from zslbench.data.store import load_stored
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
 
-FEATURES, SEMANTICS = "res101", "att"
 DIMENSIONS = {"res101": 2048}
-_COUNTED = {
-    "images": "images",
-    "seen": "seen classes",
-    "unseen": "unseen classes",
-    "trainval": "trainval images",
-    "test_seen": "test_seen images",
-    "test_unseen": "test_unseen images",
-}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -53,45 +45,29 @@ class Catalogued(Source):
         remove_working_folders(installed_root())
         folders = named_folders(self.card.folder, root)
         for folder in folders:
-            wanted = layout.features_file(folder, features), layout.semantics_file(folder, semantics)
-            if all(path.is_file() for path in wanted):
+            if layout.features_file(folder, features).is_file() and layout.semantics_file(folder, semantics).is_file():
                 return folder
-        get = f"get it with `zslbench data fetch {self.name}` or `zslbench data import FILE`"
-        elsewhere = f"name the folder that holds {self.card.folder} with --data-root"
+        advice = (
+            f"get it with `zslbench data fetch {self.name}` or `zslbench data import FILE`, or name the folder that "
+            f"holds {self.card.folder} with --data-root"
+        )
         if not folders:
             places = " or ".join(map(str, roots))
-            raise DataMissing(
-                f"data set {self.name!r} is not on this machine (looked in {places}); {get}, or {elsewhere}."
-            )
-        stems = layout.stems(folders[0])
-        for option, file, stem, held in (
-            ("features", layout.features_file(folders[0], features), features, stems.features),
-            ("semantics", layout.semantics_file(folders[0], semantics), semantics, stems.semantics),
-        ):
-            if stem not in held:
-                lacks = f"there is no {file}" if held else f"{folders[0]} holds no {option} file"
-                choose = f"it has: {', '.join(held)}; choose one with --{option}, " if held else ""
-                raise DataMissing(f"data set {self.name!r}: {lacks}; {choose}{get}, or {elsewhere}.")
-        raise DataMissing(
-            f"data set {self.name!r}: no folder holds both {features} and {semantics}; {get}, or {elsewhere}."
-        )
-
-
-def named_folder(root: Path, name: str) -> Path | None:
-    """Return the folder of `root` that has `name`, whatever its case (aPY, APY), or None."""
-    if (root / name).is_dir():
-        return root / name
-    try:
-        return next(
-            (path for path in sorted(root.iterdir()) if path.name.lower() == name.lower() and path.is_dir()), None
-        )
-    except OSError:
-        return None
+            raise DataMissing(f"data set {self.name!r} is not on this machine (looked in {places}); {advice}.")
+        held, owner = layout.stems(folders[0]), f"data set {self.name!r}: {folders[0]}"
+        choose_stem(owner, "features", features, held.features, "", advice)
+        choose_stem(owner, "semantics", semantics, held.semantics, "", advice)
+        raise DataMissing(f"data set {self.name!r}: no folder holds both {features} and {semantics}; {advice}.")
 
 
 def named_folders(name: str, root: Path | None) -> list[Path]:
-    """Return the folders of a name in the folders of data sets (see `data_root`), first choice first."""
-    return [folder for place in data_root(root) if (folder := named_folder(place, name)) is not None]
+    """Return the folders of a name, whatever its case (aPY, APY), in those of `data_root`, first choice first."""
+    folders = []
+    for place in data_root(root):
+        with contextlib.suppress(OSError, StopIteration):
+            paths = [place / name] if (place / name).is_dir() else sorted(place.iterdir())
+            folders.append(next(path for path in paths if path.name.lower() == name.lower() and path.is_dir()))
+    return folders
 
 
 def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
@@ -105,23 +81,25 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
     """
     if card.counts is None:
         return
-    counts = Counts.of(dataset)
-    pairs = {what: (getattr(counts, name), getattr(card.counts, name)) for name, what in _COUNTED.items()}
-    pairs["classes"] = len(dataset.semantics), card.counts.seen + card.counts.unseen
-    if dataset.semantics_name == card.semantics:
-        pairs["attributes"] = counts.attributes, card.counts.attributes
+    counts, expected = dataclasses.asdict(Counts.of(dataset)), dataclasses.asdict(card.counts)
+    counts |= {"classes": len(dataset.semantics), "feature dimensions": dataset.features.shape[1]}
+    expected |= {"classes": card.counts.seen + card.counts.unseen}
+    if dataset.semantics_name != card.semantics:
+        del expected["attributes"]
     if dataset.features_name in DIMENSIONS:
-        pairs["feature dimensions"] = dataset.features.shape[1], DIMENSIONS[dataset.features_name]
-    for what, (number, expected) in pairs.items():
-        if number != expected:
+        expected["feature dimensions"] = DIMENSIONS[dataset.features_name]
+    units = dict.fromkeys(("trainval", "test_seen", "test_unseen"), " images")
+    units |= dict.fromkeys(("seen", "unseen"), " classes")
+    for kind, number in expected.items():
+        if counts[kind] != number:
             raise dataset.bad(
-                f"{number} {what} where {expected} are expected; "
+                f"{counts[kind]} {kind}{units.get(kind, '')} where {number} are expected; "
                 "get the official files, or name the folder by its path to read it as data of your own."
             )
 
 
-def _card(title: str, folder: str, summary: str, citation: str, counts: Counts) -> DatasetCard:
-    return DatasetCard(title, summary, citation, counts, folder, FEATURES, SEMANTICS)
+def _card(title: str, summary: str, citation: str, counts: Counts) -> DatasetCard:
+    return DatasetCard(title, summary, citation, counts, title.upper(), layout.FEATURES, layout.SEMANTICS)
 
 
 class APY(Catalogued):
@@ -130,7 +108,6 @@ class APY(Catalogued):
     name = "apy"
     card = _card(
         "aPY",
-        "APY",
         "Attribute Pascal and Yahoo: 32 classes of things, 64 attributes; 12 classes unseen.",
         "farhadi2009describing",
         Counts(15339, 64, 20, 12, 5932, 1483, 7924),
@@ -142,7 +119,6 @@ class AWA1(Catalogued):
 
     name = "awa1"
     card = _card(
-        "AWA1",
         "AWA1",
         "Animals with Attributes 1: 50 animals, 85 attributes; 10 unseen. Features only, its images are not public.",
         "lampert2014attribute",
@@ -156,7 +132,6 @@ class AWA2(Catalogued):
     name = "awa2"
     card = _card(
         "AWA2",
-        "AWA2",
         "Animals with Attributes 2: the classes and attributes of AWA1 with other, freely licensed images.",
         "xian2018gbu",
         Counts(37322, 85, 40, 10, 23527, 5882, 7913),
@@ -168,7 +143,6 @@ class CUB(Catalogued):
 
     name = "cub"
     card = _card(
-        "CUB",
         "CUB",
         "Caltech-UCSD Birds 200-2011: 200 bird species, 312 attributes (or sentences, sent); 50 unseen.",
         "wah2011cub",
@@ -182,7 +156,6 @@ class FLO(Catalogued):
     name = "flo"
     card = _card(
         "FLO",
-        "FLO",
         "Oxford Flowers: 102 species described by 1,024-d sentence embeddings; 20 unseen. No class names, no folds.",
         "nilsback2008flowers",
         Counts(8189, 1024, 82, 20, 5631, 1403, 1155),
@@ -194,7 +167,6 @@ class SUN(Catalogued):
 
     name = "sun"
     card = _card(
-        "SUN",
         "SUN",
         "SUN Attribute: 717 kinds of scenes with 20 images each, 102 attributes; 72 unseen.",
         "patterson2012sun",

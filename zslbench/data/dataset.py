@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench import params
 from zslbench.arrays import AnyArray, Array, IntArray, frozen
-from zslbench.errors import BadData, BadValue
+from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import fingerprint
 from zslbench.spec import brackets
 
@@ -30,7 +30,7 @@ def numbered_names(first: int, count: int) -> tuple[str, ...]:
     return tuple(f"class {number}" for number in range(first, first + count))
 
 
-def to_float32(matrix: AnyArray, what: str) -> Array:
+def to_float32(matrix: AnyArray, source: str) -> Array:
     """Return numbers as float32, contiguous by row; what is too large for it becomes infinite.
 
     Raises:
@@ -43,10 +43,48 @@ def to_float32(matrix: AnyArray, what: str) -> Array:
         lost = empty[np.take(matrix, empty, axis=1 - axis).any(axis=axis)] if empty.size else empty
         if lost.size:
             raise BadData(
-                f"{what}: {lost.size} {line}s (first: {lost[0] + 1}) hold numbers so small that float32 has only 0 for "
-                "them; scale them up."
+                f"{source}: {lost.size} {line}s (first: {lost[0] + 1}) hold numbers so small that float32 has only 0 "
+                "for them; scale them up."
             )
     return out
+
+
+def find_not_finite(matrix: Array) -> int | None:
+    """Return the first row of a matrix that holds NaN or infinity, None where none does."""
+    for start in range(0, len(matrix), _CHECKED_ROWS):
+        finite = np.isfinite(matrix[start : start + _CHECKED_ROWS]).all(axis=1)
+        if not finite.all():
+            return start + int(np.argmin(finite))
+    return None
+
+
+def choose_stem(owner: str, option: str, given: str | None, held: Sequence[str], usual: str, advice: str = "") -> str:
+    """Return which features or semantics are meant: the given ones, else the usual ones, else the only ones.
+
+    Args:
+        owner: what has them, for sentences.
+        option: ``features`` or ``semantics``.
+        given: a file stem, or None.
+        held: the stems that there are.
+        usual: the stem that is taken where none is given.
+        advice: how to get others, for sentences.
+
+    Raises:
+        DataMissing: the given ones are not there, or there are none at all.
+        BadValue: none are given, and there are several.
+    """
+    if not held:
+        raise DataMissing(f"{owner} has no {option} file; {advice or 'name an xlsa17-like folder'}.")
+    listed = ", ".join(held)
+    if given is None:
+        if usual not in held and len(held) > 1:
+            raise BadValue(f"{owner} has several {option}: {listed}; choose one with --{option}.")
+        return usual if usual in held else held[0]
+    if given not in held:
+        choose = f"leave out --{option}" if [usual] == list(held) else f"choose one with --{option}"
+        advice = advice and f", or {advice}"
+        raise DataMissing(f"{owner} has no {option} {given!r}; it has: {listed}; {choose}{advice}.")
+    return given
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -107,10 +145,9 @@ class Dataset:
         if not self.fingerprint:
             self._check_finite()
             object.__setattr__(self, "fingerprint", fingerprint(self.arrays()))
-        for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
-            object.__setattr__(self, name, frozen(getattr(self, name)))
-        if self.original is not None:
-            object.__setattr__(self, "original", frozen(self.original))
+        for name, array in self.arrays().items():
+            if not name.startswith("fold"):
+                object.__setattr__(self, name, frozen(array))
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, AnyArray], **facts: Any) -> Dataset:
@@ -122,14 +159,8 @@ class Dataset:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array that makes up the content, by name."""
-        content = {
-            "features": self.features,
-            "labels": self.labels,
-            "semantics": self.semantics,
-            "trainval": self.trainval,
-            "test_seen": self.test_seen,
-            "test_unseen": self.test_unseen,
-        }
+        names = ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen")
+        content = {name: getattr(self, name) for name in names}
         if self.original is not None:
             content["original"] = self.original
         for number, fold in enumerate(self.folds, start=1):
@@ -146,9 +177,9 @@ class Dataset:
         """(u,) ids of the unseen classes, ascending: those of the unseen test images."""
         return np.unique(self.labels[self.test_unseen])
 
-    def bad(self, what: str) -> BadData:
-        """Return the error that says `what` is wrong with this data set."""
-        return BadData(f"data set {self.name!r} ({self.features_name}, {self.semantics_name}): {what}")
+    def bad(self, fault: str) -> BadData:
+        """Return the error that says what is wrong with this data set."""
+        return BadData(f"data set {self.name!r} ({self.features_name}, {self.semantics_name}): {fault}")
 
     def _check_shapes(self) -> None:
         if self.features.ndim != 2 or self.semantics.ndim != 2:
@@ -161,19 +192,14 @@ class Dataset:
             raise self.bad(
                 f"{len(self.features)} rows of features but {self.labels.size} labels; give one label a row."
             )
-        for name, array, kind in (
-            ("features", self.features, np.float32),
-            ("labels", self.labels, np.int64),
-            ("semantics", self.semantics, np.float32),
-        ):
-            if array.dtype != kind:
-                raise self.bad(f"{name} must be {np.dtype(kind)}, not {array.dtype}.")
-        if self.original is not None and (
-            self.original.dtype != np.float32 or self.original.shape != self.semantics.shape
-        ):
+        for name, kind in (("features", np.float32), ("labels", np.int64), ("semantics", np.float32)):
+            if (held := getattr(self, name).dtype) != kind:
+                raise self.bad(f"{name} must be {np.dtype(kind)}, not {held}.")
+        original = self.original
+        if original is not None and (original.dtype != np.float32 or original.shape != self.semantics.shape):
             raise self.bad(
                 f"original attributes must be float32 {self.semantics.shape} as the semantics are, "
-                f"not {self.original.dtype} {self.original.shape}."
+                f"not {original.dtype} {original.shape}."
             )
         classes = len(self.semantics)
         if self.labels.min() < 0 or self.labels.max() >= classes:
@@ -225,15 +251,11 @@ class Dataset:
                 raise self.bad(f"fold {number} has {outside.size} classes that are not seen classes of the split.")
 
     def _check_finite(self) -> None:
-        for what, table in (("semantics", self.semantics), ("original attributes", self.original)):
-            if table is not None and not np.isfinite(table).all():
-                bad_class = int(np.argwhere(~np.isfinite(table))[0, 0])
-                raise self.bad(f"{what} of class {self.class_names[bad_class]!r} hold NaN or infinity; mend the file.")
-        for start in range(0, len(self.features), _CHECKED_ROWS):
-            chunk = np.isfinite(self.features[start : start + _CHECKED_ROWS])
-            if not chunk.all():
-                row = start + int(np.argwhere(~chunk)[0, 0])
-                raise self.bad(f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image.")
+        for kind, table in (("semantics", self.semantics), ("original attributes", self.original)):
+            if table is not None and (row := find_not_finite(table)) is not None:
+                raise self.bad(f"{kind} of class {self.class_names[row]!r} hold NaN or infinity; mend the file.")
+        if (row := find_not_finite(self.features)) is not None:
+            raise self.bad(f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -301,18 +323,17 @@ class Source(abc.ABC):
 
     def text(self, name: str) -> str:
         """Return the canonical text of this data set: `name` with the parameters that are not at their defaults."""
-        declared = params.declared(type(self))
-        return name + brackets(
-            {key: value for key, value in params.values(self).items() if value != declared[key].default}
-        )
+        declared, values = params.declared(type(self)), params.values(self)
+        return name + brackets({key: value for key, value in values.items() if value != declared[key].default})
 
+    def refuse_choice(self, name: str, features: str | None, semantics: str | None) -> None:
+        """Refuse features or semantics other than the ones of the card, for a data set that has no others.
 
-def only(name: str, card: DatasetCard, features: str | None, semantics: str | None) -> None:
-    """Refuse features or semantics other than the one choice that a built-in data set has.
-
-    Raises:
-        BadValue: another choice.
-    """
-    for option, given, there in (("features", features, card.features), ("semantics", semantics, card.semantics)):
-        if given is not None and given != there:
-            raise BadValue(f"data set {name!r} has no {option} {given!r}; it has: {there}; leave out --{option}.")
+        Raises:
+            DataMissing: another choice.
+        """
+        for option, given, held in (
+            ("features", features, self.card.features),
+            ("semantics", semantics, self.card.semantics),
+        ):
+            choose_stem(f"data set {name!r}", option, given, (held,), held)

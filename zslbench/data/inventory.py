@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.data.home import sweep_home
-from zslbench.errors import UnknownName, ZslbenchError
+from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -77,43 +78,34 @@ def list_(root: Path | None = None) -> list[Listed]:
     for entry in DATASETS:
         try:
             source = entry.load()
-            card = source.card if issubclass(source, Source) else None
+            if not issubclass(source, Source):
+                raise BadValue(f"{entry.target} is not a Source.")
+            card = source.card
         except (ZslbenchError, AttributeError) as error:
             rows.append(Listed(entry.name, entry.name, "", entry.origin, problem=str(error)))
             continue
-        if card is None:
-            rows.append(Listed(entry.name, entry.name, "", entry.origin, problem=f"{entry.target} is not a Source."))
-        elif issubclass(source, Catalogued):
-            folders = named_folders(card.folder, root)
-            found = [layout.stems(folder) for folder in folders]
-            rows.append(
-                Listed(
-                    entry.name,
-                    card.title,
-                    card.summary,
-                    "catalogue",
-                    tuple(sorted({stem for one in found for stem in one.features})),
-                    tuple(sorted({stem for one in found for stem in one.semantics})),
-                    tuple(folders),
-                    card.counts,
-                )
-            )
-        else:
-            origin = "builtin" if entry.origin == "zslbench" else entry.origin
-            choice = tuple(filter(None, [card.features])), tuple(filter(None, [card.semantics]))
-            rows.append(Listed(entry.name, card.title, card.summary, origin, *choice, counts=card.counts))
-    return rows + [_listed_added(name) for name in added.names()]
-
-
-def _listed_added(name: str) -> Listed:
-    try:
-        dataset = added.find(name)
-    except ZslbenchError as error:
-        return Listed(name, name, "", "added", problem=str(error))
-    if dataset is None:  # removed in the meantime
-        return Listed(name, name, "", "added", problem="it is no longer there.")
-    choice = tuple(dataset.features), tuple(dataset.semantics)
-    return Listed(name, name, dataset.summary, "added", *choice, folders=(dataset.folder,), counts=dataset.counts)
+        folders: list[Path] = []
+        stems = [layout.Stems((card.features,), (card.semantics,))]
+        origin = "builtin" if entry.origin == "zslbench" else entry.origin
+        if issubclass(source, Catalogued):
+            folders, origin = named_folders(card.folder, root), "catalogue"
+            stems = [layout.stems(folder) for folder in folders]
+        features = tuple(sorted({stem for held in stems for stem in held.features if stem}))
+        semantics = tuple(sorted({stem for held in stems for stem in held.semantics if stem}))
+        row = Listed(entry.name, card.title, card.summary, origin, features, semantics, tuple(folders), card.counts)
+        rows.append(row)
+    for name in added.names():
+        row = Listed(name, name, "", "added")
+        try:
+            dataset = added.find(name)
+            if dataset is None:  # removed in the meantime
+                continue
+        except ZslbenchError as error:
+            rows.append(dataclasses.replace(row, problem=str(error)))
+            continue
+        choices = tuple(dataset.features), tuple(dataset.semantics)
+        rows.append(Listed(name, name, dataset.summary, "added", *choices, (dataset.folder,), dataset.counts))
+    return rows
 
 
 def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
@@ -133,44 +125,39 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     from zslbench.data.catalogue import CATALOGUE, named_folders
 
     sweep_home()
-    if name is not None and (dataset := added.find(name)) is not None:
-        return [_verify_added(dataset)]
+    datasets = [added.find(listed) for listed in (added.names() if name is None else [name])]
+    rows = []
+    for dataset in filter(None, datasets):
+        stems = layout.Stems(tuple(dataset.features), tuple(dataset.semantics))
+        read = functools.partial(dataset.load, verify=True)
+        rows.append(_verify_choices(dataset.name, dataset.folder, stems, read))
+    if name is not None and rows:
+        return rows
     sources = [source for source in CATALOGUE if name is None or source.name == name.lower()]
     if not sources:
         raise UnknownName("catalogued dataset", str(name), [*(source.name for source in CATALOGUE), *added.names()])
-    rows = []
+    catalogued = []
     for source in sources:
         folders = named_folders(source.card.folder, root)
         if name is not None and not folders:
             source().find(source.card.features, source.card.semantics, root)  # says what is missing, and what to do
-        rows += [_verify_folder(source, folder) for folder in folders]
-    if name is None:
-        datasets = [added.find(listed) for listed in added.names()]
-        rows += [_verify_added(dataset) for dataset in datasets if dataset is not None]
-    return rows
-
-
-def _verify_added(dataset: added.Added) -> Verified:
-    stems = layout.Stems(tuple(dataset.features), tuple(dataset.semantics))
-    return _verify_choices(dataset.name, dataset.folder, stems, dataset.checked)
+        catalogued += [_verify_folder(source, folder) for folder in folders]
+    return catalogued + rows
 
 
 def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
     from zslbench.data import store
     from zslbench.data.catalogue import verify_counts
-    from zslbench.data.xlsa17 import read_folder
 
     def read(features: str, semantics: str) -> Dataset:
-        dataset = read_folder(folder, name=source.name, features=features, semantics=semantics, origin="catalogue")
+        dataset = layout.read_folder(
+            folder, name=source.name, features=features, semantics=semantics, origin="catalogue"
+        )
         verify_counts(dataset, source.card)
         return dataset
 
     stems = layout.stems(folder)
-    lacking = [
-        f"{folder} has no {option} file."
-        for option, held in (("features", stems.features), ("semantics", stems.semantics))
-        if not held
-    ]
+    lacking = [f"{folder} has no {option} file." for option, held in stems._asdict().items() if not held]
     row = _verify_choices(source.name, folder, stems, read)
     damaged = []
     for entry in store.entries():
@@ -180,11 +167,12 @@ def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
     return dataclasses.replace(row, problems=(*lacking, *row.problems, *damaged))
 
 
-def _verify_choices(name: str, folder: Path, stems: layout.Stems, read: Callable[[str, str], Dataset]) -> Verified:
+def _verify_choices(name: str, folder: Path, stems: layout.Stems, read: Callable[..., Dataset]) -> Verified:
     problems, fingerprints = [], {}
-    for features, semantics in itertools.product(stems.features, stems.semantics):
+    for features, semantics in itertools.product(*stems):
         try:
-            fingerprints[f"{features}/{semantics}"] = read(features, semantics).fingerprint
+            dataset = read(features=features, semantics=semantics)
+            fingerprints[f"{features}/{semantics}"] = dataset.fingerprint
         except ZslbenchError as error:
             problems.append(str(error))
-    return Verified(name, folder, stems.features, stems.semantics, fingerprints, tuple(problems))
+    return Verified(name, folder, *stems, fingerprints, tuple(problems))

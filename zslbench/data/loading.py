@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench import params, spec
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
-from zslbench.data.dataset import Dataset, Source
+from zslbench.data.dataset import Dataset, Source, choose_stem
 from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expanded, folder_name
@@ -89,12 +88,12 @@ def load_folder(folder: Path, *, features: str | None = None, semantics: str | N
         BadData: the files break a rule.
     """
     folder = expanded(folder).resolve()
-    stems = layout.stems(folder)
+    held = layout.stems(folder)
     return load_stored(
         folder,
         name=folder_name(folder),
-        features=_choice(folder, "features", features, stems.features, "res101", "{}.mat"),
-        semantics=_choice(folder, "semantics", semantics, stems.semantics, "att", "{}_splits.mat"),
+        features=choose_stem(str(folder), "features", features, held.features, layout.FEATURES),
+        semantics=choose_stem(str(folder), "semantics", semantics, held.semantics, layout.SEMANTICS),
         origin="own",
     )
 
@@ -112,9 +111,9 @@ def folder_of(text: str) -> Path | None:
     if path.is_dir():
         return path
     if "/" in parsed_name or "\\" in parsed_name or parsed_name in (".", "..", "~"):
-        what = "is a file" if path.is_file() else "does not exist"
+        problem = "is a file" if path.is_file() else "does not exist"
         raise DataMissing(
-            f"{text!r} {what}; name a folder that holds <features>.mat and <semantics>_splits.mat, "
+            f"{text!r} {problem}; name a folder that holds <features>.mat and <semantics>_splits.mat, "
             "or one of the data sets of `zslbench list datasets`."
         )
     return None
@@ -127,31 +126,13 @@ def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, in
         DataMissing: the text looks like a path, and no folder is there.
     """
     if (folder := folder_of(text)) is not None:
-        folders = [folder]
+        paths = sorted(folder.iterdir())
     elif (added_set := added.find(text)) is not None:
-        return _stamps([added_set.folder / added.ABOUT])
+        paths = [added_set.folder / added.ABOUT]
     else:
         name = text.partition("[")[0].strip().lower()
-        cards = [source.card for source in CATALOGUE if source.name == name]
-        folders = [folder for card in cards for folder in named_folders(card.folder, root)]
-    return _stamps([path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in (".mat", ".txt")])
-
-
-def _stamps(paths: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    states = [(path, path.stat()) for path in paths if path.is_file()]
+        titles = [source.card.folder for source in CATALOGUE if source.name == name]
+        folders = [folder for title in titles for folder in named_folders(title, root)]
+        paths = [path for folder in folders for path in sorted(folder.iterdir())]
+    states = [(path, path.stat()) for path in paths if path.suffix in (".mat", ".txt", ".json") and path.is_file()]
     return tuple((str(path.absolute()), state.st_size, state.st_mtime_ns) for path, state in states)
-
-
-def _choice(folder: Path, option: str, given: str | None, held: tuple[str, ...], usual: str, pattern: str) -> str:
-    if given is not None:
-        if given not in held:
-            has = f"it has: {', '.join(held)}; choose one with --{option}" if held else f"it has no {option} at all"
-            raise DataMissing(f"{folder} has no {pattern.format(given)}; {has}.")
-        return given
-    if usual in held or len(held) == 1:
-        return usual if usual in held else held[0]
-    if not held:
-        raise DataMissing(
-            f"{folder} has no {option} file ({pattern.format(f'<{option}>')}); is it an xlsa17-like folder?"
-        )
-    raise BadValue(f"{folder} has several {option}: {', '.join(held)}; choose one with --{option}.")

@@ -6,10 +6,10 @@ or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hol
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +19,19 @@ from zslbench.data.parsers import read_shapes, read_variables
 from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
 
-FOLDS = (1, 2, 3)
-SPLITS = "_splits"
+FEATURES, SEMANTICS = "res101", "att"
+"""The usual choices."""
+FIRST_CLASS = 1
+READER_VERSION = 2
+"""Raise it when the same files come to read differently: converted copies are then made anew."""
+_SPLITS = "_splits"
+_LOCS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+_UNFOLDED = 60
+"""Bytes of memory that a byte of a list takes at most: names of one letter."""
+_EXACT = 2**53  # float64 holds every whole number below it
 
 
-@dataclasses.dataclass(frozen=True)
-class Stems:
+class Stems(NamedTuple):
     """The features (``res101``) and semantics (``att``) that a folder has, sorted."""
 
     features: tuple[str, ...]
@@ -38,58 +45,38 @@ def stems(folder: Path) -> Stems:
     except OSError:
         names = []
     return Stems(
-        features=tuple(name for name in names if not name.endswith(SPLITS)),
-        semantics=tuple(name.removesuffix(SPLITS) for name in names if name.endswith(SPLITS)),
+        features=tuple(name for name in names if not name.endswith(_SPLITS)),
+        semantics=tuple(name.removesuffix(_SPLITS) for name in names if name.endswith(_SPLITS)),
     )
 
 
 def features_file(folder: Path, stem: str) -> Path:
     """Return the path of a features file: ``<stem>.mat``."""
-    return folder / f"{_plain(stem, '--features')}.mat"
+    return folder / f"{_check_stem(stem, '--features')}.mat"
 
 
 def semantics_file(folder: Path, stem: str) -> Path:
     """Return the path of a semantics file: ``<stem>_splits.mat``."""
-    return folder / f"{_plain(stem, '--semantics')}{SPLITS}.mat"
+    return folder / f"{_check_stem(stem, '--semantics')}{_SPLITS}.mat"
 
 
-def fold_files(folder: Path) -> list[tuple[Path, Path]]:
-    """Return the (training, validation) class lists of the folds of which at least one list exists."""
-    pairs = [(folder / f"trainclasses{k}.txt", folder / f"valclasses{k}.txt") for k in FOLDS]
-    return [pair for pair in pairs if pair[0].is_file() or pair[1].is_file()]
-
-
-def names_file(folder: Path) -> Path:
-    """Return the path of the list of all class names, which a folder may lack."""
-    return folder / "allclasses.txt"
-
-
-def class_lists(folder: Path) -> tuple[Path, Path]:
-    """Return the paths of the lists of seen and of unseen classes, which a folder may lack."""
-    return folder / "trainvalclasses.txt", folder / "testclasses.txt"
-
-
-def source_files(folder: Path, features: str, semantics: str) -> list[Path]:
-    """Return every existing file that reading a folder depends on."""
-    named = [features_file(folder, features), semantics_file(folder, semantics), names_file(folder)]
-    lists = [path for pair in fold_files(folder) for path in pair]
-    return [path for path in [*named, *lists] if path.is_file()]
-
-
-def _plain(stem: str, option: str) -> str:
+def _check_stem(stem: str, option: str) -> str:
     if not stem or stem in (".", "..") or "/" in stem or "\\" in stem or "\0" in stem:
         raise BadValue(f"{option} {stem!r} is not a file stem; write, for example, res101 for res101.mat.")
     return stem
 
 
-FIRST_CLASS = 1
-READER_VERSION = 2
-"""Raise it when the same files come to read differently: converted copies are then made anew."""
+def _fold_files(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the (training, validation) class lists of the folds of which at least one list exists."""
+    pairs = [(folder / f"trainclasses{k}.txt", folder / f"valclasses{k}.txt") for k in (1, 2, 3)]
+    return [pair for pair in pairs if pair[0].is_file() or pair[1].is_file()]
 
-_UNFOLDED = 60
-"""Bytes of memory that a byte of a list takes at most: names of one letter."""
-_EXACT = 2**53  # float64 holds every whole number below it
-_LOCS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
+
+def source_files(folder: Path, features: str, semantics: str) -> list[Path]:
+    """Return every existing file that reading a folder depends on."""
+    lists = [path for pair in _fold_files(folder) for path in pair]
+    paths = [features_file(folder, features), semantics_file(folder, semantics), folder / "allclasses.txt", *lists]
+    return [path for path in paths if path.is_file()]
 
 
 def read_folder(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
@@ -122,7 +109,18 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
         )
     matrix = _rows(images["features"], "features", features_path)
     labels = _whole_numbers(images["labels"], "labels", features_path)
-    _check_labels(labels, table, features_path, semantics_path)
+    if labels.min() < 1:
+        raise BadData(f"{features_path}: labels start at {labels.min()}; labels are 1-based, add {1 - labels.min()}.")
+    if labels.max() == table.shape[1] < len(table):
+        raise BadData(
+            f"{semantics_path}: att is {_by(table.T.shape)}, {len(table)} classes of {table.shape[1]} attributes, but "
+            f"labels go up to {labels.max()}: it looks transposed; give one column a class."
+        )
+    if labels.max() > len(table):
+        raise BadData(
+            f"{features_path}: labels go up to {labels.max()} but {semantics_path.name} describes {len(table)} "
+            "classes; every class needs a column of att."
+        )
     names = _class_names(folder, split.get("allclasses_names"), semantics_path, len(table))
     trainval, test_seen, test_unseen = (_loc(split[key], key, len(matrix), semantics_path) for key in _LOCS)
     check_ends((trainval, test_seen, test_unseen), len(matrix), str(semantics_path))
@@ -144,18 +142,6 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     )
 
 
-def read_split(folder: Path, semantics: str) -> tuple[Array, dict[str, IntArray]]:
-    """Return the (c, a) semantics and the rows (0-based) that a split names, without looking at any features.
-
-    Raises:
-        DataMissing: there is no such file.
-        BadData: it is broken.
-    """
-    path = semantics_file(folder, semantics)
-    found = read_variables(path, ("att", *_LOCS))
-    return _rows(found["att"], "att", path), {key: _loc(found[key], key, _EXACT, path) for key in _LOCS}
-
-
 def _rows(array: AnyArray, key: str, path: Path) -> Array:
     """Return a d×N matrix as (N, d) float32, contiguous by row."""
     if array.ndim != 2 or array.dtype.kind not in "fiub":
@@ -166,13 +152,13 @@ def _rows(array: AnyArray, key: str, path: Path) -> Array:
 def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
     """Return a column of whole numbers as int64: arithmetic on the files' uint16 would wrap."""
     flat = array.ravel()
-    hold, what = ("hold", "class") if key == "labels" else ("holds", "row")
+    hold, kind = ("hold", "class") if key == "labels" else ("holds", "row")
     if flat.size == 0 or flat.dtype.kind not in "fiu":
         raise BadData(f"{path}: {key} must be a non-empty column of whole numbers, not {array.dtype} {array.shape}.")
     if not np.isfinite(flat).all():
         raise BadData(f"{path}: {key} {hold} NaN or infinity; give whole numbers from 1 on.")
     if flat.max() >= _EXACT or flat.min() <= -_EXACT:  # the cast would wrap, or has lost digits already
-        raise BadData(f"{path}: {key} {hold} a number that is no {what} number; give whole numbers from 1 on.")
+        raise BadData(f"{path}: {key} {hold} a number that is no {kind} number; give whole numbers from 1 on.")
     if (fractions := flat[flat != np.floor(flat)]).size:
         raise BadData(f"{path}: {key} {hold} {fractions[0]}; give whole numbers from 1 on.")
     return flat.astype(np.int64)
@@ -198,21 +184,6 @@ def _by(shape: tuple[int, ...]) -> str:
     return " × ".join(f"{side:,}" for side in shape)
 
 
-def _check_labels(labels: IntArray, table: Array, features_path: Path, semantics_path: Path) -> None:
-    if labels.min() < 1:
-        raise BadData(f"{features_path}: labels start at {labels.min()}; labels are 1-based, add {1 - labels.min()}.")
-    if labels.max() == table.shape[1] < len(table):
-        raise BadData(
-            f"{semantics_path}: att is {_by(table.T.shape)}, {len(table)} classes of {table.shape[1]} attributes, but "
-            f"labels go up to {labels.max()}: it looks transposed; give one column a class."
-        )
-    if labels.max() > len(table):
-        raise BadData(
-            f"{features_path}: labels go up to {labels.max()} but {semantics_path.name} describes {len(table)} "
-            "classes; every class needs a column of att."
-        )
-
-
 def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
     """Return 0-based int64 rows of 1-based image numbers."""
     rows = _whole_numbers(array, key, path)
@@ -226,11 +197,11 @@ def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
     return rows - 1
 
 
-def check_ends(parts: Sequence[IntArray], images: int, what: str) -> None:
+def check_ends(parts: Sequence[IntArray], images: int, source: str) -> None:
     """Refuse a split that names every image but the first or the last: numbers that are off by one look so.
 
     Args:
-        parts: 0-based rows; images: how many there are; what: how sentences name the split.
+        parts: 0-based rows; images: how many there are; source: how sentences name the split.
 
     Raises:
         BadData: it does.
@@ -239,33 +210,32 @@ def check_ends(parts: Sequence[IntArray], images: int, what: str) -> None:
     if images > 3 and len(used) == images - 1 and used[-1] - used[0] == images - 2:
         left = "last" if used[0] == 0 else "first"
         raise BadData(
-            f"{what}: of {images} images the {left} alone is in no part of the split, so its numbers may be off by "
+            f"{source}: of {images} images the {left} alone is in no part of the split, so its numbers may be off by "
             "one; mend them, or take that image out of the features and labels."
         )
 
 
 def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:
     """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
-    listed = names_file(folder)
     if array is not None and array.size:
-        names, there = tuple(str(name).strip() for name in array.ravel()), path
-    elif listed.is_file():
-        names, there = tuple(class_list(listed)), listed
+        names = tuple(str(name).strip() for name in array.ravel())
+    elif (path := folder / "allclasses.txt").is_file():
+        names = tuple(_class_list(path))
     else:
         return None
     if any(not name.isprintable() for name in names):
-        raise BadData(f"{there}: a class name holds what cannot be printed; give names of letters, digits and marks.")
+        raise BadData(f"{path}: a class name holds what cannot be printed; give names of letters, digits and marks.")
     if len(names) != classes:
-        raise BadData(f"{there}: {len(names)} class names for {classes} columns of att; give one each.")
+        raise BadData(f"{path}: {len(names)} class names for {classes} columns of att; give one each.")
     return names
 
 
 def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
     folds = []
-    for train, val in fold_files(folder):
+    for train, val in _fold_files(folder):
         if not (train.is_file() and val.is_file()):
-            there, absent = (train, val) if train.is_file() else (val, train)
-            raise BadData(f"{there} stands without {absent.name}; a fold needs both lists of classes.")
+            held, absent = (train, val) if train.is_file() else (val, train)
+            raise BadData(f"{held} stands without {absent.name}; a fold needs both lists of classes.")
         if names is None:
             raise BadData(
                 f"{train} names classes, but the folder names none; add allclasses.txt or remove the fold files."
@@ -277,21 +247,20 @@ def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
 def _ids(path: Path, names: tuple[str, ...]) -> IntArray:
     """Return the ascending ids of the classes that a fold file lists."""
     numbers = {name: number for number, name in enumerate(names)}
-    listed = class_list(path)
+    listed = _class_list(path)
     unknown = [name for name in listed if name not in numbers]
     if unknown:
         raise BadData(
             f"{path} names {len(unknown)} classes that the data set does not have (first: {unknown[0]!r}); "
             "write them as in allclasses_names."
         )
-    ids = np.unique(np.array([numbers[name] for name in listed], dtype=np.int64))
-    if len(ids) != len(listed):
-        raise BadData(f"{path} names {len(listed) - len(ids)} classes more than once; name each once.")
-    return ids
+    if repeated := len(listed) - len(set(listed)):
+        raise BadData(f"{path} names {repeated} classes more than once; name each once.")
+    return np.array(sorted(numbers[name] for name in listed), dtype=np.int64)
 
 
-def class_list(path: Path) -> list[str]:
-    """Return the class names of a text file, one a line.
+def _class_list(path: Path) -> list[str]:
+    """Return the class names of a text file, one per line.
 
     Raises:
         BadData: it cannot be read.
@@ -303,65 +272,29 @@ def class_list(path: Path) -> list[str]:
         raise BadData(f"{path} cannot be read as a text of class names ({error}).") from error
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Counted:
-    """What a data set holds; None for what cannot be counted without its features file.
-
-    Attributes:
-        images: of the features file, or without one those that the split names.
-        features, semantics: their dimensions.
-        seen, unseen: classes.
-        folds: (training, validation) classes of each fold; empty where there are none.
-        trainval, test_seen, test_unseen: images.
-    """
-
-    images: int
-    features: int | None
-    semantics: int
-    seen: int | None
-    unseen: int | None
-    folds: tuple[tuple[int, int], ...]
-    trainval: int
-    test_seen: int
-    test_unseen: int
-
-
-def count(dataset: Dataset) -> Counted:
-    """Count a data set that is loaded."""
-    return Counted(
-        images=len(dataset.labels),
-        features=dataset.features.shape[1],
-        semantics=dataset.semantics.shape[1],
-        seen=len(dataset.seen),
-        unseen=len(dataset.unseen),
-        folds=tuple((len(fold.train), len(fold.val)) for fold in dataset.folds),
-        trainval=len(dataset.trainval),
-        test_seen=len(dataset.test_seen),
-        test_unseen=len(dataset.test_unseen),
-    )
-
-
-def count_split(folder: Path, semantics: str) -> Counted:
+def count_split(folder: Path, semantics: str) -> tuple[dict[str, int | None], list[tuple[int, int]]]:
     """Count what a folder without features says: its split, its semantics and its lists of classes.
 
     Args:
         folder: xlsa17-like; semantics: a file stem.
 
+    Returns:
+        Counts named as in `Counts`, images being those that the split names and None what only features would tell; the
+        (training, validation) classes of each fold.
+
     Raises:
         DataMissing: no such semantics file.
         BadData: a file is broken.
     """
-    table, split = read_split(folder, semantics)
-    seen, unseen = (len(class_list(path)) if path.is_file() else None for path in class_lists(folder))
-    files = [pair for pair in fold_files(folder) if all(path.is_file() for path in pair)]
-    return Counted(
-        images=len(np.unique(np.concatenate(list(split.values())))),
-        features=None,
-        semantics=table.shape[1],
-        seen=seen,
-        unseen=unseen,
-        folds=tuple((len(class_list(train)), len(class_list(val))) for train, val in files),
-        trainval=len(split["trainval_loc"]),
-        test_seen=len(split["test_seen_loc"]),
-        test_unseen=len(split["test_unseen_loc"]),
-    )
+    path = semantics_file(folder, semantics)
+    variables = read_variables(path, ("att", *_LOCS))
+    parts = {key: _loc(variables[key], key, _EXACT, path) for key in _LOCS}
+    lists = {"seen": folder / "trainvalclasses.txt", "unseen": folder / "testclasses.txt"}
+    folds = [pair for pair in _fold_files(folder) if all(file.is_file() for file in pair)]
+    counts: dict[str, int | None] = {
+        "images": len(np.unique(np.concatenate(list(parts.values())))),
+        "attributes": _rows(variables["att"], "att", path).shape[1],
+        **{side: len(_class_list(file)) if file.is_file() else None for side, file in lists.items()},
+        **{key.removesuffix("_loc"): len(rows) for key, rows in parts.items()},
+    }
+    return counts, [(len(_class_list(train)), len(_class_list(val))) for train, val in folds]

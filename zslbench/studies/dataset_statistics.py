@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
-from zslbench.data.catalogue import CATALOGUE, FEATURES, SEMANTICS, Catalogued, named_folders
-from zslbench.data.dataset import Counts, Dataset
+from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders
+from zslbench.data.dataset import Counts, Dataset, choose_stem
 from zslbench.data.home import data_root
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.store import load_stored
-from zslbench.data.xlsa17 import Counted, count, count_split
+from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import DataMissing, ZslbenchError
 from zslbench.files import write_text
 from zslbench.identity import folder_name
@@ -34,7 +34,9 @@ class Described:
         origin, split: as in `Dataset`.
         features, semantics: file stems; features are empty where there are none.
         fingerprint: of the content; empty without features.
-        counted: what is on this machine; authors: what the catalogue says of it, None of other data.
+        counts: of what is on this machine, as in `Counts`, and the dimension of the features; None: not known.
+        folds: (training, validation) classes of each fold.
+        authors: what the catalogue says of it, None of other data.
     """
 
     name: str
@@ -43,7 +45,8 @@ class Described:
     features: str
     semantics: str
     fingerprint: str
-    counted: Counted
+    counts: Mapping[str, int | None]
+    folds: Sequence[tuple[int, int]]
     authors: Counts | None = None
     split: str = ""
 
@@ -144,12 +147,10 @@ def _chosen(folder: Path, features: str | None, semantics: str | None) -> tuple[
         DataMissing: a choice that the folder does not have, or no semantics.
     """
     there = layout.stems(folder)
-    for option, given, held in (("features", features, there.features), ("semantics", semantics, there.semantics)):
-        if given is not None and given not in held:
-            has = f"it has: {', '.join(held)}; choose one with --{option}" if held else "it has none; leave it out"
-            raise DataMissing(f"{folder} has no {option} {given!r}; {has}.")
-    if not there.semantics:
-        raise DataMissing(f"{folder} has no semantics file (<semantics>_splits.mat); is it an xlsa17-like folder?")
+    if features is not None:
+        choose_stem(str(folder), "features", features, there.features, "", "leave --features out")
+    if semantics is not None or not there.semantics:
+        choose_stem(str(folder), "semantics", semantics, there.semantics, "")
     return _pick(features, FEATURES, there.features), _pick(semantics, SEMANTICS, there.semantics)
 
 
@@ -165,7 +166,7 @@ def _in_folder(folder: Path, chosen: tuple[str, str], source: Catalogued | None)
     authors = source.card.counts if source else None
     if not features:
         origin = "catalogue" if source else "own"
-        return Described(name, title, origin, "", semantics, "", count_split(folder, semantics), authors)
+        return Described(name, title, origin, "", semantics, "", *count_split(folder, semantics), authors)
     # Not by the catalogue's own way, which refuses other counts than the authors': here they are what is asked for.
     dataset = load_stored(
         folder, name=name, features=features, semantics=semantics, origin="catalogue" if source else "own"
@@ -181,7 +182,8 @@ def _loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> Desc
         dataset.features_name,
         dataset.semantics_name,
         dataset.fingerprint,
-        count(dataset),
+        dataclasses.asdict(Counts.of(dataset)) | {"features": dataset.features.shape[1]},
+        [(len(fold.train), len(fold.val)) for fold in dataset.folds],
         authors,
         dataset.split,
     )
@@ -199,7 +201,6 @@ _COLUMNS = (
     Column("test unseen", "images of the split"),
 )
 _WORDS = {
-    "semantics": "attributes",
     "seen": "seen classes",
     "unseen": "unseen classes",
     "test_seen": "test seen",
@@ -260,21 +261,21 @@ def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
 
 
 def _cells(dataset: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]:
-    counted, unlike = dataset.counted, _unlike(dataset)
+    unlike = _unlike(dataset)
     theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
 
     def cell(part: str, note: str = "") -> Cell | None:
-        number = getattr(counted, part)
+        number = dataset.counts.get(part)
         if number is None:
             return None
         note = f"{dataset.title}: the authors of its split count {theirs}." if part in unlike else note
         return Cell(f"{number:,}", note=notes.setdefault(note, len(notes) + 1) if note else 0)
 
-    folds = dict.fromkeys(f"{train} + {val}" for train, val in counted.folds)
+    folds = dict.fromkeys(f"{train} + {val}" for train, val in dataset.folds)
     return (
         cell("images", "" if dataset.features else _WITHOUT),
         cell("features"),
-        cell("semantics"),
+        cell("attributes"),
         cell("seen"),
         Cell(", ".join(folds)) if folds else None,
         cell("unseen"),
@@ -291,8 +292,8 @@ def _unlike(dataset: Described) -> dict[str, int]:
     authors = dataclasses.asdict(dataset.authors)
     attributes = authors.pop("attributes")
     if dataset.semantics == SEMANTICS:
-        authors["semantics"] = attributes
-    return {part: number for part, number in authors.items() if getattr(dataset.counted, part) not in (None, number)}
+        authors["attributes"] = attributes
+    return {part: number for part, number in authors.items() if dataset.counts[part] not in (None, number)}
 
 
 def _caption(described: Sequence[Described]) -> list[str]:
@@ -304,13 +305,13 @@ def _caption(described: Sequence[Described]) -> list[str]:
         f"Features: {features}; semantics: {semantics}.",
         f"Split: {split}".removesuffix(".") + ".",
     ]
-    if any(dataset.counted.folds for dataset in described):
+    if any(dataset.folds for dataset in described):
         lines.append("train + val: training and validation classes of each development fold of the seen ones.")
     return lines
 
 
 def _facts(dataset: Described) -> dict[str, Any]:
-    counted = dataset.counted
+    counts = dataset.counts
     return {
         "dataset": dataset.name,
         "title": dataset.title,
@@ -318,13 +319,13 @@ def _facts(dataset: Described) -> dict[str, Any]:
         "features": dataset.features or None,
         "semantics": dataset.semantics,
         "fingerprint": dataset.fingerprint or None,
-        "images": counted.images,
-        "feature_dimension": counted.features,
-        "semantic_dimension": counted.semantics,
-        "seen": counted.seen,
-        "unseen": counted.unseen,
-        "folds": [f"{train}+{val}" for train, val in counted.folds],
-        "trainval": counted.trainval,
-        "test_seen": counted.test_seen,
-        "test_unseen": counted.test_unseen,
+        "images": counts["images"],
+        "feature_dimension": counts.get("features"),
+        "semantic_dimension": counts["attributes"],
+        "seen": counts["seen"],
+        "unseen": counts["unseen"],
+        "folds": [f"{train}+{val}" for train, val in dataset.folds],
+        "trainval": counts["trainval"],
+        "test_seen": counts["test_seen"],
+        "test_unseen": counts["test_unseen"],
     }

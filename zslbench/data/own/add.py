@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from zslbench.data.added import Added, check_name, find
-from zslbench.data.own.content import from_folder, install, remarks_on
-from zslbench.data.own.given_splits import SplitOptions
-from zslbench.data.own.matrices import Choices, Orientation, Reader, SplitGiven
-from zslbench.data.own.reading import Given
-from zslbench.errors import BadValue
+import numpy as np
+
+from zslbench.arrays import AnyArray, Array
+from zslbench.data import xlsa17 as layout
+from zslbench.data.added import Added, check_name, check_stem, find, write
+from zslbench.data.archive import sha256
+from zslbench.data.dataset import Counts, Dataset, numbered_names
+from zslbench.data.dataset_checks import check_dataset
+from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split_options, given_split, made_split
+from zslbench.data.own.matrices import Orientation, checked_names, class_ids, listed_names, orient_rows
+from zslbench.data.own.reading import Given, Loaded, read, split_key
+from zslbench.errors import BadData, BadValue, DataMissing
+from zslbench.identity import expanded
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+
+Choices = Given | Mapping[str, Given]
+"""One input, or several by the stem that ``--features`` or ``--semantics`` names."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,19 +86,308 @@ def add(
             f"data set {name!r} was added before; remove it with `zslbench data remove {name} --yes`, or give "
             "--features or --semantics alone to add to it."
         )
+    reader = Reader(name, orientation)
     if source is not None:
         if given or features is not None or semantics is not None:
             raise BadValue("--from brings features, labels, semantics and split; leave out the other options.")
-        content = from_folder(Path(source), name)
-        return Report(install(name, content), tuple(remarks_on(content)))
-    reader = Reader(orientation)
-    if earlier is not None:
-        content = reader.extended(earlier, features, semantics)
+        content = _read_folder(expanded(source).absolute(), name)
+    elif earlier is not None:
+        content = reader.extend(earlier, features, semantics)
     elif features is None or labels is None or semantics is None:
         raise BadValue(
             f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
         )
     else:
-        options = SplitOptions.from_given(unseen, seed, test_share, folds)
-        content = reader.content(features, labels, semantics, classes, splits, options)
-    return Report(install(name, content, earlier), (*reader.remarks, *remarks_on(content)))
+        options = check_split_options(unseen, seed, test_share, folds)
+        content = reader.read(features, labels, semantics, classes, splits, options)
+    return Report(_install(content, earlier), (*reader.remarks, *_remark_on_semantics(content.semantics)))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Content:
+    """A data set with all its choices of features and semantics.
+
+    Attributes:
+        usual: with the features and semantics that are taken where none are chosen.
+        features: (n, d) float32 by stem, the usual choice first.
+        semantics: (c, a) float32 by stem, the usual choice first.
+        originals: (c, a) float32 by the stem of the semantics that were scaled from them.
+        facts: of each features and semantics, by role and stem, and of the rest: what is kept of the sources.
+    """
+
+    usual: Dataset
+    features: Mapping[str, Array]
+    semantics: Mapping[str, Array]
+    originals: Mapping[str, Array]
+    facts: Mapping[str, Mapping[str, Any]]
+
+    def datasets(self) -> Iterator[Dataset]:
+        """Yield the data set of each pair of features and semantics; see `Dataset` for what it raises."""
+        for features, semantics in itertools.product(self.features, self.semantics):
+            if (features, semantics) == (self.usual.features_name, self.usual.semantics_name):
+                yield self.usual
+                continue
+            yield dataclasses.replace(
+                self.usual,
+                features_name=features,
+                features=self.features[features],
+                semantics_name=semantics,
+                semantics=self.semantics[semantics],
+                original=self.originals.get(semantics),
+                fingerprint="",
+            )
+
+
+@dataclasses.dataclass(eq=False)
+class Reader:
+    """Reads inputs and turns them the right way round, keeping a remark on each thing that it had to find out."""
+
+    name: str
+    orientation: Orientation = "auto"
+    remarks: list[str] = dataclasses.field(default_factory=list)
+
+    def read(
+        self,
+        features: Choices,
+        labels: Given,
+        semantics: Choices,
+        classes: Given | None,
+        splits: SplitGiven | None,
+        options: SplitOptions,
+    ) -> Content:
+        """Return the content that the inputs make; see `add` for them and for what is raised."""
+        labelled, described = read(labels, "labels"), _read_choices(semantics, "semantics")
+        names = None
+        if classes is not None:
+            names = listed_names(read(classes, "classes"))
+        elif with_names := [table for table in described.values() if table.names is not None]:
+            names = checked_names(with_names[0].names or (), with_names[0].source)
+        count = len(names) if names is not None else _count_classes(labelled, described)
+        tables = {stem: self._orient_semantics(table, count, names) for stem, table in described.items()}
+        ids, first, how_read = class_ids(labelled, names, count)
+        called = "" if names else f", so classes are called class {first} to class {first + count - 1}"
+        self.remarks.append(how_read + called)
+        names = names or numbered_names(first, count)
+        images = _read_choices(features, "features")
+        parts = made_split(ids, names, options, first) if splits is None else given_split(splits, ids, names, options)
+        used = sum(map(len, (parts.trainval, parts.test_seen, parts.test_unseen)))
+        if used < len(ids):
+            self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
+        matrices = {stem: self._orient(matrix, len(ids), "features", "images") for stem, matrix in images.items()}
+        usual = Dataset(
+            name=self.name,
+            features_name=next(iter(matrices)),
+            semantics_name=next(iter(tables)),
+            features=next(iter(matrices.values())),
+            labels=ids,
+            semantics=next(iter(tables.values())),
+            class_names=names,
+            trainval=parts.trainval,
+            test_seen=parts.test_seen,
+            test_unseen=parts.test_unseen,
+            folds=parts.folds,
+            origin="added",
+            split=parts.made,
+            first_class=first,
+        )
+        facts = {"features": _facts_of(images), "semantics": _facts_of(described)}
+        return Content(usual, matrices, tables, {}, facts | {"labels": labelled.facts, "split": parts.facts})
+
+    def extend(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
+        """Return the content of an added data set with further features or semantics.
+
+        Raises:
+            BadValue: it has some of that name.
+            BadData: their counts differ.
+        """
+        usual = earlier.load()
+        images = {} if features is None else _read_choices(features, "features")
+        described = {} if semantics is None else _read_choices(semantics, "semantics")
+        for role, given, held in (
+            ("features", images, earlier.features),
+            ("semantics", described, earlier.semantics),
+        ):
+            if taken := [stem for stem in given if stem in held]:
+                raise BadValue(
+                    f"data set {earlier.name!r} has {role} {taken[0]!r} already; name others with --{role} NAME=FILE."
+                )
+        if images:
+            self.remarks.append("features: rows taken in the order of the images that are there")
+        rows, names = len(usual.labels), usual.class_names
+        matrices = {stem: self._orient(matrix, rows, "features", "images") for stem, matrix in images.items()}
+        tables = {stem: self._orient_semantics(table, len(names), names) for stem, table in described.items()}
+        by_semantics = {stem: earlier.load(semantics=stem) for stem in earlier.semantics}
+        return Content(
+            usual,
+            {stem: earlier.load(features=stem).features for stem in earlier.features} | matrices,
+            {stem: dataset.semantics for stem, dataset in by_semantics.items()} | tables,
+            _originals_of(by_semantics),
+            {
+                **earlier.facts,
+                "features": {**earlier.features, **_facts_of(images)},
+                "semantics": {**earlier.semantics, **_facts_of(described)},
+            },
+        )
+
+    def _orient_semantics(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Array:
+        """Return semantics with a row per class, in the order of the names where the table has names, too."""
+        loaded = _named_by_numbers(loaded, names)
+        if names is not None and loaded.names is not None and loaded.names != names:
+            if sorted(checked_names(loaded.names, loaded.source)) != sorted(names):
+                strange = next(iter(sorted(set(loaded.names) ^ set(names))))
+                raise BadData(
+                    f"{loaded.source} and the list of classes do not name the same classes (first: {strange!r})."
+                )
+            order = {name: at for at, name in enumerate(loaded.names)}
+            loaded = dataclasses.replace(loaded, array=loaded.array[[order[name] for name in names]])
+            self.remarks.append(f"semantics: rows of {loaded.source} put into the order of the classes")
+        return self._orient(loaded, count, "semantics", "classes")
+
+    def _orient(self, loaded: Loaded, count: int, role: str, unit: str) -> Array:
+        matrix, remarks = orient_rows(loaded, count, role, unit, self.orientation)
+        self.remarks += remarks
+        return matrix
+
+
+def _read_choices(given: Choices, role: str) -> dict[str, Loaded]:
+    """Return inputs by stem: the given one, else that of the file."""
+    if isinstance(given, Mapping):
+        chosen: dict[str, Given] = dict(given)
+    elif isinstance(given, str | Path):
+        chosen = {split_key(str(given))[0].stem.removesuffix("_splits"): given}
+    else:
+        chosen = {role: given}
+    if not chosen:
+        raise BadValue(f"no {role} were given; name at least one.")
+    return {check_stem(stem, role): read(choice, role) for stem, choice in chosen.items()}
+
+
+def _named_by_numbers(loaded: Loaded, names: tuple[str, ...] | None) -> Loaded:
+    """Return a text table with its first column as names where that holds exactly the names, which are numbers."""
+    array = loaded.array
+    if names is None or not loaded.table or loaded.names is not None or array.ndim != 2 or array.shape[1] < 2:
+        return loaded
+    first = tuple(f"{number:g}" for number in array[:, 0])
+    return dataclasses.replace(loaded, array=array[:, 1:], names=first) if sorted(first) == sorted(names) else loaded
+
+
+def _count_classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:
+    """Return how many classes there are: the different labels, or as many as numbers go up to where semantics agree."""
+    labels = np.unique(labelled.array)
+    sides = {side for table in described.values() for side in table.array.shape}
+    if len(labels) not in sides and labels.dtype.kind in "fiu" and np.isfinite(labels).all():
+        top = labels.max()  # classes without images are refused later
+        return next((side for side in sorted(sides) if side in (top, top + 1)), len(labels))
+    return len(labels)
+
+
+def _facts_of(inputs: Mapping[str, Loaded]) -> dict[str, Mapping[str, Any]]:
+    return {stem: loaded.facts for stem, loaded in inputs.items()}
+
+
+def _originals_of(by_semantics: Mapping[str, Dataset]) -> dict[str, Array]:
+    return {stem: dataset.original for stem, dataset in by_semantics.items() if dataset.original is not None}
+
+
+def _read_folder(folder: Path, name: str) -> Content:
+    """Return the content of an xlsa17-like folder.
+
+    Raises:
+        DataMissing: there is no such folder, or it lacks features or semantics.
+        BadData: a file breaks a rule, or two files of semantics bring different splits.
+    """
+    stems = layout.stems(folder)
+    if not stems.features or not stems.semantics:
+        lack = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"
+        raise DataMissing(f"{folder} {lack}; name an xlsa17-like folder, or give --features, --labels and --semantics.")
+    all_features = sorted(stems.features, key=lambda stem: stem != layout.FEATURES)  # the usual ones first
+    all_semantics = sorted(stems.semantics, key=lambda stem: stem != layout.SEMANTICS)
+
+    def load(features: str, semantics: str) -> Dataset:
+        return layout.read_folder(folder, name=name, features=features, semantics=semantics, origin="added")
+
+    by_features = {stem: load(stem, all_semantics[0]) for stem in all_features}
+    usual = by_features[all_features[0]]
+    by_semantics = {all_semantics[0]: usual} | {stem: load(all_features[0], stem) for stem in all_semantics[1:]}
+    for dataset in (*by_features.values(), *by_semantics.values()):
+        for part in ("labels", "trainval", "test_seen", "test_unseen", "class_names"):
+            if not np.array_equal(getattr(dataset, part), getattr(usual, part)):
+                raise BadData(
+                    f"{folder}: {part} of ({dataset.features_name}, {dataset.semantics_name}) are not those of "
+                    f"({usual.features_name}, {usual.semantics_name}); take the files of one split."
+                )
+
+    def facts(path: Path, array: AnyArray) -> dict[str, Any]:
+        return {"source": str(path), "sha256": sha256(path), "shape": list(array.shape)}
+
+    return Content(
+        usual,
+        {stem: dataset.features for stem, dataset in by_features.items()},
+        {stem: dataset.semantics for stem, dataset in by_semantics.items()},
+        _originals_of(by_semantics),
+        {
+            "features": {
+                stem: facts(layout.features_file(folder, stem), dataset.features)
+                for stem, dataset in by_features.items()
+            },
+            "semantics": {
+                stem: facts(layout.semantics_file(folder, stem), dataset.semantics)
+                for stem, dataset in by_semantics.items()
+            },
+            "folder": {"source": str(folder)},
+        },
+    )
+
+
+def _remark_on_semantics(semantics: Mapping[str, Array]) -> Iterator[str]:
+    """Yield a sentence on attributes that tell no class from another: the same for all, or as another one is."""
+    for stem, table in semantics.items():
+        _, first, counts = np.unique(table, axis=1, return_index=True, return_counts=True)
+        constant = np.flatnonzero((table == table[0]).all(axis=0))
+        for columns, count, fault in (
+            (constant, constant.size, "are the same for every class"),
+            (first[counts > 1], table.shape[1] - len(first), "repeat another one"),
+        ):
+            if count:
+                yield (
+                    f"semantics {stem}: {count} of {table.shape[1]} columns {fault} (first: column "
+                    f"{columns.min() + 1}), so they add nothing; is that meant?"
+                )
+
+
+def _install(content: Content, earlier: Added | None) -> Added:
+    """Check every pair of features and semantics, write the arrays that are not there, and return what is added.
+
+    Raises:
+        BadData, CheckFailed: a rule is broken; nothing was written.
+        StoreError: it cannot be written.
+    """
+    usual, fingerprints = content.usual, {}
+    for dataset in content.datasets():
+        check_dataset(dataset)
+        fingerprints[f"{dataset.features_name}/{dataset.semantics_name}"] = dataset.fingerprint
+    shapes: dict[str, dict[str, Any]] = {"features": {}, "semantics": {}}
+    stored = (*shapes, "original") if earlier is None else usual.arrays()
+    arrays = {key: array for key, array in usual.arrays().items() if key not in stored}
+    for role, matrices in (("features", content.features), ("semantics", content.semantics)):
+        for stem, matrix in matrices.items():
+            shapes[role][stem] = {**content.facts[role].get(stem, {}), "shape": list(matrix.shape)}
+            if earlier is None or stem not in getattr(earlier, role):
+                arrays[f"{role}-{stem}"] = matrix
+    for stem in content.semantics:
+        shapes["semantics"][stem]["scaled_from_original"] = stem in content.originals
+        if stem in content.originals and earlier is None:
+            arrays[f"original-{stem}"] = content.originals[stem]
+    added = Added(
+        name=usual.name,
+        class_names=usual.class_names,
+        fingerprints=fingerprints,
+        counts=Counts.of(usual),
+        split=usual.split,
+        folds=len(usual.folds),
+        first_class=usual.first_class,
+        facts={role: facts for role, facts in content.facts.items() if role not in shapes},
+        **shapes,
+    )
+    write(added, arrays)
+    return added

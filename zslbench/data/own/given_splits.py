@@ -31,7 +31,12 @@ from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError, first_line
 from zslbench.files import check_size
 
-UNSEEN = "20%"
+SplitGiven = str | Path | Mapping[str, Any]
+PARTS = ("trainval", "test_seen", "test_unseen")
+_UNSEEN = "20%"
+_KEYS = ("base", *PARTS, "unseen", "folds")
+_UNFOLDED = 20
+"""Bytes of memory that a byte of a text takes at most: lists of numbers of one digit."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,35 +65,31 @@ class SplitOptions:
     folds: int = 0
     given: tuple[str, ...] = ()
 
-    @classmethod
-    def from_given(
-        cls,
-        unseen: str | int | Sequence[str] | None,
-        seed: int | None,
-        test_share: float | None,
-        folds: int | None,
-    ) -> SplitOptions:
-        """Return what was asked for, the rest as usual.
 
-        Raises:
-            BadValue: something is no number, or out of range.
-        """
-        given = {"seed": seed, "folds": folds, "test-share": test_share}
-        whole = unseen if unseen is None or isinstance(unseen, str) or np.ndim(unseen) else _whole("unseen", unseen)
-        try:
-            share = TEST_SHARE if test_share is None else float(test_share)
-        except (TypeError, ValueError):
-            raise BadValue(f"--test-share {test_share!r} is not allowed; choose a share above 0 and below 1.") from None
-        said = tuple(option for option, value in given.items() if value is not None)
-        return cls(whole, _whole("seed", seed or 0), share, _whole("folds", folds or 0), said)
+def check_split_options(
+    unseen: str | int | Sequence[str] | None, seed: int | None, test_share: float | None, folds: int | None
+) -> SplitOptions:
+    """Return what was asked for, the rest as usual.
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.seed < 2**31:
-            raise BadValue(f"--seed {self.seed} is not allowed; choose a whole number from 0 to {2**31 - 1}.")
-        if not 0 < self.test_share < 1:
-            raise BadValue(f"--test-share {self.test_share:g} is not allowed; choose a share above 0 and below 1.")
-        if not 0 <= self.folds <= 20:
-            raise BadValue(f"--folds {self.folds} is not allowed; choose a number from 0 to 20.")
+    Raises:
+        BadValue: something is no number, or out of range.
+    """
+    given = {"seed": seed, "folds": folds, "test-share": test_share}
+    if unseen is not None and not isinstance(unseen, str) and np.ndim(unseen) == 0:
+        unseen = _whole("unseen", unseen)
+    numbers = {}
+    for option, value, most in (("seed", seed, 2**31 - 1), ("folds", folds, 20)):
+        numbers[option] = _whole(option, value or 0)
+        if not 0 <= numbers[option] <= most:
+            raise BadValue(f"--{option} {value} is not allowed; choose a whole number from 0 to {most}.")
+    try:
+        share = TEST_SHARE if test_share is None else float(test_share)
+    except (TypeError, ValueError):
+        share = 0.0
+    if not 0 < share < 1:
+        raise BadValue(f"--test-share {test_share!r} is not allowed; choose a share above 0 and below 1.")
+    asked = tuple(option for option, value in given.items() if value is not None)
+    return SplitOptions(unseen, numbers["seed"], share, numbers["folds"], asked)
 
 
 def _whole(option: str, value: Any) -> int:
@@ -109,102 +110,79 @@ def made_split(labels: IntArray, names: Sequence[str], options: SplitOptions, fi
     Raises:
         BadValue: so many unseen classes leave fewer than two on a side, or a name is no class.
     """
-    unseen, said, drawn = _unseen(options.unseen if options.unseen is not None else UNSEEN, names, options.seed, first)
-    return completed(labels, names, unseen, options, said, drawn)
+    unseen = _UNSEEN if options.unseen is None else options.unseen
+    unseen = unseen.strip() if isinstance(unseen, str) else unseen
+    if isinstance(unseen, str) and unseen.endswith("%"):
+        try:
+            share = float(unseen[:-1])
+        except ValueError:
+            share = -1.0
+        if not 0 < share < 100:
+            raise BadValue(f"--unseen {unseen!r} is not allowed; choose a share above 0 % and below 100 %.")
+        count, asked = round(share / 100 * len(names)), f"{share:g} % unseen"
+    elif isinstance(unseen, int) or (isinstance(unseen, str) and _is_number(unseen) and unseen not in names):
+        count, asked = int(unseen), f"{int(unseen)} classes unseen"
+    else:
+        listed = [name.strip() for name in unseen.split(",")] if isinstance(unseen, str) else list(unseen)
+        known = set(names)
+        numbers = [int(name) if _is_number(name) and name not in known else name for name in listed]
+        return _draw_rest(labels, names, class_list(numbers, names, first, "--unseen"), options)
+    _check_sides(count, len(names))
+    ids = unseen_classes(len(names), count, options.seed)
+    return _draw_rest(labels, names, ids, options, asked)
 
 
-def completed(
+def _is_number(name: Any) -> bool:
+    return isinstance(name, str) and name.isdecimal() and len(name) < 10
+
+
+def _check_sides(unseen: int, classes: int) -> None:
+    if not 2 <= unseen <= classes - 2:
+        raise BadValue(
+            f"{unseen} unseen of {classes} classes leave fewer than two unseen or two seen ones; choose another "
+            "--unseen."
+        )
+
+
+def _draw_rest(
     labels: IntArray,
     names: Sequence[str],
     unseen: IntArray,
     options: SplitOptions,
-    said: str,
-    drawn: bool,
+    drawn: str = "",
     folds: tuple[Fold, ...] = (),
 ) -> Parts:
-    """Return the split that unseen classes make: test images and folds of the seen ones are drawn.
+    """Return the split that unseen classes make: test images, and folds where none are given, of the seen ones.
 
-    Args:
-        labels: (n,) 0-based class ids.
-        names: (c,) class names.
-        unseen: ids of the unseen classes.
-        options: the seed, shares and folds.
-        said: how a caption says which classes are unseen.
-        drawn: whether they were drawn.
-        folds: given ones, instead of drawn ones.
+    `drawn` is how a caption says which classes were drawn as unseen; empty where they were given.
 
     Raises:
         BadValue: fewer than two classes on a side.
         BadData: no seen class has two images.
     """
     classes = len(names)
-    if not 2 <= len(unseen) <= classes - 2:
-        raise BadValue(
-            f"{len(unseen)} unseen of {classes} classes leave fewer than two unseen or two seen ones; "
-            "choose others with --unseen."
-        )
+    _check_sides(len(unseen), classes)
     is_unseen = np.isin(labels, unseen)
     seen_rows = np.flatnonzero(~is_unseen)
-    counts = np.bincount(labels[seen_rows], minlength=classes)
-    if counts.max() < 2:
+    if np.bincount(labels[seen_rows], minlength=classes).max() < 2:
         raise BadData("every seen class has one image, so none can be held out for test_seen; give two of some class.")
     trainval, test_seen = seen_split(seen_rows, labels, options.seed, options.test_share)
     if options.folds and not folds:
         folds = draw_class_folds(np.setdiff1d(np.arange(classes), unseen), len(unseen), options.folds, options.seed)
     shares = "" if options.test_share == TEST_SHARE else f", {100 * options.test_share:g} % of seen images test"
+    asked = drawn or f"{len(unseen)} given unseen classes"
     facts = {
         "seed": options.seed,
-        "unseen": [names[one] for one in unseen],
+        "unseen": [names[number] for number in unseen],
         "test_share": options.test_share,
         "folds": options.folds,
         "classes": "drawn" if drawn else "given",
     }
-    return Parts(
-        trainval,
-        test_seen,
-        np.flatnonzero(is_unseen),
-        folds,
-        f"seeded split (seed {options.seed}, {said}{shares})",
-        facts,
-    )
+    made = f"seeded split (seed {options.seed}, {asked}{shares})"
+    return Parts(trainval, test_seen, np.flatnonzero(is_unseen), folds, made, facts)
 
 
-def _unseen(
-    asked: str | int | Sequence[str], names: Sequence[str], seed: int, first: int
-) -> tuple[IntArray, str, bool]:
-    """Return the ids of the unseen classes, how a caption says it, and whether they were drawn."""
-    text = asked.strip() if isinstance(asked, str) else asked
-    if isinstance(text, str) and text.endswith("%"):
-        try:
-            share = float(text[:-1])
-        except ValueError:
-            share = -1.0
-        if not 0 < share < 100:
-            raise BadValue(f"--unseen {text!r} is not allowed; choose a share above 0 % and below 100 %.")
-        return _drawn(round(share / 100 * len(names)), names, seed), f"{share:g} % unseen", True
-    if isinstance(text, int) or (isinstance(text, str) and text.isdecimal() and len(text) < 10 and text not in names):
-        return _drawn(int(text), names, seed), f"{int(text)} classes unseen", True
-    listed = [one.strip() for one in text.split(",")] if isinstance(text, str) else list(text)
-    known = set(names)
-    numbers = [int(one) if _is_number(one) and one not in known else one for one in listed]
-    ids = class_list(numbers, names, first, "--unseen")
-    return ids, f"{len(ids)} given unseen classes", False
-
-
-def _is_number(one: Any) -> bool:
-    return isinstance(one, str) and one.isdecimal() and len(one) < 10
-
-
-def _drawn(count: int, names: Sequence[str], seed: int) -> IntArray:
-    if not 2 <= count <= len(names) - 2:
-        raise BadValue(
-            f"{count} unseen of {len(names)} classes leave fewer than two unseen or two seen ones; choose another "
-            "--unseen."
-        )
-    return unseen_classes(len(names), count, seed)
-
-
-def class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntArray:
+def class_list(given: Any, names: Sequence[str], base: int, source: str) -> IntArray:
     """Return the ascending ids of classes that are listed by name or by number from `base`.
 
     Raises:
@@ -212,145 +190,129 @@ def class_list(given: Any, names: Sequence[str], base: int, what: str) -> IntArr
     """
     listed = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(listed, list | tuple) or not listed:
-        raise BadData(f"{what} must be a list of classes that is not empty.")
+        raise BadData(f"{source} must be a list of classes that is not empty.")
     number = {name: at for at, name in enumerate(names)}
     ids = []
-    for one in listed:
-        if isinstance(one, str) and one in number:
-            ids.append(number[one])
-        elif isinstance(one, int | np.integer) and not isinstance(one, bool) and base <= one < len(names) + base:
-            ids.append(int(one) - base)
+    for entry in listed:
+        if isinstance(entry, str) and entry in number:
+            ids.append(number[entry])
+        elif isinstance(entry, int | np.integer) and type(entry) is not bool and base <= entry < len(names) + base:
+            ids.append(int(entry) - base)
         else:
-            text = str(one)[:60] if not isinstance(one, int) or abs(one) < 2**63 else "a number of many digits"
+            text = str(entry)[:60] if not isinstance(entry, int) or abs(entry) < 2**63 else "a number of many digits"
             raise BadData(
-                f"{what} names {text!r}, which is no class; write a name as in --classes, or a number from "
+                f"{source} names {text!r}, which is no class; write a name as in --classes, or a number from "
                 f"{base} to {len(names) - 1 + base}."
             )
     if len(set(ids)) != len(ids):
-        raise BadData(f"{what} names a class more than once; name each once.")
+        raise BadData(f"{source} names a class more than once; name each once.")
     return np.array(sorted(ids), dtype=np.int64)
 
 
-_UNFOLDED = 20
-"""Bytes of memory that a byte of a text takes at most: lists of numbers of one digit."""
-PARTS = ("trainval", "test_seen", "test_unseen")
-
-
-def given_split(
-    source: str | Path | Mapping[str, Any], labels: IntArray, names: Sequence[str], options: SplitOptions
-) -> Parts:
+def given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], options: SplitOptions) -> Parts:
     """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `made_split`.
 
     Raises:
         DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above.
     """
-    if isinstance(source, Mapping):
-        table, what, facts = dict(source), "splits", {"source": "a mapping in memory"}
+    if isinstance(given, Mapping):
+        table, source, facts = dict(given), "splits", {"source": "a mapping in memory"}
     else:
-        path, key = split_key(str(source))
+        path, key = split_key(str(given))
         if key is not None:
             raise BadValue(f"{path} holds one split and no {key!r}; leave out :{key}.")
-        table, what = _table(path), str(path)
+        table, source = _read_table(path), str(path)
         facts = {"source": str(path.absolute()), "sha256": sha256(path)}
     if options.unseen is not None:
-        raise BadValue(f"--unseen and --splits {what} both say which classes are unseen; leave one out.")
-    _check_keys(table, what)
+        raise BadValue(f"--unseen and --splits {source} both say which classes are unseen; leave one out.")
+    _check_keys(table, source)
     base = table.get("base", 0)
     if not isinstance(base, int) or isinstance(base, bool) or base not in (0, 1):
-        raise BadData(f"{what}: base is {str(base)[:40]!r}; it is 0 or 1.")
-    folds = _folds(table.get("folds", []), names, base, what)
-    rows = [part for part in PARTS if part in table]
-    _check_used(options, what, len(rows) == len(PARTS), bool(folds))
-    if rows and "unseen" in table:
-        raise BadData(f"{what}: unseen and {rows[0]} both divide the images; leave one out.")
-    if len(rows) == len(PARTS):
-        found = [_rows(table[part], part, len(labels), base, what) for part in PARTS]
-        check_ends(found, len(labels), what)
-        if not folds and options.folds:
-            seen, unseen = (np.unique(labels[part]) for part in (found[0], found[2]))
-            folds = draw_class_folds(seen, len(unseen), options.folds, options.seed) if len(seen) > 1 else ()
-        return Parts(found[0], found[1], found[2], folds=folds, facts=facts)
-    if rows:
+        raise BadData(f"{source}: base is {str(base)[:40]!r}; it is 0 or 1.")
+    folds = _check_folds(table.get("folds", []), names, base, source)
+    listed = [part for part in PARTS if part in table]
+    whole = len(listed) == len(PARTS)
+    idle = ["--folds"] if folds and options.folds else []
+    if whole:  # nothing is left to draw but folds
+        useless = ("test-share",) if options.folds else ("seed", "test-share")
+        idle += [f"--{name}" for name in options.given if name in useless]
+    if idle:
+        raise BadValue(f"{source} leaves nothing to draw for {' and '.join(idle)}; leave out one or the other.")
+    if listed and "unseen" in table:
+        raise BadData(f"{source}: unseen and {listed[0]} both divide the images; leave one out.")
+    if whole:
+        rows = [_check_rows(table[part], part, len(labels), base, source) for part in PARTS]
+        check_ends(rows, len(labels), source)
+        seen, unseen = np.unique(labels[rows[0]]), np.unique(labels[rows[2]])
+        if not folds and options.folds and len(seen) > 1:
+            folds = draw_class_folds(seen, len(unseen), options.folds, options.seed)
+        return Parts(rows[0], rows[1], rows[2], folds=folds, facts=facts)
+    if listed:
         lacks = next(part for part in PARTS if part not in table)
-        raise BadData(f"{what}: {lacks} is missing; give {', '.join(PARTS)}, or unseen alone.")
+        raise BadData(f"{source}: {lacks} is missing; give {', '.join(PARTS)}, or unseen alone.")
     if "unseen" not in table:
         raise BadData(
-            f"{what} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
+            f"{source} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
         )
-    unseen = class_list(table["unseen"], names, base, f"{what}: unseen")
-    made = completed(labels, names, unseen, options, f"{len(unseen)} given unseen classes", False, folds)
+    made = _draw_rest(labels, names, class_list(table["unseen"], names, base, f"{source}: unseen"), options, "", folds)
     return dataclasses.replace(made, facts={**made.facts, **facts})
 
 
-def _check_keys(held: Iterable[Any], what: str) -> None:
-    if unknown := sorted(map(str, set(held) - {"base", *PARTS, "unseen", "folds"})):
-        raise BadData(f"{what}: key {unknown[0]!r} is not known; there are base, {', '.join(PARTS)}, unseen and folds.")
+def _check_keys(keys: Iterable[Any], source: str) -> None:
+    if unknown := sorted(map(str, set(keys) - set(_KEYS))):
+        known = f"{', '.join(_KEYS[:-1])} and {_KEYS[-1]}"
+        raise BadData(f"{source}: key {unknown[0]!r} is not known; there are {known}.")
 
 
-def _check_used(options: SplitOptions, what: str, complete: bool, folds: bool) -> None:
-    """Refuse options that a split leaves nothing to draw for."""
-    idle = ["--folds"] if folds and options.folds else []
-    if complete:
-        idle += [
-            f"--{option}"
-            for option in options.given
-            if option == "test-share" or (option == "seed" and not options.folds)
-        ]
-    if idle:
-        raise BadValue(f"{what} leaves nothing to draw for {' and '.join(idle)}; leave out one or the other.")
-
-
-def _rows(given: Any, part: str, images: int, base: int, what: str) -> IntArray:
+def _check_rows(given: Any, part: str, images: int, base: int, source: str) -> IntArray:
     try:
         flat = np.asarray(given).ravel()
         whole = flat.dtype.kind in "iu" or (flat.dtype.kind == "f" and bool((flat == np.floor(flat)).all()))
     except (ValueError, OverflowError, TypeError):
         whole, flat = False, np.empty(0)
     if not whole or not flat.size:
-        raise BadData(f"{what}: {part} must be a list of whole numbers that is not empty.")
+        raise BadData(f"{source}: {part} must be a list of whole numbers that is not empty.")
     if flat.min() < base or flat.max() >= images + base:
         hint = '; give "base": 1 if the first image is 1' if base == 0 and flat.max() == images else ""
         raise BadData(
-            f"{what}: {part} names images {flat.min():g} to {flat.max():g}, but {images} images are numbered {base} to "
-            f"{images - 1 + base}{hint}."
+            f"{source}: {part} names images {flat.min():g} to {flat.max():g}, but {images} images are numbered {base} "
+            f"to {images - 1 + base}{hint}."
         )
     return flat.astype(np.int64) - base
 
 
-def _folds(given: Any, names: Sequence[str], base: int, what: str) -> tuple[Fold, ...]:
+def _check_folds(given: Any, names: Sequence[str], base: int, source: str) -> tuple[Fold, ...]:
     if not isinstance(given, list | tuple) or any(
-        not isinstance(one, Mapping) or set(one) != {"train", "val"} for one in given
+        not isinstance(fold, Mapping) or set(fold) != {"train", "val"} for fold in given
     ):
-        raise BadData(f'{what}: folds must be a list of {{"train": [classes], "val": [classes]}}.')
+        raise BadData(f'{source}: folds must be a list of {{"train": [classes], "val": [classes]}}.')
     return tuple(
-        Fold(*(class_list(one[side], names, base, f"{what}: {side} of fold {number}") for side in ("train", "val")))
-        for number, one in enumerate(given, start=1)
+        Fold(*(class_list(fold[side], names, base, f"{source}: {side} of fold {number}") for side in ("train", "val")))
+        for number, fold in enumerate(given, start=1)
     )
 
 
-def _table(path: Path) -> dict[str, Any]:
+def _read_table(path: Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
     try:
-        check_size(path, (_UNFOLDED if suffix in (".json", ".toml") else 0) * path.stat().st_size)
-        if suffix == ".json":
-            found = json.loads(path.read_text(encoding="utf-8-sig"))
-        elif suffix == ".toml":
-            found = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        if suffix in (".json", ".toml"):
+            check_size(path, _UNFOLDED * path.stat().st_size)
+            text = path.read_text(encoding="utf-8-sig")
+            table = json.loads(text) if suffix == ".json" else tomllib.loads(text)
         elif suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
-                held = list(archive.files)
-            _check_keys(held, str(path))  # before any is read
-            found = {key: read(f"{path}:{key}", key).array for key in held}
-            found |= {"base": found["base"].item()} if "base" in found and found["base"].size == 1 else {}
+                keys = list(archive.files)
+            _check_keys(keys, str(path))  # before any is read
+            table = {key: read(f"{path}:{key}", key).array for key in keys}
+            table |= {"base": table["base"].item()} if "base" in table and table["base"].size == 1 else {}
         elif suffix == ".mat":
-            found = {part: read(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
+            table = {part: read(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
         else:
             raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
     except ZslbenchError:
         raise
     except Exception as error:  # decoders raise several kinds, RecursionError among them
-        why = first_line(error)
-        raise BadData(f"{path} cannot be read ({why}); write it as {suffix} again.") from error
-    if not isinstance(found, dict):
+        raise BadData(f"{path} cannot be read ({first_line(error)}); write it as {suffix} again.") from error
+    if not isinstance(table, dict):
         raise BadData(f"{path} must hold an object with the keys {', '.join(PARTS)}, or unseen.")
-    return found
+    return table

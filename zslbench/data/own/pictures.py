@@ -20,10 +20,10 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
-from zslbench.data.own.add import Report, add
+from zslbench.data.own.add import Choices, Report, add
 from zslbench.data.own.backbones import Backbone
 from zslbench.data.own.backbones import backbone as network_of
-from zslbench.data.own.matrices import Choices, SplitGiven
+from zslbench.data.own.given_splits import SplitGiven
 from zslbench.data.own.reading import Loaded
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, first_line
 from zslbench.files import working_folder, write_through

@@ -1,13 +1,17 @@
-"""Read one array from a file of any format that is taken: `.npy`, `.npz`, `.csv`, `.tsv`, `.mat`, `.h5`, `.pt`.
+"""Read one array from a file of any format that is taken: `.npy`, `.npz`, `.csv`, `.tsv`, `.txt`, `.mat`, `.h5`, `.pt`.
 
-No pickle is ever loaded: arrays of Python objects are refused, torch files are read with ``weights_only=True``.
+No pickle is ever loaded: arrays of Python objects are refused, torch files are read with ``weights_only=True``. MATLAB,
+HDF5 and torch files are read in a child process (`zslbench.data.parsers`).
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
+import itertools
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +19,12 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.archive import sha256
-from zslbench.data.own.tables import read_table
 from zslbench.data.parsers import chosen_key, read_array
-from zslbench.errors import BadData, DataMissing, first_line
+from zslbench.errors import BadData, DataMissing, ZslbenchError, first_line
 from zslbench.files import check_size
 from zslbench.identity import expanded
 
-USUAL: Mapping[str, tuple[str, ...]] = {
+USUAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "X"),
     "labels": ("labels", "label", "y"),
     "semantics": ("att", "semantics", "attributes"),
@@ -29,8 +32,11 @@ USUAL: Mapping[str, tuple[str, ...]] = {
 }
 _NUMPY, _TEXT = (".npy", ".npz"), (".csv", ".tsv", ".txt")
 _CHILD = (".mat", ".h5", ".hdf5", ".pt", ".pth")
-SUFFIXES = _NUMPY + _TEXT + _CHILD
-_NPY_MAGIC = b"\x93NUMPY"
+_KINDS = "fiubUS"
+_INDEX = ("", "unnamed: 0")
+"""What the header has over the index of a pandas table: nothing, or after another round trip this."""
+_UNFOLDED = 10
+"""Bytes of memory that a byte of a table takes at most while it is read: the text, and short numbers in eight bytes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,15 +45,15 @@ class Loaded:
 
     Attributes:
         array: numbers or texts, of any shape.
-        names: the texts of the first column, where a table has one.
-        index: whether the first column of a table has no name in the header, as the index that pandas writes.
-        table: whether it was read from a text table.
-        what: how sentences name it.
+        source: how sentences name it: ``FILE`` or ``FILE:KEY``, or its role.
         facts: ``source``, ``sha256`` and ``shape``, to be kept.
+        names: the texts of the first column, where a table has one.
+        table: whether it was read from a text table.
+        index: whether the first column of a table has no name in the header, as the index that pandas writes.
     """
 
     array: AnyArray
-    what: str
+    source: str
     facts: Mapping[str, Any]
     names: tuple[str, ...] | None = None
     table: bool = False
@@ -67,34 +73,11 @@ def read(given: Given, role: str) -> Loaded:
     """
     if isinstance(given, Loaded):
         return given
-    if not isinstance(given, str | Path):
-        return _in_memory(given, role)
-    path, key = split_key(str(given))
-    suffix, usual = path.suffix.lower(), USUAL.get(role, (role,))
-    names, index = None, False
-    try:
-        if suffix == ".npy":
-            _no_key(path, key)
-            array = _npy(path)
-        elif suffix == ".npz":
-            key, array = _npz(path, key, usual)
-        elif suffix in _TEXT:
-            _no_key(path, key)
-            array, names, index = read_table(path)
-        elif suffix in _CHILD:
-            key, array = read_array(path.absolute(), key, usual)
-        else:
-            raise BadData(f"{path} is of no format that is read; {role} may be {', '.join(SUFFIXES)}.")
-        if array.dtype.kind not in "fiubUS":
-            raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
-        _check_filled(array, f"{path}:{key}" if key else str(path), role)
-        facts = {"source": str(path.absolute()), "sha256": sha256(path), "shape": list(array.shape)}
-    except OSError as error:
-        raise BadData(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
-    except MemoryError as error:
-        raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
-    what = f"{path}:{key}" if key else str(path)
-    return Loaded(array, what, facts | ({"key": key} if key else {}), names, suffix in _TEXT, index)
+    loaded = _read_file(given, role) if isinstance(given, str | Path) else _convert(given, role)
+    if loaded.array.size == 0:
+        shape = " × ".join(map(str, loaded.array.shape))
+        raise BadData(f"{loaded.source}: {role} are empty ({shape}); nothing can be made of them.")
+    return loaded
 
 
 def split_key(text: str) -> tuple[Path, str | None]:
@@ -109,78 +92,180 @@ def split_key(text: str) -> tuple[Path, str | None]:
     before, colon, key = text.rpartition(":")
     if colon and key and expanded(before).is_file():
         return expanded(before), key
-    what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
-    raise DataMissing(f"{text!r} {what}; name a file, or FILE:KEY for one of several arrays in a file.")
+    problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+    raise DataMissing(f"{text!r} {problem}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 
-def _in_memory(given: AnyArray | Sequence[Any], role: str) -> Loaded:
+def _convert(given: AnyArray | Sequence[Any], role: str) -> Loaded:
     try:
         array = np.asarray(given)
     except ValueError as error:
         raise BadData(f"{role} are not one array ({error}); give a matrix or a list.") from error
-    if array.dtype.kind not in "fiubUS":
+    if array.dtype.kind not in _KINDS:
         raise BadData(f"{role} hold {array.dtype}; give numbers, or texts for names.")
-    _check_filled(array, role, role)
     return Loaded(array, role, {"source": "an array in memory", "shape": list(array.shape)})
 
 
-def _check_filled(array: AnyArray, what: str, role: str) -> None:
-    if array.size == 0:
-        raise BadData(f"{what}: {role} are empty ({' × '.join(map(str, array.shape))}); nothing can be made of them.")
-
-
-def _no_key(path: Path, key: str | None) -> None:
-    if key is not None:
+def _read_file(given: str | Path, role: str) -> Loaded:
+    path, key = split_key(str(given))
+    suffix, usual = path.suffix.lower(), USUAL_KEYS.get(role, (role,))
+    names, index = None, False
+    if key is not None and suffix in (".npy", *_TEXT):
         raise BadData(f"{path} holds one array and no {key!r}; leave out :{key}.")
-
-
-def _npy(path: Path) -> AnyArray:
-    with path.open("rb") as file:
-        magic = file.read(len(_NPY_MAGIC))
-    if magic != _NPY_MAGIC:
-        pickled = " but a pickle, which is never loaded" if magic.startswith(b"\x80") else ""
-        raise BadData(f"{path} is no .npy file{pickled}; write it with numpy.save.")
     try:
-        mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # holds the declared size against the file's length
-        check_size(path, mapped.nbytes)
-        return np.array(mapped)
-    except BadData:
+        if suffix == ".npy":
+            array = _read_npy_file(path)
+        elif suffix == ".npz":
+            key, array = _read_npz(path, key, usual)
+        elif suffix in _TEXT:
+            array, names, index = _read_table(path)
+        elif suffix in _CHILD:
+            key, array = read_array(path.absolute(), key, usual)
+        else:
+            raise BadData(f"{path} is of no format that is read; {role} may be {', '.join(_NUMPY + _TEXT + _CHILD)}.")
+        if array.dtype.kind not in _KINDS:
+            raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
+        facts = {"source": str(path.absolute()), "sha256": sha256(path), "shape": list(array.shape)}
+    except ZslbenchError:
         raise
-    except Exception as error:  # a broken header raises some five kinds
-        raise _broken(path, error) from error
-
-
-def _npz(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-            chosen = chosen_key(path, key, held, usual)
-            member = archive.getinfo(chosen + ".npy")
-            check_size(path, member.file_size, chosen)
-            with archive.open(member) as file:
-                return chosen, _npy_member(file, member.file_size, path)
-    except BadData:
-        raise
+    except MemoryError as error:
+        raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
+    except OSError as error:
+        raise BadData(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
     except Exception as error:  # zipfile, zlib and NumPy each raise several kinds for a broken file
-        raise _broken(path, error) from error
+        if "object" in str(error).lower() or "pickle" in str(error).lower():
+            raise BadData(
+                f"{path} holds Python objects (a pickle), which are never loaded; save numbers or texts."
+            ) from error
+        raise BadData(f"{path} cannot be read ({first_line(error)}); get the file again.") from error
+    source, keyed = (f"{path}:{key}", {"key": key}) if key else (str(path), {})
+    return Loaded(array, source, facts | keyed, names, suffix in _TEXT, index)
 
 
-def _npy_member(file: Any, size: int, path: Path) -> AnyArray:
-    """Read an array of an archive after holding the size that its header declares against that of the member."""
+# --- NumPy ------------------------------------------------------------------------------------------------------------
+
+
+def _read_npy_file(path: Path) -> AnyArray:
+    with path.open("rb") as file:
+        magic = file.read(6)
+        if magic != b"\x93NUMPY":
+            pickled = " but a pickle, which is never loaded" if magic.startswith(b"\x80") else ""
+            raise BadData(f"{path} is no .npy file{pickled}; write it with numpy.save.")
+        file.seek(0)
+        return _read_npy(file, path.stat().st_size, path)
+
+
+def _read_npz(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
+    with zipfile.ZipFile(path) as archive:
+        held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        chosen = chosen_key(path, key, held, usual)
+        member = archive.getinfo(chosen + ".npy")
+        check_size(path, member.file_size, chosen)
+        with archive.open(member) as file:
+            return chosen, _read_npy(file, member.file_size, path)
+
+
+def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
+    """Read an array from `size` bytes, after holding them against the size that its header declares."""
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = header(file)
     if kind.hasobject:
-        raise BadData(f"{path} holds Python objects (a pickle), which are never loaded; save numbers or texts.")
+        raise ValueError("Python objects")
     if float(np.prod(shape, dtype=np.float64)) * kind.itemsize > size:
-        raise BadData(f"{path} is damaged: an array of shape {shape} does not fit into it; get the file again.")
+        raise ValueError(f"an array of shape {shape} does not fit into it")
+    check_size(path, size)
     file.seek(0)
     array: AnyArray = np.lib.format.read_array(file, allow_pickle=False)
     return array
 
 
-def _broken(path: Path, error: Exception) -> BadData:
-    if "object" in str(error).lower() or "pickle" in str(error).lower():
-        return BadData(f"{path} holds Python objects (a pickle), which are never loaded; save numbers or texts.")
-    why = first_line(error)
-    return BadData(f"{path} cannot be read ({why}); get the file again.")
+# --- text tables ------------------------------------------------------------------------------------------------------
+
+
+def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
+    """Return the numbers of a table, (rows, columns), the texts of its first column where it has one, or None, and
+    whether the first column of numbers has no name in the header, as the index that pandas writes.
+
+    Columns stand between commas, semicolons or tabs. A table of one column of texts is returned as (rows,) texts and no
+    names. A first row of texts over numbers is a header. Empty lines are passed over.
+
+    Raises:
+        BadData: it is empty, ragged, no text, or has a text where a number belongs; the sentence names the row.
+    """
+    text = _read_text(path)
+    if path.suffix.lower() == ".txt":
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        if not lines:
+            raise BadData(f"{path} is empty; give one name a line.")
+        return np.array(lines, dtype=np.str_), None, False
+    rows = _split_rows(text, path)
+    first = list(itertools.islice(rows, 2))
+    if not first:
+        raise BadData(f"{path} is empty; give one row an image or a class.")
+    header, width = _is_header(first), len(first[0])
+    body = _number_rows(itertools.chain(first[header:], rows), width, header, path)
+    named = _parse(first[-1][0]) is None
+    index = header and not named and first[0][0].casefold() in _INDEX
+    if width == 1 or (index and width == 2 and _parse(first[-1][1]) is None):  # an index beside one column of texts
+        texts = [row[-1] for _, row in body]
+        numbers = [_parse(text) for text in texts]
+        return np.array(texts, np.str_) if None in numbers else np.array(numbers, np.float64)[:, None], None, False
+    names, table = [], []
+    for number, row in body:
+        try:
+            table.append(np.array(row[named:], dtype=np.float64))  # NumPy parses the texts
+        except ValueError as error:
+            column = next(at for at, field in enumerate(row) if at >= named and _parse(field) is None)
+            raise BadData(
+                f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; mend it."
+            ) from error
+        names.append(row[0])
+    return np.array(table), tuple(names) if named else None, index
+
+
+def _number_rows(rows: Iterable[list[str]], width: int, header: bool, path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, row in enumerate(rows, start=1 + header):
+        if len(row) != width:
+            raise BadData(f"{path}: row {number} has {len(row)} columns where the first has {width}; make them equal.")
+        yield number, row
+
+
+def _is_header(rows: list[list[str]]) -> bool:
+    """Tell whether the first row is a header: texts where the second row has numbers, or the word for the column."""
+    if len(rows) < 2:
+        return False
+    texts, below = ([_parse(field) is None for field in row] for row in rows)
+    if len(texts) == 1 and texts[0] and below[0]:
+        return rows[0][0].lower() in ("label", "labels", "class", "classes", "class_name", "name", "names")
+    return any(above and not under for above, under in zip(texts, below, strict=False))
+
+
+def _parse(field: str) -> float | None:
+    try:
+        return float(field)
+    except ValueError:
+        return None
+
+
+def _split_rows(text: str, path: Path) -> Iterator[list[str]]:
+    head = text[: 1 << 16].partition("\n")[0]
+    mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark):
+            fields = [field.strip() for field in row]
+            if any(fields):
+                yield fields
+    except csv.Error as error:
+        raise BadData(f"{path} cannot be read as a table ({error}); get the file again.") from error
+
+
+def _read_text(path: Path) -> str:
+    check_size(path, _UNFOLDED * path.stat().st_size)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path} is no text in UTF-8 (byte {error.start}); save it as one.") from error
+    if "\0" in text:
+        raise BadData(f"{path} holds a zero byte, so it is no text; get the file again.")
+    return text
