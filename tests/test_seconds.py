@@ -22,7 +22,7 @@ from zslbench.methods import sharing
 from zslbench.methods.base import Context
 from zslbench.methods.closed_form import eszsl
 from zslbench.methods.generative import AdversarialMethod, final_classifiers, regularisers
-from zslbench.results.records.snapshot import Watcher
+from zslbench.results.records.watch import Watcher
 from zslbench.runner import progress
 from zslbench.runner.finished import Finished
 

@@ -14,6 +14,7 @@ import sys
 import time
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -23,18 +24,18 @@ from result_records import check_golden, record
 from rich.console import Console
 
 import zslbench
-from zslbench.cli import main
 from zslbench.errors import StoreError, UnknownName
 from zslbench.results.records import live as live_module
-from zslbench.results.records import snapshot as snapshot_module
+from zslbench.results.records import watch as module
 from zslbench.results.records.live import BEAT, SILENT, FitGroup, LiveFolder, Study, live_folder, merge_plans
 from zslbench.results.records.record import Record
-from zslbench.results.records.snapshot import SETTLED, Watcher
 from zslbench.results.records.store import ResultStore
-from zslbench.results.records.watch import KEYS, render_screen, render_text
+from zslbench.results.records.watch import BAD, KEYS, SETTLED, Snapshot, Watcher, draw_screen, render_text
 
 HERE = Path(__file__).parent
 GONE = 2**22 + 1  # above the greatest number that a process can have
+LABEL = "lisgan@S3[hidden=64,lr=0.001,epochs=80]"
+OF_LISGAN = {"method": "lisgan", "dataset": "digits", "stage": "final"}
 
 
 @pytest.fixture
@@ -61,17 +62,23 @@ def save(runs: Path, *records: Record, time: float | None = None) -> None:
 
 def some_records(runs: Path) -> None:
     metrics = {"U": 0.581, "S": 0.609, "H": 0.5947, "AUSUC": 0.531}
-    label = "lisgan@S3[hidden=64,lr=0.001,epochs=80]"
-    save(runs, record("sae", "cub", "zsl", metrics={"T1": 0.401}), time=1.0)
-    save(runs, record("sae", "digits", "zsl", metrics={"T1": 0.6618}), time=2.0)
-    for seed in (1, 2):
-        save(runs, record("lisgan", "digits", "zsl", seed, {"T1": 0.54}, label=label), time=3.0 + seed)
-        save(runs, record("lisgan", "digits", "gzsl", seed, metrics, label=label), time=3.0 + seed)
     error = (
         "Traceback (most recent call last):\n  File\nRuntimeError: the critic's loss is not finite at epoch 12 of 80\n"
     )
+    save(runs, record("sae", "cub", "zsl", metrics={"T1": 0.401}), time=1.0)
+    save(runs, record("sae", "digits", "zsl", metrics={"T1": 0.6618}), time=2.0)
+    for seed in (1, 2):
+        save(runs, record("lisgan", "digits", "zsl", seed, {"T1": 0.54}, label=LABEL), time=3.0 + seed)
+        save(runs, record("lisgan", "digits", "gzsl", seed, metrics, label=LABEL), time=3.0 + seed)
     for protocol in ("zsl", "gzsl"):
-        save(runs, record("lisgan", "digits", protocol, 3, label=label, status="failed", error=error), time=6.0)
+        save(runs, record("lisgan", "digits", protocol, 3, label=LABEL, status="failed", error=error), time=6.0)
+
+
+def drawn(shot: Snapshot, width: int, height: int | None) -> list[str]:
+    """Return the lines of a screen."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(draw_screen(shot, width, height, KEYS))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 # What is read
@@ -140,9 +147,9 @@ def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path_factory,
     shot = Watcher(root).look()
     assert shot.seen
     assert json.loads(shot.to_json())["state"] == "running"
-    lines = render_screen(shot, width, height, KEYS)
-    assert height is None or len(lines) <= height
-    shown = "".join(one.plain for one in lines)
+    lines = drawn(shot, width, height)
+    assert all(len(line) <= width for line in lines)
+    shown = "".join(lines)
     assert not {unicodedata.category(sign) for sign in shown} & {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
     assert all(sign in "\u200c\u200d" for sign in shown if unicodedata.category(sign) == "Cf")
     shown.encode("utf-8")
@@ -152,7 +159,7 @@ def test_names_in_records_cannot_steer_the_terminal(tmp_path):
     evil = "a\x1b[2J\x1b]0;taken\x07\u202eb"
     ResultStore(tmp_path).save(record("mine", label=evil, metrics={"T1": 0.5}))
     ResultStore(tmp_path).save(record("mine", evil, seed=1, status="failed", error=evil))
-    shown = "".join(one.plain for one in render_screen(Watcher(tmp_path).look(), 120, None, KEYS))
+    shown = "".join(drawn(Watcher(tmp_path).look(), 120, None))
     assert "taken" in shown
     assert shown.isprintable()
 
@@ -301,8 +308,8 @@ def test_commands_are_quoted_and_copies_are_no_records(tmp_path, monkeypatch):
 
 
 def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
-    clock, reads, read = Clock(), [], snapshot_module.read_record
-    monkeypatch.setattr(snapshot_module, "read_record", lambda path: reads.append(path) or read(path))
+    clock, reads, read = Clock(), [], module.read_record
+    monkeypatch.setattr(module, "read_record", lambda path: reads.append(path) or read(path))
     watcher = Watcher(runs, clock=clock)
     assert watcher.look().records == ()
     some_records(runs)
@@ -363,9 +370,9 @@ def snapshot(runs: Path):
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40), (40, 12)])
 def test_screens(runs, width, height):
     shot = snapshot(runs)
-    lines = [one.plain.rstrip() for one in render_screen(shot, width, height, KEYS)]
+    lines = drawn(shot, width, height)
     assert len(lines) <= height
-    assert all(len(one) <= width for one in lines)
+    assert all(len(line) <= width for line in lines)
     check_golden(f"watch_{width}x{height}.txt", "\n".join(lines) + "\n")
 
 
@@ -411,44 +418,33 @@ def test_a_search_says_that_more_may_come(runs):
 # The verb
 
 
-@pytest.fixture
-def type_(capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-
-    def typed(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return typed
-
-
-def test_where_nothing_runs_it_says_what_there_is_and_what_to_type(type_, runs):
-    code, out, _ = type_("watch")
-    assert (code, out) == (
+def test_where_nothing_runs_it_says_what_there_is_and_what_to_type(typed, runs):
+    assert typed("watch")[:2] == (
         0,
         "nothing runs\nno records in runs; make some, for instance with `zslbench run -m eszsl -d digits`\n",
     )
     some_records(runs)
-    code, out, _ = type_("watch", "--once")
+    code, out, _ = typed("watch", "--once")
     assert code == 0
     assert "8 records (2 failed) of 2 methods on 2 data sets in runs; see them with `zslbench table`" in out
-    assert json.loads(type_("watch", "--format", "json")[1])["state"] == "idle"
+    assert json.loads(typed("watch", "--format", "json")[1])["state"] == "idle"
     put(runs, study(holder=holder(pid=GONE)))
-    assert "nothing runs; what was lost was killed" in type_("watch")[1]
+    assert "nothing runs; what was lost was killed" in typed("watch")[1]
 
 
-def test_bad_input_is_one_sentence(type_):
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--runs", "file", "file is a file, not a folder of runs"),
+        ("--interval", "0", "interval 0 is not allowed; choose seconds from 0.1 to 3600."),
+        ("--interval", "nan", "interval nan is not allowed"),
+    ],
+)
+def test_bad_input_is_one_sentence(typed, option, value, sentence):
     Path("file").write_text("")
-    for arguments, said in (
-        (["--runs", "file"], "file is a file, not a folder of runs"),
-        (["--interval", "0"], "interval 0 is not allowed; choose seconds from 0.1 to 3600."),
-        (["--interval", "nan"], "interval nan is not allowed"),
-    ):
-        code, out, err = type_("watch", *arguments)
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        assert said in err
+    code, out, err = typed("watch", option, value)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert sentence in err
     with pytest.raises(UnknownName):
         zslbench.watch(format="csv")
 
@@ -537,67 +533,46 @@ def start(runs: Path, *arguments: str, **environment: str) -> subprocess.Popen[b
     )
 
 
-def until_seen(runs: Path, good):
-    """Return the first snapshot, as a program reads it, that is as wanted."""
-    until = time.monotonic() + 90
-    while time.monotonic() < until:
-        found = json.loads(zslbench.watch(runs, format="json").text)
-        if good(found):
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"never seen; at last: {found}")
+def test_real_studies_are_watched_from_another_process_lost_when_killed_and_made_good(runs, tmp_path):
+    plain = "toy_methods:UntilTold"
+    first_study = ("-m", "eszsl", "-m", plain, "-m", "toy_methods:Broken", "-p", "zsl")
+    options = {"ZSLBENCH_TEST_STOP": str(tmp_path / "stop")}
 
+    def look() -> dict[str, Any]:
+        return json.loads(zslbench.watch(runs, format="json").text)
 
-def test_a_real_run_is_watched_from_another_process_lost_when_killed_and_made_good(runs):
-    lisgan = "lisgan@S3[hidden=64,epochs=2000]"
-    with start(runs, "-m", "eszsl", "-m", lisgan, "-m", "toy_methods:Broken", "-p", "zsl") as running:
+    with start(runs, *first_study, **options) as first, start(runs, "-m", f"{plain}[ridge=3]", **options) as second:
         try:
-            # what is left is told by the pace of epochs, which the first ones, with torch's start in them, do not give
-            under_way = lambda it: any(job["step"] > 20 for one in it["studies"] for job in one["running"])  # noqa: E731
-            found = until_seen(runs, under_way)
-            command = [sys.executable, "-m", "zslbench", "watch", "--once", "--runs", str(runs)]
-            text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            deadline = time.monotonic() + 90
+            while [one["running"][:1] and one["running"][0]["step"] for one in look()["studies"]] != [1, 1]:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            text, studies = zslbench.watch(runs).text, {one["holder"]["pid"]: one for one in look()["studies"]}
         finally:
-            running.send_signal(signal.SIGKILL)
-    (one,) = found["studies"]
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+        after = {one["holder"]["pid"]: one["state"] for one in look()["studies"]}
+        (tmp_path / "stop").touch()
+        assert second.wait(60) == 0
+    assert studies.keys() == {first.pid, second.pid}
+    assert after == {first.pid: "lost", second.pid: "running"}
+    one = studies[first.pid]
     (job,) = one["running"]
-    assert (job["label"], job["dataset"], job["protocols"], job["total"]) == (lisgan, "digits", ["zsl"], 2000)
-    assert {"critic", "generator"} <= job["values"].keys()
-    assert job["seconds_left"] > job["seconds"] / job["step"]
-    assert one["seconds_left"] >= job["seconds_left"]
-    assert (one["holder"]["pid"], one["total"], one["done"], one["failed"]) == (running.pid, 3, 1, 0)
+    assert (job["label"], job["dataset"], job["protocols"], job["total"]) == (plain, "digits", ["zsl"], 2)
+    assert job["values"] == {"loss": 0.5}
+    assert one["seconds_left"] >= job["seconds_left"] >= 0
+    assert (one["total"], one["done"], one["failed"]) == (3, 1, 0)
     assert one["command"].startswith("zslbench run -q --runs ")
-    assert "1 of 3 fits done, 1 running, 1 to go" in text
-    assert "/2000" in text
-    assert "critic" in text
-    found = json.loads(zslbench.watch(runs, format="json").text)
-    assert (found["state"], [one["state"] for one in found["studies"]]) == ("idle", ["lost"])
-    with start(runs, "-m", "eszsl", "-m", "toy_methods:Broken", "-p", "zsl") as again:
+    assert [job["label"] for job in studies[second.pid]["running"]] == [f"{plain}[ridge=3]"]
+    assert "1 of 4 fits done, 2 running, 1 to go" in text
+    assert "1/2" in text
+    assert "loss 0.5" in text
+    with start(runs, *first_study, **options) as again:
         assert again.wait(60) == 1  # Broken fails
     assert not live_folder(runs).exists()
     shot = zslbench.watch(runs)
-    assert [(one.record.label, one.record.error) for one in shot.failed(9)] == [
+    assert [(ended.record.label, ended.record.error) for ended in shot.find_ended(BAD, 9)] == [
         ("toy_methods:Broken", "RuntimeError: no convergence")
     ]
     assert "RuntimeError: no convergence" in shot.text
-
-
-def test_two_coordinators_of_one_folder_are_both_shown(runs, tmp_path):
-    stop = tmp_path / "stop"
-    options = {"ZSLBENCH_TEST_STOP": str(stop)}
-    with (
-        start(runs, "-m", "toy_methods:UntilTold", "-p", "zsl", **options) as first,
-        start(runs, "-m", "toy_methods:UntilTold[ridge=3]", "-p", "gzsl", **options) as second,
-    ):
-        try:
-            found = until_seen(runs, lambda it: sum(len(one["running"]) for one in it["studies"]) == 2)
-        finally:
-            stop.touch()
-        assert (first.wait(60), second.wait(60)) == (0, 0)
-    assert {one["holder"]["pid"] for one in found["studies"]} == {first.pid, second.pid}
-    assert {job["label"] for one in found["studies"] for job in one["running"]} == {
-        "toy_methods:UntilTold",
-        "toy_methods:UntilTold[ridge=3]",
-    }
-    assert not live_folder(runs).exists()
-    assert zslbench.watch(runs).counts()["toy_methods:UntilTold"]["digits"] == {"ok": 2}
+    assert shot.counts()[plain]["digits"] == {"ok": 3}

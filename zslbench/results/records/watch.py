@@ -1,49 +1,223 @@
-"""`watch`: a live view of what runs below a folder of records, whoever runs it."""
+"""`watch`: a live view of what runs below a folder of records, whoever runs it, and of what is kept there."""
 
 from __future__ import annotations
 
 import dataclasses
+import io
+import os
 import re
 import shlex
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from zslbench.errors import BadValue, UnknownName
-from zslbench.results.records.live import SeenStudy, clean, merge_plans
-from zslbench.results.records.snapshot import EndedFit, Snapshot, Watcher
-from zslbench.results.records.store import left_out, runs_option
-from zslbench.visible import (
-    format_clock,
-    format_count,
-    format_losses,
-    format_metrics,
-    name_run,
-)
+import msgspec
+
+from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.files import json_text, read_problem
+from zslbench.results.records.live import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
+from zslbench.visible import format_clock, format_count, format_losses, format_metrics, last_line, name_run
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group, RenderableType
     from rich.text import Text
 
 Format = Literal["terminal", "json"]
 FORMATS: tuple[Format, ...] = ("terminal", "json")
+SCHEMA = 1
+SETTLED = 2.0
+"""Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""
 KEYS = "q ends this view; what runs goes on"
 MOST_SECONDS = 3600.0
-_PIPED = 120
+OK, BAD = ("ok",), ("failed", "crashed", "timeout")
+_MOST_ENDED = 20
+"""Fits that ended, of either kind, which the JSON document holds."""
 _WIDE = 120
-"""Columns from which a running fit takes one line; below, its name has a line of its own."""
+"""Columns of what is no terminal, and from which a running fit takes one line; below, its name has one of its own."""
 _LAST, _FAILED = 8, 6
-_BAR, _NAME, _GAP = 12, 30, "  "
+_BAR, _NAME = 12, 30
 _URGENT = 2
 """The rank from which sections should be seen whole."""
 _BRACKETS = re.compile(r"\[.*\]")
 _STATUSES = {"ok": "", "failed": " failed", "crashed": " crashed", "timeout": " timed out"}
 
-Wait = Callable[[float], bool]
+Wait = Callable[[float], bool | None]
 """Waits so many seconds; returns whether the user wants to leave."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EndedFit:
+    """Records of one fit that ended alike: the latest of them, all protocols, and the metrics of all."""
+
+    record: Record
+    protocols: tuple[str, ...]
+    metrics: Mapping[str, float]
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds that it takes alone; None where nobody knows."""
+        return float(self.record.timings.get("total", 0.0)) if self.record.seconds_known else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what programs read of it."""
+        facts = {name: getattr(self.record, name) for name in ("label", "stage", "fold", "seed", "status", "error")}
+        data, protocols, metrics = self.record.dataset["name"], list(self.protocols), dict(self.metrics)
+        return {**facts, "dataset": data, "protocols": protocols, "metrics": metrics, "seconds": self.seconds}
+
+
+@dataclasses.dataclass(frozen=True)
+class Snapshot:
+    """A folder of records at one moment.
+
+    Attributes:
+        root: the folder of records.
+        seen: the studies that run or were lost.
+        records: all that are kept, without their curves and with the last line of their error, in order of time.
+        broken: a sentence on each file that is no record, and each folder that cannot be read.
+        text: all of it, as asked for.
+    """
+
+    root: Path
+    seen: tuple[SeenStudy, ...] = ()
+    records: tuple[Record, ...] = ()
+    broken: tuple[str, ...] = ()
+    text: str = ""
+
+    @property
+    def running(self) -> tuple[SeenStudy, ...]:
+        """The studies that run; the others were killed, or not heard of for long."""
+        return tuple(item for item in self.seen if item.state == "running")
+
+    def find_ended(self, statuses: Sequence[str], most: int) -> list[EndedFit]:
+        """Return the fits that ended last in one of these ways, the latest first."""
+        fits: dict[tuple[Any, ...], list[Record]] = {}
+        for record in reversed(self.records):
+            if record.status not in statuses:
+                continue
+            fit = (record.label, record.dataset["name"], record.stage, record.fold, record.seed)
+            key = (*fit, record.status, record.error)
+            if key not in fits and len(fits) == most:
+                break
+            fits.setdefault(key, []).append(record)
+        ended = []
+        for latest, *others in fits.values():
+            by_protocol = sorted([latest, *others], key=lambda record: str(record.protocol["name"]), reverse=True)
+            metrics = {name: value for record in by_protocol for name, value in record.metrics.items()}
+            ended.append(EndedFit(latest, tuple(record.protocol["name"] for record in by_protocol), metrics))
+        return ended
+
+    def counts(self) -> dict[str, dict[str, Counter[str]]]:
+        """Return how many records there are, by method, data set and status."""
+        counts: dict[str, dict[str, Counter[str]]] = {}
+        for record in sorted(self.records, key=lambda record: (record.method["name"], record.dataset["name"])):
+            by_dataset = counts.setdefault(record.method["name"], {})
+            by_dataset.setdefault(record.dataset["name"], Counter())[record.status] += 1
+        return counts
+
+    def to_json(self) -> str:
+        """Return what is seen as one JSON object; durations in seconds, metrics as fractions."""
+        document = {
+            "schema": SCHEMA,
+            "runs": str(self.root),
+            "state": "running" if self.running else "idle",
+            "studies": [_study_facts(seen) for seen in self.seen],
+            "last": [ended.to_dict() for ended in self.find_ended(OK, _MOST_ENDED)],
+            "failed": [ended.to_dict() for ended in self.find_ended(BAD, _MOST_ENDED)],
+            "records": [
+                {"method": method, "dataset": dataset, **statuses}
+                for method, by in self.counts().items()
+                for dataset, statuses in by.items()
+            ],
+            "broken": list(self.broken),
+        }
+        return json_text(document)
+
+
+def _study_facts(seen: SeenStudy) -> dict[str, Any]:
+    def rounded(seconds: float | None) -> float | None:
+        return None if seconds is None else round(seconds, 1)
+
+    facts = msgspec.json.decode(seen.study.to_json())
+    for fit_facts, fit in zip(facts["running"], seen.study.running, strict=True):
+        fit_facts["seconds_left"] = rounded(fit.seconds_left(seen.since))
+    left = seen.study.seconds_left(seen.since) if seen.state == "running" else None
+    return {"state": seen.state, "seconds_left": rounded(left), "total": seen.study.total, **facts}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+    """A folder of records as it was last listed.
+
+    Attributes:
+        changed: its time of change; since: when this was first seen, by the reader's clock.
+        files: the record in each of its files or why it is none, after the time, size and number of the file.
+        problem: why it cannot be listed.
+    """
+
+    changed: int = -1
+    since: float = 0.0
+    files: Mapping[str, tuple[tuple[int, int, int], Record | str]] = dataclasses.field(default_factory=dict)
+    problem: str = ""
+
+
+class Watcher:
+    """Looks at a folder of records and its live files; `look` takes in what has come, gone or changed since.
+
+    A folder is listed only when its time has changed, a file read only when it is new or another.
+    """
+
+    def __init__(self, root: Path, live: LiveFolder | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root, self._clock = root, clock
+        self._live = live or LiveFolder(root)
+        self._folders: dict[Path, _Folder] = {}
+
+    def look(self) -> Snapshot:
+        """Return what is seen now.
+
+        Raises:
+            StoreError: the root is no folder.
+        """
+        paths, unread = record_folders(self.root)
+        self._folders = {path: self._list(path, self._folders.get(path) or _Folder()) for path in paths}
+        folders = self._folders.values()
+        files = sorted((file for folder in folders for file in folder.files.values()), key=lambda file: file[0][0])
+        broken = [*(reason for _, reason in unread), *(folder.problem for folder in folders if folder.problem)]
+        broken += [content for _, content in files if isinstance(content, str)]
+        records = tuple(content for _, content in files if isinstance(content, Record))
+        return Snapshot(self.root, tuple(self._live.read()), records, tuple(broken))
+
+    def _list(self, path: Path, before: _Folder) -> _Folder:
+        try:
+            changed, now = path.stat().st_mtime_ns, self._clock()
+            since = before.since if changed == before.changed else now
+            if now - since > SETTLED:
+                return before
+            with os.scandir(path) as entries:
+                stats = {entry.name: entry.stat() for entry in entries if entry.name.endswith(".json")}
+        except FileNotFoundError:
+            return before  # removed meanwhile; the next reading sees it
+        except OSError as error:
+            return dataclasses.replace(before, changed=-1, problem=read_problem(path, error))
+        files = {}
+        for name, stat in stats.items():
+            stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
+            known = before.files.get(name)
+            files[name] = known if known and known[0] == stamp else (stamp, _read(path / name))
+        return _Folder(changed, since, files)
+
+
+def _read(path: Path) -> Record | str:
+    """Return what is shown of a record, or why a file is none."""
+    try:
+        record = read_record(path)
+    except (OSError, StoreError) as error:
+        return str(error)
+    return dataclasses.replace(record, curve=(), error="" if record.ok else clean(last_line(record.error)))
 
 
 def watch(
@@ -81,8 +255,8 @@ def watch(
         time.sleep(0.2)
         shot = watcher.look()
     if console is not None and (shot.running or follow):
-        shot = _show_live(console, shot, watcher, interval, follow, wait or _sleep)
-    columns = width or shutil.get_terminal_size((_PIPED, 24)).columns
+        shot = _show_live(console, shot, watcher, interval, follow, wait or time.sleep)
+    columns = width or shutil.get_terminal_size((_WIDE, 24)).columns
     return dataclasses.replace(shot, text=shot.to_json() if format == "json" else render_text(shot, columns))
 
 
@@ -90,18 +264,17 @@ def _show_live(
     console: Console, shot: Snapshot, watcher: Watcher, interval: float, follow: bool, wait: Wait
 ) -> Snapshot:
     """Show snapshots on the whole screen until nothing runs, or the user leaves."""
-    from rich.console import Group
     from rich.live import Live
 
-    def draw(shot: Snapshot) -> Group:
-        return Group(*render_screen(shot, console.width, console.height, KEYS))
+    def draw() -> Group:
+        return draw_screen(shot, console.width, console.height, KEYS)
 
-    screen = Live(draw(shot), console=console, screen=True, auto_refresh=False)
+    screen = Live(draw(), console=console, screen=True, auto_refresh=False)
     try:
         screen.start(refresh=True)  # within the block: Ctrl-C may come as soon as something is seen
         while (shot.running or follow) and not wait(interval):
             shot = watcher.look()
-            screen.update(draw(shot), refresh=True)
+            screen.update(draw(), refresh=True)
     except KeyboardInterrupt:
         pass  # that is how one leaves a view
     finally:
@@ -109,142 +282,118 @@ def _show_live(
     return shot
 
 
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False
-
-
 def render_text(shot: Snapshot, width: int) -> str:
-    """Return all that is seen as plain text."""
-    return "\n".join(line.plain.rstrip() for line in render_screen(shot, width)) + "\n"
+    """Return all that is seen as plain text; sentences may be longer than `width`."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None, force_jupyter=False).print(draw_screen(shot, width), crop=False)
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
-def render_screen(shot: Snapshot, width: int, height: int | None = None, keys: str = "") -> list[Text]:
-    """Return the lines of a screen of so many columns and lines; of any number of lines where `height` is None.
+def draw_screen(shot: Snapshot, width: int, height: int | None = None, keys: str = "") -> Group:
+    """Return what fills a screen of so many columns and lines; of any number of lines where `height` is None.
 
     Where not all that runs or failed has room, first the empty lines go, then each running fit takes one line, then
-    sections are cut. rich's own layouts cut a section without saying how much is hidden.
+    sections are cut, which rich's own layouts do without saying how much is hidden.
     """
-    head = _head(shot, width)
-    foot = [_line([(keys, "dim")], [width])] if keys else []
+    from rich.console import Group
+
+    head = _draw_head(shot, width, whole=height is None)
     for gap, flat in ((1, width >= _WIDE), (0, width >= _WIDE), (0, True)):
-        sections = [section for section in _sections(shot, width, flat) if section.items]
-        room = None if height is None else height - len(head) - len(foot) * (1 + gap)
-        shown = _fit_sections(sections, room, gap)
-        pairs = list(zip(sections, shown, strict=True))
-        if all(section.rank < _URGENT or len(section.items) == number for section, number in pairs):
+        sections = [section for section in _sections(shot, width, flat) if section.rows]
+        if height is not None:
+            _fit_sections(sections, height - len(head) - (1 + gap if keys else 0), gap)
+        if all(section.rank < _URGENT or section.shown == len(section.rows) for section in sections):
             break
-    empty = [_line([], [])] * gap
-    lines = head
-    for section, number in pairs:
-        lines += [] if number is None else [*empty, *section.lines(number)]
-    lines += [*empty, *foot] if foot else []
-    if height is not None:
-        for line in lines:
-            line.truncate(width, overflow="ellipsis")
-    return lines[:height]
+    blocks = [*(section.draw() for section in sections if section.shown), *([[_line(keys, "dim")]] if keys else [])]
+    return Group(*head, *(part for block in blocks for part in (*[""] * gap, *block)))
 
 
-Cell = tuple[str, str]
-"""A text and its style."""
-
-
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class _Section:
-    """A title and items below it, each of one or more lines.
+    """A title and a table below it, whose cells do not wrap.
 
     Attributes:
         rank: sections of the lowest rank give way first where the screen is low.
-        least: items that stay as long as the section does.
+        giving: the column that becomes narrower where the screen is; right: columns that are aligned to the right.
+        most: the greatest width of some columns.
+        least: rows that stay as long as the section does.
+        lines: of each row.
+        shown: rows that are shown; 0: not even the title is.
     """
 
     title: str
-    items: Sequence[Sequence[Text]]
     rank: int
+    rows: Sequence[Sequence[Text]]
+    giving: int
+    right: Sequence[int] = ()
+    most: Mapping[int, int] = dataclasses.field(default_factory=dict)
     least: int = 1
+    lines: int = 1
 
-    def lines(self, shown: int) -> list[Text]:
-        """Return the title, so many items, and how many more there are."""
-        lines = [_line([(self.title, "bold")], [0]), *(line for item in self.items[:shown] for line in item)]
-        hidden = len(self.items) - shown
-        return lines + ([_line([(f"  and {hidden:,} more", "dim")], [0])] if hidden else [])
+    def __post_init__(self) -> None:
+        self.shown = len(self.rows)
 
-    def height(self, shown: int) -> int:
-        """Return how many lines that makes."""
-        return 1 + sum(len(item) for item in self.items[:shown]) + (shown < len(self.items))
+    @property
+    def height(self) -> int:
+        return self.shown and 1 + self.shown * self.lines + (self.shown < len(self.rows))
+
+    def draw(self) -> Iterator[RenderableType]:
+        from rich.table import Table
+
+        table = Table.grid(padding=(0, 2))
+        for at in range(len(self.rows[0])):
+            justify: Literal["left", "right"] = "right" if at in self.right else "left"
+            table.add_column(justify=justify, no_wrap=at != self.giving, max_width=self.most.get(at))
+        for row in self.rows[: self.shown]:
+            table.add_row(*row)
+        yield _line(self.title, "bold")
+        yield table
+        if hidden := len(self.rows) - self.shown:
+            yield _line(f"  and {hidden:,} more", "dim")
 
 
-def _fit_sections(sections: Sequence[_Section], room: int | None, gap: int) -> list[int | None]:
-    """Return how many items each section shows in `room` lines (None: any number); None: it is not shown at all.
+def _fit_sections(sections: Sequence[_Section], room: int, gap: int) -> None:
+    """Let sections show fewer rows, until they have room in so many lines.
 
     The section of lowest rank shrinks first, down to its least; when all have shrunk, sections go in the same order.
     """
-    shown: list[int | None] = [len(section.items) for section in sections]
-    if room is None:
-        return shown
-    order = sorted(range(len(sections)), key=lambda position: sections[position].rank)
+    order = sorted(sections, key=lambda section: section.rank)
 
     def is_too_high() -> bool:
-        heights = (gap + sections[at].height(number) for at, number in enumerate(shown) if number is not None)
-        return sum(heights) > room
+        return sum(gap + section.height for section in sections if section.shown) > room
 
-    for position in order:
-        while is_too_high() and (number := shown[position]) is not None and number > sections[position].least:
-            shown[position] = number - 1
-    for position in order:
+    for section in order:
+        while is_too_high() and section.shown > section.least:
+            section.shown -= 1
+    for section in order:
         if is_too_high():
-            shown[position] = None
-    return shown
+            section.shown = 0
 
 
-def _line(cells: Sequence[Cell], widths: Sequence[int]) -> Text:
-    """Return one line of cells; a width of 0 means as wide as the text, below 0 to the right of that many columns."""
-    from rich.cells import cell_len, set_cell_size
+def _line(text: str, style: str = "", whole: bool = False) -> Text:
+    """Return a text on one line, which ends in an ellipsis where it has no room, unless it is shown `whole`."""
     from rich.text import Text
 
-    line = Text(no_wrap=True, overflow="ellipsis")
-    for position, ((text, style), width) in enumerate(zip(cells, widths, strict=True)):
-        text, size = clean(text), abs(width)
-        if size and cell_len(text) > size:
-            text = set_cell_size(text, max(0, size - 1)) + "…"
-        room = " " * max(0, size - cell_len(text))
-        line.append(_GAP if position else "")
-        line.append(room + text if width < 0 else text + room, style)
-    return line
+    return Text(clean(text), style, no_wrap=True, overflow="ignore" if whole else "ellipsis")
 
 
-def _table(
-    rows: Sequence[Sequence[Cell]], width: int, giving: int, most: Mapping[int, int], right: Sequence[int] = ()
-) -> list[list[Text]]:
-    """Return rows as aligned lines; column `giving` takes what is left of `width`, `right` are aligned to the right.
-
-    Args:
-        most: the greatest width of some columns.
-    """
-    from rich.cells import cell_len
-
-    if not rows:
-        return []
-    rows = [[(clean(text), style) for text, style in row] for row in rows]
-    widths = [max(cell_len(text) for text, _ in column) for column in zip(*rows, strict=True)]
-    widths = [min(size, most.get(position, size)) for position, size in enumerate(widths)]
-    left = width - sum(widths) + widths[giving] - len(_GAP) * (len(widths) - 1)
-    widths[giving] = max(1, min(widths[giving], left))
-    return [[_line(row, [-size if at in right else size for at, size in enumerate(widths)])] for row in rows]
-
-
-def _bar(share: float, width: int) -> str:
+def _draw_bar(share: float, width: int) -> str:
     """Return a bar that is filled by a share from 0 to 1, legible without colour."""
     full = round(share * width)
     return "━" * full + "─" * (width - full)
 
 
-def _head(shot: Snapshot, width: int) -> list[Text]:
+def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
+    """Return a line each: of what runs all counts and the time left; where nothing runs, what to type."""
+    from rich.table import Table
+
     broken = left_out(shot.broken)
     if not shot.running:
-        lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.lost else ""
-        texts = ((f"nothing runs{lost}", "bold"), (_summary(shot), ""), *((text, "") for text in broken))
-        return [_line([cell], [0]) for cell in texts]
+        lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.seen else ""
+        sentences = [_line(text, whole=whole) for text in (_summarize(shot), *broken)]
+        return [_line(f"nothing runs{lost}", "bold", whole), *sentences]
     plans = merge_plans(shot.running)
     studies = [plan.study for plan in plans]
     total, ended, failed, skipped = (
@@ -253,24 +402,24 @@ def _head(shot: Snapshot, width: int) -> list[Text]:
     running = [fit for study in studies for fit in study.running]
     growing = any(study.growing for study in studies)
     spent = max(seen.study.seconds + seen.since for seen in shot.running)
-    lefts = [plan.study.seconds_left(plan.since) for plan in plans]
-    known = [seconds for seconds in lefts if seconds is not None]
+    known = [seconds for plan in plans if (seconds := plan.study.seconds_left(plan.since)) is not None]
     left = f", about {format_clock(max(known))} left" if known and not growing else ""
     counts = [f"{ended - failed - skipped:,} " + ("fits done" if growing else f"of {format_count(total, 'fit')} done")]
-    counts += [f"{failed:,} failed"] if failed else []
-    counts += [f"{skipped:,} skipped"] if skipped else []
+    counts += [f"{number:,} {what}" for number, what in ((failed, "failed"), (skipped, "skipped")) if number]
     counts += [f"{len(running):,} running"]
     counts += ["more to come" if growing else f"{max(0, total - ended - len(running)):,} to go"]
-    title, clock = f"zslbench watch {shot.root}", f"{format_clock(spent)}{left}"
-    lines = [_line([(title, "bold"), (clock, "")], [max(1, width - len(clock) - 2), 0])]
+    title = Table.grid(padding=(0, 2), expand=True)
+    title.add_column(ratio=1)
+    title.add_column(no_wrap=True)
+    title.add_row(_line(f"zslbench watch {shot.root}", "bold"), _line(f"{format_clock(spent)}{left}"))
+    lines: list[RenderableType] = [title]
     if not growing:
         share = min(1.0, (ended + sum(fit.share * fit.company for fit in running)) / max(1, total))
-        lines.append(_line([(_bar(share, max(1, width - 7)), "cyan"), (f"{100 * share:.0f} %", "")], [0, -5]))
-    texts = ((", ".join(counts), ""), *((text, "red") for text in broken))
-    return [*lines, *(_line([cell], [width]) for cell in texts)]
+        lines.append(_line(_draw_bar(share, max(1, width - 7)), "cyan").append(f"  {100 * share:3.0f} %", "default"))
+    return [*lines, _line(", ".join(counts)), *(_line(text, "red", whole) for text in broken)]
 
 
-def _summary(shot: Snapshot) -> str:
+def _summarize(shot: Snapshot) -> str:
     """Return one sentence on the records, and what to type."""
     if not shot.records:
         words = ["zslbench", "run", "-m", "eszsl", "-d", "digits", *runs_option(shot.root)]
@@ -287,54 +436,65 @@ def _summary(shot: Snapshot) -> str:
 
 
 def _sections(shot: Snapshot, width: int, flat: bool) -> list[_Section]:
+    fits = [(fit, seen.since) for seen in shot.running for fit in seen.study.running]
+    room = max(_BAR, min(width // 2, width - _BAR - 24)) if flat else width
+    running = _running_rows(fits, room, flat)
+    failed = [
+        [
+            _line(f"  {_name(ended, width // 2 - 2, ended.protocols)}"),
+            _line(ended.record.error or ended.record.status, "red"),
+        ]
+        for ended in shot.find_ended(BAD, _FAILED)
+    ]
     return [
-        _Section("studies", _studies(shot.seen, width), _URGENT + 1),
-        _Section("running", _running(shot.running, width, flat), _URGENT + 2, 2),
-        _Section("last finished", _last(shot.last(_LAST), width), 1, 2),
-        _Section("failed", _failed(shot.failed(_FAILED), width), _URGENT),
-        _Section("records", _records(shot, width), 0, 3),
+        _Section("studies", _URGENT + 1, [_study_row(seen) for seen in shot.seen], 3, right=(1, 2), most={0: 24}),
+        _Section("running", _URGENT + 2, running, 1 if flat else 0, most={0: room}, least=2, lines=1 if flat else 2),
+        _Section("last finished", 1, _last_rows(shot.find_ended(OK, _LAST), width), 0, right=(2,), least=2),
+        _Section("failed", _URGENT, failed, 1, most={0: width // 2}),
+        _Section("records", 0, _count_rows(shot.counts()), 0, right=range(1, width), least=3),
     ]
 
 
-def _studies(seen: Sequence[SeenStudy], width: int) -> list[list[Text]]:
-    rows: list[list[Cell]] = []
-    for item in seen:
-        study, lost = item.study, item.state == "lost"
-        since = ("lost", "red") if lost else (format_clock(study.seconds + item.since), "")
-        ended = f"{study.ended}" if study.growing else f"{study.ended}/{study.total}"
-        process = f"  {study.holder.host} {study.holder.pid}"
-        rows.append([(process, ""), since, (ended, ""), (study.command, "dim")])
-    return _table(rows, width, 3, {0: 24}, right=(1, 2))
+def _study_row(seen: SeenStudy) -> list[Text]:
+    study = seen.study
+    since = _line("lost", "red") if seen.state == "lost" else _line(format_clock(study.seconds + seen.since))
+    ended = f"{study.ended}" if study.growing else f"{study.ended}/{study.total}"
+    return [_line(f"  {study.holder.host} {study.holder.pid}"), since, _line(ended), _line(study.command, "dim")]
 
 
-def _running(seen: Sequence[SeenStudy], width: int, flat: bool) -> list[list[Text]]:
-    names, rows = [], []
-    room = max(_BAR, min(width // 2, width - _BAR - 24)) if flat else width
-    for fit, since in ((fit, item.since) for item in seen for fit in item.study.running):
-        left = fit.seconds_left(since)
-        clock = f"{format_clock(fit.seconds + since)} so far" if left is None else f"{format_clock(left)} left"
+def _running_rows(fits: Sequence[tuple[RunningFit, float]], room: int, flat: bool) -> list[list[Text]]:
+    """Return a row per running fit: its name in so much room, and how far it is, on one line or on two."""
+    lefts = [fit.seconds_left(since) for fit, since in fits]
+    clocks = [
+        f"{format_clock(fit.seconds + since)} so far" if left is None else f"{format_clock(left)} left"
+        for (fit, since), left in zip(fits, lefts, strict=True)
+    ]
+    steps = [f"{fit.step}/{fit.total}" if fit.total else "" for fit, _ in fits]
+    rows = []
+    for (fit, _), step, clock in zip(fits, steps, clocks, strict=True):
+        bar = _draw_bar(fit.share, _BAR) if fit.total else " " * _BAR
         company = f"{fit.company} fits at once  " if fit.company > 1 else ""
-        bar, step = (_bar(fit.share, _BAR), f"{fit.step}/{fit.total}") if fit.total else (" " * _BAR, "")
-        names.append(f"  {_shorten(str(fit), room - 2)}")
-        rows.append([(bar, "cyan"), (step, ""), (clock, ""), (company + format_losses(fit.values), "dim")])
-    if flat:
-        named = [[(name, ""), *row] for name, row in zip(names, rows, strict=True)]
-        return _table(named, width, 4, {0: room}, right=(2, 3))
-    indented = [[(f"    {bar}", style), *cells] for (bar, style), *cells in rows]
-    below = _table(indented, width, 3, {}, right=(1, 2))
-    return [[_line([(name, "")], [width]), *lines] for name, lines in zip(names, below, strict=True)]
+        name = _line(f"  {_shorten(str(fit), room - 2)}")
+        details = _line(bar if flat else f"    {bar}", "cyan")
+        details.append(f"  {step:>{max(map(len, steps))}}  {clock:>{max(map(len, clocks))}}  ", "default")
+        details.append_text(_line(company + format_losses(fit.values), "dim"))
+        rows.append([name, details] if flat else [name.append("\n").append_text(details)])
+    return rows
 
 
-def _last(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
+def _last_rows(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
     took = ["" if fit.seconds is None else f"{fit.seconds:.1f} s" for fit in ended]
     room = width - max(map(len, took), default=0) - 6
     metrics = [_shorten_metrics(fit.metrics, max(room - _NAME, room // 2)) for fit in ended]
     room -= max(map(len, metrics), default=0)
-    rows = [
-        [(f"  {_name(fit, room, ())}", ""), (values, "green"), (seconds, "dim")]  # its metrics tell the protocols
+    return [
+        [
+            _line(f"  {_name(fit, room, ())}"),
+            _line(values, "green"),
+            _line(seconds, "dim"),
+        ]  # metrics tell the protocols
         for fit, values, seconds in zip(ended, metrics, took, strict=True)
     ]
-    return _table(rows, width, 0, {}, right=(2,))
 
 
 def _shorten_metrics(values: Mapping[str, float], room: int) -> str:
@@ -345,26 +505,18 @@ def _shorten_metrics(values: Mapping[str, float], room: int) -> str:
     return format_metrics({name: values[name] for name in names})
 
 
-def _failed(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
-    rows = [
-        [(f"  {_name(fit, width // 2 - 2, fit.protocols)}", ""), (fit.record.error or fit.record.status, "red")]
-        for fit in ended
-    ]
-    return _table(rows, width, 1, {0: width // 2})
+def _count_rows(counts: Mapping[str, Mapping[str, Counter[str]]]) -> list[list[Text]]:
+    """Return the names of data sets, and a row per method: how many records there are on each, by status."""
 
+    def describe(by_status: Counter[str]) -> str:
+        texts = [f"{number}{_STATUSES.get(status, f' {status}')}" for status, number in sorted(by_status.items())]
+        return ", ".join(sorted(texts, key=lambda text: not text.isdecimal()))
 
-def _records(shot: Snapshot, width: int) -> list[list[Text]]:
-    counts = shot.counts()
     names = sorted({dataset for by in counts.values() for dataset in by})
-    rows: list[list[Cell]] = [[("", ""), *((name, "dim") for name in names)]] if names else []
+    rows = [[_line(""), *(_line(name, "dim") for name in names)]] if names else []
     for method, by in counts.items():
-        rows.append([(f"  {method}", ""), *((_count_statuses(by.get(name, Counter())), "") for name in names)])
-    return _table(rows, width, 0, {}, right=range(1, len(names) + 1))
-
-
-def _count_statuses(counts: Counter[str]) -> str:
-    texts = [f"{number}{_STATUSES.get(status, f' {status}')}" for status, number in sorted(counts.items()) if number]
-    return ", ".join(sorted(texts, key=lambda text: not text.isdecimal()))
+        rows.append([_line(f"  {method}"), *(_line(describe(by.get(name, Counter()))) for name in names)])
+    return rows
 
 
 def _name(ended: EndedFit, room: int, protocols: Sequence[str]) -> str:
