@@ -22,7 +22,7 @@ from zslbench.methods import sharing
 from zslbench.methods.base import Context
 from zslbench.methods.closed_form import eszsl
 from zslbench.methods.generative import AdversarialMethod, final_classifiers, regularisers
-from zslbench.results.records.watch import Watcher
+from zslbench.results.records.watch import OK, Watcher
 from zslbench.runner import progress
 from zslbench.runner.finished import Finished
 
@@ -114,7 +114,7 @@ def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_pa
     shown = zslbench.plot("pareto", runs=tmp_path)
     assert {row["method"] for row in shown.rows} == {"eszsl"}
     assert "1 without timings of their own not drawn." in " ".join(shown.caption)
-    known = {fit.record.method["name"]: fit.seconds is not None for fit in Watcher(tmp_path).look().last(9)}
+    known = {fit.record.method["name"]: fit.seconds is not None for fit in Watcher(tmp_path).look().find_ended(OK, 9)}
     assert known == {"fclswgan": False, "eszsl": True}
 
 
