@@ -216,7 +216,7 @@ def test_cells_are_marked_within_what_may_be_compared(lines: list[tuple[float, s
         for place, (value, setting, rule) in enumerate(rounded)
     ]
     rows = summarise(records)
-    found = {line.name: line.cells[0] for line in lay_out(rows, rows, ("T1",), None, together).rows}
+    found = {line.name: line.cells[0] for line in lay_out(rows, rows, ("T1",), rank_together=together).rows}
     for place, (value, setting, rule) in enumerate(rounded):
         rivals = {f"{100 * v:.1f}" for v, s, r in rounded if together or (s, r) == (setting, rule)}
         higher = [float(text) for text in rivals if float(text) > float(f"{100 * value:.1f}")]

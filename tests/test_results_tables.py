@@ -17,7 +17,6 @@ from result_records import PAPER_DATA, check_golden, paper_study, record, saved,
 from rich.cells import cell_len
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
-from zslbench.results.analysis.rows import short_names
 from zslbench.results.records.record import Record
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import text_table
@@ -170,14 +169,15 @@ def test_a_label_whose_parameters_changed_is_told_apart(tmp_path: Path) -> None:
     ]
 
 
-def test_long_settings_become_letters_that_lines_share() -> None:
-    from zslbench.results.analysis.rows import RowKey
-
+def test_long_settings_become_letters_that_rows_share(tmp_path: Path) -> None:
     long = "hidden=1024,epochs=40,preprocess=minmax"
-    keys = [RowKey(m, m, g, "inductive", False) for m, g in (("A", long), ("B", long), ("C", "k=1"), ("D", long + "9"))]
-    names, settings = short_names(keys)
-    assert list(names.values()) == ["A (a)", "B (a)", "C[k=1]", "D (b)"]
-    assert settings == (("a", long.replace(",", ", ")), ("b", long.replace(",", ", ") + "9"))
+    given = {"a": long, "b": long, "c": "k=1", "d": long + "9"}
+    folder = saved(tmp_path, [simple(name, 0.5, label=f"{name}[{text}]") for name, text in given.items()])
+    text = table(folder, width=300)
+    assert [line.split()[0:2] for line in text.splitlines()[3:7]] == [
+        *(["a", "(a)"], ["b", "(a)"], ["c[k=1]", "50.0"], ["d", "(b)"])
+    ]
+    assert f"(a) {long.replace(',', ', ')}\n(b) {long.replace(',', ', ')}9" in text
 
 
 def test_lines_and_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:

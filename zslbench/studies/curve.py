@@ -18,7 +18,7 @@ from zslbench.results.analysis.calibration import Curve, calibrate, is_generaliz
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.gather import choose, drop_candidates
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.analysis.rows import Row, Stat, natural, row_keys, short_names, stat, summarise
+from zslbench.results.analysis.rows import Row, Stat, letter_settings, natural, row_keys, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows, unread
@@ -125,7 +125,6 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
     runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
     rows = [row for row, _ in runs]
     keys = row_keys(rows, group_key)
-    names, settings = short_names(dict.fromkeys(keys))
     groups = list(dict.fromkeys(sorted(map(group_key, rows))))
     heads = group_heads(groups)
     levels = {(key, group_key(row)): _unseen_at_levels(group) for (row, group), key in zip(runs, keys, strict=True)}
@@ -140,14 +139,14 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
         for key, values in cells.items():
             values += summaries.get((key, group), none)[: len(SUMMARY)]
             values += levels.get((key, group), none)[:reached]
-    blocks = ranked_blocks(dict.fromkeys(keys), rank_together=False)
+    blocks = ranked_blocks(keys, rank_together=False)
     return Table(
         columns=tuple(columns),
         blocks=tuple(
-            Block(tuple(TableRow(names[key], key.marks, tuple(cells[key])) for key in block)) for block in blocks
+            Block(tuple(TableRow(key.short, key.marks, tuple(cells[key])) for key in block)) for block in blocks
         ),
-        remarks=(*describe_rows(rows, [names[key] for key in keys], ("H", "AUSUC"), rank_together=False), *_REMARKS),
-        settings=settings,
+        remarks=(*describe_rows(rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False), *_REMARKS),
+        settings=letter_settings(keys),
     )
 
 

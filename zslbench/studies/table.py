@@ -19,9 +19,8 @@ from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import unread
-from zslbench.results.tables.cited import cited_rows, with_cited
 from zslbench.results.tables.facts import csv_rows, json_rows, write_data
-from zslbench.results.tables.layout import data_order, lay_out, measured_columns, method_order, put_under_data_sets
+from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
@@ -119,21 +118,14 @@ def table(
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
     shown = _metrics(rows, metrics, everything=format in DATA_FORMATS)
-    rows = [row for row in rows if any(name in row.metrics for name in shown)]
-    by_data = sorted(rows, key=lambda row: data_order(row, record_filter))
-    rows = sorted(by_data, key=lambda row: method_order(row, record_filter))
+    rows, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
     beside = source if layout == "full" else None
-    cited = cited_rows(rows, shown, source, methods) if source and layout != "full" else None
+    cited = citations.cited_rows(rows, shown, source, methods) if source and layout != "full" else None
     if format in DATA_FORMATS:
         numbers = None if beside is None else [_citations(row, shown, beside) for row in rows]
         text = write_data((csv_rows if format == "csv" else json_rows)(rows, shown, numbers, cited), format)
     else:
-        whole = lay_out(rows, by_data, shown, beside, rank_together, ci)
-        columns = measured_columns(by_data, shown)
-        if cited is not None and source is not None:
-            whole = with_cited(whole, columns, cited, source, rank_together)
-        if layout == "zsl":
-            whole = put_under_data_sets(whole, columns)
+        whole = lay_out(rows, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
         if format != "terminal":  # whose notes name the files
             whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
         text = render(whole, format, width, standalone=standalone)

@@ -1,4 +1,4 @@
-"""Numbers that papers print, each with its source, for tables that set them beside measured ones."""
+"""Numbers that papers print, each with its source, for tables that set them beside or below measured ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from zslbench.errors import UnknownName
 from zslbench.metrics import ACCURACIES
-from zslbench.results.analysis.rows import Row
+from zslbench.results.analysis.rows import Row, join_marks, rank_block
+from zslbench.spec import parse
 
 PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
 """Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""
@@ -24,26 +25,10 @@ _WHOLE = {("lisgan", "S4")}
 TRANSDUCTIVE = {"lisgan", "lisgan:S4"}
 """Whose published numbers use unlabelled test features (LisGAN's cascade); all others are inductive."""
 
-_TITLES = {
-    "ale": "ALE",
-    "conse": "CONSE",
-    "dap": "DAP",
-    "dem": "DEM",
-    "devise": "DeViSE",
-    "eszsl": "ESZSL",
-    "fclswgan": "f-CLSWGAN",
-    "gazsl": "GAZSL",
-    "latem": "LATEM",
-    "lisgan": "LisGAN",
-    "sae": "SAE",
-    "sje": "SJE",
-    "sse": "SSE",
-    "sync": "SYNC",
-}
-"""Methods as LisGAN's tables print them, and LATEM, which they lack."""
+_TITLES = {"devise": "DeViSE", "fclswgan": "f-CLSWGAN", "lisgan": "LisGAN"}
+"""Methods as LisGAN's tables print them; the others are in capitals."""
 
-_READ_ON_TEST = {"fclswgan": "f-CLSWGAN", "gazsl": "GAZSL", "lisgan": "LisGAN"}
-_READ_ON_TEST_IN = {"li2019lisgan", "feng2022gasl"}
+_READ_ON_TEST, _READ_ON_TEST_IN = {"fclswgan", "gazsl", "lisgan"}, {"li2019lisgan", "feng2022gasl"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +57,7 @@ class Published:
     def title(self) -> str:
         """The method as it is printed, with a named ablation: ``LisGAN@S3``."""
         name, _, preset = self.method.partition(":")
-        return _TITLES.get(name, name) + (f"@{preset}" if preset else "")
+        return _TITLES.get(name, name.upper()) + (f"@{preset}" if preset else "")
 
     @property
     def transductive(self) -> bool:
@@ -81,11 +66,12 @@ class Published:
 
     @property
     def oracle(self) -> str:
-        """The name of a method whose public code picks the epoch on test images; empty for all others.
+        """The title of a method whose public code picks the epoch on test images; empty for all others.
 
         Its numbers are read as those of oracle selection, since the papers do not say how the epoch was picked.
         """
-        return _READ_ON_TEST.get(self.method.partition(":")[0], "") if self.source in _READ_ON_TEST_IN else ""
+        read = self.source in _READ_ON_TEST_IN and self.method.partition(":")[0] in _READ_ON_TEST
+        return self.title.partition("@")[0] if read else ""
 
 
 @functools.cache
@@ -95,10 +81,11 @@ def load() -> tuple[Published, ...]:
     return tuple(Published(**{**line, "value": float(line["value"])}) for line in csv.DictReader(text.splitlines()))  # type: ignore[arg-type]
 
 
+@functools.cache
 def sources() -> tuple[str, ...]:
     """Return the citation keys, the preferred first."""
-    found = {entry.source for entry in load()}
-    return tuple(sorted(found, key=lambda key: (PREFERENCE.index(key) if key in PREFERENCE else len(PREFERENCE), key)))
+    keys = {entry.source for entry in load()}
+    return tuple(sorted(keys, key=lambda key: (PREFERENCE.index(key) if key in PREFERENCE else len(PREFERENCE), key)))
 
 
 def check_source(source: str) -> None:
@@ -129,6 +116,15 @@ def lookup(method: str, dataset: str, metric: str, source: str | None = None) ->
     return None
 
 
+@functools.cache
+def _index() -> dict[tuple[str, str, str, str], Published]:
+    return {(entry.source, entry.method, entry.dataset, entry.metric): entry for entry in load()}
+
+
+def _lookup_first(names: Sequence[str], dataset: str, metric: str, source: str | None) -> Published | None:
+    return next(filter(None, (lookup(name, dataset, metric, source) for name in names)), None)
+
+
 def beside(row: Row, metric: str, source: str) -> Published | None:
     """Return the cited number that may stand beside a measured one: same method, data set, protocol and metric.
 
@@ -141,8 +137,9 @@ def beside(row: Row, metric: str, source: str) -> Published | None:
     """
     if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
         return None
-    found = _of_method(row, metric, None if source == "best" else source)
-    return found if found and found.transductive == (row.setting == "transductive") else None
+    names = cited_names(row.method, row.label.partition("[")[0].split("@")[1:])
+    entry = _lookup_first(names, row.dataset, metric, None if source == "best" else source)
+    return entry if entry and entry.transductive == (row.setting == "transductive") else None
 
 
 def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
@@ -158,12 +155,55 @@ def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
     return (method,)
 
 
-def _of_method(row: Row, metric: str, chosen: str | None) -> Published | None:
-    names = cited_names(row.method, row.label.partition("[")[0].split("@")[1:])
-    found = (lookup(name, row.dataset, metric, chosen) for name in names)
-    return next(filter(None, found), None)
+@dataclasses.dataclass(frozen=True)
+class CitedRow:
+    """One method's numbers in one source."""
+
+    source: str
+    title: str
+    entries: tuple[Published, ...]
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the numbers are read as those of the best epoch on test images."""
+        return any(entry.oracle for entry in self.entries)
+
+    @property
+    def setting(self) -> str:
+        """Whether the method uses unlabelled test features."""
+        return "transductive" if any(entry.transductive for entry in self.entries) else "inductive"
+
+    @property
+    def marks(self) -> str:
+        """† for numbers picked on test images, ‡ for a transductive method."""
+        return join_marks(self.oracle, self.setting)
+
+    @property
+    def block(self) -> tuple[bool, int, str]:
+        """What this row may be ranked with (see `rank_block`)."""
+        return rank_block(self.oracle, self.setting)
 
 
-@functools.cache
-def _index() -> dict[tuple[str, str, str, str], Published]:
-    return {(entry.source, entry.method, entry.dataset, entry.metric): entry for entry in load()}
+def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods: Sequence[str]) -> list[CitedRow]:
+    """Return what is published on the catalogued data sets of `rows`, the preferred source first.
+
+    Args:
+        rows: what was measured; on a user's own data nothing is published, whatever its name.
+        metrics: which.
+        source: a citation key, or ``best``: of each number the most preferred source alone.
+        methods: specs; none: every method that a source has, its named ablations left out.
+    """
+    datasets = dict.fromkeys(row.dataset for row in rows if row.origin == "catalogue")
+    wanted = [(dataset, metric) for dataset in datasets for metric in metrics if metric in PROTOCOL]
+    cited = [(entry.method,) for entry in load() if ":" not in entry.method]
+    names = [cited_names(spec.name.casefold(), spec.presets) for spec in map(parse, methods)] or cited
+    taken: set[tuple[object, ...]] = set()
+    out = []
+    for key in sources() if source == "best" else (source,):
+        for alike in dict.fromkeys(names):
+            columns = [column for column in wanted if (alike, *column) not in taken]
+            entries = tuple(entry for column in columns if (entry := _lookup_first(alike, *column, key)))
+            if entries:
+                out.append(CitedRow(key, entries[0].title, entries))
+            taken |= {(alike, entry.dataset, entry.metric) for entry in entries}
+    return out

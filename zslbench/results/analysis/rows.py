@@ -1,4 +1,4 @@
-"""Records as rows: runs that differ only in the seed together, folds of the dev stage averaged."""
+"""Records as rows of a table: seeds together, folds of the dev stage averaged, and the names that rows go by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import statistics
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from zslbench.errors import UnknownName
 from zslbench.identity import canonical_json
@@ -21,6 +21,12 @@ CHANGED_MARK = "§"
 """Numbers of a method whose source has changed since they were made."""
 CALIBRATED = " cs"
 """Ends the names of metrics after calibrated stacking, before the † of a constant chosen on test."""
+MAX_INLINE = 28
+"""The longest name that shows its parameters itself; a longer one gets a letter instead."""
+SETTINGS = ("inductive", "semantic", "transductive")
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +117,14 @@ class Row:
     lead: Record = dataclasses.field(repr=False, compare=False)
 
     @property
+    def oracle(self) -> bool:
+        """Whether it is the best on test."""
+        return self.selection == "oracle"
+
+    @property
     def marks(self) -> str:
         """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
-        return join_marks(self.selection == "oracle", self.setting == "transductive", self.source_state == "changed")
+        return join_marks(self.oracle, self.setting, self.source_state == "changed")
 
     @property
     def step(self) -> int | None:
@@ -131,13 +142,25 @@ class Row:
         return self.protocol, self.protocol_version, brackets(dict(sorted(self.protocol_params.items())))[1:-1]
 
 
-def join_marks(oracle: bool, transductive: bool, changed: bool) -> str:
+def join_marks(oracle: bool, setting: str, changed: bool = False) -> str:
     """Return the marks that numbers bear, in their order.
 
-    >>> join_marks(True, False, True)
+    >>> join_marks(True, "inductive", True)
     '†§'
     """
-    return ("†" if oracle else "") + ("‡" if transductive else "") + (CHANGED_MARK if changed else "")
+    return ("†" if oracle else "") + ("‡" if setting == "transductive" else "") + (CHANGED_MARK if changed else "")
+
+
+def group_values(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
+    """Return the values of each key, both in order of first appearance, no value twice.
+
+    >>> group_values([("a", 2), ("b", 1), ("a", 2), ("a", 1)])
+    {'a': [2, 1], 'b': [1]}
+    """
+    groups: dict[Key, dict[Value, None]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, {})[value] = None
+    return {key: list(values) for key, values in groups.items()}
 
 
 def summarise(records: Iterable[Record]) -> list[Row]:
@@ -184,9 +207,8 @@ def family_key(record: Record, tuned: Iterable[str] = ()) -> str:
 def _key(record: Record, method: list[object]) -> str:
     data, rules = record.dataset, record.protocol
     where = [data["name"], data.get("features"), data.get("semantics"), data.get("fingerprint")]
-    return canonical_json(
-        [where, [rules["name"], rules.get("version"), dict(rules.get("params", {}))], method, record.schema]
-    )
+    protocol = [rules["name"], rules.get("version"), dict(rules.get("params", {}))]
+    return canonical_json([where, protocol, method, record.schema])
 
 
 def spec_head(record: Record, tuned: Iterable[str] = ()) -> str:
@@ -293,21 +315,16 @@ def _row(group: Sequence[Record]) -> Row:
     )
 
 
-MAX_INLINE = 28
-"""The longest name that shows its parameters itself; a longer one gets a letter instead."""
-
-SETTINGS = ("inductive", "semantic", "transductive")
-
-
 @dataclasses.dataclass(frozen=True)
 class RowKey:
-    """What makes rows of several data sets one line of a table.
+    """What makes rows of several data sets one row of a table.
 
     Attributes:
         method: registered name; name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
         setting, oracle: what may be compared with what.
-        rule: the selection rule, where the same line stands under another one, too; else empty.
+        rule: the selection rule, where the same row stands under another one, too; else empty.
         changed: whether the source of the method has changed since any of its runs was made.
+        letter: what stands for `given` where the name would be too long with it; else empty.
     """
 
     method: str
@@ -317,24 +334,30 @@ class RowKey:
     oracle: bool
     rule: str = ""
     changed: bool = False
+    letter: str = dataclasses.field(default="", compare=False)
 
     @property
-    def full(self) -> str:
-        """The name with its parameters."""
-        return self.name_with(f"[{self.given}]" if self.given else "")
+    def plain(self) -> str:
+        """The name without parameters."""
+        return self._with("")
 
-    def name_with(self, parameters: str) -> str:
-        """Return the name with a text for its parameters, and the selection rule where it tells lines apart."""
+    @property
+    def short(self) -> str:
+        """The name with its parameters, or with the letter that stands for them."""
+        given = f"[{self.given}]" if self.given else ""
+        return self._with(f" ({self.letter})" if self.letter else given)
+
+    def _with(self, parameters: str) -> str:
         return self.name + parameters + (f" {self.rule}" if self.rule else "")
 
     @property
     def marks(self) -> str:
         """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
-        return join_marks(self.oracle, self.setting == "transductive", self.changed)
+        return join_marks(self.oracle, self.setting, self.changed)
 
     @property
     def block(self) -> tuple[bool, int, str]:
-        """What this line may be ranked with (see `rank_block`)."""
+        """What this row may be ranked with (see `rank_block`)."""
         return rank_block(self.oracle, self.setting)
 
 
@@ -344,90 +367,70 @@ def rank_block(oracle: bool, setting: str) -> tuple[bool, int, str]:
 
 
 def row_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[RowKey]:
-    """Return the line that each row belongs to.
+    """Return the key of each row; where its name would be too long, keys with the same parameters share a letter.
 
-    Rows with one label share a line, those of different selection rules excepted. Two of them in one column (a label
+    Rows with one label share a key, those of different selection rules excepted. Two of them in one column (a label
     whose meaning changed, or a preset that was edited) are told apart by the parameters in which they differ.
     """
-    labels: dict[object, set[str]] = collections.defaultdict(set)
-    titles: dict[str, set[str]] = collections.defaultdict(set)
-    for row in rows:
-        labels[_meaning(row)].add(row.label)
-        titles[row.title].add(row.method)
-    shortest = {meaning: min(of, key=lambda label: (len(label), label)) for meaning, of in labels.items()}
-    alike = [(row.method, shortest[_meaning(row)], row.setting, row.selection) for row in rows]
-    differing = _differing(rows, alike, column)
-    keys = []
-    for row, line in zip(rows, alike, strict=True):
-        head, _, given = line[1].removesuffix("]").partition("[")
-        title = row.title if len(titles[row.title]) == 1 else f"{row.title} ({row.method})"
-        name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
-        extra = brackets({key: _facts(row).get(key) for key in sorted(differing[line])})[1:-1]
-        parts = ",".join(filter(None, (given, extra)))
-        keys.append(RowKey(row.method, one_line(name), one_line(parts), row.setting, row.selection == "oracle"))
-    rules: dict[RowKey, set[str]] = collections.defaultdict(set)
-    for row, key in zip(rows, keys, strict=True):
-        rules[key].add(row.selection)
-    ruled = [(key, row.selection if len(rules[key]) > 1 else "") for row, key in zip(rows, keys, strict=True)]
-    changed = {line for row, line in zip(rows, ruled, strict=True) if row.source_state == "changed"}
-    return [dataclasses.replace(key, rule=rule, changed=(key, rule) in changed) for key, rule in ruled]
-
-
-def _meaning(row: Row) -> object:
     # What oracle selection picked goes by the method's name, whatever hyper-parameters it picked.
-    return row.method, canonical_json(dict(row.params)), row.selection == "oracle"
-
-
-def _facts(row: Row) -> dict[str, Any]:
-    return {**row.params, "version": row.version}
-
-
-def _differing(
-    rows: Sequence[Row], alike: Sequence[object], column: Callable[[Row], object]
-) -> Mapping[object, set[str]]:
-    """Return, for each kind of rows that are `alike`, the parameters in which those of one column differ."""
-    facts: dict[tuple[object, object], list[dict[str, Any]]] = collections.defaultdict(list)
-    for row, line in zip(rows, alike, strict=True):
-        facts[line, column(row)].append(_facts(row))
+    meanings = [(row.method, canonical_json(dict(row.params)), row.oracle) for row in rows]
+    labels = group_values((meaning, row.label) for row, meaning in zip(rows, meanings, strict=True))
+    methods = group_values((row.title, row.method) for row in rows)
+    alike = [
+        (row.method, min(labels[meaning], key=lambda label: (len(label), label)), row.setting, row.selection)
+        for row, meaning in zip(rows, meanings, strict=True)
+    ]
+    facts = [{**row.params, "version": row.version} for row in rows]
     differing: dict[object, set[str]] = collections.defaultdict(set)
-    for (line, _), of in facts.items():
-        names = {name for fact in of for name in fact}
-        differing[line] |= {name for name in names if any(fact.get(name) != of[0].get(name) for fact in of)}
-    return differing
-
-
-def short_names(keys: Iterable[RowKey]) -> tuple[dict[RowKey, str], tuple[tuple[str, str], ...]]:
-    """Return a short name for each line, and what the letters in them stand for.
-
-    Lines with the same parameters share a letter.
-    """
+    first: dict[object, dict[str, Any]] = {}
+    for row, kind, values in zip(rows, alike, facts, strict=True):
+        other = first.setdefault((kind, column(row)), values)
+        differing[kind] |= {name for name in {*values, *other} if values.get(name) != other.get(name)}
+    keys = []
+    for row, kind, values in zip(rows, alike, facts, strict=True):
+        head, _, given = kind[1].removesuffix("]").partition("[")
+        title = row.title if len(methods[row.title]) == 1 else f"{row.title} ({row.method})"
+        name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
+        extra = brackets({key: values.get(key) for key in sorted(differing[kind])})[1:-1]
+        parts = ",".join(filter(None, (given, extra)))
+        keys.append(RowKey(row.method, one_line(name), one_line(parts), row.setting, row.oracle))
+    rules = group_values((key, row.selection) for row, key in zip(rows, keys, strict=True))
+    keys = [
+        dataclasses.replace(key, rule=row.selection if len(rules[key]) > 1 else "")
+        for row, key in zip(rows, keys, strict=True)
+    ]
+    changed = {key for row, key in zip(rows, keys, strict=True) if row.source_state == "changed"}
     letters: dict[str, str] = {}
-    names = {}
     for key in keys:
-        names[key] = key.full
-        if len(key.full) > MAX_INLINE and key.given:
-            names[key] = key.name_with(f" ({letters.setdefault(key.given, _letter(len(letters)))})")
-    return names, tuple((letter, given.replace(",", ", ")) for given, letter in letters.items())
+        if len(key.short) > MAX_INLINE and key.given:
+            letters.setdefault(key.given, _letter(len(letters)))
+    return [
+        dataclasses.replace(
+            key, changed=key in changed, letter=letters.get(key.given, "") if len(key.short) > MAX_INLINE else ""
+        )
+        for key in keys
+    ]
+
+
+def letter_settings(keys: Iterable[RowKey]) -> tuple[tuple[str, str], ...]:
+    """Return the letters in short names and what they stand for."""
+    return tuple(dict.fromkeys((key.letter, key.given.replace(",", ", ")) for key in keys if key.letter))
 
 
 def plain_names(rows: Sequence[Row], column: Callable[[Row], object]) -> tuple[list[RowKey], list[str]]:
-    """Return the line and the name of each row: title and presets where those tell the rows of each column apart.
+    """Return the key and the name of each row: title and presets where those tell the rows of each column apart.
 
     Else with parameters, or a letter.
     """
     keys = row_keys(rows, column)
-    lettered, _ = short_names(dict.fromkeys(keys))
-    plain = [key.name_with("") for key in keys]
-    heads = collections.Counter(
-        (column(row), name, key.oracle) for row, name, key in zip(rows, plain, keys, strict=True)
-    )
+    heads = collections.Counter((column(row), key.plain, key.oracle) for row, key in zip(rows, keys, strict=True))
     shared = {name for (_, name, _), number in heads.items() if number > 1}
-    return keys, [lettered[key] if name in shared else name for name, key in zip(plain, keys, strict=True)]
+    return keys, [key.short if key.plain in shared else key.plain for key in keys]
 
 
 def _letter(number: int) -> str:
-    more, place = divmod(number, 26)
-    return (_letter(more - 1) if more else "") + string.ascii_lowercase[place]
+    before, place = divmod(number, 26)
+    return (_letter(before - 1) if before else "") + string.ascii_lowercase[place]
 
 
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:

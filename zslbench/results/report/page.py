@@ -17,7 +17,7 @@ from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
 from zslbench.results.report.figures import Figure
-from zslbench.results.tables.layout import data_order, lay_out, method_order
+from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.table import Block, Table
 from zslbench.visible import one_line, visible
 
@@ -160,8 +160,7 @@ def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tu
     protocols = [protocol for _, protocol, *_ in groups]
     out = []
     for _, same_protocol in sorted(groups.items()):
-        by_data = sorted(same_protocol, key=lambda row: data_order(row, record_filter))
-        by_method = sorted(by_data, key=lambda row: method_order(row, record_filter))
+        by_method, by_data = sort_rows(same_protocol, record_filter)
         table = lay_out(by_method, by_data, order_metrics(name for row in by_data for name in row.metrics))
         blocks = table.blocks
         if len(blocks) > 1:

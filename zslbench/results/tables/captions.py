@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.metrics import SWEPT
-from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, rank_block
 from zslbench.results.analysis.selection import criterion
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
@@ -311,43 +310,6 @@ def describe_selections(selections: Iterable[str]) -> str:
     """Say by which rules numbers of a study were selected."""
     words = {"fixed": "fixed (the declared last step)", "validated": "validated (chosen on validation classes)"}
     return ", ".join(words.get(name, name) for name in sorted(set(selections)))
-
-
-def nothing_cited(source: str) -> str:
-    """Say that a source has no number for this table."""
-    which = "" if source == "best" else f" in {source}"
-    return f"There are no published numbers{which} for these methods and data sets."
-
-
-def cited_sentences(entries: Iterable[Published], unlike: Mapping[tuple[str, str], Sequence[str]]) -> list[str]:
-    """Return the sentences that published numbers need.
-
-    Args:
-        entries: the numbers that are shown.
-        unlike: features and semantics that such numbers rest on, to the names of the measured data sets that have
-            others.
-    """
-    lines = []
-    if read := sorted({entry.oracle for entry in entries if entry.oracle}, key=str.casefold):
-        code = f"{', '.join(read[:-1])} and {read[-1]}" if len(read) > 1 else read[0]
-        whose = "their" if len(read) > 1 else "its"
-        lines.append(
-            f"The public code of {code} picks the epoch on test images: {whose} published numbers are read "
-            "as oracle (†)."
-        )
-    for (features, semantics), data in unlike.items():
-        lines.append(
-            f"The published numbers rest on {features} features and {semantics} semantics, unlike the measured ones "
-            f"of {', '.join(data)}: they do not compare directly."
-        )
-    return lines
-
-
-def footnote(entry: Published, notes: dict[str, int]) -> int:
-    """Return the number of a published number's footnote, 0 without; `notes` receives new ones in reading order."""
-    if not entry.note:
-        return 0
-    return notes.setdefault(f"{entry.source}, {entry.table}: {entry.note}.", len(notes) + 1)
 
 
 def spans(numbers: Sequence[int]) -> str:

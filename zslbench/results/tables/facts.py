@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zslbench.files import csv_text, json_text
-from zslbench.results.analysis.published import PROTOCOL, Published
+from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat
-from zslbench.results.tables.cited import CitedRow
 
 _DIGITS = 6
 
@@ -112,8 +111,8 @@ def _ordered(row: Row, metrics: Sequence[str]) -> list[tuple[str, Stat]]:
 
 def _by_data(rows: Sequence[CitedRow]) -> Iterator[tuple[CitedRow, list[Published]]]:
     for row in rows:
-        for dataset in dict.fromkeys(entry.dataset for entry in row.entries.values()):
-            yield row, [entry for entry in row.entries.values() if entry.dataset == dataset]
+        for dataset in dict.fromkeys(entry.dataset for entry in row.entries):
+            yield row, [entry for entry in row.entries if entry.dataset == dataset]
 
 
 def _cited_facts(row: CitedRow, entry: Published) -> dict[str, Any]:
@@ -121,7 +120,7 @@ def _cited_facts(row: CitedRow, entry: Published) -> dict[str, Any]:
         "method": entry.method.partition(":")[0],
         "label": entry.method.replace(":", "@"),
         "title": row.title,
-        "setting": "transductive" if row.transductive else "inductive",
+        "setting": row.setting,
         **pick_facts(entry, "dataset", "features", "semantics"),
         "protocol": PROTOCOL[entry.metric],
         "stage": "final",

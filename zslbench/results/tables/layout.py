@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
-from zslbench.results.analysis.published import Published
+from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.analysis.rows import Row, RowKey, Stat, natural, row_keys, short_names
+from zslbench.results.analysis.rows import Row, RowKey, Stat, group_values, letter_settings, natural, row_keys
 from zslbench.results.records.record import SELECTIONS
-from zslbench.results.tables.captions import cited_sentences, describe_rows, footnote, nothing_cited, spans
-from zslbench.results.tables.table import PUBLISHED_HEAD, Block, Cell, Column, Emphasis, Table, TableRow, remarks
+from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, spans
+from zslbench.results.tables.table import (
+    PUBLISHED_HEAD,
+    Block,
+    Cell,
+    Column,
+    Emphasis,
+    Remark,
+    Table,
+    TableRow,
+    remarks,
+    take_columns,
+)
 from zslbench.visible import one_line
 
 GroupKey = tuple[str, str, str, str, tuple[int, ...]]
 ProtocolKey = tuple[str, int, str]
-ORACLE_MARK = "†"
 
 _Key = TypeVar("_Key", bound=Hashable)
+_Ranked = TypeVar("_Ranked", RowKey, CitedRow)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,76 +49,102 @@ def lay_out(
     by_data: Sequence[Row],
     metrics: Sequence[str],
     source: str | None = None,
+    cited: Sequence[CitedRow] | None = None,
     rank_together: bool = False,
     intervals: bool = False,
+    put_data_on_top: bool = False,
 ) -> Table:
     """Return the table of `rows`.
 
     Args:
-        rows: in the order of the lines.
-        by_data: the same rows in the order of the columns.
+        rows, by_data: in the order of the table's rows and of its columns (see `sort_rows`).
         metrics: which, in order.
-        source: of published numbers; None leaves them out.
-        rank_together: compare all lines with each other, not only those of one block.
+        source: of published numbers: a citation key or ``best``; None leaves them out.
+        cited: published numbers as rows of their own below the measured ones; None: in columns of their own.
+        rank_together: compare all rows with each other, not only those of one block.
         intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
+        put_data_on_top: a single column stands under its data set's name itself.
     """
     keys = row_keys(rows, lambda row: (group_key(row), row.protocol_key))
-    names, settings = short_names(dict.fromkeys(keys))
-    measured: dict[tuple[RowKey, ColumnKey], Stat] = {}
-    cited: dict[tuple[RowKey, ColumnKey], Published] = {}
+    numbers: dict[RowKey, dict[ColumnKey, Stat | Published]] = {key: {} for key in keys}
     for row, key in zip(rows, keys, strict=True):
         for metric in metrics:
             if metric in row.metrics:
                 column = ColumnKey(group_key(row), row.protocol_key, metric)
-                measured[key, column] = row.metrics[metric]
-                if source and (entry := citations.beside(row, metric, source)):
-                    cited[key, dataclasses.replace(column, published=True)] = entry
-    columns = _columns(by_data, metrics, {column for _, column in (*measured, *cited)})
+                numbers[key][column] = row.metrics[metric]
+                if source and cited is None and (entry := citations.beside(row, metric, source)):
+                    numbers[key][dataclasses.replace(column, published=True)] = entry
+    used = {column for columns in numbers.values() for column in columns}
+    columns = [
+        column
+        for group, protocols in group_values((group_key(row), row.protocol_key) for row in by_data).items()
+        for metric in metrics
+        for protocol in protocols
+        for published in (False, True)
+        if (column := ColumnKey(group, protocol, metric, published)) in used
+    ]
     heads = group_heads([column.group for column in columns])
-    blocks = ranked_blocks(dict.fromkeys(keys), rank_together)
     notes: dict[str, int] = {}
-    cells = _measured_cells(measured, blocks, intervals) | _cited_cells(cited, blocks, notes)
-    below = describe_rows(rows, [names[key] for key in keys], metrics, rank_together, intervals)
-    if source:
-        below += remarks("published", _sources(cited, names, heads, source))
-    first = {key: row for row, key in zip(reversed(rows), reversed(keys), strict=True)}
+    first = dict(zip(reversed(keys), reversed(rows), strict=True))
 
-    def line(key: RowKey) -> TableRow:
+    def table_row(key: RowKey) -> TableRow:
         row = first[key]
-        values = tuple(cells.get((key, column)) for column in columns)
-        return TableRow(names[key], key.marks, values, one_line(row.label), key.setting, row.selection)
+        cells = tuple(_cell(numbers[key].get(column), column, notes, intervals) for column in columns)
+        return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection)
 
-    return Table(
+    blocks = [_rank(map(table_row, block), columns) for block in ranked_blocks(keys, rank_together)]
+    below = describe_rows(rows, [key.short for key in keys], metrics, rank_together, intervals)
+    beside = [
+        (key, entry, column.group)
+        for key in numbers
+        for column, entry in numbers[key].items()
+        if isinstance(entry, Published)
+    ]
+    placed = [(entry, group) for _, entry, group in beside]
+    if cited:
+        blocks += _cited_blocks(cited, columns, notes, rank_together)
+        apart = len(ranked_blocks(cited, rank_together)) > 1
+        ranked = "each block ranked by itself" if apart else "ranked by themselves"
+        below += remarks("published", [f"Rows below “published” are cited, not measured here, and {ranked}."])
+        if any(row.setting == "transductive" for row in cited) and TRANSDUCTIVE not in below:
+            below.append(TRANSDUCTIVE)
+        placed = [(entry, _column(columns, entry).group) for row in cited for entry in row.entries]
+    elif source and not beside:
+        which = "" if source == "best" else f" in {source}"
+        below += remarks("published", [f"There are no published numbers{which} for these methods and data sets."])
+    elif source:
+        names = group_values((entry.source, key.short) for key, entry, _ in beside)
+        whose = "; ".join(f"{name} ({', '.join(short)})" for name, short in names.items())
+        below += remarks("published", [f"pub.: published, not measured here: {whose}."])
+    table = Table(
         columns=_column_heads(columns, heads),
-        blocks=tuple(Block(tuple(map(line, block))) for block in blocks),
-        remarks=tuple(below),
-        settings=settings,
+        blocks=tuple(blocks),
+        remarks=(*below, *remarks("published", _caution(placed, heads))),
+        settings=letter_settings(keys),
         notes=tuple(notes),
     )
+    return _put_data_on_top(table, columns) if put_data_on_top else table
 
 
-def method_order(row: Row, record_filter: RecordFilter) -> tuple[Any, ...]:
-    """Return what sorts lines: as asked for, then by title, label, version and selection rule."""
-    return (
-        record_filter.position(row.lead)[0],
-        row.title.casefold(),
-        natural(row.label),
-        row.version,
-        SELECTIONS.index(row.selection),
-    )
+def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Row], list[Row]]:
+    """Return rows in the order of a table's rows and in that of its columns.
 
+    As asked for; else rows by title, label, version and selection rule, columns by data set, its choices, protocol and
+    metric.
+    """
 
-def data_order(row: Row, record_filter: RecordFilter) -> tuple[Any, ...]:
-    """Return what sorts columns: as asked for, then by data set, its choices, protocol and metric."""
-    _, dataset, protocol = record_filter.position(row.lead)
-    return (
-        dataset,
-        natural(row.dataset),
-        (row.features, row.semantics, row.fingerprint, row.folds),
-        protocol,
-        min(map(metric_place, row.metrics), default=len(METRIC_ORDER)),
-        row.protocol_key,
-    )
+    def data_order(row: Row) -> tuple[Any, ...]:
+        _, dataset, protocol = record_filter.position(row.lead)
+        first_metric = min(map(metric_place, row.metrics), default=len(METRIC_ORDER))
+        choices = row.features, row.semantics, row.fingerprint, row.folds
+        return dataset, natural(row.dataset), choices, protocol, first_metric, row.protocol_key
+
+    def method_order(row: Row) -> tuple[Any, ...]:
+        rule = SELECTIONS.index(row.selection)
+        return record_filter.position(row.lead)[0], row.title.casefold(), natural(row.label), row.version, rule
+
+    by_data = sorted(rows, key=data_order)
+    return sorted(by_data, key=method_order), by_data
 
 
 def group_key(row: Row) -> GroupKey:
@@ -115,35 +152,9 @@ def group_key(row: Row) -> GroupKey:
     return *row.data_key, row.folds
 
 
-def measured_columns(by_data: Sequence[Row], metrics: Sequence[str]) -> list[ColumnKey]:
-    """Return the columns of measured numbers, as `lay_out` has them."""
-    measured = {
-        ColumnKey(group_key(row), row.protocol_key, metric)
-        for row in by_data
-        for metric in metrics
-        if metric in row.metrics
-    }
-    return _columns(by_data, metrics, measured)
-
-
-def _columns(by_data: Sequence[Row], metrics: Sequence[str], used: set[ColumnKey]) -> list[ColumnKey]:
-    """Return the columns by group, then metric, then protocol, a published one after its measured one."""
-    protocols: dict[GroupKey, dict[ProtocolKey, None]] = {}
-    for row in by_data:
-        protocols.setdefault(group_key(row), {})[row.protocol_key] = None
-    wanted = (
-        ColumnKey(group, key, metric, published)
-        for group, keys in protocols.items()
-        for metric in metrics
-        for key in keys
-        for published in (False, True)
-    )
-    return [column for column in wanted if column in used]
-
-
-def _group_details(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
+def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
     """Say what tells each group from others of the same data set; nothing where there are none."""
-    out = {}
+    groups, out = list(groups), {}
     for group in groups:
         dataset, features, semantics, fingerprint, folds = group
         same = [other for other in groups if other[0] == dataset]
@@ -156,24 +167,18 @@ def _group_details(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
     return out
 
 
-def group_heads(groups: Sequence[GroupKey]) -> dict[GroupKey, str]:
+def group_heads(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
     details = _group_details(groups).items()
     return {group: one_line(group[0]) + (f" ({text})" if text else "") for group, text in details}
-
-
-def name_data(group: GroupKey, heads: Mapping[GroupKey, str]) -> str:
-    """Name a group with its features and semantics, whether or not the head of its columns says them."""
-    dataset, features, semantics, *_ = group
-    return heads[group] if "(" in heads[group] else f"{dataset} ({features}, {semantics})"
 
 
 def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -> tuple[Column, ...]:
     """Return the heads; those of one metric under several protocols say which, and which version."""
     out = []
     for column in columns:
-        group = [other for other in columns if other.group == column.group]
-        same = [other for other in group if other.metric == column.metric and not other.published]
+        kind = column.group, column.metric
+        same = [other for other in columns if (other.group, other.metric) == kind and not other.published]
         name, version, params = column.protocol
         head = column.metric
         if len(same) > 1:
@@ -185,44 +190,42 @@ def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -
     return tuple(out)
 
 
-def put_under_data_sets(table: Table, columns: Sequence[ColumnKey]) -> Table:
+def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
     """Put a single column under its data set's name itself; several of one data set under what tells them apart."""
     groups = [column.group for column in columns]
     if len(set(groups)) < len(groups):
         return table
     heads, details = group_heads(groups), _group_details(groups)
     names = [group[0] for group in groups]
+    on_top = [
+        Column(heads[group]) if names.count(group[0]) == 1 else Column(details[group], group=group[0])
+        for group in groups
+    ]
+    stage = tuple(remark for remark in table.remarks if remark.kind == "stage")
+    others = tuple(remark for remark in table.remarks if remark.kind != "stage")
+    below = *stage, Remark("layout", "T1 stands under each data set's name."), *others
     order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
-    alone = {name for name in names if names.count(name) == 1}
-    return dataclasses.replace(
-        table,
-        columns=tuple(
-            Column(heads[groups[n]]) if names[n] in alone else Column(details[groups[n]], group=names[n]) for n in order
-        ),
-        blocks=tuple(
-            dataclasses.replace(
-                block,
-                rows=tuple(
-                    dataclasses.replace(line, cells=tuple(line.cells[number] for number in order))
-                    for line in block.rows
-                ),
-            )
-            for block in table.blocks
-        ),
-        remarks=(
-            *(remark for remark in table.remarks if remark.kind == "stage"),
-            *remarks("layout", ["T1 stands under each data set's name."]),
-            *(remark for remark in table.remarks if remark.kind != "stage"),
-        ),
-    )
+    return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=below), order)
 
 
-def ranked_blocks(keys: Mapping[RowKey, None], rank_together: bool) -> list[list[RowKey]]:
-    """Return the lines that may be ranked with each other: by setting, oracle selection apart."""
+def ranked_blocks(keys: Iterable[_Ranked], rank_together: bool) -> list[list[_Ranked]]:
+    """Return the rows that may be ranked with each other, none twice: by setting, oracle selection apart."""
+    keys = list(dict.fromkeys(keys))
     if rank_together:
-        return [list(keys)]
-    kinds = sorted({key.block for key in keys})
-    return [[key for key in keys if key.block == kind] for kind in kinds]
+        return [keys]
+    return [[key for key in keys if key.block == kind] for kind in sorted({key.block for key in keys})]
+
+
+def _rank(rows: Iterable[TableRow], columns: Sequence[ColumnKey], title: str = "") -> Block:
+    """Mark the best and the second best of each column of measured numbers, or of cited rows."""
+    rows = list(rows)
+    ranked = [list(row.cells) for row in rows]
+    for number, column in enumerate(columns):
+        cells = {place: cell for place, row in enumerate(rows) if (cell := row.cells[number])}
+        emphasis = {} if column.published else podium({place: cell.text for place, cell in cells.items()})
+        for place, cell in cells.items():
+            ranked[place][number] = dataclasses.replace(cell, emphasis=emphasis.get(place, ""))
+    return Block(tuple(dataclasses.replace(row, cells=tuple(ranked[place])) for place, row in enumerate(rows)), title)
 
 
 def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
@@ -238,63 +241,72 @@ def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
     return {key: places.get(float(text), "") for key, text in shown.items()}
 
 
-def _measured_cells(
-    measured: Mapping[tuple[RowKey, ColumnKey], Stat], blocks: Sequence[Sequence[RowKey]], intervals: bool
-) -> dict[tuple[RowKey, ColumnKey], Cell]:
-    cells = {}
-    for column in dict.fromkeys(column for _, column in measured):
-        marks = ORACLE_MARK if column.metric.endswith(ORACLE_MARK) else ""
-        for block in blocks:
-            stats = {key: measured[key, column] for key in block if (key, column) in measured}
-            places = podium({key: f"{stat.mean:.1f}" for key, stat in stats.items()})
-            for key, stat in stats.items():
-                spread = _spread(stat, intervals)
-                cells[key, column] = Cell(f"{stat.mean:.1f}", spread, places[key], marks=marks, stat=stat)
-    return cells
+def _cell(number: Stat | Published | None, column: ColumnKey, notes: dict[str, int], intervals: bool) -> Cell | None:
+    if number is None:
+        return None
+    if isinstance(number, Published):
+        return Cell(f"{number.value:.1f}", note=_footnote(number, notes), marks="†" if number.oracle else "")
+    ends = number.interval() if intervals else None
+    spread = (ends[1] - ends[0]) / 2 if ends else number.std
+    marks = "†" if column.metric.endswith("†") else ""
+    return Cell(f"{number.mean:.1f}", "" if spread is None else f"{spread:.1f}", marks=marks, stat=number)
 
 
-def _spread(stat: Stat, intervals: bool) -> str:
-    ends = stat.interval() if intervals else None
-    if ends:
-        return f"{(ends[1] - ends[0]) / 2:.1f}"
-    return "" if stat.std is None else f"{stat.std:.1f}"
+def _footnote(entry: Published, notes: dict[str, int]) -> int:
+    """Return the number of a published number's footnote, 0 without; `notes` receives new ones in reading order."""
+    return notes.setdefault(f"{entry.source}, {entry.table}: {entry.note}.", len(notes) + 1) if entry.note else 0
 
 
-def _cited_cells(
-    cited: Mapping[tuple[RowKey, ColumnKey], Published], blocks: Sequence[Sequence[RowKey]], notes: dict[str, int]
-) -> dict[tuple[RowKey, ColumnKey], Cell]:
-    """Return the cells of published numbers; `notes` receives their footnotes, numbered in reading order."""
-    order = {key: place for place, key in enumerate(key for block in blocks for key in block)}
-    cells = {}
-    for (key, column), entry in sorted(cited.items(), key=lambda item: order[item[0][0]]):
-        marks = ORACLE_MARK if entry.oracle else ""
-        cells[key, column] = Cell(f"{entry.value:.1f}", note=footnote(entry, notes), marks=marks)
-    return cells
+def _cited_blocks(
+    cited: Sequence[CitedRow], columns: Sequence[ColumnKey], notes: dict[str, int], rank_together: bool
+) -> list[Block]:
+    """Return the blocks of published rows, those of a source below its name."""
+    blocks = []
+    for source in dict.fromkeys(row.source for row in cited):
+        same = [row for row in cited if row.source == source]
+        for number, block in enumerate(ranked_blocks(same, rank_together)):
+            rows = []
+            for row in block:
+                entries = {_column(columns, entry): entry for entry in row.entries}
+                cells = [
+                    Cell(f"{entry.value:.1f}", note=_footnote(entry, notes)) if (entry := entries.get(column)) else None
+                    for column in columns
+                ]
+                rows.append(TableRow(row.title, row.marks, tuple(cells)))
+            blocks.append(_rank(rows, columns, "" if number else f"published: {source}"))
+    return blocks
 
 
-def _sources(
-    cited: Mapping[tuple[RowKey, ColumnKey], Published],
-    names: Mapping[RowKey, str],
-    heads: Mapping[GroupKey, str],
-    source: str,
-) -> list[str]:
-    """Say whose the published numbers are, and where they rest on other features or semantics."""
-    if not cited:
-        return [nothing_cited(source)]
-    used: dict[str, dict[str, None]] = {}
-    for (key, _), entry in cited.items():
-        used.setdefault(entry.source, {})[names[key]] = None
-    whose = "; ".join(f"{key} ({', '.join(lines)})" for key, lines in used.items())
-    placed = [(entry, column.group) for (_, column), entry in cited.items()]
-    return [f"pub.: published, not measured here: {whose}.", *sentences_on_placed(placed, heads)]
+def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
+    """Return the column that a published number belongs to: on its features and semantics, where they were measured."""
+    wanted = entry.dataset, entry.metric, PROTOCOL[entry.metric]
+    fitting = [column for column in columns if (column.group[0], column.metric, column.protocol[0]) == wanted]
+    alike = [column for column in fitting if column.group[1:3] == (entry.features, entry.semantics)]
+    described = [column for column in fitting if column.group[2] == entry.semantics]
+    return (alike or described or fitting)[0]
 
 
-def sentences_on_placed(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[str]:
+def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[str]:
     """Return what has to be said of published numbers, each with the data that it stands beside."""
-    unlike: dict[tuple[str, str], dict[str, None]] = {}
-    for entry, group in placed:
-        if (entry.features, entry.semantics) != group[1:3]:
-            unlike.setdefault((entry.features, entry.semantics), {})[name_data(group, heads)] = None
-    return cited_sentences(
-        [entry for entry, _ in placed], {record_filter: list(data) for record_filter, data in unlike.items()}
+    sentences = []
+    if read := sorted({entry.oracle for entry, _ in placed if entry.oracle}, key=str.casefold):
+        code = f"{', '.join(read[:-1])} and {read[-1]}" if len(read) > 1 else read[0]
+        whose = "their" if len(read) > 1 else "its"
+        sentences.append(
+            f"The public code of {code} picks the epoch on test images: {whose} published numbers are read "
+            "as oracle (†)."
+        )
+    unlike = group_values(
+        (
+            (entry.features, entry.semantics),
+            heads[group] if "(" in heads[group] else f"{group[0]} ({', '.join(group[1:3])})",
+        )
+        for entry, group in placed
+        if (entry.features, entry.semantics) != group[1:3]
     )
+    for (features, semantics), data in unlike.items():
+        sentences.append(
+            f"The published numbers rest on {features} features and {semantics} semantics, unlike the measured ones "
+            f"of {', '.join(data)}: they do not compare directly."
+        )
+    return sentences

@@ -253,16 +253,18 @@ def panels(
                 used = 0.0
             parts[-1] += part
             used += width
-    return [_only(table, part) for part in parts] if len(parts) > 1 else [table]
+    return [take_columns(table, part) for part in parts] if len(parts) > 1 else [table]
 
 
-def _only(table: Table, numbers: Sequence[int]) -> Table:
-    def narrowed(block: Block) -> Block:
-        lines = [dataclasses.replace(line, cells=tuple(line.cells[n] for n in numbers)) for line in block.rows]
-        return dataclasses.replace(block, rows=tuple(line for line in lines if any(line.cells)))
+def take_columns(table: Table, numbers: Sequence[int]) -> Table:
+    """Return the table with some of its columns, in this order; rows without any value in them are left out."""
+
+    def narrow(block: Block) -> Block:
+        rows = [dataclasses.replace(row, cells=tuple(row.cells[n] for n in numbers)) for row in block.rows]
+        return dataclasses.replace(block, rows=tuple(row for row in rows if any(row.cells)))
 
     columns = tuple(table.columns[n] for n in numbers)
-    return with_blocks(dataclasses.replace(table, columns=columns), map(narrowed, table.blocks))
+    return with_blocks(dataclasses.replace(table, columns=columns), map(narrow, table.blocks))
 
 
 def _parts(table: Table, numbers: Sequence[int], widths: Sequence[float], room: float) -> list[list[int]]:
