@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zslbench.errors import StoreError
 from zslbench.results.records import record as module
-from zslbench.results.records.record import FIRST, MIGRATIONS, SCHEMA, Record, migrate
+from zslbench.results.records.record import FIRST, MIGRATIONS, SCHEMA, Record
 from zslbench.results.records.store import ResultStore
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "records").glob("schema-*.json"))
@@ -52,34 +52,18 @@ def test_what_golden_records_say():
     assert failed.error.endswith("RuntimeError: no convergence\n")
 
 
-def renamed(document):
-    """A step as a later schema may need one: ``rate`` has become ``fraction``, and a field is new."""
-    return {"fraction" if key == "rate" else key: value for key, value in document.items()} | {"unit": "1"}
-
-
-def doubled(document):
-    return {**document, "fraction": 2 * document["fraction"]}
-
-
-def test_steps_are_done_in_order_and_leave_the_old_document_alone():
-    old = {"schema": 1, "rate": 0.25}
-    assert migrate(old, 3, {1: renamed, 2: doubled}) == {"schema": 3, "fraction": 0.5, "unit": "1"}
-    assert migrate(old, 2, {1: renamed, 2: doubled}) == {"schema": 2, "fraction": 0.25, "unit": "1"}
-    assert migrate(old, 1, {}) is old
-    assert old == {"schema": 1, "rate": 0.25}
-    with pytest.raises(ValueError, match="no schema 0"):
-        migrate({"schema": 0}, 3, {1: renamed, 2: doubled})
-
-
-def test_reading_migrates_and_writing_is_of_the_new_schema(monkeypatch, tmp_path):
+def test_reading_does_the_steps_in_order_and_writing_is_of_the_new_schema(monkeypatch):
     now = json.loads(GOLDEN[0].read_text(encoding="utf-8"))
     old = {**{key: value for key, value in now.items() if key != "seed"}, "random_seed": 7, "schema": SCHEMA}
-    steps = {SCHEMA: lambda document: {**document, "seed": document["random_seed"]}}
-    monkeypatch.setattr(module, "SCHEMA", SCHEMA + 1)
+    steps = {
+        SCHEMA: lambda document: {**document, "start": document["random_seed"]},
+        SCHEMA + 1: lambda document: {**document, "seed": 2 * document["start"]},
+    }
+    monkeypatch.setattr(module, "SCHEMA", SCHEMA + 2)
     monkeypatch.setattr(module, "MIGRATIONS", steps)
-    found = Record.from_json(json.dumps(old))
-    assert (found.seed, found.schema, found.id) == (7, SCHEMA + 1, now["id"])
-    assert json.loads(found.to_json())["schema"] == SCHEMA + 1
+    record = Record.from_json(json.dumps(old))
+    assert (record.seed, record.schema, record.id) == (14, SCHEMA + 2, now["id"])
+    assert json.loads(record.to_json())["schema"] == SCHEMA + 2
     with pytest.raises(StoreError, match=r"is not a zslbench record \('random_seed'\)"):
         Record.from_json(json.dumps({key: value for key, value in old.items() if key != "random_seed"}))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Params = Literal["json", "columns"]
 SUFFIXES = (".parquet", ".csv")
+_FIELDS = [field.name for field in dataclasses.fields(Record)]
 _WHOLE = 2**63
 
 
@@ -86,15 +87,8 @@ def frame(records: Sequence[Record], params: Params = "json") -> pd.DataFrame:
 
     rows = [_row(record, params) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
-    names.sort(key=_group)
+    names.sort(key=lambda name: _FIELDS.index(name.partition(".")[0]))
     return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
-
-
-_FIELDS = [field.name for field in dataclasses.fields(Record)]
-
-
-def _group(name: str) -> int:
-    return _FIELDS.index(name.partition(".")[0])
 
 
 def _row(record: Record, params: Params) -> dict[str, Any]:
@@ -106,7 +100,7 @@ def _row(record: Record, params: Params) -> dict[str, Any]:
             continue
         for key, inner in value.items():
             if params == "columns" and (field, key) == ("method", "params"):
-                row |= {f"method.params.{name}": one for name, one in inner.items()}
+                row |= {f"method.params.{name}": param for name, param in inner.items()}
             else:
                 row[f"{field}.{key}"] = _json(inner) if isinstance(inner, Mapping | list) else inner
     return row

@@ -17,7 +17,6 @@ from zslbench.results.records.store import ResultStore, companions, write_run
 
 _SAME = 1e-9
 """Metrics that differ by less are equal: they were rounded differently."""
-_RANKS = {"ok": 2, "interrupted": 0, "skipped": 0}
 
 
 @dataclasses.dataclass
@@ -70,7 +69,7 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
         BadValue: a source that is no folder, or the folder itself.
         StoreError: the folder cannot be written to.
     """
-    folders = [Path(one) for one in ([sources] if isinstance(sources, str | Path) else sources)]
+    folders = [Path(folder) for folder in ([sources] if isinstance(sources, str | Path) else sources)]
     target = ResultStore(into)
     for folder in folders:
         if not folder.is_dir():
@@ -82,21 +81,21 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
         target.check_writable()
     done = Merged()
     for folder in folders:
-        records = _records(ResultStore(folder), target, done)
-        presets = _presets(PresetStore(folder), PresetStore(target.root), done)
-        if not records + presets:
+        records = _copy_records(ResultStore(folder), target, done)
+        if not records + _copy_presets(PresetStore(folder), PresetStore(target.root), done):
             done.empty.append(folder)
     return done
 
 
-def _records(source: ResultStore, target: ResultStore, done: Merged) -> int:
+def _copy_records(source: ResultStore, target: ResultStore, done: Merged) -> int:
     """Copy records, and return how many files of them there are."""
     read = 0
     for path, theirs in source.each():
         read += 1
         ours = target.find(theirs.dataset["name"], theirs.protocol["name"], theirs.method["name"], theirs.id)
         if ours is None or _rank(theirs) > _rank(ours):
-            _copy(path, target.path(theirs))
+            beside = {other.name.removeprefix(path.stem): _copy_of(other) for other in companions(path)}
+            write_run(target.path(theirs), _copy_of(path), beside, path.name)
             done.added += ours is None
             done.replaced += ours is not None
             continue
@@ -107,39 +106,28 @@ def _records(source: ResultStore, target: ResultStore, done: Merged) -> int:
                     f"{ours.headline} has {differing} in {path}, unlike {target.path(ours)}, which was kept; "
                     "do the run again to see which holds."
                 )
-            else:
-                _complete(path, target.path(ours))
+                continue
+            for other in companions(path):  # theirs tells of the same numbers: what is lacking beside ours is made good
+                beside_ours = target.path(ours).with_name(other.name)
+                if not beside_ours.is_file():
+                    write_atomically(beside_ours, _copy_of(other), other.name)
     done.broken += [why for _, why in source.broken]
     return read + len(source.broken)
 
 
 def _rank(record: Record) -> int:
-    return _RANKS.get(record.status, 1)
+    return {"ok": 2, "interrupted": 0, "skipped": 0}.get(record.status, 1)
 
 
 def _differing(ours: Record, theirs: Record) -> str:
     """Return the metrics that differ, theirs against ours; empty when all agree."""
     names = [*ours.metrics, *(name for name in theirs.metrics if name not in ours.metrics)]
     nan = math.nan
-    pairs = [(name, theirs.metrics.get(name, nan), ours.metrics.get(name, nan)) for name in names]
-    return ", ".join(f"{name} {one:.6g} not {other:.6g}" for name, one, other in pairs if not abs(one - other) <= _SAME)
+    triples = [(name, theirs.metrics.get(name, nan), ours.metrics.get(name, nan)) for name in names]
+    return ", ".join(f"{name} {new:.6g} not {old:.6g}" for name, new, old in triples if not abs(new - old) <= _SAME)
 
 
-def _copy(path: Path, to: Path) -> None:
-    """Copy a document and what lies beside it."""
-    beside = {other.name.removeprefix(path.stem): _copying(other) for other in companions(path)}
-    write_run(to, _copying(path), beside, path.name)
-
-
-def _complete(path: Path, ours: Path) -> None:
-    """Copy what lies beside a document and is not beside ours, which tells of the same numbers."""
-    names = {other.name for other in companions(ours)}
-    for other in companions(path):
-        if other.name not in names:
-            write_atomically(ours.with_name(other.name), _copying(other), other.name)
-
-
-def _copying(path: Path) -> Writer:
+def _copy_of(path: Path) -> Writer:
     """Return what writes the content of a file into another; it raises a StoreError where that cannot be read."""
 
     def copy(to: BinaryIO) -> None:
@@ -153,7 +141,7 @@ def _copying(path: Path) -> Writer:
     return copy
 
 
-def _presets(source: PresetStore, target: PresetStore, done: Merged) -> int:
+def _copy_presets(source: PresetStore, target: PresetStore, done: Merged) -> int:
     """Copy tuned presets, and return how many files of them there are."""
     paths = list(source.paths())
     for path in paths:

@@ -127,22 +127,17 @@ class PresetStore:
         Raises:
             StoreError: it is not a tuned preset.
         """
-        return _read(path)
-
-
-def _read(path: Path) -> TunedPreset:
-    try:
-        document = decode_json(read_regular(path))
-        tuned = convert(document, TunedPreset)
-    except FileNotFoundError as error:
-        raise StoreError(read_problem(path, error)) from None
-    except ValueError as error:
-        raise StoreError(
-            f"{path} is not a tuned preset ({error}); delete it and tune again, or restore a copy."
-        ) from None
-    if tuned.schema > SCHEMA:
-        raise StoreError(f"{path} has schema {tuned.schema}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
-    return tuned
+        try:
+            tuned = convert(decode_json(read_regular(path)), TunedPreset)
+        except FileNotFoundError as error:
+            raise StoreError(read_problem(path, error)) from None
+        except ValueError as error:
+            raise StoreError(
+                f"{path} is not a tuned preset ({error}); delete it and tune again, or restore a copy."
+            ) from None
+        if tuned.schema > SCHEMA:
+            raise StoreError(f"{path} has schema {tuned.schema}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
+        return tuned
 
 
 def is_point_not_picked(record: Record, presets: Sequence[TunedPreset]) -> bool:
@@ -174,14 +169,10 @@ def check_fits(tuned: TunedPreset, version: int, fingerprint: str, again: str) -
     Raises:
         BadValue: it ends with `again`, the command that makes a preset that fits.
     """
-    again = f"tune again: {again}"
+    was_tuned, again = f"{tuned.method}@{tuned.name} was tuned", f"tune again: {again}"
     if tuned.version != version:
-        raise BadValue(
-            f"{tuned.method}@{tuned.name} was tuned for version {tuned.version} of the method, "
-            f"this is {version}; {again}"
-        )
+        raise BadValue(f"{was_tuned} for version {tuned.version} of the method, this is {version}; {again}")
     if tuned.fingerprint != fingerprint:
         raise BadValue(
-            f"{tuned.method}@{tuned.name} was tuned on other content of {tuned.dataset} "
-            f"({tuned.fingerprint}, this is {fingerprint}); {again}"
+            f"{was_tuned} on other content of {tuned.dataset} ({tuned.fingerprint}, this is {fingerprint}); {again}"
         )

@@ -25,8 +25,13 @@ FIRST, SCHEMA = 1, 1
 MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By a schema that old documents have: what makes one of the next. A change of fields that they do not follow raises
 `SCHEMA` and adds one here; what lies on disk stays as it was written."""
-CHOSEN = ("selected", "calibrated", "folds")
+_CHOSEN = ("selected", "calibrated", "folds")
 """What selection and calibration add to the provenance of a record in memory; in a file it would be made up."""
+_IDENTITY = {
+    "method": ("name", "version", "params"),
+    "dataset": ("name", "features", "semantics", "fingerprint", "origin"),
+    "protocol": ("name", "version", "params"),
+}
 _HALF = re.compile("[\ud800-\udfff]")
 
 
@@ -94,14 +99,9 @@ class Record:
 
     def has_its_id(self) -> bool:
         """Return whether the id is that of the record's content; an old record's may be of an earlier schema."""
-        identity = {
-            "method": _part(self.method, "name", "version", "params"),
-            "dataset": _part(self.dataset, "name", "features", "semantics", "fingerprint", "origin"),
-            "protocol": _part(self.protocol, "name", "version", "params"),
-            "stage": self.stage,
-            "fold": self.fold,
-            "seed": self.seed,
-        }
+        identity: dict[str, Any] = {"stage": self.stage, "fold": self.fold, "seed": self.seed}
+        for part, keys in _IDENTITY.items():
+            identity[part] = {key: value for key, value in getattr(self, part).items() if key in keys}
         return any(self.id == digest({"schema": schema, **identity}) for schema in range(SCHEMA, FIRST - 1, -1))
 
     def to_json(self) -> str:
@@ -121,40 +121,21 @@ class Record:
         """
         try:
             document = decode_json(content)
-            if type(document.get("schema")) is not int:
+            if type(schema := document.get("schema")) is not int:
                 raise ValueError("schema is not a whole number")
-            if document["schema"] > SCHEMA:
-                raise StoreError(
-                    f"{where} has schema {document['schema']}, this zslbench reads up to {SCHEMA}; upgrade zslbench."
-                )
-            document = migrate(document, SCHEMA, MIGRATIONS)
+            if schema > SCHEMA:
+                raise StoreError(f"{where} has schema {schema}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
+            for old in range(schema, SCHEMA):
+                if old not in MIGRATIONS:
+                    raise ValueError(f"there has been no schema {schema}")
+                document = {**MIGRATIONS[old](document), "schema": old + 1}
             convert(document, _Document)
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a migration meets what was not checked yet
             raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
         document["curve"] = tuple(document.get("curve", ()))
         provenance = document.get("provenance", {})
-        document["provenance"] = {name: value for name, value in provenance.items() if name not in CHOSEN}
+        document["provenance"] = {name: value for name, value in provenance.items() if name not in _CHOSEN}
         return cls(**{key: value for key, value in document.items() if key in cls.__dataclass_fields__})
-
-
-def migrate(
-    document: dict[str, Any], schema: int, migrations: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]]
-) -> dict[str, Any]:
-    """Return a document as it would be in `schema`, its own schema being that or an earlier one.
-
-    Raises:
-        ValueError: a schema that never was.
-        KeyError, TypeError: the document is not what its schema says.
-    """
-    while (old := document["schema"]) != schema:
-        if old not in migrations:
-            raise ValueError(f"there has been no schema {old}")
-        document = {**migrations[old](document), "schema": old + 1}
-    return document
-
-
-def _part(facts: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: facts[key] for key in keys if key in facts}
 
 
 _Amount = Annotated[float, Meta(ge=0, le=1e18)]

@@ -38,6 +38,19 @@ _ENDINGS = (".npz", _FEATURES, ".trace.json.gz")
 _ID = re.compile(r"[0-9a-f]{16}")
 _MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
+_Kind = tuple[str, int, str]
+"""What an array must be: its kinds of numbers, its dimensions, and what each of its rows is of."""
+_PREDICTED: Mapping[str, _Kind] = {
+    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), ("iu", 1, "image")),
+    **dict.fromkeys(("seen_score", "unseen_score"), ("f", 1, "image")),
+    "of_unseen": ("b", 1, "image"),
+}
+_KEPT: Mapping[str, _Kind] = {
+    "synthesised": ("f", 2, "synthesised"),
+    "synthesised_label": ("iu", 1, "synthesised"),
+    "real": ("f", 2, "real"),
+    "real_label": ("iu", 1, "real"),
+}
 _UNSAFE = re.compile(r"[^\w.,=+-]|^\.|\.$")
 
 
@@ -58,9 +71,9 @@ class ResultStore:
 
     def path(self, record: Record) -> Path:
         """Return where the document of `record` is kept."""
-        return self._path(record.dataset["name"], record.protocol["name"], record.method["name"], record.id)
+        return self._path_of(record.dataset["name"], record.protocol["name"], record.method["name"], record.id)
 
-    def _path(self, dataset: str, protocol: str, method: str, id: str) -> Path:
+    def _path_of(self, dataset: str, protocol: str, method: str, id: str) -> Path:
         return self.root / folder_name(dataset) / folder_name(protocol) / folder_name(method) / f"{id}.json"
 
     def check_writable(self) -> None:
@@ -85,12 +98,8 @@ class ResultStore:
         """
         path = self.path(record)
         beside = {} if predictions is None else {".npz": _arrays_writer(predictions, f"run {record.id}")}
-        write_run(
-            path,
-            lambda file: file.write(record.to_json().encode("utf-8", "backslashreplace")),
-            beside,
-            f"run {record.id}",
-        )
+        text = record.to_json().encode("utf-8", "backslashreplace")
+        write_run(path, lambda file: file.write(text), beside, f"run {record.id}")
         return path
 
     def relabel(self, record: Record) -> Path:
@@ -119,7 +128,7 @@ class ResultStore:
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
         """Return the record of one run, or None when there is none that can be read; a broken one goes to `broken`."""
-        path = self._path(dataset, protocol, method, id)
+        path = self._path_of(dataset, protocol, method, id)
         try:
             return read_record(path)
         except FileNotFoundError:
@@ -141,15 +150,18 @@ class ResultStore:
         Raises:
             StoreError: the root is not a folder that can be read.
         """
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         with without_collection():
             for path, record in self.each():
-                if record.id in found:
-                    first = self.path(found[record.id])
-                    self.broken.append((path, f"{path} tells of the same run as {first}; delete one."))
-                else:
-                    found[record.id] = record
-        return sorted(found.values(), key=_order)
+                if (first := records.setdefault(record.id, record)) is not record:
+                    self.broken.append((path, f"{path} tells of the same run as {self.path(first)}; delete one."))
+        return sorted(
+            records.values(),
+            key=lambda record: (
+                *(part["name"] for part in (record.dataset, record.protocol, record.method)),
+                *(record.label, record.stage, record.fold, record.seed, record.id),
+            ),
+        )
 
     def each(self) -> Iterator[tuple[Path, Record]]:
         """Yield every document that tells of a run, and what it tells; others, and folders, are listed in `broken`.
@@ -203,8 +215,8 @@ def folder_name(name: str) -> str:
     ('eszsl', 'my_pkg.mine%3AMethod', '%2E.%2Fa%20b')
     """
 
-    def quote(found: re.Match[str]) -> str:
-        return "".join(f"%{byte:02X}" for byte in found[0].encode("utf-8", "surrogatepass"))
+    def quote(match: re.Match[str]) -> str:
+        return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogatepass"))
 
     safe = _UNSAFE.sub(quote, name) or "%"
     if len(safe.encode("utf-8")) <= _MAX_NAME:
@@ -231,16 +243,10 @@ def document_of(companion: Path) -> Path | None:
     '0123456789abcdef.json'
     """
     name, dot, ending = companion.name.partition(".")
-    fits = dot + ending in _ENDINGS and _ID.fullmatch(name)
-    return companion.with_name(f"{name}.json") if fits else None
+    return companion.with_name(f"{name}.json") if dot + ending in _ENDINGS and _ID.fullmatch(name) else None
 
 
-def write_run(
-    document: Path,
-    write: Writer,
-    beside: Mapping[str, Writer],
-    what: str,
-) -> None:
+def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], what: str) -> None:
     """Write a document and the files beside it, by their endings, in place of those of an earlier run.
 
     At no moment, not even when the process is killed, does a file of one run stand beside the document of another. All
@@ -253,7 +259,7 @@ def write_run(
     try:
         with contextlib.ExitStack() as staging:
             paths = {ending: document.with_name(document.stem + ending) for ending in _ENDINGS}
-            filled = {ending: staging.enter_context(staged(paths[ending], one)) for ending, one in beside.items()}
+            filled = {ending: staging.enter_context(staged(paths[ending], fill)) for ending, fill in beside.items()}
             last = staging.enter_context(staged(document, write))
             document.unlink(missing_ok=True)
             for ending, path in paths.items():
@@ -301,36 +307,14 @@ def _read_arrays(
         raise
     except Exception as error:
         raise StoreError(f"the {what} {path} cannot be read ({error}); delete the file and {again}.") from None
-    if why := _damage(arrays, kinds):
-        raise StoreError(f"the {what} {path} are damaged ({why}); delete the file and {again}.")
-    return arrays
-
-
-_Kind = tuple[str, int, str]
-"""What an array must be: its kinds of numbers, its dimensions, and what each of its rows is of."""
-_PREDICTED: Mapping[str, _Kind] = {
-    **dict.fromkeys(("row", "label", "seen_class", "unseen_class"), ("iu", 1, "image")),
-    **dict.fromkeys(("seen_score", "unseen_score"), ("f", 1, "image")),
-    "of_unseen": ("b", 1, "image"),
-}
-_KEPT: Mapping[str, _Kind] = {
-    "synthesised": ("f", 2, "synthesised"),
-    "synthesised_label": ("iu", 1, "synthesised"),
-    "real": ("f", 2, "real"),
-    "real_label": ("iu", 1, "real"),
-}
-
-
-def _damage(arrays: Mapping[str, AnyArray], kinds: Mapping[str, _Kind]) -> str:
-    """Return what is wrong with arrays, empty where nothing is; of an array without a kind, one number per image."""
     lengths: dict[str, int] = {}
     for name, array in arrays.items():
         numbers, dimensions, of = kinds.get(name, ("biuf", 1, "image"))
-        if array.dtype.kind not in numbers or array.ndim != dimensions:
-            return f"{name} is of another kind or shape: {array.dtype} {array.shape}"
-        if len(array) != lengths.setdefault(of, len(array)):
-            return f"{name} differs in length from the others: {array.shape}"
-    return ""
+        fits = array.dtype.kind in numbers and array.ndim == dimensions
+        if not fits or len(array) != lengths.setdefault(of, len(array)):
+            why = f"{name} is of another kind, shape or length: {array.dtype} {array.shape}"
+            raise StoreError(f"the {what} {path} are damaged ({why}); delete the file and {again}.")
+    return arrays
 
 
 @contextlib.contextmanager
@@ -392,23 +376,16 @@ def read_record(path: Path) -> Record:
             f"{path} is not a zslbench record (it tells of run {record.id[:40]!r}); delete it or restore a copy."
         )
     if not record.has_its_id():
-        raise _Altered(
-            f"{path} is not the record that it was (its content is not that of its id); restore a copy, or run it "
-            "again.",
-            record,
-        )
+        raise _Altered(path, record)
     return record
 
 
 class _Altered(StoreError):
     """A record that was changed after it was written."""
 
-    def __init__(self, sentence: str, record: Record) -> None:
-        super().__init__(sentence)
+    def __init__(self, path: Path, record: Record) -> None:
+        super().__init__(
+            f"{path} is not the record that it was (its content is not that of its id); restore a copy, or run it "
+            "again."
+        )
         self.record = record
-
-
-def _order(record: Record) -> tuple[str, str, str, str, str, int, int, str]:
-    method, dataset, protocol = record.method, record.dataset["name"], record.protocol["name"]
-    label = str(method.get("label", ""))
-    return dataset, protocol, method["name"], label, record.stage, record.fold, record.seed, record.id
