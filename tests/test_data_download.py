@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from data_folders import installed_files, small_cub, splits, write_folder, write_tree, zipped
+from rich.progress import Progress
 
 from zslbench.data import catalogue, download, fetch, import_, load_dataset
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
@@ -283,17 +284,22 @@ def test_an_unwritable_home_ends_a_fetch_in_one_sentence(
         fetch("cub", url=serve(body).url)
 
 
-def test_the_bar_counts_bytes_anew_at_each_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bar_counts_bytes_anew_at_each_attempt(serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rich.console.Console.is_terminal", True)
-    monkeypatch.setattr("sys.stderr", io.StringIO())
-    with download.Bar("x.zip") as bar:
-        for size in (100, 40):  # a second attempt starts again
-            bar.restart(size)
-            bar.update(30)
-            task = bar._progress.tasks[0]
-            assert (task.total, task.completed) == (size, 30)
-        bar.update(10)
-        assert bar._progress.tasks[0].finished
+    monkeypatch.setattr("sys.stderr", screen := io.StringIO())
+    counted: list[tuple[float, float | None]] = []
+    update = Progress.update
+
+    def record(bar: Progress, task: Any, **changes: Any) -> None:
+        update(bar, task, **changes)
+        counted.append((bar.tasks[0].completed, bar.tasks[0].total))
+
+    monkeypatch.setattr(Progress, "update", record)
+    fetch("cub", url=serve(body, "short", "whole").url)
+    assert len(body) // 2 in [done for done, _ in counted]
+    assert counted[-1] == (len(body), len(body))
+    assert max(done for done, _ in counted) == len(body)
+    assert "xlsa17.zip" in screen.getvalue()
 
 
 def test_a_host_that_drips_is_given_up(serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

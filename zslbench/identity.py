@@ -35,6 +35,12 @@ def digest(value: Any, digits: int = 16) -> str:
     return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()[:digits]
 
 
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def expanded(path: Path | str) -> Path:
     """Return a path with the home of a user in place of ``~``; where there is no such user, as it is.
 

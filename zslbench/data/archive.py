@@ -7,27 +7,35 @@ is switched in at once: a broken archive, a full disk or a kill leaves what was 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import functools
 import json
 import shutil
 import stat
 import zipfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import installed_root
 from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError, first_line
 from zslbench.files import switch_folder, working_folder
-from zslbench.identity import expanded
+from zslbench.identity import expanded, file_sha256
 
 ORIGIN = "origin.json"
+MAX_ENTRIES = 10_000
+MAX_BYTES = 64 << 30
+"""Unpacked, all together: 64 GiB; the largest official archive unpacks to some 3."""
+MAX_RATIO = 200
+"""Unpacked bytes per packed one; features compress some five times, deflate's limit is 1,032."""
+SMALL = 1 << 20
+"""Bytes that a member may unpack to at any ratio."""
 _FOLDERS = {source.card.folder.lower(): source.card.folder for source in CATALOGUE}
-_SUFFIXES = (".mat", ".txt")
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
-Opener = Callable[[], contextlib.AbstractContextManager[IO[bytes]]]
+Openers = dict[tuple[str, str], Callable[[], Any]]
+"""What opens a file, by its data set folder and name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +63,12 @@ def import_(source: Path | str) -> list[Installed]:
     path = expanded(source).absolute()
     if path.is_dir():
         try:
-            return _install(dict(_in_folder(path)), path, str(path), "")
+            return _install(_find_in_folder(path), path, str(path), "")
         except EOFError as error:
             raise BadData(f"{path} cannot be read whole ({error}); check its disk.") from error
     if not path.is_file():
         raise DataMissing(f"there is no file or folder {path}; give a zip archive, or a folder that holds CUB, SUN, …")
-    return import_archive(path, str(path), sha256(path))
+    return import_archive(path, str(path), file_sha256(path))
 
 
 def import_archive(
@@ -82,86 +90,77 @@ def import_archive(
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            found = _in_archive(archive, path)
-            _check_holds(found, required, source)
-            chosen = {key: opener for key, opener in found.items() if allowed is None or key[0] in allowed}
+            openers = _find_in_archive(archive, path)
+            held = _data_sets(openers)
+            if lacking := [folder for folder in required if folder not in held]:
+                raise BadData(
+                    f"{source} holds no .mat file of {', '.join(lacking)} (it holds: {', '.join(held) or 'no data set'}"
+                    "); nothing was installed from it, name another archive with --url."
+                )
+            chosen = {key: opener for key, opener in openers.items() if allowed is None or key[0] in allowed}
             return _install(chosen, path, source, checksum)
     except ZslbenchError:
         raise
     except Exception as error:  # zipfile, zlib and struct raise some ten kinds for a broken archive
-        why = first_line(error)
-        raise BadData(f"{path} cannot be unpacked as a zip archive ({why}); get it again.") from error
+        raise BadData(f"{path} cannot be unpacked as a zip archive ({first_line(error)}); get it again.") from error
 
 
-def sha256(path: Path) -> str:
-    """Return the sha256 of a file, in hex."""
-    from pooch import file_hash
-
-    return str(file_hash(str(path), alg="sha256"))
-
-
-def _in_archive(archive: zipfile.ZipFile, path: Path) -> dict[tuple[str, str], Opener]:
-    """Return an opener by (data set folder, file name) of the members that matter, after checking every member."""
-    found: dict[tuple[str, str], Opener] = {}
-    known: dict[tuple[str, str], str] = {}
+def _find_in_archive(archive: zipfile.ZipFile, path: Path) -> Openers:
+    """Find the members that matter, after checking every member."""
+    openers: Openers = {}
+    members: dict[tuple[str, str], str] = {}
     check_members(archive.infolist(), path)
     for member in archive.infolist():
-        parts = parts_of(member)
-        place = _place(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
-        if place and not member.is_dir() and parts[0] != "__MACOSX":
-            folded = place[0], place[1].lower()  # one file to some file systems
-            if folded in known:
+        parts = _parts(member)
+        key = _key(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
+        if key and not member.is_dir() and parts[0] != "__MACOSX":
+            folded = key[0], key[1].lower()  # one file to some file systems
+            if folded in members:
                 raise BadData(
-                    f"{path} holds {'/'.join(place)} twice ({known[folded]!r}, {member.filename!r}); unpack it "
+                    f"{path} holds {'/'.join(key)} twice ({members[folded]!r}, {member.filename!r}); unpack it "
                     "yourself and import the folder that is meant."
                 )
-            known[folded] = member.filename
-            found[place] = lambda member=member: archive.open(member)  # type: ignore[misc]
-    return found
+            members[folded] = member.filename
+            openers[key] = functools.partial(archive.open, member)
+    return openers
 
 
-def _in_folder(folder: Path) -> Iterator[tuple[tuple[str, str], Opener]]:
-    """Yield as `_in_archive` does, of the folder itself, its folders, and those of an ``xlsa17`` or ``data`` inside."""
+def _find_in_folder(folder: Path) -> Openers:
+    """Find the files that matter of the folder itself, its folders, and those of an ``xlsa17`` or ``data`` inside."""
     trees = [folder, *(folder / inner for inner in ("xlsa17", "data", "xlsa17/data"))]
-    for place in [folder, *(path for tree in trees if tree.is_dir() for path in sorted(tree.iterdir()))]:
-        if place.is_dir() and place.name.lower() in _FOLDERS:
-            for path in sorted(place.iterdir()):
-                if path.is_file() and (key := _place(place.name, path.name)):
-                    yield key, lambda path=path: path.open("rb")  # type: ignore[misc]
+    folders = [folder, *(path for tree in trees if tree.is_dir() for path in sorted(tree.iterdir()))]
+    return {
+        key: functools.partial(path.open, "rb")
+        for place in folders
+        if place.is_dir() and place.name.lower() in _FOLDERS
+        for path in sorted(place.iterdir())
+        if path.is_file() and (key := _key(place.name, path.name))
+    }
 
 
-def _place(folder: str, file: str) -> tuple[str, str] | None:
+def _key(folder: str, file: str) -> tuple[str, str] | None:
     known = _FOLDERS.get(folder.lower())
-    return (known, file) if known and not file.startswith(".") and file.lower().endswith(_SUFFIXES) else None
+    return (known, file) if known and not file.startswith(".") and file.lower().endswith((".mat", ".txt")) else None
 
 
-def _held(found: Collection[tuple[str, str]]) -> list[str]:
+def _data_sets(openers: Openers) -> list[str]:
     """Return the data set folders that have a MATLAB file, sorted."""
-    return sorted({folder for folder, file in found if file.lower().endswith(".mat")})
+    return sorted({folder for folder, file in openers if file.lower().endswith(".mat")})
 
 
-def _check_holds(found: Collection[tuple[str, str]], required: Collection[str], source: str) -> None:
-    held = _held(found)
-    if lacking := [folder for folder in required if folder not in held]:
-        raise BadData(
-            f"{source} holds no .mat file of {', '.join(lacking)} (it holds: {', '.join(held) or 'no data set'}); "
-            "nothing was installed from it, name another archive with --url."
-        )
-
-
-def _install(found: Mapping[tuple[str, str], Opener], path: Path, source: str, checksum: str) -> list[Installed]:
-    names = _held(found)
-    if not names:
+def _install(openers: Openers, path: Path, source: str, checksum: str) -> list[Installed]:
+    folders = _data_sets(openers)
+    if not folders:
         known = ", ".join(_FOLDERS.values())
         raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")
     root = installed_root()
     try:
         with working_folder(root, ".incoming-") as work:
-            for (folder, file), opener in found.items():
+            for (folder, file), opener in openers.items():
                 (work / folder).mkdir(exist_ok=True)
                 with opener() as incoming, (work / folder / file).open("wb") as out:
                     _copy(incoming, out)
-            return [_move(work / folder, root / folder, source, checksum) for folder in names]
+            return [_switch_in(work / folder, root / folder, source, checksum) for folder in folders]
     except OSError as error:
         raise StoreError(
             f"cannot install under {root} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to "
@@ -180,6 +179,17 @@ def _copy(incoming: IO[bytes], out: IO[bytes]) -> None:
         out.write(part)
 
 
+def _switch_in(work: Path, target: Path, source: str, checksum: str) -> Installed:
+    files = tuple(sorted(path.name for path in work.iterdir()))
+    (work / ORIGIN).write_text(json.dumps({"source": source, "sha256": checksum}), encoding="utf-8")
+    for path in sorted(target.iterdir()) if target.is_dir() else ():
+        if not (work / path.name).exists():
+            _take_over(path, work / path.name)
+    switch_folder(work, target)
+    name = next(entry.name for entry in CATALOGUE if entry.card.folder == target.name)
+    return Installed(name, target, files, source, checksum)
+
+
 def _take_over(old: str | Path, new: str | Path) -> None:
     """Let a file or folder stand in another folder too: by a link where the file system has them, else as a copy."""
     if Path(old).is_dir():
@@ -191,48 +201,19 @@ def _take_over(old: str | Path, new: str | Path) -> None:
         shutil.copy2(old, new)
 
 
-def _move(work: Path, target: Path, source: str, checksum: str) -> Installed:
-    files = tuple(sorted(path.name for path in work.iterdir()))
-    (work / ORIGIN).write_text(json.dumps({"source": source, "sha256": checksum}), encoding="utf-8")
-    for path in sorted(target.iterdir()) if target.is_dir() else ():
-        if not (work / path.name).exists():
-            _take_over(path, work / path.name)
-    switch_folder(work, target)
-    name = next(entry.name for entry in CATALOGUE if entry.card.folder == target.name)
-    return Installed(name, target, files, source, checksum)
-
-
-MAX_ENTRIES = 10_000
-MAX_BYTES = 64 << 30
-"""Unpacked, all together: 64 GiB; the largest official archive unpacks to some 3."""
-MAX_RATIO = 200
-"""Unpacked bytes a packed one; features compress some five times, deflate's limit is 1,032."""
-SMALL = 1 << 20
-"""Bytes that a member may unpack to at any ratio."""
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-
-
-def check_members(members: Iterable[zipfile.ZipInfo], path: Path) -> None:
+def check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
     """Refuse an archive by what its directory says, before anything is unpacked.
 
     Raises:
         BadData: it names something outside itself, holds a link or a device, or unpacks to too much.
     """
-    members = list(members)
     if len(members) > MAX_ENTRIES:
         raise BadData(
             f"{path} has {len(members):,} entries where {MAX_ENTRIES:,} are allowed; unpack it yourself and import the "
             "folder."
         )
     for member in members:
-        _check_place(member, path)
-        _check_kind(member, path)
-        if member.file_size > SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
-            raise BadData(
-                f"{path}: {member.filename!r} would unpack from {member.compress_size:,} to {member.file_size:,} "
-                f"bytes, more than {MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
-            )
+        _check_member(member, path)
     total = sum(member.file_size for member in members)
     if total > MAX_BYTES:
         raise BadData(
@@ -241,28 +222,29 @@ def check_members(members: Iterable[zipfile.ZipInfo], path: Path) -> None:
         )
 
 
-def parts_of(member: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Return the folders and the name of a member, whichever slash it was written with."""
-    return PurePosixPath(member.filename.replace("\\", "/")).parts
-
-
-def _check_place(member: zipfile.ZipInfo, path: Path) -> None:
-    parts = parts_of(member)
-    outside = member.filename.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
+def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
+    name, parts = member.filename, _parts(member)
+    outside = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
     if outside or any(part.partition(".")[0].rstrip().lower() in _DEVICES for part in parts):
-        raise BadData(f"{path} names {member.filename!r}, outside itself; it is not safe to unpack.")
-    if not member.filename.isprintable():
-        raise BadData(f"{path} names {member.filename!r}, which cannot be printed; it is not safe to unpack.")
-
-
-def _check_kind(member: zipfile.ZipInfo, path: Path) -> None:
+        raise BadData(f"{path} names {name!r}, outside itself; it is not safe to unpack.")
+    if not name.isprintable():
+        raise BadData(f"{path} names {name!r}, which cannot be printed; it is not safe to unpack.")
     kind = stat.S_IFMT(member.external_attr >> 16)
     if kind == stat.S_IFLNK:
-        raise BadData(f"{path} holds a link, {member.filename!r}; archives with links are not unpacked.")
+        raise BadData(f"{path} holds a link, {name!r}; archives with links are not unpacked.")
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadData(f"{path} holds {member.filename!r}, which is neither file nor folder; it is not unpacked.")
-    if member.compress_type not in _METHODS:
+        raise BadData(f"{path} holds {name!r}, which is neither file nor folder; it is not unpacked.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise BadData(
-            f"{path}: {member.filename!r} is packed by method {member.compress_type}; pack it again by deflate, "
-            "the usual one."
+            f"{path}: {name!r} is packed by method {member.compress_type}; pack it again by deflate, the usual one."
         )
+    if member.file_size > SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
+        raise BadData(
+            f"{path}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more than "
+            f"{MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
+        )
+
+
+def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
+    """Return the folders and the name of a member, whichever slash it was written with."""
+    return PurePosixPath(member.filename.replace("\\", "/")).parts

@@ -9,16 +9,20 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zslbench.data.archive import MAX_BYTES, Installed, import_archive, sha256
+from zslbench.data.archive import MAX_BYTES, Installed, import_archive
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
 from zslbench.data.home import downloads, installed_root
-from zslbench.data.xlsa17 import Stems, stems
-from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
+from zslbench.data.xlsa17 import FEATURES, SEMANTICS, stems
+from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName, first_line
 from zslbench.files import working_folder
+from zslbench.identity import file_sha256
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _HOST = "http://datasets.d2.mpi-inf.mpg.de/xian/"
 ARCHIVES = {
@@ -33,6 +37,7 @@ PATIENCE, SLOWEST = 60.0, 1024
 RESERVE = 1 << 30
 """Bytes of the disk that a download leaves free: 1 GiB."""
 _CHUNK = 1 << 18
+_OTHER_WAY = "or get the archive another way and install it with `zslbench data import FILE`"
 
 
 def fetch(
@@ -67,103 +72,83 @@ def fetch(
         BadData: what came has another sha256, is no such archive, or lacks the data set.
         StoreError: it cannot be written.
     """
-    asked = _asked(name)
-    held = {one: stems(installed_root() / folder) for one, folder in _FOLDERS.items()}
-    lacking = [one for one in asked if force or not _complete(held[one])]
-    wanted = [file for file, (_, listed) in ARCHIVES.items() if set(lacking) & set(listed)]
-    if len(wanted) > 1 and (url is not None or sha256 is not None):
+    refuse_awa(name)
+    if name.lower() not in (*_FOLDERS, "all"):
+        raise UnknownName("downloadable dataset", name, [*_FOLDERS, "all"])
+    asked = {*_FOLDERS} if name.lower() == "all" else {name.lower()}
+    held = {listed: stems(installed_root() / folder) for listed, folder in _FOLDERS.items()}
+    lacking = {
+        one for one in asked if force or FEATURES not in held[one].features or SEMANTICS not in held[one].semantics
+    }
+    archives = {file: source for file, source in ARCHIVES.items() if lacking & set(source[1])}
+    if len(archives) > 1 and (url is not None or sha256 is not None):
         raise BadValue("--url and --sha256 belong to one archive, and 'all' is several; name one data set.")
     if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
         raise BadValue(f"--sha256 {sha256!r} is not a sha256; it has 64 hex digits.")
-    if url is not None:
-        _check_address(url)
-    installed = []
-    for file in wanted:
-        address, listed = ARCHIVES[file]
-        required = [one for one in listed if one in lacking]
-        spare = [one for one in listed if one not in asked and (force or held[one] == Stems((), ()))]
-        allowed = required if url is not None else [*required, *spare]
-        source = address if url is None else url
-        expected = None if sha256 is None else sha256.lower()
-        installed += _fetch(file, source, expected, required, allowed, progress, retries)
-    return installed
-
-
-def _asked(name: str) -> list[str]:
-    """Return the data sets that a name stands for."""
-    names = list(_FOLDERS)
-    refuse_awa(name)
-    if name.lower() not in [*names, "all"]:
-        raise UnknownName("downloadable dataset", name, [*names, "all"])
-    return names if name.lower() == "all" else [name.lower()]
-
-
-def _check_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good:
+    if url is not None and not _is_web_address(url):
         raise BadValue(
             f"--url {url!r} is not an address to download from; give one that starts with http:// or https://, "
             "or install a file that you have with `zslbench data import FILE`."
         )
+    installed, folder = [], downloads()
+    for file, (official, listed) in archives.items():
+        source = official if url is None else url
+        required = [_FOLDERS[one] for one in listed if one in lacking]
+        spare = [_FOLDERS[one] for one in listed if one not in asked and (force or not any(held[one]))]
+        try:
+            with working_folder(folder, ".fetching-") as work:
+                path = _download(file, source, work, progress, retries)
+                checksum = file_sha256(path)
+                if sha256 is not None and checksum != sha256.lower():
+                    raise BadData(
+                        f"{source} has sha256 {checksum} where {sha256.lower()} is expected; nothing was installed."
+                    )
+                allowed = [*required, *spare] if url is None else required
+                installed += import_archive(path, source, checksum, required=required, allowed=allowed)
+        except OSError as error:
+            raise StoreError(
+                f"cannot write the download to {folder} ({error.strerror or error}); free space."
+            ) from error
+    return installed
 
 
-def _complete(held: Stems) -> bool:
-    return "res101" in held.features and "att" in held.semantics
-
-
-def _fetch(
-    file: str,
-    url: str,
-    expected: str | None,
-    required: Collection[str],
-    allowed: Collection[str],
-    progress: bool,
-    retries: int,
-) -> list[Installed]:
-    folder = downloads()
+def _is_web_address(url: str) -> bool:
     try:
-        with working_folder(folder, ".fetching-") as work:
-            path = _download(file, url, work, progress, retries)
-            checksum = sha256(path)
-            if expected is not None and checksum != expected:
-                raise BadData(f"{url} has sha256 {checksum} where {expected} is expected; nothing was installed.")
-            return import_archive(
-                path,
-                url,
-                checksum,
-                required=[_FOLDERS[one] for one in required],
-                allowed=[_FOLDERS[one] for one in allowed],
-            )
-    except OSError as error:
-        raise StoreError(f"cannot write the download to {folder} ({error.strerror or error}); free space.") from error
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
-def _download(file: str, url: str, folder: Path, progress: bool, retries: int) -> Path:
+def _download(file: str, url: str, folder: Path, show_progress: bool, retries: int) -> Path:
     import pooch
     import requests
+    from rich import progress
+    from rich.console import Console
 
     source = pooch.create(path=folder, base_url="", registry={file: None}, urls={file: url}, retry_if_failed=retries)
-    logger, bar = pooch.get_logger(), Bar(file, enabled=progress)
+    logger, console = pooch.get_logger(), Console(stderr=True)
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
-        with bar:
+        with progress.Progress(*columns, console=console, disable=not (show_progress and console.is_terminal)) as bar:
+            bar.add_task(file, total=None)
             return Path(source.fetch(file, downloader=lambda url, path, _: _stream(url, Path(path), bar)))
     except (requests.RequestException, ValueError) as error:
-        raise DataMissing(
-            f"cannot download {url} ({_reason(error)}); try again later, or get the archive another way and install it "
-            "with `zslbench data import FILE`."
-        ) from error
+        raise DataMissing(f"cannot download {url} ({_reason(error)}); try again later, {_OTHER_WAY}.") from error
     finally:
         logger.setLevel(level)
 
 
-def _stream(url: str, path: Path, bar: Bar) -> None:
-    """Write what an address sends into a file, as it comes.
+def _stream(url: str, path: Path, bar: Progress) -> None:
+    """Write what an address sends into a file, as it comes; the bar begins anew.
 
     Raises:
         requests.RequestException: it fails, and may be tried again.
@@ -173,14 +158,15 @@ def _stream(url: str, path: Path, bar: Bar) -> None:
     import requests
     import urllib3
 
-    most = min(MAX_BYTES, shutil.disk_usage(path.parent).free - RESERVE)
+    most = max(min(MAX_BYTES, shutil.disk_usage(path.parent).free - RESERVE), 0)
     with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
         response.raise_for_status()
         length = response.headers.get("Content-Length", "")
         declared = int(length) if length.isdecimal() and len(length) < 19 else None
         if declared is not None and declared > most:
-            raise BadData(f"{url} has {declared:,} bytes, and {max(most, 0):,} can be taken; free some space.")
-        bar.restart(declared)
+            raise BadData(f"{url} has {declared:,} bytes, and {most:,} can be taken; free some space.")
+        (task,) = bar.task_ids
+        bar.reset(task, total=declared or None)
         taken, mark, before = 0, time.monotonic(), 0
         with path.open("wb") as out:
             while True:
@@ -194,15 +180,14 @@ def _stream(url: str, path: Path, bar: Bar) -> None:
                     break
                 out.write(part)
                 taken += len(part)
-                bar.update(len(part))
+                bar.update(task, completed=taken)
                 if taken > most:
-                    raise BadData(f"{url} sends more than {max(most, 0):,} bytes, which can be taken; free some space.")
+                    raise BadData(f"{url} sends more than {most:,} bytes, which can be taken; free some space.")
                 if (waited := time.monotonic() - mark) > PATIENCE:
                     if taken - before < SLOWEST * waited:
                         raise DataMissing(
                             f"{url} sent {taken - before:,} bytes in {waited:.0f} s, too few to wait for the rest; try "
-                            "again later, or get the archive another way and install it with "
-                            "`zslbench data import FILE`."
+                            f"again later, {_OTHER_WAY}."
                         )
                     mark, before = time.monotonic(), taken
     if declared is not None and taken != declared:
@@ -221,39 +206,4 @@ def _reason(error: Exception) -> str:
         return "the host does not answer in time"
     if isinstance(error, requests.ConnectionError):
         return "the host cannot be reached"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
-
-
-class Bar:
-    """A progress bar on standard error, where that is a terminal."""
-
-    def __init__(self, label: str, enabled: bool = True) -> None:
-        from rich import progress
-        from rich.console import Console
-
-        console = Console(stderr=True)
-        self._progress = progress.Progress(
-            progress.TextColumn("{task.description}"),
-            progress.BarColumn(),
-            progress.DownloadColumn(),
-            progress.TransferSpeedColumn(),
-            progress.TimeRemainingColumn(),
-            console=console,
-            disable=not (enabled and console.is_terminal),
-        )
-        self._task = self._progress.add_task(label, total=None)
-
-    def __enter__(self) -> Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._progress.stop()
-
-    def restart(self, size: int | None) -> None:
-        """Begin at zero, with so many bytes to come, or nobody knows how many."""
-        self._progress.reset(self._task, total=size or None)
-
-    def update(self, size: int) -> None:
-        """Count `size` more bytes."""
-        self._progress.update(self._task, advance=size)
+    return first_line(error)

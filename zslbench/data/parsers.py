@@ -22,7 +22,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal, cast
 
@@ -107,12 +107,12 @@ class Child:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, path: Path, what: str, **asked: Any) -> Arrays:
+    def ask(self, path: Path, task: str, **arguments: Any) -> Arrays:
         """Return the arrays that the child reads from a file; of ``shapes``, empty ones."""
         if not path.is_file():
             raise DataMissing(f"there is no file {path}.")
         limit = READ_LIMIT + path.stat().st_size / _SLOWEST
-        request = {"path": str(path.absolute()), "what": what, "limit": limit, "free": free_memory(), **asked}
+        request = {"path": str(path.absolute()), "task": task, "limit": limit, "free": free_memory(), **arguments}
         with contextlib.suppress(OSError):  # a child that is gone has no answer either
             stdin = cast(IO[bytes], self._running().stdin)
             stdin.write(json.dumps(request).encode() + b"\n")
@@ -177,11 +177,9 @@ def _receive(stdout: IO[bytes], kind: str, shape: Sequence[int], order: Literal[
     return array.reshape(shape, order=order)
 
 
-def _send(stdout: IO[bytes], answer: dict[str, Any], arrays: Sequence[AnyArray] = ()) -> None:
+def _send(stdout: IO[bytes], answer: dict[str, Any], arrays: Iterable[AnyArray] = ()) -> None:
     stdout.write(json.dumps(answer).encode() + b"\n")
-    for array in arrays:
-        if array.nbytes:
-            stdout.write(array.ravel("K").view(np.uint8).data)
+    stdout.writelines(array.ravel("K").view(np.uint8).data for array in arrays if array.nbytes)
     stdout.flush()
 
 
@@ -207,7 +205,7 @@ def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
         _limit_memory(request["free"])
         if hasattr(signal, "alarm"):  # ends this process though its parent be gone and C code hang
             signal.alarm(int(request["limit"]) + 2)
-        arrays = read(lambda size, what: check_size(path, size, what, request["free"]))
+        arrays = read(lambda size, part: check_size(path, size, part, request["free"]))
         layouts = []
         for key, array in arrays.items():
             order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
@@ -221,11 +219,11 @@ def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
     except MemoryError:
         answer = {"error": f"{path} asks for more memory than there is; is it damaged?"}
     except Exception as error:  # parsers raise dozens of kinds for a broken file
-        kind = " as a MATLAB file" if request["what"] != "array" else ""
+        kind = " as a MATLAB file" if request["task"] != "array" else ""
         answer = {"error": f"{path} cannot be read{kind} ({first_line(error)}); get the file again."}
     if hasattr(signal, "alarm"):
         signal.alarm(0)
-    _send(stdout, answer, list(arrays.values()) if "arrays" in answer else ())
+    _send(stdout, answer, arrays.values() if "arrays" in answer else ())
 
 
 def _limit_memory(free: int | None) -> None:
@@ -245,55 +243,48 @@ def _limit_memory(free: int | None) -> None:
 
 def _reader(path: Path, request: dict[str, Any]) -> Callable[[CheckSize], Arrays]:
     """Import what reads a file, and return how."""
-    key, usual = request.get("key"), request.get("usual", ())
-    suffix = path.suffix.lower()
-    if request["what"] == "array" and suffix in (".pt", ".pth"):
+    suffix, is_array = path.suffix.lower(), request["task"] == "array"
+    if is_array and suffix in (".pt", ".pth"):
         import torch  # noqa: F401
 
-        return lambda check: _read_torch(path, key, usual, check)
+        return functools.partial(_read_torch, path, request["key"], request["usual"])
     with path.open("rb") as file:
         head = file.read(520)
     is_hdf5 = head.startswith(_HDF5) or head[512:].startswith(_HDF5)
-    if request["what"] == "array" and (suffix != ".mat" or is_hdf5):
+    if is_array and (suffix != ".mat" or is_hdf5):
         try:
             import h5py  # noqa: F401
         except ImportError as error:
             raise BadData(
                 f"{path} is an HDF5 file, which h5py reads; install it with `pip install 'zslbench[hdf5]'`."
             ) from error
-        return lambda check: _read_hdf5(path, key, usual, check)
-    _check_matlab(path, head, is_hdf5)
-    from scipy.io import whosmat
+        return functools.partial(_read_hdf5, path, request["key"], request["usual"])
+    if is_hdf5:
+        raise BadData(
+            f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(…, '-v7') in MATLAB, or read it with "
+            "h5py and write it with scipy.io.savemat."
+        )
+    _check_matlab(path, head)
+    import scipy.io  # noqa: F401
 
-    if request["what"] == "shapes":
-        return lambda _: {name: np.array(shape) for name, shape, _kind in whosmat(str(path))}
-    if request["what"] == "variables":
-        return lambda check: _read_matlab(path, request["required"], request["optional"], check)
-    return lambda check: _read_matlab(
-        path, [chosen_key(path, key, [name for name, *_ in whosmat(str(path))], usual)], (), check
-    )
+    return functools.partial(_read_matlab, path, request)
 
 
 # --- MATLAB, level 5 --------------------------------------------------------------------------------------------------
 
-_HEADER, _MATRIX, _COMPRESSED = 128, 14, 15
+_MATRIX, _COMPRESSED = 14, 15
 _BYTES = {"cell": 200, "char": 4, "sparse": 8, "logical": 1, "double": 8, "single": 4} | {
     f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
 """Bytes of memory that SciPy takes per entry of a class; a sparse matrix is made dense."""
 
 
-def _check_matlab(path: Path, head: bytes, is_hdf5: bool) -> None:
-    """Refuse what is no whole file of level 5."""
-    if is_hdf5:
-        raise BadData(
-            f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(…, '-v7') in MATLAB, or read it with "
-            "h5py and write it with scipy.io.savemat."
-        )
+def _check_matlab(path: Path, head: bytes) -> None:
+    """Refuse what is no whole file of level 5; SciPy does not see where one is cut behind the variables it reads."""
     size, order = path.stat().st_size, {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if order is None:
         raise BadData(f"{path} ({size} bytes) is not a MATLAB file of version 5 to 7; get the file again.")
-    at = _HEADER
+    at = 128
     with path.open("rb") as file:
         while at < size:
             file.seek(at)
@@ -305,19 +296,25 @@ def _check_matlab(path: Path, head: bytes, is_hdf5: bool) -> None:
         raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")
 
 
-def _read_matlab(path: Path, required: Sequence[str], optional: Sequence[str], check: CheckSize) -> Arrays:
+def _read_matlab(path: Path, request: dict[str, Any], check: CheckSize) -> Arrays:
     from scipy.io import loadmat, whosmat
 
     declared = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
-    if missing := [name for name in required if name not in declared]:
-        raise BadData(f"{path} lacks {', '.join(map(repr, missing))}; it holds: {', '.join(declared) or 'nothing'}.")
-    wanted = [name for name in (*required, *optional) if name in declared]
-    for name in wanted:
+    if request["task"] == "shapes":
+        return {name: np.array(shape) for name, (shape, _) in declared.items()}
+    if request["task"] == "array":
+        names = [chosen_key(path, request["key"], list(declared), request["usual"])]
+    else:
+        if missing := [name for name in request["required"] if name not in declared]:
+            held = ", ".join(declared) or "nothing"
+            raise BadData(f"{path} lacks {', '.join(map(repr, missing))}; it holds: {held}.")
+        names = [name for name in (*request["required"], *request["optional"]) if name in declared]
+    for name in names:
         if declared[name][1] not in _BYTES:
             raise BadData(f"{path}: {name} is a MATLAB {declared[name][1]}; numbers or texts are read, nothing else.")
-    check(sum(math.prod(declared[name][0]) * _BYTES[declared[name][1]] for name in wanted), ", ".join(wanted))
-    content = loadmat(str(path), variable_names=wanted)
-    return {name: _plain(content[name], name, path) for name in wanted}
+    check(sum(math.prod(declared[name][0]) * _BYTES[declared[name][1]] for name in names), ", ".join(names))
+    content = loadmat(str(path), variable_names=names)
+    return {name: _plain(content[name], name, path) for name in names}
 
 
 def _plain(value: Any, name: str, path: Path) -> AnyArray:

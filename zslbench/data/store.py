@@ -64,31 +64,33 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
     Takes what `read_folder` takes, and raises what it raises.
     """
     folder = folder.resolve()
-    store = store_folder()
+    path = store_folder() / "index" / f"{digest([str(folder), features, semantics])}.json"
 
-    def mapped() -> Dataset | None:
-        entry = _read_entry(_entry_path(store, folder, features, semantics))
+    def load_copy() -> Dataset | None:
+        entry = _read_entry(path)
         if entry is None or entry.state != _state(folder, features, semantics):
             return None
-        content = _content(store, entry.fingerprint)
+        content = _content(entry.fingerprint)
         try:
             return _dataset(_arrays(content), entry, name, origin) if is_intact(content) else None
         except (OSError, ValueError):
             return None
 
-    if (dataset := mapped()) is not None:
+    if (dataset := load_copy()) is not None:
         return dataset
     state = _state(folder, features, semantics)
     dataset = read_folder(folder, name=name, features=features, semantics=semantics, origin=origin)
-    try:
-        with _lock(store, dataset.fingerprint):
-            if not is_intact(_content(store, dataset.fingerprint)):
-                _write_content(store, dataset)
-            entry = Stored(str(folder), features, semantics, dataset.fingerprint, dataset.class_names, state)
-            _write_entry(_entry_path(store, folder, features, semantics), entry)
-    except (OSError, NotImplementedError):  # read-only, full, or without locks
+    if _keep(dataset) is None:
         return dataset
-    return mapped() or dataset
+    entry = Stored(str(folder), features, semantics, dataset.fingerprint, dataset.class_names, state)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with working_folder(path.parent, ".writing-") as work:
+            (work / path.name).write_text(json.dumps(dataclasses.asdict(entry)), encoding="utf-8")
+            (work / path.name).replace(path)
+    except OSError:
+        return dataset
+    return load_copy() or dataset
 
 
 def entries() -> Iterator[Stored]:
@@ -100,7 +102,7 @@ def entries() -> Iterator[Stored]:
 
 def check_entry(entry: Stored) -> str:
     """Return what is wrong with the content of an entry, recomputing its fingerprint; nothing when all is well."""
-    content = _content(store_folder(), entry.fingerprint)
+    content = _content(entry.fingerprint)
     if not is_intact(content):
         return "the converted copy is incomplete; the next load rebuilds it"
     try:
@@ -118,7 +120,7 @@ def discard(entry: Stored) -> None:
     Raises:
         StoreError: it cannot be removed.
     """
-    content = _content(store_folder(), entry.fingerprint)
+    content = _content(entry.fingerprint)
     try:
         shutil.rmtree(content)
     except FileNotFoundError:
@@ -135,28 +137,23 @@ def store_arrays(dataset: Dataset) -> Path:
     """
     if (folder := find_arrays(dataset.fingerprint)) is not None:
         return folder
-    store = store_folder()
+    if (folder := _keep(dataset)) is not None:
+        return folder
+    content = _content(dataset.fingerprint, _temporary())
     try:
-        with _lock(store, dataset.fingerprint):
-            if not is_intact(_content(store, dataset.fingerprint)):
-                _write_content(store, dataset)
-        return _content(store, dataset.fingerprint)
-    except (OSError, NotImplementedError):  # read-only, full, or without locks
-        pass
-    try:
-        _write_content(_temporary(), dataset)
+        _write_content(content, dataset)
     except OSError as error:
         raise StoreError(
-            f"the arrays of data set {dataset.name!r} can be kept neither in {store} nor in {tempfile.gettempdir()} "
-            f"({error}); free some space, or set ZSLBENCH_HOME to a folder that can be written."
+            f"the arrays of data set {dataset.name!r} can be kept neither in {store_folder()} nor in "
+            f"{tempfile.gettempdir()} ({error}); free some space, or set ZSLBENCH_HOME to a folder that can be written."
         ) from error
-    return _content(_temporary(), dataset.fingerprint)
+    return content
 
 
-def find_arrays(name: str) -> Path | None:
+def find_arrays(fingerprint: str) -> Path | None:
     """Return the folder that holds the arrays with a fingerprint, None where no folder of this process does."""
-    stores = [store_folder(), *([_temporary()] if _temporary.cache_info().currsize else [])]
-    return next(filter(is_intact, (_content(store, name) for store in stores)), None)
+    stores = [None, *([_temporary()] if _temporary.cache_info().currsize else [])]
+    return next(filter(is_intact, (_content(fingerprint, store) for store in stores)), None)
 
 
 def load_array(folder: Path, name: str) -> AnyArray | None:
@@ -191,12 +188,8 @@ def save_array(path: Path, array: AnyArray) -> None:
     write_through(path, lambda file: np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False))
 
 
-def _content(store: Path, name: str) -> Path:
-    return store / "content" / name
-
-
-def _entry_path(store: Path, folder: Path, features: str, semantics: str) -> Path:
-    return store / "index" / f"{digest([str(folder), features, semantics])}.json"
+def _content(fingerprint: str, store: Path | None = None) -> Path:
+    return (store or store_folder()) / "content" / fingerprint
 
 
 def _state(folder: Path, features: str, semantics: str) -> Any:
@@ -243,17 +236,28 @@ def _dataset(arrays: Mapping[str, AnyArray], entry: Stored, name: str, origin: O
     )
 
 
-def _lock(store: Path, name: str) -> Any:
+def _keep(dataset: Dataset) -> Path | None:
+    """Return the folder of the store with the arrays of a data set, written where needed; None where it cannot be."""
+    content = _content(dataset.fingerprint)
+    try:
+        with _lock(dataset.fingerprint):
+            if not is_intact(content):
+                _write_content(content, dataset)
+    except (OSError, NotImplementedError):  # read-only, full, or without locks
+        return None
+    return content
+
+
+def _lock(name: str) -> Any:
     from filelock import FileLock
 
-    folder = store / "locks"
+    folder = store_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(str(folder / f"{name}.lock"))
 
 
-def _write_content(store: Path, dataset: Dataset) -> None:
+def _write_content(target: Path, dataset: Dataset) -> None:
     """Write the arrays into a temporary folder and move it into place, replacing a damaged one."""
-    target = _content(store, dataset.fingerprint)
     target.parent.mkdir(parents=True, exist_ok=True)
     with working_folder(target.parent, ".writing-") as work:
         sizes = {}
@@ -266,10 +270,3 @@ def _write_content(store: Path, dataset: Dataset) -> None:
             target.replace(work / "damaged")
         work.replace(target)
         shutil.rmtree(target / "damaged", ignore_errors=True)
-
-
-def _write_entry(path: Path, entry: Stored) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with working_folder(path.parent, ".writing-") as work:
-        (work / path.name).write_text(json.dumps(dataclasses.asdict(entry)), encoding="utf-8")
-        (work / path.name).replace(path)

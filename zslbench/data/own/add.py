@@ -13,14 +13,13 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array
 from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find, write
-from zslbench.data.archive import sha256
 from zslbench.data.dataset import Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split_options, given_split, made_split
 from zslbench.data.own.matrices import Orientation, checked_names, class_ids, listed_names, orient_rows
 from zslbench.data.own.reading import Given, Loaded, read, split_key
 from zslbench.errors import BadData, BadValue, DataMissing
-from zslbench.identity import expanded
+from zslbench.identity import expanded, file_sha256
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
 Choices = Given | Mapping[str, Given]
@@ -318,7 +317,7 @@ def _read_folder(folder: Path, name: str) -> Content:
                 )
 
     def facts(path: Path, array: AnyArray) -> dict[str, Any]:
-        return {"source": str(path), "sha256": sha256(path), "shape": list(array.shape)}
+        return {"source": str(path), "sha256": file_sha256(path), "shape": list(array.shape)}
 
     return Content(
         usual,

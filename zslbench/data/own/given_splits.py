@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import IntArray
-from zslbench.data.archive import sha256
 from zslbench.data.dataset import Fold
 from zslbench.data.own.reading import read, split_key
 from zslbench.data.splits import TEST_SHARE, draw_class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue, ZslbenchError, first_line
 from zslbench.files import check_size
+from zslbench.identity import file_sha256
 
 SplitGiven = str | Path | Mapping[str, Any]
 PARTS = ("trainval", "test_seen", "test_unseen")
@@ -222,7 +222,7 @@ def given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], optio
         if key is not None:
             raise BadValue(f"{path} holds one split and no {key!r}; leave out :{key}.")
         table, source = _read_table(path), str(path)
-        facts = {"source": str(path.absolute()), "sha256": sha256(path)}
+        facts = {"source": str(path.absolute()), "sha256": file_sha256(path)}
     if options.unseen is not None:
         raise BadValue(f"--unseen and --splits {source} both say which classes are unseen; leave one out.")
     _check_keys(table, source)

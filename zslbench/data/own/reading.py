@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.archive import sha256
 from zslbench.data.parsers import chosen_key, read_array
 from zslbench.errors import BadData, DataMissing, ZslbenchError, first_line
 from zslbench.files import check_size
-from zslbench.identity import expanded
+from zslbench.identity import expanded, file_sha256
 
 USUAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "X"),
@@ -125,7 +124,7 @@ def _read_file(given: str | Path, role: str) -> Loaded:
             raise BadData(f"{path} is of no format that is read; {role} may be {', '.join(_NUMPY + _TEXT + _CHILD)}.")
         if array.dtype.kind not in _KINDS:
             raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
-        facts = {"source": str(path.absolute()), "sha256": sha256(path), "shape": list(array.shape)}
+        facts = {"source": str(path.absolute()), "sha256": file_sha256(path), "shape": list(array.shape)}
     except ZslbenchError:
         raise
     except MemoryError as error:
