@@ -67,25 +67,60 @@ def test_saving_again_replaces_and_a_failure_drops_older_predictions(tmp_path: P
         store.predictions(failed)
 
 
-def test_predictions_hold_no_pickles(tmp_path: Path) -> None:
-    store, kept = ResultStore(tmp_path), record()
+def test_predictions_that_are_damaged_or_hold_pickles_are_a_sentence_and_no_code_is_run(tmp_path: Path) -> None:
+    class Planted:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "executed"),)
+
+    store, kept = ResultStore(tmp_path / "runs"), record()
     with pytest.raises(TypeError, match="numbers"):
         store.save(kept, {"label": np.array([{}], dtype=object)})
-    assert files(tmp_path) == []
-    store.save(kept, PREDICTIONS)
-    np.savez(store.path(kept).with_suffix(".npz"), label=np.array([{}], dtype=object))
-    with pytest.raises(StoreError, match="cannot be read"):
-        store.predictions(kept)
+    assert not (tmp_path / "runs").exists()
+    path = store.save(kept, {"label": np.arange(10_000)}).with_suffix(".npz")
+    whole = path.read_bytes()
+    np.savez(path, label=np.array([Planted()], dtype=object))
+    for content in (path.read_bytes(), pickle.dumps(Planted()), b"", whole[:10], whole[:100]):
+        path.write_bytes(content)
+        with pytest.raises(StoreError, match=f"the predictions {path} cannot be read"):
+            store.predictions(kept)
+    assert not (tmp_path / "executed").exists()
+    for place in range(40, len(whole), max(1, len(whole) // 60)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(StoreError):  # and not the errors of zlib and of zip files
+            store.predictions(kept)
 
 
-@pytest.mark.parametrize("keep", [0, 10, 100])
-def test_damaged_predictions_are_a_sentence(tmp_path: Path, keep: int) -> None:
-    store, kept = ResultStore(tmp_path), record()
-    store.save(kept, PREDICTIONS)
-    arrays = store.path(kept).with_suffix(".npz")
-    arrays.write_bytes(arrays.read_bytes()[:keep])
-    with pytest.raises(StoreError, match="cannot be read"):
-        store.predictions(kept)
+WHOLE = {
+    **{name: np.arange(3) for name in ("row", "label", "seen_class", "unseen_class")},
+    **{name: np.zeros(3) for name in ("seen_score", "unseen_score")},
+    "of_unseen": np.zeros(3, bool),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("label", np.zeros(3)),
+        ("label", np.zeros((3, 1), np.int64)),
+        ("of_unseen", np.array(["a", "b", "c"])),
+        ("unseen_score", np.zeros(0)),
+        ("unseen_score", np.zeros(3, complex)),
+        ("seen_class", np.array(5)),
+        ("row", np.arange(2)),
+        ("real", np.zeros((3, 2))),  # a name that kept features have
+        ("unseen_class", None),
+    ],
+)
+def test_predictions_of_another_shape_are_told_where_they_are_read(tmp_path: Path, name: str, array: Any) -> None:
+    store = ResultStore(tmp_path)
+    path = store.save(record(), WHOLE).with_suffix(".npz")
+    assert {name: kept.tolist() for name, kept in store.predictions(record()).items()} == {
+        name: kept.tolist() for name, kept in WHOLE.items()
+    }
+    np.savez(path, **{key: kept for key, kept in (WHOLE | {name: array}).items() if kept is not None})
+    sentence = "are damaged" if array is not None else f"the predictions of run {record().id} lack {name}; run it again"
+    with pytest.raises(StoreError, match=sentence):
+        store.predictions(record())[name]
 
 
 def test_the_order_of_records_does_not_depend_on_the_order_of_saving(tmp_path: Path) -> None:
@@ -101,31 +136,14 @@ def test_the_order_of_records_does_not_depend_on_the_order_of_saving(tmp_path: P
 
 
 GOOD = json.loads(record().to_json())
-BROKEN = {
-    "truncated": json.dumps(GOOD)[:200],
-    "empty": "",
-    "a list": "[]",
-    "a number": "3",
-    "no method": json.dumps({**GOOD, "method": {}}),
-    "method a text": json.dumps({**GOOD, "method": "eszsl"}),
-    "another id": json.dumps({**GOOD, "id": "f" * 16}),
-    "later schema": json.dumps({**GOOD, "schema": SCHEMA + 1}),
-    "metric a text": json.dumps({**GOOD, "metrics": {"T1": "high"}}),
-    "metric not finite": json.dumps({**GOOD, "metrics": {"T1": float("nan")}}),
-    "seed a text": json.dumps({**GOOD, "seed": "0"}),
-    "a field too few": json.dumps({key: value for key, value in GOOD.items() if key != "stage"}),
-}
 
 
 def changed(**fields: object) -> str:
     """Return the good document with fields such as ``method__params`` changed."""
     document = json.loads(json.dumps(GOOD))
     for field, value in fields.items():
-        part, _, key = field.partition("__")
-        if key:
-            document[part][key] = value
-        else:
-            document[part] = value
+        part, _, key = field.rpartition("__")
+        (document[part] if part else document)[key] = value
     return json.dumps(document)
 
 
@@ -161,46 +179,61 @@ WRONG = {
     "it is nested more than 20 deep": changed(method__params={"k": json.loads("[" * 50 + "]" * 50)}),
     "schema is not a whole number": changed(schema="1"),
     "not finite": changed(method__params={"k": float("inf")}),
+    "a number that is not finite": changed(metrics={"T1": float("nan")}),
+    'metrics.T1 is "high", not a fraction': changed(metrics={"T1": "high"}),
+    "method.name is missing": changed(method={}),
+    'method is "eszsl", not an object': changed(method="eszsl"),
+    "stage is missing": json.dumps({key: value for key, value in GOOD.items() if key != "stage"}),
+    "truncated": json.dumps(GOOD)[:200],
+    "": "",
+    "not a JSON object": "3",
     "lone surrogate": changed(method__title="\ud800"),
 }
 
 
-@pytest.mark.parametrize(("said", "text"), WRONG.items(), ids=WRONG.keys())
-def test_a_wrong_field_is_named(tmp_path: Path, said: str, text: str) -> None:
-    with pytest.raises(StoreError) as caught:
-        Record.from_json(text, "here.json")
-    assert str(caught.value).startswith("here.json is not a zslbench record (")
-    assert str(caught.value).endswith("); delete it or restore a copy.")
-    assert said in str(caught.value)
+@pytest.mark.parametrize(("sentence", "text"), WRONG.items(), ids=WRONG.keys())
+def test_a_broken_file_is_listed_with_the_field_that_is_wrong_and_stops_nothing(
+    tmp_path: Path, sentence: str, text: str
+) -> None:
     store, good = ResultStore(tmp_path), record(seed=1)
     store.save(good)
     path = store.path(record())
     path.write_text(text, encoding="utf-8")
     assert store.load() == [good]
-    assert len(store.broken) == 1
-    assert store.find("cub", "zsl", "eszsl", path.stem) is None
-    assert "1 file or folder was left out: " in table(tmp_path)
-
-
-def test_a_rounding_error_above_one_is_still_a_fraction() -> None:
-    assert Record.from_json(changed(metrics={"AUSUC": 1.0000000000000002})).metrics == {"AUSUC": 1.0000000000000002}
-
-
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_file_is_listed_and_stops_nothing(tmp_path: Path, text: str) -> None:
-    store, good = ResultStore(tmp_path), record(seed=1)
-    store.save(good)
-    path = store.path(record())
-    path.write_text(text, encoding="utf-8")
-    assert store.load() == [good]
-    [(found, reason)] = store.broken
-    assert found == path
-    assert str(path) in reason
+    [(broken, reason)] = store.broken
+    assert broken == path
+    assert reason.startswith(f"{path} is not a zslbench record (")
+    assert reason.endswith("); delete it or restore a copy.")
+    assert sentence in reason
     assert "\n" not in reason
     assert store.find("cub", "zsl", "eszsl", path.stem) is None
     path.unlink()
     store.load()
     assert store.broken == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (changed(id="f" * 16), "it tells of run 'ffffffffffffffff'"),
+        (changed(seed=5), "its content is not that of its id"),
+        (changed(schema=SCHEMA + 1), "upgrade zslbench"),
+    ],
+)
+def test_records_that_are_another_or_of_a_later_version_are_left_out_of_tables(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    store = ResultStore(tmp_path)
+    store.save(record(seed=1))
+    store.path(record()).write_text(text, encoding="utf-8")
+    assert store.load() == [record(seed=1)]
+    [(_, reason)] = store.broken
+    assert sentence in reason
+    assert f"1 file or folder was left out: {reason}" in table(tmp_path)
+
+
+def test_a_rounding_error_above_one_is_still_a_fraction() -> None:
+    assert Record.from_json(changed(metrics={"AUSUC": 1.0000000000000002})).metrics == {"AUSUC": 1.0000000000000002}
 
 
 def test_bytes_that_are_no_text_and_folders_named_like_records_are_listed(tmp_path: Path) -> None:
@@ -220,20 +253,6 @@ def test_a_copied_record_counts_once(tmp_path: Path) -> None:
     copy.write_bytes(path.read_bytes())
     assert store.load() == [kept]
     assert [found for found, _ in store.broken] == [copy]
-
-
-def test_many_records_load(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path)
-    for place in range(10_000):
-        one = record(seed=place)
-        path = tmp_path / "cub" / "zsl" / f"m{place % 20}" / f"{one.id}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(one.to_json(), encoding="utf-8")
-    assert len({one.id for one in store.load()}) == 10_000
-    assert store.broken == []
-
-
-# --- names ---------------------------------------------------------------------------------------------------------
 
 
 @given(st.text(), st.text())
@@ -298,28 +317,30 @@ def test_names_that_differ_only_in_normal_form_keep_their_own_records(tmp_path: 
     assert sorted(r.id for r in store.load()) == sorted(r.id for r in both)
 
 
-# --- faults --------------------------------------------------------------------------------------------------------
-
-
-def full_disk(*_: object) -> None:
-    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_a_sentence_and_leaves_no_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+@pytest.mark.parametrize(
+    ("error", "ends"),
+    [(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), StoreError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["full disk", "Ctrl-C"],
+)
+def test_a_write_that_is_cut_short_leaves_no_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, error: BaseException, ends: type[BaseException]
 ) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
     store, done = ResultStore(tmp_path), record(seed=1)
     store.save(done, PREDICTIONS)
     before = files(tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(os, call, full_disk)
-        with pytest.raises(StoreError, match="No space left") as caught:
+        patched.setattr(os, call, fail)
+        with pytest.raises(ends) as caught:
             store.save(record(), PREDICTIONS)
-        with pytest.raises(StoreError, match="No space left"):
+        with pytest.raises(ends):
             store.check_writable()
-    assert str(store.path(record()).parent) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    if ends is StoreError:
+        assert f"to {store.path(record()).parent} (No space left on device); free space" in str(caught.value)
+        assert "\n" not in str(caught.value)
     assert files(tmp_path) == before
     assert store.load() == [done]
 
@@ -352,43 +373,12 @@ except StoreError as error:
     assert files(tmp_path) == [str(ResultStore(tmp_path).path(record(seed=1)).relative_to(tmp_path))]
 
 
-def test_an_interrupted_write_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(_: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", stop)
-    with pytest.raises(KeyboardInterrupt):
-        ResultStore(tmp_path).save(record(), PREDICTIONS)
-    assert files(tmp_path) == []
-
-
 def test_the_record_is_written_after_its_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moved: list[str] = []
     move = os.replace
     monkeypatch.setattr(os, "replace", lambda a, b: (moved.append(Path(b).suffix), move(a, b)))
     ResultStore(tmp_path).save(record(), PREDICTIONS)
     assert moved == [".npz", ".json"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [np.zeros((1, 2)), np.zeros(3), np.array(1), np.array(["a", "b"]), np.zeros(2, complex)], ids=str
-)
-def test_predictions_that_are_not_one_number_for_each_image_are_damaged(tmp_path: Path, wrong: np.ndarray) -> None:
-    store = ResultStore(tmp_path)
-    path = store.save(record(), PREDICTIONS).with_suffix(".npz")
-    np.savez(path, **PREDICTIONS | {"label": wrong})
-    with pytest.raises(StoreError, match="damaged"):
-        store.predictions(record())
-    np.savez(path, **PREDICTIONS | {"real": wrong})  # a name that kept features have
-    with pytest.raises(StoreError, match="damaged"):
-        store.predictions(record())
-
-
-def test_predictions_that_lack_an_array_end_in_a_sentence(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path)
-    store.save(record(), PREDICTIONS)
-    with pytest.raises(StoreError, match=f"the predictions of run {record().id} lack label; run it again"):
-        store.predictions(record())["label"]
 
 
 class Killed(BaseException):
@@ -457,20 +447,15 @@ def test_files_half_written_by_processes_that_are_gone_are_removed(tmp_path: Pat
 
 
 def test_a_root_that_cannot_be_a_folder_is_refused_before_any_work(tmp_path: Path) -> None:
+    ResultStore(tmp_path / "runs").check_writable()
+    assert files(tmp_path) == []
     (tmp_path / "file").write_text("")
     below = ResultStore(tmp_path / "file" / "runs")
     for act in (below.check_writable, lambda: below.save(record())):
-        with pytest.raises(StoreError, match="cannot write") as caught:
+        with pytest.raises(StoreError, match=f"cannot write .*{tmp_path / 'file'}"):
             act()
-        assert str(tmp_path / "file") in str(caught.value)
     with pytest.raises(StoreError, match="not a folder"):
         ResultStore(tmp_path / "file").load()
-
-
-def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path / "runs")
-    store.check_writable()
-    assert files(tmp_path) == []
 
 
 SAFE = {"np.load": ("allow_pickle", "False"), "torch.load": ("weights_only", "True")}
@@ -482,7 +467,9 @@ def test_no_file_of_a_user_is_read_as_a_pickle() -> None:
     found, calls = [], 0
     package = Path(zslbench.__file__).parent
     for path in sorted(package.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if "load" not in (text := path.read_text(encoding="utf-8")) and "pickle" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
             if not isinstance(node, ast.Call):
                 continue
             name, given = ast.unparse(node.func), {one.arg: ast.unparse(one.value) for one in node.keywords}
@@ -493,24 +480,6 @@ def test_no_file_of_a_user_is_read_as_a_pickle() -> None:
                 found.append(f"{path}:{node.lineno}: {name}")
     assert calls > 0
     assert found == []
-
-
-def test_a_planted_pickle_is_refused_and_its_code_not_run(tmp_path: Path) -> None:
-    class Planted:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.mkdir, (str(tmp_path / "executed"),)
-
-    store, kept = ResultStore(tmp_path / "runs"), record()
-    store.save(kept, PREDICTIONS)
-    arrays = store.path(kept).with_suffix(".npz")
-    for write in (
-        lambda: np.savez(arrays, label=np.array([Planted()], dtype=object)),
-        lambda: arrays.write_bytes(pickle.dumps(Planted())),
-    ):
-        write()
-        with pytest.raises(StoreError, match=f"the predictions {arrays} cannot be read"):
-            store.predictions(kept)
-    assert not (tmp_path / "executed").exists()
 
 
 def test_an_error_with_half_a_character_is_kept_in_its_record(tmp_path: Path) -> None:
@@ -570,17 +539,6 @@ def test_a_pipe_or_device_among_records_is_told_and_not_read(tmp_path: Path) -> 
         store.predictions(record())
 
 
-def test_a_damaged_stream_of_predictions_is_one_sentence(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path)
-    store.save(record(), {"label": np.arange(10_000)})
-    path = store.path(record()).with_suffix(".npz")
-    whole = path.read_bytes()
-    for place in range(40, len(whole), max(1, len(whole) // 60)):
-        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
-        with contextlib.suppress(StoreError):
-            store.predictions(record())
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
 @pytest.mark.parametrize("name", [".", "..", "/", "folder", "circle"])
 def test_output_to_a_folder_or_a_circle_of_links_is_refused_with_a_sentence(tmp_path, monkeypatch, name):
@@ -613,29 +571,3 @@ def test_output_goes_through_links_and_into_what_is_no_file(tmp_path: Path) -> N
     table(tmp_path / "runs", output=Path(os.devnull))
     assert not Path(os.devnull).is_file()
     assert not [*tmp_path.glob("*.tmp")]
-
-
-@pytest.mark.parametrize(
-    ("name", "array"),
-    [
-        ("label", np.zeros(3)),
-        ("label", np.zeros((3, 1), np.int64)),
-        ("of_unseen", np.array(["a", "b", "c"])),
-        ("unseen_score", np.zeros(0)),
-        ("seen_class", np.array(5)),
-        ("row", np.arange(2)),
-        ("unseen_class", None),
-    ],
-)
-def test_predictions_of_another_shape_are_told_where_they_are_read(tmp_path: Path, name: str, array: Any) -> None:
-    whole = {one: np.arange(3) for one in ("row", "label", "seen_class", "unseen_class")}
-    whole |= {one: np.zeros(3) for one in ("seen_score", "unseen_score")} | {"of_unseen": np.zeros(3, bool)}
-    store = ResultStore(tmp_path)
-    store.save(record(), whole)
-    assert {one: kept.tolist() for one, kept in store.predictions(record()).items()} == {
-        one: kept.tolist() for one, kept in whole.items()
-    }
-    others = {one: kept for one, kept in whole.items() if one != name}
-    store.save(record(), others if array is None else others | {name: array})
-    with pytest.raises(StoreError, match=r"damaged|lack"):
-        store.predictions(record())[name]

@@ -32,7 +32,6 @@ SILENT = STALE_AFTER
 """Seconds after which a coordinator counts as lost that has not written, where its process cannot be asked for."""
 
 _NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
-_LONGEST = 2000
 _LARGEST_FILE = 2**20
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
 _Seconds = Annotated[float, Meta(ge=0, le=1e15)]
@@ -101,11 +100,8 @@ class FitGroup:
         """Return the mean of the fits that ended, else of what those that run seem to need; None: unknown."""
         if self.ended:
             return self.seconds / self.ended
-        expected = [
-            fit.step_seconds / fit.step * fit.total / max(1, fit.company)
-            for fit in running
-            if _key(fit) == _key(self) and fit.step and fit.total
-        ]
+        alike = [fit for fit in running if _key(fit) == _key(self) and fit.step and fit.total]
+        expected = [fit.step_seconds / fit.step * fit.total / max(1, fit.company) for fit in alike]
         return math.fsum(expected) / len(expected) if expected else None
 
 
@@ -225,8 +221,6 @@ def merge_plans(seen: Sequence[SeenStudy]) -> list[SeenStudy]:
 
 
 def _merge_studies(studies: Sequence[Study]) -> Study:
-    if len(studies) == 1:
-        return studies[0]
     by_key: dict[tuple[str, str, str], list[FitGroup]] = {}
     for group in (group for study in studies for group in study.groups):
         by_key.setdefault(_key(group), []).append(group)
@@ -261,8 +255,8 @@ def list_live_files(root: Path) -> list[Path]:
 
 
 def clean(text: str) -> str:
-    """Return the first 2,000 characters of a text as one line that a terminal can show."""
-    return one_line(text[:_LONGEST])
+    """Return the beginning of a text as one line that a terminal can show."""
+    return one_line(text[:2000])
 
 
 def _clean_texts(value: Any) -> Any:
