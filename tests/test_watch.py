@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import random
 import select
 import signal
 import subprocess
@@ -17,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from live_files import fit, holder, put, study
 from result_records import check_golden, record
 from rich.console import Console
+from test_hostile_records import damaged
 
 import zslbench
 from zslbench.errors import StoreError, UnknownName
@@ -81,9 +81,6 @@ def drawn(shot: Snapshot, width: int, height: int | None) -> list[str]:
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
-# What is read
-
-
 def test_a_document_is_read_back_as_it_was():
     one = study(running=(fit(), fit(1, step=0, total=0, values={"loss": 1e30})))
     assert Study.from_json(one.to_json().encode()) == one
@@ -96,63 +93,20 @@ def test_a_later_schema_is_refused():
         Study.from_json(study(schema=2).to_json().encode(), "x.json")
 
 
-LEAVES = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.just("\ud800\x1b[31m\r\n")
-    | st.just(10**400)
-    | st.lists(st.integers(), max_size=2)
-    | st.dictionaries(st.text(max_size=3), st.floats(), max_size=2)
-)
-
-
-def _places(value, path=()):
-    yield path
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from _places(inner, (*path, key))
-
-
-DOCUMENT = json.loads(study().to_json())
-PLACES = list(_places(DOCUMENT))
-
-
-@st.composite
-def mutated(draw):
-    found = json.loads(json.dumps(DOCUMENT))
-    for path in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3)):
-        place = found
-        try:
-            for key in path[:-1]:
-                place = place[key]
-            if not path:
-                found = draw(LEAVES)
-            elif draw(st.booleans()):
-                place[path[-1]] = draw(LEAVES)
-            else:
-                del place[path[-1]]
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier change took it away
-    return json.dumps(found).encode()
-
-
-@settings(max_examples=60, deadline=None)
-@given(content=st.binary() | mutated(), width=st.integers(1, 200), height=st.none() | st.integers(1, 50))
-def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path_factory, content, width, height):
-    root = tmp_path_factory.mktemp("any")
-    put(root, study()).with_name("any.json").write_bytes(content)
-    shot = Watcher(root).look()
-    assert shot.seen
-    assert json.loads(shot.to_json())["state"] == "running"
-    lines = drawn(shot, width, height)
-    assert all(len(line) <= width for line in lines)
-    shown = "".join(lines)
-    assert not {unicodedata.category(sign) for sign in shown} & {"Cc", "Cs", "Co", "Cn", "Zl", "Zp"}
-    assert all(sign in "\u200c\u200d" for sign in shown if unicodedata.category(sign) == "Cf")
-    shown.encode("utf-8")
+def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path):
+    draw, document = random.Random(0), json.loads(study().to_json())
+    for number in range(100):
+        root = tmp_path / str(number)
+        content = draw.randbytes(20) if number % 9 == 0 else json.dumps(damaged(document, draw)).encode()
+        put(root, study()).with_name("any.json").write_bytes(content)
+        shot = Watcher(root).look()
+        assert shot.seen
+        assert json.loads(shot.to_json())["state"] == "running"
+        width = draw.randint(1, 200)
+        lines = drawn(shot, width, draw.choice([None, draw.randint(1, 50)]))
+        assert all(len(line) <= width for line in lines)
+        shown = "".join(lines)
+        assert not {unicodedata.category(sign) for sign in shown} & {"Cc", "Cs", "Co", "Cn", "Zl", "Zp", "Cf"}
 
 
 def test_names_in_records_cannot_steer_the_terminal(tmp_path):
@@ -184,20 +138,16 @@ def test_a_file_is_read_only_when_it_has_changed(runs, monkeypatch):
     assert live.read() == []
 
 
-# Who lives
-
-
 def test_a_process_of_this_machine_is_lost_when_it_is_gone(runs):
     clock = Clock()
     live = LiveFolder(runs, clock)
     put(runs, study(), "here")
     put(runs, study(holder=holder(pid=GONE)), "gone")
     put(runs, study(holder=holder(born=1.0)), "number-reused")
-    states = {seen.path.stem: seen.state for seen in live.read()}
-    assert states == {"here": "running", "gone": "lost", "number-reused": "running"}
-    clock.now += SILENT + 1
-    states = {seen.path.stem: seen.state for seen in live.read()}
-    assert states == {"here": "running", "gone": "lost", "number-reused": "lost"}
+    for reused in ("running", "lost"):
+        states = {seen.path.stem: seen.state for seen in live.read()}
+        assert states == {"here": "running", "gone": "lost", "number-reused": reused}
+        clock.now += SILENT + 1
 
 
 @pytest.mark.parametrize("skew", [0.0, -86400.0, 86400.0], ids=["same clock", "a day behind", "a day ahead"])
@@ -235,65 +185,55 @@ def test_an_old_file_of_another_machine_is_decided_after_two_beats(runs):
     assert not live.read()[0].undecided
 
 
-# How long it takes
+def group(total: int, ended: int = 0, seconds: float = 0.0, elsewhere: int = 0) -> FitGroup:
+    return FitGroup(total=total, ended=ended, seconds=seconds, elsewhere=elsewhere, **OF_LISGAN)
 
 
-def test_the_time_left_is_that_of_fits_like_those_that_ended():
-    # lisgan: 198 s / 2 = 99 s a fit; one runs, with 40 s for 20 of 80 steps: 160 - 41 = 119 s left; one waits: 99 s.
-    # sae: 1 s a fit, one waits: 1 s.
-    assert fit().seconds_left() == pytest.approx(119)
+def test_the_time_left_of_a_fit_is_told_by_its_steps():
+    assert fit().seconds_left() == pytest.approx(119)  # 40 s for 20 of 80 steps: 160 - 41
     assert fit().seconds_left(since=9.0) == pytest.approx(110)
     assert fit(step=0).seconds_left() is None
-    assert study().seconds_left() == pytest.approx(119 + 99 + 1)
 
 
-def test_the_time_left_of_several_at_a_time_and_together():
-    groups = (FitGroup(method="lisgan", dataset="digits", stage="final", total=8),)
-    assert study(groups=groups, running=()).seconds_left() is None
-    assert study(groups=groups, running=(fit(step=0),)).seconds_left() is None
-    one = study(groups=groups, running=(fit(),))
-    assert one.seconds_left() == pytest.approx(119 + 7 * 160)  # as long as the one that runs needs
-    two = study(groups=groups, running=(fit(), fit(1)))
-    assert two.seconds_left() == pytest.approx((2 * 119 + 6 * 160) / 2)
-    assert study(groups=groups, running=(fit(company=8),)).seconds_left() == pytest.approx(119)
-    other = FitGroup(method="sae", dataset="digits", stage="final", total=3)
-    assert study(groups=(*groups, other), running=(fit(company=8),)).seconds_left() == pytest.approx(119 + 3 * 20)
+SAE = FitGroup(method="sae", dataset="digits", stage="final", total=3)
+
+
+@pytest.mark.parametrize(
+    ("groups", "running", "seconds"),
+    [
+        # lisgan: 198 s / 2 = 99 s a fit, one runs and one waits; sae: 1 s a fit, one waits
+        (study().groups, (fit(),), 119 + 99 + 1),
+        ([group(8)], (), None),
+        ([group(8)], (fit(step=0),), None),
+        ([group(8)], (fit(),), 119 + 7 * 160),  # as long as the one that runs needs
+        ([group(8)], (fit(), fit(1)), (2 * 119 + 6 * 160) / 2),
+        ([group(8)], (fit(company=8),), 119),
+        ([group(8), SAE], (fit(company=8),), 119 + 3 * 20),
+        ([group(12, 2, 200.0, elsewhere=6)], (), 4 * 100),  # what others did who have left
+        ([group(9, 8, 8.0)], (fit(),), 119),  # the last fit is waited for
+        ([group(9, 8, 8.0)], (fit(step=0, seconds=0.25),), 0.75),
+        ([group(9, 8, 8.0)], (fit(step=0, seconds=5.0),), 0),
+    ],
+)
+def test_the_time_left_of_a_study_is_that_of_fits_like_those_that_ended(groups, running, seconds):
+    left = study(groups=tuple(groups), running=running).seconds_left()
+    assert left == (None if seconds is None else pytest.approx(seconds))
 
 
 def test_coordinators_of_one_plan_share_its_fits(runs):
-    def group(total, ended, seconds, elsewhere=0):
-        facts = {"method": "lisgan", "dataset": "digits", "stage": "final"}
-        return FitGroup(total=total, ended=ended, seconds=seconds, elsewhere=elsewhere, **facts)
-
-    first = study(plan="p", done=4, failed=0, groups=(group(12, 4, 400.0, 1),), running=(fit(),))
+    first = study(plan="p", done=4, failed=0, groups=(group(12, 4, 400.0, elsewhere=1),), running=(fit(),))
     second = study(plan="p", done=3, failed=0, groups=(group(10, 3, 240.0),), running=(fit(1),))
     put(runs, first, "a")
     put(runs, second, "b")
     put(runs, study(plan="q", done=1, groups=(group(2, 1, 9.0),), running=()), "c")
-    found = [seen.study for seen in merge_plans(LiveFolder(runs).read())]
-    assert len(found) == 2
-    both = next(one for one in found if one.plan == "p")
+    studies = {seen.study.plan: seen.study for seen in merge_plans(LiveFolder(runs).read())}
+    assert studies.keys() == {"p", "q"}
+    both = studies["p"]
     assert (both.total, both.done, both.elsewhere, len(both.running)) == (12, 7, 0, 2)
     # 640 s / 7 a fit; 12 - 7 - 2 are to go, 119 s are left of each of the two that run
     assert both.seconds_left() == pytest.approx((2 * 119 + 3 * 640 / 7) / 2)
     text = zslbench.watch(runs).text
     assert "8 of 14 fits done, 1 failed, 2 running, 3 to go" in text
-
-
-def test_what_others_did_who_have_left_is_known_from_those_that_wait():
-    facts = {"method": "lisgan", "dataset": "digits", "stage": "final"}
-    left = study(groups=(FitGroup(total=12, ended=2, elsewhere=6, seconds=200.0, **facts),), running=())
-    assert left.seconds_left() == pytest.approx(4 * 100)
-
-
-def test_the_last_fit_is_waited_for():
-    groups = (FitGroup(method="lisgan", dataset="digits", stage="final", total=9, ended=8, seconds=8.0),)
-    assert study(groups=groups, running=(fit(),)).seconds_left() == pytest.approx(119)
-    assert study(groups=groups, running=(fit(step=0, seconds=0.25),)).seconds_left() == pytest.approx(0.75)
-    assert study(groups=groups, running=(fit(step=0, seconds=5.0),)).seconds_left() == 0
-
-
-# Records
 
 
 def test_commands_are_quoted_and_copies_are_no_records(tmp_path, monkeypatch):
@@ -348,9 +288,6 @@ def test_files_that_are_no_records_are_left_out(runs):
     (folder / "z.json").mkdir()
     put(runs, study())
     assert len(Watcher(runs).look().records) == 8
-
-
-# What is shown
 
 
 def snapshot(runs: Path):
@@ -413,9 +350,6 @@ def test_a_search_says_that_more_may_come(runs):
     text = zslbench.watch(runs).text
     assert "2 fits done, 1 failed, 1 running, more to come" in text
     assert "left" not in text.splitlines()[0]
-
-
-# The verb
 
 
 def test_where_nothing_runs_it_says_what_there_is_and_what_to_type(typed, runs):
@@ -517,9 +451,6 @@ def test_on_a_real_terminal(runs, end):
     assert viewer.returncode == 0
     assert b"Traceback" not in text
     assert text.rindex(b"\x1b[?1049l") < text.rindex(b"20/80")  # the last snapshot stays on the usual screen
-
-
-# Real processes
 
 
 def start(runs: Path, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
