@@ -1,13 +1,12 @@
-"""Spawned workers on this machine, each in a pool of pebble's of its own. A worker that dies costs one run."""
+"""Spawned workers on this machine, one a place. A worker that dies costs one run."""
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
+import dataclasses
 import faulthandler
 import math
 import multiprocessing
-import multiprocessing.context
 import os
 import shutil
 import signal
@@ -17,18 +16,14 @@ import threading
 import time
 import types
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any, Self
 
-import pebble
-
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Blameless, Executor, Lost, Task, bounded
+from zslbench.runner.executors.loop import Blameless, Executor, Lost, Task
 from zslbench.runner.executors.worker import Mailbox, do_as_worker, limit_threads, send_output_to
-from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.jobs import Batch
+from zslbench.runner.handout import pack
 from zslbench.runner.resources import Limits, Place, size_text, time_text
 from zslbench.visible import open_standard_streams
 
@@ -42,6 +37,15 @@ _SWOLLEN = 0.5
 _OUTPUT = "output"
 _TAIL = 4000
 _YOUNG = 1.0
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ended:
+    """A worker is through with a batch: the bytes that it holds where memory is limited, or what it raised."""
+
+    memory: int = 0
+    error: str = ""
 
 
 class ProcessExecutor(Executor):
@@ -59,17 +63,17 @@ class ProcessExecutor(Executor):
         self.workers = len(self.places)
 
     def __enter__(self) -> Self:
-        """Make the folder through which workers say what happens."""
         open_standard_streams()
         self._folder = Path(tempfile.mkdtemp(prefix="zslbench-"))
+        self._news = _CONTEXT.Semaphore(0)
         self._seats = [
-            _Seat(place, self.limits, self._folder / str(number)) for number, place in enumerate(self.places)
+            _Seat(place, self.limits, self._folder / str(number), self._news)
+            for number, place in enumerate(self.places)
         ]
         self._failed_starts = 0
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """End all workers and what they started."""
         for seat in self._seats:
             seat.stop()
         for seat in self._seats:
@@ -88,35 +92,28 @@ class ProcessExecutor(Executor):
 
     def look(self) -> None:
         """Wait a moment; find the tasks that ended, whose worker died, or that went past a limit."""
-        busy = [(seat, seat.task) for seat in self._seats if seat.task]
-        concurrent.futures.wait([seat.future for seat, _ in busy], _LOOK_EVERY, concurrent.futures.FIRST_COMPLETED)
-        for seat, task in busy:
-            ended = seat.ended()  # asked before the messages are read: a dead worker sends no more
+        self._news.acquire(timeout=_LOOK_EVERY)
+        for seat, task in [(seat, seat.task) for seat in self._seats if seat.task]:
+            dead = seat.is_dead()  # asked before the messages are read: a dead worker sends no more
             seat.read(task)
             if task.heard:
                 self._failed_starts = 0
-            if ended:
-                self._settle(seat, task)
-            else:
+            if not dead and seat.ended is None:
                 seat.stop_late(task)
-
-    def _settle(self, seat: _Seat, task: Task) -> None:
-        loss = seat.loss(task)
-        if not isinstance(loss, Blameless) or task.heard:
+                continue
+            loss = seat.loss(task)
+            if isinstance(loss, Blameless) and not task.heard:
+                self._failed_starts += 1
+                if self._failed_starts >= _MOST_FAILED_STARTS:
+                    raise EngineError(
+                        f"worker processes cannot be started ({loss}); mend that, or use --engine serial."
+                    )
             seat.task = None
             task.future.set_exception(loss) if loss else task.future.set_result(None)
-            return
-        self._failed_starts += 1
-        if self._failed_starts >= _MOST_FAILED_STARTS:
-            raise EngineError(f"worker processes cannot be started ({loss}); mend that, or use --engine serial.")
-        seat.task = None
-        task.future.set_exception(loss)
 
     def cancel(self) -> None:
         """Kill all workers that have a task."""
         busy = [(seat, seat.task) for seat in self._seats if seat.task]
-        for seat, task in busy:
-            seat.read(task)
         for seat, _ in busy:
             seat.kill()
         for seat, task in busy:
@@ -124,55 +121,51 @@ class ProcessExecutor(Executor):
 
 
 class _Seat:
-    """A place, the pool of one worker that has it, and the task that this is doing.
+    """A place, its worker, and the task that this is doing.
 
-    A pool each, since workers of one pool share an environment, and the pipes and locks that a dying one leaves in
-    disorder.
+    Results come as files and news as a semaphore, so that a worker that dies while it sends leaves nothing in disorder.
     """
 
-    def __init__(self, place: Place, limits: Limits, folder: Path) -> None:
-        self.place, self.limits, self.folder = place, limits, folder
+    def __init__(self, place: Place, limits: Limits, folder: Path, news: Any) -> None:
+        self.place, self.limits, self.folder, self.news = place, limits, folder, news
         folder.mkdir()
         self.task: Task | None = None
-        self.future: concurrent.futures.Future[int] = concurrent.futures.Future()
+        self.ended: _Ended | None = None
         self._mailbox = Mailbox(folder)
-        self._pool: pebble.ProcessPool | None = None
+        self._process: Any = None
+        self._work: Any = None
         self._reason: Lost | None = None
         self._front = ""
         self._since = 0.0
 
     def begin(self, task: Task) -> None:
         """Have the worker do a task; start one where there is none, or it died since it had the last one."""
-        self.task, self._reason, self._since = task, None, time.monotonic()
-        arguments = task.batch, pack(task.batch), str(self.folder), self.limits.memory
-        for _ in range(2):
-            try:
-                if self._pool is None:
-                    self._context = _Spawning(self.place.environment())
-                    start = self.place.threads, str(self.folder)
-                    self._pool = pebble.ProcessPool(1, 0, _set_up, start, self._context)
-                self.future = self._pool.schedule(_do_in_worker, arguments)
-                return
-            except (BrokenProcessPool, RuntimeError) as error:
+        self.task, self.ended, self._reason, self._since = task, None, None, time.monotonic()
+        try:
+            if self.is_dead():
                 self.leave()
-                self.future = concurrent.futures.Future()
-                self.future.set_exception(BrokenProcessPool(str(error)))
+                self._work = _CONTEXT.Queue()
+                given = self.place.threads, self.limits.memory, str(self.folder), self._work, self.news
+                process = _CONTEXT.Process(target=_work, args=given)
+                with _fresh(self.place.environment()):
+                    process.start()
+                self._process = process
+            self._work.put((task.batch, pack(task.batch)))
+        except OSError as error:
+            self.ended = _Ended(error=str(error))
 
-    def ended(self) -> bool:
-        """Return whether the task ended, or its worker did.
-
-        A pool that found its idle worker dead may never set the future of what it was given in that moment, nor one
-        whose worker's end something else in this process took note of first.
-        """
-        if self.future.done() or self._pool is None or not self._pool.active:
-            return True
-        return self._context.process is not None and bool(wait([self._context.process.sentinel], 0))
+    def is_dead(self) -> bool:
+        """Return whether there is no worker; something else in this process may have taken note of its end first."""
+        process = self._process
+        return process is None or not process.is_alive() or bool(wait([process.sentinel], 0))
 
     def read(self, task: Task) -> None:
         """Let a task hear what its worker said."""
         for message in self._mailbox.take():
             if isinstance(message, Lost):
                 self._reason = message
+            elif isinstance(message, _Ended):
+                self.ended = message
             else:
                 task.hear(message)
                 self._since = time.monotonic()
@@ -195,140 +188,110 @@ class _Seat:
 
     def loss(self, task: Task) -> Lost | Blameless | None:
         """Return why an ended task was lost, None where it was not; the worker stays only where it is as before."""
-        error = self.future.exception() if self.future.done() else BrokenProcessPool()
-        if error is None:
-            if self.limits.memory and self.future.result() > _SWOLLEN * self.limits.memory:
+        if self.ended and not self.ended.error:
+            if self.limits.memory and self.ended.memory > _SWOLLEN * self.limits.memory:
                 self.leave()  # else what earlier runs left in it might be taken for the next one's need
             return None
-        raised = not isinstance(error, pebble.ProcessExpired | BrokenProcessPool)
+        process = self._process
         self.leave()
-        why = f"it raised {type(error).__name__}: {error}" if raised else self._context.why()
+        why = self.ended.error if self.ended else _name_end(process.exitcode)
         if not task.heard:
             return Blameless(why)
         if self._reason:
             in_time = self._reason.status == "timeout" and self._front not in task.waiting
             return Blameless("it was done this very moment") if in_time else self._reason
-        sentence = f"its worker process died ({why}); the same command tries again."
-        return Lost("crashed", "\n".join(filter(None, [self._printed(), sentence])))
-
-    def _printed(self) -> str:
-        """Return the end of what the worker printed during its task."""
+        printed = ""
         with contextlib.suppress(OSError):
-            return (self.folder / _OUTPUT).read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
-        return ""
+            printed = (self.folder / _OUTPUT).read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
+        sentence = f"its worker process died ({why}); the same command tries again."
+        return Lost("crashed", "\n".join(filter(None, [printed, sentence])))
 
     def kill(self) -> None:
         """Kill the worker and all that it started."""
-        process = self._context.process
-        if process is None or not process.pid:
+        if self._process is None:
             return
         if hasattr(os, "killpg"):
             with contextlib.suppress(OSError):  # it is its own group's leader, unless it never came so far
-                os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
 
     def stop(self) -> None:
         """Let an idle worker end by itself; kill one that has a task."""
-        if self._pool is not None:
-            if self.task:
-                self.kill()
-            self._pool.stop()  # type: ignore[no-untyped-call]
+        if self.task:
+            self.kill()
+        elif self._process is not None:
+            self._work.put(None)
 
     def leave(self) -> None:
-        """End the pool, and all that its worker started; return when they are gone."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            if self.future.done() and self.future.exception() is not None:
+        """End the worker and all that it started; return when they are gone."""
+        if self._process is not None:
+            if self.task:
                 self.kill()
-            pool.stop()  # type: ignore[no-untyped-call]
-            with contextlib.suppress(TimeoutError):
-                bounded(_FAREWELL, pool.join)
+            self._process.join(_FAREWELL)
             self.kill()
+            self._process.join(_FAREWELL)
+            self._work.close()
+            self._work.cancel_join_thread()
+        self._process = None
 
 
-class _Spawning(multiprocessing.context.SpawnContext):
-    """Starts one fresh interpreter in a given environment, which does not run the caller's script again.
+def _name_end(code: int | None) -> str:
+    if code is None or code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return f"killed by {signal.Signals(-code).name}"
+    return f"killed by signal {-code}"
 
-    A second one is refused: then pebble gives up the pool instead of replacing a worker that died.
+
+@contextlib.contextmanager
+def _fresh(variables: Mapping[str, str]) -> Iterator[None]:
+    """Let what is started have these variables, not the main module, and never hear of Ctrl-C.
+
+    A spawned process would import the main module anew, and a script without a guard would start again. Ctrl-C is for
+    the coordinator to act upon.
     """
-
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        super().__init__()
-        self.variables = variables
-        self.process: multiprocessing.context.SpawnProcess | None = None
-
-    def Process(  # type: ignore[override]  # noqa: N802  (multiprocessing's name, there a class)
-        self, **given: Any
-    ) -> multiprocessing.context.SpawnProcess:
-        """Return the process, which will be started in the environment."""
-        if self.process is not None:
-            raise OSError("this pool has had its worker")
-        self.process = process = _Spawned(**given)
-        process.variables = self.variables
-        return process
-
-    def why(self) -> str:
-        """Say how the process ended."""
-        code = self.process.exitcode if self.process else None
-        if code is None or code >= 0:
-            return f"exit code {code}"
-        with contextlib.suppress(ValueError):
-            return f"killed by {signal.Signals(-code).name}"
-        return f"killed by signal {-code}"
-
-
-class _Spawned(multiprocessing.context.SpawnProcess):
-    variables: Mapping[str, str]
-
-    def start(self) -> None:
-        with _environment(self.variables), _without_main(), _without_interrupts():
-            super().start()
-
-
-@contextlib.contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
+    before, main = dict(os.environ), sys.modules["__main__"]
+    has_mask = hasattr(signal, "pthread_sigmask")
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if has_mask else set()
     os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name in variables:
-            del os.environ[name]
-        os.environ.update({name: before[name] for name in variables if name in before})
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Hide the main module: a spawned process would import it anew, and a script without a guard would start again."""
-    before = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
         yield
     finally:
-        sys.modules["__main__"] = before
+        sys.modules["__main__"] = main
+        for name in variables:
+            del os.environ[name]
+        os.environ.update({name: before[name] for name in variables if name in before})
+        if has_mask:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-@contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Let what is started never hear of Ctrl-C, from its first moment on: that is for the coordinator to act upon."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _work(threads: int, most_memory: int | None, folder: str, work: Any, news: Any) -> None:
+    """Do batches as they come: a worker's main function.
 
-
-def _set_up(threads: int, folder: str) -> None:
-    """Set up a worker: a group of processes that ends with its coordinator, and prints into a file."""
+    It leads a group of processes that ends with its coordinator, and prints into a file.
+    """
     if hasattr(os, "setsid"):
         os.setsid()  # the coordinator ends this process with all that its methods start
     send_output_to(os.open(Path(folder) / _OUTPUT, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND))
     faulthandler.enable()
     threading.Thread(target=_end_with_coordinator, args=(Path(folder).parent,), daemon=True).start()
     limit_threads(threads)
+    mailbox, error = Mailbox(Path(folder)), ""
+    while not error and (given := work.get()) is not None:
+        with contextlib.suppress(OSError):
+            os.ftruncate(1, 0)  # what was printed told of a batch that is done
+        over = threading.Event()
+        if most_memory:
+            threading.Thread(target=_watch_memory, args=(most_memory, mailbox, over), daemon=True).start()
+        try:
+            do_as_worker(given[0], given[1], mailbox.send)
+        except BaseException as raised:
+            error = f"it raised {type(raised).__name__}: {raised}"
+        over.set()
+        del given
+        mailbox.send(_Ended(_used_memory() if most_memory else 0, error))
+        news.release()
 
 
 def _end_with_coordinator(folder: Path) -> None:
@@ -344,23 +307,6 @@ def _end() -> None:
     if hasattr(os, "killpg"):
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
-
-
-def _do_in_worker(batch: Batch, parcel: Parcel, folder: str, most_memory: int | None) -> int:
-    """Do a batch; return the bytes that the worker holds afterwards, where memory is limited.
-
-    It is the messages that carry the results: what goes through the pool's pipe is small enough to be written at once.
-    """
-    mailbox, over = Mailbox(Path(folder)), threading.Event()
-    with contextlib.suppress(OSError):
-        os.ftruncate(1, 0)  # what was printed told of a batch that is done
-    if most_memory:
-        threading.Thread(target=_watch_memory, args=(most_memory, mailbox, over), daemon=True).start()
-    try:
-        do_as_worker(batch, parcel, mailbox.send)
-    finally:
-        over.set()
-    return _used_memory() if most_memory else 0
 
 
 def _watch_memory(most: int, mailbox: Mailbox, over: threading.Event) -> None:

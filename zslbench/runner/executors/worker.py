@@ -13,11 +13,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from zslbench.arrays import AnyArray
 from zslbench.errors import Unavailable
 from zslbench.runner.execute import execute
-from zslbench.runner.executors.loop import Checkpoint, Done, Executor, Logged, Lost, Message, Started, Task
+from zslbench.runner.executors.loop import Checkpoint, Done, Executor, Logged, Message, Started, Task
 from zslbench.runner.finished import Scored
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch, Job
@@ -100,7 +101,7 @@ class Mailbox:
     def __init__(self, folder: Path) -> None:
         self.folder, self._count, self._lock = folder, 0, threading.Lock()
 
-    def send(self, message: Message | Lost) -> None:
+    def send(self, message: object) -> None:
         """Write a message."""
         with self._lock:
             self._count += 1
@@ -108,10 +109,10 @@ class Mailbox:
             path.with_suffix(".part").write_bytes(pickle.dumps(message))
             path.with_suffix(".part").rename(path)
 
-    def take(self) -> Iterator[Message | Lost]:
+    def take(self) -> Iterator[Any]:
         """Yield the messages that have come, in order."""
         for path in sorted(self.folder.glob("*.message")):
-            message: Message | Lost = pickle.loads(path.read_bytes())
+            message = pickle.loads(path.read_bytes())
             path.unlink()
             yield message
 
