@@ -13,7 +13,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zslbench.methods.ranking.descent import Training, span, weighted_ranks
+from zslbench.methods.ranking.descent import Options, Training, span, weighted_ranks
 
 IMAGES, FEATURES, ATTRIBUTES, CLASSES = 7057, 2048, 312, 150
 BATCH, LR, MARGIN = 128, 0.1, 1.0
@@ -41,11 +41,8 @@ def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray, batch: int = BATCH) -> 
         torch.tensor(coordinates, dtype=torch.float32),
         torch.zeros(1, coordinates.shape[1], x.shape[1]),
         lambda excess, labels: weighted_ranks(excess),
-        margin=MARGIN,
-        lr=LR,
-        batch=batch,
-        average=False,
-        order=torch.Generator().manual_seed(0),
+        Options(MARGIN, LR, batch),
+        torch.Generator().manual_seed(0),
     )
     return training, basis
 

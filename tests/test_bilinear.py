@@ -13,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
 from zslbench.methods.ranking import BilinearMethod, descent
 from zslbench.methods.ranking.ale import ALE
-from zslbench.methods.ranking.descent import Training, span
+from zslbench.methods.ranking.descent import Options, Training, span
 from zslbench.methods.ranking.devise import DeViSE
 from zslbench.methods.ranking.latem import LATEM
 from zslbench.methods.ranking.sje import SJE
@@ -75,11 +75,8 @@ def training(name: str, s: np.ndarray, w: np.ndarray, batch: int, lr: float, ave
         torch.tensor(s),
         torch.tensor(w).mT.contiguous(),
         WEIGH[name],
-        margin=1.0,
-        lr=lr,
-        batch=batch,
-        average=average,
-        order=torch.Generator().manual_seed(5),
+        Options(1.0, lr, batch, average),
+        torch.Generator().manual_seed(5),
     )
 
 

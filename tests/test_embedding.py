@@ -30,11 +30,10 @@ from zslbench.methods.networks.embedding import (
     ClassNorm,
     ClassNormNetwork,
     DeepEmbedding,
-    row_batches,
     scaled_cosines,
     truncated_layer,
 )
-from zslbench.methods.nn import random_stream
+from zslbench.methods.nn import random_stream, row_batches
 from zslbench.protocols.zsl import ZSL
 from zslbench.task import ClassTable, Train
 

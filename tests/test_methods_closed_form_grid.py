@@ -86,8 +86,8 @@ def test_every_closed_form_is_tried() -> None:
 @pytest.mark.parametrize("cls", CLOSED)
 def test_a_grid_factorizes_once_for_each_preprocessing(cls: type[ClosedForm], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    real = closed_form.preprocessor
-    monkeypatch.setattr(closed_form, "preprocessor", lambda chain: (seen.append(1), real(chain))[1])
+    real = closed_form.Preprocessor
+    monkeypatch.setattr(closed_form, "Preprocessor", lambda chain: (seen.append(1), real(chain))[1])
     grams: list[tuple[int, ...]] = []
     of = ShiftedGram.of.__func__  # type: ignore[attr-defined]
 

@@ -12,7 +12,7 @@ from zslbench.methods.base import Context
 from zslbench.methods.closed_form.gfzsl import GFZSL, log_likelihoods
 from zslbench.methods.closed_form.prototype import Prototype
 from zslbench.methods.closed_form.ridge import Ridge
-from zslbench.methods.similarity import closeness
+from zslbench.methods.vectors import closeness
 from zslbench.task import ClassTable, Train
 
 RNG = np.random.default_rng(11)

@@ -6,6 +6,7 @@ import abc
 import contextlib
 import dataclasses
 import enum
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,18 +33,16 @@ class Setting(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class MethodCard:
-    """What is said of a method in lists, pages and records.
+    """What lists, pages and records show of a method.
 
     Attributes:
         title: the name in print (``LisGAN``).
-        summary: one line.
-        citation: the key of the paper.
-        reference: authors, venue, year.
+        citation: the key of the paper; reference: authors, venue, year.
         version: raise it when a change alters results; it is part of a run's identity.
         setting: of the default parameters; `Method.setting` gives that of an instance.
-        stochastic: whether results depend on the seed. A method that does not is run with one seed only.
+        stochastic: whether results depend on the seed. Other methods are run with one seed only.
         formula: the model in a line of plain text.
-        differences: sentences, each telling where this implementation and the paper or its public code part.
+        differences: sentences, each on one difference from the paper or its public code.
     """
 
     title: str
@@ -59,12 +58,9 @@ class MethodCard:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Published hyper-parameters and their source.
+    """Published hyper-parameters: for every data set and protocol, and by (dataset, protocol).
 
-    Attributes:
-        source: where the values stand.
-        values: values for every data set and protocol.
-        cells: values by (dataset, protocol); when there are any, only those pairs have the preset.
+    Where there are `cells`, only their pairs have the preset.
     """
 
     source: str
@@ -88,7 +84,7 @@ class Preset:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large a training set is: rows, their dimensions, those of the semantics, and the classes in the table."""
+    """How large a training set is: rows, dimensions of features and of semantics, classes in the table."""
 
     images: int
     features: int
@@ -103,7 +99,7 @@ class Size:
 
 @dataclasses.dataclass
 class Cost:
-    """Seconds that a piece of work took: in all, and by the phases within it."""
+    """Seconds that a piece of work took: in all, and by phase."""
 
     seconds: float = 0.0
     phases: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -111,7 +107,7 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """A named setting of a method's parameters, for instance LisGAN's S1…S4."""
+    """A named setting of parameters, for instance one of LisGAN's S1 to S4."""
 
     values: Mapping[str, Any]
     help: str
@@ -125,7 +121,6 @@ class Context:
     """What a method gets besides data: random streams, the device, a log, and checkpoints.
 
     Args:
-        seed: the run's seed.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         on_log: receives (step, total, values) from `log`.
         judge: receives the method at each checkpoint. It must not lead to what it judges with: the runner passes one
@@ -189,7 +184,7 @@ class Context:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[Cost]:
-        """Give what the enclosed block costs, complete after it: to be charged to other fits that use its result."""
+        """Give the cost of the enclosed block, complete after it, to charge other fits that use its result with."""
         cost, before, shared, start = Cost(), dict(self.seconds), self.shared, self._now(wait=True)
         yield cost
         cost.seconds = self._now(wait=True) - start + self.shared - shared
@@ -223,7 +218,7 @@ class Method(abc.ABC):
     presets: ClassVar[Mapping[str, Preset]] = {}
     ablations: ClassVar[Mapping[str, Ablation]] = {}
     ablations_build_up: ClassVar[bool] = False
-    """Whether each ablation adds something to the one before it; otherwise each takes something from the method."""
+    """Whether each ablation adds to the one before it; otherwise each takes something from the method."""
     scoring: ClassVar[tuple[str, ...]] = ()
     """Hyper-parameters that `scores` alone reads, where `fit_grid` shares one fit among points that differ in them."""
     space: ClassVar[Mapping[str, params.Dimension]] = {}
@@ -289,12 +284,12 @@ class Method(abc.ABC):
 
     @classmethod
     def offers_seeds(cls) -> bool:
-        """Tell whether several seeds gain by being fitted together: whether `fit_seeds` is the class's own."""
+        """Tell whether several seeds are best fitted together: whether `fit_seeds` is the class's own."""
         return cls.fit_seeds.__func__ is not Method.fit_seeds.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def offers_grid(cls) -> bool:
-        """Tell whether points of a grid gain by being fitted together: whether `fit_grid` is the class's own."""
+        """Tell whether points of a grid are best fitted together: whether `fit_grid` is the class's own."""
         return cls.fit_grid.__func__ is not Method.fit_grid.__func__  # type: ignore[attr-defined]
 
     @abc.abstractmethod
@@ -321,6 +316,26 @@ class Method(abc.ABC):
         return cls.synthesise is not Method.synthesise
 
 
+def report_losses(
+    method: Method, ctx: Context, at: tuple[int, int], losses: Mapping[str, float], advice: str, unit: str = "in epoch"
+) -> None:
+    """Log the losses of a round of training and offer a checkpoint.
+
+    Args:
+        at: the round's number and how many there are; unit: what a round is called; advice: what helps a divergence.
+
+    Raises:
+        BadValue: a loss is not finite.
+    """
+    bad = [name for name, value in losses.items() if not math.isfinite(value)]
+    if bad:
+        loss = "the loss" if bad == ["loss"] else f"the loss {bad[0]!r}"
+        raise BadValue(f"{type(method).__name__}: {loss} is not finite {unit} {at[0]}; {advice}.")
+    step, total = at
+    ctx.log(step, total, **losses)
+    ctx.checkpoint(method, step)
+
+
 def overlay(
     cls: type[Method],
     name: str,
@@ -337,12 +352,12 @@ def overlay(
     Raises:
         BadValue: a name that `cls` does not have, or a preset that says nothing about this data set and protocol.
     """
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for preset in presets:
         if preset in cls.presets:
-            found |= cls.presets[preset].resolve(f"{name}@{preset}", dataset, protocol)
+            values |= cls.presets[preset].resolve(f"{name}@{preset}", dataset, protocol)
         elif tuned and preset in tuned:
-            found |= tuned[preset]
+            values |= tuned[preset]
         elif preset not in cls.ablations:
             known = ", ".join([*cls.presets, *cls.ablations]) or "none"
             raise BadValue(
@@ -351,5 +366,5 @@ def overlay(
             )
     for preset in presets:
         if preset in cls.ablations:
-            found |= cls.ablations[preset].values
-    return found
+            values |= cls.ablations[preset].values
+    return values

@@ -1,4 +1,4 @@
-"""Networks of the generative methods, their initialisation, and the device they live on.
+"""Devices, random streams, threads, layers and steps of gradient descent; generator and critic of the GANs.
 
 Torch is imported at the top: import this module only where training or synthesis happens.
 """
@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zslbench.arrays import AnyArray
 from zslbench.errors import BadValue
 
 SLOPE = 0.2
@@ -53,13 +55,8 @@ def resolve_device(name: str) -> torch.device:
 
 
 def random_stream(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator of its own on `device`, so that torch's global one is never touched."""
+    """Return a random generator on `device`, so that torch's global one is never touched."""
     return torch.Generator(device=device).manual_seed(seed)
-
-
-def xavier_std(inputs: int, outputs: int) -> float:
-    """Return √(2 / (inputs + outputs)), the standard deviation of Glorot's normal initialisation."""
-    return math.sqrt(2 / (inputs + outputs))
 
 
 class EmptyLinear(torch.nn.Linear):
@@ -72,6 +69,11 @@ class EmptyLinear(torch.nn.Linear):
         """Leave the weights as they were allocated: torch would draw them from its global generator."""
 
 
+def tensor_on(device: torch.device, array: AnyArray) -> Tensor:
+    """Return a copy of an array on a device: what a method is given is read-only and stays untouched."""
+    return torch.tensor(np.ascontiguousarray(array), device=device)
+
+
 def linear(
     inputs: int, outputs: int, stream: torch.Generator, bias: bool = True, std: float = INIT_STD
 ) -> torch.nn.Linear:
@@ -82,6 +84,11 @@ def linear(
         if bias:
             layer.bias.zero_()
     return layer
+
+
+def _initial_std(inputs: int, outputs: int, xavier: bool) -> float:
+    """Return the deviation of initial weights: √(2 / (inputs + outputs)) (Glorot's normal one), or 0.02."""
+    return math.sqrt(2 / (inputs + outputs)) if xavier else INIT_STD
 
 
 class _Adam(torch.optim.Adam):
@@ -108,11 +115,27 @@ def adam(
     return _Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused, capturable=capturable)
 
 
+def take_steps(
+    optimiser: torch.optim.Optimizer, loss_of: Callable[[Tensor], Tensor], batches: Iterable[Tensor], threads: int
+) -> tuple[Tensor, Tensor]:
+    """Take a step of gradient descent for each batch; return the sum of the losses, and the last one."""
+    total = last = torch.zeros(())
+    with in_threads(threads):
+        for rows in batches:
+            loss = loss_of(rows)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            last = loss.detach()
+            total = total.to(last.device) + last
+    return total, last
+
+
 def threads_for(operations: float) -> int:
     """Return how many of this process's torch threads a matrix product of so many operations can occupy, at least 1.
 
-    A product that is too small keeps its threads busy with waiting for each other; beside other processes each wait is
-    for a thread that has no processor, and training takes many times as long.
+    In smaller products threads wait for each other; beside other processes, for one that has no processor, and training
+    takes many times as long.
     """
     return max(1, min(torch.get_num_threads(), int(operations // OPERATIONS_A_THREAD)))
 
@@ -169,10 +192,10 @@ class Generator(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.noise, self.output, self.slope = noise, output, slope
-        first = xavier_std(noise + semantics, hidden) if xavier else INIT_STD
+        first = _initial_std(noise + semantics, hidden, xavier)
         self.from_noise = linear(noise, hidden, stream, std=first)
         self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first)
-        self.out = linear(hidden, features, stream, std=xavier_std(hidden, features) if xavier else INIT_STD)
+        self.out = linear(hidden, features, stream, std=_initial_std(hidden, features, xavier))
 
     def forward(self, noise: Tensor, semantics: Tensor) -> Tensor:
         """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast."""
@@ -183,10 +206,7 @@ class Generator(torch.nn.Module):
         return out.tanh() if self.output == "tanh" else functional.relu(out)
 
     def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
-        """Return (c, rows, d) features of (c, a) classes from fresh noise, some classes at a time.
-
-        A chunk bounds the hidden units in memory; beside it there is the result alone.
-        """
+        """Return (c, rows, d) features of (c, a) classes from fresh noise; chunks bound the hidden units in memory."""
         each = max(1, CHUNK_ROWS // rows)
         out = semantics.new_empty(len(semantics), rows, self.out.out_features)
         for start in range(0, len(semantics), each):
@@ -206,10 +226,7 @@ class Critic(torch.nn.Module):
 
     Args:
         features, semantics, hidden: numbers of units; no semantics make the critic unconditional, D(x) (GAZSL).
-        stream: of the initial weights.
-        layers: hidden ones, 1 or 2.
-        slope: of the leaky ReLU below zero; 0 makes it a ReLU.
-        xavier: whether weights start from Glorot's normal distribution; else from N(0, 0.02²).
+        layers: hidden ones, 1 or 2; stream, slope (0: ReLU), xavier: as of `Generator`.
     """
 
     def __init__(
@@ -225,21 +242,17 @@ class Critic(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.slope, self.xavier = slope, xavier
-        self.from_features = linear(features, hidden, stream, std=self._std(features + semantics, hidden))
-        self.from_semantics: torch.nn.Linear | None = None
-        if semantics:
-            std = self._std(features + semantics, hidden)
-            self.from_semantics = linear(semantics, hidden, stream, bias=False, std=std)
-        self.second: torch.nn.Linear | None = None
-        if layers == 2:
-            self.second = linear(hidden, hidden, stream, std=self._std(hidden, hidden))
-        self.value = linear(hidden, 1, stream, std=self._std(hidden, 1))
+        first = _initial_std(features + semantics, hidden, xavier)
+        self.from_features = linear(features, hidden, stream, std=first)
+        self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first) if semantics else None
+        self.second = linear(hidden, hidden, stream, std=_initial_std(hidden, hidden, xavier)) if layers == 2 else None
+        self.value = linear(hidden, 1, stream, std=_initial_std(hidden, 1, xavier))
         self.branch: torch.nn.Linear | None = None
 
     def add_branch(self, classes: int, stream: torch.Generator) -> None:
         """Give the critic its second head, over `classes` seen classes."""
         hidden = self.value.in_features
-        self.branch = linear(hidden, classes, stream, std=self._std(hidden, classes))
+        self.branch = linear(hidden, classes, stream, std=_initial_std(hidden, classes, self.xavier))
 
     def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
         """Return (m,) values of (m, d) features under (m, a) semantics."""
@@ -283,9 +296,6 @@ class Critic(torch.nn.Module):
                 passed = self.second(functional.leaky_relu(hidden, self.slope)) > 0
             back = (passed * back) @ self.second.weight
         return (slopes * back) @ self.from_features.weight
-
-    def _std(self, inputs: int, outputs: int) -> float:
-        return xavier_std(inputs, outputs) if self.xavier else INIT_STD
 
 
 def row_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tensor]:

@@ -7,14 +7,78 @@ scikit-learn takes every process longer than most fits of a closed form do.
 from __future__ import annotations
 
 import copy
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 
-from zslbench.arrays import Array
+from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue, nearest
+from zslbench.task import ClassTable, Train
 
-STEPS = ("none", "minmax", "standard", "l2", "clip")
+
+class _Step:
+    """A step of a chain; here, one that does nothing."""
+
+    def fit(self, features: Array) -> None:
+        """Learn what the step needs from (n, d) float32 rows."""
+
+    def transform(self, features: Array) -> Array:
+        """Return the transformed rows; those that are given may be written into."""
+        return features
+
+
+class _MinMax(_Step):
+    def fit(self, features: Array) -> None:
+        low = features.min(axis=0)
+        self.scale = 1 / _divisor(features.max(axis=0) - low)
+        self.shift = 0 - low * self.scale
+
+    def transform(self, features: Array) -> Array:
+        features *= self.scale
+        features += self.shift
+        return features
+
+
+class _Standard(_Step):
+    def fit(self, features: Array) -> None:
+        """Take means and deviations in float64, by the corrected two-pass algorithm (Chan, Golub & LeVeque 1983)."""
+        count, eps = len(features), np.finfo(np.float64).eps
+        mean = features.sum(axis=0, dtype=np.float64) / count
+        centred = features - mean
+        variance = ((centred**2).sum(axis=0) - centred.sum(axis=0) ** 2 / count) / count
+        constant = variance <= count * eps * variance + (count * mean * eps) ** 2  # what rounding alone may leave
+        self.mean = mean.astype(np.float32)
+        self.scale = np.where(constant, 1, np.sqrt(np.maximum(variance, 0))).astype(np.float32)
+
+    def transform(self, features: Array) -> Array:
+        features -= self.mean
+        features /= self.scale
+        return features
+
+
+class _Length(_Step):
+    def transform(self, features: Array) -> Array:
+        features /= _divisor(np.sqrt(np.einsum("ij,ij->i", features, features)))[:, None]
+        return features
+
+
+class _PositivePart(_Step):
+    def transform(self, features: Array) -> Array:
+        return np.maximum(features, 0, out=features)
+
+
+def _divisor(scale: Array) -> Array:
+    """Return the scale, and 1 in place of what is too small to divide by."""
+    return np.where(scale < 10 * np.finfo(scale.dtype).eps, np.ones_like(scale), scale)
+
+
+STEPS: dict[str, type[_Step]] = {
+    "none": _Step,
+    "minmax": _MinMax,
+    "standard": _Standard,
+    "l2": _Length,
+    "clip": _PositivePart,
+}
 
 
 def check_chain(chain: str) -> str | None:
@@ -36,27 +100,21 @@ def check_chain(chain: str) -> str | None:
     return None
 
 
-def preprocessor(chain: str) -> Preprocessor:
-    """Return the unfitted preprocessor of a chain, for instance ``standard+clip+minmax``.
-
-    Raises:
-        BadValue: a step that does not exist.
-    """
-    return Preprocessor(chain)
-
-
 class Preprocessor:
     """A chain of column scalings (minmax to [0, 1], standard), row scalings (l2) and clipping (max(x, 0)).
 
     Column statistics come from the rows given to `fit`. A column that is constant there is shifted, never divided
     by zero; a row of zeros stays zero under l2.
+
+    Raises:
+        BadValue: a step that does not exist.
     """
 
     def __init__(self, chain: str) -> None:
         if problem := check_chain(chain):
             raise BadValue(f"preprocess={chain} is not allowed; {problem}")
         self.chain = chain
-        self._steps = _transformers(chain)
+        self._steps = [STEPS[name]() for name in chain.split("+")]
 
     def fit(self, features: Array) -> Self:
         """Learn the column statistics of (n, d) features and return self; forget any earlier fit."""
@@ -65,12 +123,8 @@ class Preprocessor:
 
     def fit_transform(self, features: Array) -> Array:
         """Return ``fit(features).transform(features)`` at the price of one pass."""
-        self._steps = _transformers(self.chain)
-        out = np.asarray(features, dtype=np.float32)
-        for number, step in enumerate(self._steps):
-            step.fit(out)
-            out = step.transform(out if number else out.copy(order="K"))
-        return out
+        self._steps = [STEPS[name]() for name in self.chain.split("+")]
+        return self._apply(features, fit=True)
 
     def copy(self) -> Preprocessor:
         """Return a preprocessor as far fitted as this one, which shares no array with it."""
@@ -78,74 +132,25 @@ class Preprocessor:
 
     def transform(self, features: Array) -> Array:
         """Return (n, d) float32 features, transformed; the input is not touched (``none`` returns it as it is)."""
+        return self._apply(features)
+
+    def _apply(self, features: Array, fit: bool = False) -> Array:
         out = np.asarray(features, dtype=np.float32)
-        for number, step in enumerate(self._steps):
-            out = step.transform(out if number else out.copy(order="K"))
+        if self.chain == "none":
+            return out
+        out = out.copy(order="K")
+        for step in self._steps:
+            if fit:
+                step.fit(out)
+            out = step.transform(out)
         return out
 
 
-class _Step(Protocol):
-    """A step of a chain; `transform` may write into the (n, d) float32 features that it is given."""
+def prepare(train: Train, chain: str) -> tuple[ClassTable, Preprocessor, Array, IntArray]:
+    """Return classes in canonical order, the fitted preprocessor, preprocessed rows, and positions of their classes.
 
-    def fit(self, features: Array) -> None: ...
-
-    def transform(self, features: Array) -> Array: ...
-
-
-class _MinMax:
-    def fit(self, features: Array) -> None:
-        low = features.min(axis=0)
-        self.scale = 1 / _divisor(features.max(axis=0) - low)
-        self.shift = 0 - low * self.scale
-
-    def transform(self, features: Array) -> Array:
-        features *= self.scale
-        features += self.shift
-        return features
-
-
-class _Standard:
-    def fit(self, features: Array) -> None:
-        """Take means and deviations in float64, by the corrected two-pass algorithm (Chan, Golub & LeVeque 1983)."""
-        count, eps = len(features), np.finfo(np.float64).eps
-        mean = features.sum(axis=0, dtype=np.float64) / count
-        centred = features - mean
-        variance = ((centred**2).sum(axis=0) - centred.sum(axis=0) ** 2 / count) / count
-        constant = variance <= count * eps * variance + (count * mean * eps) ** 2  # what rounding alone may leave
-        self.mean = mean.astype(np.float32)
-        self.scale = np.where(constant, 1, np.sqrt(np.maximum(variance, 0))).astype(np.float32)
-
-    def transform(self, features: Array) -> Array:
-        features -= self.mean
-        features /= self.scale
-        return features
-
-
-class _Length:
-    def fit(self, features: Array) -> None:
-        """Learn nothing: each row has its own length."""
-
-    def transform(self, features: Array) -> Array:
-        features /= _divisor(np.sqrt(np.einsum("ij,ij->i", features, features)))[:, None]
-        return features
-
-
-class _PositivePart:
-    def fit(self, features: Array) -> None:
-        """Learn nothing."""
-
-    def transform(self, features: Array) -> Array:
-        return np.maximum(features, 0, out=features)
-
-
-_MAKERS: dict[str, type[_Step]] = {"minmax": _MinMax, "standard": _Standard, "l2": _Length, "clip": _PositivePart}
-
-
-def _transformers(chain: str) -> list[_Step]:
-    """Return the unfitted steps of a chain."""
-    return [_MAKERS[name]() for name in chain.split("+") if name != "none"]
-
-
-def _divisor(scale: Array) -> Array:
-    """Return the scale, and 1 in place of what is too small to divide by."""
-    return np.where(scale < 10 * np.finfo(scale.dtype).eps, np.ones_like(scale), scale)
+    Whatever draws random numbers by class then depends neither on ids nor on the order of the class table.
+    """
+    classes = train.classes.take(train.classes.canonical())
+    fitted = Preprocessor(chain)
+    return classes, fitted, fitted.fit_transform(train.features), classes.positions(train.labels)

@@ -1,6 +1,7 @@
-"""Results that several fits of one process would compute alike, kept by the content they were computed from.
+"""Results that several fits of one process would compute alike, computed once and charged to each.
 
-The settings of an ablation share their k-means and their pre-trained classifier: same rows, same seed, same numbers.
+Points of a grid share by hyper-parameters (`Shared`); other fits by the content that a result is computed from: the
+settings of an ablation share their k-means and their pre-trained classifier.
 """
 
 from __future__ import annotations
@@ -21,10 +22,8 @@ MOST = 16
 """Results that are kept; the one that was used longest ago goes first."""
 
 _kept: collections.OrderedDict[str, tuple[object, Cost]] = collections.OrderedDict()
-_lock = threading.Lock()
-
-
 _last: dict[str, object] = {}
+_lock = threading.Lock()
 
 
 def forget() -> None:
@@ -34,13 +33,13 @@ def forget() -> None:
         _last.clear()
 
 
-def once_more(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
+def once_more(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
     """Return ``make()``, or, a single time, what the last call made of the same arrays and values.
 
     A run scores a few rows by themselves right after all of them: what depends on the candidates alone is made once.
     No other run takes it over, so the seconds of scoring stay those of making it.
     """
-    key = digest([what, fingerprint(arrays), values])
+    key = digest([name, fingerprint(arrays), values])
     with _lock:
         if key in _last:
             return _last.pop(key)  # type: ignore[return-value]
@@ -51,17 +50,15 @@ def once_more(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], **v
     return made
 
 
-def remembered(make: Callable[[], T], what: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
+def remembered(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
     """Return ``make()``, or what it returned before for the same arrays and values.
 
-    The result is shared: it must not be changed. Whoever gets it is charged with the seconds that making it took.
+    The result must not be changed. The fit of `ctx` is charged with the seconds that making it took.
 
     Args:
-        ctx: of the fit that asks.
-        what: names the computation and its version.
-        arrays, values: all that the result depends on.
+        name: of the computation and its version; arrays, values: all that the result depends on.
     """
-    key = digest([what, fingerprint(arrays), values])
+    key = digest([name, fingerprint(arrays), values])
     with _lock:
         if key in _kept:
             _kept.move_to_end(key)
@@ -104,15 +101,15 @@ class Shared:
     def once(self, point: Method, make: Callable[..., T], *given: Any) -> T:
         """Return ``make(*given, **parameters)`` with those of the point's parameters that `make` depends on.
 
-        The first of the points that agree on them computes it. `given` must be the same for all of these. What comes
-        back is shared: it is to be read, never to be kept or changed.
+        The first of the points that agree on them computes it; `given` must be the same for all of these. The result
+        is to be read, never to be kept or changed.
         """
         names: tuple[str, ...] = make.dependencies  # type: ignore[attr-defined]
-        what = make.__qualname__
-        if what not in self._ahead:
-            self._ahead[what] = collections.Counter(tuple(values[name] for name in names) for values in self._values)
+        name = make.__qualname__
+        if name not in self._ahead:
+            self._ahead[name] = collections.Counter(tuple(values[name] for name in names) for values in self._values)
         values = tuple(getattr(point, name) for name in names)
-        key = (what, values)
+        key = (name, values)
         result: T
         if key in self._kept:
             result, cost = self._kept[key]
@@ -120,8 +117,8 @@ class Shared:
         else:
             with self._ctx.measured() as cost:
                 result = make(*given, **dict(zip(names, values, strict=True)))
-        self._ahead[what][values] -= 1
-        if self._ahead[what][values] > 0:
+        self._ahead[name][values] -= 1
+        if self._ahead[name][values] > 0:
             self._kept[key] = result, cost
         else:
             self._kept.pop(key, None)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import Between, Dimension, param
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 
@@ -24,7 +23,7 @@ class CONSE(Method):
     chooses a seen class, by construction: f(x) lies among the semantics of seen classes.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="CONSE",
         summary="semantics of the likeliest seen classes averaged by their probability, then cosine",
         citation="norouzi2014conse",
@@ -40,9 +39,8 @@ class CONSE(Method):
             "counts; the paper says nothing of ties.",
         ),
     )
-
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.classifiers.linear_models",)
-    space: ClassVar[Mapping[str, Dimension]] = {
+    libraries = ("zslbench.methods.classifiers.linear_models",)
+    space = {
         "top": (1, 2, 3, 5, 10, 20),
         "l2": Between(1e-6, 1.0, log=True),
         "preprocess": ("standard", "l2"),
@@ -56,18 +54,17 @@ class CONSE(Method):
         """Fit the softmax regression over seen classes."""
         from zslbench.methods.classifiers.linear_models import softmax_regression
 
-        classes = train.classes.take(train.classes.canonical())
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        self.model_ = softmax_regression(features, classes.positions(train.labels), len(classes), self.l2)
+        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
+        self.model_ = softmax_regression(features, positions, len(classes), self.l2)
         self.semantics_ = classes.semantics.astype(np.float64)
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 cosines; 0 where a vector has no length."""
-        place = self.embed(features)
-        products = place @ classes.semantics.T.astype(np.float64)
-        lengths = np.outer(np.linalg.norm(place, axis=1), np.linalg.norm(classes.semantics.astype(np.float64), axis=1))
+        embedded = self.embed(features)
+        semantics = classes.semantics.astype(np.float64)
+        products = embedded @ semantics.T
+        lengths = np.outer(np.linalg.norm(embedded, axis=1), np.linalg.norm(semantics, axis=1))
         out: Array = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
         return out
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import Between, Dimension, param
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.methods.vectors import attribute_values
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class DAP(Method):
     be learned of them.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="DAP",
         summary="a classifier for each binary attribute, multiplied up to classes",
         citation="lampert2014attribute",
@@ -55,13 +55,13 @@ class DAP(Method):
             "rows have one label only.",
         ),
     )
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.classifiers.linear_models",)
-    space: ClassVar[Mapping[str, Dimension]] = {
+    libraries = ("zslbench.methods.classifiers.linear_models",)
+    space = {
         "l2": Between(1e-3, 10.0, log=True),
         "rule": ("mean", "half", "attribute"),
         "preprocess": ("standard", "l2"),
     }
-    quick: ClassVar[dict[str, Any]] = {"rule": "attribute"}
+    quick = {"rule": "attribute"}
 
     classifier: str = param(
         "logistic", choices=("logistic", "svm"), help="logistic regression, or a linear SVM with Platt scaling"
@@ -82,7 +82,7 @@ class DAP(Method):
             BadValue: the classes have neither original attributes nor binary semantics, or no attribute tells two
                 seen classes apart.
         """
-        classes = train.classes.take(train.classes.canonical())
+        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
         self.original_ = classes.original is not None
         values = self._values(classes)
         if not (self.original_ or np.isin(values, (0.0, 1.0)).all()):
@@ -101,10 +101,7 @@ class DAP(Method):
                 f"{len(classes)} seen classes; choose another rule."
             )
         self.prior_ = share[self.used_]
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        positions = classes.positions(train.labels)
-        self.model_ = self._fitted(features, positions, present[:, self.used_].astype(np.float64))
+        self.model_ = self._fit_classifiers(features, positions, present[:, self.used_].astype(np.float64))
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
@@ -122,16 +119,10 @@ class DAP(Method):
         return out
 
     def _values(self, classes: ClassTable) -> Array:
-        """Return (k, a) attribute values, before they are cut to present and absent."""
-        if not self.original_:
-            return classes.semantics.astype(np.float64)
-        if classes.original is None:
-            raise BadValue(
-                "DAP: it was fitted on original attributes and the candidates have none; give both tables theirs."
-            )
-        return classes.original.astype(np.float64)
+        """Return (k, a) float64 attribute values, before they are cut to present and absent."""
+        return attribute_values(classes, self.original_, "DAP").astype(np.float64)
 
-    def _fitted(self, features: Array, positions: IntArray, targets: Array) -> Linear:
+    def _fit_classifiers(self, features: Array, positions: IntArray, targets: Array) -> Linear:
         """Return the linear model whose scores are log-odds; targets are (classes, m) 0 and 1."""
         from zslbench.methods.classifiers.linear_models import logistic, squared_hinge
 
@@ -158,16 +149,16 @@ def platt_scaled(machine: Linear, scores: Array, targets: Array) -> Linear:
     deviation = scores.std(axis=0)
     deviation[deviation == 0] = 1.0
     scaled = scores / deviation
-    each = [logistic(scaled[:, [j]], soft[:, [j]], _PLATT_RIDGE, tolerance=1e-8) for j in range(scores.shape[1])]
-    slope = np.array([float(one.weights[0, 0]) for one in each]) / deviation
-    intercept = np.array([float(one.bias[0]) for one in each])
+    sigmoids = [logistic(scaled[:, [j]], soft[:, [j]], _PLATT_RIDGE, tolerance=1e-8) for j in range(scores.shape[1])]
+    slope = np.array([float(sigmoid.weights[0, 0]) for sigmoid in sigmoids]) / deviation
+    intercept = np.array([float(sigmoid.bias[0]) for sigmoid in sigmoids])
     return Linear(machine.weights * slope, machine.bias * slope + intercept)
 
 
 def _thresholds(values: Array, rule: str) -> Array:
     """Return (a,) values above which an attribute is present, from (c, a) values of seen classes."""
     if rule == "attribute":
-        own: Array = values.mean(axis=0)
-        return own
-    one = values.mean() if rule == "mean" else (values.min() + values.max()) / 2
-    return np.full(values.shape[1], float(one))
+        means: Array = values.mean(axis=0)
+        return means
+    threshold = values.mean() if rule == "mean" else (values.min() + values.max()) / 2
+    return np.full(values.shape[1], float(threshold))

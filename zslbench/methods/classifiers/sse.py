@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.methods.similarity import unit
-from zslbench.params import Between, Dimension, param
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.methods.vectors import class_means, unit
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
+_WARM_STEPS = 60
+_SLACK = 1e-10
 SMOOTHING = 1.0
 """μ of the smoothed multi-class hinge (`linear_models.margin_loss`)."""
 Loss: TypeAlias = Callable[[Array], tuple[float, Array]]
@@ -36,7 +39,7 @@ class SSE(Method):
     multi-class hinge over seen classes, margin 1.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="SSE",
         summary="classes as mixtures of seen classes, images as responses of their class-dependent transforms",
         citation="zhang2015sse",
@@ -60,17 +63,14 @@ class SSE(Method):
             "Semantics are scaled to unit length before mixing, which changes nothing for att.",
         ),
     )
-    libraries: ClassVar[tuple[str, ...]] = (
-        "zslbench.methods.classifiers.linear_models",
-        "scipy.optimize",
-    )
-    space: ClassVar[Mapping[str, Dimension]] = {
+    libraries = ("zslbench.methods.classifiers.linear_models", "scipy.optimize")
+    space = {
         "kernel": ("intersection", "relu"),
         "gamma": Between(0.01, 30.0, log=True),
         "l2_w": Between(1e-6, 0.1, log=True),
         "turns": (0, 1),
     }
-    quick: ClassVar[dict[str, Any]] = {"iterations": 10}
+    quick = {"iterations": 10}
 
     kernel: str = param("intersection", choices=("intersection", "relu"), help="min(x, v) or max(0, x − v)")
     gamma: float = param(1.0, low=1e-6, high=1e3, log=True, help="weight of ‖α‖² in the mixtures (γ)")
@@ -88,16 +88,14 @@ class SSE(Method):
         """
         from zslbench.methods.classifiers.linear_models import margin_loss
 
-        classes = train.classes.take(train.classes.canonical())
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = np.ascontiguousarray(self.preprocessor_.fit_transform(train.features))
+        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
+        features = np.ascontiguousarray(features)
         lowest = float(features.min())
         if self.kernel == "intersection" and lowest < 0:
             raise BadValue(
                 f"SSE: preprocess={self.preprocess} leaves training features down to {lowest:.3g}, and the "
                 "intersection kernel takes none below 0; choose preprocess=minmax or kernel=relu."
             )
-        positions = classes.positions(train.labels)
         self.corners_ = unit(classes.semantics.astype(np.float64))
         with ctx.phase("mixtures"):
             mixtures = self._mixtures(classes)
@@ -107,7 +105,8 @@ class SSE(Method):
             value, slope = margin_loss(responses @ mixtures.T, positions, margins, SMOOTHING)
             return value / len(features), slope @ mixtures / len(features)
 
-        self.pivots_ = _class_means(features, positions, len(classes))
+        overall = np.tile(features.mean(axis=0, dtype=np.float64), (len(classes), 1))  # for a class without images
+        self.pivots_ = class_means(features, positions, overall)
         self.weights_ = np.zeros_like(self.pivots_)
         with ctx.phase("responses"):
             self._learn_weights(features, mixtures, loss)
@@ -124,7 +123,6 @@ class SSE(Method):
 
     def _mixtures(self, classes: ClassTable) -> Array:
         """Return the (k, c) mixtures z of seen classes."""
-
         return simplex_mixtures(unit(classes.semantics.astype(np.float64)), self.corners_, self.gamma)
 
     def _learn_weights(self, features: Array, mixtures: Array, loss: Loss) -> None:
@@ -147,8 +145,8 @@ class SSE(Method):
             return value + ridge / 2 * float((weights**2).sum()), scale * (axes_z.T @ gradient @ axes_x)
 
         start = (axes_z.T @ self.weights_ @ axes_x) / scale
-        found = _descend(objective, start, self.iterations, lowest=None)
-        self.weights_ = axes_z @ (scale * found) @ axes_x.T
+        end = _descend(objective, start, self.iterations, lowest=None)
+        self.weights_ = axes_z @ (scale * end) @ axes_x.T
 
     def _learn_pivots(self, features: Array, loss: Loss) -> None:
         """Let V go down the objective with W fixed."""
@@ -174,7 +172,7 @@ def responses(features: Array, weights: Array, pivots: Array, kernel: str) -> Ar
     """Return (n, c) float64 ⟨w_y, ψ_y(x)⟩ of (n, d) float32 features, (c, d) weights and (c, d) pivots v."""
     out = np.zeros((len(features), len(weights)))
     slim = weights.astype(np.float32)
-    for rows, y, transformed in _transformed(features, pivots, kernel):
+    for rows, y, transformed in _by_class(features, pivots, TRANSFORMS[kernel]):
         out[rows, y] = transformed @ slim[y]
     return out
 
@@ -183,7 +181,7 @@ def weights_gradient(features: Array, pivots: Array, kernel: str, slope: Array) 
     """Return the (c, d) gradient Σ_i slope_iy ψ_y(x_i) of weights, from the (n, c) gradient of responses."""
     out = np.zeros(pivots.shape)
     slim = slope.astype(np.float32)
-    for rows, y, transformed in _transformed(features, pivots, kernel):
+    for rows, y, transformed in _by_class(features, pivots, TRANSFORMS[kernel]):
         out[y] += slim[rows, y] @ transformed
     return out
 
@@ -191,39 +189,31 @@ def weights_gradient(features: Array, pivots: Array, kernel: str, slope: Array) 
 def pivots_gradient(features: Array, weights: Array, pivots: Array, kernel: str, slope: Array) -> Array:
     """Return the (c, d) gradient ± w_y Σ_i slope_iy [x_i > v_y] of pivots, + for ``intersection``, − for ``relu``."""
     out = np.zeros(pivots.shape)
-    slim, bounds = slope.astype(np.float32), pivots.astype(np.float32)
-    above = np.empty_like(features[: _chunk_rows(features)])
-    for rows in _chunks(features):
-        part = features[rows]
-        for y, bound in enumerate(bounds):
-            np.greater(part, bound, out=above[: len(part)], casting="unsafe")
-            out[y] += slim[rows, y] @ above[: len(part)]
+    slim = slope.astype(np.float32)
+    for rows, y, above in _by_class(features, pivots, functools.partial(np.greater, casting="unsafe")):
+        out[y] += slim[rows, y] @ above
     return out * weights if kernel == "intersection" else -out * weights
 
 
-def _transformed(features: Array, pivots: Array, kernel: str) -> Iterator[tuple[slice, int, Array]]:
-    """Yield rows, class y and ψ_y of these rows, (r, d) float32, valid until the next one."""
+def _excess(rows: Array, pivot: Array, out: Array) -> None:
+    np.subtract(rows, pivot, out=out)
+    np.maximum(out, 0.0, out=out)
+
+
+TRANSFORMS: Mapping[str, Callable[..., object]] = {"intersection": np.minimum, "relu": _excess}
+
+
+def _by_class(features: Array, pivots: Array, transform: Callable[..., object]) -> Iterator[tuple[slice, int, Array]]:
+    """Yield rows, class y and (r, d) float32 ``transform(rows, pivot of y)``, valid until the next one."""
     bounds = pivots.astype(np.float32)
-    buffer = np.empty_like(features[: _chunk_rows(features)])
-    for rows in _chunks(features):
-        part = features[rows]
+    step = max(CHUNK_ENTRIES // int(features.shape[1]), 1)
+    buffer = np.empty_like(features[:step])
+    for start in range(0, len(features), step):
+        part = features[start : start + step]
         out = buffer[: len(part)]
         for y, bound in enumerate(bounds):
-            if kernel == "intersection":
-                np.minimum(part, bound, out=out)
-            else:
-                np.subtract(part, bound, out=out)
-                np.maximum(out, 0.0, out=out)
-            yield rows, y, out
-
-
-def _chunk_rows(features: Array) -> int:
-    return max(CHUNK_ENTRIES // int(features.shape[1]), 1)
-
-
-def _chunks(features: Array) -> Iterator[slice]:
-    count, step = len(features), _chunk_rows(features)
-    return (slice(start, min(start + step, count)) for start in range(0, count, step))
+            transform(part, bound, out=out)
+            yield slice(start, start + len(part)), y, out
 
 
 def _descend(
@@ -238,23 +228,9 @@ def _descend(
 
     bounds = None if lowest is None else Bounds(np.full(start.size, lowest), np.full(start.size, np.inf))
     options: Any = {"maxiter": iterations, "maxcor": 10, "ftol": 1e-9, "gtol": 1e-9}
-    found = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
-    out: Array = found.x.reshape(start.shape)
+    end = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", bounds=bounds, options=options)
+    out: Array = end.x.reshape(start.shape)
     return out
-
-
-def _class_means(features: Array, positions: IntArray, classes: int) -> Array:
-    """Return (c, d) float64 means of rows by class; the mean of all rows for a class without any."""
-    out = np.tile(features.mean(axis=0, dtype=np.float64), (classes, 1))
-    for y in np.unique(positions):
-        out[y] = features[positions == y].mean(axis=0, dtype=np.float64)
-    return out
-
-
-_WARM_STEPS = 60
-
-
-_SLACK = 1e-10
 
 
 def simplex_mixtures(points: Array, corners: Array, ridge: float) -> Array:

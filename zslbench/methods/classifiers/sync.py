@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.methods.similarity import unit
-from zslbench.params import Between, Dimension, param
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.methods.vectors import attribute_values, unit
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 SMOOTHING = 0.1
@@ -31,7 +30,7 @@ class SYNC(Method):
     distance between two seen classes.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="SYNC",
         summary="classifiers of new classes synthesised from those of phantom classes by similarity of semantics",
         citation="changpinyo2016sync",
@@ -53,12 +52,8 @@ class SYNC(Method):
             "W starts at zero, not at random numbers: the problem is convex.",
         ),
     )
-
-    libraries: ClassVar[tuple[str, ...]] = (
-        "zslbench.methods.classifiers.linear_models",
-        "scipy.linalg",
-    )
-    space: ClassVar[Mapping[str, Dimension]] = {  # cs and struct take minutes where lam is small: they stay as given
+    libraries = ("zslbench.methods.classifiers.linear_models", "scipy.linalg")
+    space = {  # cs and struct take minutes where lam is small: they stay as given
         "lam": Between(2.0**-20, 2.0**-8, log=True),
         "scale": Between(2.0**-4, 2.0**4, log=True),
     }
@@ -78,7 +73,7 @@ class SYNC(Method):
         Raises:
             BadValue: all seen classes have the same semantics.
         """
-        classes = train.classes.take(train.classes.canonical())
+        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
         self.original_ = classes.original is not None
         units = unit(self._semantics(classes))
         distances = np.sqrt(_squared_distances(units, units))
@@ -91,10 +86,8 @@ class SYNC(Method):
             )
         self.median_ = self.median_ or 1.0
         self.phantoms_ = units / self.median_
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
         with ctx.phase("classifiers"):
-            self.seen_ = self._classifiers(features, classes.positions(train.labels), distances / self.median_)
+            self.seen_ = self._fit_seen(features, positions, distances / self.median_)
         self.weights_ = phantom_classifiers(similarities(self.phantoms_, self.phantoms_, self.scale), self.seen_)
         return self
 
@@ -110,15 +103,9 @@ class SYNC(Method):
         return out
 
     def _semantics(self, classes: ClassTable) -> Array:
-        if not self.original_:
-            return classes.semantics.astype(np.float64)
-        if classes.original is None:
-            raise BadValue(
-                "SYNC: it was fitted on original attributes and the candidates have none; give both tables theirs."
-            )
-        return classes.original.astype(np.float64)
+        return attribute_values(classes, self.original_, "SYNC").astype(np.float64)
 
-    def _classifiers(self, features: Array, positions: IntArray, distances: Array) -> Array:
+    def _fit_seen(self, features: Array, positions: IntArray, distances: Array) -> Array:
         """Return (c, d) classifiers of seen classes, without a bias."""
         from zslbench.methods.classifiers.linear_models import margin_machine, squared_hinge
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.methods.base import Context, Method, Size
 from zslbench.methods.closed_form.spectrum import ClassRidge
-from zslbench.methods.preprocess import Preprocessor, preprocessor
+from zslbench.methods.preprocess import Preprocessor
 from zslbench.methods.sharing import Shared, depends_on
 from zslbench.task import Train
 
@@ -27,7 +27,7 @@ class ClosedForm(Method):
     A single fit is a grid of one point: both do the same operations on the same numbers, and so give the same bits.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = ("scipy.linalg",)
+    libraries = ("scipy.linalg",)
 
     def cost(self, size: Size) -> float:
         """Return the products of a Gram matrix of the features and of its factorization."""
@@ -52,19 +52,6 @@ class ClosedForm(Method):
         """Set the fitted state, from arrays of this point's own: nothing that `shared` hands out may be kept."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class FeatureSide:
-    """What a ridge regression on features needs of the training images.
-
-    Attributes:
-        chain: the fitted preprocessor; a point takes a copy.
-        ridge: the factorization of the preprocessed features.
-    """
-
-    chain: Preprocessor
-    ridge: ClassRidge
-
-
 def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: int) -> Array:
     """Return (n, classes) float64 scores of (n, d) features, a block of rows at a time.
 
@@ -81,13 +68,13 @@ def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: 
 
 
 @depends_on("preprocess")
-def feature_side(train: Train, preprocess: str) -> FeatureSide:
-    """Preprocess and factorize the training features."""
+def feature_side(train: Train, preprocess: str) -> tuple[Preprocessor, ClassRidge]:
+    """Return the fitted preprocessor and the factorization of the preprocessed training features."""
     chain, features, positions = preprocessed(train, preprocess)
-    return FeatureSide(chain, ClassRidge.of(features, positions, len(train.classes)))
+    return chain, ClassRidge.of(features, positions, len(train.classes))
 
 
 def preprocessed(train: Train, preprocess: str) -> tuple[Preprocessor, Array, IntArray]:
     """Return the preprocessor fitted to the training rows, these rows, and the position of each one's class."""
-    chain = preprocessor(preprocess)
+    chain = Preprocessor(preprocess)
     return chain, chain.fit_transform(train.features), train.classes.positions(train.labels)

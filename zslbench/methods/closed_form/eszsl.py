@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
-from zslbench.methods.closed_form import ClosedForm, FeatureSide, feature_side, scores_by_blocks
+from zslbench.methods.closed_form import ClosedForm, feature_side, scores_by_blocks
 from zslbench.methods.closed_form.spectrum import ClassRidge
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.sharing import Shared, depends_on
-from zslbench.params import Dimension, param
+from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 
@@ -35,7 +34,7 @@ class ESZSL(ClosedForm):
     far below that of ridge regression; take gamma=1, lam=0.1 and preprocess=l2 there.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="ESZSL",
         summary="bilinear compatibility of features and semantics by two ridge regressions in closed form",
         citation="romera2015eszsl",
@@ -54,7 +53,7 @@ class ESZSL(ClosedForm):
             "Gram matrix is raised to it.",
         ),
     )
-    presets: ClassVar[dict[str, Preset]] = {
+    presets = {
         "published": Preset(
             source="regularisers found on validation classes by the public re-implementation "
             "mvp18/Popular-ZSL-Algorithms (ESZSL), ResNet-101 features as they are, targets 0 and 1",
@@ -72,14 +71,13 @@ class ESZSL(ClosedForm):
             },
         )
     }
-
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "gamma": (1.0, 10.0, 100.0, 1e3, 1e4, 1e5),
         "lam": (0.01, 0.1, 1.0, 10.0, 100.0),
         "targets": ("binary", "signed"),
         "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
-    quick: ClassVar[dict[str, Any]] = {"preprocess": "standard"}
+    quick = {"preprocess": "standard"}
 
     gamma: float = param(1e3, low=1e-3, high=1e6, log=True, help="ridge on the feature side (γ)")
     lam: float = param(1.0, low=1e-3, high=1e3, log=True, help="ridge on the semantic side (λ)")
@@ -91,11 +89,11 @@ class ESZSL(ClosedForm):
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve for V from two ridge regressions: of class indicators on features, and on semantics."""
         with ctx.phase("factorize"):
-            side = shared.once(self, feature_side, train)
+            chain, side = shared.once(self, feature_side, train)
             of_features = shared.once(self, _feature_solution, side)
             of_semantics = shared.once(self, _semantic_solution, shared.once(self, _semantic_side, train))
         with ctx.phase("solve"):
-            self.preprocessor_ = side.chain.copy()
+            self.preprocessor_ = chain.copy()
             self.weights_ = of_features @ of_semantics.T
             if self.targets == "signed":  # Y = 2·onehot − 1
                 self.weights_ *= 2
@@ -114,9 +112,9 @@ class ESZSL(ClosedForm):
 
 
 @depends_on("preprocess", "gamma")
-def _feature_solution(side: FeatureSide, preprocess: str, gamma: float) -> Array:
+def _feature_solution(side: ClassRidge, preprocess: str, gamma: float) -> Array:
     """Return (d, c) (XᵀX + γI)⁻¹Xᵀ·onehot."""
-    return side.ridge.solve(gamma)
+    return side.solve(gamma)
 
 
 @depends_on()

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from zslbench.arrays import Array
+from zslbench.arrays import Array, IntArray
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, preprocessed
 from zslbench.methods.closed_form.spectrum import ShiftedGram
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.sharing import Shared, depends_on
-from zslbench.methods.similarity import unit
-from zslbench.params import Dimension, param
+from zslbench.methods.vectors import normed
+from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 _LARGEST_LOG = 100.0
@@ -37,7 +36,7 @@ class GFZSL(ClosedForm):
     classes. The score is the log-likelihood, so all classes have the same prior.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="GFZSL",
         summary="a Gaussian for each class, its mean and variances regressed on semantics; the likeliest class wins",
         citation="verma2017gfzsl",
@@ -57,7 +56,7 @@ class GFZSL(ClosedForm):
             "The transductive and few-shot extensions of the paper are not part of it.",
         ),
     )
-    presets: ClassVar[dict[str, Preset]] = {
+    presets = {
         "published": Preset(
             source="cub.m, awa1.m, awa2.m and sun.m of the authors' code, vkverma01/Zero-Shot-Learning, for the VGG-19 "
             "features that its README links to; sun.m takes variances over n images, here they are over n − 1 as in "
@@ -70,8 +69,7 @@ class GFZSL(ClosedForm):
             },
         )
     }
-
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lam_mean": (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
         "lam_variance": (10.0, 1e4, 1e7),
         "kernel": ("poly2", "linear"),
@@ -94,15 +92,14 @@ class GFZSL(ClosedForm):
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve both kernel ridge regressions."""
         with ctx.phase("factorize"):
-            found = shared.once(self, _estimates, train)
-            side = shared.once(self, _semantic_side, train, found.present)
+            chain, present, means, variances = shared.once(self, _estimate_gaussians, train)
+            side = shared.once(self, _semantic_side, train, present)
         with ctx.phase("solve"):
-            self.preprocessor_ = found.chain.copy()
-            self.classes_ = train.classes.take(found.present)
-            self.means_, self.variances_ = found.means.copy(), found.variances.copy()
-            logs = np.log(found.variances + self.offset)
-            self.mean_weights_ = side.solve(found.means, self.lam_mean)
-            self.log_weights_ = side.solve(logs, self.lam_variance)
+            self.preprocessor_ = chain.copy()
+            self.classes_ = train.classes.take(present)
+            self.means_, self.variances_ = means.copy(), variances.copy()
+            self.mean_weights_ = side.solve(means, self.lam_mean)
+            self.log_weights_ = side.solve(np.log(variances + self.offset), self.lam_variance)
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 log-likelihoods log N(x; μ_c, diag σ_c²)."""
@@ -136,19 +133,12 @@ def log_likelihoods(rows: Array, means: Array, variances: Array) -> Array:
     return out
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Estimates:
-    """Means and variances (c, d) of the c classes that have images, and their (c,) positions in the class table."""
-
-    chain: Preprocessor
-    present: np.typing.NDArray[np.int64]
-    means: Array
-    variances: Array
-
-
 @depends_on("preprocess")
-def _estimates(train: Train, preprocess: str) -> _Estimates:
-    """Estimate the Gaussian of each class from its images; a class of one image has variance 0."""
+def _estimate_gaussians(train: Train, preprocess: str) -> tuple[Preprocessor, IntArray, Array, Array]:
+    """Return the fitted preprocessor, and of the c classes with images (c,) positions, (c, d) means and variances.
+
+    A class of one image has variance 0.
+    """
     chain, features, positions = preprocessed(train, preprocess)
     present = np.unique(positions)
     means = np.empty((len(present), features.shape[1]))
@@ -157,11 +147,11 @@ def _estimates(train: Train, preprocess: str) -> _Estimates:
         images = features[positions == position].astype(np.float64)
         means[row] = images.mean(axis=0)
         variances[row] = np.square(images - means[row]).sum(axis=0) / max(len(images) - 1, 1)
-    return _Estimates(chain, present, means, variances)
+    return chain, present, means, variances
 
 
 @depends_on("kernel", "semantic_norm")
-def _semantic_side(train: Train, present: np.typing.NDArray[np.int64], kernel: str, semantic_norm: str) -> ShiftedGram:
+def _semantic_side(train: Train, present: IntArray, kernel: str, semantic_norm: str) -> ShiftedGram:
     classes = train.classes.take(present)
     return ShiftedGram.of(_kernel(classes, classes, kernel, semantic_norm), classes.semantics.shape[1])
 
@@ -169,5 +159,5 @@ def _semantic_side(train: Train, present: np.typing.NDArray[np.int64], kernel: s
 def _kernel(classes: ClassTable, others: ClassTable, kernel: str, semantic_norm: str) -> Array:
     """Return (k, c) kernel values of k classes and c others."""
     rows, columns = (table.semantics.astype(np.float64) for table in (classes, others))
-    inner: Array = unit(rows) @ unit(columns).T if semantic_norm == "l2" else rows @ columns.T
+    inner: Array = normed(rows, semantic_norm) @ normed(columns, semantic_norm).T
     return inner if kernel == "linear" else (1 + inner) ** 2

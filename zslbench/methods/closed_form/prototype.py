@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -13,8 +11,8 @@ from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.sharing import Shared
-from zslbench.methods.similarity import cosines
-from zslbench.params import Dimension, param
+from zslbench.methods.vectors import cosines
+from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 
@@ -26,7 +24,7 @@ class Prototype(ClosedForm):
     does not beat it has not earned its parameters.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="Prototype",
         summary="the floor: ridge regression from features to semantics, then the nearest class by cosine",
         citation="palatucci2009soc",
@@ -40,8 +38,7 @@ class Prototype(ClosedForm):
             "predicts, and a cosine does not mind.",
         ),
     )
-
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lam": (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e5),
         "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
@@ -52,10 +49,10 @@ class Prototype(ClosedForm):
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Solve the ridge regression for W."""
         with ctx.phase("factorize"):
-            side = shared.once(self, feature_side, train)
+            chain, side = shared.once(self, feature_side, train)
         with ctx.phase("solve"):
-            self.preprocessor_ = side.chain.copy()
-            self.weights_ = side.ridge.solve(self.lam, train.classes.semantics.astype(np.float64))
+            self.preprocessor_ = chain.copy()
+            self.weights_ = side.solve(self.lam, train.classes.semantics.astype(np.float64))
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 cosines of predicted and given semantics; 0 where one of them has no length."""

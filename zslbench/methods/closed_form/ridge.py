@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -14,8 +12,8 @@ from zslbench.methods.closed_form import ClosedForm, preprocessed
 from zslbench.methods.closed_form.spectrum import ClassRidge
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.sharing import Shared, depends_on
-from zslbench.methods.similarity import closeness, cosines
-from zslbench.params import Dimension, param
+from zslbench.methods.vectors import class_means, closeness, cosines
+from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 
@@ -29,7 +27,7 @@ class Ridge(ClosedForm):
     the solution needs: P = (SᵀNS + λI)⁻¹SᵀNM, with (c, a) S, (c, d) means M and the sizes on N's diagonal.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="Ridge",
         summary="ridge regression from semantics to features, then the nearest projected class",
         citation="shigeto2015ridge",
@@ -45,8 +43,7 @@ class Ridge(ClosedForm):
             "There is no intercept; a preprocess with standard centres the features.",
         ),
     )
-
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lam": (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3),
         "weighting": ("images", "classes"),
         "metric": ("euclid", "cosine"),
@@ -80,9 +77,7 @@ class Ridge(ClosedForm):
 def _class_means(train: Train, preprocess: str) -> tuple[Preprocessor, Array]:
     """Return the fitted preprocessor and (c, d) means; a class without images has mean 0, and weight 0 below."""
     chain, features, positions = preprocessed(train, preprocess)
-    means = np.zeros((len(train.classes), features.shape[1]))
-    for position in np.unique(positions):
-        means[position] = features[positions == position].mean(axis=0, dtype=np.float64)
+    means = class_means(features, positions, np.zeros((len(train.classes), features.shape[1])))
     return chain, means
 
 

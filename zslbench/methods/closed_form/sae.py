@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,8 @@ from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.sharing import Shared, depends_on
-from zslbench.methods.similarity import cosines, unit
-from zslbench.params import Dimension, param
+from zslbench.methods.vectors import cosines, unit
+from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 _SOURCE = (
@@ -42,7 +41,7 @@ class SAE(ClosedForm):
     not matter in either, so unit-length features are a matter of training alone.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="SAE",
         summary="linear encoder from features to semantics whose transpose decodes; cosine in either space",
         citation="kodirov2017sae",
@@ -62,7 +61,7 @@ class SAE(ClosedForm):
             "serves every λ of a grid; where the equation has many solutions, this is the one of least norm.",
         ),
     )
-    presets: ClassVar[dict[str, Preset]] = {
+    presets = {
         "published": Preset(
             source=_SOURCE + "semantics to features",
             cells=_cells(
@@ -80,8 +79,7 @@ class SAE(ClosedForm):
             ),
         ),
     }
-
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lam": tuple(float(f"{digit}e{power}") for power in range(-3, 6) for digit in (1, 3)),
         "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
@@ -102,12 +100,12 @@ class SAE(ClosedForm):
         always 0), where `scipy.linalg.solve_sylvester` is not.
         """
         with ctx.phase("factorize"):
-            side = shared.once(self, feature_side, train)
+            chain, side = shared.once(self, feature_side, train)
             values, vectors = shared.once(self, _semantic_spectrum, train)
         with ctx.phase("solve"):
             targets = train.classes.semantics.astype(np.float64) @ vectors
-            along = side.ridge.solve(values / self.lam, targets)
-            self.preprocessor_ = side.chain.copy()
+            along = side.solve(values / self.lam, targets)
+            self.preprocessor_ = chain.copy()
             self.weights_ = (1 + self.lam) / self.lam * (vectors @ along.T)
 
     def scores(self, features: Array, classes: ClassTable) -> Array:

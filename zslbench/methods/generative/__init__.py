@@ -19,8 +19,8 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Context, Cost, Method, Size
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.methods.similarity import unit
+from zslbench.methods.preprocess import Preprocessor, check_chain
+from zslbench.methods.vectors import unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -51,7 +51,7 @@ class AdversarialMethod(Method):
     later: ClassVar[tuple[str, ...]] = ("synthesis",)
     """Purposes of the random streams that `scores` opens."""
     scoring: ClassVar[tuple[str, ...]] = ("per_class",)
-    round_name: ClassVar[str] = "epoch"
+    round_name = "epoch"
     """What a round of training is called when it goes wrong."""
 
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
@@ -231,7 +231,7 @@ class AdversarialMethod(Method):
 
         order = train.classes.canonical()
         self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])
-        self.preprocessor_ = preprocessor(self.preprocess)
+        self.preprocessor_ = Preprocessor(self.preprocess)
         features = self.preprocessor_.fit_transform(train.features)
         self._refuse_features(features)
         self.device_ = device

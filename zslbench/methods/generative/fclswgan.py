@@ -16,7 +16,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.sharing import once_more, remembered
-from zslbench.params import Between, Dimension, param
+from zslbench.params import Between, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def fclswgan_gasl_cells() -> dict[Cell, Values]:
 class GenerativeMethod(AdversarialMethod):
     """A conditional WGAN on seen classes; a softmax classifier on what it makes of unseen ones (Xian et al., 2018)."""
 
-    later: ClassVar[tuple[str, ...]] = ("synthesis", "final classifier")
+    later = ("synthesis", "final classifier")
     scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
-    quick: ClassVar[Mapping[str, Any]] = {
+    quick = {
         "hidden": 64,
         "noise": 4,
         "epochs": 8,
@@ -218,7 +218,7 @@ class GenerativeMethod(AdversarialMethod):
 class FCLSWGAN(GenerativeMethod):
     """A conditional WGAN whose fakes a pre-trained classifier of seen classes must recognise (Xian et al., 2018)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="f-CLSWGAN",
         summary="conditional WGAN-GP with a classification loss; softmax on synthesised features",
         citation="xian2018fclswgan",
@@ -238,7 +238,7 @@ class FCLSWGAN(GenerativeMethod):
             "does fclswgan@published (semantic_norm=none).",
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source="the public commands of each data set, with the epochs of LisGAN's on the same networks; the seen "
             "classifier is trained for 50 epochs, LisGAN's for 100. The public code picks the epoch on test images, "
@@ -254,13 +254,13 @@ class FCLSWGAN(GenerativeMethod):
             cells=fclswgan_gasl_cells(),
         ),
     }
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lr": Between(3e-5, 1e-3, log=True),
         "cls_weight": Between(1e-3, 1.0, log=True, zero=True),
         "epochs": Between(10, 60, log=True),
         "per_class": (100, 300, 600),
         "final_lr": (3e-4, 1e-3, 3e-3),
     }
-    ablations: ClassVar[Mapping[str, Ablation]] = {
+    ablations = {
         "plain": Ablation({"cls_weight": 0.0}, "without the classification loss: the paper's f-WGAN"),
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.preprocess import check_chain
-from zslbench.params import Between, Dimension, param
+from zslbench.params import Between, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class GAZSL(AdversarialMethod):
     represented by synthesised rows; the nearest ones by cosine vote.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="GAZSL",
         summary="WGAN-GP with an auxiliary classifier and a visual pivot; cosine neighbours among synthesised features",
         citation="zhu2018gazsl",
@@ -70,7 +70,7 @@ class GAZSL(AdversarialMethod):
             "last iteration counts.",
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source="the public GBU script (train_GBU.py), with the noise of each data set; 3001 iterations, of which "
             "the script picks the best on test images, here the last counts",
@@ -93,14 +93,14 @@ class GAZSL(AdversarialMethod):
             cells={(name, rules): {"noise": size} for rules in ("zsl", "gzsl") for name, size in _NOISE.items()},
         ),
     }
-    ablations: ClassVar[Mapping[str, Ablation]] = {
+    ablations = {
         "no_pivot": Ablation({"pivot": 0.0}, "without the visual pivot"),
         "no_classes": Ablation(
             {"cls_weight": 0.0},
             "without the auxiliary classifier: the semantics reach the loss through the pivot alone",
         ),
     }
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lr": Between(3e-5, 1e-3, log=True),
         "cls_weight": Between(0.01, 10.0, log=True, zero=True),
         "pivot": Between(0.1, 100.0, log=True, zero=True),
@@ -108,7 +108,7 @@ class GAZSL(AdversarialMethod):
         "iterations": Between(500, 5000, log=True),
         "neighbours": (5, 10, 20),
     }
-    quick: ClassVar[Mapping[str, Any]] = {
+    quick = {
         "hidden": 64,
         "noise": 4,
         "iterations": 40,
@@ -118,9 +118,9 @@ class GAZSL(AdversarialMethod):
         "per_class": 20,
         "neighbours": 10,
     }
-    betas: ClassVar[tuple[float, float]] = (0.5, 0.9)
-    scoring: ClassVar[tuple[str, ...]] = ("per_class", "neighbours")
-    round_name: ClassVar[str] = "iteration"
+    betas = (0.5, 0.9)
+    scoring = ("per_class", "neighbours")
+    round_name = "iteration"
 
     iterations: int = param(3000, low=1, high=1_000_000, log=True, help="generator steps")
     noise: int = param(100, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import SHARED, GenerativeMethod, lisgan_cells, lisgan_gasl_cells
 from zslbench.methods.sharing import remembered
-from zslbench.params import Between, Dimension, param
+from zslbench.params import Between, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +58,7 @@ class LisGAN(GenerativeMethod):
     test features, which makes it transductive; ``cascade=off`` (S1 to S3) is inductive.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="LisGAN",
         summary="conditional WGAN-GP regularised by soul samples; cascade of two classifiers",
         citation="li2019lisgan",
@@ -102,7 +101,7 @@ class LisGAN(GenerativeMethod):
             "The sign of the penalty in the paper's Eq. 2 is a misprint; it is added to the critic's loss.",
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "paper": Preset(
             source="the paper, section 4.2 (both networks, λ, β, both regularisers, k, median entropy)", values=_PAPER
         ),
@@ -122,7 +121,7 @@ class LisGAN(GenerativeMethod):
         ),
     }
     # Each setting takes away what the paper's Fig. 7(b) adds after it, and leaves the rest to defaults or a preset.
-    ablations: ClassVar[Mapping[str, Ablation]] = {
+    ablations = {
         "S1": Ablation(
             {"cls_weight": 0.0, "l_r1": 0.0, "l_r2": 0.0, "cascade": "off"}, "plain conditional WGAN (Fig. 7b)"
         ),
@@ -130,11 +129,10 @@ class LisGAN(GenerativeMethod):
         "S3": Ablation({"cascade": "off"}, "S2 + soul sample regularisations"),
         "S4": Ablation({}, "S3 + cascade classifier: the full method, with the defaults' or the preset's cascade"),
     }
-
-    libraries: ClassVar[tuple[str, ...]] = (*GenerativeMethod.libraries, "sklearn.cluster")
-    ablations_build_up: ClassVar[bool] = True
-    scoring: ClassVar[tuple[str, ...]] = (*GenerativeMethod.scoring, "cascade", "confident", "entropy")
-    space: ClassVar[Mapping[str, Dimension]] = {
+    libraries = (*GenerativeMethod.libraries, "sklearn.cluster")
+    ablations_build_up = True
+    scoring = (*GenerativeMethod.scoring, "cascade", "confident", "entropy")
+    space = {
         "lr": Between(3e-5, 1e-3, log=True),
         "cls_weight": Between(1e-3, 1.0, log=True, zero=True),
         "l_r1": Between(1e-3, 1.0, log=True, zero=True),
@@ -144,7 +142,7 @@ class LisGAN(GenerativeMethod):
         "per_class": (100, 300, 600),
         "final_lr": (3e-4, 1e-3, 3e-3),
     }
-    quick: ClassVar[Mapping[str, Any]] = {**GenerativeMethod.quick, "soul_rows": 4}
+    quick = {**GenerativeMethod.quick, "soul_rows": 4}
 
     critic_layers: int = param(
         1, low=1, high=2, help="hidden layers of the critic: 1 (public code), or 2, the second a ReLU (section 4.2)"

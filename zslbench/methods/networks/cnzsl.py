@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array
-from zslbench.errors import BadValue
-from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.methods.similarity import unit
-from zslbench.params import Between, Dimension, param
+from zslbench.arrays import Array
+from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size, report_losses
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.methods.vectors import unit
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ class CNZSL(Method):
     Semantics are scaled to length √a. Logits over seen classes are s² cos(x, p_c).
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="CNZSL",
         summary="perceptron from semantics to visual prototypes with class normalisation; scaled cosines",
         citation="skorokhodov2021cnzsl",
@@ -54,7 +52,7 @@ class CNZSL(Method):
             "drops it where training features have some.",
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source="the public notebook, the same for every data set (Adam, step schedule, widths, batch, epochs, "
             "initial variance, features as they are, division by the variance)",
@@ -74,19 +72,19 @@ class CNZSL(Method):
             },
         ),
     }
-    ablations: ClassVar[Mapping[str, Ablation]] = {
+    ablations = {
         "plain": Ablation(
             {"divide_by": "nothing", "proper_init": False}, "neither class normalisation nor its initial variance"
         ),
     }
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lr": Between(1e-4, 3e-3, log=True),
         "epochs": Between(10, 60, log=True),
         "scale": Between(2.0, 20.0, log=True),
         "decay": Between(1e-6, 1e-3, log=True, zero=True),
     }
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.networks.embedding",)
-    quick: ClassVar[Mapping[str, Any]] = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
+    libraries = ("zslbench.methods.networks.embedding",)
+    quick = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")
     epochs: int = param(50, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ steps")
@@ -118,73 +116,56 @@ class CNZSL(Method):
         from torch.nn import functional
 
         from zslbench.methods import nn
-        from zslbench.methods.networks import embedding
+        from zslbench.methods.networks.embedding import ClassNormNetwork, scaled_cosines
 
         self.device_ = nn.resolve_device(ctx.device)
-        order = train.classes.canonical()
-        classes = train.classes.take(order)
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        positive = self.output == "relu" or (self.output == "auto" and bool(features.min() >= 0))
-        rows, labels = self._tensor(features), self._tensor(classes.positions(train.labels))
-        semantics = self._tensor(_scaled(classes.semantics))
-        self.network_ = embedding.ClassNormNetwork(
+        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
+        arrays = features, positions, _scaled(classes.semantics)
+        rows, labels, semantics = (nn.tensor_on(self.device_, array) for array in arrays)
+        network = self.network_ = ClassNormNetwork(
             semantics.shape[1],
             self.hidden,
             rows.shape[1],
             divide_by=self.divide_by,
             proper_init=self.proper_init,
-            positive=positive,
+            positive=self.output == "relu" or (self.output == "auto" and bool(features.min() >= 0)),
             stream=nn.random_stream(ctx.stream_seed("init")),
         ).to(self.device_)
         batches = nn.row_batches(len(rows), self.batch, nn.random_stream(ctx.stream_seed("batches"), self.device_))
         steps = math.ceil(len(rows) / self.batch)
-        adam = nn.adam(self.network_.parameters(), self.lr, betas=(0.9, 0.999), decay=self.decay)
+        adam = nn.adam(network.parameters(), self.lr, betas=(0.9, 0.999), decay=self.decay)
         schedule = torch.optim.lr_scheduler.StepLR(adam, self.drop_every, self.drop)
         weights = self.hidden * (semantics.shape[1] + self.hidden + rows.shape[1])
         self.threads_ = nn.threads_for(2 * len(semantics) * weights)
+
+        def loss_of(picked: Tensor) -> Tensor:
+            logits = scaled_cosines(rows[picked], network(semantics), self.scale)
+            return functional.cross_entropy(logits, labels[picked])
+
         for epoch in range(1, self.epochs + 1):
-            total = torch.zeros((), device=self.device_)
-            self.network_.train()
-            with nn.in_threads(self.threads_):
-                for picked in itertools.islice(batches, steps):
-                    logits = embedding.scaled_cosines(rows[picked], self.network_(semantics), self.scale)
-                    loss = functional.cross_entropy(logits, labels[picked])
-                    adam.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    adam.step()
-                    total += loss.detach()
+            network.train()
+            total, _ = nn.take_steps(adam, loss_of, itertools.islice(batches, steps), self.threads_)
             schedule.step()
             with torch.no_grad():
-                self.network_(semantics)  # keeps the statistics of the seen classes under the weights as they are now
-            self.network_.eval()
-            self._log(ctx, epoch, float(total) / steps)
-        self.network_.requires_grad_(False)
+                network(semantics)  # keeps the statistics of the seen classes under the weights as they are now
+            network.eval()
+            loss = float(total) / steps
+            report_losses(self, ctx, (epoch, self.epochs), {"loss": loss}, f"lower lr={self.lr:g}")
+        network.requires_grad_(False)
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) scaled cosines s² cos(x, p_c), between −s² and s²."""
         import torch
 
-        from zslbench.methods.networks import embedding
+        from zslbench.methods import nn
+        from zslbench.methods.networks.embedding import scaled_cosines
 
-        rows = self._tensor(self.preprocessor_.transform(features))
+        rows = nn.tensor_on(self.device_, self.preprocessor_.transform(features))
         with torch.no_grad():
-            prototypes = self.network_(self._tensor(_scaled(classes.semantics)))
-            out: Array = embedding.scaled_cosines(rows, prototypes, self.scale).cpu().numpy()
+            prototypes = self.network_(nn.tensor_on(self.device_, _scaled(classes.semantics)))
+            out: Array = scaled_cosines(rows, prototypes, self.scale).cpu().numpy()
         return out
-
-    def _log(self, ctx: Context, epoch: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise BadValue(f"CNZSL: the loss is not finite in epoch {epoch}; lower lr={self.lr:g}.")
-        ctx.log(epoch, self.epochs, loss=loss)
-        ctx.checkpoint(self, epoch)
-
-    def _tensor(self, array: AnyArray) -> Tensor:
-        """Return a copy of `array` on the device; inputs are read-only and stay untouched."""
-        import torch
-
-        return torch.tensor(np.ascontiguousarray(array), device=self.device_)
 
 
 def _scaled(semantics: Array) -> Array:

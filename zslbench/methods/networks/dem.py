@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting, Size
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.methods.similarity import closeness, cosines
-from zslbench.params import Between, Dimension, param
+from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting, Size, report_losses
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.methods.vectors import attribute_values, closeness, cosines
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ class DEM(Method):
     attributes where the classes have them, the data set's semantics elsewhere.
     """
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="DEM",
         summary="two-layer network from semantics to visual prototypes, least squares; nearest prototype",
         citation="zhang2017dem",
@@ -82,7 +81,7 @@ class DEM(Method):
             "Each class of a batch passes through the network once, not once a row; loss and gradient are the same.",
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source="the public script of each data set (*_GBU.py): widths, λ, learning rate, batch, initial weights, "
             "original attributes, features as they are; a million iterations, of which the script picks the best on "
@@ -91,15 +90,15 @@ class DEM(Method):
             cells=_cells(),
         ),
     }
-    space: ClassVar[Mapping[str, Dimension]] = {
+    space = {
         "lr": Between(1e-4, 3e-3, log=True),
         "hidden": (400, 800, 1200, 1600),
         "decay": Between(1e-7, 1e-3, log=True, zero=True),
         "iterations": Between(300, 3000, log=True),
         "distance": ("euclid", "cosine"),
     }
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.networks.embedding",)
-    quick: ClassVar[Mapping[str, Any]] = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
+    libraries = ("zslbench.methods.networks.embedding",)
+    quick = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
     iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, a batch each")
@@ -129,39 +128,35 @@ class DEM(Method):
             BadValue: the output is a ReLU and training features have negative values, or the loss diverges.
         """
         from zslbench.methods import nn
-        from zslbench.methods.networks import embedding
+        from zslbench.methods.networks.embedding import DeepEmbedding
 
         self.device_ = nn.resolve_device(ctx.device)
-        order = train.classes.canonical()
-        classes = train.classes.take(order)
+        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
         self.original_ = self.attributes == "original" and classes.original is not None
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        positive = self._positive(float(features.min()))
-        rows, labels = self._tensor(features), self._tensor(classes.positions(train.labels))
-        semantics = self._tensor(self._semantics(classes))
-        self.network_ = embedding.DeepEmbedding(
+        arrays = features, positions, self._semantics(classes)
+        rows, labels, semantics = (nn.tensor_on(self.device_, array) for array in arrays)
+        network = self.network_ = DeepEmbedding(
             semantics.shape[1],
             self.hidden,
             rows.shape[1],
             std=self.init_std,
-            positive=positive,
+            positive=self._positive(float(features.min())),
             stream=nn.random_stream(ctx.stream_seed("init")),
         ).to(self.device_)
-        stream = nn.random_stream(ctx.stream_seed("batches"), self.device_)
-        batches = itertools.islice(nn.row_batches(len(rows), self.batch, stream), self.iterations)
-        adam = nn.adam(self.network_.parameters(), self.lr, betas=(0.9, 0.999))
+        batches = nn.row_batches(len(rows), self.batch, nn.random_stream(ctx.stream_seed("batches"), self.device_))
+        adam = nn.adam(network.parameters(), self.lr, betas=(0.9, 0.999))
         weights = self.hidden * (rows.shape[1] + semantics.shape[1])
         self.threads_ = nn.threads_for(2 * min(self.batch, len(semantics)) * weights)  # each class goes through once
-        for step, picked in enumerate(batches, 1):
-            with nn.in_threads(self.threads_):
-                loss = self.network_.loss(rows[picked], labels[picked], semantics, self.decay)
-                adam.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                adam.step()
-            if step % JUDGED_EVERY == 0 or step == self.iterations:
-                self._report(ctx, step, float(loss.detach()))
-        self.network_.requires_grad_(False)
+
+        def loss_of(picked: Tensor) -> Tensor:
+            return network.loss(rows[picked], labels[picked], semantics, self.decay)
+
+        for done in range(0, self.iterations, JUDGED_EVERY):
+            steps = min(JUDGED_EVERY, self.iterations - done)
+            _, loss = nn.take_steps(adam, loss_of, itertools.islice(batches, steps), self.threads_)
+            at = done + steps, self.iterations
+            report_losses(self, ctx, at, {"loss": float(loss)}, f"lower lr={self.lr:g}", "at iteration")
+        network.requires_grad_(False)
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
@@ -172,9 +167,11 @@ class DEM(Method):
         """
         import torch
 
+        from zslbench.methods import nn
+
         with torch.no_grad():
-            found = self.network_(self._tensor(self._semantics(classes))).cpu().numpy()
-        prototypes = found.astype(np.float64)
+            made = self.network_(nn.tensor_on(self.device_, self._semantics(classes)))
+        prototypes = made.cpu().numpy().astype(np.float64)
         rows = self.preprocessor_.transform(features).astype(np.float64)
         return closeness(rows, prototypes) if self.distance == "euclid" else cosines(rows, prototypes)
 
@@ -188,23 +185,4 @@ class DEM(Method):
         return self.output == "relu" or (self.output == "auto" and lowest >= 0)
 
     def _semantics(self, classes: ClassTable) -> Array:
-        if not self.original_:
-            return classes.semantics
-        if classes.original is None:
-            raise BadValue(
-                "DEM: it was fitted on original attributes and the candidates have none; "
-                "give both tables their attributes, or choose attributes=scaled."
-            )
-        return classes.original
-
-    def _report(self, ctx: Context, step: int, loss: float) -> None:
-        if not math.isfinite(loss):
-            raise BadValue(f"DEM: the loss is not finite at iteration {step}; lower lr={self.lr:g}.")
-        ctx.log(step, self.iterations, loss=loss)
-        ctx.checkpoint(self, step)
-
-    def _tensor(self, array: AnyArray) -> Tensor:
-        """Return a copy of `array` on the device; inputs are read-only and stay untouched."""
-        import torch
-
-        return torch.tensor(np.ascontiguousarray(array), device=self.device_)
+        return attribute_values(classes, self.original_, "DEM", ", or choose attributes=scaled")

@@ -1,4 +1,4 @@
-"""What the bilinear compatibility methods share: s(x, c) = xᵀ W a_c, learned by gradient descent on a ranking loss.
+"""Bilinear compatibilities s(x, c) = xᵀ W a_c, learned by gradient descent on a ranking loss.
 
 Torch is imported inside the functions: the classes can be listed and described without it.
 """
@@ -8,22 +8,21 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, Size
-from zslbench.methods.preprocess import check_chain, preprocessor
-from zslbench.params import Between, Dimension, param
+from zslbench.methods.base import Context, Method, Size, report_losses
+from zslbench.methods.preprocess import check_chain, prepare
+from zslbench.methods.vectors import normed
+from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.ranking.descent import Training, Weigh
+    from zslbench.methods.ranking.descent import Training
 
 SHARED_DIFFERENCES = (
     "Batches: the gradient of a batch is summed, so that batch=1 gives the updates of an image at a time that the "
@@ -34,7 +33,7 @@ SHARED_DIFFERENCES = (
     "of epochs is fixed, where the papers stop on validation classes.",
     "Features and class vectors are normalised alike in training and in both protocols, and one score serves both.",
 )
-"""What is said of every method here on its card."""
+"""On the card of every method here."""
 PUBLISHED = (
     "learning rate, margin and norm found on validation classes by the public re-implementation "
     "mvp18/Popular-ZSL-Algorithms ({}), ResNet-101 features, one image an update, class vectors as xlsa17 has them; "
@@ -63,14 +62,13 @@ class BilinearMethod(Method):
     Fitted: ``weights_``, (K, d, a) float32; K is 1 but for latent compatibilities.
     """
 
-    space: ClassVar[Mapping[str, Dimension]] = {  # margin is left out: from W = 0, c·margin is margin with lr/c
+    space = {  # margin is left out: from W = 0, c·margin is margin with lr/c
         "lr": Between(0.03, 3.0, log=True),
         "epochs": Between(5, 60, log=True),
         "preprocess": ("l2", "standard+l2", "minmax+l2"),
     }
-
-    libraries: ClassVar[tuple[str, ...]] = ("zslbench.methods.ranking.descent",)
-    quick: ClassVar[Mapping[str, Any]] = {"epochs": 10}
+    libraries = ("zslbench.methods.ranking.descent",)
+    quick = {"epochs": 10}
 
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
     margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")
@@ -85,53 +83,44 @@ class BilinearMethod(Method):
         return float(self.epochs * size.images * size.features * min(size.semantics, size.classes))
 
     @abc.abstractmethod
-    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
-        """Return the ranking loss; ``keys(matrix)`` draws uniform random numbers of the matrix's shape."""
+    def ranking_loss(self) -> str:
+        """Return the name of the loss in `descent.LOSSES`."""
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train W on seen classes, from zero."""
         import torch
 
         from zslbench.methods import nn
-        from zslbench.methods.ranking.descent import Training, span
+        from zslbench.methods.ranking.descent import LOSSES, Options, Training, span
 
-        device = nn.resolve_device(ctx.device)
-        self.device_ = device
-        classes = train.classes.take(train.classes.canonical())
-        self.preprocessor_ = preprocessor(self.preprocess)
-        features = torch.tensor(self.preprocessor_.fit_transform(train.features), device=device)
-        coordinates, basis = span(self._normed(classes.semantics).astype(np.float64))
+        device = self.device_ = nn.resolve_device(ctx.device)
+        classes, self.preprocessor_, features, labels = prepare(train, self.preprocess)
+        coordinates, basis = span(normed(classes.semantics, self.semantic_norm).astype(np.float64))
         negatives = nn.random_stream(ctx.stream_seed("negatives"), device)
+        loss_of = LOSSES[self.ranking_loss()]
 
         def keys(matrix: Tensor) -> Tensor:
             return torch.rand(matrix.shape, generator=negatives, device=device)
 
         training = Training(
-            features,
-            torch.tensor(classes.positions(train.labels), device=device),
+            torch.tensor(features, device=device),
+            torch.tensor(labels, device=device),
             torch.tensor(coordinates, dtype=torch.float32, device=device),
             self.initial(features.shape[1], coordinates.shape[1], ctx).to(device),
-            self.loss(keys),
-            margin=self.margin,
-            lr=self.lr,
-            batch=self.batch,
-            average=self.average,
-            order=nn.random_stream(ctx.stream_seed("batches"), device),
+            lambda excess, labels: loss_of(excess, labels, keys),
+            Options(self.margin, self.lr, self.batch, self.average),
+            nn.random_stream(ctx.stream_seed("batches"), device),
         )
         self.threads_ = nn.threads_for(2 * self.batch * training.weights.numel())
+        advice = f"lower lr={self.lr:g}, or choose preprocess=l2"
         for epoch in range(1, self.epochs + 1):
             with nn.in_threads(self.threads_):
                 loss = training.epoch()
-            self.after_epoch(epoch, training)
+            further = self.after_epoch(epoch, training)
             matrices = training.result.mT.cpu().numpy()
-            if not (math.isfinite(loss) and np.isfinite(matrices).all()):
-                raise BadValue(
-                    f"{type(self).__name__}: the loss is not finite in epoch {epoch}; lower lr={self.lr:g}, or choose "
-                    "preprocess=l2."
-                )
             self.weights_: Array = matrices @ basis.T.astype(np.float32)
-            ctx.log(epoch, self.epochs, loss=loss, **self.worth_logging(training))
-            ctx.checkpoint(self, epoch)
+            losses = {"loss": loss if np.isfinite(matrices).all() else math.nan}
+            report_losses(self, ctx, (epoch, self.epochs), losses | further, advice)
         return self
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:
@@ -140,25 +129,15 @@ class BilinearMethod(Method):
 
         return torch.zeros(1, r, d)
 
-    def after_epoch(self, epoch: int, training: Training) -> None:
-        """Do what is to be done between epochs: here, nothing."""
-
-    def worth_logging(self, training: Training) -> dict[str, float]:
-        """Return what to log besides the loss."""
+    def after_epoch(self, epoch: int, training: Training) -> dict[str, float]:
+        """Do what is to be done between epochs; return what to log besides the loss."""
         return {}
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float32 compatibilities max_k xᵀ W_k a."""
         x = self.preprocessor_.transform(features)
-        semantics = self._normed(classes.semantics)
+        semantics = normed(classes.semantics, self.semantic_norm)
         out: Array = np.linalg.multi_dot([x, self.weights_[0], semantics.T])
         for weights in self.weights_[1:]:
             np.maximum(out, np.linalg.multi_dot([x, weights, semantics.T]), out=out)
-        return out
-
-    def _normed(self, semantics: Array) -> Array:
-        if self.semantic_norm == "none":
-            return semantics
-        lengths = np.linalg.norm(semantics, axis=1, keepdims=True)
-        out: Array = semantics / np.where(lengths > 0, lengths, 1)
         return out

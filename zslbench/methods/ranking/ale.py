@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
 
 from zslbench.methods.base import MethodCard, Preset, Setting
 from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
 from zslbench.params import param
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from zslbench.methods.ranking.descent import Weigh
 
 
 @dataclasses.dataclass(kw_only=True)
 class ALE(BilinearMethod):
     """Attribute label embedding: β_r/r Σ_c [Δ + s(x,c) − s(x,y)]₊ over the r violating classes, β_r = Σ_{i≤r} 1/i."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="ALE",
         summary="bilinear compatibility by a weighted approximate ranking loss (WARP)",
         citation="akata2016ale",
@@ -38,7 +31,7 @@ class ALE(BilinearMethod):
             *SHARED_DIFFERENCES,
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source=PUBLISHED.format("ALE"),
             cells={
@@ -55,10 +48,6 @@ class ALE(BilinearMethod):
         "exact", choices=("exact", "sampled"), help="rank of the own class: counted, or estimated by drawing classes"
     )
 
-    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
+    def ranking_loss(self) -> str:
         """Return the weighted ranking loss, by exact or by sampled ranks."""
-        from zslbench.methods.ranking import descent
-
-        if self.ranks == "exact":
-            return lambda excess, labels: descent.weighted_ranks(excess)
-        return lambda excess, labels: descent.sampled_ranks(excess, labels, keys(excess))
+        return "weighted ranks" if self.ranks == "exact" else "sampled ranks"

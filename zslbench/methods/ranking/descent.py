@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -20,12 +20,7 @@ from zslbench.arrays import Array
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ranking:
-    """What a ranking loss says of a batch.
-
-    Attributes:
-        losses: (m,) a loss an image.
-        gradient: (m, c) derivatives of their sum by the scores; every row sums to 0.
-    """
+    """The (m,) losses of a batch and the (m, c) derivatives of their sum by the scores; every row sums to 0."""
 
     losses: Tensor
     gradient: Tensor
@@ -69,7 +64,7 @@ def random_class(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def harmonic_numbers(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return (count,) β_k = Σ_{i≤k} 1/i for k from 0, β_0 = 0. Every call gives the same tensor: do not write to it."""
+    """Return (count,) β_k = Σ_{i≤k} 1/i for k from 0, β_0 = 0; read only, since each call gives the same tensor."""
     terms = 1 / torch.arange(1, count, dtype=torch.float64)
     return torch.cat([torch.zeros(1, dtype=torch.float64), terms.cumsum(0)]).to(device=device, dtype=dtype)
 
@@ -83,7 +78,7 @@ def weighted_ranks(excess: Tensor) -> Tensor:
 
 
 def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
-    """Return weight β_⌊(C−1)/k⌋ for the first violating class, found at draw k among the C − 1 wrong ones.
+    """Return weight β_⌊(C−1)/k⌋ for the first violating class, met at draw k among the C − 1 wrong ones.
 
     WARP as it is sampled (Weston et al., 2011, and ALE): classes are drawn with replacement, C − 1 times at most; an
     image for which none of them violates the margin teaches nothing. Each of the (m, c) uniform `keys` is one draw.
@@ -108,6 +103,30 @@ def _one_hot(excess: Tensor, picked: Tensor) -> Tensor:
 
 Weigh = Callable[[Tensor, Tensor], Tensor]
 """A loss: from (m, c) excess and (m,) labels to (m, c) weights."""
+LOSSES: Mapping[str, Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tensor]] = {
+    "every violator": lambda excess, labels, keys: every_violator(excess),
+    "worst violator": lambda excess, labels, keys: worst_violator(excess),
+    "first violator": lambda excess, labels, keys: first_violator(excess, keys(excess)),
+    "random class": lambda excess, labels, keys: random_class(excess, labels, keys(excess)),
+    "weighted ranks": lambda excess, labels, keys: weighted_ranks(excess),
+    "sampled ranks": lambda excess, labels, keys: sampled_ranks(excess, labels, keys(excess)),
+}
+"""Losses by name; ``keys(matrix)`` draws uniform random numbers of the matrix's shape."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How W descends.
+
+    Attributes:
+        margin: Δ; lr: the step per image; batch: rows per step.
+        average: whether to keep the mean of the matrices over all steps, too.
+    """
+
+    margin: float
+    lr: float
+    batch: int
+    average: bool = False
 
 
 def span(semantics: Array) -> tuple[Array, Array]:
@@ -135,10 +154,7 @@ class Training:
         features: (n, d) rows; labels: (n,) positions of their classes.
         semantics: (c, r) class vectors.
         weights: (K, r, d) initial matrices W_kᵀ, changed in place.
-        weigh: the loss.
-        margin: Δ; lr: the step an image.
-        average: whether to keep the mean of the matrices over all steps, too.
-        order: the generator of batches.
+        weigh: the loss; order: the generator of batches.
     """
 
     def __init__(
@@ -148,30 +164,25 @@ class Training:
         semantics: Tensor,
         weights: Tensor,
         weigh: Weigh,
-        *,
-        margin: float,
-        lr: float,
-        batch: int,
-        average: bool,
+        options: Options,
         order: torch.Generator,
     ) -> None:
         self.features, self.labels, self.semantics, self.weights = features, labels, semantics, weights
-        self.weigh, self.margin, self.lr, self.batch, self.order = weigh, margin, lr, batch, order
-        self.average, self.steps = average, 0
-        self._mean = weights.clone() if average else weights
+        self.weigh, self.options, self.order, self.steps = weigh, options, order, 0
+        self._mean = weights.clone() if options.average else weights
         self.chosen = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
 
     @property
     def result(self) -> Tensor:
         """The (K, r, d) matrices to predict with: the last ones, or the mean over all steps."""
-        return self._mean if self.average else self.weights
+        return self._mean if self.options.average else self.weights
 
     def epoch(self) -> float:
         """Take one step for each of ⌈n / batch⌉ batches of a random order; return the mean loss of an image."""
-        total = torch.zeros((), device=self.features.device)
-        for rows in torch.split(
-            torch.randperm(len(self.features), generator=self.order, device=self.features.device), self.batch
-        ):
+        device = self.features.device
+        total = torch.zeros((), device=device)
+        order = torch.randperm(len(self.features), generator=self.order, device=device)
+        for rows in torch.split(order, self.options.batch):
             total += self.step(rows)
         return float(total) / len(self.features)
 
@@ -181,7 +192,7 @@ class Training:
         matrices, r, d = self.weights.shape
         flat = self.weights.view(matrices * r, d)
         scores, which = self._scores(flat @ x.T)
-        over = excess(scores, labels, self.margin)
+        over = excess(scores, labels, self.options.margin)
         ranking = Ranking.of(over, labels, self.weigh(over, labels))
         if which is None:
             pulls = ranking.gradient @ self.semantics
@@ -189,9 +200,9 @@ class Training:
             split = scores.new_zeros(matrices, *scores.shape).scatter_(0, which[None], ranking.gradient[None])
             pulls = split @ self.semantics
             self.chosen += (split != 0).sum(dim=(1, 2))
-        flat.addmm_(pulls.mT.reshape(matrices * r, len(rows)), x, alpha=-self.lr)
+        flat.addmm_(pulls.mT.reshape(matrices * r, len(rows)), x, alpha=-self.options.lr)
         self.steps += 1
-        if self.average:
+        if self.options.average:
             self._mean.lerp_(self.weights, 1 / self.steps)
         return ranking.losses.sum()
 
@@ -201,7 +212,7 @@ class Training:
         rare[self.chosen.argmax()] = False
         if rare.any():
             self.weights = self.weights[~rare]
-            self._mean = self._mean[~rare] if self.average else self.weights
+            self._mean = self._mean[~rare] if self.options.average else self.weights
         self.chosen = torch.zeros(len(self.weights), dtype=torch.int64, device=self.weights.device)
         return int(rare.sum())
 

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
 
 from zslbench.methods.base import MethodCard, Preset, Setting
 from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
 from zslbench.params import param
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from zslbench.methods.ranking.descent import Weigh
 
 
 @dataclasses.dataclass(kw_only=True)
 class DeViSE(BilinearMethod):
     """Deep visual-semantic embedding on fixed features: Σ_{c≠y} [Δ + s(x,c) − s(x,y)]₊ (Frome et al., 2013, Eq. 1)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="DeViSE",
         summary="bilinear compatibility by a hinge rank loss",
         citation="frome2013devise",
@@ -38,7 +31,7 @@ class DeViSE(BilinearMethod):
             *SHARED_DIFFERENCES,
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source=PUBLISHED.format("DeViSE") + "; it updates on the violating class of the lowest id, here on one "
             "drawn at random",
@@ -56,10 +49,6 @@ class DeViSE(BilinearMethod):
         "first", choices=("first", "all"), help="classes an update learns from: the first violator drawn, or all"
     )
 
-    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
-        """Return the sum over all violating classes, or over the first one in a random order."""
-        from zslbench.methods.ranking import descent
-
-        if self.violators == "all":
-            return lambda excess, labels: descent.every_violator(excess)
-        return lambda excess, labels: descent.first_violator(excess, keys(excess))
+    def ranking_loss(self) -> str:
+        """Return the sum over all violating classes, or the first one in a random order."""
+        return "every violator" if self.violators == "all" else "first violator"

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.ranking import SHARED_DIFFERENCES, BilinearMethod
-from zslbench.params import Dimension, param
+from zslbench.params import param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.ranking.descent import Training, Weigh
+    from zslbench.methods.ranking.descent import Training
 
 
 @dataclasses.dataclass(kw_only=True)
 class LATEM(BilinearMethod):
     """Latent embeddings: s(x, c) = max_k xᵀ W_k a_c, trained on one wrong class an image (Xian et al., 2016)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="LATEM",
         summary="piecewise bilinear compatibility: the best of several latent matrices scores",
         citation="xian2016latem",
@@ -42,8 +41,7 @@ class LATEM(BilinearMethod):
             *(text for text in SHARED_DIFFERENCES if not text.startswith("W starts at zero")),
         ),
     )
-
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "authors": Preset(
             source="the authors' Matlab code (latEm_train.m and its demo on CUB): N(0, 1/d), random wrong classes, one "
             "image an update, no pruning, K=10, rate 0.1, 10 epochs; the demo calls rate and K values to be tuned on "
@@ -63,7 +61,7 @@ class LATEM(BilinearMethod):
             },
         )
     }
-    space: ClassVar[Mapping[str, Dimension]] = {**BilinearMethod.space, "k": (1, 2, 4)}
+    space = {**BilinearMethod.space, "k": (1, 2, 4)}
 
     k: int = param(2, low=1, high=64, log=True, help="latent matrices to start with (K)")
     init: float = param(0.1, low=1e-6, high=10.0, log=True, help="initial matrices are N(0, init²/d)")
@@ -75,13 +73,9 @@ class LATEM(BilinearMethod):
     prune_every: int = param(5, low=0, high=10000, help="epochs between prunings; 0: none")
     prune_below: float = param(0.05, low=0.0, high=1.0, help="share of updates below which a matrix is dropped")
 
-    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
+    def ranking_loss(self) -> str:
         """Return the hinge of one wrong class, drawn at random."""
-        from zslbench.methods.ranking import descent
-
-        if self.negative == "violator":
-            return lambda excess, labels: descent.first_violator(excess, keys(excess))
-        return lambda excess, labels: descent.random_class(excess, labels, keys(excess))
+        return "first violator" if self.negative == "violator" else "random class"
 
     def cost(self, size: Size) -> float:
         """Return the cost of one matrix, times those to start with."""
@@ -97,11 +91,8 @@ class LATEM(BilinearMethod):
         start = torch.empty(d, self.k, r).normal_(0.0, self.init * d**-0.5, generator=stream)
         return start.permute(1, 2, 0).contiguous()
 
-    def after_epoch(self, epoch: int, training: Training) -> None:
-        """Prune every `prune_every` epochs, but for the last."""
+    def after_epoch(self, epoch: int, training: Training) -> dict[str, float]:
+        """Prune every `prune_every` epochs, but for the last; return how many matrices are left."""
         if self.prune_every and epoch % self.prune_every == 0 and epoch < self.epochs:
             training.prune(self.prune_below)
-
-    def worth_logging(self, training: Training) -> dict[str, float]:
-        """Return how many matrices are left."""
         return {"matrices": float(len(training.weights))}

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, ClassVar
 
 from zslbench.methods.base import MethodCard, Preset, Setting
 from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from zslbench.methods.ranking.descent import Weigh
 
 
 @dataclasses.dataclass(kw_only=True)
 class SJE(BilinearMethod):
     """Structured joint embedding: max_c [Δ(y,c) + s(x,c) − s(x,y)]₊ (Akata et al., 2015)."""
 
-    card: ClassVar[MethodCard] = MethodCard(
+    card = MethodCard(
         title="SJE",
         summary="bilinear compatibility by a structured loss: the worst wrong class counts",
         citation="akata2015sje",
@@ -35,7 +28,7 @@ class SJE(BilinearMethod):
             *SHARED_DIFFERENCES,
         ),
     )
-    presets: ClassVar[Mapping[str, Preset]] = {
+    presets = {
         "published": Preset(
             source=PUBLISHED.format("SJE") + "; it standardises xᵀW as it trains, which is left out here",
             cells={
@@ -48,8 +41,6 @@ class SJE(BilinearMethod):
         )
     }
 
-    def loss(self, keys: Callable[[Tensor], Tensor]) -> Weigh:
+    def ranking_loss(self) -> str:
         """Return the largest violation."""
-        from zslbench.methods.ranking import descent
-
-        return lambda excess, labels: descent.worst_violator(excess)
+        return "worst violator"
