@@ -21,7 +21,7 @@ from zslbench.methods.closed_form.gfzsl import GFZSL
 from zslbench.methods.closed_form.prototype import Prototype
 from zslbench.methods.closed_form.ridge import Ridge
 from zslbench.methods.closed_form.sae import SAE
-from zslbench.methods.closed_form.spectrum import ShiftedGram
+from zslbench.methods.closed_form.spectrum import ClassRidge, ShiftedGram
 from zslbench.registry import METHODS
 from zslbench.task import ClassTable, Train
 
@@ -131,7 +131,7 @@ def _arrays(root: object) -> list[np.ndarray]:
         if id(one) in known or isinstance(one, type | str | bytes | int | float):
             continue
         known.add(id(one))
-        if isinstance(one, ShiftedGram | closed_form.FeatureSide):
+        if isinstance(one, ShiftedGram | ClassRidge):
             raise AssertionError(f"a fitted point leads to a {type(one).__name__}")
         if isinstance(one, np.ndarray):
             found.append(one)
