@@ -1,7 +1,7 @@
-"""Differences between methods, how sure they are on each data set (paired bootstrap), and what holds across data sets.
+"""Who is compared with whom, how sure their differences are on each data set, and what holds across data sets.
 
-Across data sets: mean ranks, Friedman's test and Wilcoxon–Holm (Demšar, 2006), and what so few data sets can
-tell at all.
+Within a data set by the paired bootstrap; across data sets by mean ranks, Friedman's test and Wilcoxon–Holm (Demšar,
+2006), with what so few data sets can tell at all.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -19,14 +18,22 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import ACCURACIES, stacked
 from zslbench.results.analysis import bootstrap, significance
-from zslbench.results.analysis.bootstrap import Draws, Tested, Training
+from zslbench.results.analysis.bootstrap import Draws, Training
 from zslbench.results.analysis.record_filter import is_method
-from zslbench.results.analysis.rows import Row, natural, plain_names, summarise
+from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
 from zslbench.results.records.record import Record
 from zslbench.visible import one_line
 
 MOST_UNNAMED = 20
 """More rows than these are compared only when they are named: 20 make 190 pairs."""
+
+METRICS = tuple(name for names in ACCURACIES.values() for name in names)
+OVER = ("classes", "images")
+SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S": ("seen",), "H": ("unseen", "seen")}
+
+Predictions = Callable[[Record], Mapping[str, AnyArray]]
+DataKey = tuple[str, str, str, int, str, int, str]
+"""Data set, features, semantics, fold, protocol, its version and parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +48,11 @@ class Entrant:
     term: str
     name: str
     row: Row
+
+    @property
+    def title(self) -> str:
+        """The name with its marks, fit to be shown."""
+        return one_line(self.name) + self.row.marks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,10 +75,6 @@ class Match:
         return self.entrants[0].row
 
 
-Place = tuple[str, str, str, int, str, int, str]
-"""Data set, features, semantics, fold, protocol, its version and parameters."""
-
-
 def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match]:
     """Return who meets whom: a match for each data set and protocol on which at least two entrants ran.
 
@@ -83,21 +91,21 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
     if twice := [term for term, number in collections.Counter(terms).items() if number > 1]:
         raise BadValue(f"{twice[0]!r} is named twice; name different methods.")
     groups = _group_rows(summarise(records))
-    picked = {place: _pick(rows, terms, place) for place, rows in groups.items()} if terms else _pick_all(groups)
+    picked = {key: _pick(rows, terms, key) for key, rows in groups.items()} if terms else _pick_all(groups)
     names = _names(picked)
     order = list(terms) or sorted(names, key=lambda term: natural(names[term]))
     matches = []
-    for place, rows in picked.items():
+    for key, rows in picked.items():
         if len(rows) > 1:
             entrants = tuple(Entrant(term, names[term], rows[term]) for term in order if term in rows)
-            matches.append(Match(_head(place, groups), entrants, tuple(term for term in order if term not in rows)))
+            matches.append(Match(_head(key, groups), entrants, tuple(term for term in order if term not in rows)))
     if not matches:
         raise BadValue(_never_met(picked, order))
     return matches
 
 
-def _group_rows(rows: Sequence[Row]) -> dict[Place, list[Row]]:
-    groups: dict[Place, list[Row]] = {}
+def _group_rows(rows: Sequence[Row]) -> dict[DataKey, list[Row]]:
+    groups: dict[DataKey, list[Row]] = {}
     for row in rows:
         groups.setdefault((*row.data_key[:3], row.fold, *row.protocol_key), []).append(row)
     for (dataset, features, semantics, *_), members in groups.items():
@@ -113,7 +121,7 @@ def _group_rows(rows: Sequence[Row]) -> dict[Place, list[Row]]:
     )
 
 
-def _pick(rows: Sequence[Row], terms: Sequence[str], place: Place) -> dict[str, Row]:
+def _pick(rows: Sequence[Row], terms: Sequence[str], key: DataKey) -> dict[str, Row]:
     """Return the one row that each term picks, for the terms that pick any."""
     picked: dict[str, Row] = {}
     for term in terms:
@@ -121,24 +129,24 @@ def _pick(rows: Sequence[Row], terms: Sequence[str], place: Place) -> dict[str, 
         exact = [row for row in fitting if row.label.casefold() == term.strip().casefold()]
         chosen = exact if len(exact) == 1 else fitting
         if len(chosen) > 1:
-            raise BadValue(_several(term, chosen, place))
+            raise BadValue(_several(term, chosen, key))
         if chosen:
             if other := next((other for other, row in picked.items() if row is chosen[0]), None):
-                raise BadValue(f"{other!r} and {term!r} name the same runs on {place[0]}; name different methods.")
+                raise BadValue(f"{other!r} and {term!r} name the same runs on {key[0]}; name different methods.")
             picked[term] = chosen[0]
     return picked
 
 
-def _several(term: str, rows: Sequence[Row], place: Place) -> str:
+def _several(term: str, rows: Sequence[Row], key: DataKey) -> str:
     labels = sorted({row.label for row in rows}, key=natural)
-    where = f"on {place[0]} ({place[1]}, {place[2]}) under {place[4]}"
+    where = f"on {key[0]} ({key[1]}, {key[2]}) under {key[4]}"
     if len(labels) < len(rows):
         kinds = ", ".join(f"{row.label} ({row.selection}, version {row.version})" for row in rows)
         return f"{term!r} picks {len(rows)} rows {where}: {kinds}; choose one with --selection, or keep other --runs."
     return f"{term!r} picks {len(rows)} rows {where}: {', '.join(labels)}; name one of them, such as '{labels[0]}'."
 
 
-def _pick_all(groups: Mapping[Place, Sequence[Row]]) -> dict[Place, dict[str, Row]]:
+def _pick_all(groups: Mapping[DataKey, Sequence[Row]]) -> dict[DataKey, dict[str, Row]]:
     """Return every row by a term of its own: method and presets where that is enough, else the whole label."""
     most = max(map(len, groups.values()), default=0)
     if most > MOST_UNNAMED:
@@ -146,57 +154,47 @@ def _pick_all(groups: Mapping[Place, Sequence[Row]]) -> dict[Place, dict[str, Ro
             f"there are {most} rows to compare, more than the {MOST_UNNAMED} that are compared unnamed; "
             "name the methods, as in `zslbench compare lisgan eszsl`."
         )
-    heads = {place: [row.label.partition("[")[0] for row in rows] for place, rows in groups.items()}
+    heads = {key: [row.label.partition("[")[0] for row in rows] for key, rows in groups.items()}
     plain = all(len(set(names)) == len(names) for names in heads.values())
-    picked: dict[Place, dict[str, Row]] = {}
-    for place, rows in groups.items():
-        terms = heads[place] if plain else [row.label for row in rows]
+    picked = {}
+    for key, rows in groups.items():
+        terms = heads[key] if plain else [row.label for row in rows]
         if len(set(terms)) < len(terms):
             terms = [f"{row.label} ({row.selection}, v{row.version})" for row in rows]
-        picked[place] = dict(zip(terms, rows, strict=True))
+        picked[key] = dict(zip(terms, rows, strict=True))
     return picked
 
 
-def _names(picked: Mapping[Place, Mapping[str, Row]]) -> dict[str, str]:
+def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
     """Return what is printed for each term: the name of its rows where no other has that name, else the term."""
-    terms = [(place, term, row) for place, rows in picked.items() for term, row in rows.items()]
-    places = {id(row): place for place, _, row in terms}
-    _, plain = plain_names([row for *_, row in terms], lambda row: places[id(row)])
-    by_term: dict[str, set[str]] = {}
-    for (_, term, _), name in zip(terms, plain, strict=True):
-        by_term.setdefault(term, set()).add(name)
+    terms = [(key, term, row) for key, rows in picked.items() for term, row in rows.items()]
+    keys = {id(row): key for key, _, row in terms}
+    _, plain = plain_names([row for *_, row in terms], lambda row: keys[id(row)])
+    by_term = group_values((term, name) for (_, term, _), name in zip(terms, plain, strict=True))
     shared = collections.Counter(name for names in by_term.values() for name in names)
     return {
-        term: min(names) if len(names) == 1 and shared[min(names)] == 1 else one_line(term)
+        term: names[0] if len(names) == 1 and shared[names[0]] == 1 else one_line(term)
         for term, names in by_term.items()
     }
 
 
-def _head(place: Place, groups: Mapping[Place, object]) -> str:
-    dataset, features, semantics, fold, protocol, version, params = place
+def _head(key: DataKey, groups: Mapping[DataKey, object]) -> str:
+    dataset, features, semantics, fold, protocol, version, params = key
     details = [features, semantics, *([f"fold {fold}"] if fold else [])]
-    if sum(other[:5] == place[:5] for other in groups) > 1:
+    if sum(other[:5] == key[:5] for other in groups) > 1:
         details.append(f"{protocol} v{version} {params}".strip())
     return one_line(f"{dataset} ({', '.join(details)})")
 
 
-def _never_met(picked: Mapping[Place, Mapping[str, Row]], terms: Sequence[str]) -> str:
-    places = {
-        term: [f"{place[0]} ({place[1]}, {place[2]}) {place[4]}" for place, rows in picked.items() if term in rows]
-        for term in terms
+def _never_met(picked: Mapping[DataKey, Mapping[str, Row]], terms: Sequence[str]) -> str:
+    where = {
+        term: [f"{key[0]} ({key[1]}, {key[2]}) {key[4]}" for key in picked if term in picked[key]] for term in terms
     }
-    ran = "; ".join(f"{term}: {', '.join(where) or 'nowhere'}" for term, where in places.items())
+    ran = "; ".join(f"{term}: {', '.join(heads) or 'nowhere'}" for term, heads in where.items())
     return (
         f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "
         "run what lacks with `zslbench run`."
     )
-
-
-METRICS = tuple(name for names in ACCURACIES.values() for name in names)
-OVER = ("classes", "images")
-SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S": ("seen",), "H": ("unseen", "seen")}
-
-Predictions = Callable[[Record], Mapping[str, AnyArray]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,7 +209,7 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two entrants by place, the first's metric minus the second's in points, and a verdict by what was resampled."""
+    """Two entrants by number, the first's metric minus the second's in points, and a verdict by what was resampled."""
 
     first: int
     second: int
@@ -247,19 +245,6 @@ class Comparison:
     pairs: tuple[Pair, ...]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Answered:
-    """Whether each test image of one side was answered rightly: `right` has an (n, K) array an entrant, of K seeds."""
-
-    labels: IntArray
-    right: tuple[Array, ...]
-
-    @property
-    def mean(self) -> Array:
-        """(n, M) over the seeds."""
-        return np.stack([seeds.mean(axis=1) for seeds in self.right], axis=1)
-
-
 @dataclasses.dataclass(frozen=True)
 class Resampling:
     """How the bootstrap is done.
@@ -275,13 +260,28 @@ class Resampling:
     seed: int = 0
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Answered:
+    """Whether each test image of one side was answered rightly: `right` has an (n, K) array per entrant, of K seeds."""
+
+    labels: IntArray
+    right: tuple[Array, ...]
+
+    def draw(self, kind: str, draws: int, rng: np.random.Generator) -> Draws:
+        mean = np.stack([seeds.mean(axis=1) for seeds in self.right], axis=1)
+        if kind == "classes":
+            return bootstrap.draw_classes(bootstrap.class_means(mean, self.labels), draws, rng)
+        return bootstrap.draw_images(mean, self.labels, draws, rng)
+
+    def count(self) -> Side:
+        counts = np.unique(self.labels, return_counts=True)[1]
+        return Side(len(counts), len(self.labels), int(np.count_nonzero(counts == 1)))
+
+
 def metrics_of(match: Match) -> tuple[str, ...]:
     """Return the metrics that can be compared in a match; none for a protocol that is not known here."""
-    return tuple(
-        name
-        for name in ACCURACIES.get(match.row.protocol, ())
-        if all(name in entrant.row.metrics for entrant in match.entrants)
-    )
+    known = ACCURACIES.get(match.row.protocol, ())
+    return tuple(name for name in known if all(name in entrant.row.metrics for entrant in match.entrants))
 
 
 def compare_within(match: Match, metrics: Sequence[str], predictions: Predictions, how: Resampling) -> list[Comparison]:
@@ -297,7 +297,7 @@ def compare_within(match: Match, metrics: Sequence[str], predictions: Prediction
     answered = _answered(match, predictions)
     content = match.row.fingerprint
     drawn = {
-        (kind, side): _draw(kind, part, how.draws, seeding.stream(how.seed, f"bootstrap {kind} {side} {content}"))
+        (kind, side): part.draw(kind, how.draws, seeding.stream(how.seed, f"bootstrap {kind} {side} {content}"))
         for kind in how.over
         for side, part in answered.items()
         if any(side in SIDES[name] for name in metrics)
@@ -313,44 +313,25 @@ def _comparison(
     how: Resampling,
 ) -> Comparison:
     parts = {side: answered[side] for side in SIDES[metric]}
-    tested: dict[str, list[Tested]] = {}
     pairs = list(itertools.combinations(range(len(match.entrants)), 2))
+    verdicts: list[dict[str, Verdict]] = [{} for _ in pairs]
     for kind in how.over:
         sides = [drawn[kind, side] for side in parts]
         training = _training(kind, list(parts.values()), sides, match.entrants, how)
-        tested[kind] = [bootstrap.difference(sides, first, second, how.level, training) for first, second in pairs]
-    values = tuple(100 * float(bootstrap.metric(sides, place)[0]) for place in range(len(match.entrants)))
-    # A p that cannot be computed stays NaN, and counts as 1 beside the others.
-    adjusted = {
-        kind: significance.holm([1.0 if math.isnan(test.p) else test.p for test in tests])
-        for kind, tests in tested.items()
-    }
-    verdicts = [
-        {
-            kind: Verdict(
-                100 * tests[place].low,
-                100 * tests[place].high,
-                tests[place].p,
-                math.nan if math.isnan(tests[place].p) else float(adjusted[kind][place]),
-            )
-            for kind, tests in tested.items()
-        }
-        for place in range(len(pairs))
-    ]
-    differences = [100 * test.difference for test in tested[how.over[0]]]
+        tests = [bootstrap.difference(sides, *pair, how.level, training) for pair in pairs]
+        for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
+            by_kind[kind] = Verdict(100 * test.low, 100 * test.high, test.p, float(holm))
+    values = tuple(100 * float(bootstrap.metric(sides, number)[0]) for number in range(len(match.entrants)))
     return Comparison(
         match,
         metric,
         values,
-        {side: _counts(part.labels) for side, part in parts.items()},
-        tuple(Pair(*pair, points, verdict) for pair, points, verdict in zip(pairs, differences, verdicts, strict=True)),
+        {side: part.count() for side, part in parts.items()},
+        tuple(
+            Pair(*pair, 100 * test.difference, by_kind)
+            for pair, test, by_kind in zip(pairs, tests, verdicts, strict=True)
+        ),
     )
-
-
-def _draw(kind: str, part: _Answered, draws: int, rng: np.random.Generator) -> Draws:
-    if kind == "classes":
-        return bootstrap.draw_classes(bootstrap.class_means(part.mean, part.labels), draws, rng)
-    return bootstrap.draw_images(part.mean, part.labels, draws, rng)
 
 
 def _training(
@@ -358,15 +339,15 @@ def _training(
 ) -> Training:
     """Return what training anew adds: the spread of the metric over seeds, less what the resampling holds already."""
     columns = []
-    for place, entrant in enumerate(entrants):
-        right = [part.right[place] for part in parts]
+    for number, entrant in enumerate(entrants):
+        right = [part.right[number] for part in parts]
         seeds = right[0].shape[1] if entrant.row.stochastic else 1
         variance = 0.0
         if seeds > 1:
             means = [bootstrap.class_means(correct, part.labels) for correct, part in zip(right, parts, strict=True)]
             each = [Draws(mean.mean(axis=0)[None], np.zeros((1, seeds, seeds))) for mean in means]
-            metric = [float(bootstrap.metric(each, number)[0]) for number in range(seeds)]
-            slopes = [float(slope[0]) for slope in bootstrap.gradient(sides, place)]
+            metric = [float(bootstrap.metric(each, seed)[0]) for seed in range(seeds)]
+            slopes = [float(slope[0]) for slope in bootstrap.gradient(sides, number)]
             variance = float(np.var(metric, ddof=1)) / seeds
             for slope, correct, mean, part in zip(slopes, right, means, parts, strict=True):
                 whole = kind == "classes"
@@ -377,18 +358,13 @@ def _training(
     return Training(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
 
 
-def _counts(labels: IntArray) -> Side:
-    counts = np.unique(labels, return_counts=True)[1]
-    return Side(len(counts), len(labels), int(np.count_nonzero(counts == 1)))
-
-
 def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
     """Return which images were answered rightly, by side, after checking that all were asked about the same ones."""
     runs = [(entrant, record) for entrant in match.entrants for record in entrant.row.records]
-    first: Mapping[str, AnyArray] | None = None
+    first: dict[str, AnyArray] = {}
     right: dict[str, list[AnyArray]] = {}
     for entrant, record in runs:
-        arrays = _sorted(predictions(record), record)
+        arrays = _sort_by_image(predictions(record), record)
         first = first or arrays
         if any(not np.array_equal(arrays[name], first[name]) for name in ("row", "label", "of_unseen")):
             raise BadValue(
@@ -396,8 +372,12 @@ def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
                 f"asked about different test images of {match.head}, so they cannot be paired; "
                 "run both again with --rerun all."
             )
-        right.setdefault(entrant.term, []).append(_right(arrays, match.row.protocol))
-    assert first is not None
+        predicted = arrays["unseen_class"]
+        if match.row.protocol != "zsl":
+            predicted = stacked(
+                *(arrays[name] for name in ("seen_score", "seen_class", "unseen_score", "unseen_class"))
+            )
+        right.setdefault(entrant.term, []).append(predicted == arrays["label"])
     return {
         side: _Answered(
             first["label"][among], tuple(np.stack(seeds, axis=1)[among].astype(float) for seeds in right.values())
@@ -407,7 +387,7 @@ def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
     }
 
 
-def _sorted(arrays: Mapping[str, AnyArray], record: Record) -> dict[str, AnyArray]:
+def _sort_by_image(arrays: Mapping[str, AnyArray], record: Record) -> dict[str, AnyArray]:
     wanted = ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class")
     if lacking := [name for name in wanted if name not in arrays]:
         raise StoreError(
@@ -417,17 +397,9 @@ def _sorted(arrays: Mapping[str, AnyArray], record: Record) -> dict[str, AnyArra
     return {name: arrays[name][order] for name in wanted}
 
 
-def _right(arrays: Mapping[str, AnyArray], protocol: str) -> AnyArray:
-    """Return (n,) whether each image was given its class, among unseen classes (zsl) or all (gzsl)."""
-    if protocol == "zsl":
-        return np.asarray(arrays["unseen_class"] == arrays["label"])
-    seen, unseen = (arrays["seen_score"], arrays["seen_class"]), (arrays["unseen_score"], arrays["unseen_class"])
-    return np.asarray(stacked(*seen, *unseen) == arrays["label"])
-
-
 @dataclasses.dataclass(frozen=True)
 class AcrossPair:
-    """Two methods by place: the mean difference in points, data sets won by the first and lost, p, and p adjusted."""
+    """Two methods by number: the mean difference in points, data sets won by the first and lost, p, and p adjusted."""
 
     first: int
     second: int
@@ -444,7 +416,7 @@ class Across:
 
     Attributes:
         metric: which; datasets: what their tables are headed.
-        names, marks: of the methods; values: percent, a row a data set.
+        names, marks: of the methods; values: percent, a row per data set.
         ranks: mean over the data sets, 1 is best.
         statistic, p: of Friedman's test; NaN for two methods.
         critical_difference: Nemenyi's, of mean ranks.
@@ -467,21 +439,29 @@ class Across:
     smallest_holm: float
     level: float
 
-    def told_apart(self, pair: AcrossPair) -> bool:
-        """Return whether Wilcoxon–Holm tells two methods apart at the level."""
-        return pair.holm <= 1 - self.level + 1e-12
+    @property
+    def titles(self) -> list[str]:
+        """The names with their marks."""
+        return [name + marks for name, marks in zip(self.names, self.marks, strict=True)]
+
+    @property
+    def order(self) -> list[int]:
+        """The numbers of the methods, best mean rank first."""
+        return sorted(range(len(self.names)), key=lambda number: self.ranks[number])
+
+    def is_significant(self, p: float) -> bool:
+        """Return whether a p is as small as the level asks for."""
+        return p <= 1 - self.level + 1e-12
 
     @property
     def groups(self) -> tuple[tuple[int, ...], ...]:
-        """Methods next to each other in rank of which no two are told apart: the longest such runs, by place."""
-        apart = {frozenset((pair.first, pair.second)) for pair in self.pairs if self.told_apart(pair)}
-        order = sorted(range(len(self.names)), key=lambda place: self.ranks[place])
+        """Methods next to each other in rank of which no two are told apart: the longest such runs, by number."""
+        apart = {frozenset((pair.first, pair.second)) for pair in self.pairs if self.is_significant(pair.holm)}
+        order = self.order
         groups: list[tuple[int, ...]] = []
         for start in range(len(order)):
             stop = start + 1
-            while stop < len(order) and not any(
-                frozenset((order[stop], other)) in apart for other in order[start:stop]
-            ):
+            while stop < len(order) and not any({order[stop], other} in apart for other in order[start:stop]):
                 stop += 1
             run = tuple(order[start:stop])
             if len(run) > 1 and not (groups and set(run) <= set(groups[-1])):
@@ -495,52 +475,44 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
     The data sets that all methods ran on, when those are two or more; else the methods that ran on all data sets.
 
     Args:
-        comparisons: a data set and metric each; metric: which to take.
+        comparisons: of one data set and metric each; metric: which to take.
         level: of the tests.
     """
     same = [comparison for comparison in comparisons if comparison.metric == metric]
-    by_term = [
-        {
-            entrant.term: (entrant, value)
-            for entrant, value in zip(comparison.match.entrants, comparison.values, strict=True)
-        }
+    values = [
+        {entrant.term: value for entrant, value in zip(comparison.match.entrants, comparison.values, strict=True)}
         for comparison in same
     ]
-    terms = list(dict.fromkeys(term for entrants in by_term for term in entrants))
-    whole = [place for place, entrants in enumerate(by_term) if len(entrants) == len(terms)]
-    places = whole if len(whole) > 1 else range(len(same))
-    common = [term for term in terms if all(term in by_term[place] for place in places)]
-    if len(places) < 2 or len(common) < 2:
+    terms = list(dict.fromkeys(term for by_term in values for term in by_term))
+    whole = [number for number, by_term in enumerate(values) if len(by_term) == len(terms)]
+    numbers = whole if len(whole) > 1 else range(len(same))
+    common = [term for term in terms if all(term in values[number] for number in numbers)]
+    if len(numbers) < 2 or len(common) < 2:
         return None
-    rows = [[by_term[place][term] for term in common] for place in places]
-    values = np.array([[value for _, value in row] for row in rows])
-    friedman = significance.friedman(values)
-    pairs = _pairs(values)
+    array = np.array([[values[number][term] for term in common] for number in numbers])
+    matches = [same[number].match for number in numbers]
+    entrants = [[entrant for match in matches for entrant in match.entrants if entrant.term == term] for term in common]
+    friedman = significance.friedman(array)
+    two = list(itertools.combinations(range(len(common)), 2))
+    gaps = [np.round(array[:, first] - array[:, second], 9) for first, second in two]
+    raw = [significance.wilcoxon(gap) for gap in gaps]
     return Across(
         metric=metric,
-        datasets=tuple(same[place].match.head for place in places),
-        names=tuple(entrant.name for entrant, _ in rows[0]),
+        datasets=tuple(match.head for match in matches),
+        names=tuple(same_term[0].name for same_term in entrants),
         marks=tuple(
-            "".join(sorted({mark for entrant, _ in column for mark in entrant.row.marks}))
-            for column in zip(*rows, strict=True)
+            "".join(sorted({mark for entrant in same_term for mark in entrant.row.marks})) for same_term in entrants
         ),
-        values=tuple(tuple(map(float, row)) for row in values),
-        ranks=tuple(map(float, friedman.ranks)),
+        values=tuple(map(tuple, array.tolist())),
+        ranks=tuple(friedman.ranks.tolist()),
         statistic=friedman.statistic,
         p=friedman.p,
-        critical_difference=significance.critical_difference(len(common), len(places), level),
-        pairs=pairs,
-        smallest=significance.smallest_wilcoxon_p(len(places)),
-        smallest_holm=significance.smallest_wilcoxon_p(len(places), len(pairs)),
+        critical_difference=significance.critical_difference(len(common), len(matches), level),
+        pairs=tuple(
+            AcrossPair(*pair, float(gap.mean()), int((gap > 0).sum()), int((gap < 0).sum()), p, float(adjusted))
+            for pair, gap, p, adjusted in zip(two, gaps, raw, significance.holm(raw), strict=True)
+        ),
+        smallest=significance.smallest_wilcoxon_p(len(matches)),
+        smallest_holm=significance.smallest_wilcoxon_p(len(matches), len(two)),
         level=level,
-    )
-
-
-def _pairs(values: Array) -> tuple[AcrossPair, ...]:
-    two = list(itertools.combinations(range(values.shape[1]), 2))
-    gaps = [np.round(values[:, first] - values[:, second], 9) for first, second in two]
-    raw = [significance.wilcoxon(gap) for gap in gaps]
-    return tuple(
-        AcrossPair(*pair, float(gap.mean()), int((gap > 0).sum()), int((gap < 0).sum()), p, float(adjusted))
-        for pair, gap, p, adjusted in zip(two, gaps, raw, significance.holm(raw), strict=True)
     )

@@ -46,13 +46,16 @@ def t_interval(values: Numbers, level: float = 0.95) -> Interval:
 
 
 def holm(p_values: Numbers) -> Array:
-    """Return (m,) p-values adjusted by Holm's step-down method (1979), in the order given; at most 1."""
-    p = np.asarray(p_values, dtype=float)
+    """Return (m,) p-values adjusted by Holm's step-down method (1979), in the order given; at most 1.
+
+    A p that could not be computed stays NaN, and counts as 1 beside the others.
+    """
+    given = np.asarray(p_values, dtype=float)
+    p = np.where(np.isnan(given), 1.0, given)
     order = np.argsort(p, kind="stable")
-    steps = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
     adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(steps, 1.0)
-    return adjusted
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return np.where(np.isnan(given), np.nan, adjusted)
 
 
 def wilcoxon(differences: Numbers) -> float:

@@ -16,7 +16,7 @@ from zslbench.results.analysis.comparison import METRICS, Across, Comparison, Ma
 from zslbench.results.plots.files import Drawn, figure_bytes, file_kind
 from zslbench.results.plots.lines import Line, said_below
 from zslbench.results.plots.style import COLOURS, FAINT, FONT, INK, Style, settings_from_defaults
-from zslbench.results.tables.comparison_tables import order_by_rank, percent, short_p, smallest_sentence
+from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
 from zslbench.results.tables.table import remarks
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _draw_diagram(axes: Axes, test: Across, size: tuple[float, float], margin: f
 def _label(
     axes: Axes, test: Across, x: Callable[[float], float], top: float, first: float, ends: tuple[float, float]
 ) -> None:
-    order = order_by_rank(test)
+    order = test.order
     half = math.ceil(len(order) / 2)
     for number, place in enumerate(order):
         on_left = number < half
@@ -205,7 +205,7 @@ def _levels(test: Across) -> list[list[tuple[float, float]]]:
 
 def _footer(test: Across) -> str:
     n, alpha = len(test.datasets), percent(1 - test.level)
-    nothing = "; none can be told apart" if test.smallest_holm > 1 - test.level + 1e-12 else ""
+    nothing = "; none can be told apart" if not test.is_significant(test.smallest_holm) else ""
     return (
         f"{n} data sets; bars: not told apart by Wilcoxon–Holm at {alpha}\n"
         f"smallest p attainable {short_p(test.smallest)}, after Holm {short_p(test.smallest_holm)}{nothing}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from zslbench.results.analysis.comparison import Across, Comparison, Entrant, Pair, Resampling
+from zslbench.results.analysis.comparison import Across, AcrossPair, Comparison, Entrant, Match, Pair, Resampling
+from zslbench.results.analysis.rows import group_values
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
 from zslbench.results.tables.facts import pick_facts, round_number, round_numbers
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
@@ -32,10 +33,10 @@ _OVER = {
 
 @dataclasses.dataclass(frozen=True)
 class Comparisons:
-    """All that was found, and how: what every format writes.
+    """All that was compared, and how: what every format writes.
 
     Attributes:
-        comparisons: a data set and metric each; across: a metric each, where data sets allow it.
+        comparisons: of one data set and metric each; across: of one metric each, where data sets allow it.
         how, stage: how it was done, and on what.
         remarks: sentences on what is missing.
     """
@@ -54,14 +55,11 @@ class Comparisons:
 
 def describe_comparisons(done: Comparisons) -> list[Remark]:
     """Return what the numbers mean and what to be careful about."""
-    kinds = "; ".join(_OVER[kind] for kind in done.how.over)
     entrants = [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
     of_h = [comparison.match for comparison in done.comparisons if comparison.metric == "H"]
     marks = {mark for entrant in entrants for mark in entrant.row.marks}
-    changed, unknown = (
-        ", ".join(distinct(one_line(entrant.name) for entrant in entrants if entrant.row.source_state == state))
-        for state in ("changed", "unknown")
-    )
+    sources = group_values((entrant.row.source_state, one_line(entrant.name)) for entrant in entrants)
+    kinds = "; ".join(_OVER[kind] for kind in done.how.over)
     method = (
         f"A − B in points of percent, {done.stage} stage; interval and p by the paired studentised bootstrap "
         f"({done.how.draws:,} draws, bootstrap seed {done.how.seed}), {kinds}."
@@ -73,9 +71,10 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += remarks("seeds", _training(entrants))
     if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
         below += remarks("metrics", [_H_OF_MEANS])
-    below += remarks("note", _cautions(done))
+    below += remarks("note", distinct(text for comparison in done.comparisons for text in _cautions(comparison, done)))
     below += [TRANSDUCTIVE] if "‡" in marks else []
     below += remarks("oracle", ["† candidate of oracle selection: tried on the test images."] if "†" in marks else [])
+    changed, unknown = (", ".join(sources.get(state, ())) for state in ("changed", "unknown"))
     return below + remarks("source", source_sentences(changed, unknown)) + remarks("note", done.remarks)
 
 
@@ -94,69 +93,56 @@ def _few_draws(done: Comparisons) -> list[str]:
 
 def _training(entrants: Sequence[Entrant]) -> list[str]:
     """Say for whom training anew is part of the intervals, and for whom not."""
-    chance = [entrant for entrant in entrants if entrant.row.stochastic]
 
-    def named(number: Callable[[int], bool]) -> str:
-        return ", ".join(distinct(name_of(entrant) for entrant in chance if number(len(entrant.row.seeds))))
+    def titles(fits: Callable[[int], bool]) -> str:
+        chance = [entrant for entrant in entrants if entrant.row.stochastic]
+        return ", ".join(distinct(entrant.title for entrant in chance if fits(len(entrant.row.seeds))))
 
-    many, two, single = named(lambda n: n > 1), named(lambda n: n == 2), named(lambda n: n == 1)
-    lines = []
-    if many:
-        lines.append(f"Training anew is part of the intervals, as the seeds show it, for {many}.")
-    if two:
-        lines.append(
+    sentences = []
+    if many := titles(lambda seeds: seeds > 1):
+        sentences.append(f"Training anew is part of the intervals, as the seeds show it, for {many}.")
+    if two := titles(lambda seeds: seeds == 2):
+        sentences.append(
             "Careful: two seeds hardly show the spread of training, and where it is large a 95 % interval holds about "
             f"90 % of the time: {two}; more seeds (`zslbench run … --seeds 5`) mend that."
         )
-    if single:
-        lines.append(
+    if single := titles(lambda seeds: seeds == 1):
+        sentences.append(
             f"With one seed, the intervals hold for the models as trained and leave out the chance of training: "
             f"{single}; more seeds (`zslbench run … --seeds 5`) put it in."
         )
-    return lines
+    return sentences
 
 
-def _cautions(done: Comparisons) -> list[str]:
-    lines: dict[str, None] = {}
-    for comparison in done.comparisons:
-        for pair in comparison.pairs:
-            lines |= dict.fromkeys(_unlike(comparison, pair))
-        lines |= dict.fromkeys(_single(comparison) if "images" in done.how.over else [])
-        verdicts = (verdict for pair in comparison.pairs for verdict in pair.verdicts.values())
-        if any(verdict.low <= -100 and verdict.high >= 100 for verdict in verdicts):
-            lines |= {_NOTHING_SAID: None}
-    return list(lines)
-
-
-def _single(comparison: Comparison) -> Iterable[str]:
+def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
+    sentences = [text for pair in comparison.pairs for text in _unlike(comparison.match, pair)]
     for name, side in comparison.sides.items():
-        if side.single:
-            have = "has" if side.single == 1 else "have"
-            yield (
-                f"{comparison.match.head}: {side.single} of {side.classes} {name} classes {have} a single test image, "
-                "which adds no spread over images."
+        if side.single and "images" in done.how.over:
+            sentences.append(
+                f"{comparison.match.head}: {side.single} of {side.classes} {name} classes "
+                f"{'has' if side.single == 1 else 'have'} a single test image, which adds no spread over images."
             )
+    verdicts = (verdict for pair in comparison.pairs for verdict in pair.verdicts.values())
+    if any(verdict.low <= -100 and verdict.high >= 100 for verdict in verdicts):
+        sentences.append(_NOTHING_SAID)
+    return sentences
 
 
-def _unlike(comparison: Comparison, pair: Pair) -> Iterable[str]:
-    first, second = comparison.match.entrants[pair.first], comparison.match.entrants[pair.second]
-    settings = {first.row.setting, second.row.setting}
-    if "transductive" in settings and len(settings) > 1:
-        knows, other = (first, second) if first.row.setting == "transductive" else (second, first)
-        yield (
-            f"Careful: {name_of(knows)} sees the unlabelled test features in training and {name_of(other)} does not, "
+def _unlike(match: Match, pair: Pair) -> list[str]:
+    first, second = match.entrants[pair.first], match.entrants[pair.second]
+    settings, sentences = (first.row.setting, second.row.setting), []
+    if settings[0] != settings[1] and "transductive" in settings:
+        knows, other = (first, second) if settings[0] == "transductive" else (second, first)
+        sentences.append(
+            f"Careful: {knows.title} sees the unlabelled test features in training and {other.title} does not, "
             "so their difference is also one of setting."
         )
     if first.row.selection != second.row.selection:
-        yield (
-            f"Careful: the selection differs, {name_of(first)} is {first.row.selection} and {name_of(second)} "
+        sentences.append(
+            f"Careful: the selection differs, {first.title} is {first.row.selection} and {second.title} "
             f"{second.row.selection}, so their difference is also one of tuning."
         )
-
-
-def name_of(entrant: Entrant) -> str:
-    """Return an entrant's name with its marks."""
-    return one_line(entrant.name) + entrant.row.marks
+    return sentences
 
 
 def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
@@ -165,16 +151,16 @@ def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
     Args:
         width: characters of a line, which drawings are made for.
     """
-    tables: list[Table] = []
     groups: dict[int, list[Comparison]] = {}
     for comparison in done.comparisons:
         groups.setdefault(id(comparison.match), []).append(comparison)
+    tables: list[Table] = []
     for group in groups.values():
         tables += [_entrants(group), *(_pairs(comparison, done) for comparison in group)]
     for test in done.across:
         tables += _across(test, width)
-    below = describe_comparisons(done)
-    return [*tables[:-1], dataclasses.replace(tables[-1], remarks=(*tables[-1].remarks, *below))]
+    last = tables[-1]
+    return [*tables[:-1], dataclasses.replace(last, remarks=(*last.remarks, *describe_comparisons(done)))]
 
 
 def _entrants(group: Sequence[Comparison]) -> Table:
@@ -182,10 +168,11 @@ def _entrants(group: Sequence[Comparison]) -> Table:
     sides = {name: side for comparison in group for name, side in comparison.sides.items()}
     images = [f"{side.classes} {name} classes ({side.images:,} images)" for name, side in sides.items()]
     rows = []
-    for place, entrant in enumerate(match.entrants):
-        values = [f"{comparison.values[place]:.1f}" for comparison in group]
-        run = spans(entrant.row.seeds), entrant.row.selection, one_line(entrant.row.label)
-        rows.append((name_of(entrant), *values, *run))
+    for number, entrant in enumerate(match.entrants):
+        values = [f"{comparison.values[number]:.1f}" for comparison in group]
+        rows.append(
+            (entrant.title, *values, spans(entrant.row.seeds), entrant.row.selection, one_line(entrant.row.label))
+        )
     heads = ("method", *(comparison.metric for comparison in group), "seeds", "selection", "run as")
     title = f"{match.head}, {match.row.protocol}: {' and '.join(images)}"
     return text_table(title, heads, rows, words=range(len(heads) - 3, len(heads)))
@@ -193,42 +180,40 @@ def _entrants(group: Sequence[Comparison]) -> Table:
 
 def _pairs(comparison: Comparison, done: Comparisons) -> Table:
     heads = ("A − B", "points", "over", f"{100 * done.how.level:g} % interval", "p", "p (Holm)")
+    titles = [entrant.title for entrant in comparison.match.entrants]
     rows: list[tuple[str | Cell, ...]] = []
     for pair in comparison.pairs:
-        first, second = (name_of(comparison.match.entrants[place]) for place in (pair.first, pair.second))
-        begin: tuple[str, ...] = (f"{first} − {second}", signed(pair.difference))
-        for kind, verdict in pair.verdicts.items():
+        names = f"{titles[pair.first]} − {titles[pair.second]}", signed(pair.difference)
+        for number, (kind, verdict) in enumerate(pair.verdicts.items()):
             ends = "–" if math.isnan(verdict.low) else f"[{signed(verdict.low)}, {signed(verdict.high)}]"
-            rows.append((*begin, kind, ends, _p(verdict.p), _holm(verdict.holm, verdict.holm <= done.alpha)))
-            begin = ("", "")
+            p = _p(verdict.p), _holm(verdict.holm, verdict.holm <= done.alpha)
+            rows.append((*(("", "") if number else names), kind, ends, *p))
     return text_table(f"{comparison.match.head}: {comparison.metric}", heads, rows, words=[2])
 
 
 def _across(test: Across, width: int) -> list[Table]:
-    title = f"Across {len(test.datasets)} data sets: {test.metric}"
-    names = [name + marks for name, marks in zip(test.names, test.marks, strict=True)]
-    order = order_by_rank(test)
+    title, titles = f"Across {len(test.datasets)} data sets: {test.metric}", test.titles
     below = [smallest_sentence(test)]
     if not math.isnan(test.p):
         below.append(
-            f"Friedman's test that all ranks are alike: chi-squared {test.statistic:.2f} with {len(names) - 1} degrees "
-            f"of freedom, p = {_p(test.p)}; Nemenyi's critical difference of mean ranks at "
-            f"{100 * (1 - test.level):.4g} %: {test.critical_difference:.2f}."
+            f"Friedman's test that all ranks are alike: chi-squared {test.statistic:.2f} with {len(titles) - 1} "
+            f"degrees of freedom, p = {_p(test.p)}; Nemenyi's critical difference of mean ranks at "
+            f"{percent(1 - test.level)}: {test.critical_difference:.2f}."
         )
     ranks = text_table(
         title,
         ("method", "mean rank", *test.datasets),
-        [(names[at], f"{test.ranks[at]:.2f}", *(f"{row[at]:.1f}" for row in test.values)) for at in order],
+        [(titles[at], f"{test.ranks[at]:.2f}", *(f"{row[at]:.1f}" for row in test.values)) for at in test.order],
         drawing=f"{text_diagram(test, width)}\n┃ joins methods that Wilcoxon–Holm does not tell apart",
         remarks=tuple(remarks("note", below)),
     )
     rows = [
         (
-            f"{names[pair.first]} − {names[pair.second]}",
+            f"{titles[pair.first]} − {titles[pair.second]}",
             signed(pair.difference),
             f"{pair.wins}–{pair.losses}",
             _p(pair.p),
-            _holm(pair.holm, test.told_apart(pair)),
+            _holm(pair.holm, test.is_significant(pair.holm)),
         )
         for pair in test.pairs
     ]
@@ -245,41 +230,34 @@ def _holm(value: float, stands_out: bool) -> Cell:
 
 
 def text_diagram(across: Across, width: int = 100) -> str:
-    """Return the diagram for a terminal: a line a method, best first, a dot at its mean rank, bars on the right.
+    """Return the diagram for a terminal: a line per method, best first, a dot at its mean rank, bars on the right.
 
     A vertical bar joins methods that Wilcoxon–Holm does not tell apart.
     """
-    order = order_by_rank(across)
-    names = [across.names[place] + across.marks[place] for place in order]
-    room = max(map(len, names))
+    order, titles, bars = across.order, across.titles, across.groups
+    room = max(map(len, titles))
     steps = len(order) - 1
-    bars = [set(group) for group in across.groups]
-    cell = max(2, min(_MOST_COLUMNS, width - room - 12 - 2 * len(bars)) // steps)
-    every = 2 if cell < 3 and steps > 8 else 1  # numbers of two digits would touch
-    numbers = "".join((str(rank) if rank % every == 1 % every else "").ljust(cell) for rank in range(1, steps + 2))
-    axis = "├" + ("─" * (cell - 1) + "┼") * (steps - 1) + "─" * (cell - 1) + "┤"
+    step = max(2, min(_MOST_COLUMNS, width - room - 12 - 2 * len(bars)) // steps)
+    every = 2 if step < 3 and steps > 8 else 1  # numbers of two digits would touch
+    numbers = "".join((str(rank) if rank % every == 1 % every else "").ljust(step) for rank in range(1, steps + 2))
+    axis = "├" + ("─" * (step - 1) + "┼") * (steps - 1) + "─" * (step - 1) + "┤"
     lines = [" " * (room + 8) + numbers.rstrip(), " " * (room + 8) + axis]
-    for place, name in zip(order, names, strict=True):
-        at = round((across.ranks[place] - 1) * cell)
-        dots = ("·" * at + "●").ljust(steps * cell + 1)
-        joined = " ".join("┃" if place in bar else " " for bar in bars)
-        lines.append(f"{name.ljust(room)}  {across.ranks[place]:5.2f} {dots}  {joined}".rstrip())
+    for number in order:
+        at = round((across.ranks[number] - 1) * step)
+        dots = ("·" * at + "●").ljust(steps * step + 1)
+        joined = " ".join("┃" if number in bar else " " for bar in bars)
+        lines.append(f"{titles[number].ljust(room)}  {across.ranks[number]:5.2f} {dots}  {joined}".rstrip())
     return "\n".join(lines)
 
 
 def smallest_sentence(across: Across) -> str:
     """Say the smallest p that so many data sets allow, and whether anything can be told apart at all."""
-    n, pairs, alpha = len(across.datasets), len(across.pairs), 1 - across.level
+    n, pairs = len(across.datasets), len(across.pairs)
     after = f", {short_p(across.smallest_holm)} after Holm over {pairs} pairs" if pairs > 1 else ""
-    said = f"With {n} data sets the smallest p that Wilcoxon's test can reach is {short_p(across.smallest)}{after}"
-    if across.smallest_holm <= alpha + 1e-12:
-        return said + "."
-    return f"{said}, so no pair can be told apart at {percent(alpha)}, whatever the numbers."
-
-
-def order_by_rank(across: Across) -> list[int]:
-    """Return the places of the methods, best mean rank first."""
-    return sorted(range(len(across.names)), key=lambda place: across.ranks[place])
+    sentence = f"With {n} data sets the smallest p that Wilcoxon's test can reach is {short_p(across.smallest)}{after}"
+    if across.is_significant(across.smallest_holm):
+        return sentence + "."
+    return f"{sentence}, so no pair can be told apart at {percent(1 - across.level)}, whatever the numbers."
 
 
 def short_p(value: float) -> str:
@@ -305,60 +283,43 @@ def json_comparisons(done: Comparisons) -> dict[str, Any]:
 
 
 def _comparison_object(comparison: Comparison) -> dict[str, Any]:
-    entrants = comparison.match.entrants
+    match = comparison.match
+    facts = ("marks", "method", "label", "params", "version", "setting", "selection", "stochastic", "seeds")
     return {
-        **pick_facts(comparison.match.row, *_DATA, "fingerprint", "fold", "protocol"),
+        **pick_facts(match.row, *_DATA, "fingerprint", "fold", "protocol"),
         "metric": comparison.metric,
         **{part: {name: getattr(side, part) for name, side in comparison.sides.items()} for part in _SIZES},
         "methods": [
-            _entrant_object(entrant) | {"value": round_number(value)}
-            for entrant, value in zip(entrants, comparison.values, strict=True)
+            {
+                "name": entrant.name,
+                **pick_facts(entrant.row, *facts),
+                "runs": [record.id for record in entrant.row.records],
+                "value": round_number(value),
+            }
+            for entrant, value in zip(match.entrants, comparison.values, strict=True)
         ],
         "pairs": [
-            {
-                "a": entrants[pair.first].name,
-                "b": entrants[pair.second].name,
-                "difference": round_number(pair.difference),
-                **{
-                    f"over_{kind}": round_numbers(dataclasses.asdict(verdict))
-                    for kind, verdict in pair.verdicts.items()
-                },
-            }
+            _name_pair([entrant.name for entrant in match.entrants], pair)
+            | {f"over_{kind}": round_numbers(dataclasses.asdict(verdict)) for kind, verdict in pair.verdicts.items()}
             for pair in comparison.pairs
         ],
     }
 
 
-def _entrant_object(entrant: Entrant) -> dict[str, Any]:
-    facts = ("marks", "method", "label", "params", "version", "setting", "selection", "stochastic", "seeds")
-    runs = [record.id for record in entrant.row.records]
-    return {"name": entrant.name, **pick_facts(entrant.row, *facts), "runs": runs}
-
-
 def _across_object(test: Across) -> dict[str, Any]:
+    columns = zip(test.names, test.marks, test.ranks, zip(*test.values, strict=True), strict=True)
     return {
         **pick_facts(test, "metric", "datasets"),
         "methods": [
-            {
-                "name": name,
-                "marks": marks,
-                "mean_rank": round_number(rank),
-                "values": [round_number(row[at]) for row in test.values],
-            }
-            for at, (name, marks, rank) in enumerate(zip(test.names, test.marks, test.ranks, strict=True))
+            {"name": name, "marks": marks, "mean_rank": round_number(rank), "values": list(map(round_number, values))}
+            for name, marks, rank, values in columns
         ],
         "friedman": round_numbers(pick_facts(test, "statistic", "p")),
         "nemenyi_critical_difference": round_number(test.critical_difference),
         "pairs": [
-            {
-                "a": test.names[pair.first],
-                "b": test.names[pair.second],
-                "difference": round_number(pair.difference),
-                "won": pair.wins,
-                "lost": pair.losses,
-                "p_wilcoxon": round_number(pair.p),
-                "p_holm": round_number(pair.holm),
-            }
+            _name_pair(test.names, pair)
+            | {"won": pair.wins, "lost": pair.losses}
+            | round_numbers({"p_wilcoxon": pair.p, "p_holm": pair.holm})
             for pair in test.pairs
         ],
         "smallest_p": test.smallest,
@@ -366,35 +327,28 @@ def _across_object(test: Across) -> dict[str, Any]:
     }
 
 
+def _name_pair(names: Sequence[str], pair: Pair | AcrossPair) -> dict[str, Any]:
+    return {"a": names[pair.first], "b": names[pair.second], "difference": round_number(pair.difference)}
+
+
 def csv_comparisons(done: Comparisons) -> list[dict[str, Any]]:
-    """Return a line for each data set, metric, pair and kind of resampling; the tests across data sets follow."""
-    lines: list[dict[str, Any]] = []
+    """Return a row for each data set, metric, pair and kind of resampling; the tests across data sets follow."""
+    rows: list[dict[str, Any]] = []
     for comparison in done.comparisons:
         shared = pick_facts(comparison.match.row, *_DATA, "fold", "protocol") | {"metric": comparison.metric}
         shared |= {part: sum(getattr(side, part) for side in comparison.sides.values()) for part in _SIZES}
         for pair in comparison.pairs:
-            sides = _side("a", comparison, pair.first) | _side("b", comparison, pair.second)
+            for side, number in (("a", pair.first), ("b", pair.second)):
+                entrant = comparison.match.entrants[number]
+                facts = pick_facts(entrant.row, "label", "setting", "selection", "seeds")
+                facts["value"] = round_number(comparison.values[number])
+                shared |= {side: entrant.title} | {f"{side}_{name}": value for name, value in facts.items()}
             for kind, verdict in pair.verdicts.items():
                 numbers = {"low": verdict.low, "high": verdict.high, "p": verdict.p, "p_holm": verdict.holm}
-                lines.append(shared | sides | {"over": kind} | round_numbers({"difference": pair.difference} | numbers))
-    return lines + [
-        {
-            "dataset": "; ".join(test.datasets),
-            "metric": test.metric,
-            "over": "data sets",
-            "a": test.names[pair.first] + test.marks[pair.first],
-            "b": test.names[pair.second] + test.marks[pair.second],
-            **round_numbers({"difference": pair.difference, "p": pair.p, "p_holm": pair.holm}),
-            "smallest_p_holm": test.smallest_holm,
-        }
-        for test in done.across
-        for pair in test.pairs
-    ]
-
-
-def _side(side: str, comparison: Comparison, place: int) -> dict[str, Any]:
-    """Return what the columns of one method of a pair hold."""
-    entrant = comparison.match.entrants[place]
-    facts = pick_facts(entrant.row, "label", "setting", "selection", "seeds")
-    facts["value"] = round_number(comparison.values[place])
-    return {side: name_of(entrant)} | {f"{side}_{name}": value for name, value in facts.items()}
+                rows.append(shared | {"over": kind} | round_numbers({"difference": pair.difference} | numbers))
+    for test in done.across:
+        data = {"dataset": "; ".join(test.datasets), "metric": test.metric, "over": "data sets"}
+        for across_pair in test.pairs:
+            p = round_numbers({"p": across_pair.p, "p_holm": across_pair.holm})
+            rows.append(data | _name_pair(test.titles, across_pair) | p | {"smallest_p_holm": test.smallest_holm})
+    return rows
