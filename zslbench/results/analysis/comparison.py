@@ -374,9 +374,7 @@ def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
             )
         predicted = arrays["unseen_class"]
         if match.row.protocol != "zsl":
-            predicted = stacked(
-                *(arrays[name] for name in ("seen_score", "seen_class", "unseen_score", "unseen_class"))
-            )
+            predicted = stacked(arrays["seen_score"], arrays["seen_class"], arrays["unseen_score"], predicted)
         right.setdefault(entrant.term, []).append(predicted == arrays["label"])
     return {
         side: _Answered(
