@@ -16,7 +16,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.params import Between, Param, declared
 from zslbench.registry import METHODS
 from zslbench.spec import parse
-from zslbench.studies.search import _coded, _suggest, choose
+from zslbench.studies.search import _coded, _suggest, choose_sampler
 from zslbench.studies.space import Space, at_edges, declared_space, narrowed
 
 BUILTIN = [entry.name for entry in METHODS if entry.origin == "zslbench"]
@@ -194,10 +194,15 @@ def test_only_the_outermost_part_of_a_range_is_its_end(place: float) -> None:
 
 def test_the_sampler_is_the_grid_where_it_is_finite_small_and_fitted_at_once() -> None:
     small, large, open_ = Space({"x": (1.0, 2.0)}), Space({"x": tuple(range(1001))}), Space({"x": Between(1.0, 2.0)})
-    assert choose("auto", small, True) == "grid"
-    assert choose("auto", small, False) == choose("auto", large, True) == choose("auto", open_, True) == "tpe"
-    assert choose("grid", large, False) == "grid"
+    assert choose_sampler("auto", small, True) == "grid"
+    assert (
+        choose_sampler("auto", small, False)
+        == choose_sampler("auto", large, True)
+        == choose_sampler("auto", open_, True)
+        == "tpe"
+    )
+    assert choose_sampler("grid", large, False) == "grid"
     with pytest.raises(BadValue, match="searched in a range"):
-        choose("grid", open_, True)
+        choose_sampler("grid", open_, True)
     with pytest.raises(BadValue, match="sampler 'best' does not exist"):
-        choose("best", small, True)  # type: ignore[arg-type]
+        choose_sampler("best", small, True)  # type: ignore[arg-type]

@@ -244,7 +244,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     What METHOD fixes stays, a grid in it is what is tried of that hyper-parameter, and the rest comes from the space
     that `zslbench info METHOD` shows.
     """
-    from zslbench.studies.tuning import describe_tuning
+    from zslbench.studies.tune import describe_tuning
 
     options["fold"] = options["fold"] or None
     options["protocols"] = options["protocols"] or ("zsl", "gzsl")

@@ -25,7 +25,7 @@ from zslbench.results.records.record import Record
 from zslbench.runner.classes import built, method_class
 from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.jobs import Job, Run
-from zslbench.runner.plan import RunOptions
+from zslbench.runner.plan import RunOptions, StudyPlan
 from zslbench.runner.run import Outcome, run
 from zslbench.runner.scoring import Stopped
 from zslbench.runner.states import Rerun
@@ -62,6 +62,10 @@ _ENDED = "trial"
 """The attribute under which a trial that came to its end is kept."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C, while runs were done; their records are kept."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One point that was tried.
@@ -90,29 +94,35 @@ class Trial:
         return statistics.fmean(self.mean(protocol) for protocol in self.scores)
 
 
-class Interrupted(Exception):
-    """Ctrl-C, while runs were done; their records are kept."""
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Objective:
-    """How points are tried: everything that their runs have in common.
+class Search:
+    """What is searched, how its points are tried, and when it ends.
 
     Attributes:
-        options: what is run, in the dev stage; its method is put in place point by point.
         spec: where the search starts; a point is laid over its values.
-        start: the planned runs of that spec, one per protocol, in the first fold.
+        space: what is searched around it; sampler, seed: how.
+        most: trials of a sampler; None: no end. ends: when no more may be begun, by `time.monotonic`.
+        options: what is run, in the dev stage; its method is put in place point by point.
+        start: the planned runs of the spec, one per protocol, in the first fold.
         metrics: what is maximised, by protocol name.
         folds: of the dev stage.
+        prune: whether to give up fits that are worse than the median.
+        runs, device, engine, rerun, console: as in `zslbench.run`.
         stale: ids of runs that were taken as they are, though the source of the method has changed since.
         remade: ids of runs that were done again because it has.
     """
 
-    options: RunOptions
     spec: Spec
+    space: Space
+    sampler: Sampler
+    seed: int
+    most: int | None
+    ends: float
+    options: RunOptions
     start: Sequence[Run]
     metrics: Metrics
     folds: tuple[int, ...]
+    prune: bool
     runs: Path
     device: str = "auto"
     engine: Executor | None = None
@@ -125,6 +135,25 @@ class Objective:
     def method(self) -> type[Method]:
         """The class of the method."""
         return method_class(self.spec.name)
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether no more may be begun."""
+        return time.monotonic() >= self.ends
+
+    @property
+    def id(self) -> str:
+        """The digest of everything that the suggestions depend on."""
+        facts: dict[str, Any] = {
+            "start": [run.identity() for run in self.start],
+            "space": self.space.words(),
+            "sampler": self.sampler,
+            "seed": self.seed,
+            "folds": list(self.folds),
+            "checkpoints": self.options.checkpoints if self.prune else "last",
+            "source": source_of(self.method).digest,
+        }
+        return digest(facts)
 
     def text(self, point: Mapping[str, Scalar]) -> str:
         """Return the spec of one point."""
@@ -139,7 +168,7 @@ class Objective:
             return Trial(point, "failed", why=str(error))
         return None
 
-    def all_at_once(self, points: Sequence[Point]) -> list[Trial]:
+    def try_together(self, points: Sequence[Point]) -> list[Trial]:
         """Try points, all folds of all of them in one call, so that fits that share work are done together.
 
         Raises:
@@ -147,17 +176,15 @@ class Objective:
         """
         refused = [self.refused(point) for point in points]
         good = [point for point, trial in zip(points, refused, strict=True) if trial is None]
-        records = self._run(good, self.folds, self.console).records if good else ()
-        names = tuple(points[0])
         of_point: dict[tuple[Scalar, ...], list[Record]] = {}
-        for record in records:
-            of_point.setdefault(tuple(record.method["params"][name] for name in names), []).append(record)
+        for record in self._run_folds(good, self.folds, self.console) if good else ():
+            of_point.setdefault(tuple(record.method["params"][name] for name in points[0]), []).append(record)
         return [
             trial or self._trial(point, of_point[tuple(point.values())])
             for point, trial in zip(points, refused, strict=True)
         ]
 
-    def step_by_step(self, point: Point, report: Callable[[int, float], str]) -> Trial:
+    def try_fold_by_fold(self, point: Point, report: Callable[[int, float], str]) -> Trial:
         """Try one point fold by fold, and give it up as soon as a fold fails or `report` says why it should be pruned.
 
         Args:
@@ -171,10 +198,10 @@ class Objective:
         if trial := self.refused(point):
             return trial
         records: list[Record] = []
+        console = self.console if self.console and self.console.is_terminal else None
         for done, fold in enumerate(self.folds, start=1):
             listener = _CurveListener(self.metrics, report) if fold == self.folds[0] else None
-            console = self.console if self.console and self.console.is_terminal else None
-            records += self._run([point], [fold], console, listener).records
+            records += self._run_folds([point], [fold], console, listener)
             if bad := [record for record in records if not record.ok]:
                 result: Result = "pruned" if bad[0].status == "skipped" else "failed"
                 return Trial(point, result, why=last_line(bad[0].error))
@@ -185,25 +212,31 @@ class Objective:
                 return Trial(point, "pruned", why=why)
         return self._trial(point, records)
 
-    def in_the_final_stage(self, points: Sequence[Point]) -> Outcome:
+    def run_final_stage(self, points: Sequence[Point]) -> Outcome:
         """Run points on the test images too, as candidates of oracle selection."""
         final = structs.replace(self.options, stage="final", fold=None, checkpoints="last", oracle=True)
-        return self._call(final, points, self.console)
+        return self._run(final, points, self.console)
 
-    def _run(
+    def say(self, line: str) -> None:
+        """Show a line of progress."""
+        if self.console:
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _run_folds(
         self, points: Sequence[Point], folds: Sequence[int], console: Console | None, hear: Listener | None = None
-    ) -> Outcome:
+    ) -> Sequence[Record]:
         options = structs.replace(self.options, fold=list(folds))
-        outcome = self._call(options, points, console, rerun=self.rerun, hear=hear)
+        outcome = self._run(options, points, console, rerun=self.rerun, hear=hear)
         if outcome.interrupted:
             raise Interrupted
         self.stale.update(run.id for run, state in outcome.states if state == "stale")
         self.remade.update(run.id for run, state in outcome.found if state == "stale" and run.id not in self.stale)
-        return outcome
+        return outcome.records
 
-    def _call(self, options: RunOptions, points: Sequence[Point], console: Console | None, **how: Any) -> Outcome:
-        what = structs.asdict(options) | {"methods": [self.text(point) for point in points]}
-        return run(**what, runs=self.runs, device=self.device, engine=self.engine, console=console, **how)
+    def _run(self, options: RunOptions, points: Sequence[Point], console: Console | None, **how: Any) -> Outcome:
+        study = structs.replace(options, methods=[self.text(point) for point in points])
+        plan = StudyPlan({"": study})
+        return run(plan=plan, runs=self.runs, device=self.device, engine=self.engine, console=console, **how)
 
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
         if bad := next((record for record in records if not record.ok), None):
@@ -217,7 +250,7 @@ class Objective:
 
 
 class _CurveListener(Listener):
-    """Passes on the mean of the metrics at each checkpoint, and stops the fit when it is told to."""
+    """Passes on the mean of the metrics at each checkpoint, and stops the fit when `report` says why."""
 
     def __init__(self, metrics: Metrics, report: Callable[[int, float], str]) -> None:
         self.metrics, self.report, self.heard = metrics, report, False
@@ -238,12 +271,14 @@ class _CurveListener(Listener):
             self._take(protocol, step, metrics)
 
     def _take(self, protocol: str, step: int, metrics: Mapping[str, float]) -> str:
-        here = self._waiting.setdefault(step, {})
-        here[protocol] = metrics[self.metrics[protocol]]
-        return self.report(step, statistics.fmean(here.values())) if len(here) == len(self.metrics) else ""
+        by_protocol = self._waiting.setdefault(step, {})
+        by_protocol[protocol] = metrics[self.metrics[protocol]]
+        return (
+            self.report(step, statistics.fmean(by_protocol.values())) if len(by_protocol) == len(self.metrics) else ""
+        )
 
 
-def choose(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
+def choose_sampler(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
     """Return the sampler that is meant; `auto`: the whole grid where it is finite, small and fitted at once, else TPE.
 
     Raises:
@@ -258,54 +293,14 @@ def choose(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
     return sampler
 
 
-class Clock:
-    """Says when no more may be begun."""
-
-    def __init__(self, limit: float | None) -> None:
-        self.ends = math.inf if limit is None else time.monotonic() + limit
-
-    @property
-    def over(self) -> bool:
-        """Whether the time is up."""
-        return time.monotonic() >= self.ends
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Search:
-    """How a space is searched: `most` trials (None: no end) of a sampler, or a grid, until the clock says stop."""
-
-    objective: Objective
-    space: Space
-    sampler: Sampler
-    seed: int
-    most: int | None
-    clock: Clock
-    prune: bool
-
-    @property
-    def id(self) -> str:
-        """The digest of everything that the suggestions depend on."""
-        objective = self.objective
-        facts: dict[str, Any] = {
-            "start": [run.identity() for run in objective.start],
-            "space": self.space.words(),
-            "sampler": self.sampler,
-            "seed": self.seed,
-            "folds": list(objective.folds),
-            "checkpoints": objective.options.checkpoints if self.prune else "last",
-            "source": source_of(objective.method).digest,
-        }
-        return digest(facts)
-
-
 def try_grid(search: Search) -> Iterator[Trial]:
     """Try every point: all together where their method fits a grid at once, else one after the other."""
-    points, clock = search.space.points(), search.clock
-    size = (len(points) if math.isinf(clock.ends) else CHUNK) if search.objective.method.offers_grid() else 1
+    points = search.space.points()
+    size = (len(points) if math.isinf(search.ends) else CHUNK) if search.method.offers_grid() else 1
     for start in range(0, len(points), size):
-        if clock.over:
+        if search.out_of_time:
             return
-        yield from search.objective.all_at_once(points[start : start + size])
+        yield from search.try_together(points[start : start + size])
 
 
 def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
@@ -319,13 +314,16 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
         Interrupted: it was cut short; what was under way is tried again by the next call.
     """
     take_up(study)
-    objective, most = search.objective, search.most
+    most = search.most
     done = ended_trials(study)
     yield from done
     if not study.trials:
-        study.enqueue_trial(_coded(search.space, objective.start[0].params))
-    while (most is None or len(done) < most) and not search.clock.over and not _all_tried(search.space, done):
-        suggestion = _suggest_new(search, study, done)
+        study.enqueue_trial(_coded(search.space, search.start[0].params))
+    while (most is None or len(done) < most) and not search.out_of_time:
+        tried = {tuple(trial.values.values()) for trial in done}
+        if search.space.size is not None and len(tried) >= search.space.size:
+            return
+        suggestion = _suggest_new(search, study, len(done), tried)
         if suggestion is None:
             return
         asked, point = suggestion
@@ -336,79 +334,69 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
             asked.report(value, step)
             return "worse than the median of earlier trials" if asked.should_prune() else ""
 
-        _say(objective, f"trial {len(done) + 1}{f' of {most}' if most else ''}: {objective.text(point)}")
-        trial = objective.step_by_step(point, report)
+        search.say(f"trial {len(done) + 1}{f' of {most}' if most else ''}: {search.text(point)}")
+        trial = search.try_fold_by_fold(point, report)
         asked.set_user_attr(_ENDED, dataclasses.asdict(trial))
         _end(study, asked.number, trial)  # what is killed between the two steps is mended by `take_up`
         done.append(trial)
-        means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in objective.metrics.items() if trial.scores)
-        _say(objective, f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
+        means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in search.metrics.items() if trial.scores)
+        search.say(f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
         yield trial
 
 
-def _suggest_new(search: Search, study: optuna.Study, done: Sequence[Trial]) -> tuple[optuna.Trial, Point] | None:
+def _suggest_new(
+    search: Search, study: optuna.Study, done: int, tried: set[tuple[Scalar, ...]]
+) -> tuple[optuna.Trial, Point] | None:
     """Ask for a point that was not tried, at random where the sampler repeats itself; None: there is none left."""
     import optuna
 
-    start = search.objective.start[0].params
-    tried = {tuple(trial.values.values()) for trial in done}
+    start = search.start[0].params
     for repeat in range(_REPEATS):
-        seed = stream_seed(search.seed, f"trial {len(done)}, {repeat}") % 2**32
+        seed = stream_seed(search.seed, f"trial {done}, {repeat}") % 2**32
         if repeat or search.sampler == "random":
             study.sampler = optuna.samplers.RandomSampler(seed=seed)
         else:
             study.sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM_FIRST)
         asked = study.ask()
-        point = {name: _suggest(asked, name, one, start[name]) for name, one in search.space.dimensions.items()}
+        point = {name: _suggest(asked, name, among, start[name]) for name, among in search.space.dimensions.items()}
         if tuple(point.values()) not in tried:
             return asked, point
         study.tell(asked, state=optuna.trial.TrialState.FAIL)  # samplers pass over such trials
     return None
 
 
-def _say(objective: Objective, line: str) -> None:
-    if objective.console:
-        objective.console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def _all_tried(space: Space, done: Sequence[Trial]) -> bool:
-    return space.size is not None and len({tuple(trial.values.values()) for trial in done}) >= space.size
-
-
-def _suggest(asked: optuna.Trial, name: str, one: Dimension, start: Scalar | None = None) -> Scalar:
+def _suggest(asked: optuna.Trial, name: str, among: Dimension, start: Scalar | None = None) -> Scalar:
     """Let the sampler choose a value, three digits long unless it is where the search starts.
 
     0 beside a range is a choice of its own, and numbers in a list keep their order.
     """
-    if not isinstance(one, Between):
-        if _ordered(one):
-            return sorted(one)[asked.suggest_int(f"{name} (place)", 0, len(one) - 1)]
-        chosen: Scalar = asked.suggest_categorical(name, one)  # type: ignore[assignment]
+    if not isinstance(among, Between):
+        if _ordered(among):
+            return sorted(among)[asked.suggest_int(f"{name} (place)", 0, len(among) - 1)]
+        chosen: Scalar = asked.suggest_categorical(name, among)  # type: ignore[assignment]
         return chosen
-    if one.zero and asked.suggest_categorical(f"{name} (off)", _SWITCH) == "off":
-        return 0 if isinstance(one.low, int) else 0.0
-    if isinstance(one.low, int):
-        return asked.suggest_int(name, one.low, int(one.high), log=one.log)
-    value = asked.suggest_float(name, one.low, one.high, log=one.log)
-    return value if value == start else min(max(float(f"{value:.3g}"), one.low), one.high)
+    if among.zero and asked.suggest_categorical(f"{name} (off)", _SWITCH) == "off":
+        return 0 if isinstance(among.low, int) else 0.0
+    if isinstance(among.low, int):
+        return asked.suggest_int(name, among.low, int(among.high), log=among.log)
+    value = asked.suggest_float(name, among.low, among.high, log=among.log)
+    return value if value == start else min(max(float(f"{value:.3g}"), among.low), among.high)
 
 
 def _coded(space: Space, point: Mapping[str, Scalar]) -> dict[str, Any]:
     """Return a point in the sampler's terms; what lies outside the space is left to the sampler."""
-    found: dict[str, Any] = {}
-    for name, one in space.dimensions.items():
-        if not space.holds(name, point[name]):
+    coded: dict[str, Any] = {}
+    for name, among in space.dimensions.items():
+        value = point[name]
+        if not space.holds(name, value):
             continue
-        if not isinstance(one, Between):
-            if _ordered(one):
-                found[f"{name} (place)"] = sorted(one).index(point[name])
-            else:
-                found[name] = point[name]
+        if not isinstance(among, Between):
+            coded |= {f"{name} (place)": sorted(among).index(value)} if _ordered(among) else {name: value}
             continue
-        off = one.zero and point[name] == 0
-        found |= {f"{name} (off)": "off" if off else "on"} if one.zero else {}
-        found |= {} if off else {name: point[name]}
-    return found
+        off = among.zero and value == 0
+        coded |= {f"{name} (off)": "off" if off else "on"} if among.zero else {}
+        coded |= {} if off else {name: value}
+    return coded
 
 
 def _ordered(values: tuple[Scalar, ...]) -> bool:
@@ -470,15 +458,15 @@ def ended_trials(study: optuna.Study) -> list[Trial]:
 
 
 def take_up(study: optuna.Study) -> None:
-    """Put what was under way when a search was killed back in front; what had come to its end is told so."""
+    """Put what was under way when a search was killed back in front; what had come to its end is marked so."""
     import optuna
 
-    for one in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if _ENDED in one.user_attrs:
-            _end(study, one.number, _trial(one))
+    for kept in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if _ENDED in kept.user_attrs:
+            _end(study, kept.number, _trial(kept))
         else:
-            study.tell(one.number, state=optuna.trial.TrialState.FAIL)  # samplers pass over such trials
-            study.enqueue_trial(one.params)
+            study.tell(kept.number, state=optuna.trial.TrialState.FAIL)  # samplers pass over such trials
+            study.enqueue_trial(kept.params)
 
 
 def _end(study: optuna.Study, number: int, trial: Trial) -> None:
@@ -488,6 +476,6 @@ def _end(study: optuna.Study, number: int, trial: Trial) -> None:
     study.tell(number, trial.value if trial.result == "ok" else None, state=state)
 
 
-def _trial(one: optuna.trial.FrozenTrial) -> Trial:
-    facts = one.user_attrs[_ENDED]
+def _trial(kept: optuna.trial.FrozenTrial) -> Trial:
+    facts = kept.user_attrs[_ENDED]
     return Trial(**{**facts, "scores": {name: tuple(scores) for name, scores in facts["scores"].items()}})

@@ -28,8 +28,8 @@ class Space:
     @property
     def size(self) -> int | None:
         """How many points there are; None when a dimension is a range."""
-        counts = [None if isinstance(one, Between) else len(one) for one in self.dimensions.values()]
-        return None if None in counts else math.prod(count for count in counts if count is not None)
+        listed = [values for values in self.dimensions.values() if not isinstance(values, Between)]
+        return math.prod(map(len, listed)) if len(listed) == len(self.dimensions) else None
 
     def points(self) -> list[Point]:
         """Return every point, the last dimension varying fastest.
@@ -37,26 +37,27 @@ class Space:
         Raises:
             BadValue: a dimension is a range, which has no end of points.
         """
-        for name, one in self.dimensions.items():
-            if isinstance(one, Between):
+        axes = []
+        for name, values in self.dimensions.items():
+            if isinstance(values, Between):
                 raise BadValue(
-                    f"a grid needs values to list, and {name} is searched in a range ({one}); give some, for instance "
-                    f"{name}=[{one.low:g},{one.high:g}] in the spec, or choose --sampler tpe or random."
+                    f"a grid needs values to list, and {name} is searched in a range ({values}); give some, for "
+                    f"instance {name}=[{values.low:g},{values.high:g}] in the spec, or choose --sampler tpe or random."
                 )
-        axes = [one for one in self.dimensions.values() if not isinstance(one, Between)]
-        return [dict(zip(self.dimensions, values, strict=True)) for values in itertools.product(*axes)]
+            axes.append(values)
+        return [dict(zip(self.dimensions, point, strict=True)) for point in itertools.product(*axes)]
 
     def words(self) -> dict[str, str]:
         """Say what is searched, by hyper-parameter."""
-        return {name: in_words(one) for name, one in self.dimensions.items()}
+        return {name: in_words(values) for name, values in self.dimensions.items()}
 
     def holds(self, name: str, value: Scalar) -> bool:
         """Tell whether a value of one hyper-parameter is among those that are searched."""
-        one = self.dimensions[name]
-        if not isinstance(one, Between):
-            return value in one
+        values = self.dimensions[name]
+        if not isinstance(values, Between):
+            return value in values
         assert isinstance(value, int | float)
-        return one.low <= value <= one.high or (one.zero and value == 0)
+        return values.low <= value <= values.high or (values.zero and value == 0)
 
 
 def declared_space(cls: type[Method]) -> dict[str, Dimension]:
@@ -67,12 +68,11 @@ def declared_space(cls: type[Method]) -> dict[str, Dimension]:
     """
     known = declared(cls)
     if not cls.space:
-        found = {name: _derived(one) for name, one in known.items()}
-        return {name: one for name, one in found.items() if one is not None}
+        return {name: values for name, param in known.items() if (values := _derived(param)) is not None}
     for name in cls.space:
         if name not in known:
             raise UnknownName(f"parameter in the space of {cls.__name__}", name, known)
-    return {name: known[name].dimension(one, cls.__name__) for name, one in cls.space.items()}
+    return {name: known[name].dimension(values, cls.__name__) for name, values in cls.space.items()}
 
 
 def _derived(param: Param) -> Dimension | None:
@@ -107,27 +107,25 @@ def narrowed(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tuple[S
         if name not in known:
             raise UnknownName(f"parameter of {owner}", name, known)
     fixed = {name: value for name, value in spec.params.items() if not isinstance(value, tuple)}
-    given = {
-        name: known[name].dimension(value, owner) for name, value in spec.params.items() if isinstance(value, tuple)
-    }
-    of_ablations = {name: tag for tag in spec.presets if tag in cls.ablations for name in cls.ablations[tag].values}
-    space = {
-        name: one for name, one in declared_space(cls).items() if name not in fixed and name not in of_ablations
-    } | given
+    fixed_by = {name: f"{name}={value} in the spec" for name, value in fixed.items()}
+    for tag in spec.presets:
+        if tag in cls.ablations:
+            fixed_by |= {name: f"the ablation @{tag}" for name in cls.ablations[tag].values if name not in fixed}
+    space = {name: values for name, values in declared_space(cls).items() if name not in fixed_by}
+    space |= {name: known[name].dimension(v, owner) for name, v in spec.params.items() if isinstance(v, tuple)}
     for name in only:
-        if name in fixed or name in of_ablations:
-            by = f"{name}={fixed[name]} in the spec" if name in fixed else f"the ablation @{of_ablations[name]}"
-            raise BadValue(f"--only {name} asks to tune what {by} fixes; leave one of the two out.")
+        if name in fixed_by:
+            raise BadValue(f"--only {name} asks to tune what {fixed_by[name]} fixes; leave one of the two out.")
         if name not in space:
-            found = _derived(known[name])
-            if found is None:
+            derived = _derived(known[name])
+            if derived is None:
                 raise BadValue(
                     f"{owner} declares no end of values for {name}; list those to try: "
                     f"'{owner}[{name}=[…]]', where {name} takes {known[name].allowed()}."
                 )
-            space[name] = found
-    space = {name: one for name, one in space.items() if not only or name in only}
-    if not any(isinstance(one, Between) or len(one) > 1 for one in space.values()):
+            space[name] = derived
+    space = {name: values for name, values in space.items() if not only or name in only}
+    if not any(isinstance(values, Between) or len(values) > 1 for values in space.values()):
         raise BadValue(
             f"nothing of {owner} is left to tune; give a grid such as '{owner}[{next(iter(known), 'key')}=[…]]', "
             "or fix fewer values."
@@ -140,43 +138,38 @@ def at_edges(space: Space, point: Mapping[str, Scalar], cls: type[Method]) -> di
 
     An end that the parameter itself sets is none that could be widened, and neither is 0.
     """
-    found = {}
-    for name, one in space.dimensions.items():
+    edges = {}
+    for name, values in space.dimensions.items():
         value, param = point[name], declared(cls)[name]
         if isinstance(value, bool | str) or value == 0:
             continue
-        beyond = _beyond(one, value)
-        inside = tuple(
-            int(one) if param.kind is int else one
-            for one in beyond
-            if (param.low is None or one >= param.low) and (param.high is None or one <= param.high)
+        numbers = (float(f"{number:.3g}") for number in _beyond(values, value))
+        allowed = (
+            int(number) if param.kind is int else number
+            for number in numbers
+            if (param.low is None or number >= param.low) and (param.high is None or number <= param.high)
         )
-        wider = tuple(dict.fromkeys(inside))
+        wider = tuple(dict.fromkeys(allowed))
         if len(wider) > 1:
-            found[name] = wider
-    return found
+            edges[name] = wider
+    return edges
 
 
-def _beyond(one: Dimension, value: float) -> tuple[float, ...]:
+def _beyond(values: Dimension, value: float) -> list[float]:
     """Return the value and two more, further out; nothing where the value is not at an end."""
-    if isinstance(one, Between):
-        low, high = (math.log(one.low), math.log(one.high)) if one.log else (one.low, one.high)
-        place = ((math.log(value) if one.log else value) - low) / (high - low)
+    if isinstance(values, Between):
+        low, high = (math.log(values.low), math.log(values.high)) if values.log else (values.low, values.high)
+        place = ((math.log(value) if values.log else value) - low) / (high - low)
         if _NEAR < place < 1 - _NEAR:
-            return ()
-        up = place > 0.5
-        if one.log:
-            return tuple(_short(value * factor if up else value / factor) for factor in (1, 3, 10))
-        return tuple(_short(value + (step if up else -step) * (high - low) / 4) for step in (0, 1, 2))
-    numbers = sorted(value for value in one if not isinstance(value, bool | str) and value != 0)
+            return []
+        out = 1 if place > 0.5 else -1
+        if values.log:
+            return [value * factor**out for factor in (1, 3, 10)]
+        return [value + out * step * (high - low) / 4 for step in (0, 1, 2)]
+    numbers = sorted(number for number in values if not isinstance(number, bool | str) and number != 0)
     if len(numbers) < 3 or value not in (numbers[0], numbers[-1]):
-        return ()
-    up = value == numbers[-1]
-    near = numbers[-2] if up else numbers[1]
+        return []
+    near = numbers[-2] if value == numbers[-1] else numbers[1]
     if min(value, near) <= 0:
-        return tuple(_short(value + step * (value - near)) for step in (0, 1, 2))
-    return tuple(_short(value * (value / near) ** step) for step in (0, 1, 2))
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}")
+        return [value + step * (value - near) for step in (0, 1, 2)]
+    return [value * (value / near) ** step for step in (0, 1, 2)]

@@ -2,44 +2,99 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import math
+import operator
 import re
-from collections.abc import Sequence
+import shlex
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, StoreError
-from zslbench.methods.base import Method
+from zslbench.files import csv_text, json_text
 from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset
-from zslbench.results.records.store import ResultStore
+from zslbench.results.records.store import ResultStore, runs_option
+from zslbench.results.tables.render import check_format, render
+from zslbench.results.tables.table import text_table
 from zslbench.runner.classes import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
-from zslbench.runner.jobs import Run
+from zslbench.runner.jobs import DatasetRef, Run
 from zslbench.runner.live_file import keep_live_file
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, plan, texts
 from zslbench.runner.resources import seconds
+from zslbench.runner.run import Outcome
 from zslbench.runner.states import Rerun
-from zslbench.spec import parse
+from zslbench.sources import source_of
+from zslbench.spec import brackets, parse
 from zslbench.studies.search import (
-    Clock,
+    RESULTS,
     Interrupted,
-    Objective,
     Sampler,
     Search,
     Trial,
-    choose,
+    choose_sampler,
     open_study,
     try_grid,
     try_suggestions,
 )
 from zslbench.studies.space import at_edges, narrowed
-from zslbench.studies.tuning import Tuning, best_of, make_preset
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 TRIALS = 30
 """Trials of a sampler when neither their number nor a time limit is given."""
+FORMATS = ("terminal", "markdown", "csv", "json")
+_TOP = 5
+"""Best trials that a summary shows."""
 _NAME = re.compile(r"\w[\w.-]*")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
+class Tuning:
+    """What a search did and found.
+
+    Attributes:
+        given: the spec as it was typed.
+        search: what was searched, on which data, and how.
+        trials: every point that was tried.
+        presets: one a protocol; none when no trial finished or the search was interrupted.
+        wider: by protocol, values to try where the best lies at an end of what was searched.
+        oracle: the runs of the final stage, where they were asked for.
+        remarks: sentences for the user; interrupted: whether it was cut short.
+    """
+
+    given: str
+    search: Search
+    trials: tuple[Trial, ...]
+    presets: tuple[TunedPreset, ...]
+    wider: Mapping[str, Mapping[str, tuple[float, ...]]]
+    oracle: Outcome | None = None
+    remarks: tuple[str, ...] = ()
+    interrupted: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Tuning of {self.search.start[0].method} on {self.dataset.name}: {len(self.trials)} trials>"
+
+    @property
+    def dataset(self) -> DatasetRef:
+        """The data that was tuned on."""
+        return self.search.start[0].dataset
+
+    @property
+    def sampler(self) -> Sampler:
+        """How points were chosen: grid, tpe or random."""
+        return self.search.sampler
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many trials there were of each result."""
+        counts = Counter(trial.result for trial in self.trials)
+        return {result: counts[result] for result in RESULTS}
 
 
 def tune(
@@ -96,12 +151,16 @@ def tune(
     """
     spec = parse(method)
     cls = method_class(spec.name)
-    _check_name(name, cls, spec.name)
+    if not _NAME.fullmatch(name):
+        raise BadValue(f"a preset cannot be named {name!r}; use letters, digits, '.', '-' and '_'.")
+    if name in cls.presets or name in cls.ablations:
+        raise BadValue(f"{spec.name}@{name} is a preset that the method brings; choose another --name.")
     if trials is not None and trials < 1:
         raise BadValue(f"trials {trials} is not allowed; choose a whole number of at least 1.")
-    clock = Clock(seconds(time_limit))
+    limit = seconds(time_limit)
+    ends = math.inf if limit is None else time.monotonic() + limit
     start, space = narrowed(spec, cls, texts(only))
-    sampler = choose(sampler, space, cls.offers_grid())
+    sampler = choose_sampler(sampler, space, cls.offers_grid())
     if sampler != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
         raise BadValue(
             f"the sampler {sampler} suggests each trial from those before and may stop a fit, so its fits are done one "
@@ -119,77 +178,81 @@ def tune(
         data_root=str(data_root) if data_root else None,
         checkpoints=checkpoints,
     )
-    planned = plan(options, PresetStore(runs)).runs
-    ref, metrics = planned[0].dataset, _metrics(planned)
-    objective = Objective(
-        options=options,
+    store = PresetStore(runs)
+    planned = plan(options, store).runs
+    search = Search(
         spec=start,
+        space=space,
+        sampler=sampler,
+        seed=seed,
+        most=TRIALS if trials is None and time_limit is None else trials,
+        ends=ends,
+        options=options,
         start=[run for run in planned if run.fold == planned[0].fold],
-        metrics=metrics,
+        metrics=_choose_metrics(planned),
         folds=tuple(dict.fromkeys(run.fold for run in planned)),
+        prune=prune and checkpoints != "last",
         runs=Path(runs),
         device=device,
         engine=engine,
         rerun=rerun,
         console=console,
     )
-    search = Search(
-        objective=objective,
-        space=space,
-        sampler=sampler,
-        seed=seed,
-        most=TRIALS if trials is None and time_limit is None else trials,
-        clock=clock,
-        prune=prune and checkpoints != "last",
-    )
     ResultStore(runs).check_writable()
     with keep_live_file(Path(runs), growing=True):
-        tried, remarks, interrupted = _search(search, name)
-    remarks += _remarks(search, len(tried), trials, interrupted)
-    best = {} if interrupted else best_of(tried, metrics)
+        tried, remarks, interrupted = _try_points(search, name)
+    remarks += _describe_rest(search, len(tried), trials, interrupted)
+    best = {} if interrupted else best_of(tried, search.metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
-    presets = tuple(
-        make_preset(search, protocol, trial, tried, name=name, given=method, at_edge=edges[protocol])
-        for protocol, trial in best.items()
-    )
-    remarks += dict.fromkeys(_replaced(PresetStore(runs), preset) for preset in presets)
+    presets = []
+    for protocol, trial in best.items():
+        preset = _make_preset(search, protocol, trial, tried, name=name, given=method, at_edge=tuple(edges[protocol]))
+        remarks += _describe_replaced(store, preset)
+        presets.append(preset)
     for preset in presets:
-        PresetStore(runs).save(preset)
+        store.save(preset)
     finished = [trial.values for trial in tried if trial.result == "ok"]
     return Tuning(
-        method=planned[0].method,
         given=method,
-        dataset=ref,
-        folds=objective.folds,
-        metrics=metrics,
-        space=space,
-        sampler=sampler,
+        search=search,
         trials=tuple(tried),
-        presets=presets,
+        presets=tuple(presets),
         wider=edges,
-        stochastic=cls.card.stochastic,
-        runs=Path(runs),
-        oracle=objective.in_the_final_stage(finished) if oracle and presets else None,
-        remarks=tuple(filter(None, remarks)),
+        oracle=search.run_final_stage(finished) if oracle and presets else None,
+        remarks=tuple(dict.fromkeys(remarks)),
         interrupted=interrupted,
     )
 
 
-def _search(search: Search, name: str) -> tuple[list[Trial], list[str], bool]:
+def _choose_metrics(planned: Sequence[Run]) -> dict[str, str]:
+    """Return what is maximised under each protocol: H where there is one, else the first of its metrics.
+
+    Raises:
+        BadValue: the plan is of several data sets, or of one protocol twice.
+    """
+    if len({run.dataset for run in planned}) > 1:
+        raise BadValue("tune takes one data set at a time; name one, and type the command again for the next.")
+    names = [run.protocol for run in planned if run.fold == planned[0].fold]
+    if len(set(names)) < len(names):
+        raise BadValue("tune keeps one preset a protocol; name each protocol once.")
+    metrics = {name: protocol_class(name).card.metrics for name in names}
+    return {name: "H" if "H" in of_protocol else of_protocol[0] for name, of_protocol in metrics.items()}
+
+
+def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool]:
     """Try points; return the trials, remarks, and whether it was interrupted."""
     tried: list[Trial] = []
     remarks: list[str] = []
-    objective = search.objective
-    first, protocols = objective.start[0], "+".join(objective.metrics)
+    first, protocols = search.start[0], "+".join(search.metrics)
     data = first.dataset
     try:
         if search.sampler == "grid":
             tried.extend(try_grid(search))
             return tried, remarks, False
-        path = PresetStore(objective.runs).path(
+        path = PresetStore(search.runs).path(
             name, first.method, data.name, data.features, data.semantics, protocols, ".db"
         )
-        with open_study(path, search.id, afresh=objective.rerun not in (None, "none")) as (study, others):
+        with open_study(path, search.id, afresh=search.rerun not in (None, "none")) as (study, others):
             if others and not study.trials:
                 remarks.append(
                     f"{path.name} holds {others} earlier {'search' if others == 1 else 'searches'} of another space, "
@@ -201,65 +264,189 @@ def _search(search: Search, name: str) -> tuple[list[Trial], list[str], bool]:
     return tried, remarks, False
 
 
-def _remarks(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
-    """Return sentences on what the search left aside, took as it was, did again or had no time for."""
-    objective, remarks = search.objective, []
-    if search.sampler == "grid" and trials is not None:
-        remarks.append(f"a grid tries each of its {search.space.size} points; --trials has no part in it.")
-    if objective.stale:
+def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
+    """Say what the search left aside, took as it was, did again or had no time for."""
+    remarks = []
+    wanted = search.most
+    if search.sampler == "grid":
+        wanted = search.space.size
+        if trials is not None:
+            remarks.append(f"a grid tries each of its {wanted} points; --trials has no part in it.")
+    if search.stale:
         remarks.append(
-            f"{len(objective.stale)} runs were made by an earlier source of the method and taken as they are; "
+            f"{len(search.stale)} runs were made by an earlier source of the method and taken as they are; "
             "--rerun stale does them again."
         )
-    if objective.remade:
+    if search.remade:
         remarks.append(
-            f"{len(objective.remade)} runs were made by an earlier source of the method and done again "
+            f"{len(search.remade)} runs were made by an earlier source of the method and done again "
             "(--rerun none keeps such)."
         )
-    wanted = search.space.size if search.sampler == "grid" else search.most
-    if search.clock.over and wanted is not None and tried < wanted and not interrupted:
+    if search.out_of_time and wanted is not None and tried < wanted and not interrupted:
         remarks.append(f"the time was up after {tried} of {wanted} trials; the same command goes on.")
     return remarks
 
 
-def _replaced(store: PresetStore, new: TunedPreset) -> str:
-    """Say that a preset of another search gives way, or nothing."""
-    try:
-        old = store.find(new.name, new.method, new.dataset, new.features, new.semantics, new.protocol)
-    except StoreError:
-        return ""  # a damaged one gives way in silence
-    if old is None or _asked(old) == _asked(new):
-        return ""
-    where = f"fold{'s' if len(old.folds) > 1 else ''} {', '.join(map(str, old.folds))}"
-    other = "" if old.fingerprint == new.fingerprint else " of other content of the data"
-    return (
-        f"{new.method}@{new.name} under {new.protocol} was tuned from {old.given} before ({old.metric} "
-        f"{100 * old.score:.1f} on {where}{other}) and is replaced; choose another --name to keep both."
+def best_of(tried: Sequence[Trial], metrics: Mapping[str, str]) -> dict[str, Trial]:
+    """Return the trial with the best mean under each protocol, the first of equals."""
+    ok = [trial for trial in tried if trial.result == "ok"]
+    return {protocol: max(ok, key=lambda trial: trial.mean(protocol)) for protocol in metrics} if ok else {}
+
+
+def _make_preset(search: Search, protocol: str, best: Trial, tried: Sequence[Trial], **facts: Any) -> TunedPreset:
+    first = search.start[0]
+    return TunedPreset(
+        method=first.method,
+        version=search.method.card.version,
+        source=source_of(search.method).digest,
+        dataset=first.dataset.name,
+        features=first.dataset.features,
+        semantics=first.dataset.semantics,
+        fingerprint=first.dataset.fingerprint,
+        protocol=protocol,
+        metric=search.metrics[protocol],
+        values=dict(best.params[protocol]),
+        score=best.mean(protocol),
+        folds=search.folds,
+        fold_scores=best.scores[protocol],
+        sampler=search.sampler,
+        seed=search.seed,
+        space=search.space.words(),
+        trials=dict(Counter(trial.result for trial in tried)),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **facts,
     )
 
 
-def _asked(one: TunedPreset) -> tuple[object, ...]:
-    return one.given, dict(one.space), one.folds, one.fingerprint
+def _describe_replaced(store: PresetStore, new: TunedPreset) -> list[str]:
+    """Say that a preset of another search gives way."""
+    try:
+        old = store.find(new.name, new.method, new.dataset, new.features, new.semantics, new.protocol)
+    except StoreError:
+        return []  # a damaged one gives way in silence
+    asked = operator.attrgetter("given", "space", "folds", "fingerprint")
+    if old is None or asked(old) == asked(new):
+        return []
+    where = f"fold{'s' if len(old.folds) > 1 else ''} {', '.join(map(str, old.folds))}"
+    other = "" if old.fingerprint == new.fingerprint else " of other content of the data"
+    return [
+        f"{new.method}@{new.name} under {new.protocol} was tuned from {old.given} before ({old.metric} "
+        f"{100 * old.score:.1f} on {where}{other}) and is replaced; choose another --name to keep both."
+    ]
 
 
-def _metrics(planned: Sequence[Run]) -> dict[str, str]:
-    """Return what is maximised under each protocol: H where there is one, else the first of its metrics.
+def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
+    """Return a search as text: a summary (terminal, markdown), or every trial (csv, json).
 
     Raises:
-        BadValue: the plan is of several data sets, or of one protocol twice.
+        UnknownName: a format that does not exist.
     """
-    if len({one.dataset for one in planned}) > 1:
-        raise BadValue("tune takes one data set at a time; name one, and type the command again for the next.")
-    first = [one for one in planned if one.fold == planned[0].fold]
-    names = [one.protocol for one in first]
-    if len(set(names)) < len(names):
-        raise BadValue("tune keeps one preset a protocol; name each protocol once.")
-    metrics = {name: protocol_class(name).card.metrics for name in names}
-    return {name: "H" if "H" in of_protocol else of_protocol[0] for name, of_protocol in metrics.items()}
+    check_format(format, FORMATS)
+    if format in ("terminal", "markdown"):
+        gap = "\n\n" if format == "markdown" else "\n"
+        presets = [_describe_preset(tuning, preset, format, gap) for preset in tuning.presets]
+        reasons = dict.fromkeys(trial.why for trial in tuning.trials if trial.result == "failed" and trial.why)
+        failures = [f"why trials failed: {reason}" for reason in [*reasons][:3]]
+        sentences = ["\n".join(lines) for lines in (failures, tuning.remarks, _describe_next(tuning)) if lines]
+        return "\n\n".join([_describe_search(tuning), *presets, *sentences]) + "\n"
+    rows = [_row(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)]
+    if format == "csv":
+        return csv_text(rows)
+    return json_text(
+        {
+            "method": tuning.given,
+            "stage": "dev",
+            "sampler": tuning.sampler,
+            "space": tuning.search.space.words(),
+            "trials": rows,
+            "presets": [dataclasses.asdict(preset) for preset in tuning.presets],
+            "remarks": list(tuning.remarks),
+            "interrupted": tuning.interrupted,
+        }
+    )
 
 
-def _check_name(name: str, cls: type[Method], method: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise BadValue(f"a preset cannot be named {name!r}; use letters, digits, '.', '-' and '_'.")
-    if name in cls.presets or name in cls.ablations:
-        raise BadValue(f"{method}@{name} is a preset that the method brings; choose another --name.")
+def _row(tuning: Tuning, number: int, trial: Trial) -> dict[str, Any]:
+    row: dict[str, Any] = {"trial": number, "result": trial.result} | dict(trial.values)
+    for protocol, metric in tuning.search.metrics.items():
+        scores = trial.scores.get(protocol, ())
+        row[f"{protocol} {metric}"] = trial.mean(protocol) if scores else ""
+        for place, fold in enumerate(tuning.search.folds):
+            row[f"{protocol} {metric} fold {fold}"] = scores[place] if scores else ""
+    return row | {"why": trial.why}
+
+
+def _describe_search(tuning: Tuning) -> str:
+    data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
+    many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
+    space = "; ".join(f"{name}: {words}" for name, words in tuning.search.space.words().items())
+    return (
+        f"{tuning.given} on {data.name} ({data.features}, {data.semantics}), dev stage, "
+        f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
+        f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
+        f"{counts['pruned']} pruned. No test image had a part in the choice.\nsearched  {space}"
+    )
+
+
+def _describe_preset(tuning: Tuning, preset: TunedPreset, format: str, gap: str) -> str:
+    """Return a preset's values and score, values to widen, and the table of the best trials under its protocol."""
+    dimensions, protocol = tuning.search.space.dimensions, preset.protocol
+    values = ", ".join(f"{name}={_value_text(preset.values[name])}" for name in dimensions)
+    folds = ", ".join(f"{100 * score:.1f}" for score in preset.fold_scores)
+    lines = [
+        f"{protocol}: {preset.metric} {100 * preset.score:.1f} with {values}"
+        + (f"  (folds: {folds})" if len(preset.folds) > 1 else "")
+    ]
+    for name, values_beyond in tuning.wider[protocol].items():
+        lines.append(
+            f"  {name}={_value_text(preset.values[name])} is at the end of what was searched "
+            f"({tuning.search.space.words()[name]}); widen it, for instance with "
+            f"{brackets({name: values_beyond})[1:-1]} in the spec"
+        )
+    finished = [trial for trial in tuning.trials if trial.result == "ok"]
+    rows = [
+        [
+            *(f"{100 * score:.1f}" for score in (trial.mean(protocol), *trial.scores[protocol])),
+            *map(_value_text, trial.values.values()),
+        ]
+        for trial in sorted(finished, key=lambda trial: -trial.mean(protocol))[:_TOP]
+    ]
+    heads = [preset.metric, *(f"fold {fold}" for fold in preset.folds), *dimensions]
+    table = text_table("", heads, rows, words=range(len(heads) - len(dimensions), len(heads)))
+    return "\n".join(lines) + gap + render(table, format).rstrip("\n")
+
+
+def _value_text(value: Any) -> str:
+    return brackets({"x": value})[3:-1]
+
+
+def _describe_next(tuning: Tuning) -> list[str]:
+    """Say where presets are kept and which command runs them, or why there are none and what to do."""
+    if tuning.interrupted:
+        return [
+            f"interrupted after {len(tuning.trials)} trials; what was done is kept, the same command goes on from here"
+        ]
+    if not tuning.trials:
+        return ["no trial was done in time, so no preset was written; type the same command with more --time-limit"]
+    if not tuning.presets:
+        return [
+            "no trial finished, so no preset was written; mend the cause and type the same command with --rerun failed"
+        ]
+    data, first, store = tuning.dataset, tuning.presets[0], PresetStore(tuning.search.runs)
+    words = ["zslbench", "run", "-m", f"{first.method}@{first.name}", "-d", data.text]
+    words += ["--features", data.features, "--semantics", data.semantics]
+    words += [] if data.root is None else ["--data-root", str(data.root)]
+    if set(tuning.search.metrics) != {"zsl", "gzsl"}:
+        words += [word for protocol in tuning.search.metrics for word in ("-p", protocol)]
+    words += (["--seeds", "5"] if tuning.search.method.card.stochastic else []) + runs_option(store.root)
+    paths = (
+        store.path(one.name, one.method, one.dataset, one.features, one.semantics, one.protocol)
+        for one in tuning.presets
+    )
+    lines = [f"kept in {', '.join(map(str, paths))}"]
+    if tuning.oracle is not None:
+        done = sum(record.ok for record in tuning.oracle.records)
+        lines.append(
+            f"† {done} of {len(tuning.oracle.states)} runs on test images are kept as candidates of oracle selection"
+        )
+    return [*lines, f"next: {shlex.join(words)}"]
