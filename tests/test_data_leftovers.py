@@ -21,6 +21,7 @@ from zslbench.data.added import find
 from zslbench.data.own.add import add
 from zslbench.data.own.pictures import features
 from zslbench.files import WORKING, remove_working_folders, switch_folder, working_folder
+from zslbench.identity import machine
 
 KILLED = 9
 _DYING = """
@@ -53,7 +54,7 @@ def killed_at(after: int, setup: str, action: str) -> int:
 
 
 def left_in(home: Path) -> list[str]:
-    return [path.name for path in home.rglob("*") if path.name.startswith(WORKING)]
+    return [path.name for path in home.rglob("*") if path.name.startswith(WORKING) or path.suffix == ".tmp"]
 
 
 def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: Path, home: Path) -> None:
@@ -171,7 +172,7 @@ def test_the_output_follows_no_planted_link(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / ".f.npz.half").symlink_to(tmp_path / "victim")
     (tmp_path / "out" / "f.npz").symlink_to(tmp_path / "real.npz")
-    (tmp_path / ".features-0123456789abcdef").mkdir()  # of a call that was killed
+    (tmp_path / f".{machine()}-{2**31}-0123abcd.tmp").write_bytes(b"half")  # of a call that was killed
     for _ in range(2):
         features(tmp_path / "p", backbone=Means().backbone, output=tmp_path / "out" / "f.npz")
     assert (tmp_path / "victim").read_text() == "precious"

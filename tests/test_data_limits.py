@@ -26,7 +26,7 @@ from zslbench import files
 from zslbench.checks import check_dataset
 from zslbench.data import load_dataset
 from zslbench.data.own.add import add
-from zslbench.data.own.pictures import FORMATS, opened, pictures_in
+from zslbench.data.own.pictures import FORMATS, find_pictures, open_picture
 from zslbench.errors import BadData, DataMissing
 
 HUGE = 1 << 45
@@ -191,13 +191,13 @@ def test_pictures_are_judged_by_their_declared_size(tmp_path: Path, size: tuple[
     path = tmp_path / "x.png"
     path.write_bytes(png(*size))
     with pytest.raises(BadData) as caught:
-        opened(path)
+        open_picture(path)
     assert why in str(caught.value)
 
 
 def test_long_pictures_within_the_limit_are_read(tmp_path: Path) -> None:
     Image.new("L", (300, 3), 7).save(tmp_path / "x.png")
-    assert opened(tmp_path / "x.png").size == (300, 3)
+    assert open_picture(tmp_path / "x.png").size == (300, 3)
 
 
 def test_formats_are_told_by_content_and_start_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,15 +212,15 @@ def test_formats_are_told_by_content_and_start_no_program(tmp_path: Path, monkey
     with Image.open(path) as image:
         assert image.format == "EPS"  # Pillow would take it
     with pytest.raises(BadData, match="its content is none of JPEG"):
-        opened(path)
+        open_picture(path)
     assert not (tmp_path / "started").exists()
     for kind in ("PPM", "TGA", "ICO", "PCX", "PDF"):
         Image.new("RGB", (9, 7)).save(path, format=kind)
         with pytest.raises(BadData, match="cannot be read"):
-            opened(path)
+            open_picture(path)
     for kind in FORMATS:
         Image.new("RGB", (9, 7), (255, 0, 0)).save(path, format=kind)
-        assert opened(path).size == (9, 7)
+        assert open_picture(path).size == (9, 7)
 
 
 def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
@@ -229,11 +229,11 @@ def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p" / "a" / "x.jpg")
     (tmp_path / "p" / "a" / "y.jpg").symlink_to("/dev/zero")
     (tmp_path / "p" / "a" / "z.jpg").symlink_to(tmp_path / "nowhere")
-    found = pictures_in(tmp_path / "p").files
+    found = find_pictures(tmp_path / "p").files
     assert len(found) == 3
     for path in found:
         with pytest.raises(BadData, match="no regular file"):
-            opened(path)
+            open_picture(path)
     for suffix in ("npy", "npz", "csv", "mat", "h5", "pt", "json"):
         pipe = tmp_path / f"x.{suffix}"
         os.mkfifo(pipe)

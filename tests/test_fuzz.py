@@ -436,7 +436,7 @@ def fault_of(workshop: Workshop, words: list[str]) -> str:
     code: Any = "none"
     with pytest.MonkeyPatch.context() as patched, bounded():
         patched.chdir(workshop.folder / "cwd")
-        patched.setattr("zslbench.data.own.pictures.network_of", lambda *_: MEANS)
+        patched.setattr("zslbench.data.own.pictures.load_backbone", lambda *_: MEANS)
         for name in set(os.environ) - set(surroundings := workshop.surroundings()):
             patched.delenv(name)
         for name, value in surroundings.items():

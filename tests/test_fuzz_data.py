@@ -27,7 +27,7 @@ from zslbench.checks import check_dataset
 from zslbench.data import parsers
 from zslbench.data.own.add import Reader
 from zslbench.data.own.given_splits import SplitOptions
-from zslbench.data.own.pictures import FORMATS, opened
+from zslbench.data.own.pictures import FORMATS, open_picture
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import ZslbenchError
 
@@ -114,7 +114,7 @@ class Workshop:
 
     def _take(self, kind: str, path: Path) -> None:
         if kind in PICTURES:
-            assert opened(path).mode == "RGB"
+            assert open_picture(path).mode == "RGB"
             return
         content: dict[str, Any] = own_data.arrays()
         splits: Any = {"unseen": [0, 1]}

@@ -16,7 +16,7 @@ from scipy.io import loadmat
 
 from zslbench.arrays import Array
 from zslbench.data import load_dataset
-from zslbench.data.own.backbones import Backbone, backbone
+from zslbench.data.own.backbones import Backbone, load_backbone
 from zslbench.data.own.pictures import features
 from zslbench.errors import BadData, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 
@@ -199,7 +199,7 @@ def test_torchvision_through_its_public_interface(
     assert out.features.shape == (12, 12)  # the classifier is gone, dropout is off
     np.testing.assert_allclose(out.features[0], np.repeat(np.array(COLOURS["1"]) / 255, 4), atol=1e-6)
     with pytest.raises(BadValue, match="has no model 'large'"):
-        backbone("torchvision:large")
+        load_backbone("torchvision:large")
 
 
 def test_timm_through_its_public_interface(monkeypatch: pytest.MonkeyPatch, pictures: Path, tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_timm_through_its_public_interface(monkeypatch: pytest.MonkeyPatch, pict
     assert features(pictures, backbone="timm:small", output=tmp_path / "f.npz").features.shape == (12, 12)
     assert asked == {"pretrained": True, "num_classes": 0}
     with pytest.raises(BadValue, match="has no model 'large'"):
-        backbone("timm:large")
+        load_backbone("timm:large")
 
 
 @pytest.mark.parametrize("package", ["torchvision", "timm", "efficientnet_lite_pytorch"])
@@ -229,7 +229,7 @@ def test_a_package_that_does_not_import_is_one_sentence(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, package, None)
     name = "efficientnet-lite0" if package.startswith("eff") else f"{package}:resnet18"
     with pytest.raises(Unavailable, match="unavailable"):
-        backbone(name)
+        load_backbone(name)
 
 
 @pytest.mark.realdata

@@ -26,7 +26,7 @@ from zslbench.visible import csv_cell
 
 TEMPORARY = re.compile(r"\.(?:([0-9a-f]{16})-(\d{1,10})-[0-9a-f]{8}\.tmp|[0-9a-f]{12}\.tmp|probe-[0-9a-f]{8})")
 """Names of files that are being written; those of older versions name no machine and process."""
-WORKING = (".incoming-", ".adding-", ".fetching-", ".writing-", ".features-")
+WORKING = (".incoming-", ".adding-", ".fetching-", ".writing-")
 """How the names of folders that are being filled begin."""
 MAX_RATIO = 1000
 """How many bytes a byte of a file may unfold to; what compresses better is a bomb, or damaged."""

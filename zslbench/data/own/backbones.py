@@ -49,7 +49,7 @@ class Backbone:
         return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.name)
 
 
-def backbone(name: str, device: str = "cpu") -> Backbone:
+def load_backbone(name: str, device: str = "cpu") -> Backbone:
     """Return a network by name, ready on a torch device.
 
     Raises:
@@ -84,8 +84,8 @@ def _lite0(device: str) -> Backbone:
     def pooled(images: Any) -> Any:
         return network.extract_features(images).mean((2, 3))
 
-    what = "shorter side to 256 (bicubic), centre 224 × 224, (x − 127) / 128"
-    return Backbone(LITE0, weights, what, _prepare_lite0, _extractor(network, pooled, device))
+    preprocessing = "shorter side to 256 (bicubic), centre 224 × 224, (x − 127) / 128"
+    return Backbone(LITE0, weights, preprocessing, _prepare_lite0, _extractor(network, pooled, device))
 
 
 def _prepare_lite0(image: Any) -> Array:
@@ -152,8 +152,11 @@ def _pretrained(name: str, network: Any, transforms: Callable[[Any], Any], devic
         prepared: Array = transforms(image).numpy()
         return prepared
 
-    what = " ".join(str(transforms).split())
-    return Backbone(name, _hashed(network), what, prepare, _extractor(network, network, device))
+    total = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        total.update(key.encode() + value.detach().cpu().numpy().tobytes())
+    preprocessing = " ".join(str(transforms).split())
+    return Backbone(name, total.hexdigest(), preprocessing, prepare, _extractor(network, network, device))
 
 
 def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Callable[[Array], Array]:
@@ -163,15 +166,8 @@ def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Call
 
     def extract(images: Array) -> Array:
         with torch.inference_mode():
-            found = forward(torch.from_numpy(images).to(device))
-        features: Array = found.flatten(1).float().cpu().numpy()
+            output = forward(torch.from_numpy(images).to(device))
+        features: Array = output.flatten(1).float().cpu().numpy()
         return features
 
     return extract
-
-
-def _hashed(network: Any) -> str:
-    total = hashlib.sha256()
-    for key, value in sorted(network.state_dict().items()):
-        total.update(key.encode() + value.detach().cpu().numpy().tobytes())
-    return total.hexdigest()

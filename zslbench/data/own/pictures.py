@@ -8,12 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import shutil
+import time
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,12 +23,11 @@ from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
 from zslbench.data.home import home
 from zslbench.data.own.add import Choices, Report, add
-from zslbench.data.own.backbones import Backbone
-from zslbench.data.own.backbones import backbone as network_of
+from zslbench.data.own.backbones import Backbone, load_backbone
 from zslbench.data.own.given_splits import SplitGiven
 from zslbench.data.own.reading import Loaded
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, first_line
-from zslbench.files import working_folder, write_through
+from zslbench.files import remove_temporary, staged, write_atomically
 from zslbench.identity import digest, expanded
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
@@ -35,6 +36,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 100
 """How often the longer side may hold the shorter one: networks scale the shorter one to some 256 pixels."""
+BATCH = 32
+OnBatch = Callable[[int, int], None]
+"""Called with the pictures that are done and those that there are."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +51,8 @@ class Pictures:
     class_names: tuple[str, ...]
 
 
-def pictures_in(folder: Path) -> Pictures:
-    """Return the pictures of a folder that holds one folder a class; class numbers are sorted as numbers.
+def find_pictures(folder: Path) -> Pictures:
+    """Return the pictures of a folder that holds one folder per class; class numbers are sorted as numbers.
 
     Raises:
         DataMissing: there is no such folder, or no class folder in it.
@@ -57,7 +61,7 @@ def pictures_in(folder: Path) -> Pictures:
     folder = expanded(folder).absolute()
     try:
         classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        held = {path: sorted(one for one in path.iterdir() if _is_named_picture(one)) for path in classes}
+        held = {path: sorted(file for file in path.iterdir() if _has_picture_name(file)) for path in classes}
     except OSError as error:
         raise DataMissing(
             f"{error.filename or folder} is not a folder that can be read; name one that holds a folder a class."
@@ -67,19 +71,19 @@ def pictures_in(folder: Path) -> Pictures:
     numbered = all(path.name.isdecimal() for path in classes)
     classes.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
     files, labels = [], []
-    for number, one in enumerate(classes):
-        if not held[one]:
-            raise BadData(f"{one} holds no picture ({', '.join(SUFFIXES)}); remove the folder, or add some.")
-        files += held[one]
-        labels += [number] * len(held[one])
+    for number, path in enumerate(classes):
+        if not held[path]:
+            raise BadData(f"{path} holds no picture ({', '.join(SUFFIXES)}); remove the folder, or add some.")
+        files += held[path]
+        labels += [number] * len(held[path])
     return Pictures(folder, tuple(files), tuple(labels), tuple(path.name for path in classes))
 
 
-def _is_named_picture(path: Path) -> bool:
+def _has_picture_name(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
-def opened(path: Path) -> Any:
+def open_picture(path: Path) -> Any:
     """Return a picture as a Pillow image in RGB, whole.
 
     Formats are told by content and are those of `FORMATS`. The size is judged before a pixel is decoded.
@@ -115,11 +119,6 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
-
-
-BATCH = 32
-OnBatch = Callable[[int, int], None]
-"""Called with the pictures that are done and those that there are."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -201,71 +200,64 @@ def features(
         raise BadValue(
             f"{why}, so {' and '.join(idle)} would change nothing; leave {'it' if len(idle) == 1 else 'them'} out."
         )
-    found = pictures_in(Path(images))
-    network = network_of(backbone, device) if isinstance(backbone, str) else backbone
+    pictures = find_pictures(Path(images))
+    network = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
     if earlier is not None and network.stem in earlier.features:
         raise BadValue(
             f"data set {earlier.name!r} has features {network.stem!r} already; take another backbone, or remove the "
             f"data set with `zslbench data remove {earlier.name} --yes`."
         )
-    work = _work_folder(found, network, batch)
+    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures.files if path.is_file()]
+    facts = [network.name, network.weights, network.preprocessing, batch, states]  # all that batches depend on
+    work = home() / "features" / digest(facts)
     try:
-        out = _extracted(found, network, batch, skip_broken, work, on_batch)
+        extracted = _extract(pictures, network, batch, skip_broken, work, on_batch)
         if output is not None:
-            out = dataclasses.replace(out, output=_write(out, Path(output)))
+            extracted = dataclasses.replace(extracted, output=_write_output(extracted, expanded(output)))
         if into is not None:
-            out = dataclasses.replace(
-                out, report=_into(out, into, network.stem, earlier, semantics, splits, unseen, seed)
-            )
+            report = _add_to(into, earlier, extracted, network.stem, **drawn | {"semantics": semantics})
+            extracted = dataclasses.replace(extracted, report=report)
         shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise StoreError(
             f"cannot write features ({error.strerror or error}); free some space; what is done is kept."
         ) from error
-    return out
+    return extracted
 
 
-def _work_folder(found: Pictures, network: Backbone, batch: int) -> Path:
-    """Return the folder of finished batches, named by everything that they depend on."""
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in found.files if path.is_file()]
-    return home() / "features" / digest([network.name, network.weights, network.preprocessing, batch, states])
-
-
-def _extracted(
-    found: Pictures, network: Backbone, batch: int, skip_broken: bool, work: Path, on_batch: OnBatch | None
+def _extract(
+    pictures: Pictures, network: Backbone, batch: int, skip_broken: bool, work: Path, on_batch: OnBatch | None
 ) -> Extracted:
     work.mkdir(parents=True, exist_ok=True)
-    rows, kept, skipped, before = [], [], [], 0
-    for start in range(0, len(found.files), batch):
-        files = found.files[start : start + batch]
+    matrices, kept, skipped, before = [], [], [], 0
+    for start in range(0, len(pictures.files), batch):
+        files = pictures.files[start : start + batch]
         path = work / f"batch-{start // batch:06d}.npz"
-        done = _finished(path)
+        done = _read_batch(path)
         before += len(files) if done is not None else 0
-        if done is None:
-            done = _batch(files, network, path)
-        matrix, good, problems = done
+        matrix, good, problems = done or _extract_batch(files, network, path)
         if problems and not skip_broken:
             raise BadData(f"{problems[0]} Mend or remove it, or leave such pictures out with --skip-broken.")
-        rows.append(matrix)
-        kept += [start + one for one in good]
+        matrices += [matrix] if len(matrix) else []
+        kept += [start + position for position in good]
         skipped += problems
         if on_batch is not None:
-            on_batch(start + len(files), len(found.files))
+            on_batch(start + len(files), len(pictures.files))
     if not kept:
-        raise BadData(f"{found.folder}: no picture can be read.")
-    labels = np.array(found.labels, dtype=np.int64)[kept]
-    empty = np.setdiff1d(np.arange(len(found.class_names)), labels)
+        raise BadData(f"{pictures.folder}: no picture can be read.")
+    labels = np.array(pictures.labels, dtype=np.int64)[kept]
+    empty = np.setdiff1d(np.arange(len(pictures.class_names)), labels)
     if empty.size:
         raise BadData(
-            f"{found.folder / found.class_names[empty[0]]} holds no picture that can be read; remove the folder."
+            f"{pictures.folder / pictures.class_names[empty[0]]} holds no picture that can be read; remove the folder."
         )
     return Extracted(
-        features=np.concatenate([one for one in rows if len(one)]),
+        features=np.concatenate(matrices),
         labels=labels,
-        class_names=found.class_names,
-        files=tuple(found.files[one].relative_to(found.folder).as_posix() for one in kept),
+        class_names=pictures.class_names,
+        files=tuple(pictures.files[row].relative_to(pictures.folder).as_posix() for row in kept),
         facts={
-            "source": str(found.folder),
+            "source": str(pictures.folder),
             "backbone": network.name,
             "weights": f"sha256 {network.weights}",
             "preprocessing": network.preprocessing,
@@ -280,35 +272,26 @@ _Batch = tuple[Array, list[int], list[str]]
 """Features, the positions in the batch that they are of, and sentences on the pictures that cannot be read."""
 
 
-def _batch(files: Sequence[Path], network: Backbone, path: Path) -> _Batch:
+def _extract_batch(files: Sequence[Path], network: Backbone, path: Path) -> _Batch:
     good, problems, prepared = [], [], []
     for position, file in enumerate(files):
         try:
-            prepared.append(network.prepare(opened(file)))
+            prepared.append(network.prepare(open_picture(file)))
             good.append(position)
         except BadData as error:
             problems.append(str(error))
     matrix = network.extract(np.stack(prepared)) if prepared else np.empty((0, 0), dtype=np.float32)
-    kept = {"features": matrix, "good": np.array(good, np.int64), "problems": np.array(problems, np.str_)}
-    with contextlib.suppress(FileNotFoundError):  # another call on the same pictures is done, and has tidied up
-        _save(path, kept)
+
+    def write(out: BinaryIO) -> None:
+        np.savez(out, features=matrix, good=np.array(good, np.int64), problems=np.array(problems, np.str_))
+
+    # Where the folder is gone, another call on the same pictures is done, and has tidied up.
+    with contextlib.suppress(FileNotFoundError), staged(path, write) as temporary:
+        os.replace(temporary, path)  # noqa: PTH105
     return matrix, good, problems
 
 
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays into a file at once; a link or a device of that name is written through."""
-    path = path.resolve()
-    with working_folder(path.parent, ".features-") as work:
-        half = work / path.name
-        write_through(half, lambda out: np.savez(out, **arrays))
-        if path.exists() and not path.is_file():
-            with half.open("rb") as done, path.open("wb") as out:
-                shutil.copyfileobj(done, out)
-        else:
-            half.replace(path)
-
-
-def _finished(path: Path) -> _Batch | None:
+def _read_batch(path: Path) -> _Batch | None:
     try:
         with np.load(path, allow_pickle=False) as held:
             return held["features"], held["good"].tolist(), held["problems"].tolist()
@@ -316,40 +299,26 @@ def _finished(path: Path) -> _Batch | None:
         return None
 
 
-def _write(out: Extracted, path: Path) -> Path:
-    path = expanded(path)
-    names, files = np.array(out.class_names, dtype=np.str_), np.array(out.files, dtype=np.str_)
-    about = np.array(json.dumps(out.facts))
-    _save(path, {"features": out.features, "labels": out.labels, "class_names": names, "files": files, "about": about})
+def _write_output(extracted: Extracted, path: Path) -> Path:
+    names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
+    arrays: dict[str, Any] = {"features": extracted.features, "labels": extracted.labels}
+    arrays |= {"class_names": names, "files": files, "about": np.array(json.dumps(extracted.facts))}
+    remove_temporary([path.resolve().parent], time.time())
+    write_atomically(path, lambda out: np.savez(out, **arrays), "features")
     return path
 
 
-def _into(
-    out: Extracted,
-    name: str,
-    stem: str,
-    earlier: Added | None,
-    semantics: Choices | None,
-    splits: SplitGiven | None,
-    unseen: str | int | Sequence[str] | None,
-    seed: int | None,
-) -> Report:
-    loaded = Loaded(out.features, "features", {**out.facts, "shape": list(out.features.shape)})
+def _add_to(name: str, earlier: Added | None, extracted: Extracted, stem: str, **options: Any) -> Report:
+    source = extracted.facts["source"]
+    facts = {**extracted.facts, "shape": list(extracted.features.shape)}
+    features = {stem: Loaded(extracted.features, "features", facts)}
     if earlier is None:
-        return add(
-            name,
-            features={stem: loaded},
-            labels=Loaded(out.labels, "labels", {"source": out.facts["source"]}),
-            semantics=semantics,
-            classes=list(out.class_names),
-            splits=splits,
-            unseen=unseen,
-            seed=seed,
-        )
+        labels = Loaded(extracted.labels, "labels", {"source": source})
+        return add(name, features=features, labels=labels, classes=list(extracted.class_names), **options)
     names = np.array(earlier.class_names)[earlier.load().labels].tolist()
-    if names != [out.class_names[label] for label in out.labels]:
+    if names != [extracted.class_names[label] for label in extracted.labels]:
         raise BadData(
-            f"data set {earlier.name!r} has other images (or another order) than {out.facts['source']}; make a "
-            "data set of these pictures with --semantics and another name."
+            f"data set {earlier.name!r} has other images (or another order) than {source}; make a data set of these "
+            "pictures with --semantics and another name."
         )
-    return add(name, features={stem: loaded}, semantics=semantics)
+    return add(name, features=features, semantics=options["semantics"])
