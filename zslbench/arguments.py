@@ -7,13 +7,15 @@ annotation.
 
 from __future__ import annotations
 
+import builtins
 import functools
 import inspect
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from types import NoneType
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from zslbench.errors import BadValue, UnknownName
 
@@ -21,16 +23,27 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _ENGINE_WORDS = ("workers", "time_limit", "memory_limit", "scheduler", "engine_config")
-_ALLOWED = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "a text",
-    "bool": "True or False",
-    "Path": "a path",
-    "Sequence[str]": "texts",
-    "Sequence[int]": "whole numbers",
-    "None": "None",
+_ALLOWED: Mapping[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "True or False",
+    Path: "a path",
+    Sequence[str]: "texts",
+    Sequence[int]: "whole numbers",
+    NoneType: "None",
 }
+
+
+class _Other:
+    """What no argument takes: with it every annotation is a union."""
+
+
+class _Names(dict[str, Any]):
+    """The names of a module; one that it imports for type checkers alone is a type of its own."""
+
+    def __missing__(self, name: str) -> type:
+        return type(name, (), {})
 
 
 @functools.cache
@@ -43,98 +56,82 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     """
     signature = inspect.signature(function)
     parameters = signature.parameters
-    rest = {one.name for one in parameters.values() if one.kind is inspect.Parameter.VAR_POSITIONAL}
-    others = {one.name for one in parameters.values() if one.kind is inspect.Parameter.VAR_KEYWORD}
+    names = _Names(vars(builtins) | vars(inspect.getmodule(function)))
+    hints = get_type_hints(function, None, names)
+    kinds = {name: set(get_args(hint | _Other)) - {_Other} for name, hint in hints.items() if name != "return"}
+    takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
     @functools.wraps(function)
-    def taking(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not others and (unknown := [name for name in kwargs if name not in parameters]):
-            _refuse(function.__name__, unknown[0], kwargs[unknown[0]], parameters)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if takes_others or name in parameters:
+                continue
+            if name in _ENGINE_WORDS and "engine" in parameters:
+                engine = f"zslbench.engine('process', {name}={kwargs[name]!r})"
+                raise BadValue(f"{function.__name__} takes no {name}; it is of the engine: give engine={engine}.")
+            raise UnknownName(f"argument of {function.__name__}", name, parameters)
         bound = signature.bind(*args, **kwargs)
         for name, value in bound.arguments.items():
-            kinds = str(parameters[name].annotation).split(" | ")
-            if name in rest:
-                bound.arguments[name] = tuple(one for given in value for one in _texts(name, given))
-            elif name not in others:
-                bound.arguments[name] = _made_plain(name, value, kinds)
+            if parameters[name].kind is inspect.Parameter.VAR_POSITIONAL:
+                bound.arguments[name] = tuple(text for given in value for text in _make_texts(name, given))
+            elif parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+                bound.arguments[name] = _make_plain(name, value, kinds[name])
         return function(*bound.args, **bound.kwargs)
 
-    return taking
+    return call
 
 
-def _refuse(verb: str, name: str, value: object, parameters: Mapping[str, object]) -> None:
-    if name in _ENGINE_WORDS and "engine" in parameters:
-        shown = f"zslbench.engine('process', {name}={value!r})"
-        raise BadValue(f"{verb} takes no {name}; it is of the engine: give engine={shown}.")
-    raise UnknownName(f"argument of {verb}", name, parameters)
-
-
-def _made_plain(name: str, value: Any, kinds: list[str]) -> Any:
+def _make_plain(name: str, value: Any, kinds: set[Any]) -> Any:
     """Return a value as one of the kinds that an argument takes; as it is where it takes others than these."""
     if isinstance(value, str | os.PathLike):
-        return _of_text(name, value, kinds)
-    if value is None or not _ALLOWED.keys() & set(kinds):
+        return _make_text_plain(name, value, kinds)
+    if value is None or not _ALLOWED.keys() & kinds:
         return value
-    if "bool" in kinds and (isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")):
+    if bool in kinds and (isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")):
         return bool(value)
-    if hasattr(value, "__index__") and {"int", "Sequence[int]", "float"} & set(kinds) and not _is_array(value):
-        number = operator.index(value)
-        return number if "int" in kinds else (number,) if "Sequence[int]" in kinds else float(number)
-    if "float" in kinds and hasattr(value, "__float__") and not _is_array(value):
-        return float(value)
-    if isinstance(value, Iterable) and "Sequence[str]" in kinds:
-        return _texts(name, value)
-    if isinstance(value, Iterable) and "Sequence[int]" in kinds:
-        return tuple(_whole(name, one) for one in value)
-    if all(kind in _ALLOWED for kind in kinds):
-        raise _bad(name, value, kinds)
+    if not getattr(value, "shape", ()):  # Python would take an array of one number for that number
+        if hasattr(value, "__index__") and {int, Sequence[int], float} & kinds:
+            number = operator.index(value)
+            return number if int in kinds else (number,) if Sequence[int] in kinds else float(number)
+        if float in kinds and hasattr(value, "__float__"):
+            return float(value)
+    if isinstance(value, Iterable) and Sequence[str] in kinds:
+        return _make_texts(name, value)
+    if isinstance(value, Iterable) and Sequence[int] in kinds:
+        try:
+            return tuple(map(operator.index, items := list(value)))
+        except TypeError:
+            wrong = next(item for item in items if not hasattr(item, "__index__"))
+            raise _refuse(name, wrong, {Sequence[int]}) from None
+    if kinds <= _ALLOWED.keys():
+        raise _refuse(name, value, kinds)
     return value
 
 
-def _of_text(name: str, value: str | os.PathLike[str], kinds: list[str]) -> Any:
-    text = _text(name, value)
-    if "Executor" in kinds:
+def _make_text_plain(name: str, value: str | os.PathLike[str], kinds: set[Any]) -> Any:
+    (text,) = _make_texts(name, value)
+    if name == "engine":
         raise BadValue(f"engine={text!r} is a name; give zslbench.engine({text!r}), with workers=2, say.")
-    if "Path" in kinds and ("str" in kinds or not isinstance(value, str)):
+    if Path in kinds and not (isinstance(value, str) and Sequence[str] in kinds and str not in kinds):
         return Path(text)
-    if "Sequence[str]" in kinds and "str" not in kinds:
+    if Sequence[str] in kinds and str not in kinds:
         return (text,)
-    if "Path" in kinds:
-        return Path(text)
-    if "str" not in kinds and all(kind in _ALLOWED for kind in kinds):
-        raise _bad(name, value, kinds)
+    if str not in kinds and kinds <= _ALLOWED.keys():
+        raise _refuse(name, value, kinds)
     return text
 
 
-def _texts(name: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str | os.PathLike):
-        return (_text(name, value),)
-    if not isinstance(value, Iterable):
-        raise _bad(name, value, ["Sequence[str]"])
-    return tuple(_text(name, one) for one in value)
+def _make_texts(name: str, value: object) -> tuple[str, ...]:
+    several = isinstance(value, Iterable) and not isinstance(value, str | os.PathLike)
+    items: Iterable[object] = value if several else [value]  # type: ignore[assignment]
+    texts = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
+    for text in texts:
+        if not isinstance(text, str):
+            raise _refuse(name, text, {Sequence[str]})
+    return tuple(map(str, texts))  # NumPy's texts are a kind of their own
 
 
-def _text(name: str, value: object) -> str:
-    if isinstance(value, str):
-        return str(value)  # NumPy's texts are a kind of their own
-    if isinstance(value, os.PathLike) and isinstance(text := os.fspath(value), str):
-        return text
-    raise _bad(name, value, ["Sequence[str]"])
-
-
-def _whole(name: str, value: object) -> int:
-    try:
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise _bad(name, value, ["Sequence[int]"]) from None
-
-
-def _is_array(value: object) -> bool:
-    """Return whether a value has dimensions, as an array of one number has, which Python would take for that number."""
-    return bool(getattr(value, "shape", ()))
-
-
-def _bad(name: str, value: object, kinds: list[str]) -> BadValue:
+def _refuse(name: str, value: object, kinds: set[Any]) -> BadValue:
     allowed = [text for kind, text in _ALLOWED.items() if kind in kinds]
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:60]}…"

@@ -39,6 +39,12 @@ _MOST_BYTES = 2**28
 _ABANDONED = 3600.0
 """Seconds after which nobody is writing a file any more, whichever machine it was."""
 _REPLACED = "replaced-"
+_ADVICE = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space there or choose another folder"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder that you may write"),
+    **dict.fromkeys((errno.ENOTDIR, errno.EEXIST), "a file stands where a folder is needed: name another folder"),
+    errno.EISDIR: "name a file, not a folder",
+}
 
 Writer = Callable[[BinaryIO], object]
 """Writes the content of a file into it."""
@@ -63,7 +69,10 @@ def write_atomically(path: Path, write: Writer, what: str) -> None:
         if path.is_dir():  # "." has no name to put a temporary one beside
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if path.is_symlink():
-            path = _resolve_link(path)
+            try:
+                path = path.resolve()
+            except RuntimeError:  # what Python before 3.13 says of links that lead round in a circle
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
         with staged(path, write) as temporary:
             os.replace(temporary, path)  # noqa: PTH105  (one system call that tests can make fail)
     except OSError as error:
@@ -105,8 +114,9 @@ def write_through(path: Path, write: Writer) -> None:
 
 def write_error(error: OSError, what: str, folder: Path) -> StoreError:
     """Return the error on something that cannot be written to a folder."""
+    advice = _ADVICE.get(error.errno or 0, "choose another folder")
     return StoreError(
-        f"cannot write {what} to {folder} ({error.strerror or error}); {_advice(error.errno)}; what was finished stays."
+        f"cannot write {what} to {folder} ({error.strerror or error}); {advice}; what was finished stays."
     )
 
 
@@ -152,25 +162,6 @@ def _is_stream(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _resolve_link(link: Path) -> Path:
-    try:
-        return link.resolve()
-    except RuntimeError:  # what Python before 3.13 says of links that lead round in a circle
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
-
-
-def _advice(number: int | None) -> str:
-    if number in (errno.ENOSPC, errno.EDQUOT):
-        return "free space there or choose another folder"
-    if number == errno.EISDIR:
-        return "name a file, not a folder"
-    if number in (errno.ENOTDIR, errno.EEXIST):
-        return "a file stands where a folder is needed: name another folder"
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "choose a folder that you may write"
-    return "choose another folder"
-
-
 def csv_text(rows: Sequence[Mapping[str, Any]], heads: Sequence[str] | None = None) -> str:
     """Write rows as CSV; no text is a formula or has control characters (see `csv_cell`).
 
@@ -183,16 +174,14 @@ def csv_text(rows: Sequence[Mapping[str, Any]], heads: Sequence[str] | None = No
     text = io.StringIO()
     writer = csv.DictWriter(text, heads, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({head: csv_cell(_flat(value)) for head, value in row.items()} for row in rows)
+    writer.writerows({head: csv_cell(_flatten(value)) for head, value in row.items()} for row in rows)
     return text.getvalue()
 
 
-def _flat(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
+def _flatten(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return " ".join(map(str, value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, Mapping) else value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, bool | Mapping) else value
 
 
 def json_text(value: Any) -> str:
@@ -207,8 +196,9 @@ def read_regular(path: Path) -> bytes:
         FileNotFoundError: there is none.
         StoreError: it cannot be read, is no regular file, or larger than any file of ours.
     """
+    at_once = getattr(os, "O_NONBLOCK", 0)  # a pipe without a writer is opened, too
     try:
-        with open(path, "rb", opener=_open_at_once) as file:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | at_once)) as file:
             status = os.fstat(file.fileno())
             check_regular(path, status.st_mode)
             if status.st_size > _MOST_BYTES:
@@ -231,12 +221,8 @@ def check_regular(path: Path, mode: int) -> None:
 
 
 def read_problem(path: Path, error: OSError) -> str:
-    """Return the sentence on a file or folder that cannot be read."""
+    """Return a sentence on a file or folder that cannot be read."""
     return f"{path} cannot be read ({error.strerror or error}); check its permissions."
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe without a writer is opened, too
 
 
 def free_memory() -> int:
@@ -253,7 +239,6 @@ def check_size(path: Path, size: int, what: str = "", free: int | None = None) -
     machine down.
 
     Args:
-        path: the file.
         size: bytes that its content takes in memory.
         what: which part of the file asks for them; empty for all of it.
         free: bytes of memory that are free; None: counted now.
@@ -275,10 +260,9 @@ def check_size(path: Path, size: int, what: str = "", free: int | None = None) -
 
 @contextlib.contextmanager
 def working_folder(root: Path, prefix: str) -> Iterator[Path]:
-    """Give an empty folder in `root`, on its file system, that is gone afterwards; remove what others left there.
+    """Give an empty folder in `root`, which is made where needed, and remove it, and what others left there.
 
     Args:
-        root: made where it is not there.
         prefix: one of `WORKING`.
 
     Raises:
@@ -287,13 +271,12 @@ def working_folder(root: Path, prefix: str) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     remove_working_folders(root)
     work = root / f"{prefix}{secrets.token_hex(8)}"
-    lock = _lock(work, -1)  # before the folder is there: nobody sees one that is not locked yet
-    work.mkdir(mode=0o700)
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        _release(lock, work)
+    with _locked(work, -1):  # before the folder is there: nobody sees one that is not locked yet
+        work.mkdir(mode=0o700)
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def switch_folder(new: Path, target: Path) -> None:
@@ -305,8 +288,7 @@ def switch_folder(new: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be moved; the old folder is there still.
     """
-    lock = _lock(target.parent / ".switch", 60)  # one at a time
-    try:
+    with _locked(target.parent / ".switch", 60, remove=False):  # one at a time
         old = new.with_name(_REPLACED + target.name)
         if target.exists():
             target.replace(old)
@@ -316,8 +298,6 @@ def switch_folder(new: Path, target: Path) -> None:
             if old.exists():
                 old.replace(target)
             raise
-    finally:
-        _release(lock, None)
 
 
 def remove_working_folders(root: Path) -> None:
@@ -331,36 +311,34 @@ def remove_working_folders(root: Path) -> None:
     except OSError:
         return
     for work in folders:
-        if not work.is_symlink() and (lock := _lock(work, 0)) is not None:
+        if work.is_symlink():
+            continue
+        with _locked(work, 0) as held:
+            if not held:
+                continue
             with contextlib.suppress(OSError):
-                _finish_switch(work, root)
+                for old in work.glob(f"{_REPLACED}*"):
+                    name = old.name.removeprefix(_REPLACED)
+                    if not (root / name).exists():
+                        (work / name if (work / name).exists() else old).replace(root / name)
             shutil.rmtree(work, ignore_errors=True)
-            _release(lock, work)
 
 
-def _finish_switch(work: Path, root: Path) -> None:
-    for old in work.glob(f"{_REPLACED}*"):
-        name = old.name.removeprefix(_REPLACED)
-        if not (root / name).exists():
-            new = work / name
-            (new if new.exists() else old).replace(root / name)
-
-
-def _lock(work: Path, seconds: float) -> Any:
-    """Return the lock of a working folder, waiting for it; None where another has it, or there are no locks."""
+@contextlib.contextmanager
+def _locked(path: Path, seconds: float, remove: bool = True) -> Iterator[bool]:
+    """Hold the lock of a path; give False where another holds it for that long, or the file system has no locks."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(f"{work}.lock")
+    lock = FileLock(f"{path}.lock")
     try:
         lock.acquire(timeout=seconds)
     except (Timeout, OSError, NotImplementedError):
-        return None
-    return lock
-
-
-def _release(lock: Any, work: Path | None) -> None:
-    if lock is not None:
+        yield False
+        return
+    try:
+        yield True
+    finally:
         with contextlib.suppress(OSError):
-            if work is not None:
+            if remove:
                 Path(lock.lock_file).unlink(missing_ok=True)
             lock.release()

@@ -68,7 +68,9 @@ def source_of(cls: type) -> MethodSource:
     from a notebook cell has the text of its cell, that of the functions and the values of the constants that it uses
     from other cells.
     """
-    start = {base.__module__ for base in cls.__mro__ if _is_method(base)}
+    method = f"{METHODS_PACKAGE}.base", "Method"  # whose module may not be imported here
+    bases = [cls for cls in cls.__mro__ if any((base.__module__, base.__name__) == method for base in cls.__mro__)]
+    start = {base.__module__ for base in bases}
     texts: dict[str, bytes] = {}
     modules: set[str] = set()
     if cls.__module__ == _MAIN and not _in_script(cls):
@@ -80,34 +82,33 @@ def source_of(cls: type) -> MethodSource:
         anywhere = Path(Path.cwd().anchor)
         modules = _closure({name for name in used if _belongs(name, _MAIN, anywhere)}, _MAIN, anywhere)
     for name in start:
-        modules |= set(_builtin_files(name)) if _is_zslbench(name) else _closure({name}, name, _project_folder(name))
+        modules |= set(_builtin_files(name)) if _is_zslbench(name) else _project_modules(name)
+    paths = {name: _file(name) for name in sorted(modules)}
     contents = {name: _imported_bytes(name) for name in modules}
-    edited = tuple(path for name in modules if (path := _file(name)) and path.read_bytes() != contents[name])
+    here = Path.cwd().resolve()
+    files = {
+        name: path.relative_to(here).as_posix() if path and not _is_zslbench(name) and path.is_relative_to(here) else ""
+        for name, path in paths.items()
+    }
     return MethodSource(
         digest=_digest(contents | texts),
-        files=dict.fromkeys(sorted(texts), "") | {name: _recorded_path(name) for name in sorted(modules)},
-        edited=edited,
+        files=dict.fromkeys(sorted(texts), "") | files,
+        edited=tuple(path for name, path in paths.items() if path and path.read_bytes() != contents[name]),
         own=not _is_zslbench(cls.__module__) and not ((path := _file(cls.__module__)) and _is_installed(path)),
     )
 
 
 def note_source(cls: type) -> None:
     """Read the source of a user's class now, so that what changes while a study runs is not taken for what runs."""
-    module = cls.__module__
-    known = _imported.get(module)
-    if not _is_zslbench(module) and (known is None or known[0] is not _mark(module)):
+    known = _imported.get(cls.__module__)
+    if not _is_zslbench(cls.__module__) and (known is None or known[0] is not _mark(cls.__module__)):
         source_of(cls)
 
 
 @functools.lru_cache(256)
 def project_modules(module: str) -> frozenset[str]:
     """Return the modules of the same project that a user's module needs, itself included, loaded or not."""
-    return frozenset(_closure({module}, module, _project_folder(module)))
-
-
-def _is_method(cls: type) -> bool:
-    """Return whether a class derives from `Method`, which this module may not import."""
-    return any((base.__module__, base.__name__) == (f"{METHODS_PACKAGE}.base", "Method") for base in cls.__mro__)
+    return frozenset(_project_modules(module))
 
 
 def is_here(module: str) -> bool:
@@ -120,7 +121,6 @@ class SourceCheck:
 
     def __init__(self) -> None:
         self._digests: dict[str, str | None] = {}
-        self._cells: dict[str, str] = {}
 
     def state(self, method: str, provenance: Mapping[str, Any]) -> State:
         """Return whether the source of a record's method is what it was: ``unknown`` where its files are not here.
@@ -135,28 +135,20 @@ class SourceCheck:
             return "current"  # written before digests were kept, or by another program
         if not recorded:
             return "changed"  # its class had no source text, so nothing can tell that it is the same
-        if method.startswith(f"{_MAIN}:") and (now := self._of_main(method.partition(":")[2])) is not None:
-            return "current" if now == recorded else "changed"
-        files = provenance.get("method_files")
-        if not isinstance(files, dict) or not files:
+        files: Any = provenance.get("method_files")
+        module, _, name = method.partition(":")
+        cls: Any = vars(sys.modules[_MAIN]).get(name) if module == _MAIN else None
+        in_session = isinstance(cls, type) and not _in_script(cls)
+        if not in_session and (not isinstance(files, dict) or not files):
             entry = METHODS.entries.get(method)
             if entry is None or entry.origin != PACKAGE:
                 return "unknown"
             files = _builtin_files(entry.target.partition(":")[0])
-        key = repr(sorted(files.items(), key=repr))
+        key = method if in_session else repr(sorted(files.items(), key=repr))
         if key not in self._digests:
-            self._digests[key] = _digest_now(files)
+            self._digests[key] = source_of(cls).digest if in_session else _digest_now(files)
         now = self._digests[key]
         return "unknown" if now is None else "current" if now == recorded else "changed"
-
-    def _of_main(self, name: str) -> str | None:
-        """Return the digest of a class that was defined in this session; None where there is none of that name."""
-        cls = vars(sys.modules[_MAIN]).get(name)
-        if not isinstance(cls, type) or _in_script(cls):
-            return None
-        if name not in self._cells:
-            self._cells[name] = source_of(cls).digest
-        return self._cells[name]
 
 
 @functools.cache  # files of an installed zslbench; their names do not change while it runs
@@ -174,27 +166,25 @@ def _digest_now(files: Mapping[Any, Any]) -> str | None:
     for name, relative in files.items():
         if not isinstance(name, str) or not isinstance(relative, str):
             return None
-        content = _read_regular(_recorded_file(name, relative))
-        if content is None and not relative and not _is_zslbench(name):
-            return None
-        project += not _is_zslbench(name)
-        missing += content is None and not _is_zslbench(name)
+        content = _read_recorded(name, relative)
+        if not _is_zslbench(name):
+            if content is None and not relative:
+                return None
+            project += 1
+            missing += content is None
         contents[name] = content or b""
     return None if project and missing == project else _digest(contents)
 
 
-def _recorded_file(module: str, relative: str) -> Path | None:
-    """Return the file of a module that a record names: below the working folder, or where Python would look for it."""
+def _read_recorded(module: str, relative: str) -> bytes | None:
+    """Return the source of a module that a record names: below the working folder, or where Python looks for it."""
+    path = None if module == _MAIN else _searched(module)
     if relative:
         here = Path.cwd().resolve()
         with contextlib.suppress(OSError, ValueError):
-            path = (here / relative).resolve()
-            if not Path(relative).is_absolute() and path.is_relative_to(here) and path.is_file():
-                return path
-    return None if module == _MAIN else _searched(module)
-
-
-def _read_regular(path: Path | None) -> bytes | None:
+            below = (here / relative).resolve()
+            if not Path(relative).is_absolute() and below.is_relative_to(here) and below.is_file():
+                path = below
     with contextlib.suppress(OSError):
         if path is not None and path.is_file() and path.stat().st_size <= MOST_BYTES:
             return path.read_bytes()
@@ -208,6 +198,12 @@ def _digest(contents: Mapping[str, bytes]) -> str:
     return total.hexdigest()[:16]
 
 
+def _project_modules(module: str) -> set[str]:
+    path = _file(module)
+    depth = 0 if path is None or module == _MAIN else module.count(".") + (path.name == "__init__.py")
+    return _closure({module}, module, None if path is None else path.parents[depth])  # of the top-level module
+
+
 def _closure(start: Iterable[str], subject: str, root: Path | None) -> set[str]:
     """Return the modules of the project that `start` needs, itself included."""
     modules: set[str] = set()
@@ -215,11 +211,14 @@ def _closure(start: Iterable[str], subject: str, root: Path | None) -> set[str]:
     waiting = list(start)
     while waiting:
         name = waiting.pop()
-        if name not in modules:
-            modules.add(name)
-            needed = (_imports(name) | frozenset(_with_parents(name))) - seen
-            seen |= needed
-            waiting += [other for other in needed if _belongs(other, subject, root)]
+        if name in modules:
+            continue
+        modules.add(name)
+        path = _file(name)
+        package = name if path is not None and path.name == "__init__.py" else name.rpartition(".")[0]
+        needed = (_imports(_imported_bytes(name), package) | set(_with_parents(name))) - seen
+        seen |= needed
+        waiting += [other for other in needed if _belongs(other, subject, root)]
     return modules
 
 
@@ -229,10 +228,10 @@ def _belongs(module: str, subject: str, root: Path | None) -> bool:
         return module.startswith(f"{METHODS_PACKAGE}.") and _file(module) is not None
     if _is_zslbench(subject) or root is None:
         return module == subject
-    if _is_installed(root):
-        return _top(module) == _top(subject) and _file(module) is not None
     path = _file(module)
-    return path is not None and not _is_installed(path) and _top(module) not in _DEPENDENCIES
+    if path is None or _is_installed(root):
+        return path is not None and _top(module) == _top(subject)
+    return not _is_installed(path) and _top(module) not in _DEPENDENCIES
 
 
 def _is_zslbench(module: str) -> bool:
@@ -243,25 +242,8 @@ def _top(module: str) -> str:
     return module.partition(".")[0]
 
 
-def _project_folder(module: str) -> Path | None:
-    """Return the folder that holds a flat module or the top-level package of another."""
-    path = _file(module)
-    if path is None:
-        return None
-    depth = 0 if module == _MAIN else module.count(".") + (path.name == "__init__.py")
-    return path.parents[depth]
-
-
 def _is_installed(path: Path) -> bool:
     return not _SITE_FOLDERS.isdisjoint(path.parts) or path.is_relative_to(_LIBRARY)
-
-
-def _recorded_path(module: str) -> str:
-    path = _file(module)
-    if path is None or _is_zslbench(module):
-        return ""
-    here = Path.cwd().resolve()
-    return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""
 
 
 def _file(module: str) -> Path | None:
@@ -279,31 +261,29 @@ def _file_of_zslbench(module: str) -> Path | None:
 
 
 def _searched(module: str) -> Path | None:
-    """Return where Python would find a module. Its own finder would import the packages that the module lies in."""
+    """Return where Python would find a module. Its own finder would import the packages that the module lies in.
+
+    Paths are text: a digest asks this thousands of times, and making a `Path` takes longer than asking the disk.
+    """
     parts = module.split(".")
     if not all(part.isidentifier() for part in parts):
         return None
     folders = [str(_HERE.parent)] if parts[0] == PACKAGE else [entry or "." for entry in (*sys.path, "")]
+    path: str | None = None
     for part in parts:
-        path, folders = _step(folders, part)
+        path, spaces = None, []
+        for folder in folders:
+            below = f"{folder}/{part}"
+            is_folder = os.path.isdir(below)  # noqa: PTH112
+            files = (f"{below}/__init__.py", f"{below}.py") if is_folder else (f"{below}.py",)
+            path = next(filter(os.path.isfile, files), None)
+            if path:
+                spaces = [below]
+                break
+            if is_folder:  # a part of a namespace package, unless another folder has the file
+                spaces.append(below)
+        folders = spaces
     return None if path is None else Path(path).resolve()
-
-
-def _step(folders: Iterable[str], name: str) -> tuple[str | None, list[str]]:
-    """Return the file that a name stands for in the first folder that has it, and the folders of what is below it.
-
-    Paths are text: a digest asks this thousands of times, and making a `Path` takes longer than asking the disk.
-    """
-    spaces = []
-    for folder in folders:
-        below = f"{folder}/{name}"
-        is_folder = os.path.isdir(below)  # noqa: PTH112
-        for path in (f"{below}/__init__.py", f"{below}.py") if is_folder else (f"{below}.py",):
-            if os.path.isfile(path):  # noqa: PTH113
-                return path, [below]
-        if is_folder:
-            spaces.append(below)
-    return None, spaces
 
 
 _imported: dict[str, tuple[object, bytes]] = {}
@@ -314,10 +294,10 @@ def _imported_bytes(module: str) -> bytes:
 
     A module that is not loaded (it is imported inside a function) is read as it is now.
     """
-    loaded, path = sys.modules.get(module), _file(module)
+    path = _file(module)
     if path is None:
         return b""
-    if loaded is None:
+    if sys.modules.get(module) is None:
         return path.read_bytes()
     mark = _mark(module)
     known = _imported.get(module)
@@ -332,38 +312,28 @@ def _mark(module: str) -> object:
     return getattr(loaded, "__spec__", None) or loaded
 
 
-def _imports(module: str) -> frozenset[str]:
-    path = _file(module)
-    is_package = path is not None and path.name == "__init__.py"
-    package = module if is_package else module.rpartition(".")[0]
-    return _imports_in(_imported_bytes(module), package)
-
-
 @functools.lru_cache(256)
-def _imports_in(source: bytes, package: str) -> frozenset[str]:
-    """Return the absolute names that a text imports, and the packages that they lie in."""
+def _imports(source: bytes, package: str) -> frozenset[str]:
+    """Return the absolute names that a text imports, and the packages that they lie in.
+
+    It does so by a statement, or by a call of ``import_module("name")``.
+    """
     nodes: list[ast.AST] = []
     with contextlib.suppress(SyntaxError, ValueError, RecursionError):
         nodes = list(ast.walk(ast.parse(source)))
     names: set[str] = set()
     for node in nodes:
         with contextlib.suppress(ImportError):  # from above the top
-            names |= _imports_by(node, package)
+            if isinstance(node, ast.Import):
+                names |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+                names |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+            elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                function, name = getattr(node.func, "attr", getattr(node.func, "id", "")), node.args[0].value
+                if function in ("import_module", "__import__") and isinstance(name, str) and name:
+                    names.add(importlib.util.resolve_name(name, package))
     return frozenset(part for name in names for part in _with_parents(name))
-
-
-def _imports_by(node: ast.AST, package: str) -> set[str]:
-    """Return the absolute names that a statement, or a call of ``import_module("name")``, imports."""
-    if isinstance(node, ast.Import):
-        return {alias.name for alias in node.names}
-    if isinstance(node, ast.ImportFrom):
-        base = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
-        return {base} | {f"{base}.{alias.name}" for alias in node.names}
-    if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-        function, name = getattr(node.func, "attr", getattr(node.func, "id", "")), node.args[0].value
-        if function in ("import_module", "__import__") and isinstance(name, str) and name:
-            return {importlib.util.resolve_name(name, package)}
-    return set()
 
 
 def _with_parents(name: str) -> Iterator[str]:
@@ -375,7 +345,7 @@ def _with_parents(name: str) -> Iterator[str]:
 def _in_script(cls: type) -> bool:
     """Return whether a class of ``__main__`` was read from the script that this process runs."""
     script, functions = getattr(sys.modules[_MAIN], "__file__", None), _functions(cls)
-    files = {str(Path(_code(function).co_filename).absolute()) for function in functions}
+    files = {str(Path(function.__code__.co_filename).absolute()) for function in functions}
     return isinstance(script, str) and (not functions or str(Path(script).absolute()) in files)
 
 
@@ -386,11 +356,11 @@ def _functions(value: object) -> list[types.FunctionType]:
     members = [getattr(member, "__func__", getattr(member, "fget", member)) for member in vars(value).values()]
     functions = [member for member in members if isinstance(member, types.FunctionType)]
     # What dataclasses write for a class has no text of its own; it follows from the fields.
-    return [one for one in functions if not (one.__name__.startswith("__") and _code(one).co_filename == "<string>")]
-
-
-def _code(function: types.FunctionType) -> types.CodeType:
-    return function.__code__
+    return [
+        function
+        for function in functions
+        if not (function.__name__.startswith("__") and function.__code__.co_filename == "<string>")
+    ]
 
 
 def _of_cells(cls: type) -> tuple[dict[str, bytes], set[str]] | None:
@@ -406,22 +376,22 @@ def _of_cells(cls: type) -> tuple[dict[str, bytes], set[str]] | None:
             continue
         done.add(id(subject))
         functions = _functions(subject)
-        texts = ["".join(linecache.getlines(_code(function).co_filename)) for function in functions]
+        texts = ["".join(linecache.getlines(function.__code__.co_filename)) for function in functions]
         if not texts or not all(texts):
             return None
         cells |= set(texts)
         for name, value in _globals_used(functions):
             if isinstance(value, types.ModuleType):
                 modules.add(value.__name__)
-            elif isinstance(value, type | types.FunctionType):
-                if value.__module__ == _MAIN:
-                    waiting.append(value)
-                else:
-                    modules.add(str(value.__module__))
-            elif (written := _written(value)) is not None:
-                values[name] = written
+            elif not isinstance(value, type | types.FunctionType):
+                if (written := _write_constant(value)) is not None:
+                    values[name] = written
+            elif value.__module__ == _MAIN:
+                waiting.append(value)
+            else:
+                modules.add(str(value.__module__))
     for text in cells:
-        modules |= _imports_in(text.encode(), "")
+        modules |= _imports(text.encode(), "")
     contents = {f"{_MAIN}#{number}": text.encode() for number, text in enumerate(sorted(cells))}
     if values:
         contents[f"{_MAIN}#values"] = repr(sorted(values.items())).encode()
@@ -430,7 +400,7 @@ def _of_cells(cls: type) -> tuple[dict[str, bytes], set[str]] | None:
 
 def _globals_used(functions: Iterable[types.FunctionType]) -> Iterator[tuple[str, object]]:
     for function in functions:
-        codes = [_code(function)]
+        codes = [function.__code__]
         while codes:
             code = codes.pop()
             codes += [inner for inner in code.co_consts if isinstance(inner, types.CodeType)]
@@ -439,14 +409,14 @@ def _globals_used(functions: Iterable[types.FunctionType]) -> Iterator[tuple[str
                     yield name, function.__globals__[name]
 
 
-def _written(value: object) -> str | None:
+def _write_constant(value: object) -> str | None:
     """Return a constant as text; None for what is none."""
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     if isinstance(value, (*_PLAIN, np.generic)):
         return repr(value)
     if isinstance(value, tuple | list | set | frozenset | dict):
-        parts = [_written(item) for item in (value.items() if isinstance(value, dict) else value)]
+        parts = [_write_constant(item) for item in (value.items() if isinstance(value, dict) else value)]
         in_order = parts if isinstance(value, tuple | list) else sorted(map(str, parts))
         return None if None in parts else f"{type(value).__name__}{in_order}"
     return None

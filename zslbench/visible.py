@@ -13,34 +13,10 @@ _KEPT = frozenset("\xa0\u200c\u200d\u202f\u3000")
 _BREAKS = {"\n": r"\n", "\t": r"\t"}
 
 SIGNS = {
-    "‡": "#",
-    "†": "+",
-    "°": "o",
-    "§": "~",
-    "±": "+-",
-    "×": "x",
-    "→": "->",
-    "≤": "<=",
-    "≥": ">=",
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "─": "-",
-    "━": "=",
-    "│": "|",
-    "…": "...",
-    "‘": "'",
-    "’": "'",
-    "“": '"',
-    "”": '"',
-    "·": ".",
-    "α": "alpha",
-    "β": "beta",
-    "γ": "gamma",
-    "λ": "lambda",
-    "μ": "mu",
-    "σ": "sigma",
-}
+    "‡": "#", "†": "+", "°": "o", "§": "~", "±": "+-", "×": "x", "→": "->", "≤": "<=", "≥": ">=", "−": "-", "–": "-",
+    "—": "-", "─": "-", "━": "=", "│": "|", "…": "...", "‘": "'", "’": "'", "“": '"', "”": '"', "·": ".",
+    "α": "alpha", "β": "beta", "γ": "gamma", "λ": "lambda", "μ": "mu", "σ": "sigma",
+}  # fmt: skip
 """What stands for our own signs where an encoding lacks them; the marks of a table are one letter wide, and differ."""
 
 
@@ -66,12 +42,13 @@ def one_line(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() or sign in _KEPT else _escaped(sign) for sign in text)
-
-
-def _escaped(sign: str) -> str:
-    units = sign.encode("utf-16-be", "surrogatepass").hex()
-    return _BREAKS.get(sign) or "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+    signs = []
+    for sign in text:
+        if not sign.isprintable() and sign not in _KEPT:
+            units = sign.encode("utf-16-be", "surrogatepass").hex()
+            sign = _BREAKS.get(sign) or "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+        signs.append(sign)
+    return "".join(signs)
 
 
 def csv_cell(value: object) -> object:
