@@ -86,11 +86,7 @@ class PresetStore:
         return self.path(tuned.name, tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol)
 
     def save(self, tuned: TunedPreset) -> Path:
-        """Write one preset and return its path.
-
-        Raises:
-            StoreError: the folder cannot be written to.
-        """
+        """Write a preset and return its path; a folder that cannot be written to is a `StoreError`."""
         path = self.path_of(tuned)
         write_text(path, json_text(dataclasses.asdict(tuned)), f"the preset {path.name}")
         return path
@@ -98,11 +94,7 @@ class PresetStore:
     def find(
         self, name: str, method: str, dataset: str, features: str, semantics: str, protocol: str
     ) -> TunedPreset | None:
-        """Return a preset, or None when that was never tuned.
-
-        Raises:
-            StoreError: the file is not a tuned preset.
-        """
+        """Return a preset (see `read`), or None when that was never tuned."""
         path = self.path(name, method, dataset, features, semantics, protocol)
         return self.read(path) if path.exists() else None
 

@@ -103,27 +103,19 @@ class ResultStore:
         return path
 
     def relabel(self, record: Record) -> Path:
-        """Write a record's document anew, its predictions and trace as they are: its label or selection changed.
-
-        Raises:
-            StoreError: see `save`.
-        """
+        """Write a record's document anew, as `save` does, but not its predictions: its label or selection changed."""
         path = self.path(record)
         write_text(path, record.to_json(), f"run {record.id}")
         return path
 
     def save_features(self, record: Record, features: Mapping[str, AnyArray]) -> Path:
-        """Write rows of unseen classes beside a record, for pictures, and return their path.
+        """Write rows of unseen classes beside a record, for pictures, as `save` does, and return their path.
 
         Args:
             features: ``synthesised`` and ``real`` (n, d) with ``synthesised_label`` and ``real_label`` (n,).
-
-        Raises:
-            StoreError: see `save`.
         """
-        path = self.path(record).with_suffix(_FEATURES)
-        what = f"features of run {record.id}"
-        write_atomically(path, _arrays_writer(features, what), what)
+        path, content = self.path(record).with_suffix(_FEATURES), f"features of run {record.id}"
+        write_atomically(path, _arrays_writer(features, content), content)
         return path
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
@@ -143,13 +135,7 @@ class ResultStore:
             self.altered.append(error.record)
 
     def load(self) -> list[Record]:
-        """Return every record, sorted by data set, protocol, method, label, stage, fold and seed.
-
-        A file that is no record does not stop the others: it is listed in `broken`.
-
-        Raises:
-            StoreError: the root is not a folder that can be read.
-        """
+        """Return every record (see `each`), sorted by data set, protocol, method, label, stage, fold and seed."""
         records: dict[str, Record] = {}
         with without_collection():
             for path, record in self.each():
@@ -199,11 +185,7 @@ class ResultStore:
         return _read_arrays(self.path(record).with_suffix(".npz"), "predictions", record, _PREDICTED)
 
     def features(self, record: Record) -> dict[str, AnyArray]:
-        """Return what ``run --keep-features`` kept beside `record`: arrays by name (see `save_features`).
-
-        Raises:
-            StoreError: nothing was kept, or the file is damaged.
-        """
+        """Return what ``run --keep-features`` kept beside `record`, as `predictions` does (see `save_features`)."""
         path = self.path(record).with_suffix(_FEATURES)
         return _read_arrays(path, "kept features", record, _KEPT, " --keep-features 50")
 

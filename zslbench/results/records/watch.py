@@ -65,9 +65,16 @@ class EndedFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what programs read of it."""
-        facts = {name: getattr(self.record, name) for name in ("label", "stage", "fold", "seed", "status", "error")}
-        data, protocols, metrics = self.record.dataset["name"], list(self.protocols), dict(self.metrics)
-        return {**facts, "dataset": data, "protocols": protocols, "metrics": metrics, "seconds": self.seconds}
+        record = self.record
+        return {
+            "label": record.label,
+            "dataset": record.dataset["name"],
+            "protocols": list(self.protocols),
+            **{name: getattr(record, name) for name in ("stage", "fold", "seed", "status")},
+            "metrics": dict(self.metrics),
+            "seconds": self.seconds,
+            "error": record.error,
+        }
 
 
 @dataclasses.dataclass(frozen=True)
