@@ -23,8 +23,9 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.metrics import per_class_top1, stacked
 from zslbench.results.plots.pareto import on_front
-from zslbench.results.plots.style import DASHES, MARKERS, WIDTHS, line_look, settings
+from zslbench.results.plots.style import DASHES, MARKERS, line_look, settings
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.render import WIDTHS
 
 KINDS = ("confusion", "sensitivity", "stability", "ablation", "curve", "perclass", "pareto", "cd", "souls", "features")
 SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")

@@ -22,7 +22,7 @@ from zslbench.results.analysis.comparison import (
 from zslbench.results.analysis.gather import choose
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import setup_key
-from zslbench.results.plots.files import file_kind
+from zslbench.results.plots.frame import file_kind
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore

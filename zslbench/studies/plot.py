@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,8 @@ from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.plots.draw import Knowledge, Request, check, draw
-from zslbench.results.plots.files import Drawn, file_kind, write_data, write_figure
-from zslbench.results.plots.style import Style
+from zslbench.results.plots.draw import draw
+from zslbench.results.plots.frame import Drawn, Knowledge, Request, file_kind, write_data, write_figure
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import inches_of
@@ -70,82 +70,79 @@ def plot(
         raise BadValue(f"the figure and its numbers are both to be {path.name}; name two files.")
     if path is not None:
         file_kind(path)  # before anything is drawn
-    style = Style(inches_of(width))
-    record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
+    root = None if data_root is None else Path(data_root)
     request = Request(
-        kind=kind,
-        record_filter=record_filter,
-        selection=selection,
+        store=ResultStore(runs),
+        width=inches_of(width),
+        known=knowledge(datasets, root),
+        methods=methods,
         metrics=tuple(metrics) if metrics else None,
         parameter=parameter,
-        classes=_classes(classes),
+        classes=_parse_classes(classes),
         spread=spread,
         projection=projection,
     )
-    check(request)
-    root = None if data_root is None else Path(data_root)
-    known = Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
-    drawn = draw(request, ResultStore(runs), style, known)
+    drawn = draw(kind, request, RecordFilter(methods, datasets, protocols, features, semantics, stage), selection)
     lacking = [] if path is None else write_figure(drawn, path)
     if data is not None:
         write_data(drawn, Path(data))
-    return Drawn(drawn.axes, drawn.rows, (*drawn.remarks, *remarks("note", lacking)))
+    return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", lacking)))
+
+
+def knowledge(datasets: Sequence[str], root: Path | None) -> Knowledge:
+    """Return what methods and data sets declare; of a class that would have to be imported, or is gone, nothing.
+
+    Args:
+        datasets: as they were asked for: folders among them may be what a record is of; root: of the data sets.
+    """
+
+    def is_logarithmic(method: str, name: str) -> bool:
+        if (cls := _loaded_class(method)) is None:
+            return False
+        declared, searched = params.declared(cls).get(name), cls.space.get(name)
+        return bool(declared and declared.log) or (isinstance(searched, params.Between) and searched.log)
+
+    def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
+        cls = _loaded_class(method)
+        return {} if cls is None else {name: ablation.values for name, ablation in cls.ablations.items()}
+
+    def synthesises(method: str) -> bool:
+        cls = _loaded_class(method)
+        return cls is not None and cls.offers_synthesis()
+
+    return Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
 
 
 def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = None) -> dict[int, str]:
     """Return the names of a record's classes by id; none where its data is not here, or has other content by now."""
     data = record.dataset
-    places = [data["name"], *(text for text in asked if Path(text).is_dir())]
-    for number, text in enumerate(places):
+    # A name from a record is no folder, and nothing is imported for it.
+    names = [data["name"]] if is_named(data["name"]) else []
+    for name in [*names, *(text for text in asked if Path(text).is_dir())]:
         try:
-            if number == 0 and not is_named(text):
-                continue  # a name from a record is no folder, and nothing is imported for it
-            found = load_dataset(text, features=data.get("features"), semantics=data.get("semantics"), root=root)
+            dataset = load_dataset(name, features=data.get("features"), semantics=data.get("semantics"), root=root)
         except ZslbenchError:
             continue
-        if found.fingerprint == data.get("fingerprint"):
-            return dict(enumerate(found.class_names))
+        if dataset.fingerprint == data.get("fingerprint"):
+            return dict(enumerate(dataset.class_names))
     return {}
 
 
-def is_logarithmic(method: str, name: str) -> bool:
-    """Return whether a method declares, or is searched for, a parameter on a logarithmic scale."""
-    if (cls := _class_of(method)) is None:
-        return False
-    declared = params.declared(cls).get(name)
-    searched = cls.space.get(name)
-    return bool(declared and declared.log) or (isinstance(searched, params.Between) and searched.log)
-
-
-def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
-    """Return the named ablations that a method declares, with their values; none for a class that is not loaded."""
-    cls = _class_of(method)
-    return {} if cls is None else {name: one.values for name, one in cls.ablations.items()}
-
-
-def synthesises(method: str) -> bool:
-    """Return whether a method makes features of classes; a class that is not loaded makes none."""
-    cls = _class_of(method)
-    return cls is not None and cls.offers_synthesis()
-
-
-def _class_of(method: str) -> type[Method] | None:
-    """Return the class of a method that a record names; None for one that would have to be imported, or is gone."""
+def _loaded_class(method: str) -> type[Method] | None:
     try:
         return recorded_method(method)
     except ZslbenchError:
         return None
 
 
-def _classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] | None:
+def _parse_classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] | None:
     if given is None or isinstance(given, int):
         return given
     if not isinstance(given, str):
         return tuple(given)
-    text = given.strip()
-    if text.isdecimal():
-        return int(text)
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not found:
+    if given.strip().isdecimal():
+        return int(given)
+    classes = tuple(part.strip() for part in given.split(",") if part.strip())
+    if not classes:
         raise BadValue("--classes names no class; give names or numbers between commas, or how many.")
-    return found
+    return classes

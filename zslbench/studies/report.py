@@ -16,7 +16,6 @@ from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, gather, mark_sources
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, natural, setup_key, summarise
-from zslbench.results.plots.draw import Knowledge
 from zslbench.results.records.presets import PresetStore, TunedPreset, is_point_not_picked
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
@@ -24,7 +23,8 @@ from zslbench.results.report import page as pages
 from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables
 from zslbench.results.report.runs import runs_data
-from zslbench.studies import plot, status, status_text
+from zslbench.studies import status, status_text
+from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import interval, judged
 from zslbench.visible import one_line
 
@@ -180,12 +180,8 @@ def _figures(
 ) -> tuple[list[Any], list[str]]:
     """Draw the figures of the final stage, or of the dev stage where there is no other."""
     found = gathered.get("final") or next(iter(gathered.values()))
-    known = Knowledge(
-        lambda record: plot.class_names(record, record_filter.datasets, root), plot.is_logarithmic, plot.ablations
-    )
-    dev = [record for record in told if record.ok and record.stage == "dev"]
     try:
-        return figures(found.records, dev, store, known)
+        return figures(found.records, store, knowledge(record_filter.datasets, root))
     except BadSpec as error:  # a label that is none, which the tables show all the same
         return [], [f"No figure could be drawn: {error}"]
 

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.arrays import Array, BoolArray, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
-from zslbench.results.plots.answers import (
-    Predictions,
+from zslbench.results.plots.by_class import (
     check_count,
     confusions,
     first_class,
     name_classes,
     places_of,
-    unnamed_remark,
+    unnamed_remarks,
 )
-from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import Line, facts, head_of, lines_of, one_panel, said_below
-from zslbench.results.plots.style import COLOURS, INK, MARKERS, Style, add_legend, legend_size, panels
+from zslbench.results.plots.frame import Drawn, Frame, Request, most_columns, say_not_drawn
+from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, lines_of, name_data
+from zslbench.results.plots.style import INK, escape, line_look, wrap
 from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 REAL, MADE = "real", "synthesised"
 KEEP = 50
-"""Rows a class that commands in sentences propose to keep."""
+"""Rows per class that commands in sentences propose to keep."""
 _METHODS, _ROWS = 4, 100
 _SHAPES, _MARGIN = (0.6, 1.0), 1.08
 _CLASSES, _USUAL_CLASSES = 12, 6
@@ -43,93 +42,173 @@ _COMPONENTS = 50
 """Principal components that t-SNE starts from, as its author advises for wide rows."""
 
 
-def draw_features(
-    lines: Sequence[Line],
-    kept: Callable[[Record], Mapping[str, AnyArray]],
-    predictions: Predictions,
-    style: Style,
-    names: Mapping[int, str],
-    classes: int | Sequence[str] | None = None,
-    projection: str = "pca",
-    runs: Path = Path("runs"),
-    synthesises: Callable[[str], bool] = lambda method: True,
-) -> Drawn:
-    """Draw real test rows (hollow) and synthesised ones (filled) of unseen classes, a panel a method.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Kept:
+    """What is drawn of one run: rows (n, d) with class ids (n,), the real ones first, then those that it synthesised.
+
+    Attributes:
+        line: of that run alone; made: (n,) whether a row is synthesised.
+    """
+
+    line: Line
+    rows: Array
+    labels: IntArray
+    made: BoolArray
+
+    def choose(self, ids: IntArray, most: int) -> Kept:
+        """Return the rows of some classes, the first `most` of each class and kind."""
+        kinds = [(side, id_) for side in (~self.made, self.made) for id_ in ids]
+        places = np.concatenate([np.flatnonzero(side & (self.labels == id_))[:most] for side, id_ in kinds])
+        return Kept(self.line, self.rows[places], self.labels[places], self.made[places])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Projection:
+    """Rows in a plane.
+
+    Attributes:
+        points: (n, 2); axes: what each axis is; sentence: on what the projection keeps.
+    """
+
+    points: Array
+    axes: tuple[str, str]
+    sentence: str
+
+
+def draw_features(request: Request) -> Drawn:
+    """Draw real test rows (hollow) and synthesised ones (filled) of unseen classes, a panel per method, up to four.
 
     Of each method the lowest seed that kept features is drawn. Methods whose real rows are the same, as those are that
-    preprocess alike, share one projection, fitted to all rows shown together; others have one each.
-
-    Args:
-        lines: up to four, of one data set and protocol; kept: gives what ``run --keep-features`` kept of a record.
-        predictions: gives what was kept of a record; names: of class ids.
-        classes: these, by name or number, or how many, evenly from the best to the least recognised; None: six.
-        projection: ``pca`` or ``tsne``.
-        runs: the folder that commands in sentences name; synthesises: whether a method makes features at all.
+    preprocess alike, share one projection, fitted to all rows shown together; others have one each. A number of classes
+    asks for those evenly from the best to the least recognised; None: six.
 
     Raises:
         BadValue, UnknownName: nothing was kept, other lines, or classes that are not there. StoreError: a lost file.
     """
-    one_panel(lines, "features")
-    chosen = [_lowest_seed(line) for line in lines]
-    having = [line for line, record in zip(lines, chosen, strict=True) if record is not None]
-    if not having:
-        raise BadValue(_nothing_kept(lines, runs, synthesises))
-    if len(having) > _METHODS:
-        names_there = ", ".join(line.name for line in having)
+    check_one_panel(request.lines, "features")
+    chosen = [(line, record) for line in request.lines if (record := _lowest_seed(line)) is not None]
+    making = [line for line in request.lines if request.known.synthesises(line.row.method)]
+    if not chosen:
+        raise BadValue(_describe_nothing_kept(request, making))
+    if len(chosen) > _METHODS:
+        methods = ", ".join(line.name for line, _ in chosen)
         raise BadValue(
-            f"a features figure has up to {_METHODS} methods side by side, not {len(having)} ({names_there}); "
+            f"a features figure has up to {_METHODS} methods side by side, not {len(chosen)} ({methods}); "
             "choose with -m."
         )
-    found = _load_kept(having, [record for record in chosen if record is not None], kept)
-    ids, accuracy, default = _choose_classes(found, predictions, names, classes)
-    most = min(_ROWS, *(len(one.labels[MADE]) // len(np.unique(one.labels[MADE])) for one in found))
-    found = [one.of(ids, most) for one in found]
-    planes, shared = _planes(found, projection)
-    titles = name_classes(ids, names, having[0].records[0])
-    texts = [*titles, REAL, MADE]
+    kept = _load_kept(chosen, request.store)
+    record = chosen[0][1]
+    names = request.known.class_names(record)
+    ids, accuracies = _choose_classes(kept, request, name_classes(_made_ids(kept[0]), names, record))
+    most = min(_ROWS, *(int(run.made.sum()) // len(_made_ids(run)) for run in kept))
+    kept = [run.choose(ids, most) for run in kept]
+    planes, shared = _project(kept, request.projection or "pca")
+    titles = name_classes(ids, names, record)
     shape, together = _shape(planes), np.concatenate([plane.points for plane in planes])
-    inches = style.panel_inches(len(found))
-    figure, axes = panels(style, len(found), 0.4 + shape * (inches - 0.25), legend_size(style, texts)[1])
-    handles: list[Any] = []
-    for axis, one, plane in zip(axes, found, planes, strict=True):
-        handles = _scatter(axis, one, plane, ids)
-        _frame(axis, together if shared else plane.points, shape)
-        axis.set_xlabel(style.text(plane.axes[0]))
-        axis.set_ylabel(style.text(plane.axes[1]))
-        axis.set_title(style.wrapped(one.line.name, inches - 0.3))
-    add_legend(figure, style, handles, texts)
-    rows = [row for one, plane in zip(found, planes, strict=True) for row in _rows(one, plane, ids, titles)]
-    said = _remarks(found, planes, shared, most, [(t, a) for t, a in zip(titles, accuracy, strict=True)], default)
-    left = [line for line in lines if line not in having]
-    others = [*unnamed_remark(names), *_left_out(left, runs, synthesises)]
-    return Drawn(tuple(axes), tuple(rows), (*said, *remarks("note", others)))
+    inches = request.width / min(len(kept), most_columns(request.width))
+    texts = dict(enumerate([*titles, REAL, MADE]))
+    frame = Frame(request.width, len(kept), 0.4 + shape * (inches - 0.25), texts)
+    for axes, run, plane in zip(frame.axes, kept, planes, strict=True):
+        frame.handles = dict(enumerate(_scatter(axes, run, plane, ids)))
+        _set_limits(axes, together if shared else plane.points, shape)
+        axes.set_xlabel(escape(plane.axes[0]))
+        axes.set_ylabel(escape(plane.axes[1]))
+        axes.set_title(wrap(run.line.name, inches - 0.3))
+        facts, by_id = run.line.facts, dict(zip(ids.tolist(), titles, strict=True))
+        for label, made, (x, y) in zip(run.labels.tolist(), run.made, plane.points.tolist(), strict=True):
+            about = {"class": label + first_class(record), "class name": by_id[label], "kind": MADE if made else REAL}
+            frame.rows.append(facts | about | {"x": x, "y": y})
+    caption = _caption([run.line for run in kept], planes, shared, most)
+    caption.insert(-1, _describe_classes(request, kept, list(zip(titles, accuracies, strict=True))))
+    judged = [name for name in ("T1", "U") if name in kept[0].line.row.metrics]
+    below = describe_lines([run.line for run in kept], judged)
+    lacking = [line for line in making if line not in [drawn for drawn, _ in chosen]]
+    advice = [say_not_drawn("kept features", lacking, _command(lacking, request.store))] if lacking else []
+    return frame.drawn(
+        [
+            *remarks("figure", caption),
+            *(remark for remark in below if remark.kind not in ("metrics", "single seed")),
+            Remark("note", "Drawn is the lowest seed that kept features."),
+            *unnamed_remarks(names),
+            *remarks("note", advice),
+        ]
+    )
 
 
-def _planes(found: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
-    """Return the plane of each method, its points those of its real rows and then of its synthesised ones."""
-    first = found[0].rows[REAL]
-    if not all(np.array_equal(one.rows[REAL], first) for one in found):
-        return [project(np.concatenate([one.rows[REAL], one.rows[MADE]]), how) for one in found], False
-    whole = project(np.concatenate([first, *(one.rows[MADE] for one in found)]), how)
-    ends = np.cumsum([len(first), *(len(one.rows[MADE]) for one in found)])
-    real, *made = np.split(whole.points, ends[:-1])
-    return [dataclasses.replace(whole, points=np.concatenate([real, points])) for points in made], True
+def _made_ids(run: Kept) -> IntArray:
+    return np.unique(run.labels[run.made])
 
 
-def _scatter(axes: Axes, one: Kept, plane: Projection, ids: IntArray) -> list[Any]:
+def _lowest_seed(line: Line) -> Record | None:
+    """Return the record of the lowest seed that kept features."""
+    having = [record for record in line.records if "per_class" in record.provenance.get("kept_features", {})]
+    return min(having, key=lambda record: record.seed, default=None)
+
+
+def _load_kept(chosen: Sequence[tuple[Line, Record]], store: ResultStore) -> list[Kept]:
+    """Return what was kept of one record of each line, under the names of the lines.
+
+    Raises:
+        StoreError: a file that is lost or damaged.
+    """
+    by_id = {line.records[0].id: line for line in lines_of([record for _, record in chosen])}
+    kept = []
+    for line, record in chosen:
+        arrays = store.features(record)
+        alone = dataclasses.replace(by_id[record.id], name=line.name, key=line.key)
+        rows = np.concatenate([np.asarray(arrays[kind], dtype=np.float64) for kind in (REAL, MADE)])
+        labels = np.concatenate([arrays[f"{kind}_label"] for kind in (REAL, MADE)])
+        kept.append(Kept(alone, rows, labels, np.arange(len(rows)) >= len(arrays[REAL])))
+    return kept
+
+
+def _choose_classes(kept: Sequence[Kept], request: Request, names: Sequence[str]) -> tuple[IntArray, list[float]]:
+    """Return ids of the classes to show and the accuracy of each, mean over methods; NaN where none was measured.
+
+    Args:
+        names: of all classes that were synthesised.
+
+    Raises:
+        BadValue, UnknownName: too many, or classes that are not there. StoreError: predictions that are lost.
+    """
+    ids, asked = _made_ids(kept[0]), request.classes
+    shares, judged, _, _ = confusions([run.line for run in kept], request.store)
+    mean = np.mean([np.diagonal(share) for share in shares], axis=0)
+    accuracy = dict(zip(judged.tolist(), mean.tolist(), strict=True))
+    if asked is not None and not isinstance(asked, int):
+        check_count(len(asked), _CLASSES, fewest=1)
+        shown = ids[places_of(asked, ids + first_class(kept[0].line.records[0]), names)]
+    else:
+        order = sorted((id_ for id_ in ids.tolist() if id_ in accuracy), key=lambda id_: -accuracy[id_])
+        count = min(_USUAL_CLASSES, len(order)) if asked is None else asked
+        check_count(count, min(_CLASSES, len(order)), fewest=1)
+        shown = np.array([order[round(place)] for place in np.linspace(0, len(order) - 1, count)], dtype=np.int64)
+    return shown, [accuracy.get(id_, float("nan")) for id_ in shown.tolist()]
+
+
+def _project(kept: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
+    """Return the plane of each method, and whether it is one for all."""
+    real = [run.rows[~run.made] for run in kept]
+    if not all(np.array_equal(rows, real[0]) for rows in real):
+        return [project(run.rows, how) for run in kept], False
+    made = [run.rows[run.made] for run in kept]
+    whole = project(np.concatenate([real[0], *made]), how)
+    first, *others = np.split(whole.points, np.cumsum([len(rows) for rows in (real[0], *made)])[:-1])
+    return [dataclasses.replace(whole, points=np.concatenate([first, points])) for points in others], True
+
+
+def _scatter(axes: Axes, run: Kept, plane: Projection, ids: IntArray) -> list[Any]:
     """Draw the rows of one method and return the handles of a legend: the classes, then real and synthesised."""
-    labels = np.concatenate([one.labels[REAL], one.labels[MADE]])
-    real = np.arange(len(labels)) < len(one.labels[REAL])
     handles: list[Any] = []
-    look: dict[str, Any] = {"ls": "none", "ms": 3.0}
+    dots: dict[str, Any] = {"ls": "none", "ms": 3.0}
     for place, label in enumerate(ids):
-        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-        made, there = plane.points[(labels == label) & ~real], plane.points[(labels == label) & real]
-        axes.plot(*made.T, marker=marker, mfc=colour, mec="none", alpha=0.4, zorder=2, **look)
-        axes.plot(*there.T, marker=marker, mfc="none", mec=colour, mew=0.7, zorder=3, **look)
-        handles += axes.plot([], [], marker=marker, mfc=colour, mec=colour, **look)
-    handles += axes.plot([], [], marker="o", mfc="none", mec=INK, mew=0.7, **look)
-    handles += axes.plot([], [], marker="o", mfc=INK, mec="none", alpha=0.5, **look)
+        colour, marker = line_look(place)["color"], line_look(place)["marker"]
+        made, real = (plane.points[(run.labels == label) & side] for side in (run.made, ~run.made))
+        axes.plot(*made.T, marker=marker, mfc=colour, mec="none", alpha=0.4, zorder=2, **dots)
+        axes.plot(*real.T, marker=marker, mfc="none", mec=colour, mew=0.7, zorder=3, **dots)
+        handles += axes.plot([], [], marker=marker, mfc=colour, mec=colour, **dots)
+    handles += axes.plot([], [], marker="o", mfc="none", mec=INK, mew=0.7, **dots)
+    handles += axes.plot([], [], marker="o", mfc=INK, mec="none", alpha=0.5, **dots)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(True)
@@ -139,11 +218,10 @@ def _scatter(axes: Axes, one: Kept, plane: Projection, ids: IntArray) -> list[An
 def _shape(planes: Sequence[Projection]) -> float:
     """Return height over width of the panels: that of what is drawn, within what reads well."""
     spans = [np.ptp(plane.points, axis=0) for plane in planes]
-    shapes = [float(high) / max(float(wide), 1e-12) for wide, high in spans]
-    return float(np.clip(max(shapes), *_SHAPES))
+    return float(np.clip(max(high / max(wide, 1e-12) for wide, high in spans), *_SHAPES))
 
 
-def _frame(axes: Axes, points: Array, shape: float) -> None:
+def _set_limits(axes: Axes, points: Array, shape: float) -> None:
     """Set limits around (n, 2) points such that a unit is as long along both axes of a panel of that shape."""
     low, high = points.min(axis=0), points.max(axis=0)
     width = _MARGIN * max(high[0] - low[0], (high[1] - low[1]) / shape)
@@ -153,167 +231,47 @@ def _frame(axes: Axes, points: Array, shape: float) -> None:
     axes.set_box_aspect(shape)
 
 
-def _rows(one: Kept, plane: Projection, ids: IntArray, titles: Sequence[str]) -> list[dict[str, Any]]:
-    named = dict(zip(map(int, ids), titles, strict=True))
-    kinds = [REAL] * len(one.labels[REAL]) + [MADE] * len(one.labels[MADE])
-    labels = [int(label) for kind in (REAL, MADE) for label in one.labels[kind]]
-    return [
-        facts(one.line)
-        | {
-            "class": label + first_class(one.line.records[0]),
-            "class name": named[label],
-            "kind": kind,
-            "x": float(x),
-            "y": float(y),
-        }
-        for kind, label, (x, y) in zip(kinds, labels, plane.points, strict=True)
-    ]
-
-
-def _remarks(
-    found: Sequence[Kept],
-    planes: Sequence[Projection],
-    shared: bool,
-    most: int,
-    classes: Sequence[tuple[str, float]],
-    by_rule: bool,
-) -> list[Remark]:
-    lines = [one.line for one in found]
-    records = [line.records[0] for line in lines]
-    said = [
-        f"Features of unseen classes of {head_of(lines[0].row)}: real test images (hollow) and rows that "
+def _caption(lines: Sequence[Line], planes: Sequence[Projection], shared: bool, most: int) -> list[str]:
+    several = shared and len(lines) > 1
+    sentences = [
+        f"Features of unseen classes of {name_data(lines[0].row)}: real test images (hollow) and rows that "
         f"{', '.join(line.name for line in lines)} synthesised (filled), up to {most} of each class and kind; the "
-        "projection is fitted to all rows "
-        + ("shown, of every panel, together." if shared and len(lines) > 1 else "of a panel together.")
+        f"projection is fitted to all rows {'shown, of every panel, together' if several else 'of a panel together'}."
     ]
     if not shared:
-        said.append("The methods bring features into different spaces, so each panel has a projection of its own.")
-    said += dict.fromkeys(plane.told for plane in planes)
-    told = ", ".join(name if np.isnan(share) else f"{name} {100 * share:.0f} %" for name, share in classes)
+        sentences.append("The methods bring features into different spaces, so each panel has a projection of its own.")
+    sentences += dict.fromkeys(plane.sentence for plane in planes)
+    spaces = [str(line.records[0].provenance["kept_features"].get("space", "none")) for line in lines]
+    if len(set(spaces)) > 1:
+        chains = dict.fromkeys(f"{line.name}: {space}" for line, space in zip(lines, spaces, strict=True))
+        sentences.append(f"Space: features after preprocess, {'; '.join(chains)}.")
+    elif spaces[0] == "none":
+        sentences.append("Space: features as the data set has them.")
+    else:
+        sentences.append(f"Space: features after preprocess={spaces[0]}.")
+    return sentences
+
+
+def _describe_classes(request: Request, kept: Sequence[Kept], accuracies: Sequence[tuple[str, float]]) -> str:
+    shares = [name if np.isnan(share) else f"{name} {100 * share:.0f} %" for name, share in accuracies]
+    by_rule = request.classes is None or isinstance(request.classes, int)
     rule = "evenly from the best to the least recognised" if by_rule else "as asked for"
-    said.append(
-        f"Classes {rule}; accuracy ({lines[0].row.protocol}{', mean over the methods' * (len(lines) > 1)}): {told}."
+    several = ", mean over the methods" if len(kept) > 1 else ""
+    return f"Classes {rule}; accuracy ({kept[0].line.row.protocol}{several}): {', '.join(shares)}."
+
+
+def _command(lines: Sequence[Line], store: ResultStore) -> str:
+    return run_command(lines[0].records, store.root, "--keep-features", str(KEEP), "--rerun", "all")
+
+
+def _describe_nothing_kept(request: Request, making: Sequence[Line]) -> str:
+    if making:
+        return f"no run asked for kept features; make them: `{_command(making, request.store)}`."
+    names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
+    return (
+        f"no method asked for synthesises features (there are runs of {names}); run a generative one with "
+        f"--keep-features {KEEP}, lisgan for one."
     )
-    spaces = [str(record.provenance["kept_features"].get("space", "none")) for record in records]
-    chains = list(dict.fromkeys(f"{line.name}: {space}" for line, space in zip(lines, spaces, strict=True)))
-    alike = len(set(spaces)) == 1
-    plain = "features as the data set has them" if spaces[0] == "none" else f"features after preprocess={spaces[0]}"
-    said.append(f"Space: {plain}." if alike else f"Space: features after preprocess, {'; '.join(chains)}.")
-    judged = [name for name in ("T1", "U") if name in lines[0].row.metrics]
-    below = [remark for remark in said_below(lines, judged) if remark.kind not in ("metrics", "single seed")]
-    return [*remarks("figure", said), *below, Remark("note", "Drawn is the lowest seed that kept features.")]
-
-
-def _command(lines: Sequence[Line], runs: Path) -> str:
-    return run_command(lines[0].records, runs, "--keep-features", str(KEEP), "--rerun", "all")
-
-
-def _nothing_kept(lines: Sequence[Line], runs: Path, synthesises: Callable[[str], bool]) -> str:
-    making = [line for line in lines if synthesises(line.row.method)]
-    if not making:
-        there = ", ".join(dict.fromkeys(line.row.method for line in lines))
-        return (
-            f"no method asked for synthesises features (there are runs of {there}); run a generative one with "
-            f"--keep-features {KEEP}, lisgan for one."
-        )
-    return f"no run asked for kept features; make them: `{_command(making, runs)}`."
-
-
-def _left_out(lines: Sequence[Line], runs: Path, synthesises: Callable[[str], bool]) -> list[str]:
-    making = [line for line in lines if synthesises(line.row.method)]
-    if not making:
-        return []
-    names = ", ".join(dict.fromkeys(line.name for line in making))
-    return [f"Without kept features, and not drawn: {names}; make the first: `{_command(making, runs)}`."]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Kept:
-    """What is drawn of one method: rows (n, d) with their class ids (n,), real and synthesised."""
-
-    line: Line
-    rows: Mapping[str, Array]
-    labels: Mapping[str, IntArray]
-
-    def of(self, classes: IntArray, most: int) -> Kept:
-        """Return the rows of some classes, the first `most` of each."""
-        chosen = {kind: _first_rows(labels, classes, most) for kind, labels in self.labels.items()}
-        return Kept(
-            self.line,
-            {kind: rows[chosen[kind]] for kind, rows in self.rows.items()},
-            {kind: labels[chosen[kind]] for kind, labels in self.labels.items()},
-        )
-
-
-def _lowest_seed(line: Line) -> Record | None:
-    """Return the record of the lowest seed that kept features."""
-    there = [record for record in line.records if "per_class" in record.provenance.get("kept_features", {})]
-    return min(there, key=lambda record: record.seed, default=None)
-
-
-def _load_kept(
-    lines: Sequence[Line], records: Sequence[Record], kept: Callable[[Record], Mapping[str, AnyArray]]
-) -> list[Kept]:
-    """Return what was kept of one record of each line, under the names of the lines.
-
-    Raises:
-        StoreError: a file that is lost or damaged.
-    """
-    by_id = {line.records[0].id: line for line in lines_of(records)}
-    found = []
-    for line, record in zip(lines, records, strict=True):
-        arrays = kept(record)
-        rows = {kind: np.asarray(arrays[kind], dtype=np.float64) for kind in (REAL, MADE)}
-        alone = dataclasses.replace(by_id[record.id], name=line.name, key=line.key)
-        found.append(Kept(alone, rows, {kind: arrays[f"{kind}_label"] for kind in (REAL, MADE)}))
-    return found
-
-
-def _choose_classes(
-    found: Sequence[Kept], predictions: Predictions, names: Mapping[int, str], classes: int | Sequence[str] | None
-) -> tuple[IntArray, list[float], bool]:
-    """Return ids of the classes to show, the accuracy of each (mean over methods), and whether a rule chose them.
-
-    Args:
-        classes: by name or number, or how many, evenly from the best to the least recognised; None: six.
-
-    Raises:
-        BadValue, UnknownName: too many, or classes that are not there. StoreError: predictions that are lost.
-    """
-    ids = np.unique(found[0].labels[MADE])
-    judged = confusions([one.line for one in found], predictions)
-    mean = np.mean([one.accuracy for one in judged], axis=0)
-    by_id = dict(zip(map(int, judged[0].classes), map(float, mean), strict=True))
-    if classes is not None and not isinstance(classes, int):
-        record = found[0].line.records[0]
-        named = name_classes(ids, names, record)
-        check_count(len(classes), _CLASSES, fewest=1)
-        shown = ids[places_of(classes, ids + first_class(record), named)]
-        return shown, [by_id.get(int(one), float("nan")) for one in shown], False
-    tested = [int(one) for one in ids if int(one) in by_id]
-    order = sorted(tested, key=lambda one: -by_id[one])
-    count = min(_USUAL_CLASSES, len(order)) if classes is None else classes
-    check_count(count, min(_CLASSES, len(order)), fewest=1)
-    shown = np.array([order[round(place)] for place in np.linspace(0, len(order) - 1, count)], dtype=np.int64)
-    return shown, [by_id[int(one)] for one in shown], True
-
-
-def _first_rows(labels: IntArray, classes: IntArray, most: int) -> IntArray:
-    """Return the places of the first `most` rows of each class."""
-    return np.concatenate([np.flatnonzero(labels == one)[:most] for one in classes])
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Projection:
-    """Rows in a plane.
-
-    Attributes:
-        points: (n, 2); axes: what each axis is; told: the sentence on it.
-    """
-
-    points: Array
-    axes: tuple[str, str]
-    told: str
 
 
 def project(rows: Array, how: str) -> Projection:
@@ -328,26 +286,19 @@ def project(rows: Array, how: str) -> Projection:
             f"{len(rows)} rows of {rows.shape[1]} features span no plane; keep more rows, as in "
             "`zslbench run … --keep-features 50 --rerun all`, or choose more classes."
         )
-    return _pca(rows) if how == "pca" else _tsne(rows)
-
-
-def _pca(rows: Array) -> Projection:
     from sklearn.decomposition import PCA
 
-    found = PCA(2, svd_solver="full").fit(rows)
-    shares = [100 * float(share) for share in found.explained_variance_ratio_]
-    axes = (f"PC 1 ({shares[0]:.0f} % of variance)", f"PC 2 ({shares[1]:.0f} %)")
-    told = f"The first two principal components hold {shares[0]:.0f} % and {shares[1]:.0f} % of their variance."
-    return Projection(found.transform(rows), axes, told)
-
-
-def _tsne(rows: Array) -> Projection:
-    from sklearn.decomposition import PCA
+    if how == "pca":
+        fitted = PCA(2, svd_solver="full").fit(rows)
+        shares = [100 * float(share) for share in fitted.explained_variance_ratio_]
+        axes = (f"PC 1 ({shares[0]:.0f} % of variance)", f"PC 2 ({shares[1]:.0f} %)")
+        sentence = f"The first two principal components hold {shares[0]:.0f} % and {shares[1]:.0f} % of their variance."
+        return Projection(fitted.transform(rows), axes, sentence)
     from sklearn.manifold import TSNE
 
     first = min(_COMPONENTS, *rows.shape)
     narrow = PCA(first, svd_solver="full").fit_transform(rows) if first < rows.shape[1] else rows
     perplexity = min(_PERPLEXITY, max(1.0, (len(rows) - 1) / 3))
     points = TSNE(2, perplexity=perplexity, init="pca", random_state=_SEED).fit_transform(narrow)
-    told = f"t-SNE with perplexity {perplexity:.3g} keeps neighbours; sizes and distances of groups mean little."
-    return Projection(points, ("t-SNE 1", "t-SNE 2"), told)
+    sentence = f"t-SNE with perplexity {perplexity:.3g} keeps neighbours; sizes and distances of groups mean little."
+    return Projection(points, ("t-SNE 1", "t-SNE 2"), sentence)

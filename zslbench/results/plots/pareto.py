@@ -5,69 +5,60 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue
-from zslbench.results.plots.files import Drawn
-from zslbench.results.plots.lines import SPREADS, Line, facts, have_spread, panels_of, said_below, spread_of
-from zslbench.results.plots.style import FAINT, Style, add_legend, frame_panel, legend_size, line_look, panels
+from zslbench.results.plots.frame import Drawn, Frame, Request
+from zslbench.results.plots.lines import SPREADS, Line, describe_lines, mean_and_ends, panels_of
+from zslbench.results.plots.style import FAINT, line_look
+from zslbench.results.records.record import Record
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PHASES = ("fit", "scores")
 
-
-def draw_pareto(
-    lines: Sequence[Line], style: Style, metrics: Sequence[str] | None = None, spread: str = "std"
-) -> Drawn:
+def draw_pareto(request: Request) -> Drawn:
     """Draw each method's metric against its seconds of fitting and scoring on a logarithmic axis, and the front.
 
     The front joins the methods that none other beats in less time.
 
-    Args:
-        lines: of any data sets and protocols, a panel each; metrics: None: T1 and H; spread: ``std`` or ``ci``.
-
     Raises:
         BadValue: records without timings of their own. UnknownName: a metric that there is not.
     """
-    timed = [line for line in lines if timed_alone(line)]
+    spread = request.spread or "std"
+    timed = [line for line in request.lines if timed_alone(line)]
     if not timed:
         raise BadValue(
             "the runs asked for hold no timings of their own (several seeds at once have none); "
             "run them with --rerun all --seeds-at-once never."
         )
-    grid = panels_of(timed, metrics)
+    panels = panels_of(timed, request.metrics)
     names = list(dict.fromkeys(line.name for line in timed))
-    figure, axes = panels(style, len(grid), 1.9, legend_size(style, names)[1])
-    rows: list[dict[str, Any]] = []
-    handles: dict[str, Any] = {}
-    for one, panel in zip(axes, grid, strict=True):
+    frame = Frame(request.width, len(panels), 1.9, {name: name for name in names})
+    for axes, panel in zip(frame.axes, panels, strict=True):
         points = []
         for line in panel.lines:
             stat = line.row.metrics[panel.metric]
-            seconds = statistics.fmean(_seconds(record.timings) for record in line.records)
-            mean, low, high = spread_of(stat.values, line.stochastic, spread)
+            seconds = statistics.fmean(map(_seconds, line.records))
+            mean, low, high = mean_and_ends(stat, spread)
             look = {**line_look(names.index(line.name)), "linestyle": "none", "markersize": 4.5}
-            (handles[line.name],) = one.plot([seconds], [mean], zorder=3, **look)
-            one.plot([seconds] * 2, [low, high], color=look["color"], lw=0.9, zorder=2)
+            (frame.handles[line.name],) = axes.plot([seconds], [mean], zorder=3, **look)
+            axes.plot([seconds] * 2, [low, high], color=look["color"], lw=0.9, zorder=2)
             numbers = {"metric": panel.metric, "seconds": seconds, "mean": mean, "low": low, "high": high, "n": stat.n}
-            points.append(facts(line) | numbers)
+            points.append(line.facts | numbers)
         front = on_front([(point["seconds"], point["mean"]) for point in points])
-        rows += [point | {"on front": place in front} for place, point in enumerate(points)]
+        frame.rows += [point | {"on front": place in front} for place, point in enumerate(points)]
         xs, ys = [points[place]["seconds"] for place in front], [points[place]["mean"] for place in front]
-        one.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
-        _in_seconds(one)
-        frame_panel(one, style, len(grid), panel.head, ("seconds", f"{panel.metric} (%)"))
-    add_legend(
-        figure, style, [handles[name] for name in names if name in handles], [name for name in names if name in handles]
-    )
-    shown = list(dict.fromkeys(panel.metric for panel in grid))
-    return Drawn(tuple(axes), tuple(rows), tuple(_remarks(timed, shown, spread, len(lines) - len(timed))))
+        axes.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
+        _set_seconds_axis(axes)
+        frame.dress(axes, panel.title, ("seconds", f"{panel.metric} (%)"))
+    metrics = [panel.metric for panel in panels]
+    below = describe_lines(timed, metrics, f"Bars: {SPREADS[spread]}.")
+    return frame.drawn([*_remarks(timed, len(request.lines) - len(timed)), *below])
 
 
-def _in_seconds(axes: Axes) -> None:
+def _set_seconds_axis(axes: Axes) -> None:
     """Make the horizontal axis logarithmic, its ticks plain numbers with room between them."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
@@ -102,38 +93,35 @@ def on_front(points: Sequence[tuple[float, float]]) -> list[int]:
     >>> on_front([(1.0, 50.0), (2.0, 40.0), (3.0, 60.0)])
     [0, 2]
     """
-    found: list[int] = []
+    front: list[int] = []
     for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
-        if not found or points[place][1] > points[found[-1]][1]:
-            found.append(place)
-    return found
+        if not front or points[place][1] > points[front[-1]][1]:
+            front.append(place)
+    return front
 
 
 def timed_alone(line: Line) -> bool:
     """Return whether it is known of each record of a line what it takes alone."""
-    return all(record.seconds_known and _seconds(record.timings) > 0 for record in line.records)
+    return all(record.seconds_known and _seconds(record) > 0 for record in line.records)
 
 
-def _seconds(timings: Any) -> float:
-    return float(sum(timings.get(phase, 0.0) for phase in _PHASES))
+def _seconds(record: Record) -> float:
+    return float(sum(record.timings.get(phase, 0.0) for phase in ("fit", "scores")))
 
 
-def _remarks(lines: Sequence[Line], metrics: Sequence[str], spread: str, untimed: int) -> list[Remark]:
-    said = [
+def _remarks(lines: Sequence[Line], untimed: int) -> list[Remark]:
+    machines = sorted({_machine(record) for line in lines for record in line.records})
+    sentences = [
         "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
-        "line joins what none other beats in as little time."
+        "line joins what none other beats in as little time.",
+        f"Measured on {machines[0]}."
+        if len(machines) == 1
+        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
+        *([f"{untimed} without timings of their own not drawn."] if untimed else []),
     ]
-    where = sorted({_machine(record.provenance) for line in lines for record in line.records})
-    said.append(
-        f"Measured on {where[0]}."
-        if len(where) == 1
-        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(where)}."
-    )
-    said += [f"{untimed} without timings of their own not drawn."] if untimed else []
-    bars = have_spread(lines)
-    return [*remarks("figure", said), *said_below(lines, metrics, f"Bars: {SPREADS[spread]}." if bars else "")]
+    return remarks("figure", sentences)
 
 
-def _machine(provenance: Any) -> str:
-    device, cores = str(provenance.get("device", "a device not recorded")), provenance.get("processors")
+def _machine(record: Record) -> str:
+    device, cores = str(record.provenance.get("device", "a device not recorded")), record.provenance.get("processors")
     return f"{device} ({cores} processors)" if cores else device

@@ -4,37 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.analysis.rows import natural
-from zslbench.results.plots.files import Drawn
+from zslbench.results.plots.frame import Drawn, Frame, Request, keep_percent
 from zslbench.results.plots.lines import (
     SPREADS,
     Line,
     Panel,
-    facts,
-    have_spread,
-    named,
+    describe_lines,
+    group_by_data,
+    mean_and_ends,
+    name_lines,
     panels_of,
-    said_below,
-    spread_of,
+    rename_line,
 )
-from zslbench.results.plots.style import (
-    INK,
-    TICK_CHARACTER,
-    Style,
-    add_legend,
-    frame_panel,
-    keep_percent,
-    legend_size,
-    line_look,
-    panels,
-)
+from zslbench.results.plots.style import CHARACTER, FONT, INK, TICK_FONT, escape, line_look
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.spec import brackets, parse_recorded
 
@@ -42,229 +31,181 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOULS = "souls"
-_K = "k soul samples a class"
 _Value = int | float | str | bool
 
 
-def draw_souls(
-    lines: Sequence[Line],
-    style: Style,
-    metrics: Sequence[str] | None = None,
-    spread: str = "std",
-    runs: Path = Path("runs"),
-) -> Drawn:
-    """Draw how metrics move with k, the number of soul samples a class (Li et al., 2019, Fig. 7a).
+def draw_souls(request: Request) -> Drawn:
+    """Draw how metrics move with k, the number of soul samples per class (Li et al., 2019, Fig. 7a).
 
     The sensitivity figure of the parameter ``souls``, of whichever methods have it; see `draw_sensitivity`.
 
     Raises:
         BadValue: no method has it, or it was not swept.
     """
-    having = [line for line in lines if SOULS in line.row.params]
+    having = [line for line in request.lines if SOULS in line.row.params]
     if not having:
-        there = ", ".join(dict.fromkeys(line.row.method for line in lines))
+        names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
         raise BadValue(
-            f"no method asked for has soul samples (there are runs of {there}); name one with -m, as lisgan."
+            f"no method asked for has soul samples (there are runs of {names}); name one with -m, as lisgan."
         )
-    return draw_sensitivity(having, style, SOULS, metrics, spread, runs=runs, called=_K, values="[1..10]")
+    souls = dataclasses.replace(request, lines=having, parameter=SOULS)
+    return draw_sensitivity(souls, "k soul samples a class", "[1..10]")
 
 
-def draw_sensitivity(
-    lines: Sequence[Line],
-    style: Style,
-    parameter: str | None = None,
-    metrics: Sequence[str] | None = None,
-    spread: str = "std",
-    logarithmic: Callable[[str, str], bool] = lambda method, name: False,
-    runs: Path = Path("runs"),
-    called: str = "",
-    values: str = "[…,…]",
-) -> Drawn:
-    """Draw how metrics move with one hyper-parameter, all others kept: a line a setting, bands over seeds.
+def draw_sensitivity(request: Request, axis: str = "", values: str = "[…,…]") -> Drawn:
+    """Draw how metrics move with one hyper-parameter, all others kept: a line per setting, bands over seeds.
 
     On a logarithmic axis 0 stands apart, at the left; values that are no numbers stand side by side.
 
     Args:
-        lines: of any data sets and protocols, a panel each.
-        parameter: whose values were swept; None: the only one that differs.
-        metrics: a panel each; None: T1 and H.
-        spread: ``std`` or ``ci``.
-        logarithmic: whether a parameter of a method is declared so.
-        runs: the folder that commands in sentences name.
-        called: what the axis says instead of the parameter's name.
-        values: what the command that makes a sweep proposes.
+        request: of any data sets and protocols, a panel each.
+        axis: what it says instead of the parameter's name; values: what the command that makes a sweep proposes.
 
     Raises:
         BadValue: nothing was swept, or several parameters and none is named. UnknownName: no such parameter.
     """
-    name = _choose_parameter(lines, parameter, runs)
-    grid = [(panel, _find_sweeps(panel, name)) for panel in panels_of(lines, metrics)]
-    grid = [(panel, found) for panel, found in grid if found]
-    if not grid:
-        raise BadValue(_describe_no_sweep(lines, name, runs, values))
-    titles = list(dict.fromkeys(one.name for _, found in grid for one in found))
-    looks = {title: line_look(place) for place, title in enumerate(titles)}
-    figure, axes = panels(style, len(grid), 1.75, legend_size(style, titles)[1] if len(titles) > 1 else 0.0)
-    rows: list[dict[str, Any]] = []
-    handles: dict[str, Any] = {}
+    spread = request.spread or "std"
+    name = _choose_parameter(request)
+    panels = [(panel, _find_sweeps(panel, name)) for panel in panels_of(request.lines, request.metrics)]
+    panels = [(panel, sweeps) for panel, sweeps in panels if sweeps]
+    if not panels:
+        raise BadValue(_describe_no_sweep(request, name, values))
+    every = [sweep for _, sweeps in panels for sweep in sweeps]
+    titles = list(dict.fromkeys(sweep.name for sweep in every))
+    # The caption names the only one.
+    frame = Frame(request.width, len(panels), 1.75, {title: title for title in titles if len(titles) > 1})
     zero = False
-    for one, (panel, found) in zip(axes, grid, strict=True):
-        scale = _Scale([value for line in found for value, _ in line.points], _is_log(found, name, logarithmic))
+    for axes, (panel, sweeps) in zip(frame.axes, panels, strict=True):
+        methods = {line.row.method for sweep in sweeps for _, line in sweep.points}
+        log = any(request.known.logarithmic(method, name) for method in methods)
+        scale = _Scale([value for sweep in sweeps for value, _ in sweep.points], log)
         zero |= scale.zero is not None
-        for line in found:
-            handles[line.name] = _draw(one, line, panel.metric, scale, looks[line.name], spread)
-            rows += _rows(line, panel, name, spread)
-        scale.dress(one, style, style.panel_inches(len(grid)) - 0.5)
-        frame_panel(one, style, len(grid), panel.head, (called or name, f"{panel.metric} (%)"))
-        keep_percent(one)
-    if len(titles) > 1:  # the caption names the only one
-        add_legend(figure, style, [handles[title] for title in titles], titles)
-    swept = [line for _, found in grid for line in found]
-    shown = list(dict.fromkeys(panel.metric for panel, _ in grid))
-    return Drawn(tuple(axes), tuple(rows), tuple(_remarks(called or name, titles, swept, shown, spread, zero)))
-
-
-def _remarks(
-    name: str, titles: Sequence[str], found: Sequence[Swept], metrics: Sequence[str], spread: str, zero: bool
-) -> list[Remark]:
-    drawn = [point for line in found for _, point in line.points]
-    said = [f"{' and '.join(metrics)} of {', '.join(titles)} against {name}, all other hyper-parameters kept."]
-    others = dict.fromkeys(f"{one.name}: {one.given.replace(',', ', ')}" for one in found if one.given)
-    said += [f"Given besides: {'. '.join(others)}."] if others else []
-    said += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
-    if any(line.row.stage == "final" for line in drawn):
-        said.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
-    bands = have_spread(drawn)
+        for sweep in sweeps:
+            points = []
+            for value, line in sweep.points:
+                stat = line.row.metrics[panel.metric]
+                mean, low, high = mean_and_ends(stat, spread)
+                points.append((scale.place(value), mean, low, high))
+                about = line.facts | {"name": sweep.name, "parameter": name, "value": _spell(value)}
+                frame.rows.append(about | {"metric": panel.metric, "mean": mean, "low": low, "high": high, "n": stat.n})
+            frame.handles[sweep.name] = _draw(axes, points, scale, line_look(titles.index(sweep.name)))
+        scale.dress(axes, frame.panel_width - 0.5)
+        frame.dress(axes, panel.title, (axis or name, f"{panel.metric} (%)"))
+        keep_percent(axes)
+    metrics = list(dict.fromkeys(panel.metric for panel, _ in panels))
+    what = f"{' and '.join(metrics)} of {', '.join(titles)} against {axis or name}, all other hyper-parameters kept."
     # The values are on the axis: names of points, and the letters that stand for them, would say them again.
-    plain = [dataclasses.replace(line, name=line.row.title, key=_bare(line)) for line in drawn]
-    return remarks("figure", said) + said_below(plain, metrics, f"Bands: {SPREADS[spread]}." if bands else "")
+    drawn = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
+    below = describe_lines(drawn, metrics, f"Bands: {SPREADS[spread]}.")
+    return frame.drawn([*_remarks(what, every, zero), *below])
 
 
-def _bare(line: Line) -> Any:
-    return dataclasses.replace(line.key, given="", name=line.row.title)
+def _remarks(what: str, sweeps: Sequence[Sweep], zero: bool) -> list[Remark]:
+    sentences = [what]
+    given = dict.fromkeys(f"{sweep.name}: {sweep.given.replace(',', ', ')}" for sweep in sweeps if sweep.given)
+    sentences += [f"Given besides: {'. '.join(given)}."] if given else []
+    sentences += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
+    if any(line.row.stage == "final" for sweep in sweeps for _, line in sweep.points):
+        sentences.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
+    return remarks("figure", sentences)
 
 
-def _is_log(found: Sequence[Swept], name: str, logarithmic: Callable[[str, str], bool]) -> bool:
-    methods = {line.row.method for one in found for _, line in one.points}
-    return any(logarithmic(method, name) for method in methods)
-
-
-def _draw(axes: Axes, line: Swept, metric: str, scale: _Scale, look: dict[str, Any], spread: str) -> Any:
-    points = [
-        (scale.at(value), *spread_of(one.row.metrics[metric].values, one.stochastic, spread))
-        for value, one in line.points
-    ]
-    apart = [
-        point for (value, _), point in zip(line.points, points, strict=True) if scale.zero is not None and value == 0
-    ]
+def _draw(axes: Axes, points: Sequence[tuple[float, float, float, float]], scale: _Scale, look: dict[str, Any]) -> Any:
+    """Draw points of place, mean, low and high, joined where they are numbers, and return the handle of a legend."""
+    apart = [point for point in points if point[0] == scale.zero]
     joined = [point for point in points if point not in apart]
-    dash = look if scale.numbers else {**look, "linestyle": "none"}
-    (handle,) = axes.plot([one[0] for one in joined], [one[1] for one in joined], **dash)
-    colour = look["color"]
+    xs, means, lows, highs = zip(*joined, strict=True)
+    bare = {**look, "linestyle": "none"}
+    (handle,) = axes.plot(xs, means, **look if scale.numbers else bare)
     if scale.numbers:
-        xs, _, lows, highs = zip(*joined, strict=True)
-        axes.fill_between(xs, lows, highs, color=colour, alpha=0.18, lw=0)
+        axes.fill_between(xs, lows, highs, color=look["color"], alpha=0.18, lw=0)
     for x, mean, low, high in apart if scale.numbers else points:
-        axes.plot([x], [mean], **{**look, "linestyle": "none"})
-        axes.plot([x, x], [low, high], color=colour, lw=3, alpha=0.3, solid_capstyle="butt")
+        axes.plot([x], [mean], **bare)
+        axes.plot([x, x], [low, high], color=look["color"], lw=3, alpha=0.3, solid_capstyle="butt")
     return handle
 
 
-def _rows(line: Swept, panel: Panel, name: str, spread: str) -> list[dict[str, Any]]:
-    rows = []
-    for value, one in line.points:
-        stat = one.row.metrics[panel.metric]
-        mean, low, high = spread_of(stat.values, one.stochastic, spread)
-        numbers = {"metric": panel.metric, "mean": mean, "low": low, "high": high, "n": stat.n}
-        rows.append(facts(one) | {"name": line.name, "parameter": name, "value": _spell(value)} | numbers)
-    return rows
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
-class Swept:
-    """One sweep: its name, the parameters that it was given besides, and a line of records a value."""
+class Sweep:
+    """The values of one parameter: what its line is called, what it was given besides, and the runs of each value."""
 
     name: str
     given: str
     points: tuple[tuple[_Value, Line], ...]
 
 
-def _choose_parameter(lines: Sequence[Line], asked: str | None, runs: Path) -> str:
+def _choose_parameter(request: Request) -> str:
     """Return the parameter to draw: the one asked for, else the only one that was swept.
 
     Raises:
         UnknownName: no method has it. BadValue: none was swept, or several.
     """
-    known = {name for line in lines for name in line.row.params}
-    if asked is not None:
-        if asked not in known:
-            raise UnknownName("hyper-parameter", asked, known)
-        return asked
-    moving = swept_parameters(lines)
-    if len(moving) == 1:
-        return moving[0]
-    if not moving:
-        raise BadValue(_describe_no_sweep(lines, None, runs))
-    raise BadValue(f"several hyper-parameters were swept ({', '.join(moving)}); choose one with --param.")
+    known = {name for line in request.lines for name in line.row.params}
+    if request.parameter is not None:
+        if request.parameter not in known:
+            raise UnknownName("hyper-parameter", request.parameter, known)
+        return request.parameter
+    swept = swept_parameters(request.lines)
+    if not swept:
+        raise BadValue(_describe_no_sweep(request, None))
+    if len(swept) > 1:
+        raise BadValue(f"several hyper-parameters were swept ({', '.join(swept)}); choose one with --param.")
+    return swept[0]
 
 
 def swept_parameters(lines: Sequence[Line]) -> list[str]:
     """Return the hyper-parameters of which lines of some data set have two values or more, all others kept."""
-    groups = _by_data(lines)
+    groups = group_by_data(lines)
     known = sorted({name for line in lines for name in line.row.params})
-    return [name for name in known if any(_families(own, name) for own in groups)]
-
-
-def _by_data(lines: Sequence[Line]) -> list[Sequence[Line]]:
-    found: dict[tuple[str, tuple[str, ...]], list[Line]] = {}
-    for panel in panels_of(lines, None):
-        found.setdefault((panel.head, tuple(sorted(panel.lines[0].row.metrics))), []).extend(panel.lines)
-    return [list(dict.fromkeys(own)) for own in found.values()]
+    return [name for name in known if any(_families(group, name) for group in groups)]
 
 
 def _families(lines: Sequence[Line], name: str) -> list[list[Line]]:
-    """Return the lines that differ in one parameter alone, and have two values of it or more."""
-    found: dict[str, list[Line]] = {}
+    """Return the lines that differ in one parameter alone, and have two values of it or more.
+
+    Two values count where they were asked for with the same presets: S1 and S2 are no sweep.
+    """
+    families: dict[str, list[Line]] = {}
     for line in lines:
         row = line.row
-        if name not in row.params:
-            continue
-        rest = {key: value for key, value in row.params.items() if key != name}
-        found.setdefault(canonical_json([row.method, row.version, rest, row.selection == "oracle"]), []).append(line)
-    return [own for own in found.values() if _moves(own, name)]
+        if name in row.params:
+            rest = {key: value for key, value in row.params.items() if key != name}
+            key = canonical_json([row.method, row.version, rest, row.selection == "oracle"])
+            families.setdefault(key, []).append(line)
+    swept = []
+    for family in families.values():
+        values: dict[tuple[str, ...], set[str]] = {}
+        for line in family:
+            presets = parse_recorded(line.row.label).presets
+            values.setdefault(presets, set()).add(canonical_json(line.row.params[name]))
+        if any(len(texts) > 1 for texts in values.values()):
+            swept.append(family)
+    return swept
 
 
-def _moves(lines: Sequence[Line], name: str) -> bool:
-    """Return whether lines that were asked for with the same presets have two values: S1 and S2 are no sweep."""
-    values: dict[tuple[str, ...], set[str]] = {}
-    for line in lines:
-        values.setdefault(parse_recorded(line.row.label).presets, set()).add(canonical_json(line.row.params[name]))
-    return any(len(own) > 1 for own in values.values())
-
-
-def _find_sweeps(panel: Panel, name: str) -> list[Swept]:
+def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
     """Return the sweeps of one parameter in a panel, in order of their names."""
     families = _families(panel.lines, name)
-    bare = []
-    for own in families:
-        rest = {key: value for key, value in own[0].row.params.items() if key != name}
-        # The setting is the line's where all its points have it: a cascade that is swept makes only some transductive.
-        settings = {line.row.setting for line in own}
-        setting = "transductive" if "transductive" in settings else own[0].row.setting
-        bare.append(dataclasses.replace(own[0].row, label=_in_common(own, name), params=rest, setting=setting))
-    out = []
-    for own, row in zip(families, bare, strict=True):
-        (whole,) = [line for line in named(bare) if line.row is row]
-        found: dict[str, tuple[_Value, Line]] = {}
-        for line in own:  # a validated run and the same values as given are one point: the first of them
-            found.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
-        out.append(
-            Swept(whole.name, whole.key.given, tuple(sorted(found.values(), key=lambda point: _sort_key(point[0]))))
-        )
-    return sorted(out, key=lambda one: natural(one.name))
+    rows = []
+    for family in families:
+        first = family[0].row
+        rest = {key: value for key, value in first.params.items() if key != name}
+        # A cascade that is swept makes only some of the points transductive.
+        transductive = any(line.row.setting == "transductive" for line in family)
+        setting = "transductive" if transductive else first.setting
+        rows.append(dataclasses.replace(first, label=_common_label(family, name), params=rest, setting=setting))
+    whole = {id(line.row): line for line in name_lines(rows)}
+    sweeps = []
+    for family, row in zip(families, rows, strict=True):
+        points: dict[str, tuple[_Value, Line]] = {}
+        for line in family:  # a validated run and the same values as given are one point: the first of them
+            points.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
+        ordered = sorted(points.values(), key=lambda point: _sort_key(point[0]))
+        sweeps.append(Sweep(whole[id(row)].name, whole[id(row)].key.given, tuple(ordered)))
+    return sorted(sweeps, key=lambda sweep: natural(sweep.name))
 
 
-def _in_common(lines: Sequence[Line], name: str) -> str:
+def _common_label(lines: Sequence[Line], name: str) -> str:
     """Return the label that holds for all values: presets and parameters that every line was given, but one."""
     specs = [parse_recorded(line.row.label) for line in lines]
     presets = tuple(preset for preset in specs[0].presets if all(preset in spec.presets for spec in specs))
@@ -276,15 +217,15 @@ def _in_common(lines: Sequence[Line], name: str) -> str:
     return str(dataclasses.replace(specs[0], presets=presets, params=given))
 
 
-def _describe_no_sweep(lines: Sequence[Line], name: str | None, runs: Path, values: str = "[…,…]") -> str:
+def _describe_no_sweep(request: Request, name: str | None, values: str = "[…,…]") -> str:
     """Return the sentence that there is no sweep (of `name`), with the command that makes one."""
-    first = next((line for line in lines if name in line.row.params), lines[0])
-    shown = name or next(iter(first.row.params), "NAME")
-    extra = ("--sweep", f"{shown}={values}", *(("--stage", "dev") if first.row.stage == "dev" else ()))
-    what = f"{name} has" if name else "every hyper-parameter has"
+    first = next((line for line in request.lines if name in line.row.params), request.lines[0])
+    stage = ("--stage", "dev") if first.row.stage == "dev" else ()
+    sweep = f"{name or next(iter(first.row.params), 'NAME')}={values}"
+    command = ablate_command(first.records, first.row.label, request.store.root, "--sweep", sweep, *stage)
     return (
-        f"{what} one value in the runs asked for, all others kept; sweep it first: "
-        f"`{ablate_command(first.records, first.row.label, runs, *extra)}`."
+        f"{name or 'every hyper-parameter'} has one value in the runs asked for, all others kept; sweep it first: "
+        f"`{command}`."
     )
 
 
@@ -297,22 +238,22 @@ class _Scale:
 
     def __init__(self, values: Sequence[_Value], log: bool) -> None:
         self.values = sorted(dict.fromkeys(values), key=_sort_key)
-        self.numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in self.values)
-        positive = [float(one) for one in self.values if self.numbers and float(one) > 0]
+        self.numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+        positive = [float(value) for value in self.values if self.numbers and float(value) > 0]
         # A range may reach down to 0, as that of a weight does; nothing below 0 has a logarithm.
-        self.log = log and self.numbers and len(positive) > 1 and all(float(one) >= 0 for one in self.values)
+        self.log = log and self.numbers and len(positive) > 1 and all(float(value) >= 0 for value in self.values)
         self.zero: float | None = None
         if self.log and 0 in self.values:
             step = (positive[-1] / positive[0]) ** (1 / (len(positive) - 1))
             self.zero = positive[0] / max(step, 3.0)
 
-    def at(self, value: _Value) -> float:
+    def place(self, value: _Value) -> float:
         """Return the place of a value."""
         if not self.numbers:
             return float(self.values.index(value))
         return self.zero if self.zero is not None and value == 0 else float(value)
 
-    def dress(self, axes: Axes, style: Style, inches: float) -> None:
+    def dress(self, axes: Axes, inches: float) -> None:
         """Set scale and ticks: the values themselves, every other one unnamed where `inches` have no room for all."""
         from matplotlib.ticker import NullLocator
 
@@ -320,26 +261,16 @@ class _Scale:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
         texts = [_spell(value) for value in self.values]
-        room = inches / TICK_CHARACTER
+        room = inches / (CHARACTER * TICK_FONT / FONT)
         every = 1
         while every < len(texts) and sum(len(text) + 2 for text in texts[::every]) > room:
             every += 1
-        shown = [style.text(text) if place % every == 0 else "" for place, text in enumerate(texts)]
-        axes.set_xticks([self.at(value) for value in self.values], shown)
+        shown = [escape(text) if place % every == 0 else "" for place, text in enumerate(texts)]
+        axes.set_xticks([self.place(value) for value in self.values], shown)
         if self.zero is not None:
-            gap = math.sqrt(self.zero * min(float(one) for one in self.values if float(one) > 0))
-            axes.plot(
-                [gap],
-                [0],
-                marker=(2, 0, -20),
-                ms=7,
-                mew=0.8,
-                color=INK,
-                clip_on=False,
-                zorder=5,
-                transform=axes.get_xaxis_transform(),
-                ls="none",
-            )
+            gap = math.sqrt(self.zero * min(float(value) for value in self.values if float(value) > 0))
+            stroke: dict[str, Any] = {"marker": (2, 0, -20), "ms": 7, "mew": 0.8, "ls": "none", "color": INK}
+            axes.plot([gap], [0], **stroke, clip_on=False, zorder=5, transform=axes.get_xaxis_transform())
 
 
 def _sort_key(value: _Value) -> tuple[bool, float, str]:

@@ -1,0 +1,431 @@
+"""What test images were taken for, from kept predictions: confusions (Li et al., 2019, Fig. 4), accuracy by class."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zslbench import metrics
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
+from zslbench.errors import BadValue, UnknownName
+from zslbench.results.plots.frame import Drawn, Frame, Request, new_figure
+from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, name_data
+from zslbench.results.plots.style import COLOURS, HATCHES, INK, escape, wrap
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.table import Remark, remarks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+OTHERS = "other classes"
+_UNCLUSTERED, _WITH_NUMBERS = 12, 12
+_SMALLEST_FONT, _LARGEST_FONT = 4.0, 7.0
+_BAR = 0.45
+"""Inches that the colour bar takes."""
+_MOST_NAMED = 60
+_EXTREMES = 5
+_SIDES = {"unseen": (COLOURS[0], HATCHES[0]), "seen": (COLOURS[4], HATCHES[1])}
+"""A dark and a light colour."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Classes:
+    """The classes that test images are of or were taken for: (c,) ids in ascending order, sides and numbers of images.
+
+    Attributes:
+        numbers: (c,) what the labels of the data call each class; names: of each, by its number where it has none.
+        known: whether the data set has names for them.
+    """
+
+    ids: IntArray
+    of_unseen: BoolArray
+    images: IntArray
+    numbers: IntArray
+    names: list[str]
+    known: bool
+
+    def places(self, asked: Sequence[str]) -> IntArray:
+        """Return the places of classes asked for by name or by number in the labels; see `places_of`."""
+        return places_of(asked, self.numbers, self.names)
+
+    def facts(self, place: int) -> dict[str, Any]:
+        """Return what a row of numbers says of a class."""
+        return {
+            "class": int(self.numbers[place]),
+            "class name": self.names[place],
+            "images": int(self.images[place]),
+            "side": "unseen" if self.of_unseen[place] else "seen",
+        }
+
+
+def draw_confusion(request: Request) -> Drawn:
+    """Draw which class the images of each class were taken for, a matrix per method, rows true and columns predicted.
+
+    More than a dozen classes are put in order by average-linkage clustering of what is confused with what, unseen and
+    seen ones apart, so that confusions gather near the diagonal. Of one or two methods, on one data set and protocol;
+    a number of classes asks for those of lowest accuracy, and what is taken for another one stands in a last column.
+
+    Raises:
+        BadValue, UnknownName: other lines, or classes that are not there. StoreError: a run without predictions.
+    """
+    from matplotlib.colors import PowerNorm
+
+    lines = request.lines
+    shares, classes = _of_one_or_two(request, "confusion", "one or two methods side by side")
+    mean = np.mean(shares, axis=0)
+    order = _order_by_confusion(mean, classes, _choose_hardest(np.diagonal(mean), classes, request.classes))
+    shown = [_with_others(share, order) for share in shares]
+    names = [classes.names[place] for place in order]
+    font, square, below = _fit_names(request.width, names, len(lines), shown[0].shape[1])
+    figure = new_figure((request.width, square + below + 0.5), 0.02)
+    panels = list(figure.subplots(1, len(lines), squeeze=False)[0])
+    for axes, line, share in zip(panels, lines, shown, strict=True):
+        first = axes is panels[0]
+        picture = axes.imshow(
+            100 * share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest", aspect="auto"
+        )
+        axes.set_title(wrap(line.name, square))
+        axes.spines[:].set_visible(True)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel("class" if first else "")
+        _name_classes(axes, names, share.shape[1] > len(names), font, first)
+        _divide(axes, classes.of_unseen[order], named=font is None and first)
+        if len(names) <= _WITH_NUMBERS:
+            _write_numbers(axes, share, 72 * square / max(share.shape) / 2.1)
+    bar = figure.colorbar(picture, ax=panels, ticks=[0, 5, 20, 50, 100], fraction=0.04, pad=0.01, aspect=30)
+    bar.set_label("images of the class in %")
+    bar.outline.set_linewidth(0.4)
+    below_figure = _caption_confusion(lines, shares, classes, order, font)
+    return Drawn(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(below_figure))
+
+
+def draw_perclass(request: Request) -> Drawn:
+    """Draw the top-1 accuracy of each class, mean over seeds, or the first method's minus the second's; sorted.
+
+    Up to sixty classes stand in rows with their names; more stand side by side, and a sentence names the ends. Of one
+    or two methods, on one data set and protocol; a number of classes asks for those at the ends of the order.
+
+    Raises:
+        BadValue, UnknownName: other lines, or classes that are not there. StoreError: a run without predictions.
+    """
+    lines = request.lines
+    shares, classes = _of_one_or_two(request, "perclass", "one method, or two and their difference")
+    accuracy = [100 * np.diagonal(share) for share in shares]
+    value = accuracy[0] if len(lines) == 1 else accuracy[0] - accuracy[1]
+    order = _choose_ends(value, classes, request.classes)
+    names = [classes.names[place] for place in order]
+    by_name = len(order) <= _MOST_NAMED
+    unseen = classes.of_unseen[order]
+    places = {"unseen": np.flatnonzero(unseen), "seen": np.flatnonzero(~unseen)}
+    legend = {side: f"{side} classes" for side in places if unseen.any() and not unseen.all()}
+    frame = Frame(request.width, 1, 0.6 + 0.115 * len(order) if by_name else 2.1, legend)
+    (axes,) = frame.axes
+    for side, at in places.items():
+        colour, hatch = _SIDES[side]
+        if len(at) and by_name:
+            look: dict[str, Any] = {"color": colour, "edgecolor": "white", "lw": 0.3, "hatch": hatch}
+            frame.handles[side] = axes.barh(at, value[order][at], 0.8, **look)
+        elif len(at):
+            frame.handles[side] = axes.bar(at, value[order][at], 0.8, color=colour, edgecolor=colour, lw=0.3)
+    if len(lines) == 1:
+        text = f"accuracy of {lines[0].name} (%)"
+    else:
+        text = f"accuracy, {lines[0].name} − {lines[1].name} (points)"
+    room = request.width - 0.3 - (0.047 * max(map(len, names)) if by_name else 0.3)
+    title = f"{name_data(lines[0].row)}, {lines[0].row.protocol}"
+    if by_name:
+        frame.dress(axes, title, (text, ""), "x", room)
+        axes.set_yticks(range(len(names)), list(map(escape, names)), fontsize=6)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.tick_params(axis="y", length=0)
+        axes.axvline(0, color=INK, lw=0.6)
+    else:
+        frame.dress(axes, title, (f"{len(order)} classes, sorted", text), "y", room)
+        axes.set_xlim(-1, len(order))
+        axes.set_xticks([])
+        axes.axhline(0, color=INK, lw=0.6)
+    about = {name: lines[0].facts[name] for name in ("dataset", "features", "semantics", "protocol")}
+    for place in order:
+        row = about | classes.facts(place)
+        row |= {line.name: float(values[place]) for line, values in zip(lines, accuracy, strict=True)}
+        frame.rows.append(row | ({"difference": float(value[place])} if len(lines) > 1 else {}))
+    return frame.drawn(_caption_perclass(lines, value, classes, order))
+
+
+def confusions(lines: Sequence[Line], store: ResultStore) -> tuple[list[Array], IntArray, BoolArray, IntArray]:
+    """Return how the test images of each class were answered by each line, mean over seeds.
+
+    A class without test images has a row and a column where something was taken for it.
+
+    Returns:
+        For each line (c, c) shares of the images of class i taken for class j; (c,) ids in ascending order, whether
+        each is an unseen class, and how many images it has.
+
+    Raises:
+        StoreError: a run without predictions. BadValue: of another step, or lines of different test images.
+    """
+    kept = [[_load_predictions(record, store) for record in line.records] for line in lines]
+    first = kept[0][0]
+    for line, seeds in zip(lines, kept, strict=True):
+        if not all(np.array_equal(seed[name], first[name]) for seed in seeds for name in ("label", "of_unseen")):
+            raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
+    taken = [[_taken_for(seed) for seed in seeds] for seeds in kept]
+    ids: IntArray = np.unique(np.concatenate([first["label"], *(answers for seeds in taken for answers in seeds)]))
+    of_unseen = np.isin(ids, first["label"][first["of_unseen"]])
+    true = np.searchsorted(ids, first["label"])
+    images: IntArray = np.bincount(true, minlength=len(ids))
+    shares: list[Array] = []
+    for answers_of_seeds in taken:
+        total = np.zeros((len(ids), len(ids)))
+        for answers in answers_of_seeds:
+            np.add.at(total, (true, np.searchsorted(ids, answers)), 1.0)
+        shares.append(total / np.maximum(images, 1)[:, None] / len(answers_of_seeds))
+    return shares, ids, of_unseen, images
+
+
+def _load_predictions(record: Record, store: ResultStore) -> Mapping[str, AnyArray]:
+    if not record.provenance.get("selected", {}).get("last", True):
+        raise BadValue(
+            "predictions are kept of the last step only, and an earlier one was selected; leave out --selection."
+        )
+    return store.predictions(record)
+
+
+def _taken_for(arrays: Mapping[str, AnyArray]) -> IntArray:
+    """Return (m,) the class that each image was taken for: of equal scores the seen one."""
+    seen_score, seen, unseen_score, unseen = (
+        arrays[name] for name in ("seen_score", "seen_class", "unseen_score", "unseen_class")
+    )
+    return metrics.stacked(seen_score, seen, unseen_score, unseen, 0.0)
+
+
+def _of_one_or_two(request: Request, kind: str, takes: str) -> tuple[list[Array], Classes]:
+    """Return the (c, c) confusions of one or two lines, and their classes.
+
+    Raises:
+        StoreError, BadValue: see `confusions`. BadValue: more lines, or of several data sets.
+    """
+    lines = request.lines
+    check_one_panel(lines, kind)
+    if len(lines) > 2:
+        names = ", ".join(line.name for line in lines)
+        raise BadValue(f"a {kind} figure has {takes}, not {len(lines)} ({names}); choose with -m.")
+    shares, ids, of_unseen, images = confusions(lines, request.store)
+    record = lines[0].records[0]
+    known = request.known.class_names(record)
+    numbers = ids + first_class(record)
+    return shares, Classes(ids, of_unseen, images, numbers, name_classes(ids, known, record), bool(known))
+
+
+def first_class(record: Record) -> int:
+    """Return what the labels of a record's data number its first class: in figures and on the screen, ids start there.
+
+    Older records do not say; files in the field's format count from 1.
+    """
+    number = record.dataset.get("first_class")
+    return number if number in (0, 1) else int(record.dataset.get("origin") in ("own", "catalogue"))
+
+
+def name_classes(ids: IntArray, names: Mapping[int, str], record: Record) -> list[str]:
+    """Return the names of class ids; one without a name is called by its number in the labels of the record's data."""
+    return [names.get(int(id_), f"class {int(id_) + first_class(record)}") for id_ in ids]
+
+
+def unnamed_remarks(known: object) -> list[Remark]:
+    """Return what a caption says where no name of a class is known."""
+    text = "The data set was not found, so classes are called by the numbers of its labels; -d FOLDER names its folder."
+    return remarks("note", [] if known else [text])
+
+
+def places_of(asked: Sequence[str], numbers: IntArray, names: Sequence[str]) -> IntArray:
+    """Return the places of classes asked for by name or by number in the labels, each once, in the order asked for.
+
+    Raises:
+        UnknownName: a class that is not there.
+    """
+    by_name = {name.casefold(): place for place, name in enumerate(names)}
+    by_name |= {str(number): place for place, number in enumerate(numbers)}
+    for name in asked:
+        if name.casefold() not in by_name:
+            raise UnknownName("class", name, names)
+    return np.array([*dict.fromkeys(by_name[name.casefold()] for name in asked)], dtype=np.int64)
+
+
+def check_count(count: int, most: int, fewest: int = 2) -> None:
+    """Refuse to show more classes than there are, or than a figure has room for, or too few.
+
+    Raises:
+        BadValue: not from `fewest` to `most`.
+    """
+    if not fewest <= count <= most:
+        raise BadValue(f"--classes {count} is not possible: {most} can be drawn; give a number from {fewest} to that.")
+
+
+def _choose_hardest(accuracy: Array, classes: Classes, asked: int | Sequence[str] | None) -> IntArray:
+    """Return the places of the classes to show: all, those asked for, or that many of lowest accuracy."""
+    if asked is None:
+        return np.arange(len(accuracy))
+    if isinstance(asked, int):
+        check_count(asked, len(accuracy))
+        return np.sort(np.argsort(accuracy, kind="stable")[:asked])
+    return classes.places(asked)
+
+
+def _choose_ends(value: Array, classes: Classes, asked: int | Sequence[str] | None) -> IntArray:
+    """Return the places of classes, highest value first: all, those asked for, or that many at both ends."""
+    order = np.argsort(-value, kind="stable")
+    if asked is None:
+        return order
+    if isinstance(asked, int):
+        check_count(asked, len(order))
+        first = (asked + 1) // 2
+        return np.concatenate([order[:first], order[len(order) - (asked - first) :]])
+    return order[np.isin(order, classes.places(asked))]
+
+
+def _order_by_confusion(mean: Array, classes: Classes, kept: IntArray) -> IntArray:
+    """Return the places in order: unseen classes first, many of them clustered."""
+    of_unseen = classes.of_unseen[kept]
+    return np.concatenate([_cluster(mean, kept[side]) for side in (of_unseen, ~of_unseen)])
+
+
+def _cluster(mean: Array, places: IntArray) -> IntArray:
+    if len(places) <= _UNCLUSTERED:
+        return places
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
+    shares = mean[np.ix_(places, places)]
+    away = 1 - (shares + shares.T) / 2
+    np.fill_diagonal(away, 0.0)
+    order: IntArray = places[leaves_list(linkage(squareform(away), "average", optimal_ordering=True))]
+    return order
+
+
+def _with_others(share: Array, order: IntArray) -> Array:
+    """Return the shares of the classes shown, in order, those of all others in a last column where there are any."""
+    shown = share[np.ix_(order, order)]
+    if len(order) == len(share):
+        return shown
+    rest = share[order].sum(axis=1) - shown.sum(axis=1)
+    return np.column_stack([shown, np.maximum(rest, 0.0)])
+
+
+def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> tuple[float | None, float, float]:
+    """Return the size of the names of classes (None where they do not fit), and inches: a matrix, the names below it.
+
+    Args:
+        width: inches of the figure; count: of the matrices side by side; columns: of a matrix.
+    """
+    longest = 0.0085 * max(map(len, names))
+    room = width - _BAR - 0.35
+    font = min(_LARGEST_FONT, 72 * (room - longest * _SMALLEST_FONT) / count / columns / 1.05)
+    if font < _SMALLEST_FONT:
+        return None, max(room / count, 0.6), 0.0
+    return font, max((room - longest * font) / count, 0.6), longest * font
+
+
+def _name_classes(axes: Axes, names: Sequence[str], others: bool, font: float | None, first: bool) -> None:
+    """Name the rows of the first matrix and the columns of each."""
+    if font is None:
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return
+    texts = list(map(escape, names))
+    columns = [*texts, OTHERS] if others else texts
+    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=font)
+    axes.set_yticks(range(len(texts)), texts if first else [""] * len(texts), fontsize=font)
+    axes.tick_params(length=1.2, pad=1)
+    if others:
+        axes.axvline(len(texts) - 0.5, color=INK, lw=0.5)
+
+
+def _divide(axes: Axes, of_unseen: BoolArray, named: bool) -> None:
+    """Draw the lines between unseen and seen classes, and say how many there are where the classes have no names."""
+    unseen, total = int(of_unseen.sum()), len(of_unseen)
+    if 0 < unseen < total:
+        axes.axhline(unseen - 0.5, color=INK, lw=0.5)
+        axes.axvline(unseen - 0.5, color=INK, lw=0.5)
+    if named:
+        blocks = [block for block in ((0, unseen, "unseen"), (unseen, total, "seen")) if block[1] > block[0]]
+        middles = [(start + stop - 1) / 2 for start, stop, _ in blocks]
+        texts = [f"{stop - start} {side}" for start, stop, side in blocks]
+        axes.set_yticks(middles, texts, rotation=90, va="center")
+        axes.tick_params(axis="y", length=0)
+
+
+def _write_numbers(axes: Axes, share: Array, font: float) -> None:
+    if font < _SMALLEST_FONT - 0.5:
+        return
+    for (row, column), value in np.ndenumerate(np.round(100 * share)):
+        if value >= 1:
+            colour = "white" if value > 35 else INK
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize=min(font, 6.0))
+
+
+def _confusion_rows(
+    lines: Sequence[Line], shown: Sequence[Array], classes: Classes, order: IntArray
+) -> list[dict[str, Any]]:
+    """Return a row per method, true class and class that anything was taken for; others are added up."""
+    rows = []
+    for line, shares in zip(lines, shown, strict=True):
+        for at, column in np.argwhere(shares > 0):
+            about = classes.facts(order[at])
+            if column == len(order):
+                taken: dict[str, Any] = {"taken for": "", "taken for name": OTHERS}
+            else:
+                place = order[column]
+                taken = {"taken for": int(classes.numbers[place]), "taken for name": classes.names[place]}
+            rows.append(line.facts | about | taken | {"percent": float(100 * shares[at, column])})
+    return rows
+
+
+def _caption_confusion(
+    lines: Sequence[Line], shares: Sequence[Array], classes: Classes, order: IntArray, font: float | None
+) -> list[Remark]:
+    sentences = [
+        "Share of the test images of a class (row) that were taken for a class (column), mean over seeds; the "
+        "colours go by the square root."
+    ]
+    unseen = classes.of_unseen[order]
+    if max(unseen.sum(), (~unseen).sum()) > _UNCLUSTERED:
+        sentences.append("Classes are in order of average-linkage clustering of their mean confusions.")
+    if font is None:
+        sentences.append(
+            f"The names of {len(order)} classes do not fit: --data FILE lists them in order; "
+            "a wider figure, or --classes N for the N hardest, shows names."
+        )
+    if len(order) < len(classes.names):
+        sentences.append("The last column is all other classes.")
+    names = [classes.names[place] for place in order]
+    for line, share in zip(lines, shares, strict=True):
+        away = share[np.ix_(order, order)].copy()
+        np.fill_diagonal(away, 0.0)
+        top = np.argsort(-away, axis=None, kind="stable")[:3]
+        pairs = [(row, column) for row, column in zip(*np.unravel_index(top, away.shape), strict=True)]
+        worst = [f"{names[i]} for {names[j]} ({100 * away[i, j]:.0f} %)" for i, j in pairs if away[i, j] > 0]
+        if worst:
+            sentences.append(f"{line.name} most often took {', '.join(worst)}.")
+    judged = [name for name in ("T1", "U", "S", "H") if name in lines[0].row.metrics]
+    return [*remarks("figure", sentences), *describe_lines(lines, judged), *unnamed_remarks(classes.known)]
+
+
+def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, order: IntArray) -> list[Remark]:
+    if len(lines) == 1:
+        sentences = ["Top-1 accuracy on the test images of each class, mean over seeds, sorted."]
+    else:
+        better, worse = int((value > 1e-9).sum()), int((value < -1e-9).sum())
+        sentences = [
+            f"Top-1 accuracy on the test images of each class, mean over seeds: {lines[0].name} minus {lines[1].name}, "
+            f"sorted; higher in {better} classes, lower in {worse}, equal in {len(value) - better - worse}."
+        ]
+    if len(order) > _MOST_NAMED:
+        texts = [f"{classes.names[place]} {value[place]:.0f}".replace(" -", " −") for place in order]
+        first, last = ", ".join(texts[:_EXTREMES]), ", ".join(texts[-_EXTREMES:])
+        sentences.append(f"Highest: {first}; lowest: {last}; --classes 20 draws the ends by name.")
+    judged = [name for name in ("T1", "U", "S") if name in lines[0].row.metrics]
+    return [*remarks("figure", sentences), *describe_lines(lines, judged), *unnamed_remarks(classes.known)]

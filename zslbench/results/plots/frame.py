@@ -1,0 +1,243 @@
+"""The frame that all figures share: what is asked for, panels with a legend below, and the files they become."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zslbench import files
+from zslbench.errors import BadValue
+from zslbench.results.plots.lines import Line
+from zslbench.results.plots.style import CHARACTER, settings, wrap
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.table import Remark
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FILES = ("pdf", "svg", "png")
+_LACKING = re.compile(r"Glyph (\d+) .*missing from")
+# No date within, so that the same records give the same file.
+_NO_DATE: Mapping[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+_MOST_NAMED = 6
+_HIGHEST_LABEL = 1.9
+
+
+@dataclasses.dataclass(frozen=True)
+class Knowledge:
+    """What records do not hold, asked of whoever draws.
+
+    Attributes:
+        class_names: of the data that a record is of, by class id; those unknown are left out.
+        logarithmic: whether a method declares a parameter on a logarithmic scale.
+        ablations: the named settings of a method, with the values of each.
+        synthesises: whether a method makes features of classes.
+    """
+
+    class_names: Callable[[Record], Mapping[int, str]] = lambda record: {}
+    logarithmic: Callable[[str, str], bool] = lambda method, name: False
+    ablations: Callable[[str], Mapping[str, Mapping[str, Any]]] = lambda method: {}
+    synthesises: Callable[[str], bool] = lambda method: True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be drawn.
+
+    Attributes:
+        store: whose predictions and features are read, and whose folder is named in the sentences that give commands.
+        width: inches; known: what records do not hold; lines: what is drawn.
+        methods: as they were asked for, of ``cd``; metrics: a panel each, None: T1 and H.
+        parameter: of ``sensitivity``, None: the only one that was swept.
+        classes: of ``confusion``, ``perclass`` and ``features``, by name or number, or how many; None: the kind's own.
+        spread: ``std`` or ``ci``, None: what suits the kind.
+        projection: of ``features``, ``pca`` or ``tsne``, None: PCA.
+    """
+
+    store: ResultStore
+    width: float
+    known: Knowledge
+    lines: Sequence[Line] = ()
+    methods: Sequence[str] = ()
+    metrics: Sequence[str] | None = None
+    parameter: str | None = None
+    classes: int | Sequence[str] | None = None
+    spread: str | None = None
+    projection: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Drawn:
+    """A figure: its axes, a row per number drawn, and what goes below it in a paper; `caption` has the sentences."""
+
+    axes: tuple[Axes, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    remarks: tuple[Remark, ...]
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """The sentences of the remarks."""
+        return tuple(remark.text for remark in self.remarks)
+
+    def __repr__(self) -> str:
+        return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
+
+    @property
+    def figure(self) -> Figure:
+        """The figure of the axes."""
+        return self.axes[0].get_figure()  # type: ignore[return-value]
+
+
+class Frame:
+    """A figure while it is drawn: panels, two or more side by side as the width has room for, and a legend below.
+
+    Args:
+        height: inches of a row of panels.
+        legend: the text of each key of `handles`, in order; a text without a handle is left out.
+
+    Attributes:
+        axes: of the panels; panel_width: inches of each, what stands beside its axes included.
+        handles: of the legend; rows: of the numbers drawn.
+    """
+
+    def __init__(self, width: float, count: int, height: float, legend: Mapping[Any, str] | None = None) -> None:
+        self.width, self.legend = width, legend or {}
+        longest = max(map(len, self.legend.values()), default=0) * CHARACTER + 0.5
+        self.legend_columns = max(1, min(len(self.legend), int(width / longest)))
+        below = 0.15 * math.ceil(len(self.legend) / self.legend_columns) + 0.08 if self.legend else 0.0
+        columns = min(count, most_columns(width))
+        self.panel_width = width / columns
+        rows = math.ceil(count / columns)
+        self.figure = new_figure((width, rows * height + below), 0.03)
+        flat = list(self.figure.subplots(rows, columns, squeeze=False).ravel())
+        for spare in flat[count:]:
+            spare.remove()
+        self.axes: list[Axes] = flat[:count]
+        self.handles: dict[Hashable, Any] = {}
+        self.rows: list[dict[str, Any]] = []
+
+    def dress(
+        self, axes: Axes, title: str, labels: tuple[str, str], grid: str = "y", room: float | None = None
+    ) -> None:
+        """Write the title and labels of a panel, and put a grid behind what is drawn.
+
+        Args:
+            labels: of the horizontal and the vertical axis, empty for none; grid: lines across ``x``, ``y``, ``both``.
+            room: inches that a line of the title has; None: the width of a panel.
+        """
+        room = room or self.panel_width - 0.15
+        axes.set_xlabel(wrap(labels[0], room))
+        axes.set_ylabel(wrap(labels[1], _HIGHEST_LABEL))
+        axes.set_title(wrap(title, room))
+        axes.grid(axis=grid)  # type: ignore[arg-type]
+        axes.set_axisbelow(True)
+
+    def drawn(self, remarks: Sequence[Remark]) -> Drawn:
+        """Put the legend below all axes, where it hides nothing, and return the figure with its remarks."""
+        keys = [key for key in self.legend if key in self.handles]
+        if keys:
+            texts = [wrap(self.legend[key], self.width - 0.5) for key in keys]
+            handles = [self.handles[key] for key in keys]
+            ncols = self.legend_columns
+            self.figure.legend(handles, texts, loc="outside lower center", ncols=ncols, borderaxespad=0.2)
+        return Drawn(tuple(self.axes), tuple(self.rows), tuple(remarks))
+
+
+def new_figure(size: tuple[float, float], padding: float | None = None) -> Figure:
+    """Return an empty figure of (width, height) inches that no window shows; with `padding` its layout is found."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout=None if padding is None else "constrained")
+    FigureCanvasAgg(figure)
+    if padding is not None:
+        figure.get_layout_engine().set(w_pad=padding, h_pad=padding)  # type: ignore[union-attr,call-arg]
+    return figure
+
+
+def most_columns(width: float) -> int:
+    """Return how many panels stand side by side at most."""
+    return max(1, round(width / 1.7))
+
+
+def keep_percent(axes: Axes) -> None:
+    """Let the vertical axis end where percentages do, and span two points at least: noise must not look steep."""
+    low, high = axes.get_ylim()
+    short = max(0.0, (2.0 - (high - low)) / 2)
+    low, high = low - short, high + short
+    axes.set_ylim(max(low, -2.0), min(high, 102.0))
+
+
+def say_not_drawn(lack: str, lines: Sequence[Line], command: str | None) -> str:
+    """Return the sentence that lines are not drawn for want of something, with the command that makes it."""
+    names = list(dict.fromkeys(line.name for line in lines))
+    others = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    advice = f"; make the first: `{command}`" if command else ""
+    return f"Without {lack}, and not drawn: {', '.join(names[:_MOST_NAMED])}{others}{advice}."
+
+
+def file_kind(path: Path, what: str = "figure") -> str:
+    """Return the kind of file that a name asks for.
+
+    Raises:
+        BadValue: another than PDF, SVG or PNG.
+    """
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in FILES:
+        example = "ranks.pdf" if what == "diagram" else "figure.pdf"
+        raise BadValue(f"a {what} is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in {example}.")
+    return kind
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """Return what the file of a figure holds, in the current settings."""
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, dpi=300, metadata=_NO_DATE.get(kind))
+    return content.getvalue()
+
+
+def write_figure(drawn: Drawn, path: Path) -> list[str]:
+    """Write a figure, and return remarks on what its fonts lack.
+
+    Raises:
+        BadValue: another kind of file. StoreError: it cannot be written.
+    """
+    kind = file_kind(path)
+    with settings(), warnings.catch_warnings(record=True) as raised:
+        warnings.simplefilter("always")
+        content = figure_bytes(drawn.figure, kind)
+    files.write_atomically(path, lambda file: file.write(content), f"the figure {path.name}")
+    glyphs = [_LACKING.match(str(warning.message)) for warning in raised]
+    lacking = sorted({chr(int(glyph[1])) for glyph in glyphs if glyph})
+    if not lacking or kind == "svg":
+        return []
+    many = "s" if len(lacking) > 1 else ""
+    return [f"No font here has the sign{many} {' '.join(lacking)}; a .svg keeps the text."]
+
+
+def svg_text(drawn: Drawn) -> str:
+    """Return a figure as the text of an SVG, its fonts kept as text."""
+    with settings(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sign that no font here has is text, which the reader's fonts may have
+        return figure_bytes(drawn.figure, "svg").decode("utf-8")
+
+
+def write_data(drawn: Drawn, path: Path) -> None:
+    """Write the numbers that a figure shows as CSV, to six digits after the point; heads as rows first have them.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    rows = [
+        {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+        for row in drawn.rows
+    ]
+    files.write_text(path, files.csv_text(rows), f"the numbers {path.name}")
