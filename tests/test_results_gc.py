@@ -6,21 +6,19 @@ import dataclasses
 import errno
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import live_files
 import numpy as np
 import pytest
 from result_records import record
-from test_leases import FAR, ID, claim
+from test_leases import FAR, ID, claim, dead
 
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import StoreError
 from zslbench.results.records.cleanup import GRACE
-from zslbench.results.records.leases import FOLDER, HOLDER, Holder, Leases
+from zslbench.results.records.leases import FOLDER, HOLDER, Leases
 from zslbench.results.records.store import ResultStore
 
 PREDICTIONS = {"label": np.arange(3)}
@@ -120,14 +118,12 @@ def test_what_was_changed_lately_may_be_in_use(runs):
 
 
 def test_leases_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
     with Leases(runs) as living:
         living.take(ID)
         aged(runs / FOLDER / ID)  # its process is there, whatever its file says
         far = claim(runs, FAR, "1" * 16)
         aged(runs / FOLDER / ("1" * 16))  # where there are no hard links, only the holder's own file is renewed
-        claim(runs, dataclasses.replace(Holder.here(), token="d" * 16, pid=gone.pid), "2" * 16)
+        claim(runs, dataclasses.replace(dead(), token="d" * 16), "2" * 16)
         found = zslbench.results.gc(runs, delete=True)
         assert {path.name for path, _ in found.files} == {"2" * 16, "d" * 16 + HOLDER}
         aged(far)
@@ -137,14 +133,12 @@ def test_leases_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
 
 
 def test_signs_of_life_are_judged_by_their_process(runs):
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
     living = live_files.put(runs, live_files.study(), "living-1-aa")
-    dead = live_files.put(runs, live_files.study(holder=live_files.holder(pid=gone.pid)), "dead-1-aa")
+    lost = live_files.put(runs, live_files.study(holder=dead()), "dead-1-aa")
     far = live_files.put(runs, live_files.study(holder=FAR), "far-1-aa")
     aged(living)  # its process is there, though it may be asleep
     found = zslbench.results.gc(runs, delete=True)
-    assert [path for path, _ in found.files] == [dead]
+    assert [path for path, _ in found.files] == [lost]
     assert found.young == 0
     aged(far)
     assert [path for path, _ in zslbench.results.gc(runs, delete=True).files] == [far]

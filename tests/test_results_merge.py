@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from result_records import record, saved, study
+from result_records import preset, record, saved, study
 from test_migration import GOLDEN
 
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.records.presets import PresetStore, TunedPreset
+from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.store import ResultStore
 
 PREDICTIONS = {"label": np.arange(3)}
@@ -26,16 +26,6 @@ PREDICTIONS = {"label": np.arange(3)}
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-def preset(**changes: object) -> TunedPreset:
-    facts = {
-        "name": "tuned", "method": "sae", "version": 1, "source": "", "given": "sae", "dataset": "cub",
-        "features": "fc1000", "semantics": "att", "fingerprint": "f", "protocol": "zsl", "metric": "T1",
-        "values": {"lam": 2.0}, "score": 0.5, "folds": (1,), "fold_scores": (0.5,), "space": {}, "at_edge": (),
-        "sampler": "grid", "seed": 0, "trials": {"ok": 3},
-    }  # fmt: skip
-    return TunedPreset(**(facts | changes))
 
 
 def test_two_halves_make_the_whole_and_a_second_time_changes_nothing(tmp_path):
