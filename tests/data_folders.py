@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,7 @@ def small_cub(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
     monkeypatch.setenv("ZSLBENCH_HOME", str(home))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     counts = Counts(36, ATTRIBUTES, CLASSES - UNSEEN, UNSEEN, 20, 4, UNSEEN * IMAGES)
-    monkeypatch.setattr(catalogue.CUB, "card", catalogue._card("CUB", "", "", counts))
+    monkeypatch.setattr(catalogue.CUB, "card", dataclasses.replace(catalogue.CUB.card, counts=counts))
     monkeypatch.setattr(catalogue, "DIMENSIONS", {"res101": FEATURES})
     return home
 

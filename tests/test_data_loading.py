@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import data_folders
 import numpy as np
 import pytest
 from data_folders import images, splits, write_folder
 
 from zslbench.data import Dataset, load_dataset
-from zslbench.data import catalogue as catalogue_module
-from zslbench.data.catalogue import CATALOGUE, CUB
-from zslbench.data.dataset import Counts, DatasetCard, Source
+from zslbench.data.catalogue import CATALOGUE
+from zslbench.data.dataset import DatasetCard, Source
 from zslbench.data.home import data_root, home
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
@@ -146,12 +146,8 @@ def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.fixture
-def small_cub(monkeypatch: pytest.MonkeyPatch) -> Counts:
-    """Make the counts of CUB those of the small folder that the tests write."""
-    counts = Counts(36, 3, 4, 2, 20, 4, 12)
-    monkeypatch.setattr(CUB, "card", catalogue_module._card("CUB", "", "", counts))
-    monkeypatch.setattr(catalogue_module, "DIMENSIONS", {"res101": 5})
-    return counts
+def small_cub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data_folders.small_cub(monkeypatch, tmp_path / "home")
 
 
 @pytest.mark.usefixtures("small_cub")

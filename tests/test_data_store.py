@@ -253,28 +253,19 @@ def test_processes_that_convert_at_once_agree(folder: Path, home: Path) -> None:
     assert len(list((home / "store" / "content").iterdir())) == 1
 
 
-def test_check_entry_hashes_the_arrays_again(folder: Path, home: Path) -> None:
+def test_a_copy_that_was_changed_is_named_and_removed(folder: Path, home: Path) -> None:
     dataset = load(folder)
-    (entry,) = store.entries()
-    assert entry.folder == str(folder)
-    assert store.check_entry(entry) == ""
+    assert store.verify_copies(folder) == []
     path = content(home, dataset) / "features.npy"
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    assert dataset.fingerprint in store.check_entry(entry)
-    store.discard(entry)
-    assert "incomplete" in store.check_entry(entry)
+    (problem,) = store.verify_copies(folder)
+    assert dataset.fingerprint in problem
+    for _ in range(2):
+        assert "incomplete" in store.verify_copies(folder)[0]
     load(folder)
-    assert store.check_entry(entry) == ""
-
-
-def test_discarding_twice_is_fine(folder: Path) -> None:
-    load(folder)
-    (entry,) = store.entries()
-    store.discard(entry)
-    store.discard(entry)
-    assert store.check_entry(entry) != ""
+    assert store.verify_copies(folder) == []
 
 
 @pytest.mark.realdata

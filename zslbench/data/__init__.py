@@ -9,57 +9,41 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zslbench.data.added import remove
-    from zslbench.data.archive import Installed, import_
-    from zslbench.data.dataset import Counts, Dataset, DatasetCard, Fold, Source
-    from zslbench.data.download import fetch
-    from zslbench.data.inventory import Listed, Verified, list_, verify
-    from zslbench.data.loading import load_dataset
+    from zslbench.data.added import remove as remove
+    from zslbench.data.archive import Installed as Installed
+    from zslbench.data.archive import import_ as import_
+    from zslbench.data.dataset import Counts as Counts
+    from zslbench.data.dataset import Dataset as Dataset
+    from zslbench.data.dataset import DatasetCard as DatasetCard
+    from zslbench.data.dataset import Fold as Fold
+    from zslbench.data.dataset import Source as Source
+    from zslbench.data.download import fetch as fetch
+    from zslbench.data.inventory import Listed as Listed
+    from zslbench.data.inventory import Verified as Verified
+    from zslbench.data.inventory import list_ as list_
+    from zslbench.data.inventory import verify as verify
+    from zslbench.data.loading import load_dataset as load_dataset
+    from zslbench.data.own.add import add as add
+    from zslbench.data.own.pictures import features as features
 
-_HOMES = {
-    "Counts": "zslbench.data.dataset",
-    "Dataset": "zslbench.data.dataset",
-    "DatasetCard": "zslbench.data.dataset",
-    "Fold": "zslbench.data.dataset",
-    "Installed": "zslbench.data.archive",
-    "Listed": "zslbench.data.inventory",
-    "Source": "zslbench.data.dataset",
-    "Verified": "zslbench.data.inventory",
-    "add": "zslbench.data.own.add",  # it checks what it adds, and checks stand above data
-    "features": "zslbench.data.own.pictures",
-    "fetch": "zslbench.data.download",
-    "import_": "zslbench.data.archive",
-    "list_": "zslbench.data.inventory",
-    "load_dataset": "zslbench.data.loading",
-    "remove": "zslbench.data.added",
-    "verify": "zslbench.data.inventory",
+_NAMES = {
+    "added": ("remove",),
+    "archive": ("Installed", "import_"),
+    "dataset": ("Counts", "Dataset", "DatasetCard", "Fold", "Source"),
+    "download": ("fetch",),
+    "inventory": ("Listed", "Verified", "list_", "verify"),
+    "loading": ("load_dataset",),
+    "own.add": ("add",),
+    "own.pictures": ("features",),
 }
-
-__all__ = [
-    "Counts",
-    "Dataset",
-    "DatasetCard",
-    "Fold",
-    "Installed",
-    "Listed",
-    "Source",
-    "Verified",
-    "add",
-    "features",
-    "fetch",
-    "import_",
-    "list_",
-    "load_dataset",
-    "remove",
-    "verify",
-]
+_MODULES = {name: f"zslbench.data.{module}" for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted(_MODULES)

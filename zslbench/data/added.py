@@ -24,7 +24,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Counts, Dataset, choose_stem
-from zslbench.data.home import added_root
+from zslbench.data.home import home
 from zslbench.data.store import save_array
 from zslbench.documents import convert
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
@@ -67,7 +67,7 @@ class Added:
     @property
     def folder(self) -> Path:
         """Where it is."""
-        return added_root() / self.name
+        return home() / "added" / self.name
 
     @property
     def summary(self) -> str:
@@ -142,7 +142,7 @@ def find(name: str) -> Added | None:
     Raises:
         BadData: its ``about.json`` is damaged.
     """
-    folder = added_root() / name.lower()
+    folder = home() / "added" / name.lower()
     if not _NAME.fullmatch(name.lower()) or not (folder / ABOUT).is_file():
         return None
     try:
@@ -158,7 +158,7 @@ def find(name: str) -> Added | None:
 def names() -> list[str]:
     """Return the names of the added data sets, sorted."""
     try:
-        return sorted(folder.name for folder in added_root().iterdir() if (folder / ABOUT).is_file())
+        return sorted(folder.name for folder in (home() / "added").iterdir() if (folder / ABOUT).is_file())
     except OSError:
         return []
 
@@ -202,7 +202,7 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
     Raises:
         StoreError: it cannot be written; nothing that was there is lost.
     """
-    root = added_root()
+    root = home() / "added"
     try:
         with working_folder(root, ".adding-") as work:
             for key, array in arrays.items():
@@ -230,7 +230,7 @@ def remove(name: str) -> Path:
         DataMissing: there is none of this name.
         StoreError: it cannot be removed.
     """
-    folder = added_root() / name.lower()
+    folder = home() / "added" / name.lower()
     if not _NAME.fullmatch(name.lower()) or not folder.is_dir():
         listed = ", ".join(names()) or "none"
         raise DataMissing(f"no data set {name!r} was added; added are: {listed}.")

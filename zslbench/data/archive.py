@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from zslbench.data.catalogue import CATALOGUE
-from zslbench.data.home import installed_root
+from zslbench.data.home import home
 from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError, first_line
 from zslbench.files import switch_folder, working_folder
 from zslbench.identity import expanded, file_sha256
@@ -153,7 +153,7 @@ def _install(openers: Openers, path: Path, source: str, checksum: str) -> list[I
     if not folders:
         known = ", ".join(_FOLDERS.values())
         raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")
-    root = installed_root()
+    root = home() / "xlsa17"
     try:
         with working_folder(root, ".incoming-") as work:
             for (folder, file), opener in openers.items():

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from zslbench.data import xlsa17 as layout
 from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
-from zslbench.data.home import data_root, installed_root
+from zslbench.data.home import data_root, home
 from zslbench.data.store import load_stored
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
@@ -42,7 +42,7 @@ class Catalogued(Source):
             DataMissing: none does; the sentence says what there is and how to get the rest.
         """
         roots = data_root(root)
-        remove_working_folders(installed_root())
+        remove_working_folders(home() / "xlsa17")
         folders = named_folders(self.card.folder, root)
         for folder in folders:
             if layout.features_file(folder, features).is_file() and layout.semantics_file(folder, semantics).is_file():
@@ -98,82 +98,47 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
             )
 
 
-def _card(title: str, summary: str, citation: str, counts: Counts) -> DatasetCard:
-    return DatasetCard(title, summary, citation, counts, title.upper(), layout.FEATURES, layout.SEMANTICS)
+def _catalogued(title: str, summary: str, citation: str, counts: Counts) -> type[Catalogued]:
+    card = DatasetCard(title, summary, citation, counts, title.upper(), layout.FEATURES, layout.SEMANTICS)
+    return type(title.upper(), (Catalogued,), {"__module__": __name__, "name": title.lower(), "card": card})
 
 
-class APY(Catalogued):
-    """Attribute Pascal and Yahoo."""
-
-    name = "apy"
-    card = _card(
-        "aPY",
-        "Attribute Pascal and Yahoo: 32 classes of things, 64 attributes; 12 classes unseen.",
-        "farhadi2009describing",
-        Counts(15339, 64, 20, 12, 5932, 1483, 7924),
-    )
-
-
-class AWA1(Catalogued):
-    """Animals with Attributes, the first edition."""
-
-    name = "awa1"
-    card = _card(
-        "AWA1",
-        "Animals with Attributes 1: 50 animals, 85 attributes; 10 unseen. Features only, its images are not public.",
-        "lampert2014attribute",
-        Counts(30475, 85, 40, 10, 19832, 4958, 5685),
-    )
-
-
-class AWA2(Catalogued):
-    """Animals with Attributes, the second edition."""
-
-    name = "awa2"
-    card = _card(
-        "AWA2",
-        "Animals with Attributes 2: the classes and attributes of AWA1 with other, freely licensed images.",
-        "xian2018gbu",
-        Counts(37322, 85, 40, 10, 23527, 5882, 7913),
-    )
-
-
-class CUB(Catalogued):
-    """Caltech-UCSD Birds 200-2011."""
-
-    name = "cub"
-    card = _card(
-        "CUB",
-        "Caltech-UCSD Birds 200-2011: 200 bird species, 312 attributes (or sentences, sent); 50 unseen.",
-        "wah2011cub",
-        Counts(11788, 312, 150, 50, 7057, 1764, 2967),
-    )
-
-
-class FLO(Catalogued):
-    """Oxford Flowers 102."""
-
-    name = "flo"
-    card = _card(
-        "FLO",
-        "Oxford Flowers: 102 species described by 1,024-d sentence embeddings; 20 unseen. No class names, no folds.",
-        "nilsback2008flowers",
-        Counts(8189, 1024, 82, 20, 5631, 1403, 1155),
-    )
-
-
-class SUN(Catalogued):
-    """SUN Attribute."""
-
-    name = "sun"
-    card = _card(
-        "SUN",
-        "SUN Attribute: 717 kinds of scenes with 20 images each, 102 attributes; 72 unseen.",
-        "patterson2012sun",
-        Counts(14340, 102, 645, 72, 10320, 2580, 1440),
-    )
-
-
+APY = _catalogued(
+    "aPY",
+    "Attribute Pascal and Yahoo: 32 classes of things, 64 attributes; 12 classes unseen.",
+    "farhadi2009describing",
+    Counts(15339, 64, 20, 12, 5932, 1483, 7924),
+)
+AWA1 = _catalogued(
+    "AWA1",
+    "Animals with Attributes 1: 50 animals, 85 attributes; 10 unseen. Features only, its images are not public.",
+    "lampert2014attribute",
+    Counts(30475, 85, 40, 10, 19832, 4958, 5685),
+)
+AWA2 = _catalogued(
+    "AWA2",
+    "Animals with Attributes 2: the classes and attributes of AWA1 with other, freely licensed images.",
+    "xian2018gbu",
+    Counts(37322, 85, 40, 10, 23527, 5882, 7913),
+)
+CUB = _catalogued(
+    "CUB",
+    "Caltech-UCSD Birds 200-2011: 200 bird species, 312 attributes (or sentences, sent); 50 unseen.",
+    "wah2011cub",
+    Counts(11788, 312, 150, 50, 7057, 1764, 2967),
+)
+FLO = _catalogued(
+    "FLO",
+    "Oxford Flowers: 102 species described by 1,024-d sentence embeddings; 20 unseen. No class names, no folds.",
+    "nilsback2008flowers",
+    Counts(8189, 1024, 82, 20, 5631, 1403, 1155),
+)
+SUN = _catalogued(
+    "SUN",
+    "SUN Attribute: 717 kinds of scenes with 20 images each, 102 attributes; 72 unseen.",
+    "patterson2012sun",
+    Counts(14340, 102, 645, 72, 10320, 2580, 1440),
+)
 CATALOGUE: tuple[type[Catalogued], ...] = (APY, AWA1, AWA2, CUB, FLO, SUN)
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from zslbench.data.archive import MAX_BYTES, Installed, import_archive
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
-from zslbench.data.home import downloads, installed_root
+from zslbench.data.home import home
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, stems
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName, first_line
 from zslbench.files import working_folder
@@ -76,7 +76,7 @@ def fetch(
     if name.lower() not in (*_FOLDERS, "all"):
         raise UnknownName("downloadable dataset", name, [*_FOLDERS, "all"])
     asked = {*_FOLDERS} if name.lower() == "all" else {name.lower()}
-    held = {listed: stems(installed_root() / folder) for listed, folder in _FOLDERS.items()}
+    held = {listed: stems(home() / "xlsa17" / folder) for listed, folder in _FOLDERS.items()}
     lacking = {
         one for one in asked if force or FEATURES not in held[one].features or SEMANTICS not in held[one].semantics
     }
@@ -90,7 +90,7 @@ def fetch(
             f"--url {url!r} is not an address to download from; give one that starts with http:// or https://, "
             "or install a file that you have with `zslbench data import FILE`."
         )
-    installed, folder = [], downloads()
+    installed, folder = [], home() / "downloads"
     for file, (official, listed) in archives.items():
         source = official if url is None else url
         required = [_FOLDERS[one] for one in listed if one in lacking]

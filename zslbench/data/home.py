@@ -1,4 +1,8 @@
-"""Where zslbench keeps what it installs and converts, and where it looks for data."""
+"""Where zslbench keeps what it installs and converts, and where it looks for data.
+
+Of the folders in `home`, ``xlsa17`` holds what was fetched or imported, ``added`` what `data add` made, ``downloads``
+archives while they are fetched, ``store`` converted, memory-mapped data, and ``features`` batches of pictures.
+"""
 
 from __future__ import annotations
 
@@ -28,37 +32,11 @@ def home() -> Path:
     return place.absolute()
 
 
-def installed_root() -> Path:
-    """Return the folder into which `data fetch` and `data import` install data sets."""
-    return home() / "xlsa17"
-
-
-def added_root() -> Path:
-    """Return the folder of the data sets that `data add` made."""
-    return home() / "added"
-
-
-def downloads() -> Path:
-    """Return the folder of archives while they are fetched."""
-    return home() / "downloads"
-
-
-def store_folder() -> Path:
-    """Return the folder of converted, memory-mapped data."""
-    return home() / "store"
-
-
 def sweep_home() -> None:
     """Remove what killed processes left among installed, added, downloaded and converted data."""
     with contextlib.suppress(BadValue):  # a home that cannot be is told by whoever needs it
-        for folder in (
-            installed_root(),
-            added_root(),
-            downloads(),
-            store_folder() / "content",
-            store_folder() / "index",
-        ):
-            remove_working_folders(folder)
+        for folder in ("xlsa17", "added", "downloads", "store/content", "store/index"):
+            remove_working_folders(home() / folder)
 
 
 def data_root(root: Path | None = None) -> list[Path]:
@@ -84,5 +62,5 @@ def data_root(root: Path | None = None) -> list[Path]:
         if (place / "xlsa17").is_dir():
             roots.append(place / "xlsa17")
     if root is None:
-        roots.append(installed_root())
+        roots.append(home() / "xlsa17")
     return roots

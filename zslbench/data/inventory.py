@@ -146,8 +146,8 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
 
 
 def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
-    from zslbench.data import store
     from zslbench.data.catalogue import verify_counts
+    from zslbench.data.store import verify_copies
 
     def read(features: str, semantics: str) -> Dataset:
         dataset = layout.read_folder(
@@ -159,12 +159,7 @@ def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
     stems = layout.stems(folder)
     lacking = [f"{folder} has no {option} file." for option, held in stems._asdict().items() if not held]
     row = _verify_choices(source.name, folder, stems, read)
-    damaged = []
-    for entry in store.entries():
-        if entry.folder == str(folder.resolve()) and (problem := store.check_entry(entry)):
-            store.discard(entry)
-            damaged.append(f"{folder} ({entry.features}, {entry.semantics}): {problem}.")
-    return dataclasses.replace(row, problems=(*lacking, *row.problems, *damaged))
+    return dataclasses.replace(row, problems=(*lacking, *row.problems, *verify_copies(folder)))
 
 
 def _verify_choices(name: str, folder: Path, stems: layout.Stems, read: Callable[..., Dataset]) -> Verified:

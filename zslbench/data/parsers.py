@@ -4,8 +4,8 @@ SciPy, HDF5 and torch parse their formats in C or C++; a hostile or broken file 
 child serves a process until that ends; it is replaced where a file crashes it or keeps it busy.
 
 It reads a JSON request per line from standard input, and answers with two lines on standard output:
-``{"started": true}`` when its libraries are loaded, then ``{"error": …}`` or ``{"arrays": …}``. The bytes of the arrays
-follow: they need no disk, which may be full.
+``{"started": true}`` when its libraries are loaded, then ``{"error": …}`` or ``{"arrays": [names]}``. The arrays
+follow in NumPy's format: they need no disk, which may be full.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ import struct
 import subprocess
 import sys
 import threading
+import types
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -148,8 +149,10 @@ class Child:
         try:
             stdout = cast(IO[bytes], process.stdout)
             answer = json.loads(stdout.readline() or b"{}")
-            arrays = {key: _receive(stdout, *layout) for key, *layout in answer.get("arrays", ())}
-        except EOFError:
+            stream = types.SimpleNamespace(read=stdout.read)  # of a file itself NumPy would ask where it stands
+            read = functools.partial(np.lib.format.read_array, stream, allow_pickle=False)
+            arrays = {key: read() for key in answer.get("arrays", ())}
+        except ValueError:  # it ended in the middle of an answer
             answer = {}
         except BaseException:  # an interrupt: what comes later would be taken for the answer to the next request
             self.end()
@@ -165,22 +168,6 @@ class Child:
         if late.is_set():
             raise BadData(f"{path} kept its reader busy for more than {limit:.0f} s; it is damaged, get it again.")
         raise BadData(f"{path} crashed the library that reads it (exit {code}); it is damaged, get it again.")
-
-
-def _receive(stdout: IO[bytes], kind: str, shape: Sequence[int], order: Literal["C", "F"]) -> AnyArray:
-    array: AnyArray = np.empty(math.prod(shape), dtype=kind)
-    rest = array.view(np.uint8).data if array.nbytes else memoryview(b"")
-    while len(rest):
-        if not (count := stdout.readinto(rest)):  # type: ignore[attr-defined]
-            raise EOFError
-        rest = rest[count:]
-    return array.reshape(shape, order=order)
-
-
-def _send(stdout: IO[bytes], answer: dict[str, Any], arrays: Iterable[AnyArray] = ()) -> None:
-    stdout.write(json.dumps(answer).encode() + b"\n")
-    stdout.writelines(array.ravel("K").view(np.uint8).data for array in arrays if array.nbytes)
-    stdout.flush()
 
 
 def serve() -> None:
@@ -206,14 +193,10 @@ def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
         if hasattr(signal, "alarm"):  # ends this process though its parent be gone and C code hang
             signal.alarm(int(request["limit"]) + 2)
         arrays = read(lambda size, part: check_size(path, size, part, request["free"]))
-        layouts = []
-        for key, array in arrays.items():
-            order = "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
-            arrays[key] = array if order == "F" else np.ascontiguousarray(array)
+        for array in arrays.values():
             if array.dtype.hasobject:
                 raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
-            layouts.append((key, array.dtype.str, array.shape, order))
-        answer: dict[str, Any] = {"arrays": layouts}
+        answer: dict[str, Any] = {"arrays": list(arrays)}
     except ZslbenchError as error:
         answer = {"error": str(error)}
     except MemoryError:
@@ -223,7 +206,15 @@ def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
         answer = {"error": f"{path} cannot be read{kind} ({first_line(error)}); get the file again."}
     if hasattr(signal, "alarm"):
         signal.alarm(0)
-    _send(stdout, answer, arrays.values() if "arrays" in answer else ())
+    _send(stdout, answer)
+    for array in arrays.values() if "arrays" in answer else ():
+        np.lib.format.write_array(types.SimpleNamespace(write=stdout.write), array, allow_pickle=False)
+    stdout.flush()
+
+
+def _send(stdout: IO[bytes], answer: dict[str, Any]) -> None:
+    stdout.write(json.dumps(answer).encode() + b"\n")
+    stdout.flush()
 
 
 def _limit_memory(free: int | None) -> None:

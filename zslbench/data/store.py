@@ -15,13 +15,13 @@ labels. Where the store cannot be written, a temporary folder of the process tak
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import json
 import shutil
 import tempfile
 import types
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ import numpy as np
 from zslbench.arrays import AnyArray
 from zslbench.data import xlsa17 as layout
 from zslbench.data.dataset import Dataset, Origin, numbered_names
-from zslbench.data.home import store_folder
+from zslbench.data.home import home
 from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
 from zslbench.documents import convert
 from zslbench.errors import StoreError
@@ -64,17 +64,29 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
     Takes what `read_folder` takes, and raises what it raises.
     """
     folder = folder.resolve()
-    path = store_folder() / "index" / f"{digest([str(folder), features, semantics])}.json"
+    path = home() / "store" / "index" / f"{digest([str(folder), features, semantics])}.json"
 
     def load_copy() -> Dataset | None:
         entry = _read_entry(path)
         if entry is None or entry.state != _state(folder, features, semantics):
             return None
         content = _content(entry.fingerprint)
+        if not is_intact(content):
+            return None
         try:
-            return _dataset(_arrays(content), entry, name, origin) if is_intact(content) else None
+            arrays = _arrays(content)
         except (OSError, ValueError):
             return None
+        return Dataset.of_arrays(
+            arrays,
+            name=name,
+            features_name=features,
+            semantics_name=semantics,
+            class_names=entry.class_names,
+            origin=origin,
+            first_class=FIRST_CLASS,
+            fingerprint=entry.fingerprint,
+        )
 
     if (dataset := load_copy()) is not None:
         return dataset
@@ -93,40 +105,35 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
     return load_copy() or dataset
 
 
-def entries() -> Iterator[Stored]:
-    """Yield every readable entry of the store's index, by file name."""
-    for path in sorted((store_folder() / "index").glob("*.json")):
-        if (entry := _read_entry(path)) is not None:
-            yield entry
-
-
-def check_entry(entry: Stored) -> str:
-    """Return what is wrong with the content of an entry, recomputing its fingerprint; nothing when all is well."""
-    content = _content(entry.fingerprint)
-    if not is_intact(content):
-        return "the converted copy is incomplete; the next load rebuilds it"
-    try:
-        actual = fingerprint(_arrays(content))
-    except (OSError, ValueError) as error:
-        return f"the converted copy cannot be read ({error})"
-    if actual != entry.fingerprint:
-        return f"the converted copy has fingerprint {actual} where {entry.fingerprint} is expected"
-    return ""
-
-
-def discard(entry: Stored) -> None:
-    """Remove the content of an entry, so that the next load rebuilds it.
+def verify_copies(folder: Path) -> list[str]:
+    """Hash the converted copies of a folder again and return what is wrong; the next load rebuilds a damaged one.
 
     Raises:
-        StoreError: it cannot be removed.
+        StoreError: a damaged copy cannot be removed.
     """
-    content = _content(entry.fingerprint)
-    try:
-        shutil.rmtree(content)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(f"{content} cannot be removed ({error}).") from error
+    problems = []
+    for path in sorted((home() / "store" / "index").glob("*.json")):
+        entry = _read_entry(path)
+        if entry is None or entry.folder != str(folder.resolve()):
+            continue
+        content, problem = _content(entry.fingerprint), ""
+        if not is_intact(content):
+            problem = "the converted copy is incomplete; the next load rebuilds it"
+        else:
+            try:
+                actual = fingerprint(_arrays(content))
+                if actual != entry.fingerprint:
+                    problem = f"the converted copy has fingerprint {actual} where {entry.fingerprint} is expected"
+            except (OSError, ValueError) as error:
+                problem = f"the converted copy cannot be read ({error})"
+        if problem:
+            problems.append(f"{folder} ({entry.features}, {entry.semantics}): {problem}.")
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(content)
+            except OSError as error:
+                raise StoreError(f"{content} cannot be removed ({error}).") from error
+    return problems
 
 
 def store_arrays(dataset: Dataset) -> Path:
@@ -144,7 +151,7 @@ def store_arrays(dataset: Dataset) -> Path:
         _write_content(content, dataset)
     except OSError as error:
         raise StoreError(
-            f"the arrays of data set {dataset.name!r} can be kept neither in {store_folder()} nor in "
+            f"the arrays of data set {dataset.name!r} can be kept neither in {home()} nor in "
             f"{tempfile.gettempdir()} ({error}); free some space, or set ZSLBENCH_HOME to a folder that can be written."
         ) from error
     return content
@@ -169,9 +176,17 @@ def load_arrays(
     """Return the data set whose arrays a folder holds, classes numbered; `narrow`: with one column of its features."""
     arrays = _arrays(folder)
     arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
-    names = numbered_names(FIRST_CLASS, len(arrays["semantics"]))
-    entry = Stored(str(folder), features, semantics, folder.name, names, None)
-    return _dataset(arrays, entry, name, origin, split)
+    return Dataset.of_arrays(
+        arrays,
+        name=name,
+        features_name=features,
+        semantics_name=semantics,
+        class_names=numbered_names(FIRST_CLASS, len(arrays["semantics"])),
+        origin=origin,
+        split=split,
+        first_class=FIRST_CLASS,
+        fingerprint=folder.name,
+    )
 
 
 @functools.cache
@@ -189,7 +204,7 @@ def save_array(path: Path, array: AnyArray) -> None:
 
 
 def _content(fingerprint: str, store: Path | None = None) -> Path:
-    return (store or store_folder()) / "content" / fingerprint
+    return (store or home() / "store") / "content" / fingerprint
 
 
 def _state(folder: Path, features: str, semantics: str) -> Any:
@@ -222,20 +237,6 @@ def _arrays(folder: Path) -> dict[str, AnyArray]:
     }
 
 
-def _dataset(arrays: Mapping[str, AnyArray], entry: Stored, name: str, origin: Origin, split: str = "") -> Dataset:
-    return Dataset.of_arrays(
-        arrays,
-        name=name,
-        features_name=entry.features,
-        semantics_name=entry.semantics,
-        class_names=entry.class_names,
-        origin=origin,
-        split=split,
-        first_class=FIRST_CLASS,
-        fingerprint=entry.fingerprint,
-    )
-
-
 def _keep(dataset: Dataset) -> Path | None:
     """Return the folder of the store with the arrays of a data set, written where needed; None where it cannot be."""
     content = _content(dataset.fingerprint)
@@ -251,7 +252,7 @@ def _keep(dataset: Dataset) -> Path | None:
 def _lock(name: str) -> Any:
     from filelock import FileLock
 
-    folder = store_folder() / "locks"
+    folder = home() / "store" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return FileLock(str(folder / f"{name}.lock"))
 
