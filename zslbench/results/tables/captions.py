@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.metrics import SWEPT
-from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, rank_block
+from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values, rank_block
 from zslbench.results.analysis.selection import criterion
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets
+from zslbench.visible import one_line
 
 Name = TypeVar("Name")
 
@@ -49,41 +51,74 @@ def split_of(origin: str, made: str = "") -> str:
 
 
 def describe_rows(
-    rows: Sequence[Row],
-    names: Sequence[str],
-    metrics: Sequence[str],
-    rank_together: bool,
-    intervals: bool = False,
+    rows: Sequence[Row], names: Sequence[str], metrics: Sequence[str], rank_together: bool, intervals: bool = False
 ) -> list[Remark]:
     """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean.
 
     Args:
         names: of each row, without marks.
     """
-    names = [name + ("†" if row.selection == "oracle" else "") for row, name in zip(rows, names, strict=True)]
+    named = _NamedRows(rows, [name + ("†" if row.oracle else "") for row, name in zip(rows, names, strict=True)])
     features = describe_by((row.features, row.dataset) for row in rows)
     semantics = describe_by((row.semantics, row.dataset) for row in rows)
-    facts: dict[RemarkKind, str] = {
+    measured: dict[RemarkKind, str] = {
         "stage": _describe_stage(rows, metrics),
         "data": f"Features: {features}; semantics: {semantics}",
         "split": f"Split: {describe_by((split_of(row.origin, row.split), row.dataset) for row in rows)}",
-        "selection": f"Selection: {_rule_sentence(rows, names)}",
-        "seeds": f"Seeds: {_describe_seeds(rows, names)}",
+        "selection": f"Selection: {_describe_rules(named)}",
+        "seeds": f"Seeds: {_describe_seeds(named)}",
         "metrics": _describe_metrics(metrics),
     }
-    below = [remark for kind, text in facts.items() if text for remark in remarks(kind, [text.removesuffix(".") + "."])]
-    below += remarks("chosen", _choice_sentences(rows, names))
-    below += remarks("calibration", _calibration_sentences(rows, names))
-    if any(name in SWEPT or CALIBRATED in name for name in metrics) and any(map(_lacks_curve, rows)):
-        below += remarks("calibration", [_NO_CURVE])
+    facts = [(kind, text.removesuffix(".") + ".") for kind, text in measured.items() if text]
+    if choices := named.write_each(_choice):
+        facts.append(("chosen", f"Chosen: {choices}."))
+    facts += [("calibration", text) for text in _describe_calibration(named)]
+    lacking = any("H" in row.metrics and not row.metrics.keys() >= {*SWEPT} for row in rows)
+    if lacking and any(name in SWEPT or CALIBRATED in name for name in metrics):
+        facts.append(("calibration", _NO_CURVE))
     spreads = [stat for row in rows for stat in row.metrics.values() if stat.std is not None]
     if spreads:
-        what = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
-        below += remarks("spread", [f"± is the {what} over seeds."])
-        below += remarks("spread", [TWO_SEEDS] if intervals and any(stat.n == 2 for stat in spreads) else [])
-    below += _describe_marks(rows, rank_together)
-    below += remarks("oracle", _oracle_sentences(rows, names))
-    return below + remarks("source", _source_sentences(rows, names))
+        spread = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
+        facts.append(("spread", f"± is the {spread} over seeds."))
+        facts += [("spread", TWO_SEEDS)] if intervals and any(stat.n == 2 for stat in spreads) else []
+    facts += _describe_blocks(rows, rank_together)
+    if any(row.setting == "transductive" for row in rows):
+        facts.append((TRANSDUCTIVE.kind, TRANSDUCTIVE.text))
+    facts += [("oracle", text) for text in _describe_oracle(named)]
+    by_state = group_values((row.source_state, (name, named.where(row))) for row, name in named)
+    changed, unknown = (
+        "; ".join(f"{name} on {', '.join(data)}" for name, data in group_values(by_state.get(state, ())).items())
+        for state in ("changed", "unknown")
+    )
+    facts += [("source", text) for text in source_sentences(changed, unknown)]
+    return [Remark(kind, one_line(text)) for kind, text in facts]
+
+
+@dataclasses.dataclass(frozen=True)
+class _NamedRows:
+    """Rows and the name of each, with what tells rows of one name apart."""
+
+    rows: Sequence[Row]
+    names: Sequence[str]
+
+    def __iter__(self) -> Iterator[tuple[Row, str]]:
+        return zip(self.rows, self.names, strict=True)
+
+    def where(self, row: Row) -> str:
+        """Name what a row is of, with features and semantics where the table has several of a data set."""
+        choices = {(other.features, other.semantics) for other in self.rows if other.dataset == row.dataset}
+        choice = f" ({row.features}, {row.semantics})" if len(choices) > 1 else ""
+        return f"{row.dataset}{choice} {row.protocol}"
+
+    def write_each(self, write: Callable[[Row], str]) -> str:
+        """Write the text of each name, with where it holds where a name has several; empty texts are left out."""
+        texts = group_values((name, (text, self.where(row))) for row, name in self if (text := write(row)))
+        parts = []
+        for name, pairs in texts.items():
+            holds = group_values(pairs)
+            shown = (text if len(holds) == 1 else f"{text} ({', '.join(data)})" for text, data in holds.items())
+            parts.append(f"{name}: {', '.join(shown)}")
+        return "; ".join(parts)
 
 
 def describe_by(facts: Iterable[tuple[str, str]]) -> str:
@@ -92,106 +127,62 @@ def describe_by(facts: Iterable[tuple[str, str]]) -> str:
     >>> describe_by([("att", "cub"), ("att", "sun")]), describe_by([("att", "cub"), ("sent", "sun")])
     ('att', 'att (cub), sent (sun)')
     """
-    holders: dict[str, dict[str, None]] = {}
-    for fact, holder in facts:
-        holders.setdefault(fact, {})[holder] = None
-    if len(holders) == 1:
-        return next(iter(holders))
-    return ", ".join(f"{fact} ({', '.join(names)})" for fact, names in holders.items())
-
-
-def _source_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Say which numbers are of a source that has changed since, or that cannot be looked up."""
-    of: dict[str, dict[str, list[str]]] = {"changed": {}, "unknown": {}}
-    for row, name in zip(rows, names, strict=True):
-        if row.source_state in of:
-            of[row.source_state].setdefault(name, []).append(_where(row, rows))
-    said = {
-        state: "; ".join(f"{name} on {', '.join(distinct(places))}" for name, places in lines.items())
-        for state, lines in of.items()
-    }
-    return source_sentences(said["changed"], said["unknown"])
+    holders = group_values(facts)
+    return ", ".join(fact if len(holders) == 1 else f"{fact} ({', '.join(names)})" for fact, names in holders.items())
 
 
 def source_sentences(changed: str, unknown: str) -> list[str]:
     """Return what is to be said of numbers whose method's source has changed since, or is not here; none where none."""
     again = "`zslbench run … --rerun stale` makes the numbers again"
-    lines = [f"{CHANGED_MARK} The source of the method has changed since: {changed}; {again}."] if changed else []
+    sentences = [f"{CHANGED_MARK} The source of the method has changed since: {changed}; {again}."] if changed else []
     if unknown:
-        lines.append(f"Whether it has changed since is not known, as its files are not here: {unknown}.")
-    return lines
+        sentences.append(f"Whether it has changed since is not known, as its files are not here: {unknown}.")
+    return sentences
 
 
 def unread(number: int) -> list[Remark]:
     """Return the remark on files and folders of records that could not be read; none where there are none."""
-    what = "1 file or folder" if number == 1 else f"{number} files or folders"
-    return remarks("note", [f"Without {what} of records that could not be read."] if number else [])
-
-
-def _lacks_curve(row: Row) -> bool:
-    return "H" in row.metrics and not row.metrics.keys() >= {*SWEPT}
+    files = "1 file or folder" if number == 1 else f"{number} files or folders"
+    return remarks("note", [f"Without {files} of records that could not be read."] if number else [])
 
 
 def _describe_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     kinds = " and ".join(distinct(row.protocol.upper() for name in metrics for row in rows if name in row.metrics))
-    if rows[0].stage == "dev":
-        text = f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones)"
-        return text + _mean_over([row.folds for row in rows])
-    return f"{kinds} accuracy in percent, final stage: trainval → test."
+    if rows[0].stage != "dev":
+        return f"{kinds} accuracy in percent, final stage: trainval → test"
+    folds = distinct(row.folds for row in rows)
+    mean = ", mean over the folds named" if any(len(numbers) > 1 for numbers in folds) else ""
+    if len(folds) == 1:
+        mean = (", mean over folds " if mean else ", fold ") + spans(folds[0])
+    return f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones){mean}"
 
 
-def _mean_over(sets: Sequence[tuple[int, ...]]) -> str:
-    kinds = distinct(sets)
-    if len(kinds) > 1:
-        return ", mean over the folds named" if any(len(folds) > 1 for folds in kinds) else ""
-    return f", mean over folds {spans(kinds[0])}" if len(kinds[0]) > 1 else f", fold {spans(kinds[0])}"
-
-
-def _describe_seeds(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """Say which seeds: the most common first, the others with the lines (and data sets) that they hold for."""
-    by_seeds: dict[tuple[int, ...], list[tuple[str, Row]]] = {}
-    total: dict[str, set[tuple[int, ...]]] = {}
-    on_data: dict[tuple[str, str], set[tuple[int, ...]]] = {}
-    for row, name in zip(rows, names, strict=True):
-        by_seeds.setdefault(row.seeds, []).append((name, row))
-        total.setdefault(name, set()).add(row.seeds)
-        on_data.setdefault((name, row.dataset), set()).add(row.seeds)
-    order = sorted(by_seeds, key=lambda seeds: (-len(seeds), seeds))
-    if len(order) == 1:
-        return _listed(order[0])
+def _describe_seeds(named: _NamedRows) -> str:
+    """Say which seeds: the most common first, the others with the rows (and data sets) that they hold for."""
+    of_name = group_values((name, row.seeds) for row, name in named)
+    on_data = group_values(((name, row.dataset), row.seeds) for row, name in named)
+    by_seeds = group_values(
+        (row.seeds, (name, row.dataset if len(on_data[name, row.dataset]) == 1 else named.where(row)))
+        for row, name in named
+    )
     parts = []
-    for seeds in order:
-        lines: dict[str, list[str]] = {}
-        for name, row in by_seeds[seeds]:
-            alike = len(on_data[name, row.dataset]) == 1
-            lines.setdefault(name, []).append(row.dataset if alike else _where(row, rows))
-        who = (
-            name if len(total[name]) == 1 else f"{name} on {', '.join(distinct(places))}"
-            for name, places in lines.items()
+    for seeds in sorted(by_seeds, key=lambda seeds: (-len(seeds), seeds)):
+        who = ", ".join(
+            name if len(of_name[name]) == 1 else f"{name} on {', '.join(data)}"
+            for name, data in group_values(by_seeds[seeds]).items()
         )
-        parts.append(f"{_listed(seeds)}: {', '.join(who)}")
+        parts.append(f"{spans(seeds)} (n = {len(seeds)})" + (f": {who}" if len(by_seeds) > 1 else ""))
     return "; ".join(parts)
 
 
-def _listed(seeds: Sequence[int]) -> str:
-    """Write seeds with their number.
-
-    >>> _listed([0, 1, 2, 7])
-    '0–2, 7 (n = 4)'
-    """
-    return f"{spans(seeds)} (n = {len(seeds)})"
-
-
-def _rule_sentence(rows: Sequence[Row], names: Sequence[str]) -> str:
+def _describe_rules(named: _NamedRows) -> str:
     """Say by which rules the rows were selected, and which by which where there are several."""
-    by_rule: dict[str, list[str]] = {}
-    for row, name in zip(rows, names, strict=True):
-        if row.selection != "oracle":
-            by_rule.setdefault(_rule(row, rows), []).append(name)
+    by_rule = group_values((_rule(row, named.rows), name) for row, name in named if not row.oracle)
     if not by_rule:
         return _SELECTION["oracle"]
-    parts = [text + (f": {', '.join(distinct(of))}" if len(by_rule) > 1 else "") for text, of in by_rule.items()]
-    return "; ".join([*parts, *(["oracle for rows with †"] if any(row.selection == "oracle" for row in rows) else [])])
+    parts = [rule + (f": {', '.join(names)}" if len(by_rule) > 1 else "") for rule, names in by_rule.items()]
+    parts += ["oracle for rows with †"] if any(row.oracle for row in named.rows) else []
+    return "; ".join(parts)
 
 
 def _rule(row: Row, rows: Sequence[Row]) -> str:
@@ -202,7 +193,7 @@ def _rule(row: Row, rows: Sequence[Row]) -> str:
     same = [other for other in rows if other.selection == "validated" and other.selected.get("folds") == folds]
     if folds is None:
         return f"validated (hyper-parameters chosen on the dev folds by {_criteria(same)})"
-    return f"validated (step chosen on dev {_folds(folds)} by {_criteria(same)}, mean over folds and seeds)"
+    return f"validated (step chosen on dev {name_folds(folds)} by {_criteria(same)}, mean over folds and seeds)"
 
 
 def _criteria(rows: Sequence[Row]) -> str:
@@ -210,66 +201,39 @@ def _criteria(rows: Sequence[Row]) -> str:
     return " and ".join(sorted(names, key=lambda name: (name != "T1", name)))
 
 
-def _folds(folds: Sequence[int]) -> str:
-    return f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}"
-
-
-def _choice_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """Say which step and hyper-parameters a rule chose, where it had a choice."""
-    chosen = _each(rows, names, [_choice(row) for row in rows])
-    return [f"Chosen: {chosen}."] if chosen else []
-
-
 def _choice(row: Row) -> str:
+    """Say which step and hyper-parameters a rule chose, where it had a choice."""
     step = "last step" if row.step is None else f"step {row.step}"
     parts = [brackets(row.selected.get("chosen", {}))[1:-1], step if row.selected.get("steps", 1) > 1 else ""]
     return " at ".join(filter(None, parts))
 
 
-def _where(row: Row, rows: Sequence[Row]) -> str:
-    """Name what a row is of, with features and semantics where the table has several of a data set."""
-    choices = {(other.features, other.semantics) for other in rows if other.dataset == row.dataset}
-    of = f" ({row.features}, {row.semantics})" if len(choices) > 1 else ""
-    return f"{row.dataset}{of} {row.protocol}"
-
-
-def _each(rows: Sequence[Row], names: Sequence[str], texts: Sequence[str]) -> str:
-    """Write the text of each name, with where it holds where a name has several; empty texts are left out."""
-    values: dict[str, dict[str, list[str]]] = {}
-    for row, name, text in zip(rows, names, texts, strict=True):
-        if text:
-            values.setdefault(name, {}).setdefault(text, []).append(_where(row, rows))
-    return "; ".join(
-        f"{name}: "
-        + ", ".join(text if len(of) == 1 else f"{text} ({', '.join(places)})" for text, places in of.items())
-        for name, of in values.items()
-    )
-
-
-def _calibration_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+def _describe_calibration(named: _NamedRows) -> list[str]:
     """Say what calibrated stacking is, and on what its constant was chosen."""
-    if not any(row.gammas for row in rows):
+    folds = distinct(row.gamma_folds for row in named.rows if row.gammas)
+    if not folds:
         return []
     text = "cs: calibrated stacking (Chao et al., 2016), a constant γ off the scores of seen classes, for each seed "
-    folds = distinct(row.gamma_folds for row in rows if row.gammas)
     if not any(folds):
         return [f"{text}the one with the highest H on the test images (†)."]
-    sentence = f"{text}the one with the highest mean H over its dev {_folds(folds[0]) if len(folds) == 1 else 'folds'}."
-    if len(folds) == 1:
-        return [sentence]
-    uneven = _each(rows, names, [spans(row.gamma_folds) if row.gammas else "" for row in rows])
-    return [sentence, f"Dev folds that γ was chosen on: {uneven}."]
+    which = name_folds(folds[0]) if len(folds) == 1 else "folds"
+    sentences = [f"{text}the one with the highest mean H over its dev {which}."]
+    if len(folds) > 1:
+        uneven = named.write_each(lambda row: spans(row.gamma_folds) if row.gammas else "")
+        sentences.append(f"Dev folds that γ was chosen on: {uneven}.")
+    return sentences
 
 
-def _oracle_sentences(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+def _describe_oracle(named: _NamedRows) -> list[str]:
     """Say what oracle selection chose on, and among how much."""
-    if not any(row.selection == "oracle" for row in rows):
+    if not any(row.oracle for row in named.rows):
         return []
-    chosen = [row for row in rows if row.selection == "oracle" and row.selected]
+    chosen = [row for row in named.rows if row.oracle and row.selected]
     criteria = f" by {_criteria(chosen)}, mean over seeds" if chosen else ""
-    sentence = f"† oracle selection: what is best on the test images{criteria}, as in much published code."
-    among = _each(rows, names, [_competed(row.selected) if row.selection == "oracle" else "" for row in rows])
-    return [sentence, *([f"Oracle selection chose among: {among}."] if among else [])]
+    sentences = [f"† oracle selection: what is best on the test images{criteria}, as in much published code."]
+    if among := named.write_each(lambda row: _competed(row.selected) if row.oracle else ""):
+        sentences.append(f"Oracle selection chose among: {among}.")
+    return sentences
 
 
 def _competed(selected: Mapping[str, Any]) -> str:
@@ -277,9 +241,9 @@ def _competed(selected: Mapping[str, Any]) -> str:
     if not selected:
         return ""
     counts = [(selected["points"], "setting"), (selected["steps"], "step")]
-    parts = [f"{number} {what}{'' if number == 1 else 's'}" for number, what in counts if number > 1]
+    text = " × ".join(f"{number} {kind}s" for number, kind in counts if number > 1) or "1 setting"
     left = selected.get("left_out", 0)
-    text = (" × ".join(parts) or "1 setting") + (f" ({left} more with too few seeds)" if left else "")
+    text += f" ({left} more with too few seeds)" if left else ""
     return text + (" on the seeds that all of them have" if selected.get("common_seeds") else "")
 
 
@@ -287,29 +251,28 @@ def _describe_metrics(metrics: Sequence[str]) -> str:
     accuracies = [text for name, text in _ACCURACIES.items() if name in metrics]
     others = [_OTHERS.get(name, name) for name in metrics if name not in _ACCURACIES and CALIBRATED not in name]
     parts = ["mean per-class top-1 accuracy: " + ", ".join(accuracies)] if accuracies else []
-    text = "; ".join(parts + others)
-    return f"Metrics: {text}." if text else ""
+    return f"Metrics: {'; '.join(parts + others)}" if parts or others else ""
 
 
-def _describe_marks(rows: Sequence[Row], together: bool) -> list[Remark]:
-    below: list[Remark] = []
-    kinds = sorted({rank_block(row.selection == "oracle", row.setting) for row in rows})
-    if len(kinds) > 1 and together:
-        below += remarks("ranking", ["Rows of different settings and selections are ranked together."])
-    elif len(kinds) > 1:
+def _describe_blocks(rows: Sequence[Row], rank_together: bool) -> list[tuple[RemarkKind, str]]:
+    kinds = sorted({rank_block(row.oracle, row.setting) for row in rows})
+    if len(kinds) > 1 and rank_together:
+        return [("ranking", "Rows of different settings and selections are ranked together.")]
+    if len(kinds) > 1:
         blocks = "; ".join(_SETTING.get(name, name) + (", oracle" if oracle else "") for oracle, _, name in kinds)
-        below += remarks("setting", [f"Blocks, from the top, each ranked by itself: {blocks}."])
-    elif kinds[0][2] == "semantic":
-        below += remarks("setting", ["The semantics of unseen classes are known in training."])
-    if any(row.setting == "transductive" for row in rows):
-        below.append(TRANSDUCTIVE)
-    return below
+        return [("setting", f"Blocks, from the top, each ranked by itself: {blocks}.")]
+    return [("setting", "The semantics of unseen classes are known in training.")] if kinds[0][2] == "semantic" else []
 
 
 def describe_selections(selections: Iterable[str]) -> str:
     """Say by which rules numbers of a study were selected."""
-    words = {"fixed": "fixed (the declared last step)", "validated": "validated (chosen on validation classes)"}
+    words = {"fixed": _SELECTION["fixed"], "validated": "validated (chosen on validation classes)"}
     return ", ".join(words.get(name, name) for name in sorted(set(selections)))
+
+
+def name_folds(folds: Sequence[int]) -> str:
+    """Write folds of the dev stage: ``folds 1–3``."""
+    return f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}"
 
 
 def spans(numbers: Sequence[int]) -> str:

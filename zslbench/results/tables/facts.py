@@ -11,6 +11,11 @@ from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat
 
 _DIGITS = 6
+_ROW = (
+    *("method", "label", "params", "version", "title", "setting", "dataset", "features", "semantics", "fingerprint"),
+    *("protocol", "protocol_version", "protocol_params", "stage", "fold", "folds"),
+    *("selection", "marks", "source_state"),
+)
 
 Beside = Sequence[Mapping[str, Mapping[str, Any]]]
 """Published numbers beside each row, by metric: value, source, table, features, semantics, note."""
@@ -65,39 +70,33 @@ def json_rows(
 def csv_rows(
     rows: Sequence[Row], metrics: Sequence[str], beside: Beside | None, below: Sequence[CitedRow] | None
 ) -> list[dict[str, Any]]:
-    """Return one line for each row and metric; accuracies in percent.
-
-    Takes what `json_rows` takes; the lines of published rows have a ``source``.
-    """
-    lines = []
+    """Return one row of facts for each row and metric; takes what `json_rows` takes."""
+    out = []
     for number, row in enumerate(rows):
         for name, stat in _ordered(row, metrics):
-            line = _facts(row) | {"n": stat.n, "metric": name} | _numbers(stat)
-            for key, values in (("gammas", row.gammas), ("gamma_folds", row.gamma_folds)):
-                line[key] = values if CALIBRATED in name else ()
+            facts = _facts(row) | {"n": stat.n, "metric": name} | _numbers(stat)
+            for key in ("gammas", "gamma_folds"):
+                facts[key] = getattr(row, key) if CALIBRATED in name else ()
             if name.endswith("†") and "†" not in row.marks:
-                line["marks"] = "†" + row.marks
+                facts["marks"] = "†" + row.marks
             if below is not None:
-                line |= {"source": None, "table": None, "note": None}
+                facts |= {"source": None, "table": None, "note": None}
             if beside is not None:
                 published = beside[number].get(name, {})
-                line["published"] = published.get("value")
-                line |= {f"published_{key}": published.get(key) for key in ("source", "table", "note")}
-            lines.append(line)
+                facts["published"] = published.get("value")
+                facts |= {f"published_{key}": published.get(key) for key in ("source", "table", "note")}
+            out.append(facts)
     for cited, entries in _by_data(below or ()):
         for entry in entries:
-            source = {"source": entry.source, "table": entry.table, "note": entry.note}
-            lines.append(_cited_facts(cited, entry) | {"metric": entry.metric, "mean": entry.value} | source)
-    return lines
+            numbers = {"metric": entry.metric, "mean": entry.value}
+            out.append(_cited_facts(cited, entry) | numbers | pick_facts(entry, "source", "table", "note"))
+    return out
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    facts = pick_facts(row, *("method", "label", "params", "version", "title", "setting"))
-    facts |= pick_facts(row, *("dataset", "features", "semantics", "fingerprint"))
-    facts |= pick_facts(row, *("protocol", "protocol_version", "protocol_params", "stage", "fold", "folds"))
-    facts |= pick_facts(row, *("selection", "marks", "source_state"))
-    steps = {"step": "last" if row.step is None else row.step}
-    return facts | steps | {key: row.selected.get(key) for key in ("steps", "points")} | {"seeds": row.seeds}
+    steps: dict[str, Any] = {"step": "last" if row.step is None else row.step}
+    steps |= {key: row.selected.get(key) for key in ("steps", "points")}
+    return pick_facts(row, *_ROW) | steps | {"seeds": row.seeds}
 
 
 def _numbers(stat: Stat) -> dict[str, float | None]:
@@ -119,8 +118,7 @@ def _cited_facts(row: CitedRow, entry: Published) -> dict[str, Any]:
     return {
         "method": entry.method.partition(":")[0],
         "label": entry.method.replace(":", "@"),
-        "title": row.title,
-        "setting": row.setting,
+        **pick_facts(row, "title", "setting"),
         **pick_facts(entry, "dataset", "features", "semantics"),
         "protocol": PROTOCOL[entry.metric],
         "stage": "final",

@@ -12,7 +12,7 @@ from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, RowKey, Stat, group_values, letter_settings, natural, row_keys
 from zslbench.results.records.record import SELECTIONS
-from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, spans
+from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, name_folds
 from zslbench.results.tables.table import (
     PUBLISHED_HEAD,
     Block,
@@ -162,7 +162,7 @@ def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
         if len({other[3] for other in same if other[1:3] == group[1:3]}) > 1:
             details.append(fingerprint[:8])
         if len({other[4] for other in same}) > 1:
-            details.append(f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}")
+            details.append(name_folds(folds))
         out[group] = one_line(", ".join(details))
     return out
 
