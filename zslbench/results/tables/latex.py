@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from zslbench.results.tables.latex_text import BOLD, LINE, breakable, escape, height, lacking, lines_of, points
-from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, panels, with_blocks
+from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, pack, panels
 
 GAP = 6.0
 """Points between two columns: twice the \\tabcolsep that is set."""
@@ -31,7 +31,7 @@ _SIGN = 9.2  # ± with its spaces
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """One panel: lines of a whole table, the room of names, group heads and columns, and what stands over it."""
+    """One panel: rows of a whole table, the room of names, group heads and columns, and what stands over it."""
 
     table: Table
     names: float
@@ -47,14 +47,15 @@ class Sheet:
     @property
     def height(self) -> float:
         """The points that it takes, rounded up."""
-        rules = _RULE * (2 + len(self.table.blocks))
-        return rules + self._head_height + sum(map(self.line_height, self.table.rows))
+        return self.bare_height + sum(map(self.row_height, self.table.rows))
 
     @property
-    def _head_height(self) -> float:
+    def bare_height(self) -> float:
+        """The points that it takes without its rows."""
         spanning = max(map(len, self.spanning_lines))
         titles = sum(bool(block.title) for block in self.table.blocks) + bool(self.title)
-        return LINE * (spanning + max(map(len, self.column_lines)) + titles) + (_RULE if spanning else 0)
+        rules = _RULE * (2 + len(self.table.blocks) + (spanning > 0))
+        return rules + LINE * (spanning + max(map(len, self.column_lines)) + titles)
 
     @property
     def spanning_lines(self) -> list[list[str]]:
@@ -67,19 +68,19 @@ class Sheet:
         """The head of each column in lines."""
         return [lines_of(column.head, width) for column, width in zip(self.table.columns, self.columns, strict=True)]
 
-    def name_lines(self, line: TableRow) -> list[str]:
+    def name_lines(self, row: TableRow) -> list[str]:
         """Return a name with its marks in lines."""
-        return lines_of(line.title, self.names)
+        return lines_of(row.title, self.names)
 
-    def word_lines(self, line: TableRow, number: int) -> list[str]:
+    def word_lines(self, row: TableRow, number: int) -> list[str]:
         """Return the words of a cell in lines."""
-        cell = line.cells[number]
+        cell = row.cells[number]
         return lines_of(cell.text, self.columns[number]) if cell else []
 
-    def line_height(self, line: TableRow) -> float:
-        """Return the points that a line takes."""
+    def row_height(self, row: TableRow) -> float:
+        """Return the points that a row takes."""
         words = (n for n, column in enumerate(self.table.columns) if column.kind == "text")
-        return LINE * max(len(self.name_lines(line)), *(len(self.word_lines(line, n)) for n in words), 1)
+        return LINE * max(len(self.name_lines(row)), *(len(self.word_lines(row, n)) for n in words), 1)
 
 
 def part_into_floats(
@@ -105,10 +106,17 @@ def part_into_floats(
 
 
 def _sheets(table: Table, room: float) -> list[Sheet]:
-    names = min(max(points(line.title) for line in table.rows), _NAMES * room)
+    names = min(max(points(row.title) for row in table.rows), _NAMES * room)
     names = max(names, points(table.name))
-    parts = panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room)
-    return [_sheet(part, names, room, "" if number else table.title) for number, part in enumerate(parts)]
+    sheets: list[Sheet] = []
+    for part in panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room):
+        columns = _columns(part, room)
+        groups = (
+            max(sum(columns[n] for n in numbers) + GAP * (len(numbers) - 1), _head_room(head))
+            for head, numbers in part.groups
+        )
+        sheets.append(Sheet(part, names, tuple(groups), tuple(columns), "" if sheets else table.title))
+    return sheets
 
 
 def _packed(sheets: Sequence[Sheet], line: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
@@ -127,13 +135,19 @@ def _packed(sheets: Sequence[Sheet], line: float, caption: str, below: Sequence[
     return floats + ([[]] if below and used + last > page else [])
 
 
-def _sheet(table: Table, names: float, room: float, title: str) -> Sheet:
-    columns = _columns(table, room)
-    groups = [
-        max(sum(columns[n] for n in numbers) + GAP * (len(numbers) - 1), _head_room(head))
-        for head, numbers in table.groups
-    ]
-    return Sheet(table, names, tuple(groups), tuple(columns), title)
+def _pages(sheet: Sheet, room: float) -> list[Sheet]:
+    """Part a panel that is higher than `room` between its rows."""
+    blocks = sheet.table.blocks
+    rows = [(number, row) for number, block in enumerate(blocks) for row in block.rows]
+    pages: list[Sheet] = []
+    for page in pack(rows, lambda item: sheet.row_height(item[1]), room - sheet.bare_height):
+        parts = (
+            Block(tuple(row for _, row in part), blocks[number].title)
+            for number, part in itertools.groupby(page, lambda item: item[0])
+        )
+        table = dataclasses.replace(sheet.table, blocks=tuple(parts))
+        pages.append(dataclasses.replace(sheet, table=table, title="" if pages else sheet.title))
+    return pages
 
 
 def _columns(table: Table, room: float) -> list[float]:
@@ -154,26 +168,6 @@ def _cell_width(cell: Cell, longest: int) -> float:
     value = max(points(cell.text), points("0" * (longest - 1) + "."))
     digits = (value + points(cell.std) * _SMALLER) * (BOLD if cell.bold else 1.0)
     return digits + _SIGN * bool(cell.std) + _MARK * len(cell.marks) + _NOTE * len(str(cell.note or ""))
-
-
-def _pages(sheet: Sheet, room: float) -> list[Sheet]:
-    """Part a panel that is higher than `room` between its lines."""
-    bare = sheet.height - sum(map(sheet.line_height, sheet.table.rows))
-    parts: list[list[Block]] = [[]]
-    used = bare
-    for block in sheet.table.blocks:
-        parts[-1].append(Block((), block.title))
-        for line in block.rows:
-            if used + sheet.line_height(line) > room and used > bare:
-                parts.append([Block((), block.title)])
-                used = bare
-            last = parts[-1][-1]
-            parts[-1][-1] = dataclasses.replace(last, rows=(*last.rows, line))
-            used += sheet.line_height(line)
-    return [
-        dataclasses.replace(sheet, table=with_blocks(sheet.table, part), title="" if number else sheet.title)
-        for number, part in enumerate(parts)
-    ]
 
 
 POINTS = 72.27
@@ -330,4 +324,4 @@ def _cell(cell: Cell | None, longest: str) -> str:
     text = rf"{mean}{{\scriptsize$\,\pm\,${cell.std}}}" if cell.std else mean
     text = rf"\textbf{{{text}}}" if cell.bold else text
     note = f"$^{{{cell.note}}}$" if cell.note else ""
-    return pad + text + (escape(cell.marks) if cell.marks else "") + note
+    return pad + text + escape(cell.marks) + note

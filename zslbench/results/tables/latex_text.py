@@ -10,8 +10,21 @@ import math
 import re
 import unicodedata
 
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
+    "upsilon phi chi psi omega"
+)
+_SMALL = dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", _GREEK_NAMES.split(), strict=True))
+_GREEK = {sign: rf"$\{name}$" for sign, name in _SMALL.items()} | {"ο": "$o$"}
+"""Greek letters as mathematics, which every TeX engine sets; capitals like Latin ones become these."""
+_GREEK |= {sign: rf"$\{_SMALL[sign.lower()].capitalize()}$" for sign in "ΓΔΘΛΞΠΣΥΦΨΩ"}
+_GREEK |= {sign: rf"$\mathrm{{{latin}}}$" for sign, latin in zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧ", "ABEZHIKMNOPTX", strict=True)}
+
+_COMMAND_OF = {"~": r"\textasciitilde", "^": r"\textasciicircum", "\\": r"\textbackslash"}
+_COMMANDS = re.compile(r"([~^\\] ?)")
 _SIGNS = str.maketrans(
-    {
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {
         "±": r"$\pm$",
         "†": r"$^{\dagger}$",
         "‡": r"$^{\ddagger}$",
@@ -26,10 +39,10 @@ _SIGNS = str.maketrans(
         "|": r"\textbar{}",
         "\u200b": r"\allowbreak{}",
     }
+    | _GREEK
 )
 # Beyond Latin-1 and Latin Extended-A: the punctuation that inputenc's utf8 defines for T1.
 _PDFLATEX_HAS = frozenset("‘’“”‚„…—•€™")
-_SPECIAL = re.compile(r"[&%$#_{}~^\\]")
 _LONG = 24
 _PIECE = 12
 
@@ -88,38 +101,17 @@ def _pieces(text: str) -> list[str]:
     return re.findall(r".+?(?:[_@\[(,=/+:;)\]-]+ *| +)|.+", text)
 
 
-@functools.cache
 def escape(text: str) -> str:
-    """Return `text` as LaTeX: pandas escapes what is special, our own signs become commands."""
-    if not _SPECIAL.search(text):  # pandas takes milliseconds for a text, and most names need nothing of it
-        return text.translate(_ALL)
-    import pandas as pd
+    r"""Return `text` as LaTeX.
 
-    shown = pd.DataFrame([[text]]).style.hide(axis="index").hide(axis="columns")
-    line = shown.format(escape="latex").to_latex().split("\n")[1]
-    return str(line).removesuffix(r" \\").translate(_ALL)
-
-
-def _greek() -> dict[int, str]:
-    """Return the Greek letters as mathematics, which every TeX engine sets; capitals like Latin ones become these."""
-    out = {}
-    for code in [*range(0x391, 0x3A2), *range(0x3A3, 0x3AA), *range(0x3B1, 0x3CA)]:
-        *_, case, _, name = ["", *unicodedata.name(chr(code)).replace("FINAL SIGMA", "VARSIGMA").split()]
-        name = name.lower().replace("lamda", "lambda")
-        if name == "omicron":
-            sign = "o" if case == "SMALL" else r"\mathrm{O}"
-        elif case == "SMALL":
-            sign = f"\\{name}"
-        else:
-            latin = _LATIN.get(name)
-            sign = rf"\mathrm{{{latin}}}" if latin else f"\\{name.capitalize()}"
-        out[code] = f"${sign}$"
-    return out
-
-
-_NAMES = ("alpha", "beta", "epsilon", "zeta", "eta", "iota", "kappa", "mu", "nu", "rho", "tau", "chi")
-_LATIN = dict(zip(_NAMES, "ABEZHIKMNPTX", strict=True))
-_ALL = _SIGNS | _greek()
+    >>> escape("a_b ~ †")
+    'a\\_b \\textasciitilde \\space $^{\\dagger}$'
+    """
+    parts = _COMMANDS.split(text)
+    for number in range(1, len(parts), 2):
+        # The space after a command ends its name and is not set; one of the text's own needs a command itself.
+        parts[number] = _COMMAND_OF[parts[number][0]] + r" \space "[: 1 if len(parts[number]) == 1 else None]
+    return "".join(part if number % 2 else part.translate(_SIGNS) for number, part in enumerate(parts))
 
 
 @functools.cache

@@ -23,6 +23,7 @@ from zslbench.results.tables.table import (
     Table,
     TableRow,
     remarks,
+    stat_cell,
     take_columns,
 )
 from zslbench.visible import one_line
@@ -242,14 +243,9 @@ def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
 
 
 def _cell(number: Stat | Published | None, column: ColumnKey, notes: dict[str, int], intervals: bool) -> Cell | None:
-    if number is None:
-        return None
     if isinstance(number, Published):
         return Cell(f"{number.value:.1f}", note=_footnote(number, notes), marks="†" if number.oracle else "")
-    ends = number.interval() if intervals else None
-    spread = (ends[1] - ends[0]) / 2 if ends else number.std
-    marks = "†" if column.metric.endswith("†") else ""
-    return Cell(f"{number.mean:.1f}", "" if spread is None else f"{spread:.1f}", marks=marks, stat=number)
+    return stat_cell(number, "†" if column.metric.endswith("†") else "", intervals)
 
 
 def _footnote(entry: Published, notes: dict[str, int]) -> int:

@@ -7,165 +7,27 @@ import math
 import re
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.tables.latex import TEXT_WIDTH, write_latex
 from zslbench.results.tables.table import Cell, Table, column_widths, panels
-
-MARKDOWN_WIDTH = 160
-"""Characters of a line, where no other width is asked for."""
-_SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
-_GAP = 3
-
-
-def write_markdown(table: Table, width: int = MARKDOWN_WIDTH) -> str:
-    """Write a table; data sets that do not fit into `width` go below each other."""
-    parts = [table]
-    if not table.is_text:
-        names = max(map(len, [*(block.title for block in table.blocks), *(line.title for line in table.rows)]))
-        widths = column_widths(table, lambda cell, longest: len(_marked(cell)), len)
-        parts = panels(table, widths, width - names, (_GAP, _GAP), len)
-    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("in bold", "in italics")]
-    paragraphs = [f"**{escape_markdown(table.title)}**" if table.title else ""]
-    paragraphs += [_markdown_panel(part) for part in parts if part.rows]
-    paragraphs += [f"```text\n{table.drawing}\n```" if table.drawing else ""]
-    paragraphs += [escape_markdown(" ".join(sentences))]
-    paragraphs += [f"({letter}) {escape_markdown(text)}" for letter, text in table.settings]
-    paragraphs += [f"<sup>{number}</sup> {escape_markdown(text)}" for number, text in enumerate(table.notes, start=1)]
-    return "\n\n".join(filter(None, paragraphs))
-
-
-def escape_markdown(text: str) -> str:
-    """Return text that reads the same when it is rendered."""
-    return _SPECIAL.sub(r"\\\1", text)
-
-
-def _markdown_panel(table: Table) -> str:
-    from tabulate import tabulate
-
-    heads = [table.name, *(escape_markdown(f"{column.group} {column.head}".strip()) for column in table.columns)]
-    rows = []
-    for block in table.blocks:
-        rows += [[f"*{escape_markdown(block.title)}*"]] if block.title else []
-        rows += [[escape_markdown(line.name) + line.marks, *map(_marked, line.cells)] for line in block.rows]
-    align = ["left", *("left" if column.kind == "text" else "right" for column in table.columns)]
-    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align)
-
-
-def _marked(cell: Cell | None) -> str:
-    if cell is None:
-        return MISSING
-    text = escape_markdown(cell.text) + (f" ± {cell.std}" if cell.std else "")
-    if cell.emphasis and text:
-        text = f"*{text}*" if cell.emphasis == "second" else f"**{text}**"
-    return text + escape_markdown(cell.marks) + (f"<sup>{cell.note}</sup>" if cell.note else "")
-
-
-MISSING = "–"
-_EMPHASIS = {"": "", "best": "*", "second": "°", "outstanding": "*"}
-_COLUMN_GAP, _GROUP_GAP = 3, 2
-_NARROWEST = 16
-"""The fewest characters that words are folded to."""
-
-
-def write_terminal(table: Table, width: int) -> str:
-    """Write a table for `width` characters: what does not fit goes below, words are folded."""
-    from rich.cells import cell_len
-
-    names = max(map(cell_len, [*(block.title for block in table.blocks), *(line.title for line in table.rows)]))
-    if table.is_text:
-        parts = [table]
-    else:
-        widths = column_widths(table, lambda cell, longest: len(_plain(cell, longest)), cell_len)
-        parts = panels(table, widths, width - names, (_GROUP_GAP, _COLUMN_GAP), cell_len)
-    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("marked *", "marked °")]
-    below = [_wrap(sentence, width, 2) for sentence in sentences]
-    below += [_wrap(f"({letter}) {text}", width, 4) for letter, text in table.settings]
-    below += [_wrap(f"[{number}] {text}", width, 4) for number, text in enumerate(table.notes, start=1)]
-    shown = "\n\n".join(_terminal_panel(part, width) for part in parts) if table.rows else ""
-    head = f"{table.title}\n" if table.title else ""
-    return "\n\n".join(part for part in (head + shown, table.drawing, "\n".join(below)) if part)
-
-
-def _wrap(text: str, width: int, indent: int) -> str:
-    return textwrap.fill(text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False)
-
-
-def _plain(cell: Cell | None, longest: int) -> str:
-    if cell is None:
-        return MISSING.rjust(longest)
-    note = f" [{cell.note}]" if cell.note else ""
-    std = f" ± {cell.std}" if cell.std else ""
-    return f"{cell.text:>{longest}}{std}{cell.marks}{_EMPHASIS[cell.emphasis]}{note}"
-
-
-def _terminal_panel(table: Table, width: int) -> str:
-    """Set one panel: the names and each group with a rule of its own, side by side, heads over them."""
-    from rich.cells import cell_len, set_cell_size
-
-    heads = [table.name, *(column.head for column in table.columns)]
-    rows: list[Sequence[str]] = [*_rows(table)]
-    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
-    if table.is_text:
-        widths = _folded_widths(table, widths, width)
-        rows = [line for row in rows for line in _folded(table, row, widths)]
-    groups = [("", [0]), *((head, [number + 1 for number in numbers]) for head, numbers in table.groups)]
-    gap = " " * _COLUMN_GAP
-
-    def set_row(row: Sequence[str]) -> list[str]:
-        return [gap.join(set_cell_size(row[n], widths[n]) for n in numbers) for _, numbers in groups]
-
-    below = set_row(heads)
-    lines = [[head for head, _ in groups], below, ["─" * cell_len(text) for text in below], *map(set_row, rows)]
-    room = [max(cell_len(head), cell_len(text)) for (head, _), text in zip(groups, below, strict=True)]
-    between = " " * _GROUP_GAP
-    shown = [between.join(map(set_cell_size, line, room)).rstrip() for line in lines]
-    return "\n".join(shown if any(head for head, _ in groups) else shown[1:])
-
-
-def _rows(table: Table) -> list[list[str]]:
-    """Return the texts of each row, a blank row between blocks."""
-    blank = [""] * len(table.columns)
-    longest = [
-        0 if column.kind == "text" else len(text) or 1
-        for column, text in zip(table.columns, table.longest, strict=True)
-    ]
-    rows = []
-    for number, block in enumerate(table.blocks):
-        rows += [["", *blank]] if number else []
-        rows += [[block.title, *blank]] if block.title else []
-        rows += [[line.title, *map(_plain, line.cells, longest)] for line in block.rows]
-    return rows
-
-
-def _folded_widths(table: Table, widths: Sequence[int], width: int) -> list[int]:
-    """Return the widths of columns of which the widest one of words is narrowed until the table fits."""
-    over = sum(widths) + _GROUP_GAP * (len(widths) - 1) - width
-    words = [0, *(number for number, column in enumerate(table.columns, start=1) if column.kind == "text")]
-    widest = max(words, key=lambda number: widths[number])
-    narrowed = min(widths[widest], max(widths[widest] - over, _NARROWEST))
-    return [narrowed if number == widest and over > 0 else room for number, room in enumerate(widths)]
-
-
-def _folded(table: Table, row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:
-    """Yield the lines that a row takes where its words are folded to the width of their column."""
-    from rich.cells import cell_len
-
-    cells = [
-        [text] if cell_len(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False)
-        for text, width in zip(row, widths, strict=True)
-    ]
-    yield from itertools.zip_longest(*cells, fillvalue="")
-
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DATA_FORMATS = ("csv", "json")
 
 WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
 """Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
-
 NARROWEST, WIDEST = 1.5, 40.0
+MARKDOWN_WIDTH = 160
+"""Characters of a line of Markdown, where no other width is asked for."""
+
+MISSING = "–"
+_EMPHASIS = {"": "", "best": "*", "second": "°", "outstanding": "*"}
+_COLUMN_GAP, _GROUP_GAP = 3, 2
+_NARROWEST_WORDS = 16
+"""The fewest characters that words are folded to."""
+_SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
 
 
 def check_format(format: str, allowed: Sequence[str] = FORMATS, standalone: bool = False) -> None:
@@ -245,3 +107,126 @@ def columns_of(width: int | str | float | None, piped: int = 100) -> int:
     if not text.isascii() or not text.isdigit() or not int(text):
         raise BadValue(f"width {text!r} is no number of characters; give one such as 120, or choose --format latex.")
     return int(text)
+
+
+def _part(
+    table: Table, width: int, measure: Callable[[str], int], show: Callable[[Cell, int], str], gaps: tuple[int, int]
+) -> list[Table]:
+    """Part a table of values into panels of `width` characters; `show` writes a cell as long as its column's."""
+    if table.is_text:
+        return [table]
+    names = max(map(measure, [*(block.title for block in table.blocks), *(row.title for row in table.rows)]))
+    widths = column_widths(table, lambda cell, longest: len(show(cell, longest)), measure)
+    return panels(table, widths, width - names, gaps, measure)
+
+
+def write_markdown(table: Table, width: int = MARKDOWN_WIDTH) -> str:
+    """Write a table as GitHub-flavoured Markdown; data sets that do not fit into `width` go below each other."""
+    parts = _part(table, width, len, lambda cell, _: _mark(cell), (_COLUMN_GAP, _COLUMN_GAP))
+    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("in bold", "in italics")]
+    paragraphs = [f"**{escape_markdown(table.title)}**" if table.title else ""]
+    paragraphs += [_markdown_panel(part) for part in parts if part.rows]
+    paragraphs += [f"```text\n{table.drawing}\n```" if table.drawing else ""]
+    paragraphs += [escape_markdown(" ".join(sentences))]
+    paragraphs += [f"({letter}) {escape_markdown(text)}" for letter, text in table.settings]
+    paragraphs += [f"<sup>{number}</sup> {escape_markdown(text)}" for number, text in enumerate(table.notes, start=1)]
+    return "\n\n".join(filter(None, paragraphs))
+
+
+def escape_markdown(text: str) -> str:
+    """Return text that reads the same when it is rendered."""
+    return _SPECIAL.sub(r"\\\1", text)
+
+
+def _markdown_panel(table: Table) -> str:
+    from tabulate import tabulate
+
+    heads = [table.name, *(escape_markdown(f"{column.group} {column.head}".strip()) for column in table.columns)]
+    rows = []
+    for block in table.blocks:
+        rows += [[f"*{escape_markdown(block.title)}*"]] if block.title else []
+        rows += [[escape_markdown(row.name) + row.marks, *map(_mark, row.cells)] for row in block.rows]
+    align = ["left", *("left" if column.kind == "text" else "right" for column in table.columns)]
+    return tabulate(rows, heads, tablefmt="pipe", disable_numparse=True, colalign=align)
+
+
+def _mark(cell: Cell | None) -> str:
+    if cell is None:
+        return MISSING
+    text = escape_markdown(cell.text) + (f" ± {cell.std}" if cell.std else "")
+    if cell.emphasis and text:
+        text = f"*{text}*" if cell.emphasis == "second" else f"**{text}**"
+    return text + escape_markdown(cell.marks) + (f"<sup>{cell.note}</sup>" if cell.note else "")
+
+
+def write_terminal(table: Table, width: int) -> str:
+    """Write a table for `width` characters: what does not fit goes below, words are folded."""
+    from rich.cells import cell_len
+
+    parts = _part(table, width, cell_len, _plain, (_GROUP_GAP, _COLUMN_GAP))
+    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("marked *", "marked °")]
+    below = [(sentence, 2) for sentence in sentences]
+    below += [(f"({letter}) {text}", 4) for letter, text in table.settings]
+    below += [(f"[{number}] {text}", 4) for number, text in enumerate(table.notes, start=1)]
+    wrapped = (
+        textwrap.fill(text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False)
+        for text, indent in below
+    )
+    shown = "\n\n".join(_terminal_panel(part, width) for part in parts) if table.rows else ""
+    head = f"{table.title}\n" if table.title else ""
+    return "\n\n".join(part for part in (head + shown, table.drawing, "\n".join(wrapped)) if part)
+
+
+def _plain(cell: Cell | None, longest: int) -> str:
+    if cell is None:
+        return MISSING.rjust(longest)
+    note = f" [{cell.note}]" if cell.note else ""
+    std = f" ± {cell.std}" if cell.std else ""
+    return f"{cell.text:>{longest}}{std}{cell.marks}{_EMPHASIS[cell.emphasis]}{note}"
+
+
+def _terminal_panel(table: Table, width: int) -> str:
+    """Set one panel: the names and each group with a rule of its own, side by side, heads over them."""
+    from rich.cells import cell_len, set_cell_size
+
+    heads = [table.name, *(column.head for column in table.columns)]
+    blank = [""] * len(table.columns)
+    longest = [
+        0 if column.kind == "text" else len(text) or 1
+        for column, text in zip(table.columns, table.longest, strict=True)
+    ]
+    rows: list[Sequence[str]] = []
+    for number, block in enumerate(table.blocks):
+        rows += [["", *blank]] if number else []
+        rows += [[block.title, *blank]] if block.title else []
+        rows += [[row.title, *map(_plain, row.cells, longest)] for row in block.rows]
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
+    if table.is_text:
+        over = sum(widths) + _GROUP_GAP * (len(widths) - 1) - width
+        words = [0, *(number for number, column in enumerate(table.columns, start=1) if column.kind == "text")]
+        widest = max(words, key=lambda number: widths[number])
+        widths[widest] = min(widths[widest], max(widths[widest] - max(over, 0), _NARROWEST_WORDS))
+        rows = [line for row in rows for line in _fold(row, widths)]
+    groups = [("", [0]), *((head, [number + 1 for number in numbers]) for head, numbers in table.groups)]
+    gap = " " * _COLUMN_GAP
+
+    def set_row(row: Sequence[str]) -> list[str]:
+        return [gap.join(set_cell_size(row[n], widths[n]) for n in numbers) for _, numbers in groups]
+
+    below = set_row(heads)
+    lines = [[head for head, _ in groups], below, ["─" * cell_len(text) for text in below], *map(set_row, rows)]
+    room = [max(cell_len(head), cell_len(text)) for (head, _), text in zip(groups, below, strict=True)]
+    between = " " * _GROUP_GAP
+    shown = [between.join(map(set_cell_size, line, room)).rstrip() for line in lines]
+    return "\n".join(shown if any(head for head, _ in groups) else shown[1:])
+
+
+def _fold(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:
+    """Yield the lines that a row takes where its words are folded to the width of their column."""
+    from rich.cells import cell_len
+
+    cells = [
+        [text] if cell_len(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False)
+        for text, width in zip(row, widths, strict=True)
+    ]
+    yield from itertools.zip_longest(*cells, fillvalue="")

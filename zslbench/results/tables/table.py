@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from zslbench.results.analysis.rows import Stat
 from zslbench.visible import one_line
@@ -17,6 +17,8 @@ RemarkKind = Literal[
     "stage", "data", "split", "selection", "seeds", "single seed", "metrics", "chosen", "calibration", "spread",
     "ranking", "setting", "transductive", "oracle", "source", "parameters", "published", "layout", "figure", "note",
 ]  # fmt: skip
+
+Item = TypeVar("Item")
 
 Emphasis = Literal["", "best", "second", "outstanding"]
 
@@ -97,7 +99,7 @@ class TableRow:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Lines that are ranked with each other, and what stands over them (empty: nothing)."""
+    """Rows that are ranked with each other, and what stands over them (empty: nothing)."""
 
     rows: tuple[TableRow, ...]
     title: str = ""
@@ -108,7 +110,7 @@ class Table:
     """A whole table.
 
     Attributes:
-        columns: besides that of the names; blocks: of lines, which a rule parts.
+        columns: besides that of the names; blocks: of rows, which a rule parts.
         remarks: sentences below it.
         settings: what the letters after names stand for, in order: (``a``, ``hidden=1024,…``).
         notes: footnotes of cells, numbered from 1.
@@ -151,17 +153,11 @@ class Table:
         """The longest text of each column of values, empty for one without a value."""
         return [max((cell.text for cell in self.cells(n)), key=len, default="") for n in range(len(self.columns))]
 
-    @property
-    def ranking(self) -> tuple[bool, bool]:
-        """Whether any value is marked as the best, and as the second best."""
-        places = {cell.emphasis for n in range(len(self.columns)) for cell in self.cells(n)}
-        return "best" in places, "second" in places
-
     def ranking_sentence(self, best: str, second: str) -> list[str]:
         """Say which marks the best and the second best have, where there are any."""
-        has_best, has_second = self.ranking
-        runner_up = f", second best {second}" if has_second else ""
-        return [f"Best among comparable rows {best}{runner_up}."] if has_best else []
+        emphasis = {cell.emphasis for number in range(len(self.columns)) for cell in self.cells(number)}
+        runner_up = f", second best {second}" if "second" in emphasis else ""
+        return [f"Best among comparable rows {best}{runner_up}."] if "best" in emphasis else []
 
 
 def text_table(
@@ -174,18 +170,24 @@ def text_table(
     """Return a table of texts; the first column names the rows, those numbered in `words` hold words, others values."""
     words = set(words)
     columns = [Column(head, kind="text" if n in words else "value") for n, head in enumerate(heads[1:], start=1)]
-    lines = [
+    table_rows = [
         TableRow(str(name), "", tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells))
         for name, *cells in rows
     ]
-    return Table(tuple(columns), (Block(tuple(lines)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
+    return Table(tuple(columns), (Block(tuple(table_rows)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
 
 
-def stat_cell(stat: Stat | None, marks: str = "") -> Cell | None:
-    """Return mean and deviation in percent with one digit; None where there is no number."""
+def stat_cell(stat: Stat | None, marks: str = "", intervals: bool = False) -> Cell | None:
+    """Return mean and deviation in percent with one digit; None where there is no number.
+
+    Args:
+        intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
+    """
     if stat is None:
         return None
-    return Cell(f"{stat.mean:.1f}", "" if stat.std is None else f"{stat.std:.1f}", marks=marks, stat=stat)
+    ends = stat.interval() if intervals else None
+    spread = (ends[1] - ends[0]) / 2 if ends else stat.std
+    return Cell(f"{stat.mean:.1f}", "" if spread is None else f"{spread:.1f}", marks=marks, stat=stat)
 
 
 def signed(points: float, digits: int = 1) -> str:
@@ -196,18 +198,6 @@ def signed(points: float, digits: int = 1) -> str:
     """
     text = f"{points:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
-def with_blocks(table: Table, blocks: Iterable[Block]) -> Table:
-    """Return the table with other blocks; those without a line are left out, and leave their title to the next."""
-    kept: list[Block] = []
-    pending = ""
-    for block in blocks:
-        pending = block.title or pending
-        if block.rows:
-            kept.append(Block(block.rows, pending))
-            pending = ""
-    return dataclasses.replace(table, blocks=tuple(kept))
 
 
 def column_widths(
@@ -243,31 +233,52 @@ def panels(
     """
     between_groups, between = gaps
     taken = [width + between for width in widths]
-    parts: list[list[int]] = [[]]
+
+    def panel_width(item: tuple[str, list[int]]) -> float:
+        head, numbers = item
+        return between_groups + max(sum(taken[number] for number in numbers) - between, head_width(head))
+
+    groups = [
+        (head, part)
+        for head, numbers in table.groups
+        for part in _part_group(table, numbers, taken, room - between_groups + between)
+    ]
+    parts = pack(groups, panel_width, room)
+    if len(parts) == 1:
+        return [table]
+    return [take_columns(table, [number for _, numbers in part for number in numbers]) for part in parts]
+
+
+def pack(items: Iterable[Item], size: Callable[[Item], float], room: float) -> list[list[Item]]:
+    """Part items into runs that fit into `room`, each as long as can be; what is larger than it stands alone."""
+    runs: list[list[Item]] = [[]]
     used = 0.0
-    for head, numbers in table.groups:
-        for part in _parts(table, numbers, taken, room - between_groups + between):
-            width = between_groups + max(sum(taken[n] for n in part) - between, head_width(head))
-            if parts[-1] and used + width > room:
-                parts.append([])
-                used = 0.0
-            parts[-1] += part
-            used += width
-    return [take_columns(table, part) for part in parts] if len(parts) > 1 else [table]
+    for item in items:
+        if runs[-1] and used + size(item) > room:
+            runs.append([])
+            used = 0.0
+        runs[-1].append(item)
+        used += size(item)
+    return runs
 
 
 def take_columns(table: Table, numbers: Sequence[int]) -> Table:
-    """Return the table with some of its columns, in this order; rows without any value in them are left out."""
+    """Return the table with some of its columns, in this order.
 
-    def narrow(block: Block) -> Block:
-        rows = [dataclasses.replace(row, cells=tuple(row.cells[n] for n in numbers)) for row in block.rows]
-        return dataclasses.replace(block, rows=tuple(row for row in rows if any(row.cells)))
+    Rows without any value in them are left out, and so are blocks without a row, which leave their title to the next.
+    """
+    blocks: list[Block] = []
+    pending = ""
+    for block in table.blocks:
+        rows = (dataclasses.replace(row, cells=tuple(row.cells[n] for n in numbers)) for row in block.rows)
+        pending = block.title or pending
+        if kept := tuple(row for row in rows if any(row.cells)):
+            blocks.append(Block(kept, pending))
+            pending = ""
+    return dataclasses.replace(table, columns=tuple(table.columns[n] for n in numbers), blocks=tuple(blocks))
 
-    columns = tuple(table.columns[n] for n in numbers)
-    return with_blocks(dataclasses.replace(table, columns=columns), map(narrow, table.blocks))
 
-
-def _parts(table: Table, numbers: Sequence[int], widths: Sequence[float], room: float) -> list[list[int]]:
+def _part_group(table: Table, numbers: Sequence[int], widths: Sequence[float], room: float) -> list[list[int]]:
     """Return the columns of each part of a group, as few parts as fit into `room` and these as even as can be."""
     units: list[list[int]] = []
     for number in numbers:
@@ -276,16 +287,12 @@ def _parts(table: Table, numbers: Sequence[int], widths: Sequence[float], room: 
         else:
             units.append([number])
 
-    def filled(limit: float) -> list[list[int]]:
-        parts: list[list[int]] = [[]]
-        for unit in units:
-            if parts[-1] and sum(widths[number] for number in (*parts[-1], *unit)) > limit:
-                parts.append([])
-            parts[-1] += unit
-        return parts
+    def fill(limit: float) -> list[list[int]]:
+        runs = pack(units, lambda unit: sum(widths[number] for number in unit), limit)
+        return [list(itertools.chain(*run)) for run in runs]
 
-    fewest = filled(room)
+    fewest = fill(room)
     limit = sum(widths[number] for number in numbers) / len(fewest)
-    while limit < room and len(filled(limit)) > len(fewest):
+    while limit < room and len(fill(limit)) > len(fewest):
         limit += 1.0
-    return filled(min(limit, room))
+    return fill(min(limit, room))
