@@ -5,6 +5,7 @@ Nothing heavy is imported but by `doctor`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.metadata
@@ -13,24 +14,21 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import zslbench
 from zslbench.data import added
 from zslbench.data.dataset import Source
-from zslbench.data.home import data_root as roots_of
+from zslbench.data.home import data_root as data_roots
 from zslbench.data.home import home
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
-from zslbench.params import declared, in_words
+from zslbench.params import declared, in_words, shown
 from zslbench.protocols.base import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
-
-if TYPE_CHECKING:
-    from zslbench.results.records.presets import TunedPreset
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
@@ -89,11 +87,27 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
         BadValue: a kind that does not exist.
     """
     if kind == "presets":
-        return [line for entry in METHODS for line in _presets(entry)] + _tuned(Path(runs))
+        return [preset for entry in METHODS for preset in _list_presets(entry)] + _list_tuned(Path(runs))
     if kind not in _REGISTRIES:
         raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
-    own = [_listed_added(name) for name in added.names()] if kind == "datasets" else []
-    return [_listed(entry) for entry in _REGISTRIES[kind]] + own
+    listed = []
+    for entry in _REGISTRIES[kind]:
+        try:
+            card: Any = entry.load().card  # type: ignore[attr-defined]
+        except Unavailable as error:
+            listed.append(Listed(entry.name, "", origin=entry.origin, unavailable=str(error)))
+            continue
+        reference = getattr(card, "reference", "") or getattr(card, "citation", "")
+        listed.append(Listed(entry.name, card.summary, reference, str(getattr(card, "setting", "")), entry.origin))
+    for name in added.names() if kind == "datasets" else ():
+        summary, problem = "", ""
+        try:
+            dataset = added.find(name)
+            summary = dataset.summary if dataset else ""
+        except ZslbenchError as error:
+            problem = str(error)
+        listed.append(Listed(name, summary, origin="data add", unavailable=problem))
+    return listed
 
 
 def info(name: str) -> Info:
@@ -103,92 +117,84 @@ def info(name: str) -> Info:
         UnknownName: nothing has this name; the nearest is offered.
         Unavailable: it cannot be imported.
     """
-    everything = [known for registry in _REGISTRIES.values() for known in registry.entries]
     for registry in _REGISTRIES.values():
         try:
             entry = registry.entry(name)
         except UnknownName:
             continue
-        return _info(entry)
-    if (own := added.find(name)) is not None:
-        return _added_info(own)
-    raise UnknownName("name", name, [*everything, *added.names()])
+        return _describe(entry)
+    if (dataset := added.find(name)) is not None:
+        return _describe_added(dataset)
+    registered = [known for registry in _REGISTRIES.values() for known in registry.entries]
+    raise UnknownName("name", name, [*registered, *added.names()])
 
 
-def _listed(entry: Entry) -> Listed:
-    try:
-        cls = entry.load()
-    except Unavailable as error:
-        return Listed(entry.name, "", origin=entry.origin, unavailable=str(error))
-    card: Any = cls.card  # type: ignore[attr-defined]
-    reference = getattr(card, "reference", "") or getattr(card, "citation", "")
-    return Listed(entry.name, card.summary, reference, str(getattr(card, "setting", "")), entry.origin)
-
-
-def _presets(entry: Entry) -> list[Listed]:
+def _list_presets(entry: Entry) -> list[Listed]:
     try:
         cls = entry.load()
     except Unavailable:
         return []
     if not issubclass(cls, Method):
         return []
-    found = [
-        Listed(f"{entry.name}@{name}", preset.source, ", ".join("/".join(cell) for cell in preset.cells) or "any data")
-        for name, preset in cls.presets.items()
+    rows = [
+        (tag, preset.source, ", ".join("/".join(cell) for cell in preset.cells) or "any data")
+        for tag, preset in cls.presets.items()
     ]
-    return found + [Listed(f"{entry.name}@{name}", one.help, "ablation") for name, one in cls.ablations.items()]
+    rows += [(tag, ablation.help, "ablation") for tag, ablation in cls.ablations.items()]
+    return [Listed(f"{entry.name}@{tag}", summary, reference) for tag, summary, reference in rows]
 
 
-def _tuned(runs: Path) -> list[Listed]:
-    from zslbench.results.records.presets import PresetStore
+def _list_tuned(runs: Path) -> list[Listed]:
+    from zslbench.results.records.presets import PresetStore, change_since
+    from zslbench.sources import source_of
 
     store = PresetStore(runs)
-    presets = [
-        Listed(
-            f"{one.method}@{one.name}",
-            f"{_changed(one)}tuned: {one.metric} {100 * one.score:.1f} on the dev folds ({one.sampler}, "
-            f"{sum(one.trials.values())} trials); {_values({name: one.values.get(name) for name in one.space})}",
-            f"{one.dataset}/{one.protocol} ({one.features}, {one.semantics})",
+    presets = []
+    for tuned in store.load():
+        change = None
+        with contextlib.suppress(ZslbenchError):
+            cls = METHODS.load_recorded(tuned.method)  # None where that would import what its user did not
+            if cls is not None and issubclass(cls, Method):
+                change = change_since(tuned, cls.card.version, source_of(cls).digest)
+        values = _write_values({name: tuned.values.get(name) for name in tuned.space})
+        summary = (
+            f"tuned: {tuned.metric} {100 * tuned.score:.1f} on the dev folds ({tuned.sampler}, "
+            f"{sum(tuned.trials.values())} trials); {values}"
         )
-        for one in store.load()
-    ]
+        presets.append(
+            Listed(
+                f"{tuned.method}@{tuned.name}",
+                f"§ {change}; tune again. {summary}" if change else summary,
+                f"{tuned.dataset}/{tuned.protocol} ({tuned.features}, {tuned.semantics})",
+            )
+        )
     return presets + [Listed(path.stem, "", unavailable=why) for path, why in store.broken]
 
 
-def _changed(tuned: TunedPreset) -> str:
-    """Say that the method has changed since it was tuned; nothing where it has not, or is not to be imported."""
-    from zslbench.results.records.presets import change_since
-    from zslbench.sources import source_of
-
-    try:
-        cls = METHODS.load_recorded(tuned.method)
-    except ZslbenchError:
-        return ""
-    if cls is None or not issubclass(cls, Method):
-        return ""
-    change = change_since(tuned, cls.card.version, source_of(cls).digest)
-    return f"§ {change}; tune again. " if change else ""
-
-
-def _info(entry: Entry) -> Info:
+def _describe(entry: Entry) -> Info:
     cls = entry.load()
-    rows = tuple((one.name, shown(one.default), one.allowed(), one.help) for one in declared(cls).values())
+    rows = tuple((param.name, shown(param.default), param.allowed(), param.help) for param in declared(cls).values())
     if issubclass(cls, Method):
-        return _method_info(entry, cls, rows)
+        return _describe_method(entry, cls, rows)
+    card: Any = getattr(cls, "card", None)
     if issubclass(cls, Source):
-        card = cls.card
-        facts = {"citation": card.citation, "features": card.features, "semantics": card.semantics}
-        if card.counts:
-            facts |= {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(card.counts).items()}
-        facts |= {"folder": card.folder, "licence": card.licence}
-        return Info("dataset", entry.name, card.title, card.summary, _filled(facts), rows)
+        counts = dataclasses.asdict(card.counts) if card.counts else {}
+        facts = {
+            "citation": card.citation,
+            "features": card.features,
+            "semantics": card.semantics,
+            **{name.replace("_", " "): str(value) for name, value in counts.items()},
+            "folder": card.folder,
+            "licence": card.licence,
+        }
+        return Info("dataset", entry.name, card.title, card.summary, _without_empty(facts), rows)
     if issubclass(cls, Protocol):
-        facts = {"metrics": ", ".join(cls.card.metrics), "version": str(cls.card.version)}
-        return Info("protocol", entry.name, cls.card.title, cls.card.summary, facts, rows)
+        facts = {"metrics": ", ".join(card.metrics), "version": str(card.version)}
+        return Info("protocol", entry.name, card.title, card.summary, facts, rows)
     raise BadValue(f"{entry.name!r} is neither a method nor a dataset nor a protocol.")
 
 
-def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, str, str], ...]) -> Info:
+def _describe_method(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, str, str], ...]) -> Info:
     card = cls.card
     facts = {
         "reference": card.reference,
@@ -200,73 +206,57 @@ def _method_info(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, st
         "from": entry.origin,
     }
     presets = []
-    for name, preset in cls.presets.items():
-        lines = [_values(preset.values)] if preset.values else []
-        lines += [f"{'/'.join(cell)}: {_values(values)}" for cell, values in preset.cells.items()]
-        presets.append((f"@{name}", preset.source, "\n".join(lines)))
-    presets += [(f"@{name}", one.help, _values(one.values)) for name, one in cls.ablations.items()]
-    cited = tuple(
-        (one.source, one.dataset, f"{one.features}, {one.semantics}", one.metric, f"{one.value:g}", one.note)
-        for one in cited_numbers()
-        if one.method == entry.name
-    )
+    for tag, preset in cls.presets.items():
+        values = [_write_values(preset.values)] if preset.values else []
+        values += [f"{'/'.join(cell)}: {_write_values(of_cell)}" for cell, of_cell in preset.cells.items()]
+        presets.append((f"@{tag}", preset.source, "\n".join(values)))
+    presets += [(f"@{tag}", ablation.help, _write_values(ablation.values)) for tag, ablation in cls.ablations.items()]
     return Info(
         "method",
         entry.name,
         card.title,
         card.summary,
-        _filled(facts),
+        _without_empty(facts),
         rows,
         tuple(presets),
-        cited,
+        tuple(
+            (row.source, row.dataset, f"{row.features}, {row.semantics}", row.metric, f"{row.value:g}", row.note)
+            for row in cited_numbers()
+            if row.method == entry.name
+        ),
         inspect.getdoc(cls) or "",
         card.differences,
         {name: in_words(dimension) for name, dimension in cls.space.items()},
     )
 
 
-def _listed_added(name: str) -> Listed:
-    try:
-        own = added.find(name)
-    except ZslbenchError as error:
-        return Listed(name, "", origin="data add", unavailable=str(error))
-    return Listed(name, own.summary if own else "", origin="data add")
-
-
-def _added_info(own: added.Added) -> Info:
+def _describe_added(dataset: added.Added) -> Info:
     """Say what an added data set holds, which files it was made of, and how its split was made."""
-    facts = {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(own.counts).items()}
-    facts |= {"split": own.split or "its own"}
-    if unseen := own.facts.get("split", {}).get("unseen"):
-        facts |= {"unseen classes": ", ".join(unseen)}
-    for role, held in (("features", own.features), ("semantics", own.semantics)):
-        facts |= {f"{role} {stem}": _source(one) for stem, one in held.items()}
-    facts |= {
-        "split from" if what == "split" else what: _source(one) for what, one in own.facts.items() if one.get("source")
-    }
-    facts |= {f"fingerprint {choice}": text for choice, text in own.fingerprints.items()}
-    return Info("dataset", own.name, own.name, own.summary, _filled(facts | {"folder": str(own.folder)}))
+    facts = {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(dataset.counts).items()}
+    facts["split"] = dataset.split or "its own"
+    facts["unseen classes"] = ", ".join(dataset.facts.get("split", {}).get("unseen") or ())
+    files = {f"features {stem}": file for stem, file in dataset.features.items()}
+    files |= {f"semantics {stem}": file for stem, file in dataset.semantics.items()}
+    for role, file in dataset.facts.items():
+        if file.get("source"):
+            files["split from" if role == "split" else role] = file
+    for role, file in files.items():
+        key = f":{file['key']}" if file.get("key") else ""
+        shape = " × ".join(map(str, file.get("shape", [])))
+        checksum = f"sha256 {file['sha256']}" if file.get("sha256") else ""
+        network = (f"{name} {file[name]}" for name in ("backbone", "weights", "preprocessing") if file.get(name))
+        facts[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, *network]))
+    facts |= {f"fingerprint {choice}": text for choice, text in dataset.fingerprints.items()}
+    facts["folder"] = str(dataset.folder)
+    return Info("dataset", dataset.name, dataset.name, dataset.summary, _without_empty(facts))
 
 
-def _source(facts: Mapping[str, Any]) -> str:
-    shape = " × ".join(map(str, facts.get("shape", [])))
-    key = f":{facts['key']}" if facts.get("key") else ""
-    checksum = f"sha256 {facts['sha256']}" if facts.get("sha256") else ""
-    more = (f"{name} {facts[name]}" for name in ("backbone", "weights", "preprocessing") if facts.get(name))
-    return ", ".join(filter(None, [f"{facts.get('source', '')}{key}", shape, checksum, *more]))
-
-
-def _filled(facts: Mapping[str, str]) -> dict[str, str]:
+def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _values(values: Mapping[str, Any]) -> str:
+def _write_values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={shown(value)}" for name, value in values.items()) or "the defaults"
-
-
-def shown(value: Any) -> str:
-    """Return a parameter's value as the grammar writes it."""
-    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,27 +272,24 @@ def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> li
     """Return what was found: versions, devices, folders, data sets, plugins. It changes nothing that lasts."""
     return [
         Finding("zslbench", f"{zslbench.__version__} on Python {platform.python_version()}, {platform.platform()}"),
-        *_packages(),
-        _devices(),
-        _threads(),
-        _folder("home", home(), "set ZSLBENCH_HOME to a folder that you may write"),
-        _folder("runs", Path(runs), "name another folder with --runs"),
-        *_data(Path(data_root) if data_root else None),
-        *_plugins(),
+        *map(_find_package, PACKAGES),
+        _find_devices(),
+        _find_threads(),
+        _find_folder("home", home(), "set ZSLBENCH_HOME to a folder that you may write"),
+        _find_folder("runs", Path(runs), "name another folder with --runs"),
+        *_find_data(Path(data_root) if data_root else None),
+        *(finding for registry in _REGISTRIES.values() for finding in _find_broken_plugins(registry)),
     ]
 
 
-def _packages() -> list[Finding]:
-    found = []
-    for name in PACKAGES:
-        try:
-            found.append(Finding(name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            found.append(Finding(name, f"not installed; install it with: pip install {name}", ok=False))
-    return found
+def _find_package(name: str) -> Finding:
+    try:
+        return Finding(name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, f"not installed; install it with: pip install {name}", ok=False)
 
 
-def _devices() -> Finding:
+def _find_devices() -> Finding:
     from zslbench.runner.resources import devices
 
     try:
@@ -312,7 +299,7 @@ def _devices() -> Finding:
         return Finding("devices", f"torch does not work ({error}); install it again", ok=False)
 
 
-def _threads() -> Finding:
+def _find_threads() -> Finding:
     """Tell how many threads a run may use, how they wait, and what to set where others compute on the same machine."""
     import psutil
 
@@ -329,39 +316,31 @@ def _threads() -> Finding:
     return Finding("threads", f"at most {most}; small products use one; while waiting: {chosen}; {load}; {advice}")
 
 
-def _folder(what: str, folder: Path, advice: str) -> Finding:
+def _find_folder(role: str, folder: Path, advice: str) -> Finding:
     existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             free = shutil.disk_usage(existing).free
     except OSError as error:
-        return Finding(what, f"{folder} cannot be written ({error.strerror}); {advice}", ok=False)
+        return Finding(role, f"{folder} cannot be written ({error.strerror}); {advice}", ok=False)
     text = f"{folder} ({free / 2**30:.0f} GiB free)"
-    return Finding(what, text if free >= LOW_DISK else f"{text}; make room, or {advice}", ok=free >= LOW_DISK)
+    return Finding(role, text if free >= LOW_DISK else f"{text}; make room, or {advice}", ok=free >= LOW_DISK)
 
 
-def _data(root: Path | None) -> list[Finding]:
-    roots = ", ".join(str(one) for one in roots_of(root)) or "nowhere"
-    found = [Finding("data is looked for in", roots)]
+def _find_data(root: Path | None) -> Iterator[Finding]:
+    yield Finding("data is looked for in", ", ".join(map(str, data_roots(root))) or "nowhere")
     try:
-        found += [
-            Finding(
-                row.name, f"features {', '.join(row.features)}; in {', '.join(map(str, row.folders)) or 'the package'}"
-            )
-            for row in zslbench.data.list_(root)
-            if row.features
-        ]
+        for row in zslbench.data.list_(root):
+            if row.features:
+                folders = ", ".join(map(str, row.folders)) or "the package"
+                yield Finding(row.name, f"features {', '.join(row.features)}; in {folders}")
     except ZslbenchError as error:
-        found.append(Finding("data", str(error), ok=False))
-    return found
+        yield Finding("data", str(error), ok=False)
 
 
-def _plugins() -> list[Finding]:
-    found = []
-    for registry in (METHODS, DATASETS, PROTOCOLS):
-        for entry in registry:
-            try:
-                entry.load()
-            except Unavailable as error:
-                found.append(Finding(f"{registry.kind} {entry.name}", str(error), ok=False))
-    return found
+def _find_broken_plugins(registry: Registry) -> Iterator[Finding]:
+    for entry in registry:
+        try:
+            entry.load()
+        except Unavailable as error:
+            yield Finding(f"{registry.kind} {entry.name}", str(error), ok=False)

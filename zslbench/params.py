@@ -47,12 +47,12 @@ def in_words(dimension: Dimension) -> str:
     >>> in_words((0.1, 1, "none", True)), in_words(Between(0.01, 10, log=True, zero=True))
     ('0.1, 1, none, true', '0, or 0.01 to 10, log scale')
     """
-    if isinstance(dimension, Between):
-        return str(dimension)
-    return ", ".join(
-        f"{one:g}" if isinstance(one, float) else str(one).lower() if isinstance(one, bool) else str(one)
-        for one in dimension
-    )
+    return str(dimension) if isinstance(dimension, Between) else ", ".join(map(shown, dimension))
+
+
+def shown(value: Any) -> str:
+    """Return a parameter's value for a reader, as the grammar of specs writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclasses.dataclass(frozen=True)

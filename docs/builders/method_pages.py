@@ -9,8 +9,9 @@ from typing import Any
 
 from builders import citations
 from builders.markdown import MADE, table
-from zslbench.inspection import Info, info, shown
+from zslbench.inspection import Info, info
 from zslbench.methods.base import Method, Preset
+from zslbench.params import shown
 from zslbench.registry import METHODS
 
 _METRICS = ("T1", "U", "S", "H")
