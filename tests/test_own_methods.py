@@ -74,10 +74,10 @@ def test_names_that_cannot_be_are_refused(name, sentence, tmp_path):
 
 @given(st.text(max_size=20))
 def test_any_name_is_taken_or_refused_in_a_sentence(name):
-    from zslbench.scaffold import _named
+    from zslbench.scaffold import _name_package
 
     try:
-        module, cls = _named(name)
+        module, cls = _name_package(name)
     except BadValue:
         return
     assert module.isidentifier()

@@ -73,14 +73,12 @@ class Param:
         """Say what is allowed, in words."""
         if self.choices:
             return f"one of: {', '.join(self.choices)}"
-        what = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[self.kind]
+        kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[self.kind]
         if self.low is not None and self.high is not None:
-            return f"{what} from {self.low:g} to {self.high:g}"
+            return f"{kind} from {self.low:g} to {self.high:g}"
         if self.low is not None:
-            return f"{what} of at least {self.low:g}"
-        if self.high is not None:
-            return f"{what} of at most {self.high:g}"
-        return what
+            return f"{kind} of at least {self.low:g}"
+        return kind if self.high is None else f"{kind} of at most {self.high:g}"
 
     def coerce(self, value: Any, owner: str) -> Scalar:
         """Return `value` as this parameter's type.
@@ -89,14 +87,12 @@ class Param:
             BadValue: wrong type, out of range, not a choice, or refused by the parameter's own check.
         """
         out = self._typed(value)
-        low = -math.inf if self.low is None else self.low
-        high = math.inf if self.high is None else self.high
         bad = out is None or (self.choices and out not in self.choices)
         if not bad and self.kind in (int, float):
-            bad = not (low <= out <= high) or not math.isfinite(out)
-        if bad:
-            raise BadValue(f"{owner}: {self.name}={value} is not allowed; {self.name} takes {self.allowed()}.")
-        if self.validate is not None and (problem := self.validate(out)):
+            low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
+            bad = not (low <= out <= high and math.isfinite(out))
+        problem = f"{self.name} takes {self.allowed()}." if bad else self.validate(out) if self.validate else None
+        if problem:
             raise BadValue(f"{owner}: {self.name}={value} is not allowed; {problem}")
         return out  # type: ignore[no-any-return]
 
@@ -164,17 +160,15 @@ def _declared(cls: type) -> Mapping[str, Param]:
         hints = get_type_hints(cls)
     except Exception as error:  # a name that its module does not have, for instance
         raise BadValue(f"{cls.__name__}: its annotations cannot be read ({error}); mend them.") from error
-    for field in dataclasses.fields(cls):
-        if "param" in field.metadata and hints[field.name] not in (int, float, str, bool):
+    fields = [field for field in dataclasses.fields(cls) if "param" in field.metadata]
+    for field in fields:
+        if hints[field.name] not in (int, float, str, bool):
             raise BadValue(
                 f"{cls.__name__}: parameter {field.name} is declared as {field.type}; declare int, float, str or bool."
             )
-    found = {
-        field.name: Param(field.name, hints[field.name], field.default, **field.metadata["param"])
-        for field in dataclasses.fields(cls)
-        if "param" in field.metadata
-    }
-    return types.MappingProxyType(found)
+    return types.MappingProxyType(
+        {field.name: Param(field.name, hints[field.name], field.default, **field.metadata["param"]) for field in fields}
+    )
 
 
 def resolve(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Scalar]:
@@ -188,7 +182,7 @@ def resolve(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Scalar
     for name in given:
         if name not in known:
             raise UnknownName(f"parameter of {owner}", name, known)
-    return {name: spec.coerce(given.get(name, spec.default), owner) for name, spec in known.items()}
+    return {name: param.coerce(given.get(name, param.default), owner) for name, param in known.items()}
 
 
 def values(obj: Any) -> dict[str, Scalar]:
@@ -198,5 +192,5 @@ def values(obj: Any) -> dict[str, Scalar]:
 
 def check(obj: Any) -> None:
     """Check and type the hyper-parameters of `obj` in place (call it from ``__post_init__``)."""
-    for name, spec in declared(type(obj)).items():
-        object.__setattr__(obj, name, spec.coerce(getattr(obj, name), type(obj).__name__))
+    for name, param in declared(type(obj)).items():
+        object.__setattr__(obj, name, param.coerce(getattr(obj, name), type(obj).__name__))

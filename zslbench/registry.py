@@ -42,12 +42,11 @@ class Entry:
         except Exception as error:  # a broken plugin must not break anything else
             why = str(error) or type(error).__name__
             raise Unavailable(f"{self.name!r} is unavailable: importing {module} failed ({why}).") from error
-        found = getattr(imported, attribute, None)
-        if found is None:
-            raise Unavailable(f"{self.name!r} is unavailable: module {module} has no {attribute}.")
-        if not isinstance(found, type):
-            raise Unavailable(f"{self.name!r} is unavailable: {self.target} is not a class.")
-        return found
+        cls = getattr(imported, attribute, None)
+        if not isinstance(cls, type):
+            why = f"module {module} has no {attribute}" if cls is None else f"{self.target} is not a class"
+            raise Unavailable(f"{self.name!r} is unavailable: {why}.")
+        return cls
 
 
 def _without_family(target: str) -> str:
@@ -60,17 +59,16 @@ class Registry:
 
     def __init__(self, kind: str, group: str, builtins: Mapping[str, str]) -> None:
         self.kind, self.group = kind, group
-        self._builtins = dict(builtins)
+        self._builtins = builtins
 
     @functools.cached_property
     def entries(self) -> Mapping[str, Entry]:
         """Every entry by name; built-ins win over entry points of the same name."""
-        found = {
+        plugins = {
             point.name: Entry(point.name, point.value, point.dist.name if point.dist else "unknown")
             for point in importlib.metadata.entry_points(group=self.group)
         }
-        found |= {name: Entry(name, target, "zslbench") for name, target in self._builtins.items()}
-        return found
+        return plugins | {name: Entry(name, target, "zslbench") for name, target in self._builtins.items()}
 
     def names(self) -> list[str]:
         """Return the registered names, sorted."""
@@ -95,13 +93,11 @@ class Registry:
             raise BadSpec(f"cannot read {name!r}: {settings[1]} takes parameters in brackets; write {right}.")
         if ":" in name:
             return Entry(name, name, name.partition(":")[0].partition(".")[0])
-        for key in (name, name.lower()):
-            if key in self.entries:
-                return self.entries[key]
         folded = {known.casefold(): entry for known, entry in self.entries.items()}
-        if name.casefold() in folded:
-            return folded[name.casefold()]
-        raise UnknownName(self.kind, name, self.entries)
+        entry_or_none = self.entries.get(name) or self.entries.get(name.lower()) or folded.get(name.casefold())
+        if entry_or_none is None:
+            raise UnknownName(self.kind, name, self.entries)
+        return entry_or_none
 
     def load_recorded(self, name: str) -> type | None:
         """Return the class of a name that was read from a record, and import no module for it that its user did not.
@@ -116,8 +112,8 @@ class Registry:
             return entry.load()
         module, _, attribute = name.partition(":")
         loaded = sys.modules.get(module)  # None where an import was blocked; `getattr` might import what is lazy
-        found = vars(loaded).get(attribute) if isinstance(loaded, types.ModuleType) else None
-        return found if isinstance(found, type) else None
+        cls = vars(loaded).get(attribute) if isinstance(loaded, types.ModuleType) else None
+        return cls if isinstance(cls, type) else None
 
     def load(self, name: str) -> type:
         """Import and return the class of `name` (see `Entry.load` and `entry` for what it raises)."""

@@ -52,9 +52,11 @@ def new_method(name: str, template: str = "closed-form", output: Path | str | No
         BadValue: a name that Python cannot use or that is taken, or a folder that has something in it.
         UnknownName: no such template. StoreError: the folder cannot be written.
     """
+    from jinja2 import Environment, StrictUndefined
+
     if template not in TEMPLATES:
         raise UnknownName("template", template, TEMPLATES)
-    module, cls = _named(name)
+    module, cls = _name_package(name)
     folder = Path(output) if output is not None else Path(module)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BadValue(f"{folder} is there already and not empty; name another folder with --output.")
@@ -66,27 +68,30 @@ def new_method(name: str, template: str = "closed-form", output: Path | str | No
         "torch": template == "torch",
         "zslbench": zslbench.__version__,
     }
-    places = {
+    sources = {
         "pyproject.toml": "pyproject.toml.jinja",
         "README.md": "README.md.jinja",
         f"{module}/__init__.py": "package.py.jinja",
         f"{module}/method.py": TEMPLATES[template],
         "tests/test_contract.py": "test_contract.py.jinja",
     }
-    there = folder.exists()
+    templates = importlib.resources.files("zslbench") / "templates" / "method"
+    # Python and TOML are written, not HTML: nothing is escaped, and the names were checked.
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    is_new = not folder.exists()
     try:
-        for place, source in places.items():
-            path = folder / place
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(_rendered(source, words), encoding="utf-8")
+        for place, source in sources.items():
+            text = environment.from_string(templates.joinpath(source).read_text(encoding="utf-8")).render(words)
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            (folder / place).write_text(text, encoding="utf-8")
     except OSError as error:
-        if not there:
+        if is_new:
             shutil.rmtree(folder, ignore_errors=True)
         raise StoreError(f"cannot write {folder} ({error.strerror}); name another folder with --output.") from None
-    return Made(folder, tuple(folder / place for place in places), module, cls)
+    return Made(folder, tuple(folder / place for place in sources), module, cls)
 
 
-def _named(name: str) -> tuple[str, str]:
+def _name_package(name: str) -> tuple[str, str]:
     """Return module and class of a method's name.
 
     Raises:
@@ -106,12 +111,3 @@ def _named(name: str) -> tuple[str, str]:
     if module == "tests" or importlib.util.find_spec(module) is not None:
         raise BadValue(f"Python has a module {module!r} already; take another name, as in my-{name}.")
     return module, cls
-
-
-def _rendered(source: str, words: Mapping[str, object]) -> str:
-    from jinja2 import Environment, StrictUndefined
-
-    folder = importlib.resources.files("zslbench") / "templates" / "method"
-    text = folder.joinpath(source).read_text(encoding="utf-8")
-    # Python and TOML are written, not HTML: nothing is escaped, and the names were checked.
-    return Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(text).render(words)

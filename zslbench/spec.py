@@ -13,9 +13,11 @@ from zslbench.errors import BadSpec
 from zslbench.params import Scalar
 
 _BARE = re.compile(r"[^\s,\[\]=@'\"]+")
+_OPEN, _CLOSE, _EQUALS, _COMMA, _NOTHING = map(re.compile, (r"\[", r"\]", "=", ",", ""))
+_QUOTE = re.compile("['\"]")
+_QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)$")
-_WORDS = {"true": True, "false": False}
 _MAX_RANGE = 10_000
 _MAX_DIGITS = 300
 """Of a number; more is more than a float can hold."""
@@ -51,21 +53,12 @@ def _write(value: Any) -> str:
         return "[" + ",".join(_write(item) for item in value) + "]"
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, float):
-        return _write_float(value)
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     text = str(value)
-    plain = _BARE.fullmatch(text) and _scalar(text) == text and not _RANGE.match(text)
-    return text if plain else _quoted(text)
-
-
-def _write_float(value: float) -> str:
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
-
-
-def _quoted(text: str) -> str:
+    if isinstance(value, int) or (_BARE.fullmatch(text) and _parse_scalar(text) == text and not _RANGE.match(text)):
+        return text
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
@@ -84,10 +77,9 @@ def parse(text: str) -> Spec:
     head, bracket, body = text.partition("[")
     name, *presets = head.split("@")
     if not name.strip() or any(not preset.strip() for preset in presets):
-        raise BadSpec(f"cannot read {_short(text)!r}; write name, name@preset or name[key=value,…].")
-    if not bracket:
-        return Spec(name.strip(), tuple(preset.strip() for preset in presets))
-    return Spec(name.strip(), tuple(preset.strip() for preset in presets), _Reader(text, body).items())
+        raise BadSpec(f"cannot read {_shorten(text)!r}; write name, name@preset or name[key=value,…].")
+    params = _Reader(text, body).read_params() if bracket else {}
+    return Spec(name.strip(), tuple(preset.strip() for preset in presets), params)
 
 
 def parse_recorded(text: str) -> Spec:
@@ -117,9 +109,9 @@ def expand(spec: Spec) -> list[Spec]:
     return [dataclasses.replace(spec, params=dict(zip(spec.params, point, strict=True))) for point in points]
 
 
-def _scalar(word: str) -> Scalar:
-    if word.lower() in _WORDS:
-        return _WORDS[word.lower()]
+def _parse_scalar(word: str) -> Scalar:
+    if word.lower() in ("true", "false"):
+        return word.lower() == "true"
     if re.fullmatch(r"[+-]?\d+", word):
         return int(word)
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", word):
@@ -127,7 +119,7 @@ def _scalar(word: str) -> Scalar:
     return word
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -139,80 +131,65 @@ class _Reader:
 
     def fail(self, wanted: str) -> BadSpec:
         rest = self.body[self.at :]
-        where = f"at {_short(rest)!r}" if rest else "at its end"
-        return BadSpec(f"cannot read {_short(self.text)!r} {where}: {wanted}; write name[key=value,…].")
+        where = f"at {_shorten(rest)!r}" if rest else "at its end"
+        return BadSpec(f"cannot read {_shorten(self.text)!r} {where}: {wanted}; write name[key=value,…].")
 
-    def skip(self) -> None:
+    def read(self, pattern: re.Pattern[str]) -> str:
+        """Return what comes next, after spaces, and go past it; empty where it does not match."""
         while self.at < len(self.body) and self.body[self.at].isspace():
             self.at += 1
+        match = pattern.match(self.body, self.at)
+        self.at = match.end() if match else self.at
+        return match[0] if match else ""
 
-    def eat(self, mark: str) -> bool:
-        self.skip()
-        found = self.body.startswith(mark, self.at)
-        self.at += len(mark) if found else 0
-        return found
-
-    def items(self) -> dict[str, Scalar | tuple[Scalar, ...]]:
-        found: dict[str, Scalar | tuple[Scalar, ...]] = {}
-        while not (not found and self.eat("]")):
-            self.skip()
-            key = _KEY.match(self.body, self.at)
+    def read_params(self) -> dict[str, Scalar | tuple[Scalar, ...]]:
+        params: dict[str, Scalar | tuple[Scalar, ...]] = {}
+        while params or not self.read(_CLOSE):
+            key = self.read(_KEY)
             if not key:
                 raise self.fail("a parameter name was expected")
-            self.at = key.end()
-            if key[0] in found:
-                raise self.fail(f"{key[0]} is given twice")
-            if not self.eat("="):
-                raise self.fail(f"'=' was expected after {key[0]}")
-            found[key[0]] = self.grid() if self.eat("[") else self.value()
-            if self.eat("]"):
+            if key in params:
+                raise self.fail(f"{key} is given twice")
+            if not self.read(_EQUALS):
+                raise self.fail(f"'=' was expected after {key}")
+            params[key] = self.read_grid() if self.read(_OPEN) else self.read_value()[0]
+            if self.read(_CLOSE):
                 break
-            if not self.eat(","):
+            if not self.read(_COMMA):
                 raise self.fail("',' or ']' was expected")
-        self.skip()
+        self.read(_NOTHING)
         if self.at != len(self.body):
             raise self.fail("nothing was expected after ']'")
-        return found
+        return params
 
-    def grid(self) -> tuple[Scalar, ...]:
+    def read_grid(self) -> tuple[Scalar, ...]:
         points: list[Scalar] = []
         while True:
-            start = self.at
-            value = self.value()
-            span = _RANGE.match(value) if isinstance(value, str) else None
-            if span and not self.body[start : self.at].strip().startswith(("'", '"')):
+            value, quoted = self.read_value()
+            span = _RANGE.match(value) if isinstance(value, str) and not quoted else None
+            if span:
                 low, high = int(span[1]), int(span[2])
                 if high < low or high - low > _MAX_RANGE:
                     raise self.fail(f"the range {value} is empty or longer than {_MAX_RANGE}")
                 points.extend(range(low, high + 1))
             else:
                 points.append(value)
-            if self.eat("]"):
+            if self.read(_CLOSE):
                 return tuple(points)
-            if not self.eat(","):
+            if not self.read(_COMMA):
                 raise self.fail("',' or ']' was expected in the grid")
 
-    def value(self) -> Scalar:
-        self.skip()
-        quote = self.body[self.at : self.at + 1]
-        if quote in ("'", '"'):
-            return self.string(quote)
-        word = _BARE.match(self.body, self.at)
+    def read_value(self) -> tuple[Scalar, bool]:
+        """Return the next value, and whether it stands in quotes."""
+        if quoted := self.read(_QUOTED):
+            return re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL), True
+        if self.read(_QUOTE):
+            self.at = len(self.body)
+            raise self.fail("the quote is never closed")
+        word = self.read(_BARE)
         if not word:
             raise self.fail("a value was expected")
-        if sum(sign.isdigit() for sign in word[0]) > _MAX_DIGITS:
+        if sum(sign.isdigit() for sign in word) > _MAX_DIGITS:
+            self.at -= len(word)
             raise self.fail(f"a number of at most {_MAX_DIGITS} digits was expected")
-        self.at = word.end()
-        return _scalar(word[0])
-
-    def string(self, quote: str) -> str:
-        self.at += 1
-        out: list[str] = []
-        while self.at < len(self.body) and self.body[self.at] != quote:
-            self.at += self.body[self.at] == "\\"
-            out.append(self.body[self.at : self.at + 1])
-            self.at += 1
-        if self.at >= len(self.body):
-            raise self.fail("the quote is never closed")
-        self.at += 1
-        return "".join(out)
+        return _parse_scalar(word), False
