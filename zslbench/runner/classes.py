@@ -21,22 +21,15 @@ def method_class(name: str) -> type[Method]:
     Raises:
         ZslbenchError: an unknown or unavailable name, or something that is not a method.
     """
-    cls = METHODS.load(name)
-    _check_method(cls, name)
+    cls = _check_method(METHODS.load(name), name)
     note_source(cls)
     return cls
 
 
 def recorded_method(name: str) -> type[Method] | None:
-    """Return the class of a method that a record names, None where that needs an import (see `load_recorded`).
-
-    Raises:
-        ZslbenchError: as `method_class` says.
-    """
+    """Return the class of a method that a record names, None where that needs an import (see `load_recorded`)."""
     cls = METHODS.load_recorded(name)
-    if cls is not None:
-        _check_method(cls, name)
-    return cls
+    return None if cls is None else _check_method(cls, name)
 
 
 def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> None:
@@ -51,7 +44,7 @@ def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> 
                     registry.load(name)
 
 
-def _check_method(cls: type, name: str) -> None:
+def _check_method(cls: type, name: str) -> type[Method]:
     if not issubclass(cls, Method):
         raise BadValue(f"{name!r} is not a method; name a subclass of zslbench.methods.base.Method.")
     if not isinstance(getattr(cls, "card", None), MethodCard) or not dataclasses.is_dataclass(cls):
@@ -59,30 +52,24 @@ def _check_method(cls: type, name: str) -> None:
             f"method {name!r} is not complete: it must be a dataclass with card = MethodCard(…); "
             "zslbench.checks.check_method says what else is asked of it."
         )
+    return cls
 
 
 def protocol_class(name: str) -> type[Protocol]:
     """Return the class of a protocol by registered name or ``pkg.module:Class`` (raises like `method_class`)."""
-    cls = PROTOCOLS.load(name)
-    _check_protocol(cls, name)
-    return cls
+    return _check_protocol(PROTOCOLS.load(name), name)
 
 
 def recorded_protocol(name: str) -> type[Protocol] | None:
-    """Return the class of a protocol that a record names, None where that needs an import (see `load_recorded`).
-
-    Raises:
-        ZslbenchError: as `protocol_class` says.
-    """
+    """Return the class of a protocol that a record names (see `recorded_method`)."""
     cls = PROTOCOLS.load_recorded(name)
-    if cls is not None:
-        _check_protocol(cls, name)
-    return cls
+    return None if cls is None else _check_protocol(cls, name)
 
 
-def _check_protocol(cls: type, name: str) -> None:
+def _check_protocol(cls: type, name: str) -> type[Protocol]:
     if not issubclass(cls, Protocol):
         raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.base.Protocol.")
+    return cls
 
 
 def built(cls: type[Method], name: str, values: Mapping[str, Any]) -> Method:

@@ -88,10 +88,12 @@ def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1)
         together = len({job.first.seed for job in batch.jobs}) > 1
         for place, job in enumerate(batch.jobs):
             count = len(job.runs)
-            same_work = exact.get((*_key(job), together), [])
-            nearest = same_work or _scaled(job, others.get((job.first.method, together), []), sizes)
+            run = job.first
+            key = run.method, canonical_json(dict(run.params)), run.dataset.fingerprint, run.stage, together
+            same_work = exact.get(key, [])
+            nearest = same_work or _scaled(job, others.get((run.method, together), []), sizes)
             if not nearest:
-                unknown[job.first.method] += count
+                unknown[run.method] += count
                 continue
             alone = together or place == 0
             fit = statistics.fmean(past.fit if alone else past.spent for past in nearest)
@@ -138,11 +140,6 @@ def _history(
         if known:
             others[record.method["name"], key[-1]].append(past)
     return exact, others
-
-
-def _key(job: Job) -> tuple[object, ...]:
-    run = job.first
-    return run.method, canonical_json(dict(run.params)), run.dataset.fingerprint, run.stage
 
 
 def _scaled(job: Job, past: Sequence[_Past], sizes: dict[tuple[object, ...], Size]) -> list[_Past]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
@@ -83,12 +83,11 @@ def _single(
             ctx.seconds["judge"] = bell.seconds
             ctx.seconds["fit"] -= bell.seconds + bell.checks
             ctx.seconds["checks"] = bell.checks
-    except Stopped as stop:
-        facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
-        return [Scored("skipped", str(stop), facts)] * len(job.runs)
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
-        return [Scored("failed", trace(error), facts)] * len(job.runs)
+        skipped = isinstance(error, Stopped)
+        ended = Scored("skipped" if skipped else "failed", str(error) if skipped else trace(error), facts)
+        return [ended] * len(job.runs)
     total = time.perf_counter() - start + ctx.shared - bell.checks
     seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
     return _scored(material, method, job, seconds, facts)
@@ -103,49 +102,39 @@ def _together(batch: Batch, material: Material, on_log: OnLog | None) -> Iterato
     points = [_build(job.first) for job in batch.jobs]
     with Bell(Listeners(batch.first, material, on_log), 0) as bell:
         contexts = [_context(job, bell.log if job is batch.first else None) for job in batch.jobs]
-        yield from _fitted_together(batch, material, points, contexts)
-
-
-def _fitted_together(
-    batch: Batch, material: Material, points: list[Method], contexts: list[Context]
-) -> Iterator[tuple[Job, list[Scored]]]:
-    start = time.perf_counter()
-    ctx, cls = contexts[0], type(points[0])
-    reset_peaks()
-    with ctx.measured() as preparation, ctx.phase("data"):
-        train = material.train()
-    one_seed = len({job.first.seed for job in batch.jobs}) == 1
-    fitting = cls.fit_grid(points, train, ctx) if one_seed else cls.fit_seeds(points, train, contexts)
-    company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
-    share = 1 if one_seed else 1 / len(points)
-    ctx.apart = False  # until the method measures what its points share
-    for job, point, context in zip(batch.jobs, points, contexts, strict=True):
-        if one_seed:
-            reset_peaks()
-        with ctx.phase("fit"):
-            method = next(fitting)
-        if method is not point:
-            raise RuntimeError("points must be yielded, each of them and in order")
-        if context is ctx or one_seed:
-            shared = sum(other.shared for other in contexts)
-            spent = {**_summed(contexts), "total": time.perf_counter() - start + shared}
-            spent["fit"] += shared - ctx.shared  # what other seeds are charged with lies outside the first one's phase
-            seconds = {phase: value * share for phase, value in spent.items()}
-            seconds |= {"shared": shared} if one_seed and ctx.apart else {}
-        yield job, _scored(material, method, job, seconds, company | _work(method, train))
-        for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
-            delattr(point, name)
-        ctx.seconds.clear()
-        ctx.shared = 0.0
-        ctx.charge(preparation)
         start = time.perf_counter()
-
-
-def _summed(contexts: Iterable[Context]) -> dict[str, float]:
-    total: Counter[str] = Counter()
-    for ctx in contexts:
-        total.update(ctx.seconds)
-    return dict(total)
+        ctx, cls = contexts[0], type(points[0])
+        reset_peaks()
+        with ctx.measured() as preparation, ctx.phase("data"):
+            train = material.train()
+        one_seed = len({job.first.seed for job in batch.jobs}) == 1
+        fitting = cls.fit_grid(points, train, ctx) if one_seed else cls.fit_seeds(points, train, contexts)
+        company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
+        share = 1 if one_seed else 1 / len(points)
+        ctx.apart = False  # until the method measures what its points share
+        for job, point, context in zip(batch.jobs, points, contexts, strict=True):
+            if one_seed:
+                reset_peaks()
+            with ctx.phase("fit"):
+                method = next(fitting)
+            if method is not point:
+                raise RuntimeError("points must be yielded, each of them and in order")
+            if context is ctx or one_seed:
+                shared = sum(other.shared for other in contexts)
+                spent: defaultdict[str, float] = defaultdict(float)
+                for phase, value in (pair for other in contexts for pair in other.seconds.items()):
+                    spent[phase] += value
+                spent["total"] = time.perf_counter() - start + shared
+                spent["fit"] += shared - ctx.shared  # what other seeds are charged with is outside the first's phase
+                seconds = {phase: value * share for phase, value in spent.items()}
+                seconds |= {"shared": shared} if one_seed and ctx.apart else {}
+            yield job, _scored(material, method, job, seconds, company | _work(method, train))
+            for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
+                delattr(point, name)
+            ctx.seconds.clear()
+            ctx.shared = 0.0
+            ctx.charge(preparation)
+            start = time.perf_counter()
 
 
 def _scored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import functools
@@ -32,10 +33,7 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Finished:
-    """A record and the predictions to keep beside it (none when the run failed).
-
-    `features` are rows of unseen classes, where they were asked for.
-    """
+    """A record, the predictions to keep beside it (none when the run failed), and features where asked for."""
 
     record: Record
     predictions: Mapping[str, AnyArray] | None = None
@@ -90,8 +88,8 @@ def facts_of(
     device = str(getattr(method, "device_", "cpu"))
     return {
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
-        "memory": peak_memory(device),
-        "provenance": provenance(method_class(job.first.method), device)
+        "memory": _peak_memory(device),
+        "provenance": _provenance(method_class(job.first.method), device)
         | ({"training_threads": threads} if (threads := getattr(method, "threads_", None)) else {})
         | ({"precision": trained_at} if (trained_at := getattr(method, "precision_", None)) else {})
         | ({"checkpoint_every": job.how.checkpoint_every} if job.how.checkpoint_every else {})
@@ -114,12 +112,7 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
         id=run.id,
         status=status,
         method=identity["method"]
-        | {
-            "title": card.title,
-            "label": run.label,
-            "setting": run.setting,
-            "stochastic": card.stochastic,
-        },
+        | {"title": card.title, "label": run.label, "setting": run.setting, "stochastic": card.stochastic},
         dataset=identity["dataset"]
         | ({"split": run.dataset.split} if run.dataset.split else {})
         | ({"first_class": run.dataset.first_class} if run.dataset.first_class else {}),
@@ -143,9 +136,9 @@ def trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
-def provenance(method_class: type, device: str) -> dict[str, Any]:
+def _provenance(cls: type, device: str) -> dict[str, Any]:
     """Return what is known of the software, the machine and the method's source."""
-    source = source_of(method_class)
+    source = source_of(cls)
     return {
         "zslbench": zslbench.__version__,
         "python": platform.python_version(),
@@ -153,7 +146,7 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
         "processors": os.cpu_count(),
         "packages": dict(_versions()),
         "device": device,
-        "blas_threads": _blas_threads(),
+        "blas_threads": max((int(pool["num_threads"]) for pool in _pools(len(sys.modules)).info()), default=1),
         **_torch_flags(device),
         "method_source": source.digest,
         "method_files": dict(source.files),
@@ -161,9 +154,17 @@ def provenance(method_class: type, device: str) -> dict[str, Any]:
     }
 
 
-def peak_memory(device: str = "cpu") -> dict[str, int]:
+def _peak_memory(device: str) -> dict[str, int]:
     """Return the peak resident bytes of the process up to now and, where CUDA was used, of this job on the device."""
-    memory = {"process_peak_so_far": _peak_rss()}
+    if sys.platform == "win32":
+        import psutil
+
+        memory = {"process_peak_so_far": int(psutil.Process().memory_info().peak_wset)}
+    else:
+        import resource
+
+        scale = 1 if sys.platform == "darwin" else 1024
+        memory = {"process_peak_so_far": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale}
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         memory["cuda_peak"] = int(torch.cuda.max_memory_allocated(device if device.startswith("cuda") else None))
@@ -182,10 +183,8 @@ def reset_peaks() -> None:
 def _versions() -> dict[str, str]:
     versions = {}
     for name in PACKAGES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return versions
 
 
@@ -205,24 +204,9 @@ def _torch_flags(device: str) -> dict[str, Any]:
     return flags
 
 
-def _blas_threads() -> int:
-    return max((int(pool["num_threads"]) for pool in _pools(len(sys.modules)).info()), default=1)
-
-
 @functools.lru_cache(maxsize=1)  # finding the libraries takes longer than a small fit; their threads are read each time
 def _pools(modules: int) -> ThreadpoolController:
     """Return the thread pools of this process; a module that was imported meanwhile may have brought another."""
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()
-
-
-def _peak_rss() -> int:
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    scale = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def pack(batch: Batch) -> Parcel:
 def answers_of(runs: Sequence[Run]) -> list[Answers]:
     """Return the answers of runs of one batch. The caller lets go of them before a method's code runs again."""
     dataset, chosen = dataset_of(runs[0], narrow=True)
-    return [_answers(run, dataset, chosen) for run in runs]
+    return [protocol_of(run).query(dataset, chosen, run.seed)[1] for run in runs]
 
 
 def dataset_of(run: Run, narrow: bool = False) -> tuple[Dataset, splits.Split]:
@@ -109,21 +109,15 @@ def _handout(batch: Batch) -> _Handout:
     for run in (run for job in batch.jobs for run in job.runs):
         key = f"{run.protocol} {sorted(run.protocol_params.items())} {run.seed}"
         if key not in alike:
-            answers = _answers(run, dataset, chosen)
+            _, answers = protocol_of(run).query(dataset, chosen, run.seed)
             order = drawn_order(dataset, run.seed, f"part {run.protocol}", np.arange(len(answers.rows)))
-            alike[key] = _asked(answers, order[: min(max(len(order) // 100, _PART[0]), _PART[1])])
+            part = order[: min(max(len(order) // 100, _PART[0]), _PART[1])]
+            of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
+            mixed = bool(of_unseen.any() and not of_unseen.all())
+            alike[key] = Asked(answers.rows, answers.classes, answers.unseen, mixed, part)
         asked[run.id] = alike[key]
     labels = taken(dataset.labels, chosen.train)
     return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked)
-
-
-def _answers(run: Run, dataset: Dataset, chosen: splits.Split) -> Answers:
-    return protocol_of(run).query(dataset, chosen, run.seed)[1]
-
-
-def _asked(answers: Answers, part: IntArray) -> Asked:
-    of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
-    return Asked(answers.rows, answers.classes, answers.unseen, bool(of_unseen.any() and not of_unseen.all()), part)
 
 
 class Material:
@@ -153,11 +147,7 @@ class Material:
     def train(self) -> Train:
         """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
         handout = self._handout()
-        return Train(
-            features=self._features(handout.rows),
-            labels=taken(handout.labels),
-            classes=self._classes(handout.seen),
-        )
+        return Train(self._features(handout.rows), taken(handout.labels), self._classes(handout.seen))
 
     def query(self, run: Run) -> Query:
         """Return what `Method.scores` receives for a run."""
@@ -182,15 +172,14 @@ class Material:
 
     def condensed(self, run: Run, scores: Array) -> Mapping[str, AnyArray]:
         """Return what of (m, k) scores is judged (see `Protocol.condense`)."""
-        return protocol_of(run).condense(*self._asked_of(run), scores)  # a traceback shows no rows
+        of_run = self._handout().asked[run.id]
+        shown = len(of_run.rows), of_run.classes, of_run.unseen
+        del of_run  # a traceback shows no rows
+        return protocol_of(run).condense(*shown, scores)
 
     def unseen(self) -> ClassTable:
         """Return the unseen classes, ascending."""
         return self._classes(self._handout().unseen)
-
-    def _asked_of(self, run: Run) -> tuple[int, IntArray, BoolArray]:
-        asked = self._handout().asked[run.id]
-        return len(asked.rows), asked.classes, asked.unseen
 
     def _handout(self) -> _Handout:
         self._sealed.seek(0)
@@ -218,26 +207,15 @@ def _folder(ref: DatasetRef, of_coordinator: Path) -> Path:
     if store.is_intact(of_coordinator):
         return of_coordinator
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.curdir for entry in sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-m", __name__],
-        input=pickle.dumps(ref),
-        capture_output=True,
-        env=environment,
-        check=False,
-    )
+    command = [sys.executable, "-m", __name__]
+    done = subprocess.run(command, input=pickle.dumps(ref), capture_output=True, env=environment, check=False)
     if done.returncode:
         raise BadData(last_line(done.stderr.decode("utf-8", "replace")) or f"{ref.text} cannot be read here.")
     return ref.folder()  # reads the source only where the store cannot be written
 
 
-def _convert() -> None:
-    """Read a data set into the store of this machine: the main function of the process that `_folder` starts."""
-    ref: Any = pickle.load(sys.stdin.buffer)
+if __name__ == "__main__":  # the process that `_folder` starts: it reads a data set into the store of this machine
     try:
-        ref.folder()
+        pickle.load(sys.stdin.buffer).folder()
     except ZslbenchError as error:
         sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    _convert()

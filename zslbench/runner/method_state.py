@@ -10,6 +10,7 @@ docs/honest-comparison.md says so to users.
 from __future__ import annotations
 
 import collections
+import contextlib
 import contextvars
 import functools
 import gc
@@ -30,6 +31,8 @@ from zslbench.sources import project_modules
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, bytearray, range, slice)
 _DEFINITIONS = (property, classmethod, staticmethod, types.MemberDescriptorType, types.GetSetDescriptorType)
+_STORES = (types.SimpleNamespace, threading.local)
+"""What programs keep things in, of Python's library, beside its queues and arrays."""
 _LARGE = 1 << 23
 """Bytes of an attribute, such as the weights of 2,048 features and 512 attributes in double precision."""
 _HEAP = 1 << 9
@@ -44,7 +47,9 @@ def state_of(method: Method) -> dict[str, bytes]:
         for name, value in vars(cls).items():
             if not _is_definition(name, value):
                 covered[f"the attribute {name} of {cls.__name__}"] = _image(value, False)
-    for module in _modules(classes) & sys.modules.keys():
+    names = {name for cls in classes for name in (cls.__module__, *project_modules(cls.__module__))}
+    modules = {name for name in names if name != "__main__" and _is_of_user_package(name)}
+    for module in modules & sys.modules.keys():
         covered[module] = b""
         for name, value in list(vars(sys.modules[module]).items()):
             if not isinstance(value, type | types.ModuleType) and not _is_definition(name, value):
@@ -73,12 +78,6 @@ def require_same(method: Method, before: Mapping[str, bytes]) -> None:
         )
 
 
-def _modules(classes: Iterable[type]) -> set[str]:
-    """Return the modules of these classes and those of the same project that they import."""
-    names = {name for cls in classes for name in (cls.__module__, *project_modules(cls.__module__))}
-    return {name for name in names if name != "__main__" and _is_of_user_package(name)}
-
-
 def _is_of_user(cls: type) -> bool:
     """Whether a class is neither of this package, whose methods are read when they change, nor of Python's library."""
     return _is_of_user_package(cls.__module__)
@@ -86,8 +85,7 @@ def _is_of_user(cls: type) -> bool:
 
 def _is_of_user_package(module: str) -> bool:
     package = module.partition(".")[0]
-    ours = package == __name__.partition(".")[0]
-    return package == "__main__" or not (ours or package in sys.stdlib_module_names)
+    return package == "__main__" or package not in ("zslbench", *sys.stdlib_module_names)
 
 
 def _is_definition(name: str, value: object) -> bool:
@@ -111,9 +109,7 @@ def _image(value: object, deep: bool) -> bytes:
                 parts.clear()
     except Exception:  # an object that does not let itself be looked at
         return type(value).__qualname__.encode()
-    if size <= _LARGE:
-        return b"".join(parts)
-    return digest.digest()
+    return b"".join(parts) if size <= _LARGE else digest.digest()
 
 
 def _digest(value: object, deep: bool) -> bytes:
@@ -142,7 +138,11 @@ class _Walk:
             self.alive.append(value)  # what is made on the way must not lend its address to another
             yield f"{type(value).__module__}.{type(value).__qualname__};".encode()
             if isinstance(value, np.ndarray) and value.dtype != object:
-                yield from _array(value)
+                yield f"{value.dtype.str}{value.shape}{value.strides if value.ndim else ''};".encode()
+                flat = np.ascontiguousarray(value.T if value.flags.f_contiguous else value)  # a copy of neither order
+                yield flat.reshape(-1).view(np.uint8).data if flat.size and flat.dtype.hasobject is False else b""
+                if type(value) is not np.ndarray:
+                    yield _digest(getattr(value, "__dict__", None), True)
             elif _is_tensor(value):
                 yield from _tensor(value)
                 waiting += [getattr(value, "__dict__", None), value.grad if value.is_leaf else None]  # type: ignore[attr-defined]
@@ -164,14 +164,18 @@ class _Walk:
         if isinstance(value, types.MethodType):
             return [value.__self__, value.__func__]
         if isinstance(value, types.FunctionType):
-            cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+            cells = []
+            for cell in value.__closure__ or ():
+                with contextlib.suppress(ValueError):  # it is not filled yet
+                    cells.append(cell.cell_contents)
             return [value.__qualname__, value.__defaults__, value.__kwdefaults__, vars(value), *cells]
         if isinstance(value, logging.Logger | logging.Handler | io.IOBase):
             return []
         if type(value).__module__.startswith("torch._dynamo"):  # compiles when it is called first
             return [getattr(value, "_modules", None)]
         content = list(_content(value))
-        if not self.deep and not content and not _is_of_user(type(value)) and not _is_store(value):
+        is_store = isinstance(value, _STORES) or type(value).__module__ in ("queue", "array", "random")
+        if not self.deep and not content and not _is_of_user(type(value)) and not is_store:
             return []
         out: list[object] = [getattr(value, "__dict__", None), *content]
         for cls in type(value).__mro__:
@@ -180,15 +184,6 @@ class _Walk:
         if not content and any(cls is not object and not cls.__flags__ & _HEAP for cls in type(value).__mro__):
             out.append(_reduced(value))
         return out
-
-
-def _is_store(value: object) -> bool:
-    """Whether an object of Python's library is one that programs keep things in."""
-    return isinstance(value, types.SimpleNamespace | threading.local) or type(value).__module__ in (
-        "queue",
-        "array",
-        "random",
-    )
 
 
 def _cached(value: functools._lru_cache_wrapper[Any]) -> list[object]:
@@ -232,14 +227,6 @@ def _reduced(value: Any) -> object:
     return reduced if isinstance(reduced, str) else [part for part in reduced[1:] if not isinstance(part, Iterator)]
 
 
-def _array(value: np.ndarray[Any, Any]) -> Iterator[bytes | memoryview]:
-    yield f"{value.dtype.str}{value.shape}{value.strides if value.ndim else ''};".encode()
-    flat = np.ascontiguousarray(value.T if value.flags.f_contiguous else value)  # a copy of neither order
-    yield flat.reshape(-1).view(np.uint8).data if flat.size and flat.dtype.hasobject is False else b""
-    if type(value) is not np.ndarray:
-        yield _digest(getattr(value, "__dict__", None), True)
-
-
 def _is_tensor(value: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
@@ -253,10 +240,3 @@ def _tensor(value: Any) -> Iterator[bytes | memoryview]:
         plain = value.detach().to_dense() if value.layout != torch.strided else value.detach()
         if plain.numel():
             yield plain.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
-
-
-def _is_filled(cell: types.CellType) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:
-        return False

@@ -25,8 +25,7 @@ THREAD_VARIABLES = (
 """What linear algebra libraries read when they are loaded."""
 
 _TIME = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
-_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)", re.IGNORECASE)
-_STEPS = "kmgt"
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([kmgt])(i?)b?|b)")
 _FEW = 4
 
 
@@ -106,39 +105,34 @@ def places(
     Raises:
         BadValue: not a number of workers.
     """
-    pinned = list(gpus if gpus is not None else visible_gpus()) if device in ("auto", "cuda") else []
-    have = cores or usable_cores()
+    pinned = list(gpus if gpus is not None else _visible_gpus()) if device in ("auto", "cuda") else []
+    have = cores or _usable_cores()
     if workers in (None, "auto"):
         count = len(pinned) or max(min(have, _FEW), have // _FEW)
     else:
         count = int(workers) if str(workers).isdecimal() else 0
         if count < 1:
             raise BadValue(f"workers {workers!r} is not allowed; write a number of at least 1, or auto.")
-    each = threads or _at_most(max(have // count, 1))
+    in_environment = (os.environ.get(name, "") for name in THREAD_VARIABLES)
+    asked = [int(value) for value in in_environment if value.isdecimal() and int(value)]
+    each = threads or min([max(have // count, 1), *asked])
     return [Place(each, pinned[number % len(pinned)] if pinned else None) for number in range(count)]
 
 
-def usable_cores() -> int:
-    """Return the physical cores that this process may use, at least 1."""
+def _usable_cores() -> int:
     import psutil
 
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
 
 
-def visible_gpus() -> list[str]:
+def _visible_gpus() -> list[str]:
     """Return the entries of CUDA_VISIBLE_DEVICES, or the numbers of all GPUs (torch counts those)."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [entry.strip() for entry in visible.split(",") if entry.strip() not in ("", "-1")]
     if not Path("/proc/driver/nvidia").exists() and not shutil.which("nvidia-smi"):
         return []
     return [str(number) for number in range(sum(name.startswith("cuda") for name in devices()))]
-
-
-def _at_most(threads: int) -> int:
-    """Return the threads, or fewer if the environment already asks for fewer."""
-    asked = [int(value) for name in THREAD_VARIABLES if (value := os.environ.get(name, "")).isdecimal() and int(value)]
-    return min([threads, *asked])
 
 
 def seconds(limit: str | float | None) -> float | None:
@@ -153,8 +147,9 @@ def seconds(limit: str | float | None) -> float | None:
     if limit is None:
         return None
     match = _TIME.fullmatch(str(limit).strip().lower())
-    parts = match.groups() if match else ()
-    total = sum(float(part or 0) * unit for part, unit in zip(parts, (3600, 60, 1), strict=False))
+    total = (
+        sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    )
     if total <= 0:
         raise BadValue(f"time limit {limit!r} is not allowed; write seconds, or a text such as 90s, 30m or 1h30m.")
     return total
@@ -171,15 +166,10 @@ def size(limit: str | int | None) -> int | None:
     """
     if limit is None:
         return None
-    if isinstance(limit, int):
-        total = float(limit)
-    else:
-        text = limit.strip()
-        total = 0.0
-        if match := _MEMORY.fullmatch(text):
-            letter = (match[2] or "").lower()
-            step = 1000 if text.lower().endswith("b") and not match[3] else 1024
-            total = float(match[1]) * step ** (_STEPS.index(letter) + 1 if letter else 0)
+    total = float(limit) if isinstance(limit, int) else 0.0
+    if match := _MEMORY.fullmatch(str(limit).strip().lower()):
+        step = 1000 if match[0].endswith("b") and not match[3] else 1024
+        total = float(match[1]) * step ** (" kmgt".index(match[2] or " "))
     if total < 1:
         raise BadValue(f"memory limit {limit!r} is not allowed; write a size with its unit, such as 4GiB or 500MB.")
     return int(total)
@@ -213,6 +203,4 @@ def time_text(limit: float) -> str:
     >>> time_text(90), time_text(1800), time_text(0.5)
     ('90 s', '30 min', '0.5 s')
     """
-    if limit >= 600:
-        return f"{limit / 60:g} min"
-    return f"{limit:g} s"
+    return f"{limit / 60:g} min" if limit >= 600 else f"{limit:g} s"

@@ -54,16 +54,12 @@ def _state_of(record: Record | None, source: MethodSource) -> State:
     A run whose worker died tells nothing of its method (the machine may have been at its end), so it is to run again;
     one that went past a limit has failed. A method without a source text is never known to be the same.
     """
-    if record is None or record.status in UNFINISHED or _lost(record):
+    if record is None or record.status in UNFINISHED:
         return "to run"
     if not record.ok:
-        return "failed"
+        return "to run" if record.status == "crashed" and "limit" not in record.provenance else "failed"
     unchanged = source.digest and record.provenance.get("method_source") == source.digest
     return "done" if unchanged else "stale"
-
-
-def _lost(record: Record) -> bool:
-    return record.status == "crashed" and "limit" not in record.provenance
 
 
 def to_do(states: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]) -> set[str]:
@@ -115,7 +111,7 @@ def source_remarks(
     return remarks
 
 
-def lacking(finished: Iterable[tuple[Run, Record | None]], how: How) -> tuple[str, ...]:
+def lacking(finished: Iterable[tuple[Run, Record | None]], how: How) -> list[str]:
     """Return the sentences on runs that were done in another way than `how`; none of it is part of what they mean."""
     done = [(run, record) for run, record in finished if record is not None and record.ok]
     remarks = []
@@ -126,26 +122,21 @@ def lacking(finished: Iterable[tuple[Run, Record | None]], how: How) -> tuple[st
     others = sum(record.provenance.get("precision", how.precision) != how.precision for _, record in done)
     if others:
         remarks.append(f"{others} finished runs were trained at another precision; --rerun all does them again.")
-    return (*remarks, *_features(done, how.keep_features))
-
-
-def _features(done: Iterable[tuple[Run, Record]], per_class: int) -> list[str]:
-    if not per_class:
-        return []
-    none, fewer, failed = dict[str, None](), 0, dict[str, None]()
+    if not how.keep_features:
+        return remarks
+    without, fewer, failed = dict[str, None](), 0, dict[str, None]()
     for run, record in done:
         kept = record.provenance.get("kept_features", {})
         if not method_class(run.method).offers_synthesis():
-            none[str(record.method.get("title", run.method))] = None
+            without[str(record.method.get("title", run.method))] = None
         elif "error" in kept:
-            failed[f"{run.label}: {kept['error']}"] = None
+            failed[f"no features could be kept of {run.label}: {kept['error']}"] = None
         else:
-            fewer += kept.get("per_class", 0) < per_class
-    remarks = []
-    if none:
-        some = f"{', '.join(none)} synthesise{'s' if len(none) == 1 else ''} no features"
-        remarks.append(f"{some}, so --keep-features keeps nothing there.")
+            fewer += kept.get("per_class", 0) < how.keep_features
+    if without:
+        makers = f"{', '.join(without)} synthesise{'s' if len(without) == 1 else ''} no features"
+        remarks.append(f"{makers}, so --keep-features keeps nothing there.")
     if fewer:
-        what = "a finished run has" if fewer == 1 else f"{fewer} finished runs have"
-        remarks.append(f"{what} fewer than {per_class} kept features a class; --rerun all makes them.")
-    return remarks + [f"no features could be kept of {text}" for text in failed]
+        runs = "a finished run has" if fewer == 1 else f"{fewer} finished runs have"
+        remarks.append(f"{runs} fewer than {how.keep_features} kept features a class; --rerun all makes them.")
+    return [*remarks, *failed]

@@ -13,7 +13,7 @@ import queue
 import secrets
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from zslbench.errors import EngineError
 from zslbench.runner.executors.loop import Done, Executor, Lost, Message, Task, bounded
@@ -22,9 +22,6 @@ from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Place
 from zslbench.visible import open_standard_streams
-
-if TYPE_CHECKING:
-    import psutil
 
 _LOOK_EVERY = 0.1
 _PATIENCE = 60.0
@@ -55,11 +52,6 @@ class DaskExecutor(Executor):
         self.workers = max(len(self.places), 1)
 
     def __enter__(self) -> Self:
-        """Connect to the cluster.
-
-        Raises:
-            EngineError: a scheduler that does not answer.
-        """
         self._leaving = contextlib.ExitStack()
         self._client = self._leaving.enter_context(connected(self.scheduler, self.places, self.patience))
         self._topic = f"zslbench-{secrets.token_hex(8)}"
@@ -70,18 +62,13 @@ class DaskExecutor(Executor):
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Cancel what is left, and close what was opened."""
         with contextlib.suppress(Exception):  # the scheduler may be gone
             self._client.unsubscribe_topic(self._topic)
         self._cancel()
         self._leaving.close()
 
     def room(self) -> int:
-        """Return how many workers have no task; how many there are is asked now and then.
-
-        Raises:
-            EngineError: for long there has been no answer, or no worker.
-        """
+        """Return how many workers have no task; how many there are is asked now and then."""
         now = time.monotonic()
         if now - self._asked >= _ASK_EVERY:
             count = count_workers(self._client)  # one that is busy may leave that unanswered for a while
@@ -89,8 +76,8 @@ class DaskExecutor(Executor):
             if count:
                 self._workers, self._served = count, self._asked
             elif self._asked - self._served > self.patience:
-                what = "no answer of its scheduler" if count is None else "no worker"
-                raise _unusable(self.scheduler, f"{what} for {self.patience:g} s")
+                fault = "no answer of its scheduler" if count is None else "no worker"
+                raise _unusable(self.scheduler, f"{fault} for {self.patience:g} s")
         return self._workers - len(self._under_way)
 
     def submit(self, tasks: Sequence[Task]) -> None:
@@ -109,17 +96,34 @@ class DaskExecutor(Executor):
 
     def look(self) -> None:
         """Wait a moment for messages and tasks that end."""
+        import distributed
+
         self._hear(_LOOK_EVERY)
         for number, (task, future) in list(self._under_way.items()):
             if not future.done():
                 continue
             self._hear()
+            outcome: Any = future.status
             try:
-                outcome = _outcome(future)
+                if future.status == "finished":
+                    outcome = future.result(timeout=_ANSWER)
+                elif future.status == "error":
+                    outcome = future.exception(timeout=_ANSWER)
             except TimeoutError:
                 continue  # its worker was lost before it handed over what it had done: Dask does that again
             del self._under_way[number]
-            self._settle(task, outcome)
+            if isinstance(outcome, bytes):
+                for message in pickle.loads(outcome):
+                    task.hear(message)
+                task.future.set_result(None)
+            elif isinstance(outcome, distributed.KilledWorker):
+                sentence = f"each Dask worker that tried it died (the last: {outcome.last_worker.address}); "
+                task.future.set_exception(Lost("crashed", sentence + "the same command tries again."))
+            else:
+                raise EngineError(
+                    f"a task was lost on the Dask cluster ({outcome}); check that the scheduler runs and "
+                    "that its workers have this version of zslbench and its data; what was finished stays."
+                )
 
     def _hear(self, patience: float = 0.0) -> None:
         with contextlib.suppress(queue.Empty):
@@ -128,22 +132,6 @@ class DaskExecutor(Executor):
                 if event is not None and event[0] in self._under_way:
                     self._under_way[event[0]][0].hear(pickle.loads(event[1]))
                 event = self._events.get_nowait()
-
-    def _settle(self, task: Task, outcome: bytes | BaseException) -> None:
-        import distributed
-
-        if isinstance(outcome, bytes):
-            for message in pickle.loads(outcome):
-                task.hear(message)
-            task.future.set_result(None)
-        elif isinstance(outcome, distributed.KilledWorker):
-            sentence = f"each Dask worker that tried it died (the last: {outcome.last_worker.address}); "
-            task.future.set_exception(Lost("crashed", sentence + "the same command tries again."))
-        else:
-            raise EngineError(
-                f"a task was lost on the Dask cluster ({outcome}); check that the scheduler runs and "
-                "that its workers have this version of zslbench and its data; what was finished stays."
-            )
 
     def cancel(self) -> None:
         """Cancel all tasks."""
@@ -154,19 +142,6 @@ class DaskExecutor(Executor):
         if futures := [future for _, future in self._under_way.values()]:
             with contextlib.suppress(Exception):
                 bounded(_ANSWER, lambda: self._client.cancel(futures))
-
-
-def _outcome(future: Any) -> bytes | BaseException:
-    """Return what a task that has ended returned or raised.
-
-    Raises:
-        TimeoutError: it cannot be had now.
-    """
-    if future.status == "finished":
-        done: bytes = future.result(timeout=_ANSWER)
-        return done
-    raised: BaseException | None = future.exception(timeout=_ANSWER) if future.status == "error" else None
-    return raised or EngineError(future.status)
 
 
 def _do_in_worker(work: bytes, topic: str, number: int, home: Home, quiet: bool) -> bytes:
@@ -214,7 +189,6 @@ def connected(scheduler: str | None, places: Sequence[Place], patience: float) -
 
 
 def _unusable(scheduler: str | None, error: object) -> EngineError:
-    """Return the error of a cluster that does not start or answer, or has no worker."""
     if scheduler is None:
         return EngineError(f"a Dask cluster of this machine cannot be used ({error}); take --engine process instead.")
     return EngineError(
@@ -237,26 +211,25 @@ def _local_cluster(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
 
     extra("cryptography", "dask")  # Dask's own sentence on its absence names no extra
     open_standard_streams()
-    variables = {**places[0].environment(), "DASK_LOGGING__DISTRIBUTED": "critical"}
-
-    def start() -> Any:
-        return distributed.LocalCluster(
-            n_workers=len(places),
-            threads_per_worker=1,
-            dashboard_address=None,
-            env=variables,
-            security=True,  # certificates of this cluster alone: its ports are open to every user of the machine
-            silence_logs="CRITICAL",
-        )
-
+    options = {
+        "n_workers": len(places),
+        "threads_per_worker": 1,
+        "dashboard_address": None,
+        "env": {**places[0].environment(), "DASK_LOGGING__DISTRIBUTED": "critical"},
+        "security": True,  # certificates of this cluster alone: its ports are open to every user of the machine
+        "silence_logs": "CRITICAL",
+    }
     try:
-        cluster = bounded(_START, start)
+        cluster = bounded(_START, lambda: distributed.LocalCluster(**options))
     except (OSError, RuntimeError) as error:
         raise _unusable(None, error) from None
     try:
         yield cluster
     finally:
-        processes = _processes(cluster)
+        processes = []
+        for nanny in list(cluster.workers.values()):
+            with contextlib.suppress(AttributeError, TypeError, psutil.Error):
+                processes += [psutil.Process(nanny.pid)] if nanny.pid != os.getpid() else []
         _close(cluster)
         for process in processes:
             with contextlib.suppress(psutil.Error):  # it is gone, unless the cluster could not be closed in time
@@ -282,16 +255,6 @@ def _client(distributed: Any, address: Any, patience: float) -> Any:
             pass
 
     return Client()
-
-
-def _processes(cluster: Any) -> list[psutil.Process]:
-    import psutil
-
-    processes = []
-    for nanny in list(cluster.workers.values()):
-        with contextlib.suppress(AttributeError, TypeError, psutil.Error):
-            processes.append(psutil.Process(nanny.pid))
-    return [process for process in processes if process.pid != os.getpid()]
 
 
 def _close(cluster_or_client: Any) -> None:

@@ -38,6 +38,8 @@ GONE_AFTER = 300.0
 """Seconds without one after which a job ends by itself."""
 KEPT = 14 * 86400.0
 """Seconds after which results that no study asked for again are removed."""
+_AGAIN = "the same command tries again."
+_MORE_TIME = "give it more time in the file of --engine-config, and add --rerun failed."
 _Text = Annotated[str, Meta(description="a text")]
 _Positive = Annotated[int, Meta(ge=1, description="a number of at least 1")]
 
@@ -128,11 +130,6 @@ class SlurmExecutor(Executor):
         self.workers = self.config.array_parallelism
 
     def __enter__(self) -> Self:
-        """Find Slurm, and what jobs of killed coordinators finished.
-
-        Raises:
-            EngineError: Slurm is not there.
-        """
         import submitit
 
         logging.getLogger("submitit").setLevel(logging.CRITICAL)
@@ -149,7 +146,6 @@ class SlurmExecutor(Executor):
         return self
 
     def __exit__(self, *raised: object) -> None:
-        """Leave no job behind."""
         for submitted in self._under_way:
             submitted.job.cancel()
         self._spool.remove()
@@ -159,19 +155,19 @@ class SlurmExecutor(Executor):
         return self.config.array_parallelism - len(self._under_way)
 
     def submit(self, tasks: Sequence[Task]) -> None:
-        """Submit what no job of a killed coordinator finished as one array.
-
-        Raises:
-            EngineError: Slurm refuses the jobs.
-        """
+        """Submit what no job of a killed coordinator finished as one array."""
         if not (left := [task for task in tasks if not self._read_leftovers(task)]):
             return
         try:
             with self._submitit.batch():
-                jobs = [self._submit(Batch(tuple(task.waiting.values()))) for task in left]
+                submitted = []
+                for task in left:
+                    batch, mailbox = Batch(tuple(task.waiting.values())), self._spool.open_mailbox()
+                    work = batch, pack(batch), str(mailbox.folder), Home.here(), self.config.cpus
+                    submitted.append(_Submitted(task, self._submitit.submit(_do_in_job, *work), mailbox))
         except Exception as error:  # whatever sbatch says
             raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
-        self._under_way += [_Submitted(task, job, mailbox) for task, (job, mailbox) in zip(left, jobs, strict=True)]
+        self._under_way += submitted
 
     def _read_leftovers(self, task: Task) -> bool:
         """Let a task hear what is left of its jobs; return whether that is all of it."""
@@ -184,11 +180,6 @@ class SlurmExecutor(Executor):
             task.future.set_result(None)
         return not task.waiting
 
-    def _submit(self, batch: Batch) -> tuple[Any, Mailbox]:
-        mailbox = self._spool.open_mailbox()
-        work = batch, pack(batch), str(mailbox.folder), Home.here(), self.config.cpus
-        return self._submitit.submit(_do_in_job, *work), mailbox
-
     def look(self) -> None:
         """Read what jobs wrote, and find those that ended."""
         self._spool.beat()
@@ -200,7 +191,11 @@ class SlurmExecutor(Executor):
             if not task.waiting:
                 task.future.set_result(None)
             elif over and now - submitted.ended > _LATE[self.config.cluster]:
-                task.future.set_exception(_loss(submitted.job))
+                job, state = submitted.job, str(submitted.job.state)
+                late = state.startswith("TIMEOUT")
+                advice = _MORE_TIME if late else _AGAIN
+                error = f"its Slurm job {job.job_id} ended as {state}, see {job.paths.stderr}; {advice}"
+                task.future.set_exception(Lost("timeout" if late else "crashed", error))
             if task.future.done():
                 self._under_way.remove(submitted)
         if self._under_way:
@@ -224,8 +219,7 @@ class _Submitted(Struct):
 
     def read(self) -> None:
         for message in self.mailbox.take():
-            if not isinstance(message, Lost):
-                self.task.hear(message)
+            self.task.hear(message)
 
 
 def _still_holds(job: Job, messages: Sequence[Message]) -> bool:
@@ -245,14 +239,6 @@ def _do_in_job(batch: Batch, parcel: Parcel, mailbox: str, home: Home, threads: 
     limit_threads(threads)
     with home.entered():
         do_as_worker(batch, parcel, Mailbox(Path(mailbox)).send)
-
-
-def _loss(job: Any) -> Lost:
-    state = str(job.state)
-    error = f"its Slurm job {job.job_id} ended as {state}, see {job.paths.stderr}; "
-    if state.startswith("TIMEOUT"):
-        return Lost("timeout", error + "give it more time in the file of --engine-config, and add --rerun failed.")
-    return Lost("crashed", error + "the same command tries again.")
 
 
 class Spool:
