@@ -147,9 +147,8 @@ def seconds(limit: str | float | None) -> float | None:
     if limit is None:
         return None
     match = _TIME.fullmatch(str(limit).strip().lower())
-    total = (
-        sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
-    )
+    parts = zip(match.groups() if match else (), (3600, 60, 1), strict=False)
+    total = sum(float(part or 0) * unit for part, unit in parts)
     if total <= 0:
         raise BadValue(f"time limit {limit!r} is not allowed; write seconds, or a text such as 90s, 30m or 1h30m.")
     return total
