@@ -105,11 +105,13 @@ class DaskExecutor(Executor):
             self._hear()
             outcome: Any = future.status
             try:
-                if future.status == "finished":
+                if outcome == "finished":
                     outcome = future.result(timeout=_ANSWER)
-                elif future.status == "error":
+                elif outcome == "error":
                     outcome = future.exception(timeout=_ANSWER)
             except TimeoutError:
+                outcome = "lost"
+            if outcome in ("lost", "pending"):
                 continue  # its worker was lost before it handed over what it had done: Dask does that again
             del self._under_way[number]
             if isinstance(outcome, bytes):
