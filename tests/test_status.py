@@ -55,7 +55,7 @@ def typed(found, purpose=""):
 
 
 def states(found):
-    return {(slot.line, slot.place.dataset, slot.protocol, slot.seed): s for slot, s in found.survey.states.items()}
+    return {(slot.row, slot.place.dataset, slot.protocol, slot.seed): s for slot, s in found.survey.states.items()}
 
 
 def test_what_is_missing_is_found_and_one_command_fills_it(runs):
@@ -65,7 +65,7 @@ def test_what_is_missing_is_found_and_one_command_fills_it(runs):
     assert not found.complete
     (place,) = [name for _, name, _, _ in states(found) if name.startswith("synthetic")][:1]
     missing = {key for key, state in states(found).items() if state == "missing"}
-    varied = {slot.line for slot in found.survey.varied}
+    varied = {slot.row for slot in found.survey.varied}
     assert (CLOSED, place, "zsl", 0) in missing
     assert (CLOSED, place, "zsl", 1) not in missing  # one seed is all it has
     assert (f"{NOISY}[ridge=3]", place, "zsl", 1) in missing  # fewer seeds than the most
@@ -158,7 +158,7 @@ def test_runs_on_other_content_of_the_data_are_outdated(runs):
     found = zslbench.status(runs)
     assert [one.id for one in found.survey.outdated] == [other.id]
     assert "on other content of the data" in found.text
-    assert {slot.line for slot in found.survey.of("missing")} == {CLOSED}
+    assert {slot.row for slot in found.survey.of("missing")} == {CLOSED}
 
 
 def test_methods_that_cannot_be_imported_are_said_so(tmp_path):
@@ -364,14 +364,14 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
     ]
     found = survey(rows, PresetStore("nowhere"))
     lines, places = {method for method, _, _ in there}, {data for _, data, _ in there}
-    assert (set(found.lines), {place.dataset for place in found.places}) == (lines, places)
+    assert (set(found.rows), {place.dataset for place in found.places}) == (lines, places)
     most = max((sum(key[:2] == ("ale", data) for key in there) for data in places), default=0)
     for method in lines:
         for data in places:
             have = {seed for name, where, seed in there if (name, where) == (method, data)}
             place = Place(data, "fc1000", "att", "catalogue")
             slots = {
-                slot.seed: state for slot, state in found.states.items() if (slot.line, slot.place) == (method, place)
+                slot.seed: state for slot, state in found.states.items() if (slot.row, slot.place) == (method, place)
             }
             assert {seed for seed, state in slots.items() if state != "missing"} == have
             wanted = max(most, 1) if method == "ale" else 1
@@ -385,7 +385,7 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
         for data in study["datasets"]
         for seed in (range(study["seeds"]) if isinstance(study["seeds"], int) else study["seeds"])
     ]
-    assert sorted(planned) == sorted((slot.line, slot.place.dataset, slot.seed) for slot in found.of("missing"))
+    assert sorted(planned) == sorted((slot.row, slot.place.dataset, slot.seed) for slot in found.of("missing"))
 
 
 def test_the_plan_is_written_beside_the_records_and_replaces_no_plan_of_a_user(runs, tmp_path):
@@ -420,7 +420,7 @@ def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs)
     (missing,) = whole.survey.of("missing")
     contents = {record.dataset["fingerprint"] for record in ResultStore(runs).load()}
     assert len(contents) == 2
-    assert missing.line == RIDGE
+    assert missing.row == RIDGE
     assert all(f"same (res101, att) {content[:8]}" in whole.text for content in contents)
     assert f"FOLDER_OF_SAME_{missing.place.content[:8].upper()}" in whole.plan
     both = zslbench.status(runs, datasets=[str(first), str(other)])
@@ -435,6 +435,6 @@ def test_a_folder_that_was_changed_since_lacks_all_that_was_run_on_it(tmp_path, 
     zslbench.run([CLOSED, RIDGE], str(folder), "zsl", runs=runs)
     write_folder(folder, {"features": images()["features"] * 2})
     found = zslbench.status(runs, datasets=str(folder))
-    assert {slot.line for slot in found.survey.of("missing")} == {CLOSED, RIDGE}
+    assert {slot.row for slot in found.survey.of("missing")} == {CLOSED, RIDGE}
     assert typed(found) == 1
     assert zslbench.status(runs, datasets=str(folder)).complete

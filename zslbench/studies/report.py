@@ -6,10 +6,10 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import zslbench
-from zslbench.data.splits import STAGES, Stage
+from zslbench.data.splits import STAGES
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
@@ -23,7 +23,7 @@ from zslbench.results.report import page as pages
 from zslbench.results.report.figures import figures
 from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables
 from zslbench.results.report.runs import runs_data
-from zslbench.studies import status, status_text
+from zslbench.studies import status
 from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import interval, judged
 from zslbench.visible import one_line
@@ -262,15 +262,15 @@ def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Be
 def _missing(store: ResultStore, records: Sequence[Record], root: Path | None, stage: str) -> Missing:
     title = {"final": "Final stage", "dev": "Dev stage"}[stage]
     try:
-        found = status.examine(store, records, stage=cast(Stage, stage), data_root=root)
+        found = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
     except BadSpec as error:
         return Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
     purposes = dict.fromkeys(command.purpose for command in found.commands)
     return Missing(
         title=title,
         complete=found.complete,
-        matrices=tuple(status_text.matrix(found.survey, place) for place in found.survey.places),
-        sentences=(*status_text.trouble(found.survey), *status_text.remarks(found)),
+        matrices=tuple(status.matrix(found.survey, place) for place in found.survey.places),
+        sentences=(*status.trouble(found.survey), *status.remarks(found)),
         commands=tuple(
             (purpose, tuple(one.text for one in found.commands if one.purpose == purpose)) for purpose in purposes
         ),

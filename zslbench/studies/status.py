@@ -5,20 +5,24 @@ from __future__ import annotations
 import dataclasses
 import os
 import shlex
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import zslbench
 from zslbench.arrays import AnyArray
 from zslbench.data.splits import STAGES, Stage
 from zslbench.errors import BadValue, StoreError, ZslbenchError
+from zslbench.files import json_text
 from zslbench.metrics import SWEPT
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
-from zslbench.results.tables.render import check_format
+from zslbench.results.tables.render import check_format, render
+from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.classes import import_typed, recorded_protocol
 from zslbench.runner.plan import texts
 from zslbench.studies.status_plan import (
@@ -29,9 +33,12 @@ from zslbench.studies.status_plan import (
     tune_commands,
     write_plan,
 )
-from zslbench.studies.survey import Survey, survey
+from zslbench.studies.survey import Place, Slot, Survey, is_of_session, method_in, survey
+from zslbench.visible import format_count, last_line
 
 TOLERANCE = 1e-12
+MOST_SHOWN = 20
+"""Groups of runs that failed or were cut short of which the text tells."""
 _Metrics = Callable[[Mapping[str, AnyArray]], Mapping[str, float]]
 
 
@@ -97,7 +104,8 @@ def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
         return f"its predictions cannot be judged ({type(error).__name__}: {error})"
     names = sorted(({*computed} - {*SWEPT}) | {*record.metrics})  # a cascade's record has no AUSUC
     wrong = [
-        f"{name} is {_shown(record.metrics.get(name))} in the record, {_shown(computed.get(name))} from its predictions"
+        f"{name} is {_number_text(record.metrics.get(name))} in the record, "
+        f"{_number_text(computed.get(name))} from its predictions"
         for name in names
         if name not in computed
         or name not in record.metrics
@@ -106,7 +114,7 @@ def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
     return "; ".join(wrong)
 
 
-def _shown(value: float | None) -> str:
+def _number_text(value: float | None) -> str:
     return "absent" if value is None else f"{value:.12g}"
 
 
@@ -133,7 +141,6 @@ class Status:
     Attributes:
         survey: the span of the records and the state of each of its runs.
         plan: the text of the plan file that does what lacks; empty where nothing does.
-        asked: the options of the command line that were given.
         commands: what to type, in order; replace: words that stand for what no record holds, with advice.
         stage: which is told of; others, oracle: records of the other stage, and oracle candidates: not in the span.
         versions: other versions of zslbench and how many records they made.
@@ -145,13 +152,12 @@ class Status:
 
     survey: Survey
     plan: str
-    asked: tuple[str, ...]
     commands: tuple[Command, ...] = ()
     replace: tuple[str, ...] = ()
     others: int
     oracle: int
     stage: str
-    versions: tuple[tuple[str, int], ...]
+    versions: Mapping[str, int]
     broken: tuple[str, ...]
     altered: tuple[Record, ...]
     unread: bool
@@ -215,66 +221,53 @@ def status(
     result = examine(
         store,
         every,
-        texts(methods),
-        texts(datasets),
-        texts(protocols),
-        stage=stage,
+        RecordFilter(texts(methods), texts(datasets), texts(protocols), stage=stage),
         seeds=seeds,
         verify=verify,
         data_root=Path(data_root) if data_root else None,
         plan=None if write_plan is None else Path(write_plan),
     )
-    from zslbench.studies import status_text
-
-    text = status_text.as_json(result) if format == "json" else status_text.as_text(result, width)
+    text = json_text(_document(result)) if format == "json" else _text(result, width)
     return dataclasses.replace(result, text=text)
 
 
 def examine(
     store: ResultStore,
     every: Sequence[Record],
-    methods: Sequence[str] = (),
-    datasets: Sequence[str] = (),
-    protocols: Sequence[str] = (),
+    asked: RecordFilter,
     *,
-    stage: Stage = "final",
     seeds: int | None = None,
     verify: bool = False,
     data_root: Path | None = None,
     plan: Path | None = None,
 ) -> Status:
-    """Return what records that were read already lack, without the text; arguments as in `status`.
+    """Return what records that were read already lack, without the text.
+
+    Args:
+        asked: of methods, data sets and protocols, and the stage; others as in `status`.
 
     Raises:
         BadValue, StoreError: see `status`.
     """
-    record_filter = RecordFilter(methods, datasets, protocols, stage=None)
-    record_filter.check_terms(every, store.root)
-    chosen = record_filter.select(every)
+    stage = cast(Stage, asked.stage)
+    of_any_stage = dataclasses.replace(asked, stage=None)
+    of_any_stage.check_terms(every, store.root)
+    chosen = of_any_stage.select(every)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = PresetStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
-    data = DataPlaces(datasets, data_root)
+    data = DataPlaces(asked.datasets, data_root)
     counted, beside = data.on_their_content(counted)
     spanned = survey(counted, tuned, seeds, [*altered, *beside])
+    versions = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in counted)
     folder = Path(os.path.abspath(plan or DEFAULT_PLAN)).parent  # noqa: PTH100  (links stay as they were written)
-    asked = [
-        word
-        for flag, terms in (("-m", methods), ("-d", datasets), ("-p", protocols))
-        for term in terms
-        for word in (flag, term)
-    ]
-    asked += ["--stage", stage] if stage != "final" else []
-    asked += ["--seeds", str(seeds)] if seeds is not None else []
-    asked += ["--data-root", str(data_root)] if data_root is not None else []
     result = Status(
         survey=spanned,
         plan=plan_text(spanned, data, store.root, stage, folder),
-        asked=(*asked, *runs_option(store.root)),
         others=sum(record.stage != stage and record.selection != "oracle" for record in chosen),
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
-        versions=_versions(counted),
+        versions={version: versions[version] for version in sorted(versions) if version != zslbench.__version__},
         broken=tuple(reason for _, reason in store.broken),
         altered=tuple(altered),
         unread=any(path.is_dir() for path, _ in store.broken),
@@ -282,34 +275,204 @@ def examine(
     )
     if plan is not None and result.plan:
         write_plan(result.plan, plan)
-    commands = _commands(result, data, tuned, plan)
+    commands = [Command("tune first", text) for text in tune_commands(spanned, data, tuned)]
+    if result.plan and plan is None:
+        commands.append(_writing_command(asked, seeds, data_root, store.root))
+    if result.plan:
+        commands += _running_commands(spanned, plan or Path(DEFAULT_PLAN))
     written = "\n".join((result.plan, *(command.text for command in commands)))
-    return dataclasses.replace(result, commands=commands, replace=tuple(advice_on_placeholders(spanned, data, written)))
+    advice = tuple(advice_on_placeholders(spanned, data, written))
+    return dataclasses.replace(result, commands=tuple(commands), replace=advice)
 
 
-def _versions(records: Sequence[Record]) -> tuple[tuple[str, int], ...]:
-    counts = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in records)
-    return tuple(sorted((version, number) for version, number in counts.items() if version != zslbench.__version__))
+def _writing_command(asked: RecordFilter, seeds: int | None, data_root: Path | None, runs: Path) -> Command:
+    terms = (("-m", asked.methods), ("-d", asked.datasets), ("-p", asked.protocols))
+    words = ["zslbench", "status", *(word for flag, names in terms for name in names for word in (flag, name))]
+    words += ["--stage", "dev"] if asked.stage == "dev" else []
+    words += ["--seeds", str(seeds)] if seeds is not None else []
+    words += ["--data-root", str(data_root)] if data_root is not None else []
+    words += [*runs_option(runs), "--write-plan", DEFAULT_PLAN]
+    return Command("write a plan file of what is missing, failed or stale", shlex.join(words))
 
 
-def _commands(status: Status, data: DataPlaces, tuned: PresetStore, plan: Path | None) -> tuple[Command, ...]:
-    """Return what to type: to tune first, to write the plan where none is written, and to run it."""
-    commands = [Command("tune first", text) for text in tune_commands(status.survey, data, tuned)]
-    if not status.plan:
-        return tuple(commands)
-    if plan is None:
-        words = ["zslbench", "status", *status.asked, "--write-plan", DEFAULT_PLAN]
-        commands.append(Command("write a plan file of what is missing, failed or stale", shlex.join(words)))
-    run = ["zslbench", "run", "--plan", str(plan or DEFAULT_PLAN)]
-    to_do, varied = runs_to_do(status.survey)
-    states = {status.survey.states[slot] for slot in to_do}
-    for purpose, wanted, rerun in (
-        ("do what is missing", {"missing", "unfinished"}, []),
-        ("try again what failed", {"failed"}, ["--rerun", "failed"]),
-        ("do again what is stale", {"stale"}, ["--rerun", "stale"]),
-    ):
-        if states & wanted:
-            commands.append(Command(purpose, shlex.join([*run, *rerun])))
-    if varied:
-        commands.append(Command(VARIED, shlex.join(run)))
-    return tuple(commands)
+def _running_commands(survey: Survey, plan: Path) -> list[Command]:
+    run = ["zslbench", "run", "--plan", str(plan)]
+    to_do, varied = runs_to_do(survey)
+    states = {survey.states[slot] for slot in to_do}
+    commands = [
+        Command(purpose, shlex.join([*run, *rerun]))
+        for purpose, wanted, rerun in (
+            ("do what is missing", {"missing", "unfinished"}, []),
+            ("try again what failed", {"failed"}, ["--rerun", "failed"]),
+            ("do again what is stale", {"stale"}, ["--rerun", "stale"]),
+        )
+        if states & wanted
+    ]
+    return [*commands, *([Command(VARIED, shlex.join(run))] if varied else [])]
+
+
+def _text(status: Status, width: int | None) -> str:
+    survey = status.survey
+    parts = []
+    if survey.rows:
+        parts.append(render([matrix(survey, place) for place in survey.places], "terminal", width, piped=120))
+    parts += [_paragraph(lines) for lines in (trouble(survey), remarks(status)) if lines]
+    if status.commands:
+        lines = []
+        for purpose in dict.fromkeys(command.purpose for command in status.commands):
+            lines.append(f"To {purpose}:")
+            lines += [f"  {command.text}" for command in status.commands if command.purpose == purpose]
+        parts.append("\n".join([*lines, *status.replace]) + "\n")
+    if status.complete and survey.states:
+        but = "; values differ by data set" if survey.varied else ""
+        matrices = f"{format_count(len(survey.rows), 'row')} on {format_count(len(survey.places), 'data set')}"
+        runs = format_count(len(survey.of("done")), "run")
+        parts.append(f"complete: {matrices} under {', '.join(survey.protocols)}: {runs}{but}\n")
+    if status.verification is not None:
+        parts.append(_paragraph(_verified(status.verification)))
+    return "\n".join(parts)
+
+
+def _paragraph(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+def matrix(survey: Survey, place: Place) -> Table:
+    """Return the states of the runs at one place: rows down, protocols across."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    for slot, state in survey.states.items():
+        if slot.place == place:
+            counts.setdefault((slot.row, slot.protocol), Counter())[state] += 1
+    varied = {(slot.row, slot.protocol) for slot in survey.varied if slot.place == place}
+
+    def cell(row: str, rules: str) -> str:
+        if (row, place, rules) in survey.untuned:
+            return "not tuned"
+        if (row, rules) in varied:
+            return "other values"
+        numbers = counts.get((row, rules))
+        if numbers is None:
+            return "no values" if row not in survey.unimportable else "cannot be imported"
+        return ", ".join(
+            f"{numbers[state]} {state}"
+            for state in ("done", "stale", "failed", "unfinished", "missing")
+            if numbers[state]
+        )
+
+    rows = [(row, *(cell(row, rules) for rules in survey.protocols)) for row in survey.rows]
+    heads = ("row", *survey.protocols)
+    return text_table(survey.names[place], heads, rows, words=range(1, len(heads)))
+
+
+def trouble(survey: Survey) -> list[str]:
+    """Return a line for each run that failed or was cut short, the last line of its error in it."""
+    groups: dict[tuple[str, str, Place, str], list[Slot]] = {}
+    for slot in survey.of("failed", "unfinished"):
+        record = survey.records[slot]
+        why = last_line(record.error)
+        groups.setdefault((record.status, slot.row, slot.place, textwrap.shorten(why, 200)), []).append(slot)
+    lines = []
+    for (state, row, place, why), slots in list(groups.items())[:MOST_SHOWN]:
+        rules = "+".join(dict.fromkeys(slot.protocol for slot in slots))
+        folds = sorted({slot.fold for slot in slots} - {0})
+        seeds = ", ".join(map(str, sorted({slot.seed for slot in slots})))
+        where = f"{survey.names[place]} {rules}{' dev' + ','.join(map(str, folds)) if folds else ''}, seeds {seeds}"
+        lines.append(f"{state}: {row} on {where}" + (f": {why}" if why else ""))
+    if len(groups) > MOST_SHOWN:
+        lines.append(f"and {len(groups) - MOST_SHOWN} more rows and data sets of which runs failed or were cut short")
+    return lines
+
+
+def remarks(status: Status) -> list[str]:
+    """Return sentences on what is stale, outdated, of another version or stage, or no record."""
+    survey = status.survey
+    lines = []
+    if stale := survey.of("stale"):
+        names = _list_names(dict.fromkeys(method_in(slot.row) for slot in stale))
+        lines.append(f"stale: the source of the method has changed since {format_count(len(stale), 'run')} of {names}")
+    if survey.outdated:
+        names = _list_names(sorted({record.label for record in survey.outdated}))
+        lines.append(
+            f"outdated: {format_count(len(survey.outdated), 'run')} of {names}, made by another version of the method, "
+            "with values that the name no longer stands for, or on other content of the data"
+        )
+    lines += [
+        f"{row} was defined in a script or notebook: what it lacks is done there, by running that again"
+        for row in dict.fromkeys(slot.row for slot, state in survey.states.items() if state != "done")
+        if is_of_session(row)
+    ]
+    lines += [f"not checked: {row}: {why}" for row, why in survey.unimportable.items()]
+    lines += [f"{format_count(number, 'run')} of zslbench {version}" for version, number in status.versions.items()]
+    other = "dev" if status.stage == "final" else "final"
+    aside = [f"{format_count(status.others, f'{other} run')}"] if status.others else []
+    aside += [f"{format_count(status.oracle, 'candidate')} of oracle selection (†)"] if status.oracle else []
+    if aside:
+        lines.append(f"not in this matrix: {' and '.join(aside)}")
+    lines += list(status.broken)
+    return lines
+
+
+def _list_names(names: Iterable[str], most: int = 6) -> str:
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+def _verified(verification: Verification) -> list[str]:
+    lines = [f"verified: the metrics of {format_count(verification.verified, 'record')} follow from their predictions"]
+    lines += [f"MISMATCH: run {name}: {why}" for name, why in verification.mismatches]
+    if verification.lacking:
+        lines.append(f"no predictions: {', '.join(verification.lacking)}; `zslbench run … --rerun all` makes them")
+    lines += [f"not verified: run {name}: {why}" for name, why in verification.skipped]
+    return lines
+
+
+def _document(status: Status) -> dict[str, Any]:
+    survey, verification = status.survey, status.verification
+    return {
+        "complete": status.complete,
+        "stage": status.stage,
+        "rows": list(survey.rows),
+        "datasets": [_place_facts(place) for place in survey.places],
+        "protocols": list(survey.protocols),
+        "runs": [_run_facts(slot, survey) for slot in survey.states],
+        "untuned": [
+            {"row": row, "protocol": rules, "preset": name, **_place_facts(place)}
+            for (row, place, rules), name in survey.untuned.items()
+        ],
+        "outdated": [record.id for record in survey.outdated],
+        "unimportable": dict(survey.unimportable),
+        "other_versions": dict(status.versions),
+        "other_stage": status.others,
+        "oracle_candidates": status.oracle,
+        "broken": list(status.broken),
+        "commands": [{"purpose": command.purpose, "command": command.text} for command in status.commands],
+        "replace": list(status.replace),
+        "verification": verification
+        and {
+            "verified": verification.verified,
+            "mismatches": [{"id": name, "problem": why} for name, why in verification.mismatches],
+            "lacking": list(verification.lacking),
+            "skipped": [{"id": name, "reason": why} for name, why in verification.skipped],
+        },
+    }
+
+
+def _place_facts(place: Place) -> dict[str, str]:
+    facts = {"dataset": place.dataset, "features": place.features, "semantics": place.semantics}
+    return facts | ({"fingerprint": place.content} if place.content else {})
+
+
+def _run_facts(slot: Slot, survey: Survey) -> dict[str, Any]:
+    record = survey.records.get(slot)
+    return {
+        "row": slot.row,
+        **_place_facts(slot.place),
+        "protocol": slot.protocol,
+        "fold": slot.fold,
+        "seed": slot.seed,
+        "state": survey.states[slot],
+        "other_values_there": slot in survey.varied,
+        "id": record.id if record else None,
+        "status": record.status if record else None,
+        "error": last_line(record.error) if record else "",
+    }

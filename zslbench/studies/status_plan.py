@@ -23,7 +23,7 @@ from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.runner.plan import RunOptions
-from zslbench.studies.survey import Place, Slot, Survey, method_in, of_session
+from zslbench.studies.survey import Place, Slot, Survey, is_of_session, method_in
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"
 _FIRST_LINE = "# Written by `zslbench status`: what the records lack."
@@ -37,7 +37,7 @@ class DataPlaces:
         self.root = root
         self.folders = [term for term in terms if _is_folder(term)]
         self._names = [term for term in terms if term not in self.folders]
-        self._contents: dict[tuple[str, str, str], str] = {}
+        self._content = functools.cache(_read_content)
 
     def on_their_content(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """Return the records that count, and records that stand for runs that are to be done.
@@ -50,15 +50,12 @@ class DataPlaces:
             return list(records), []
         kept, others = [], []
         for record in records:
-            name, data = str(record.dataset["name"]), record.dataset
+            data = record.dataset
+            name, stems = str(data["name"]), (str(data.get("features", "")), str(data.get("semantics", "")))
             if any(is_dataset(name, term) for term in self._names):
                 kept.append(record)
                 continue
-            contents = [
-                self._content(term, str(data.get("features", "")), str(data.get("semantics", "")))
-                for term in self.folders
-                if is_dataset(name, term)
-            ]
+            contents = [self._content(term, *stems) for term in self.folders if is_dataset(name, term)]
             if data.get("fingerprint") in contents:
                 kept.append(record)
             others += [dataclasses.replace(record, dataset={**data, "fingerprint": now}) for now in contents if now]
@@ -69,37 +66,45 @@ class DataPlaces:
 
     def folder(self, place: Place) -> str | None:
         """Return the folder that has the content of a place, as it was typed; None where none was named."""
-        for term in self.folders:
-            if is_dataset(place.dataset, term) and place.content == self._content(
-                term, place.features, place.semantics
-            ):
-                return term
-        return None
+        named = (term for term in self.folders if is_dataset(place.dataset, term))
+        stems = place.features, place.semantics
+        return next((term for term in named if place.content == self._content(term, *stems)), None)
+
+    def text(self, place: Place, places: Iterable[Place], absolute: bool = False) -> str:
+        """Return what is typed for a data set: its name, the folder of the user's own, or a word that stands for it.
+
+        Args:
+            places: those of other contents under the same name, which the word then tells apart.
+        """
+        if place.origin != "own":
+            return place.dataset
+        folder = self.folder(place)
+        if folder is None:
+            return placeholder(place, places)
+        return os.path.abspath(expanded(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
 
     def root_text(self, places: Iterable[Place]) -> str:
         """Return the folder of data sets that places need, a word where it is not known, nothing where none is."""
         catalogued = [place for place in places if place.origin == "catalogue"]
         if catalogued and self.root is not None:
             return str(self.root)
-        return DATA_ROOT_PLACEHOLDER if any(map(self._is_elsewhere, catalogued)) else ""
-
-    def _is_elsewhere(self, place: Place) -> bool:
-        features, semantics = self._present.get(place.dataset, ((), ()))
-        return place.features not in features or place.semantics not in semantics
+        for place in catalogued:
+            features, semantics = self._present.get(place.dataset, ((), ()))
+            if place.features not in features or place.semantics not in semantics:
+                return DATA_ROOT_PLACEHOLDER
+        return ""
 
     @functools.cached_property
     def _present(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
         return {row.name: (row.features, row.semantics) for row in list_(self.root)}
 
-    def _content(self, term: str, features: str, semantics: str) -> str:
-        """Return the fingerprint of a folder's data; empty where it lacks these features or semantics."""
-        key = term, features, semantics
-        if key not in self._contents:
-            try:
-                self._contents[key] = load_dataset(term, features=features, semantics=semantics).fingerprint
-            except ZslbenchError:
-                self._contents[key] = ""
-        return self._contents[key]
+
+def _read_content(term: str, features: str, semantics: str) -> str:
+    """Return the fingerprint of a folder's data; empty where it lacks these features or semantics."""
+    try:
+        return load_dataset(term, features=features, semantics=semantics).fingerprint
+    except ZslbenchError:
+        return ""
 
 
 def _is_folder(term: str) -> bool:
@@ -127,7 +132,7 @@ def runs_to_do(survey: Survey) -> tuple[list[Slot], list[Slot]]:
     slots = [
         slot
         for slot in survey.of("missing", "unfinished", "failed", "stale")
-        if slot.line not in survey.unimportable and not of_session(slot.line)
+        if slot.row not in survey.unimportable and not is_of_session(slot.row)
     ]
     return [slot for slot in slots if slot not in survey.varied], [slot for slot in slots if slot in survey.varied]
 
@@ -137,23 +142,31 @@ def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder
     to_do, varied = runs_to_do(survey)
     if not to_do and not varied:
         return ""
-    lines = [_FIRST_LINE, f"runs = {_toml(_path_from(folder, runs))}"]
+
+    def path_text(path: Path | str) -> str:
+        """Return a path as the plan names it: relative to it where it lies within."""
+        absolute = Path(os.path.abspath(expanded(path)))  # noqa: PTH100  (links stay as they were written)
+        return _toml((absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix())
+
+    lines = [_FIRST_LINE, f"runs = {path_text(runs)}"]
     root = data.root_text(slot.place for slot in (*to_do, *varied))
     if root:
-        lines.append(f"data_root = {_toml(root if root == DATA_ROOT_PLACEHOLDER else _path_from(folder, root))}")
+        lines.append(f"data_root = {_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
     blocks = ["\n".join(lines)]
-    blocks += [_study_text(study) for study in _studies(to_do, survey, data, stage)]
-    for study in _studies(varied, survey, data, stage):
-        blocks.append("\n# ".join([_VARIED, *_study_text(study).splitlines()]))
+    blocks += ["\n".join(lines) for lines in _studies(to_do, survey, data, stage)]
+    blocks += ["\n# ".join([_VARIED, *lines]) for lines in _studies(varied, survey, data, stage)]
     return "\n\n".join(blocks) + "\n"
 
 
-def _studies(slots: Iterable[Slot], survey: Survey, data: DataPlaces, stage: Stage) -> list[RunOptions]:
-    """Return studies that mean these runs and no other: runs that differ in one key alone are joined, key by key."""
+def _studies(slots: Iterable[Slot], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
+    """Return studies, as lines of TOML, that mean these runs and no other.
+
+    Runs that differ in one key alone are joined, key by key.
+    """
     studies = [
         RunOptions(
-            methods=(slot.line,),
-            datasets=(dataset_text(slot.place, survey, data, absolute=True),),
+            methods=(slot.row,),
+            datasets=(data.text(slot.place, survey.places, absolute=True),),
             protocols=(slot.protocol,),
             features=slot.place.features,
             semantics=slot.place.semantics,
@@ -163,7 +176,8 @@ def _studies(slots: Iterable[Slot], survey: Survey, data: DataPlaces, stage: Sta
         )
         for slot in slots
     ]
-    for key in ("seeds", *(["fold"] if stage == "dev" else []), "protocols", "methods", "datasets"):
+    dev_keys = ["fold"] if stage == "dev" else []
+    for key in ("seeds", *dev_keys, "protocols", "methods", "datasets"):
         alike: dict[RunOptions, list[RunOptions]] = {}
         for study in studies:
             alike.setdefault(structs.replace(study, **{key: ()}), []).append(study)
@@ -171,15 +185,14 @@ def _studies(slots: Iterable[Slot], survey: Survey, data: DataPlaces, stage: Sta
             structs.replace(rest, **{key: tuple(value for study in group for value in getattr(study, key))})
             for rest, group in alike.items()
         ]
-    return studies
-
-
-def _study_text(study: RunOptions) -> str:
-    if isinstance(study.seeds, Sequence) and list(study.seeds) == list(range(len(study.seeds))):
-        study = structs.replace(study, seeds=len(study.seeds))
-    keys = ["methods", "datasets", "protocols", "features", "semantics", "seeds"]
-    keys += ["stage", "fold"] if study.stage == "dev" else []
-    return "\n".join(["[[study]]", *(f"{key} = {_toml(getattr(study, key))}" for key in keys)])
+    texts = []
+    for study in studies:
+        if isinstance(study.seeds, Sequence) and list(study.seeds) == list(range(len(study.seeds))):
+            study = structs.replace(study, seeds=len(study.seeds))
+        keys = ["methods", "datasets", "protocols", "features", "semantics", "seeds"]
+        keys += ["stage", *dev_keys] if dev_keys else []
+        texts.append(["[[study]]", *(f"{key} = {_toml(getattr(study, key))}" for key in keys)])
+    return texts
 
 
 def _toml(value: object) -> str:
@@ -187,35 +200,18 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _path_from(folder: Path, path: Path | str) -> str:
-    """Return a path as a plan in `folder` names it: relative to it where it lies within."""
-    absolute = Path(os.path.abspath(expanded(path)))  # noqa: PTH100  (links stay as they were written)
-    return (absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix()
-
-
-def dataset_text(place: Place, survey: Survey, data: DataPlaces, absolute: bool = False) -> str:
-    """Return what is typed for a data set: its name, or the folder of the user's own, or a word that stands for it."""
-    if place.origin != "own":
-        return place.dataset
-    folder = data.folder(place)
-    if folder is None:
-        return placeholder(place, survey.places)
-    return os.path.abspath(expanded(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
-
-
 def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[str]:
     """Return the commands that make the tuned presets that rows need at places where nothing was tuned."""
-    protocols: dict[tuple[str, str, Place], list[str]] = {}
+    protocols: dict[tuple[str, str, Place], dict[str, None]] = {}
     given = {(preset.method, preset.name): preset.given for preset in (tuned.load() if survey.untuned else ())}
-    for (line, place, protocol), name in survey.untuned.items():
-        if line in survey.lines:
-            method = method_in(line)
-            protocols.setdefault((given.get((method, name), method), name, place), []).append(protocol)
+    for (row, place, protocol), name in survey.untuned.items():
+        if row in survey.rows:
+            method = method_in(row)
+            protocols.setdefault((given.get((method, name), method), name, place), {})[protocol] = None
     commands = []
-    for (method, name, place), repeated in protocols.items():
-        names = list(dict.fromkeys(repeated))
-        words = ["zslbench", "tune", method, "-d", dataset_text(place, survey, data)]
-        words += [word for rules in names for word in ("-p", rules)] if sorted(names) != ["gzsl", "zsl"] else []
+    for (method, name, place), names in protocols.items():
+        words = ["zslbench", "tune", method, "-d", data.text(place, survey.places)]
+        words += [word for rules in names for word in ("-p", rules)] if names.keys() != {"gzsl", "zsl"} else []
         if place.origin != "builtin":
             words += ["--features", place.features, "--semantics", place.semantics]
         words += ["--name", name] if name != "tuned" else []
@@ -252,14 +248,12 @@ def write_plan(text: str, path: Path) -> None:
     Raises:
         BadValue: there is such a file. StoreError: it cannot be written.
     """
-    if path.exists() and not _is_written_by_status(path):
-        raise BadValue(f"{path} exists and is no plan that `zslbench status` wrote; name another file.")
+    if path.exists():
+        try:
+            with path.open(encoding="utf-8") as file:
+                first_line = file.readline(len(_FIRST_LINE) + 1).rstrip("\n")
+        except (OSError, UnicodeDecodeError):
+            first_line = ""
+        if first_line != _FIRST_LINE:
+            raise BadValue(f"{path} exists and is no plan that `zslbench status` wrote; name another file.")
     write_text(path, text, f"the plan {path.name}")
-
-
-def _is_written_by_status(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8") as file:
-            return file.readline(len(_FIRST_LINE) + 1).rstrip("\n") == _FIRST_LINE
-    except (OSError, UnicodeDecodeError):
-        return False

@@ -1,13 +1,13 @@
 """What the records of a folder span, what its rows mean, and which runs of the span are done, lacking or stale.
 
-A row's *meaning* at a place is the method, version and parameters that its text stands for there.
+A row's *meaning* on a data set is the method, version and parameters that its text stands for there.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -44,22 +44,21 @@ class Place:
 
 
 @dataclasses.dataclass(frozen=True)
-class Nothing:
-    """A line that means nothing at a place: a preset has no values there, or (named here) is yet to be tuned."""
+class Untuned:
+    """The meaning of a row where a preset of this name is yet to be tuned."""
 
-    untuned: str = ""
+    preset: str
 
 
-NO_VALUES = Nothing()
-Meaning = str | Nothing
-"""A line's method, version and parameters at a place, as one text."""
+Meaning = str | Untuned | None
+"""A row's method, version and parameters on a data set, as one text; None where a preset has no values."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
 class Slot:
-    """One run of the span: a line (the method as it is typed) at a place, under a protocol, in a fold, with a seed."""
+    """One run of the span: a row (the method as typed) on a data set, under a protocol, in a fold, with a seed."""
 
-    line: str
+    row: str
     place: Place
     protocol: str
     fold: int
@@ -67,7 +66,7 @@ class Slot:
 
     def __str__(self) -> str:
         fold = f" dev{self.fold}" if self.fold else ""
-        return f"{self.line} {self.place} {self.protocol}{fold} seed {self.seed}"
+        return f"{self.row} {self.place} {self.protocol}{fold} seed {self.seed}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,52 +74,47 @@ class Survey:
     """The span of the records and the state of each of its runs.
 
     Attributes:
-        lines, places, protocols: what it spans.
+        rows, places, protocols: what it spans.
         states: of every run; records: of those that have one.
-        untuned: the preset that is yet to be tuned, by line, place and protocol.
-        stochastic: whether a line depends on the seed.
+        untuned: the preset that is yet to be tuned, by row, place and protocol.
         outdated: records of another version of their method, of values that their label stands for no more, or of
             other content of the data than the newest.
-        unimportable: lines whose method cannot be imported here, with the reason.
+        unimportable: rows whose method cannot be imported here, with the reason.
     """
 
-    lines: tuple[str, ...]
+    rows: tuple[str, ...]
     places: tuple[Place, ...]
     protocols: tuple[str, ...]
     states: Mapping[Slot, SlotState]
     records: Mapping[Slot, Record]
     untuned: Mapping[tuple[str, Place, str], str]
-    stochastic: Mapping[str, bool]
     outdated: tuple[Record, ...]
     unimportable: Mapping[str, str]
 
     @functools.cached_property
     def names(self) -> Mapping[Place, str]:
         """What each place is called: with the start of its content where another has the same name."""
-        shared = Counter(map(str, self.places))
+        shared = collections.Counter(map(str, self.places))
         return {
             place: f"{place} {place.content[:8]}" if shared[str(place)] > 1 else str(place) for place in self.places
         }
 
     @functools.cached_property
     def varied(self) -> frozenset[Slot]:
-        """Missing runs of a line with parameters of its own, where the same method has runs with other values.
+        """Missing runs of a row with parameters of its own, where the same method has runs with other values.
 
         Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
         """
-        there = {
-            (method_in(slot.line), slot.place, slot.protocol)
-            for slot, state in self.states.items()
-            if state != "missing"
-        }
-        begun = {(slot.line, slot.place, slot.protocol) for slot, state in self.states.items() if state != "missing"}
+        with_params = {method_in(row) for row in self.rows if parse_recorded(row).params}
+        begun = [(slot.row, slot.place, slot.protocol) for slot, state in self.states.items() if state != "missing"]
+        rows_begun = set(begun)
+        methods_begun = {(method_in(row), place, protocol) for row, place, protocol in rows_begun}
         return frozenset(
             slot
-            for slot, state in self.states.items()
-            if state == "missing"
-            and (slot.line, slot.place, slot.protocol) not in begun
-            and (method_in(slot.line), slot.place, slot.protocol) in there
-            and any(parse_recorded(line).params for line in self.lines if method_in(line) == method_in(slot.line))
+            for slot in self.of("missing")
+            if (slot.row, slot.place, slot.protocol) not in rows_begun
+            and (method_in(slot.row), slot.place, slot.protocol) in methods_begun
+            and method_in(slot.row) in with_params
         )
 
     def of(self, *wanted: SlotState) -> list[Slot]:
@@ -128,9 +122,14 @@ class Survey:
         return [slot for slot, state in self.states.items() if state in wanted]
 
 
-def of_session(line: str) -> bool:
-    """Return whether a line's method was defined in a script or notebook, where alone it can be run."""
-    return method_in(line).startswith("__main__:")
+def method_in(label: str) -> str:
+    """Return the name of the method that a recorded label begins with."""
+    return parse_recorded(label).name
+
+
+def is_of_session(label: str) -> bool:
+    """Return whether a row's method was defined in a script or notebook, where alone it can be run."""
+    return method_in(label).startswith("__main__:")
 
 
 def survey(
@@ -138,8 +137,8 @@ def survey(
 ) -> Survey:
     """Return what the records span and what of it is not done.
 
-    The span is every line at every place under every protocol; its seeds are those of the line with the most, or
-    0 to `seeds` − 1. A line with as many seeds as that lacks none, whichever they are.
+    The span is every row at every place under every protocol; its seeds are those of the row with the most, or
+    0 to `seeds` − 1. A row with as many seeds as that lacks none, whichever they are.
 
     Args:
         records: of one stage, whatever their status.
@@ -147,120 +146,81 @@ def survey(
         beside: records that do not count as done, but whose methods, data and protocols belong to the span: these runs
             are missing.
     """
-    cells_of = _by_cell([*records, *beside])
-    of_label: dict[str, list[Record]] = {}
-    for record in records:
-        of_label.setdefault(record.label, []).append(record)
-    labels = sorted({label for label, _, _ in cells_of}, key=lambda label: (len(label), label))
-    places = sorted({place for _, place, _ in cells_of})
-    protocols = sorted({rules for _, _, rules in cells_of}, reverse=True)
-    loaded, broken = classes(labels)
-    meant = {
-        (label, place, rules): meaning(label, loaded.get(label), place, rules, of_label.get(label, ()), tuned)
+    spanned = {(record.label, place_of(record), protocol_of(record), record.fold) for record in (*records, *beside)}
+    labels = sorted({label for label, *_ in spanned}, key=lambda label: (len(label), label))
+    places = sorted({place for _, place, _, _ in spanned})
+    protocols = sorted({protocol for _, _, protocol, _ in spanned}, reverse=True)
+    folds = {place: sorted({fold for _, where, _, fold in spanned if where == place}) for place in places}
+    loaded, broken = load_classes(labels)
+    newest: dict[tuple[object, ...], Record] = {}
+    for record in sorted(records, key=finishing_time):
+        made_at = record.label, place_of(record), protocol_of(record)
+        newest |= dict.fromkeys([(record.label,), made_at, (*made_at, record.method.get("version", 1))], record)
+    meanings = {
+        (label, place, protocol): _meaning(label, loaded.get(label), place, protocol, newest, tuned)
         for label in labels
         for place in places
-        for rules in protocols
+        for protocol in protocols
     }
-    lines = _distinct(labels, places, protocols, meant)
-    index = _index(_of_newest_content(records))
-    stochastic = {line: _stochastic(line, loaded.get(line), records) for line in lines}
-    folds = {
-        place: sorted({one.fold for (_, there, _), own in cells_of.items() if there == place for one in own})
+    kinds: dict[tuple[Meaning, ...], str] = {}
+    for label in labels:  # the shortest of those that mean the same everywhere
+        kind = tuple(meanings[label, place, protocol] for place in places for protocol in protocols)
+        if any(meaning is not None for meaning in kind):
+            kinds.setdefault(kind, label)
+    rows = sorted(kinds.values())
+    drawing = {record.label for record in records if record.method.get("stochastic", True)}
+    stochastic = {row: loaded[row].card.stochastic if row in loaded else row in drawing for row in rows}
+    by_run = _index_newest_content(records)
+    by_seed = {
+        (row, place, protocol, fold): by_run.get((meanings[row, place, protocol], place, protocol, fold), {})
+        for row in rows
         for place in places
-    }
-    cells = {
-        (line, place, rules, fold): index.get((meant[line, place, rules], place, rules, fold), {})
-        for line in lines
-        for place in places
-        for rules in protocols
+        for protocol in protocols
         for fold in folds[place]
-        if meant[line, place, rules] != NO_VALUES
+        if meanings[row, place, protocol] is not None
     }
-    target = _target(cells, stochastic, seeds)
+    if seeds is not None:
+        target = set(range(seeds))
+    else:
+        held = [sorted(done) for (row, *_), done in by_seed.items() if stochastic[row] and done]
+        most = max(map(len, held), default=0)
+        target = set(min((numbers for numbers in held if len(numbers) == most), default=[0]))
     states: dict[Slot, SlotState] = {}
-    found: dict[Slot, Record] = {}
+    kept: dict[Slot, Record] = {}
     check = SourceCheck()
-    for (line, place, rules, fold), there in cells.items():
-        wanted = target if stochastic[line] else {0}
-        lacking = wanted - there.keys() if seeds is not None or len(there) < len(wanted) else set()
-        for seed in sorted(there.keys() | lacking):
-            slot = Slot(line, place, rules, fold, seed)
-            states[slot] = _state(there.get(seed), check)
-            if seed in there:
-                found[slot] = there[seed]
-    used = {record.id for record in found.values()}
+    for (row, place, protocol, fold), done in by_seed.items():
+        wanted = target if stochastic[row] else {0}
+        lacking = wanted - done.keys() if seeds is not None or len(done) < len(wanted) else set()
+        for seed in sorted(done.keys() | lacking):
+            slot = Slot(row, place, protocol, fold, seed)
+            states[slot] = _state(done.get(seed), check)
+            if seed in done:
+                kept[slot] = done[seed]
+    used = {record.id for record in kept.values()}
     return Survey(
-        tuple(lines),
-        tuple(places),
-        tuple(protocols),
-        states,
-        found,
-        {key: what.untuned for key, what in meant.items() if isinstance(what, Nothing) and what.untuned},
-        stochastic,
-        tuple(record for record in records if record.id not in used),
-        {line: broken[line] for line in labels if line in broken},
+        rows=tuple(rows),
+        places=tuple(places),
+        protocols=tuple(protocols),
+        states=states,
+        records=kept,
+        untuned={key: meaning.preset for key, meaning in meanings.items() if isinstance(meaning, Untuned)},
+        outdated=tuple(record for record in records if record.id not in used),
+        unimportable={label: broken[label] for label in labels if label in broken},
     )
 
 
-def _by_cell(records: Sequence[Record]) -> dict[tuple[str, Place, str], list[Record]]:
-    """Return the records of each label, place and protocol: found once, however many of them there are."""
-    found: dict[tuple[str, Place, str], list[Record]] = {}
-    for record in records:
-        found.setdefault((record.label, place_of(record), protocol_of(record)), []).append(record)
-    return found
+def _index_newest_content(records: Sequence[Record]) -> dict[tuple[Meaning, Place, str, int], dict[int, Record]]:
+    """Return the records by meaning, place, protocol and fold, then seed; of several the finished, then the newest.
 
-
-def _distinct(
-    labels: Sequence[str],
-    places: Sequence[Place],
-    protocols: Sequence[str],
-    meant: Mapping[tuple[str, Place, str], Meaning],
-) -> list[str]:
-    """Return the labels that differ somewhere in what they stand for, the shortest of each kind, by name."""
-    kinds: dict[tuple[Meaning, ...], str] = {}
-    for label in labels:
-        kind = tuple(meant[label, place, rules] for place in places for rules in protocols)
-        if any(what != NO_VALUES for what in kind):
-            kinds.setdefault(kind, label)
-    return sorted(kinds.values())
-
-
-def _of_newest_content(records: Sequence[Record]) -> list[Record]:
-    """Return the records whose data had the content of the newest record at the same place."""
-    newest: dict[Place, object] = {}
-    for record in sorted(records, key=age):
-        newest[place_of(record)] = record.dataset.get("fingerprint")
-    return [record for record in records if record.dataset.get("fingerprint") == newest[place_of(record)]]
-
-
-_Cells = dict[tuple[Meaning, Place, str, int], dict[int, Record]]
-
-
-def _index(records: Sequence[Record]) -> _Cells:
-    """Return the records by meaning, place, protocol and fold, then seed; of several the finished, then the newest."""
-    out: _Cells = {}
-    for record in sorted(records, key=lambda record: (record.ok, age(record))):
-        means = as_text(record.method["name"], record.method.get("version", 1), record.method.get("params", {}))
-        out.setdefault((means, place_of(record), protocol_of(record), record.fold), {})[record.seed] = record
-    return out
-
-
-def _stochastic(line: str, cls: type[Method] | None, records: Sequence[Record]) -> bool:
-    if cls is not None:
-        return cls.card.stochastic
-    return any(bool(record.method.get("stochastic", True)) for record in records if record.label == line)
-
-
-def _target(
-    cells: Mapping[tuple[str, Place, str, int], Mapping[int, Record]],
-    stochastic: Mapping[str, bool],
-    seeds: int | None,
-) -> set[int]:
-    if seeds is not None:
-        return set(range(seeds))
-    sets: list[list[int]] = [sorted(there) for (line, *_), there in cells.items() if stochastic[line] and there]
-    most = max(map(len, sets), default=0)
-    return set(min(found for found in sets if len(found) == most)) if sets else {0}
+    Left out are those on other content of the data than the newest record at the same place.
+    """
+    content = {place_of(record): record.dataset.get("fingerprint") for record in sorted(records, key=finishing_time)}
+    by_run: dict[tuple[Meaning, Place, str, int], dict[int, Record]] = collections.defaultdict(dict)
+    for record in sorted(records, key=lambda record: (record.ok, finishing_time(record))):
+        place = place_of(record)
+        if record.dataset.get("fingerprint") == content[place]:
+            by_run[_recorded_meaning(record), place, protocol_of(record), record.fold][record.seed] = record
+    return by_run
 
 
 def _state(record: Record | None, check: SourceCheck) -> SlotState:
@@ -291,98 +251,80 @@ def protocol_of(record: Record) -> str:
     return str(record.protocol["name"]) + brackets(record.protocol.get("params") or {})
 
 
-def method_in(label: str) -> str:
-    """Return the name of the method that a recorded label begins with."""
-    return parse_recorded(label).name
+def finishing_time(record: Record) -> str:
+    """Return when a record was made; later ones sort after."""
+    return str(record.provenance.get("finished", ""))
 
 
-def classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
+def load_classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[str, str]]:
     """Return the classes of labels as far as no import is needed for them, and why those that are not here cannot run.
 
     A label was read from a record, and to import a module for it would run whatever a stranger's record names.
     """
-    found, broken = {}, {}
+    loaded, broken = {}, {}
     for label in labels:
         try:
             name = method_in(label)
             cls = recorded_method(name)
             if cls is not None:
-                found[label] = cls
+                loaded[label] = cls
             elif METHODS.entry(name) and not is_here(name.partition(":")[0]):
                 broken[label] = f"there is no module {name.partition(':')[0]!r} here; type it where its file is."
         except ZslbenchError as error:
             broken[label] = str(error)
-    return found, broken
+    return loaded, broken
 
 
-def meaning(
-    label: str, cls: type[Method] | None, place: Place, rules: str, records: Sequence[Record], tuned: PresetStore
+def _meaning(
+    label: str,
+    cls: type[Method] | None,
+    place: Place,
+    rules: str,
+    newest: Mapping[tuple[object, ...], Record],
+    tuned: PresetStore,
 ) -> Meaning:
-    """Return what a label stands for at a place: the method, version and parameters as one text.
+    """Return what a label stands for at a place.
 
     Args:
-        label, place, rules: the method as it is typed, the data set, the protocol.
         cls: the class; None where it is not to be imported, and what records of the label say is all that is known.
-        records: those of the label, of any place and protocol.
+        rules: the protocol as it is typed.
+        newest: the newest record by label; by label, place and protocol; and by these and the method's version.
         tuned: the presets that tuning made.
     """
-    if cls is None:
-        return _recorded(label, place, rules, records) or _unrecorded(label, place, rules, records, tuned)
-    try:
-        spec = parse_recorded(label)
-        protocol = parse_recorded(rules).name
-        values: dict[str, Mapping[str, Any]] = {}
-        for preset in spec.presets:
-            if preset in cls.presets or preset in cls.ablations:
-                continue
-            one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, protocol)
-            if one is None or one.version != cls.card.version:
-                return _recorded(label, place, rules, records, cls.card.version) or Nothing(preset)
-            values[preset] = one.values
-        base = overlay(cls, spec.name, spec.presets, place.dataset, protocol, values)
-        return as_text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
-    except (BadValue, BadSpec, UnknownName, Unavailable):
-        return NO_VALUES
-
-
-def _recorded(
-    label: str, place: Place, rules: str, records: Sequence[Record], version: int | None = None
-) -> Meaning | None:
-    """Return what the newest record of a label says that it stands for; None without one."""
-    own = [
-        record
-        for record in records
-        if record.label == label
-        and place_of(record) == place
-        and protocol_of(record) == rules
-        and version in (None, record.method.get("version", 1))
-    ]
-    if not own:
-        return None
-    newest = max(own, key=age)
-    return as_text(newest.method["name"], newest.method.get("version", 1), newest.method.get("params", {}))
-
-
-def _unrecorded(label: str, place: Place, rules: str, records: Sequence[Record], tuned: PresetStore) -> Meaning:
-    """Return what a label without a record at a place stands for there, as far as records elsewhere tell."""
     spec, protocol = parse_recorded(label), parse_recorded(rules).name
-    for preset in spec.presets:
-        one = tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, protocol)
-        if one is None and preset in {DEFAULT_NAME, *(made.name for made in tuned.load() if made.method == spec.name)}:
-            return Nothing(preset)
-    if not records:
-        return NO_VALUES
-    newest = max(records, key=age).method
+    declared = () if cls is None else (*cls.presets, *cls.ablations)
+    made = {
+        preset: tuned.find(preset, spec.name, place.dataset, place.features, place.semantics, protocol)
+        for preset in spec.presets
+        if preset not in declared
+    }
+    if cls is not None:
+        for name, preset in made.items():
+            if preset is None or preset.version != cls.card.version:
+                record = newest.get((label, place, rules, cls.card.version))
+                return _recorded_meaning(record) if record else Untuned(name)
+        values = {name: preset.values for name, preset in made.items() if preset}
+        try:
+            base = overlay(cls, spec.name, spec.presets, place.dataset, protocol, values)
+            return _as_text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
+        except (BadValue, BadSpec, UnknownName, Unavailable):
+            return None
+    if record := newest.get((label, place, rules)):
+        return _recorded_meaning(record)
+    for name, preset in made.items():
+        if preset is None and name in {DEFAULT_NAME, *(one.name for one in tuned.load() if one.method == spec.name)}:
+            return Untuned(name)
+    if (record := newest.get((label,))) is None:
+        return None
     if spec.presets:  # its values may differ by data set; no record has this meaning, so the run is missing
-        return as_text(newest["name"], newest.get("version", 1), {"preset": label})
-    return as_text(newest["name"], newest.get("version", 1), newest.get("params", {}))
+        return _as_text(record.method["name"], record.method.get("version", 1), {"preset": label})
+    return _recorded_meaning(record)
 
 
-def as_text(name: str, version: int, values: Mapping[str, Any]) -> str:
-    """Return a method with its version and parameters as one text."""
+def _recorded_meaning(record: Record) -> str:
+    method = record.method
+    return _as_text(method["name"], method.get("version", 1), method.get("params", {}))
+
+
+def _as_text(name: str, version: int, values: Mapping[str, Any]) -> str:
     return canonical_json([name, version, dict(values)])
-
-
-def age(record: Record) -> str:
-    """Return when a record was made; later ones sort after."""
-    return str(record.provenance.get("finished", ""))
