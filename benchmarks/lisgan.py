@@ -25,7 +25,7 @@ from tabulate import tabulate
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
+from zslbench.methods.generative.wgan import Networks, Options, SeenRows, Term, Training
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
@@ -143,12 +143,8 @@ class Bench:
             critic,
             SeenRows(self.features, self.labels, self.semantics),
             terms,
-            batch=BATCH,
-            critic_steps=CRITIC_STEPS,
-            lr=1e-4,
-            gp=10.0,
-            branch_weight=0.0,
-            streams=self.streams,
+            Options(batch=BATCH, critic_steps=CRITIC_STEPS, lr=1e-4, gp=10.0),
+            self.streams,
         )
 
 

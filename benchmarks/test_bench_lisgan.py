@@ -26,9 +26,9 @@ def training(request: pytest.FixtureRequest) -> wgan.Training:
     train = Train(rng.random((images, FEATURES), dtype=np.float32), np.arange(images) % classes, table)
     caught: list[wgan.Training] = []
 
-    def catch(self: wgan.Training, *_given: object, **_more: object) -> dict[str, float]:
+    def catch(self: wgan.Training, *_given: object, **_more: object) -> list[dict[str, float]]:
         caught.append(self)
-        return {}
+        return [{}]
 
     def any_rows(features: np.ndarray, labels: np.ndarray, classes: int, k: int, seed: int) -> np.ndarray:
         """Stand in for k-means, which is not what is measured."""

@@ -29,7 +29,7 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
     """Return wall-clock and processor milliseconds of an iteration by the number of threads."""
     import torch
 
-    from zslbench.methods.generative.wgan import SeenRows, Training
+    from zslbench.methods.generative.wgan import Options, SeenRows, Training
     from zslbench.methods.nn import Critic, Generator, in_threads, random_stream
 
     stream = random_stream(0)
@@ -42,12 +42,8 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
         Critic(features, semantics, hidden, random_stream(2)),
         rows,
         [],
-        batch=64,
-        critic_steps=5,
-        lr=1e-4,
-        gp=10.0,
-        branch_weight=0.0,
-        streams={name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"))},
+        Options(batch=64, critic_steps=5, lr=1e-4, gp=10.0),
+        {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"))},
     )
     count = max(1, 2**25 // (hidden * features))
     spent: dict[int, list[tuple[float, float]]] = {}

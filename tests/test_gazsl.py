@@ -22,7 +22,8 @@ from zslbench.methods import nn
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.generative import final_classifiers, regularisers, wgan
 from zslbench.methods.generative.gazsl import GAZSL
-from zslbench.methods.generative.wgan import critic_losses, gradient_penalty
+from zslbench.methods.generative.iterations import Batch
+from zslbench.methods.generative.wgan import Options, critic_losses
 from zslbench.methods.nn import Critic, Generator, random_stream
 from zslbench.protocols.zsl import ZSL
 
@@ -50,21 +51,16 @@ def critic() -> Critic:
 
 
 @pytest.fixture
-def rows() -> dict[str, torch.Tensor]:
+def rows() -> Batch:
     stream = random_stream(3)
-    return {
-        "real": torch.rand(M, D, generator=stream, dtype=torch.float64),
-        "fake": torch.rand(M, D, generator=stream, dtype=torch.float64) - 0.5,
-        "semantics": torch.rand(M, A, generator=stream, dtype=torch.float64),
-        "mix": torch.rand(M, 1, generator=stream, dtype=torch.float64),
-        "labels": torch.tensor([0, 1, 2, 3, 0, 2]),
-    }
+    real, fake, semantics, mix = (torch.rand(M, width, generator=stream, dtype=torch.float64) for width in (D, D, A, 1))
+    return Batch(real, fake - 0.5, torch.tensor([0, 1, 2, 3, 0, 2]), semantics, mix)
 
 
-def test_unconditional_critic_losses_match_loops(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
-    parts = critic_losses(critic, **rows)
+def test_unconditional_critic_losses_match_loops(critic: Critic, rows: Batch) -> None:
+    found = critic_losses(critic, rows)
     w = {name: value.detach().numpy() for name, value in critic.named_parameters()}
-    n = {name: value.numpy() for name, value in rows.items()}
+    n = {name: value.numpy() for name, value in rows._asdict().items()}
     assert set(w) == {f"{part}.{kind}" for part in ("from_features", "value", "branch") for kind in ("weight", "bias")}
 
     def hidden(x: np.ndarray) -> np.ndarray:
@@ -83,29 +79,25 @@ def test_unconditional_critic_losses_match_loops(critic: Critic, rows: dict[str,
         for x in (real, fake):
             logits = w["branch.weight"] @ hidden(x) + w["branch.bias"]
             classification -= (logits[n["labels"][i]] - np.log(np.exp(logits).sum())) / M
-    assert parts.wasserstein.item() == pytest.approx(wasserstein, abs=1e-12)
-    assert parts.penalty.item() == pytest.approx(penalty, rel=1e-7)
-    assert parts.classification is not None
-    assert parts.classification.item() == pytest.approx(classification, rel=1e-12)
+    assert found[0].item() == pytest.approx(wasserstein, abs=1e-12)
+    assert found[1].item() == pytest.approx(penalty, rel=1e-7)
+    assert found[2] is not None
+    assert found[2].item() == pytest.approx(classification, rel=1e-12)
 
 
-def test_penalty_gradient_of_the_relu_critic_matches_double_backward(
-    critic: Critic, rows: dict[str, torch.Tensor]
-) -> None:
-    critic_losses(critic, **rows).penalty.backward()
+def test_penalty_gradient_of_the_relu_critic_matches_double_backward(critic: Critic, rows: Batch) -> None:
+    critic_losses(critic, rows)[1].backward()
     ours = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
-    between = (rows["mix"] * rows["real"] + (1 - rows["mix"]) * rows["fake"]).requires_grad_()
-    (gradients,) = torch.autograd.grad(critic(between, rows["semantics"]).sum(), between, create_graph=True)
-    gradient_penalty(gradients).backward()
+    between = (rows.mix * rows.real + (1 - rows.mix) * rows.fake).requires_grad_()
+    (gradients,) = torch.autograd.grad(critic(between, rows.semantics).sum(), between, create_graph=True)
+    (gradients.norm(dim=1) - 1).square().mean().backward()
     for name in ("from_features.weight", "value.weight"):
         torch.testing.assert_close(ours[name], critic.get_parameter(name).grad)
 
 
-def test_penalty_gradient_of_the_relu_critic_matches_finite_differences(
-    critic: Critic, rows: dict[str, torch.Tensor]
-) -> None:
-    critic_losses(critic, **rows).penalty.backward()
+def test_penalty_gradient_of_the_relu_critic_matches_finite_differences(critic: Critic, rows: Batch) -> None:
+    critic_losses(critic, rows)[1].backward()
     step = 1e-6
     for parameter in (critic.value.weight, critic.from_features.weight):
         flat = parameter.data.view(-1)
@@ -114,17 +106,16 @@ def test_penalty_gradient_of_the_relu_critic_matches_finite_differences(
             values = []
             for sign in (1, -1):
                 flat[at] += sign * step
-                values.append(critic_losses(critic, **rows).penalty.item())
+                values.append(critic_losses(critic, rows)[1].item())
                 flat[at] -= sign * step
             slope = (values[0] - values[1]) / (2 * step)
             assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
-def test_unconditional_critic_does_not_see_the_semantics(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
-    one = critic_losses(critic, **rows)
-    other = critic_losses(critic, **(rows | {"semantics": rows["semantics"] + 1}))
-    assert torch.equal(one.wasserstein, other.wasserstein)
-    assert torch.equal(one.penalty, other.penalty)
+def test_unconditional_critic_does_not_see_the_semantics(critic: Critic, rows: Batch) -> None:
+    shifted = rows._replace(semantics=rows.semantics + 1)
+    for found, other in zip(critic_losses(critic, rows)[:2], critic_losses(critic, shifted)[:2], strict=True):
+        assert torch.equal(found, other)
 
 
 @pytest.mark.parametrize("output", ["tanh", "relu", "linear"])
@@ -167,10 +158,10 @@ def pivot_by_loop(fakes: np.ndarray, labels: np.ndarray, means: np.ndarray) -> f
     return total / len(means)
 
 
-def test_pivot_and_its_gradient_match_a_loop(rows: dict[str, torch.Tensor]) -> None:
+def test_pivot_and_its_gradient_match_a_loop(rows: Batch) -> None:
     labels = torch.tensor([0, 2, 2, 0, 0, 2])  # classes 1 and 3 are not in the batch
     means = torch.rand(C, D, generator=random_stream(8), dtype=torch.float64)
-    fakes = rows["fake"].clone().requires_grad_()
+    fakes = rows.fake.clone().requires_grad_()
     loss = regularisers.pivot_loss(fakes, labels, means)
     loss.backward()
     assert loss.item() == pytest.approx(pivot_by_loop(fakes.detach().numpy(), labels.numpy(), means.numpy()), rel=1e-12)
@@ -263,8 +254,8 @@ def test_ablations_take_their_term_away() -> None:
         method._prepare(problem()[0], torch.device("cpu"))
         terms = method.terms(rows, 3, Context())
         assert {term.name for term in terms} == {"classification", "pivot", "decay"} - {missing}
-    assert gazsl()._uses_branch
-    assert not gazsl(cls_weight=0.0)._uses_branch
+    assert gazsl()._branch_weight()
+    assert not gazsl(cls_weight=0.0)._branch_weight()
 
 
 def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,9 +276,7 @@ def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> Non
         (group,) = optimiser.param_groups
         assert group["betas"] == (0.5, 0.9)
         assert group["lr"] == 1e-4
-    assert found.critic_steps == 5
-    assert found.gp == 10
-    assert found.branch_weight == 0.5
+    assert (found.options.critic_steps, found.options.gp, found.options.branch_weight) == (5, 10, 0.5)
     assert found.critic.from_semantics is None
     assert found.critic.slope == 0
     assert found.generator.output == "tanh"
@@ -322,12 +311,8 @@ def test_steps_of_training_are_as_many_as_asked() -> None:
         Critic(12, 0, 8, random_stream(1)),
         rows,
         [],
-        batch=16,
-        critic_steps=3,
-        lr=1e-3,
-        gp=10.0,
-        branch_weight=0.0,
-        streams=streams,
+        Options(batch=16, critic_steps=3, lr=1e-3, gp=10.0),
+        streams,
     )
     calls: list[str] = []
     for name in ("generator_step", "critic_step"):

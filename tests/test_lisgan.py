@@ -66,7 +66,6 @@ class Spied:
     terms: dict[str, float]
     batch: torch.Tensor
     losses: dict[str, float]
-    branch_weight: float
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(method: GenerativeMethod) -> Spied:
         found: list[Spied] = []
 
-        def steps(self: wgan.Training, *_given: Any, **_more: Any) -> dict[str, float]:
+        def steps(self: wgan.Training, *_given: Any, **_more: Any) -> None:
             generator = [value.clone() for value in self.generator.state_dict().values()]
             critic = {name: value.clone() for name, value in self.critic.state_dict().items()}
             (drawn, *_) = self.draw()
@@ -87,7 +86,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
             self.critic_step(drawn)
             losses = {name: value.item() for name, value in self._sums.items()}
             terms = {term.name: term.weight for term in self.terms}
-            found.append(Spied(generator, critic, terms, batch, losses, self.branch_weight))
+            found.append(Spied(generator, critic, terms, batch, losses))
             raise Enough
 
         with monkeypatch.context() as patch:
@@ -162,7 +161,7 @@ def term_values(method: LisGAN, fakes: torch.Tensor, labels: torch.Tensor) -> tu
     for term in terms:
         value = term.loss(nets, fakes, labels, *term.held, *term.draw())
         values = value if isinstance(value, tuple) else (value,)
-        found |= {name: value.item() for name, value in zip(term.names, values, strict=True)}
+        found |= {name: value.item() for name, value in zip((term.name, *term.notes), values, strict=True)}
     return found, (rows, generator, critic)
 
 
@@ -263,12 +262,8 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
         critic,
         rows,
         [*terms, spying],
-        batch=8,
-        critic_steps=1,
-        lr=1e-3,
-        gp=10.0,
-        branch_weight=0.3,
-        streams={name: random_stream(0) for name in ("batches", "noise", "interpolation")},
+        wgan.Options(batch=8, critic_steps=1, lr=1e-3, gp=10.0, branch_weight=0.3),
+        {name: random_stream(0) for name in ("batches", "noise", "interpolation")},
     )
     labels = torch.arange(6)
     training.generator_step(labels)
@@ -344,7 +339,7 @@ def test_checkpoints_judge_without_disturbing(cls: type[GenerativeMethod], given
     assert {"critic", "penalty", "generator"} <= set(logged[0][2])
     assert {"critic", "generator"} <= set(ctx.seconds)
     assert ("souls" in ctx.seconds) is (cls is LisGAN)
-    assert ("pretrain" in ctx.seconds) is (watched.cls_weight > 0 and not watched._uses_branch)
+    assert ("pretrain" in ctx.seconds) is (watched.cls_weight > 0 and not watched._branch_weight())
 
 
 def test_refit_forgets() -> None:

@@ -11,7 +11,7 @@ import torch
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
+from zslbench.methods.generative.wgan import Networks, Options, SeenRows, Term, Training
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 N, D, A, C, K, H, M, STEPS, ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6
@@ -93,12 +93,8 @@ def both() -> tuple[Training, PlainTraining, Draws]:
         critic,
         SeenRows(features, labels, semantics),
         terms,
-        batch=M,
-        critic_steps=STEPS,
-        lr=1e-3,
-        gp=10.0,
-        branch_weight=0.0,
-        streams=streams,
+        Options(batch=M, critic_steps=STEPS, lr=1e-3, gp=10.0),
+        streams,
     )
     return fast, plain, draws
 
@@ -136,7 +132,7 @@ def test_losses_of_twenty_steps_are_the_same() -> None:
     fast, plain, draws = both()
     for _ in range(20):
         draws.iteration()
-        found = fast.steps(1, lambda _name: contextlib.nullcontext())
+        (found,) = fast.steps(1, lambda _name: contextlib.nullcontext())
         critic = [plain.critic_step() for _ in range(STEPS)]
         wanted = plain.generator_step(critic[-1][0])
         assert found["critic"] == pytest.approx(sum(loss for _, loss in critic) / STEPS, rel=1e-9)

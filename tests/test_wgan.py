@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
+from zslbench.methods.generative.iterations import Batch
 from zslbench.methods.generative.wgan import (
     CriticGradient,
-    CriticGradientByAutograd,
     CriticObjective,
+    Options,
     SeenRows,
     Term,
     Training,
     critic_losses,
-    gradient_penalty,
 )
 from zslbench.methods.nn import Critic, Generator, random_stream
 
@@ -34,15 +34,10 @@ def critic() -> Critic:
 
 
 @pytest.fixture
-def rows() -> dict[str, torch.Tensor]:
+def rows() -> Batch:
     stream = random_stream(3)
-    return {
-        "real": torch.rand(M, D, generator=stream, dtype=torch.float64),
-        "fake": torch.rand(M, D, generator=stream, dtype=torch.float64),
-        "semantics": torch.rand(M, A, generator=stream, dtype=torch.float64),
-        "mix": torch.rand(M, 1, generator=stream, dtype=torch.float64),
-        "labels": torch.tensor([0, 1, 2, 3, 0, 2]),
-    }
+    real, fake, semantics, mix = (torch.rand(M, width, generator=stream, dtype=torch.float64) for width in (D, D, A, 1))
+    return Batch(real, fake, torch.tensor([0, 1, 2, 3, 0, 2]), semantics, mix)
 
 
 def weights(critic: Critic) -> dict[str, np.ndarray]:
@@ -66,10 +61,10 @@ def branch_log_probability(w: dict[str, np.ndarray], x: np.ndarray, label: int) 
     return float(logits[label] - np.log(np.exp(logits).sum()))
 
 
-def test_critic_losses_match_loops(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
-    parts = critic_losses(critic, **rows)
+def test_critic_losses_match_loops(critic: Critic, rows: Batch) -> None:
+    found = critic_losses(critic, rows)
     w = weights(critic)
-    n = {name: value.numpy() for name, value in rows.items()}
+    n = {name: value.numpy() for name, value in rows._asdict().items()}
     wasserstein = penalty = classification = 0.0
     for i in range(M):
         real, fake, a, mix = n["real"][i], n["fake"][i], n["semantics"][i], n["mix"][i, 0]
@@ -83,21 +78,21 @@ def test_critic_losses_match_loops(critic: Critic, rows: dict[str, torch.Tensor]
         penalty += (np.sqrt(sum(g * g for g in gradient)) - 1) ** 2 / M
         for x in (real, fake):
             classification -= branch_log_probability(w, x, n["labels"][i]) / M
-    assert parts.wasserstein.item() == pytest.approx(wasserstein, abs=1e-12)
-    assert parts.penalty.item() == pytest.approx(penalty, rel=1e-7)
-    assert parts.classification is not None
-    assert parts.classification.item() == pytest.approx(classification, rel=1e-12)
+    assert found[0].item() == pytest.approx(wasserstein, abs=1e-12)
+    assert found[1].item() == pytest.approx(penalty, rel=1e-7)
+    assert found[2] is not None
+    assert found[2].item() == pytest.approx(classification, rel=1e-12)
 
 
-def test_penalty_gradient_matches_double_backward(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
+def test_penalty_gradient_matches_double_backward(critic: Critic, rows: Batch) -> None:
     """The written-out input gradient trains the critic exactly as autograd's double backward would."""
-    critic_losses(critic, **rows).penalty.backward()
+    critic_losses(critic, rows)[1].backward()
     ours = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
-    between = (rows["mix"] * rows["real"] + (1 - rows["mix"]) * rows["fake"]).requires_grad_()
-    values = critic(between, rows["semantics"])
+    between = (rows.mix * rows.real + (1 - rows.mix) * rows.fake).requires_grad_()
+    values = critic(between, rows.semantics)
     (gradients,) = torch.autograd.grad(values.sum(), between, create_graph=True)
-    gradient_penalty(gradients).backward()
+    (gradients.norm(dim=1) - 1).square().mean().backward()
     touched = {"from_features.weight", "value.weight"}
     for name, parameter in critic.named_parameters():
         if name in touched:
@@ -107,8 +102,8 @@ def test_penalty_gradient_matches_double_backward(critic: Critic, rows: dict[str
             assert parameter.grad is None or not parameter.grad.any()
 
 
-def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
-    critic_losses(critic, **rows).penalty.backward()
+def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: Batch) -> None:
+    critic_losses(critic, rows)[1].backward()
     step = 1e-6
     for parameter in (critic.value.weight, critic.from_features.weight):
         flat = parameter.data.view(-1)
@@ -117,18 +112,18 @@ def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, 
             values = []
             for sign in (1, -1):
                 flat[at] += sign * step
-                values.append(critic_losses(critic, **rows).penalty.item())
+                values.append(critic_losses(critic, rows)[1].item())
                 flat[at] -= sign * step
             slope = (values[0] - values[1]) / (2 * step)
             assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
-def test_branch_cannot_read_the_class_off_the_semantics(critic: Critic, rows: dict[str, torch.Tensor]) -> None:
-    one = critic_losses(critic, **rows).classification
-    other = critic_losses(critic, **(rows | {"semantics": rows["semantics"].flip(0)})).classification
-    assert one is not None
-    assert other is not None
-    assert one.item() == other.item()
+def test_branch_cannot_read_the_class_off_the_semantics(critic: Critic, rows: Batch) -> None:
+    found, flipped = (
+        critic_losses(critic, each)[2] for each in (rows, rows._replace(semantics=rows.semantics.flip(0)))
+    )
+    assert found is not None
+    assert torch.equal(found, flipped)
 
 
 def test_generator_matches_a_loop() -> None:
@@ -157,8 +152,8 @@ def training(terms: list[Term], **given: float) -> Training:
     )
     generator, critic = Generator(A, A, H, D, random_stream(1)), Critic(D, A, H, random_stream(2))
     streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)}
-    options = {"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0, "branch_weight": 0.0} | given
-    return Training(generator, critic, rows, terms, streams=streams, **options)  # type: ignore[arg-type]
+    options = Options(**{"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0} | given)  # type: ignore[arg-type]
+    return Training(generator, critic, rows, terms, options, streams)
 
 
 def test_epoch_has_the_declared_steps() -> None:
@@ -172,7 +167,7 @@ def test_epoch_has_the_declared_steps() -> None:
         calls.append(name)
         yield
 
-    losses = made.steps(made.epoch_steps, phase)
+    (losses,) = made.steps(made.epoch_steps, phase)
     assert calls == ["critic", "generator"] * 4  # ⌈40/12⌉ generator steps
     assert labels_seen == [12] * 4
     assert made._notes == {"critic": 5, "penalty": 5, "generator": 1, "spy": 1}  # of the last iteration
@@ -205,12 +200,8 @@ def test_training_brings_fakes_to_their_class() -> None:
         Critic(32, 3, 128, random_stream(2)),
         SeenRows(features=features, labels=labels, semantics=torch.eye(3)),
         [],
-        batch=16,
-        critic_steps=5,
-        lr=5e-4,
-        gp=10.0,
-        branch_weight=0.0,
-        streams={name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
+        Options(batch=16, critic_steps=5, lr=5e-4, gp=10.0),
+        {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
     )
     for _ in range(50):
         made.steps(made.epoch_steps, lambda _name: contextlib.nullcontext())
@@ -224,7 +215,7 @@ def test_training_brings_fakes_to_their_class() -> None:
 @pytest.mark.parametrize("branch", [True, False])
 @pytest.mark.parametrize("slope", [0.2, 0.0])
 def test_written_out_gradients_are_those_of_autograd(
-    rows: dict[str, torch.Tensor], conditional: bool, branch: bool, slope: float
+    rows: Batch, conditional: bool, branch: bool, slope: float
 ) -> None:
     critic = Critic(D, A if conditional else 0, H, random_stream(0), slope=slope)
     if branch:
@@ -232,11 +223,11 @@ def test_written_out_gradients_are_those_of_autograd(
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, generator=random_stream(2))
     critic.double()
-    loss, penalty = CriticObjective(critic, 10.0, 0.3)(*rows_in_order(rows))
+    loss, penalty = CriticObjective(critic, 10.0, 0.3)(rows)
     loss.backward()
     wanted = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
-    found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(*rows_in_order(rows))
+    found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(rows)
     assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
     for name, parameter in critic.named_parameters():
@@ -247,7 +238,7 @@ def test_written_out_gradients_are_those_of_autograd(
 @pytest.mark.parametrize("branch", [True, False])
 @pytest.mark.parametrize("conditional", [True, False])
 def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
-    rows: dict[str, torch.Tensor], conditional: bool, branch: bool
+    rows: Batch, conditional: bool, branch: bool
 ) -> None:
     """FC, LeakyReLU, FC, ReLU and both heads, the penalty by a double backward pass through the plain network."""
     critic = Critic(D, A if conditional else 0, H, random_stream(0), layers=2)
@@ -261,24 +252,24 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
     def top(x: torch.Tensor, conditioned: bool) -> torch.Tensor:
         hidden = x @ w["from_features.weight"].T + w["from_features.bias"]
         if conditioned and conditional:
-            hidden = hidden + rows["semantics"] @ w["from_semantics.weight"].T
+            hidden = hidden + rows.semantics @ w["from_semantics.weight"].T
         hidden = torch.where(hidden > 0, hidden, 0.2 * hidden)
         return (hidden @ w["second.weight"].T + w["second.bias"]).clamp(min=0)
 
     def value(x: torch.Tensor) -> torch.Tensor:
         return (top(x, True) @ w["value.weight"].T + w["value.bias"])[:, 0]
 
-    between = (rows["mix"] * rows["real"] + (1 - rows["mix"]) * rows["fake"]).requires_grad_()
+    between = (rows.mix * rows.real + (1 - rows.mix) * rows.fake).requires_grad_()
     (gradients,) = torch.autograd.grad(value(between).sum(), between, create_graph=True)
     penalty = ((gradients.norm(dim=1) - 1) ** 2).mean()
-    loss = value(rows["fake"]).mean() - value(rows["real"]).mean() + 10 * penalty
-    for x in (rows["real"], rows["fake"]) if branch else ():
+    loss = value(rows.fake).mean() - value(rows.real).mean() + 10 * penalty
+    for x in (rows.real, rows.fake) if branch else ():
         logits = top(x, False) @ w["branch.weight"].T + w["branch.bias"]
-        loss = loss - 0.3 * logits.log_softmax(1)[range(M), rows["labels"]].mean()
+        loss = loss - 0.3 * logits.log_softmax(1)[range(M), rows.labels].mean()
     loss.backward()
     wanted = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
-    found_loss, found_penalty = CriticGradientByAutograd(critic, 10.0, 0.3)(*rows_in_order(rows))
+    found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(rows)
     assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
     for name, parameter in critic.named_parameters():
@@ -286,13 +277,9 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
 
 
-def rows_in_order(rows: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    return tuple(rows[name] for name in ("real", "fake", "labels", "semantics", "mix"))
-
-
-def test_gradients_of_a_critic_that_is_flat_are_finite(rows: dict[str, torch.Tensor]) -> None:
+def test_gradients_of_a_critic_that_is_flat_are_finite(rows: Batch) -> None:
     critic = Critic(D, A, H, random_stream(0)).double()
     torch.nn.init.zeros_(critic.value.weight)
-    _, penalty = CriticGradient(critic, 10.0, 0.0)(*rows_in_order(rows))
+    _, penalty = CriticGradient(critic, 10.0, 0.0)(rows)
     assert penalty.item() == 1.0  # the gradient by x is 0 everywhere
     assert all(torch.isfinite(p.grad).all() for p in critic.parameters() if p.grad is not None)

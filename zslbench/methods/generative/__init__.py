@@ -6,21 +6,19 @@ Torch is imported inside the functions: the classes can be listed and described 
 from __future__ import annotations
 
 import abc
-import collections
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from zslbench import params
-from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
-from zslbench.identity import canonical_json
-from zslbench.methods.base import Context, Cost, Method, Size
+from zslbench.methods.base import Context, Method, Size, report_losses
 from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.vectors import unit
+from zslbench.methods.sharing import Shared, depends_on
+from zslbench.methods.vectors import normed
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -28,6 +26,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zslbench.methods.generative.iterations import Iterations
     from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
 
 PICTURED = "pictured synthesis"
@@ -48,10 +47,12 @@ class AdversarialMethod(Method):
     )
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Of both Adams."""
+    conditional: ClassVar[bool] = True
+    """Whether the critic sees the semantics too."""
     later: ClassVar[tuple[str, ...]] = ("synthesis",)
     """Purposes of the random streams that `scores` opens."""
     scoring: ClassVar[tuple[str, ...]] = ("per_class",)
-    round_name = "epoch"
+    round_name: ClassVar[str] = "epoch"
     """What a round of training is called when it goes wrong."""
 
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
@@ -66,16 +67,54 @@ class AdversarialMethod(Method):
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
-        from zslbench.methods import nn
-
-        training = self._begin(train, ctx)
-        self.threads_ = nn.threads_for(self._operations(Size.of(train)))
-        for count, step, total in self._rounds(training.epoch_steps):
-            with nn.at_precision(ctx.precision, self.device_), nn.in_threads(self.threads_):
-                losses = training.steps(count, ctx.phase, record=not ctx.profile)
-            self._report(step, total, losses, ctx)
-        self._end(ctx)
+        self._train([self], [ctx], train)
         return self
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
+
+        @depends_on(*(name for name in params.declared(cls) if name not in cls.scoring))
+        def fitted_state(point: Self, **_values: params.Scalar) -> dict[str, Any]:
+            point.fit(train, ctx)
+            return {name: value for name, value in vars(point).items() if name.endswith("_")}
+
+        shared = Shared(points, ctx)
+        for point in points:
+            vars(point).update(shared.once(point, fitted_state, point))
+            yield point
+
+    @classmethod
+    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
+        """Train all points in batched products; each ends where its own `fit` would, up to rounding."""
+        cls._train(points, contexts, train)
+        yield from points
+
+    @staticmethod
+    def _train(points: Sequence[AdversarialMethod], contexts: Sequence[Context], train: Train) -> None:
+        """Train one fit, or several with equal parameters in batched products."""
+        from zslbench.methods import nn
+        from zslbench.methods.generative.wgan_together import Together
+
+        first, ctx = points[0], contexts[0]
+        trainings = [first._begin(train, ctx)]
+        trainings += [point._begin(train, own, first) for point, own in zip(points[1:], contexts[1:], strict=True)]
+        training: Iterations = trainings[0] if len(points) == 1 else Together(trainings)
+        del trainings
+        threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
+        for point in points:
+            vars(point).update(threads_=threads, precision_=ctx.precision)
+        judged = any(own.judged for own in contexts)
+        unit, advice = f"in {first.round_name}", f"lower lr={first.lr:g}"
+        for count, step, total in first._rounds(training.epoch_steps):
+            with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
+                losses = training.steps(count, ctx.phase, record=not ctx.profile)
+            if judged or step == total:
+                training.write_back()
+            for point, values, own in zip(points, losses, contexts, strict=True):
+                report_losses(point, own, (step, total), values, advice, unit)
+        for point in points:
+            point.generator_.requires_grad_(False).zero_grad(set_to_none=True)
 
     def cost(self, size: Size) -> float:
         """Return rows that pass through the networks in all steps, times the weights that they meet."""
@@ -91,63 +130,6 @@ class AdversarialMethod(Method):
     def _further_fakes(self, size: Size) -> int:
         """Return the fakes that a generator step makes besides its batch."""
         return 0
-
-    @classmethod
-    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
-        """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
-        keys = [point._training_key() for point in points]
-        ahead = collections.Counter(keys)
-        trained: dict[str, tuple[dict[str, Any], Cost]] = {}
-        for point, key in zip(points, keys, strict=True):
-            ahead[key] -= 1
-            if key in trained:
-                state, cost = trained[key]
-                vars(point).update(state)
-                ctx.charge(cost)
-            else:
-                with ctx.measured() as cost:
-                    point.fit(train, ctx)
-            if ahead[key]:
-                trained[key] = {name: value for name, value in vars(point).items() if name.endswith("_")}, cost
-            else:
-                trained.pop(key, None)
-            yield point
-
-    def _training_key(self) -> str:
-        values = params.values(self)
-        return canonical_json({name: value for name, value in values.items() if name not in self.scoring})
-
-    @classmethod
-    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
-        """Train all points in batched products; each ends where its own `fit` would, up to rounding."""
-        from zslbench.methods import nn
-        from zslbench.methods.generative.wgan_together import Together
-
-        first, ctx = points[0], contexts[0]
-        trainings = [
-            point._begin(train, own, None if point is first else first)
-            for point, own in zip(points, contexts, strict=True)
-        ]
-        together = Together(trainings)
-        del trainings
-        judged = any(own.judged for own in contexts)
-        threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
-        for count, step, total in first._rounds(together.first.epoch_steps):
-            with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
-                losses = together.steps(count, ctx.phase, record=not ctx.profile)
-            if judged or step == total:
-                together.write_back()
-            for point, found, own in zip(points, losses, contexts, strict=True):
-                point._report(step, total, found, own)
-        del together  # with both of its Adams, before the first fit is judged
-        for point, own in zip(points, contexts, strict=True):
-            point.threads_ = threads
-            point._end(own)
-            yield point
-
-    def _end(self, ctx: Context) -> None:
-        self.generator_.requires_grad_(False).zero_grad(set_to_none=True)
-        self.precision_ = ctx.precision
 
     def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> Training:
         """Prepare the data, make the networks, and return their training before its first step.
@@ -169,29 +151,28 @@ class AdversarialMethod(Method):
         def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
             return nn.random_stream(ctx.stream_seed(purpose), where)
 
-        options = self._networks()
+        generator_options, critic_options = self._networks()
         attributes, width = rows.semantics.shape[1], rows.features.shape[1]
         self.generator_ = nn.Generator(
-            self.noise or attributes, attributes, self.hidden, width, stream("generator init"), **options["generator"]
+            self.noise or attributes, attributes, self.hidden, width, stream("generator init"), **generator_options
         ).to(device)
-        conditions = attributes if self._conditional else 0
-        critic = nn.Critic(width, conditions, self.hidden, stream("critic init"), **options["critic"])
-        if self._uses_branch:
+        conditions = attributes if self.conditional else 0
+        critic = nn.Critic(width, conditions, self.hidden, stream("critic init"), **critic_options)
+        if self._branch_weight():
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
         self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
-        return wgan.Training(
-            self.generator_,
-            critic,
-            rows,
-            self.terms(rows, self.generator_.noise, ctx),
+        options = wgan.Options(
             batch=self.batch,
             critic_steps=self.critic_steps,
             lr=self.lr,
             gp=self.gp,
-            branch_weight=self._branch_weight,
-            streams={purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")},
+            branch_weight=self._branch_weight(),
             betas=self.betas,
+        )
+        streams = {purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")}
+        return wgan.Training(
+            self.generator_, critic, rows, self.terms(rows, self.generator_.noise, ctx), options, streams
         )
 
     @abc.abstractmethod
@@ -206,24 +187,13 @@ class AdversarialMethod(Method):
     def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
         """Yield, for each round of training, its generator steps, its number, and how many there will be."""
 
-    @property
-    def _conditional(self) -> bool:
-        """Whether the critic sees the semantics too."""
-        return True
-
-    @property
-    def _uses_branch(self) -> bool:
-        """Whether the critic has a classifying branch."""
-        return False
-
-    @property
     def _branch_weight(self) -> float:
-        """The weight of the branch's two classification losses, real and fake, in the critic's loss."""
-        return self.cls_weight
+        """Return the weight of the losses of the critic's classifying branch in the critic's loss; 0: no branch."""
+        return 0.0
 
-    def _networks(self) -> dict[str, dict[str, Any]]:
+    def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the options with which `nn.Generator` and `nn.Critic` are made."""
-        return {"generator": {}, "critic": {}}
+        return {}, {}
 
     def _prepare(self, train: Train, device: torch.device) -> SeenRows:
         """Keep the training rows on the device, preprocessed, and the classes that have any in canonical order."""
@@ -238,7 +208,7 @@ class AdversarialMethod(Method):
         self.rows_ = SeenRows(
             features=self._tensor(features),
             labels=self._tensor(self.classes_.positions(train.labels)),
-            semantics=self._tensor(self._normed(self.classes_.semantics)),
+            semantics=self._tensor(normed(self.classes_.semantics, self.semantic_norm)),
         )
         return self.rows_
 
@@ -266,10 +236,7 @@ class AdversarialMethod(Method):
     def synthesise(self, classes: ClassTable, per_class: int) -> Array:
         """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; not those of `scores`."""
         order = classes.canonical()
-        made = self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()
-        out = np.empty_like(made)
-        out[order] = made
-        return out
+        return self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()[np.argsort(order)]
 
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
         """Return (k, rows, d) fakes of k classes; the same numbers at every call."""
@@ -277,27 +244,11 @@ class AdversarialMethod(Method):
 
         from zslbench.methods.nn import random_stream
 
-        semantics = self._tensor(self._normed(classes.semantics))
+        semantics = self._tensor(normed(classes.semantics, self.semantic_norm))
         with torch.no_grad():
             return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_[purpose], self.device_))
 
-    def _normed(self, semantics: Array) -> Array:
-        if self.semantic_norm == "none":
-            return semantics
-        return unit(semantics)
+    def _tensor(self, array: AnyArray) -> Tensor:
+        from zslbench.methods.nn import tensor_on
 
-    def _tensor(self, array: AnyArray | IntArray) -> Tensor:
-        """Return a copy of `array` on the device; inputs are read-only and stay untouched."""
-        import torch
-
-        return torch.tensor(array, device=self.device_)
-
-    def _report(self, step: int, total: int, losses: dict[str, float], ctx: Context) -> None:
-        bad = [name for name, value in losses.items() if not math.isfinite(value)]
-        if bad:
-            raise BadValue(
-                f"{type(self).__name__}: the loss {bad[0]!r} is not finite in {self.round_name} {step}; "
-                f"lower lr={self.lr:g}."
-            )
-        ctx.log(step, total, **losses)
-        ctx.checkpoint(self, step)
+        return tensor_on(self.device_, array)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 
     from zslbench.methods.generative.wgan import Networks, SeenRows, Term
 
-Cell = tuple[str, str]
-Values = dict[str, Any]
-
-SHARED: Values = {
+PUBLISHED: dict[str, Any] = {
     "hidden": 4096,
     "noise": 0,
     "batch": 64,
@@ -37,10 +34,9 @@ SHARED: Values = {
     "preprocess": "minmax",
     "semantic_norm": "none",
 }
-"""What every published command has in common; class vectors are taken as the file has them."""
-
-# (data set, protocol): epochs, lr, final_lr, per_class, cls_weight, l_r1, l_r2, confident
-_LISGAN: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]] = {
+"""What every published command of f-CLSWGAN and LisGAN has in common; class vectors are as the file has them."""
+_NAMES = ("epochs", "lr", "final_lr", "per_class", "cls_weight", "l_r1", "l_r2", "confident")
+COMMANDS: Mapping[tuple[str, str], tuple[float, ...]] = {
     ("cub", "zsl"): (70, 1e-4, 1e-3, 300, 0.01, 1e-3, 1e-2, 0.6),
     ("flo", "zsl"): (97, 1e-4, 1e-3, 300, 0.1, 1e-3, 1e-4, 0.6),
     ("sun", "zsl"): (54, 2e-4, 5e-4, 100, 0.01, 3e-4, 3e-1, 0.5),
@@ -52,49 +48,16 @@ _LISGAN: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]
     ("awa1", "gzsl"): (30, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6),
     ("apy", "gzsl"): (50, 1e-5, 1e-3, 1800, 0.01, 3e-4, 3e-1, 0.6),
 }
-_NAMES = ("epochs", "lr", "final_lr", "per_class", "cls_weight", "l_r1", "l_r2", "confident")
+"""LisGAN's commands, values in the order of `_NAMES`: l_r1 is their ``proto_param2``, l_r2 their ``proto_param1``."""
 
 
-# the same of an independent re-implementation
-_LISGAN_GASL: Mapping[Cell, tuple[int, float, float, int, float, float, float, float]] = {
-    ("awa2", "zsl"): (200, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1),
-    ("awa2", "gzsl"): (200, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6),
-}
+def command_values(row: Sequence[float], final_epochs: int, classes_in_batch: int) -> dict[str, Any]:
+    """Return a command's values as parameters; a batch of the final classifier has so many classes' synthesised rows.
 
-
-def lisgan_cells() -> dict[Cell, Values]:
-    """Return LisGAN's published values: l_r1 is its ``proto_param2``, l_r2 its ``proto_param1``."""
-    return {cell: _lisgan_values(row) for cell, row in _LISGAN.items()}
-
-
-def lisgan_gasl_cells() -> dict[Cell, Values]:
-    """Return the values of a re-implementation of LisGAN (``feng2022gasl``), whose cascade under zsl is 1-NN."""
-    second = {"zsl": "nn", "gzsl": "softmax"}
-    return {cell: _lisgan_values(row) | {"cascade": second[cell[1]]} for cell, row in _LISGAN_GASL.items()}
-
-
-def _lisgan_values(row: tuple[int, float, float, int, float, float, float, float]) -> Values:
-    """Return one cell; each classifier stage runs 50 epochs in batches of twice the rows synthesised per class."""
-    values = dict(zip(_NAMES, row, strict=True))
-    return values | {"final_epochs": 50, "final_batch": 2 * values["per_class"]}
-
-
-def fclswgan_cells() -> dict[Cell, Values]:
-    """Return f-CLSWGAN's values: LisGAN's without the souls and the cascade.
-
-    The final classifier runs 25 epochs in batches of the rows synthesised a class.
+    A shorter row has the first ones: f-CLSWGAN's five come before those of the souls and the cascade.
     """
-    cells = {}
-    for cell, row in _LISGAN.items():
-        values = dict(zip(_NAMES[:5], row, strict=False))
-        cells[cell] = values | {"final_epochs": 25, "final_batch": values["per_class"]}
-    return cells
-
-
-def fclswgan_gasl_cells() -> dict[Cell, Values]:
-    """Return the values of a re-implementation of f-CLSWGAN (``feng2022gasl``)."""
-    row = (300, 1e-5, 1e-3, 4000, 0.01)
-    return {("awa2", "gzsl"): dict(zip(_NAMES[:5], row, strict=True)) | {"final_epochs": 25, "final_batch": 4000}}
+    values = dict(zip(_NAMES, row, strict=False))
+    return values | {"final_epochs": final_epochs, "final_batch": classes_in_batch * values["per_class"]}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -133,10 +96,8 @@ class GenerativeMethod(AdversarialMethod):
             yield epoch_steps, epoch, self.epochs
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
-        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term."""
-        if self.cls_weight == 0:
-            return []
-        return [self._classification(rows, ctx)]
+        """Return the classification loss, where its weight is not 0."""
+        return [self._classification(rows, ctx)] if self.cls_weight else []
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return what becomes of the (n, k) log-probabilities of the final softmax classifier: here, nothing."""
@@ -154,9 +115,7 @@ class GenerativeMethod(AdversarialMethod):
         rows = self._tensor(self.preprocessor_.transform(features))
         first = final_classifiers.log_probabilities(self._final_classifier(references, labels, len(classes)), rows)
         logs = self.refine(first, rows, references, labels).cpu().numpy()
-        out = np.empty_like(logs)
-        out[:, order] = logs
-        return out
+        return np.take(logs, np.argsort(order), axis=1)
 
     def _classification(self, rows: SeenRows, ctx: Context) -> Term:
         """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
@@ -166,17 +125,12 @@ class GenerativeMethod(AdversarialMethod):
         from zslbench.methods.generative.final_classifiers import train_softmax
         from zslbench.methods.generative.wgan import Term
 
-        def train(seed: int, epochs: int) -> torch.nn.Linear:
-            return train_softmax(
-                rows.features, rows.labels, len(rows.semantics), epochs=epochs, batch=100, lr=1e-3, seed=seed
-            )
-
+        classes = len(rows.semantics)
+        given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
+        make = functools.partial(train_softmax, rows.features, rows.labels, classes, batch=100, lr=1e-3, **given)
         with ctx.phase("pretrain"):
-            given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
             arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
             machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
-            make = functools.partial(train, **given)
-            classes = len(rows.semantics)
             classifier = remembered(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
 
         def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -243,15 +197,15 @@ class FCLSWGAN(GenerativeMethod):
             source="the public commands of each data set, with the epochs of LisGAN's on the same networks; the seen "
             "classifier is trained for 50 epochs, LisGAN's for 100. The public code picks the epoch on test images, "
             "here the last counts",
-            values=SHARED | {"pretrain_epochs": 50},
-            cells=fclswgan_cells(),
+            values=PUBLISHED | {"pretrain_epochs": 50},
+            cells={cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()},
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
             "AWA2, which the public commands lack; its zsl command for AWA2 reads AWA1. It does not scale features, "
             "and keeps the epoch that is best on test images; here the last counts",
-            values=SHARED | {"pretrain_epochs": 50, "preprocess": "none"},
-            cells=fclswgan_gasl_cells(),
+            values=PUBLISHED | {"pretrain_epochs": 50, "preprocess": "none"},
+            cells={("awa2", "gzsl"): command_values((300, 1e-5, 1e-3, 4000, 0.01), 25, 1)},
         ),
     }
     space = {

@@ -11,7 +11,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from zslbench.arrays import Array, IntArray
-from zslbench.methods.nn import adam, in_threads, linear, random_stream, row_batches, threads_for
+from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_steps, threads_for
+
+BLOCK = 2**25
+"""Distances that are in memory at once."""
+BLOCK_ROWS = 512
+SecondClassifier = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(references (r, d), labels (r,), rows (m, d)) → (m, k) log-probabilities."""
 
 
 def train_softmax(
@@ -41,14 +47,12 @@ def train_softmax(
     before = float("inf")
     threads = threads_for(2 * batch * layer.weight.numel())
     for _ in range(epochs):
-        total = torch.zeros((), device=device)
-        with in_threads(threads):
-            for rows in itertools.islice(batches, steps):
-                loss = functional.cross_entropy(layer(features[rows]), labels[rows])
-                optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                total += loss.detach()
+        total, _ = take_steps(
+            optimiser,
+            lambda rows: functional.cross_entropy(layer(features[rows]), labels[rows]),
+            itertools.islice(batches, steps),
+            threads,
+        )
         if tol and (now := float(total) / steps) > (1 - tol) * before:
             break
         before = now if tol else before
@@ -59,12 +63,6 @@ def log_probabilities(layer: torch.nn.Linear, features: Tensor) -> Tensor:
     """Return (n, k) log P(y|x) of (n, d) rows."""
     with torch.no_grad():
         return functional.log_softmax(layer(features), dim=1)
-
-
-BLOCK = 2**25
-"""Distances that are in memory at once."""
-SecondClassifier = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(references (r, d), labels (r,), rows (m, d)) → (m, k) log-probabilities."""
 
 
 def uncertainty(log_probabilities: Array, rule: str) -> Array:
@@ -99,13 +97,13 @@ def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes:
     centre = references.mean(0)  # squares of rows far from 0 leave nothing of their difference in float32
     references, rows = references - centre, rows - centre
     lengths = references.square().sum(1)
-    found = []
+    logs = []
     for block in torch.split(rows, max(1, BLOCK // len(references))):
         squared = (block.square().sum(1, keepdim=True) + lengths - 2 * block @ references.T).clamp(min=0)
         nearest = torch.full((len(block), classes), torch.inf, dtype=squared.dtype, device=squared.device)
         nearest.scatter_reduce_(1, labels.expand(len(block), -1), squared, "amin")
-        found.append(functional.log_softmax(-nearest, dim=1))
-    return torch.cat(found)
+        logs.append(functional.log_softmax(-nearest, dim=1))
+    return torch.cat(logs)
 
 
 def support_vectors(references: Tensor, labels: Tensor, rows: Tensor, classes: int, seed: int) -> Tensor:
@@ -148,9 +146,6 @@ def cascade(
     return out
 
 
-BLOCK_ROWS = 512
-
-
 def neighbour_votes(references: Tensor, rows: Tensor, neighbours: int) -> Tensor:
     """Return (n, k) shares of the votes of each row's nearest references by cosine, ties broken.
 
@@ -165,12 +160,12 @@ def neighbour_votes(references: Tensor, rows: Tensor, neighbours: int) -> Tensor
     exact = torch.float32 if references.device.type == "mps" else torch.float64  # a vote hangs on the last digits
     units = functional.normalize(references.flatten(0, 1).to(exact), dim=1)
     voters = min(neighbours, len(units))
-    found = []
+    shares = []
     for block in torch.split(rows, BLOCK_ROWS):
         cosines = functional.normalize(block.to(exact), dim=1) @ units.T
         chosen = cosines.topk(voters, dim=1).indices // per_class
         votes = torch.zeros(len(block), classes, dtype=exact, device=rows.device)
         votes.scatter_add_(1, chosen, torch.ones_like(chosen, dtype=exact))
         best = cosines.view(len(block), classes, per_class).amax(dim=2).clamp(-1, 1)
-        found.append((votes + (1 + best) / 4) / voters)
-    return torch.cat(found)
+        shares.append((votes + (1 + best) / 4) / voters)
+    return torch.cat(shares)

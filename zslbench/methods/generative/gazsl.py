@@ -119,6 +119,7 @@ class GAZSL(AdversarialMethod):
         "neighbours": 10,
     }
     betas = (0.5, 0.9)
+    conditional = False
     scoring = ("per_class", "neighbours")
     round_name = "iteration"
 
@@ -146,17 +147,14 @@ class GAZSL(AdversarialMethod):
 
         means = regularisers.class_means(rows.features, rows.labels, len(rows.semantics))
 
-        def pivot(_networks: Networks, fakes: Tensor, labels: Tensor, means: Tensor) -> Tensor:
-            return regularisers.pivot_loss(fakes, labels, means)
-
         def squared_weights(networks: Networks, _fakes: Tensor, _labels: Tensor) -> Tensor:
-            made = networks.generator.named_parameters()
-            total: Tensor = torch.stack([p.square().sum() for name, p in made if name.endswith("weight")]).sum()
+            parameters = networks.generator.named_parameters()
+            total: Tensor = torch.stack([p.square().sum() for name, p in parameters if name.endswith("weight")]).sum()
             return total
 
         terms = [
             self._branch_term(self.cls_weight / 2),
-            Term("pivot", self.pivot, pivot, (means,)),
+            Term("pivot", self.pivot, lambda _networks, *given: regularisers.pivot_loss(*given), (means,)),
             Term("decay", self.decay, squared_weights),
         ]
         return [term for term in terms if term.weight]
@@ -168,33 +166,19 @@ class GAZSL(AdversarialMethod):
         order = classes.canonical()
         references = self._synthesise(classes.take(order), self.per_class)
         rows = self._tensor(self.preprocessor_.transform(features))
-        votes = final_classifiers.neighbour_votes(references, rows, self.neighbours).cpu().numpy()
-        out = np.empty(votes.shape)
-        out[:, order] = votes
-        return out
+        votes = final_classifiers.neighbour_votes(references, rows, self.neighbours).cpu().double().numpy()
+        return np.take(votes, np.argsort(order), axis=1)
 
     def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
         for done in range(0, self.iterations, JUDGED_EVERY):
             steps = min(JUDGED_EVERY, self.iterations - done)
             yield steps, done + steps, self.iterations
 
-    @property
-    def _conditional(self) -> bool:
-        return False
-
-    @property
-    def _uses_branch(self) -> bool:
-        return self.cls_weight > 0
-
-    @property
     def _branch_weight(self) -> float:
         return self.cls_weight / 2
 
-    def _networks(self) -> dict[str, dict[str, Any]]:
-        return {
-            "generator": {"output": self.output, "slope": 0.01, "xavier": True},
-            "critic": {"slope": 0.0, "xavier": True},
-        }
+    def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"output": self.output, "slope": 0.01, "xavier": True}, {"slope": 0.0, "xavier": True}
 
     def _refuse_features(self, features: Array) -> None:
         low, high = float(features.min()), float(features.max())

@@ -1,4 +1,8 @@
-"""The iterations of a Wasserstein GAN, of one fit or several: their order, phases, losses and recorded graphs."""
+"""The iterations of a Wasserstein GAN, of one fit or several: their order, phases, losses and recorded graphs.
+
+On a CUDA device an iteration is recorded once as a graph and replayed: one launch, where a step of small matrices costs
+hundreds. Torch is imported at the top.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,35 @@ import abc
 import contextlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Generic, Protocol, TypeVar
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from zslbench.errors import ZslbenchError
 
+Phase = Callable[[str], AbstractContextManager[object]]
 EAGER_CALLS = 3
 """Calls before the recording: optimisers, caches and sums make their tensors in them."""
 
 
 class RecordingFailed(ZslbenchError):
     """A CUDA graph could not be recorded."""
+
+
+class Batch(NamedTuple):
+    """What one critic step works on; where several fits are trained together, each tensor has a leading axis over them.
+
+    Attributes:
+        real, fake: (m, d) rows; labels: (m,) positions of their classes; semantics: (m, a) of these.
+        mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
+    """
+
+    real: Tensor
+    fake: Tensor
+    labels: Tensor
+    semantics: Tensor
+    mix: Tensor
 
 
 class Repeated:
@@ -28,10 +48,6 @@ class Repeated:
     memory on the device, into a cycle. It must take its inputs from tensors that stay where they are, ask nothing of
     the device (no size that depends on values), and draw from the given streams only: these are registered, so a
     replay draws the numbers that a call would.
-
-    Args:
-        streams: the random generators that it draws from.
-        device: where its tensors are.
     """
 
     def __init__(self, streams: Iterable[torch.Generator], device: torch.device) -> None:
@@ -56,21 +72,17 @@ class Repeated:
             return
         self.calls += 1
         with torch.cuda.device(self.device):  # streams, recordings and replays belong to the current device
-            if self._graph is None and self.calls > EAGER_CALLS:
+            if self._side is None:
+                self._side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            if self.calls <= EAGER_CALLS:  # on a stream of its own, as is asked before a recording
+                self._side.wait_stream(torch.cuda.current_stream(self.device))
+                with torch.cuda.stream(self._side):
+                    step()
+                torch.cuda.current_stream(self.device).wait_stream(self._side)
+                return
+            if self._graph is None:
                 self._graph = self._record(step)
-            if self._graph is not None:
-                self._graph.replay()
-            else:
-                self._eager(step)
-
-    def _eager(self, step: Callable[[], object]) -> None:
-        """Call the step on a stream of its own, as is asked before a recording."""
-        if self._side is None:
-            self._side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-        self._side.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._side):
-            step()
-        torch.cuda.current_stream(self.device).wait_stream(self._side)
+            self._graph.replay()
 
     def _record(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
         """Record the step without doing it."""
@@ -88,21 +100,7 @@ class Repeated:
         return graph
 
 
-Phase = Callable[[str], AbstractContextManager[object]]
-
-
-class Drawn(Protocol):
-    """What a critic step works on; the generator step that follows takes its classes over."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Positions of the rows' classes."""
-
-
-B = TypeVar("B", bound=Drawn)
-
-
-class Iterations(abc.ABC, Generic[B]):
+class Iterations(abc.ABC):
     """Alternates critic steps and generator steps, and sums their losses where they are computed.
 
     Args:
@@ -116,20 +114,29 @@ class Iterations(abc.ABC, Generic[B]):
         self._notes: dict[str, int] = {}
         self._repeated = Repeated(drawing, device)
 
+    @property
     @abc.abstractmethod
-    def draw(self) -> list[B]:
+    def epoch_steps(self) -> int:
+        """Generator steps per epoch."""
+
+    @abc.abstractmethod
+    def draw(self) -> list[Batch]:
         """Return the batches of the critic steps before one generator step."""
 
     @abc.abstractmethod
-    def critic_step(self, batch: B) -> None:
+    def critic_step(self, batch: Batch) -> None:
         """Update the critic on one batch."""
 
     @abc.abstractmethod
     def generator_step(self, labels: Tensor) -> None:
         """Update the generator on fresh fakes of some labels."""
 
-    def means(self, count: int, phase: Phase, record: bool) -> dict[str, Tensor]:
-        """Take `count` iterations and return the mean of every loss by name.
+    @abc.abstractmethod
+    def write_back(self) -> None:
+        """Copy the weights to the networks of the fits, where others are trained."""
+
+    def steps(self, count: int, phase: Phase, record: bool = True) -> list[dict[str, float]]:
+        """Take `count` iterations; return, for each fit, the mean of every loss by name.
 
         On CUDA the iterations are recorded as a graph, unless `record` is false: to time their phases apart.
         """
@@ -142,7 +149,11 @@ class Iterations(abc.ABC, Generic[B]):
         else:
             for _ in range(count):
                 self.iterate(phase)
-        return {name: total.cpu().double() / (count * self._notes[name]) for name, total in self._sums.items()}
+        means = {
+            name: (total.cpu().double() / (count * self._notes[name])).reshape(-1).tolist()
+            for name, total in self._sums.items()
+        }
+        return [dict(zip(means, values, strict=True)) for values in zip(*means.values(), strict=True)]
 
     def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
         """Take the critic steps and the generator step of one iteration."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative.fclswgan import SHARED, GenerativeMethod, lisgan_cells, lisgan_gasl_cells
+from zslbench.methods.generative.fclswgan import COMMANDS, PUBLISHED, GenerativeMethod, command_values
 from zslbench.methods.sharing import remembered
 from zslbench.params import Between, param
 
@@ -34,7 +34,7 @@ _PAPER = {
 }
 
 
-_PUBLIC_CODE = SHARED | {
+_PUBLIC_CODE = PUBLISHED | {
     "critic_layers": 1,
     "generator_slope": 0.2,
     "classifier": "pretrained",
@@ -110,14 +110,19 @@ class LisGAN(GenerativeMethod):
             "reaches the cascade, which uses 0.6: so does this preset. Here the last epoch counts and the second "
             "classifier starts afresh",
             values=_PUBLIC_CODE,
-            cells=lisgan_cells(),
+            cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
             "AWA2, which the authors' commands lack. It keeps the epoch and the classifier that are best on test "
             "images, and under zsl has no second softmax; here the last epoch counts, and the cascade is nn there",
             values=_PUBLIC_CODE,
-            cells=lisgan_gasl_cells(),
+            cells={
+                ("awa2", "zsl"): command_values((200, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1), 50, 2)
+                | {"cascade": "nn"},
+                ("awa2", "gzsl"): command_values((200, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6), 50, 2)
+                | {"cascade": "softmax"},
+            },
         ),
     }
     # Each setting takes away what the paper's Fig. 7(b) adds after it, and leaves the rest to defaults or a preset.
@@ -208,16 +213,15 @@ class LisGAN(GenerativeMethod):
         """Not with the cascade: confident rows keep the first classifier's scores, the others have the second's."""
         return self.cascade == "off"
 
-    @property
-    def _uses_branch(self) -> bool:
-        return self.classifier == "auxiliary" and self.cls_weight > 0
+    def _branch_weight(self) -> float:
+        return self.cls_weight if self.classifier == "auxiliary" else 0.0
 
     def _operations(self, size: Size) -> float:
         second = 2 * min(self.batch, size.images) * self.hidden**2 if self.critic_layers == 2 else 0
         return super()._operations(size) + second
 
-    def _networks(self) -> dict[str, dict[str, Any]]:
-        return {"generator": {"slope": self.generator_slope}, "critic": {"layers": self.critic_layers}}
+    def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return {"slope": self.generator_slope}, {"layers": self.critic_layers}
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
         """Return the classification loss, L_R1 and L_R2, each where its weight is not 0."""
@@ -230,28 +234,22 @@ class LisGAN(GenerativeMethod):
         with ctx.phase("souls"):
             features, labels, classes = rows.features.cpu().numpy(), rows.labels.cpu().numpy(), len(rows.semantics)
             given = {"k": self.souls, "seed": ctx.stream_seed("souls")}
-            found = remembered(
+            souls = remembered(
                 lambda: regularisers.soul_samples(features, labels, classes, **given),
                 "soul samples 1",
                 {"features": features, "labels": labels},
                 ctx,
                 **given,
             )
-        real = self._tensor(found)
+        real = self._tensor(souls)
         if self.l_r1:
-
-            def first(_networks: Networks, fakes: Tensor, labels: Tensor, real: Tensor) -> Tensor:
-                return regularisers.l_r1(fakes, labels, real)
-
-            terms.append(Term("l_r1", self.l_r1, first, (real,)))
+            terms.append(Term("l_r1", self.l_r1, lambda _networks, *given: regularisers.l_r1(*given), (real,)))
         if self.l_r2:
             terms.append(self._group_term(rows, noise, real, ctx))
         return terms
 
     def _classification(self, rows: SeenRows, ctx: Context) -> Term:
-        if not self._uses_branch:
-            return super()._classification(rows, ctx)
-        return self._branch_term(self.cls_weight)
+        return self._branch_term(self.cls_weight) if self._branch_weight() else super()._classification(rows, ctx)
 
     def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> Term:
         """Return L_R2 on fresh fakes of every seen class, of as many drawn ones, or of the classes of the batch's rows.
@@ -287,19 +285,17 @@ class LisGAN(GenerativeMethod):
         distance = regularisers.l_r2 if self.soul_pairs == "nearest" else regularisers.l_r2_numbered
 
         def loss(
-            networks: Networks, _fakes: Tensor, labels: Tensor, real: Tensor, noise: Tensor, *more: Tensor
+            networks: Networks, _fakes: Tensor, labels: Tensor, real: Tensor, noise: Tensor, *draws: Tensor
         ) -> Tensor | tuple[Tensor, ...]:
-            chosen = labels if batch else more[-1] if some else None
-            semantics, own = (rows.semantics, real) if chosen is None else (rows.semantics[chosen], real[chosen])
-            fakes = networks.generator(noise, semantics[:, None, :])
+            chosen = labels if batch else draws[-1] if some else slice(None)
+            fakes = networks.generator(noise, rows.semantics[chosen][:, None, :])
             if not clusters:
-                return distance(*regularisers.mean_fake_souls(fakes), own)
-            means, filled = regularisers.cluster_fake_souls(fakes, more[0])
-            return distance(means, filled, own), filled.sum(1).to(means.dtype).mean()
+                return distance(*regularisers.mean_fake_souls(fakes), real[chosen])
+            means, filled = regularisers.cluster_fake_souls(fakes, draws[0])
+            return distance(means, filled, real[chosen]), filled.sum(1).to(means.dtype).mean()
 
-        streams = [one for one in (of_noise, of_clusters, of_classes) if one is not None]
-        notes = ("clusters",) if clusters else ()
-        return Term("l_r2", self.l_r2, loss, (real,), draw, tuple(streams), notes)
+        streams = tuple(each for each in (of_noise, of_clusters, of_classes) if each is not None)
+        return Term("l_r2", self.l_r2, loss, (real,), draw, streams, ("clusters",) if clusters else ())
 
     def _further_fakes(self, size: Size) -> int:
         if self.l_r2 == 0:

@@ -1,6 +1,12 @@
 """Conditional Wasserstein GAN with gradient penalty: its losses and its training (Gulrajani et al., 2017).
 
 The generator's loss takes further terms, each with a name and a weight, so that a method is the list of its terms.
+
+The gradient of the critic's loss is written out, a few matrix products and no graph. For a critic of one hidden layer,
+D(x, a) = w₂ᵀ φ(W_x x + W_a a + b₁) + b₂ with φ a leaky ReLU, every derivative of the loss (Eq. 2) is a product of
+matrices that the forward pass has at hand; the second derivative that the penalty needs is one of them, since
+∇ₓD = W_xᵀ(s ∘ w₂) is linear in W_x and in w₂. Autograd through `CriticObjective` gives the same numbers; it remains the
+oracle, and the way for critics of two layers.
 """
 
 from __future__ import annotations
@@ -13,8 +19,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from zslbench.methods.generative.iterations import Iterations, Phase
+from zslbench.methods.generative.iterations import Batch, Iterations
 from zslbench.methods.nn import BETAS, Critic, Generator, adam
+
+Gradients = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""The critic's loss, of it the penalty, and the loss's gradient by each of the weights."""
+LARGEST = "from_features.weight"
+"""The largest gradient: the one that is worth writing into a tensor that is there already."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -44,7 +55,6 @@ class Term:
     """A weighted term of the generator's loss.
 
     Attributes:
-        name, weight: of the term.
         loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. A pure function: whatever
             differs between two fits reaches it as an argument, so that fits can be trained together.
         held: tensors that stay the same while training (souls, a frozen classifier).
@@ -60,63 +70,42 @@ class Term:
     streams: tuple[torch.Generator, ...] = ()
     notes: tuple[str, ...] = ()
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of the values that `loss` returns."""
-        return self.name, *self.notes
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Batch:
-    """What one critic step works on.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """How a GAN is trained.
 
     Attributes:
-        real, fake: (m, d) rows; labels: (m,) positions of their classes; semantics: (m, a) of these.
-        mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
+        batch: rows per step; critic_steps: before each generator step; lr, betas: of both Adams.
+        gp, branch_weight: weights of the penalty and of the branch's classification loss in the critic's loss.
     """
 
-    real: Tensor
-    fake: Tensor
-    labels: Tensor
-    semantics: Tensor
-    mix: Tensor
+    batch: int
+    critic_steps: int
+    lr: float
+    gp: float
+    branch_weight: float = 0.0
+    betas: tuple[float, float] = BETAS
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class CriticLosses:
-    """The parts of Eq. 2: E D(x̃) − E D(x), the penalty, and −E log P(y|x̃) − E log P(y|x) where there is a branch."""
-
-    wasserstein: Tensor
-    penalty: Tensor
-    classification: Tensor | None
-
-
-def gradient_penalty(gradients: Tensor) -> Tensor:
-    """Return E(‖∇D‖₂ − 1)² of (m, d) gradients. The paper's Eq. 2 prints it with the wrong sign: it is added."""
-    penalty: Tensor = (torch.linalg.vector_norm(gradients, dim=1) - 1).square().mean()
-    return penalty
-
-
-def critic_losses(
-    critic: Critic, real: Tensor, fake: Tensor, labels: Tensor, semantics: Tensor, mix: Tensor
-) -> CriticLosses:
+def critic_losses(critic: Critic, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the parts of the critic's loss (Eq. 2) from one forward pass over real and fake rows.
 
-    Args:
-        real, fake: (m, d) rows of the same (m,) labels and (m, a) semantics.
-        mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
+    They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², which the paper prints with the wrong sign: it is added, and
+    −E log P(y|x̃) − E log P(y|x) where there is a branch.
     """
-    projected = critic.from_features(torch.cat([real, fake])).unflatten(0, (2, -1))
-    hidden = critic.conditioned(projected, semantics)
+    projected = critic.from_features(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
+    hidden = critic.conditioned(projected, batch.semantics)
     values = critic.values(hidden)
     # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
-    between = torch.lerp(hidden[1].detach(), hidden[0].detach(), mix.to(hidden.dtype))
+    between = torch.lerp(hidden[1].detach(), hidden[0].detach(), batch.mix.to(hidden.dtype))
     classification = None
     if critic.branch is not None:
         logits = critic.logits(projected)
-        classification = functional.cross_entropy(logits[0], labels) + functional.cross_entropy(logits[1], labels)
-    penalty = gradient_penalty(critic.input_gradient(between))
-    return CriticLosses(values[1].mean() - values[0].mean(), penalty, classification)
+        real, fake = (functional.cross_entropy(side, batch.labels) for side in logits)
+        classification = real + fake
+    penalty = (torch.linalg.vector_norm(critic.input_gradient(between), dim=1) - 1).square().mean()
+    return values[1].mean() - values[0].mean(), penalty, classification
 
 
 class CriticObjective(torch.nn.Module):
@@ -126,48 +115,112 @@ class CriticObjective(torch.nn.Module):
         super().__init__()
         self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
 
-    def forward(
-        self, real: Tensor, fake: Tensor, labels: Tensor, semantics: Tensor, mix: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the loss and, of it, the penalty (see `Batch`)."""
-        parts = critic_losses(self.critic, real, fake, labels, semantics, mix)
-        loss = parts.wasserstein + self.gp * parts.penalty
-        if parts.classification is not None:
-            loss = loss + self.branch_weight * parts.classification
-        return loss, parts.penalty
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss and, of it, the penalty."""
+        wasserstein, penalty, classification = critic_losses(self.critic, batch)
+        loss = wasserstein + self.gp * penalty
+        if classification is not None:
+            loss = loss + self.branch_weight * classification
+        return loss, penalty
 
 
-def critic_gradients_by_autograd(
-    objective: CriticObjective, weights: Mapping[str, Tensor], *batch: Tensor
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return the critic's loss, of it the penalty, and the loss's gradient by each of the weights.
-
-    Args:
-        weights: of the critic, by name; batch: see `CriticObjective.forward`.
-    """
-
-    def loss_of(weights: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        named = {f"critic.{name}": value for name, value in weights.items()}
-        loss, penalty = functional_call(objective, named, batch)
-        return loss, (loss, penalty)
-
-    gradients, (loss, penalty) = torch.func.grad(loss_of, has_aux=True)(dict(weights))
-    return loss.detach(), penalty.detach(), gradients
-
-
-class CriticGradientByAutograd:
-    """Leaves the gradient of the critic's loss in its parameters, whatever its layers (see `CriticGradient`)."""
+class CriticGradient:
+    """Leaves the gradient of the critic's loss in the critic's parameters, in tensors that stay where they are."""
 
     def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
-        self.objective = CriticObjective(critic, gp, branch_weight)
+        self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
+        self._objective = CriticObjective(critic, gp, branch_weight)
+        self._largest = None if critic.second is not None else torch.empty_like(critic.from_features.weight)
 
-    def __call__(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Set the gradients for a batch; return the loss and, of it, the penalty."""
-        parameters = dict(self.objective.critic.named_parameters())
-        loss, penalty, gradients = critic_gradients_by_autograd(self.objective, parameters, *batch)
-        for name, parameter in parameters.items():
-            parameter.grad = gradients[name]
+        weights = {name: value.detach() for name, value in self.critic.named_parameters()}
+        kind = batch.real.device.type
+        autocast = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)  # products are of another type
+        with torch.no_grad():
+            loss, penalty, gradients = self.by_weights(weights, batch, None if autocast else self._largest)
+        for name, parameter in self.critic.named_parameters():
+            parameter.grad = gradients[name].to(parameter.dtype)
         return loss, penalty
+
+    def by_weights(self, weights: Mapping[str, Tensor], batch: Batch, into: Tensor | None = None) -> Gradients:
+        """Return the loss, the penalty and the gradients for weights of the critic by name.
+
+        Args:
+            into: a tensor to write the gradient of `LARGEST` into.
+        """
+        if self.critic.second is not None:
+            return self._by_autograd(weights, batch)
+        real, fake, labels, semantics, mix = batch
+        m, slope = len(real), self.critic.slope
+        w_x, w_2 = weights[LARGEST], weights["value.weight"]
+        exact = torch.promote_types(w_x.dtype, torch.float32)  # of sums, where products are in bf16
+        rows = torch.cat([real, fake])
+        projected = functional.linear(rows, w_x, weights["from_features.bias"])
+        hidden = projected
+        if "from_semantics.weight" in weights:
+            hidden = projected + functional.linear(semantics, weights["from_semantics.weight"]).repeat(2, 1)
+
+        slopes = _slopes(hidden, slope)
+        active = hidden * slopes
+        values = functional.linear(active, w_2, weights["value.bias"]).squeeze(-1).to(exact)
+        sign = torch.cat([values.new_full((m,), -1 / m), values.new_full((m,), 1 / m)])  # E D(x̃) − E D(x)
+        by_hidden = sign[:, None] * slopes * w_2
+
+        between = torch.lerp(hidden[m:], hidden[:m], mix.to(hidden.dtype))
+        kinks = _slopes(between, slope)
+        passed = kinks * w_2
+        by_input = (passed @ w_x).to(exact)
+        lengths = torch.linalg.vector_norm(by_input, dim=1, keepdim=True)
+        penalty = (lengths - 1).square().mean()
+        safe = torch.where(lengths > 0, lengths, 1.0)
+        by_lengths = (2 * self.gp / m) * (lengths - 1) * torch.where(lengths > 0, by_input / safe, 0.0)
+
+        loss = (sign * values).sum() + self.gp * penalty
+        gradients = {
+            "value.weight": sign[None] @ active + (kinks * (by_lengths @ w_x.T)).sum(dim=0, keepdim=True),
+            "value.bias": sign.sum(dim=0, keepdim=True),
+        }
+        by_projected = by_hidden
+        if "branch.weight" in weights:
+            classified, by_branch, of_branch = self._of_branch(weights, projected, labels)
+            loss, by_projected = loss + self.branch_weight * classified, by_hidden + by_branch
+            gradients |= of_branch
+        if "from_semantics.weight" in weights:
+            gradients["from_semantics.weight"] = (by_hidden[:m] + by_hidden[m:]).T @ semantics
+        gradients["from_features.bias"] = by_projected.sum(dim=0)
+        left, right = torch.cat([by_projected, passed]).T, torch.cat([rows, by_lengths])
+        gradients[LARGEST] = left @ right if into is None else torch.mm(left, right, out=into)
+        return loss, penalty, gradients
+
+    def _of_branch(self, weights: Mapping[str, Tensor], projected: Tensor, labels: Tensor) -> Gradients:
+        """Return the branch's loss, and its weighted gradients by the projected rows and by the branch's weights."""
+        m = len(labels)
+        slopes = _slopes(projected, self.critic.slope)
+        active = projected * slopes
+        logs = functional.log_softmax(
+            functional.linear(active, weights["branch.weight"], weights["branch.bias"]), dim=1
+        )
+        both = labels.repeat(2)
+        target = (both[:, None] == torch.arange(logs.shape[1], device=labels.device)).to(logs.dtype)
+        loss = -(logs * target).sum() / m
+        by_logits = (logs.exp() - target) * (self.branch_weight / m)
+        by_projected = (by_logits @ weights["branch.weight"]) * slopes
+        return loss, by_projected, {"branch.weight": by_logits.T @ active, "branch.bias": by_logits.sum(dim=0)}
+
+    def _by_autograd(self, weights: Mapping[str, Tensor], batch: Batch) -> Gradients:
+        def loss_of(weights: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            named = {f"critic.{name}": value for name, value in weights.items()}
+            loss, penalty = functional_call(self._objective, named, (batch,))
+            return loss, (loss, penalty)
+
+        gradients, (loss, penalty) = torch.func.grad(loss_of, has_aux=True)(dict(weights))
+        return loss.detach(), penalty.detach(), gradients
+
+
+def _slopes(hidden: Tensor, slope: float) -> Tensor:
+    """Return the derivative of the leaky ReLU at each entry, in the type of `hidden`."""
+    return torch.where(hidden > 0, hidden.new_ones(()), slope)
 
 
 class GeneratorObjective(torch.nn.Module):
@@ -176,11 +229,12 @@ class GeneratorObjective(torch.nn.Module):
     def __init__(self, networks: Networks, terms: Sequence[Term]) -> None:
         super().__init__()
         self.networks, self.terms = networks, tuple(terms)
+        self.names = tuple(name for term in terms for name in (term.name, *term.notes))
 
     def forward(
         self, noise: Tensor, labels: Tensor, semantics: Tensor, *given: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Return the loss, and each term's value and notes; `given` are each term's held and drawn tensors."""
+        """Return the loss, and the values of `names`; `given` are each term's held and drawn tensors."""
         fake = self.networks.generator(noise, semantics)
         loss = -self.networks.critic(fake, semantics).mean()
         values: list[Tensor] = []
@@ -191,21 +245,14 @@ class GeneratorObjective(torch.nn.Module):
             values += parts
         return loss, *values
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The names of what is returned behind the loss."""
-        return tuple(name for term in self.terms for name in term.names)
 
-
-class Training(Iterations[Batch]):
+class Training(Iterations):
     """Alternates critic and generator steps (both by Adam); tensors stay on the device and nothing waits for them.
 
     Args:
         rows: the seen rows; batches are drawn from them without replacement, anew for every critic step.
         terms: what the generator's loss holds besides −E D(x̃, a).
-        gp, branch_weight: weights of the penalty and of the critic's classification loss.
         streams: generators ``batches``, ``noise`` and ``interpolation``.
-        betas: of both Adams.
     """
 
     def __init__(
@@ -214,24 +261,16 @@ class Training(Iterations[Batch]):
         critic: Critic,
         rows: SeenRows,
         terms: Sequence[Term],
-        *,
-        batch: int,
-        critic_steps: int,
-        lr: float,
-        gp: float,
-        branch_weight: float,
+        options: Options,
         streams: Mapping[str, torch.Generator],
-        betas: tuple[float, float] = BETAS,
     ) -> None:
         self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
-        of_layers = CriticGradient if critic.second is None else CriticGradientByAutograd
-        self.critic_gradient = of_layers(critic, gp, branch_weight)
+        self.options, self.streams = options, streams
+        self.critic_gradient = CriticGradient(critic, options.gp, options.branch_weight)
         self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
-        self.batch, self.critic_steps = min(batch, len(rows.features)), critic_steps
-        self.gp, self.branch_weight, self.streams = gp, branch_weight, streams
-        self.lr, self.betas = lr, betas
-        self.generator_adam = adam(generator.parameters(), lr, betas)
-        self.critic_adam = adam(critic.parameters(), lr, betas)
+        self.batch = min(options.batch, len(rows.features))
+        self.generator_adam = adam(generator.parameters(), options.lr, options.betas)
+        self.critic_adam = adam(critic.parameters(), options.lr, options.betas)
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
         super().__init__(self.drawing, rows.features.device)
 
@@ -240,9 +279,8 @@ class Training(Iterations[Batch]):
         """Generator steps of an epoch: ⌈n / batch⌉."""
         return -(-len(self.rows.features) // self.batch)
 
-    def steps(self, count: int, phase: Phase, record: bool = True) -> dict[str, float]:
-        """Train for `count` generator steps and return the mean of every loss by name (see `Iterations.means`)."""
-        return {name: float(mean) for name, mean in self.means(count, phase, record).items()}
+    def write_back(self) -> None:
+        """Do nothing: the weights that are trained are those of the networks."""
 
     def draw(self) -> list[Batch]:
         """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
@@ -259,7 +297,7 @@ class Training(Iterations[Batch]):
 
     def draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw, for each of k critic steps, (k, m, z) noise, (k, m) rows of the batch and (k, m, 1) shares."""
-        shape = self.critic_steps, self.batch
+        shape = self.options.critic_steps, self.batch
         # the largest of uniform numbers are rows drawn without replacement, for all batches in one operation
         keys = torch.rand(shape[0], len(self.rows.features), generator=self.streams["batches"], device=self.device)
         mix = torch.rand(*shape, 1, generator=self.streams["interpolation"], device=self.device)
@@ -267,7 +305,7 @@ class Training(Iterations[Batch]):
 
     def critic_step(self, batch: Batch) -> None:
         """Update the critic on one batch."""
-        loss, penalty = self.critic_gradient(batch.real, batch.fake, batch.labels, batch.semantics, batch.mix)
+        loss, penalty = self.critic_gradient(batch)
         self.critic_adam.step()
         self._note("critic", loss)
         self._note("penalty", penalty)
@@ -288,126 +326,3 @@ class Training(Iterations[Batch]):
     def noise(self, *rows: int) -> Tensor:
         """Return (*rows, z) fresh noise."""
         return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
-
-
-WEIGHT = "from_features.weight"
-"""The largest gradient: the one that is worth writing into a tensor that is there already."""
-
-
-def critic_gradients(
-    weights: Mapping[str, Tensor],
-    real: Tensor,
-    fake: Tensor,
-    labels: Tensor,
-    semantics: Tensor,
-    mix: Tensor,
-    *,
-    slope: float,
-    gp: float,
-    branch_weight: float,
-    into: Tensor | None = None,
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return the critic's loss, of it the penalty, and the loss's gradient by each of the weights.
-
-    Args:
-        weights: those of an `nn.Critic`, by name.
-        real, fake, labels, semantics, mix: see `wgan.Batch`.
-        slope: of the leaky ReLU; gp, branch_weight: weights of the penalty and of the branch's classification loss.
-        into: a tensor to write the gradient of `WEIGHT` into.
-    """
-    m = len(real)
-    w_x, w_2 = weights[WEIGHT], weights["value.weight"]
-    exact = torch.promote_types(w_x.dtype, torch.float32)  # of sums, where products are in bf16
-    rows = torch.cat([real, fake])
-    projected = functional.linear(rows, w_x, weights["from_features.bias"])
-    hidden = projected
-    if "from_semantics.weight" in weights:
-        hidden = projected + functional.linear(semantics, weights["from_semantics.weight"]).repeat(2, 1)
-
-    slopes = _slopes(hidden, slope)
-    active = hidden * slopes
-    values = functional.linear(active, w_2, weights["value.bias"]).squeeze(-1).to(exact)
-    sign = torch.cat([values.new_full((m,), -1 / m), values.new_full((m,), 1 / m)])  # E D(x̃) − E D(x)
-    by_hidden = sign[:, None] * slopes * w_2
-
-    between = torch.lerp(hidden[m:], hidden[:m], mix.to(hidden.dtype))
-    kinks = _slopes(between, slope)
-    passed = kinks * w_2
-    gradients = (passed @ w_x).to(exact)
-    lengths = torch.linalg.vector_norm(gradients, dim=1, keepdim=True)
-    penalty = (lengths - 1).square().mean()
-    safe = torch.where(lengths > 0, lengths, 1.0)
-    by_gradients = (2 * gp / m) * (lengths - 1) * torch.where(lengths > 0, gradients / safe, 0.0)
-
-    loss = (sign * values).sum() + gp * penalty
-    found = {
-        "value.weight": sign[None] @ active + (kinks * (by_gradients @ w_x.T)).sum(dim=0, keepdim=True),
-        "value.bias": sign.sum(dim=0, keepdim=True),
-    }
-    by_projected = by_hidden
-    if "branch.weight" in weights:
-        classified, by_branch, of_branch = _branch(weights, projected, labels, slope, branch_weight)
-        loss, by_projected = loss + branch_weight * classified, by_hidden + by_branch
-        found |= of_branch
-    if "from_semantics.weight" in weights:
-        found["from_semantics.weight"] = (by_hidden[:m] + by_hidden[m:]).T @ semantics
-    found["from_features.bias"] = by_projected.sum(dim=0)
-    left, right = torch.cat([by_projected, passed]).T, torch.cat([rows, by_gradients])
-    found[WEIGHT] = left @ right if into is None else torch.mm(left, right, out=into)
-    return loss, penalty, found
-
-
-def _branch(
-    weights: Mapping[str, Tensor], projected: Tensor, labels: Tensor, slope: float, weight: float
-) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Return the branch's loss, and `weight` times its gradients by the projected rows and by the branch's weights."""
-    m = len(labels)
-    slopes = _slopes(projected, slope)
-    active = projected * slopes
-    logs = functional.log_softmax(functional.linear(active, weights["branch.weight"], weights["branch.bias"]), dim=1)
-    both = labels.repeat(2)
-    own = (both[:, None] == torch.arange(logs.shape[1], device=labels.device)).to(logs.dtype)
-    loss = -(logs * own).sum() / m
-    by_logits = (logs.exp() - own) * (weight / m)
-    by_projected = (by_logits @ weights["branch.weight"]) * slopes
-    return loss, by_projected, {"branch.weight": by_logits.T @ active, "branch.bias": by_logits.sum(dim=0)}
-
-
-def _autocast(kind: str) -> bool:
-    """Whether products on a kind of device are in another type than what is multiplied."""
-    return kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)
-
-
-def _slopes(hidden: Tensor, slope: float) -> Tensor:
-    """Return the derivative of the leaky ReLU at each entry, in the type of `hidden`."""
-    return torch.where(hidden > 0, hidden.new_ones(()), slope)
-
-
-class CriticGradient:
-    """Leaves the gradient of the critic's loss in the critic's parameters, in tensors that stay where they are."""
-
-    def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
-        self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
-        self._largest = torch.empty_like(critic.from_features.weight)
-
-    def __call__(
-        self, real: Tensor, fake: Tensor, labels: Tensor, semantics: Tensor, mix: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Set the gradients for a batch; return the loss and, of it, the penalty."""
-        weights = {name: value.detach() for name, value in self.critic.named_parameters()}
-        with torch.no_grad():
-            loss, penalty, found = critic_gradients(
-                weights,
-                real,
-                fake,
-                labels,
-                semantics,
-                mix,
-                slope=self.critic.slope,
-                gp=self.gp,
-                branch_weight=self.branch_weight,
-                into=None if _autocast(real.device.type) else self._largest,
-            )
-        for name, parameter in self.critic.named_parameters():
-            parameter.grad = found[name].to(parameter.dtype)
-        return loss, penalty
