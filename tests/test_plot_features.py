@@ -166,7 +166,7 @@ def test_souls_is_sensitivity_to_their_number(tmp_path):
     (axes,) = found.axes
     assert axes.get_xscale() == "linear"
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "3", "10"]
-    assert axes.get_xlabel() == "k soul samples a class"
+    assert axes.get_xlabel() == "soul samples per class"
     same = zslbench.plot("sensitivity", runs=tmp_path, parameter="souls", methods=["lisgan"])
     assert [dict(row) for row in same.rows] == [dict(row) for row in found.rows]
 

@@ -218,7 +218,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     """Draw a figure of finished runs, and print the sentences that say what it shows.
 
-    KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples a class),
+    KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples per class),
     stability (error by epoch), ablation (named settings), curve (seen–unseen), perclass (of one method, or two and
     their difference), pareto (accuracy against seconds), cd (critical differences) or features (real and synthesised
     rows of unseen classes, after `run --keep-features`).

@@ -56,7 +56,7 @@ def draw_ablation(request: Request) -> Drawn:
             frame.rows.append(about | {"mean": mean, "low": low, "high": high, "n": stat.n})
         names = [setting + ("‡" if line.row.setting == "transductive" else "") for setting, line in bars]
         axes.set_xticks(range(len(bars)), list(map(escape, names)))
-        axes.set_ylim(0, min(axes.get_ylim()[1], 102))
+        axes.set_ylim(0, min(max(axes.get_ylim()[1], 2), 102))
         frame.dress(axes, panel.title, ("", f"{panel.metric} (%)"))
         axes.tick_params(axis="x", length=0)
         axes.axhline(0, color=FAINT, lw=0.6)

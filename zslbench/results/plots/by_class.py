@@ -323,7 +323,8 @@ def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> 
     """
     longest = 0.0085 * max(map(len, names))
     room = width - _BAR - 0.35
-    font = min(_LARGEST_FONT, 72 * (room - longest * _SMALLEST_FONT) / count / columns / 1.05)
+    # A row as high as 1.05 times its name, in matrices that share the room beside names of that size.
+    font = min(_LARGEST_FONT, room / (1.05 / 72 * columns * count + longest))
     if font < _SMALLEST_FONT:
         return None, max(room / count, 0.6), 0.0
     return font, max((room - longest * font) / count, 0.6), longest * font

@@ -58,7 +58,7 @@ def draw_curves(request: Request) -> Drawn:
         frame.dress(axes, name_data(group[0].row), ("U, unseen classes (%)", "S, seen classes (%)"), "both")
     chosen = any(row["what"] == "γ from dev folds" for row in frame.rows)
     below = describe_lines(lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U.")
-    return frame.drawn([*_remarks(lines, chosen), *below])
+    return frame.drawn([*_remarks([name_data(group[0].row) for group in groups], chosen), *below])
 
 
 def _with_areas(name: str, groups: Sequence[Sequence[Line]]) -> str:
@@ -90,8 +90,7 @@ def _points(line: Line, dev: Sequence[Record], store: ResultStore) -> list[tuple
     return points
 
 
-def _remarks(lines: Sequence[Line], chosen: bool) -> list[Remark]:
-    panels = list(dict.fromkeys(name_data(line.row) for line in lines))
+def _remarks(panels: Sequence[str], chosen: bool) -> list[Remark]:
     hollow = (
         "Hollow: γ with the highest mean H over the dev folds."
         if chosen

@@ -171,8 +171,9 @@ def most_columns(width: float) -> int:
 def keep_percent(axes: Axes) -> None:
     """Let the vertical axis end where percentages do, and span two points at least: noise must not look steep."""
     low, high = axes.get_ylim()
-    short = max(0.0, (2.0 - (high - low)) / 2)
-    low, high = low - short, high + short
+    if (short := 2.0 - (high - low)) > 0:
+        low = min(max(low - short / 2, -0.1), 98.1)
+        high = low + 2.0
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
 
 

@@ -91,11 +91,11 @@ def _data_key(row: Row) -> tuple[str, ...]:
 
 
 def group_by_data(lines: Iterable[Line]) -> list[list[Line]]:
-    """Return the lines of each panel, the metric apart, in order of first appearance."""
+    """Return the lines of each panel, the metric apart, in order of data sets and protocols, zsl first."""
     groups: dict[tuple[str, ...], list[Line]] = {}
     for line in lines:
         groups.setdefault(_data_key(line.row), []).append(line)
-    return list(groups.values())
+    return [groups[key] for key in sorted(groups, key=_data_order)]
 
 
 def panels_of(
@@ -113,10 +113,9 @@ def panels_of(
     """
     order = order_metrics(name for line in lines for name in metrics_of(line))
     wanted = pick_metrics(order, metrics or ()) or [name for name in order if name in DEFAULT_METRICS] or order[:1]
-    by_data = sorted(group_by_data(lines), key=lambda group: _data_order(_data_key(group[0].row)))
     panels = [
         Panel(metric, tuple(line for line in group if metric in metrics_of(line)))
-        for group in by_data
+        for group in group_by_data(lines)
         for metric in dict.fromkeys(wanted)
     ]
     return [panel for panel in panels if panel.lines]

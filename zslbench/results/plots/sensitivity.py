@@ -49,7 +49,7 @@ def draw_souls(request: Request) -> Drawn:
             f"no method asked for has soul samples (there are runs of {names}); name one with -m, as lisgan."
         )
     souls = dataclasses.replace(request, lines=having, parameter=SOULS)
-    return draw_sensitivity(souls, "k soul samples a class", "[1..10]")
+    return draw_sensitivity(souls, "soul samples per class", "[1..10]")
 
 
 def draw_sensitivity(request: Request, axis: str = "", values: str = "[…,…]") -> Drawn:
