@@ -9,6 +9,9 @@ from typing import Any
 from zslbench.results.records.leases import Holder
 from zslbench.results.records.live import FitGroup, RunningFit, Study, live_folder
 
+GONE = 2**22 + 1
+"""A process that has ended: the number is above the greatest that one can have."""
+
 
 def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> RunningFit:
     plain: dict[str, Any] = {

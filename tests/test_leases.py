@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_files import GONE
 from shared_toys import HOLD, NOTES
 
 import zslbench
@@ -110,9 +111,7 @@ def claim(root: Path, holder: Holder, id: str = ID) -> Path:
 
 def dead() -> Holder:
     """Return a holder whose process has ended."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    return dataclasses.replace(Holder.here(), pid=gone.pid)
+    return dataclasses.replace(Holder.here(), pid=GONE)
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])

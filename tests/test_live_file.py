@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy_methods
 import tuning_toys  # noqa: F401  (named in a spec)
-from live_files import holder, put, study
+from live_files import GONE, holder, put, study
 
 import zslbench
 from zslbench.results.records.live import Study, live_folder
@@ -252,8 +252,8 @@ def test_the_file_is_whole_at_all_times_and_gone_after_its_block(runs, quick):
 
 def test_only_what_was_lost_is_cleared(runs, quick):
     alive = put(runs, study(), "node-1-aa")
-    other = put(runs, study(holder=holder(machine="elsewhere", pid=2**22 + 1)), "node-2-aa")
-    put(runs, study(holder=holder(pid=2**22 + 1)), "node-3-aa")
+    other = put(runs, study(holder=holder(machine="elsewhere", pid=GONE)), "node-2-aa")
+    put(runs, study(holder=holder(pid=GONE)), "node-3-aa")
     silent = [
         put(runs, study(holder=holder(born=1.0)), "node-4-aa"),  # its number is another's now
         put(runs, study(holder=holder(machine="elsewhere")), "node-5-aa"),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from live_files import fit, holder, put, study
+from live_files import GONE, fit, holder, put, study
 from result_records import check_golden, record
 from rich.console import Console
 from test_hostile_records import damaged
@@ -33,7 +33,6 @@ from zslbench.results.records.store import ResultStore
 from zslbench.results.records.watch import BAD, KEYS, SETTLED, Snapshot, Watcher, draw_screen, render_text
 
 HERE = Path(__file__).parent
-GONE = 2**22 + 1  # above the greatest number that a process can have
 LABEL = "lisgan@S3[hidden=64,lr=0.001,epochs=80]"
 OF_LISGAN = {"method": "lisgan", "dataset": "digits", "stage": "final"}
 
