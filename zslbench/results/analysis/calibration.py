@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench import metrics
 from zslbench.arrays import AnyArray, Array
-from zslbench.results.analysis.rows import CALIBRATED, setup_key
+from zslbench.results.analysis.rows import CALIBRATED, group_values, setup_key
 from zslbench.results.records.record import Record
 
 Predictions = Mapping[str, AnyArray]
@@ -86,14 +86,12 @@ def best_constant(curves: Sequence[Curve]) -> float:
     runs = [(float(lows[start]), float(highs[end - 1])) for start, end in edges.reshape(-1, 2)]
     finite = [run for run in runs if np.isfinite(run).all()]
     if not finite:  # H is best (0, then) where all images go to one side: nothing to calibrate
-        return 0.0 if any(low < 0 <= high for low, high in runs) else _bounded(*runs[0])
+        low, high = runs[0]
+        beside = high if np.isfinite(high) else float(np.nextafter(low, np.inf))
+        return 0.0 if any(low < 0 <= high for low, high in runs) else beside
     low, high = max(finite, key=lambda run: (run[1] - run[0], -abs(run[0] + run[1])))
     middle = low + (high - low) / 2
     return middle if middle > low else high
-
-
-def _bounded(low: float, high: float) -> float:
-    return high if np.isfinite(high) else float(np.nextafter(low, np.inf))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +124,7 @@ def calibrate(
     """
     final = list(final)
     folds = {} if on_test else _folds(final, dev)
-    calibrated: list[Record] = []
-    lacking: list[Record] = []
-    other_step: list[Record] = []
+    calibrated, lacking, other_step = list[Record](), list[Record](), list[Record]()
     for record in final:
         dev_runs = folds.get((setup_key(record), record.seed), [])
         if is_generalized(record):
@@ -147,12 +143,10 @@ def _folds(final: Iterable[Record], dev: Iterable[Record]) -> dict[tuple[str, in
     runs: dict[tuple[str, int], dict[int, Record]] = {}
     for record in dev:
         runs.setdefault((setup_key(record), record.seed), {})[record.fold] = record
-    folds_of: dict[str, set[frozenset[int]]] = {}
-    for record in final:
-        setup = setup_key(record)
-        folds_of.setdefault(setup, set()).add(frozenset(runs.get((setup, record.seed), {})))
+    seeds = ((setup_key(record), record.seed) for record in final)
+    folds_of = group_values((key[0], frozenset(runs.get(key, ()))) for key in seeds)
     return {
-        key: [record for _, record in sorted(by_fold.items())]
+        key: [by_fold[fold] for fold in sorted(by_fold)]
         for key, by_fold in runs.items()
         if len(folds_of.get(key[0], ())) == 1
     }

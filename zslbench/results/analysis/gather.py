@@ -16,6 +16,7 @@ from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.sources import SourceCheck
+from zslbench.visible import format_count
 
 CALIBRATIONS = ("dev", "oracle")
 
@@ -107,10 +108,17 @@ def gather(
             notes += [advise_on_uneven_folds(left_out, store.root)] if left_out else []
     else:
         dev = [record for record in everything if record.ok and record.stage == "dev"]
-        records, notes = _apply_rules(records, dev, dict.fromkeys(selection), store)
+        if selection:
+            records, notes = _apply_rules(records, dev, dict.fromkeys(selection), store)
+        else:
+            kept = drop_candidates(records)
+            if hidden := len(records) - len(kept):
+                runs = f"{format_count(hidden, 'run')} for oracle selection not shown"
+                notes.append(f"{runs}; --selection oracle shows the best on test, marked †.")
+            records = kept
         if calibration:
-            records, more = _calibrate(records, dev, store, calibration)
-            notes += more
+            records, further = _calibrate(records, dev, store, calibration)
+            notes += further
     return Gathered(tuple(records), tuple(chosen), (*notes, *store.left_out))
 
 
@@ -132,12 +140,6 @@ def drop_candidates(records: Sequence[Record]) -> list[Record]:
 def _apply_rules(
     final: Sequence[Record], dev: Sequence[Record], selection: dict[str, None], store: ResultStore
 ) -> tuple[list[Record], list[str]]:
-    if not selection:
-        kept = drop_candidates(final)
-        hidden = len(final) - len(kept)
-        runs = "1 run" if hidden == 1 else f"{hidden} runs"
-        note = f"{runs} for oracle selection not shown; --selection oracle shows the best on test, marked †."
-        return kept, [note] if hidden else []
     tuned = {DEFAULT_NAME, *(preset.name for preset in PresetStore(store.root).load())}
     records: list[Record] = []
     notes = []

@@ -13,6 +13,9 @@ from zslbench.results.records.record import STAGES, Record
 from zslbench.spec import parse
 from zslbench.visible import last_line
 
+_Rule = tuple[str, Sequence[str], Callable[[Record, str], bool], Callable[[Record], str]]
+"""A kind of name, the terms asked for, whether a record fits a term, and what a record has there."""
+
 
 @dataclasses.dataclass(frozen=True)
 class RecordFilter:
@@ -40,7 +43,7 @@ class RecordFilter:
     def position(self, record: Record) -> tuple[int, int, int]:
         """Return which of the methods, data sets and protocols asked for a record is of; 0 is the first."""
         method, dataset, protocol = (
-            next((place for place, term in enumerate(terms) if accepts(record, term)), len(terms))
+            next((number for number, term in enumerate(terms) if accepts(record, term)), len(terms))
             for _, terms, accepts, _ in self._rules()[:3]
         )
         return method, dataset, protocol
@@ -56,7 +59,15 @@ class RecordFilter:
         for kind, terms, accepts, name in self._rules():
             for term in terms:
                 if not any(accepts(record, term) for record in records):
-                    raise BadValue(_refusal(kind, term, {name(record) for record in records}, runs))
+                    present = {name(record) for record in records}
+                    if "[" not in term and "@" not in term:
+                        present = {name.partition("[")[0] for name in present}
+                    near = nearest(term, present)
+                    first = f"name one of them, or run it first: zslbench run --{kind} {shlex.quote(term)} …"
+                    raise BadValue(
+                        f"no run in {runs} has {kind} {term!r}; there are: {_list(present)}; "
+                        + (f"did you mean {near!r}?" if near else first)
+                    )
 
     def check_finished(self, selected: Sequence[Record], records: Sequence[Record], runs: Path) -> None:
         """Refuse a selection of the records of which none finished.
@@ -67,29 +78,30 @@ class RecordFilter:
         if any(record.ok for record in selected):
             return
         if selected:
-            raise StoreError(_unfinished(selected, runs))
+            reason = last_line(selected[0].error)
+            why = f" (the first, {selected[0].id}: {reason})" if reason else ""
+            advice = "mend the cause and type `zslbench run … --rerun failed`"
+            if all(record.status in ("interrupted", "skipped") for record in selected):
+                advice = "type the same `zslbench run …` again"
+            raise StoreError(f"no run asked for in {runs} finished, of {len(selected)}{why}; {advice}.")
         asked = ", ".join(f"{kind} {' or '.join(terms)}" for kind, terms, _, _ in self._rules() if terms)
         present = {
             f"{record.method['name']} on {record.dataset['name']} under {record.protocol['name']} ({record.stage})"
             for record in records
         }
         raise BadValue(
-            f"no run in {runs} is of {asked} together; there are: {_listed(present)}; ask for less, or run it first."
+            f"no run in {runs} is of {asked} together; there are: {_list(present)}; ask for less, or run it first."
         )
 
     def _rules(self) -> list[_Rule]:
         return [
             ("method", self.methods, is_method, lambda record: record.label),
             ("dataset", self.datasets, lambda record, term: is_dataset(record.dataset["name"], term), _fact("name")),
-            ("protocol", self.protocols, is_protocol, lambda record: str(record.protocol["name"])),
+            ("protocol", self.protocols, _is_protocol, lambda record: str(record.protocol["name"])),
             _exact("features", self.features, _fact("features")),
             _exact("semantics", self.semantics, _fact("semantics")),
             _exact("stage", self.stage, lambda record: record.stage),
         ]
-
-
-_Rule = tuple[str, Sequence[str], Callable[[Record, str], bool], Callable[[Record], str]]
-"""A kind of name, the terms asked for, whether a record fits a term, and what a record has there."""
 
 
 def is_method(record: Record, term: str) -> bool:
@@ -112,8 +124,7 @@ def is_dataset(name: str, term: str) -> bool:
     return term.casefold() in names or folder_name(Path(term)).casefold() in names
 
 
-def is_protocol(record: Record, term: str) -> bool:
-    """Return whether `term` names a record's protocol, whatever its parameters."""
+def _is_protocol(record: Record, term: str) -> bool:
     return parse(term).name.casefold() == str(record.protocol["name"]).casefold()
 
 
@@ -125,24 +136,6 @@ def _fact(key: str) -> Callable[[Record], str]:
     return lambda record: str(record.dataset.get(key, ""))
 
 
-def _refusal(kind: str, term: str, present: set[str], runs: Path) -> str:
-    if "[" not in term and "@" not in term:
-        present = {name.partition("[")[0] for name in present}
-    near = nearest(term, present)
-    first = f"name one of them, or run it first: zslbench run --{kind} {shlex.quote(term)} …"
-    hint = f"did you mean {near!r}?" if near else first
-    return f"no run in {runs} has {kind} {term!r}; there are: {_listed(present)}; {hint}"
-
-
-def _unfinished(records: Sequence[Record], runs: Path) -> str:
-    reason = last_line(records[0].error)
-    why = f" (the first, {records[0].id}: {reason})" if reason else ""
-    advice = "mend the cause and type `zslbench run … --rerun failed`"
-    if all(record.status in ("interrupted", "skipped") for record in records):
-        advice = "type the same `zslbench run …` again"
-    return f"no run asked for in {runs} finished, of {len(records)}{why}; {advice}."
-
-
-def _listed(present: set[str], most: int = 12) -> str:
+def _list(present: set[str], most: int = 12) -> str:
     names = sorted(present)
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
