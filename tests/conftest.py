@@ -11,11 +11,12 @@ from typing import NoReturn
 
 import hypothesis
 import pytest
+from data_folders import cub_home, own_home, tree
 from faults import study
 
 from zslbench.cli import main
 
-__all__ = ["study"]  # a fixture
+__all__ = ["cub_home", "own_home", "study", "tree"]  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"pdflatex", "chromium", "real_data"}

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 
 from zslbench.data import catalogue
 from zslbench.data.dataset import Counts
@@ -65,6 +64,8 @@ def write_folder(
     drop: tuple[str, ...] = (),
 ) -> Path:
     """Write one folder; `features` and `semantics` replace variables, `drop` leaves some out."""
+    from scipy.io import savemat
+
     folder.mkdir(parents=True, exist_ok=True)
     first = {key: value for key, value in (images() | (features or {})).items() if key not in drop}
     second = {key: value for key, value in (splits() | (semantics or {})).items() if key not in drop}
@@ -73,6 +74,13 @@ def write_folder(
     for name, text in (texts if texts is not None else FOLDS).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
+
+
+def write_changed(folder: Path, **changed: Any) -> Path:
+    """Write one folder with some variables changed, whichever file they stand in, or options of `write_folder`."""
+    options = {key: changed.pop(key) for key in ("texts", "drop") if key in changed}
+    first = {key: changed.pop(key) for key in ("features", "labels") if key in changed}
+    return write_folder(folder, first, changed, **options)
 
 
 def write_tree(root: Path) -> Path:
@@ -94,14 +102,33 @@ def zipped(path: Path, tree: Path, prefix: str = "xlsa17/data/") -> Path:
     return path
 
 
-def small_cub(monkeypatch: pytest.MonkeyPatch, home: Path) -> Path:
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A ZSLBENCH_HOME of this test alone, beside nothing in the working folder."""
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def cub_home(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`own_home`, with the counts of CUB those of the small folder that is written here."""
+    small_cub(monkeypatch, own_home)
+    return own_home
+
+
+def small_cub(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     """Use `home` as ZSLBENCH_HOME, and make the counts of CUB those of the small folder that is written here."""
     monkeypatch.setenv("ZSLBENCH_HOME", str(home))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     counts = Counts(36, ATTRIBUTES, CLASSES - UNSEEN, UNSEEN, 20, 4, UNSEEN * IMAGES)
     monkeypatch.setattr(catalogue.CUB, "card", dataclasses.replace(catalogue.CUB.card, counts=counts))
     monkeypatch.setattr(catalogue, "DIMENSIONS", {"res101": FEATURES})
-    return home
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """An xlsa17 tree with CUB and SUN."""
+    return write_tree(tmp_path / "xlsa17")
 
 
 def installed_files(home: Path) -> set[str]:

@@ -7,8 +7,13 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 import torch
 from scipy.io import savemat
+
+from zslbench.data import added
+from zslbench.data.own.add import Report, add
+from zslbench.errors import BadData, ZslbenchError
 
 CLASSES, IMAGES, FEATURES, ATTRIBUTES = 8, 5, 6, 3
 NAMES = ("auk", "bunting", "crow", "dove", "eider", "finch", "gull", "hawk")
@@ -21,6 +26,23 @@ def arrays() -> dict[str, np.ndarray]:
     table = rng.random((CLASSES, ATTRIBUTES)).astype(np.float32)
     features = rng.random((labels.size, FEATURES)).astype(np.float32)
     return {"features": features, "labels": labels, "semantics": table}
+
+
+def make(name: str = "birds", **changed: Any) -> Report:
+    """Add the arrays, crow and gull unseen, some of the inputs changed; None leaves one out."""
+    split = {} if "splits" in changed else {"unseen": "crow,gull"}
+    given: dict[str, Any] = {**arrays(), "classes": list(NAMES)} | split | changed
+    return add(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def refuse(kind: type[ZslbenchError] = BadData, **changed: Any) -> str:
+    """Return the sentence with which the inputs are refused, nothing having been written."""
+    before = added.names()
+    with pytest.raises(kind) as caught:
+        make(**changed)
+    assert "\n" not in str(caught.value)
+    assert added.names() == before
+    return str(caught.value)
 
 
 def write(folder: Path, kind: str, turned: bool = False) -> dict[str, Any]:

@@ -13,22 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_folders import installed_files, small_cub, splits, write_folder, write_tree, zipped
+from data_folders import installed_files, splits, write_folder, zipped
 from rich.progress import Progress
 
 from zslbench.data import catalogue, download, fetch, import_, load_dataset
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return small_cub(monkeypatch, tmp_path / "home")
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return write_tree(tmp_path / "xlsa17")
-
+pytestmark = pytest.mark.usefixtures("cub_home")
 
 SENT = {"drip": (b"x", 0.02), "endless": (bytes(1 << 16), 0.0), "endless chunked": (bytes(1 << 16), 0.0)}
 """What is sent for ever: the bytes, and the seconds between them."""
@@ -100,8 +91,8 @@ def body(tree: Path, tmp_path: Path) -> bytes:
     return zipped(tmp_path / "served.zip", tree).read_bytes()
 
 
-def leftovers(home: Path) -> list[Path]:
-    return [path for path in (home / "downloads").rglob("*") if path.is_file()]
+def leftovers(cub_home: Path) -> list[Path]:
+    return [path for path in (cub_home / "downloads").rglob("*") if path.is_file()]
 
 
 def official(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -117,17 +108,17 @@ def served(tmp_path: Path, *names: str) -> bytes:
     return zipped(tmp_path / "other.zip", tmp_path / "other").read_bytes()
 
 
-def contents(home: Path) -> dict[str, bytes]:
-    return {file: (home / "xlsa17" / file).read_bytes() for file in installed_files(home)}
+def contents(cub_home: Path) -> dict[str, bytes]:
+    return {file: (cub_home / "xlsa17" / file).read_bytes() for file in installed_files(cub_home)}
 
 
-def test_fetch_installs_and_records_the_checksum(serve: Any, body: bytes, home: Path) -> None:
+def test_fetch_installs_and_records_the_checksum(serve: Any, body: bytes, cub_home: Path) -> None:
     found = fetch("cub", url=serve(body).url)
     assert [one.name for one in found] == ["cub"]
     assert found[0].sha256 == hashlib.sha256(body).hexdigest()
     assert found[0].source.endswith("/xlsa17.zip")
     assert load_dataset("cub").origin == "catalogue"
-    assert leftovers(home) == []
+    assert leftovers(cub_home) == []
 
 
 def test_fetch_does_not_repeat_itself(serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,18 +132,18 @@ def test_fetch_does_not_repeat_itself(serve: Any, body: bytes, monkeypatch: pyte
     assert server.requests == 2
 
 
-def test_fetch_starts_a_broken_transfer_again(serve: Any, body: bytes, home: Path) -> None:
+def test_fetch_starts_a_broken_transfer_again(serve: Any, body: bytes, cub_home: Path) -> None:
     server = serve(body, "short", "short", "whole")
     assert [one.name for one in fetch("cub", url=server.url)] == ["cub"]
     assert server.requests == 3
-    assert leftovers(home) == []
+    assert leftovers(cub_home) == []
 
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"), [("short", "the transfer broke off"), ("500", "answers 500"), ("404", "answers 404")]
 )
 def test_fetch_that_keeps_failing_names_import(
-    serve: Any, body: bytes, home: Path, behaviour: str, reason: str
+    serve: Any, body: bytes, cub_home: Path, behaviour: str, reason: str
 ) -> None:
     server = serve(body, behaviour)
     with pytest.raises(DataMissing, match=reason) as caught:
@@ -160,8 +151,8 @@ def test_fetch_that_keeps_failing_names_import(
     assert "`zslbench data import FILE`" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert server.requests == 3
-    assert leftovers(home) == []
-    assert installed_files(home) == set()
+    assert leftovers(cub_home) == []
+    assert installed_files(cub_home) == set()
 
 
 def test_fetch_from_a_closed_port_names_import(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,44 +181,46 @@ def test_fetch_all_goes_to_the_official_addresses(serve: Any, tmp_path: Path, mo
 
 
 def test_fetch_installs_nothing_that_is_not_listed_for_the_archive(
-    serve: Any, tree: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Any, tree: Path, tmp_path: Path, cub_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_(tree)
-    before = contents(home)
+    before = contents(cub_home)
     official(monkeypatch, serve(served(tmp_path, "CUB", "FLO", "SUN")).url)
     for force in (False, True):
         assert [one.name for one in fetch("flo", force=force)] == ["flo"]
-        after = contents(home)
+        after = contents(cub_home)
         assert {key: after[key] for key in before} == before
         assert {key.split("/")[0] for key in set(after) - set(before)} == {"FLO"}
 
 
 def test_fetch_keeps_an_installed_set_that_was_not_asked_for(
-    serve: Any, tree: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Any, tree: Path, tmp_path: Path, cub_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import_(tree / "CUB")
-    (home / "xlsa17" / "CUB" / "res101.mat").rename(home / "xlsa17" / "CUB" / "own.mat")  # not complete, still there
-    before = contents(home)
+    (cub_home / "xlsa17" / "CUB" / "res101.mat").rename(
+        cub_home / "xlsa17" / "CUB" / "own.mat"
+    )  # not complete, still there
+    before = contents(cub_home)
     server = serve(served(tmp_path, "APY", "AWA1", "AWA2", "CUB", "SUN"))
     official(monkeypatch, server.url)
     assert [one.name for one in fetch("sun")] == ["apy", "awa1", "awa2", "sun"]
-    assert {key: contents(home)[key] for key in before} == before
+    assert {key: contents(cub_home)[key] for key in before} == before
     assert "cub" in [one.name for one in fetch("sun", force=True)]
-    assert contents(home)["CUB/att_splits.mat"] != before["CUB/att_splits.mat"]
+    assert contents(cub_home)["CUB/att_splits.mat"] != before["CUB/att_splits.mat"]
 
 
 def test_fetch_from_a_given_address_installs_what_was_asked_for(
-    serve: Any, tree: Path, tmp_path: Path, home: Path
+    serve: Any, tree: Path, tmp_path: Path, cub_home: Path
 ) -> None:
     import_(tree / "CUB")
-    before = contents(home)
+    before = contents(cub_home)
     server = serve(served(tmp_path, "CUB", "SUN"))
     assert [one.name for one in fetch("sun", url=server.url, force=True)] == ["sun"]
-    assert {key: contents(home)[key] for key in before} == before
+    assert {key: contents(cub_home)[key] for key in before} == before
 
 
 def test_fetch_of_an_archive_without_the_data_set_is_refused(
-    serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
+    serve: Any, body: bytes, cub_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(body)
     official(monkeypatch, server.url)
@@ -239,23 +232,23 @@ def test_fetch_of_an_archive_without_the_data_set_is_refused(
         with pytest.raises(BadData, match=f"no .mat file of {lacking} .it holds: CUB, SUN") as caught:
             fetch(name, url=url)
         assert "\n" not in str(caught.value)
-    assert installed_files(home) == set()
-    assert leftovers(home) == []
+    assert installed_files(cub_home) == set()
+    assert leftovers(cub_home) == []
 
 
-def test_fetch_checks_a_given_checksum(serve: Any, body: bytes, home: Path) -> None:
+def test_fetch_checks_a_given_checksum(serve: Any, body: bytes, cub_home: Path) -> None:
     right = hashlib.sha256(body).hexdigest()
     with pytest.raises(BadData, match=f"has sha256 {right} where {'0' * 64} is expected"):
         fetch("cub", url=serve(body).url, sha256="0" * 64)
-    assert installed_files(home) == set()
-    assert leftovers(home) == []
+    assert installed_files(cub_home) == set()
+    assert leftovers(cub_home) == []
     assert fetch("cub", url=serve(body).url, sha256=right.upper())
 
 
-def test_fetch_of_something_else_is_refused(serve: Any, home: Path) -> None:
+def test_fetch_of_something_else_is_refused(serve: Any, cub_home: Path) -> None:
     with pytest.raises(BadData, match="cannot be unpacked"):
         fetch("cub", url=serve(b"<html>moved</html>").url)
-    assert leftovers(home) == []
+    assert leftovers(cub_home) == []
 
 
 def test_fetch_refuses_bad_arguments() -> None:
@@ -302,35 +295,37 @@ def test_the_bar_counts_bytes_anew_at_each_attempt(serve: Any, body: bytes, monk
     assert "xlsa17.zip" in screen.getvalue()
 
 
-def test_a_host_that_drips_is_given_up(serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_drips_is_given_up(
+    serve: Any, body: bytes, cub_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(download, "PATIENCE", 0.2)
     server = serve(body, "drip")
     with pytest.raises(DataMissing, match=r"too few to wait for the rest.*`zslbench data import FILE`"):
         fetch("cub", url=server.url)
     assert server.requests == 1
-    assert leftovers(home) == []
+    assert leftovers(cub_home) == []
 
 
 @pytest.mark.parametrize("behaviour", ["endless", "endless chunked"])
 def test_a_host_that_never_ends_fills_no_disk(
-    serve: Any, body: bytes, home: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
+    serve: Any, body: bytes, cub_home: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
     monkeypatch.setattr(download, "MAX_BYTES", 1 << 20)
     server = serve(body, behaviour)
     with pytest.raises(BadData, match="sends more than 1,048,576 bytes"):
         fetch("cub", url=server.url)
     assert server.requests == 1
-    assert leftovers(home) == []
+    assert leftovers(cub_home) == []
 
 
-def test_what_fits_on_no_disk_is_not_begun(serve: Any, body: bytes, home: Path) -> None:
+def test_what_fits_on_no_disk_is_not_begun(serve: Any, body: bytes, cub_home: Path) -> None:
     with pytest.raises(BadData, match="has 1,000,000,000,000,000 bytes"):
         fetch("cub", url=serve(body, "boast").url)
-    assert leftovers(home) == []
+    assert leftovers(cub_home) == []
 
 
-def test_what_a_killed_download_left_goes_on_the_next_start(serve: Any, body: bytes, home: Path) -> None:
-    left = home / "downloads" / ".fetching-0123456789abcdef"
+def test_what_a_killed_download_left_goes_on_the_next_start(serve: Any, body: bytes, cub_home: Path) -> None:
+    left = cub_home / "downloads" / ".fetching-0123456789abcdef"
     left.mkdir(parents=True)
     (left / "tmp").write_bytes(b"half")
     fetch("cub", url=serve(body).url)

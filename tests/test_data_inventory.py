@@ -6,20 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_folders import small_cub, splits, write_folder, write_tree
+from data_folders import splits, write_folder
 
 from zslbench.data import list_, load_dataset, verify
 from zslbench.errors import DataMissing, UnknownName
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return small_cub(monkeypatch, tmp_path / "home")
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return write_tree(tmp_path / "xlsa17")
+pytestmark = pytest.mark.usefixtures("cub_home")
 
 
 def test_list_names_every_registered_set(tree: Path) -> None:
@@ -68,9 +60,9 @@ def test_verify_reports_wrong_counts_and_broken_files(tree: Path) -> None:
     assert "has no semantics file" in cub.problems[0]
 
 
-def test_verify_finds_a_silently_changed_copy_and_heals_it(tree: Path, home: Path) -> None:
+def test_verify_finds_a_silently_changed_copy_and_heals_it(tree: Path, cub_home: Path) -> None:
     dataset = load_dataset("cub", root=tree)
-    path = home / "store" / "content" / dataset.fingerprint / "features.npy"
+    path = cub_home / "store" / "content" / dataset.fingerprint / "features.npy"
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)

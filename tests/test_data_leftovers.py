@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import own_data
 import pytest
-from data_folders import images, small_cub, write_folder, write_tree
+from data_folders import images, write_folder, write_tree
 from PIL import Image
 from test_pictures import Means
 
@@ -23,6 +23,7 @@ from zslbench.data.own.pictures import features
 from zslbench.files import WORKING, remove_working_folders, switch_folder, working_folder
 from zslbench.identity import machine
 
+pytestmark = pytest.mark.usefixtures("cub_home")
 KILLED = 9
 _DYING = """
 import os, pathlib, sys
@@ -40,11 +41,6 @@ pathlib.Path.replace = replace
 """
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return small_cub(monkeypatch, tmp_path / "home")
-
-
 def killed_at(after: int, setup: str, action: str) -> int:
     """Run code in a process that dies before its n-th rename; return the exit code."""
     text = _DYING.format(after=after, setup=setup, action=action, code=KILLED)
@@ -53,30 +49,30 @@ def killed_at(after: int, setup: str, action: str) -> int:
     return done.returncode
 
 
-def left_in(home: Path) -> list[str]:
-    return [path.name for path in home.rglob("*") if path.name.startswith(WORKING) or path.suffix == ".tmp"]
+def left_in(cub_home: Path) -> list[str]:
+    return [path.name for path in cub_home.rglob("*") if path.name.startswith(WORKING) or path.suffix == ".tmp"]
 
 
-def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: Path, home: Path) -> None:
+def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: Path, cub_home: Path) -> None:
     old, new = write_tree(tmp_path / "old"), tmp_path / "new" / "CUB"
     write_folder(new, {"features": images()["features"] + 1}, {"att": np.eye(6)[:3] + 1})
     for after in (0, 1, 2):
         import_(old)
-        (home / "xlsa17" / "CUB" / "notes.txt").write_text("kept")
+        (cub_home / "xlsa17" / "CUB" / "notes.txt").write_text("kept")
         before = load_dataset("cub")
         code = killed_at(after, "from zslbench.data.archive import import_", f"import_({str(new)!r})")
         assert code == (KILLED if after < 2 else 0)
-        assert bool(left_in(home)) == (code == KILLED)
+        assert bool(left_in(cub_home)) == (code == KILLED)
         now = load_dataset("cub")  # the next start
-        assert left_in(home) == []
+        assert left_in(cub_home) == []
         is_new = bool(now.features.max() > 1)
         assert is_new == (after > 0)
         assert is_new == bool(now.semantics.min() >= 1)
         assert is_new or now.fingerprint == before.fingerprint
-        assert (home / "xlsa17" / "CUB" / "notes.txt").read_text() == "kept"
+        assert (cub_home / "xlsa17" / "CUB" / "notes.txt").read_text() == "kept"
 
 
-def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, home: Path) -> None:
+def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, cub_home: Path) -> None:
     files = own_data.write(tmp_path, "npy")
     more = {"wide": np.hstack([own_data.arrays()["features"]] * 2)}
     np.save(tmp_path / "wide.npy", more["wide"])
@@ -85,9 +81,9 @@ def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, home: Path) -> Non
         f"add('birds', features={files['features']!r}, labels={files['labels']!r}, semantics={files['semantics']!r})"
     )
     assert killed_at(0, setup, whole) == KILLED
-    assert left_in(home)
+    assert left_in(cub_home)
     assert "birds" not in {row.name for row in list_()}
-    assert left_in(home) == []
+    assert left_in(cub_home) == []
     add("birds", **own_data.arrays())
     for after in (0, 1, 2):
         code = killed_at(after, setup, f"add('birds', features={{'wide': {str(tmp_path / 'wide.npy')!r}}})")
@@ -97,7 +93,7 @@ def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, home: Path) -> Non
         for chosen in there.features:
             assert there.load(features=chosen, verify=True)
         list_()
-        assert left_in(home) == []
+        assert left_in(cub_home) == []
 
 
 def test_what_others_work_in_is_left_alone(tmp_path: Path) -> None:

@@ -33,9 +33,7 @@ HUGE = 1 << 45
 """Bytes that no machine has: a test that allocated them would fail at once."""
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def sparse(rows: int, columns: int) -> Any:
@@ -53,14 +51,6 @@ def npz(path: Path, **headers: tuple[int, ...]) -> Path:
             archive.writestr(info, head.getvalue())
             archive.filelist[-1].file_size = size  # the directory declares what the header does
     return path
-
-
-def refused(**changed: Any) -> str:
-    given: dict[str, Any] = {**own_data.arrays(), "classes": list(own_data.NAMES), "unseen": 2} | changed
-    with pytest.raises(BadData) as caught:
-        add("birds", **given)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def write_big(folder: Path, kind: str) -> Path:
@@ -88,7 +78,7 @@ def write_big(folder: Path, kind: str) -> Path:
 def test_a_small_file_that_declares_terabytes(tmp_path: Path, kind: str) -> None:
     path = write_big(tmp_path, kind)
     assert path.stat().st_size < 100_000
-    size = re.search(r"would unfold to ([\d,]+) bytes", refused(features=path))
+    size = re.search(r"would unfold to ([\d,]+) bytes", own_data.refuse(features=path))
     assert size is not None
     assert int(size.group(1).replace(",", "")) >= HUGE
 
@@ -97,7 +87,7 @@ def test_npy_that_is_shorter_than_it_declares(tmp_path: Path) -> None:
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (HUGE // 8, 1)})
     (tmp_path / "x.npy").write_bytes(head.getvalue() + bytes(64))
-    assert "cannot be read" in refused(features=str(tmp_path / "x.npy"))
+    assert "cannot be read" in own_data.refuse(features=str(tmp_path / "x.npy"))
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv", "tsv"])
@@ -105,18 +95,18 @@ def test_every_format_asks_for_memory_first(tmp_path: Path, monkeypatch: pytest.
     """The limit is injected where this process reads; the child's readers ask for the same, with what it has."""
     given = own_data.write(tmp_path, kind)
     monkeypatch.setattr(files, "free_memory", lambda: 100)
-    assert "100 bytes of memory are free" in refused(features=given["features"])
-    assert "100 bytes of memory are free" in refused(labels=given["labels"])
+    assert "100 bytes of memory are free" in own_data.refuse(features=given["features"])
+    assert "100 bytes of memory are free" in own_data.refuse(labels=given["labels"])
 
 
 def test_an_archive_is_not_read_for_what_is_not_needed(tmp_path: Path) -> None:
     path = npz(tmp_path / "split.npz", unseen=(2,), extra=(HUGE // 8,))
-    assert "key 'extra' is not known" in refused(splits=path, unseen=None)
+    assert "key 'extra' is not known" in own_data.refuse(splits=path)
     both = tmp_path / "both.npz"
     np.savez(both, features=own_data.arrays()["features"])
     with zipfile.ZipFile(both, "a") as archive:
         archive.writestr("extra.npy", b"no array at all")
-    assert add("birds", **{**own_data.arrays(), "features": f"{both}:features"}).added.counts.images == 40
+    assert own_data.make(features=f"{both}:features").added.counts.images == 40
 
 
 def big_folder(folder: Path, **changed: Any) -> Path:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import data_folders
 import numpy as np
 import pytest
 from data_folders import images, splits, write_folder
@@ -145,12 +144,7 @@ def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 # --- the catalogue ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def small_cub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    data_folders.small_cub(monkeypatch, tmp_path / "home")
-
-
-@pytest.mark.usefixtures("small_cub")
+@pytest.mark.usefixtures("cub_home")
 @pytest.mark.parametrize("folder", ["CUB", "cub", "xlsa17/CUB"])
 def test_a_catalogued_set_is_found_and_counted(tmp_path: Path, folder: str) -> None:
     write_folder(tmp_path / folder)
@@ -158,7 +152,7 @@ def test_a_catalogued_set_is_found_and_counted(tmp_path: Path, folder: str) -> N
     assert (dataset.name, dataset.origin) == ("cub", "catalogue")
 
 
-@pytest.mark.usefixtures("small_cub")
+@pytest.mark.usefixtures("cub_home")
 def test_the_second_root_serves_what_the_first_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "mine"))
@@ -168,7 +162,7 @@ def test_the_second_root_serves_what_the_first_lacks(tmp_path: Path, monkeypatch
     assert load_dataset("cub", features="vgg19").features_name == "vgg19"
 
 
-@pytest.mark.usefixtures("small_cub")
+@pytest.mark.usefixtures("cub_home")
 def test_wrong_counts_name_both_numbers(tmp_path: Path) -> None:
     att = {"att": np.vstack([splits()["att"], splits()["att"]])}
     write_folder(tmp_path / "a" / "CUB", semantics=att)
@@ -187,7 +181,7 @@ def test_wrong_counts_name_both_numbers(tmp_path: Path) -> None:
     assert "35 images where 36 are expected" in refused("cub", BadData, root=tmp_path / "d")
 
 
-@pytest.mark.usefixtures("small_cub")
+@pytest.mark.usefixtures("cub_home")
 def test_other_semantics_and_features_may_have_other_sizes(tmp_path: Path) -> None:
     folder = write_folder(
         tmp_path / "CUB", semantics={"att": np.random.default_rng(0).random((9, 6))}, semantics_stem="sent"

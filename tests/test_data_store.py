@@ -18,11 +18,7 @@ from zslbench.data.store import load_stored
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 @pytest.fixture
@@ -47,8 +43,8 @@ def load(folder: Path, name: str = "mine", **kwargs: Any) -> Dataset:
     return load_stored(folder, name=name, features="res101", semantics="att", **kwargs)
 
 
-def content(home: Path, dataset: Dataset) -> Path:
-    return home / "store" / "content" / dataset.fingerprint
+def content(own_home: Path, dataset: Dataset) -> Path:
+    return own_home / "store" / "content" / dataset.fingerprint
 
 
 def assert_same(first: Dataset, second: Dataset) -> None:
@@ -101,11 +97,11 @@ def test_relative_paths_and_links_are_one_source(
     assert len(parses) == 1
 
 
-def test_equal_content_is_kept_once(folder: Path, tmp_path: Path, home: Path) -> None:
+def test_equal_content_is_kept_once(folder: Path, tmp_path: Path, own_home: Path) -> None:
     load(folder)
     load(write_folder(tmp_path / "copy"))
-    assert len(list((home / "store" / "content").iterdir())) == 1
-    assert len(list((home / "store" / "index").iterdir())) == 2
+    assert len(list((own_home / "store" / "content").iterdir())) == 1
+    assert len(list((own_home / "store" / "index").iterdir())) == 2
 
 
 @pytest.mark.parametrize("file", ["res101.mat", "att_splits.mat", "trainclasses1.txt"])
@@ -174,28 +170,28 @@ def break_everything(place: Path) -> None:
     [break_features_short, break_features_missing, break_sizes, break_everything],
     ids=lambda one: one.__name__,
 )
-def test_a_damaged_copy_is_rebuilt(folder: Path, home: Path, parses: list[Path], damage: Any) -> None:
+def test_a_damaged_copy_is_rebuilt(folder: Path, own_home: Path, parses: list[Path], damage: Any) -> None:
     first = load(folder)
-    damage(content(home, first))
+    damage(content(own_home, first))
     again, third = load(folder), load(folder)
     assert len(parses) == 2
     assert is_mapped(again.features)
     assert_same(read_folder(folder, name="x", features="res101", semantics="att"), third)
-    assert [path.name for path in (home / "store" / "content").iterdir()] == [first.fingerprint]
-    assert not (content(home, first) / "damaged").exists()
+    assert [path.name for path in (own_home / "store" / "content").iterdir()] == [first.fingerprint]
+    assert not (content(own_home, first) / "damaged").exists()
 
 
-def test_an_unreadable_copy_still_gives_the_data(folder: Path, home: Path, parses: list[Path]) -> None:
+def test_an_unreadable_copy_still_gives_the_data(folder: Path, own_home: Path, parses: list[Path]) -> None:
     first = load(folder)
-    break_header(content(home, first))
+    break_header(content(own_home, first))
     assert_same(read_folder(folder, name="x", features="res101", semantics="att"), load(folder))
     assert len(parses) == 2
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"folder": 1}', "null"])
-def test_a_damaged_index_is_rebuilt(folder: Path, home: Path, parses: list[Path], text: str) -> None:
+def test_a_damaged_index_is_rebuilt(folder: Path, own_home: Path, parses: list[Path], text: str) -> None:
     load(folder)
-    (entry,) = (home / "store" / "index").iterdir()
+    (entry,) = (own_home / "store" / "index").iterdir()
     entry.write_text(text)
     load(folder)
     load(folder)
@@ -211,7 +207,7 @@ def test_an_unwritable_home_costs_only_speed(folder: Path, tmp_path: Path, monke
     assert not is_mapped(dataset.features)
 
 
-def test_a_full_disk_costs_only_speed_and_leaves_nothing(folder: Path, home: Path) -> None:
+def test_a_full_disk_costs_only_speed_and_leaves_nothing(folder: Path, own_home: Path) -> None:
     """A limit on the size of written files stands for the full disk; it ends with the process."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
@@ -224,7 +220,7 @@ def test_a_full_disk_costs_only_speed_and_leaves_nothing(folder: Path, home: Pat
     done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == read_folder(folder, name="x", features="res101", semantics="att").fingerprint
-    assert list((home / "store" / "content").iterdir()) == []
+    assert list((own_home / "store" / "content").iterdir()) == []
 
 
 def test_a_read_only_store_is_read(folder: Path, parses: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +234,7 @@ def test_a_read_only_store_is_read(folder: Path, parses: list[Path], monkeypatch
     assert len(parses) == 1
 
 
-def test_processes_that_convert_at_once_agree(folder: Path, home: Path) -> None:
+def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from zslbench.data.store import load_stored\n"
         "dataset = load_stored(Path(sys.argv[1]), name='x', features='res101', semantics='att')\n"
@@ -250,13 +246,13 @@ def test_processes_that_convert_at_once_agree(folder: Path, home: Path) -> None:
     answers = {run.communicate()[0] for run in runs}
     assert [run.returncode for run in runs] == [0] * 4
     assert len(answers) == 1
-    assert len(list((home / "store" / "content").iterdir())) == 1
+    assert len(list((own_home / "store" / "content").iterdir())) == 1
 
 
-def test_a_copy_that_was_changed_is_named_and_removed(folder: Path, home: Path) -> None:
+def test_a_copy_that_was_changed_is_named_and_removed(folder: Path, own_home: Path) -> None:
     dataset = load(folder)
     assert store.verify_copies(folder) == []
-    path = content(home, dataset) / "features.npy"
+    path = content(own_home, dataset) / "features.npy"
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from data_folders import FOLDS, column, images, splits, write_folder
+from data_folders import FOLDS, column, images, splits, write_changed, write_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
@@ -117,14 +117,6 @@ def test_original_attributes_are_kept_and_are_part_of_the_content(tmp_path: Path
     assert not np.shares_memory(train.classes.original, first.original)
 
 
-@pytest.mark.parametrize("bad", ["shape", "nan"])
-def test_original_attributes_that_do_not_fit_are_refused(tmp_path: Path, bad: str) -> None:
-    att = splits()["att"]
-    wrong = att[:, 1:] if bad == "shape" else np.where(att == att.max(), np.nan, att)
-    with pytest.raises(BadData, match="original"):
-        read(write_folder(tmp_path, semantics={"original_att": wrong}))
-
-
 def test_float32_float64_and_sparse_files_are_one_content(tmp_path: Path) -> None:
     matrix = images()["features"].astype(np.float32)
     plain = read(write_folder(tmp_path / "a", {"features": matrix}))
@@ -165,27 +157,28 @@ def test_names_saved_as_a_character_matrix_are_read(tmp_path: Path) -> None:
     assert read(write_folder(tmp_path, semantics={"allclasses_names": names})).class_names[0] == "a_class"
 
 
-# --- broken files -----------------------------------------------------------------------------------------------------
+# --- broken files and content -----------------------------------------------------------------------------------------
 
 
-def test_missing_file(tmp_path: Path) -> None:
+def test_missing_file_or_variable(tmp_path: Path) -> None:
     write_folder(tmp_path)
     assert "vgg19.mat" in refused(tmp_path, DataMissing, features="vgg19")
     assert "w2v_splits.mat" in refused(tmp_path, DataMissing, semantics="w2v")
-
-
-@pytest.mark.parametrize("stem", ["", "..", "a/b", "/etc/x", "a\\b"])
-def test_a_stem_that_is_a_path(tmp_path: Path, stem: str) -> None:
-    assert "--features" in refused(write_folder(tmp_path), BadValue, features=stem)
+    for stem in ("", "..", "a/b", "/etc/x", "a\\b"):
+        assert "--features" in refused(tmp_path, BadValue, features=stem)
+    for key in ("features", "labels", "att", "trainval_loc", "test_seen_loc", "test_unseen_loc"):
+        message = refused(write_folder(tmp_path, drop=(key,)))
+        assert f"lacks '{key}'" in message
+        assert "it holds: " in message
 
 
 @pytest.mark.parametrize("file", ["res101.mat", "att_splits.mat"])
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.6, 0.9, 0.999])
-def test_truncated_file(tmp_path: Path, file: str, share: float) -> None:
+def test_truncated_file(tmp_path: Path, file: str) -> None:
     path = write_folder(tmp_path) / file
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(len(whole) * share)])
-    assert str(path) in refused(tmp_path)
+    for share in (0.0, 0.01, 0.3, 0.6, 0.9, 0.999):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        assert str(path) in refused(tmp_path)
 
 
 def test_damaged_bytes_inside_a_file(tmp_path: Path) -> None:
@@ -196,178 +189,112 @@ def test_damaged_bytes_inside_a_file(tmp_path: Path) -> None:
     assert "cannot be read" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(500), "Märchen".encode() * 100, bytes(4096)])
-def test_file_that_is_not_matlab(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_not_matlab(tmp_path: Path) -> None:
     path = write_folder(tmp_path) / "res101.mat"
-    path.write_bytes(content)
-    assert "not a MATLAB file" in refused(tmp_path)
+    for content in (b"", b"hello", b"PK\x03\x04" + bytes(500), "Märchen".encode() * 100, bytes(4096)):
+        path.write_bytes(content)
+        assert "not a MATLAB file" in refused(tmp_path)
 
 
-def test_matlab_7_3_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("block", [512, 0])
+def test_matlab_7_3_file(tmp_path: Path, block: int) -> None:
     path = write_folder(tmp_path) / "res101.mat"
     path.unlink()
-    with h5py.File(path, "w", userblock_size=512) as file:
+    with h5py.File(path, "w", userblock_size=block) as file:
         file["features"] = images()["features"]
-    with path.open("r+b") as raw:
-        raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
-    assert "'-v7'" in refused(tmp_path)
-    path.unlink()
-    with h5py.File(path, "w") as file:
-        file["features"] = images()["features"]
-    assert "savemat" in refused(tmp_path)
+    if block:
+        with path.open("r+b") as raw:
+            raw.write(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM")
+    message = refused(tmp_path)
+    assert "'-v7'" in message
+    assert "savemat" in message
 
 
-@pytest.mark.parametrize("key", ["features", "labels", "att", "trainval_loc", "test_seen_loc", "test_unseen_loc"])
-def test_missing_variable(tmp_path: Path, key: str) -> None:
-    message = refused(write_folder(tmp_path, drop=(key,)))
-    assert f"lacks '{key}'" in message
-    assert "it holds: " in message
-
-
-# --- broken content ---------------------------------------------------------------------------------------------------
-
-
-def with_loc(key: str, change: Any) -> dict[str, Any]:
+def change_loc(key: str, change: Any) -> dict[str, Any]:
     return {key: column(change(splits()[key].ravel().astype(np.int64)), np.int32)}
 
 
-def test_features_and_labels_of_unequal_length(tmp_path: Path) -> None:
-    message = refused(write_folder(tmp_path / "a", {"features": images()["features"][:, :-1]}))
-    assert "35 columns" in message
-    assert "36 labels" in message
-    assert "transposed" in refused(write_folder(tmp_path / "b", {"features": images()["features"].T}))
+def spoil(array: np.ndarray, at: tuple[int, int], value: float) -> np.ndarray:
+    array[at] = value
+    return array
 
 
-def test_labels_that_are_0_based(tmp_path: Path) -> None:
-    message = refused(write_folder(tmp_path, {"labels": images()["labels"] - 1}))
-    assert "labels are 1-based, add 1" in message
-
-
-@pytest.mark.parametrize(
-    "labels", [np.full((36, 1), 1.5), np.full((36, 1), np.nan), np.array([["x"]] * 36, dtype=object)]
-)
-def test_labels_that_are_not_whole_numbers(tmp_path: Path, labels: np.ndarray) -> None:
-    assert "whole numbers" in refused(write_folder(tmp_path, {"labels": labels}))
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("key", ["labels", "trainval_loc", "test_unseen_loc"])
-@pytest.mark.parametrize(
-    ("number", "kind", "said"),
-    [
-        (np.nan, np.float64, " NaN or infinity;"),
-        (np.inf, np.float64, " NaN or infinity;"),
-        (-np.inf, np.float32, " NaN or infinity;"),
-        (1e300, np.float64, " a number that is no {} number;"),
-        (2.0**53, np.float64, " a number that is no {} number;"),
-        (2**63 + 5, np.uint64, " a number that is no {} number;"),
-        (-(2**63), np.int64, " a number that is no {} number;"),
-        (2.5, np.float64, " 2.5;"),
-        (2**53 - 1, np.int64, " up to "),  # exact, but there are 36 images of 6 classes
-    ],
-)
-def test_numbers_that_a_cast_would_change(tmp_path: Path, key: str, number: float, kind: type, said: str) -> None:
-    values = (images() | splits())[key].astype(kind)
-    values[3] = number
-    changed = {key: values}
-    folder = write_folder(tmp_path, *([changed] if key == "labels" else [None, changed]))
-    what, file = ("class", "res101.mat") if key == "labels" else ("row", "att_splits.mat")
-    message = refused(folder)
-    assert said.format(what) in message
-    assert f"{file}: {key} " in message
-
-
-def test_classes_without_semantics(tmp_path: Path) -> None:
-    names = {"allclasses_names": splits()["allclasses_names"][:5]}
-    message = refused(write_folder(tmp_path, semantics={"att": splits()["att"][:, :5]} | names, texts={}))
-    assert "labels go up to 6" in message
-    assert "describes 5 classes" in message
-
-
-def test_semantics_with_nan_or_infinity(tmp_path: Path) -> None:
-    for number, value in enumerate((np.nan, np.inf)):
-        att = splits()["att"]
-        att[1, 4] = value
-        assert "'e_class'" in refused(write_folder(tmp_path / str(number), semantics={"att": att}))
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-def test_features_with_nan_or_infinity(tmp_path: Path, value: float) -> None:
-    matrix = images()["features"]
-    matrix[2, 7] = value
-    assert "first in row 7" in refused(write_folder(tmp_path, {"features": matrix}))
-
-
-@pytest.mark.parametrize("key", ["trainval_loc", "test_seen_loc", "test_unseen_loc"])
-def test_locs_out_of_range_0_based_or_repeated(tmp_path: Path, key: str) -> None:
-    high = refused(write_folder(tmp_path / "a", semantics=with_loc(key, lambda loc: np.append(loc, 37))))
-    assert f"{key} goes up to image 37 but there are 36" in high
-    low = refused(write_folder(tmp_path / "b", semantics=with_loc(key, lambda loc: np.append(loc, 0))))
-    assert "1-based, add 1" in low
-    again = refused(write_folder(tmp_path / "c", semantics=with_loc(key, lambda loc: np.append(loc, loc[0]))))
-    assert "more than once" in again
-    empty = refused(write_folder(tmp_path / "d", semantics={key: np.zeros((0, 1), np.uint16)}))
-    assert key in empty
-
-
-def test_overlapping_locs(tmp_path: Path) -> None:
-    test_seen = splits()["test_seen_loc"].ravel().astype(np.int64)
-    message = refused(
-        write_folder(tmp_path, semantics=with_loc("trainval_loc", lambda loc: np.append(loc, test_seen[:2])))
-    )
-    assert "trainval and test_seen share 2 rows" in message
-
-
-def test_unseen_classes_in_training(tmp_path: Path) -> None:
-    moved = int(splits()["test_unseen_loc"][0, 0])
-    changed = with_loc("trainval_loc", lambda loc: np.append(loc, moved))
-    changed |= with_loc("test_unseen_loc", lambda loc: loc[loc != moved])
-    assert "1 unseen classes have training images" in refused(write_folder(tmp_path, semantics=changed))
-
-
-def test_test_seen_classes_without_training_images(tmp_path: Path) -> None:
-    moved = int(splits()["test_unseen_loc"][0, 0])
-    label = images()["labels"].ravel()[moved - 1]
-    same = np.flatnonzero(images()["labels"].ravel() == label) + 1
-    changed = with_loc("test_seen_loc", lambda loc: np.append(loc, same))
-    changed |= with_loc("test_unseen_loc", lambda loc: np.setdiff1d(loc, same))
-    assert "test_seen may hold seen classes only" in refused(write_folder(tmp_path, semantics=changed))
-
-
-def test_names_that_do_not_match(tmp_path: Path) -> None:
-    few = {"allclasses_names": splits()["allclasses_names"][:4]}
-    assert "4 class names for 6" in refused(write_folder(tmp_path / "a", semantics=few))
-    listed = write_folder(tmp_path / "c", drop=("allclasses_names",), texts={"allclasses.txt": "x\ny\nz\n"})
-    message = refused(listed)
-    assert "allclasses.txt: 3 class names for 6" in message
-    assert "att_splits" not in message
-    numbers = {"allclasses_names": np.arange(6)[:, None]}
-    assert "allclasses_names" in refused(write_folder(tmp_path / "b", semantics=numbers))
-
-
-@pytest.mark.parametrize(
-    ("texts", "needle"),
-    [
+FEATURES, LABELS, ATT, NAMES = images()["features"], images()["labels"], splits()["att"], splits()["allclasses_names"]
+TEST_SEEN = splits()["test_seen_loc"].ravel().astype(np.int64)
+MOVED = int(splits()["test_unseen_loc"][0, 0])
+SAME_CLASS = np.flatnonzero(LABELS.ravel() == LABELS[MOVED - 1, 0]) + 1
+BROKEN: list[tuple[dict[str, Any], str]] = [
+    ({"features": FEATURES[:, :-1]}, "35 columns (images) but there are 36 labels"),
+    ({"features": FEATURES.T}, "transposed"),
+    *(({"features": spoil(images()["features"], (2, 7), value)}, "first in row 7")
+      for value in (np.nan, np.inf, -np.inf, 1e300)),
+    ({"labels": LABELS - 1}, "labels are 1-based, add 1"),
+    ({"labels": np.array([["x"]] * 36, dtype=object)}, "whole numbers"),
+    ({"att": ATT[:, :5], "allclasses_names": NAMES[:5], "texts": {}}, "go up to 6 but att_splits.mat describes 5"),
+    *(({"att": spoil(splits()["att"], (1, 4), value)}, "'e_class'") for value in (np.nan, np.inf)),
+    ({"original_att": ATT[:, 1:]}, "original_att is (3, 5) where att is (3, 6)"),
+    ({"original_att": np.where(ATT.max() == ATT, np.nan, ATT)}, "original attributes of class"),
+    (change_loc("trainval_loc", lambda loc: np.append(loc, TEST_SEEN[:2])), "trainval and test_seen share 2 rows"),
+    (change_loc("trainval_loc", lambda loc: np.append(loc, MOVED))
+     | change_loc("test_unseen_loc", lambda loc: loc[loc != MOVED]), "1 unseen classes have training images"),
+    (change_loc("test_seen_loc", lambda loc: np.append(loc, SAME_CLASS))
+     | change_loc("test_unseen_loc", lambda loc: np.setdiff1d(loc, SAME_CLASS)), "may hold seen classes only"),
+    ({"allclasses_names": NAMES[:4]}, "att_splits.mat: 4 class names for 6"),
+    ({"drop": ("allclasses_names",), "texts": {"allclasses.txt": "x\ny\nz\n"}}, "allclasses.txt: 3 class names for 6"),
+    ({"allclasses_names": np.arange(6)[:, None]}, "allclasses_names"),
+    ({"drop": ("allclasses_names",)}, "add allclasses.txt"),
+    *(({"allclasses_names": np.array([[name], *([f"{n}"] for n in range(5))], dtype=object), "texts": {}},
+       "cannot be printed") for name in ("\x1b[31mred", "a\u202eb", "a\x9bb")),
+    *(({"texts": texts}, why) for texts, why in (
         (FOLDS | {"valclasses1.txt": "f_class\nzebra\n"}, "'zebra'"),
         ({"trainclasses2.txt": "a_class\n"}, "without valclasses2.txt"),
         (FOLDS | {"valclasses1.txt": "f_class\nf_class\n"}, "more than once"),
         (FOLDS | {"valclasses1.txt": "a_class\n"}, "both training and validation"),
         (FOLDS | {"valclasses1.txt": "b_class\n"}, "not seen classes"),
         (FOLDS | {"valclasses1.txt": "\n"}, "0 validation classes"),
-    ],
-)
-def test_fold_files_that_do_not_fit(tmp_path: Path, texts: dict[str, str], needle: str) -> None:
-    assert needle in refused(write_folder(tmp_path, texts=texts))
+    )),
+    *(row for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc") for row in (
+        (change_loc(key, lambda loc: np.append(loc, 37)), f"{key} goes up to image 37 but there are 36"),
+        (change_loc(key, lambda loc: np.append(loc, 0)), "1-based, add 1"),
+        (change_loc(key, lambda loc: np.append(loc, loc[0])), "more than once"),
+        ({key: np.zeros((0, 1), np.uint16)}, key),
+    )),
+]  # fmt: skip
 
 
-def test_fold_files_without_class_names(tmp_path: Path) -> None:
-    assert "allclasses.txt" in refused(write_folder(tmp_path, drop=("allclasses_names",)))
+@pytest.mark.parametrize(("changed", "why"), BROKEN, ids=[why for _, why in BROKEN])
+def test_content_that_breaks_a_rule(tmp_path: Path, changed: dict[str, Any], why: str) -> None:
+    assert why in refused(write_changed(tmp_path, **changed))
 
 
 def test_a_fold_file_that_is_not_text(tmp_path: Path) -> None:
     folder = write_folder(tmp_path)
     (folder / "valclasses1.txt").write_bytes(b"\xff\xfe\x00")
     assert "valclasses1.txt" in refused(folder)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("key", "unit", "file"), [
+    ("labels", "class", "res101.mat"), ("trainval_loc", "row", "att_splits.mat"),
+    ("test_unseen_loc", "row", "att_splits.mat"),
+])  # fmt: skip
+def test_numbers_that_a_cast_would_change(tmp_path: Path, key: str, unit: str, file: str) -> None:
+    for number, kind, why in (
+        (np.nan, np.float64, " NaN or infinity;"),
+        (np.inf, np.float64, " NaN or infinity;"),
+        (-np.inf, np.float32, " NaN or infinity;"),
+        (1e300, np.float64, f" a number that is no {unit} number;"),
+        (2.0**53, np.float64, f" a number that is no {unit} number;"),
+        (2**63 + 5, np.uint64, f" a number that is no {unit} number;"),
+        (-(2**63), np.int64, f" a number that is no {unit} number;"),
+        (2.5, np.float64, " 2.5;"),
+        (2**53 - 1, np.int64, " up to "),  # exact, but there are 36 images of 6 classes
+    ):
+        values = (images() | splits())[key].astype(kind)
+        values[3] = number
+        message = refused(write_changed(tmp_path, **{key: values}))
+        assert why in message
+        assert f"{file}: {key} " in message
 
 
 # --- real data --------------------------------------------------------------------------------------------------------
@@ -440,10 +367,3 @@ def test_real_splits_are_read_with_made_up_features(real_data: Path, tmp_path: P
         assert listed == set((source / "trainvalclasses.txt").read_text().split())
     else:
         assert dataset.folds == ()
-
-
-@pytest.mark.parametrize("name", ["\x1b[31mred", "a\u202eb", "a\x9bb"])
-def test_names_that_steer_a_terminal_are_refused(tmp_path: Path, name: str) -> None:
-    names = np.array([[name], *([f"{number}"] for number in range(5))], dtype=object)
-    with pytest.raises(BadData, match="cannot be printed"):
-        read(write_folder(tmp_path, None, {"allclasses_names": names}, texts={}))

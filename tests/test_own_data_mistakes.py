@@ -6,43 +6,30 @@ import collections
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import own_data
 import pandas as pd
 import pytest
 from data_folders import column, images, splits, write_folder
-from own_data import NAMES, arrays
+from own_data import NAMES, arrays, make, refuse
 from scipy.io import savemat
 
 import zslbench
 from zslbench import spec
 from zslbench.cli import main
 from zslbench.data import load_dataset
-from zslbench.data.own.add import Report, add
+from zslbench.data.own.add import add
 from zslbench.data.own.matrices import checked_names
 from zslbench.data.splits import seen_split
 from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
 
+pytestmark = pytest.mark.usefixtures("own_home")
+
 
 @pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "home"
-
-
-def make(name: str = "birds", **changed: Any) -> Report:
-    given: dict[str, Any] = {**arrays(), "classes": list(NAMES), "unseen": 2} | changed
-    return add(name, **{key: value for key, value in given.items() if value is not None})
-
-
-def refused(kind: type[ZslbenchError] = BadData, **changed: Any) -> str:
-    with pytest.raises(kind) as caught:
-        make(**changed)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -94,10 +81,10 @@ def test_labels_and_names_with_an_index(tmp_path: Path) -> None:
         assert found.added.class_names == NAMES
 
 
-def test_an_index_of_semantics_that_is_out_of_order_is_refused(tmp_path: Path) -> None:
+def test_an_index_of_semantics_that_is_out_of_order_is_refuse(tmp_path: Path) -> None:
     """Its numbers may name the classes, whose order then is not that of the rows."""
     pd.DataFrame(arrays()["semantics"], index=[3, 1, 0, 2, 7, 6, 5, 4]).to_csv(tmp_path / "att.csv")
-    assert "no name in the header" in refused(semantics=str(tmp_path / "att.csv"), classes=None)
+    assert "no name in the header" in refuse(semantics=str(tmp_path / "att.csv"), classes=None)
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (40, 0), (8, 0), (0, 0), (0, 40, 1)])
@@ -107,13 +94,13 @@ def test_every_empty_input_is_a_sentence(tmp_path: Path, shape: tuple[int, ...])
         np.savez(tmp_path / f"{number}.npz", x=empty)
         for role in ("features", "labels", "semantics", "classes"):
             for given in (empty, tmp_path / f"{number}.npy", tmp_path / f"{number}.npz"):
-                assert "are empty" in refused(**{role: given})
+                assert "are empty" in refuse(**{role: given})
     for part in ("trainval", "test_seen", "test_unseen", "unseen"):
         lists = {"trainval": [0], "test_seen": [1], "test_unseen": [2]} if part != "unseen" else {}
-        refused(splits=lists | {part: np.zeros(shape)}, unseen=None)
+        refuse(splits=lists | {part: np.zeros(shape)})
         np.savez(tmp_path / "split.npz", **(lists | {part: np.zeros(shape)}))
-        refused(splits=tmp_path / "split.npz", unseen=None)
-    refused(unseen=np.zeros(shape))
+        refuse(splits=tmp_path / "split.npz")
+    refuse(unseen=np.zeros(shape))
     with pytest.raises(ZslbenchError):
         make("x", unseen=[], folds=1)
 
@@ -153,19 +140,19 @@ def test_numbers_of_thousands_of_digits_are_sentences(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join([f"{DIGITS} auk", *NAMES[1:]]), encoding="utf-8")
     assert make("long", classes=str(tmp_path / "names.txt")).added.class_names[0] == f"{DIGITS} auk"
     (tmp_path / "labels.txt").write_text("\n".join([DIGITS] * 40), encoding="utf-8")
-    assert "no class" in refused(labels=str(tmp_path / "labels.txt"))
+    assert "no class" in refuse(labels=str(tmp_path / "labels.txt"))
     (tmp_path / "x.csv").write_text("\n".join([f"{DIGITS},1"] * 40), encoding="utf-8")
-    assert "infinity" in refused(features=str(tmp_path / "x.csv"))
+    assert "infinity" in refuse(features=str(tmp_path / "x.csv"))
     for text in (f'{{"unseen": [{DIGITS}]}}', f'{{"base": {DIGITS}}}', f'{{"trainval": [{DIGITS}]}}'):
         (tmp_path / "split.json").write_text(text, encoding="utf-8")
-        assert "cannot be read" in refused(splits=tmp_path / "split.json", unseen=None)
+        assert "cannot be read" in refuse(splits=tmp_path / "split.json")
     number = 10**5000
-    assert "no class" in refused(splits={"unseen": [number, 1]}, unseen=None)
-    assert "whole numbers" in refused(splits={"trainval": [number], "test_seen": [1], "test_unseen": [2]}, unseen=None)
+    assert "no class" in refuse(splits={"unseen": [number, 1]})
+    assert "whole numbers" in refuse(splits={"trainval": [number], "test_seen": [1], "test_unseen": [2]})
     for changed in ({"unseen": f"{DIGITS},1"}, {"unseen": [number, 1]}):
-        assert "no class" in refused(**changed)
+        assert "no class" in refuse(**changed)
     for changed in ({"unseen": number}, {"seed": number}, {"folds": number}, {"unseen": f"{DIGITS}%"}):
-        refused(BadValue, **changed)
+        refuse(BadValue, **changed)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +231,7 @@ def test_classes_without_names_are_called_by_their_labels(tmp_path: Path, first:
     for other in (by_name, by_list, by_ids):
         assert other.fingerprint == by_number.fingerprint
     assert zslbench.info("n").facts["unseen classes"] == named.replace(",", ", ")
-    assert f"number from {first} to {first + 7}" in refused(classes=None, labels=labels, unseen=f"{first + 8},{first}")
+    assert f"number from {first} to {first + 7}" in refuse(classes=None, labels=labels, unseen=f"{first + 8},{first}")
     zslbench.run("eszsl", "n", runs=tmp_path / "runs", protocols="zsl")
     there = zslbench.plot("perclass", runs=tmp_path / "runs")
     assert {(row["class"], row["class name"]) for row in there.rows} == {(one, f"class {one}") for one in chosen}
@@ -288,13 +275,13 @@ def test_attributes_that_tell_nothing_are_told(tmp_path: Path) -> None:
     assert "1 of 4 columns are the same" in " ".join(add("folder", source=folder).remarks)
 
 
-def test_numbers_that_float32_turns_into_zero_are_refused(tmp_path: Path) -> None:
+def test_numbers_that_float32_turns_into_zero_are_refuse(tmp_path: Path) -> None:
     tiny = arrays()["features"].astype(np.float64)
     tiny[3] *= 1e-60
-    assert "1 rows (first: 4) hold numbers so small" in refused(features=tiny)
+    assert "1 rows (first: 4) hold numbers so small" in refuse(features=tiny)
     table = arrays()["semantics"].astype(np.float64)
     table[:, 1] = 1e-50 * np.arange(1, 9)
-    assert "1 columns (first: 2) hold numbers so small" in refused(semantics=table)
+    assert "1 columns (first: 2) hold numbers so small" in refuse(semantics=table)
     for changed in ({"features": images()["features"] * 1e-50}, {"att": splits()["att"] * 1e-50}):
         of_images = changed if "features" in changed else None
         folder = write_folder(tmp_path / "mine", of_images, None if of_images else changed)
@@ -307,7 +294,7 @@ def test_numbers_that_float32_turns_into_zero_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("attributes", [6, 9])
-def test_transposed_semantics_are_refused(tmp_path: Path, attributes: int) -> None:
+def test_transposed_semantics_are_refuse(tmp_path: Path, attributes: int) -> None:
     """With as many attributes as classes, or more, every label has a column of the turned table."""
     table = np.random.default_rng(0).random((6, attributes))
     for drop in ((), ("allclasses_names",)):
@@ -320,21 +307,21 @@ def test_transposed_semantics_are_refused(tmp_path: Path, attributes: int) -> No
 
 
 @pytest.mark.parametrize(("left", "end"), [(0, "first"), (35, "last")])
-def test_a_split_that_misses_one_end_is_refused(tmp_path: Path, left: int, end: str) -> None:
+def test_a_split_that_misses_one_end_is_refuse(tmp_path: Path, left: int, end: str) -> None:
     given = splits()
     for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc"):
         given[key] = column([number for number in given[key].ravel() if number != left + 1])
     folder = write_folder(tmp_path / "mine", None, given)
     with pytest.raises(BadData, match=f"of 36 images the {end} alone is in no part"):
         load_dataset(str(folder))
-    whole = make("whole", unseen=None, splits={"unseen": [0, 1]}).added.load()
+    whole = make("whole", splits={"unseen": [0, 1]}).added.load()
     parts = {part: [row for row in getattr(whole, part).tolist() if row != left] for part in
              ("trainval", "test_seen", "test_unseen")}  # fmt: skip
     if left == 0:
         (tmp_path / "s.json").write_text(json.dumps(parts), encoding="utf-8")
-        assert "the first alone is in no part" in refused(splits=tmp_path / "s.json", unseen=None)
+        assert "the first alone is in no part" in refuse(splits=tmp_path / "s.json")
     middle = {part: [row for row in getattr(whole, part).tolist() if row != 20] for part in parts}
-    assert any("1 of 40 images" in remark for remark in make("mid", unseen=None, splits=middle).remarks)
+    assert any("1 of 40 images" in remark for remark in make("mid", splits=middle).remarks)
     assert collections.Counter(map(len, middle.values())).total() == 3
 
 

@@ -23,10 +23,7 @@ from zslbench.errors import BadData, BadValue, DataMissing, Unavailable, Unknown
 COLOURS = {"2": (255, 0, 0), "10": (0, 255, 0), "9": (0, 0, 255), "1": (255, 255, 0)}
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 @pytest.fixture
