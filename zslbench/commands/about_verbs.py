@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,40 @@ from zslbench.commands.shared_options import CHOICES, DATA_ROOT, FAILED, RUNS, c
 @RUNS
 def list_command(kind: Any, runs: Path) -> None:
     """List methods, datasets, protocols or presets (those that were tuned into --runs, too)."""
-    screen.show_list(kind, zslbench.list(kind, runs))
+    rows: list[Sequence[str]] = []
+    for entry in zslbench.list(kind, runs):
+        summary = entry.unavailable or entry.summary
+        if kind == "presets":
+            rows.append((entry.name, entry.reference, summary))
+        elif kind == "methods":
+            rows.append((entry.name, summary, entry.reference, entry.setting, entry.origin))
+        else:
+            rows.append((entry.name, summary, entry.origin))
+    heads = {"presets": ("preset", "for", "source"), "methods": ("name", "what it is", "source", "setting", "from")}
+    screen.show_table(heads.get(kind, ("name", "what it is", "from")), rows)
 
 
 @click.command(epilog=examples("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod"))
 @click.argument("name")
 def info(name: str) -> None:
     """Show all that is declared of one method, dataset or protocol."""
-    screen.show_info(zslbench.info(name))
+    described = zslbench.info(name)
+    console = screen.wide_console()
+    console.print(f"{described.title} ({described.kind} {described.name})", style="bold", markup=False)
+    console.print(described.summary, markup=False)
+    screen.show_table(None, described.facts.items())
+    for heads, rows in (
+        (("parameter", "default", "takes", "meaning"), described.params),
+        (("`zslbench tune` searches", "values"), described.space.items()),
+        (("preset", "source", "values"), described.presets),
+        (("published in", "dataset", "features", "metric", "value", "note"), described.published),
+    ):
+        if rows:
+            screen.show_table(heads, rows)
+    if described.differences:
+        console.print("how this implementation differs", style="bold")
+        for text in described.differences:
+            screen.show_text(f"- {text}")
 
 
 @click.command(epilog=examples("zslbench doctor", "zslbench doctor --data-root ./xlsa17"))
@@ -34,7 +62,7 @@ def info(name: str) -> None:
 def doctor(**options: Any) -> None:
     """Check this installation: versions, devices, folders, data, plugins."""
     findings = zslbench.doctor(**options)
-    screen.show_findings(findings)
+    screen.show_table(None, [("ok" if row.ok else "PROBLEM", row.what, row.found) for row in findings])
     if not all(finding.ok for finding in findings):
         sys.exit(FAILED)
 
@@ -58,7 +86,14 @@ def method(name: str, **options: Any) -> None:
 
     It works as it is; replace its fit and scores by yours.
     """
-    screen.show_made(zslbench.new_method(name, **options))
+    made = zslbench.new_method(name, **options)
+    for path in made.files:
+        screen.show_text(f"wrote {path}")
+    folder = shlex.quote(str(made.folder))
+    screen.show_text(f"Next: cd {folder} && zslbench check {shlex.quote(made.target)}")
+    screen.show_text(
+        f"Then put your method into {made.module}/method.py; README.md says how to run, tune and install it."
+    )
 
 
 @click.command(
@@ -78,7 +113,10 @@ def check(name: str, **options: Any) -> None:
     NAME is a name, with or without parameters, a class of your own as pkg.module:Class, or the folder of a data set.
     Exit code 1 where a check fails.
     """
-    found = zslbench.check(name, **options)
-    screen.show_checked(found)
-    if not found.ok:
+    checked = zslbench.check(name, **options)
+    for passed in checked.passed:
+        screen.show_text(f"ok  {passed}")
+    if not checked.ok:
+        screen.show_error(checked.failure)
         sys.exit(FAILED)
+    screen.show_text(f"{checked.kind} {checked.name} keeps the contract: {len(checked.passed)} checks passed.")

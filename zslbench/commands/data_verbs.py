@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -21,6 +22,10 @@ from zslbench.commands.shared_options import (
 )
 from zslbench.errors import BadValue
 
+if TYPE_CHECKING:
+    from zslbench.data.archive import Installed
+    from zslbench.data.own.add import Report
+
 
 @click.group(epilog=examples("zslbench data list", "zslbench data import ./xlsa17.zip"))
 def data() -> None:
@@ -31,7 +36,18 @@ def data() -> None:
 @DATA_ROOT
 def data_list(data_root: Path | None) -> None:
     """List the data sets and what of them is on this machine."""
-    screen.show_data(zslbench.data.list_(data_root))
+    shown = []
+    rows = zslbench.data.list_(data_root)
+    for row in rows:
+        images = f"{row.counts.images:,}" if row.counts else ""
+        classes = f"{row.counts.seen} + {row.counts.unseen}" if row.counts else ""
+        where = ", ".join(map(str, row.folders)) or ("built in" if row.origin == "builtin" else "not on this machine")
+        files = ", ".join(row.features) or "none", ", ".join(row.semantics) or "none"
+        shown.append((row.name, row.title, images, classes, *files, row.problem or where))
+    heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
+    screen.show_table(heads, shown)
+    if any(not row.features for row in rows):
+        screen.show_text("what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR")
 
 
 @data.command(epilog=examples("zslbench data fetch cub", "zslbench data fetch all"))
@@ -41,14 +57,22 @@ def data_list(data_root: Path | None) -> None:
 @click.option("--force", is_flag=True, help="Download even what is installed.")
 def fetch(name: str, **options: Any) -> None:
     """Download a data set from its authors' archive and install it."""
-    screen.show_installed(zslbench.data.fetch(name, **options))
+    _show_installed(zslbench.data.fetch(name, **options))
 
 
 @data.command("import", epilog=examples("zslbench data import ./xlsa17.zip", "zslbench data import ./xlsa17/CUB"))
 @click.argument("source", type=click.Path(path_type=Path))
 def import_command(source: Path) -> None:
     """Install data sets from a zip archive or a folder."""
-    screen.show_installed(zslbench.data.import_(source))
+    _show_installed(zslbench.data.import_(source))
+
+
+def _show_installed(rows: Sequence[Installed]) -> None:
+    if not rows:
+        screen.show_text("nothing to do: it is installed already; --force downloads it again")
+    for row in rows:
+        checksum = f" (sha256 {row.sha256})" if row.sha256 else ""
+        screen.show_text(f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}")
 
 
 @data.command(
@@ -88,7 +112,18 @@ def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **opti
     alone are added to a data set that was added before.
     """
     chosen = _by_stem(features, "features"), _by_stem(semantics, "semantics")
-    screen.show_added(zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options))
+    _show_added(zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options))
+
+
+def _show_added(report: Report) -> None:
+    """Print what was installed, how the inputs were read, and what to type next."""
+    added = report.added
+    for remark in report.remarks:
+        screen.show_text(remark)
+    screen.show_text(f"added {added.name}: {added.summary}")
+    features, semantics = ", ".join(added.features), ", ".join(added.semantics)
+    screen.show_text(f"features: {features}; semantics: {semantics}; in {added.folder}")
+    screen.show_text(f"run on it with: zslbench run -m eszsl -d {added.name}")
 
 
 def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
@@ -140,8 +175,19 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
     Every batch is kept as it is done: after a kill, the same command goes on.
     """
     with screen.counted("pictures", quiet) as on_batch:
-        found = zslbench.data.features(images, on_batch=on_batch, **options)
-    screen.show_extracted(found)
+        extracted = zslbench.data.features(images, on_batch=on_batch, **options)
+    for sentence in extracted.skipped:
+        screen.show_text(f"left out: {sentence}")
+    count, length = extracted.features.shape
+    before = f" ({extracted.done_before:,} were done before)" if extracted.done_before else ""
+    screen.show_text(
+        f"{count:,} pictures of {len(extracted.class_names)} classes{before}: {length} features each by "
+        f"{extracted.facts['backbone']}, {extracted.facts['preprocessing']}"
+    )
+    if extracted.output is not None:
+        screen.show_written(extracted.output)
+    if extracted.report is not None:
+        _show_added(extracted.report)
 
 
 @data.command(epilog=examples("zslbench data remove my-birds --yes"))
@@ -160,6 +206,13 @@ def remove(name: str, yes: bool) -> None:
 def verify(name: str | None, data_root: Path | None) -> None:
     """Read data sets whole and check counts, splits and stored copies."""
     rows = zslbench.data.verify(name, data_root)
-    screen.show_verified(rows)
+    if not rows:
+        screen.show_text("no data set is on this machine; see zslbench data list")
+    shown = []
+    for row in rows:
+        read = ", ".join(f"{choice} {fingerprint}" for choice, fingerprint in row.fingerprints.items())
+        shown += [("ok", row.name, read, str(row.folder))] if row.ok else []
+        shown += [("PROBLEM", row.name, problem, str(row.folder)) for problem in row.problems]
+    screen.show_table(None, shown)
     if not all(row.ok for row in rows):
         sys.exit(FAILED)

@@ -18,19 +18,11 @@ from zslbench.errors import RecordsLeftOut
 from zslbench.visible import last_line, one_line, visible
 
 if TYPE_CHECKING:
-    from zslbench.checks import Checked
-    from zslbench.data.archive import Installed
-    from zslbench.data.inventory import Listed as DataListed
-    from zslbench.data.inventory import Verified
-    from zslbench.data.own.add import Report
-    from zslbench.data.own.pictures import Extracted
-    from zslbench.inspection import Finding, Info, Listed
     from zslbench.runner.run import Outcome
-    from zslbench.scaffold import Made
 
 WIDE = 160
 _REASONS = 3
-"""Different reasons of failed runs that are told at the end."""
+"""Different reasons of failed runs that are shown at the end."""
 _LISTED = 40
 """Runs that a dry run lists one by one."""
 
@@ -43,7 +35,8 @@ class _Console(Console):
             yield segment if segment.control else Segment(visible(segment.text), segment.style)
 
 
-def _out() -> Console:
+def wide_console() -> Console:
+    """Return the console of results: the terminal, or one wide enough for sentences where there is none."""
     console = _Console(highlight=False)
     return console if console.is_terminal else _Console(highlight=False, width=WIDE)
 
@@ -108,7 +101,7 @@ def show_profile(outcome: Outcome) -> None:
         "seconds by phase, of each run alone (fit holds those between data and scores); shared: what an earlier run "
         "had done already"
     )
-    _print_table(("run", *phases, *last), rows)
+    show_table(("run", *phases, *last), rows)
 
 
 def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
@@ -138,7 +131,7 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
 def _show_dry_run(outcome: Outcome) -> None:
     """Say what a run would do: each run, or where there are many how many of each method on each data set."""
     if len(outcome.states) <= _LISTED:
-        _print_table(("id", "run", "state"), [(one.id, str(one), state) for one, state in outcome.states])
+        show_table(("id", "run", "state"), [(one.id, str(one), state) for one, state in outcome.states])
     else:
         datasets = list(dict.fromkeys(one.dataset.name for one, _ in outcome.states))
         found: dict[str, dict[str, Counter[str]]] = {}
@@ -151,7 +144,7 @@ def _show_dry_run(outcome: Outcome) -> None:
             )
             for method, cells in found.items()
         ]
-        _print_table(("method", *datasets), rows)
+        show_table(("method", *datasets), rows)
     states = Counter(state for _, state in outcome.states)
     counts = ", ".join(f"{many} {state}" for state, many in states.items())
     to_do = outcome.estimate.runs if outcome.estimate else states["to run"]
@@ -159,93 +152,6 @@ def _show_dry_run(outcome: Outcome) -> None:
     show_text(f"{len(outcome.states)} runs{by_state}, {to_do} to do; nothing was run.")
     if to_do:
         show_text(f"time: {outcome.estimate}")
-
-
-def show_list(kind: str, lines: Sequence[Listed]) -> None:
-    """Print one line a registered thing."""
-    if kind == "presets":
-        _print_table(
-            ("preset", "for", "source"),
-            [(one.name, one.reference, one.unavailable or one.summary) for one in lines],
-        )
-        return
-    heads = ("name", "what it is", "source", "setting", "from") if kind == "methods" else ("name", "what it is", "from")
-    rows = []
-    for one in lines:
-        summary = one.unavailable or one.summary
-        full = (one.name, summary, one.reference, one.setting, one.origin)
-        rows.append(full if kind == "methods" else (one.name, summary, one.origin))
-    _print_table(heads, rows)
-
-
-def show_info(info: Info) -> None:
-    """Print all that is declared of one thing."""
-    console = _out()
-    console.print(f"{info.title} ({info.kind} {info.name})", style="bold", markup=False)
-    console.print(info.summary, markup=False)
-    _print_table(None, list(info.facts.items()))
-    if info.params:
-        _print_table(("parameter", "default", "takes", "meaning"), info.params)
-    if info.space:
-        _print_table(("`zslbench tune` searches", "values"), list(info.space.items()))
-    if info.presets:
-        _print_table(("preset", "source", "values"), info.presets)
-    if info.published:
-        heads = ("published in", "dataset", "features", "metric", "value", "note")
-        _print_table(heads, info.published)
-    if info.differences:
-        console.print("how this implementation differs", style="bold")
-        for text in info.differences:
-            show_text(f"- {text}")
-
-
-def show_findings(findings: Iterable[Finding]) -> None:
-    """Print what `doctor` found."""
-    _print_table(None, [("ok" if one.ok else "PROBLEM", one.what, one.found) for one in findings])
-
-
-def show_checked(found: Checked) -> None:
-    """Print the checks that passed, and how many, or the one that did not."""
-    for name in found.passed:
-        show_text(f"ok  {name}")
-    if found.ok:
-        show_text(f"{found.kind} {found.name} keeps the contract: {len(found.passed)} checks passed.")
-    else:
-        show_error(found.failure)
-
-
-def show_made(made: Made) -> None:
-    """Print what was written, and what to type next."""
-    for path in made.files:
-        show_text(f"wrote {path}")
-    folder = shlex.quote(str(made.folder))
-    show_text(f"Next: cd {folder} && zslbench check {shlex.quote(made.target)}")
-    show_text(f"Then put your method into {made.module}/method.py; README.md says how to run, tune and install it.")
-
-
-def show_data(rows: Sequence[DataListed]) -> None:
-    """Print one line a data set: what of it is here, and what to type for the rest."""
-    shown = []
-    for row in rows:
-        images = f"{row.counts.images:,}" if row.counts else ""
-        classes = f"{row.counts.seen} + {row.counts.unseen}" if row.counts else ""
-        where = ", ".join(map(str, row.folders)) or ("built in" if row.origin == "builtin" else "not on this machine")
-        files = ", ".join(row.features) or "none", ", ".join(row.semantics) or "none"
-        shown.append((row.name, row.title, images, classes, *files, row.problem or where))
-    heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
-    _print_table(heads, shown)
-    if any(not row.features for row in rows):
-        show_text("what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR")
-
-
-def show_installed(rows: Sequence[Installed]) -> None:
-    """Print what `fetch` or `import` installed."""
-    if not rows:
-        print("nothing to do: it is installed already; --force downloads it again")
-    for row in rows:
-        checksum = f" (sha256 {row.sha256})" if row.sha256 else ""
-        text = f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}"
-        show_text(text)
 
 
 @contextlib.contextmanager
@@ -260,46 +166,8 @@ def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_added(report: Report) -> None:
-    """Print what `data add` installed, how it read the inputs, and what to type next."""
-    added = report.added
-    for remark in report.remarks:
-        show_text(remark)
-    show_text(f"added {added.name}: {added.summary}")
-    features, semantics = ", ".join(added.features), ", ".join(added.semantics)
-    show_text(f"features: {features}; semantics: {semantics}; in {added.folder}")
-    show_text(f"run on it with: zslbench run -m eszsl -d {added.name}")
-
-
-def show_extracted(found: Extracted) -> None:
-    """Print what `data features` made, and which pictures it left out."""
-    for sentence in found.skipped:
-        show_text(f"left out: {sentence}")
-    count, length = found.features.shape
-    before = f" ({found.done_before:,} were done before)" if found.done_before else ""
-    show_text(
-        f"{count:,} pictures of {len(found.class_names)} classes{before}: {length} features each by "
-        f"{found.facts['backbone']}, {found.facts['preprocessing']}"
-    )
-    if found.output is not None:
-        show_written(found.output)
-    if found.report is not None:
-        show_added(found.report)
-
-
-def show_verified(rows: Sequence[Verified]) -> None:
-    """Print what `verify` found."""
-    if not rows:
-        print("no data set is on this machine; see zslbench data list")
-    shown = []
-    for row in rows:
-        read = ", ".join(f"{choice} {name}" for choice, name in row.fingerprints.items())
-        shown += [("ok", row.name, read, str(row.folder))] if row.ok else []
-        shown += [("PROBLEM", row.name, problem, str(row.folder)) for problem in row.problems]
-    _print_table(None, shown)
-
-
-def _print_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
+def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
+    """Print rows below their heads; control characters are escaped."""
     from rich.text import Text
 
     table = Table(show_header=heads is not None, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -308,4 +176,4 @@ def _print_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> 
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
-    _out().print(table)
+    wide_console().print(table)

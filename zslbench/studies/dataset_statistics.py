@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders
-from zslbench.data.dataset import Counts, Dataset, choose_stem
+from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem
 from zslbench.data.home import data_root
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.store import load_stored
@@ -19,8 +19,8 @@ from zslbench.errors import DataMissing, ZslbenchError
 from zslbench.files import write_text
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, split_of
-from zslbench.results.tables.facts import write_data
-from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.facts import pick_facts, write_data
+from zslbench.results.tables.render import DATA_FORMATS, render
 from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks
 from zslbench.visible import one_line
 
@@ -57,43 +57,35 @@ def named(text: str, features: str | None, semantics: str | None, root: Path | N
     Args:
         text: a name, with parameters where it takes some, or the path of a folder.
         features, semantics: file stems; None: the usual ones, else the first that there are.
-        root: the folder of data set folders.
-
-    Raises:
-        UnknownName, BadSpec, BadValue: the text, or a choice, does not exist.
-        DataMissing: the files are not on this machine.
-        BadData: the files break a rule.
     """
-    if (own := folder_of(text)) is not None:
-        own = own.resolve()
-        return _in_folder(own, _chosen(own, features, semantics), None)
-    if added.find(text) is not None:
+    source: Catalogued | None = None
+    if (folder := folder_of(text)) is not None:
+        folder = folder.resolve()
+    elif added.find(text) is not None:
         loaded = load_dataset(text, features=features, semantics=semantics)
         return _loaded(loaded, loaded.name)
-    source, name = load_source(text)
-    if not isinstance(source, Catalogued):
-        loaded = load_dataset(text, features=features, semantics=semantics, root=root)
-        return _loaded(loaded, source.card.title if loaded.name == name else loaded.name)
-    folders = named_folders(source.card.folder, root)
-    held = [folder for folder in folders if _holds(folder, features, semantics)]
-    if not held:
-        folder = (
-            folders[0]
-            if folders and features is None
-            else source.find(features or FEATURES, semantics or SEMANTICS, root)
-        )
-        held = [folder]
-    folder = _with_features_first(held)[0]
-    return _in_folder(folder, _chosen(folder, features, semantics), source)
+    else:
+        any_source, name = load_source(text)
+        if not isinstance(any_source, Catalogued):
+            loaded = load_dataset(text, features=features, semantics=semantics, root=root)
+            return _loaded(loaded, any_source.card.title if loaded.name == name else loaded.name)
+        source = any_source
+        folders = named_folders(source.card.folder, root)
+        held = _with_features_first(folder for folder in folders if _holds(folder, features, semantics))
+        held += folders[:1] if features is None else []
+        folder = held[0] if held else source.find(features or FEATURES, semantics or SEMANTICS, root)
+    present = layout.stems(folder)
+    if features is not None:
+        choose_stem(str(folder), "features", features, present.features, "", "leave --features out")
+    if semantics is not None or not present.semantics:
+        choose_stem(str(folder), "semantics", semantics, present.semantics, "")
+    return _in_folder(folder, _pick_stems(folder, features, semantics), source)
 
 
 def everything(features: str | None, semantics: str | None, root: Path | None) -> tuple[list[Described], list[str]]:
     """Describe every data set whose folder is found on this machine, and say of those left out why.
 
     Chosen features that a data set lacks count as no features. The catalogued come first, those that were added last.
-
-    Raises:
-        DataMissing: there is none.
     """
     roots = data_root(root)
     held: dict[str, list[Path]] = {}
@@ -102,75 +94,62 @@ def everything(features: str | None, semantics: str | None, root: Path | None) -
             if layout.stems(folder).semantics:
                 held.setdefault(folder.name.casefold(), []).append(folder)
     sources = {source.card.folder.casefold(): source() for source in CATALOGUE}
-    out, left = [], []
+    described, left = [], []
     for name in sorted(held, key=lambda name: (name not in sources, name)):
         folder = _with_features_first(held[name])[0]
-        there = layout.stems(folder)
-        chosen = _pick(features, FEATURES, there.features), _pick(semantics, SEMANTICS, there.semantics)
-        if not chosen[1]:
-            left.append(
-                f"{folder.name} is left out: it has no {semantics} semantics, but {', '.join(there.semantics)}."
-            )
+        stems = _pick_stems(folder, features, semantics)
+        if not stems[1]:
+            present = ", ".join(layout.stems(folder).semantics)
+            left.append(f"{folder.name} is left out: it has no {semantics} semantics, but {present}.")
             continue
         try:
-            out.append(_in_folder(folder, chosen, sources.get(name)))
+            described.append(_in_folder(folder, stems, sources.get(name)))
         except ZslbenchError as error:
             left.append(f"{folder.name} is left out: {error}")
     for name in added.names() if root is None else []:
         try:
-            out.append(named(name, features, semantics, None))
+            described.append(named(name, features, semantics, None))
         except ZslbenchError as error:
             left.append(f"{name} is left out: {error}")
-    if not out and not left:
+    if not described and not left:
         raise DataMissing(
             f"no data set is on this machine (looked in {' and '.join(map(str, roots))}); get one with `zslbench data "
             "fetch NAME`, name the folder that holds CUB, SUN, … with --data-root, or a built-in set: -d digits."
         )
-    return out, left
+    return described, left
 
 
 def _holds(folder: Path, features: str | None, semantics: str | None) -> bool:
-    there = layout.stems(folder)
-    return (features is None or features in there.features) and (
-        semantics in there.semantics if semantics else bool(there.semantics)
-    )
+    present = layout.stems(folder)
+    has_semantics = semantics in present.semantics if semantics else bool(present.semantics)
+    return has_semantics and (features is None or features in present.features)
 
 
-def _with_features_first(folders: Sequence[Path]) -> list[Path]:
+def _with_features_first(folders: Iterable[Path]) -> list[Path]:
     return sorted(folders, key=lambda folder: not layout.stems(folder).features)
 
 
-def _chosen(folder: Path, features: str | None, semantics: str | None) -> tuple[str, str]:
-    """Return the features, empty where there are none, and the semantics to read.
+def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tuple[str, str]:
+    """Return the features and semantics to read: those given, the usual ones, or the first; empty: there are none."""
 
-    Raises:
-        DataMissing: a choice that the folder does not have, or no semantics.
-    """
-    there = layout.stems(folder)
-    if features is not None:
-        choose_stem(str(folder), "features", features, there.features, "", "leave --features out")
-    if semantics is not None or not there.semantics:
-        choose_stem(str(folder), "semantics", semantics, there.semantics, "")
-    return _pick(features, FEATURES, there.features), _pick(semantics, SEMANTICS, there.semantics)
+    def pick(given: str | None, usual: str, present: Sequence[str]) -> str:
+        if given is not None:
+            return given if given in present else ""
+        return usual if usual in present else next(iter(present), "")
+
+    present = layout.stems(folder)
+    return pick(features, FEATURES, present.features), pick(semantics, SEMANTICS, present.semantics)
 
 
-def _pick(given: str | None, usual: str, held: Sequence[str]) -> str:
-    if given is not None:
-        return given if given in held else ""
-    return usual if usual in held else next(iter(held), "")
-
-
-def _in_folder(folder: Path, chosen: tuple[str, str], source: Catalogued | None) -> Described:
-    features, semantics = chosen
+def _in_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> Described:
+    features, semantics = stems
     name, title = (source.name, source.card.title) if source else (folder_name(folder), folder.name)
+    origin: Origin = "catalogue" if source else "own"
     authors = source.card.counts if source else None
     if not features:
-        origin = "catalogue" if source else "own"
         return Described(name, title, origin, "", semantics, "", *count_split(folder, semantics), authors)
     # Not by the catalogue's own way, which refuses other counts than the authors': here they are what is asked for.
-    dataset = load_stored(
-        folder, name=name, features=features, semantics=semantics, origin="catalogue" if source else "own"
-    )
+    dataset = load_stored(folder, name=name, features=features, semantics=semantics, origin=origin)
     return _loaded(dataset, title, authors)
 
 
@@ -189,23 +168,19 @@ def _loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> Desc
     )
 
 
-_COLUMNS = (
-    Column("images"),
-    Column("features", "dimension"),
-    Column("semantics", "dimension"),
-    Column("seen", "classes"),
-    Column("train + val", "classes"),
-    Column("unseen", "classes"),
-    Column("trainval", "images of the split"),
-    Column("test seen", "images of the split"),
-    Column("test unseen", "images of the split"),
-)
-_WORDS = {
-    "seen": "seen classes",
-    "unseen": "unseen classes",
-    "test_seen": "test seen",
-    "test_unseen": "test unseen",
+_COLUMNS = {
+    "images": Column("images"),
+    "features": Column("features", "dimension"),
+    "attributes": Column("semantics", "dimension"),
+    "seen": Column("seen", "classes"),
+    "folds": Column("train + val", "classes"),
+    "unseen": Column("unseen", "classes"),
+    "trainval": Column("trainval", "images of the split"),
+    "test_seen": Column("test seen", "images of the split"),
+    "test_unseen": Column("test unseen", "images of the split"),
 }
+"""The columns, by what is counted."""
+_WORDS = {"seen": "seen classes", "unseen": "unseen classes", "test_seen": "test seen", "test_unseen": "test unseen"}
 _WITHOUT = "No features here: images are those that the split names, classes those of its lists; – needs the features."
 
 
@@ -221,21 +196,8 @@ def statistics(
 ) -> str:
     """Return a table of the data sets: images, dimensions, classes and the parts of the split.
 
-    Args:
-        format: terminal, markdown, latex, csv or json.
-        datasets: names or folders; none: every data set folder on this machine.
-        features, semantics: file stems; None: the usual ones, else the first that there are.
-        data_root: the folder that holds xlsa17 folders.
-        standalone, output, width: see `zslbench.studies.table.table`.
-
-    Raises:
-        UnknownName: no such format or data set.
-        BadValue: `standalone` without LaTeX.
-        DataMissing: a data set that was named, or any, is not on this machine.
-        BadData: the files of one that was named break a rule.
-        StoreError: `output` cannot be written.
+    Arguments and errors are those of `zslbench.table`; without `datasets`, every data set folder on this machine.
     """
-    check_format(format, standalone=standalone)
     if datasets:
         described, left_out = [named(text, features, semantics, data_root) for text in datasets], list[str]()
     else:
@@ -252,7 +214,7 @@ def statistics(
 def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
     notes: dict[str, int] = {}
     return Table(
-        columns=_COLUMNS,
+        columns=tuple(_COLUMNS.values()),
         blocks=(Block(tuple(TableRow(one_line(dataset.title), "", _cells(dataset, notes)) for dataset in described)),),
         remarks=(*remarks("data", _caption(described)), *remarks("note", left_out)),
         notes=tuple(notes),
@@ -264,25 +226,15 @@ def _cells(dataset: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]
     unlike = _unlike(dataset)
     theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
 
-    def cell(part: str, note: str = "") -> Cell | None:
-        number = dataset.counts.get(part)
-        if number is None:
-            return None
-        note = f"{dataset.title}: the authors of its split count {theirs}." if part in unlike else note
-        return Cell(f"{number:,}", note=notes.setdefault(note, len(notes) + 1) if note else 0)
-
     folds = dict.fromkeys(f"{train} + {val}" for train, val in dataset.folds)
-    return (
-        cell("images", "" if dataset.features else _WITHOUT),
-        cell("features"),
-        cell("attributes"),
-        cell("seen"),
-        Cell(", ".join(folds)) if folds else None,
-        cell("unseen"),
-        cell("trainval"),
-        cell("test_seen"),
-        cell("test_unseen"),
-    )
+    cells: list[Cell | None] = []
+    for part in _COLUMNS:
+        note = _WITHOUT if part == "images" and not dataset.features else ""
+        note = f"{dataset.title}: the authors of its split count {theirs}." if part in unlike else note
+        number = dataset.counts.get(part)
+        text = ", ".join(folds) if part == "folds" else "" if number is None else f"{number:,}"
+        cells.append(Cell(text, note=notes.setdefault(note, len(notes) + 1) if note else 0) if text else None)
+    return tuple(cells)
 
 
 def _unlike(dataset: Described) -> dict[str, int]:
@@ -314,18 +266,14 @@ def _facts(dataset: Described) -> dict[str, Any]:
     counts = dataset.counts
     return {
         "dataset": dataset.name,
-        "title": dataset.title,
-        "origin": dataset.origin,
+        **pick_facts(dataset, "title", "origin"),
         "features": dataset.features or None,
         "semantics": dataset.semantics,
         "fingerprint": dataset.fingerprint or None,
         "images": counts["images"],
         "feature_dimension": counts.get("features"),
         "semantic_dimension": counts["attributes"],
-        "seen": counts["seen"],
-        "unseen": counts["unseen"],
+        **{part: counts[part] for part in ("seen", "unseen")},
         "folds": [f"{train}+{val}" for train, val in dataset.folds],
-        "trainval": counts["trainval"],
-        "test_seen": counts["test_seen"],
-        "test_unseen": counts["test_unseen"],
+        **{part: counts[part] for part in ("trainval", "test_seen", "test_unseen")},
     }
