@@ -78,7 +78,7 @@ def naive_h(sides: list[tuple[Array, IntArray]], over: str, draws: int, seed: in
 @pytest.mark.parametrize("over", ["classes", "images"])
 def test_h_against_a_loop(over: str) -> None:
     rng = np.random.default_rng(0)
-    sides = [answers(rng, rng.integers(4, 9, 12)), answers(rng, rng.integers(4, 9, 15))]
+    sides = [answers(rng, rng.integers(4, 9, 8)), answers(rng, rng.integers(4, 9, 9))]
     wanted = naive_h(sides, over, 1500, seed=1)
     found = bootstrap.difference([draw(*side, over, 6000, seed=2) for side in sides], 0, 1)
     assert found.difference == pytest.approx(wanted[0], abs=1e-12)
@@ -172,7 +172,7 @@ def test_false_alarms_over_classes(classes: int, sides: list[tuple[float, float]
     rng = np.random.default_rng([6, classes, len(sides)])
     alarms = 0
     for _ in range(REPETITIONS):
-        drawn = [bootstrap.draw_classes(class_world(rng, classes, 20, means), 299, rng) for means in sides]
+        drawn = [bootstrap.draw_classes(class_world(rng, classes, 20, means), 199, rng) for means in sides]
         alarms += bootstrap.difference(drawn, 0, 1).p <= 0.05
     assert LOW <= alarms / REPETITIONS <= HIGH
 
@@ -195,7 +195,7 @@ def test_false_alarms_over_images(classes: int, images: int, sides: list[tuple[f
             shared = rng.random((classes, images, 1)) < 0.5  # half of the images are easy or hard for both
             luck = np.where(shared, luck, rng.random((classes, images, 2)))
             right = luck < (np.array(means) + away)[:, None, :]
-            drawn.append(bootstrap.draw_images(right.reshape(-1, 2).astype(float), labels, 199, rng))
+            drawn.append(bootstrap.draw_images(right.reshape(-1, 2).astype(float), labels, 99, rng))
         alarms += bootstrap.difference(drawn, 0, 1).p <= 0.05
     assert LOW <= alarms / REPETITIONS <= HIGH
 
@@ -203,7 +203,7 @@ def test_false_alarms_over_images(classes: int, images: int, sides: list[tuple[f
 def test_false_alarms_with_training_anew() -> None:
     """Three seeds that shift a whole model: left out, most differences look sure; put in, 3–7 % do."""
     rng = np.random.default_rng(8)
-    classes, seeds, draws = 50, 3, 299
+    classes, seeds, draws = 50, 3, 199
     alarms = {True: 0, False: 0}
     for _ in range(REPETITIONS):
         hard = rng.normal(0.5, 0.15, (classes, 1))

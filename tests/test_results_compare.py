@@ -8,19 +8,18 @@ import inspect
 import io
 import itertools
 import json
-import math
-import os
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from result_records import record, saved, study
 
 import zslbench
 from zslbench.arrays import AnyArray
+from zslbench.cli import cli
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.metrics import harmonic_mean, per_class_top1, stacked
 from zslbench.results.analysis.comparison import Across, AcrossPair, across
@@ -74,25 +73,25 @@ def add(store: ResultStore, method: str, skill: float, seeds: int = 1, shift: in
             store.save(record(method, protocol=protocol, seed=seed, metrics=judged(found, protocol), **facts), found)
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    store = ResultStore(tmp_path / "runs")
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Records that no test changes; see `own_runs`."""
+    store = ResultStore(tmp_path_factory.mktemp("compared") / "runs")
     for data in ("cub", "sun"):
         add(store, "eszsl", 0.5, dataset=data, title="ESZSL", label="eszsl[gamma=1]", params={"gamma": 1.0})
         add(store, "ale", 0.7, 3, dataset=data, title="ALE")
         add(store, "lisgan", 0.8, 2, dataset=data, title="LisGAN", setting="transductive", selection="validated")
-    return tmp_path / "runs"
+    return store.root
+
+
+@pytest.fixture
+def own_runs(runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(runs, tmp_path / "runs"))
 
 
 def table(runs: Path, *methods: str, **options: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(compare(*methods, runs=runs, format="json", draws=FEW, **options))
     return found
-
-
-def test_two_seeds_are_named_with_a_warning_and_three_are_not(runs: Path) -> None:
-    text = " ".join(compare(runs=runs, draws=FEW, width=200).split())
-    assert "a 95 % interval holds about 90 % of the time: LisGAN‡; more seeds (`zslbench run … --seeds 5`)" in text
-    assert "two seeds" not in compare("eszsl", "ale", runs=runs, draws=FEW, width=200)
 
 
 # --- numbers -------------------------------------------------------------------------------------------------------
@@ -147,14 +146,14 @@ def test_the_seed_of_the_draws_counts_and_nothing_else(runs: Path) -> None:
     assert one["over_images"] != other["over_images"]
 
 
-def test_rows_in_another_order_are_the_same_images(runs: Path, tmp_path: Path) -> None:
-    before = compare("eszsl", "ale", runs=runs, draws=FEW)
-    store = ResultStore(runs)
+def test_rows_in_another_order_are_the_same_images(own_runs: Path) -> None:
+    before = compare("eszsl", "ale", runs=own_runs, draws=FEW)
+    store = ResultStore(own_runs)
     for one in store.load():
         found = store.predictions(one)
         turned = np.random.default_rng(0).permutation(len(found["row"]))
         store.save(one, {name: array[turned] for name, array in found.items()})
-    assert compare("eszsl", "ale", runs=runs, draws=FEW) == before
+    assert compare("eszsl", "ale", runs=own_runs, draws=FEW) == before
 
 
 def test_seeds_put_training_anew_into_the_interval(tmp_path: Path) -> None:
@@ -194,32 +193,32 @@ def test_across_data_sets(runs: Path) -> None:
     assert "no pair can be told apart at 5 %" in text
 
 
-def test_data_sets_that_lack_a_method_do_not_count_across(runs: Path) -> None:
-    add(ResultStore(runs), "sae", 0.4, title="SAE", dataset="cub")
-    found = table(runs)
+def test_data_sets_that_lack_a_method_do_not_count_across(own_runs: Path) -> None:
+    add(ResultStore(own_runs), "sae", 0.4, title="SAE", dataset="cub")
+    found = table(own_runs)
     assert [method["name"] for method in found["across"][0]["methods"]] == ["ALE", "ESZSL", "LisGAN"]
     assert "Not on sun (fc1000, att) under zsl: sae." in found["remarks"]
-    add(ResultStore(runs), "sae", 0.4, title="SAE", dataset="awa")
-    assert table(runs, "sae", "ale")["across"] == []
-    add(ResultStore(runs), "ale", 0.7, title="ALE", dataset="awa")
-    both = table(runs, "sae", "ale")["across"][0]
+    add(ResultStore(own_runs), "sae", 0.4, title="SAE", dataset="awa")
+    assert table(own_runs, "sae", "ale")["across"] == []
+    add(ResultStore(own_runs), "ale", 0.7, title="ALE", dataset="awa")
+    both = table(own_runs, "sae", "ale")["across"][0]
     assert both["datasets"] == ["awa (fc1000, att)", "cub (fc1000, att)"]
-    three = table(runs, "sae", "ale", "eszsl")
+    three = table(own_runs, "sae", "ale", "eszsl")
     assert three["across"] == []
     assert "No test of T1 across data sets: no two methods ran on all 3 of them." in three["remarks"]
-    add(ResultStore(runs), "eszsl", 0.4, title="ESZSL", dataset="awa")
-    whole = table(runs, "sae", "ale", "eszsl")["across"][0]  # sun, which lacks one, is left out
+    add(ResultStore(own_runs), "eszsl", 0.4, title="ESZSL", dataset="awa")
+    whole = table(own_runs, "sae", "ale", "eszsl")["across"][0]  # sun, which lacks one, is left out
     assert whole["datasets"] == ["awa (fc1000, att)", "cub (fc1000, att)"]
     assert [method["name"] for method in whole["methods"]] == ["SAE", "ALE", "ESZSL"]
 
 
-def test_one_data_set_with_two_semantics_is_one(runs: Path) -> None:
+def test_one_data_set_with_two_semantics_is_one(own_runs: Path) -> None:
     for method, skill in (("eszsl", 0.5), ("ale", 0.7)):
-        add(ResultStore(runs), method, skill, dataset="cub", semantics="sent")
-    text = " ".join(compare("eszsl", "ale", runs=runs, draws=FEW).split())
+        add(ResultStore(own_runs), method, skill, dataset="cub", semantics="sent")
+    text = " ".join(compare("eszsl", "ale", runs=own_runs, draws=FEW).split())
     assert "cub (fc1000, sent)" in text
     assert "No test across data sets: cub (fc1000, att), cub (fc1000, sent) are of one data set; choose one" in text
-    assert "mean rank" in compare("eszsl", "ale", runs=runs, draws=FEW, semantics="att")
+    assert "mean rank" in compare("eszsl", "ale", runs=own_runs, draws=FEW, semantics="att")
 
 
 def made(ranks: list[float], holm: list[float], datasets: int = 10) -> Across:
@@ -305,7 +304,7 @@ def test_across_needs_two_data_sets(runs: Path) -> None:
     assert across([], "T1") is None
     assert table(runs, "eszsl", "ale", datasets=["cub"])["across"] == []
     with pytest.raises(BadValue, match="needs two data sets"):
-        compare("eszsl", "ale", runs=runs, datasets=["cub"], diagram=runs / "x.pdf", draws=FEW)
+        compare("eszsl", "ale", runs=runs, datasets=["cub"], diagram="x.pdf", draws=FEW)
 
 
 # --- what every format says ----------------------------------------------------------------------------------------
@@ -318,15 +317,8 @@ def test_every_format_says_how_and_with_which_marks(runs: Path, format: str) -> 
     assert "validated" in text
     if format in ("terminal", "markdown", "latex"):
         plain = " ".join(text.split())
-        for part in (
-            "200 draws",
-            "bootstrap seed 0",
-            "Holm",
-            "unlabelled test features",
-            "its own",
-            "8 unseen classes",
-        ):
-            assert part in plain or part == "its own"
+        for part in ("200 draws", "bootstrap seed 0", "Holm", "unlabelled test features", "8 unseen classes"):
+            assert part in plain
         assert "Careful: LisGAN" in plain
         assert "so their difference is also one of setting" in plain
         assert "so their difference is also one of tuning" in plain
@@ -356,10 +348,12 @@ def test_json_gives_null_where_nothing_can_be_said(tmp_path: Path) -> None:
     assert "–" in compare(runs=tmp_path, draws=FEW)
 
 
-def test_one_seed_is_said(tmp_path: Path) -> None:
-    store = ResultStore(tmp_path)
-    add(store, "ale", 0.6)
-    add(store, "eszsl", 0.5)
+def test_what_few_seeds_leave_out_is_said(runs: Path, tmp_path: Path) -> None:
+    text = " ".join(compare(runs=runs, draws=FEW, width=200).split())
+    assert "a 95 % interval holds about 90 % of the time: LisGAN‡; more seeds (`zslbench run … --seeds 5`)" in text
+    assert "two seeds" not in compare("eszsl", "ale", runs=runs, draws=FEW, width=200)
+    for method, skill in (("ale", 0.6), ("eszsl", 0.5)):
+        add(ResultStore(tmp_path), method, skill)
     text = " ".join(compare(runs=tmp_path, draws=FEW).split())
     assert "With one seed, the intervals hold for the models as trained" in text
     assert "leave out the chance of training: ale;" in text
@@ -380,28 +374,28 @@ def test_failed_seeds_of_what_is_compared_are_said(tmp_path: Path) -> None:
 # --- who is compared -----------------------------------------------------------------------------------------------
 
 
-def test_a_name_that_picks_several_rows_is_refused_and_a_label_picks_one(runs: Path) -> None:
-    store = ResultStore(runs)
+def test_a_name_that_picks_several_rows_is_refused_and_a_label_picks_one(own_runs: Path) -> None:
+    store = ResultStore(own_runs)
     add(store, "eszsl", 0.55, dataset="cub", title="ESZSL", label="eszsl", params={"gamma": 100.0})
     add(store, "eszsl", 0.6, dataset="cub", title="ESZSL", label="eszsl[gamma=10]", params={"gamma": 10.0})
     with pytest.raises(BadValue, match=r"'eszsl\[gamma=\[1,10\]\]' picks 2 rows on cub"):
-        compare("eszsl[gamma=[1,10]]", "ale", runs=runs, draws=FEW)
-    found = table(runs, "eszsl", "eszsl[gamma=10]", "ale", datasets=["cub"])
+        compare("eszsl[gamma=[1,10]]", "ale", runs=own_runs, draws=FEW)
+    found = table(own_runs, "eszsl", "eszsl[gamma=10]", "ale", datasets=["cub"])
     names = [method["name"] for method in found["comparisons"][0]["methods"]]
     labels = [method["label"] for method in found["comparisons"][0]["methods"]]
     assert labels == ["eszsl", "eszsl[gamma=10]", "ale"]
     assert len(set(names)) == 3
-    everyone = table(runs, datasets=["cub"])["comparisons"][0]["methods"]
+    everyone = table(own_runs, datasets=["cub"])["comparisons"][0]["methods"]
     assert len({method["name"] for method in everyone}) == 5
 
 
-def test_oracle_candidates_are_left_out_unless_asked_for(runs: Path) -> None:
+def test_oracle_candidates_are_left_out_unless_asked_for(own_runs: Path) -> None:
     for method, skill in (("sae", 0.9), ("sje", 0.8)):
-        add(ResultStore(runs), method, skill, selection="oracle", title=method.upper())
-    assert "SAE" not in compare(runs=runs, draws=FEW)
-    assert "SAE† − SJE†" in compare(runs=runs, draws=FEW, selection="oracle")
+        add(ResultStore(own_runs), method, skill, selection="oracle", title=method.upper())
+    assert "SAE" not in compare(runs=own_runs, draws=FEW)
+    assert "SAE† − SJE†" in compare(runs=own_runs, draws=FEW, selection="oracle")
     with pytest.raises(BadValue, match="there are: oracle; name one with --selection"):
-        compare("sae", "sje", runs=runs, draws=FEW)
+        compare("sae", "sje", runs=own_runs, draws=FEW)
 
 
 @pytest.mark.parametrize(
@@ -427,10 +421,10 @@ def test_refusals(runs: Path, methods: tuple[str, ...], options: dict[str, Any],
 
 
 @pytest.mark.parametrize("format", FORMATS)
-def test_what_could_not_be_read_is_warned_of_in_every_format(runs: Path, format: str) -> None:
-    (runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
+def test_what_could_not_be_read_is_warned_of_in_every_format(own_runs: Path, format: str) -> None:
+    (own_runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
     with pytest.warns(RecordsLeftOut, match=r"1 file or folder was left out: .*x\.json is not a zslbench record"):
-        compare("eszsl", "ale", runs=runs, format=format, datasets=["cub"], draws=FEW)
+        compare("eszsl", "ale", runs=own_runs, format=format, datasets=["cub"], draws=FEW)
 
 
 def test_missing_predictions_are_a_sentence_with_the_command(tmp_path: Path) -> None:
@@ -470,23 +464,24 @@ def test_too_many_unnamed_lines(tmp_path: Path) -> None:
 
 def test_the_verb(runs: Path, tmp_path: Path) -> None:
     assert inspect.unwrap(zslbench.compare) is compare
-    command = [sys.executable, "-m", "zslbench", "compare", "ale", "eszsl", "--metric", "h", "--over", "classes"]
-    command += ["--runs", str(runs), "--draws", str(FEW)]
+    command = [
+        "compare",
+        "ale",
+        "eszsl",
+        "--metric",
+        "h",
+        "--over",
+        "classes",
+        "--runs",
+        str(runs),
+        "--draws",
+        str(FEW),
+    ]
     files = ["-o", str(tmp_path / "out.txt"), "--diagram", str(tmp_path / "r.svg")]
-    wide = os.environ | {"COLUMNS": "100"}
-    done = subprocess.run([*command, *files], capture_output=True, text=True, check=True, env=wide)
+    done = CliRunner(env={"COLUMNS": "100"}).invoke(cli, [*command, *files])
+    assert (done.exit_code, done.stdout) == (0, "")
     assert "wrote" in done.stderr
     assert (tmp_path / "out.txt").read_text() == compare(
         "ale", "eszsl", runs=runs, metrics=["H"], over="classes", draws=FEW, width=100
     )
     assert (tmp_path / "r.svg").exists()
-    bad = subprocess.run([*command[:4], "ale", "--runs", str(runs)], capture_output=True, text=True, check=False)
-    assert bad.returncode == 2
-    assert bad.stderr.startswith("Error: 'ale' is one method")
-
-
-def test_numbers_are_finite_or_null(runs: Path) -> None:
-    for one in table(runs)["comparisons"]:
-        for pair in one["pairs"]:
-            for kind in ("over_classes", "over_images"):
-                assert all(value is None or math.isfinite(value) for value in pair[kind].values())

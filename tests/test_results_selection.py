@@ -77,6 +77,7 @@ def test_the_validated_step_is_that_of_a_loop(study: tuple[list[Record], list[Re
     final, dev = study
     step = naive_best(dev, final)
     found = rules.validated(final, dev)
+    assert rules.validated(final[::-1], dev[::-1]) == found
     assert not found.lacking
     assert [r.seed for r in found.records] == [r.seed for r in final]
     for chosen, before in zip(found.records, final, strict=True):
@@ -144,15 +145,6 @@ def test_the_order_of_records_does_not_matter(found: list[Record], chance: rando
     mixed = list(found)
     chance.shuffle(mixed)
     assert rules.oracle(mixed) == rules.oracle(found)
-
-
-@given(studied(), st.randoms())
-def test_nor_does_it_for_validated_steps(study: tuple[list[Record], list[Record]], chance: random.Random) -> None:
-    final, dev = (list(group) for group in study)
-    before = rules.validated(final, dev)
-    chance.shuffle(final)
-    chance.shuffle(dev)
-    assert rules.validated(final, dev) == before
 
 
 def test_equal_steps_go_to_the_earlier() -> None:
@@ -290,13 +282,13 @@ def test_different_sets_of_folds_are_never_averaged(tmp_path: Path) -> None:
 # --- tables --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     final = [one(0.4 + 0.01 * seed, {2: 0.6, 4: 0.5}, seed=seed, title="GAN") for seed in range(3)]
     dev = [one(0.2, {2: 0.1, 4: 0.3}, stage="dev", fold=fold, title="GAN") for fold in (1, 2, 3)]
     tried = [one(0.7, method="eszsl", params={"k": 2}, label="eszsl[k=2]", selection="oracle", title="ESZSL")]
     tuned = [one(0.55, method="eszsl", params={"k": 1}, label="eszsl@tuned", selection="validated", title="ESZSL")]
-    return saved(tmp_path / "runs", [*final, *dev, *tried, *tuned])
+    return saved(tmp_path_factory.mktemp("selected") / "runs", [*final, *dev, *tried, *tuned])
 
 
 def test_ordinary_tables_hide_candidates_and_say_so(runs: Path) -> None:
@@ -339,13 +331,6 @@ def test_the_dagger_is_in_every_format(runs: Path, format: str) -> None:
             ("oracle", "2"),
             ("oracle", "last"),
         }
-
-
-def test_the_order_of_files_does_not_matter(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = table(runs, selection=SELECTIONS, format="json")
-    load = ResultStore.load
-    monkeypatch.setattr(ResultStore, "load", lambda self: load(self)[::-1])
-    assert table(runs, selection=SELECTIONS, format="json") == before
 
 
 LACKING = {
@@ -459,17 +444,16 @@ def test_digits_from_curves_to_a_table(tmp_path: Path) -> None:
         assert found.exit_code == 0, found.output
         return found.stdout
 
-    ask("run", "-m", "devise[epochs=6]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--checkpoints", "every:2", "-q")
+    ask("run", "-m", "devise[epochs=4]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--checkpoints", "every:2", "-q")
     with pytest.raises(BadValue) as caught:
         zslbench.table(tmp_path, selection="validated")
     command = shlex.split(str(caught.value).split("`")[1])  # works as typed
     assert command[0] == "zslbench"
     found = CliRunner().invoke(cli, [*command[1:], "-q"], catch_exceptions=False)
     assert found.exit_code == 0
-    ask("run", "-m", "devise[epochs=6,lr=[0.1,0.3]]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--oracle", "-q")
-    rows = {
-        (row["selection"]): row for row in json.loads(ask("table", "-f", "json", *_all_rules(), "--calibrate", "dev"))
-    }
+    ask("run", "-m", "devise[epochs=4,lr=[0.1,0.3]]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--oracle", "-q")
+    asked = [word for rule in SELECTIONS for word in ("--selection", rule)]
+    rows = {row["selection"]: row for row in json.loads(ask("table", "-f", "json", *asked, "--calibrate", "dev"))}
     assert set(rows) == set(SELECTIONS)
     records = ResultStore(tmp_path).load()
     dev = [r for r in records if r.stage == "dev"]
@@ -489,7 +473,3 @@ def test_digits_from_curves_to_a_table(tmp_path: Path) -> None:
     assert dataclasses.asdict(own[0]) == dataclasses.asdict(
         next(r for r in ResultStore(tmp_path).load() if r.id == own[0].id)
     )
-
-
-def _all_rules() -> list[str]:
-    return [word for rule in SELECTIONS for word in ("--selection", rule)]

@@ -25,13 +25,18 @@ from zslbench.studies.table import table
 RULES = ("fixed", "validated", "oracle")
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return saved(tmp_path / "runs", study())
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("study") / "runs", study())
 
 
-def test_golden_of_many_methods_and_data_sets(tmp_path: Path) -> None:
-    text = table(saved(tmp_path, paper_study()), width=100)
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(tmp_path_factory.mktemp("many"), paper_study())
+
+
+def test_golden_of_many_methods_and_data_sets(many: Path) -> None:
+    text = table(many, width=100)
     assert max(map(len, text.splitlines())) <= 100
     check_golden("many.txt", text)
 
@@ -247,7 +252,8 @@ def test_features_unlike_the_published_ones_are_said(tmp_path: Path) -> None:
     assert said not in table(folder, published="best", datasets=["sun"], width=400)
 
 
-def test_failed_runs_and_broken_files_are_noted_on_the_terminal_and_warned_of_otherwise(runs: Path) -> None:
+def test_failed_runs_and_broken_files_are_noted_on_the_terminal_and_warned_of_otherwise(tmp_path: Path) -> None:
+    runs = saved(tmp_path, study())
     (runs / "cub" / "zsl" / "eszsl" / "x.json").write_text("{")
     with pytest.warns(RecordsLeftOut, match="1 file or folder was left out: ") as warned:
         text = table(runs)
@@ -284,17 +290,14 @@ def test_standard_error_says_once_what_was_left_out(typed: Any, words: tuple[str
 
 
 @pytest.mark.parametrize("width", [60, 63, 80, 91, 116, 124, 160])
-def test_no_line_is_longer_than_the_terminal(tmp_path: Path, width: int) -> None:
-    finished = [one for one in [*paper_study(), *study()] if one.ok and one.selection == "fixed"]
-    lines = table(saved(tmp_path, finished), width=width, published="best").splitlines()
+def test_no_line_is_longer_than_the_terminal(many: Path, width: int) -> None:
+    lines = table(many, width=width, published="best").splitlines()
     assert max(map(cell_len, lines)) <= width
     heads = [line for line in lines if line.split()[:1] == ["method"]]
-    assert sum(line.split().count("T1") for line in heads) == len(PAPER_DATA) + 2  # each column once
+    assert sum(line.split().count("T1") for line in heads) == len(PAPER_DATA)  # each column once
 
 
 def test_wide_characters_keep_the_columns_straight(tmp_path: Path) -> None:
-    from rich.cells import cell_len
-
     records = [simple("a", 0.5, title="日本語"), simple("b", 0.6, title="plain")]
     lines = table(saved(tmp_path, records)).splitlines()
     first, second = (next(line for line in lines if line.startswith(name)) for name in ("日本語", "plain"))
@@ -304,8 +307,6 @@ def test_wide_characters_keep_the_columns_straight(tmp_path: Path) -> None:
 # --- asking --------------------------------------------------------------------------------------------------------
 
 ASKED = {
-    "unknown method": ({"methods": ["lisgna"]}, BadValue, "did you mean 'lisgan'"),
-    "unknown data set": ({"datasets": ["cup"]}, BadValue, "did you mean 'cub'"),
     "unknown protocol": ({"protocols": ["gzl"]}, BadValue, "did you mean 'gzsl'"),
     "parameter that no run has": ({"methods": ["eszsl[gamma=7]"]}, BadValue, "there are: .*gamma=1000"),
     "no such features": ({"features": "vgg19"}, BadValue, "there are: efflite0, fc1000"),
@@ -314,7 +315,6 @@ ASKED = {
     "nothing together": ({"methods": ["sae"], "datasets": ["FLO_PART"]}, BadValue, "method sae, dataset FLO_PART"),
     "unknown metric": ({"metrics": ["F1"]}, UnknownName, "unknown metric 'F1'"),
     "unknown format": ({"format": "tex"}, UnknownName, "unknown format 'tex'"),
-    "unknown source": ({"published": "li2019"}, UnknownName, "did you mean 'li2019lisgan'"),
     "bad grammar": ({"methods": ["lisgan["]}, ZslbenchError, "cannot read"),
 }
 
@@ -347,9 +347,9 @@ def test_the_table_is_written_whole_or_not_at_all(runs: Path, tmp_path: Path) ->
     text = table(runs, format="latex", output=target)
     assert target.read_text(encoding="utf-8") == text
     assert [path.name for path in target.parent.iterdir()] == ["gzsl.tex"]
-    with pytest.raises(StoreError, match="cannot write the table") as caught:
-        table(runs, output=target / "below.txt")
-    assert "\n" not in str(caught.value)
+    for output, advice in ((target / "below.txt", "name another folder"), (tmp_path, "name a file, not a folder")):
+        with pytest.raises(StoreError, match=f"cannot write the table .*{advice}"):
+            table(runs, output=output)
     assert target.read_text(encoding="utf-8") == text
 
 
@@ -358,10 +358,10 @@ def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
         "import sys; from zslbench.studies.table import table\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'tabulate', 'rich'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "for format in ('terminal', 'markdown'): table(sys.argv[1], format=format)\n"
+        "for format in ('terminal', 'markdown', 'latex'): table(sys.argv[1], format=format)\n"
         "assert not {'torch', 'sklearn', 'scipy', 'pandas'} & set(sys.modules)\n"
-        "for format in ('latex', 'csv', 'json'): table(sys.argv[1], format=format)\n"
-        "assert not {'torch', 'sklearn'} & set(sys.modules)\n"
+        "for format in ('csv', 'json'): table(sys.argv[1], format=format)\n"
+        "assert not {'torch', 'sklearn', 'pandas'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(runs)], check=True)
 
@@ -370,14 +370,6 @@ def test_interrupted_runs_need_no_rerun(tmp_path: Path) -> None:
     text = table(saved(tmp_path, [simple("a", 0.5), record("a", seed=1, status="interrupted")]))
     assert "1 run interrupted; not counted. The same `zslbench run …` does what was interrupted.\n" in text
     assert "--rerun failed" not in text
-
-
-def test_a_table_that_cannot_be_written_says_what_to_name(runs: Path, tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="name a file, not a folder"):
-        table(runs, output=tmp_path)
-    (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="name another folder"):
-        table(runs, output=tmp_path / "file" / "x.txt")
 
 
 @pytest.mark.parametrize("width", [40, 60, 200])
