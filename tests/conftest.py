@@ -13,10 +13,11 @@ import hypothesis
 import pytest
 from data_folders import cub_home, own_home, tree
 from faults import study
+from forks import forks
 
 from zslbench.cli import main
 
-__all__ = ["cub_home", "own_home", "study", "tree"]  # fixtures
+__all__ = ["cub_home", "forks", "own_home", "study", "tree"]  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"pdflatex", "chromium", "real_data"}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,15 +15,8 @@ from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.scaffold import TEMPLATES, new_method
 
 
-def run(*words: str, cwd: Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join(filter(None, [extra.pop("path", ""), os.environ.get("PYTHONPATH", "")]))
-    return subprocess.run(
-        [sys.executable, "-m", *words], cwd=cwd, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
-    )
-
-
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_new_package_keeps_the_contract_in_its_own_tests(template, tmp_path):
+def test_a_new_package_keeps_the_contract_in_its_own_tests(template, tmp_path, forks):
     made = new_method("My-method2", template, tmp_path / "there")
     assert (made.module, made.cls) == ("my_method2", "MyMethod2")
     assert {str(path.relative_to(made.folder)) for path in made.files} == {
@@ -35,19 +26,18 @@ def test_a_new_package_keeps_the_contract_in_its_own_tests(template, tmp_path):
         "my_method2/method.py",
         "tests/test_contract.py",
     }
-    done = run("pytest", "-q", cwd=made.folder)
+    done = forks.run("import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))", made.folder)
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
 
 
-def test_an_installed_package_is_known_by_its_name(tmp_path):
+def test_an_installed_package_is_known_by_its_name(tmp_path, forks):
     made = new_method("zsl-of-mine", output=tmp_path / "source")
     words = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(tmp_path / "site")]
-    done = run(*words, str(made.folder), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    done = run(
-        "zslbench", "run", "-m", "zsl_of_mine", "-d", "digits", "-p", "zsl", cwd=tmp_path, path=str(tmp_path / "site")
-    )
+    installed = subprocess.run([sys.executable, "-m", *words, str(made.folder)], capture_output=True, text=True)
+    assert installed.returncode == 0, installed.stderr
+    words = ["run", "-m", "zsl_of_mine", "-d", "digits", "-p", "zsl"]
+    done = forks.type(*words, folder=tmp_path, path=[tmp_path / "site"])
     assert done.returncode == 0, done.stderr
     assert "1 of 1 runs are done" in done.stdout
 
@@ -96,11 +86,11 @@ def test_nothing_is_overwritten(tmp_path):
         new_method("my-method", output=tmp_path / "mine" / "below")
 
 
-def test_check_names_what_passed_and_what_did_not(tmp_path):
+def test_check_names_what_passed_and_what_did_not(tmp_path, forks):
     made = new_method("forgetful", output=tmp_path)
     path = made.folder / "forgetful" / "method.py"
     path.write_text(path.read_text().replace("return self\n", "return None\n", 1))
-    done = run("zslbench", "check", made.target, cwd=tmp_path)
+    done = forks.type("check", made.target, folder=tmp_path)
     assert done.returncode == 1
     assert "ok  card complete" in done.stdout
     assert "keeps the contract" not in done.stdout

@@ -20,7 +20,7 @@ def plugin(monkeypatch):
         importlib.metadata.EntryPoint("broken", "no_such_module_here:Thing", "zslbench.things"),
         importlib.metadata.EntryPoint("taken", "collections:Counter", "zslbench.things"),
     )
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [p for p in points if p.group == group])
+    monkeypatch.setattr("zslbench.registry.read_entry_points", lambda: importlib.metadata.EntryPoints(points))
     return Registry("thing", "zslbench.things", {"taken": "types:SimpleNamespace"})
 
 

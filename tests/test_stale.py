@@ -7,8 +7,8 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -48,31 +48,35 @@ class Near(Method):
     def scores(self, features, classes):
         return {scale} * np.linalg.norm((features @ self.weights_)[:, None] - classes.semantics, axis=2)
 '''
-ROOT = Path(__file__).parents[1]
 
 
-def shell(folder: Path, *words: str, **environment: str) -> str:
-    """Run a command in a folder with modules of its own, and return what it printed."""
-    done = subprocess.run(
-        words,
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
 
 
-def cli(folder: Path, *words: str) -> str:
-    return shell(folder, sys.executable, "-m", "zslbench", *words)
+@pytest.fixture
+def cli(forks):
+    """Type a command in a new process, in a folder with modules of its own; return what it printed."""
+
+    def type_(folder: Path, *words: str, path: Sequence[Path] = ()) -> str:
+        done = forks.type(*words, folder=folder, path=path)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return type_
 
 
-def python(folder: Path, program: str) -> list[dict]:
-    """Run a program in a Python session that has no file, as a notebook has, and return the JSON lines it printed."""
-    lines = shell(folder, sys.executable, "-c", program).splitlines()
-    return [json.loads(line) for line in lines if line.startswith("{")]
+@pytest.fixture
+def python(forks):
+    """Run a program in a Python session that has no file, as a notebook has; return the JSON lines it printed."""
+
+    def run(folder: Path, program: str) -> list[dict]:
+        done = forks.run(program, folder)
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+    return run
 
 
 @pytest.fixture
@@ -90,16 +94,12 @@ def project(tmp_path):
 
 
 METHODS = ["near:Near", "proj.methods.near:Near"]
+RUN_BOTH = ("run", "-m", METHODS[0], "-m", METHODS[1], "-d", "digits", "-p", "zsl")
 
 
-def run(folder: Path, *words: str) -> str:
-    """Run both methods in a new interpreter."""
-    return cli(folder, "run", "-m", METHODS[0], "-m", METHODS[1], "-d", "digits", "-p", "zsl", *words)
-
-
-def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project, monkeypatch):
+def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project, monkeypatch, cli):
     monkeypatch.chdir(project)
-    run(project)
+    cli(project, *RUN_BOTH)
     assert zslbench.status().complete
     first = {record.id: record for record in ResultStore("runs").load()}
     for name in ("helper.py", "proj/util.py"):
@@ -107,22 +107,22 @@ def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project,
     found = zslbench.status()
     assert sorted(found.survey.states.values()) == ["stale", "stale"]
     assert "stale: the source of the method has changed since 2 runs of near:Near, proj.methods.near:Near" in found.text
-    kept = run(project, "--rerun", "none")
+    kept = cli(project, *RUN_BOTH, "--rerun", "none")
     assert "the source of near:Near has changed since it was run: 1 run of it is kept (--rerun stale" in kept
     assert {record.id: record for record in ResultStore("runs").load()} == first
-    again = run(project)
+    again = cli(project, *RUN_BOTH)
     assert "the source of near:Near has changed since it was run: 1 run of it is done again (--rerun none" in again
     assert zslbench.status().complete
     assert not any(record.metrics == first[record.id].metrics for record in ResultStore("runs").load())
 
 
 @pytest.mark.parametrize("way", ["linked module", "linked helper", "two folders", "by a call", "a path of its own"])
-def test_helpers_count_wherever_they_lie(tmp_path, way):
+def test_helpers_count_wherever_they_lie(tmp_path, way, cli):
     mine, lib = tmp_path / "mine", tmp_path / "lib"
     mine.mkdir(), lib.mkdir()
     imports = "from helper_of_near import scale"
     helper, module = mine / "helper_of_near.py", mine / "near.py"
-    path = str(ROOT)
+    path = [lib] if way == "two folders" else []
     if way == "linked module":
         module.symlink_to(lib / "near.py")
     elif way == "linked helper":
@@ -131,29 +131,25 @@ def test_helpers_count_wherever_they_lie(tmp_path, way):
         imports = "import importlib; scale = importlib.import_module('helper_of_near').scale"
     else:
         helper = lib / "helper_of_near.py"
-        if way == "two folders":
-            path = os.pathsep.join([str(ROOT), str(lib)])
-        else:
-            imports = f"import sys; sys.path.append({str(lib)!r}); {imports}"
+        imports = imports if path else f"import sys; sys.path.append({str(lib)!r}); {imports}"
     module.write_text(METHOD.format(imports=imports, scale="scale()"))
     helper.write_text("def scale(): return -1.0\n")
-    words = (sys.executable, "-m", "zslbench", "run", "-m", "near:Near", "-d", "digits", "-p", "zsl")
-    shell(mine, *words, PYTHONPATH=path)
-    status = [sys.executable, "-m", "zslbench", "status"]
-    assert "complete: 1 row" in shell(mine, *status, PYTHONPATH=path)
-    assert "0 to do" in shell(mine, *words, "--dry-run", PYTHONPATH=path)
+    words = ("run", "-m", "near:Near", "-d", "digits", "-p", "zsl")
+    cli(mine, *words, path=path)
+    assert "complete: 1 row" in cli(mine, "status", path=path)
+    assert "0 to do" in cli(mine, *words, "--dry-run", path=path)
     helper.write_text("def scale(): return 1.0\n")
-    found = shell(mine, *status, PYTHONPATH=path)
-    assert ("1 stale" in found) is (way != "a path of its own")  # `status` runs nothing, so it cannot look there
-    assert "is done again" in shell(mine, *words, PYTHONPATH=path)
+    stale = "1 stale" in cli(mine, "status", path=path)
+    assert stale is (way != "a path of its own")  # `status` runs nothing, so it cannot look there
+    assert "is done again" in cli(mine, *words, path=path)
 
 
-def test_status_reads_files_and_imports_none(project, monkeypatch):
+def test_status_reads_files_and_imports_none(project, monkeypatch, cli):
     monkeypatch.chdir(project)
     for name in ("near.py", "proj/methods/near.py"):
         source = (project / name).read_text()
         (project / name).write_text(source + "\nopen('imported.txt', 'a').write('.')\n")
-    run(project)
+    cli(project, *RUN_BOTH)
     (project / "imported.txt").unlink()
     zslbench.run("eszsl", "digits", ["zsl", "gzsl"])
     found = zslbench.status(verify=True)
@@ -182,7 +178,7 @@ def report(step, name, rerun=None):
 """
 
 
-def test_a_reload_is_seen_and_an_edit_without_one_is_said(project):
+def test_a_reload_is_seen_and_an_edit_without_one_is_said(project, python):
     edit = "Path('helper.py').write_text('def scale(): return %s\\n')\n"
     steps = python(
         project,
@@ -205,7 +201,7 @@ def test_a_reload_is_seen_and_an_edit_without_one_is_said(project):
     assert by_step["reloaded"]["T1"] != by_step["first"]["T1"] == by_step["last"]["T1"]
 
 
-def test_a_class_of_a_notebook_cell_is_its_text_and_what_it_uses_of_other_cells(project):
+def test_a_class_of_a_notebook_cell_is_its_text_and_what_it_uses_of_other_cells(project, python):
     cells = """
 def cell(number, text):  # as IPython executes one
     name = f"<ipython-input-{number}>"
@@ -340,7 +336,7 @@ def test_the_source_of_every_method_is_found_without_importing_it():
     assert "zslbench.methods.closed_form.eszsl" not in files
 
 
-def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeypatch):
+def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeypatch, cli):
     monkeypatch.chdir(project)
     cli(project, "run", "-m", "near:Near", "-m", "sae", "-d", "digits")
     said = "The source of the method has changed since: Near on digits zsl, digits gzsl; `zslbench run … --rerun stale`"

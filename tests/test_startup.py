@@ -6,8 +6,17 @@ import subprocess
 import sys
 
 import pytest
+from forks import Forks
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    """Processes that have imported the command line."""
+    server = Forks(tmp_path_factory.mktemp("light"), "import zslbench.cli")
+    yield server
+    server.close()
 
 
 @pytest.mark.parametrize(
@@ -28,13 +37,13 @@ HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
     ],
     ids=" ".join,
 )
-def test_no_heavy_import(arguments):
+def test_no_heavy_import(arguments, light, tmp_path):
     code = (
-        "import sys\nfrom zslbench.cli import main\n"
-        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"try:\n    zslbench.cli.main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
         f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = light.run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY []"
     assert len(done.stdout.splitlines()) > 2
 

@@ -54,6 +54,12 @@ def _without_family(target: str) -> str:
     return re.sub(r"^(zslbench\.methods)\.\w+(\.\w+:)", r"\1\2", target)
 
 
+@functools.cache  # three registries ask, and the metadata of every distribution is read for it
+def read_entry_points() -> importlib.metadata.EntryPoints:
+    """Return the entry points of all that is installed."""
+    return importlib.metadata.entry_points()
+
+
 class Registry:
     """Names of one kind of thing, each loaded only when asked for."""
 
@@ -66,7 +72,7 @@ class Registry:
         """Every entry by name; built-ins win over entry points of the same name."""
         plugins = {
             point.name: Entry(point.name, point.value, point.dist.name if point.dist else "unknown")
-            for point in importlib.metadata.entry_points(group=self.group)
+            for point in read_entry_points().select(group=self.group)
         }
         return plugins | {name: Entry(name, target, "zslbench") for name, target in self._builtins.items()}
 
