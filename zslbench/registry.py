@@ -16,6 +16,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from zslbench.errors import BadSpec, Unavailable, UnknownName
 
@@ -55,7 +56,7 @@ def _without_family(target: str) -> str:
 
 
 @functools.cache  # three registries ask, and the metadata of every distribution is read for it
-def read_entry_points() -> importlib.metadata.EntryPoints:
+def read_entry_points() -> Any:
     """Return the entry points of all that is installed."""
     return importlib.metadata.entry_points()
 
