@@ -47,12 +47,16 @@ def cited(monkeypatch):
     ):
         monkeypatch.setitem(METHODS.entries, name, Entry(name, target, "tests"))
 
-    def use(*entries):
+    def forget():
         published._index.cache_clear()
+        published.sources.cache_clear()
+
+    def use(*entries):
+        forget()
         monkeypatch.setattr(published, "load", lambda: tuple(entries))
 
     yield use
-    published._index.cache_clear()
+    forget()
 
 
 @pytest.fixture
@@ -166,7 +170,7 @@ def test_other_features_are_no_reproduction_but_the_difference_is_shown(cited, d
     found = zslbench.reproduce("mine", features="fc1000", tolerance=100, data_root=data, runs=runs)
     (cell,) = found.cells
     assert cell.verdict == "other features"
-    assert dataclasses.replace(cell.answer, semantics="sent").other == "features and semantics"
+    assert dataclasses.replace(cell, semantics="sent").other == "features and semantics"
     assert "1 published number: 1 on other features." in found.text
     assert cell.difference == pytest.approx(measured(runs, STILL, "T1")[0] - 50.0)
     assert "here fc1000, att" in found.text
@@ -226,12 +230,12 @@ def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, dat
     PresetStore(runs).save(tuned)
     found = zslbench.reproduce("mine", "Table 1", seeds=2, data_root=data, runs=runs)
     used = {(cell.entry.method, cell.entry.metric): cell for cell in found.cells}
-    assert used[NOISY, "T1"].answer.spec == f"{NOISY}@published"
+    assert used[NOISY, "T1"].spec == f"{NOISY}@published"
     assert {one.params["ridge"] for one in used[NOISY, "T1"].runs} == {7.0}
-    assert used[NOISY, "H"].answer.spec == NOISY  # the preset is silent on gzsl
-    assert used[f"{NOISY}:weak", "T1"].answer.spec == f"{NOISY}@published@weak"
+    assert used[NOISY, "H"].spec == NOISY  # the preset is silent on gzsl
+    assert used[f"{NOISY}:weak", "T1"].spec == f"{NOISY}@published@weak"
     assert {one.params["ridge"] for one in used[f"{NOISY}:weak", "T1"].runs} == {1e4}
-    assert used[STILL, "T1"].answer.spec == f"{STILL}@tuned"
+    assert used[STILL, "T1"].spec == f"{STILL}@tuned"
     assert used[STILL, "T1"].selection == "validated"
     assert "tuned on validation classes" in found.text
 

@@ -20,8 +20,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
 from zslbench.results.tables.facts import pick_facts, round_numbers, write_data
 from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
-from zslbench.results.tables.table import Cell as TableCell
-from zslbench.results.tables.table import Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.runner.classes import method_class
 from zslbench.runner.jobs import Run, dataset_ref
 from zslbench.runner.plan import RunOptions, StudyPlan, plan, texts
@@ -42,40 +41,16 @@ _ROUNDING = 1e-9
 _HEADS = ("method", "metric", "published", "measured", "difference", "95 % interval", "verdict", "run")
 
 
-@dataclasses.dataclass(frozen=True)
-class Answer:
-    """What is run to answer a published number.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published number, what is run for it, and what was measured.
 
     Attributes:
         entry: the number.
         features, semantics: what is used.
-        spec: the method in the spec grammar; empty where nothing can be run.
-        how: in words, where its hyper-parameters come from.
-        absent: why nothing can be run; empty otherwise. lacks_data: it is for want of data on this machine.
-    """
-
-    entry: Published
-    features: str
-    semantics: str
-    spec: str = ""
-    how: str = ""
-    absent: str = ""
-    lacks_data: bool = False
-
-    @property
-    def other(self) -> str:
-        """What of the data is not the published one: features, semantics, both or nothing."""
-        kinds = ("features", "semantics")
-        return " and ".join(kind for kind in kinds if getattr(self, kind) != getattr(self.entry, kind))
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
-    """One published number and what was measured.
-
-    Attributes:
-        answer: the number, and what was run with which data.
-        runs: what was planned for it.
+        spec: the method in the spec grammar; empty where nothing can be run. how: where its hyper-parameters come from.
+        lacks_data: whether nothing can be run for want of data on this machine.
+        runs: what was planned.
         stat: mean and deviation in percent; None where nothing finished.
         seeds: of the finished runs; low, high: the 95 % interval, a point for a method without chance.
         stochastic, transductive: of what was run; selection: of its records.
@@ -84,7 +59,12 @@ class Cell:
         reason: of the last three.
     """
 
-    answer: Answer
+    entry: Published
+    features: str
+    semantics: str
+    spec: str = ""
+    how: str = ""
+    lacks_data: bool = False
     runs: tuple[Run, ...] = ()
     stat: Stat | None = None
     seeds: tuple[int, ...] = ()
@@ -97,9 +77,10 @@ class Cell:
     reason: str = ""
 
     @property
-    def entry(self) -> Published:
-        """The published number."""
-        return self.answer.entry
+    def other(self) -> str:
+        """What of the data is not the published one: features, semantics, both or nothing."""
+        kinds = ("features", "semantics")
+        return " and ".join(kind for kind in kinds if getattr(self, kind) != getattr(self.entry, kind))
 
     @property
     def difference(self) -> float | None:
@@ -111,7 +92,7 @@ class Cell:
 class Reproduction:
     """What `reproduce` found: the cells, the text of the table, and what the runs did."""
 
-    cells: tuple[Cell, ...]
+    cells: tuple[Claim, ...]
     text: str
     outcome: Outcome
 
@@ -163,22 +144,14 @@ def reproduce(
     if seeds < 1:
         raise BadValue(f"seeds {seeds} is not allowed; choose a whole number of at least 1.")
     root, store = Path(data_root) if data_root else None, PresetStore(Path(runs))
-    stems = {row.name: (row.features, row.semantics) for row in list_(root)}
-    cells: list[Cell] = []
+    present = {row.name: (row.features, row.semantics) for row in list_(root)}
+    cells: list[Claim] = []
     studies: dict[RunOptions, None] = {}
     for entry in choose_entries(source, None if table is None else str(table), texts(datasets), texts(methods)):
-        answer = _answer(entry, features or entry.features, semantics or entry.semantics, stems, root, store)
-        study = RunOptions(
-            (answer.spec,),
-            (entry.dataset,),
-            (PROTOCOL[entry.metric],),
-            features=answer.features,
-            semantics=answer.semantics,
-            seeds=seeds,
-            data_root=str(root) if root else None,
-        )
-        cells.append(_plan_cell(answer, study, store))
-        if cells[-1].runs:
+        claim = Claim(entry=entry, features=features or entry.features, semantics=semantics or entry.semantics)
+        claim, study = _plan_claim(claim, present.get(entry.dataset, ((), ())), seeds, root, store)
+        cells.append(claim)
+        if study:
             studies[study] = None
     outcome = run(
         plan=StudyPlan({str(number): study for number, study in enumerate(studies)}),
@@ -189,7 +162,7 @@ def reproduce(
         console=console,
     )
     records = {record.id: record for record in outcome.records}
-    cells = [_judge_cell(cell, records, tolerance) for cell in cells]
+    cells = [_judge_claim(cell, records, tolerance) for cell in cells]
     if dry_run:
         return Reproduction(tuple(cells), "", outcome)
     if format in DATA_FORMATS:
@@ -244,30 +217,6 @@ def choose_entries(
     )
 
 
-def _answer(
-    entry: Published,
-    features: str,
-    semantics: str,
-    stems: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]],
-    root: Path | None,
-    tuned: PresetStore,
-) -> Answer:
-    """Return what answers a number with the data of this machine, whose file `stems` are given by data set."""
-    answer = Answer(entry, features, semantics)
-    for kind, wanted, present in zip(
-        ("features", "semantics"), (features, semantics), stems.get(entry.dataset, ((), ())), strict=True
-    ):
-        if wanted not in present:
-            absent = f"no {wanted} {kind} of {entry.dataset} on this machine"
-            return dataclasses.replace(answer, absent=absent, lacks_data=True)
-    try:
-        name = dataset_ref(entry.dataset, features, semantics, root).name
-        spec, how = choose_spec(entry, (name, features, semantics), tuned)
-    except ZslbenchError as error:
-        return dataclasses.replace(answer, absent=str(error))
-    return dataclasses.replace(answer, spec=spec, how=how)
-
-
 def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore) -> tuple[str, str]:
     """Return what is run for a number, and in words where its hyper-parameters come from.
 
@@ -290,22 +239,49 @@ def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore
     return f"{name}{end}", "the defaults, for want of a preset"
 
 
-def _plan_cell(answer: Answer, study: RunOptions, tuned: PresetStore) -> Cell:
-    if answer.absent:
-        return Cell(answer=answer, reason=answer.absent)
+def _plan_claim(
+    claim: Claim,
+    present: tuple[Sequence[str], Sequence[str]],
+    seeds: int,
+    root: Path | None,
+    tuned: PresetStore,
+) -> tuple[Claim, RunOptions | None]:
+    """Return a claim with what is run for it, and the study that runs it; None where nothing can be run.
+
+    Args:
+        present: the stems of features and of semantics that its data set has on this machine.
+    """
+    entry = claim.entry
+    for kind, names in zip(("features", "semantics"), present, strict=True):
+        if (wanted := getattr(claim, kind)) not in names:
+            reason = f"no {wanted} {kind} of {entry.dataset} on this machine"
+            return dataclasses.replace(claim, reason=reason, lacks_data=True), None
     try:
-        planned = plan(study, tuned).runs
+        name = dataset_ref(entry.dataset, claim.features, claim.semantics, root).name
+        spec, how = choose_spec(entry, (name, claim.features, claim.semantics), tuned)
+        study = RunOptions(
+            (spec,),
+            (entry.dataset,),
+            (PROTOCOL[entry.metric],),
+            features=claim.features,
+            semantics=claim.semantics,
+            seeds=seeds,
+            data_root=str(root) if root else None,
+        )
+        runs = plan(study, tuned).runs
     except ZslbenchError as error:
-        return Cell(answer=answer, reason=str(error))
-    return Cell(
-        answer=answer,
-        runs=planned,
-        stochastic=method_class(parse(answer.spec).name).card.stochastic,
-        transductive=any(run.setting == "transductive" for run in planned),
-    )
+        return dataclasses.replace(claim, reason=str(error)), None
+    return dataclasses.replace(
+        claim,
+        spec=spec,
+        how=how,
+        runs=runs,
+        stochastic=method_class(parse(spec).name).card.stochastic,
+        transductive=any(run.setting == "transductive" for run in runs),
+    ), study
 
 
-def _judge_cell(cell: Cell, records: Mapping[str, Record], tolerance: float) -> Cell:
+def _judge_claim(cell: Claim, records: Mapping[str, Record], tolerance: float) -> Claim:
     if not cell.runs:
         return cell
     entry = cell.entry
@@ -325,7 +301,7 @@ def _judge_cell(cell: Cell, records: Mapping[str, Record], tolerance: float) -> 
         low=low,
         high=high,
         selection=" and ".join(sorted({record.selection for record in good})),
-        verdict=f"other {cell.answer.other}" if cell.answer.other else judged(low, high, entry.value, tolerance),
+        verdict=f"other {cell.other}" if cell.other else judged(low, high, entry.value, tolerance),
     )
 
 
@@ -357,9 +333,9 @@ def judged(low: float | None, high: float | None, published: float, tolerance: f
     return "below" if high < least else "inconclusive"
 
 
-def _facts(cell: Cell, tolerance: float) -> dict[str, Any]:
+def _facts(cell: Claim, tolerance: float) -> dict[str, Any]:
     """Return a cell as plain facts, accuracies in percent."""
-    entry, answer = cell.entry, cell.answer
+    entry = cell.entry
     mean, std = (cell.stat.mean, cell.stat.std) if cell.stat else (None, None)
     return {
         **pick_facts(entry, "source", "table", "dataset", "method", "metric"),
@@ -370,9 +346,9 @@ def _facts(cell: Cell, tolerance: float) -> dict[str, Any]:
         "published_transductive": entry.transductive,
         "note": entry.note,
         "split": "proposed split (PS)",
-        **pick_facts(answer, "features", "semantics"),
-        "run": answer.spec,
-        "values_from": answer.how,
+        **pick_facts(cell, "features", "semantics"),
+        "run": cell.spec,
+        "values_from": cell.how,
         **pick_facts(cell, "selection", "transductive", "seeds"),
         **round_numbers({"mean": mean, "std": std} | pick_facts(cell, "low", "high", "difference")),
         "tolerance": tolerance,
@@ -380,13 +356,13 @@ def _facts(cell: Cell, tolerance: float) -> dict[str, Any]:
     }
 
 
-def _tables(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Table]:
+def _tables(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outcome) -> list[Table]:
     """Return a table for each data set; sentences below the last say what numbers and verdicts are."""
     notes: dict[str, int] = {}
-    by_data: dict[str, list[list[str | TableCell | None]]] = {}
+    by_data: dict[str, list[list[str | Cell | None]]] = {}
     for cell in cells:
-        entry, answer = cell.entry, cell.answer
-        used = "here too" if not answer.other else f"here {answer.features}, {answer.semantics}"
+        entry = cell.entry
+        used = "here too" if not cell.other else f"here {cell.features}, {cell.semantics}"
         title = (
             f"{entry.source}, {entry.table}, {entry.dataset}: published on {entry.features}, {entry.semantics}, "
             f"{used}; {SPLIT}"
@@ -397,7 +373,7 @@ def _tables(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcom
     return [*tables[:-1], dataclasses.replace(tables[-1], remarks=below, notes=tuple(f"{text}." for text in notes))]
 
 
-def _row(cell: Cell, notes: dict[str, int]) -> list[str | TableCell | None]:
+def _row(cell: Claim, notes: dict[str, int]) -> list[str | Cell | None]:
     entry = cell.entry
     marks = ("†" if entry.oracle else "") + ("‡" if entry.transductive else "")
     note = notes.setdefault(entry.note, len(notes) + 1) if entry.note else 0
@@ -409,16 +385,16 @@ def _row(cell: Cell, notes: dict[str, int]) -> list[str | TableCell | None]:
     return [
         entry.method,
         entry.metric,
-        TableCell(f"{entry.value:.1f}", marks=marks, note=note),
+        Cell(f"{entry.value:.1f}", marks=marks, note=note),
         stat_cell(cell.stat, " ‡" if cell.transductive else ""),
-        None if cell.difference is None else TableCell(signed(cell.difference, 2)),
+        None if cell.difference is None else Cell(signed(cell.difference, 2)),
         interval,
         verdict,
-        cell.answer.spec or MISSING,
+        cell.spec or MISSING,
     ]
 
 
-def _remarks(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outcome) -> list[Remark]:
+def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outcome) -> list[Remark]:
     below: list[Remark] = []
 
     def add(kind: RemarkKind, *sentences: str) -> None:
@@ -436,14 +412,14 @@ def _remarks(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outco
             f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
             "wholly outside; inconclusive: it reaches over an end, or one seed gives none.",
         )
-    if any(cell.answer.other for cell in measured):
+    if any(cell.other for cell in measured):
         add(
             "published",
             "Other features or semantics: the published number was measured on other data, so the difference is no "
             "matter of reproduction.",
         )
     below += _describe_measured(measured, seeds) if measured else []
-    if any(cell.answer.lacks_data for cell in cells):
+    if any(cell.lacks_data for cell in cells):
         add("data", "What data is here: zslbench data list. Other features of the same images: --features STEM.")
     if any(cell.entry.oracle for cell in cells):
         add("oracle", "† published code of this method picks the epoch on test images; ours is not picked there.")
@@ -457,7 +433,7 @@ def _remarks(cells: Sequence[Cell], tolerance: float, seeds: int, outcome: Outco
     return below
 
 
-def _describe_measured(cells: Sequence[Cell], seeds: int) -> list[Remark]:
+def _describe_measured(cells: Sequence[Claim], seeds: int) -> list[Remark]:
     """Say what spread, seeds, hyper-parameters and selection the measured numbers have."""
     drawn = [cell for cell in cells if cell.stochastic]
     spread = (
@@ -476,7 +452,7 @@ def _describe_measured(cells: Sequence[Cell], seeds: int) -> list[Remark]:
         below += remarks("seeds", [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")])
     specs: dict[str, dict[str, None]] = {}
     for cell in cells:
-        specs.setdefault(cell.answer.how, {})[cell.answer.spec] = None
+        specs.setdefault(cell.how, {})[cell.spec] = None
     sources = "; ".join(f"{how}: {', '.join(names)}" for how, names in specs.items())
     below += remarks("parameters", [f"Hyper-parameters: {sources}."])
     selections = describe_selections(cell.selection for cell in cells)
