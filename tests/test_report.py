@@ -143,7 +143,7 @@ def test_published_numbers_are_judged_only_on_their_own_features(tmp_path):
     low = [record("eszsl", metrics={"T1": 0.2}, features="res101")]
     other = [record("eszsl", metrics={"T1": 0.2}, features="fc1000")]
     found = zslbench.report(None, runs=saved(tmp_path, near + low + other)).page.beside
-    verdicts = {(one.name, one.features): (one.verdict, one.entry.value) for one in found}
+    verdicts = {(one.row.method, one.row.features): (one.verdict, one.entry.value) for one in found}
     assert verdicts["lisgan", "res101"] == ("reproduced", 58.8)
     assert verdicts["eszsl", "res101"][0] == "below"
     assert verdicts["eszsl", "fc1000"][0] == "other features"
@@ -252,7 +252,7 @@ def test_the_mark_of_published_numbers_is_told_of_measured_ones_only_where_they_
     assert plain.page.beside[0].entry.oracle
     assert "the numbers measured here are not picked there" in plain.text
     marked = zslbench.report(None, runs=saved(tmp_path / "marked", [one, other]), selection=("fixed", "oracle"))
-    assert {beside.marks for beside in marked.page.beside} == {"‡", "†‡"}
+    assert {beside.row.marks for beside in marked.page.beside} == {"‡", "†‡"}
     assert "so was what is marked † here" in marked.text
     assert "not picked there" not in marked.text
 

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import zslbench
 from zslbench.data.splits import STAGES
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
+from zslbench.files import write_text
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, gather, mark_sources
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, natural, setup_key, summarise
-from zslbench.results.records.presets import PresetStore, TunedPreset, is_point_not_picked
+from zslbench.results.records.presets import PresetStore, is_point_not_picked
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
-from zslbench.results.report import page as pages
-from zslbench.results.report.figures import figures
-from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables
-from zslbench.results.report.runs import runs_data
+from zslbench.results.report.figures import Figure, draw_figures
+from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables, html, runs_data
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import interval, judged
@@ -97,114 +95,96 @@ def report(
     every = store.load()
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
-    gathered = _gathered(store, record_filter, stage, rules)
-    told = [one for name in STAGES for one in dataclasses.replace(record_filter, stage=name).select(every)]
-    shown = [one for one in told if stage in (None, one.stage)]
+    gathered = _gather_stages(store, record_filter, stage, rules)
+    stages = STAGES if stage is None else (stage,)
+    shown = [record for name in stages for record in dataclasses.replace(record_filter, stage=name).select(every)]
     presets = PresetStore(store.root).load() if stage is None else []  # who asks for the dev stage sees every point
-    rows = {
-        name: summarise([record for record in found.records if not _is_aside(record, presets)])
-        for name, found in gathered.items()
-    }
-    if not any(row.metrics for own in rows.values() for row in own):
+
+    def without_points(records: Sequence[Record]) -> list[Record]:
+        """Leave out what was tried in tuning and not picked."""
+        return [record for record in records if record.stage != "dev" or not is_point_not_picked(record, presets)]
+
+    rows = {name: summarise(without_points(of_stage.records)) for name, of_stage in gathered.items()}
+    if not any(row.metrics for rows_of_stage in rows.values() for row in rows_of_stage):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
-    listed = [record for record in shown if not _is_aside(record, presets)]
+    listed = without_points(shown)
+    points = len(set(map(setup_key, shown))) - len(set(map(setup_key, listed)))
+    notes = [note for of_stage in gathered.values() for note in of_stage.notes]
+    if points:
+        tried = "1 point" if points == 1 else f"{points} points"
+        notes.append(f"Not in the tables of the dev stage: {tried} tried in tuning; --stage dev shows them.")
     root = None if data_root is None else Path(data_root)
-    drawn, undrawn = _figures(gathered, told, store, record_filter, root) if figures else ([], [])
+    drawn, undrawn = _draw_figures(gathered, store, record_filter, root) if figures else ([], [])
     page = Page(
         title=one_line(title or store.root.resolve().name or "Study"),
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
         facts=tuple(_facts(shown)),
-        tables=tuple(table for own in rows.values() for table in accuracy_tables(own, record_filter)),
-        beside=tuple(_beside(rows.get("final", []), _drawing(shown), tolerance)) if published else (),
+        tables=tuple(table for of_stage in rows.values() for table in accuracy_tables(of_stage, record_filter)),
+        beside=tuple(_beside(rows.get("final", []), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
-        missing=tuple(_missing(store, listed, root, name) for name in STAGES if _has(listed, name)),
-        notes=tuple(
-            dict.fromkeys(
-                [
-                    *(note for found in gathered.values() for note in found.notes),
-                    *_points_aside(len(set(map(setup_key, shown))) - len(set(map(setup_key, listed)))),
-                    *advise_near_chance(shown, store.predictions),
-                ]
-            )
-        ),
+        missing=tuple(_find_missing(store, listed, root)),
+        notes=tuple(dict.fromkeys([*notes, *advise_near_chance(shown, store.predictions)])),
         undrawn=tuple(undrawn),
         runs=runs_data(shown, store.root, () if root is None else ("--data-root", str(root))),
         version=zslbench.__version__,
     )
-    text = pages.html(page)
+    text = html(page)
     if path is not None:
-        pages.write(text, path)
+        write_text(path, text, f"the report {path.name}")
     return Report(page, text, path)
 
 
-def _is_aside(record: Record, presets: Sequence[TunedPreset]) -> bool:
-    return record.stage == "dev" and is_point_not_picked(record, presets)
-
-
-def _points_aside(number: int) -> list[str]:
-    points = "1 point" if number == 1 else f"{number} points"
-    return [f"Not in the tables of the dev stage: {points} tried in tuning; --stage dev shows them."] if number else []
-
-
-def _gathered(
+def _gather_stages(
     store: ResultStore, record_filter: RecordFilter, stage: str | None, rules: Sequence[str]
 ) -> dict[str, Gathered]:
     """Return what the tables are of, by stage."""
     if stage is not None:
         return {stage: gather(store, dataclasses.replace(record_filter, stage=stage), rules)}
-    found: dict[str, Gathered] = {}
+    gathered: dict[str, Gathered] = {}
     refused: list[ZslbenchError] = []
     for name in STAGES:
         try:
-            own = rules if name == "final" else ()
-            found[name] = gather(store, dataclasses.replace(record_filter, stage=name), own)
+            of_stage = dataclasses.replace(record_filter, stage=name)
+            gathered[name] = gather(store, of_stage, rules if name == "final" else ())
         except ZslbenchError as error:
             refused.append(error)
-    if not found or (rules and "final" not in found):
+    if not gathered or (rules and "final" not in gathered):
         raise refused[0]
-    return found
+    return gathered
 
 
-def _has(records: Sequence[Record], stage: str) -> bool:
-    return any(record.stage == stage and record.selection != "oracle" for record in records)
-
-
-def _figures(
-    gathered: dict[str, Gathered],
-    told: Sequence[Record],
-    store: ResultStore,
-    record_filter: RecordFilter,
-    root: Path | None,
-) -> tuple[list[Any], list[str]]:
+def _draw_figures(
+    gathered: dict[str, Gathered], store: ResultStore, record_filter: RecordFilter, root: Path | None
+) -> tuple[list[Figure], list[str]]:
     """Draw the figures of the final stage, or of the dev stage where there is no other."""
-    found = gathered.get("final") or next(iter(gathered.values()))
+    records = (gathered.get("final") or next(iter(gathered.values()))).records
     try:
-        return figures(found.records, store, knowledge(record_filter.datasets, root))
+        return draw_figures(records, store, knowledge(record_filter.datasets, root))
     except BadSpec as error:  # a label that is none, which the tables show all the same
         return [], [f"No figure could be drawn: {error}"]
 
 
-def _facts(records: Sequence[Record]) -> list[tuple[str, tuple[str, ...]]]:
-    """Return what the page says of a study as a whole."""
-    data = sorted({_data(record) for record in records}, key=natural)
-    names = sorted({str(record.method.get("title") or record.method["name"]) for record in records}, key=natural)
-    days = sorted({str(record.provenance.get("finished", ""))[:10] for record in records} - {""})
+def _facts(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield what the page says of a study as a whole."""
     provenance = [record.provenance for record in records]
-    return [
-        (head, tuple(map(one_line, told)))
-        for head, told in (
-            ("Data sets", data),
-            ("Methods", names),
-            ("Runs made", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
-            ("Devices", _distinct(one.get("device") for one in provenance)),
-            ("zslbench", _distinct(one.get("zslbench") for one in provenance)),
-            ("Python", _distinct(one.get("python") for one in provenance)),
-            ("Packages", _packages(provenance)),
-        )
-        if told
-    ]
+    days = sorted({str(made.get("finished", ""))[:10] for made in provenance} - {""})
+    versions: dict[str, set[str]] = {}
+    for made in provenance:
+        for name, version in dict(made.get("packages") or {}).items():
+            versions.setdefault(str(name), set()).add(str(version))
+    for head, texts in (
+        ("Data sets", _distinct(map(_data, records))),
+        ("Methods", _distinct(record.method.get("title") or record.method["name"] for record in records)),
+        ("Runs made", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
+        ("Devices", _distinct(made.get("device") for made in provenance)),
+        ("zslbench", _distinct(made.get("zslbench") for made in provenance)),
+        ("Python", _distinct(made.get("python") for made in provenance)),
+        ("Packages", [f"{name} {', '.join(_distinct(numbers))}" for name, numbers in versions.items()]),
+    ):
+        if texts:
+            yield head, tuple(map(one_line, texts))
 
 
 def _data(record: Record) -> str:
@@ -216,63 +196,35 @@ def _distinct(values: Iterable[object]) -> list[str]:
     return sorted({str(value) for value in values if value}, key=natural)
 
 
-def _packages(provenance: Iterable[Any]) -> list[str]:
-    found: dict[str, dict[str, None]] = {}
-    for one in provenance:
-        for name, version in dict(one.get("packages") or {}).items():
-            found.setdefault(str(name), {})[str(version)] = None
-    return [f"{name} {', '.join(sorted(versions, key=natural))}" for name, versions in found.items()]
-
-
-def _drawing(records: Sequence[Record]) -> set[str]:
-    """Return the methods whose results depend on the seed."""
-    return {record.method["name"] for record in records if record.method.get("stochastic", True)}
-
-
-def _beside(rows: Sequence[Row], drawing: set[str], tolerance: float) -> list[Beside]:
-    """Return the published numbers of what was measured, judged as `reproduce` judges them."""
-    found = []
+def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[Beside]:
+    """Yield the published numbers of what was measured, judged as `reproduce` judges them."""
     for row in sorted(rows, key=lambda row: (natural(row.dataset), row.title.casefold(), natural(row.label))):
         for metric in citations.PROTOCOL:
             entry = citations.beside(row, metric, "best") if metric in row.metrics else None
-            if entry is None:
-                continue
-            stat = row.metrics[metric]
-            low, high = interval(stat, row.method in drawing)
-            other = [what for what in ("features", "semantics") if getattr(row, what) != getattr(entry, what)]
-            found.append(
-                Beside(
-                    name=one_line(row.title),
-                    full=one_line(row.label),
-                    marks=row.marks,
-                    dataset=one_line(row.dataset),
-                    features=row.features,
-                    semantics=row.semantics,
-                    metric=metric,
-                    entry=entry,
-                    stat=stat,
-                    low=low,
-                    high=high,
-                    verdict=f"other {' and '.join(other)}" if other else judged(low, high, entry.value, tolerance),
-                )
-            )
-    return found
+            if entry is not None:
+                low, high = interval(row.metrics[metric], row.stochastic)
+                other = [kind for kind in ("features", "semantics") if getattr(row, kind) != getattr(entry, kind)]
+                verdict = f"other {' and '.join(other)}" if other else judged(low, high, entry.value, tolerance)
+                yield Beside(row, metric, entry, low, high, verdict)
 
 
-def _missing(store: ResultStore, records: Sequence[Record], root: Path | None, stage: str) -> Missing:
-    title = {"final": "Final stage", "dev": "Dev stage"}[stage]
-    try:
-        found = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
-    except BadSpec as error:
-        return Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
-    purposes = dict.fromkeys(command.purpose for command in found.commands)
-    return Missing(
-        title=title,
-        complete=found.complete,
-        matrices=tuple(status.matrix(found.survey, place) for place in found.survey.places),
-        sentences=(*status.trouble(found.survey), *status.remarks(found)),
-        commands=tuple(
-            (purpose, tuple(one.text for one in found.commands if one.purpose == purpose)) for purpose in purposes
-        ),
-        replace=found.replace,
-    )
+def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | None) -> Iterator[Missing]:
+    for stage, title in (("final", "Final stage"), ("dev", "Dev stage")):
+        if not any(record.stage == stage and record.selection != "oracle" for record in records):
+            continue
+        try:
+            found = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
+        except BadSpec as error:
+            yield Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
+            continue
+        by_purpose: dict[str, list[str]] = {}
+        for command in found.commands:
+            by_purpose.setdefault(command.purpose, []).append(command.text)
+        yield Missing(
+            title=title,
+            complete=found.complete,
+            matrices=tuple(status.matrix(found.survey, place) for place in found.survey.places),
+            sentences=(*status.trouble(found.survey), *status.remarks(found)),
+            commands=tuple((purpose, tuple(commands)) for purpose, commands in by_purpose.items()),
+            replace=found.replace,
+        )

@@ -68,7 +68,7 @@ class _Plan(NamedTuple):
     request: Request
 
 
-def figures(records: Sequence[Record], store: ResultStore, known: Knowledge) -> tuple[list[Figure], list[str]]:
+def draw_figures(records: Sequence[Record], store: ResultStore, known: Knowledge) -> tuple[list[Figure], list[str]]:
     """Return the figures that finished records of one stage have data for, and a sentence for each left out for size.
 
     Args:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import datetime
 import hashlib
 import importlib.resources
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.files import write_text
 from zslbench.metrics import order_metrics
+from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
+from zslbench.results.records.record import Record
 from zslbench.results.report.figures import Figure
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.table import Block, Table
+from zslbench.spec import parse_recorded
 from zslbench.visible import one_line, visible
 
 SETTINGS = {
@@ -27,31 +31,33 @@ SETTINGS = {
     "transductive": "transductive: unlabelled test features are used ‡",
 }
 _STAGES = {"final": "", "dev": ", dev stage"}
+_ERROR_HEAD, _ERROR_TAIL = 2_000, 18_000
+"""Characters of an error text that the page holds: what it says last tells most."""
+_SORTED = json.JSONEncoder(sort_keys=True)
+FIELDS = ("id", "cell", "seed", "status", "metrics", "steps", "curve", "timings", "memory", "made", "finished", "error")
 
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """A published number and what was measured: the line, its data, the interval, and the verdict.
+    """A published number and what was measured.
 
     Attributes:
-        name, full: of the line, in short and as run; marks: † and ‡.
-        dataset, features, semantics, metric: what was measured.
-        entry: the number; stat: mean, deviation and n in percent; low, high: ends of the 95 % interval, if any.
+        row: what was measured; metric: which of its numbers; entry: the published one.
+        low, high: ends of the 95 % interval, if any.
         verdict: reproduced, above, below, inconclusive or ``other features`` (or semantics, or both).
     """
 
-    name: str
-    full: str
-    marks: str
-    dataset: str
-    features: str
-    semantics: str
+    row: Row
     metric: str
     entry: Published
-    stat: Stat
     low: float | None
     high: float | None
     verdict: str
+
+    @property
+    def stat(self) -> Stat:
+        """Mean, deviation and number of seeds, in percent."""
+        return self.row.metrics[self.metric]
 
     @property
     def difference(self) -> float:
@@ -107,15 +113,18 @@ class Page:
 def html(page: Page) -> str:
     """Return the page as one HTML document with a content security policy that lets nothing in or out."""
     from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
+    from markupsafe import Markup, escape
 
     files = importlib.resources.files("zslbench.results.report")
     template, css, script = (
         files.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.jinja", "css", "js")
     )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    # What is typed stands between backticks in sentences; long labels break after their commas.
+    environment.filters["prose"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    environment.filters["breakable"] = lambda text: Markup(str(escape(text)).replace(",", ",<wbr>"))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
-    lines = [line for _, table in page.tables for line in table.rows]
+    rows = [row for _, table in page.tables for row in table.rows]
     text = environment.from_string(template).render(
         page=page,
         css=Markup(css),
@@ -123,8 +132,8 @@ def html(page: Page) -> str:
         digest=digest,
         data=Markup(embedded(page.runs)),
         safe=Markup,
-        settings={line.setting: SETTINGS.get(line.setting, line.setting).partition(":")[0] for line in lines},
-        selections=list(dict.fromkeys(line.selection for line in lines)),
+        settings={row.setting: SETTINGS.get(row.setting, row.setting).partition(":")[0] for row in rows},
+        selections=list(dict.fromkeys(row.selection for row in rows)),
         datasets=list(dict.fromkeys(column.dataset for _, table in page.tables for column in table.columns)),
         total=sum(page.counts.values()),
     )
@@ -141,15 +150,6 @@ def embedded(value: Any) -> str:
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return text
-
-
-def write(text: str, path: Path) -> None:
-    """Write the page, whole or not at all.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    write_text(path, text, f"the report {path.name}")
 
 
 def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tuple[str, Table]]:
@@ -185,3 +185,116 @@ def _heading(block: Block) -> str:
     first = block.rows[0]
     text = SETTINGS.get(first.setting, first.setting)
     return f"{text}; oracle selection †" if first.selection == "oracle" else text
+
+
+class _Shared:
+    """A list of values that many runs share; each is given the number that runs refer to it by."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any, key: str | None = None) -> int:
+        """Return the number of a value, which is kept where it is new; `key` tells it from others."""
+        if key is None:
+            key = _SORTED.encode(value)
+        if key not in self._places:
+            self._places[key] = len(self.values)
+            self.values.append(value)
+        return self._places[key]
+
+
+def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the runs as one JSON value, a list of `FIELDS` per run; what many runs share stands once.
+
+    Accuracies are whole numbers, hundredths of a percent; times are seconds after ``since``.
+
+    Args:
+        records: of all stages and states.
+        root: the folder of records; extra: words that commands end with, as ``--data-root DIR``.
+    """
+    shared = {name: _Shared() for name in ("methods", "datasets", "protocols", "steps", "made", "errors")}
+    names = _names(records)
+    cells: dict[str, int] = {}
+    values: list[list[Any]] = []
+    commands: list[str] = []
+    since = min((time for record in records if (time := _time(record)) is not None), default=0)
+    runs = []
+    for record in records:
+        # One text tells what the seeds of a run share: to ask for each part by itself takes four times as long.
+        parts = [record.method, record.dataset, record.protocol, record.stage, record.fold, record.selection]
+        key = json.dumps([*parts, record.ok, record.curve[0]["step"] if record.curve else 0])
+        if key not in cells:
+            cells[key] = len(values)
+            given = list(parse_recorded(record.label).params)  # all others are the method's own or a preset's
+            method = shared["methods"].place({**record.method, "given": given})
+            data = shared["datasets"].place(dict(record.dataset)), shared["protocols"].place(dict(record.protocol))
+            values.append([method, *data, record.stage, record.fold, record.selection])
+            commands.append(_command_again(record, root, extra))
+        steps, finished = [point["step"] for point in record.curve], _time(record)
+        made = {name: value for name, value in record.provenance.items() if name != "finished"}
+        runs.append(
+            [
+                record.id,
+                cells[key],
+                record.seed,
+                record.status,
+                _hundredths(record.metrics, names["metrics"]),
+                shared["steps"].place(steps, str(steps)) if steps else -1,
+                [value for point in record.curve for value in _hundredths(point["metrics"], names["metrics"])],
+                [_seconds(record, name) for name in names["timings"]],
+                [record.memory.get(name) for name in names["memory"]],
+                shared["made"].place(made),
+                None if finished is None else finished - since,
+                shared["errors"].place(_shorten(record.error), record.error) if record.error else -1,
+            ]
+        )
+    return {name: values_of.values for name, values_of in shared.items()} | {
+        "cells": values,
+        "commands": commands,
+        "names": names,
+        "since": since,
+        "fields": FIELDS,
+        "runs": runs,
+    }
+
+
+def _names(records: Sequence[Record]) -> dict[str, list[str]]:
+    """Return the names that metrics, timings and memory have in any record."""
+    timings = dict.fromkeys(name for record in records for name in record.timings)
+    memory = dict.fromkeys(name for record in records for name in record.memory)
+    metrics = {name for record in records for name in record.metrics}
+    metrics |= {name for record in records for point in record.curve for name in point["metrics"]}
+    return {"metrics": order_metrics(metrics), "timings": list(timings), "memory": list(memory)}
+
+
+def _command_again(record: Record, root: Path, extra: Sequence[str]) -> str:
+    """Return the command that repeats a run with seed 0; another seed is one more option at its end."""
+    options = ["--stage", "dev", "--fold", str(record.fold)] if record.stage == "dev" else []
+    if record.curve:
+        options += ["--checkpoints", f"every:{max(1, int(record.curve[0]['step']))}"]
+    options += ["--rerun", "all" if record.ok else "failed"]
+    return run_command([dataclasses.replace(record, seed=0)], root, *options, *extra)
+
+
+def _seconds(record: Record, phase: str) -> float | None:
+    """Return the seconds of a phase; those in all only where they are the record's own."""
+    return record.timings.get(phase) if phase != "total" or record.seconds_known else None
+
+
+def _hundredths(metrics: Mapping[str, float], names: Sequence[str]) -> list[int | None]:
+    return [round(10_000 * metrics[name]) if name in metrics else None for name in names]
+
+
+def _shorten(error: str) -> str:
+    left_out = len(error) - _ERROR_HEAD - _ERROR_TAIL
+    if left_out <= 0:
+        return error
+    return f"{error[:_ERROR_HEAD]}\n… {left_out:,} characters, which the record holds …\n{error[-_ERROR_TAIL:]}"
+
+
+def _time(record: Record) -> int | None:
+    try:
+        return int(datetime.datetime.fromisoformat(str(record.provenance["finished"])).timestamp())
+    except (KeyError, ValueError, OverflowError):
+        return None
