@@ -109,7 +109,7 @@ def _find_in_archive(archive: zipfile.ZipFile, path: Path) -> Openers:
     """Find the members that matter, after checking every member."""
     openers: Openers = {}
     members: dict[tuple[str, str], str] = {}
-    check_members(archive.infolist(), path)
+    _check_members(archive.infolist(), path)
     for member in archive.infolist():
         parts = _parts(member)
         key = _key(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
@@ -201,47 +201,39 @@ def _take_over(old: str | Path, new: str | Path) -> None:
         shutil.copy2(old, new)
 
 
-def check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
-    """Refuse an archive by what its directory says, before anything is unpacked.
-
-    Raises:
-        BadData: it names something outside itself, holds a link or a device, or unpacks to too much.
-    """
+def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
+    """Refuse an archive that its directory says is unsafe or too large, before anything is unpacked."""
     if len(members) > MAX_ENTRIES:
         raise BadData(
             f"{path} has {len(members):,} entries where {MAX_ENTRIES:,} are allowed; unpack it yourself and import the "
             "folder."
         )
     for member in members:
-        _check_member(member, path)
+        name, parts = member.filename, _parts(member)
+        outside = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
+        if outside or any(part.partition(".")[0].rstrip().lower() in _DEVICES for part in parts):
+            raise BadData(f"{path} names {name!r}, outside itself; it is not safe to unpack.")
+        if not name.isprintable():
+            raise BadData(f"{path} names {name!r}, which cannot be printed; it is not safe to unpack.")
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind == stat.S_IFLNK:
+            raise BadData(f"{path} holds a link, {name!r}; archives with links are not unpacked.")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise BadData(f"{path} holds {name!r}, which is neither file nor folder; it is not unpacked.")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise BadData(
+                f"{path}: {name!r} is packed by method {member.compress_type}; pack it again by deflate, the usual one."
+            )
+        if member.file_size > SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
+            raise BadData(
+                f"{path}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more than "
+                f"{MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
+            )
     total = sum(member.file_size for member in members)
     if total > MAX_BYTES:
         raise BadData(
             f"{path} would unpack to {total:,} bytes where {MAX_BYTES:,} are allowed; unpack it yourself and "
             "import the folder."
-        )
-
-
-def _check_member(member: zipfile.ZipInfo, path: Path) -> None:
-    name, parts = member.filename, _parts(member)
-    outside = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
-    if outside or any(part.partition(".")[0].rstrip().lower() in _DEVICES for part in parts):
-        raise BadData(f"{path} names {name!r}, outside itself; it is not safe to unpack.")
-    if not name.isprintable():
-        raise BadData(f"{path} names {name!r}, which cannot be printed; it is not safe to unpack.")
-    kind = stat.S_IFMT(member.external_attr >> 16)
-    if kind == stat.S_IFLNK:
-        raise BadData(f"{path} holds a link, {name!r}; archives with links are not unpacked.")
-    if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise BadData(f"{path} holds {name!r}, which is neither file nor folder; it is not unpacked.")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise BadData(
-            f"{path}: {name!r} is packed by method {member.compress_type}; pack it again by deflate, the usual one."
-        )
-    if member.file_size > SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
-        raise BadData(
-            f"{path}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more than "
-            f"{MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
         )
 
 

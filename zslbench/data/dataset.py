@@ -325,15 +325,3 @@ class Source(abc.ABC):
         """Return the canonical text of this data set: `name` with the parameters that are not at their defaults."""
         declared, values = params.declared(type(self)), params.values(self)
         return name + brackets({key: value for key, value in values.items() if value != declared[key].default})
-
-    def refuse_choice(self, name: str, features: str | None, semantics: str | None) -> None:
-        """Refuse features or semantics other than the ones of the card, for a data set that has no others.
-
-        Raises:
-            DataMissing: another choice.
-        """
-        for option, given, held in (
-            ("features", features, self.card.features),
-            ("semantics", semantics, self.card.semantics),
-        ):
-            choose_stem(f"data set {name!r}", option, given, (held,), held)

@@ -43,7 +43,7 @@ from typing import ClassVar
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
 from zslbench.data.splits import seen_split
 
 ATTRIBUTES = (
@@ -122,7 +122,8 @@ class Digits(Source):
 
     def load(self, *, features: str | None = None, semantics: str | None = None, root: Path | None = None) -> Dataset:
         """Return the digits; there is one choice of features and of semantics (see `Source.load`)."""
-        self.refuse_choice("digits", features, semantics)
+        choose_stem("data set 'digits'", "features", features, (self.card.features,), self.card.features)
+        choose_stem("data set 'digits'", "semantics", semantics, (self.card.semantics,), self.card.semantics)
         images = _scans()
         labels = images[:, -1].astype(np.int64)
         trainval, test_seen = seen_split(np.flatnonzero(~np.isin(labels, UNSEEN)), labels, SPLIT_SEED)

@@ -7,17 +7,15 @@ import functools
 import itertools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
+from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, verify_counts
 from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.data.home import sweep_home
+from zslbench.data.store import verify_copies
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
-
-if TYPE_CHECKING:
-    from zslbench.data.catalogue import Catalogued
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,8 +69,6 @@ class Verified:
 
 def list_(root: Path | None = None) -> list[Listed]:
     """Return every registered data set by name, then those that were added; opens no data file."""
-    from zslbench.data.catalogue import Catalogued, named_folders
-
     sweep_home()
     rows = []
     for entry in DATASETS:
@@ -122,8 +118,6 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
         UnknownName: neither.
         DataMissing: the named data set is not on this machine.
     """
-    from zslbench.data.catalogue import CATALOGUE, named_folders
-
     sweep_home()
     datasets = [added.find(listed) for listed in (added.names() if name is None else [name])]
     rows = []
@@ -146,9 +140,6 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
 
 
 def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
-    from zslbench.data.catalogue import verify_counts
-    from zslbench.data.store import verify_copies
-
     def read(features: str, semantics: str) -> Dataset:
         dataset = layout.read_folder(
             folder, name=source.name, features=features, semantics=semantics, origin="catalogue"

@@ -24,8 +24,8 @@ def load_dataset(
     Args:
         text: a registered name with parameters (``cub``, ``synthetic[classes=30]``), ``pkg.module:Class``, the name of
             a data set that `data add` installed, or the path of an xlsa17-like folder, which is read as the user's
-            own. A bare name of a data set is never a folder: write ``./cub`` for that.
-        features, semantics: file stems; None takes the usual ones.
+            own, named as the folder is. A bare name of a data set is never a folder: write ``./cub`` for that.
+        features, semantics: file stems; None: the usual ones (``res101``, ``att``), or the only ones of a folder.
         root: the folder of data set folders (``--data-root``).
 
     Raises:
@@ -34,7 +34,15 @@ def load_dataset(
         BadData: the files break a rule.
     """
     if (folder := folder_of(text)) is not None:
-        return load_folder(folder, features=features, semantics=semantics)
+        folder = expanded(folder).resolve()
+        held = layout.stems(folder)
+        return load_stored(
+            folder,
+            name=folder_name(folder),
+            features=choose_stem(str(folder), "features", features, held.features, layout.FEATURES),
+            semantics=choose_stem(str(folder), "semantics", semantics, held.semantics, layout.SEMANTICS),
+            origin="own",
+        )
     if (added_set := added.find(text)) is not None:
         return added_set.load(features=features, semantics=semantics)
     source, name = load_source(text)
@@ -75,27 +83,6 @@ def load_source(text: str) -> tuple[Source, str]:
     if not issubclass(source, Source):
         raise BadValue(f"{entry.target} is not a data set; a data set is a class derived from zslbench.data.Source.")
     return source(**params.resolve(source, entry.name, parsed.params)), entry.name
-
-
-def load_folder(folder: Path, *, features: str | None = None, semantics: str | None = None) -> Dataset:
-    """Read an xlsa17-like folder as the user's own data set, named as the folder is, in lower case.
-
-    Features default to ``res101``, semantics to ``att``; without those, to the only ones that the folder has.
-
-    Raises:
-        DataMissing: the folder lacks the chosen file, or has none.
-        BadValue: there are several to choose from.
-        BadData: the files break a rule.
-    """
-    folder = expanded(folder).resolve()
-    held = layout.stems(folder)
-    return load_stored(
-        folder,
-        name=folder_name(folder),
-        features=choose_stem(str(folder), "features", features, held.features, layout.FEATURES),
-        semantics=choose_stem(str(folder), "semantics", semantics, held.semantics, layout.SEMANTICS),
-        origin="own",
-    )
 
 
 def folder_of(text: str) -> Path | None:

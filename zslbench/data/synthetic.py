@@ -16,7 +16,7 @@ import numpy as np
 
 from zslbench import seeding
 from zslbench.arrays import Array
-from zslbench.data.dataset import Dataset, DatasetCard, Source
+from zslbench.data.dataset import Dataset, DatasetCard, Source, choose_stem
 from zslbench.data.splits import seen_split, unseen_classes
 from zslbench.errors import BadValue
 from zslbench.params import param
@@ -55,7 +55,8 @@ class Synthetic(Source):
 
     def load(self, *, features: str | None = None, semantics: str | None = None, root: Path | None = None) -> Dataset:
         """Return the data; there is one choice of features and of semantics (see `Source.load`)."""
-        self.refuse_choice("synthetic", features, semantics)
+        choose_stem("data set 'synthetic'", "features", features, (self.card.features,), self.card.features)
+        choose_stem("data set 'synthetic'", "semantics", semantics, (self.card.semantics,), self.card.semantics)
         table = seeding.stream(self.seed, "attributes").random((self.classes, self.attributes))
         labels = np.repeat(np.arange(self.classes), self.images)
         images = self._images(self._means(table), labels)

@@ -61,7 +61,9 @@ def find_pictures(folder: Path) -> Pictures:
     folder = expanded(folder).absolute()
     try:
         classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        held = {path: sorted(file for file in path.iterdir() if _has_picture_name(file)) for path in classes}
+        held = {
+            path: sorted(file for file in path.glob("[!.]*") if file.suffix.lower() in SUFFIXES) for path in classes
+        }
     except OSError as error:
         raise DataMissing(
             f"{error.filename or folder} is not a folder that can be read; name one that holds a folder a class."
@@ -77,10 +79,6 @@ def find_pictures(folder: Path) -> Pictures:
         files += held[path]
         labels += [number] * len(held[path])
     return Pictures(folder, tuple(files), tuple(labels), tuple(path.name for path in classes))
-
-
-def _has_picture_name(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def open_picture(path: Path) -> Any:
@@ -102,23 +100,19 @@ def open_picture(path: Path) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's: sizes are judged here
             with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, *image.size)
+                width, height = image.size
+                size = f"{path} is {width:,} × {height:,} pixels"
+                if width * height > MAX_PIXELS:
+                    raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
+                if max(width, height) > MAX_ASPECT * min(width, height):
+                    raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
                 return image.convert("RGB")
     except BadData:
         raise
     except UnidentifiedImageError as error:
         raise BadData(f"{path} cannot be read as a picture (its content is none of {', '.join(FORMATS)}).") from error
     except Exception as error:  # decoders raise some ten kinds for a broken picture
-        why = first_line(error)
-        raise BadData(f"{path} cannot be read as a picture ({why}).") from error
-
-
-def _check_size(path: Path, width: int, height: int) -> None:
-    size = f"{path} is {width:,} × {height:,} pixels"
-    if width * height > MAX_PIXELS:
-        raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
+        raise BadData(f"{path} cannot be read as a picture ({first_line(error)}).") from error
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
