@@ -108,11 +108,10 @@ def keep(store, one, rng, rows=10, classes=(0, 1, 2), real=None, space="minmax")
     centres = np.random.default_rng(0).normal(size=(9, 6))
     shown = real if real is not None else centres[labels] + 0.3 * np.random.default_rng(1).normal(size=(len(labels), 6))
     made = centres[labels] + 0.3 * rng.normal(size=(len(labels), 6))
-    there = store.predictions(one)
     about = {"kept_features": {"per_class": rows, "space": space, "dtype": "float32"}}
-    store.save(dataclasses.replace(one, provenance={**one.provenance, **about}), there)
     arrays = {"synthesised": made, "synthesised_label": labels, "real": shown, "real_label": labels}
-    store.save_features(one, arrays)
+    kept = dataclasses.replace(one, provenance={**one.provenance, **about})
+    store.save(kept, store.predictions(one), arrays)
     return arrays
 
 

@@ -327,8 +327,7 @@ def test_no_kill_leaves_a_file_of_one_run_beside_another(
     """A repeat is killed before each system call that changes a name; what stands is of one run, or no run."""
     store, old, new = ResultStore(tmp_path), record(metrics={"T1": 0.25}), record(metrics={"T1": 0.75})
     rows = {record.metrics["T1"]: {"score": np.full(3, record.metrics["T1"])} for record in (old, new)}
-    store.save(old, rows[0.25])
-    store.save_features(old, {"synthesised": np.full((2, 2), 0.25)})
+    store.save(old, rows[0.25], {"synthesised": np.full((2, 2), 0.25)})
     left = [calls]
 
     def counted(call: Callable[..., None]) -> Callable[..., None]:

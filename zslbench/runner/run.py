@@ -219,9 +219,7 @@ def _work(
                     before = records[result.record.id]
                     cut_short = result.record.status == "interrupted" and before is not None and before.ok
                     if result.record.id in ours and not cut_short:  # of a repeat: what was done before stays
-                        store.save(result.record, result.predictions)
-                        if result.features is not None:
-                            store.save_features(result.record, result.features)
+                        store.save(result.record, result.predictions, result.features)
                         records[result.record.id] = result.record
             leases.release(run.id for run in job.runs)
             show_end(job, results)

@@ -101,7 +101,8 @@ class Record:
         """Return whether the id is that of the record's content; an old record's may be of an earlier schema."""
         identity: dict[str, Any] = {"stage": self.stage, "fold": self.fold, "seed": self.seed}
         for part, keys in _IDENTITY.items():
-            identity[part] = {key: value for key, value in getattr(self, part).items() if key in keys}
+            facts = getattr(self, part)
+            identity[part] = {key: facts[key] for key in keys if key in facts}
         return any(self.id == digest({"schema": schema, **identity}) for schema in range(SCHEMA, FIRST - 1, -1))
 
     def to_json(self) -> str:

@@ -23,7 +23,6 @@ from zslbench.files import (
     read_regular,
     remove_temporary,
     staged,
-    write_atomically,
     write_error,
     write_text,
 )
@@ -88,34 +87,32 @@ class ResultStore:
         below = (folder for level in range(1, _LEVELS + 1) for folder in self.root.glob("*/" * level))
         remove_temporary([self.root, *below], now)
 
-    def save(self, record: Record, predictions: Mapping[str, AnyArray] | None = None) -> Path:
-        """Write a record and its predictions, and return the document's path.
+    def save(
+        self,
+        record: Record,
+        predictions: Mapping[str, AnyArray] | None = None,
+        features: Mapping[str, AnyArray] | None = None,
+    ) -> Path:
+        """Write a record with its predictions and, for pictures, features; return the document's path.
 
-        A record never lacks its predictions nor stands beside those of an earlier run (see `write_run`).
+        A record never lacks them nor stands beside those of an earlier run (see `write_run`).
+
+        Args:
+            features: ``synthesised`` and ``real`` (n, d) with ``synthesised_label`` and ``real_label`` (n,).
 
         Raises:
             StoreError: the folder is not writable or the disk is full; what was finished before stays.
         """
-        path = self.path(record)
-        beside = {} if predictions is None else {".npz": _arrays_writer(predictions, f"run {record.id}")}
-        text = record.to_json().encode("utf-8", "backslashreplace")
-        write_run(path, lambda file: file.write(text), beside, f"run {record.id}")
+        path, run, text = self.path(record), f"run {record.id}", record.to_json().encode("utf-8", "backslashreplace")
+        arrays = {".npz": predictions, _FEATURES: features}
+        beside = {ending: _arrays_writer(content, run) for ending, content in arrays.items() if content is not None}
+        write_run(path, lambda file: file.write(text), beside, run)
         return path
 
     def relabel(self, record: Record) -> Path:
         """Write a record's document anew, as `save` does, but not its predictions: its label or selection changed."""
         path = self.path(record)
         write_text(path, record.to_json(), f"run {record.id}")
-        return path
-
-    def save_features(self, record: Record, features: Mapping[str, AnyArray]) -> Path:
-        """Write rows of unseen classes beside a record, for pictures, as `save` does, and return their path.
-
-        Args:
-            features: ``synthesised`` and ``real`` (n, d) with ``synthesised_label`` and ``real_label`` (n,).
-        """
-        path, content = self.path(record).with_suffix(_FEATURES), f"features of run {record.id}"
-        write_atomically(path, _arrays_writer(features, content), content)
         return path
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
@@ -185,7 +182,7 @@ class ResultStore:
         return _read_arrays(self.path(record).with_suffix(".npz"), "predictions", record, _PREDICTED)
 
     def features(self, record: Record) -> dict[str, AnyArray]:
-        """Return what ``run --keep-features`` kept beside `record`, as `predictions` does (see `save_features`)."""
+        """Return what ``run --keep-features`` kept beside `record`, as `predictions` does (see `save`)."""
         path = self.path(record).with_suffix(_FEATURES)
         return _read_arrays(path, "kept features", record, _KEPT, " --keep-features 50")
 
