@@ -32,11 +32,9 @@ _CELLS = 4_000_000
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Draws:
-    """The mean accuracy of M methods on one side (unseen or seen classes), as observed and in each of B draws.
+    """The mean accuracy of M methods on one side (unseen or seen classes), as observed (first) and in each of B draws.
 
-    Attributes:
-        mean: (1 + B, M); the first row is observed.
-        cov: (1 + B, M, M) estimated covariance of these means over what is resampled.
+    `mean` is (1 + B, M), `cov` the (1 + B, M, M) estimated covariance of these means over what is resampled.
     """
 
     mean: Array
@@ -45,11 +43,9 @@ class Draws:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Training:
-    """What training anew does to the metric of M methods, as observed and in each of B draws.
+    """What training anew does to the metric of M methods, as observed (0) and in each of B draws: (1 + B, M) each.
 
-    Attributes:
-        shift: (1 + B, M); 0 in the first row.
-        variance: (1 + B, M) its estimated variance; 0 for a method without chance, or with one seed.
+    `variance` is the estimated one of the `shift`; 0 for a method without chance, or with one seed.
     """
 
     shift: Array
@@ -71,13 +67,9 @@ def draw_classes(accuracy: Array, draws: int, rng: np.random.Generator) -> Draws
 
 
 def draw_images(correct: Array, classes: IntArray, draws: int, rng: np.random.Generator) -> Draws:
-    """Return draws of images within their classes; every class counts alike.
+    """Return draws of images within their (n,) classes, of the (n, M) accuracies on each; every class counts alike.
 
     A class with a single image is always drawn as it is and adds no spread.
-
-    Args:
-        correct: (n, M) accuracy on each image: 0 or 1, or a mean over seeds.
-        classes: (n,) class of each image.
     """
     inverse = _numbered(classes)
     sizes = np.bincount(inverse)
@@ -91,11 +83,7 @@ def draw_images(correct: Array, classes: IntArray, draws: int, rng: np.random.Ge
 
 
 def draw_training(variance: float, seeds: int, draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return one column of `Training`: (1 + B,) shifts and variances.
-
-    Args:
-        variance: of the method's mean over its seeds; seeds: how many there are.
-    """
+    """Return one column of `Training`, of a method whose mean over its seeds has this variance."""
     shift, variances = np.zeros(1 + draws), np.full(1 + draws, variance)
     if variance > 0 and seeds > 1:
         shift[1:] = rng.normal(0.0, math.sqrt(variance), draws)
@@ -109,9 +97,8 @@ def interaction(values: Array, strata: IntArray) -> float:
     Both the spread over members and the spread over seeds hold it; taken off once, their sum is unbiased (two-way
     random effects, Searle, Casella & McCulloch, 1992, ch. 4).
 
-    Args:
-        values: (n, K) accuracy of n members (classes, or images of the classes) with K seeds.
-        strata: (n,) the stratum of each member: one for classes, the class for images.
+    `values` are the (n, K) accuracies of n members with K seeds, `strata` the (n,) stratum of each member: the same for
+    all classes, the class for images.
     """
     inverse = _numbered(strata)
     n, seeds = np.bincount(inverse), values.shape[1]
@@ -141,11 +128,7 @@ def _numbered(classes: IntArray) -> IntArray:
 
 
 def _draw(strata: Sequence[Array], draws: int, rng: np.random.Generator) -> Draws:
-    """Resample members within strata and return means over strata, each stratum counting alike.
-
-    Args:
-        strata: arrays (k, n, M): k strata of n members each.
-    """
+    """Resample within `strata`, arrays (k, n, M) of k strata of n members, and return means over all of them."""
     methods = strata[0].shape[2]
     total = sum(len(block) for block in strata)
     upper = np.triu_indices(methods)
@@ -161,19 +144,15 @@ def _draw(strata: Sequence[Array], draws: int, rng: np.random.Generator) -> Draw
         second[0] += _variances(moments.mean(axis=1), methods, upper, n).sum(axis=0)
         for start in range(1, 1 + draws, step):
             rows = slice(start, min(start + step, 1 + draws))
-            drawn = _weights(k, rows.stop - rows.start, n, rng) @ moments / n
+            picks = rng.integers(n, size=(k * (rows.stop - rows.start), n))
+            picks += np.arange(len(picks))[:, None] * n
+            weights = np.bincount(picks.ravel(), minlength=picks.size).reshape(k, -1, n).astype(float)
+            drawn = weights @ moments / n
             mean[rows] += drawn[..., :methods].sum(axis=0)
             second[rows] += _variances(drawn, methods, upper, n).sum(axis=0)
     cov = np.empty((1 + draws, methods, methods))
     cov[:, upper[0], upper[1]] = cov[:, upper[1], upper[0]] = second / total**2
     return Draws(mean / total, cov)
-
-
-def _weights(k: int, draws: int, n: int, rng: np.random.Generator) -> Array:
-    """Return (k, draws, n) how often each of n members was drawn in n draws with replacement."""
-    drawn = rng.integers(n, size=(k * draws, n))
-    drawn += np.arange(k * draws)[:, None] * n
-    return np.bincount(drawn.ravel(), minlength=k * draws * n).reshape(k, draws, n).astype(float)
 
 
 def _variances(moments: Array, methods: int, upper: tuple[IntArray, IntArray], n: int) -> Array:
@@ -201,7 +180,10 @@ def difference(
     where more than 1 − level of the draws are such, the interval is all that a difference can be, [−1, 1].
     """
     value = metric(sides, first) - metric(sides, second)
-    variance = _variance(sides, first, second)
+    variance = np.zeros(len(value))  # by the delta method; the sides are independent
+    for side, a, b in zip(sides, gradient(sides, first), gradient(sides, second), strict=True):
+        cov = side.cov
+        variance += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
     if training is not None:
         value = value + training.shift[:, first] - training.shift[:, second]
         variance = variance + training.variance[:, first] + training.variance[:, second]
@@ -238,12 +220,3 @@ def gradient(sides: Sequence[Draws], method: int) -> list[Array]:
     total = unseen + seen
     share = [np.divide(other, total, out=np.zeros_like(total), where=total > 0) for other in (seen, unseen)]
     return [2 * part**2 for part in share]
-
-
-def _variance(sides: Sequence[Draws], first: int, second: int) -> Array:
-    """Return the delta method's variance of the difference, observed and in each draw; the sides are independent."""
-    total = np.zeros(len(sides[0].mean))
-    for side, a, b in zip(sides, gradient(sides, first), gradient(sides, second), strict=True):
-        cov = side.cov
-        total += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
-    return total

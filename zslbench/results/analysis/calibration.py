@@ -112,14 +112,12 @@ class Calibration:
 def calibrate(
     final: Iterable[Record], dev: Iterable[Record], load: Callable[[Record], Predictions], on_test: bool = False
 ) -> Calibration:
-    """Return the records with calibrated stacking: γ chosen for each run on the dev folds of the same run and seed.
+    """Return the `final` records with calibrated stacking: γ chosen for each on the dev folds of the same run and seed.
 
-    A constant a seed, since each fit has a scale of scores of its own; so ± holds what choosing γ adds to the spread.
+    A constant per seed, since each fit has a scale of scores of its own; so ± holds what choosing γ adds to the spread.
     What was chosen is in ``provenance["calibrated"]``: gamma, folds, on (``dev`` or ``test``).
 
     Args:
-        final: records to calibrate; dev: where to look for the folds.
-        load: gives the predictions of a record.
         on_test: choose γ on the predictions that are judged: oracle selection, the metrics' names end in †.
     """
     final = list(final)
@@ -165,7 +163,7 @@ def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], 
 
 
 def is_generalized(record: Record) -> bool:
-    """Return whether a record has a seen–unseen curve: a cascade's has none, nor AUSUC."""
+    """Return whether a record has a seen–unseen curve: a cascade has none, nor AUSUC."""
     return {"U", "S", "H", *metrics.SWEPT} <= record.metrics.keys()
 
 

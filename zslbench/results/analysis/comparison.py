@@ -38,12 +38,7 @@ DataKey = tuple[str, str, str, int, str, int, str]
 
 @dataclasses.dataclass(frozen=True)
 class Entrant:
-    """One method as it ran on one data set under one protocol.
-
-    Attributes:
-        term: what picked it, the same on every data set; name: what is printed.
-        row: its row of a table.
-    """
+    """One method as it ran on one data set under one protocol; `term` is what picked it, the same on every data set."""
 
     term: str
     name: str
@@ -57,12 +52,9 @@ class Entrant:
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """What is compared on one data set under one protocol.
+    """What is compared on one data set under one protocol: at least two entrants, in the order asked for.
 
-    Attributes:
-        head: the data set, with what tells it from others of that name.
-        entrants: at least two, in the order asked for.
-        missing: terms that have no finished run here.
+    `head` names the data set, with what tells it from others of that name; `missing` terms have no finished run here.
     """
 
     head: str
@@ -79,7 +71,6 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
     """Return who meets whom: a match for each data set and protocol on which at least two entrants ran.
 
     Args:
-        records: those chosen; runs that did not finish do not count.
         terms: names or specs, each of which must pick one row per data set and protocol; none: every row.
 
     Raises:
@@ -228,14 +219,11 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One metric on one data set.
+    """One metric (T1, U, S or H) on one data set, of every two entrants.
 
     Attributes:
-        match: the data set and the entrants.
-        metric: T1, U, S or H.
         values: percent, by entrant; of the mean class accuracies over seeds.
         sides: ``unseen`` and ``seen``, as far as the metric uses them.
-        pairs: every two entrants.
     """
 
     match: Match
@@ -247,12 +235,7 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Resampling:
-    """How the bootstrap is done.
-
-    Attributes:
-        over: what is resampled, of ``classes`` and ``images``.
-        level: of the intervals; draws: how many; seed: of the draws.
-    """
+    """How the bootstrap is done: what is resampled (of `OVER`), the level of the intervals, draws and their seed."""
 
     over: Sequence[str] = OVER
     level: float = 0.95
@@ -286,9 +269,6 @@ def metrics_of(match: Match) -> tuple[str, ...]:
 
 def compare_within(match: Match, metrics: Sequence[str], predictions: Predictions, how: Resampling) -> list[Comparison]:
     """Return a comparison for each metric (some of `metrics_of`), all on the same draws.
-
-    Args:
-        predictions: returns the stored arrays of a record.
 
     Raises:
         StoreError: a run without predictions.
@@ -413,14 +393,11 @@ class Across:
     """One metric of the methods that ran on all of several data sets.
 
     Attributes:
-        metric: which; datasets: what their tables are headed.
-        names, marks: of the methods; values: percent, a row per data set.
+        datasets: what their tables are headed; values: percent, a row per data set.
         ranks: mean over the data sets, 1 is best.
         statistic, p: of Friedman's test; NaN for two methods.
         critical_difference: Nemenyi's, of mean ranks.
-        pairs: every two methods.
         smallest, smallest_holm: the smallest p of Wilcoxon's test that so many data sets allow, and after Holm.
-        level: of the tests, such as 0.95.
     """
 
     metric: str
@@ -471,10 +448,6 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
     """Return the tests over data sets, or None where fewer than two data sets share two methods.
 
     The data sets that all methods ran on, when those are two or more; else the methods that ran on all data sets.
-
-    Args:
-        comparisons: of one data set and metric each; metric: which to take.
-        level: of the tests.
     """
     same = [comparison for comparison in comparisons if comparison.metric == metric]
     values = [

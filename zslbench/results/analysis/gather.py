@@ -23,12 +23,9 @@ CALIBRATIONS = ("dev", "oracle")
 
 @dataclasses.dataclass(frozen=True)
 class Gathered:
-    """What a table is made of.
+    """Finished records with the metrics that a rule selected, the records asked for whatever their status (`chosen`).
 
-    Attributes:
-        records: finished, their metrics those that a rule selected.
-        chosen: the records asked for, whatever their status.
-        notes: sentences on what could not be shown, and the command that mends it.
+    `notes` say what could not be shown, and the command that mends it.
     """
 
     records: tuple[Record, ...]
@@ -78,8 +75,6 @@ def gather(
     """Return the records that a table is of.
 
     Args:
-        store: the folder of records.
-        record_filter: which records.
         selection: rules to apply, rows of each; none: records as they are, candidates of oracle selection left out.
         calibration: where the constant of calibrated stacking is chosen: ``dev``, ``oracle`` (on test), None: nowhere.
         per_fold: keep the folds of the dev stage apart; else each seed gets the mean over them.

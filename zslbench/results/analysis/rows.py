@@ -31,13 +31,10 @@ Value = TypeVar("Value")
 
 @dataclasses.dataclass(frozen=True)
 class Stat:
-    """A metric over seeds, in percent.
+    """A metric over n seeds, in percent, with the `values` of each.
 
-    Attributes:
-        mean: over the seeds.
-        std: sample standard deviation (divisor n − 1); None for a single seed, and for a deterministic method, whose
-            seeds repeat one result.
-        n: how many seeds; values: of each, in their order.
+    `std` is the sample standard deviation (divisor n − 1); None for a single seed, and for a deterministic method,
+    whose seeds repeat one result.
     """
 
     mean: float
@@ -72,19 +69,16 @@ class Stat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """The finished runs that differ only in the seed.
+    """The finished runs that differ only in the seed: what their records agree in, and the metrics in percent.
 
     Attributes:
-        records: of each seed, ascending; `lead` is the one whose label names the row: of several ways to ask for the
-            same, the shortest. All fields but the following are what the records agree in.
-        metrics: percent, by name.
         folds: of the dev stage: the one, or those that the metrics are means over; empty in the final stage.
         selected: what a selection rule chose, and among how much (see `zslbench.results.analysis.selection`); empty
             where the records are as they were run.
-        gammas: the constant of calibrated stacking of each seed, and ``gamma_folds`` of the dev stage that it was
-            chosen on (none: on test).
+        gammas: the constant of calibrated stacking of each seed; gamma_folds: of the dev stage that it was chosen on
+            (none: on test).
         source_state: of the method: ``current``, ``changed`` since any of the runs, or ``unknown``.
-        stochastic: whether results depend on the seed.
+        records: of each seed, ascending; lead: the one whose label names the row, the shortest of several.
     """
 
     method: str
@@ -125,11 +119,6 @@ class Row:
     def marks(self) -> str:
         """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
         return join_marks(self.oracle, self.setting, self.source_state == "changed")
-
-    @property
-    def step(self) -> int | None:
-        """The step that the metrics are of; None: the last."""
-        return self.selected.get("step")
 
     @property
     def data_key(self) -> tuple[str, str, str, str]:
@@ -196,9 +185,7 @@ def setup_key(record: Record) -> str:
 def family_key(record: Record, tuned: Iterable[str] = ()) -> str:
     """Return the key of all hyper-parameters of one method and presets on the same data and protocol.
 
-    Args:
-        record: of any stage, fold and seed.
-        tuned: names of tuned presets: ``ale@tuned`` is of the family of ``ale``.
+    With the names of `tuned` presets ``ale@tuned`` is of the family of ``ale``.
     """
     method = record.method
     return _key(record, [method["name"], method.get("version"), spec_head(record, tuned), method.get("setting")])
@@ -248,20 +235,12 @@ def average_folds(records: Iterable[Record]) -> tuple[list[Record], list[Record]
             complete = by_fold.keys() >= {*folds}
             left_out += [record for fold, record in by_fold.items() if not complete or fold not in folds]
             if complete:
-                kept.append(_mean([by_fold[fold] for fold in folds], folds))
+                runs = [by_fold[fold] for fold in folds]
+                names = [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+                metrics = {name: statistics.fmean(run.metrics[name] for run in runs) for name in names}
+                about = {**runs[0].provenance, "folds": list(folds), "source_state": _worst_state(runs)}
+                kept.append(dataclasses.replace(runs[0], fold=0, metrics=metrics, curve=(), provenance=about))
     return kept, left_out
-
-
-def _mean(records: Sequence[Record], folds: Sequence[int]) -> Record:
-    first = records[0]
-    names = [name for name in first.metrics if all(name in record.metrics for record in records)]
-    return dataclasses.replace(
-        first,
-        fold=0,
-        metrics={name: statistics.fmean(record.metrics[name] for record in records) for name in names},
-        curve=(),
-        provenance={**first.provenance, "folds": list(folds), "source_state": _worst_state(records)},
-    )
 
 
 def _worst_state(records: Iterable[Record]) -> str:
@@ -277,7 +256,6 @@ def _row_key(record: Record) -> str:
 
 
 def _row(group: Sequence[Record]) -> Row:
-    """Return the row of records in order of their seeds."""
     lead = min(group, key=lambda record: (len(record.label), record.label))
     method, dataset, protocol = lead.method, lead.dataset, lead.protocol
     constants = [record.provenance["calibrated"] for record in group if "calibrated" in record.provenance]
@@ -320,8 +298,7 @@ class RowKey:
     """What makes rows of several data sets one row of a table.
 
     Attributes:
-        method: registered name; name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
-        setting, oracle: what may be compared with what.
+        name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
         rule: the selection rule, where the same row stands under another one, too; else empty.
         changed: whether the source of the method has changed since any of its runs was made.
         letter: what stands for `given` where the name would be too long with it; else empty.

@@ -89,9 +89,7 @@ def shared_steps(records: Sequence[Record]) -> list[Step]:
 def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) -> Best:
     """Return the step with the highest mean of the protocol's metric over `records`; of equal ones the earliest.
 
-    Args:
-        records: of one setup, at least one.
-        among: consider these steps only, of those that all records judged.
+    `among`: consider these steps only, of those that all records judged.
     """
     metric = criterion(records[0].metrics)
     curves = [judged(record) for record in records]
@@ -121,18 +119,13 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
     """Return final records at the step that is best on the dev stage: mean over its folds and seeds.
 
     One step for all seeds, among those that every dev and final record of the setup judged. Records whose
-    hyper-parameters were chosen in the dev stage (``NAME@tuned``) are validated already, at their last step, and stand
-    for those of their family that have no curve.
-
-    Args:
-        final, dev: records of each stage.
-        tuned: names of tuned presets, left out of the family's name.
+    hyper-parameters were chosen in the dev stage (``NAME@tuned``, of the presets `tuned`) are validated already, at
+    their last step, and stand for those of their family that have no curve.
     """
     final, names = recorded(final), frozenset(tuned)
     settled = {family_key(record, names) for record in final if record.selection == "validated"}
     dev_runs = {setup_key(group[0]): group for group in group_records(dev, setup_key)}
-    records: list[Record] = []
-    lacking: list[Lack] = []
+    records, lacking = list[Record](), list[Lack]()
     for group in group_records(final, setup_key):
         if tuned_runs := [record for record in group if record.selection == "validated"]:
             records += tuned_runs
@@ -163,15 +156,10 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
     points (hyper-parameters), the ordinary ones included, and all steps that they judged compete for one row. Points
     need as many seeds as the ordinary point with most of them: few seeds win by chance. When no point that was tried
     for oracle selection has as many, all are compared, and averaged, on the seeds that all of them have.
-    Elsewhere each line with a curve gets the step that is best for it.
-
-    Args:
-        final: records of the final stage, candidates of oracle selection included.
-        tuned: names of tuned presets, left out of the family's name.
+    Elsewhere each setup with a curve gets the step that is best for it.
     """
     names = frozenset(tuned)
-    records: list[Record] = []
-    lacking: list[Lack] = []
+    records, lacking = list[Record](), list[Lack]()
     for group in group_records(final, lambda record: family_key(record, names)):
         points = group_records(group, setup_key)
         if any(record.selection == "oracle" for record in group):
@@ -189,9 +177,8 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
 def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
     compared = _comparable(points)
     cut = sum(map(len, compared)) < sum(len(point) for point in points) and len(compared) == len(points)
-    best, point = max(
-        ((best_step(point), point) for point in compared), key=lambda pair: pair[0].value
-    )  # the first of equal ones, in the order of their keys
+    # Of equal ones the first, in the order of their keys.
+    best, point = max(((best_step(point), point) for point in compared), key=lambda pair: pair[0].value)
     params = [dict(point[0].method.get("params", {})) for point in compared]
     differing = [key for key in params[0] if any(other.get(key) != params[0][key] for other in params)]
     return _at_step(
@@ -217,7 +204,6 @@ def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
 
 
 def _at_step(records: Sequence[Record], rule: str, best: Best, **facts: Any) -> list[Record]:
-    """Return records with their metrics at the best step."""
     # It is the last one of all or of none: one of them may stand still from some step on.
     last = all(dict(judged(record)[best.step]) == dict(record.metrics) for record in records)
     selected = {"step": best.step, "last": last, "metric": criterion(records[0].metrics), "steps": best.steps, **facts}
@@ -226,10 +212,7 @@ def _at_step(records: Sequence[Record], rule: str, best: Best, **facts: Any) -> 
             record,
             metrics=judged(record)[best.step],
             selection=rule,
-            provenance={
-                **record.provenance,
-                "selected": {**selected, "candidate": record.selection == "oracle"},
-            },
+            provenance={**record.provenance, "selected": {**selected, "candidate": record.selection == "oracle"}},
         )
         for record in records
     ]

@@ -203,7 +203,8 @@ def _criteria(rows: Sequence[Row]) -> str:
 
 def _choice(row: Row) -> str:
     """Say which step and hyper-parameters a rule chose, where it had a choice."""
-    step = "last step" if row.step is None else f"step {row.step}"
+    number = row.selected.get("step")
+    step = "last step" if number is None else f"step {number}"
     parts = [brackets(row.selected.get("chosen", {}))[1:-1], step if row.selected.get("steps", 1) > 1 else ""]
     return " at ".join(filter(None, parts))
 

@@ -33,13 +33,7 @@ _OVER = {
 
 @dataclasses.dataclass(frozen=True)
 class Comparisons:
-    """All that was compared, and how: what every format writes.
-
-    Attributes:
-        comparisons: of one data set and metric each; across: of one metric each, where data sets allow it.
-        how, stage: how it was done, and on what.
-        remarks: sentences on what is missing.
-    """
+    """All that was compared, and how: what every format writes; `remarks` say what is missing."""
 
     comparisons: tuple[Comparison, ...]
     across: tuple[Across, ...]
@@ -148,8 +142,7 @@ def _unlike(match: Match, pair: Pair) -> list[str]:
 def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
     """Return tables for each data set and protocol, those across data sets, and what the numbers mean below the last.
 
-    Args:
-        width: characters of a line, which drawings are made for.
+    Drawings are made for lines of `width` characters.
     """
     groups: dict[int, list[Comparison]] = {}
     for comparison in done.comparisons:

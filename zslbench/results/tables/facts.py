@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zslbench.files import csv_text, json_text
 from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
-from zslbench.results.analysis.rows import CALIBRATED, Row, Stat
+from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, group_values
 
 _DIGITS = 6
 _ROW = (
@@ -55,15 +55,17 @@ def json_rows(
     out = []
     for number, row in enumerate(rows):
         facts = _facts(row) | {"n": len(row.seeds)} | pick_facts(row, "gammas", "gamma_folds")
-        facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in _ordered(row, metrics)}
+        stats = {name: row.metrics[name] for name in metrics if name in row.metrics}
+        facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in stats.items()}
         if beside is not None:
             facts["published"] = {name: dict(entry) for name, entry in beside[number].items()}
         if below is not None:
             facts["source"] = None
         out.append(facts)
-    for cited, entries in _by_data(below or ()):
-        numbers = {entry.metric: {"mean": entry.value, "table": entry.table, "note": entry.note} for entry in entries}
-        out.append({**_cited_facts(cited, entries[0]), "source": cited.source, "metrics": numbers})
+    for cited in below or ():
+        for entries in group_values((entry.dataset, entry) for entry in cited.entries).values():
+            numbers = {entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "note")} for entry in entries}
+            out.append({**_cited_facts(cited, entries[0]), "source": cited.source, "metrics": numbers})
     return out
 
 
@@ -72,29 +74,26 @@ def csv_rows(
 ) -> list[dict[str, Any]]:
     """Return one row of facts for each row and metric; takes what `json_rows` takes."""
     out = []
-    for number, row in enumerate(rows):
-        for name, stat in _ordered(row, metrics):
-            facts = _facts(row) | {"n": stat.n, "metric": name} | _numbers(stat)
-            for key in ("gammas", "gamma_folds"):
-                facts[key] = getattr(row, key) if CALIBRATED in name else ()
-            if name.endswith("†") and "†" not in row.marks:
-                facts["marks"] = "†" + row.marks
+    for facts in json_rows(rows, metrics, beside, below):
+        numbers_of, entries, source = facts.pop("metrics"), facts.pop("published", {}), facts.pop("source", None)
+        constants = {key: facts.pop(key, ()) for key in ("gammas", "gamma_folds")}
+        for name, numbers in numbers_of.items():
+            row = facts | {"metric": name} | numbers
+            row |= {key: values if CALIBRATED in name else () for key, values in constants.items()}
+            if name.endswith("†") and "†" not in facts["marks"]:
+                row["marks"] = "†" + facts["marks"]
             if below is not None:
-                facts |= {"source": None, "table": None, "note": None}
+                row |= {"source": source, "table": numbers.get("table"), "note": numbers.get("note")}
             if beside is not None:
-                published = beside[number].get(name, {})
-                facts["published"] = published.get("value")
-                facts |= {f"published_{key}": published.get(key) for key in ("source", "table", "note")}
-            out.append(facts)
-    for cited, entries in _by_data(below or ()):
-        for entry in entries:
-            numbers = {"metric": entry.metric, "mean": entry.value}
-            out.append(_cited_facts(cited, entry) | numbers | pick_facts(entry, "source", "table", "note"))
+                published = entries.get(name, {})
+                row["published"] = published.get("value")
+                row |= {f"published_{key}": published.get(key) for key in ("source", "table", "note")}
+            out.append(row)
     return out
 
 
 def _facts(row: Row) -> dict[str, Any]:
-    steps: dict[str, Any] = {"step": "last" if row.step is None else row.step}
+    steps: dict[str, Any] = {"step": "last" if row.selected.get("step") is None else row.selected["step"]}
     steps |= {key: row.selected.get(key) for key in ("steps", "points")}
     return pick_facts(row, *_ROW) | steps | {"seeds": row.seeds}
 
@@ -102,16 +101,6 @@ def _facts(row: Row) -> dict[str, Any]:
 def _numbers(stat: Stat) -> dict[str, float | None]:
     low, high = stat.interval() or (None, None)
     return round_numbers({"mean": stat.mean, "std": stat.std, "ci_low": low, "ci_high": high})
-
-
-def _ordered(row: Row, metrics: Sequence[str]) -> list[tuple[str, Stat]]:
-    return [(name, row.metrics[name]) for name in metrics if name in row.metrics]
-
-
-def _by_data(rows: Sequence[CitedRow]) -> Iterator[tuple[CitedRow, list[Published]]]:
-    for row in rows:
-        for dataset in dict.fromkeys(entry.dataset for entry in row.entries):
-            yield row, [entry for entry in row.entries if entry.dataset == dataset]
 
 
 def _cited_facts(row: CitedRow, entry: Published) -> dict[str, Any]:

@@ -13,10 +13,8 @@ from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_w
 
 GAP = 6.0
 """Points between two columns: twice the \\tabcolsep that is set."""
-
 COLUMN = 234.0
 """Points of a column of a page with two; a table that fits is no ``table*``."""
-
 PAGE = 530.0
 """Points of a page for a float: the article class has 550, of which spaces around the caption take some."""
 
@@ -51,7 +49,7 @@ class Sheet:
 
     @property
     def bare_height(self) -> float:
-        """The points that it takes without its rows."""
+        """The points without those of the rows."""
         spanning = max(map(len, self.spanning_lines))
         titles = sum(bool(block.title) for block in self.table.blocks) + bool(self.title)
         rules = _RULE * (2 + len(self.table.blocks) + (spanning > 0))
@@ -88,13 +86,8 @@ def part_into_floats(
 ) -> tuple[list[list[Sheet]], bool]:
     """Part tables into floats, each of one or more panels to be set below each other; say if a column holds all of it.
 
-    Args:
-        tables: whole ones, at least a line each.
-        room: points of a line.
-        caption: which the first float carries; below: the notes that the last one carries.
-        page: points that a float may be high.
-
-    A float without a panel is for notes that found no room.
+    The first float carries the caption, the last one the notes `below`; one without a panel is for notes that find no
+    room elsewhere. `room` and `page` are the points that a line may be long and a float high.
     """
     wide = [sheet for table in tables for sheet in _sheets(table, room - _SPARE)]
     narrow = len(wide) == len(tables) and all(sheet.width <= COLUMN for sheet in wide)
@@ -172,10 +165,8 @@ def _cell_width(cell: Cell, longest: int) -> float:
 
 POINTS = 72.27
 """Points of an inch."""
-
 TEXT_WIDTH = 345 / POINTS
 """Inches of the article class's text, which the text of no usual class is narrower than."""
-
 _NEEDS = r"% needs \usepackage{booktabs}"
 _NEEDS_FONT = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex and a font that has them"
 _OWN_FONT = r"\usepackage{fontspec} % and \setmainfont{...}: a font that has them"

@@ -38,13 +38,11 @@ def remarks(kind: RemarkKind, texts: Iterable[str]) -> list[Remark]:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One value.
+    """One value: a mean, a count, a word, with what stands around it.
 
     Attributes:
-        text: a mean, a count, a word; std: the deviation, empty for none.
         emphasis: ``best`` and ``second`` of what may be compared, or ``outstanding``.
         note: number of its footnote, from 1; 0: none.
-        marks: signs after it, such as ``†``.
         stat: the number itself, for pages that sort by it.
     """
 
@@ -63,10 +61,9 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column under its head and that of its group.
+    """A column under its head and that of its group, which spans neighbours of the same group; empty for none.
 
     Attributes:
-        head: its own head; group: what spans it and its neighbours with the same group, empty for a column alone.
         kind: ``value``: numbers, which end at the same place; ``text``: words, which may take several lines.
         dataset: whose values these are, where a page filters by it.
     """
@@ -107,11 +104,9 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A whole table.
+    """A whole table: blocks of rows, which a rule parts, under columns besides that of the names.
 
     Attributes:
-        columns: besides that of the names; blocks: of rows, which a rule parts.
-        remarks: sentences below it.
         settings: what the letters after names stand for, in order: (``a``, ``hidden=1024,…``).
         notes: footnotes of cells, numbered from 1.
         name: the head of the names; title: what stands over the table.
@@ -203,10 +198,7 @@ def signed(points: float, digits: int = 1) -> str:
 def column_widths(
     table: Table, cell_width: Callable[[Cell, int], float], head_width: Callable[[str], float]
 ) -> list[float]:
-    """Return the width that each column takes.
-
-    `cell_width` is given a cell and the characters of the longest text of its column.
-    """
+    """Return the width of each column; `cell_width` is given a cell and the length of its column's longest text."""
     longest = table.longest
     return [
         max([head_width(column.head), *(cell_width(cell, len(longest[n])) for cell in table.cells(n))])
@@ -223,12 +215,10 @@ def panels(
 ) -> list[Table]:
     """Part a table that is wider than `room` into tables of whole groups, to be set one below the other.
 
-    A group that is too wide by itself is parted into several under the same head. Lines without any value in a panel
-    are left out of it.
+    A group that is too wide by itself is parted into several under the same head.
 
     Args:
-        table: the whole table; widths: of its columns, in any unit.
-        room: of a line, names left out.
+        widths: of the columns, in any unit; room: of a line, names left out.
         gaps: before a group, and between the columns of one; head_width: of a group's head.
     """
     between_groups, between = gaps
