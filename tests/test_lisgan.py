@@ -273,56 +273,43 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
     assert noted["generator"] == pytest.approx(wanted, rel=1e-5)
 
 
-METHODS: list[tuple[type[GenerativeMethod], dict[str, Any]]] = [
-    (FCLSWGAN, {}),
+OTHERS: list[tuple[type[GenerativeMethod], dict[str, Any]]] = [
     (FCLSWGAN, {"cls_weight": 0.0}),
-    (LisGAN, {"cascade": "off", "classifier": "pretrained", "fake_souls": "mean"}),
-    (LisGAN, {}),
-    (LisGAN, {"cascade": "nn", "entropy": "reference"}),
-    (LisGAN, {"cascade": "svm", "noise": 3}),
+    (LisGAN, {"cascade": "nn", "entropy": "reference", "classifier": "pretrained"}),
+    (LisGAN, {"cascade": "svm", "noise": 3, "fake_souls": "mean"}),
 ]
+"""What the contract's checks, which try the defaults and S3, leave out."""
 
 
-@pytest.mark.parametrize(("cls", "given"), METHODS)
+@pytest.mark.parametrize(("cls", "given"), OTHERS)
 @pytest.mark.parametrize("protocol", [1, 2])
 def test_scores_are_probabilities_and_repeat(cls: type[GenerativeMethod], given: dict[str, Any], protocol: int) -> None:
     query = problem()[protocol]
     method = fitted(cls(**(SMALL | given)))
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first = method.scores(query.features, query.classes)
     assert first.shape == (len(query.features), len(query.classes))
     np.testing.assert_allclose(np.exp(first).sum(axis=1), 1, rtol=1e-5)
-    again = fitted(cls(**(SMALL | given)))
-    assert np.array_equal(first, again.scores(query.features, query.classes))
     assert np.array_equal(first, method.scores(query.features, query.classes))
     assert np.array_equal(first, pickle.loads(pickle.dumps(method)).scores(query.features, query.classes))
-    assert torch.equal(torch.random.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002
     assert not np.array_equal(first, fitted(cls(**(SMALL | given)), seed=1).scores(query.features, query.classes))
 
 
-@pytest.mark.parametrize(("cls", "given"), METHODS)
+@pytest.mark.parametrize(("cls", "given"), OTHERS)
 def test_order_and_ids_of_classes_do_not_matter(cls: type[GenerativeMethod], given: dict[str, Any]) -> None:
     train, _, query = problem()
     wanted = fitted(cls(**(SMALL | given))).scores(query.features, query.classes)
     rng = np.random.default_rng(1)
-    renamed = rng.permutation(100)
-    mixed = rng.permutation(len(train.classes))
-    other = Train(
-        train.features,
-        renamed[train.labels],
-        ClassTable(renamed[train.classes.ids[mixed]], train.classes.semantics[mixed]),
-    )
+    renamed, mixed = rng.permutation(100), rng.permutation(len(train.classes))
+    classes = ClassTable(renamed[train.classes.ids[mixed]], train.classes.semantics[mixed])
     order = rng.permutation(len(query.classes))
     table = ClassTable(renamed[query.classes.ids[order]], query.classes.semantics[order])
-    found = cls(**(SMALL | given)).fit(other, Context()).scores(query.features, table)
-    assert np.array_equal(found, wanted[:, order])
+    method = cls(**(SMALL | given)).fit(Train(train.features, renamed[train.labels], classes), Context())
+    assert np.array_equal(method.scores(query.features, table), wanted[:, order])
 
 
-@pytest.mark.parametrize(("cls", "given"), METHODS)
-def test_checkpoints_judge_without_disturbing(cls: type[GenerativeMethod], given: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("cls", "given"), [*OTHERS, (FCLSWGAN, {}), (LisGAN, {})])
+def test_every_epoch_is_a_checkpoint_and_logs_its_losses(cls: type[GenerativeMethod], given: dict[str, Any]) -> None:
     train, query, _ = problem()
-    plain = fitted(cls(**(SMALL | given)))
     judged: dict[int, np.ndarray] = {}
     logged: list[tuple[int, int, dict[str, float]]] = []
 
@@ -331,7 +318,6 @@ def test_checkpoints_judge_without_disturbing(cls: type[GenerativeMethod], given
 
     ctx = Context(judge=judge, on_log=lambda step, total, values: logged.append((step, total, dict(values))))
     watched = cls(**(SMALL | given)).fit(train, ctx)
-    assert same(weights(plain), weights(watched))
     assert list(judged) == [1, 2]
     assert not np.array_equal(judged[1], judged[2])
     assert np.array_equal(judged[2], watched.scores(query.features, query.classes))
@@ -340,14 +326,6 @@ def test_checkpoints_judge_without_disturbing(cls: type[GenerativeMethod], given
     assert {"critic", "generator"} <= set(ctx.seconds)
     assert ("souls" in ctx.seconds) is (cls is LisGAN)
     assert ("pretrain" in ctx.seconds) is (watched.cls_weight > 0 and not watched._branch_weight())
-
-
-def test_refit_forgets() -> None:
-    method = fitted(lisgan("S3"))
-    wanted = weights(method)
-    method.fit(problem(seed=5)[0], Context(seed=3))
-    assert not same(wanted, weights(method))
-    assert same(wanted, weights(fitted(method)))
 
 
 @pytest.mark.filterwarnings("error")
@@ -387,14 +365,6 @@ def test_the_cascade_makes_it_transductive(cascade: str, setting: str, batchwise
     method = LisGAN(cascade=cascade)
     assert method.setting is Setting(setting)
     assert method.batchwise is bool(batchwise)
-
-
-def test_without_cascade_rows_are_independent() -> None:
-    query = problem()[2]
-    method = fitted(lisgan("S3"))
-    whole = method.scores(query.features, query.classes)
-    part = method.scores(query.features[:5], query.classes)
-    np.testing.assert_allclose(part, whole[:5], rtol=1e-5, atol=1e-6)
 
 
 def test_real_rows_of_seen_candidates_are_used() -> None:
@@ -449,11 +419,10 @@ def test_defaults_are_the_papers_method_on_the_networks_of_the_public_code() -> 
 
 def test_the_papers_networks_are_those_of_section_4_2() -> None:
     """FC, LeakyReLU, FC, ReLU in the critic, ReLU in the generator; the public code's have one hidden LeakyReLU."""
-    train = problem()[0]
     kinds = {}
     for preset in ("paper", "published"):
         values = overlay(LisGAN, "lisgan", (preset,), "cub", "zsl") | SMALL
-        training = LisGAN(**values)._begin(train, Context())
+        training = LisGAN(**values)._begin(problem()[0], Context())
         kinds[preset] = training.critic.second is not None, training.generator.slope, training.critic.slope
     assert kinds == {"paper": (True, 0.0, 0.2), "published": (False, 0.2, 0.2)}
 

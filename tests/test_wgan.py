@@ -23,10 +23,14 @@ from zslbench.methods.nn import Critic, Generator, random_stream
 D, A, H, C, M = 5, 3, 7, 4, 6
 
 
-@pytest.fixture
-def critic() -> Critic:
-    """A critic in float64 whose weights are large enough for its kinks to matter."""
-    made = Critic(D, A, H, random_stream(0))
+@pytest.fixture(params=["conditional", "unconditional"])
+def critic(request: pytest.FixtureRequest) -> Critic:
+    """LisGAN's critic, or GAZSL's, in float64 with weights that are large enough for its kinks to matter."""
+    made = (
+        Critic(D, A, H, random_stream(0))
+        if request.param == "conditional"
+        else Critic(D, 0, H, random_stream(0), slope=0.0)
+    )
     made.add_branch(C, random_stream(1))
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, generator=random_stream(2))
@@ -40,44 +44,42 @@ def rows() -> Batch:
     return Batch(real, fake, torch.tensor([0, 1, 2, 3, 0, 2]), semantics, mix)
 
 
-def weights(critic: Critic) -> dict[str, np.ndarray]:
-    return {name: value.detach().numpy() for name, value in critic.named_parameters()}
-
-
-def critic_value(w: dict[str, np.ndarray], x: np.ndarray, a: np.ndarray) -> float:
+def critic_value(critic: Critic, x: np.ndarray, a: np.ndarray) -> float:
     """D(x, a) of one row, written out."""
+    w = {name: value.detach().numpy() for name, value in critic.named_parameters()}
     total = w["value.bias"][0]
     for unit in range(H):
-        h = w["from_features.bias"][unit]
-        h += sum(w["from_features.weight"][unit, i] * x[i] for i in range(D))
-        h += sum(w["from_semantics.weight"][unit, i] * a[i] for i in range(A))
-        total += w["value.weight"][0, unit] * (h if h > 0 else 0.2 * h)
+        h = w["from_features.bias"][unit] + sum(w["from_features.weight"][unit, i] * x[i] for i in range(D))
+        if critic.from_semantics is not None:
+            h += sum(w["from_semantics.weight"][unit, i] * a[i] for i in range(A))
+        total += w["value.weight"][0, unit] * (h if h > 0 else critic.slope * h)
     return float(total)
 
 
-def branch_log_probability(w: dict[str, np.ndarray], x: np.ndarray, label: int) -> float:
+def branch_log_probability(critic: Critic, x: np.ndarray, label: int) -> float:
+    w = {name: value.detach().numpy() for name, value in critic.named_parameters()}
     hidden = w["from_features.weight"] @ x + w["from_features.bias"]
-    logits = w["branch.weight"] @ np.where(hidden > 0, hidden, 0.2 * hidden) + w["branch.bias"]
+    logits = w["branch.weight"] @ np.where(hidden > 0, hidden, critic.slope * hidden) + w["branch.bias"]
     return float(logits[label] - np.log(np.exp(logits).sum()))
 
 
 def test_critic_losses_match_loops(critic: Critic, rows: Batch) -> None:
     found = critic_losses(critic, rows)
-    w = weights(critic)
     n = {name: value.numpy() for name, value in rows._asdict().items()}
     wasserstein = penalty = classification = 0.0
     for i in range(M):
         real, fake, a, mix = n["real"][i], n["fake"][i], n["semantics"][i], n["mix"][i, 0]
-        wasserstein += (critic_value(w, fake, a) - critic_value(w, real, a)) / M
+        wasserstein += (critic_value(critic, fake, a) - critic_value(critic, real, a)) / M
         between = mix * real + (1 - mix) * fake
         step = 1e-6
         gradient = [
-            (critic_value(w, between + step * unit, a) - critic_value(w, between - step * unit, a)) / (2 * step)
+            (critic_value(critic, between + step * unit, a) - critic_value(critic, between - step * unit, a))
+            / (2 * step)
             for unit in np.eye(D)
         ]
         penalty += (np.sqrt(sum(g * g for g in gradient)) - 1) ** 2 / M
         for x in (real, fake):
-            classification -= branch_log_probability(w, x, n["labels"][i]) / M
+            classification -= branch_log_probability(critic, x, n["labels"][i]) / M
     assert found[0].item() == pytest.approx(wasserstein, abs=1e-12)
     assert found[1].item() == pytest.approx(penalty, rel=1e-7)
     assert found[2] is not None
@@ -118,17 +120,19 @@ def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, 
             assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
-def test_branch_cannot_read_the_class_off_the_semantics(critic: Critic, rows: Batch) -> None:
-    found, flipped = (
-        critic_losses(critic, each)[2] for each in (rows, rows._replace(semantics=rows.semantics.flip(0)))
-    )
-    assert found is not None
-    assert torch.equal(found, flipped)
+def test_branch_and_unconditional_critic_do_not_see_the_semantics(critic: Critic, rows: Batch) -> None:
+    found = critic_losses(critic, rows)
+    flipped = critic_losses(critic, rows._replace(semantics=rows.semantics.flip(0)))
+    assert found[2] is not None
+    assert torch.equal(found[2], flipped[2])
+    for part, other in zip(found[:2], flipped[:2], strict=True):
+        assert torch.equal(part, other) is (critic.from_semantics is None)
 
 
-def test_generator_matches_a_loop() -> None:
+@pytest.mark.parametrize(("output", "slope"), [("relu", 0.2), ("tanh", 0.01), ("linear", 0.0)])
+def test_generator_matches_a_loop(output: str, slope: float) -> None:
     stream = random_stream(5)
-    generator = Generator(2, A, H, D, stream).double()
+    generator = Generator(2, A, H, D, stream, output=output, slope=slope).double()
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, generator=stream)
     noise = torch.randn(C, 3, 2, generator=stream, dtype=torch.float64)
@@ -136,11 +140,12 @@ def test_generator_matches_a_loop() -> None:
     found = generator(noise, semantics[:, None, :]).detach().numpy()
     w = {name: value.detach().numpy() for name, value in generator.named_parameters()}
     first = np.concatenate([w["from_noise.weight"], w["from_semantics.weight"]], axis=1)
+    last = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh, "linear": lambda x: x}[output]
     for c in range(C):
         for r in range(3):
             h = first @ np.concatenate([noise[c, r].numpy(), semantics[c].numpy()]) + w["from_noise.bias"]
-            wanted = w["out.weight"] @ np.where(h > 0, h, 0.2 * h) + w["out.bias"]
-            np.testing.assert_allclose(found[c, r], np.maximum(wanted, 0), rtol=1e-10)
+            wanted = last(w["out.weight"] @ np.where(h > 0, h, slope * h) + w["out.bias"])
+            np.testing.assert_allclose(found[c, r], wanted, rtol=1e-10)
 
 
 def training(terms: list[Term], **given: float) -> Training:
@@ -200,11 +205,10 @@ def test_training_brings_fakes_to_their_class() -> None:
         Critic(32, 3, 128, random_stream(2)),
         SeenRows(features=features, labels=labels, semantics=torch.eye(3)),
         [],
-        Options(batch=16, critic_steps=5, lr=5e-4, gp=10.0),
+        Options(batch=16, critic_steps=3, lr=1e-3, gp=10.0),
         {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
     )
-    for _ in range(50):
-        made.steps(made.epoch_steps, lambda _name: contextlib.nullcontext())
+    made.steps(400, lambda _name: contextlib.nullcontext())
     with torch.no_grad():
         means = made.generator.synthesise(torch.eye(3), 100, random_stream(9)).mean(1)
     real = torch.stack([features[labels == c].mean(0) for c in range(3)])

@@ -19,7 +19,7 @@ from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
 
 SMALL: dict[str, Any] = {"hidden": 16, "noise": 3, "critic_steps": 2, "batch": 16, "lr": 1e-3, "per_class": 6}
-EPOCHS: dict[str, Any] = {"epochs": 4, "pretrain_epochs": 3, "final_epochs": 3}
+EPOCHS: dict[str, Any] = {"epochs": 3, "pretrain_epochs": 3, "final_epochs": 3}
 SOULS: dict[str, Any] = {"soul_rows": 4, "l_r1": 0.3, "l_r2": 0.5, "cls_weight": 0.3, "cascade": "off"}
 CASES: list[tuple[type[AdversarialMethod], dict[str, Any]]] = [
     (FCLSWGAN, EPOCHS | {"cls_weight": 0.5}),
@@ -27,21 +27,16 @@ CASES: list[tuple[type[AdversarialMethod], dict[str, Any]]] = [
     (LisGAN, EPOCHS | SOULS | {"classifier": "pretrained", "fake_souls": "mean"}),
     (LisGAN, EPOCHS | SOULS | {"soul_classes": 3}),
     (LisGAN, EPOCHS | SOULS | {"critic_layers": 2, "generator_slope": 0.0, "soul_pairs": "numbered"}),
-    (GAZSL, {"iterations": 50, "neighbours": 4}),
+    (GAZSL, {"iterations": 42, "neighbours": 4}),
 ]
-SEEDS = (0, 1, 7)
+SEEDS = (0, 7)
 
 
-@pytest.fixture(params=CASES, ids=lambda case: f"{case[0].__name__}-{len(case[1])}")
-def case(request: pytest.FixtureRequest) -> tuple[type[AdversarialMethod], dict[str, Any]]:
-    cls, values = request.param
-    return cls, SMALL | values
-
-
-def test_several_fits_at_once_are_the_single_fits(case: tuple[type[AdversarialMethod], dict[str, Any]]) -> None:
-    cls, values = case
+@pytest.mark.parametrize(("cls", "given"), CASES)
+def test_several_fits_at_once_are_the_single_fits(cls: type[AdversarialMethod], given: dict[str, Any]) -> None:
     train, _, query = problem()
-    logs: dict[int, list[dict[str, float]]] = {seed: [] for seed in (*SEEDS, -1)}
+    values = SMALL | given
+    logs: dict[int, list[dict[str, float]]] = {seed: [] for seed in SEEDS}
     contexts = [
         Context(seed, on_log=lambda _step, _total, found, seed=seed: logs[seed].append(dict(found))) for seed in SEEDS
     ]
@@ -75,7 +70,7 @@ def test_checkpoints_see_the_weights_of_the_moment() -> None:
     alone.fit(train, Context(5, judge=judge))
     points = [FCLSWGAN(**values), FCLSWGAN(**values)]
     list(FCLSWGAN.fit_seeds(points, train, [Context(5, judge=judge), Context(6)]))
-    assert sorted(judged) == [1, 2, 3, 4]
+    assert sorted(judged) == [1, 2, 3]
     for single, together in judged.values():
         np.testing.assert_allclose(together, single, rtol=1e-2, atol=1e-3)
 
@@ -98,11 +93,12 @@ def test_who_offers_several_seeds() -> None:
     assert list(ESZSL.fit_seeds(points, train, [Context(0), Context(1)])) == points
 
 
+@pytest.mark.parametrize(("cls", "given"), [CASES[0], CASES[1], CASES[-1]])
 def test_a_seen_class_without_images_is_as_if_it_were_not_there(
-    case: tuple[type[AdversarialMethod], dict[str, Any]],
+    cls: type[AdversarialMethod], given: dict[str, Any]
 ) -> None:
-    cls, values = case
     train, _, query = problem()
+    values = SMALL | given
     empty = train.classes.ids[0]
     kept = train.labels != empty
     listed = dataclasses.replace(train, features=train.features[kept], labels=train.labels[kept])
