@@ -90,26 +90,16 @@ def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -
 
 
 def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
+    """The point of a grid that kills the first worker is done by the next; those before it are recorded once."""
+    methods = [f"{NOTED}[fault={fault}]" for fault in ("kill", "print", "raise")]
+    methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        outcome = zslbench.run(
-            [f"{NOTED}[fault=kill]", f"{NOTED}[fault=print]", f"{NOTED}[fault=raise]"],
-            "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[Place(1)]),
-        )  # fmt: skip
-    found = {record.method["params"]["fault"]: record for record in outcome.records}
-    statuses = {fault: record.status for fault, record in found.items()}
-    assert statuses == {"kill": "crashed", "print": "ok", "raise": "failed"}
-    assert "each Dask worker that tried it died" in found["kill"].error
-    assert study.times() == {"kill 0": 2, "print 0": 1, "raise 0": 1}
+        outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[Place(1)]))
+    assert [record.status for record in outcome.records] == ["crashed", "ok", "failed", "ok", "ok", "ok"]
+    assert "each Dask worker that tried it died" in outcome.records[0].error
+    noted = {"kill 0": 2, "print 0": 1, "raise 0": 1, "grid of 3": 2}
+    assert {name: study.times()[name] for name in noted} == noted
     assert "noise" not in "".join(capfd.readouterr())
-    study.check_nothing_left()
-
-
-def test_a_grid_keeps_what_was_finished(study: Study) -> None:
-    """The point that kills the first worker is done by the next; those before it are recorded once."""
-    methods = [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
-    zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[Place(1)]))
-    assert [record.status for record in study.records()] == ["ok"] * 3
-    assert study.times()["grid of 3"] == 2
     study.check_nothing_left()
 
 
@@ -180,17 +170,17 @@ def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> N
     study.check_nothing_left()
 
 
-@pytest.mark.parametrize("fault", ["no worker", "no answer"])
-def test_a_cluster_without_workers_or_answers_is_not_waited_for(study: Study, fault: str) -> None:
+def test_a_cluster_without_workers_or_answers_is_not_waited_for(study: Study) -> None:
     """A scheduler that is stopped keeps its connections open: nothing but a limit ends the wait."""
-    with cluster(study, 1 if fault == "no answer" else 0) as (address, _):
+    with cluster(study, 1) as (address, (worker,)):
         (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
-        if fault == "no answer":
-            stopper = threading.Thread(target=lambda: until(study.begun, "a run") and scheduler.suspend())
-            stopper.start()
-        with pytest.raises(EngineError, match=rf"cannot be used \({fault} .*for 8 s\); check the address"):
-            study.run(f"{NOTED}[wait={60 if fault == 'no answer' else 0}]", DaskExecutor(address, patience=8), seeds=2)
-        scheduler.resume()
+        stopper = threading.Thread(target=lambda: until(study.begun, "a run") and scheduler.suspend())
+        stopper.start()
+        for fault, wait in (("no answer", 60), ("no worker", 0)):
+            with pytest.raises(EngineError, match=rf"cannot be used \({fault} .*for 8 s\); check the address"):
+                study.run(f"{NOTED}[wait={wait}]", DaskExecutor(address, patience=8), seeds=2)
+            scheduler.resume()
+            kill(worker.pid)
     assert set(study.statuses().values()) <= {"interrupted"}
 
 

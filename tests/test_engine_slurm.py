@@ -27,16 +27,8 @@ def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:
     methods = [f"{NOTED}[fault={fault}]" for fault in ("none", "kill", "raise")]
     methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"]
     outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=local(study, 4))
-    assert [record.status for record in outcome.records] == [
-        "ok",
-        "crashed",
-        "failed",
-        "ok",
-        "ok",
-        "crashed",
-        "ok",
-        "ok",
-    ]
+    statuses = [record.status for record in outcome.records]
+    assert statuses == ["ok", "crashed", "failed", "ok", "ok", "crashed", "ok", "ok"]
     assert "its Slurm job" in outcome.records[1].error
     assert set(study.times().values()) == {1}  # what the grid had finished was not done again
     assert {record.provenance["engine"] for record in outcome.records} == {"slurm"}

@@ -50,8 +50,15 @@ def features_of(runs, outcome):
     return [ResultStore(runs).features(record) for record in outcome.records]
 
 
-@pytest.mark.parametrize("method", [LISGAN, GAZSL, f"fclswgan[{TINY.replace('per_class=4', 'per_class=[4,5]')}]"])
-@pytest.mark.parametrize("together", ["never", "always"])
+@pytest.mark.parametrize(
+    ("method", "together"),
+    [
+        (LISGAN, "never"),
+        (LISGAN, "always"),
+        (GAZSL, "never"),
+        (f"fclswgan[{TINY.replace('per_class=4', 'per_class=[4,5]')}]", "never"),  # a grid
+    ],
+)
 def test_no_number_depends_on_it(method, together, tmp_path):
     results = []
     for kept in (0, 7):

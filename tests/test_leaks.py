@@ -10,7 +10,7 @@ import dataclasses
 import gc
 import hashlib
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -150,16 +150,30 @@ def write_world(folder: Path, test_seed: int) -> Path:
     )
 
 
+SPIES = (Spy, TransductiveSpy)
+
+
 @pytest.fixture(autouse=True)
-def _fresh() -> None:
-    for cls in (Spy, TransductiveSpy):
-        cls.fits, cls.received, cls.answered = [], [], []
-    spied.NOWHERE.asked.clear()
+def fresh() -> Callable[[], None]:
+    """Forget what spies received, now and when it is called."""
+
+    def forget() -> None:
+        for cls in SPIES:
+            cls.fits, cls.received, cls.answered = [], [], []
+        spied.NOWHERE.asked.clear()
+
+    forget()
+    return forget
 
 
-def observed(cls: type[Spy], folder: Path, runs: Path, **given: Any) -> Dataset:
-    """Run a spy on a world; return the data set."""
-    outcome = zslbench.run(f"test_leaks:{cls.__name__}", str(folder), runs=runs, **given)
+@pytest.fixture(scope="module")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return [write_world(tmp_path_factory.mktemp("world") / "world", number) for number in (1, 2)]
+
+
+def observe(spies: Sequence[type[Spy]], folder: Path, runs: Path, **given: Any) -> Dataset:
+    """Run spies on a world; return the data set."""
+    outcome = zslbench.run([f"test_leaks:{cls.__name__}" for cls in spies], str(folder), runs=runs, **given)
     assert outcome.records, "nothing was run"
     assert not outcome.failed, outcome.failed[0].error
     return load_dataset(str(folder))
@@ -183,31 +197,32 @@ STAGES: list[dict[str, Any]] = [
         if not given.get("calibrate") or "gzsl" in protocols  # zsl alone has no constant to calibrate, and is refused
     ],
 )
-@pytest.mark.parametrize("cls", [Spy, TransductiveSpy])
 def test_what_fit_and_checkpoint_receive_does_not_depend_on_the_test(
-    tmp_path: Path, cls: type[Spy], given: dict[str, Any], protocols: list[str]
+    tmp_path: Path, worlds: list[Path], fresh: Callable[[], None], given: dict[str, Any], protocols: list[str]
 ) -> None:
     received = []
-    for world in (1, 2):
-        cls.fits, cls.received, cls.answered = [], [], []
-        folder = write_world(tmp_path / str(world) / "world", world)
-        dataset = observed(cls, folder, tmp_path / f"runs{world}", protocols=protocols, seeds=2, **given)
-        received.append(cls.received)
-        assert set(cls.answered) == {None}, "log and checkpoint give nothing back"
-        for train in cls.fits:
-            who = train.features[:, 0]
-            assert (who < 1000).all()
-            rows = who.astype(int) - 1
-            assert np.array_equal(train.features, dataset.features[rows])
-            assert np.array_equal(train.labels, dataset.labels[rows])
-            assert set(train.classes.ids) == set(train.labels)
-            assert train.features.base is None
-            assert train.labels.base is None
+    for number, folder in enumerate(worlds):
+        fresh()
+        dataset = observe(SPIES, folder, tmp_path / str(number), protocols=protocols, seeds=2, **given)
+        received.append([cls.received for cls in SPIES])
+        for cls in SPIES:
+            assert set(cls.answered) == {None}, "log and checkpoint give nothing back"
+            for train in cls.fits:
+                who = train.features[:, 0]
+                assert (who < 1000).all()
+                rows = who.astype(int) - 1
+                assert np.array_equal(train.features, dataset.features[rows])
+                assert np.array_equal(train.labels, dataset.labels[rows])
+                assert set(train.classes.ids) == set(train.labels)
+                assert train.features.base is None
+                assert train.labels.base is None
     assert received[0] == received[1]
-    assert len(received[0]) > 0
+    assert all(received[0])
 
 
-def test_the_comparison_of_worlds_would_see_a_leak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_comparison_of_worlds_would_see_a_leak(
+    tmp_path: Path, worlds: list[Path], fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The oracle of the test above: hand over one count of test images, and the two worlds part."""
     from zslbench.runner.handout import Material
 
@@ -220,9 +235,9 @@ def test_the_comparison_of_worlds_would_see_a_leak(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Material, "train", leaking)
     received = []
-    for world in (1, 2):
-        Spy.received = []
-        observed(Spy, write_world(tmp_path / str(world) / "world", world), tmp_path / f"runs{world}")
+    for number, folder in enumerate(worlds):
+        fresh()
+        observe([Spy], folder, tmp_path / str(number))
         received.append(Spy.received)
     assert received[0] != received[1]
 
@@ -231,7 +246,7 @@ def test_the_comparison_of_worlds_would_see_a_leak(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("cls", [Spy, TransductiveSpy])
 def test_scores_get_unlabelled_rows_in_one_batch(tmp_path: Path, cls: type[Spy], stage: Any) -> None:
     folder = write_world(tmp_path / "world", 3)
-    dataset = observed(cls, folder, tmp_path / "runs", protocols=["zsl", "gzsl"], stage=stage, checkpoints="every:1")
+    dataset = observe([cls], folder, tmp_path / "runs", protocols=["zsl", "gzsl"], stage=stage, checkpoints="every:1")
     folds = range(1, len(class_folds(dataset)) + 1) if stage == "dev" else [0]
     asked = iter(spied.NOWHERE.asked)
     for fold in folds:
@@ -283,33 +298,22 @@ def test_neither_place_nor_order_tells_seen_from_unseen(tmp_path: Path, protocol
     assert np.mean(np.array(labels_p) < 0.01) < 0.06
 
 
-@pytest.mark.parametrize("rule", ["fixed", "validated", "oracle"])
-def test_selection_reads_records_and_never_calls_a_method(tmp_path: Path, rule: str) -> None:
+def test_selection_reads_records_and_does_not_depend_on_the_test(tmp_path: Path, worlds: list[Path]) -> None:
     """Selection happens after all fits, from records: no fit, no checkpoint and no score comes of it."""
-    folder, runs = write_world(tmp_path / "world", 1), tmp_path / "runs"
-    for given in ({"stage": "dev"}, {"stage": "final"}):
-        observed(Spy, folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", **given)
-    before = len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)
-    text = zslbench.table(runs, selection=[rule], format="csv")
-    assert (len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)) == before
-    assert rule in text
-
-
-def test_validated_selection_does_not_depend_on_the_test(tmp_path: Path) -> None:
-    """The step that the dev stage chooses is the same whatever the test is."""
     chosen = []
-    for world in (1, 2):
-        folder, runs = write_world(tmp_path / str(world) / "world", world), tmp_path / f"runs{world}"
-        for given in ({"stage": "dev"}, {"stage": "final"}):
-            observed(Spy, folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", seeds=2, **given)
-        chosen.append(
-            [
-                [(record.seed, record.fold, record.protocol["name"], dict(record.metrics), record.curve)]
-                for record in ResultStore(runs).load()
-                if record.stage == "dev"
-            ]
-        )
+    for number, folder in enumerate(worlds):
+        runs = tmp_path / str(number)
+        for stage in ("dev", "final"):
+            observe([Spy], folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", seeds=2, stage=stage)
+        before = len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)
+        for rule in ("fixed", "validated", "oracle"):
+            assert rule in zslbench.table(runs, selection=[rule], format="csv")
+        assert (len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)) == before
+        records = [record for record in ResultStore(runs).load() if record.stage == "dev"]
+        facts = [(one.seed, one.fold, one.protocol["name"], dict(one.metrics), one.curve) for one in records]
+        chosen.append(facts)
     assert chosen[0] == chosen[1]
+    assert chosen[0]
 
 
 def names_in(path: Path) -> list[str]:
