@@ -76,7 +76,6 @@ def test_coordinators_with_workers_share_a_study_and_take_over_from_one_that_is_
     assert second.returncode == 0, output
     assert study.statuses() == dict.fromkeys(range(10), "ok")
     assert sum(study.times().values()) <= 11  # the run that the killed one was at, once more
-    assert len({pid for _, pid in study.begun()}) == 2
     study.check_nothing_left()
 
 
