@@ -249,7 +249,7 @@ def test_commands_are_quoted_and_copies_are_no_records(tmp_path, monkeypatch):
 def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
     clock, reads, read = Clock(), [], module.read_record
     monkeypatch.setattr(module, "read_record", lambda path: reads.append(path) or read(path))
-    watcher = Watcher(runs, clock=clock)
+    watcher = Watcher(runs, clock)
     assert watcher.look().records == ()
     some_records(runs)
     assert len(watcher.look().records) == 8
@@ -269,7 +269,7 @@ def test_records_are_read_once_and_changes_are_seen(runs, monkeypatch):
 
 def test_a_folder_that_changes_within_one_tick_of_its_clock_is_listed_again(runs):
     clock, first, second = Clock(), record(seed=0), record(seed=1)
-    watcher = Watcher(runs, clock=clock)
+    watcher = Watcher(runs, clock)
     save(runs, first)
     folder = ResultStore(runs).path(first).parent
     os.utime(folder, (50.0, 50.0))
@@ -293,7 +293,7 @@ def snapshot(runs: Path):
     some_records(runs)
     put(runs, study(running=(fit(), fit(4, step=0, total=0, values={}, seconds=3.2, company=3))), "a")
     put(runs, study(holder=holder(host="node-2", pid=GONE), command="zslbench run -m sae -d digits", running=()), "b")
-    shot = Watcher(runs, LiveFolder(runs, Clock())).look()
+    shot = Watcher(runs, Clock()).look()
     fixed = [
         dataclasses.replace(
             one, study=dataclasses.replace(one.study, holder=dataclasses.replace(one.study.holder, pid=number))

@@ -178,9 +178,8 @@ class Watcher:
     A folder is listed only when its time has changed, a file read only when it is new or another.
     """
 
-    def __init__(self, root: Path, live: LiveFolder | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self.root, self._clock = root, clock
-        self._live = live or LiveFolder(root)
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.root, self._clock, self._live = root, clock, LiveFolder(root, clock)
         self._folders: dict[Path, _Folder] = {}
 
     def look(self) -> Snapshot:
@@ -412,7 +411,7 @@ def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
     known = [seconds for plan in plans if (seconds := plan.study.seconds_left(plan.since)) is not None]
     left = f", about {format_clock(max(known))} left" if known and not growing else ""
     counts = [f"{ended - failed - skipped:,} " + ("fits done" if growing else f"of {format_count(total, 'fit')} done")]
-    counts += [f"{number:,} {what}" for number, what in ((failed, "failed"), (skipped, "skipped")) if number]
+    counts += [f"{number:,} {how}" for number, how in ((failed, "failed"), (skipped, "skipped")) if number]
     counts += [f"{len(running):,} running"]
     counts += ["more to come" if growing else f"{max(0, total - ended - len(running)):,} to go"]
     title = Table.grid(padding=(0, 2), expand=True)
