@@ -6,17 +6,16 @@ import dataclasses
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from faults import output_of, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_files import GONE
@@ -35,68 +34,48 @@ FAR = dataclasses.replace(Holder.here(), token="f" * 16, host="far", machine="0"
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Iterator[Callable[[int], subprocess.Popen[str]]]:
-    """Start `zslbench run` of the noting method with so many seeds, in a process of its own."""
-    started: list[subprocess.Popen[str]] = []
-    path = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    surroundings = os.environ | {"PYTHONPATH": path, NOTES: str(tmp_path / "notes")}
+def noted(study, monkeypatch):
+    """Return which processes ``began`` or ``ended`` the fit of which seed; fits end once the file `HOLD` is removed."""
+    monkeypatch.setenv(NOTES, str(study.folder / "notes-of-fits"))
+    (study.folder / HOLD).touch()
 
-    def start(seeds: int) -> subprocess.Popen[str]:
-        words = ["run", "-m", "shared_toys:Noted", "-d", "synthetic", "--seeds", str(seeds)]
-        command = [sys.executable, "-m", "zslbench", *words, "--runs", str(tmp_path / "runs")]
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, env=surroundings, stdout=pipe, stderr=pipe, text=True))
-        return started[-1]
+    def read(what: str) -> list[tuple[int, int]]:
+        path = Path(os.environ[NOTES])
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [(int(pid), int(seed)) for verb, pid, seed in map(str.split, lines) if verb == what]
 
-    yield start
-    for one in started:
-        one.kill()
-        one.communicate()
+    return read
 
 
-def noted(tmp_path: Path, what: str) -> list[tuple[int, int]]:
-    lines = (tmp_path / "notes").read_text().splitlines() if (tmp_path / "notes").exists() else []
-    return [(int(pid), int(seed)) for verb, pid, seed in map(str.split, lines) if verb == what]
+def test_two_coordinators_started_at_once_do_every_run_once(study, noted):
+    both = [study.start("-m", "shared_toys:Noted", "--seeds", "8") for _ in range(2)]
+    until(lambda: {pid for pid, _ in noted("began")} == {one.pid for one in both}, "one did not begin")
+    (study.folder / HOLD).unlink()
+    outputs = [output_of(one) for one in both]
+    assert [one.returncode for one in both] == [0, 0], outputs
+    assert Counter(seed for _, seed in noted("began")) == Counter(range(8))
+    assert {pid for pid, _ in noted("ended")} == {one.pid for one in both}
+    assert all("8 of 8 runs are done, 0 failed" in output for output in outputs)
+    assert len(study.records()) == 8
+    assert not (study.runs / FOLDER).exists()
 
 
-def wait_until_begun(tmp_path: Path, pid: int) -> None:
-    deadline = time.monotonic() + 120
-    while pid not in dict(noted(tmp_path, "began")):
-        assert time.monotonic() < deadline, "the process did not begin"
-        time.sleep(0.02)
-
-
-def test_two_coordinators_started_at_once_do_every_run_once(tmp_path, study):
-    (tmp_path / HOLD).touch()
-    both = [study(8), study(8)]
-    for one in both:
-        wait_until_begun(tmp_path, one.pid)
-    (tmp_path / HOLD).unlink()
-    told = [one.communicate(timeout=200) for one in both]
-    assert [one.returncode for one in both] == [0, 0], told
-    assert Counter(seed for _, seed in noted(tmp_path, "began")) == Counter(range(8))
-    assert {pid for pid, _ in noted(tmp_path, "ended")} == {one.pid for one in both}
-    assert all("16 of 16 runs are done, 0 failed" in out for out, _ in told)
-    assert len(ResultStore(tmp_path / "runs").load()) == 16
-    assert not (tmp_path / "runs" / FOLDER).exists()
-
-
-def test_the_runs_of_a_killed_coordinator_are_taken_over(tmp_path, study):
-    (tmp_path / HOLD).touch()
-    doomed = study(1)
-    wait_until_begun(tmp_path, doomed.pid)
-    other = study(1)
-    waits = next(line for line in other.stderr if "coordinator" in line)
-    assert waits.startswith(f"2 runs are being done by another coordinator (process {doomed.pid} on ")
+def test_the_runs_of_a_killed_coordinator_are_taken_over(study, noted):
+    doomed = study.start("-m", "shared_toys:Noted")
+    until(lambda: noted("began"), "it did not begin")
+    other = study.start("-m", "shared_toys:Noted")
+    waits = next(line for line in other.stdout if "coordinator" in line)
+    assert waits.startswith(f"a run is being done by another coordinator (process {doomed.pid} on ")
     doomed.kill()
-    wait_until_begun(tmp_path, other.pid)
-    (tmp_path / HOLD).unlink()
-    out, err = other.communicate(timeout=60)
-    assert other.returncode == 0, err
-    assert "2 of 2 runs are done" in out
-    assert noted(tmp_path, "ended") == [(other.pid, 0)]
-    assert len(ResultStore(tmp_path / "runs").load()) == 2
-    assert not (tmp_path / "runs" / FOLDER).exists()  # nothing of the dead one is left
+    until(lambda: other.pid in dict(noted("began")), "it was not taken over")
+    (study.folder / HOLD).unlink()
+    output = output_of(other)
+    assert other.returncode == 0, output
+    assert "1 of 1 runs are done" in output
+    assert noted("ended") == [(other.pid, 0)]
+    assert len(study.records()) == 1
+    assert not (study.runs / FOLDER).exists()  # nothing of the dead one is left
+    doomed.communicate()
 
 
 def claim(root: Path, holder: Holder, id: str = ID) -> Path:
