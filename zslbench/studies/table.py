@@ -7,7 +7,6 @@ import dataclasses
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_text
@@ -19,7 +18,7 @@ from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import unread
-from zslbench.results.tables.facts import csv_rows, json_rows, write_data
+from zslbench.results.tables.facts import table_rows, write_data
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 
@@ -119,11 +118,9 @@ def table(
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
     shown = _metrics(rows, metrics, everything=format in DATA_FORMATS)
     rows, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
-    beside = source if layout == "full" else None
     cited = citations.cited_rows(rows, shown, source, methods) if source and layout != "full" else None
     if format in DATA_FORMATS:
-        numbers = None if beside is None else [_citations(row, shown, beside) for row in rows]
-        text = write_data((csv_rows if format == "csv" else json_rows)(rows, shown, numbers, cited), format)
+        text = write_data(table_rows(rows, shown, source, cited, format), format)
     else:
         whole = lay_out(rows, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
         if format != "terminal":  # whose notes name the files
@@ -184,12 +181,6 @@ def _metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool)
     if asked:
         return tuple(pick_metrics(known, asked))
     return tuple(name for name in known if everything or name not in _ON_REQUEST or len(known) == 1)
-
-
-def _citations(row: Row, metrics: Sequence[str], source: str) -> dict[str, dict[str, Any]]:
-    entries = {name: citations.beside(row, name, source) for name in metrics}
-    wanted = ("value", "source", "table", "features", "semantics", "note")
-    return {name: {key: getattr(entry, key) for key in wanted} for name, entry in entries.items() if entry}
 
 
 def _unfinished(chosen: Sequence[Record]) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zslbench.files import csv_text, json_text
-from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
+from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published, beside
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, group_values
 
 _DIGITS = 6
@@ -16,9 +16,7 @@ _ROW = (
     *("protocol", "protocol_version", "protocol_params", "stage", "fold", "folds"),
     *("selection", "marks", "source_state"),
 )
-
-Beside = Sequence[Mapping[str, Mapping[str, Any]]]
-"""Published numbers beside each row, by metric: value, source, table, features, semantics, note."""
+_PUBLISHED = ("value", "source", "table", "features", "semantics", "note")
 
 
 def write_data(rows: Sequence[Mapping[str, Any]], format: str) -> str:
@@ -41,55 +39,53 @@ def pick_facts(source: object, *names: str) -> dict[str, Any]:
     return {name: getattr(source, name) for name in names}
 
 
-def json_rows(
-    rows: Sequence[Row], metrics: Sequence[str], beside: Beside | None, below: Sequence[CitedRow] | None
+def table_rows(
+    rows: Sequence[Row], metrics: Sequence[str], source: str | None, cited: Sequence[CitedRow] | None, format: str
 ) -> list[dict[str, Any]]:
-    """Return one object for each row; accuracies in percent.
+    """Return the facts of a table as csv (one for each row and metric) or json (one for each row) has them.
+
+    Accuracies are in percent.
 
     Args:
         rows: what was measured; metrics: which, in order.
-        beside: published numbers, as ``published`` of the row; None: without.
-        below: published rows, one more object for each of their data sets; ``source`` is null in measured ones. None:
-            without.
+        source: of published numbers; None leaves them out.
+        cited: published rows, one more object for each of their data sets; ``source`` is null in measured ones. None:
+            published numbers stand beside measured ones.
     """
     out = []
-    for number, row in enumerate(rows):
+    for row in rows:
         facts = _facts(row) | {"n": len(row.seeds)} | pick_facts(row, "gammas", "gamma_folds")
         stats = {name: row.metrics[name] for name in metrics if name in row.metrics}
         facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in stats.items()}
-        if beside is not None:
-            facts["published"] = {name: dict(entry) for name, entry in beside[number].items()}
-        if below is not None:
+        if source and cited is None:
+            entries = {name: entry for name in metrics if (entry := beside(row, name, source))}
+            facts["published"] = {name: pick_facts(entry, *_PUBLISHED) for name, entry in entries.items()}
+        if cited is not None:
             facts["source"] = None
         out.append(facts)
-    for cited in below or ():
-        for entries in group_values((entry.dataset, entry) for entry in cited.entries).values():
-            numbers = {entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "note")} for entry in entries}
-            out.append({**_cited_facts(cited, entries[0]), "source": cited.source, "metrics": numbers})
-    return out
+    for cited_row in cited or ():
+        for same_data in group_values((entry.dataset, entry) for entry in cited_row.entries).values():
+            numbers = {entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "note")} for entry in same_data}
+            out.append({**_cited_facts(cited_row, same_data[0]), "source": cited_row.source, "metrics": numbers})
+    return out if format == "json" else [flat for facts in out for flat in _flatten(facts)]
 
 
-def csv_rows(
-    rows: Sequence[Row], metrics: Sequence[str], beside: Beside | None, below: Sequence[CitedRow] | None
-) -> list[dict[str, Any]]:
-    """Return one row of facts for each row and metric; takes what `json_rows` takes."""
-    out = []
-    for facts in json_rows(rows, metrics, beside, below):
-        numbers_of, entries, source = facts.pop("metrics"), facts.pop("published", {}), facts.pop("source", None)
-        constants = {key: facts.pop(key, ()) for key in ("gammas", "gamma_folds")}
-        for name, numbers in numbers_of.items():
-            row = facts | {"metric": name} | numbers
-            row |= {key: values if CALIBRATED in name else () for key, values in constants.items()}
-            if name.endswith("†") and "†" not in facts["marks"]:
-                row["marks"] = "†" + facts["marks"]
-            if below is not None:
-                row |= {"source": source, "table": numbers.get("table"), "note": numbers.get("note")}
-            if beside is not None:
-                published = entries.get(name, {})
-                row["published"] = published.get("value")
-                row |= {f"published_{key}": published.get(key) for key in ("source", "table", "note")}
-            out.append(row)
-    return out
+def _flatten(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield the facts of each metric of a row."""
+    numbers_of, published, source = facts.pop("metrics"), facts.pop("published", None), facts.pop("source", "")
+    constants = {key: facts.pop(key, ()) for key in ("gammas", "gamma_folds")}
+    for name, numbers in numbers_of.items():
+        flat = facts | {"metric": name} | numbers
+        flat |= {key: values if CALIBRATED in name else () for key, values in constants.items()}
+        if name.endswith("†") and "†" not in facts["marks"]:
+            flat["marks"] = "†" + facts["marks"]
+        if source != "":
+            flat |= {"source": source, "table": numbers.get("table"), "note": numbers.get("note")}
+        if published is not None:
+            entry = published.get(name, {})
+            flat["published"] = entry.get("value")
+            flat |= {f"published_{key}": entry.get(key) for key in ("source", "table", "note")}
+        yield flat
 
 
 def _facts(row: Row) -> dict[str, Any]:
