@@ -15,7 +15,6 @@ from result_records import record
 from test_leases import FAR, ID, claim, dead
 
 import zslbench
-from zslbench.cli import main
 from zslbench.errors import StoreError
 from zslbench.results.records.cleanup import GRACE
 from zslbench.results.records.leases import FOLDER, HOLDER, Leases
@@ -37,38 +36,29 @@ def aged(path: Path, age: float = 2 * GRACE) -> None:
     os.utime(path, (then, then))
 
 
-def there(folder: Path) -> set[str]:
+def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+IN_ORDER = [
+    *(f"cub/zsl/eszsl/{record(seed=1).id}{ending}" for ending in (".features.npz", ".trace.json.gz")),
+    *("tuned/sae--cub.json", "tuned/sae--cub.db", "tuned/sae--cub.db-journal", "tuned/mine.db-journal"),
+    *(f"cub/zsl/eszsl/{name}" for name in ("notes.txt", "own.npz", "thesis.tmp", f"{OTHER}.csv")),
+    *("mine.npz", "draft.tmp", ".cache.tmp", ".probe-mine", "tuned/notes.tmp", ".claims/README", ".live/notes.json"),
+]
 
 
 @pytest.fixture
 def runs(tmp_path):
-    """A folder with an ok and a failed record, all that may lie beside them, and tuned presets."""
+    """A folder with an ok and a failed record, all that may lie beside them, tuned presets, and files of others."""
     store = ResultStore(tmp_path / "runs")
     store.save(record(seed=1), PREDICTIONS)
-    failed = record(seed=2, status="failed", error="no")
-    store.save(failed)
-    for path in (
-        store.path(record(seed=1)).with_name(f"{record(seed=1).id}.features.npz"),
-        store.path(record(seed=1)).with_name(f"{record(seed=1).id}.trace.json.gz"),
-        store.root / "tuned" / "sae--cub.json",
-        store.root / "tuned" / "sae--cub.db",
-        store.root / "tuned" / "sae--cub.db-journal",
-        store.root / "cub" / "zsl" / "eszsl" / "notes.txt",
-        store.root / "cub" / "zsl" / "eszsl" / "own.npz",
-        store.root / "mine.npz",
-    ):
-        make(path)
+    store.save(record(seed=2, status="failed", error="no"))
+    for name in IN_ORDER:
+        make(store.root / name)
     for path in store.root.rglob("*"):
         aged(path)
     return store.root
-
-
-def test_nothing_is_garbage_in_a_folder_that_is_in_order(runs):
-    before = there(runs)
-    found = zslbench.results.gc(runs, delete=True)
-    assert found.files == ()
-    assert there(runs) == before
 
 
 GARBAGE = [
@@ -90,31 +80,28 @@ GARBAGE = [
 ]
 
 
-def test_garbage_is_listed_and_deleted_only_when_told(runs, capsys):
-    before = there(runs)
+def test_garbage_is_listed_and_deleted_only_when_told_and_nothing_else(runs, typed):
+    before = files(runs)
     for name in GARBAGE:
         make(runs / name)
-    found = zslbench.results.gc(runs)
-    assert sorted(str(path.relative_to(runs)) for path, _ in found.files) == sorted(GARBAGE)
-    assert found.size == 5 * len(GARBAGE)
-    assert there(runs) == before | set(GARBAGE)
-    with pytest.raises(SystemExit) as end:
-        main(["results", "gc", "--runs", str(runs)])
-    assert not end.value.code
-    assert f"{len(GARBAGE)} files, {5 * len(GARBAGE)} bytes; nothing was deleted, --yes does" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["results", "gc", "--runs", str(runs), "--yes"])
-    assert f"deleted {len(GARBAGE)} files" in capsys.readouterr().out
-    assert there(runs) == before
+    garbage = zslbench.results.gc(runs)
+    assert sorted(str(path.relative_to(runs)) for path, _ in garbage.files) == sorted(GARBAGE)
+    assert garbage.size == 5 * len(GARBAGE)
+    assert files(runs) == before | set(GARBAGE)
+    code, out, _ = typed("results", "gc")
+    assert code == 0
+    assert f"{len(GARBAGE)} files, {5 * len(GARBAGE)} bytes; nothing was deleted, --yes does" in out
+    assert f"deleted {len(GARBAGE)} files" in typed("results", "gc", "--yes")[1]
+    assert files(runs) == before
 
 
 def test_what_was_changed_lately_may_be_in_use(runs):
     for name in GARBAGE:
         make(runs / name, GRACE / 2)
-    found = zslbench.results.gc(runs, delete=True)
-    assert found.files == ()
-    assert set(GARBAGE) <= there(runs)
-    assert "changed within the last hour" in found.text
+    garbage = zslbench.results.gc(runs, delete=True)
+    assert garbage.files == ()
+    assert set(GARBAGE) <= files(runs)
+    assert "changed within the last hour" in garbage.text
 
 
 def test_leases_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
@@ -124,11 +111,11 @@ def test_leases_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):
         far = claim(runs, FAR, "1" * 16)
         aged(runs / FOLDER / ("1" * 16))  # where there are no hard links, only the holder's own file is renewed
         claim(runs, dataclasses.replace(dead(), token="d" * 16), "2" * 16)
-        found = zslbench.results.gc(runs, delete=True)
-        assert {path.name for path, _ in found.files} == {"2" * 16, "d" * 16 + HOLDER}
+        garbage = zslbench.results.gc(runs, delete=True)
+        assert {path.name for path, _ in garbage.files} == {"2" * 16, "d" * 16 + HOLDER}
         aged(far)
-        found = zslbench.results.gc(runs, delete=True)
-        assert {path.name for path, _ in found.files} == {"1" * 16, far.name}
+        garbage = zslbench.results.gc(runs, delete=True)
+        assert {path.name for path, _ in garbage.files} == {"1" * 16, far.name}
         assert not Leases(runs).take(ID)
 
 
@@ -137,9 +124,9 @@ def test_signs_of_life_are_judged_by_their_process(runs):
     lost = live_files.put(runs, live_files.study(holder=dead()), "dead-1-aa")
     far = live_files.put(runs, live_files.study(holder=FAR), "far-1-aa")
     aged(living)  # its process is there, though it may be asleep
-    found = zslbench.results.gc(runs, delete=True)
-    assert [path for path, _ in found.files] == [lost]
-    assert found.young == 0
+    garbage = zslbench.results.gc(runs, delete=True)
+    assert [path for path, _ in garbage.files] == [lost]
+    assert garbage.young == 0
     aged(far)
     assert [path for path, _ in zslbench.results.gc(runs, delete=True).files] == [far]
     assert living.exists()
@@ -147,11 +134,11 @@ def test_signs_of_life_are_judged_by_their_process(runs):
 
 def test_failed_and_stale_records_go_when_asked_for(runs):
     store = ResultStore(runs)
-    found = zslbench.results.gc(runs, failed=True, delete=True)
-    assert [path.name for path, _ in found.files] == [f"{record(seed=2).id}.json"]
+    garbage = zslbench.results.gc(runs, failed=True, delete=True)
+    assert [path.name for path, _ in garbage.files] == [f"{record(seed=2).id}.json"]
     assert [one.seed for one in store.load()] == [1]
-    found = zslbench.results.gc(runs, stale=lambda one: one.seed == 1)
-    names = [path.name for path, _ in found.files]
+    garbage = zslbench.results.gc(runs, stale=lambda one: one.seed == 1)
+    names = [path.name for path, _ in garbage.files]
     assert names[0] == f"{record(seed=1).id}.json"  # before what belongs to it
     assert len(names) == 4
     assert store.load()
@@ -160,25 +147,23 @@ def test_failed_and_stale_records_go_when_asked_for(runs):
     assert zslbench.results.gc(runs).files == ()
 
 
-def test_stale_is_what_a_run_would_call_stale(tmp_path, capsys):
-    zslbench.run("eszsl", "digits", "zsl", runs=tmp_path)
-    (kept,) = zslbench.run("sae", "digits", "zsl", runs=tmp_path).records
-    store = ResultStore(tmp_path)
+def test_stale_is_what_a_run_would_call_stale(typed):
+    zslbench.run("eszsl", "digits", "zsl")
+    (kept,) = zslbench.run("sae", "digits", "zsl").records
+    store = ResultStore("runs")
     old = next(one for one in store.load() if one.method["name"] == "eszsl")
     store.relabel(dataclasses.replace(old, provenance={**old.provenance, "method_source": "0" * 16}))
-    with pytest.raises(SystemExit):
-        main(["results", "gc", "--stale", "--yes", "--runs", str(tmp_path)])
-    assert "the source of its method has changed" in capsys.readouterr().out
+    assert "the source of its method has changed" in typed("results", "gc", "--stale", "--yes")[1]
     assert [one.id for one in store.load()] == [kept.id]
 
 
 def test_broken_records_are_told_and_stay(runs):
     path = ResultStore(runs).path(record(seed=1))
     path.write_text(json.dumps({"schema": 1}))
-    found = zslbench.results.gc(runs, failed=True, stale=lambda one: True, delete=True)
+    garbage = zslbench.results.gc(runs, failed=True, stale=lambda one: True, delete=True)
     assert path.exists()
     assert path.with_suffix(".npz").exists()
-    assert str(path) in found.text
+    assert str(path) in garbage.text
 
 
 def test_folders_that_are_none(tmp_path):
@@ -189,20 +174,15 @@ def test_folders_that_are_none(tmp_path):
         zslbench.results.gc(tmp_path / "file")
 
 
-def test_what_others_named_stays_and_what_a_link_leads_to(runs, tmp_path):
+def test_what_a_link_leads_to_stays(runs, tmp_path):
     elsewhere = tmp_path / "elsewhere"
-    theirs = ["draft.tmp", ".cache.tmp", ".probe-mine", "cub/zsl/eszsl/thesis.tmp", "tuned/notes.tmp",
-              "tuned/mine.db-journal", ".claims/README", ".live/notes.json", f"cub/zsl/eszsl/{OTHER}.csv"]  # fmt: skip
-    for name in theirs:
-        make(runs / name)
-    for name in (f"zsl/eszsl/{OTHER}.npz", "zsl/eszsl/.0123456789ab.tmp"):
+    for name in (f"zsl/eszsl/{OTHER}.npz", "zsl/eszsl/.0123456789ab.tmp", "precious"):
         make(elsewhere / name)
     (runs / "linked").symlink_to(elsewhere)
-    (runs / ".0123456789ab.tmp").symlink_to(make(tmp_path / "precious"))
-    before = there(runs), there(elsewhere)
+    (runs / ".0123456789ab.tmp").symlink_to(elsewhere / "precious")
+    before = files(runs), files(elsewhere)
     assert zslbench.results.gc(runs, delete=True).files == ()
-    assert (there(runs), there(elsewhere)) == before
-    assert (tmp_path / "precious").exists()
+    assert (files(runs), files(elsewhere)) == before
 
 
 def test_a_full_or_read_only_folder_is_cleaned_too(runs, monkeypatch):
