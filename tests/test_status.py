@@ -54,6 +54,12 @@ def typed(found, purpose=""):
     return len(wanted)
 
 
+def fill(runs, found, purpose="", **asked):
+    """Type what status printed, of which one command runs anything; nothing lacks afterwards."""
+    assert typed(found, purpose) == 1
+    assert zslbench.status(runs, **asked).complete
+
+
 def states(found):
     return {(slot.row, slot.place.dataset, slot.protocol, slot.seed): s for slot, s in found.survey.states.items()}
 
@@ -73,8 +79,7 @@ def test_what_is_missing_is_found_and_one_command_fills_it(runs):
     assert varied == {NOISY, f"{NOISY}[ridge=3]"}  # other values there
     purposes = [command.purpose for command in found.commands]
     assert purposes[:2] == ["write a plan file of what is missing, failed or stale", "do what is missing"]
-    assert typed(found, "do what is missing") == 1
-    assert zslbench.status(runs).complete
+    fill(runs, found, "do what is missing")
     typed(zslbench.status(runs), "run the same values")
     last = zslbench.status(runs)
     assert last.commands == ()
@@ -87,8 +92,7 @@ def test_seeds_asked_for_are_filled(runs):
     assert zslbench.status(runs).complete  # one seed each, whichever it is
     found = zslbench.status(runs, seeds=3)
     assert {key[3] for key, state in states(found).items() if state == "missing"} == {0, 2}
-    assert typed(found) == 1
-    assert zslbench.status(runs, seeds=3).complete
+    fill(runs, found, seeds=3)
 
 
 def test_failed_runs_say_why_and_are_tried_again(runs, monkeypatch):
@@ -100,8 +104,7 @@ def test_failed_runs_say_why_and_are_tried_again(runs, monkeypatch):
     found = zslbench.status(runs)
     assert f"failed: {NOISY} on digits (pixels, strokes) zsl, seeds 0, 1: of any kind" in found.text
     monkeypatch.setattr(toy_methods.Ridge, "hook", None)
-    assert typed(found) == 1
-    assert zslbench.status(runs).complete
+    fill(runs, found)
 
 
 def test_interrupted_runs_are_unfinished(runs):
@@ -111,8 +114,7 @@ def test_interrupted_runs_are_unfinished(runs):
     store.save(dataclasses.replace(one, status="interrupted", metrics={}))
     found = zslbench.status(runs)
     assert set(states(found).values()) == {"unfinished"}
-    assert typed(found) == 1
-    assert zslbench.status(runs).complete
+    fill(runs, found)
 
 
 def test_runs_of_a_changed_source_are_stale(runs):
@@ -124,8 +126,7 @@ def test_runs_of_a_changed_source_are_stale(runs):
     found = zslbench.status(runs)
     assert sorted(states(found).values()) == ["done", "stale", "stale"]
     assert [command.purpose for command in found.commands][1:] == ["do again what is stale"]
-    assert typed(found) == 1
-    assert zslbench.status(runs).complete
+    fill(runs, found)
 
 
 def test_another_version_of_a_method_leaves_its_old_runs_outdated(runs, monkeypatch):
@@ -135,8 +136,7 @@ def test_another_version_of_a_method_leaves_its_old_runs_outdated(runs, monkeypa
     found = zslbench.status(runs)
     assert len(found.survey.outdated) == 1
     assert "outdated: 1 run of" in found.text
-    assert typed(found) == 1
-    assert zslbench.status(runs).complete
+    fill(runs, found)
 
 
 def test_runs_on_other_content_of_the_data_are_outdated(runs):
@@ -174,8 +174,7 @@ def test_published_presets_without_values_lack_nothing(runs):
     found = zslbench.status(runs)
     assert {key[1] for key in states(found) if key[0] == f"{RIDGE}@cells"} == {"digits"}
     assert "no values" in found.text
-    assert typed(found) == 1
-    assert zslbench.status(runs).complete
+    fill(runs, found)
 
 
 def test_tuned_lines_are_tuned_first(runs):
@@ -191,22 +190,19 @@ def test_tuned_lines_are_tuned_first(runs):
     assert PresetStore(runs).load()[-1].dataset.startswith("synthetic")
 
 
-def test_candidates_and_the_other_stage_are_counted_apart(runs):
+def test_candidates_and_the_other_stage_are_counted_apart_and_folds_are_named(runs):
     zslbench.run("eszsl", "digits", "zsl", runs=runs)
     zslbench.run("eszsl[gamma=1]", "digits", "zsl", runs=runs, oracle=True)
     zslbench.run("eszsl", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
     found = zslbench.status(runs)
     assert found.complete
     assert "not in this matrix: 2 dev runs and 1 candidate of oracle selection (†)" in found.text
-    dev = zslbench.status(runs, stage="dev")
-    assert sorted(slot.fold for slot in dev.survey.states) == [1, 3]
-
-
-def test_dev_commands_name_stage_and_folds(runs):
-    zslbench.run("eszsl", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
     zslbench.run("sae", "digits", "zsl", runs=runs, stage="dev", fold=1)
-    assert typed(zslbench.status(runs, stage="dev")) == 1
-    assert zslbench.status(runs, stage="dev").complete
+    dev = zslbench.status(runs, stage="dev")
+    assert sorted((slot.row, slot.fold) for slot in dev.survey.states) == [
+        (row, fold) for row in ("eszsl", "sae") for fold in (1, 3)
+    ]
+    fill(runs, dev, stage="dev")
 
 
 def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
@@ -244,16 +240,8 @@ def test_names_with_blanks_and_quotes_are_quoted_for_the_shell_and_the_plan(tmp_
     assert zslbench.status(folder).complete
 
 
-def test_verify_recomputes_every_protocol(runs):
-    zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
-    zslbench.run(CLOSED, "digits", runs=runs, stage="dev")
-    found = zslbench.status(runs, verify=True)
-    assert found.verification.ok
-    assert found.verification.verified == 6 + 6
-    assert "verified: the metrics of 12 records follow from their predictions" in found.text
-
-
-@pytest.mark.parametrize("what", ["metric", "predictions", "damaged"])
+@pytest.mark.parametrize("what", ["metric", "predictions", "no rows", "damaged"])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_verify_finds_what_was_tampered_with(runs, what):
     zslbench.run(CLOSED, "digits", runs=runs)
     store = ResultStore(runs)
@@ -264,6 +252,8 @@ def test_verify_finds_what_was_tampered_with(runs, what):
     elif what == "predictions":
         wrong = {**arrays, "seen_class": np.roll(arrays["seen_class"], 1)}
         store.save(one, wrong)
+    elif what == "no rows":
+        store.save(one, {name: array[:0] for name, array in arrays.items()})
     else:
         store.path(one).with_suffix(".npz").write_bytes(b"PK no zip")
     found = zslbench.status(runs, verify=True)
@@ -272,15 +262,6 @@ def test_verify_finds_what_was_tampered_with(runs, what):
     assert done.exit_code == 1
     assert f"MISMATCH: run {one.id}" in done.output
     assert CliRunner().invoke(cli, ["status", "--runs", str(runs)]).exit_code == 0
-
-
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_verify_finds_predictions_of_which_nothing_follows(runs):
-    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
-    store = ResultStore(runs)
-    (one,) = store.load()
-    store.save(one, {name: array[:0] for name, array in store.predictions(one).items()})
-    assert [name for name, _ in zslbench.status(runs, verify=True).verification.mismatches] == [one.id]
 
 
 def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
@@ -292,32 +273,26 @@ def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
     found = zslbench.status(runs, verify=True).verification
     assert (found.verified, found.lacking, found.ok) == (0, (one.id,), True)
     assert "its protocol cannot be used: no module is imported for it" in found.skipped[0][1]
-
-
-def test_verify_says_why_a_protocol_that_is_here_cannot_be_used(runs):
-    strange = record("eszsl", "digits", "zsl")
-    strange = dataclasses.replace(strange, protocol={"name": "zsl", "params": {"x": 1}})
-    ((_, why),) = verify_metrics(ResultStore(runs), [strange]).skipped
+    strange = dataclasses.replace(record("eszsl", "digits"), protocol={"name": "zsl", "params": {"x": 1}})
+    ((_, why),) = verify_metrics(store, [strange]).skipped
     assert why.startswith("its protocol cannot be used: ")
     assert "'x'" in why
 
 
-def test_json_holds_every_run(runs):
+def test_json_holds_every_run_and_the_matrix_calls_them_rows(runs):
     zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
     zslbench.run(CLOSED, SYNTHETIC, "zsl", runs=runs)
+    zslbench.run(CLOSED, "digits", runs=runs, stage="dev", fold=1)
+    assert "verified: the metrics of 9 records follow" in zslbench.status(runs, verify=True).text
+    heads = next(line for line in zslbench.status(runs).text.splitlines() if "zsl" in line.split())
+    assert heads.split() == ["row", "zsl", "gzsl"]
     document = json.loads(zslbench.status(runs, format="json", verify=True).text)
     counts = [row["state"] for row in document["runs"]]
     assert (counts.count("done"), counts.count("missing")) == (7, 5)
     assert not document["complete"]
-    assert document["verification"]["verified"] == 7
+    assert document["verification"]["verified"] == 7 + 2
     assert document["commands"][-1]["command"] == "zslbench run --plan missing.toml"
     assert document["rows"] == [NOISY, CLOSED] == list(dict.fromkeys(run["row"] for run in document["runs"]))
-
-
-def test_the_matrix_is_headed_row_as_a_table_calls_it(runs):
-    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
-    heads = next(line for line in zslbench.status(runs).text.splitlines() if "zsl" in line.split())
-    assert heads.split() == ["row", "zsl"]
 
 
 @pytest.mark.parametrize(
@@ -426,8 +401,7 @@ def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs)
     both = zslbench.status(runs, datasets=[str(first), str(other)])
     assert str(other) in both.plan
     assert str(first) not in both.plan
-    assert typed(both) == 1
-    assert zslbench.status(runs).complete
+    fill(runs, both)
 
 
 def test_a_folder_that_was_changed_since_lacks_all_that_was_run_on_it(tmp_path, runs):
@@ -436,5 +410,4 @@ def test_a_folder_that_was_changed_since_lacks_all_that_was_run_on_it(tmp_path, 
     write_folder(folder, {"features": images()["features"] * 2})
     found = zslbench.status(runs, datasets=str(folder))
     assert {slot.row for slot in found.survey.of("missing")} == {CLOSED, RIDGE}
-    assert typed(found) == 1
-    assert zslbench.status(runs, datasets=str(folder)).complete
+    fill(runs, found, datasets=str(folder))
