@@ -66,11 +66,11 @@ def gc(stale: bool, **options: Any) -> None:
     from zslbench.sources import SourceCheck
 
     check = SourceCheck()
-    found = zslbench.results.gc(
+    leftovers = zslbench.results.gc(
         stale=(lambda record: check.state(record.method["name"], record.provenance) == "changed") if stale else None,
         **options,
     )
-    screen.show_text(found.text)
+    screen.show_text(leftovers.text)
 
 
 @results.command(

@@ -302,9 +302,9 @@ def status(write_plan: Path | None, **options: Any) -> None:
     Expected is every method on every data set under every protocol that the records have, with as many seeds as the
     one with the most. Exit code 1 where --verify finds a metric that does not follow from its predictions.
     """
-    found = zslbench.status(write_plan=write_plan, **options)
-    screen.show_text(found.text)
-    if write_plan is not None and found.plan:
+    shown = zslbench.status(write_plan=write_plan, **options)
+    screen.show_text(shown.text)
+    if write_plan is not None and shown.plan:
         screen.show_written(write_plan)
-    if found.verification is not None and not found.verification.ok:
+    if shown.verification is not None and not shown.verification.ok:
         sys.exit(FAILED)

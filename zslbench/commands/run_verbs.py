@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from zslbench.commands.shared_options import (
     format_option,
     names_option,
     path_option,
+    protocols_option,
     rerun_option,
     run_on,
     seeds_option,
@@ -124,8 +125,6 @@ def run(
     plan: Path | None,
     seeds: int | None,
     seed_list: tuple[int, ...],
-    protocols: Sequence[str],
-    dry_run: bool,
     **options: Any,
 ) -> None:
     """Run methods on data sets and keep a record of each run.
@@ -135,16 +134,14 @@ def run(
     if seeds is not None and seed_list:
         raise click.UsageError("--seeds and --seed were both given; use one of them.")
     options |= {"fold": options["fold"] or None, "seeds": seed_list or seeds or 1}
-    if protocols:
-        options["protocols"] = protocols
     if plan is not None:
         options = _beside(plan, ctx, options)
-    outcome = zslbench.run(dry_run=dry_run, **take_machine(options), **options)
+    outcome = zslbench.run(**take_machine(options), **options)
     profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
-    if profile and not dry_run:
+    if profile and not options["dry_run"]:
         screen.show_profile(outcome)
-    screen.show_outcome(outcome, dry_run, options["runs"])
-    if not dry_run:
+    screen.show_outcome(outcome, options["dry_run"], options["runs"])
+    if not options["dry_run"]:
         exit_after(outcome)
 
 
@@ -169,7 +166,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     planned: dict[str, Any] = {"runs": study.runs, "device": study.device}
     if "engine_name" not in typed_names:
         planned |= {"engine_name" if word == "engine" else word: value for word, value in study.engine.items()}
-    kept = {name: options[name] for name in ("runs", "device", "rerun", "quiet", *ENGINE_WORDS)}
+    kept = {name: options[name] for name in BESIDE - {"plan"}}
     return {
         "plan": study,
         **kept,
@@ -189,13 +186,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 )
 @click.argument("method", metavar="METHOD")
 @click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
-@names_option(
-    "-p",
-    "--protocol",
-    "protocols",
-    metavar="SPEC",
-    text="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own.",
-)
+@protocols_option("A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own.")
 @CHOICES
 @names_option("--only", metavar="PARAM", text="Tune this hyper-parameter, and not the others.")
 @choice_option(
@@ -247,7 +238,6 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     from zslbench.studies.tune import describe_tuning
 
     options["fold"] = options["fold"] or None
-    options["protocols"] = options["protocols"] or ("zsl", "gzsl")
     tuning = zslbench.tune(method, dataset, prune=not no_prune, **take_machine(options), **options)
     screen.show_text(describe_tuning(tuning, format))
     if tuning.interrupted:
@@ -289,24 +279,21 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 @OUTPUT
 @RUNS
 @DATA_ROOT
-def ablate(protocols: Sequence[str], output: Path | None, dry_run: bool, **options: Any) -> None:
+def ablate(**options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
 
     METHOD is the whole method, with its presets and parameters; an ablation takes something away from it. With
     --sweep one parameter moves instead.
     """
-    if protocols:
-        options["protocols"] = protocols
-    found = zslbench.ablate(output=output, dry_run=dry_run, **take_machine(options), **options)
-    _show_study(found, dry_run, options["runs"], output)
+    _show_study(zslbench.ablate(**take_machine(options), **options), options)
 
 
-def _show_study(study: Ablated | Reproduction, dry_run: bool, runs: Path, output: Path | None) -> None:
+def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> None:
     """Show what a study would do, or what came of it; end with its exit code."""
-    if dry_run:
-        screen.show_outcome(study.outcome, dry_run, runs)
+    if options["dry_run"]:
+        screen.show_outcome(study.outcome, True, options["runs"])
         return
-    show_result(study.text, output)
+    show_result(study.text, options["output"])
     exit_after(study.outcome)
 
 
@@ -333,13 +320,13 @@ def _show_study(study: Ablated | Reproduction, dry_run: bool, runs: Path, output
 @OUTPUT
 @RUNS
 @DATA_ROOT
-def reproduce(output: Path | None, dry_run: bool, **options: Any) -> None:
+def reproduce(**options: Any) -> None:
     """Run what a published table needs and say of each number whether it came out again.
 
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
     """
-    found = zslbench.reproduce(output=output, dry_run=dry_run, **take_machine(options), **options)
-    if dry_run:
-        for reason in dict.fromkeys(cell.reason for cell in found.cells if not cell.runs):
+    reproduction = zslbench.reproduce(**take_machine(options), **options)
+    if options["dry_run"]:
+        for reason in dict.fromkeys(cell.reason for cell in reproduction.cells if not cell.runs):
             screen.show_text(reason)
-    _show_study(found, dry_run, options["runs"], output)
+    _show_study(reproduction, options)

@@ -94,9 +94,9 @@ def show_profile(outcome: Outcome) -> None:
     phases = list(dict.fromkeys(phase for record in records for phase in record.timings if phase not in last))
     rows = []
     for record in records:
-        what = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']} seed {record.seed}"
+        run = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']} seed {record.seed}"
         spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
-        rows.append((what, *spent))
+        rows.append((run, *spent))
     show_text(
         "seconds by phase, of each run alone (fit holds those between data and scores); shared: what an earlier run "
         "had done already"
@@ -131,27 +131,24 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
 def _show_dry_run(outcome: Outcome) -> None:
     """Say what a run would do: each run, or where there are many how many of each method on each data set."""
     if len(outcome.states) <= _LISTED:
-        show_table(("id", "run", "state"), [(one.id, str(one), state) for one, state in outcome.states])
+        show_table(("id", "run", "state"), [(run.id, str(run), state) for run, state in outcome.states])
     else:
-        datasets = list(dict.fromkeys(one.dataset.name for one, _ in outcome.states))
-        found: dict[str, dict[str, Counter[str]]] = {}
-        for one, state in outcome.states:
-            found.setdefault(one.method, {}).setdefault(one.dataset.name, Counter())[state] += 1
-        rows = [
-            (
-                method,
-                *(", ".join(f"{many} {state}" for state, many in cells.get(name, {}).items()) for name in datasets),
-            )
-            for method, cells in found.items()
-        ]
+        datasets = list(dict.fromkeys(run.dataset.name for run, _ in outcome.states))
+        counts: dict[str, dict[str, Counter[str]]] = {}
+        for run, state in outcome.states:
+            counts.setdefault(run.method, {name: Counter() for name in datasets})[run.dataset.name][state] += 1
+        rows = [(method, *map(_count_states, by_data.values())) for method, by_data in counts.items()]
         show_table(("method", *datasets), rows)
     states = Counter(state for _, state in outcome.states)
-    counts = ", ".join(f"{many} {state}" for state, many in states.items())
     to_do = outcome.estimate.runs if outcome.estimate else states["to run"]
-    by_state = f" ({counts})" if len(states) > 1 else ""
+    by_state = f" ({_count_states(states)})" if len(states) > 1 else ""
     show_text(f"{len(outcome.states)} runs{by_state}, {to_do} to do; nothing was run.")
     if to_do:
         show_text(f"time: {outcome.estimate}")
+
+
+def _count_states(states: Counter[Any]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in states.items())
 
 
 @contextlib.contextmanager

@@ -40,9 +40,9 @@ def folder_option(name: str, text: str) -> Decorator:
     return path_option(name, metavar="DIR", default=Path("runs"), show_default=True, text=text)
 
 
-def names_option(*names: str, text: str, metavar: str = "NAME", required: bool = False) -> Decorator:
+def names_option(*names: str, text: str, metavar: str = "NAME", **settings: Any) -> Decorator:
     """Return an option that may be given several times."""
-    return click.option(*names, multiple=True, required=required, metavar=metavar, help=f"{text} Repeatable.")
+    return click.option(*names, multiple=True, metavar=metavar, help=f"{text} Repeatable.", **settings)
 
 
 def choice_option(*names: str, choices: Sequence[str], text: str, **settings: Any) -> Decorator:
@@ -85,11 +85,15 @@ def dry_run_option(text: str = "Only list the runs and their state.") -> Decorat
 def run_on(required: bool = True) -> Decorator:
     """Return the options that say on what methods are run."""
     data = "A data set: a name, or the path of an xlsa17-like folder of your own."
-    protocols = "A protocol; both zsl and gzsl when none is given."
     return together(
         names_option("-d", "--dataset", "datasets", metavar="SPEC", required=required, text=data),
-        names_option("-p", "--protocol", "protocols", metavar="SPEC", text=protocols),
+        protocols_option("A protocol; both zsl and gzsl when none is given."),
     )
+
+
+def protocols_option(text: str) -> Decorator:
+    """Return the option of the protocols under which methods are run."""
+    return names_option("-p", "--protocol", "protocols", metavar="SPEC", default=("zsl", "gzsl"), text=text)
 
 
 RUNS = folder_option("--runs", "The folder of records.")

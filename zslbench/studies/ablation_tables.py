@@ -138,9 +138,9 @@ def _tables(lines: Sequence[Line], title: str, swept: str, narrow: bool) -> list
         row = [by_setting[name, column] for column in columns]
         cells = (stat_cell(line.stat, "*" if line.highest else "") for line in row)
         rows.append([_name(row[0]), *cells, *([row[0].help] if explained else [])])
-    what = f"values of {swept}" if swept else "named ablations"
+    settings = f"values of {swept}" if swept else "named ablations"
     first = text_table(
-        f"{title}: {what}",
+        f"{title}: {settings}",
         (swept or "setting", *heads.values(), *(["what it is"] if explained else [])),
         rows,
         words=[len(columns) + 1] if explained else [],

@@ -102,7 +102,12 @@ def compare(
                 f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
             )
         draw_diagram(tests, Path(diagram))
-    remarks = (*_missing(comparisons), *_failed(chosen, matches), *remarks, *store.left_out)
+    missing = dict.fromkeys(
+        f"Not on {match.head} under {match.row.protocol}: {', '.join(match.missing)}."
+        for match in (comparison.match for comparison in comparisons)
+        if match.missing
+    )
+    remarks = (*missing, *_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     if format == "json":
         text = json_text(json_comparisons(done))
@@ -174,12 +179,6 @@ def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Acro
         elif len(same) > 1:
             remarks[f"No test of {metric} across data sets: no two methods ran on all {len(same)} of them."] = None
     return tuple(tests), tuple(remarks)
-
-
-def _missing(comparisons: Sequence[Comparison]) -> list[str]:
-    matches = (comparison.match for comparison in comparisons if comparison.match.missing)
-    lines = (f"Not on {match.head} under {match.row.protocol}: {', '.join(match.missing)}." for match in matches)
-    return list(dict.fromkeys(lines))
 
 
 def _failed(chosen: Sequence[Record], matches: Sequence[Match]) -> list[str]:

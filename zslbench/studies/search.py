@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from msgspec import structs
+from msgspec import convert, structs
 
 from zslbench.errors import BadValue, StoreError, Unavailable, ZslbenchError
 from zslbench.identity import digest
@@ -400,7 +400,7 @@ def _coded(space: Space, point: Mapping[str, Scalar]) -> dict[str, Any]:
 
 
 def _ordered(values: tuple[Scalar, ...]) -> bool:
-    return len(values) > 1 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values)
+    return len(values) > 1 and all(type(value) in (int, float) for value in values)
 
 
 @contextlib.contextmanager
@@ -477,5 +477,4 @@ def _end(study: optuna.Study, number: int, trial: Trial) -> None:
 
 
 def _trial(kept: optuna.trial.FrozenTrial) -> Trial:
-    facts = kept.user_attrs[_ENDED]
-    return Trial(**{**facts, "scores": {name: tuple(scores) for name, scores in facts["scores"].items()}})
+    return convert(kept.user_attrs[_ENDED], Trial)

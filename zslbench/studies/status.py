@@ -313,28 +313,21 @@ def _running_commands(survey: Survey, plan: Path) -> list[Command]:
 
 def _text(status: Status, width: int | None) -> str:
     survey = status.survey
-    parts = []
-    if survey.rows:
-        parts.append(render([matrix(survey, place) for place in survey.places], "terminal", width, piped=120))
-    parts += [_paragraph(lines) for lines in (trouble(survey), remarks(status)) if lines]
-    if status.commands:
-        lines = []
-        for purpose in dict.fromkeys(command.purpose for command in status.commands):
-            lines.append(f"To {purpose}:")
-            lines += [f"  {command.text}" for command in status.commands if command.purpose == purpose]
-        parts.append("\n".join([*lines, *status.replace]) + "\n")
+    matrices = [matrix(survey, place) for place in survey.places]
+    paragraphs = [[render(matrices, "terminal", width, piped=120).rstrip("\n")]] if survey.rows else []
+    commands = []
+    for purpose in dict.fromkeys(command.purpose for command in status.commands):
+        commands.append(f"To {purpose}:")
+        commands += [f"  {command.text}" for command in status.commands if command.purpose == purpose]
+    paragraphs += [trouble(survey), remarks(status), commands and [*commands, *status.replace]]
     if status.complete and survey.states:
         but = "; values differ by data set" if survey.varied else ""
-        matrices = f"{format_count(len(survey.rows), 'row')} on {format_count(len(survey.places), 'data set')}"
+        span = f"{format_count(len(survey.rows), 'row')} on {format_count(len(survey.places), 'data set')}"
         runs = format_count(len(survey.of("done")), "run")
-        parts.append(f"complete: {matrices} under {', '.join(survey.protocols)}: {runs}{but}\n")
+        paragraphs.append([f"complete: {span} under {', '.join(survey.protocols)}: {runs}{but}"])
     if status.verification is not None:
-        parts.append(_paragraph(_verified(status.verification)))
-    return "\n".join(parts)
-
-
-def _paragraph(lines: list[str]) -> str:
-    return "\n".join(lines) + "\n"
+        paragraphs.append(_verified(status.verification))
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines) + "\n"
 
 
 def matrix(survey: Survey, place: Place) -> Table:

@@ -312,7 +312,7 @@ def _meaning(
     if record := newest.get((label, place, rules)):
         return _recorded_meaning(record)
     for name, preset in made.items():
-        if preset is None and name in {DEFAULT_NAME, *(one.name for one in tuned.load() if one.method == spec.name)}:
+        if preset is None and name in {DEFAULT_NAME, *(kept.name for kept in tuned.load() if kept.method == spec.name)}:
             return Untuned(name)
     if (record := newest.get((label,))) is None:
         return None

@@ -440,8 +440,8 @@ def _describe_next(tuning: Tuning) -> list[str]:
         words += [word for protocol in tuning.search.metrics for word in ("-p", protocol)]
     words += (["--seeds", "5"] if tuning.search.method.card.stochastic else []) + runs_option(store.root)
     paths = (
-        store.path(one.name, one.method, one.dataset, one.features, one.semantics, one.protocol)
-        for one in tuning.presets
+        store.path(first.name, first.method, data.name, data.features, data.semantics, preset.protocol)
+        for preset in tuning.presets
     )
     lines = [f"kept in {', '.join(map(str, paths))}"]
     if tuning.oracle is not None:
