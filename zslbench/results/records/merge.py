@@ -73,8 +73,8 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
     target = ResultStore(into)
     for folder in folders:
         if not folder.is_dir():
-            what = "is a file" if folder.exists() else "does not exist"
-            raise BadValue(f"{folder} {what}; name folders of records to merge.")
+            problem = "is a file" if folder.exists() else "does not exist"
+            raise BadValue(f"{folder} {problem}; name folders of records to merge.")
         if folder.resolve() == target.root.resolve():
             raise BadValue(f"{folder} is the folder that is merged into; name another with --into, or leave it out.")
     if folders:

@@ -225,7 +225,7 @@ def document_of(companion: Path) -> Path | None:
     return companion.with_name(f"{name}.json") if dot + ending in _ENDINGS and _ID.fullmatch(name) else None
 
 
-def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], what: str) -> None:
+def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], run: str) -> None:
     """Write a document and the files beside it, by their endings, in place of those of an earlier run.
 
     At no moment, not even when the process is killed, does a file of one run stand beside the document of another. All
@@ -248,29 +248,29 @@ def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], what:
                     path.unlink(missing_ok=True)
             os.replace(last, document)  # noqa: PTH105
     except OSError as error:
-        raise write_error(error, what, document.parent) from None
+        raise write_error(error, run, document.parent) from None
 
 
-def _arrays_writer(arrays: Mapping[str, AnyArray], what: str) -> Writer:
+def _arrays_writer(arrays: Mapping[str, AnyArray], run: str) -> Writer:
     content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     if any(array.dtype.hasobject for array in content.values()):
-        raise TypeError(f"{what}: arrays must be of numbers, not of Python objects")
+        raise TypeError(f"{run}: arrays must be of numbers, not of Python objects")
     return lambda file: np.savez_compressed(file, **content)
 
 
 class _Arrays(dict[str, AnyArray]):
     """Arrays of a file by name; one that is asked for and absent is an error in the file."""
 
-    def __init__(self, arrays: Mapping[str, AnyArray], what: str, again: str) -> None:
+    def __init__(self, arrays: Mapping[str, AnyArray], content: str, again: str) -> None:
         super().__init__(arrays)
-        self.what, self.again = what, again
+        self.content, self.again = content, again
 
     def __missing__(self, name: str) -> AnyArray:
-        raise StoreError(f"{self.what} lack {name}; {self.again}.")
+        raise StoreError(f"{self.content} lack {name}; {self.again}.")
 
 
 def _read_arrays(
-    path: Path, what: str, record: Record, kinds: Mapping[str, _Kind], option: str = ""
+    path: Path, content: str, record: Record, kinds: Mapping[str, _Kind], option: str = ""
 ) -> dict[str, AnyArray]:
     again = f"run it again with{option} --rerun all"
     try:
@@ -278,21 +278,23 @@ def _read_arrays(
         with np.load(path, allow_pickle=False) as file:
             declared = sum(member.file_size for member in file.zip.infolist())
             if declared > _MOST_IN_ARRAYS:
-                raise StoreError(f"the {what} {path} would take {declared:,} bytes of memory; delete it and {again}.")
-            arrays = _Arrays({name: file[name] for name in file.files}, f"the {what} of run {record.id}", again)
+                raise StoreError(
+                    f"the {content} {path} would take {declared:,} bytes of memory; delete it and {again}."
+                )
+            arrays = _Arrays({name: file[name] for name in file.files}, f"the {content} of run {record.id}", again)
     except FileNotFoundError:
-        raise StoreError(f"run {record.id} has no {what} at {path}; {again}.") from None
+        raise StoreError(f"run {record.id} has no {content} at {path}; {again}.") from None
     except StoreError:
         raise
     except Exception as error:
-        raise StoreError(f"the {what} {path} cannot be read ({error}); delete the file and {again}.") from None
+        raise StoreError(f"the {content} {path} cannot be read ({error}); delete the file and {again}.") from None
     lengths: dict[str, int] = {}
     for name, array in arrays.items():
         numbers, dimensions, of = kinds.get(name, ("biuf", 1, "image"))
         fits = array.dtype.kind in numbers and array.ndim == dimensions
         if not fits or len(array) != lengths.setdefault(of, len(array)):
             why = f"{name} is of another kind, shape or length: {array.dtype} {array.shape}"
-            raise StoreError(f"the {what} {path} are damaged ({why}); delete the file and {again}.")
+            raise StoreError(f"the {content} {path} are damaged ({why}); delete the file and {again}.")
     return arrays
 
 
@@ -339,8 +341,8 @@ def record_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
 
 def left_out(reasons: Sequence[str]) -> tuple[str, ...]:
     """Return one sentence on files and folders that are not shown, given the reason of each; none for none."""
-    what = "1 file or folder was" if len(reasons) == 1 else f"{len(reasons)} files or folders were"
-    return (f"{what} left out: {reasons[0]}",) if reasons else ()
+    count = "1 file or folder was" if len(reasons) == 1 else f"{len(reasons)} files or folders were"
+    return (f"{count} left out: {reasons[0]}",) if reasons else ()
 
 
 def read_record(path: Path) -> Record:
