@@ -25,7 +25,8 @@ from tabulate import tabulate
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.wgan import Networks, Options, SeenRows, Term, Training
+from zslbench.methods.generative.iterations import SeenRows
+from zslbench.methods.generative.wgan import Networks, Options, Term, Training
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20

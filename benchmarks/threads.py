@@ -29,7 +29,8 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
     """Return wall-clock and processor milliseconds of an iteration by the number of threads."""
     import torch
 
-    from zslbench.methods.generative.wgan import Options, SeenRows, Training
+    from zslbench.methods.generative.iterations import SeenRows
+    from zslbench.methods.generative.wgan import Options, Training
     from zslbench.methods.nn import Critic, Generator, in_threads, random_stream
 
     stream = random_stream(0)

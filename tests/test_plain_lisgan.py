@@ -11,7 +11,8 @@ import torch
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.wgan import Networks, Options, SeenRows, Term, Training
+from zslbench.methods.generative.iterations import SeenRows
+from zslbench.methods.generative.wgan import Networks, Options, Term, Training
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 N, D, A, C, K, H, M, STEPS, ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from zslbench.methods.generative.iterations import Batch
+from zslbench.methods.generative.iterations import Batch, SeenRows
 from zslbench.methods.generative.wgan import (
     CriticGradient,
     CriticObjective,
     Options,
-    SeenRows,
     Term,
     Training,
     critic_losses,

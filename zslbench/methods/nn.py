@@ -171,11 +171,8 @@ class Generator(torch.nn.Module):
     rows that share a class share its part.
 
     Args:
-        noise, semantics, hidden, features: numbers of units.
-        stream: of the initial weights.
-        output: ``relu``, ``tanh`` or ``linear``.
-        slope: of the leaky ReLU below zero.
-        xavier: whether weights start from Glorot's normal distribution; else from N(0, 0.02²).
+        stream: of the initial weights, from Glorot's normal distribution with `xavier`, else from N(0, 0.02²).
+        output: ``relu``, ``tanh`` or ``linear``; slope: of the leaky ReLU below zero.
     """
 
     def __init__(
@@ -225,7 +222,7 @@ class Critic(torch.nn.Module):
     P(y|x) is a function of x, and a branch that saw a could read the class off it.
 
     Args:
-        features, semantics, hidden: numbers of units; no semantics make the critic unconditional, D(x) (GAZSL).
+        semantics: units; none make the critic unconditional, D(x) (GAZSL).
         layers: hidden ones, 1 or 2; stream, slope (0: ReLU), xavier: as of `Generator`.
     """
 

@@ -105,11 +105,7 @@ class DAP(Method):
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 scores log p(a^c | x) / p(a^c), summed over attributes.
-
-        Raises:
-            BadValue: fitted on original attributes, and the candidates have none.
-        """
+        """Return (n, k) float64 scores log p(a^c | x) / p(a^c), summed over attributes."""
         present = (self._values(classes) > self.thresholds_)[:, self.used_].astype(np.float64)
         logits = self.model_.scores(self.preprocessor_.transform(features))
         # log p = −log(1 + e^−z) and log(1 − p) = −log(1 + e^z): no probability is ever rounded to 0

@@ -28,13 +28,9 @@ TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linear:
-    """Fitted weights.
+    """Fitted (d, m) weights and (m,) bias, zeros for a model without one.
 
-    Attributes:
-        weights: (d, m).
-        bias: (m,), zeros for a model without one.
-        gradient: the largest entry of the objective's gradient where the search ended, as a share of that at W = 0, in
-            the coordinates of the search.
+    `gradient` is the largest entry of the objective's gradient where the search ended, as a share of that at W = 0.
     """
 
     weights: Array
@@ -167,10 +163,10 @@ def _minimise(features: Array, loss: Loss, l2: float, *, curvature: Array, toler
         return Linear(np.zeros((rows.shape[1], targets)), np.zeros(targets))
     options: Any = {"maxcor": 20, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "ftol": 0.0}
     options["gtol"] = tolerance * steepest
-    found = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
-    weights = axes @ (scale * found.x[:size].reshape(scale.shape))
-    constant = lift * found.x[size:] - centre @ weights if bias else np.zeros(targets)
-    return Linear(weights, constant, float(np.abs(found.jac).max()) / steepest)
+    end = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
+    weights = axes @ (scale * end.x[:size].reshape(scale.shape))
+    constant = lift * end.x[size:] - centre @ weights if bias else np.zeros(targets)
+    return Linear(weights, constant, float(np.abs(end.jac).max()) / steepest)
 
 
 def _axes(rows: Array) -> tuple[Array, Array]:

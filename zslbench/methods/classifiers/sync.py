@@ -92,11 +92,7 @@ class SYNC(Method):
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 scores of the synthesised classifiers.
-
-        Raises:
-            BadValue: fitted on original attributes, and the candidates have none.
-        """
+        """Return (n, k) float64 scores of the synthesised classifiers."""
         signatures = unit(self._semantics(classes)) / self.median_
         synthesised = similarities(signatures, self.phantoms_, self.scale) @ self.weights_
         out: Array = self.preprocessor_.transform(features).astype(np.float64) @ synthesised.T

@@ -9,6 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 
+CHUNK_ROWS = 2048
 _BLOCK = 64
 
 
@@ -21,8 +22,7 @@ class ShiftedGram:
     solutions, so that one γ alone does not pay for the grid either.
 
     Attributes:
-        diagonal: (m,) of T.
-        beside: (m − 1,) off the diagonal of T.
+        diagonal: (m,) of T; beside: (m − 1,) off its diagonal.
         reflectors: (m − 1, m − 1) Householder vectors of Q, and tau: (m − 1,) their factors, as LAPACK keeps them.
         floor: the least γ that rounding leaves meaning. A smaller one is raised to it: directions that are null but
             for rounding are damped instead of blown up.
@@ -58,8 +58,8 @@ class ShiftedGram:
         if shifts.ndim == 0:
             return self._times_q(self._tridiagonal(rotated, float(shifts)), b"N")
         out = np.empty(rotated.shape, order="F")
-        for column, one in enumerate(shifts):
-            out[:, column] = self._tridiagonal(rotated[:, column], one)
+        for column, gamma in enumerate(shifts):
+            out[:, column] = self._tridiagonal(rotated[:, column], gamma)
         return self._times_q(out, b"N")
 
     def solve(self, right: Array, shift: float | Array) -> Array:
@@ -114,9 +114,9 @@ class ClassRidge:
             onehot[np.arange(count), positions] = 1
             gram = ShiftedGram.of(rows @ rows.T, width)
             return cls(gram, gram.rotate(onehot), rows)
-        moments = Moments.of(features, positions, classes)
-        gram = ShiftedGram.of(moments.gram, count)
-        return cls(gram, gram.rotate(moments.sums.T), None)
+        products, sums = class_moments(features, positions, classes)
+        gram = ShiftedGram.of(products, count)
+        return cls(gram, gram.rotate(sums.T), None)
 
     @classmethod
     def of_rows(cls, rows: Array) -> Self:
@@ -126,44 +126,23 @@ class ClassRidge:
     def solve(self, ridge: float | Array, targets: Array | None = None) -> Array:
         """Return (d, r) coefficients; `ridge` is γ, or (r,) one γ a column, and without targets T is the identity."""
         rotated = self.rotated if targets is None else self.rotated @ targets
-        found = self.gram.solve_rotated(rotated, ridge)
-        return found if self.rows is None else self.rows.T @ found
+        solution = self.gram.solve_rotated(rotated, ridge)
+        return solution if self.rows is None else self.rows.T @ solution
 
 
-CHUNK_ROWS = 2048
+def class_moments(features: Array, positions: IntArray, classes: int) -> tuple[Array, Array]:
+    """Return (d, d) XᵀX and (classes, d) YᵀX in float64, Y the one-hot labels that (n,) positions give.
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Moments:
-    """Second moments of features and their sums by class, in float64.
-
-    With X the (n, d) features and Y the (n, c) one-hot labels, every product that a linear method meets is one of
-    these, or of these and the (c, a) class semantics S; per-image semantics Y S are never formed.
-
-    Attributes:
-        gram: (d, d) XᵀX.
-        sums: (c, d) YᵀX.
-        counts: (c,) Yᵀ1.
+    With class semantics S these are all the products that a linear method meets; per-image semantics Y S are never
+    formed. Rows are widened to float64 in chunks, so memory stays at one chunk beside the result.
     """
-
-    gram: Array
-    sums: Array
-    counts: Array
-
-    @classmethod
-    def of(cls, features: Array, positions: IntArray, classes: int) -> Self:
-        """Return the statistics of (n, d) features whose class is given by (n,) positions below `classes`.
-
-        Rows are widened to float64 in chunks, so memory stays at one chunk beside the result.
-        """
-        width = features.shape[1]
-        gram, sums = np.zeros((width, width)), np.zeros((classes, width))
-        for start in range(0, len(features), CHUNK_ROWS):
-            part = features[start : start + CHUNK_ROWS].astype(np.float64)
-            gram += part.T @ part
-        counts = np.bincount(positions, minlength=classes)
-        ends = np.cumsum(counts)
-        order = np.argsort(positions, kind="stable")
-        for position, (end, count) in enumerate(zip(ends, counts, strict=True)):
-            sums[position] = features[order[end - count : end]].sum(axis=0, dtype=np.float64)
-        return cls(gram, sums, counts.astype(np.float64))
+    width = features.shape[1]
+    gram, sums = np.zeros((width, width)), np.zeros((classes, width))
+    for start in range(0, len(features), CHUNK_ROWS):
+        part = features[start : start + CHUNK_ROWS].astype(np.float64)
+        gram += part.T @ part
+    counts = np.bincount(positions, minlength=classes)
+    order = np.argsort(positions, kind="stable")
+    for position, (end, count) in enumerate(zip(np.cumsum(counts), counts, strict=True)):
+        sums[position] = features[order[end - count : end]].sum(axis=0, dtype=np.float64)
+    return gram, sums

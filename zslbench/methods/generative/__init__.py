@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.iterations import Iterations
-    from zslbench.methods.generative.wgan import Networks, SeenRows, Term, Training
+    from zslbench.methods.generative.iterations import Iterations, SeenRows
+    from zslbench.methods.generative.wgan import Networks, Term, Training
 
 PICTURED = "pictured synthesis"
 """The random stream of rows that are made for pictures: scores never depend on whether there are any."""
@@ -98,21 +98,21 @@ class AdversarialMethod(Method):
 
         first, ctx = points[0], contexts[0]
         trainings = [first._begin(train, ctx)]
-        trainings += [point._begin(train, own, first) for point, own in zip(points[1:], contexts[1:], strict=True)]
+        trainings += [point._begin(train, each, first) for point, each in zip(points[1:], contexts[1:], strict=True)]
         training: Iterations = trainings[0] if len(points) == 1 else Together(trainings)
         del trainings
         threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
         for point in points:
             vars(point).update(threads_=threads, precision_=ctx.precision)
-        judged = any(own.judged for own in contexts)
+        judged = any(each.judged for each in contexts)
         unit, advice = f"in {first.round_name}", f"lower lr={first.lr:g}"
         for count, step, total in first._rounds(training.epoch_steps):
             with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
                 losses = training.steps(count, ctx.phase, record=not ctx.profile)
             if judged or step == total:
                 training.write_back()
-            for point, values, own in zip(points, losses, contexts, strict=True):
-                report_losses(point, own, (step, total), values, advice, unit)
+            for point, values, each in zip(points, losses, contexts, strict=True):
+                report_losses(point, each, (step, total), values, advice, unit)
         for point in points:
             point.generator_.requires_grad_(False).zero_grad(set_to_none=True)
 
@@ -197,7 +197,7 @@ class AdversarialMethod(Method):
 
     def _prepare(self, train: Train, device: torch.device) -> SeenRows:
         """Keep the training rows on the device, preprocessed, and the classes that have any in canonical order."""
-        from zslbench.methods.generative.wgan import SeenRows
+        from zslbench.methods.generative.iterations import SeenRows
 
         order = train.classes.canonical()
         self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])

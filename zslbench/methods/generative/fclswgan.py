@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.wgan import Networks, SeenRows, Term
+    from zslbench.methods.generative.iterations import SeenRows
+    from zslbench.methods.generative.wgan import Networks, Term
 
 PUBLISHED: dict[str, Any] = {
     "hidden": 4096,

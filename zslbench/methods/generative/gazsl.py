@@ -19,7 +19,8 @@ from zslbench.task import ClassTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.generative.wgan import Networks, SeenRows, Term
+    from zslbench.methods.generative.iterations import SeenRows
+    from zslbench.methods.generative.wgan import Networks, Term
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -39,6 +40,20 @@ class Batch(NamedTuple):
     labels: Tensor
     semantics: Tensor
     mix: Tensor
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SeenRows:
+    """Training data on the device.
+
+    Attributes:
+        features: (n, d) preprocessed rows; labels: (n,) positions of their classes in `semantics`.
+        semantics: (c, a) seen classes in canonical order.
+    """
+
+    features: Tensor
+    labels: Tensor
+    semantics: Tensor
 
 
 class Repeated:
@@ -104,36 +119,74 @@ class Iterations(abc.ABC):
     """Alternates critic steps and generator steps, and sums their losses where they are computed.
 
     Args:
+        rows: the seen rows; batch: how many of them a step takes.
+        names: of the values that come with the generator's loss.
         drawing: the random generators that an iteration draws from.
-        device: where the tensors are.
     """
 
-    def __init__(self, drawing: Iterable[torch.Generator], device: torch.device) -> None:
-        self.device = device
+    critic_adam: torch.optim.Optimizer
+    generator_adam: torch.optim.Optimizer
+
+    def __init__(self, rows: SeenRows, batch: int, names: tuple[str, ...], drawing: Iterable[torch.Generator]) -> None:
+        self.rows, self.batch, self.names = rows, min(batch, len(rows.features)), names
+        self.device = rows.features.device
         self._sums: dict[str, Tensor] = {}
         self._notes: dict[str, int] = {}
-        self._repeated = Repeated(drawing, device)
+        self._repeated = Repeated(drawing, self.device)
 
     @property
-    @abc.abstractmethod
     def epoch_steps(self) -> int:
-        """Generator steps per epoch."""
+        """Generator steps of an epoch: ⌈n / batch⌉."""
+        return -(-len(self.rows.features) // self.batch)
 
     @abc.abstractmethod
-    def draw(self) -> list[Batch]:
-        """Return the batches of the critic steps before one generator step."""
+    def draw_inputs(self) -> tuple[Tensor, ...]:
+        """Draw, for each of k critic steps, (k, m, z) noise, (k, m) rows of the batch and (k, m, 1) shares."""
 
     @abc.abstractmethod
-    def critic_step(self, batch: Batch) -> None:
-        """Update the critic on one batch."""
+    def generate(self, noise: Tensor, semantics: Tensor) -> Tensor:
+        """Return fakes of the noise and the semantics."""
 
     @abc.abstractmethod
-    def generator_step(self, labels: Tensor) -> None:
-        """Update the generator on fresh fakes of some labels."""
+    def set_critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Set the gradients of the critic's weights for a batch; return the loss and, of it, the penalty."""
+
+    @abc.abstractmethod
+    def generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return the generator's loss on fresh fakes of some labels, and the values of `names`."""
 
     @abc.abstractmethod
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits, where others are trained."""
+
+    def draw(self) -> list[Batch]:
+        """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
+
+        The generator does not move between these steps, so one pass over all batches is what a pass for each would be.
+        """
+        noise, picked, mix = self.draw_inputs()
+        labels = self.rows.labels[picked]
+        semantics = self.rows.semantics[labels]
+        with torch.no_grad():
+            fake = self.generate(noise, semantics)
+        parts = zip(self.rows.features[picked], fake, labels, semantics, mix, strict=True)
+        return [Batch(*part) for part in parts]
+
+    def critic_step(self, batch: Batch) -> None:
+        """Update the critic on one batch."""
+        loss, penalty = self.set_critic_gradient(batch)
+        self.critic_adam.step()
+        self._note("critic", loss)
+        self._note("penalty", penalty)
+
+    def generator_step(self, labels: Tensor) -> None:
+        """Update the generator on fresh fakes of (m,) labels."""
+        loss, *values = self.generator_losses(labels)
+        self.generator_adam.zero_grad()
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        self.generator_adam.step()
+        for name, value in zip(("generator", *self.names), (loss, *values), strict=True):
+            self._note(name, value)
 
     def steps(self, count: int, phase: Phase, record: bool = True) -> list[dict[str, float]]:
         """Take `count` iterations; return, for each fit, the mean of every loss by name.

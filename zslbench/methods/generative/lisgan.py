@@ -14,7 +14,8 @@ from zslbench.params import Between, param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.generative.wgan import Networks, SeenRows, Term
+    from zslbench.methods.generative.iterations import SeenRows
+    from zslbench.methods.generative.wgan import Networks, Term
 
 _PAPER = {
     "hidden": 4096,

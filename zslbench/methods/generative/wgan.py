@@ -19,27 +19,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from zslbench.methods.generative.iterations import Batch, Iterations
+from zslbench.methods.generative.iterations import Batch, Iterations, SeenRows
 from zslbench.methods.nn import BETAS, Critic, Generator, adam
 
 Gradients = tuple[Tensor, Tensor, dict[str, Tensor]]
 """The critic's loss, of it the penalty, and the loss's gradient by each of the weights."""
 LARGEST = "from_features.weight"
 """The largest gradient: the one that is worth writing into a tensor that is there already."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class SeenRows:
-    """Training data on the device.
-
-    Attributes:
-        features: (n, d) preprocessed rows; labels: (n,) positions of their classes in `semantics`.
-        semantics: (c, a) seen classes in canonical order.
-    """
-
-    features: Tensor
-    labels: Tensor
-    semantics: Tensor
 
 
 class Networks(torch.nn.Module):
@@ -264,36 +250,17 @@ class Training(Iterations):
         options: Options,
         streams: Mapping[str, torch.Generator],
     ) -> None:
-        self.generator, self.critic, self.rows, self.terms = generator, critic, rows, tuple(terms)
+        self.generator, self.critic, self.terms = generator, critic, tuple(terms)
         self.options, self.streams = options, streams
         self.critic_gradient = CriticGradient(critic, options.gp, options.branch_weight)
         self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
-        self.batch = min(options.batch, len(rows.features))
         self.generator_adam = adam(generator.parameters(), options.lr, options.betas)
         self.critic_adam = adam(critic.parameters(), options.lr, options.betas)
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
-        super().__init__(self.drawing, rows.features.device)
-
-    @property
-    def epoch_steps(self) -> int:
-        """Generator steps of an epoch: ⌈n / batch⌉."""
-        return -(-len(self.rows.features) // self.batch)
+        super().__init__(rows, options.batch, self.generator_objective.names, self.drawing)
 
     def write_back(self) -> None:
         """Do nothing: the weights that are trained are those of the networks."""
-
-    def draw(self) -> list[Batch]:
-        """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
-
-        The generator does not move between these steps, so one pass over all batches is what a pass for each would be.
-        """
-        noise, picked, mix = self.draw_inputs()
-        labels = self.rows.labels[picked]
-        semantics = self.rows.semantics[labels]
-        with torch.no_grad():
-            fake = self.generator(noise, semantics)
-        parts = zip(self.rows.features[picked], fake, labels, semantics, mix, strict=True)
-        return [Batch(*part) for part in parts]
 
     def draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw, for each of k critic steps, (k, m, z) noise, (k, m) rows of the batch and (k, m, 1) shares."""
@@ -303,25 +270,23 @@ class Training(Iterations):
         mix = torch.rand(*shape, 1, generator=self.streams["interpolation"], device=self.device)
         return self.noise(*shape), keys.topk(self.batch).indices, mix
 
-    def critic_step(self, batch: Batch) -> None:
-        """Update the critic on one batch."""
-        loss, penalty = self.critic_gradient(batch)
-        self.critic_adam.step()
-        self._note("critic", loss)
-        self._note("penalty", penalty)
+    def generate(self, noise: Tensor, semantics: Tensor) -> Tensor:
+        """Return fakes by the generator."""
+        fakes: Tensor = self.generator(noise, semantics)
+        return fakes
 
-    def generator_step(self, labels: Tensor) -> None:
-        """Update the generator on fresh fakes of (m,) labels."""
+    def set_critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Set the gradients of the critic's weights; return the loss and, of it, the penalty."""
+        return self.critic_gradient(batch)
+
+    def generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return the generator's loss on fresh fakes of (m,) labels, and the values of its terms."""
         given = [(*term.held, *term.draw()) for term in self.terms]
         self.critic.requires_grad_(False)
-        loss, *values = self.generator_objective(self.noise(len(labels)), labels, self.rows.semantics[labels], *given)
-        self.generator_adam.zero_grad()
-        loss.backward()
-        self.generator_adam.step()
+        semantics = self.rows.semantics[labels]
+        values: tuple[Tensor, ...] = self.generator_objective(self.noise(len(labels)), labels, semantics, *given)
         self.critic.requires_grad_(True)
-        self._note("generator", loss)
-        for name, value in zip(self.generator_objective.names, values, strict=True):
-            self._note(name, value)
+        return values
 
     def noise(self, *rows: int) -> Tensor:
         """Return (*rows, z) fresh noise."""

@@ -35,12 +35,8 @@ class Together(Iterations):
         self.generator_adam = adam(self.generator.values(), first.options.lr, first.options.betas)
         terms = zip(*(member.terms for member in members), strict=True)
         self._held = [_stacked_tensors([term.held for term in each]) for each in terms]
-        super().__init__((stream for member in members for stream in member.drawing), first.device)
-
-    @property
-    def epoch_steps(self) -> int:
-        """Generator steps of an epoch, the same for all."""
-        return self.first.epoch_steps
+        drawing = (stream for member in members for stream in member.drawing)
+        super().__init__(first.rows, first.batch, first.generator_objective.names, drawing)
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits."""
@@ -50,40 +46,35 @@ class Together(Iterations):
                     for name, parameter in networks.named_parameters():
                         parameter.copy_(weights[name][at])
 
-    def draw(self) -> list[Batch]:
-        """Return the batches of the critic steps before one generator step, each with a leading axis over fits."""
-        inputs = [torch.stack(each, dim=1) for each in zip(*(m.draw_inputs() for m in self.members), strict=True)]
-        noise, picked, mix = inputs  # (k, fits, m, …)
-        rows = self.first.rows
-        labels = rows.labels[picked]
-        semantics = rows.semantics[labels]
+    def draw_inputs(self) -> tuple[Tensor, ...]:
+        """Draw what each fit draws, with a second axis over fits."""
+        drawn = zip(*(member.draw_inputs() for member in self.members), strict=True)
+        return tuple(torch.stack(each, dim=1) for each in drawn)
+
+    def generate(self, noise: Tensor, semantics: Tensor) -> Tensor:
+        """Return fakes by each generator."""
 
         def generate(weights: Weights, noise: Tensor, semantics: Tensor) -> Tensor:
             fakes: Tensor = functional_call(self.first.generator, weights, (noise, semantics))
             return fakes
 
-        with torch.no_grad():
-            fake = vmap(generate, in_dims=(0, 1, 1), out_dims=1)(self.generator, noise, semantics)
-        parts = zip(rows.features[picked], fake, labels, semantics, mix, strict=True)
-        return [Batch(*part) for part in parts]
+        made: Tensor = vmap(generate, in_dims=(0, 1, 1), out_dims=1)(self.generator, noise, semantics)
+        return made
 
-    def critic_step(self, batch: Batch) -> None:
-        """Update the critics, each on its own batch."""
+    def set_critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Set the gradients of the critics, each for its own batch; return their losses and penalties."""
         weights = {name: value.detach() for name, value in self.critic.items()}
         with torch.no_grad():
             losses, penalties, gradients = vmap(self.first.critic_gradient.by_weights)(weights, batch)
         for name, parameter in self.critic.items():
             parameter.grad = gradients[name].to(parameter.dtype)
-        self.critic_adam.step()
-        self._note("critic", losses)
-        self._note("penalty", penalties)
+        return losses, penalties
 
-    def generator_step(self, labels: Tensor) -> None:
-        """Update the generators on fresh fakes of (fits, m) labels."""
-        objective = self.first.generator_objective
+    def generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
+        """Return the generators' losses on fresh fakes of (fits, m) labels, and the values of their terms."""
 
         def losses_of(weights: Weights, *inputs: object) -> tuple[Tensor, ...]:
-            values: tuple[Tensor, ...] = functional_call(objective, weights, inputs)
+            values: tuple[Tensor, ...] = functional_call(self.first.generator_objective, weights, inputs)
             return values
 
         terms = zip(*(member.terms for member in self.members), strict=True)
@@ -92,13 +83,8 @@ class Together(Iterations):
         weights = _prefixed("networks.generator", self.generator)
         weights |= _prefixed("networks.critic", {name: value.detach() for name, value in self.critic.items()})
         noise = torch.stack([member.noise(labels.shape[1]) for member in self.members])
-        losses, *values = vmap(losses_of)(weights, noise, labels, self.first.rows.semantics[labels], *given)
-        self.generator_adam.zero_grad()
-        losses.sum().backward()  # type: ignore[no-untyped-call]
-        self.generator_adam.step()
-        self._note("generator", losses)
-        for name, value in zip(objective.names, values, strict=True):
-            self._note(name, value)
+        values: tuple[Tensor, ...] = vmap(losses_of)(weights, noise, labels, self.rows.semantics[labels], *given)
+        return values
 
 
 def _stacked(networks: Sequence[torch.nn.Module]) -> Weights:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -23,14 +23,7 @@ if TYPE_CHECKING:
 JUDGED_EVERY = 100
 """Iterations between two reports and checkpoints."""
 
-_SHARED: Mapping[str, Any] = {
-    "iterations": 1_000_000,
-    "init_std": 0.1,
-    "attributes": "original",
-    "output": "relu",
-    "preprocess": "none",
-}
-# hidden, decay, lr, batch, distance
+_NAMES = ("hidden", "decay", "lr", "batch", "distance")
 _PUBLISHED: Mapping[str, tuple[int, float, float, int, str]] = {
     "awa1": (1600, 1e-3, 1e-4, 64, "euclid"),
     "awa2": (1600, 1e-3, 1e-4, 64, "euclid"),
@@ -38,15 +31,6 @@ _PUBLISHED: Mapping[str, tuple[int, float, float, int, str]] = {
     "apy": (1600, 1e-4, 1e-4, 64, "euclid"),
     "sun": (1600, 1e-5, 1e-4, 64, "euclid"),
 }
-
-
-def _cells() -> dict[tuple[str, str], dict[str, Any]]:
-    names = ("hidden", "decay", "lr", "batch", "distance")
-    return {
-        (dataset, protocol): dict(zip(names, row, strict=True))
-        for protocol in ("zsl", "gzsl")
-        for dataset, row in _PUBLISHED.items()
-    }
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -86,8 +70,18 @@ class DEM(Method):
             source="the public script of each data set (*_GBU.py): widths, λ, learning rate, batch, initial weights, "
             "original attributes, features as they are; a million iterations, of which the script picks the best on "
             "test images, here the last counts",
-            values=_SHARED,
-            cells=_cells(),
+            values={
+                "iterations": 1_000_000,
+                "init_std": 0.1,
+                "attributes": "original",
+                "output": "relu",
+                "preprocess": "none",
+            },
+            cells={
+                (dataset, protocol): dict(zip(_NAMES, row, strict=True))
+                for protocol in ("zsl", "gzsl")
+                for dataset, row in _PUBLISHED.items()
+            },
         ),
     }
     space = {
@@ -160,11 +154,7 @@ class DEM(Method):
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 scores: minus the squared distance to each prototype, or the cosine with it.
-
-        Raises:
-            BadValue: fitted on original attributes, and the candidates have none.
-        """
+        """Return (n, k) float64 scores: minus the squared distance to each prototype, or the cosine with it."""
         import torch
 
         from zslbench.methods import nn

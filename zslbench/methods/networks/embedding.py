@@ -37,12 +37,9 @@ def truncated_layer(inputs: int, outputs: int, std: float, stream: torch.Generat
 
 
 class DeepEmbedding(torch.nn.Module):
-    """f(a) = g(W₂ ReLU(W₁ a + b₁) + b₂), g = ReLU or the identity (DEM, Eq. 1).
+    """f(a) = g(W₂ ReLU(W₁ a + b₁) + b₂), g = ReLU or, where not `positive`, the identity (DEM, Eq. 1).
 
-    Args:
-        semantics, hidden, features: numbers of units.
-        std: of the initial weights; 0 takes √(2 / inputs) for each layer.
-        positive: whether the output is a ReLU.
+    Initial weights have deviation `std`; 0 takes √(2 / inputs) for each layer.
     """
 
     def __init__(
@@ -100,11 +97,9 @@ class ClassNormNetwork(torch.nn.Module):
     """A three-layer perceptron from semantics to prototypes, its last hidden layer normalised before and after ReLU.
 
     Args:
-        attributes, hidden, features: numbers of units.
         divide_by: ``std``, ``variance``, or ``nothing`` for no normalisation at all.
         proper_init: whether weights of the last layer have variance 1 / (hidden · features) (CNZSL, Eq. 10).
         positive: whether the output is a ReLU.
-        stream: of the initial weights.
     """
 
     def __init__(

@@ -28,8 +28,8 @@ class Ranking:
     @classmethod
     def of(cls, excess: Tensor, labels: Tensor, weights: Tensor) -> Ranking:
         """Return the losses of (m, c) weights that are 0 wherever `excess` is not positive."""
-        own = labels[:, None]
-        return cls((weights * excess).sum(dim=1), weights.scatter(1, own, -weights.sum(dim=1, keepdim=True)))
+        total = weights.sum(dim=1, keepdim=True)
+        return cls((weights * excess).sum(dim=1), weights.scatter(1, labels[:, None], -total))
 
 
 def excess(scores: Tensor, labels: Tensor, margin: float) -> Tensor:
@@ -37,8 +37,8 @@ def excess(scores: Tensor, labels: Tensor, margin: float) -> Tensor:
 
     An image's own class has 0: it violates nothing.
     """
-    own = labels[:, None]
-    out: Tensor = (scores - scores.gather(1, own) + margin).scatter(1, own, 0.0)
+    labels = labels[:, None]
+    out: Tensor = (scores - scores.gather(1, labels) + margin).scatter(1, labels, 0.0)
     return out
 
 
