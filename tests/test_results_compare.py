@@ -310,18 +310,16 @@ def test_across_needs_two_data_sets(runs: Path) -> None:
 # --- what every format says ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["terminal", "markdown", "latex"])
 def test_every_format_says_how_and_with_which_marks(runs: Path, format: str) -> None:
     text = compare(runs=runs, format=format, draws=FEW, width=100)
-    assert ("LisGAN‡" if format != "latex" else r"LisGAN$^{\ddagger}$") in text or format == "json"
-    assert "validated" in text
-    if format in ("terminal", "markdown", "latex"):
-        plain = " ".join(text.split())
-        for part in ("200 draws", "bootstrap seed 0", "Holm", "unlabelled test features", "8 unseen classes"):
-            assert part in plain
-        assert "Careful: LisGAN" in plain
-        assert "so their difference is also one of setting" in plain
-        assert "so their difference is also one of tuning" in plain
+    plain = " ".join(text.split())
+    assert ("LisGAN‡" if format != "latex" else r"LisGAN$^{\ddagger}$") in plain
+    for part in ("200 draws", "bootstrap seed 0", "Holm", "unlabelled test features", "8 unseen classes", "validated"):
+        assert part in plain
+    assert "Careful: LisGAN" in plain
+    assert "so their difference is also one of setting" in plain
+    assert "so their difference is also one of tuning" in plain
     if format == "latex":
         assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") == 12
         assert "−" not in text

@@ -143,18 +143,6 @@ def test_titles_stay_over_their_source_where_a_panel_lacks_its_first_block(paper
     assert lines[lines.index("published: li2019lisgan") + 1].startswith("GAZSL†")
 
 
-def test_marks_and_errata_of_published_rows_are_explained(paper: Path) -> None:
-    for kind in ("terminal", "markdown", "latex"):
-        width = None if kind == "latex" else 400
-        text = zslbench.table(
-            paper, layout="gzsl", format=kind, published="li2019lisgan", datasets=["cub"], width=width
-        )
-        assert "are cited, not measured here, and each block ranked by itself" in text
-        assert "erratum: the paper repeats the aPY value of its Table 3 here" in text
-        assert "transductive: unlabelled test features are used." in text
-        assert "picks the epoch on test images: their published numbers are read as oracle" in text
-
-
 def test_data_of_ones_own_has_no_published_rows(tmp_path: Path) -> None:
     folder = saved(tmp_path, pair("eszsl", "cub", 0, (0.5, 0.1, 0.2, 0.1), origin="own"))
     text = zslbench.table(folder, layout="zsl", published="best", width=200)
