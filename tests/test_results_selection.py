@@ -177,7 +177,7 @@ def test_dev_records_of_anything_else_do_not_vote() -> None:
         other = one(0.1, {2: 0.9}, stage="dev", fold=2, **change)
         (found,) = rules.validated(final, [own, other]).records
         assert found.metrics["T1"] == 0.9
-        assert rules.validated(final, [other]).lacking[0].what == "dev"
+        assert rules.validated(final, [other]).lacking[0].missing == "dev"
 
 
 def test_tuned_values_stay_validated_at_their_last_step() -> None:
@@ -216,7 +216,7 @@ def test_few_seeds_do_not_win_by_chance() -> None:
 def test_a_tuned_run_stands_for_its_family(tmp_path: Path) -> None:
     tuned = one(0.5, label="gan@tuned", params={"k": 1}, selection="validated")
     default = one(0.4, params={"k": 2})
-    assert [lack.what for lack in rules.validated([default], []).lacking] == ["curve"]
+    assert [lack.missing for lack in rules.validated([default], []).lacking] == ["curve"]
     assert not rules.validated([tuned, default], [], {"tuned"}).lacking
     assert "no validated row" not in table(saved(tmp_path, [tuned, default]), selection="validated")
 

@@ -68,29 +68,31 @@ def advise_on_rule(rule: str, lacking: Sequence[Lack], runs: Path) -> str:
     if not lacking:
         return ""
     lack = min(lacking, key=lambda lack: not _has_epochs(lack))  # the first that a command mends
-    more = f" ({len(lacking) - 1} more lack it, too)" if len(lacking) > 1 else ""
-    return f"no {rule} row for {lack.records[0].headline}: {_remedy(rule, lack, runs)}{more}."
+    others = f" ({len(lacking) - 1} more lack it, too)" if len(lacking) > 1 else ""
+    return f"no {rule} row for {lack.records[0].headline}: {_remedy(rule, lack, runs)}{others}."
 
 
 def _has_epochs(lack: Lack) -> bool:
-    return lack.what != "curve" or "epochs" in lack.records[0].method.get("params", {})
+    return lack.missing != "curve" or "epochs" in lack.records[0].method.get("params", {})
 
 
 def _remedy(rule: str, lack: Lack, runs: Path) -> str:
     first = lack.records[0]
     epochs = int(first.method.get("params", {}).get("epochs", 10)) // 10
     checkpoints = "--checkpoints", f"every:{max(1, int(first.curve[0]['step']) if first.curve else epochs)}"
-    if lack.what == "dev":
-        return f"it has no dev curves; make them: `{run_command(lack.records, runs, '--stage', 'dev', *checkpoints)}`"
     again = *checkpoints, "--rerun", "all"
-    if lack.what in ("dev curve", "steps"):
-        why = "its dev records have no curves" if lack.what == "dev curve" else "its dev curves share no step with it"
-        return f"{why}; make them: `{run_command(lack.records, runs, '--stage', 'dev', *again)}`"
+    why = {
+        "dev": "it has no dev curves",
+        "dev curve": "its dev records have no curves",
+        "steps": "its dev curves share no step with it",
+    }
+    if lack.missing in why:
+        words = checkpoints if lack.missing == "dev" else again
+        return f"{why[lack.missing]}; make them: `{run_command(lack.records, runs, '--stage', 'dev', *words)}`"
     if _has_epochs(lack):
+        on_dev = ", and the same with `--stage dev`" if rule == "validated" else ""
         command = run_command(lack.records, runs, *again)
-        return f"it was judged at its last step only; make its curve: `{command}`" + (
-            ", and the same with `--stage dev`" if rule == "validated" else ""
-        )
+        return f"it was judged at its last step only; make its curve: `{command}`{on_dev}"
     if rule == "validated":
         return f"it has no steps to choose among; choose its hyper-parameters: `{tune_command(first, runs)}`"
     return "it was tried with these hyper-parameters only, without steps; try a grid with `zslbench run … --oracle`"
@@ -100,20 +102,20 @@ def advise_on_folds(lacking: Sequence[Record], runs: Path) -> str:
     """Say whose constant could not be chosen for want of dev folds, and what to type for the first of them."""
     names = list(dict.fromkeys(record.headline for record in lacking))
     command = run_command([record for record in lacking if record.headline == names[0]], runs, "--calibrate")
-    more = f"; {len(names) - 1} more lack folds as well" if len(names) > 1 else ""
+    others = f"; {len(names) - 1} more lack folds as well" if len(names) > 1 else ""
     return (
         f"no constant of calibrated stacking for {names[0]}: not all of its dev folds were run; make them: "
-        f"`{command}`{more}."
+        f"`{command}`{others}."
     )
 
 
 def advise_on_uneven_folds(left_out: Sequence[Record], runs: Path) -> str:
     """Say which dev records were not averaged, since the other seeds of their setup have other folds."""
     names = ", ".join(f"{record.headline} seed {record.seed} fold {record.fold}" for record in left_out[:4])
-    more = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+    others = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
     same = [record for record in left_out if record.headline == left_out[0].headline]
     return (
-        f"not averaged, since the other seeds have other folds: {names}{more}; "
+        f"not averaged, since the other seeds have other folds: {names}{others}; "
         f"make the rest: `{run_command(same, runs, '--stage', 'dev')}`, or see all of them with --per-fold."
     )
 
@@ -145,22 +147,19 @@ def advise_near_chance(records: Iterable[Record], predictions: Callable[[Record]
         if unseen >= FEWEST_CLASSES and record.metrics[metric] < 2 / candidates:
             key = (str(record.method["name"]), str(record.dataset["name"]), metric)
             weak.setdefault(key, []).append((record.metrics[metric], candidates, record))
-    return [
-        _near_chance(metric, *min(runs, key=lambda run: run[0]), len(runs))
-        for (method, dataset, metric), runs in weak.items()
-        if metric == "T1" or (method, dataset, "T1") not in weak
-    ]
-
-
-def _near_chance(metric: str, accuracy: float, candidates: int, record: Record, runs: int) -> str:
-    params = record.method.get("params", {})
-    tries = [f"`zslbench tune {record.method['name']} -d …`"]
-    tries += [f"another preprocess than {params['preprocess']}"] if "preprocess" in params else []
-    tries += ["targets=binary"] if params.get("targets") == "signed" else []
-    tries += ["`run --calibrate`, as seen classes may take all"] if metric == "U" else []
-    others = f" (and {runs - 1} more)" if runs > 1 else ""
-    return (
-        f"{record.label}{others} on {record.dataset['name']}: {metric} "
-        f"{100 * accuracy:.1f} is under twice chance, {200 / candidates:.1f} among {candidates} candidates; try "
-        f"{', or '.join(tries)}."
-    )
+    sentences = []
+    for (method, dataset, metric), runs in weak.items():
+        if metric == "U" and (method, dataset, "T1") in weak:
+            continue
+        accuracy, candidates, record = min(runs, key=lambda run: run[0])
+        params = record.method.get("params", {})
+        tries = [f"`zslbench tune {method} -d …`"]
+        tries += [f"another preprocess than {params['preprocess']}"] if "preprocess" in params else []
+        tries += ["targets=binary"] if params.get("targets") == "signed" else []
+        tries += ["`run --calibrate`, as seen classes may take all"] if metric == "U" else []
+        others = f" (and {len(runs) - 1} more)" if len(runs) > 1 else ""
+        sentences.append(
+            f"{record.label}{others} on {dataset}: {metric} {100 * accuracy:.1f} is under twice chance, "
+            f"{200 / candidates:.1f} among {candidates} candidates; try {', or '.join(tries)}."
+        )
+    return sentences

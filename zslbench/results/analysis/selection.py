@@ -29,13 +29,13 @@ Step = int | None
 
 @dataclasses.dataclass(frozen=True)
 class Lack:
-    """Records (of one setup) that a rule could not be applied to, and what is missing.
+    """Records (of one setup) that a rule could not be applied to.
 
-    `what` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
+    `missing` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
     """
 
     records: tuple[Record, ...]
-    what: Literal["curve", "dev", "dev curve", "steps"]
+    missing: Literal["curve", "dev", "dev curve", "steps"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,8 +91,8 @@ def part_into_floats(
     """
     wide = [sheet for table in tables for sheet in _sheets(table, room - _SPARE)]
     narrow = len(wide) == len(tables) and all(sheet.width <= COLUMN for sheet in wide)
-    for line in (COLUMN, room - _SPARE) if narrow else (room - _SPARE,):
-        floats = _packed(wide, line, caption, below, page)
+    for width in (COLUMN, room - _SPARE) if narrow else (room - _SPARE,):
+        floats = _pack(wide, width, caption, below, page)
         if narrow and len(floats) == 1:
             return floats, True
     return floats, False
@@ -112,7 +112,7 @@ def _sheets(table: Table, room: float) -> list[Sheet]:
     return sheets
 
 
-def _packed(sheets: Sequence[Sheet], line: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
+def _pack(sheets: Sequence[Sheet], line: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
     """Part panels into floats; only what is too high for a page is parted itself, and what stands below the caption."""
     used = height(caption, line, caption=True) + 2 * LINE
     floats: list[list[Sheet]] = [[]]
