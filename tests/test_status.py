@@ -26,7 +26,7 @@ from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.status import verify_metrics
 from zslbench.studies.status_plan import DataPlaces, plan_text
-from zslbench.studies.survey import Place, survey
+from zslbench.studies.survey import DataChoice, survey
 
 NOISY, RIDGE, CLOSED = "study_methods:Noisy", "toy_methods:Ridge", "toy_methods:Closed"
 SYNTHETIC = "synthetic[classes=12,images=15]"
@@ -344,7 +344,7 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
     for method in lines:
         for data in places:
             have = {seed for name, where, seed in there if (name, where) == (method, data)}
-            place = Place(data, "fc1000", "att", "catalogue")
+            place = DataChoice(data, "fc1000", "att", "catalogue")
             slots = {
                 slot.seed: state for slot, state in found.states.items() if (slot.row, slot.place) == (method, place)
             }

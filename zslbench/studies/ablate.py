@@ -29,7 +29,7 @@ from zslbench.runner.jobs import Run
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, plan, texts
 from zslbench.runner.run import Outcome, run
 from zslbench.spec import Spec, brackets, expand, parse
-from zslbench.studies.ablation_tables import AS_GIVEN, FULL, Column, Line, ablation_tables, facts, order_columns
+from zslbench.studies.ablation_tables import AS_GIVEN, FULL, AblationRow, Measure, ablation_tables, facts, order_columns
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,7 +43,7 @@ DEFAULT_SEEDS = 3
 class Ablated:
     """What `ablate` found: the numbers, the text of the table, and what the runs did."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[AblationRow, ...]
     text: str
     outcome: Outcome
 
@@ -141,13 +141,7 @@ def ablate(
 
 
 def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:
-    """Return a method's named ablations in the order of their declaration.
-
-    An ablation takes something away from whatever was given, so its values win over given parameters.
-
-    Raises:
-        BadValue: the method has none, or `base` is an ablation itself.
-    """
+    """Return a method's named ablations: each takes something away, so its values win over given ones."""
     if not cls.ablations:
         having = []
         for entry in METHODS:
@@ -176,11 +170,7 @@ def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:
 
 
 def _read_sweep(base: Spec, cls: type[Method], text: str) -> tuple[str, dict[str, Spec]]:
-    """Return the parameter of ``NAME=[values]`` and the method with each value; every other parameter stays as given.
-
-    Raises:
-        BadSpec: not of that form; UnknownName: no such parameter; BadValue: a value that it does not allow.
-    """
+    """Return the parameter of ``NAME=[values]`` and the method with each value; all else stays as given."""
     try:
         swept = parse(f"sweep[{text}]").params
     except BadSpec:
@@ -222,15 +212,7 @@ def _compare_settings(
     against: str | None,
     builds_up: bool,
 ) -> _Series:
-    """Return the settings, and where none of them equals it the method as given: last where they build up to it.
-
-    Args:
-        against: ``first``, ``previous``, ``full`` (the method as given) or a setting; None: ``previous`` where
-            ablations build upon each other, else ``full``.
-
-    Raises:
-        UnknownName: a setting that is not in the table.
-    """
+    """Return the settings, and where none of them equals it the method as given: last where they build up to it."""
     ids = {text: {run.id for run in runs} for text, runs in planned.items()}
     equal = [name for name, spec in specs.items() if ids[str(spec)] == ids[str(base)]]
     if equal:
@@ -252,7 +234,7 @@ def _compare_settings(
 
 def _lines(
     series: _Series, planned: Mapping[str, Sequence[Run]], records: Mapping[str, Record], cls: type[Method]
-) -> list[Line]:
+) -> list[AblationRow]:
     runs = {name: planned[str(spec)] for name, spec in series.specs.items()}
     values = {name: _values_by_seed(of_setting, records) for name, of_setting in runs.items()}
     lines = []
@@ -267,7 +249,7 @@ def _lines(
             selections = {records[run.id].selection if run.id in records else run.selection for run in on_data}
             named = cls.ablations.get(name) if not series.swept else None
             lines.append(
-                Line(
+                AblationRow(
                     swept=series.swept,
                     setting=name,
                     spec=str(spec),
@@ -290,14 +272,9 @@ def _stat(by_seed: Mapping[int, float], cls: type[Method]) -> Stat | None:
     return stat(by_seed.values(), cls.card.stochastic) if by_seed else None
 
 
-def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Column, dict[int, float]]:
-    """Return each metric by seed, as fractions; of the dev stage the mean over the folds, where all of them are done.
-
-    Args:
-        runs: of one setting.
-        records: by run id; those that are not ok do not count.
-    """
-    folds: dict[tuple[Column, int], list[float]] = collections.defaultdict(list)
+def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
+    """Return each metric by seed, as fractions; of the dev stage the mean over the folds, where all are done."""
+    folds: dict[tuple[Measure, int], list[float]] = collections.defaultdict(list)
     lacking = set()
     for planned in runs:
         data, protocol = planned.dataset, planned.protocol + brackets(planned.protocol_params)
@@ -307,8 +284,8 @@ def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[
             lacking.add((*place, planned.seed))
             continue
         for metric, value in record.metrics.items():
-            folds[Column(*place, metric), planned.seed].append(value)
-    values: dict[Column, dict[int, float]] = collections.defaultdict(dict)
+            folds[Measure(*place, metric), planned.seed].append(value)
+    values: dict[Measure, dict[int, float]] = collections.defaultdict(dict)
     for (column, seed), of_folds in folds.items():
         if (*column[:-1], seed) not in lacking:
             values[column][seed] = math.fsum(of_folds) / len(of_folds)

@@ -19,7 +19,7 @@ FULL, AS_GIVEN = "full", "as given"
 """What the method as given is called: among named ablations, and in a sweep where it has no single value."""
 
 
-class Column(NamedTuple):
+class Measure(NamedTuple):
     """What was measured on what: a data set's name, features and semantics, the protocol, the metric."""
 
     dataset: str
@@ -30,7 +30,7 @@ class Column(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Line:
+class AblationRow:
     """One setting and metric.
 
     Attributes:
@@ -52,7 +52,7 @@ class Line:
     as_given: bool
     transductive: bool
     selection: str
-    column: Column
+    column: Measure
     stat: Stat | None
     seeds: tuple[int, ...]
     highest: bool
@@ -60,7 +60,7 @@ class Line:
     difference: Stat | None
 
 
-def facts(line: Line, stage: str) -> dict[str, Any]:
+def facts(line: AblationRow, stage: str) -> dict[str, Any]:
     """Return a line as plain facts, accuracies and differences in percent."""
     gap = line.difference
     mean, std = (line.stat.mean, line.stat.std) if line.stat else (None, None)
@@ -81,7 +81,7 @@ def facts(line: Line, stage: str) -> dict[str, Any]:
     }
 
 
-def order_columns(columns: Iterable[Column], everything: bool) -> list[Column]:
+def order_columns(columns: Iterable[Measure], everything: bool) -> list[Measure]:
     """Return the columns of a table in order: data sets as they come, metrics as the field writes them.
 
     Args:
@@ -97,7 +97,7 @@ def order_columns(columns: Iterable[Column], everything: bool) -> list[Column]:
 
 
 def ablation_tables(
-    lines: Sequence[Line], card: MethodCard, given: str, stage: str, outcome: Outcome, narrow: bool = False
+    lines: Sequence[AblationRow], card: MethodCard, given: str, stage: str, outcome: Outcome, narrow: bool = False
 ) -> list[Table]:
     """Return two tables for each data set and series; sentences below the last say what the numbers are.
 
@@ -119,11 +119,11 @@ def ablation_tables(
     return [*tables[:-1], dataclasses.replace(tables[-1], remarks=tuple(below))]
 
 
-def _place(column: Column) -> str:
+def _place(column: Measure) -> str:
     return f"{column.dataset} ({column.features}, {column.semantics})"
 
 
-def _tables(lines: Sequence[Line], title: str, swept: str, narrow: bool) -> list[Table]:
+def _tables(lines: Sequence[AblationRow], title: str, swept: str, narrow: bool) -> list[Table]:
     columns = order_columns([line.column for line in lines], everything=False)
     metrics = [column.metric for column in columns]
     heads = {
@@ -161,7 +161,7 @@ def _tables(lines: Sequence[Line], title: str, swept: str, narrow: bool) -> list
     return [first, text_table(f"{title}: differences in points", columns_of_differences, differences, words=[1, 4])]
 
 
-def _name(line: Line) -> str:
+def _name(line: AblationRow) -> str:
     marked = line.swept and line.as_given and line.setting != AS_GIVEN
     name = f"{line.setting} ({AS_GIVEN})" if marked else line.setting
     return name + (" ‡" if line.transductive else "")
@@ -176,7 +176,7 @@ def _describe_interval(gap: Stat | None) -> tuple[str, str]:
 
 
 def _remarks(
-    lines: Sequence[Line], shown: Sequence[Column], card: MethodCard, given: str, stage: str, outcome: Outcome
+    lines: Sequence[AblationRow], shown: Sequence[Measure], card: MethodCard, given: str, stage: str, outcome: Outcome
 ) -> list[Remark]:
     kinds = " and ".join(dict.fromkeys(column.protocol.upper() for column in shown))
     tested = "final stage: trainval → test" if stage == "final" else "dev stage: training → validation classes, folds"
@@ -201,7 +201,7 @@ def _remarks(
     return below + remarks("note", _unfinished(outcome))
 
 
-def _intervals(lines: Sequence[Line], card: MethodCard) -> list[str]:
+def _intervals(lines: Sequence[AblationRow], card: MethodCard) -> list[str]:
     """Say what the intervals of differences are, or why there are none."""
     gaps = [line.difference for line in lines if line.difference]
     if any(gap.low is not None for gap in gaps):
@@ -221,7 +221,7 @@ def _intervals(lines: Sequence[Line], card: MethodCard) -> list[str]:
     return []
 
 
-def _transductive(lines: Sequence[Line]) -> list[str]:
+def _transductive(lines: Sequence[AblationRow]) -> list[str]:
     """Say which settings use unlabelled test features."""
     using = list(dict.fromkeys(line.setting for line in lines if line.transductive))
     if not using:
@@ -232,7 +232,7 @@ def _transductive(lines: Sequence[Line]) -> list[str]:
     return [f"‡ transductive: {who} unlabelled test features, the other settings do not."]
 
 
-def _seeds(lines: Sequence[Line], card: MethodCard) -> str:
+def _seeds(lines: Sequence[AblationRow], card: MethodCard) -> str:
     if not card.stochastic:
         return f"{card.title} does not depend on a seed."
     most = max((line.seeds for line in lines), key=len, default=())

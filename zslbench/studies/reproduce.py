@@ -218,9 +218,7 @@ def choose_entries(
 
 
 def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore) -> tuple[str, str]:
-    """Return what is run for a number, and in words where its hyper-parameters come from.
-
-    They are the published ones, else tuned ones, else the defaults.
+    """Return what is run for a number, and where its hyper-parameters come from: published, else tuned, else defaults.
 
     Args:
         data: the data set's name, features and semantics.

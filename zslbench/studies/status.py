@@ -33,7 +33,7 @@ from zslbench.studies.status_plan import (
     tune_commands,
     write_plan,
 )
-from zslbench.studies.survey import Place, Slot, Survey, is_of_session, method_in, survey
+from zslbench.studies.survey import DataChoice, Slot, Survey, is_of_session, method_in, survey
 from zslbench.visible import format_count, last_line
 
 TOLERANCE = 1e-12
@@ -244,10 +244,7 @@ def examine(
     """Return what records that were read already lack, without the text.
 
     Args:
-        asked: of methods, data sets and protocols, and the stage; others as in `status`.
-
-    Raises:
-        BadValue, StoreError: see `status`.
+        asked: of methods, data sets and protocols, and the stage; others, and errors, as in `status`.
     """
     stage = cast(Stage, asked.stage)
     of_any_stage = dataclasses.replace(asked, stage=None)
@@ -330,7 +327,7 @@ def _text(status: Status, width: int | None) -> str:
     return "\n\n".join("\n".join(lines) for lines in paragraphs if lines) + "\n"
 
 
-def matrix(survey: Survey, place: Place) -> Table:
+def matrix(survey: Survey, place: DataChoice) -> Table:
     """Return the states of the runs at one place: rows down, protocols across."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for slot, state in survey.states.items():
@@ -359,7 +356,7 @@ def matrix(survey: Survey, place: Place) -> Table:
 
 def trouble(survey: Survey) -> list[str]:
     """Return a line for each run that failed or was cut short, the last line of its error in it."""
-    groups: dict[tuple[str, str, Place, str], list[Slot]] = {}
+    groups: dict[tuple[str, str, DataChoice, str], list[Slot]] = {}
     for slot in survey.of("failed", "unfinished"):
         record = survey.records[slot]
         why = last_line(record.error)
@@ -450,7 +447,7 @@ def _document(status: Status) -> dict[str, Any]:
     }
 
 
-def _place_facts(place: Place) -> dict[str, str]:
+def _place_facts(place: DataChoice) -> dict[str, str]:
     facts = {"dataset": place.dataset, "features": place.features, "semantics": place.semantics}
     return facts | ({"fingerprint": place.content} if place.content else {})
 

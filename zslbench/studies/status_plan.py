@@ -23,7 +23,7 @@ from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.runner.plan import RunOptions
-from zslbench.studies.survey import Place, Slot, Survey, is_of_session, method_in
+from zslbench.studies.survey import DataChoice, Slot, Survey, is_of_session, method_in
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"
 _FIRST_LINE = "# Written by `zslbench status`: what the records lack."
@@ -64,13 +64,13 @@ class DataPlaces:
             record for record in others if (record.dataset["name"], record.dataset["fingerprint"]) not in present
         ]
 
-    def folder(self, place: Place) -> str | None:
+    def folder(self, place: DataChoice) -> str | None:
         """Return the folder that has the content of a place, as it was typed; None where none was named."""
         named = (term for term in self.folders if is_dataset(place.dataset, term))
         stems = place.features, place.semantics
         return next((term for term in named if place.content == self._content(term, *stems)), None)
 
-    def text(self, place: Place, places: Iterable[Place], absolute: bool = False) -> str:
+    def text(self, place: DataChoice, places: Iterable[DataChoice], absolute: bool = False) -> str:
         """Return what is typed for a data set: its name, the folder of the user's own, or a word that stands for it.
 
         Args:
@@ -83,7 +83,7 @@ class DataPlaces:
             return placeholder(place, places)
         return os.path.abspath(expanded(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
 
-    def root_text(self, places: Iterable[Place]) -> str:
+    def root_text(self, places: Iterable[DataChoice]) -> str:
         """Return the folder of data sets that places need, a word where it is not known, nothing where none is."""
         catalogued = [place for place in places if place.origin == "catalogue"]
         if catalogued and self.root is not None:
@@ -114,12 +114,12 @@ def _is_folder(term: str) -> bool:
         return False
 
 
-def placeholder(place: Place, places: Iterable[Place] = ()) -> str:
+def placeholder(place: DataChoice, places: Iterable[DataChoice] = ()) -> str:
     """Return the word that stands for the folder of a data set whose folder no record holds.
 
     Its content is part of it where other `places` of that name have another.
 
-    >>> placeholder(Place("flo-part", "a", "b", "own"))
+    >>> placeholder(DataChoice("flo-part", "a", "b", "own"))
     'FOLDER_OF_FLO_PART'
     """
     several = len({other.content for other in places if other.dataset == place.dataset and other.origin == "own"}) > 1
@@ -202,7 +202,7 @@ def _toml(value: object) -> str:
 
 def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[str]:
     """Return the commands that make the tuned presets that rows need at places where nothing was tuned."""
-    protocols: dict[tuple[str, str, Place], dict[str, None]] = {}
+    protocols: dict[tuple[str, str, DataChoice], dict[str, None]] = {}
     given = {(preset.method, preset.name): preset.given for preset in (tuned.load() if survey.untuned else ())}
     for (row, place, protocol), name in survey.untuned.items():
         if row in survey.rows:

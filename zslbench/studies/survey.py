@@ -26,7 +26,7 @@ SlotState = Literal["done", "stale", "failed", "unfinished", "missing"]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Place:
+class DataChoice:
     """A data set with its features and semantics.
 
     `origin` says whether its name alone finds it again. Where it does not, since the data are the user's own,
@@ -59,7 +59,7 @@ class Slot:
     """One run of the span: a row (the method as typed) on a data set, under a protocol, in a fold, with a seed."""
 
     row: str
-    place: Place
+    place: DataChoice
     protocol: str
     fold: int
     seed: int
@@ -83,16 +83,16 @@ class Survey:
     """
 
     rows: tuple[str, ...]
-    places: tuple[Place, ...]
+    places: tuple[DataChoice, ...]
     protocols: tuple[str, ...]
     states: Mapping[Slot, SlotState]
     records: Mapping[Slot, Record]
-    untuned: Mapping[tuple[str, Place, str], str]
+    untuned: Mapping[tuple[str, DataChoice, str], str]
     outdated: tuple[Record, ...]
     unimportable: Mapping[str, str]
 
     @functools.cached_property
-    def names(self) -> Mapping[Place, str]:
+    def names(self) -> Mapping[DataChoice, str]:
         """What each place is called: with the start of its content where another has the same name."""
         shared = collections.Counter(map(str, self.places))
         return {
@@ -209,13 +209,13 @@ def survey(
     )
 
 
-def _index_newest_content(records: Sequence[Record]) -> dict[tuple[Meaning, Place, str, int], dict[int, Record]]:
+def _index_newest_content(records: Sequence[Record]) -> dict[tuple[Meaning, DataChoice, str, int], dict[int, Record]]:
     """Return the records by meaning, place, protocol and fold, then seed; of several the finished, then the newest.
 
     Left out are those on other content of the data than the newest record at the same place.
     """
     content = {place_of(record): record.dataset.get("fingerprint") for record in sorted(records, key=finishing_time)}
-    by_run: dict[tuple[Meaning, Place, str, int], dict[int, Record]] = collections.defaultdict(dict)
+    by_run: dict[tuple[Meaning, DataChoice, str, int], dict[int, Record]] = collections.defaultdict(dict)
     for record in sorted(records, key=lambda record: (record.ok, finishing_time(record))):
         place = place_of(record)
         if record.dataset.get("fingerprint") == content[place]:
@@ -233,7 +233,7 @@ def _state(record: Record | None, check: SourceCheck) -> SlotState:
     return "stale" if check.state(str(record.method["name"]), record.provenance) == "changed" else "done"
 
 
-def place_of(record: Record) -> Place:
+def place_of(record: Record) -> DataChoice:
     """Return where a record was made."""
     data = record.dataset
     features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
@@ -242,7 +242,7 @@ def place_of(record: Record) -> Place:
     return _place(str(data["name"]), features, semantics, origin, content)
 
 
-_place = functools.lru_cache(1024)(Place)
+_place = functools.lru_cache(1024)(DataChoice)
 """One object a place: it is asked for several times a record, and there are thousands."""
 
 
@@ -278,7 +278,7 @@ def load_classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[s
 def _meaning(
     label: str,
     cls: type[Method] | None,
-    place: Place,
+    place: DataChoice,
     rules: str,
     newest: Mapping[tuple[object, ...], Record],
     tuned: PresetStore,
@@ -287,9 +287,7 @@ def _meaning(
 
     Args:
         cls: the class; None where it is not to be imported, and what records of the label say is all that is known.
-        rules: the protocol as it is typed.
         newest: the newest record by label; by label, place and protocol; and by these and the method's version.
-        tuned: the presets that tuning made.
     """
     spec, protocol = parse_recorded(label), parse_recorded(rules).name
     declared = () if cls is None else (*cls.presets, *cls.ablations)

@@ -225,11 +225,7 @@ def tune(
 
 
 def _choose_metrics(planned: Sequence[Run]) -> dict[str, str]:
-    """Return what is maximised under each protocol: H where there is one, else the first of its metrics.
-
-    Raises:
-        BadValue: the plan is of several data sets, or of one protocol twice.
-    """
+    """Return what is maximised under each protocol: H where there is one, else the first of its metrics."""
     if len({run.dataset for run in planned}) > 1:
         raise BadValue("tune takes one data set at a time; name one, and type the command again for the next.")
     names = [run.protocol for run in planned if run.fold == planned[0].fold]
