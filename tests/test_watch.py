@@ -478,11 +478,12 @@ def test_real_studies_are_watched_from_another_process_lost_when_killed_and_made
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             text, studies = zslbench.watch(runs).text, {one["holder"]["pid"]: one for one in look()["studies"]}
-        finally:
             first.send_signal(signal.SIGKILL)
             first.wait()
-        after = {one["holder"]["pid"]: one["state"] for one in look()["studies"]}
-        (tmp_path / "stop").touch()
+            after = {one["holder"]["pid"]: one["state"] for one in look()["studies"]}
+        finally:
+            first.kill()
+            (tmp_path / "stop").touch()
         assert second.wait(60) == 0
     assert studies.keys() == {first.pid, second.pid}
     assert after == {first.pid: "lost", second.pid: "running"}
