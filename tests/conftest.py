@@ -14,10 +14,11 @@ import pytest
 from data_folders import cub_home, own_home, tree
 from faults import study
 from forks import forks
+from result_records import paper_runs, study_runs
 
 from zslbench.cli import main
 
-__all__ = ["cub_home", "forks", "own_home", "study", "tree"]  # fixtures
+__all__ = ["cub_home", "forks", "own_home", "paper_runs", "study", "study_runs", "tree"]  # fixtures
 
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"pdflatex", "chromium", "real_data"}

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from zslbench.identity import digest
 from zslbench.results.records.presets import TunedPreset
 from zslbench.results.records.record import SCHEMA, Record
@@ -139,6 +141,18 @@ def saved(folder: Path, records: list[Record]) -> Path:
     for one in records:
         store.save(one)
     return folder
+
+
+@pytest.fixture(scope="session")
+def study_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of `study`, which no test changes."""
+    return saved(tmp_path_factory.mktemp("study") / "runs", study())
+
+
+@pytest.fixture(scope="session")
+def paper_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The records of `paper_study`, which no test changes."""
+    return saved(tmp_path_factory.mktemp("paper"), paper_study())
 
 
 def check_golden(name: str, text: str) -> None:

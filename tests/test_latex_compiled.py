@@ -24,11 +24,6 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("short"), paper_study())
-
-
-@pytest.fixture(scope="module")
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {"params": {"hidden": 4096, "epochs": 40}, "label": "m[hidden=4096,epochs=40,preprocess=standard+minmax]"}
     return saved(tmp_path_factory.mktemp("long"), paper_study(ENDING, **facts))
@@ -56,10 +51,10 @@ def page(kind: str, body: str) -> str:
 
 
 @pytest.mark.parametrize("kind", PAGES)
-def test_every_layout_fits_any_page(pdflatex: str, short: Path, long: Path, kind: str, tmp_path: Path) -> None:
+def test_every_layout_fits_any_page(pdflatex: str, paper_runs: Path, long: Path, kind: str, tmp_path: Path) -> None:
     tables = {
         f"{place}{layout}{published}": zslbench.table(runs, layout=layout, format="latex", published=published)
-        for place, runs in enumerate((short, long))
+        for place, runs in enumerate((paper_runs, long))
         for layout in ("full", "zsl", "gzsl")
         for published in ((None, "best"), ("li2019lisgan",))[place]
     }
@@ -69,13 +64,13 @@ def test_every_layout_fits_any_page(pdflatex: str, short: Path, long: Path, kind
     check_clean(compiled(pdflatex, tmp_path, page(kind, body)))
 
 
-def test_tables_for_a_wide_page_fit_it(pdflatex: str, short: Path, tmp_path: Path) -> None:
+def test_tables_for_a_wide_page_fit_it(pdflatex: str, paper_runs: Path, tmp_path: Path) -> None:
     texts = [
-        zslbench.table(short, layout=layout, format="latex", width="page", published="best")
+        zslbench.table(paper_runs, layout=layout, format="latex", width="page", published="best")
         for layout in ("full", "zsl", "gzsl")
     ]
     check_clean(compiled(pdflatex, tmp_path, page("two columns", "\n".join(texts))))
-    narrower = zslbench.table(short, layout="gzsl", format="latex", published="best")
+    narrower = zslbench.table(paper_runs, layout="gzsl", format="latex", published="best")
     assert narrower.count(r"\begin{tabular}") > texts[2].count(r"\begin{tabular}")
 
 

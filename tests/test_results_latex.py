@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import check_golden, pair, saved, study
+from result_records import check_golden, pair, saved
 
 from zslbench.results.tables.latex_text import escape
 from zslbench.results.tables.render import render
@@ -16,11 +16,6 @@ from zslbench.results.tables.table import Cell, Remark, text_table
 from zslbench.studies.table import table
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return saved(tmp_path / "runs", study())
 
 
 def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
@@ -60,8 +55,8 @@ def check_latex(text: str) -> None:
 
 
 @pytest.mark.parametrize("facts", [{}, {"published": "li2019lisgan"}, {"metrics": ["H"]}, {"rank_together": True}])
-def test_latex_is_well_formed(runs: Path, facts: dict[str, Any]) -> None:
-    check_latex(table(runs, format="latex", **facts))
+def test_latex_is_well_formed(study_runs: Path, facts: dict[str, Any]) -> None:
+    check_latex(table(study_runs, format="latex", **facts))
 
 
 @pytest.mark.parametrize("text", [HOSTILE, "[x]", "*", "", "\\", "~", "^", "$", "\\\\", "a\r\nb", "\x1b[31m", "100%"])

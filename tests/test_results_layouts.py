@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import pair, paper_study, record, saved, study
+from result_records import pair, record, saved
 
 import zslbench
 from zslbench.errors import BadValue, UnknownName
@@ -22,29 +22,19 @@ from zslbench.results.tables.layout import lay_out, podium
 RULES = ("fixed", "oracle")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("study"), study())
-
-
-@pytest.fixture(scope="module")
-def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("paper"), paper_study())
-
-
 def sheet(text: str) -> tuple[list[str], dict[str, list[str]]]:
     """Return heads and lines of the first Markdown table."""
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return lines[0], {line[0]: line[1:] for line in lines[2:]}
 
 
-def test_zsl_has_one_column_a_data_set_under_its_name_and_says_t1_below(runs: Path) -> None:
-    text = zslbench.table(runs, layout="zsl", format="markdown")
+def test_zsl_has_one_column_a_data_set_under_its_name_and_says_t1_below(study_runs: Path) -> None:
+    text = zslbench.table(study_runs, layout="zsl", format="markdown")
     heads, lines = sheet(text)
     assert heads == ["method", "cub", r"FLO\_PART"]
     assert lines["ESZSL[gamma=1000]"] == ["**55.6**", "*47.4*"]
     assert "T1 stands under each data set's name." in text
-    latex = zslbench.table(runs, layout="zsl", format="latex")
+    latex = zslbench.table(study_runs, layout="zsl", format="latex")
     assert r"\multicolumn" not in latex
     assert r"\cmidrule" not in latex
     assert r"method & cub & FLO\_PART \\" in latex
@@ -60,11 +50,11 @@ def test_zsl_puts_semantics_under_a_spanning_head_where_they_must_be_told(tmp_pa
     assert heads == ["method", "cub fc1000, att", "cub fc1000, sent", "sun"]
 
 
-def test_gzsl_has_u_s_and_h_under_the_data_sets_head(runs: Path) -> None:
-    heads, lines = sheet(zslbench.table(runs, layout="gzsl", format="markdown", datasets=["cub"]))
+def test_gzsl_has_u_s_and_h_under_the_data_sets_head(study_runs: Path) -> None:
+    heads, lines = sheet(zslbench.table(study_runs, layout="gzsl", format="markdown", datasets=["cub"]))
     assert heads == ["method", "cub U", "cub S", "cub H"]
     assert lines["ESZSL[gamma=1000]"] == ["15.6", "**67.4**", "25.3"]
-    latex = zslbench.table(runs, layout="gzsl", format="latex", datasets=["cub"])
+    latex = zslbench.table(study_runs, layout="gzsl", format="latex", datasets=["cub"])
     assert r" & \multicolumn{3}{c}{cub} \\" in latex
     assert r"\cmidrule(lr){2-4}" in latex
 
@@ -81,9 +71,9 @@ def cited(source: str) -> dict[tuple[str, str, str], str]:
 
 @pytest.mark.parametrize(("layout", "metrics"), [("zsl", ["T1"]), ("gzsl", ["U", "S", "H"])])
 def test_published_rows_are_the_numbers_of_the_source_on_every_data_set(
-    paper: Path, layout: str, metrics: list[str]
+    paper_runs: Path, layout: str, metrics: list[str]
 ) -> None:
-    rows = json.loads(zslbench.table(paper, layout=layout, format="json", published="li2019lisgan"))
+    rows = json.loads(zslbench.table(paper_runs, layout=layout, format="json", published="li2019lisgan"))
     published = [row for row in rows if row["source"]]
     found = {
         (row["method"], row["dataset"], name): f"{value['mean']:.1f}"
@@ -128,8 +118,8 @@ def test_published_rows_are_ranked_by_themselves_and_by_kind(tmp_path: Path) -> 
     assert sheet(together)[1]["a"] == ["**99.0**"]
 
 
-def test_best_takes_each_number_from_the_preferred_source(paper: Path) -> None:
-    rows = json.loads(zslbench.table(paper, layout="zsl", format="json", published="best"))
+def test_best_takes_each_number_from_the_preferred_source(paper_runs: Path) -> None:
+    rows = json.loads(zslbench.table(paper_runs, layout="zsl", format="json", published="best"))
     by_key = {(row["method"], row["dataset"]): row for row in rows if row["source"]}
     assert by_key["devise", "cub"]["source"] == "xian2018gbu"
     assert by_key["devise", "flo"]["source"] == "li2019lisgan"
@@ -137,8 +127,8 @@ def test_best_takes_each_number_from_the_preferred_source(paper: Path) -> None:
     assert len(by_key) == len([row for row in rows if row["source"]])
 
 
-def test_titles_stay_over_their_source_where_a_panel_lacks_its_first_block(paper: Path) -> None:
-    text = zslbench.table(paper, layout="gzsl", format="terminal", datasets=["apy"], published="best", width=60)
+def test_titles_stay_over_their_source_where_a_panel_lacks_its_first_block(paper_runs: Path) -> None:
+    text = zslbench.table(paper_runs, layout="gzsl", format="terminal", datasets=["apy"], published="best", width=60)
     lines = text.splitlines()
     assert lines[lines.index("published: li2019lisgan") + 1].startswith("GAZSL†")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import PAPER_DATA, check_golden, paper_study, record, saved, study
+from result_records import PAPER_DATA, check_golden, record, saved, study
 from rich.cells import cell_len
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
@@ -25,18 +25,8 @@ from zslbench.studies.table import table
 RULES = ("fixed", "validated", "oracle")
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("study") / "runs", study())
-
-
-@pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("many"), paper_study())
-
-
-def test_golden_of_many_methods_and_data_sets(many: Path) -> None:
-    text = table(many, width=100)
+def test_golden_of_many_methods_and_data_sets(paper_runs: Path) -> None:
+    text = table(paper_runs, width=100)
     assert max(map(len, text.splitlines())) <= 100
     check_golden("many.txt", text)
 
@@ -44,8 +34,8 @@ def test_golden_of_many_methods_and_data_sets(many: Path) -> None:
 # --- what must hold ------------------------------------------------------------------------------------------------
 
 
-def test_json_numbers_are_those_of_the_records(runs: Path) -> None:
-    rows = json.loads(table(runs, format="json"))
+def test_json_numbers_are_those_of_the_records(study_runs: Path) -> None:
+    rows = json.loads(table(study_runs, format="json"))
     records = [one for one in study() if one.ok and one.selection == "fixed"]
     assert sum(row["n"] for row in rows) == len(records)
     for row in rows:
@@ -184,27 +174,29 @@ def test_lines_and_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     assert list(cells(table(folder, format="markdown", methods=["b[k=10]", "a[k=9]"]))) == ["b[k=10]", "a[k=9]"]
 
 
-def test_a_preset_asks_for_the_runs_made_with_it(runs: Path) -> None:
-    assert list(cells(table(runs, format="markdown", methods=["lisgan@S3"]))) == ["LisGAN@S3 (a)"]
-    assert list(cells(table(runs, format="markdown", methods=["LisGAN"]))) == ["LisGAN@S3 (a)", "LisGAN‡"]
-    assert list(cells(table(runs, format="markdown", methods=["lisgan[cascade=softmax]"]))) == ["LisGAN‡"]
+def test_a_preset_asks_for_the_runs_made_with_it(study_runs: Path) -> None:
+    assert list(cells(table(study_runs, format="markdown", methods=["lisgan@S3"]))) == ["LisGAN@S3 (a)"]
+    assert list(cells(table(study_runs, format="markdown", methods=["LisGAN"]))) == ["LisGAN@S3 (a)", "LisGAN‡"]
+    assert list(cells(table(study_runs, format="markdown", methods=["lisgan[cascade=softmax]"]))) == ["LisGAN‡"]
 
 
-def test_metrics_can_be_chosen(runs: Path) -> None:
-    text = table(runs, format="markdown", datasets=["cub"], metrics=["ausuc", "H"])
+def test_metrics_can_be_chosen(study_runs: Path) -> None:
+    text = table(study_runs, format="markdown", datasets=["cub"], metrics=["ausuc", "H"])
     assert [head.strip() for head in text.splitlines()[0].strip("|").split("|")] == ["method", "cub AUSUC", "cub H"]
-    assert "AUSUC" not in table(runs)
-    assert {line["metric"] for line in csv.DictReader(io.StringIO(table(runs, format="csv", metrics=["H"])))} == {"H"}
+    assert "AUSUC" not in table(study_runs)
+    assert {line["metric"] for line in csv.DictReader(io.StringIO(table(study_runs, format="csv", metrics=["H"])))} == {
+        "H"
+    }
 
 
-def test_published_numbers_never_enter_a_measured_column(runs: Path) -> None:
-    plain, beside = (cells(table(runs, format="markdown", datasets=["cub"], published=p)) for p in (None, "best"))
+def test_published_numbers_never_enter_a_measured_column(study_runs: Path) -> None:
+    plain, beside = (cells(table(study_runs, format="markdown", datasets=["cub"], published=p)) for p in (None, "best"))
     for name, measured in plain.items():
         assert beside[name][::2] == measured
-    rows = json.loads(table(runs, format="json", published="best"))
+    rows = json.loads(table(study_runs, format="json", published="best"))
     assert all(set(entry) >= {"value", "source", "note"} for row in rows for entry in row["published"].values())
     assert not any(row["published"] for row in rows if row["dataset"] == "FLO_PART")
-    assert "published" not in json.loads(table(runs, format="json"))[0]
+    assert "published" not in json.loads(table(study_runs, format="json"))[0]
 
 
 def test_published_numbers_picked_on_test_images_are_marked(tmp_path: Path) -> None:
@@ -263,8 +255,8 @@ def test_standard_error_says_once_what_was_left_out(typed: Any, words: tuple[str
 
 
 @pytest.mark.parametrize("width", [60, 63, 80, 91, 116, 124, 160])
-def test_no_line_is_longer_than_the_terminal(many: Path, width: int) -> None:
-    lines = table(many, width=width, published="best").splitlines()
+def test_no_line_is_longer_than_the_terminal(paper_runs: Path, width: int) -> None:
+    lines = table(paper_runs, width=width, published="best").splitlines()
     assert max(map(cell_len, lines)) <= width
     heads = [line for line in lines if line.split()[:1] == ["method"]]
     assert sum(line.split().count("T1") for line in heads) == len(PAPER_DATA)  # each column once
@@ -293,9 +285,11 @@ ASKED = {
 
 
 @pytest.mark.parametrize(("facts", "kind", "said"), ASKED.values(), ids=ASKED.keys())
-def test_bad_questions_get_one_sentence(runs: Path, facts: dict[str, Any], kind: type[Exception], said: str) -> None:
+def test_bad_questions_get_one_sentence(
+    study_runs: Path, facts: dict[str, Any], kind: type[Exception], said: str
+) -> None:
     with pytest.raises(kind, match=said) as caught:
-        table(runs, **facts)
+        table(study_runs, **facts)
     assert "\n" not in str(caught.value)
 
 
@@ -309,24 +303,24 @@ def test_no_runs_and_none_finished_are_sentences(tmp_path: Path) -> None:
         table(saved(tmp_path / "bare", [record(metrics={})]))
 
 
-def test_a_folder_names_the_data_set_that_was_read_from_it(runs: Path) -> None:
-    by_path = table(runs, datasets=["somewhere/FLO_PART/"], width=100)
-    assert by_path == table(runs, datasets=["flo_part"], width=100)
+def test_a_folder_names_the_data_set_that_was_read_from_it(study_runs: Path) -> None:
+    by_path = table(study_runs, datasets=["somewhere/FLO_PART/"], width=100)
+    assert by_path == table(study_runs, datasets=["flo_part"], width=100)
     assert "cub" not in by_path
 
 
-def test_the_table_is_written_whole_or_not_at_all(runs: Path, tmp_path: Path) -> None:
+def test_the_table_is_written_whole_or_not_at_all(study_runs: Path, tmp_path: Path) -> None:
     target = tmp_path / "tables" / "gzsl.tex"
-    text = table(runs, format="latex", output=target)
+    text = table(study_runs, format="latex", output=target)
     assert target.read_text(encoding="utf-8") == text
     assert [path.name for path in target.parent.iterdir()] == ["gzsl.tex"]
     for output, advice in ((target / "below.txt", "name another folder"), (tmp_path, "name a file, not a folder")):
         with pytest.raises(StoreError, match=f"cannot write the table .*{advice}"):
-            table(runs, output=output)
+            table(study_runs, output=output)
     assert target.read_text(encoding="utf-8") == text
 
 
-def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
+def test_tables_neither_train_nor_load_what_trains(study_runs: Path) -> None:
     code = (
         "import sys; from zslbench.studies.table import table\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'tabulate', 'rich'}\n"
@@ -336,7 +330,7 @@ def test_tables_neither_train_nor_load_what_trains(runs: Path) -> None:
         "for format in ('csv', 'json'): table(sys.argv[1], format=format)\n"
         "assert not {'torch', 'sklearn', 'pandas'} & set(sys.modules)\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(runs)], check=True)
+    subprocess.run([sys.executable, "-c", code, str(study_runs)], check=True)
 
 
 def test_interrupted_runs_need_no_rerun(tmp_path: Path) -> None:
