@@ -154,7 +154,17 @@ def _scored(
     riding = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else riding
-        results[run.id], reply = _score(run, material, method, job, charged, facts, reply)
+        start = time.perf_counter()
+        try:
+            reply = ask(method, material, run, reply)
+        except (Exception, SystemExit) as error:
+            reply = None
+            spent = {**charged, "total": charged["total"] + time.perf_counter() - start}
+            results[run.id] = Scored("failed", trace(error), facts_of(job, method, spent, facts))
+            continue
+        spent = {**charged, "scores": reply.scores, "checks": charged.get("checks", 0.0) + reply.checks}
+        spent["total"] += reply.scores  # the checks are this package's, not what a result costs
+        results[run.id] = Scored("ok", "", facts_of(job, method, spent, facts), reply.condensed)
     per_class = job.how.keep_features if any(scored.condensed for scored in results.values()) else 0
     made = _synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
@@ -176,27 +186,6 @@ def _build(run: Run) -> Method:
     for name in method.libraries:
         importlib.import_module(name)
     return method
-
-
-def _score(
-    run: Run,
-    material: Material,
-    method: Method,
-    job: Job,
-    seconds: Mapping[str, float],
-    provenance: Mapping[str, Any],
-    previous: Reply | None,
-) -> tuple[Scored, Reply | None]:
-    start = time.perf_counter()
-    try:
-        reply = ask(method, material, run, previous)
-    except (Exception, SystemExit) as error:
-        facts = facts_of(job, method, {**seconds, "total": seconds["total"] + time.perf_counter() - start}, provenance)
-        return Scored("failed", trace(error), facts), None
-    spent = {"scores": reply.scores, "checks": seconds.get("checks", 0.0) + reply.checks}
-    total = seconds["total"] + reply.scores  # the checks are this package's, not what a result costs
-    facts = facts_of(job, method, {**seconds, **spent, "total": total}, provenance)
-    return Scored("ok", "", facts, reply.condensed), reply
 
 
 def _synthesise_unseen(method: Method, per_class: int, material: Material) -> Synthesis | None:

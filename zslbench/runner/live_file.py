@@ -38,17 +38,34 @@ _PATIENCE = 2.0
 class _Fit:
     """A fit in progress, when it began and when its epoch was logged, by this process's clock."""
 
-    facts: RunningFit
+    job: Job
+    company: int
     began: float
+    step: int = 0
+    total: int = 0
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     logged: float = 0.0
 
     def now(self, now: float) -> RunningFit:
-        return dataclasses.replace(
-            self.facts,
-            values=dict(_losses(self.values)),
+        run, losses = self.job.first, {}
+        for name, value in self.values.items():
+            with contextlib.suppress(TypeError, ValueError, RuntimeError):  # a user's method may log anything
+                losses[str(name)] = float(value)
+        return RunningFit(
+            run=run.id,
+            method=run.method,
+            label=run.label,
+            dataset=run.dataset.name,
+            protocols=tuple(served.protocol for served in self.job.runs),
+            stage=run.stage,
+            fold=run.fold,
+            seed=run.seed,
+            step=self.step,
+            total=self.total,
+            values=losses,
             seconds=round(max(0.0, now - self.began), 3),
             step_seconds=round(max(0.0, self.logged - self.began), 3),
+            company=self.company,
         )
 
 
@@ -81,9 +98,8 @@ class LiveFile(Listener):
     @property
     def remarks(self) -> tuple[str, ...]:
         """A sentence for the user where the file could not be written."""
-        if not self.problem:
-            return ()
-        return (f"zslbench watch could not show this study: {self.path.parent} is not writable ({self.problem}).",)
+        sentence = f"zslbench watch could not show this study: {self.path.parent} is not writable ({self.problem})."
+        return (sentence,) if self.problem else ()
 
     def add(self, work: Sequence[Batch]) -> None:
         """Take note of fits that will be done."""
@@ -96,31 +112,15 @@ class LiveFile(Listener):
 
     def started(self, job: Job) -> None:
         """Note that a fit began."""
-        run = job.first
         with self._changing():
-            fit = RunningFit(
-                run=run.id,
-                method=run.method,
-                label=run.label,
-                dataset=run.dataset.name,
-                protocols=tuple(run.protocol for run in job.runs),
-                stage=run.stage,
-                fold=run.fold,
-                seed=run.seed,
-                step=0,
-                total=0,
-                values={},
-                seconds=0.0,
-                step_seconds=0.0,
-                company=len(self._company.get(run.id, ())) or 1,
-            )
-            self._fits[run.id] = _Fit(fit, time.monotonic())
+            company = len(self._company.get(job.first.id, ())) or 1
+            self._fits[job.first.id] = _Fit(job, company, time.monotonic())
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Note how far a fit is."""
         with self._changing():
             if (fit := self._fits.get(job.first.id)) is not None:
-                fit.facts = dataclasses.replace(fit.facts, step=max(0, int(step)), total=max(0, int(total)))
+                fit.step, fit.total = max(0, int(step)), max(0, int(total))
                 fit.values, fit.logged = values, time.monotonic()
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
@@ -161,10 +161,10 @@ class LiveFile(Listener):
             yield
         self._news.set()
 
-    def _count(self, job: Job, **more: float) -> None:
+    def _count(self, job: Job, **numbers: float) -> None:
         key = method, dataset, stage = job.first.method, job.first.dataset.name, job.first.stage
         group = self._groups.get(key) or FitGroup(method=method, dataset=dataset, stage=stage, total=0)
-        counts: dict[str, Any] = {name: round(getattr(group, name) + number, 3) for name, number in more.items()}
+        counts: dict[str, Any] = {name: round(getattr(group, name) + number, 3) for name, number in numbers.items()}
         self._groups[key] = dataclasses.replace(group, **counts)
 
     def __enter__(self) -> Self:
@@ -241,13 +241,6 @@ def keep_live_file(
             yield inner
     finally:
         _CURRENT.reset(before)
-
-
-def _losses(values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    """Yield what a method logged, as far as these are numbers: a method of the user's own may log anything."""
-    for name, value in values.items():
-        with contextlib.suppress(TypeError, ValueError, RuntimeError):
-            yield str(name), float(value)
 
 
 def _command() -> str:

@@ -19,7 +19,6 @@ from zslbench.arrays import AnyArray
 from zslbench.errors import Unavailable
 from zslbench.runner.execute import execute
 from zslbench.runner.executors.loop import Checkpoint, Done, Executor, Logged, Message, Started, Task
-from zslbench.runner.finished import Scored
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import let_threads_sleep
@@ -64,16 +63,12 @@ def do_as_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]
         if isinstance(message, Logged):
             message = dataclasses.replace(message, values={name: float(x) for name, x in message.values.items()})
         elif isinstance(message, Done):
-            message = dataclasses.replace(message, results=[_with_threads(scored) for scored in message.results])
+            for scored in message.results:
+                provenance = scored.facts["provenance"]
+                provenance["worker_threads"] = provenance["blas_threads"]
         send(message)
 
     do(batch, parcel, send_plain, LOG_EVERY)
-
-
-def _with_threads(scored: Scored) -> Scored:
-    provenance = scored.facts["provenance"]
-    provenance = {**provenance, "worker_threads": provenance["blas_threads"]}
-    return dataclasses.replace(scored, facts={**scored.facts, "provenance": provenance})
 
 
 class SerialExecutor(Executor):
