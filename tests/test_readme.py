@@ -59,15 +59,16 @@ def test_sh_commands_on_cub_scores_run_on_real_data(real_data, tmp_path, monkeyp
         assert "failed" not in errors
 
 
-def test_the_python_block_is_a_method_that_keeps_the_contract(tmp_path, monkeypatch, forks):
+def test_the_python_block_is_a_method_that_keeps_the_contract(tmp_path, monkeypatch):
     (block,) = [block.text for block in blocks(README) if block.kind == "python"]
     (tmp_path / "my_module.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
     check_method("my_module:NearestPrototype")
     (example,) = re.findall(r"`(zslbench run -m my_module:\w+ -d digits)`", README)
-    done = forks.type(*shlex.split(example)[1:], folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "2 of 2 runs are done" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    code, out, errors = run_here(shlex.split(example))
+    assert code == 0, errors
+    assert "2 of 2 runs are done" in out
 
 
 def test_make_targets_exist_and_the_demo_is_on_built_in_data():
