@@ -276,78 +276,74 @@ def test_names_that_cannot_be() -> None:
     assert make("Birds-2").added.name == "birds-2"
 
 
-def spoilt(key: str, at: Any, value: float) -> dict[str, np.ndarray]:
+def spoil(key: str, at: Any, value: float) -> dict[str, np.ndarray]:
     array = arrays()[key]
     array[at] = value
     return {key: array}
 
 
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
-        (spoilt("features", (3, 1), np.nan), "NaN or infinity (first in the 4. of 40 images)"),
-        (spoilt("features", (0, 0), np.inf), "NaN or infinity"),
-        (spoilt("semantics", (1, 1), np.nan), "NaN or infinity (first in the 2. of 8 classes)"),
+LABELS = arrays()["labels"]
+PARTS = {"trainval": [0], "test_seen": [1], "test_unseen": [2]}
+BROKEN: list[tuple[type[ZslbenchError], dict[str, Any], str]] = [
+    *((BadData, changed, why) for changed, why in (
+        (spoil("features", (3, 1), np.nan), "NaN or infinity (first in the 4. of 40 images)"),
+        (spoil("features", (0, 0), np.inf), "NaN or infinity"),
+        (spoil("semantics", (1, 1), np.nan), "NaN or infinity (first in the 2. of 8 classes)"),
         ({"features": arrays()["features"][:-1]}, "39 × 6 where there are 40 images"),
-        ({"labels": arrays()["labels"][:-1]}, "where there are 39 images"),
-        ({"labels": np.eye(8)[arrays()["labels"]]}, "one-hot"),
-        ({"labels": arrays()["labels"] + 2}, "run from 2 to 9"),
-        ({"labels": arrays()["labels"] + 0.5}, "whole numbers"),
-        (
-            {"labels": np.where(arrays()["labels"] == 4, 5, arrays()["labels"])},
-            "1 classes have no image (first: 'eider')",
-        ),
+        ({"features": np.array([[object()] * 6] * 40)}, "hold object"),
+        ({"features": np.zeros((0, 6))}, "empty"),
+        ({"labels": LABELS[:-1]}, "where there are 39 images"),
+        ({"labels": np.eye(8)[LABELS]}, "one-hot"),
+        ({"labels": LABELS + 2}, "run from 2 to 9"),
+        ({"labels": LABELS + 0.5}, "whole numbers"),
+        ({"labels": np.where(LABELS == 4, 5, LABELS)}, "1 classes have no image (first: 'eider')"),
         ({"labels": ["owl"] * 40}, "'owl', which is no class"),
-        ({"labels": [NAMES[one] for one in arrays()["labels"]], "classes": None, "splits": None}, "--classes"),
+        ({"labels": [NAMES[label] for label in LABELS], "classes": None}, "--classes"),
         ({"classes": [*NAMES[:7], "auk"]}, "'auk' is listed 2 times"),
         ({"classes": NAMES[:7]}, "where there are 7 classes"),
         ({"classes": [*NAMES[:7], " "]}, "a class name is empty"),
-        ({"features": np.array([[object()] * 6] * 40)}, "hold object"),
-        ({"features": np.zeros((0, 6))}, "empty"),
-        ({"splits": {"unseen": ["auk", "owl"]}}, "'owl', which is no class"),
-        ({"splits": {"unseen": ["auk", "auk"]}}, "more than once"),
-        ({"splits": {"unseen": []}}, "not empty"),
-        ({"splits": {"trainval": [0]}}, "test_seen is missing"),
-        ({"splits": {}}, "says neither"),
-        ({"splits": {"train": [0]}}, "'train' is not known"),
-        ({"splits": {"base": 2}}, "base is '2'"),
-        ({"splits": {"base": np.array([0, 1])}}, "it is 0 or 1"),
-        ({"splits": {3: 4}}, "'3' is not known"),
-        ({"splits": {"trainval": [40], "test_seen": [1], "test_unseen": [2]}}, '"base": 1'),
-        ({"splits": {"trainval": [0, 1], "test_seen": [1], "test_unseen": [2]}}, "share 1 rows"),
-        ({"splits": {"trainval": [0, 0], "test_seen": [1], "test_unseen": [2]}}, "more than once"),
-        ({"splits": {"trainval": ["a"], "test_seen": [1], "test_unseen": [2]}}, "whole numbers"),
-    ],
-)
-def test_what_breaks_a_rule_gets_a_sentence(changed: dict[str, Any], why: str) -> None:
-    assert why in refuse(**changed)
-
-
-@pytest.mark.parametrize(
-    ("changed", "why"),
-    [
+    )),
+    *((BadData, {"splits": splits}, why) for splits, why in (
+        ({"unseen": ["auk", "owl"]}, "'owl', which is no class"),
+        ({"unseen": ["auk", "auk"]}, "more than once"),
+        ({"unseen": []}, "not empty"),
+        ({"trainval": [0]}, "test_seen is missing"),
+        ({}, "says neither"),
+        ({"train": [0]}, "'train' is not known"),
+        ({"base": 2}, "base is '2'"),
+        ({"base": np.array([0, 1])}, "it is 0 or 1"),
+        ({3: 4}, "'3' is not known"),
+        (PARTS | {"trainval": [40]}, '"base": 1'),
+        (PARTS | {"trainval": [0, 1]}, "share 1 rows"),
+        (PARTS | {"trainval": [0, 0]}, "more than once"),
+        (PARTS | {"trainval": ["a"]}, "whole numbers"),
+    )),
+    *((BadValue, changed, why) for changed, why in (
         ({"features": np.zeros((40, 40))}, "--orientation"),
-        ({"splits": None, "unseen": "0%"}, "above 0 %"),
-        ({"splits": None, "unseen": "99%"}, "fewer than two"),
-        ({"splits": None, "unseen": 7}, "fewer than two"),
-        ({"splits": None, "seed": -1}, "--seed -1"),
-        ({"splits": None, "test_share": 1.5}, "--test-share 1.5"),
-        ({"splits": None, "folds": 99}, "--folds 99"),
-        ({"splits": None, "folds": -1}, "from 0 to 20"),
-        ({"splits": None, "seed": 1.5}, "--seed 1.5"),
-        ({"splits": None, "seed": "one"}, "--seed 'one'"),
-        ({"splits": None, "unseen": 2.5}, "--unseen 2.5"),
-        ({"splits": None, "test_share": "half"}, "--test-share 'half'"),
+        ({"features": None}, "needs --features"),
+        ({"unseen": "0%"}, "above 0 %"),
+        ({"unseen": "99%"}, "fewer than two"),
+        ({"unseen": 7}, "fewer than two"),
+        ({"unseen": 2.5}, "--unseen 2.5"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 1.5}, "--seed 1.5"),
+        ({"seed": "one"}, "--seed 'one'"),
+        ({"test_share": 1.5}, "--test-share 1.5"),
+        ({"test_share": "half"}, "--test-share 'half'"),
+        ({"folds": 99}, "--folds 99"),
+        ({"folds": -1}, "from 0 to 20"),
         ({"splits": SPLIT, "unseen": "20%"}, "leave one out"),
         ({"splits": WHOLE, "seed": 3}, "nothing to draw for --seed"),
         ({"splits": WHOLE, "test_share": 0.3, "seed": 0}, "nothing to draw for --seed and --test-share"),
         ({"splits": WHOLE, "test_share": 0.3, "folds": 2}, "nothing to draw for --test-share"),
         ({"splits": {**SPLIT, "folds": FOLDS}, "folds": 2}, "nothing to draw for --folds"),
-        ({"features": None}, "needs --features"),
-    ],
-)
-def test_options_that_are_not_allowed(changed: dict[str, Any], why: str) -> None:
-    assert why in refuse(BadValue, **changed)
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "changed", "why"), BROKEN)
+def test_what_breaks_a_rule_gets_a_sentence(kind: type[ZslbenchError], changed: dict[str, Any], why: str) -> None:
+    assert why in refuse(kind, **changed)
 
 
 def test_what_a_split_leaves_open_is_drawn_as_asked(tmp_path: Path) -> None:
@@ -370,39 +366,27 @@ def test_contract_failures_write_nothing() -> None:
     assert "same semantics" in refuse(ZslbenchError, semantics=twins)
 
 
-def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from zslbench.cli import main
-
-    def said(*words: str, code: int = 0) -> str:
-        with pytest.raises(SystemExit) as caught:
-            main(["data", *words])
-        out = capsys.readouterr()
-        assert caught.value.code == code, out
-        return out.out + out.err
+def test_the_command_line(tmp_path: Path, typed: Any) -> None:
+    def shown(*words: str, code: int = 0) -> str:
+        ended, out, err = typed("data", *words)
+        assert ended == code, out + err
+        return str(out + err)
 
     files = own_data.write(tmp_path, "npy", turned=True)
     (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
-    words = [
-        "--features",
-        f"res={files['features']}",
-        "--labels",
-        files["labels"],
-        "--semantics",
-        files["semantics"],
-        "--classes",
-        str(tmp_path / "names.txt"),
-        "--unseen",
-        "auk,crow",
-    ]
-    text = said("add", "birds", *words)
+    given = {"features": f"res={files['features']}", "labels": files["labels"], "semantics": files["semantics"]}
+    given |= {"classes": "names.txt", "unseen": "auk,crow"}
+    words = [word for option, value in given.items() for word in (f"--{option}", value)]
+    text = shown("add", "birds", *words)
     assert "features: images are columns" in text
     assert "seeded split (seed 0, 2 given unseen classes)" in text
     assert "features: res; semantics: semantics" in text
-    assert "was added before" in said("add", "birds", *words, code=2)
-    assert "wide" in said("add", "birds", "--features", f"wide={files['features']}")
-    assert "--yes" in said("remove", "birds", code=2)
-    assert "removed" in said("remove", "birds", "--yes")
-    assert "does not exist" in said("add", "birds", "--features", "no.npy", "--labels", "x", "--semantics", "y", code=2)
+    assert "was added before" in shown("add", "birds", *words, code=2)
+    assert "wide" in shown("add", "birds", "--features", f"wide={files['features']}")
+    assert "--yes" in shown("remove", "birds", code=2)
+    assert "removed" in shown("remove", "birds", "--yes")
+    lacking = ["add", "birds", "--features", "no.npy", "--labels", "x", "--semantics", "y"]
+    assert "does not exist" in shown(*lacking, code=2)
 
 
 @pytest.mark.parametrize(
@@ -416,16 +400,12 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         "run -m eszsl -d ~no-such-user/x",
     ],
 )
-def test_the_home_of_nobody_is_a_sentence(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from zslbench.cli import main
-
-    with pytest.raises(SystemExit) as caught:
-        main(words.split())
-    assert caught.value.code == 2
-    assert len(capsys.readouterr().err.splitlines()) == 1
+def test_the_home_of_nobody_is_a_sentence(words: str, typed: Any) -> None:
+    code, _, err = typed(*words.split())
+    assert (code, len(err.splitlines())) == (2, 1)
 
 
-def test_a_home_below_that_of_nobody_is_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_below_that_of_nobody_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZSLBENCH_HOME", "~no-such-user/zslbench")
     with pytest.raises(BadValue, match="set it to a folder"):
         make()
@@ -435,16 +415,12 @@ def test_a_home_below_that_of_nobody_is_refuse(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("words", ["data import", "data add x --from", "table --runs", "results merge", "check"])
-def test_a_path_that_cannot_be_is_named(words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from zslbench.cli import main
-
-    with pytest.raises(SystemExit) as caught:
-        main([*words.split(), "long" * 2000])
-    assert caught.value.code == 2
-    said = capsys.readouterr().err
-    assert "longlong" in said
-    assert "cannot be used" in said
-    assert len(said) < 500
+def test_a_path_that_cannot_be_is_named(words: str, typed: Any) -> None:
+    code, _, err = typed(*words.split(), "long" * 2000)
+    assert code == 2
+    assert "longlong" in err
+    assert "cannot be used" in err
+    assert len(err) < 500
 
 
 @pytest.mark.realdata

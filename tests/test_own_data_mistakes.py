@@ -6,18 +6,19 @@ import collections
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import own_data
 import pandas as pd
 import pytest
-from data_folders import column, images, splits, write_folder
+from data_folders import column, images, splits, write_changed, write_folder
 from own_data import NAMES, arrays, make, refuse
 from scipy.io import savemat
 
 import zslbench
 from zslbench import spec
-from zslbench.cli import main
 from zslbench.data import load_dataset
 from zslbench.data.own.add import add
 from zslbench.data.own.matrices import checked_names
@@ -68,20 +69,18 @@ def test_a_column_that_counts_the_rows_is_no_feature(tmp_path: Path, first: int)
 def test_labels_and_names_with_an_index(tmp_path: Path) -> None:
     labels = arrays()["labels"]
     expected = make("plain").added.fingerprints
-    pd.Series(labels, name="label").to_csv(tmp_path / "numbers.csv")
-    pd.Series([NAMES[one] for one in labels], name="label").to_csv(tmp_path / "names.csv")
-    pd.Series(labels).to_csv(tmp_path / "bare.csv", header=False)
-    pd.Series(NAMES, name="class").to_csv(tmp_path / "classes.csv")
+    pd.Series(labels, name="label").to_csv("numbers.csv")
+    pd.Series([NAMES[label] for label in labels], name="label").to_csv("names.csv")
+    pd.Series(labels).to_csv("bare.csv", header=False)
+    pd.Series(NAMES, name="class").to_csv("classes.csv")
     for number, (given, classes) in enumerate(
-        (("numbers.csv", list(NAMES)), ("names.csv", list(NAMES)), ("bare.csv", list(NAMES)), ("names.csv", None))
+        (("numbers.csv", NAMES), ("names.csv", NAMES), ("bare.csv", NAMES), ("names.csv", "classes.csv"))
     ):
-        chosen = classes or str(tmp_path / "classes.csv")
-        found = make(f"kind{number}", labels=str(tmp_path / given), classes=chosen)
-        assert found.added.fingerprints == expected
-        assert found.added.class_names == NAMES
+        added = make(f"kind{number}", labels=given, classes=classes).added
+        assert (added.fingerprints, added.class_names) == (expected, NAMES)
 
 
-def test_an_index_of_semantics_that_is_out_of_order_is_refuse(tmp_path: Path) -> None:
+def test_an_index_of_semantics_that_is_out_of_order_is_refused(tmp_path: Path) -> None:
     """Its numbers may name the classes, whose order then is not that of the rows."""
     pd.DataFrame(arrays()["semantics"], index=[3, 1, 0, 2, 7, 6, 5, 4]).to_csv(tmp_path / "att.csv")
     assert "no name in the header" in refuse(semantics=str(tmp_path / "att.csv"), classes=None)
@@ -106,14 +105,11 @@ def test_every_empty_input_is_a_sentence(tmp_path: Path, shape: tuple[int, ...])
 
 
 @pytest.mark.parametrize("key", ["features", "labels", "att", "original_att", "trainval_loc", "test_seen_loc"])
-@pytest.mark.parametrize("shape", [(0, 0), (0, 1), (0, 36), (5, 0), (0, 6), (3, 0)])
-def test_every_empty_array_of_a_folder_is_a_sentence(tmp_path: Path, key: str, shape: tuple[int, int]) -> None:
-    changed = {key: np.zeros(shape)}
-    of_images = key in ("features", "labels")
-    folder = write_folder(tmp_path / "mine", changed if of_images else None, None if of_images else changed)
-    with pytest.raises(BadData) as caught:
-        load_dataset(str(folder))
-    assert "\n" not in str(caught.value)
+def test_every_empty_array_of_a_folder_is_a_sentence(tmp_path: Path, key: str) -> None:
+    for shape in [(0, 0), (0, 1), (0, 36), (5, 0), (0, 6), (3, 0)]:
+        with pytest.raises(BadData) as caught:
+            load_dataset(str(write_changed(tmp_path / "mine", **{key: np.zeros(shape)})))
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("texts", [{"trainclasses1.txt": "", "valclasses1.txt": ""}, {"allclasses.txt": "\n"}])
@@ -123,14 +119,12 @@ def test_an_empty_list_of_classes_is_a_sentence(tmp_path: Path, texts: dict[str,
         load_dataset(str(write_folder(tmp_path / "mine", texts=texts, drop=drop)))
 
 
-def test_an_empty_label_file_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_label_file_on_the_command_line(tmp_path: Path, typed: Any) -> None:
     files = own_data.write(tmp_path, "npy")
     np.save(files["labels"], np.zeros(0))
-    words = [word for role in ("features", "labels", "semantics") for word in (f"--{role}", files[role])]
-    with pytest.raises(SystemExit) as caught:
-        main(["data", "add", "birds", *words])
-    assert caught.value.code == 2
-    assert capsys.readouterr().err == f"Error: {files['labels']}: labels are empty (0); nothing can be made of them.\n"
+    words = [word for role, file in files.items() for word in (f"--{role}", file)]
+    sentence = f"Error: {files['labels']}: labels are empty (0); nothing can be made of them.\n"
+    assert typed("data", "add", "birds", *words)[::2] == (2, sentence)
 
 
 DIGITS = "9" * 5000
@@ -275,39 +269,33 @@ def test_attributes_that_tell_nothing_are_told(tmp_path: Path) -> None:
     assert "1 of 4 columns are the same" in " ".join(add("folder", source=folder).remarks)
 
 
-def test_numbers_that_float32_turns_into_zero_are_refuse(tmp_path: Path) -> None:
-    tiny = arrays()["features"].astype(np.float64)
+def test_numbers_that_float32_turns_into_zero_are_refused(tmp_path: Path) -> None:
+    tiny, table = (arrays()[key].astype(np.float64) for key in ("features", "semantics"))
     tiny[3] *= 1e-60
     assert "1 rows (first: 4) hold numbers so small" in refuse(features=tiny)
-    table = arrays()["semantics"].astype(np.float64)
     table[:, 1] = 1e-50 * np.arange(1, 9)
     assert "1 columns (first: 2) hold numbers so small" in refuse(semantics=table)
     for changed in ({"features": images()["features"] * 1e-50}, {"att": splits()["att"] * 1e-50}):
-        of_images = changed if "features" in changed else None
-        folder = write_folder(tmp_path / "mine", of_images, None if of_images else changed)
         with pytest.raises(BadData, match="hold numbers so small that float32 has only 0"):
-            load_dataset(str(folder))
+            load_dataset(str(write_changed(tmp_path / "mine", **changed)))
     some = arrays()["features"].astype(np.float64)
     some[0, 0] = 1e-60  # one of many is a zero as others are
     some[5] = 0.0
     assert make("some", features=some).added.load().features[0, 0] == 0
 
 
-@pytest.mark.parametrize("attributes", [6, 9])
-def test_transposed_semantics_are_refuse(tmp_path: Path, attributes: int) -> None:
+def test_transposed_semantics_are_refused(tmp_path: Path) -> None:
     """With as many attributes as classes, or more, every label has a column of the turned table."""
-    table = np.random.default_rng(0).random((6, attributes))
-    for drop in ((), ("allclasses_names",)):
-        folder = write_folder(tmp_path / f"t{len(drop)}", None, {"att": table}, texts={}, drop=drop)
-        if attributes == 6:
-            load_dataset(str(folder))  # square: nothing tells
-            continue
-        with pytest.raises(BadData, match=r"looks transposed|class names for 9"):
-            load_dataset(str(folder))
+    rng = np.random.default_rng(0)
+    for drop, why in (((), "class names for 9|looks transposed"), (("allclasses_names",), "looks transposed")):
+        square = write_folder(tmp_path / "square", None, {"att": rng.random((6, 6))}, texts={}, drop=drop)
+        load_dataset(str(square))  # nothing tells
+        with pytest.raises(BadData, match=why):
+            load_dataset(str(write_folder(tmp_path / "turned", None, {"att": rng.random((6, 9))}, texts={}, drop=drop)))
 
 
 @pytest.mark.parametrize(("left", "end"), [(0, "first"), (35, "last")])
-def test_a_split_that_misses_one_end_is_refuse(tmp_path: Path, left: int, end: str) -> None:
+def test_a_split_that_misses_one_end_is_refused(tmp_path: Path, left: int, end: str) -> None:
     given = splits()
     for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc"):
         given[key] = column([number for number in given[key].ravel() if number != left + 1])
@@ -338,8 +326,7 @@ def test_a_data_set_that_is_made_anew_is_not_taken_from_memory(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["npz", "h5", "mat"])
-def test_names_of_arrays_cannot_steer_a_terminal(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    h5py = pytest.importorskip("h5py")
+def test_names_of_arrays_cannot_steer_a_terminal(tmp_path: Path, kind: str, typed: Any) -> None:
     names = ("a\x1b[31mRED", "b\x1b]0;title\x07", "c\x9b2J\u202e")
     path = tmp_path / f"x.{kind}"
     if kind == "npz":
@@ -352,21 +339,8 @@ def test_names_of_arrays_cannot_steer_a_terminal(tmp_path: Path, kind: str, caps
         savemat(path, {name.replace("\u202e", ""): np.zeros(3) for name in names})
     files = own_data.write(tmp_path, "npy")
     for given in (str(path), f"{path}:{names[0]}x"):
-        with pytest.raises(SystemExit) as caught:
-            main(
-                [
-                    "data",
-                    "add",
-                    "birds",
-                    "--features",
-                    given,
-                    "--labels",
-                    files["labels"],
-                    "--semantics",
-                    files["semantics"],
-                ]
-            )
-        out = capsys.readouterr()
-        assert caught.value.code == 2
-        assert [mark for mark in out.out + out.err if not mark.isprintable() and mark != "\n"] == []
-        assert len(out.err.splitlines()) == 1
+        words = [word for role, file in (files | {"features": given}).items() for word in (f"--{role}", file)]
+        code, out, err = typed("data", "add", "birds", *words)
+        assert code == 2
+        assert [mark for mark in out + err if not mark.isprintable() and mark != "\n"] == []
+        assert len(err.splitlines()) == 1
