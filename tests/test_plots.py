@@ -20,9 +20,8 @@ from scipy import stats
 import zslbench
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.metrics import per_class_top1, stacked
-from zslbench.results.plots.frame import write_figure
+from zslbench.results.plots.frame import DASHES, MARKERS, line_look, settings, write_figure
 from zslbench.results.plots.pareto import on_front
-from zslbench.results.plots.style import DASHES, MARKERS, line_look, settings
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import WIDTHS
 

@@ -9,9 +9,8 @@ from typing import Any, NoReturn
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
-from zslbench.results.plots.frame import Drawn, Frame, Request
+from zslbench.results.plots.frame import COLOURS, FAINT, HATCHES, INK, Drawn, Frame, Request, escape
 from zslbench.results.plots.lines import SPREADS, Line, Panel, describe_lines, mean_and_ends, panels_of, rename_line
-from zslbench.results.plots.style import COLOURS, FAINT, HATCHES, INK, escape
 from zslbench.results.tables.table import remarks
 from zslbench.spec import parse_recorded
 

@@ -11,9 +11,8 @@ import numpy as np
 from zslbench import metrics
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.plots.frame import Drawn, Frame, Request, new_figure
+from zslbench.results.plots.frame import COLOURS, HATCHES, INK, Drawn, Frame, Request, escape, new_figure, wrap
 from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, name_data
-from zslbench.results.plots.style import COLOURS, HATCHES, INK, escape, wrap
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark, remarks

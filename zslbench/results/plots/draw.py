@@ -11,15 +11,13 @@ from zslbench.results.analysis.gather import gather
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.by_class import draw_confusion, draw_perclass
-from zslbench.results.plots.curves import draw_curves
+from zslbench.results.plots.curves import draw_curves, draw_stability
 from zslbench.results.plots.features import PROJECTIONS, draw_features
-from zslbench.results.plots.frame import Drawn, Request
+from zslbench.results.plots.frame import Drawn, Request, settings
 from zslbench.results.plots.lines import SPREADS, lines_of
 from zslbench.results.plots.pareto import draw_pareto
 from zslbench.results.plots.ranks import draw_ranks
 from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
-from zslbench.results.plots.stability import draw_stability
-from zslbench.results.plots.style import settings
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.table import remarks
 

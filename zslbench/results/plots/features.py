@@ -19,9 +19,18 @@ from zslbench.results.plots.by_class import (
     places_of,
     unnamed_remarks,
 )
-from zslbench.results.plots.frame import Drawn, Frame, Request, most_columns, say_not_drawn
+from zslbench.results.plots.frame import (
+    INK,
+    Drawn,
+    Frame,
+    Request,
+    escape,
+    line_look,
+    most_columns,
+    say_not_drawn,
+    wrap,
+)
 from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, lines_of, name_data
-from zslbench.results.plots.style import INK, escape, line_look, wrap
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark, remarks

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue
-from zslbench.results.plots.frame import Drawn, Frame, Request
+from zslbench.results.plots.frame import FAINT, Drawn, Frame, Request, line_look
 from zslbench.results.plots.lines import SPREADS, Line, describe_lines, mean_and_ends, panels_of
-from zslbench.results.plots.style import FAINT, line_look
 from zslbench.results.records.record import Record
 from zslbench.results.tables.table import Remark, remarks
 

@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING, Any
 from zslbench.errors import BadValue
 from zslbench.files import write_atomically
 from zslbench.results.analysis.comparison import METRICS, Across, Comparison, across, match_methods
-from zslbench.results.plots.frame import Drawn, Request, figure_bytes, file_kind, new_figure
+from zslbench.results.plots.frame import (
+    COLOURS,
+    FAINT,
+    FONT,
+    INK,
+    Drawn,
+    Request,
+    escape,
+    figure_bytes,
+    file_kind,
+    new_figure,
+    settings_from_defaults,
+)
 from zslbench.results.plots.lines import DEFAULT_METRICS, describe_lines
-from zslbench.results.plots.style import COLOURS, FAINT, FONT, INK, escape, settings_from_defaults
 from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
 from zslbench.results.tables.table import remarks
 

@@ -11,7 +11,18 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.analysis.rows import natural
-from zslbench.results.plots.frame import Drawn, Frame, Request, keep_percent
+from zslbench.results.plots.frame import (
+    CHARACTER,
+    FONT,
+    INK,
+    TICK_FONT,
+    Drawn,
+    Frame,
+    Request,
+    escape,
+    keep_percent,
+    line_look,
+)
 from zslbench.results.plots.lines import (
     SPREADS,
     Line,
@@ -23,7 +34,6 @@ from zslbench.results.plots.lines import (
     panels_of,
     rename_line,
 )
-from zslbench.results.plots.style import CHARACTER, FONT, INK, TICK_FONT, escape, line_look
 from zslbench.results.tables.table import Remark, remarks
 from zslbench.spec import brackets, parse_recorded
 

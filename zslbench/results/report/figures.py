@@ -10,11 +10,10 @@ from typing import NamedTuple
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
 from zslbench.results.plots.draw import KINDS
-from zslbench.results.plots.frame import Knowledge, Request, svg_text
+from zslbench.results.plots.frame import Knowledge, Request, settings, svg_text
 from zslbench.results.plots.lines import Line, group_by_data, lines_of
 from zslbench.results.plots.pareto import timed_alone
 from zslbench.results.plots.sensitivity import swept_parameters
-from zslbench.results.plots.style import settings
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
