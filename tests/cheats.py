@@ -12,7 +12,7 @@ import queue
 import sys
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -22,6 +22,7 @@ from toy_methods import Ridge, card
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Setting
+from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 SECRETS = "ZSLBENCH_TEST_SECRETS"
@@ -177,42 +178,26 @@ class Stasher(Ridge):
         self.pool_ = features
 
 
-@dataclasses.dataclass(kw_only=True)
-class InAList(Stasher):
-    def prepare(self) -> None:
-        self.pool_: list[Array] = []
-
-    def stash(self, features: Array) -> None:
-        self.pool_.append(features)
-
-
-@dataclasses.dataclass(kw_only=True)
-class InADict(InAList):
-    def prepare(self) -> None:
-        self.pool_ = {"nested": ({},)}
-
-    def stash(self, features: Array) -> None:
-        self.pool_["nested"][0][len(features)] = features.mean(axis=0)
+POOLS: dict[str, tuple[Callable[[], Any], Callable[[Any, Array], object]]] = {
+    "list": (list, lambda pool, rows: pool.append(rows)),
+    "dict": (lambda: {"nested": ({},)}, lambda pool, rows: pool["nested"][0].update({len(rows): rows.mean(axis=0)})),
+    "array": (lambda: np.zeros(3), lambda pool, rows: pool.put(1, rows[0, 20])),
+    # in the last of 10 MB, in Fortran's order
+    "large": (lambda: np.zeros((1000, 1280), order="F"), lambda pool, rows: pool.put(-1, rows[0, 20] + 1)),
+}
 
 
 @dataclasses.dataclass(kw_only=True)
-class InAnArray(Stasher):
-    def prepare(self) -> None:
-        self.pool_ = np.zeros(3)
+class InAPool(Stasher):
+    """Keeps them in a container, of which no attribute is set anew."""
 
-    def stash(self, features: Array) -> None:
-        self.pool_[1] = features[0, 20]
-
-
-@dataclasses.dataclass(kw_only=True)
-class InALargeArray(Stasher):
-    """In the last of 10 MB, in Fortran's order."""
+    pool: str = param("list", choices=tuple(POOLS))
 
     def prepare(self) -> None:
-        self.pool_ = np.zeros((1000, 1280), order="F")
+        self.pool_ = POOLS[self.pool][0]()
 
     def stash(self, features: Array) -> None:
-        self.pool_[-1, -1] = features[0, 20] + 1
+        POOLS[self.pool][1](self.pool_, features)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -308,12 +293,6 @@ class InTheClass(Stasher):
 
 
 @dataclasses.dataclass(kw_only=True)
-class InAGlobal(Stasher):
-    def stash(self, features: Array) -> None:
-        KEPT.append(features)
-
-
-@dataclasses.dataclass(kw_only=True)
 class InADefault(Stasher):
     def stash(self, features: Array, pool: list[Array] = []) -> None:  # noqa: B006
         pool.append(features)
@@ -330,21 +309,6 @@ def _unbounded(name: str) -> list[Array]:
 
 
 @dataclasses.dataclass(kw_only=True)
-class InACache(Stasher):
-    def prepare(self) -> None:
-        _bounded("kept"), _unbounded("kept")
-
-    def stash(self, features: Array) -> None:
-        _bounded("kept").append(features)
-
-
-@dataclasses.dataclass(kw_only=True)
-class InAnEndlessCache(InACache):
-    def stash(self, features: Array) -> None:
-        _unbounded("kept").append(features)
-
-
-@dataclasses.dataclass(kw_only=True)
 class InACacheOfItsOwn(Stasher):
     """A cache that belongs to the method, which belongs to the cache."""
 
@@ -356,12 +320,6 @@ class InACacheOfItsOwn(Stasher):
 
     def stash(self, features: Array) -> None:
         self.cached_(int(features.sum()))
-
-
-@dataclasses.dataclass(kw_only=True)
-class InAnotherModule(Stasher):
-    def stash(self, features: Array) -> None:
-        shared_toys.KEPT.append(features)
 
 
 LOCAL = threading.local()
@@ -380,34 +338,30 @@ GENERATOR: Any = _keeping()
 next(GENERATOR)
 
 
-@dataclasses.dataclass(kw_only=True)
-class InALocal(Stasher):
-    def stash(self, features: Array) -> None:
-        LOCAL.kept = features
+PLACES: dict[str, Callable[[Array], object]] = {
+    "KEPT": lambda rows: KEPT.append(rows),
+    "shared_toys": lambda rows: shared_toys.KEPT.append(rows),
+    "_bounded": lambda rows: _bounded("kept").append(rows),
+    "_unbounded": lambda rows: _unbounded("kept").append(rows),
+    "LOCAL": lambda rows: setattr(LOCAL, "kept", rows),
+    "VARIABLE": lambda rows: VARIABLE.set(rows),
+    "SPACE": lambda rows: setattr(SPACE, "kept", rows),
+    "QUEUE": lambda rows: QUEUE.put(rows),
+    "GENERATOR": lambda rows: GENERATOR.send(rows),
+}
 
 
 @dataclasses.dataclass(kw_only=True)
-class InAVariable(Stasher):
+class InAGlobal(Stasher):
+    """Keeps them in what modules of its project hold."""
+
+    place: str = param("KEPT", choices=tuple(PLACES))
+
+    def prepare(self) -> None:
+        _bounded("kept"), _unbounded("kept")
+
     def stash(self, features: Array) -> None:
-        VARIABLE.set(features)
-
-
-@dataclasses.dataclass(kw_only=True)
-class InASpace(Stasher):
-    def stash(self, features: Array) -> None:
-        SPACE.kept = features
-
-
-@dataclasses.dataclass(kw_only=True)
-class InAQueue(Stasher):
-    def stash(self, features: Array) -> None:
-        QUEUE.put(features)
-
-
-@dataclasses.dataclass(kw_only=True)
-class InAGenerator(Stasher):
-    def stash(self, features: Array) -> None:
-        GENERATOR.send(features)
+        PLACES[self.place](features)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -432,26 +386,16 @@ class Looker(Ridge):
 
 STASHERS = {
     "Stasher": "the attribute pool_",
-    "InAList": "the attribute pool_",
-    "InADict": "the attribute pool_",
-    "InAnArray": "the attribute pool_",
-    "InALargeArray": "the attribute pool_",
+    **{f"InAPool[pool={pool}]": "the attribute pool_" for pool in POOLS},
     "InAModule": "the attribute net_",
     "InBatchNorm": "the attribute net_",
     "InAClosure": "the attribute keep_",
     "InAPocket": "the attribute pocket_",
     "InTheClass": "the attribute pool of InTheClass",
-    "InAGlobal": "the global KEPT of cheats",
     "InADefault": "the attribute stash of InADefault",
-    "InACache": "the global _bounded of cheats",
-    "InAnEndlessCache": "the global _unbounded of cheats",
     "InACacheOfItsOwn": "the attribute cached_",
-    "InAnotherModule": "the global KEPT of shared_toys",
-    "InALocal": "the global LOCAL of cheats",
-    "InAVariable": "the global VARIABLE of cheats",
-    "InASpace": "the global SPACE of cheats",
-    "InAQueue": "the global QUEUE of cheats",
-    "InAGenerator": "the global GENERATOR of cheats",
+    **{f"InAGlobal[place={place}]": f"the global {place} of cheats" for place in PLACES},
+    "InAGlobal[place=shared_toys]": "the global KEPT of shared_toys",
 }
 
 

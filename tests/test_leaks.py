@@ -215,6 +215,7 @@ def test_what_fit_and_checkpoint_receive_does_not_depend_on_the_test(
                 assert np.array_equal(train.labels, dataset.labels[rows])
                 assert set(train.classes.ids) == set(train.labels)
                 assert train.features.base is None
+                assert not train.features.flags.writeable
                 assert train.labels.base is None
     assert received[0] == received[1]
     assert all(received[0])
