@@ -14,11 +14,18 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.files import csv_text, write_text
 from zslbench.results.analysis.advice import advise_on_folds
-from zslbench.results.analysis.calibration import Curve, calibrate, is_generalized, without_curve
+from zslbench.results.analysis.calibration import (
+    Curve,
+    best_constant,
+    calibrate,
+    is_generalized,
+    stacked,
+    without_curve,
+)
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.gather import choose, drop_candidates
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.analysis.rows import Row, Stat, letter_settings, natural, row_keys, stat, summarise
+from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, letter_settings, natural, row_keys, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows, unread
@@ -109,13 +116,14 @@ def _traced(
 ) -> tuple[list[Traced], list[str]]:
     dev = [record for record in everything if record.ok and record.stage == "dev"]
     on_dev = calibrate(final, dev, store.predictions)
-    on_test = calibrate(final, (), store.predictions, on_test=True)
     traced = []
-    for first, second in zip(on_dev.records, on_test.records, strict=True):
-        record = dataclasses.replace(first, metrics={**second.metrics, **first.metrics})
-        gamma = first.provenance.get("calibrated", {}).get("gamma")
-        best = second.provenance["calibrated"]["gamma"]
-        traced.append(Traced(record, curve_of(store.predictions(record)), gamma, best))
+    for record, calibrated in zip(final, on_dev.records, strict=True):
+        predictions = store.predictions(record)
+        whole = curve_of(predictions)
+        best = best_constant([whole])
+        on_test = {f"{name}{CALIBRATED}†": value for name, value in stacked(predictions, best).items()}
+        shown = dataclasses.replace(calibrated, metrics={**record.metrics, **on_test, **calibrated.metrics})
+        traced.append(Traced(shown, whole, calibrated.provenance.get("calibrated", {}).get("gamma"), best))
     return traced, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]
 
 

@@ -363,28 +363,25 @@ def row_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[RowKe
     for row, kind, values in zip(rows, alike, facts, strict=True):
         other = first.setdefault((kind, column(row)), values)
         differing[kind] |= {name for name in {*values, *other} if values.get(name) != other.get(name)}
-    keys = []
+    identities = []
     for row, kind, values in zip(rows, alike, facts, strict=True):
         head, _, given = kind[1].removesuffix("]").partition("[")
         title = row.title if len(methods[row.title]) == 1 else f"{row.title} ({row.method})"
         name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
         extra = brackets({key: values.get(key) for key in sorted(differing[kind])})[1:-1]
         parts = ",".join(filter(None, (given, extra)))
-        keys.append(RowKey(row.method, one_line(name), one_line(parts), row.setting, row.oracle))
-    rules = group_values((key, row.selection) for row, key in zip(rows, keys, strict=True))
+        identities.append((row.method, one_line(name), one_line(parts), row.setting, row.oracle))
+    rules = group_values((identity, row.selection) for row, identity in zip(rows, identities, strict=True))
     keys = [
-        dataclasses.replace(key, rule=row.selection if len(rules[key]) > 1 else "")
-        for row, key in zip(rows, keys, strict=True)
+        RowKey(*identity, rule=row.selection if len(rules[identity]) > 1 else "")
+        for row, identity in zip(rows, identities, strict=True)
     ]
     changed = {key for row, key in zip(rows, keys, strict=True) if row.source_state == "changed"}
-    letters: dict[str, str] = {}
-    for key in keys:
-        if len(key.short) > MAX_INLINE and key.given:
-            letters.setdefault(key.given, _letter(len(letters)))
+    long = {key for key in keys if key.given and len(key.short) > MAX_INLINE}
+    settings = dict.fromkeys(key.given for key in keys if key in long)
+    letters = {setting: _letter(number) for number, setting in enumerate(settings)}
     return [
-        dataclasses.replace(
-            key, changed=key in changed, letter=letters.get(key.given, "") if len(key.short) > MAX_INLINE else ""
-        )
+        dataclasses.replace(key, changed=key in changed, letter=letters[key.given] if key in long else "")
         for key in keys
     ]
 
