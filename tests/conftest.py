@@ -60,6 +60,12 @@ def typed(capsys, tmp_path, monkeypatch):
     return type_
 
 
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder of records that is not there yet."""
+    return tmp_path / "runs"
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real xlsa17 data; without it the test is skipped, and continuous integration fails."""

@@ -24,11 +24,6 @@ from zslbench.results.records.store import ResultStore
 NOISY, STAIRS, STILL = (f"study_methods:{name}" for name in ("Noisy", "Stairs", "Still"))
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return tmp_path / "runs"
-
-
 def values(runs, label, metric, protocol, dataset="digits", stage="final"):
     """Return percent by seed of one label, folds averaged, by a plain loop over the files."""
     out = {}

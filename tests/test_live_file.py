@@ -27,11 +27,6 @@ RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 
 
 @pytest.fixture
-def runs(tmp_path):
-    return tmp_path / "runs"
-
-
-@pytest.fixture
 def quick(monkeypatch):
     """Let writings follow at once."""
     monkeypatch.setattr(module, "SOON", 0.0)

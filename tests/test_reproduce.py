@@ -71,11 +71,6 @@ def data(tmp_path, monkeypatch):
     return tmp_path / "xlsa17"
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return tmp_path / "runs"
-
-
 def measured(runs, label, metric):
     records = [one for one in ResultStore(runs).load() if one.method["label"] == label and metric in one.metrics]
     return [100 * one.metrics[metric] for one in sorted(records, key=lambda one: one.seed)]

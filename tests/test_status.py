@@ -33,9 +33,9 @@ SYNTHETIC = "synthetic[classes=12,images=15]"
 
 
 @pytest.fixture
-def runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path / "runs"
+def runs(runs, monkeypatch):
+    monkeypatch.chdir(runs.parent)
+    return runs
 
 
 def typed(found, purpose=""):

@@ -49,11 +49,6 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
     sqlalchemy.event.remove(sqlalchemy.Engine, "connect", no_waiting)
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
 @pytest.fixture(scope="module")
 def whole_grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuning]:
     """The whole grid of 16 points under both protocols, and its folder, which tests do not change."""
