@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -102,35 +103,21 @@ def test_builtin_sets_have_one_choice(name: str, option: str) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    classes=st.integers(3, 12),
-    unseen=st.integers(1, 5),
-    attributes=st.integers(1, 9),
-    features=st.integers(1, 20),
-    modes=st.integers(1, 4),
-    noise=st.floats(0, 3),
-    images=st.integers(3, 9),
-    seed=st.integers(0, 99),
-)
-def test_synthetic_is_what_its_parameters_say(
-    classes: int, unseen: int, attributes: int, features: int, modes: int, noise: float, images: int, seed: int
-) -> None:
-    unseen = min(unseen, classes - 2)
-    source = Synthetic(
-        classes=classes,
-        unseen=unseen,
-        attributes=attributes,
-        features=features,
-        modes=modes,
-        noise=noise,
-        images=images,
-        seed=seed,
+    st.fixed_dictionaries(
+        {"classes": st.integers(3, 12), "unseen": st.integers(1, 5), "attributes": st.integers(1, 9),
+         "features": st.integers(1, 20), "modes": st.integers(1, 4), "noise": st.floats(0, 3),
+         "images": st.integers(3, 9), "seed": st.integers(0, 99)}
     )
+)  # fmt: skip
+def test_synthetic_is_what_its_parameters_say(values: dict[str, Any]) -> None:
+    unseen = min(values["unseen"], values["classes"] - 2)
+    source = Synthetic(**(values | {"unseen": unseen}))
     dataset = source.load()
-    assert dataset.features.shape == (classes * images, features)
+    assert dataset.features.shape == (values["classes"] * values["images"], values["features"])
     assert dataset.features.min() >= 0
-    assert dataset.semantics.shape == (classes, attributes)
-    assert (len(dataset.seen), len(dataset.unseen)) == (classes - unseen, unseen)
-    np.testing.assert_array_equal(np.bincount(dataset.labels), images)
+    assert dataset.semantics.shape == (values["classes"], values["attributes"])
+    assert (len(dataset.seen), len(dataset.unseen)) == (values["classes"] - unseen, unseen)
+    np.testing.assert_array_equal(np.bincount(dataset.labels), values["images"])
     assert source.load().fingerprint == dataset.fingerprint
 
 
@@ -145,11 +132,8 @@ def test_synthetic_unseen_classes_can_be_told_apart(seed: int) -> None:
     assert nearest_class_accuracy(load_dataset(f"synthetic[seed={seed}]")) > 0.5  # chance is one fifth
 
 
-def test_synthetic_seeds_differ() -> None:
+def test_synthetic_seeds_differ_and_its_card_says_what_it_is() -> None:
     assert load_dataset("synthetic[seed=1]").fingerprint != load_dataset("synthetic").fingerprint
-
-
-def test_synthetic_says_that_it_is_synthetic() -> None:
     assert "SYNTHETIC" in Synthetic.card.summary
 
 

@@ -142,33 +142,20 @@ def test_a_newer_reader_reads_again(folder: Path, parses: list[Path], monkeypatc
     assert len(parses) == 2
 
 
-def break_features_short(place: Path) -> None:
+def shorten(place: Path) -> None:
     path = place / "features.npy"
     path.write_bytes(path.read_bytes()[:-4])
 
 
-def break_features_missing(place: Path) -> None:
-    (place / "features.npy").unlink()
-
-
-def break_header(place: Path) -> None:
-    path = place / "labels.npy"
-    path.write_bytes(b"x" * path.stat().st_size)
-
-
-def break_sizes(place: Path) -> None:
-    (place / "sizes.json").write_text("[")
-
-
-def break_everything(place: Path) -> None:
-    for path in place.iterdir():
-        path.unlink()
-
-
 @pytest.mark.parametrize(
     "damage",
-    [break_features_short, break_features_missing, break_sizes, break_everything],
-    ids=lambda one: one.__name__,
+    [
+        shorten,
+        lambda place: (place / "features.npy").unlink(),
+        lambda place: (place / "sizes.json").write_text("["),
+        lambda place: [path.unlink() for path in place.iterdir()],
+    ],
+    ids=["short", "missing", "sizes", "everything"],
 )
 def test_a_damaged_copy_is_rebuilt(folder: Path, own_home: Path, parses: list[Path], damage: Any) -> None:
     first = load(folder)
@@ -183,7 +170,8 @@ def test_a_damaged_copy_is_rebuilt(folder: Path, own_home: Path, parses: list[Pa
 
 def test_an_unreadable_copy_still_gives_the_data(folder: Path, own_home: Path, parses: list[Path]) -> None:
     first = load(folder)
-    break_header(content(own_home, first))
+    path = content(own_home, first) / "labels.npy"
+    path.write_bytes(b"x" * path.stat().st_size)
     assert_same(read_folder(folder, name="x", features="res101", semantics="att"), load(folder))
     assert len(parses) == 2
 
@@ -241,10 +229,10 @@ def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path) -> N
         "print(dataset.fingerprint, float(dataset.features.sum()))\n"
     )
     runs = [
-        subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) for _ in range(4)
+        subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True) for _ in range(2)
     ]
     answers = {run.communicate()[0] for run in runs}
-    assert [run.returncode for run in runs] == [0] * 4
+    assert [run.returncode for run in runs] == [0] * 2
     assert len(answers) == 1
     assert len(list((own_home / "store" / "content").iterdir())) == 1
 

@@ -21,7 +21,7 @@ import zslbench
 from zslbench import spec
 from zslbench.data import load_dataset
 from zslbench.data.own.add import add
-from zslbench.data.own.matrices import checked_names
+from zslbench.data.own.matrices import check_class_names
 from zslbench.data.splits import seen_split
 from zslbench.errors import BadData, BadSpec, BadValue, ZslbenchError
 
@@ -189,10 +189,10 @@ class Name(str):
 
 def test_the_check_of_names_takes_time_by_their_number() -> None:
     names = [Name(f"name {number}") for number in range(5000)]
-    assert len(checked_names(names, "x")) == 5000
+    assert len(check_class_names(names, "x")) == 5000
     assert Name.compared < 50_000  # each with each would be 12.5 million
     with pytest.raises(BadData, match="'name 7' is listed 3 times"):
-        checked_names([*names, names[7], names[7]], "x")
+        check_class_names([*names, names[7], names[7]], "x")
 
 
 def test_a_split_of_many_classes_is_that_of_a_loop_over_them() -> None:

@@ -78,7 +78,7 @@ def fetch(
     asked = {*_FOLDERS} if name.lower() == "all" else {name.lower()}
     held = {listed: stems(home() / "xlsa17" / folder) for listed, folder in _FOLDERS.items()}
     lacking = {
-        one for one in asked if force or FEATURES not in held[one].features or SEMANTICS not in held[one].semantics
+        name for name in asked if force or FEATURES not in held[name].features or SEMANTICS not in held[name].semantics
     }
     archives = {file: source for file, source in ARCHIVES.items() if lacking & set(source[1])}
     if len(archives) > 1 and (url is not None or sha256 is not None):
@@ -93,8 +93,8 @@ def fetch(
     installed, folder = [], home() / "downloads"
     for file, (official, listed) in archives.items():
         source = official if url is None else url
-        required = [_FOLDERS[one] for one in listed if one in lacking]
-        spare = [_FOLDERS[one] for one in listed if one not in asked and (force or not any(held[one]))]
+        required = [_FOLDERS[name] for name in listed if name in lacking]
+        spare = [_FOLDERS[name] for name in listed if name not in asked and (force or not any(held[name]))]
         try:
             with working_folder(folder, ".fetching-") as work:
                 path = _download(file, source, work, progress, retries)

@@ -50,7 +50,7 @@ Arrays = dict[str, AnyArray]
 
 
 def read_array(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
-    """Return the key that was chosen and its array (see `chosen_key`).
+    """Return the key that was chosen and its array (see `choose_key`).
 
     Raises:
         BadData: the file cannot be read, crashed its reader, or took too long.
@@ -73,7 +73,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(shape.tolist()) for name, shape in _child().ask(path, "shapes").items()}
 
 
-def chosen_key(path: Path, key: str | None, held: Sequence[str], usual: Sequence[str]) -> str:
+def choose_key(path: Path, key: str | None, held: Sequence[str], usual: Sequence[str]) -> str:
     """Return the key that is meant: the given one, else the first usual one, else the only one.
 
     Raises:
@@ -294,7 +294,7 @@ def _read_matlab(path: Path, request: dict[str, Any], check: CheckSize) -> Array
     if request["task"] == "shapes":
         return {name: np.array(shape) for name, (shape, _) in declared.items()}
     if request["task"] == "array":
-        names = [chosen_key(path, request["key"], list(declared), request["usual"])]
+        names = [choose_key(path, request["key"], list(declared), request["usual"])]
     else:
         if missing := [name for name in request["required"] if name not in declared]:
             held = ", ".join(declared) or "nothing"
@@ -344,7 +344,7 @@ def _read_hdf5(path: Path, key: str | None, usual: Sequence[str], check: CheckSi
                 held.append(name)
 
         file.visititems(visit)  # passes over soft and external links
-        chosen = chosen_key(path, key.strip("/") if key else None, held, usual)
+        chosen = choose_key(path, key.strip("/") if key else None, held, usual)
         dataset = file[chosen]
         if dataset.is_virtual or dataset.external:
             raise BadData(f"{path}: {chosen} lies in other files, which are not read; copy the data into one file.")
@@ -391,7 +391,7 @@ def _read_torch(path: Path, key: str | None, usual: Sequence[str], check: CheckS
         ) from error
     chosen = ""
     if isinstance(content, dict):
-        chosen = chosen_key(path, key, [str(name) for name in content], usual)
+        chosen = choose_key(path, key, [str(name) for name in content], usual)
         content = content[next(name for name in content if str(name) == chosen)]
     elif key:
         raise BadData(f"{path} holds one tensor, and no {key!r}; leave out :{key}.")

@@ -15,8 +15,8 @@ from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find, write
 from zslbench.data.dataset import Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
-from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split_options, given_split, made_split
-from zslbench.data.own.matrices import Orientation, checked_names, class_ids, listed_names, orient_rows
+from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split_options, draw_split, read_given_split
+from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
 from zslbench.data.own.reading import Given, Loaded, read, split_key
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import expanded, file_sha256
@@ -158,17 +158,19 @@ class Reader:
         labelled, described = read(labels, "labels"), _read_choices(semantics, "semantics")
         names = None
         if classes is not None:
-            names = listed_names(read(classes, "classes"))
+            names = read_class_names(read(classes, "classes"))
         elif with_names := [table for table in described.values() if table.names is not None]:
-            names = checked_names(with_names[0].names or (), with_names[0].source)
+            names = check_class_names(with_names[0].names or (), with_names[0].source)
         count = len(names) if names is not None else _count_classes(labelled, described)
         tables = {stem: self._orient_semantics(table, count, names) for stem, table in described.items()}
-        ids, first, how_read = class_ids(labelled, names, count)
+        ids, first, how_read = find_class_ids(labelled, names, count)
         called = "" if names else f", so classes are called class {first} to class {first + count - 1}"
         self.remarks.append(how_read + called)
         names = names or numbered_names(first, count)
         images = _read_choices(features, "features")
-        parts = made_split(ids, names, options, first) if splits is None else given_split(splits, ids, names, options)
+        parts = (
+            draw_split(ids, names, options, first) if splits is None else read_given_split(splits, ids, names, options)
+        )
         used = sum(map(len, (parts.trainval, parts.test_seen, parts.test_unseen)))
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
@@ -232,7 +234,7 @@ class Reader:
         """Return semantics with a row per class, in the order of the names where the table has names, too."""
         loaded = _named_by_numbers(loaded, names)
         if names is not None and loaded.names is not None and loaded.names != names:
-            if sorted(checked_names(loaded.names, loaded.source)) != sorted(names):
+            if sorted(check_class_names(loaded.names, loaded.source)) != sorted(names):
                 strange = next(iter(sorted(set(loaded.names) ^ set(names))))
                 raise BadData(
                     f"{loaded.source} and the list of classes do not name the same classes (first: {strange!r})."

@@ -102,7 +102,7 @@ def _whole(option: str, value: Any) -> int:
     return number
 
 
-def made_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int = 0) -> Parts:
+def draw_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int = 0) -> Parts:
     """Return a seeded split: classes that are unseen, and a share of each seen class's images that test.
 
     `first` is what the user's labels number the first class, and so what ``--unseen 2,5`` counts from.
@@ -126,7 +126,7 @@ def made_split(labels: IntArray, names: Sequence[str], options: SplitOptions, fi
         listed = [name.strip() for name in unseen.split(",")] if isinstance(unseen, str) else list(unseen)
         known = set(names)
         numbers = [int(name) if _is_number(name) and name not in known else name for name in listed]
-        return _draw_rest(labels, names, class_list(numbers, names, first, "--unseen"), options)
+        return _draw_rest(labels, names, find_classes(numbers, names, first, "--unseen"), options)
     _check_sides(count, len(names))
     ids = unseen_classes(len(names), count, options.seed)
     return _draw_rest(labels, names, ids, options, asked)
@@ -182,7 +182,7 @@ def _draw_rest(
     return Parts(trainval, test_seen, np.flatnonzero(is_unseen), folds, made, facts)
 
 
-def class_list(given: Any, names: Sequence[str], base: int, source: str) -> IntArray:
+def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> IntArray:
     """Return the ascending ids of classes that are listed by name or by number from `base`.
 
     Raises:
@@ -209,8 +209,8 @@ def class_list(given: Any, names: Sequence[str], base: int, source: str) -> IntA
     return np.array(sorted(ids), dtype=np.int64)
 
 
-def given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], options: SplitOptions) -> Parts:
-    """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `made_split`.
+def read_given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], options: SplitOptions) -> Parts:
+    """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `draw_split`.
 
     Raises:
         DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above.
@@ -254,7 +254,9 @@ def given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], optio
         raise BadData(
             f"{source} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
         )
-    made = _draw_rest(labels, names, class_list(table["unseen"], names, base, f"{source}: unseen"), options, "", folds)
+    made = _draw_rest(
+        labels, names, find_classes(table["unseen"], names, base, f"{source}: unseen"), options, "", folds
+    )
     return dataclasses.replace(made, facts={**made.facts, **facts})
 
 
@@ -287,7 +289,9 @@ def _check_folds(given: Any, names: Sequence[str], base: int, source: str) -> tu
     ):
         raise BadData(f'{source}: folds must be a list of {{"train": [classes], "val": [classes]}}.')
     return tuple(
-        Fold(*(class_list(fold[side], names, base, f"{source}: {side} of fold {number}") for side in ("train", "val")))
+        Fold(
+            *(find_classes(fold[side], names, base, f"{source}: {side} of fold {number}") for side in ("train", "val"))
+        )
         for number, fold in enumerate(given, start=1)
     )
 

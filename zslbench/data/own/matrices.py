@@ -93,7 +93,7 @@ def _cut_index(array: AnyArray, loaded: Loaded, count: int, unit: str) -> tuple[
     return array, ""
 
 
-def listed_names(loaded: Loaded) -> tuple[str, ...]:
+def read_class_names(loaded: Loaded) -> tuple[str, ...]:
     """Return the class names of a list, one per line; a running number before each (``7 gull``) is dropped.
 
     Raises:
@@ -106,10 +106,10 @@ def listed_names(loaded: Loaded) -> tuple[str, ...]:
     counted = [match for name in names if (match := _NUMBER_BEFORE.fullmatch(name))]
     if len(counted) == len(names) and counts_others(np.array([int(match[1]) for match in counted]), 0):
         names = tuple(match[2] for match in counted)
-    return checked_names(names, loaded.source)
+    return check_class_names(names, loaded.source)
 
 
-def checked_names(names: Sequence[str], source: str) -> tuple[str, ...]:
+def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     """Return class names as they are.
 
     Raises:
@@ -123,7 +123,7 @@ def checked_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
+def find_class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
     """Return (n,) 0-based class ids of labels, what the labels number the first class, and how they were read.
 
     Labels are names of classes (with or without the number of the xlsa17 form ``001.name``), 1-based numbers, or

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.parsers import chosen_key, read_array
+from zslbench.data.parsers import choose_key, read_array
 from zslbench.errors import BadData, DataMissing, ZslbenchError, first_line
 from zslbench.files import check_size
 from zslbench.identity import expanded, file_sha256
@@ -157,7 +157,7 @@ def _read_npy_file(path: Path) -> AnyArray:
 def _read_npz(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
     with zipfile.ZipFile(path) as archive:
         held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        chosen = chosen_key(path, key, held, usual)
+        chosen = choose_key(path, key, held, usual)
         member = archive.getinfo(chosen + ".npy")
         check_size(path, member.file_size, chosen)
         with archive.open(member) as file:
