@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 
 from zslbench import metrics
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.results.analysis.rows import CALIBRATED, group_values, setup_key
 from zslbench.results.records.record import Record
 
@@ -63,10 +63,15 @@ def curve(predictions: Predictions) -> Curve:
     )
 
 
+def predict_classes(predictions: Predictions, gamma: float = 0.0) -> IntArray:
+    """Return (n,) the class of each image, seen scores lowered by `gamma`; of equal scores the seen one is taken."""
+    seen_score, seen_class, unseen_score, unseen_class = (predictions[name] for name in _SIDES)
+    return metrics.stacked(seen_score, seen_class, unseen_score, unseen_class, gamma)
+
+
 def stacked(predictions: Predictions, gamma: float) -> dict[str, float]:
     """Return U, S and H of predictions with the scores of seen classes lowered by `gamma`; 0 changes nothing."""
-    seen_score, seen_class, unseen_score, unseen_class = (predictions[name] for name in _SIDES)
-    predicted = metrics.stacked(seen_score, seen_class, unseen_score, unseen_class, gamma)
+    predicted = predict_classes(predictions, gamma)
     unseen, seen = metrics.unseen_and_seen(predictions["label"], predictions["of_unseen"], predicted)
     return {"U": unseen, "S": seen, "H": metrics.harmonic_mean(unseen, seen)}
 

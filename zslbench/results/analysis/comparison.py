@@ -16,9 +16,10 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
-from zslbench.metrics import ACCURACIES, stacked
+from zslbench.metrics import ACCURACIES
 from zslbench.results.analysis import bootstrap, significance
 from zslbench.results.analysis.bootstrap import Draws, Training
+from zslbench.results.analysis.calibration import predict_classes
 from zslbench.results.analysis.record_filter import is_method
 from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
 from zslbench.results.records.record import Record
@@ -352,9 +353,7 @@ def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
                 f"asked about different test images of {match.head}, so they cannot be paired; "
                 "run both again with --rerun all."
             )
-        predicted = arrays["unseen_class"]
-        if match.row.protocol != "zsl":
-            predicted = stacked(arrays["seen_score"], arrays["seen_class"], arrays["unseen_score"], predicted)
+        predicted = arrays["unseen_class"] if match.row.protocol == "zsl" else predict_classes(arrays)
         right.setdefault(entrant.term, []).append(predicted == arrays["label"])
     return {
         side: _Answered(

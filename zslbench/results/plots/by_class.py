@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zslbench import metrics
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
+from zslbench.results.analysis.calibration import predict_classes
 from zslbench.results.plots.frame import COLOURS, HATCHES, INK, Drawn, Frame, Request, escape, new_figure, wrap
 from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, name_data
 from zslbench.results.records.record import Record
@@ -172,7 +172,7 @@ def confusions(lines: Sequence[Line], store: ResultStore) -> tuple[list[Array], 
     for line, seeds in zip(lines, kept, strict=True):
         if not all(np.array_equal(seed[name], first[name]) for seed in seeds for name in ("label", "of_unseen")):
             raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
-    taken = [[_taken_for(seed) for seed in seeds] for seeds in kept]
+    taken = [[predict_classes(seed) for seed in seeds] for seeds in kept]
     ids: IntArray = np.unique(np.concatenate([first["label"], *(answers for seeds in taken for answers in seeds)]))
     of_unseen = np.isin(ids, first["label"][first["of_unseen"]])
     true = np.searchsorted(ids, first["label"])
@@ -192,14 +192,6 @@ def _load_predictions(record: Record, store: ResultStore) -> Mapping[str, AnyArr
             "predictions are kept of the last step only, and an earlier one was selected; leave out --selection."
         )
     return store.predictions(record)
-
-
-def _taken_for(arrays: Mapping[str, AnyArray]) -> IntArray:
-    """Return (m,) the class that each image was taken for: of equal scores the seen one."""
-    seen_score, seen, unseen_score, unseen = (
-        arrays[name] for name in ("seen_score", "seen_class", "unseen_score", "unseen_class")
-    )
-    return metrics.stacked(seen_score, seen, unseen_score, unseen, 0.0)
 
 
 def _of_one_or_two(request: Request, kind: str, takes: str) -> tuple[list[Array], Classes]:
