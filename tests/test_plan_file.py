@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from typed_commands import blocks
 
 import zslbench
-from zslbench.cli import main
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import RunOptions, WholeFile, read_plan
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "plans.md").read_text(encoding="utf-8")
 RIDGE = "toy_methods:Ridge"
+DIGITS = 'methods = "eszsl"\ndatasets = "digits"'
 
 
 @pytest.fixture
@@ -36,21 +36,10 @@ def written(tmp_path, monkeypatch):
     return write
 
 
-@pytest.fixture
-def type_(capsys):
-    def typed(*arguments: str) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        out, err = capsys.readouterr()
-        return int(end.value.code or 0), out, err
-
-    return typed
-
-
-def test_the_example_of_the_documentation_is_planned(written, type_):
+def test_the_example_of_the_documentation_is_planned(written, typed):
     (example,) = [block.text for block in blocks(PAGE) if block.title == "study.toml"]
     written(example)
-    code, out, err = type_("run", "--plan", "study.toml", "--dry-run")
+    code, out, err = typed("run", "--plan", "study.toml", "--dry-run")
     assert code == 0, err
     # 4 closed forms on 2 data sets under 2 protocols, and 2 generative ones on 1 with 2 seeds
     assert f"{4 * 2 * 2 + 2 * 2 * 2} runs, {4 * 2 * 2 + 2 * 2 * 2} to do" in out
@@ -109,16 +98,12 @@ def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written
         ('oracle = "yes"', BadValue, "oracle is 'yes'; write true or false"),
         ('study = "one"', BadValue, r"study must be tables; write \[\[study\]\]"),
         ('[[study]]\ndevice = "cpu"', BadValue, "device holds for the whole file"),
-        (
-            'methods = "eszsl"\ndatasets = "digits"\n[[study]]\nname = "a"\n[[study]]\nname = "a"',
-            BadValue,
-            "study 2: name is 'a'",
-        ),
+        (f'{DIGITS}\n[[study]]\nname = "a"\n[[study]]\nname = "a"', BadValue, "study 2: name is 'a'"),
         ("methods = [", BadValue, "is not TOML"),
         ("a = " + "[" * 5000, BadValue, "nested too deep|is not TOML"),
-        ('methods = "eszsl"\ndatasets = "digits"\nseeds = 1000000000000', BadValue, "choose from 1 to 10000"),
-        ('methods = "eszsl"\ndatasets = "digits"\nfold = [1, 2]', BadValue, "fold 1, 2 belongs to the dev stage"),
-        ('methods = "eszsl"\ndatasets = "digits"\ncheckpoints = "often"', BadValue, "study.toml: checkpoints"),
+        (f"{DIGITS}\nseeds = 1000000000000", BadValue, "choose from 1 to 10000"),
+        (f"{DIGITS}\nfold = [1, 2]", BadValue, "fold 1, 2 belongs to the dev stage"),
+        (f'{DIGITS}\ncheckpoints = "often"', BadValue, "study.toml: checkpoints"),
         ('methods = "eszsl"\ndatasets = "~nobodyhere/x"', BadValue, "'.*nobodyhere/x' does not exist; name a folder"),
         ('methods = "lisgna"\ndatasets = "digits"', BadValue, "study.toml: unknown method 'lisgna'; did you"),
         ('methods = "eszsl[gamma=[1..9999],lam=[1..9999]]"\ndatasets = "digits"', BadValue, "99980001 points"),
@@ -130,19 +115,17 @@ def test_what_a_plan_cannot_say_gets_a_sentence(written, text, error, sentence):
 
 
 def test_files_that_are_no_plan(tmp_path):
+    (tmp_path / "latin.toml").write_bytes(b'methods = "\xe9"')
+    (tmp_path / "large.toml").write_bytes(b"#" * 2_000_000)
     for path, sentence in (
         (tmp_path / "none.toml", "does not exist"),
         (tmp_path, "is no file"),
         (Path(os.devnull), "is no file"),
+        (tmp_path / "latin.toml", "not UTF-8"),
+        (tmp_path / "large.toml", "larger than"),
     ):
         with pytest.raises(BadValue, match=sentence):
             read_plan(path)
-    (tmp_path / "latin.toml").write_bytes(b'methods = "\xe9"')
-    with pytest.raises(BadValue, match="not UTF-8"):
-        read_plan(tmp_path / "latin.toml")
-    (tmp_path / "large.toml").write_bytes(b"#" * 2_000_000)
-    with pytest.raises(BadValue, match="larger than"):
-        read_plan(tmp_path / "large.toml")
 
 
 PLAN = f"""
@@ -177,28 +160,28 @@ def test_a_plan_runs_each_study_in_its_way_and_no_run_twice(written, monkeypatch
     assert again.count("done") == 7
 
 
-def test_typed_beside_a_plan(written, type_):
+def test_typed_beside_a_plan(written, typed):
     written(PLAN)
     for words, told in (
         (["-m", "eszsl"], "--method cannot be typed beside --plan study.toml"),
         (["--seeds", "2", "--oracle"], "--seeds, --oracle cannot be typed beside"),
         (["--stage", "final"], "--stage cannot be typed"),
     ):
-        code, _, err = type_("run", "--plan", "study.toml", *words)
+        code, _, err = typed("run", "--plan", "study.toml", *words)
         assert code == 2
         assert told in " ".join(err.split())
-    code, out, _ = type_("run", "--plan", "study.toml", "--runs", "other", "-q")
+    code, out, _ = typed("run", "--plan", "study.toml", "--runs", "other", "-q")
     assert code == 0
     assert "7 of 7 runs are done" in out
     assert "--runs other" in out
     assert not Path("records").exists()
-    code, out, _ = type_("run", "--plan", "study.toml", "-q", "--dry-run")
+    code, out, _ = typed("run", "--plan", "study.toml", "-q", "--dry-run")
     assert "7 runs, 7 to do; nothing was run" in out
     with pytest.raises(BadValue, match=r"methods, seeds cannot be given beside the plan study\.toml"):
         zslbench.run("eszsl", seeds=3, plan="study.toml")
 
 
-def test_what_a_plan_says_of_its_engine_and_profile(written, type_):
+def test_what_a_plan_says_of_its_engine_and_profile(written, typed):
     path = written(f'workers = 2\ntime_limit = "1h"\nmethods = "{RIDGE}"\ndatasets = "digits"')
     assert zslbench.run(plan=path, dry_run=True).estimate.workers == 2
     zslbench.run(RIDGE, "digits", seeds=[1], runs="runs")  # something to estimate from
@@ -207,13 +190,13 @@ def test_what_a_plan_says_of_its_engine_and_profile(written, type_):
         (["--workers", "3"], " with 3 workers "),
         (["--engine", "serial"], ""),
     ):
-        code, out, err = type_("run", "--plan", "study.toml", "--dry-run", *words)
+        code, out, err = typed("run", "--plan", "study.toml", "--dry-run", *words)
         assert code == 0, err
         assert told in out if told else "workers" not in out
-    code, _, err = type_("run", "--plan", "study.toml", "--dry-run", "--scheduler", "tcp://nowhere:1")
+    code, _, err = typed("run", "--plan", "study.toml", "--dry-run", "--scheduler", "tcp://nowhere:1")
     assert code == 2
     written(f'profile = true\nmethods = "{RIDGE}"\ndatasets = "digits"\nruns = "profiled"')
-    code, out, _ = type_("run", "--plan", "study.toml", "-q")
+    code, out, _ = typed("run", "--plan", "study.toml", "-q")
     assert "seconds by phase" in out
     written('engine = "steam"\nmethods = "eszsl"\ndatasets = "digits"')
     with pytest.raises(BadValue, match="engine 'steam' does not exist"):
@@ -222,23 +205,8 @@ def test_what_a_plan_says_of_its_engine_and_profile(written, type_):
 
 # --- fuzz ----------------------------------------------------------------------------------------
 
-SPECS = st.sampled_from(
-    [
-        "eszsl",
-        "digits",
-        "zsl",
-        "gzsl",
-        "lisgan@S3",
-        "eszsl[gamma=[1,2]]",
-        "x",
-        "",
-        "a/b",
-        "~",
-        "synthetic",
-        "cpu",
-        "dev",
-    ]
-) | st.text(max_size=20)
+WORDS = "eszsl digits zsl gzsl lisgan@S3 eszsl[gamma=[1,2]] x a/b ~ synthetic cpu dev"
+SPECS = st.sampled_from(["", *WORDS.split()]) | st.text(max_size=20)
 VALUES = st.recursive(
     st.booleans() | st.integers() | st.floats() | SPECS | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
