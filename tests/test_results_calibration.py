@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -179,8 +180,8 @@ def gzsl(method: str, found: dict[str, AnyArray], **facts: Any) -> tuple[Record,
     return record(method, protocol="gzsl", metrics=GZSL().metrics(found), title=method.upper(), **facts), found
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A method of three seeds with three dev folds each, a zsl run, and one whose dev folds are not there."""
     pairs = [gzsl("a", drawn(seed, 60, False, 1.5), seed=seed) for seed in range(3)]
     pairs += [
@@ -189,11 +190,16 @@ def runs(tmp_path: Path) -> Path:
         for fold in (1, 2, 3)
     ]
     pairs.append(gzsl("b", drawn(99, 60, False, 1.5)))
-    store = ResultStore(tmp_path / "runs")
+    store = ResultStore(tmp_path_factory.mktemp("calibrated") / "runs")
     for one, found in pairs:
         store.save(one, found)
     store.save(record("a"), {})
-    return tmp_path / "runs"
+    return store.root
+
+
+@pytest.fixture
+def own_runs(runs: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(runs, tmp_path / "runs"))
 
 
 def wanted(runs: Path, on_test: bool) -> dict[int, tuple[float, dict[str, float]]]:
@@ -222,16 +228,14 @@ def test_the_columns_are_those_of_loops(runs: Path, on_test: bool) -> None:
             assert row["metrics"][f"{name} cs{mark}"]["mean"] == pytest.approx(mean, abs=1e-5)
     assert len(row["gammas"]) == 3
     assert row["gamma_folds"] == ([] if on_test else [1, 2, 3])
-    store = ResultStore(runs)
-    for (best, _), gamma, seed in zip(found.values(), row["gammas"], range(3), strict=True):
-        store = ResultStore(runs)
-        folds = [
-            store.predictions(r) for r in store.load() if (r.seed, r.stage, r.method["name"]) == (seed, "dev", "a")
-        ]
-        if not on_test:
-            assert sum(naive(f, gamma)[2] for f in folds) == pytest.approx(sum(naive(f, best)[2] for f in folds))
     if on_test:
         assert row["metrics"]["H cs†"]["mean"] >= row["metrics"]["H"]["mean"]
+        return
+    store = ResultStore(runs)
+    dev = [r for r in store.load() if (r.stage, r.method["name"]) == ("dev", "a")]
+    for (best, _), gamma, seed in zip(found.values(), row["gammas"], range(3), strict=True):
+        folds = [store.predictions(r) for r in dev if r.seed == seed]
+        assert sum(naive(f, gamma)[2] for f in folds) == pytest.approx(sum(naive(f, best)[2] for f in folds))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -264,32 +268,34 @@ def test_what_lacks_dev_folds_is_said_with_the_command(runs: Path) -> None:
         table(runs, calibrate="test")
 
 
-def test_a_cell_is_calibrated_for_all_of_its_seeds_or_none(runs: Path) -> None:
-    store = ResultStore(runs)
+def test_a_cell_is_calibrated_for_all_of_its_seeds_or_none(own_runs: Path) -> None:
+    store = ResultStore(own_runs)
     gone = next(r for r in store.load() if (r.stage, r.fold, r.seed) == ("dev", 3, 2))
     store.path(gone).unlink()
     with pytest.raises(BadValue, match="not all of its dev folds were run"):
-        table(runs, calibrate=True, methods=["a"])
+        table(own_runs, calibrate=True, methods=["a"])
 
 
-def test_an_earlier_step_has_no_predictions_to_calibrate(runs: Path) -> None:
-    store = ResultStore(runs)
+def test_an_earlier_step_has_no_predictions_to_calibrate(own_runs: Path) -> None:
+    store = ResultStore(own_runs)
     for one in store.load():
         if one.method["name"] == "a" and one.protocol["name"] == "gzsl":
             early = {"U": 1.0, "S": 1.0, "H": 1.0, "AUSUC": 1.0}
             store.relabel(dataclasses.replace(one, curve=({"step": 1, "metrics": early},)))
-    text = table(runs, methods=["a"], protocols=["gzsl"], selection=["fixed", "validated"], calibrate=True, width=200)
+    text = table(
+        own_runs, methods=["a"], protocols=["gzsl"], selection=["fixed", "validated"], calibrate=True, width=200
+    )
     assert "no calibrated stacking for rows of an earlier step (a)" in text
     row = next(line for line in text.splitlines() if line.startswith("A validated"))
     assert row.split()[2:] == ["100.0", "±", "0.0*"] * 3 + ["–"] * 3
 
 
-def test_lost_predictions_are_a_sentence(runs: Path) -> None:
-    store = ResultStore(runs)
+def test_lost_predictions_are_a_sentence(own_runs: Path) -> None:
+    store = ResultStore(own_runs)
     one = next(r for r in store.load() if r.stage == "dev")
     store.path(one).with_suffix(".npz").unlink()
     with pytest.raises(StoreError, match="--rerun all"):
-        table(runs, calibrate=True, methods=["a"])
+        table(own_runs, calibrate=True, methods=["a"])
 
 
 # --- the curve verb ------------------------------------------------------------------------------------------------
@@ -313,9 +319,8 @@ def test_the_curve_is_written_whole(runs: Path, tmp_path: Path) -> None:
 
 def test_the_curve_tells_before_and_after(runs: Path) -> None:
     plain = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="dev"))[0]["metrics"]
-    on_test = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="oracle"))[0][
-        "metrics"
-    ]
+    (row,) = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="oracle"))
+    on_test = row["metrics"]
     text = curve_verb(runs, width=250)
     row = next(line for line in text.splitlines() if line.startswith("A "))
     for name, stat in (("AUSUC", plain["AUSUC"]), ("H", plain["H"]), ("H cs", plain["H cs"])):

@@ -85,7 +85,8 @@ def describe_rows(
     if any(row.setting == "transductive" for row in rows):
         facts.append((TRANSDUCTIVE.kind, TRANSDUCTIVE.text))
     facts += [("oracle", text) for text in _describe_oracle(named)]
-    by_state = group_values((row.source_state, (name, named.where(row))) for row, name in named)
+    of_changed = ((row, name) for row, name in named if row.source_state != "current")
+    by_state = group_values((row.source_state, (name, named.where(row))) for row, name in of_changed)
     changed, unknown = (
         "; ".join(f"{name} on {', '.join(data)}" for name, data in group_values(by_state.get(state, ())).items())
         for state in ("changed", "unknown")
