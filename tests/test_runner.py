@@ -29,11 +29,6 @@ def _fresh_toys(monkeypatch):
     monkeypatch.setattr(Grid, "shared", [])
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return tmp_path / "runs"
-
-
 def labels(planned):
     return [(run.label, run.protocol, run.seed) for run in planned.runs]
 

@@ -25,11 +25,6 @@ def _fresh_toys(monkeypatch):
     monkeypatch.setattr(Ridge, "fits", [])
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return tmp_path / "runs"
-
-
 def test_the_dev_stage_does_all_folds_unless_some_are_named(runs):
     assert [record.fold for record in zslbench.run(RIDGE, "digits", "zsl", runs=runs, stage="dev").records] == [1, 2, 3]
     assert [one.fold for one in plan(RunOptions([RIDGE], ["digits"], ["zsl"], stage="dev", fold=[3, 1])).runs] == [3, 1]

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeGuard
+from typing import TypeAlias
 
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Size
@@ -87,8 +87,7 @@ def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1)
     for batch in work:
         together = len({job.first.seed for job in batch.jobs}) > 1
         for place, job in enumerate(batch.jobs):
-            count = len(job.runs)
-            run = job.first
+            run, count = job.first, len(job.runs)
             key = run.method, canonical_json(dict(run.params)), run.dataset.fingerprint, run.stage, together
             same_work = exact.get(key, [])
             nearest = same_work or _scaled(job, others.get((run.method, together), []), sizes)
@@ -102,40 +101,33 @@ def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1)
     return Estimate(seconds / workers, same, scaled, dict(unknown), workers)
 
 
-def _history(
-    records: Iterable[Record],
-) -> tuple[dict[tuple[object, ...], list[_Past]], dict[tuple[str, bool], list[_Past]]]:
+_History: TypeAlias = dict[tuple[object, ...], list[_Past]]
+
+
+def _history(records: Iterable[Record]) -> tuple[_History, _History]:
     """Return what is known by method, parameters and data, and by method alone; seeds at once are told apart.
 
     The protocols of a fit share it: what the fit took in wall-clock time is the sum over them of what was not shared.
     """
     spent: dict[tuple[object, ...], float] = defaultdict(float)
-    seen = []
+    timed = []
     for record in records:
-        timings = record.timings
-        if not record.ok or not _is_number(timings.get("total")):
-            continue
         together = "seeds_at_once" in record.provenance
-        if not record.seconds_known and not together:
+        if not record.ok or "total" not in record.timings or not (record.seconds_known or together):
             continue
-        unshared = sum(timings.get(phase, 0.0) for phase in _UNSHARED)
-        key = (
-            record.method["name"],
-            canonical_json(dict(record.method["params"])),
-            record.dataset["fingerprint"],
-            record.stage,
-            together,
-        )
-        fit_key = (*key, record.fold, record.seed)
-        spent[fit_key] += timings["total"] - unshared - timings.get("shared", 0.0)
-        seen.append((record, key, fit_key, unshared))
-    exact: dict[tuple[object, ...], list[_Past]] = defaultdict(list)
-    others: dict[tuple[str, bool], list[_Past]] = defaultdict(list)
-    for record, key, fit_key, unshared in seen:
+        params, data = canonical_json(dict(record.method["params"])), record.dataset["fingerprint"]
+        key = record.method["name"], params, data, record.stage, together
+        unshared = sum(record.timings.get(phase, 0.0) for phase in _UNSHARED)
         fit = record.timings["total"] - unshared
+        spent[*key, record.fold, record.seed] += fit - record.timings.get("shared", 0.0)
+        timed.append((record, key, fit, unshared))
+    exact: _History = defaultdict(list)
+    others: _History = defaultdict(list)
+    for record, key, fit, unshared in timed:
         work = record.provenance.get("work")
-        known = float(work) if _is_number(work) and work > 0 else 0.0
-        past = _Past(fit, min(fit, max(spent[fit_key], 0.0)), unshared, known, record.dataset["fingerprint"])
+        known = float(work) if isinstance(work, int | float) and work > 0 else 0.0
+        of_fit = max(spent[*key, record.fold, record.seed], 0.0)
+        past = _Past(fit, min(fit, of_fit), unshared, known, record.dataset["fingerprint"])
         exact[key].append(past)
         if known:
             others[record.method["name"], key[-1]].append(past)
@@ -160,10 +152,6 @@ def _scaled(job: Job, past: Sequence[_Past], sizes: dict[tuple[object, ...], Siz
         return []
     on_same = [earlier for earlier in past if earlier.data == run.dataset.fingerprint]
     return [earlier.scaled(work, run.dataset.fingerprint) for earlier in on_same or past]
-
-
-def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _say_time(seconds: float) -> str:
