@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_folders import images, splits, write_folder
+from data_folders import images, splits, write_changed, write_folder
 
 from zslbench.data import Dataset, load_dataset
 from zslbench.data.catalogue import CATALOGUE
@@ -164,21 +164,17 @@ def test_the_second_root_serves_what_the_first_lacks(tmp_path: Path, monkeypatch
 
 @pytest.mark.usefixtures("cub_home")
 def test_wrong_counts_name_both_numbers(tmp_path: Path) -> None:
-    att = {"att": np.vstack([splits()["att"], splits()["att"]])}
-    write_folder(tmp_path / "a" / "CUB", semantics=att)
-    assert "6 attributes where 3 are expected" in refused("cub", BadData, root=tmp_path / "a")
-    write_folder(tmp_path / "b" / "CUB", {"features": np.vstack([images()["features"]] * 2)})
-    assert "10 feature dimensions where 5 are expected" in refused("cub", BadData, root=tmp_path / "b")
-    write_folder(tmp_path / "c" / "CUB", semantics={"trainval_loc": splits()["trainval_loc"][:-1]})
-    message = refused("cub", BadData, root=tmp_path / "c")
-    assert "19 trainval images where 20 are expected" in message
-    assert load_dataset(str(tmp_path / "c" / "CUB")).origin == "own", "one's own data is not counted"
+    without = {key: np.setdiff1d(splits()[key], [36])[:, None] for key in ("trainval_loc", "test_seen_loc")}
     fewer = {"features": images()["features"][:, :-1], "labels": images()["labels"][:-1]}
-    locs = {"trainval_loc": np.setdiff1d(splits()["trainval_loc"], [36])[:, None]}
-    write_folder(
-        tmp_path / "d" / "CUB", fewer, locs | {"test_seen_loc": np.setdiff1d(splits()["test_seen_loc"], [36])[:, None]}
-    )
-    assert "35 images where 36 are expected" in refused("cub", BadData, root=tmp_path / "d")
+    for number, (changed, why) in enumerate((
+        ({"att": np.vstack([splits()["att"]] * 2)}, "6 attributes where 3 are expected"),
+        ({"features": np.vstack([images()["features"]] * 2)}, "10 feature dimensions where 5 are expected"),
+        ({"trainval_loc": splits()["trainval_loc"][:-1]}, "19 trainval images where 20 are expected"),
+        (fewer | without, "35 images where 36 are expected"),
+    )):  # fmt: skip
+        folder = write_changed(tmp_path / str(number) / "CUB", **changed)
+        assert why in refused("cub", BadData, root=folder.parent)
+        assert load_dataset(str(folder)).origin == "own", "one's own data is not counted"
 
 
 @pytest.mark.usefixtures("cub_home")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import own_data
 import pytest
-from data_folders import write_folder
+from data_folders import splits, write_folder
 from own_data import NAMES, arrays, make, refuse
 
 import zslbench
@@ -118,12 +118,9 @@ def test_labels_of_every_kind_mean_the_same() -> None:
     found = make("xlsa17", classes=counted, labels=[NAMES[one] for one in labels], splits={"unseen": [2, 6]}).added
     assert found.class_names == tuple(counted)
     assert found.fingerprints == expected
-    assert (
-        make(
-            "ids", classes=[str(17 * one) for one in range(8)], labels=17 * labels, splits={"unseen": ["34", "102"]}
-        ).added.fingerprints
-        == expected
-    )
+    ids = [str(17 * label) for label in range(8)]
+    numbered = make("ids", classes=ids, labels=17 * labels, splits={"unseen": ["34", "102"]}).added
+    assert numbered.fingerprints == expected
 
 
 def test_names_beside_the_semantics_are_the_classes(tmp_path: Path) -> None:
@@ -190,7 +187,7 @@ def test_further_features_and_semantics(tmp_path: Path) -> None:
 
 
 def test_a_folder_keeps_its_fingerprint(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "XLSA")
+    folder = write_folder(tmp_path / "XLSA", semantics={"original_att": 100 * splits()["att"]})
     write_folder(folder, stem="vgg19", semantics_stem="sent")
     added = add("mine", source=folder).added
     assert (list(added.features), list(added.semantics)) == (["res101", "vgg19"], ["att", "sent"])
@@ -198,6 +195,11 @@ def test_a_folder_keeps_its_fingerprint(tmp_path: Path) -> None:
         direct = load_dataset(str(folder), features=features, semantics=semantics)
         assert load_dataset("mine", features=features, semantics=semantics).fingerprint == direct.fingerprint
     assert len(added.load().folds) == 1
+    add("mine", features={"wide": np.hstack([added.load().features] * 2)})
+    wide = load_dataset("mine", features="wide")
+    np.testing.assert_array_equal(wide.original, added.load().original)
+    assert wide.original is not None
+    assert verify("mine")[0].ok
     with pytest.raises(BadValue, match="brings"):
         add("other", source=folder, labels=[1])
     with pytest.raises(DataMissing, match="is not a folder"):
