@@ -50,86 +50,29 @@ HANGS = 120.0
 """Seconds of processor time after which a case hangs."""
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 AWKWARD: tuple[Any, ...] = (
-    None,
-    True,
-    -1,
-    0,
-    2**70,
-    10**400,
-    1e308,
-    float("nan"),
-    float("-inf"),
-    "",
-    "x",
-    "\x1b[31mred",
-    "\x9b2J",
-    "\u202eright",
-    "\ud800",
-    "a\nb",
-    "a\0b",
-    "../../up",
-    "=1+1",
-    "1" * 5000,
-    "é" * 300,
-    [],
-    {},
-    [[]],
-    [1, "a"],
-    {"": None},
-    "%s{}\\",
-    {"a": {"b": [1]}},
-    "eszsl[gamma=",
-    "os:system",
-    "shared_toys:Noted",
-)
+    None, True, -1, 0, 2**70, 10**400, 1e308, float("nan"), float("-inf"), "", "x", "\x1b[31mred", "\x9b2J",
+    "\u202eright", "\ud800", "a\nb", "a\0b", "../../up", "=1+1", "1" * 5000, "é" * 300, [], {}, [[]], [1, "a"],
+    {"": None}, "%s{}\\", {"a": {"b": [1]}}, "eszsl[gamma=", "os:system", "shared_toys:Noted",
+)  # fmt: skip
 ENVIRONMENT = (
     "COLUMNS", "LINES", "SOURCE_DATE_EPOCH", "MPLBACKEND", "NO_COLOR", "TERM", "LC_ALL", "LANG", "TZ",
     "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "ZSLBENCH_DATA", "ZSLBENCH_HOME", "ZSLBENCH_COORDINATOR_GONE_AFTER",
     "PYTHONHASHSEED", "MATPLOTLIBRC", "HTTPS_PROXY", "PAGER", "EDITOR",
 )  # fmt: skip
 TEXTS = (
-    "",
-    "0",
-    "-1",
-    "1" * 5000,
-    "1e999",
-    "x",
-    "nan",
-    "ü" * 200,
-    "../..",
-    "/dev/null",
-    "/proc/self/mem",
-    "\x1b]0;t\x07",
-    "\u202e",
-    "a=b,c",
-    "~",
-    "$HOME",
-    "%n",
-    "*",
-)
+    "", "0", "-1", "1" * 5000, "1e999", "x", "nan", "ü" * 200, "../..", "/dev/null", "/proc/self/mem",
+    "\x1b]0;t\x07", "\u202e", "a=b,c", "~", "$HOME", "%n", "*",
+)  # fmt: skip
 READING = (
-    ["table"],
-    ["table", "--format", "latex"],
-    ["table", "--format", "csv"],
-    ["table", "--format", "json"],
-    ["table", "--layout", "gzsl", "--ci"],
-    ["table", "--stage", "dev"],
-    ["table", "--calibrate", "-p", "gzsl"],
-    ["status"],
-    ["status", "--verify"],
-    ["status", "--format", "json"],
-    ["compare", "eszsl", "sae"],
-    ["curve", "-m", "eszsl", "-d", "{data}"],
-    ["results", "export", "-o", "{out}/export.csv"],
-    ["results", "gc"],
-    ["run", "-m", "eszsl", "-d", "{data}", "--dry-run"],
-    ["results", "merge", "{runs}", "--into", "{out}/merged"],
-)
+    "table", "table --format latex", "table --format csv", "table --format json", "table --layout gzsl --ci",
+    "table --stage dev", "table --calibrate -p gzsl", "status", "status --verify", "status --format json",
+    "compare eszsl sae", "curve -m eszsl -d {data}", "results export -o {out}/export.csv", "results gc",
+    "run -m eszsl -d {data} --dry-run", "results merge {runs} --into {out}/merged",
+)  # fmt: skip
 DRAWING = (
-    ["report", "-o", "{out}/report.html"],
-    ["plot", "pareto", "-d", "cub", "-o", "{out}/p.svg", "--data", "{out}/p.csv"],
-    ["plot", "curve", "-m", "eszsl", "-d", "{data}", "-o", "{out}/c.svg"],
-)
+    "report -o {out}/report.html", "plot pareto -d cub -o {out}/p.svg --data {out}/p.csv",
+    "plot curve -m eszsl -d {data} -o {out}/c.svg",
+)  # fmt: skip
 PLAN = """runs = "{runs}"
 device = "cpu"
 datasets = ["digits"]
@@ -145,30 +88,10 @@ stage = "dev"
 fold = [1, 2]
 """
 LITERALS = (
-    '""',
-    '"x"',
-    "-1",
-    "0",
-    "1e999",
-    "nan",
-    "[]",
-    "[[1]]",
-    "{}",
-    "{a = 1}",
-    "9" * 5000,
-    "true",
-    '"\\u001b[2J"',
-    "1979-05-27",
-    '["eszsl", 1]',
-    '"../.."',
-    '[""]',
-    '"every:0"',
-    '"\\u202e"',
-    "[1, 1]",
-    "99999999999",
-    '"/dev/null"',
-    '["digits", "digits"]',
-)
+    '""', '"x"', "-1", "0", "1e999", "nan", "[]", "[[1]]", "{}", "{a = 1}", "9" * 5000, "true", '"\\u001b[2J"',
+    "1979-05-27", '["eszsl", 1]', '"../.."', '[""]', '"every:0"', '"\\u202e"', "[1, 1]", "99999999999",
+    '"/dev/null"', '["digits", "digits"]',
+)  # fmt: skip
 READ_RECORDS = ("table", "status", "compare", "curve", "run", "report", "plot", "results gc", "results export")
 DATA = "synthetic[classes=8,unseen=2]"
 
@@ -225,11 +148,11 @@ class Workshop:
 
     # --- what is damaged --------------------------------------------------------------------------------------------
 
-    def _record(self, rng: np.random.Generator, verbs: tuple[list[str], ...] = READING) -> list[str]:
+    def _record(self, rng: np.random.Generator, verbs: tuple[str, ...] = READING) -> list[str]:
         for _ in range(int(rng.integers(1, 4))):
             path = self._copied(self.records[int(rng.integers(len(self.records)))])
             path.write_text(json.dumps(damaged(json.loads(path.read_text()), rng)), encoding="utf-8")
-        return list(verbs[int(rng.integers(len(verbs)))])
+        return verbs[int(rng.integers(len(verbs)))].split()
 
     def _drawing(self, rng: np.random.Generator) -> list[str]:
         return self._record(rng, DRAWING) if rng.random() < 0.1 else self._record(rng)
@@ -238,7 +161,7 @@ class Workshop:
         path = self._copied(self.records[int(rng.integers(len(self.records)))])
         raw = path.read_bytes()
         path.write_bytes(mutated_text(raw, rng) if rng.random() < 0.5 else mutated(raw, rng))
-        return list(READING[int(rng.integers(len(READING)))])
+        return READING[int(rng.integers(len(READING)))].split()
 
     def _predictions(self, rng: np.random.Generator) -> list[str]:
         path = self._copied(self.arrays[int(rng.integers(len(self.arrays)))])
@@ -259,13 +182,14 @@ class Workshop:
             ]
             content[("", "\x1b[2J", name, name)[int(rng.integers(4))]] = others[int(rng.integers(len(others)))]
             np.savez_compressed(path, **content)
-        return [
-            ["status", "--verify"],
-            ["table", "--calibrate", "-p", "gzsl"],
-            ["curve", "-m", "eszsl", "-d", "{data}"],
-            ["compare", "eszsl", "sae", "-d", "{data}"],
-            ["plot", "confusion", "-m", "eszsl", "-d", "{data}", "-o", "{out}/p.svg", "-p", "gzsl"],
-        ][int(rng.choice(5, p=[0.24, 0.24, 0.24, 0.24, 0.04]))]
+        verbs = (
+            "status --verify",
+            "table --calibrate -p gzsl",
+            "curve -m eszsl -d {data}",
+            "compare eszsl sae -d {data}",
+            "plot confusion -m eszsl -d {data} -o {out}/p.svg -p gzsl",
+        )
+        return verbs[int(rng.choice(5, p=[0.24, 0.24, 0.24, 0.24, 0.04]))].split()
 
     def _preset(self, rng: np.random.Generator) -> list[str]:
         path = self._copied(self.presets[int(rng.integers(len(self.presets)))])
@@ -273,20 +197,16 @@ class Workshop:
             path.write_text(json.dumps(damaged(json.loads(path.read_text()), rng)), encoding="utf-8")
         else:
             path.write_bytes(mutated_text(path.read_bytes(), rng))
-        return [
-            ["run", "-m", "eszsl@tuned", "-d", "{data}", "-p", "zsl", "--dry-run"],
-            ["list", "presets"],
-            ["table", "-m", "eszsl@tuned"],
-            ["status"],
-        ][int(rng.integers(4))]
+        verbs = "run -m eszsl@tuned -d {data} -p zsl --dry-run", "list presets", "table -m eszsl@tuned", "status"
+        return verbs[int(rng.integers(4))].split()
 
     def _environment(self, rng: np.random.Generator) -> list[str]:
         for name in rng.choice(ENVIRONMENT, size=int(rng.integers(1, 4)), replace=False):
             text = TEXTS[int(rng.integers(len(TEXTS)))]
             self.variables[str(name)] = text.replace("\0", "")
-        verbs = (*READING, ["list", "methods"], ["info", "lisgan"], ["data", "list"], ["run", "--help"], ["doctor"])
+        verbs = (*READING, "list methods", "info lisgan", "data list", "run --help", "doctor")
         verbs = DRAWING if rng.random() < 0.05 else verbs
-        return list(verbs[int(rng.integers(len(verbs)))])
+        return verbs[int(rng.integers(len(verbs)))].split()
 
     def _archive(self, rng: np.random.Generator) -> list[str]:
         names = [name for name in AWKWARD if isinstance(name, str) and "\0" not in name]

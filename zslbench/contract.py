@@ -20,11 +20,11 @@ class CheckFailed(ZslbenchError):
 
 
 class Violation(Exception):
-    """Raised by `require`; `Contract.run` turns it into a `CheckFailed`."""
+    """What `require` raises; `Contract.run` turns it into a `CheckFailed`."""
 
 
 def require(holds: object, why: str) -> None:
-    """Raise unless `holds`; `why` says what was found and what is wanted."""
+    """Raise unless `holds`; `why` is a sentence on what is wrong."""
     if not holds:
         raise Violation(why)
 

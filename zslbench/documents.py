@@ -25,14 +25,7 @@ _MOST_BYTES = 1_000_000
 """Of a TOML file."""
 _DEEPEST, _SHOWN = 20, 60
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
-_KINDS = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    tuple: "a list",
-}
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 def decode_json(content: bytes | str) -> dict[str, Any]:
@@ -46,7 +39,12 @@ def decode_json(content: bytes | str) -> dict[str, Any]:
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise ValueError(_name_what_is_no_json(content) or str(error)) from None
+        why = "it holds a number that is not finite, or half of a character (a lone surrogate)"
+        try:
+            json.loads(content)  # less strict
+        except (ValueError, RecursionError):
+            why = str(error)
+        raise ValueError(why) from None
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
     level: list[Any] = [document]
@@ -56,14 +54,6 @@ def decode_json(content: bytes | str) -> dict[str, Any]:
         if not level:
             return document
     raise ValueError(f"it is nested more than {_DEEPEST} deep")
-
-
-def _name_what_is_no_json(content: bytes | str) -> str:
-    try:
-        json.loads(content)  # less strict
-    except (ValueError, RecursionError):
-        return ""
-    return "it holds a number that is not finite, or half of a character (a lone surrogate)"
 
 
 def convert(document: Any, declared: type[T]) -> T:
@@ -161,4 +151,4 @@ def _name_kind(declared: Any) -> str:
         return _name_kind(parts[0])
     if origin is Literal:
         return f"one of {', '.join(parts)}"
-    return _KINDS.get(origin or declared, "an object")
+    return "a list" if origin in (list, tuple) else _KINDS.get(declared, "an object")

@@ -16,14 +16,9 @@ class UnknownName(ZslbenchError):
     def __init__(self, kind: str, given: str, allowed: Iterable[str], advice: str = "") -> None:
         names = sorted(allowed)
         near = nearest(given, names)
-        if near:
-            hint = f"did you mean {near!r}?"
-        elif names:
-            hint = f"choose one of: {', '.join(names)}."
-        else:
-            hint = "there are none to choose from."
+        choices = f"choose one of: {', '.join(names)}." if names else "there are none to choose from."
+        hint = f"did you mean {near!r}?" if near else choices
         super().__init__(f"unknown {kind} {given!r}; {hint}{' ' + advice if advice else ''}")
-        self.kind, self.given, self.near = kind, given, near
 
 
 class Unavailable(ZslbenchError):
@@ -73,8 +68,7 @@ def nearest(given: str, names: Iterable[str]) -> str | None:
     >>> nearest("lisgna", ["eszsl", "lisgan"])
     'lisgan'
     """
-    found = difflib.get_close_matches(given.lower(), list(names), n=1, cutoff=0.6)
-    return found[0] if found else None
+    return next(iter(difflib.get_close_matches(given.lower(), list(names), n=1, cutoff=0.6)), None)
 
 
 class MethodFault(ZslbenchError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -87,11 +88,9 @@ def fingerprint(arrays: Mapping[str, AnyArray]) -> str:
 def machine() -> str:
     """Return 16 hex digits of this host as booted; on Linux also of what its process numbers count in (containers)."""
     parts = [platform.node()]
-    try:
+    with contextlib.suppress(OSError):  # no Linux: the name of the host has to do
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115  (a name, not a path)
-    except OSError:
-        pass  # no Linux: the name of the host has to do
     return hashlib.sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:16]
 
 
@@ -108,17 +107,12 @@ def process_born(pid: int) -> float | None:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
             return None
-        return _ticks(pid) or float(process.create_time())
+        with contextlib.suppress(OSError, ValueError, IndexError, AttributeError):
+            # proc(5): field 22 counts ticks, and field 2 is the name, which may hold anything
+            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return float(process.create_time())
     except psutil.NoSuchProcess:
         return None
     except psutil.Error:
         return 0.0  # it is there, and says no more
-
-
-def _ticks(pid: int) -> float | None:
-    """Return field 22 of ``/proc/<pid>/stat`` (proc(5)) in seconds; None where there is none."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        return int(fields[19]) / os.sysconf("SC_CLK_TCK")  # the name, which may hold anything, is the second field
-    except (OSError, ValueError, IndexError, AttributeError):
-        return None

@@ -20,7 +20,7 @@ SWEPT = ("AUSUC",)
 
 
 def metric_place(name: str) -> int:
-    """Return the place of a metric among the others of a table; unknown ones come last."""
+    """Return the place of a metric in a table; unknown ones come last."""
     return METRIC_ORDER.index(name) if name in METRIC_ORDER else len(METRIC_ORDER)
 
 
@@ -135,7 +135,7 @@ def ausuc(
     unseen_score: Array,
     unseen: IntArray,
 ) -> float:
-    """Return the area under the seen–unseen accuracy curve by the trapezoid rule (see `stacking_curve`).
+    """Return the area under the seen–unseen accuracy curve by the trapezoid rule; arguments as of `stacking_curve`.
 
     >>> one = np.array([1.0, 1.0]); label = np.array([0, 1])
     >>> ausuc(label, np.array([False, True]), one, np.array([0, 0]), one - 2, np.array([1, 1]))

@@ -28,6 +28,8 @@ from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
 __all__ = ["CheckFailed", "Checked", "check", "check_dataset", "check_method", "check_protocol"]
 
 Kind = Literal["method", "dataset", "protocol"]
+_REGISTRIES: dict[Kind, Registry] = {"method": METHODS, "dataset": DATASETS, "protocol": PROTOCOLS}
+_BASES: dict[Kind, type] = {"method": Method, "protocol": Protocol, "dataset": Source}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,35 +75,31 @@ def check(
             f"{text} is a {kind}; --features, --semantics and --data-root are for data sets, leave them out."
         )
     try:
-        if kind == "method":
-            passed = check_method(text)
-        elif kind == "protocol":
-            passed = check_protocol(text)
-        else:
+        if kind == "dataset":
             passed = check_dataset(text, features=features, semantics=semantics, root=root)
+        else:
+            passed = check_method(text) if kind == "method" else check_protocol(text)
     except CheckFailed as failed:
         return Checked(kind, text, failed.passed, str(failed))
     return Checked(kind, text, tuple(passed))
 
 
 def _kind(text: str) -> Kind:
-    if Path(text).is_dir() and not any(text in registry.entries for registry in (METHODS, DATASETS, PROTOCOLS)):
-        return "dataset"
-    if added.find(text) is not None:
+    """Tell what kind of thing a text names: a folder, an added data set, a class, or a registered name."""
+    is_registered = any(text in registry.entries for registry in _REGISTRIES.values())
+    if (Path(text).is_dir() and not is_registered) or added.find(text) is not None:
         return "dataset"
     name = spec.parse(text).name
     if ":" in name:
-        found = METHODS.load(name)
-        bases: tuple[tuple[type, Kind], ...] = ((Method, "method"), (Protocol, "protocol"), (Source, "dataset"))
-        for base, kind in bases:
-            if issubclass(found, base):
+        cls = METHODS.load(name)
+        for kind, base in _BASES.items():
+            if issubclass(cls, base):
                 return kind
         raise BadValue(
             f"{name} is neither a Method nor a Protocol nor a data set's Source; derive it from one of them, "
             "as in class MyMethod(zslbench.methods.Method)."
         )
-    named: tuple[tuple[Registry, Kind], ...] = ((METHODS, "method"), (DATASETS, "dataset"), (PROTOCOLS, "protocol"))
-    for registry, kind in named:
+    for kind, registry in _REGISTRIES.items():
         if name.casefold() in {known.casefold() for known in registry.entries}:
             return kind
     every = [*METHODS.names(), *DATASETS.names(), *added.names(), *PROTOCOLS.names()]
