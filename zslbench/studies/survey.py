@@ -106,8 +106,8 @@ class Survey:
         Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
         """
         with_params = {method_in(row) for row in self.rows if parse_recorded(row).params}
-        begun = [(slot.row, slot.place, slot.protocol) for slot, state in self.states.items() if state != "missing"]
-        rows_begun = set(begun)
+        begun = (slot for slot, state in self.states.items() if state != "missing")
+        rows_begun = {(slot.row, slot.place, slot.protocol) for slot in begun}
         methods_begun = {(method_in(row), place, protocol) for row, place, protocol in rows_begun}
         return frozenset(
             slot
