@@ -88,6 +88,13 @@ def write_text(path: Path, text: str, what: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")), what)
 
 
+def write_output(text: str, path: Path | str | None, kind: str) -> str:
+    """Write a text into the file that was asked for, if any, and return it; `kind` names it in errors."""
+    if path is not None:
+        write_text(Path(path), text, f"the {kind} {Path(path).name}")
+    return text
+
+
 @contextlib.contextmanager
 def staged(path: Path, write: Writer) -> Iterator[Path]:
     """Give a file beside `path` that `write` has filled, safe on the disk; what was not moved away is removed."""

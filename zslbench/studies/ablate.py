@@ -15,7 +15,7 @@ from msgspec import structs
 from zslbench import params
 from zslbench.data.splits import Stage
 from zslbench.errors import BadSpec, BadValue, UnknownName
-from zslbench.files import write_text
+from zslbench.files import write_output
 from zslbench.methods.base import Method
 from zslbench.params import Scalar
 from zslbench.registry import METHODS
@@ -135,9 +135,7 @@ def ablate(
         narrow = format == "latex"
         tables = ablation_tables(lines, cls.card, str(base), stage, outcome, narrow)
         text = render(tables, format, None if narrow else width, piped=120)
-    if output is not None:
-        write_text(Path(output), text, f"the table {Path(output).name}")
-    return Ablated(lines, text, outcome)
+    return Ablated(lines, write_output(text, output, "table"), outcome)
 
 
 def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:

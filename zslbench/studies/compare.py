@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.files import csv_text, json_text, write_text
+from zslbench.files import csv_text, json_text, write_output
 from zslbench.results.analysis.comparison import (
     METRICS,
     OVER,
@@ -116,9 +116,7 @@ def compare(
     else:
         room = columns_of(width) if format == "terminal" else None
         text = render(comparison_tables(done, room or 100), format, room)
-    if output is not None:
-        write_text(Path(output), text, f"the comparison {output.name}")
-    return text
+    return write_output(text, output, "comparison")
 
 
 def _checked(

@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.files import csv_text, write_text
+from zslbench.files import csv_text, write_output
 from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import (
     Curve,
@@ -97,7 +97,7 @@ def curve(
     if not traced:
         raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
     if data is not None:
-        _write(Path(data), _csv(traced))
+        write_output(_csv(traced), data, "curve")
     if format in DATA_FORMATS:
         text = _csv(traced) if format == "csv" else _json(traced)
     else:
@@ -106,9 +106,7 @@ def curve(
             whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
         text = render(whole, format, width, _PIPE_WIDTH)
         text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
-    if output is not None:
-        _write(Path(output), text)
-    return text
+    return write_output(text, output, "curve")
 
 
 def _traced(
@@ -222,7 +220,3 @@ def _json(traced: Sequence[Traced]) -> str:
         points = {"gamma": [*gammas[:-1], None], **dict(zip("USH", percent, strict=True))}
         out.append({**_facts(run), **chosen, "curve": points})
     return json.dumps(out, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    write_text(path, text, f"the curve {path.name}")

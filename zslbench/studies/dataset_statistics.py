@@ -16,7 +16,7 @@ from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.store import load_stored
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import DataMissing, ZslbenchError
-from zslbench.files import write_text
+from zslbench.files import write_output
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, split_of
 from zslbench.results.tables.facts import pick_facts, write_data
@@ -206,9 +206,7 @@ def statistics(
         text = write_data([_facts(dataset) for dataset in described], format)
     else:
         text = render(_lay_out(described, left_out), format, width, standalone=standalone)
-    if output is not None:
-        write_text(output, text, f"the table {output.name}")
-    return text
+    return write_output(text, output, "table")
 
 
 def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:

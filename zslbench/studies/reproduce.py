@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
-from zslbench.files import write_text
+from zslbench.files import write_output
 from zslbench.metrics import metric_place
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import PROTOCOL, Published
@@ -169,9 +169,7 @@ def reproduce(
         text = write_data([_facts(cell, tolerance) for cell in cells], format)
     else:
         text = render(_tables(cells, tolerance, seeds, outcome), format, width, piped=120)
-    if output is not None:
-        write_text(Path(output), text, f"the table {Path(output).name}")
-    return Reproduction(tuple(cells), text, outcome)
+    return Reproduction(tuple(cells), write_output(text, output, "table"), outcome)
 
 
 def choose_entries(

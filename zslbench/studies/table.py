@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
-from zslbench.files import write_text
+from zslbench.files import write_output
 from zslbench.metrics import ACCURACIES, order_metrics
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import gather
@@ -132,9 +132,7 @@ def table(
     else:
         for note in [note for note in notes if note not in store.left_out]:  # which was warned of on choosing
             warnings.warn(note, RecordsLeftOut, stacklevel=3)
-    if output is not None:
-        write_text(Path(output), text, f"the table {Path(output).name}")
-    return text
+    return write_output(text, output, "table")
 
 
 def _refuse_of_records(options: Mapping[str, object]) -> None:
