@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zslbench.checks.easy import BOUND, easy_task
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method
+from zslbench.methods.base import Context
 from zslbench.methods.ranking import BilinearMethod, descent
 from zslbench.methods.ranking.ale import ALE
 from zslbench.methods.ranking.descent import Options, Training, span
@@ -217,22 +217,19 @@ def test_latem_with_one_matrix_is_devise_on_the_first_violator() -> None:
     assert np.abs(linear.weights_).max() > 0.1
 
 
-def test_latem_prunes_between_epochs() -> None:
-    """A share above a half is reached by one matrix at most."""
-    left = []
-
-    def judge(method: Method, step: int) -> None:
-        assert isinstance(method, LATEM)
-        left.append(len(method.weights_))
-
-    LATEM(k=3, epochs=5, prune_every=2, prune_below=0.6).fit(TRAIN, Context(judge=judge))
-    assert left == [3, 1, 1, 1, 1]
-    left.clear()
-    LATEM(k=3, epochs=2, prune_every=2, prune_below=0.6).fit(TRAIN, Context(judge=judge))
-    assert left == [3, 3]  # nothing would be trained after the last epoch
-    left.clear()
-    LATEM(k=3, epochs=5, prune_every=0, prune_below=0.6).fit(TRAIN, Context(judge=judge))
-    assert left == [3] * 5
+@pytest.mark.parametrize(
+    ("epochs", "prune_every", "wanted"),
+    [(5, 2, [3, 1, 1, 1, 1]), (2, 2, [3, 3]), (5, 0, [3] * 5)],  # after the last epoch nothing would be trained
+)
+def test_latem_prunes_between_epochs(epochs: int, prune_every: int, wanted: list[int]) -> None:
+    """A share above a half is reached by one matrix at most. What is logged is K, not the rank of the class vectors."""
+    judged, logged = [], []
+    ctx = Context(
+        judge=lambda method, _step: judged.append(len(method.weights_)),  # type: ignore[attr-defined]
+        on_log=lambda _step, _total, values: logged.append(values["matrices"]),
+    )
+    LATEM(k=3, epochs=epochs, prune_every=prune_every, prune_below=0.6).fit(TRAIN, ctx)
+    assert judged == logged == wanted
 
 
 @pytest.mark.parametrize("cls", ALL)
@@ -288,14 +285,6 @@ def test_authors_preset_of_latem_starts_wide_draws_any_wrong_class_and_prunes_no
     assert (made.k, made.init, made.negative, made.prune_every, made.batch) == (10, 1.0, "random", 0, 1)
     start = made.initial(400, 300, Context())
     assert float(start.std()) == pytest.approx(400**-0.5, rel=0.01)
-
-
-def test_latem_logs_how_many_matrices_are_left() -> None:
-    """K, not the rank of the class vectors, which is the number that the matrices' second axis has."""
-    logged: list[float] = []
-    ctx = Context(on_log=lambda step, total, values: logged.append(values["matrices"]))
-    LATEM(k=3, epochs=5, prune_every=2, prune_below=0.6).fit(TRAIN, ctx)
-    assert logged == [3, 1, 1, 1, 1]
 
 
 @pytest.mark.gpu

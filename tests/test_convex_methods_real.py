@@ -38,9 +38,9 @@ def dev_accuracy(dataset: Dataset, method: Method, step: int) -> float:
 @pytest.mark.parametrize(
     ("method", "floor", "step"),
     [
-        (DAP(l2=0.3), 33, 3),
-        (CONSE(l2=0.1, top=5), 30, 3),
-        (SSE(kernel="relu", gamma=1.0, l2_w=1e-4, turns=0, iterations=15), 40, 3),
+        (DAP(l2=0.3), 33, 5),
+        (CONSE(l2=0.1, top=5), 30, 5),
+        (SSE(kernel="relu", gamma=1.0, l2_w=1e-4, turns=0, iterations=15), 40, 5),
         (SYNC(preprocess="standard+l2", lam=2.0**-14, scale=0.5), 46, 1),
     ],
     ids=["dap", "conse", "sse", "sync"],

@@ -253,7 +253,7 @@ def test_cub_validation_classes_are_recognised(real_data: Path) -> None:
     """A short fit at small width. Without the pivot it reaches about chance (2 %), which the floor rules out."""
     dataset = load_dataset("cub", features="fc1000", semantics="att", root=real_data)
     chosen = split(dataset, "dev", 1)
-    options = {"hidden": 256, "batch": 256, "lr": 3e-3, "iterations": 120, "critic_steps": 1, "decay": 1e-5}
+    options = {"hidden": 128, "batch": 128, "lr": 5e-3, "iterations": 120, "critic_steps": 1, "decay": 1e-5}
     method = GAZSL(**options, preprocess="none", output="linear").fit(training(dataset, chosen), Context())
     query, answers = ZSL().query(dataset, chosen, 0)
     assert 100 * ZSL().judge(answers, method.scores(query.features, query.classes)).metrics["T1"] > 24

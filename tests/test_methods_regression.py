@@ -170,12 +170,13 @@ def test_gfzsl_does_not_mind_the_length_of_class_vectors() -> None:
 
 
 def test_published_values_of_gfzsl_are_those_of_its_code() -> None:
-    cub = GFZSL.presets["published"].resolve("gfzsl@published", "cub", "zsl")
-    assert (cub["kernel"], cub["semantic_norm"], cub["preprocess"]) == ("poly2", "none", "none")
-    assert (cub["lam_mean"], cub["lam_variance"], cub["offset"], cub["noise"]) == (1.0, 1e7, 1e-4, 0.05)
-    awa = GFZSL.presets["published"].resolve("gfzsl@published", "awa1", "zsl")
-    assert (awa["lam_mean"], awa["lam_variance"], awa["offset"], awa["noise"]) == (0.1, 1e8, 1e-3, 0.05)
-    awa = GFZSL.presets["published"].resolve("gfzsl@published", "awa2", "zsl")
-    assert (awa["lam_mean"], awa["lam_variance"], awa["offset"], awa["noise"]) == (0.01, 1e8, 1e-3, 0.05)
-    sun = GFZSL.presets["published"].resolve("gfzsl@published", "sun", "zsl")
-    assert (sun["lam_mean"], sun["lam_variance"], sun["offset"], sun["noise"]) == (0.5, 5e6, 0.1, 0.6)
+    wanted = {
+        "cub": (1.0, 1e7, 1e-4, 0.05),
+        "awa1": (0.1, 1e8, 1e-3, 0.05),
+        "awa2": (0.01, 1e8, 1e-3, 0.05),
+        "sun": (0.5, 5e6, 0.1, 0.6),
+    }
+    for dataset, values in wanted.items():
+        found = GFZSL.presets["published"].resolve("gfzsl@published", dataset, "zsl")
+        assert (found["kernel"], found["semantic_norm"], found["preprocess"]) == ("poly2", "none", "none")
+        assert (found["lam_mean"], found["lam_variance"], found["offset"], found["noise"]) == values
