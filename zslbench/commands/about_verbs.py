@@ -12,12 +12,12 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.shared_options import CHOICES, DATA_ROOT, FAILED, RUNS, choice_option, examples, path_option
+from zslbench.commands import shared_options as shared
 
 
-@click.command("list", epilog=examples("zslbench list methods", "zslbench list presets"))
+@click.command("list", epilog=shared.examples("zslbench list methods", "zslbench list presets"))
 @click.argument("kind", type=click.Choice(["methods", "datasets", "protocols", "presets"]), default="methods")
-@RUNS
+@shared.RUNS
 def list_command(kind: Any, runs: Path) -> None:
     """List methods, datasets, protocols or presets (those that were tuned into --runs, too)."""
     rows: list[Sequence[str]] = []
@@ -33,7 +33,9 @@ def list_command(kind: Any, runs: Path) -> None:
     screen.show_table(heads.get(kind, ("name", "what it is", "from")), rows)
 
 
-@click.command(epilog=examples("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod"))
+@click.command(
+    epilog=shared.examples("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
+)
 @click.argument("name")
 def info(name: str) -> None:
     """Show all that is declared of one method, dataset or protocol."""
@@ -56,31 +58,33 @@ def info(name: str) -> None:
             screen.show_text(f"- {text}")
 
 
-@click.command(epilog=examples("zslbench doctor", "zslbench doctor --data-root ./xlsa17"))
-@RUNS
-@DATA_ROOT
+@click.command(epilog=shared.examples("zslbench doctor", "zslbench doctor --data-root ./xlsa17"))
+@shared.RUNS
+@shared.DATA_ROOT
 def doctor(**options: Any) -> None:
     """Check this installation: versions, devices, folders, data, plugins."""
     findings = zslbench.doctor(**options)
     screen.show_table(None, [("ok" if row.ok else "PROBLEM", row.what, row.found) for row in findings])
     if not all(finding.ok for finding in findings):
-        sys.exit(FAILED)
+        sys.exit(shared.FAILED)
 
 
-@click.group(epilog=examples("zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan"))
+@click.group(
+    epilog=shared.examples("zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan")
+)
 def new() -> None:
     """Begin something of your own from a template."""
 
 
-@new.command(epilog=examples("zslbench new method my-method", "zslbench new method MyGAN --template torch"))
+@new.command(epilog=shared.examples("zslbench new method my-method", "zslbench new method MyGAN --template torch"))
 @click.argument("name")
-@choice_option(
+@shared.choice_option(
     "--template",
     choices=["closed-form", "torch"],
     default="closed-form",
     text="What the class starts as: NumPy, or a network trained with torch.",
 )
-@path_option("-o", "--output", metavar="DIR", text="The folder to make.  [default: its name]")
+@shared.path_option("-o", "--output", metavar="DIR", text="The folder to make.  [default: its name]")
 def method(name: str, **options: Any) -> None:
     """Write a package with a method: class, entry point, and a test that runs the contract.
 
@@ -97,7 +101,7 @@ def method(name: str, **options: Any) -> None:
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench check my_pkg.my_module:MyMethod",
         "zslbench check 'eszsl[gamma=10]'",
         "zslbench check ./my-xlsa17-folder",
@@ -105,8 +109,8 @@ def method(name: str, **options: Any) -> None:
     )
 )
 @click.argument("name")
-@CHOICES
-@DATA_ROOT
+@shared.CHOICES
+@shared.DATA_ROOT
 def check(name: str, **options: Any) -> None:
     """Hold a method, data set or protocol to the contract that every built-in one keeps.
 
@@ -118,5 +122,5 @@ def check(name: str, **options: Any) -> None:
         screen.show_text(f"ok  {passed}")
     if not checked.ok:
         screen.show_error(checked.failure)
-        sys.exit(FAILED)
+        sys.exit(shared.FAILED)
     screen.show_text(f"{checked.kind} {checked.name} keeps the contract: {len(checked.passed)} checks passed.")

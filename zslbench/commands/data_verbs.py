@@ -11,15 +11,7 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.shared_options import (
-    DATA_ROOT,
-    FAILED,
-    QUIET,
-    choice_option,
-    examples,
-    names_option,
-    path_option,
-)
+from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
 if TYPE_CHECKING:
@@ -27,13 +19,13 @@ if TYPE_CHECKING:
     from zslbench.data.own.add import Report
 
 
-@click.group(epilog=examples("zslbench data list", "zslbench data import ./xlsa17.zip"))
+@click.group(epilog=shared.examples("zslbench data list", "zslbench data import ./xlsa17.zip"))
 def data() -> None:
     """See, fetch, import, add, verify and remove data sets."""
 
 
-@data.command("list", epilog=examples("zslbench data list", "zslbench data list --data-root ./xlsa17"))
-@DATA_ROOT
+@data.command("list", epilog=shared.examples("zslbench data list", "zslbench data list --data-root ./xlsa17"))
+@shared.DATA_ROOT
 def data_list(data_root: Path | None) -> None:
     """List the data sets and what of them is on this machine."""
     shown = []
@@ -50,7 +42,7 @@ def data_list(data_root: Path | None) -> None:
         screen.show_text("what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR")
 
 
-@data.command(epilog=examples("zslbench data fetch cub", "zslbench data fetch all"))
+@data.command(epilog=shared.examples("zslbench data fetch cub", "zslbench data fetch all"))
 @click.argument("name")
 @click.option("--sha256", metavar="HEX", help="Refuse an archive whose sha256 is another.")
 @click.option("--url", metavar="URL", help="Another address of the same archive.")
@@ -60,7 +52,9 @@ def fetch(name: str, **options: Any) -> None:
     _show_installed(zslbench.data.fetch(name, **options))
 
 
-@data.command("import", epilog=examples("zslbench data import ./xlsa17.zip", "zslbench data import ./xlsa17/CUB"))
+@data.command(
+    "import", epilog=shared.examples("zslbench data import ./xlsa17.zip", "zslbench data import ./xlsa17/CUB")
+)
 @click.argument("source", type=click.Path(path_type=Path))
 def import_command(source: Path) -> None:
     """Install data sets from a zip archive or a folder."""
@@ -76,16 +70,16 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 
 
 @data.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --classes names.txt --unseen 20%",
         "zslbench data add my-birds --features vgg19=./vgg.npz:x",
         "zslbench data add my-flowers --from ./FLO_PART",
     )
 )
 @click.argument("name")
-@names_option("--features", metavar="[STEM=]FILE", text="n × d or d × n numbers.")
+@shared.names_option("--features", metavar="[STEM=]FILE", text="n × d or d × n numbers.")
 @click.option("--labels", metavar="FILE", help="One class number (from 0 or from 1) or class name an image.")
-@names_option("--semantics", metavar="[STEM=]FILE", text="One row (or column) a class.")
+@shared.names_option("--semantics", metavar="[STEM=]FILE", text="One row (or column) a class.")
 @click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(
@@ -97,8 +91,8 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 @click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; else the dev stage draws three.")
 @click.option("--test-share", type=float, metavar="X", help="Share of a seen class's images that test.  [default: 0.2]")
-@path_option("--from", "source", metavar="DIR", text="An xlsa17-like folder instead.")
-@choice_option(
+@shared.path_option("--from", "source", metavar="DIR", text="An xlsa17-like folder instead.")
+@shared.choice_option(
     "--orientation",
     show_default=False,
     choices=["auto", "rows", "columns"],
@@ -144,12 +138,12 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 
 
 @data.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench data features --images ./flowers -o flowers.npz",
         "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
     )
 )
-@path_option("--images", required=True, metavar="DIR", text="One folder a class.")
+@shared.path_option("--images", required=True, metavar="DIR", text="One folder a class.")
 @click.option(
     "--backbone",
     default="efficientnet-lite0",
@@ -157,7 +151,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     metavar="NAME",
     help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
 )
-@path_option("-o", "--output", metavar="FILE.npz", text="Write into a file.")
+@shared.path_option("-o", "--output", metavar="FILE.npz", text="Write into a file.")
 @click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
 @click.option(
     "--semantics", metavar="FILE", help="Of --into: a row a class folder in sorted order, or with their names."
@@ -168,7 +162,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 @click.option("--batch", type=int, default=32, show_default=True, metavar="N", help="Pictures at a time.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
-@QUIET
+@shared.QUIET
 def features(images: Path, quiet: bool, **options: Any) -> None:
     """Turn pictures into features, labels and class names; needs the extra [features].
 
@@ -190,7 +184,7 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
         _show_added(extracted.report)
 
 
-@data.command(epilog=examples("zslbench data remove my-birds --yes"))
+@data.command(epilog=shared.examples("zslbench data remove my-birds --yes"))
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Needed: the arrays are gone for good.")
 def remove(name: str, yes: bool) -> None:
@@ -200,9 +194,9 @@ def remove(name: str, yes: bool) -> None:
     screen.show_text(f"removed {zslbench.data.remove(name)}; records of runs on it stay")
 
 
-@data.command(epilog=examples("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17"))
+@data.command(epilog=shared.examples("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17"))
 @click.argument("name", required=False)
-@DATA_ROOT
+@shared.DATA_ROOT
 def verify(name: str | None, data_root: Path | None) -> None:
     """Read data sets whole and check counts, splits and stored copies."""
     rows = zslbench.data.verify(name, data_root)
@@ -215,4 +209,4 @@ def verify(name: str | None, data_root: Path | None) -> None:
         shown += [("PROBLEM", row.name, problem, str(row.folder)) for problem in row.problems]
     screen.show_table(None, shown)
     if not all(row.ok for row in rows):
-        sys.exit(FAILED)
+        sys.exit(shared.FAILED)

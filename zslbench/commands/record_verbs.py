@@ -15,19 +15,11 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.shared_options import (
-    FAILED,
-    RUNS,
-    choice_option,
-    examples,
-    folder_option,
-    format_option,
-    path_option,
-)
+from zslbench.commands import shared_options as shared
 
 
 @click.group(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench results merge node1/runs node2/runs", "zslbench results gc", "zslbench results export -o runs.parquet"
     )
 )
@@ -36,10 +28,12 @@ def results() -> None:
 
 
 @results.command(
-    epilog=examples("zslbench results merge node1/runs node2/runs", "zslbench results merge old-runs --into all-runs")
+    epilog=shared.examples(
+        "zslbench results merge node1/runs node2/runs", "zslbench results merge old-runs --into all-runs"
+    )
 )
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@folder_option("--into", "The folder that they are copied into.")
+@shared.folder_option("--into", "The folder that they are copied into.")
 def merge(sources: tuple[Path, ...], into: Path) -> None:
     """Copy the records of other folders into one, with their predictions and tuned presets.
 
@@ -49,14 +43,14 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
     done = zslbench.results.merge(sources, into)
     screen.show_text(done.text)
     if not done.ok:
-        sys.exit(FAILED)
+        sys.exit(shared.FAILED)
 
 
-@results.command(epilog=examples("zslbench results gc", "zslbench results gc --failed --stale --yes"))
+@results.command(epilog=shared.examples("zslbench results gc", "zslbench results gc --failed --stale --yes"))
 @click.option("--failed", is_flag=True, help="Records of runs that failed or were cut short, too.")
 @click.option("--stale", is_flag=True, help="Records of methods whose source has changed since, too.")
 @click.option("--yes", "delete", is_flag=True, help="Delete them; without, they are only listed.")
-@RUNS
+@shared.RUNS
 def gc(stale: bool, **options: Any) -> None:
     """List, and with --yes delete, what belongs to no run any more.
 
@@ -74,16 +68,18 @@ def gc(stale: bool, **options: Any) -> None:
 
 
 @results.command(
-    epilog=examples("zslbench results export -o runs.csv", "zslbench results export -o runs.parquet --params columns")
+    epilog=shared.examples(
+        "zslbench results export -o runs.csv", "zslbench results export -o runs.parquet --params columns"
+    )
 )
-@path_option("-o", "--output", required=True, text="FILE.parquet or FILE.csv.")
-@choice_option(
+@shared.path_option("-o", "--output", required=True, text="FILE.parquet or FILE.csv.")
+@shared.choice_option(
     "--params",
     choices=["json", "columns"],
     default="json",
     text="Hyper-parameters as one column of JSON, or a column each.",
 )
-@RUNS
+@shared.RUNS
 def export(**options: Any) -> None:
     """Write all records as one table, a row per run, for other tools."""
     done = zslbench.results.export(**options)
@@ -93,7 +89,7 @@ def export(**options: Any) -> None:
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench watch",
         "zslbench watch --runs /shared/study --follow",
         "zslbench watch --once",
@@ -105,8 +101,8 @@ def export(**options: Any) -> None:
 )
 @click.option("--once", is_flag=True, help="Print one snapshot as text; so it is where the output is no terminal.")
 @click.option("--follow", is_flag=True, help="Go on when nothing runs any more.")
-@format_option("terminal", "json", text="How to print a snapshot; json is printed once.")
-@RUNS
+@shared.format_option("terminal", "json", text="How to print a snapshot; json is printed once.")
+@shared.RUNS
 def watch(runs: Path, interval: float, once: bool, follow: bool, format: str) -> None:
     """Show what runs: done, failed, running with losses and time left.
 

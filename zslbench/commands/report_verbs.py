@@ -10,31 +10,11 @@ import rich_click as click
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.shared_options import (
-    CHOICES,
-    DATA_ROOT,
-    DATASETS,
-    FAILED,
-    METHODS,
-    OUTPUT,
-    PROTOCOLS,
-    RUNS,
-    STAGE,
-    TOLERANCE,
-    choice_option,
-    examples,
-    format_option,
-    names_option,
-    path_option,
-    seeds_option,
-    selection_option,
-    show_result,
-    stage_option,
-)
+from zslbench.commands import shared_options as shared
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench table",
         "zslbench table --format latex -o table.tex",
         "zslbench table -p gzsl -d cub --published",
@@ -47,7 +27,7 @@ from zslbench.commands.shared_options import (
         "zslbench table --layout stats --data-root ./xlsa17",
     )
 )
-@choice_option(
+@shared.choice_option(
     "-l",
     "--layout",
     choices=["full", "zsl", "gzsl", "stats"],
@@ -55,13 +35,13 @@ from zslbench.commands.shared_options import (
     text="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
     "hold; needs no run.",
 )
-@format_option("terminal", "markdown", "latex", "csv", "json")
-@METHODS
-@DATASETS
-@PROTOCOLS
+@shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.METHODS
+@shared.DATASETS
+@shared.PROTOCOLS
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only these metrics, e.g. H or AUSUC.")
-@CHOICES
-@STAGE
+@shared.CHOICES
+@shared.STAGE
 @click.option(
     "--published",
     is_flag=False,
@@ -70,12 +50,12 @@ from zslbench.commands.shared_options import (
     help="Show published numbers, from SOURCE or the best for each: beside the measured ones, in layouts zsl and gzsl "
     "as rows of their own.",
 )
-@selection_option(
+@shared.selection_option(
     "fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
     "test, marked †. Repeatable.  [default: as recorded, no oracle]",
     multiple=True,
 )
-@choice_option(
+@shared.choice_option(
     "--calibrate",
     choices=["dev", "oracle"],
     is_flag=False,
@@ -92,17 +72,17 @@ from zslbench.commands.shared_options import (
     "characters.",
 )
 @click.option("--standalone", is_flag=True, help="With --format latex: a document of its own, cropped to the table.")
-@OUTPUT
-@RUNS
-@DATA_ROOT
+@shared.OUTPUT
+@shared.RUNS
+@shared.DATA_ROOT
 def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None:
     """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
     text = zslbench.table(output=output, metrics=metrics or None, **options)
-    show_result(text, output)
+    shared.show_result(text, output)
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench compare lisgan fclswgan -d cub",
         "zslbench compare ale eszsl cnzsl --metric H --over classes",
         "zslbench compare 'lisgan@S3[souls=5]' lisgan@S1 -d cub --format latex -o pairs.tex",
@@ -110,8 +90,8 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     )
 )
 @click.argument("methods", nargs=-1, metavar="[METHOD]…")
-@DATASETS
-@PROTOCOLS
+@shared.DATASETS
+@shared.PROTOCOLS
 @click.option(
     "--metric",
     "metrics",
@@ -120,7 +100,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     metavar="T1|U|S|H",
     help="Which metrics. Repeatable.  [default: T1 and H]",
 )
-@choice_option(
+@shared.choice_option(
     "--over",
     choices=["classes", "images", "both"],
     default="both",
@@ -129,13 +109,13 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @click.option("--level", type=float, default=0.95, show_default=True, help="Of the intervals and tests.")
 @click.option("--draws", type=int, default=10_000, show_default=True, metavar="N", help="Of the bootstrap.")
 @click.option("--bootstrap-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
-@CHOICES
-@STAGE
-@selection_option("Only runs of this selection.  [default: all but oracle]")
-@format_option("terminal", "markdown", "latex", "csv", "json")
-@path_option("--diagram", text="Draw the critical-difference diagram: .pdf, .svg or .png.")
-@OUTPUT
-@RUNS
+@shared.CHOICES
+@shared.STAGE
+@shared.selection_option("Only runs of this selection.  [default: all but oracle]")
+@shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.path_option("--diagram", text="Draw the critical-difference diagram: .pdf, .svg or .png.")
+@shared.OUTPUT
+@shared.RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """Say how methods differ and how sure that is: all pairs of METHODs, within and across data sets.
 
@@ -145,35 +125,37 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     text = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
     if options["diagram"]:
         screen.show_written(options["diagram"])
-    show_result(text, output)
+    shared.show_result(text, output)
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench curve -m eszsl -d cub",
         "zslbench curve --data points.csv",
         "zslbench curve -d cub --format latex -o curve.tex",
     )
 )
-@format_option("terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a row per point of a run.")
-@METHODS
-@DATASETS
-@CHOICES
-@path_option(
+@shared.format_option(
+    "terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a row per point of a run."
+)
+@shared.METHODS
+@shared.DATASETS
+@shared.CHOICES
+@shared.path_option(
     "--data", text="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma."
 )
-@OUTPUT
-@RUNS
+@shared.OUTPUT
+@shared.RUNS
 def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     """Print seen–unseen curves and what calibrated stacking makes of H, from the predictions of finished gzsl runs."""
     text = zslbench.curve(output=output, data=data, **options)
-    show_result(text, output)
+    shared.show_result(text, output)
     if data:
         screen.show_written(data)
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench plot confusion -m lisgan -m fclswgan -d apy --width page -o confusion.pdf",
         "zslbench plot confusion -m eszsl -d cub -p gzsl --classes 20 -o hardest.pdf",
         "zslbench plot sensitivity -m lisgan --param cls_weight -o weight.pdf",
@@ -186,16 +168,18 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     )
 )
 @click.argument("kind", metavar="KIND")
-@path_option("-o", "--output", required=True, text="A .pdf, .svg or .png.")
-@METHODS
-@DATASETS
-@PROTOCOLS
+@shared.path_option("-o", "--output", required=True, text="A .pdf, .svg or .png.")
+@shared.METHODS
+@shared.DATASETS
+@shared.PROTOCOLS
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
 )
-@CHOICES
-@STAGE
-@selection_option("Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]")
+@shared.CHOICES
+@shared.STAGE
+@shared.selection_option(
+    "Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]"
+)
 @click.option("--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.")
 @click.option(
     "--classes",
@@ -203,8 +187,10 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     help="confusion, perclass, features: how many (the hardest; the ends; from best to least recognised), or names or "
     "ids between commas.",
 )
-@choice_option("--projection", choices=["pca", "tsne"], text="features: how rows come into the plane.  [default: pca]")
-@choice_option("--spread", choices=["std", "ci"], text="Over seeds: standard deviation, or 95 % interval.")
+@shared.choice_option(
+    "--projection", choices=["pca", "tsne"], text="features: how rows come into the plane.  [default: pca]"
+)
+@shared.choice_option("--spread", choices=["std", "ci"], text="Over seeds: standard deviation, or 95 % interval.")
 @click.option(
     "--width",
     default="column",
@@ -212,9 +198,9 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     metavar="WIDTH",
     help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
 )
-@path_option("--data", text="Also write the numbers drawn, as csv.")
-@RUNS
-@DATA_ROOT
+@shared.path_option("--data", text="Also write the numbers drawn, as csv.")
+@shared.RUNS
+@shared.DATA_ROOT
 def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     """Draw a figure of finished runs, and print the sentences that say what it shows.
 
@@ -231,19 +217,19 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench report -o report.html",
         "zslbench report -d cub -p gzsl --title 'CUB, generalized' -o cub.html",
         "zslbench report --runs study --no-published --no-figures -o study.html",
     )
 )
-@path_option("-o", "--output", default=Path("report.html"), show_default=True, text="The .html to write.")
-@METHODS
-@DATASETS
-@PROTOCOLS
-@CHOICES
-@stage_option("Only this stage.  [default: both, where both have finished runs]", default=None)
-@selection_option(
+@shared.path_option("-o", "--output", default=Path("report.html"), show_default=True, text="The .html to write.")
+@shared.METHODS
+@shared.DATASETS
+@shared.PROTOCOLS
+@shared.CHOICES
+@shared.stage_option("Only this stage.  [default: both, where both have finished runs]", default=None)
+@shared.selection_option(
     "Apply a rule, as in `table`; oracle: best on test, marked †. Repeatable.  [default: as recorded, no oracle]",
     multiple=True,
 )
@@ -253,13 +239,13 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     show_default=True,
     help="Set published numbers beside the measured ones, with verdicts.",
 )
-@TOLERANCE
+@shared.TOLERANCE
 @click.option(
     "--figures/--no-figures", default=True, show_default=True, help="Draw the figures that the records have data for."
 )
 @click.option("--title", metavar="TEXT", help="Of the page.  [default: the name of the folder of records]")
-@RUNS
-@DATA_ROOT
+@shared.RUNS
+@shared.DATA_ROOT
 def report(output: Path, **options: Any) -> None:
     """Write one HTML page that shows a whole study: tables, figures, every run, and what is missing.
 
@@ -271,7 +257,7 @@ def report(output: Path, **options: Any) -> None:
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench status",
         "zslbench status -m lisgan -d cub --seeds 5 --write-plan missing.toml",
         "zslbench run --plan missing.toml",
@@ -279,23 +265,23 @@ def report(output: Path, **options: Any) -> None:
         "zslbench status -d ./my-xlsa17-folder --data-root ./xlsa17",
     )
 )
-@names_option("-m", "--method", "methods", metavar="SPEC", text="Only these methods.")
-@names_option(
+@shared.names_option("-m", "--method", "methods", metavar="SPEC", text="Only these methods.")
+@shared.names_option(
     "-d",
     "--dataset",
     "datasets",
     text="Only these data sets; your own may be given as its folder, which the plan then names.",
 )
-@PROTOCOLS
-@STAGE
-@seeds_option("Seeds that each method should have.  [default: as many as the one with the most]")
+@shared.PROTOCOLS
+@shared.STAGE
+@shared.seeds_option("Seeds that each method should have.  [default: as many as the one with the most]")
 @click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
-@path_option(
+@shared.path_option(
     "--write-plan", text="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."
 )
-@format_option("terminal", "json")
-@RUNS
-@DATA_ROOT
+@shared.format_option("terminal", "json")
+@shared.RUNS
+@shared.DATA_ROOT
 def status(write_plan: Path | None, **options: Any) -> None:
     """Say what the records lack, what failed or is stale, and write the plan file that fills it.
 
@@ -307,4 +293,4 @@ def status(write_plan: Path | None, **options: Any) -> None:
     if write_plan is not None and shown.plan:
         screen.show_written(write_plan)
     if shown.verification is not None and not shown.verification.ok:
-        sys.exit(FAILED)
+        sys.exit(shared.FAILED)

@@ -12,34 +12,7 @@ from click.core import ParameterSource
 
 import zslbench
 from zslbench.commands import screen
-from zslbench.commands.shared_options import (
-    CHOICES,
-    DATA_ROOT,
-    DEVICE,
-    ENGINE,
-    ENGINE_WITHOUT_LIMITS,
-    FAILED,
-    FOLD,
-    INTERRUPTED,
-    OUTPUT,
-    QUIET,
-    RUNS,
-    TOLERANCE,
-    choice_option,
-    dry_run_option,
-    examples,
-    exit_after,
-    format_option,
-    names_option,
-    path_option,
-    protocols_option,
-    rerun_option,
-    run_on,
-    seeds_option,
-    show_result,
-    stage_option,
-    take_machine,
-)
+from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
 if TYPE_CHECKING:
@@ -52,7 +25,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench run --method lisgan --dataset sun --protocol gzsl",
         "zslbench run -m eszsl -m sae -d digits",
         "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
@@ -63,25 +36,25 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
         "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
     )
 )
-@path_option(
+@shared.path_option(
     "--plan",
     text="A plan file (TOML), which says all that is run; beside it go --runs, --device, --rerun and the like.",
 )
-@names_option(
+@shared.names_option(
     "-m",
     "--method",
     "methods",
     metavar="SPEC",
     text="A method: name, name@preset, name[key=value,…], or pkg.module:Class.",
 )
-@run_on(required=False)
-@CHOICES
-@seeds_option("Run N seeds: 0 to N-1.  [default: 1]")
+@shared.run_on(required=False)
+@shared.CHOICES
+@shared.seeds_option("Run N seeds: 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
-@stage_option("final: trainval → test. dev: training → validation classes, within trainval.")
-@FOLD
-@DEVICE
-@ENGINE
+@shared.stage_option("final: trainval → test. dev: training → validation classes, within trainval.")
+@shared.FOLD
+@shared.DEVICE
+@shared.ENGINE
 @click.option(
     "--checkpoints",
     default="last",
@@ -89,16 +62,16 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     metavar="last|every:N",
     help="When to judge a method while it trains, for its curve.",
 )
-@rerun_option(
+@shared.rerun_option(
     "Do again: failed runs, those whose method's source changed (of your own methods always, but with none), or all."
 )
-@choice_option(
+@shared.choice_option(
     "--seeds-at-once",
     choices=["auto", "always", "never"],
     default="auto",
     text="Train the seeds of a generative method in one go; auto: on a GPU.",
 )
-@choice_option(
+@shared.choice_option(
     "--precision",
     choices=["float32", "tf32", "bf16"],
     default="float32",
@@ -114,10 +87,10 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     metavar="N",
     help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
 )
-@dry_run_option()
-@QUIET
-@RUNS
-@DATA_ROOT
+@shared.dry_run_option()
+@shared.QUIET
+@shared.RUNS
+@shared.DATA_ROOT
 @click.pass_context
 def run(
     ctx: click.RichContext,
@@ -136,13 +109,13 @@ def run(
     options |= {"fold": options["fold"] or None, "seeds": seed_list or seeds or 1}
     if plan is not None:
         options = _beside(plan, ctx, options)
-    outcome = zslbench.run(**take_machine(options), **options)
+    outcome = zslbench.run(**shared.take_machine(options), **options)
     profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
     if profile and not options["dry_run"]:
         screen.show_profile(outcome)
     screen.show_outcome(outcome, options["dry_run"], options["runs"])
     if not options["dry_run"]:
-        exit_after(outcome)
+        shared.exit_after(outcome)
 
 
 def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +148,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench tune eszsl -d digits",
         "zslbench tune ale -d cub --features fc1000 --trials 16 --data-root ./xlsa17",
         "zslbench tune 'eszsl[gamma=[1,10,100],preprocess=standard]' -d digits",
@@ -186,10 +159,10 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 )
 @click.argument("method", metavar="METHOD")
 @click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
-@protocols_option("A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own.")
-@CHOICES
-@names_option("--only", metavar="PARAM", text="Tune this hyper-parameter, and not the others.")
-@choice_option(
+@shared.protocols_option("A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own.")
+@shared.CHOICES
+@shared.names_option("--only", metavar="PARAM", text="Tune this hyper-parameter, and not the others.")
+@shared.choice_option(
     "--sampler",
     choices=["auto", "grid", "tpe", "random"],
     default="auto",
@@ -210,22 +183,22 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     help="With every:N, give up fits that are worse than the median of earlier trials (tpe, random).",
 )
 @click.option("--no-prune", is_flag=True, help="Give up none.")
-@FOLD
+@shared.FOLD
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, and of every fit.")
 @click.option("--name", default="tuned", show_default=True, help="The preset's name: METHOD@NAME.")
-@DEVICE
-@ENGINE_WITHOUT_LIMITS
-@rerun_option("Begin the search anew, and do such runs again; none: keep runs of a changed source.")
+@shared.DEVICE
+@shared.ENGINE_WITHOUT_LIMITS
+@shared.rerun_option("Begin the search anew, and do such runs again; none: keep runs of a changed source.")
 @click.option(
     "--oracle",
     is_flag=True,
     help="Afterwards run every point on the test images too, marked †: `table --selection oracle` then tells what "
     "picking on them would have added. The preset does not depend on it.",
 )
-@format_option("terminal", "markdown", "csv", "json", text="csv and json tell of every trial.")
-@QUIET
-@RUNS
-@DATA_ROOT
+@shared.format_option("terminal", "markdown", "csv", "json", text="csv and json tell of every trial.")
+@shared.QUIET
+@shared.RUNS
+@shared.DATA_ROOT
 def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any) -> None:
     """Choose a method's hyper-parameters in the dev stage, and keep them as a preset.
 
@@ -238,16 +211,16 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     from zslbench.studies.tune import describe_tuning
 
     options["fold"] = options["fold"] or None
-    tuning = zslbench.tune(method, dataset, prune=not no_prune, **take_machine(options), **options)
+    tuning = zslbench.tune(method, dataset, prune=not no_prune, **shared.take_machine(options), **options)
     screen.show_text(describe_tuning(tuning, format))
     if tuning.interrupted:
-        sys.exit(INTERRUPTED)
+        sys.exit(shared.INTERRUPTED)
     if not tuning.presets:
-        sys.exit(FAILED)
+        sys.exit(shared.FAILED)
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench ablate lisgan -d cub",
         "zslbench ablate 'lisgan[hidden=512,epochs=20]' -d cub --features fc1000 --semantics att --seeds 5",
         "zslbench ablate lisgan@published -d cub -d sun --format latex -o ablation.tex",
@@ -256,8 +229,8 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     )
 )
 @click.argument("method", metavar="METHOD")
-@run_on()
-@seeds_option("Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
+@shared.run_on()
+@shared.seeds_option("Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
 @click.option(
     "--sweep",
     multiple=True,
@@ -269,23 +242,23 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     metavar="SETTING",
     help="What each setting is compared with: first, previous, full or a setting.  [default: the method's own]",
 )
-@stage_option("final: trainval → test. dev: training → validation classes, the mean over folds.")
-@format_option("terminal", "markdown", "latex", "csv", "json")
-@CHOICES
-@DEVICE
-@ENGINE
-@dry_run_option()
-@QUIET
-@OUTPUT
-@RUNS
-@DATA_ROOT
+@shared.stage_option("final: trainval → test. dev: training → validation classes, the mean over folds.")
+@shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.CHOICES
+@shared.DEVICE
+@shared.ENGINE
+@shared.dry_run_option()
+@shared.QUIET
+@shared.OUTPUT
+@shared.RUNS
+@shared.DATA_ROOT
 def ablate(**options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
 
     METHOD is the whole method, with its presets and parameters; an ablation takes something away from it. With
     --sweep one parameter moves instead.
     """
-    _show_study(zslbench.ablate(**take_machine(options), **options), options)
+    _show_study(zslbench.ablate(**shared.take_machine(options), **options), options)
 
 
 def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> None:
@@ -293,12 +266,12 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
     if options["dry_run"]:
         screen.show_outcome(study.outcome, True, options["runs"])
         return
-    show_result(study.text, options["output"])
-    exit_after(study.outcome)
+    shared.show_result(study.text, options["output"])
+    shared.exit_after(study.outcome)
 
 
 @click.command(
-    epilog=examples(
+    epilog=shared.examples(
         "zslbench reproduce li2019lisgan --table 2 -d cub",
         "zslbench reproduce li2019lisgan --table 'Figure 7(b)' --seeds 5 --dry-run",
         "zslbench reproduce xian2018gbu -d cub -m eszsl -m sae --tolerance 1",
@@ -307,25 +280,25 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 )
 @click.argument("source", metavar="SOURCE")
 @click.option("--table", metavar="N", help="Which table: 2, 'Table 2', 'Figure 7(b)'; needed where there are several.")
-@names_option("-d", "--dataset", "datasets", text="Only these data sets of the table.")
-@names_option("-m", "--method", "methods", text="Only these methods of the table.")
-@seeds_option("Seeds 0 to N-1 of methods that depend on them.", default=3)
-@TOLERANCE
-@format_option("terminal", "markdown", "csv", "json")
-@CHOICES
-@DEVICE
-@ENGINE
-@dry_run_option("Only list what would be run, and what cannot be.")
-@QUIET
-@OUTPUT
-@RUNS
-@DATA_ROOT
+@shared.names_option("-d", "--dataset", "datasets", text="Only these data sets of the table.")
+@shared.names_option("-m", "--method", "methods", text="Only these methods of the table.")
+@shared.seeds_option("Seeds 0 to N-1 of methods that depend on them.", default=3)
+@shared.TOLERANCE
+@shared.format_option("terminal", "markdown", "csv", "json")
+@shared.CHOICES
+@shared.DEVICE
+@shared.ENGINE
+@shared.dry_run_option("Only list what would be run, and what cannot be.")
+@shared.QUIET
+@shared.OUTPUT
+@shared.RUNS
+@shared.DATA_ROOT
 def reproduce(**options: Any) -> None:
     """Run what a published table needs and say of each number whether it came out again.
 
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
     """
-    reproduction = zslbench.reproduce(**take_machine(options), **options)
+    reproduction = zslbench.reproduce(**shared.take_machine(options), **options)
     if options["dry_run"]:
         for reason in dict.fromkeys(cell.reason for cell in reproduction.cells if not cell.runs):
             screen.show_text(reason)
