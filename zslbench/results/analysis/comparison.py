@@ -144,7 +144,7 @@ def _pick_all(groups: Mapping[DataKey, Sequence[Row]]) -> dict[DataKey, dict[str
     if most > MOST_UNNAMED:
         raise BadValue(
             f"there are {most} rows to compare, more than the {MOST_UNNAMED} that are compared unnamed; "
-            "name the methods, as in `zslbench compare lisgan eszsl`."
+            "name the methods, as in `zslbench compare lisgan eszsl` or `zslbench plot cd -m lisgan -m eszsl`."
         )
     heads = {key: [row.label.partition("[")[0] for row in rows] for key, rows in groups.items()}
     plain = all(len(set(names)) == len(names) for names in heads.values())

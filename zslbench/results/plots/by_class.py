@@ -36,29 +36,47 @@ class Classes:
     """The classes that test images are of or were taken for: (c,) ids in ascending order, sides and numbers of images.
 
     Attributes:
-        numbers: (c,) what the labels of the data call each class; names: of each, by its number where it has none.
-        known: whether the data set has names for them.
+        first: what the labels of the data number the first class; known: the names of classes by id.
     """
 
     ids: IntArray
     of_unseen: BoolArray
     images: IntArray
-    numbers: IntArray
-    names: list[str]
-    known: bool
+    first: int
+    known: Mapping[int, str]
 
-    def places(self, asked: Sequence[str]) -> IntArray:
-        """Return the places of classes asked for by name or by number in the labels; see `places_of`."""
-        return places_of(asked, self.numbers, self.names)
+    def name(self, ids: IntArray) -> list[str]:
+        """Return the names of ids; one without a name is called by its number in the labels of the data."""
+        return [self.known.get(id_, f"class {id_ + self.first}") for id_ in ids.tolist()]
+
+    def find(self, asked: Sequence[str], ids: IntArray) -> IntArray:
+        """Return the places in `ids` of classes asked for by name or by number in the labels, in the order asked for.
+
+        Raises:
+            UnknownName: a class that is not there.
+        """
+        names = self.name(ids)
+        places = {name.casefold(): place for place, name in enumerate(names)}
+        places |= {str(id_ + self.first): place for place, id_ in enumerate(ids)}
+        for name in asked:
+            if name.casefold() not in places:
+                raise UnknownName("class", name, names)
+        return np.array([*dict.fromkeys(places[name.casefold()] for name in asked)], dtype=np.int64)
 
     def facts(self, place: int) -> dict[str, Any]:
         """Return what a row of numbers says of a class."""
         return {
-            "class": int(self.numbers[place]),
-            "class name": self.names[place],
+            "class": int(self.ids[place]) + self.first,
+            "class name": self.name(self.ids[[place]])[0],
             "images": int(self.images[place]),
             "side": "unseen" if self.of_unseen[place] else "seen",
         }
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What a caption says where no name is known."""
+        text = "The data set was not found, so classes are called by the numbers of its labels"
+        return remarks("note", [] if self.known else [f"{text}; -d FOLDER names its folder."])
 
 
 def draw_confusion(request: Request) -> Drawn:
@@ -78,7 +96,7 @@ def draw_confusion(request: Request) -> Drawn:
     mean = np.mean(shares, axis=0)
     order = _order_by_confusion(mean, classes, _choose_hardest(np.diagonal(mean), classes, request.classes))
     shown = [_with_others(share, order) for share in shares]
-    names = [classes.names[place] for place in order]
+    names = classes.name(classes.ids[order])
     font, square, below = _fit_names(request.width, names, len(lines), shown[0].shape[1])
     figure = new_figure((request.width, square + below + 0.5), 0.02)
     panels = list(figure.subplots(1, len(lines), squeeze=False)[0])
@@ -116,7 +134,7 @@ def draw_perclass(request: Request) -> Drawn:
     accuracy = [100 * np.diagonal(share) for share in shares]
     value = accuracy[0] if len(lines) == 1 else accuracy[0] - accuracy[1]
     order = _choose_ends(value, classes, request.classes)
-    names = [classes.names[place] for place in order]
+    names = classes.name(classes.ids[order])
     by_name = len(order) <= _MOST_NAMED
     unseen = classes.of_unseen[order]
     places = {"unseen": np.flatnonzero(unseen), "seen": np.flatnonzero(~unseen)}
@@ -155,19 +173,15 @@ def draw_perclass(request: Request) -> Drawn:
     return frame.drawn(_caption_perclass(lines, value, classes, order))
 
 
-def confusions(lines: Sequence[Line], store: ResultStore) -> tuple[list[Array], IntArray, BoolArray, IntArray]:
-    """Return how the test images of each class were answered by each line, mean over seeds.
+def confusions(request: Request, lines: Sequence[Line]) -> tuple[list[Array], Classes]:
+    """Return for each line the (c, c) shares of the images of class i taken for class j, mean over seeds, and classes.
 
     A class without test images has a row and a column where something was taken for it.
-
-    Returns:
-        For each line (c, c) shares of the images of class i taken for class j; (c,) ids in ascending order, whether
-        each is an unseen class, and how many images it has.
 
     Raises:
         StoreError: a run without predictions. BadValue: of another step, or lines of different test images.
     """
-    kept = [[_load_predictions(record, store) for record in line.records] for line in lines]
+    kept = [[_load_predictions(record, request.store) for record in line.records] for line in lines]
     first = kept[0][0]
     for line, seeds in zip(lines, kept, strict=True):
         if not all(np.array_equal(seed[name], first[name]) for seed in seeds for name in ("label", "of_unseen")):
@@ -183,7 +197,11 @@ def confusions(lines: Sequence[Line], store: ResultStore) -> tuple[list[Array], 
         for answers in answers_of_seeds:
             np.add.at(total, (true, np.searchsorted(ids, answers)), 1.0)
         shares.append(total / np.maximum(images, 1)[:, None] / len(answers_of_seeds))
-    return shares, ids, of_unseen, images
+    record = lines[0].records[0]
+    # Older records do not say; files in the field's format count from 1.
+    number = record.dataset.get("first_class")
+    first_class = number if number in (0, 1) else int(record.dataset.get("origin") in ("own", "catalogue"))
+    return shares, Classes(ids, of_unseen, images, first_class, request.known.class_names(record))
 
 
 def _load_predictions(record: Record, store: ResultStore) -> Mapping[str, AnyArray]:
@@ -205,45 +223,7 @@ def _of_one_or_two(request: Request, kind: str, takes: str) -> tuple[list[Array]
     if len(lines) > 2:
         names = ", ".join(line.name for line in lines)
         raise BadValue(f"a {kind} figure has {takes}, not {len(lines)} ({names}); choose with -m.")
-    shares, ids, of_unseen, images = confusions(lines, request.store)
-    record = lines[0].records[0]
-    known = request.known.class_names(record)
-    numbers = ids + first_class(record)
-    return shares, Classes(ids, of_unseen, images, numbers, name_classes(ids, known, record), bool(known))
-
-
-def first_class(record: Record) -> int:
-    """Return what the labels of a record's data number its first class: in figures and on the screen, ids start there.
-
-    Older records do not say; files in the field's format count from 1.
-    """
-    number = record.dataset.get("first_class")
-    return number if number in (0, 1) else int(record.dataset.get("origin") in ("own", "catalogue"))
-
-
-def name_classes(ids: IntArray, names: Mapping[int, str], record: Record) -> list[str]:
-    """Return the names of class ids; one without a name is called by its number in the labels of the record's data."""
-    return [names.get(int(id_), f"class {int(id_) + first_class(record)}") for id_ in ids]
-
-
-def unnamed_remarks(known: object) -> list[Remark]:
-    """Return what a caption says where no name of a class is known."""
-    text = "The data set was not found, so classes are called by the numbers of its labels; -d FOLDER names its folder."
-    return remarks("note", [] if known else [text])
-
-
-def places_of(asked: Sequence[str], numbers: IntArray, names: Sequence[str]) -> IntArray:
-    """Return the places of classes asked for by name or by number in the labels, each once, in the order asked for.
-
-    Raises:
-        UnknownName: a class that is not there.
-    """
-    by_name = {name.casefold(): place for place, name in enumerate(names)}
-    by_name |= {str(number): place for place, number in enumerate(numbers)}
-    for name in asked:
-        if name.casefold() not in by_name:
-            raise UnknownName("class", name, names)
-    return np.array([*dict.fromkeys(by_name[name.casefold()] for name in asked)], dtype=np.int64)
+    return confusions(request, lines)
 
 
 def check_count(count: int, most: int, fewest: int = 2) -> None:
@@ -263,7 +243,7 @@ def _choose_hardest(accuracy: Array, classes: Classes, asked: int | Sequence[str
     if isinstance(asked, int):
         check_count(asked, len(accuracy))
         return np.sort(np.argsort(accuracy, kind="stable")[:asked])
-    return classes.places(asked)
+    return classes.find(asked, classes.ids)
 
 
 def _choose_ends(value: Array, classes: Classes, asked: int | Sequence[str] | None) -> IntArray:
@@ -275,7 +255,7 @@ def _choose_ends(value: Array, classes: Classes, asked: int | Sequence[str] | No
         check_count(asked, len(order))
         first = (asked + 1) // 2
         return np.concatenate([order[:first], order[len(order) - (asked - first) :]])
-    return order[np.isin(order, classes.places(asked))]
+    return order[np.isin(order, classes.find(asked, classes.ids))]
 
 
 def _order_by_confusion(mean: Array, classes: Classes, kept: IntArray) -> IntArray:
@@ -370,8 +350,8 @@ def _confusion_rows(
             if column == len(order):
                 taken: dict[str, Any] = {"taken for": "", "taken for name": OTHERS}
             else:
-                place = order[column]
-                taken = {"taken for": int(classes.numbers[place]), "taken for name": classes.names[place]}
+                other = classes.facts(order[column])
+                taken = {"taken for": other["class"], "taken for name": other["class name"]}
             rows.append(line.facts | about | taken | {"percent": float(100 * shares[at, column])})
     return rows
 
@@ -391,9 +371,9 @@ def _caption_confusion(
             f"The names of {len(order)} classes do not fit: --data FILE lists them in order; "
             "a wider figure, or --classes N for the N hardest, shows names."
         )
-    if len(order) < len(classes.names):
+    if len(order) < len(classes.ids):
         sentences.append("The last column is all other classes.")
-    names = [classes.names[place] for place in order]
+    names = classes.name(classes.ids[order])
     for line, share in zip(lines, shares, strict=True):
         away = share[np.ix_(order, order)].copy()
         np.fill_diagonal(away, 0.0)
@@ -403,7 +383,7 @@ def _caption_confusion(
         if worst:
             sentences.append(f"{line.name} most often took {', '.join(worst)}.")
     judged = [name for name in ("T1", "U", "S", "H") if name in lines[0].row.metrics]
-    return [*remarks("figure", sentences), *describe_lines(lines, judged), *unnamed_remarks(classes.known)]
+    return [*remarks("figure", sentences), *describe_lines(lines, judged), *classes.remarks]
 
 
 def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, order: IntArray) -> list[Remark]:
@@ -416,8 +396,9 @@ def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, ord
             f"sorted; higher in {better} classes, lower in {worse}, equal in {len(value) - better - worse}."
         ]
     if len(order) > _MOST_NAMED:
-        texts = [f"{classes.names[place]} {value[place]:.0f}".replace(" -", " −") for place in order]
+        ordered = zip(classes.name(classes.ids[order]), value[order], strict=True)
+        texts = [f"{name} {number:.0f}".replace(" -", " −") for name, number in ordered]
         first, last = ", ".join(texts[:_EXTREMES]), ", ".join(texts[-_EXTREMES:])
         sentences.append(f"Highest: {first}; lowest: {last}; --classes 20 draws the ends by name.")
     judged = [name for name in ("T1", "U", "S") if name in lines[0].row.metrics]
-    return [*remarks("figure", sentences), *describe_lines(lines, judged), *unnamed_remarks(classes.known)]
+    return [*remarks("figure", sentences), *describe_lines(lines, judged), *classes.remarks]

@@ -11,14 +11,7 @@ import numpy as np
 from zslbench.arrays import Array, BoolArray, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
-from zslbench.results.plots.by_class import (
-    check_count,
-    confusions,
-    first_class,
-    name_classes,
-    places_of,
-    unnamed_remarks,
-)
+from zslbench.results.plots.by_class import Classes, check_count, confusions
 from zslbench.results.plots.frame import (
     INK,
     Drawn,
@@ -106,13 +99,12 @@ def draw_features(request: Request) -> Drawn:
             "choose with -m."
         )
     kept = _load_kept(chosen, request.store)
-    record = chosen[0][1]
-    names = request.known.class_names(record)
-    ids, accuracies = _choose_classes(kept, request, name_classes(_made_ids(kept[0]), names, record))
+    shares, classes = confusions(request, [run.line for run in kept])
+    ids, accuracies = _choose_classes(_made_ids(kept[0]), request.classes, np.mean(shares, axis=0), classes)
     most = min(_ROWS, *(int(run.made.sum()) // len(_made_ids(run)) for run in kept))
     kept = [run.choose(ids, most) for run in kept]
     planes, shared = _project(kept, request.projection or "pca")
-    titles = name_classes(ids, names, record)
+    titles = classes.name(ids)
     shape, together = _shape(planes), np.concatenate([plane.points for plane in planes])
     inches = request.width / min(len(kept), most_columns(request.width))
     texts = dict(enumerate([*titles, REAL, MADE]))
@@ -125,7 +117,7 @@ def draw_features(request: Request) -> Drawn:
         axes.set_title(wrap(run.line.name, inches - 0.3))
         facts, by_id = run.line.facts, dict(zip(ids.tolist(), titles, strict=True))
         for label, made, (x, y) in zip(run.labels.tolist(), run.made, plane.points.tolist(), strict=True):
-            about = {"class": label + first_class(record), "class name": by_id[label], "kind": MADE if made else REAL}
+            about = {"class": label + classes.first, "class name": by_id[label], "kind": MADE if made else REAL}
             frame.rows.append(facts | about | {"x": x, "y": y})
     caption = _caption([run.line for run in kept], planes, shared, most)
     caption.insert(-1, _describe_classes(request, kept, list(zip(titles, accuracies, strict=True))))
@@ -138,7 +130,7 @@ def draw_features(request: Request) -> Drawn:
             *remarks("figure", caption),
             *(remark for remark in below if remark.kind not in ("metrics", "single seed")),
             Remark("note", "Drawn is the lowest seed that kept features."),
-            *unnamed_remarks(names),
+            *classes.remarks,
             *remarks("note", advice),
         ]
     )
@@ -171,22 +163,21 @@ def _load_kept(chosen: Sequence[tuple[Line, Record]], store: ResultStore) -> lis
     return kept
 
 
-def _choose_classes(kept: Sequence[Kept], request: Request, names: Sequence[str]) -> tuple[IntArray, list[float]]:
+def _choose_classes(
+    ids: IntArray, asked: int | Sequence[str] | None, mean: Array, classes: Classes
+) -> tuple[IntArray, list[float]]:
     """Return ids of the classes to show and the accuracy of each, mean over methods; NaN where none was measured.
 
     Args:
-        names: of all classes that were synthesised.
+        ids: of the classes that were synthesised; mean: (c, c) confusions.
 
     Raises:
-        BadValue, UnknownName: too many, or classes that are not there. StoreError: predictions that are lost.
+        BadValue, UnknownName: too many, or classes that are not there.
     """
-    ids, asked = _made_ids(kept[0]), request.classes
-    shares, judged, _, _ = confusions([run.line for run in kept], request.store)
-    mean = np.mean([np.diagonal(share) for share in shares], axis=0)
-    accuracy = dict(zip(judged.tolist(), mean.tolist(), strict=True))
+    accuracy = dict(zip(classes.ids.tolist(), np.diagonal(mean).tolist(), strict=True))
     if asked is not None and not isinstance(asked, int):
         check_count(len(asked), _CLASSES, fewest=1)
-        shown = ids[places_of(asked, ids + first_class(kept[0].line.records[0]), names)]
+        shown = ids[classes.find(asked, ids)]
     else:
         order = sorted((id_ for id_ in ids.tolist() if id_ in accuracy), key=lambda id_: -accuracy[id_])
         count = min(_USUAL_CLASSES, len(order)) if asked is None else asked

@@ -187,23 +187,6 @@ def _heading(block: Block) -> str:
     return f"{text}; oracle selection †" if first.selection == "oracle" else text
 
 
-class _Shared:
-    """A list of values that many runs share; each is given the number that runs refer to it by."""
-
-    def __init__(self) -> None:
-        self.values: list[Any] = []
-        self._places: dict[str, int] = {}
-
-    def place(self, value: Any, key: str | None = None) -> int:
-        """Return the number of a value, which is kept where it is new; `key` tells it from others."""
-        if key is None:
-            key = _SORTED.encode(value)
-        if key not in self._places:
-            self._places[key] = len(self.values)
-            self.values.append(value)
-        return self._places[key]
-
-
 def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) -> dict[str, Any]:
     """Return the runs as one JSON value, a list of `FIELDS` per run; what many runs share stands once.
 
@@ -213,7 +196,14 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
         records: of all stages and states.
         root: the folder of records; extra: words that commands end with, as ``--data-root DIR``.
     """
-    shared = {name: _Shared() for name in ("methods", "datasets", "protocols", "steps", "made", "errors")}
+    kinds = ("methods", "datasets", "protocols", "steps", "made", "errors")
+    shared: dict[str, dict[str, tuple[int, Any]]] = {kind: {} for kind in kinds}
+
+    def place(kind: str, value: Any, key: str | None = None) -> int:
+        """Return the number of a value among those of its kind; `key` tells it from others."""
+        of_kind = shared[kind]
+        return of_kind.setdefault(_SORTED.encode(value) if key is None else key, (len(of_kind), value))[0]
+
     names = _names(records)
     cells: dict[str, int] = {}
     values: list[list[Any]] = []
@@ -227,8 +217,8 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
         if key not in cells:
             cells[key] = len(values)
             given = list(parse_recorded(record.label).params)  # all others are the method's own or a preset's
-            method = shared["methods"].place({**record.method, "given": given})
-            data = shared["datasets"].place(dict(record.dataset)), shared["protocols"].place(dict(record.protocol))
+            method = place("methods", {**record.method, "given": given})
+            data = place("datasets", dict(record.dataset)), place("protocols", dict(record.protocol))
             values.append([method, *data, record.stage, record.fold, record.selection])
             commands.append(_command_again(record, root, extra))
         steps, finished = [point["step"] for point in record.curve], _time(record)
@@ -240,16 +230,16 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
                 record.seed,
                 record.status,
                 _hundredths(record.metrics, names["metrics"]),
-                shared["steps"].place(steps, str(steps)) if steps else -1,
+                place("steps", steps, str(steps)) if steps else -1,
                 [value for point in record.curve for value in _hundredths(point["metrics"], names["metrics"])],
                 [_seconds(record, name) for name in names["timings"]],
                 [record.memory.get(name) for name in names["memory"]],
-                shared["made"].place(made),
+                place("made", made),
                 None if finished is None else finished - since,
-                shared["errors"].place(_shorten(record.error), record.error) if record.error else -1,
+                place("errors", _shorten(record.error), record.error) if record.error else -1,
             ]
         )
-    return {name: values_of.values for name, values_of in shared.items()} | {
+    return {kind: [value for _, value in of_kind.values()] for kind, of_kind in shared.items()} | {
         "cells": values,
         "commands": commands,
         "names": names,
