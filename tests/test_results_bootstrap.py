@@ -13,7 +13,7 @@ from scipy import stats
 
 from zslbench.arrays import Array, IntArray
 from zslbench.results.analysis import bootstrap
-from zslbench.results.analysis.bootstrap import Draws, Training
+from zslbench.results.analysis.bootstrap import Draws, Retraining
 
 LOW, HIGH = 0.03, 0.07
 """The bounds of the false-alarm rate at 5 %: with 1000 repetitions three standard errors of a true 5 %."""
@@ -213,7 +213,7 @@ def test_false_alarms_with_training_anew() -> None:
         ]
         drawn = bootstrap.draw_classes(np.stack([world.mean(axis=1) for world in worlds], axis=1), draws, rng)
         columns = [bootstrap.draw_training(own_variance(world), seeds, draws, rng) for world in worlds]
-        training = Training(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
+        training = Retraining(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
         for included in alarms:
             found = bootstrap.difference([drawn], 0, 1, 0.95, training if included else None)
             alarms[included] += found.p <= 0.05

@@ -42,7 +42,7 @@ class Draws:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Training:
+class Retraining:
     """What training anew does to the metric of M methods, as observed (0) and in each of B draws: (1 + B, M) each.
 
     `variance` is the estimated one of the `shift`; 0 for a method without chance, or with one seed.
@@ -83,7 +83,7 @@ def draw_images(correct: Array, classes: IntArray, draws: int, rng: np.random.Ge
 
 
 def draw_training(variance: float, seeds: int, draws: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return one column of `Training`, of a method whose mean over its seeds has this variance."""
+    """Return one column of `Retraining`, of a method whose mean over its seeds has this variance."""
     shift, variances = np.zeros(1 + draws), np.full(1 + draws, variance)
     if variance > 0 and seeds > 1:
         shift[1:] = rng.normal(0.0, math.sqrt(variance), draws)
@@ -164,7 +164,7 @@ def _variances(moments: Array, methods: int, upper: tuple[IntArray, IntArray], n
 
 
 def difference(
-    sides: Sequence[Draws], first: int, second: int, level: float = 0.95, training: Training | None = None
+    sides: Sequence[Draws], first: int, second: int, level: float = 0.95, training: Retraining | None = None
 ) -> Tested:
     """Return the difference of a metric between two methods, with its interval and p.
 

@@ -18,7 +18,7 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import ACCURACIES
 from zslbench.results.analysis import bootstrap, significance
-from zslbench.results.analysis.bootstrap import Draws, Training
+from zslbench.results.analysis.bootstrap import Draws, Retraining
 from zslbench.results.analysis.calibration import predict_classes
 from zslbench.results.analysis.record_filter import is_method
 from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
@@ -317,7 +317,7 @@ def _comparison(
 
 def _training(
     kind: str, parts: Sequence[_Answered], sides: Sequence[Draws], entrants: Sequence[Entrant], how: Resampling
-) -> Training:
+) -> Retraining:
     """Return what training anew adds: the spread of the metric over seeds, less what the resampling holds already."""
     columns = []
     for number, entrant in enumerate(entrants):
@@ -336,7 +336,7 @@ def _training(
                 variance -= slope**2 * bootstrap.interaction(mean if whole else correct, labels)
         rng = seeding.stream(how.seed, f"bootstrap training {kind} {entrant.row.records[0].id}")
         columns.append(bootstrap.draw_training(max(variance, 0.0), seeds, how.draws, rng))
-    return Training(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
+    return Retraining(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
 
 
 def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:

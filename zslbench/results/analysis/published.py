@@ -22,7 +22,7 @@ PROTOCOL = {metric: protocol for protocol, metrics in ACCURACIES.items() for met
 _WHOLE = {("lisgan", "S4")}
 """Ablations that are the whole method, so that the method's own numbers are theirs."""
 
-TRANSDUCTIVE = {"lisgan", "lisgan:S4"}
+_TRANSDUCTIVE = {"lisgan", "lisgan:S4"}
 """Whose published numbers use unlabelled test features (LisGAN's cascade); all others are inductive."""
 
 _TITLES = {"devise": "DeViSE", "fclswgan": "f-CLSWGAN", "lisgan": "LisGAN"}
@@ -62,7 +62,7 @@ class Published:
     @property
     def transductive(self) -> bool:
         """Whether the cited method uses unlabelled test features."""
-        return self.method in TRANSDUCTIVE
+        return self.method in _TRANSDUCTIVE
 
     @property
     def oracle(self) -> str:
