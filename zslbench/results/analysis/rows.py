@@ -403,8 +403,8 @@ def plain_names(rows: Sequence[Row], column: Callable[[Row], object]) -> tuple[l
 
 
 def _letter(number: int) -> str:
-    before, place = divmod(number, 26)
-    return (_letter(before - 1) if before else "") + string.ascii_lowercase[place]
+    before, rest = divmod(number, 26)
+    return (_letter(before - 1) if before else "") + string.ascii_lowercase[rest]
 
 
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:
@@ -414,4 +414,4 @@ def natural(text: str) -> tuple[tuple[int, float, str], ...]:
     ['a', 'k=3', 'k=10']
     """
     parts = re.split(r"(\d+(?:\.\d+)?)", text.casefold())
-    return tuple((1, float(part), "") if place % 2 else (0, 0.0, part) for place, part in enumerate(parts))
+    return tuple((1, float(part), "") if number % 2 else (0, 0.0, part) for number, part in enumerate(parts))

@@ -112,9 +112,9 @@ def _sheets(table: Table, room: float) -> list[Sheet]:
     return sheets
 
 
-def _pack(sheets: Sequence[Sheet], line: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
+def _pack(sheets: Sequence[Sheet], width: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
     """Part panels into floats; only what is too high for a page is parted itself, and what stands below the caption."""
-    used = height(caption, line, caption=True) + 2 * LINE
+    used = height(caption, width, caption=True) + 2 * LINE
     floats: list[list[Sheet]] = [[]]
     for sheet in sheets:
         room = page - (used if floats == [[]] else 2 * LINE)
@@ -124,7 +124,7 @@ def _pack(sheets: Sequence[Sheet], line: float, caption: str, below: Sequence[st
                 used = 2 * LINE
             floats[-1].append(part)
             used += part.height + LINE
-    last = sum(height(note, line) for note in below) + LINE
+    last = sum(height(note, width) for note in below) + LINE
     return floats + ([[]] if below and used + last > page else [])
 
 
@@ -260,10 +260,10 @@ def _tabular(sheet: Sheet) -> list[str]:
         lines.append(r"\midrule")
         if block.title:
             lines.append(rf"\multicolumn{{{total + 1}}}{{l}}{{\emph{{{escape(block.title)}}}}} \\")
-        for line in block.rows:
-            first, *rest = map(escape, sheet.name_lines(line))
+        for row in block.rows:
+            first, *rest = map(escape, sheet.name_lines(row))
             columns = [[first, *(rf"\quad {text}" for text in rest)]]
-            columns += [_cell_lines(sheet, line, number, text) for number, text in enumerate(longest)]
+            columns += [_cell_lines(sheet, row, number, text) for number, text in enumerate(longest)]
             lines += map(_row, itertools.zip_longest(*columns, fillvalue=""))
     return [*lines, r"\bottomrule", r"\end{tabular}"]
 
@@ -298,11 +298,11 @@ def _row(cells: Iterable[str]) -> str:
     return "{}" + text if text.startswith(("[", "*")) else text
 
 
-def _cell_lines(sheet: Sheet, line: TableRow, number: int, longest: str) -> list[str]:
-    cell = line.cells[number]
+def _cell_lines(sheet: Sheet, row: TableRow, number: int, longest: str) -> list[str]:
+    cell = row.cells[number]
     if cell is None or sheet.table.columns[number].kind == "value":
         return [_cell(cell, longest)]
-    return [rf"\textbf{{{text}}}" if cell.bold else text for text in map(escape, sheet.word_lines(line, number))]
+    return [rf"\textbf{{{text}}}" if cell.bold else text for text in map(escape, sheet.word_lines(row, number))]
 
 
 def _cell(cell: Cell | None, longest: str) -> str:

@@ -222,11 +222,11 @@ def _rank(rows: Iterable[TableRow], columns: Sequence[ColumnKey], title: str = "
     rows = list(rows)
     ranked = [list(row.cells) for row in rows]
     for number, column in enumerate(columns):
-        cells = {place: cell for place, row in enumerate(rows) if (cell := row.cells[number])}
-        emphasis = {} if column.published else podium({place: cell.text for place, cell in cells.items()})
-        for place, cell in cells.items():
-            ranked[place][number] = dataclasses.replace(cell, emphasis=emphasis.get(place, ""))
-    return Block(tuple(dataclasses.replace(row, cells=tuple(ranked[place])) for place, row in enumerate(rows)), title)
+        cells = {at: cell for at, row in enumerate(rows) if (cell := row.cells[number])}
+        emphasis = {} if column.published else podium({at: cell.text for at, cell in cells.items()})
+        for at, cell in cells.items():
+            ranked[at][number] = dataclasses.replace(cell, emphasis=emphasis.get(at, ""))
+    return Block(tuple(dataclasses.replace(row, cells=tuple(ranked[at])) for at, row in enumerate(rows)), title)
 
 
 def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
