@@ -137,11 +137,7 @@ class Added:
 
 
 def find(name: str) -> Added | None:
-    """Return the added data set of a name, whatever its case, or None.
-
-    Raises:
-        BadData: its ``about.json`` is damaged.
-    """
+    """Return the added data set of a name, whatever its case, or None; BadData where ``about.json`` is damaged."""
     folder = home() / "added" / name.lower()
     if not _NAME.fullmatch(name.lower()) or not (folder / ABOUT).is_file():
         return None
@@ -164,11 +160,7 @@ def names() -> list[str]:
 
 
 def check_name(name: str, taken: Iterable[str]) -> str:
-    """Return a name for a data set, in lower case.
-
-    Raises:
-        BadValue: it is taken, or not fit for a file name and for the grammar of specs.
-    """
+    """Return a name in lower case; BadValue where it is taken, or not fit for a file or for the grammar of specs."""
     lower = name.lower()
     if not _NAME.fullmatch(lower) or lower in ("all", "awa"):
         raise BadValue(
@@ -181,11 +173,7 @@ def check_name(name: str, taken: Iterable[str]) -> str:
 
 
 def check_stem(stem: str, option: str) -> str:
-    """Return what features or semantics are called.
-
-    Raises:
-        BadValue: it is not fit for a file name.
-    """
+    """Return what features or semantics are called; BadValue where it is not fit for a file name."""
     if not _STEM.fullmatch(stem):
         raise BadValue(
             f"{stem!r} cannot be the name of {option}; write --{option} NAME=FILE, the name of letters, digits, "

@@ -38,8 +38,7 @@ class Catalogued(Source):
     def find(self, features: str, semantics: str, root: Path | None = None) -> Path:
         """Return the first folder that holds the chosen features and semantics.
 
-        Raises:
-            DataMissing: none does; the sentence says what there is and how to get the rest.
+        Where none does, DataMissing says what there is and how to get the rest.
         """
         roots = data_root(root)
         remove_working_folders(home() / "xlsa17")
@@ -71,13 +70,10 @@ def named_folders(name: str, root: Path | None) -> list[Path]:
 
 
 def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
-    """Check a data set against the counts of its card.
+    """Check a data set against the counts of its card; BadData names both numbers.
 
     Attributes are counted for ``att`` and feature dimensions for ``res101`` alone: other semantics and features have
     other sizes.
-
-    Raises:
-        BadData: a count differs; the sentence names both numbers.
     """
     if card.counts is None:
         return
@@ -143,10 +139,6 @@ CATALOGUE: tuple[type[Catalogued], ...] = (APY, AWA1, AWA2, CUB, FLO, SUN)
 
 
 def refuse_awa(name: str) -> None:
-    """Raise where a name is ``awa``, which papers use for either of two data sets.
-
-    Raises:
-        BadValue: it is.
-    """
+    """Raise BadValue where a name is ``awa``, which papers use for either of two data sets."""
     if name.lower() == "awa":
         raise BadValue(f"dataset {name!r} is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")

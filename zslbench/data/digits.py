@@ -47,25 +47,12 @@ from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_s
 from zslbench.data.splits import seen_split
 
 ATTRIBUTES = (
-    "upper loop",
-    "lower loop",
-    "hollow centre",
-    "top stroke",
-    "middle stroke",
-    "bottom stroke",
-    "upper left side",
-    "upper right side",
-    "lower left side",
-    "lower right side",
-    "stem",
-    "slant",
-    "open to the left",
-    "open to the right",
-    "alike left, right",
-    "alike up, down",
-)
+    "upper loop", "lower loop", "hollow centre", "top stroke", "middle stroke", "bottom stroke", "upper left side",
+    "upper right side", "lower left side", "lower right side", "stem", "slant", "open to the left",
+    "open to the right", "alike left, right", "alike up, down",
+)  # fmt: skip
 
-# One line a digit, 0 to 9; columns as in ATTRIBUTES; "-" is 0, "~" is 0.5, "x" is 1.
+# One line per digit, 0 to 9; columns as in ATTRIBUTES; "-" is 0, "~" is 0.5, "x" is 1.
 _TABLE = """
 - - x x - x x x x x - - - - x x
 - - - - ~ - - - - - x ~ - - x x

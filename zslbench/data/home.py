@@ -18,11 +18,7 @@ from zslbench.identity import expanded
 
 
 def home() -> Path:
-    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder.
-
-    Raises:
-        BadValue: ``ZSLBENCH_HOME`` is below the home of a user whom this machine does not have.
-    """
+    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder."""
     given = os.environ.get("ZSLBENCH_HOME")
     if not given:
         return Path(platformdirs.user_data_dir("zslbench"))

@@ -88,19 +88,15 @@ def list_(root: Path | None = None) -> list[Listed]:
             stems = [layout.stems(folder) for folder in folders]
         features = tuple(sorted({stem for held in stems for stem in held.features if stem}))
         semantics = tuple(sorted({stem for held in stems for stem in held.semantics if stem}))
-        row = Listed(entry.name, card.title, card.summary, origin, features, semantics, tuple(folders), card.counts)
-        rows.append(row)
+        choices = features, semantics
+        rows.append(Listed(entry.name, card.title, card.summary, origin, *choices, tuple(folders), card.counts))
     for name in added.names():
-        row = Listed(name, name, "", "added")
         try:
-            dataset = added.find(name)
-            if dataset is None:  # removed in the meantime
-                continue
+            if (dataset := added.find(name)) is not None:  # None: removed in the meantime
+                choices = tuple(dataset.features), tuple(dataset.semantics)
+                rows.append(Listed(name, name, dataset.summary, "added", *choices, (dataset.folder,), dataset.counts))
         except ZslbenchError as error:
-            rows.append(dataclasses.replace(row, problem=str(error)))
-            continue
-        choices = tuple(dataset.features), tuple(dataset.semantics)
-        rows.append(Listed(name, name, dataset.summary, "added", *choices, (dataset.folder,), dataset.counts))
+            rows.append(Listed(name, name, "", "added", problem=str(error)))
     return rows
 
 

@@ -86,11 +86,7 @@ def load_source(text: str) -> tuple[Source, str]:
 
 
 def folder_of(text: str) -> Path | None:
-    """Return the folder that a text names, or None where it is a name.
-
-    Raises:
-        DataMissing: it looks like a path, and no folder is there.
-    """
+    """Return the folder that a text names, None where it is a name; DataMissing where a path leads to no folder."""
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
     if parsed_name.lower() in DATASETS.entries or added.find(parsed_name) is not None:
         return None
@@ -107,11 +103,7 @@ def folder_of(text: str) -> Path | None:
 
 
 def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, int], ...]:
-    """Return path, size and time of change of each file that a text stands for; nothing for a data set without files.
-
-    Raises:
-        DataMissing: the text looks like a path, and no folder is there.
-    """
+    """Return path, size and time of change of each file that a text stands for; nothing for a set without files."""
     if (folder := folder_of(text)) is not None:
         paths = sorted(folder.iterdir())
     elif (added_set := added.find(text)) is not None:

@@ -50,11 +50,7 @@ Arrays = dict[str, AnyArray]
 
 
 def read_array(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
-    """Return the key that was chosen and its array (see `choose_key`).
-
-    Raises:
-        BadData: the file cannot be read, crashed its reader, or took too long.
-    """
+    """Return the key that was chosen and its array; BadData where a file cannot be read, or crashed its reader."""
     return next(iter(_child().ask(path, "array", key=key, usual=list(usual)).items()))
 
 
@@ -74,11 +70,7 @@ def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def choose_key(path: Path, key: str | None, held: Sequence[str], usual: Sequence[str]) -> str:
-    """Return the key that is meant: the given one, else the first usual one, else the only one.
-
-    Raises:
-        BadData: there is none, or several to choose from.
-    """
+    """Return the key that is meant: the given one, else the first usual one, else the only one."""
     some = ", ".join(held[:8]) + (" …" if len(held) > 8 else "") or "nothing"
     if key is not None:
         if key not in held:

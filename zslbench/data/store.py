@@ -59,10 +59,7 @@ class Stored:
 
 
 def load_stored(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
-    """Return one choice of features and semantics of a folder, memory-mapped when it was converted before.
-
-    Takes what `read_folder` takes, and raises what it raises.
-    """
+    """Return what `read_folder` does, memory-mapped where the folder was converted before."""
     folder = folder.resolve()
     path = home() / "store" / "index" / f"{digest([str(folder), features, semantics])}.json"
 
@@ -106,11 +103,7 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
 
 
 def verify_copies(folder: Path) -> list[str]:
-    """Hash the converted copies of a folder again and return what is wrong; the next load rebuilds a damaged one.
-
-    Raises:
-        StoreError: a damaged copy cannot be removed.
-    """
+    """Hash the converted copies of a folder again and return what is wrong, without the damaged ones from then on."""
     problems = []
     for path in sorted((home() / "store" / "index").glob("*.json")):
         entry = _read_entry(path)

@@ -260,11 +260,7 @@ def _ids(path: Path, names: tuple[str, ...]) -> IntArray:
 
 
 def _class_list(path: Path) -> list[str]:
-    """Return the class names of a text file, one per line.
-
-    Raises:
-        BadData: it cannot be read.
-    """
+    """Return the class names of a text file, one per line."""
     check_size(path, _UNFOLDED * path.stat().st_size)
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]

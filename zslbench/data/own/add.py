@@ -195,12 +195,7 @@ class Reader:
         return Content(usual, matrices, tables, {}, facts | {"labels": labelled.facts, "split": parts.facts})
 
     def extend(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
-        """Return the content of an added data set with further features or semantics.
-
-        Raises:
-            BadValue: it has some of that name.
-            BadData: their counts differ.
-        """
+        """Return the content of an added data set with further features or semantics, under names of their own."""
         usual = earlier.load()
         images = {} if features is None else _read_choices(features, "features")
         described = {} if semantics is None else _read_choices(semantics, "semantics")
@@ -291,12 +286,7 @@ def _originals_of(by_semantics: Mapping[str, Dataset]) -> dict[str, Array]:
 
 
 def _read_folder(folder: Path, name: str) -> Content:
-    """Return the content of an xlsa17-like folder.
-
-    Raises:
-        DataMissing: there is no such folder, or it lacks features or semantics.
-        BadData: a file breaks a rule, or two files of semantics bring different splits.
-    """
+    """Return the content of an xlsa17-like folder, whose files of semantics must bring one split."""
     stems = layout.stems(folder)
     if not stems.features or not stems.semantics:
         lack = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"
@@ -357,12 +347,7 @@ def _remark_on_semantics(semantics: Mapping[str, Array]) -> Iterator[str]:
 
 
 def _install(content: Content, earlier: Added | None) -> Added:
-    """Check every pair of features and semantics, write the arrays that are not there, and return what is added.
-
-    Raises:
-        BadData, CheckFailed: a rule is broken; nothing was written.
-        StoreError: it cannot be written.
-    """
+    """Check every pair of features and semantics, write the arrays that are not there, and return what is added."""
     usual, fingerprints = content.usual, {}
     for dataset in content.datasets():
         check_dataset(dataset)

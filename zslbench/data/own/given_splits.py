@@ -69,11 +69,7 @@ class SplitOptions:
 def check_split_options(
     unseen: str | int | Sequence[str] | None, seed: int | None, test_share: float | None, folds: int | None
 ) -> SplitOptions:
-    """Return what was asked for, the rest as usual.
-
-    Raises:
-        BadValue: something is no number, or out of range.
-    """
+    """Return what was asked for, the rest as usual; BadValue where something is no number, or out of range."""
     given = {"seed": seed, "folds": folds, "test-share": test_share}
     if unseen is not None and not isinstance(unseen, str) and np.ndim(unseen) == 0:
         unseen = _whole("unseen", unseen)
@@ -155,10 +151,6 @@ def _draw_rest(
     """Return the split that unseen classes make: test images, and folds where none are given, of the seen ones.
 
     `drawn` is how a caption says which classes were drawn as unseen; empty where they were given.
-
-    Raises:
-        BadValue: fewer than two classes on a side.
-        BadData: no seen class has two images.
     """
     classes = len(names)
     _check_sides(len(unseen), classes)
@@ -183,11 +175,7 @@ def _draw_rest(
 
 
 def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> IntArray:
-    """Return the ascending ids of classes that are listed by name or by number from `base`.
-
-    Raises:
-        BadData: no list, an empty one, or one that names no class or one twice.
-    """
+    """Return the ascending ids of classes that are listed by name or by number from `base`, each once."""
     listed = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(listed, list | tuple) or not listed:
         raise BadData(f"{source} must be a list of classes that is not empty.")

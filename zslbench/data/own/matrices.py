@@ -94,11 +94,7 @@ def _cut_index(array: AnyArray, loaded: Loaded, count: int, unit: str) -> tuple[
 
 
 def read_class_names(loaded: Loaded) -> tuple[str, ...]:
-    """Return the class names of a list, one per line; a running number before each (``7 gull``) is dropped.
-
-    Raises:
-        BadData: a name is empty or occurs twice.
-    """
+    """Return the checked class names of a list; a running number before each (``7 gull``) is dropped."""
     if loaded.names is not None and loaded.array.shape[1] == 0:
         names = loaded.names
     else:
@@ -110,11 +106,7 @@ def read_class_names(loaded: Loaded) -> tuple[str, ...]:
 
 
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
-    """Return class names as they are.
-
-    Raises:
-        BadData: one is empty, breaks a line, or occurs twice.
-    """
+    """Return class names as they are; BadData where one is empty, breaks a line, or occurs twice."""
     if any(not name or not name.isprintable() for name in names):
         raise BadData(f"{source}: a class name is empty or holds what cannot be printed; give one name a line.")
     name, times = collections.Counter(names).most_common(1)[0]

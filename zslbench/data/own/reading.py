@@ -80,11 +80,7 @@ def read(given: Given, role: str) -> Loaded:
 
 
 def split_key(text: str) -> tuple[Path, str | None]:
-    """Return path and key of ``FILE`` or ``FILE:KEY``.
-
-    Raises:
-        DataMissing: there is no such file.
-    """
+    """Return path and key of ``FILE`` or ``FILE:KEY``; DataMissing where there is no such file."""
     path = expanded(text)
     if path.is_file():
         return path, None
