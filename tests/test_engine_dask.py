@@ -22,8 +22,10 @@ from threadpoolctl import threadpool_limits
 
 import zslbench
 from zslbench.errors import BadValue, EngineError, Unavailable
+from zslbench.runner.executors import Listener
 from zslbench.runner.executors.dask import DaskExecutor, connected, count_workers
 from zslbench.runner.executors.loop import bounded
+from zslbench.runner.jobs import Job
 from zslbench.runner.resources import Place
 
 pytestmark = pytest.mark.timeout(MOST)
@@ -158,15 +160,15 @@ def test_a_missing_extra_is_told_with_its_command(monkeypatch: pytest.MonkeyPatc
 def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> None:
     with cluster(study, 1) as (address, _):
         (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
-        killer = threading.Thread(
-            target=lambda: until(lambda: len(study.begun()) >= 3, "three runs") and scheduler.kill()
-        )
-        killer.start()
+
+        class Killer(Listener):
+            def started(self, job: Job) -> None:
+                if job.first.seed == 2:
+                    scheduler.kill()
+
         with pytest.raises(EngineError, match="Dask"):
-            study.run(f"{NOTED}[wait=0.2]", DaskExecutor(address, patience=10), seeds=8)
-        killer.join()
-    statuses = study.statuses()
-    assert {"ok", "interrupted"} == set(statuses.values())
+            study.run(f"{NOTED}[wait=0.2]", DaskExecutor(address, patience=10), seeds=8, hear=Killer())
+    assert study.statuses() == {0: "ok", 1: "ok", 2: "interrupted"}
     study.check_nothing_left()
 
 
