@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +34,28 @@ OVER = ("classes", "images")
 SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S": ("seen",), "H": ("unseen", "seen")}
 
 Predictions = Callable[[Record], Mapping[str, AnyArray]]
-DataKey = tuple[str, str, str, int, str, int, str]
-"""Data set, features, semantics, fold, protocol, its version and parameters."""
+
+
+class DataKey(NamedTuple):
+    """What rows have in common that are compared with each other."""
+
+    dataset: str
+    features: str
+    semantics: str
+    fold: int
+    protocol: str
+    version: int
+    params: str
+
+    @classmethod
+    def of(cls, row: Row) -> DataKey:
+        """Return the key of a row."""
+        return cls(*row.data_key[:3], row.fold, *row.protocol_key)
+
+    @property
+    def title(self) -> str:
+        """The data set with its features and semantics."""
+        return f"{self.dataset} ({self.features}, {self.semantics})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,18 +120,17 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
 def _group_rows(rows: Sequence[Row]) -> dict[DataKey, list[Row]]:
     groups: dict[DataKey, list[Row]] = {}
     for row in rows:
-        groups.setdefault((*row.data_key[:3], row.fold, *row.protocol_key), []).append(row)
-    for (dataset, features, semantics, *_), members in groups.items():
+        groups.setdefault(DataKey.of(row), []).append(row)
+    for key, members in groups.items():
         contents = {row.fingerprint: row for row in members}
         if len(contents) > 1:
             shown = "; ".join(f"{row.label} on {content}" for content, row in contents.items())
             raise BadValue(
-                f"the runs on {dataset} ({features}, {semantics}) are of different content ({shown}), so they share no "
-                "test images to be compared on; keep those of one content, or name another folder with --runs."
+                f"the runs on {key.title} are of different content ({shown}), so they share no test images to be "
+                "compared on; keep those of one content, or name another folder with --runs."
             )
-    return dict(
-        sorted(groups.items(), key=lambda item: (natural(item[0][0]), item[0][1:4], item[0][4] != "zsl", item[0]))
-    )
+    order = sorted(groups, key=lambda key: (natural(key.dataset), key[1:4], key.protocol != "zsl", key))
+    return {key: groups[key] for key in order}
 
 
 def _pick(rows: Sequence[Row], terms: Sequence[str], key: DataKey) -> dict[str, Row]:
@@ -124,14 +144,14 @@ def _pick(rows: Sequence[Row], terms: Sequence[str], key: DataKey) -> dict[str, 
             raise BadValue(_several(term, chosen, key))
         if chosen:
             if other := next((other for other, row in picked.items() if row is chosen[0]), None):
-                raise BadValue(f"{other!r} and {term!r} name the same runs on {key[0]}; name different methods.")
+                raise BadValue(f"{other!r} and {term!r} name the same runs on {key.dataset}; name different methods.")
             picked[term] = chosen[0]
     return picked
 
 
 def _several(term: str, rows: Sequence[Row], key: DataKey) -> str:
     labels = sorted({row.label for row in rows}, key=natural)
-    where = f"on {key[0]} ({key[1]}, {key[2]}) under {key[4]}"
+    where = f"on {key.title} under {key.protocol}"
     if len(labels) < len(rows):
         kinds = ", ".join(f"{row.label} ({row.selection}, version {row.version})" for row in rows)
         return f"{term!r} picks {len(rows)} rows {where}: {kinds}; choose one with --selection, or keep other --runs."
@@ -159,10 +179,9 @@ def _pick_all(groups: Mapping[DataKey, Sequence[Row]]) -> dict[DataKey, dict[str
 
 def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
     """Return what is printed for each term: the name of its rows where no other has that name, else the term."""
-    terms = [(key, term, row) for key, rows in picked.items() for term, row in rows.items()]
-    keys = {id(row): key for key, _, row in terms}
-    _, plain = plain_names([row for *_, row in terms], lambda row: keys[id(row)])
-    by_term = group_values((term, name) for (_, term, _), name in zip(terms, plain, strict=True))
+    terms = [(term, row) for rows in picked.values() for term, row in rows.items()]
+    _, plain = plain_names([row for _, row in terms], DataKey.of)
+    by_term = group_values((term, name) for (term, _), name in zip(terms, plain, strict=True))
     shared = collections.Counter(name for names in by_term.values() for name in names)
     return {
         term: names[0] if len(names) == 1 and shared[names[0]] == 1 else one_line(term)
@@ -171,17 +190,14 @@ def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
 
 
 def _head(key: DataKey, groups: Mapping[DataKey, object]) -> str:
-    dataset, features, semantics, fold, protocol, version, params = key
-    details = [features, semantics, *([f"fold {fold}"] if fold else [])]
+    details = [key.features, key.semantics, *([f"fold {key.fold}"] if key.fold else [])]
     if sum(other[:5] == key[:5] for other in groups) > 1:
-        details.append(f"{protocol} v{version} {params}".strip())
-    return one_line(f"{dataset} ({', '.join(details)})")
+        details.append(f"{key.protocol} v{key.version} {key.params}".strip())
+    return one_line(f"{key.dataset} ({', '.join(details)})")
 
 
 def _never_met(picked: Mapping[DataKey, Mapping[str, Row]], terms: Sequence[str]) -> str:
-    where = {
-        term: [f"{key[0]} ({key[1]}, {key[2]}) {key[4]}" for key in picked if term in picked[key]] for term in terms
-    }
+    where = {term: [f"{key.title} {key.protocol}" for key in picked if term in picked[key]] for term in terms}
     ran = "; ".join(f"{term}: {', '.join(heads) or 'nowhere'}" for term, heads in where.items())
     return (
         f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "

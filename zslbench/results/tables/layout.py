@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
@@ -28,11 +28,20 @@ from zslbench.results.tables.table import (
 )
 from zslbench.visible import one_line
 
-GroupKey = tuple[str, str, str, str, tuple[int, ...]]
 ProtocolKey = tuple[str, int, str]
 
 _Key = TypeVar("_Key", bound=Hashable)
 _Ranked = TypeVar("_Ranked", RowKey, CitedRow)
+
+
+class GroupKey(NamedTuple):
+    """What the columns of a group have in common: the data, and the folds of the dev stage."""
+
+    dataset: str
+    features: str
+    semantics: str
+    fingerprint: str
+    folds: tuple[int, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,21 +158,20 @@ def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Ro
 
 
 def group_key(row: Row) -> GroupKey:
-    """Return the column group that a row belongs to: its data, and the folds of the dev stage."""
-    return *row.data_key, row.folds
+    """Return the column group that a row belongs to."""
+    return GroupKey(*row.data_key, row.folds)
 
 
 def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
     """Say what tells each group from others of the same data set; nothing where there are none."""
     groups, out = list(groups), {}
     for group in groups:
-        dataset, features, semantics, fingerprint, folds = group
-        same = [other for other in groups if other[0] == dataset]
-        details = [features, semantics] if len({other[1:3] for other in same}) > 1 else []
-        if len({other[3] for other in same if other[1:3] == group[1:3]}) > 1:
-            details.append(fingerprint[:8])
-        if len({other[4] for other in same}) > 1:
-            details.append(name_folds(folds))
+        same = [other for other in groups if other.dataset == group.dataset]
+        details = [group.features, group.semantics] if len({other[1:3] for other in same}) > 1 else []
+        if len({other.fingerprint for other in same if other[1:3] == group[1:3]}) > 1:
+            details.append(group.fingerprint[:8])
+        if len({other.folds for other in same}) > 1:
+            details.append(name_folds(group.folds))
         out[group] = one_line(", ".join(details))
     return out
 
@@ -171,7 +179,7 @@ def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
 def group_heads(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
     details = _group_details(groups).items()
-    return {group: one_line(group[0]) + (f" ({text})" if text else "") for group, text in details}
+    return {group: one_line(group.dataset) + (f" ({text})" if text else "") for group, text in details}
 
 
 def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -> tuple[Column, ...]:
@@ -187,7 +195,7 @@ def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -
         if len({other.protocol[1] for other in same if other.protocol[0] == name}) > 1:
             head += f" v{version}"
         head = PUBLISHED_HEAD if column.published else head
-        out.append(Column(head, heads[column.group], dataset=column.group[0]))
+        out.append(Column(head, heads[column.group], dataset=column.group.dataset))
     return tuple(out)
 
 
@@ -197,9 +205,9 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
     if len(set(groups)) < len(groups):
         return table
     heads, details = group_heads(groups), _group_details(groups)
-    names = [group[0] for group in groups]
+    names = [group.dataset for group in groups]
     on_top = [
-        Column(heads[group]) if names.count(group[0]) == 1 else Column(details[group], group=group[0])
+        Column(heads[group]) if names.count(group.dataset) == 1 else Column(details[group], group=group.dataset)
         for group in groups
     ]
     stage = tuple(remark for remark in table.remarks if remark.kind == "stage")
@@ -276,9 +284,9 @@ def _cited_blocks(
 def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
     """Return the column that a published number belongs to: on its features and semantics, where they were measured."""
     wanted = entry.dataset, entry.metric, PROTOCOL[entry.metric]
-    fitting = [column for column in columns if (column.group[0], column.metric, column.protocol[0]) == wanted]
+    fitting = [column for column in columns if (column.group.dataset, column.metric, column.protocol[0]) == wanted]
     alike = [column for column in fitting if column.group[1:3] == (entry.features, entry.semantics)]
-    described = [column for column in fitting if column.group[2] == entry.semantics]
+    described = [column for column in fitting if column.group.semantics == entry.semantics]
     return (alike or described or fitting)[0]
 
 
@@ -295,7 +303,7 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
     unlike = group_values(
         (
             (entry.features, entry.semantics),
-            heads[group] if "(" in heads[group] else f"{group[0]} ({', '.join(group[1:3])})",
+            heads[group] if "(" in heads[group] else f"{group.dataset} ({group.features}, {group.semantics})",
         )
         for entry, group in placed
         if (entry.features, entry.semantics) != group[1:3]
