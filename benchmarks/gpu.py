@@ -153,7 +153,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
     found: dict[str, float | None] = {}
     for recorded in (False, True):
 
-        def steps(count: int, record: bool = recorded, training: wgan.Training = training) -> object:
+        def steps(count: int, record: bool = recorded, training: wgan.GanTraining = training) -> object:
             return training.steps(count, lambda _phase: contextlib.nullcontext(), record=record)
 
         with nn.at_precision(precision, torch.device(scale.device)):

@@ -26,7 +26,7 @@ from tabulate import tabulate
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.iterations import SeenRows
-from zslbench.methods.generative.wgan import Networks, Options, Term, Training
+from zslbench.methods.generative.wgan import GanOptions, GanTraining, Networks, Term
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
@@ -119,7 +119,7 @@ class Bench:
             **WEIGHTS,
         )
 
-    def fast(self, drawn: int) -> Training:
+    def fast(self, drawn: int) -> GanTraining:
         """Return this package's implementation, L_R2 over `drawn` classes."""
         generator, critic = self.networks()
         stream = random_stream(3)
@@ -139,12 +139,12 @@ class Bench:
                 draw=lambda: (torch.randn(drawn, SOUL_ROWS, self.shape.semantics, generator=stream),),
             ),
         ]
-        return Training(
+        return GanTraining(
             generator,
             critic,
             SeenRows(self.features, self.labels, self.semantics),
             terms,
-            Options(batch=BATCH, critic_steps=CRITIC_STEPS, lr=1e-4, gp=10.0),
+            GanOptions(batch=BATCH, critic_steps=CRITIC_STEPS, lr=1e-4, gp=10.0),
             self.streams,
         )
 
@@ -178,7 +178,7 @@ def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float
     for count in [shape.classes, *drawn]:
         fast = bench.fast(count)
 
-        def five(fast: Training = fast) -> None:
+        def five(fast: GanTraining = fast) -> None:
             for batch in fast.draw():
                 fast.critic_step(batch)
 

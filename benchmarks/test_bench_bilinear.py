@@ -13,7 +13,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zslbench.methods.ranking.descent import Options, Training, span, weighted_ranks
+from zslbench.methods.ranking.descent import DescentOptions, RankingDescent, span, weighted_ranks
 
 IMAGES, FEATURES, ATTRIBUTES, CLASSES = 7057, 2048, 312, 150
 BATCH, LR, MARGIN = 128, 0.1, 1.0
@@ -32,16 +32,16 @@ def problem(images: int, features: int, attributes: int, classes: int) -> Proble
     )
 
 
-def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray, batch: int = BATCH) -> tuple[Training, np.ndarray]:
+def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray, batch: int = BATCH) -> tuple[RankingDescent, np.ndarray]:
     """ALE's trainer at W = 0, and the basis that its coordinates refer to."""
     coordinates, basis = span(s.astype(np.float64))
-    training = Training(
+    training = RankingDescent(
         torch.tensor(x),
         torch.tensor(y),
         torch.tensor(coordinates, dtype=torch.float32),
         torch.zeros(1, coordinates.shape[1], x.shape[1]),
         lambda excess, labels: weighted_ranks(excess),
-        Options(MARGIN, LR, batch),
+        DescentOptions(MARGIN, LR, batch),
         torch.Generator().manual_seed(0),
     )
     return training, basis

@@ -30,7 +30,7 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
     import torch
 
     from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import Options, Training
+    from zslbench.methods.generative.wgan import GanOptions, GanTraining
     from zslbench.methods.nn import Critic, Generator, in_threads, random_stream
 
     stream = random_stream(0)
@@ -38,12 +38,12 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
     rows = SeenRows(
         torch.rand(ROWS, features, generator=stream), labels, torch.rand(CLASSES, semantics, generator=stream)
     )
-    training = Training(
+    training = GanTraining(
         Generator(semantics, semantics, hidden, features, random_stream(1)),
         Critic(features, semantics, hidden, random_stream(2)),
         rows,
         [],
-        Options(batch=64, critic_steps=5, lr=1e-4, gp=10.0),
+        GanOptions(batch=64, critic_steps=5, lr=1e-4, gp=10.0),
         {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"))},
     )
     count = max(1, 2**25 // (hidden * features))

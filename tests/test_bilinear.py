@@ -13,7 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Context
 from zslbench.methods.ranking import BilinearMethod, descent
 from zslbench.methods.ranking.ale import ALE
-from zslbench.methods.ranking.descent import Options, Training, span
+from zslbench.methods.ranking.descent import DescentOptions, RankingDescent, span
 from zslbench.methods.ranking.devise import DeViSE
 from zslbench.methods.ranking.latem import LATEM
 from zslbench.methods.ranking.sje import SJE
@@ -67,15 +67,15 @@ WEIGH = {
 }
 
 
-def training(name: str, s: np.ndarray, w: np.ndarray, batch: int, lr: float, average: bool = False) -> Training:
+def training(name: str, s: np.ndarray, w: np.ndarray, batch: int, lr: float, average: bool = False) -> RankingDescent:
     """A trainer in float64 on (c, r) class vectors, from (K, d, r) matrices."""
-    return Training(
+    return RankingDescent(
         torch.tensor(FEATURES, dtype=torch.float64),
         torch.tensor(POSITIONS),
         torch.tensor(s),
         torch.tensor(w).mT.contiguous(),
         WEIGH[name],
-        Options(1.0, lr, batch, average),
+        DescentOptions(1.0, lr, batch, average),
         torch.Generator().manual_seed(5),
     )
 

@@ -162,14 +162,14 @@ def test_ablations_take_their_term_away() -> None:
 
 
 def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[wgan.Training] = []
-    real = wgan.Training.__init__
+    made: list[wgan.GanTraining] = []
+    real = wgan.GanTraining.__init__
 
-    def spied(self: wgan.Training, *args: Any, **given_: Any) -> None:
+    def spied(self: wgan.GanTraining, *args: Any, **given_: Any) -> None:
         real(self, *args, **given_)
         made.append(self)
 
-    monkeypatch.setattr(wgan.Training, "__init__", spied)
+    monkeypatch.setattr(wgan.GanTraining, "__init__", spied)
     published = overlay(GAZSL, "gazsl", ("published",), "cub", "gzsl")
     assert published["noise"] == 100
     assert overlay(GAZSL, "gazsl", ("published",), "sun", "zsl")["noise"] == 10
@@ -187,13 +187,13 @@ def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_iterations_are_generator_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
-    real = wgan.Training.generator_step
+    real = wgan.GanTraining.generator_step
 
-    def spied(self: wgan.Training, labels: torch.Tensor) -> None:
+    def spied(self: wgan.GanTraining, labels: torch.Tensor) -> None:
         steps.append(len(labels))
         real(self, labels)
 
-    monkeypatch.setattr(wgan.Training, "generator_step", spied)
+    monkeypatch.setattr(wgan.GanTraining, "generator_step", spied)
     logged: list[tuple[int, int]] = []
     judged: list[int] = []
     ctx = Context(

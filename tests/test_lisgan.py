@@ -78,7 +78,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(method: GenerativeMethod) -> Spied:
         found: list[Spied] = []
 
-        def steps(self: wgan.Training, *_given: Any, **_more: Any) -> None:
+        def steps(self: wgan.GanTraining, *_given: Any, **_more: Any) -> None:
             generator = [value.clone() for value in self.generator.state_dict().values()]
             critic = {name: value.clone() for name, value in self.critic.state_dict().items()}
             (drawn, *_) = self.draw()
@@ -90,7 +90,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
             raise Enough
 
         with monkeypatch.context() as patch:
-            patch.setattr(wgan.Training, "steps", steps)
+            patch.setattr(wgan.GanTraining, "steps", steps)
             with pytest.raises(Enough):
                 fitted(method)
         return found[0]
@@ -257,12 +257,12 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
     terms = method.terms(rows, generator.noise, Context())
     given: list[torch.Tensor] = []
     spying = wgan.Term("spy", 1.0, lambda _nets, fakes, _labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
-    training = wgan.Training(
+    training = wgan.GanTraining(
         generator,
         critic,
         rows,
         [*terms, spying],
-        wgan.Options(batch=8, critic_steps=1, lr=1e-3, gp=10.0, branch_weight=0.3),
+        wgan.GanOptions(batch=8, critic_steps=1, lr=1e-3, gp=10.0, branch_weight=0.3),
         {name: random_stream(0) for name in ("batches", "noise", "interpolation")},
     )
     labels = torch.arange(6)

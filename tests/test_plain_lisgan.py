@@ -12,7 +12,7 @@ import torch
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.iterations import SeenRows
-from zslbench.methods.generative.wgan import Networks, Options, Term, Training
+from zslbench.methods.generative.wgan import GanOptions, GanTraining, Networks, Term
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 N, D, A, C, K, H, M, STEPS, ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6
@@ -28,7 +28,7 @@ def _float64() -> Iterator[None]:
 
 
 class Draws:
-    """Hands out, one step at a time, what `Training` draws for a whole iteration from equal streams."""
+    """Hands out, one step at a time, what `GanTraining` draws for a whole iteration from equal streams."""
 
     def __init__(self) -> None:
         self.streams = {name: random_stream(at) for at, name in enumerate(PURPOSES)}
@@ -48,7 +48,7 @@ class Draws:
         return found
 
 
-def both() -> tuple[Training, PlainTraining, Draws]:
+def both() -> tuple[GanTraining, PlainTraining, Draws]:
     stream = random_stream(9)
     features, semantics = torch.rand(N, D, generator=stream), torch.rand(C, A, generator=stream)
     labels = torch.arange(N) % C
@@ -89,12 +89,12 @@ def both() -> tuple[Training, PlainTraining, Draws]:
             draw=lambda: (torch.randn(C, ROWS, A, generator=streams["soul noise"]),),
         ),
     ]
-    fast = Training(
+    fast = GanTraining(
         generator,
         critic,
         SeenRows(features, labels, semantics),
         terms,
-        Options(batch=M, critic_steps=STEPS, lr=1e-3, gp=10.0),
+        GanOptions(batch=M, critic_steps=STEPS, lr=1e-3, gp=10.0),
         streams,
     )
     return fast, plain, draws

@@ -57,13 +57,13 @@ def test_what_a_block_changes_is_put_back(two_threads):
 def test_a_gan_trains_in_the_threads_that_its_size_is_worth(two_threads, monkeypatch, worth, used):
     monkeypatch.setattr(nn, "OPERATIONS_A_THREAD", worth)
     seen = []
-    step = wgan.Training.iterate
+    step = wgan.GanTraining.iterate
 
     def noted(self, *phase):
         seen.append(torch.get_num_threads())
         step(self, *phase)
 
-    monkeypatch.setattr(wgan.Training, "iterate", noted)
+    monkeypatch.setattr(wgan.GanTraining, "iterate", noted)
     train, _, _ = problem()
     fitted = FCLSWGAN(**SMALL).fit(train, Context())
     assert set(seen) == {used} == {fitted.threads_}

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from zslbench.methods.generative.iterations import Batch, SeenRows
+from zslbench.methods.generative.iterations import CriticBatch, SeenRows
 from zslbench.methods.generative.wgan import (
     CriticGradient,
     CriticObjective,
-    Options,
+    GanOptions,
+    GanTraining,
     Term,
-    Training,
     critic_losses,
 )
 from zslbench.methods.nn import Critic, Generator, random_stream
@@ -37,10 +37,10 @@ def critic(request: pytest.FixtureRequest) -> Critic:
 
 
 @pytest.fixture
-def rows() -> Batch:
+def rows() -> CriticBatch:
     stream = random_stream(3)
     real, fake, semantics, mix = (torch.rand(M, width, generator=stream, dtype=torch.float64) for width in (D, D, A, 1))
-    return Batch(real, fake, torch.tensor([0, 1, 2, 3, 0, 2]), semantics, mix)
+    return CriticBatch(real, fake, torch.tensor([0, 1, 2, 3, 0, 2]), semantics, mix)
 
 
 def critic_value(critic: Critic, x: np.ndarray, a: np.ndarray) -> float:
@@ -62,7 +62,7 @@ def branch_log_probability(critic: Critic, x: np.ndarray, label: int) -> float:
     return float(logits[label] - np.log(np.exp(logits).sum()))
 
 
-def test_critic_losses_match_loops(critic: Critic, rows: Batch) -> None:
+def test_critic_losses_match_loops(critic: Critic, rows: CriticBatch) -> None:
     found = critic_losses(critic, rows)
     n = {name: value.numpy() for name, value in rows._asdict().items()}
     wasserstein = penalty = classification = 0.0
@@ -85,7 +85,7 @@ def test_critic_losses_match_loops(critic: Critic, rows: Batch) -> None:
     assert found[2].item() == pytest.approx(classification, rel=1e-12)
 
 
-def test_penalty_gradient_matches_double_backward(critic: Critic, rows: Batch) -> None:
+def test_penalty_gradient_matches_double_backward(critic: Critic, rows: CriticBatch) -> None:
     """The written-out input gradient trains the critic exactly as autograd's double backward would."""
     critic_losses(critic, rows)[1].backward()
     ours = {name: p.grad for name, p in critic.named_parameters()}
@@ -103,7 +103,7 @@ def test_penalty_gradient_matches_double_backward(critic: Critic, rows: Batch) -
             assert parameter.grad is None or not parameter.grad.any()
 
 
-def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: Batch) -> None:
+def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: CriticBatch) -> None:
     critic_losses(critic, rows)[1].backward()
     step = 1e-6
     for parameter in (critic.value.weight, critic.from_features.weight):
@@ -119,7 +119,7 @@ def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, 
             assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
-def test_branch_and_unconditional_critic_do_not_see_the_semantics(critic: Critic, rows: Batch) -> None:
+def test_branch_and_unconditional_critic_do_not_see_the_semantics(critic: Critic, rows: CriticBatch) -> None:
     found = critic_losses(critic, rows)
     flipped = critic_losses(critic, rows._replace(semantics=rows.semantics.flip(0)))
     assert found[2] is not None
@@ -147,7 +147,7 @@ def test_generator_matches_a_loop(output: str, slope: float) -> None:
             np.testing.assert_allclose(found[c, r], wanted, rtol=1e-10)
 
 
-def training(terms: list[Term], **given: float) -> Training:
+def training(terms: list[Term], **given: float) -> GanTraining:
     stream = random_stream(0)
     rows = SeenRows(
         features=torch.rand(40, D, generator=stream),
@@ -156,8 +156,8 @@ def training(terms: list[Term], **given: float) -> Training:
     )
     generator, critic = Generator(A, A, H, D, random_stream(1)), Critic(D, A, H, random_stream(2))
     streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)}
-    options = Options(**{"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0} | given)  # type: ignore[arg-type]
-    return Training(generator, critic, rows, terms, options, streams)
+    options = GanOptions(**{"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0} | given)  # type: ignore[arg-type]
+    return GanTraining(generator, critic, rows, terms, options, streams)
 
 
 def test_epoch_has_the_declared_steps() -> None:
@@ -199,12 +199,12 @@ def test_training_brings_fakes_to_their_class() -> None:
     """Fakes of a class come to lie nearer to its rows than to any other class's, from its semantics alone."""
     centres, labels = torch.rand(3, 32, generator=random_stream(7)), torch.arange(240) % 3
     features = centres[labels] + 0.2 * torch.rand(240, 32, generator=random_stream(0))
-    made = Training(
+    made = GanTraining(
         Generator(3, 3, 128, 32, random_stream(1)),
         Critic(32, 3, 128, random_stream(2)),
         SeenRows(features=features, labels=labels, semantics=torch.eye(3)),
         [],
-        Options(batch=16, critic_steps=3, lr=1e-3, gp=10.0),
+        GanOptions(batch=16, critic_steps=3, lr=1e-3, gp=10.0),
         {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
     )
     made.steps(400, lambda _name: contextlib.nullcontext())
@@ -218,7 +218,7 @@ def test_training_brings_fakes_to_their_class() -> None:
 @pytest.mark.parametrize("branch", [True, False])
 @pytest.mark.parametrize("slope", [0.2, 0.0])
 def test_written_out_gradients_are_those_of_autograd(
-    rows: Batch, conditional: bool, branch: bool, slope: float
+    rows: CriticBatch, conditional: bool, branch: bool, slope: float
 ) -> None:
     critic = Critic(D, A if conditional else 0, H, random_stream(0), slope=slope)
     if branch:
@@ -241,7 +241,7 @@ def test_written_out_gradients_are_those_of_autograd(
 @pytest.mark.parametrize("branch", [True, False])
 @pytest.mark.parametrize("conditional", [True, False])
 def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
-    rows: Batch, conditional: bool, branch: bool
+    rows: CriticBatch, conditional: bool, branch: bool
 ) -> None:
     """FC, LeakyReLU, FC, ReLU and both heads, the penalty by a double backward pass through the plain network."""
     critic = Critic(D, A if conditional else 0, H, random_stream(0), layers=2)
@@ -280,7 +280,7 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
         torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
 
 
-def test_gradients_of_a_critic_that_is_flat_are_finite(rows: Batch) -> None:
+def test_gradients_of_a_critic_that_is_flat_are_finite(rows: CriticBatch) -> None:
     critic = Critic(D, A, H, random_stream(0)).double()
     torch.nn.init.zeros_(critic.value.weight)
     _, penalty = CriticGradient(critic, 10.0, 0.0)(rows)

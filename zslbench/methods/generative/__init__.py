@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.iterations import Iterations, SeenRows
-    from zslbench.methods.generative.wgan import Networks, Term, Training
+    from zslbench.methods.generative.wgan import GanTraining, Networks, Term
 
 PICTURED = "pictured synthesis"
 """The random stream of rows that are made for pictures: scores never depend on whether there are any."""
@@ -131,7 +131,7 @@ class AdversarialMethod(Method):
         """Return the fakes that a generator step makes besides its batch."""
         return 0
 
-    def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> Training:
+    def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> GanTraining:
         """Prepare the data, make the networks, and return their training before its first step.
 
         Args:
@@ -162,7 +162,7 @@ class AdversarialMethod(Method):
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
         self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
-        options = wgan.Options(
+        options = wgan.GanOptions(
             batch=self.batch,
             critic_steps=self.critic_steps,
             lr=self.lr,
@@ -171,7 +171,7 @@ class AdversarialMethod(Method):
             betas=self.betas,
         )
         streams = {purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")}
-        return wgan.Training(
+        return wgan.GanTraining(
             self.generator_, critic, rows, self.terms(rows, self.generator_.noise, ctx), options, streams
         )
 

@@ -27,7 +27,7 @@ class RecordingFailed(ZslbenchError):
     """A CUDA graph could not be recorded."""
 
 
-class Batch(NamedTuple):
+class CriticBatch(NamedTuple):
     """What one critic step works on; where several fits are trained together, each tensor has a leading axis over them.
 
     Attributes:
@@ -148,7 +148,7 @@ class Iterations(abc.ABC):
         """Return fakes of the noise and the semantics."""
 
     @abc.abstractmethod
-    def set_critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def set_critic_gradient(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Set the gradients of the critic's weights for a batch; return the loss and, of it, the penalty."""
 
     @abc.abstractmethod
@@ -159,7 +159,7 @@ class Iterations(abc.ABC):
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits, where others are trained."""
 
-    def draw(self) -> list[Batch]:
+    def draw(self) -> list[CriticBatch]:
         """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
 
         The generator does not move between these steps, so one pass over all batches is what a pass for each would be.
@@ -170,9 +170,9 @@ class Iterations(abc.ABC):
         with torch.no_grad():
             fake = self.generate(noise, semantics)
         parts = zip(self.rows.features[picked], fake, labels, semantics, mix, strict=True)
-        return [Batch(*part) for part in parts]
+        return [CriticBatch(*part) for part in parts]
 
-    def critic_step(self, batch: Batch) -> None:
+    def critic_step(self, batch: CriticBatch) -> None:
         """Update the critic on one batch."""
         loss, penalty = self.set_critic_gradient(batch)
         self.critic_adam.step()

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from zslbench.methods.generative.iterations import Batch, Iterations, SeenRows
+from zslbench.methods.generative.iterations import CriticBatch, Iterations, SeenRows
 from zslbench.methods.nn import BETAS, Critic, Generator, adam
 
 Gradients = tuple[Tensor, Tensor, dict[str, Tensor]]
@@ -58,7 +58,7 @@ class Term:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options:
+class GanOptions:
     """How a GAN is trained.
 
     Attributes:
@@ -74,7 +74,7 @@ class Options:
     betas: tuple[float, float] = BETAS
 
 
-def critic_losses(critic: Critic, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+def critic_losses(critic: Critic, batch: CriticBatch) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return the parts of the critic's loss (Eq. 2) from one forward pass over real and fake rows.
 
     They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², which the paper prints with the wrong sign: it is added, and
@@ -101,7 +101,7 @@ class CriticObjective(torch.nn.Module):
         super().__init__()
         self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Return the loss and, of it, the penalty."""
         wasserstein, penalty, classification = critic_losses(self.critic, batch)
         loss = wasserstein + self.gp * penalty
@@ -118,7 +118,7 @@ class CriticGradient:
         self._objective = CriticObjective(critic, gp, branch_weight)
         self._largest = None if critic.second is not None else torch.empty_like(critic.from_features.weight)
 
-    def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Set the gradients for a batch; return the loss and, of it, the penalty."""
         weights = {name: value.detach() for name, value in self.critic.named_parameters()}
         kind = batch.real.device.type
@@ -129,7 +129,7 @@ class CriticGradient:
             parameter.grad = gradients[name].to(parameter.dtype)
         return loss, penalty
 
-    def by_weights(self, weights: Mapping[str, Tensor], batch: Batch, into: Tensor | None = None) -> Gradients:
+    def by_weights(self, weights: Mapping[str, Tensor], batch: CriticBatch, into: Tensor | None = None) -> Gradients:
         """Return the loss, the penalty and the gradients for weights of the critic by name.
 
         Args:
@@ -194,7 +194,7 @@ class CriticGradient:
         by_projected = (by_logits @ weights["branch.weight"]) * slopes
         return loss, by_projected, {"branch.weight": by_logits.T @ active, "branch.bias": by_logits.sum(dim=0)}
 
-    def _by_autograd(self, weights: Mapping[str, Tensor], batch: Batch) -> Gradients:
+    def _by_autograd(self, weights: Mapping[str, Tensor], batch: CriticBatch) -> Gradients:
         def loss_of(weights: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             named = {f"critic.{name}": value for name, value in weights.items()}
             loss, penalty = functional_call(self._objective, named, (batch,))
@@ -232,7 +232,7 @@ class GeneratorObjective(torch.nn.Module):
         return loss, *values
 
 
-class Training(Iterations):
+class GanTraining(Iterations):
     """Alternates critic and generator steps (both by Adam); tensors stay on the device and nothing waits for them.
 
     Args:
@@ -247,7 +247,7 @@ class Training(Iterations):
         critic: Critic,
         rows: SeenRows,
         terms: Sequence[Term],
-        options: Options,
+        options: GanOptions,
         streams: Mapping[str, torch.Generator],
     ) -> None:
         self.generator, self.critic, self.terms = generator, critic, tuple(terms)
@@ -275,7 +275,7 @@ class Training(Iterations):
         fakes: Tensor = self.generator(noise, semantics)
         return fakes
 
-    def set_critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def set_critic_gradient(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Set the gradients of the critic's weights; return the loss and, of it, the penalty."""
         return self.critic_gradient(batch)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from zslbench.methods.generative.iterations import Batch, Iterations
-from zslbench.methods.generative.wgan import Training
+from zslbench.methods.generative.iterations import CriticBatch, Iterations
+from zslbench.methods.generative.wgan import GanTraining
 from zslbench.methods.nn import adam
 
 Weights = dict[str, Tensor]
@@ -26,7 +26,7 @@ class Together(Iterations):
         members: as set up for training alone; they differ in weights, streams, and what their terms hold and draw.
     """
 
-    def __init__(self, members: Sequence[Training]) -> None:
+    def __init__(self, members: Sequence[GanTraining]) -> None:
         self.members = tuple(members)
         first = self.first = members[0]
         self.critic = _stacked([member.critic for member in members])
@@ -61,7 +61,7 @@ class Together(Iterations):
         made: Tensor = vmap(generate, in_dims=(0, 1, 1), out_dims=1)(self.generator, noise, semantics)
         return made
 
-    def set_critic_gradient(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def set_critic_gradient(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Set the gradients of the critics, each for its own batch; return their losses and penalties."""
         weights = {name: value.detach() for name, value in self.critic.items()}
         with torch.no_grad():

@@ -126,6 +126,12 @@ class DEM(Method):
 
         self.device_ = nn.resolve_device(ctx.device)
         classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
+        lowest = float(features.min())
+        if self.output == "relu" and lowest < 0:
+            raise BadValue(
+                f"DEM: preprocess={self.preprocess} leaves training features down to {lowest:.3g}, and a ReLU output "
+                "makes none below 0; choose output=linear or preprocess=minmax."
+            )
         self.original_ = self.attributes == "original" and classes.original is not None
         arrays = features, positions, self._semantics(classes)
         rows, labels, semantics = (nn.tensor_on(self.device_, array) for array in arrays)
@@ -134,7 +140,7 @@ class DEM(Method):
             self.hidden,
             rows.shape[1],
             std=self.init_std,
-            positive=self._positive(float(features.min())),
+            positive=self.output == "relu" or (self.output == "auto" and lowest >= 0),
             stream=nn.random_stream(ctx.stream_seed("init")),
         ).to(self.device_)
         batches = nn.row_batches(len(rows), self.batch, nn.random_stream(ctx.stream_seed("batches"), self.device_))
@@ -164,15 +170,6 @@ class DEM(Method):
         prototypes = made.cpu().numpy().astype(np.float64)
         rows = self.preprocessor_.transform(features).astype(np.float64)
         return closeness(rows, prototypes) if self.distance == "euclid" else cosines(rows, prototypes)
-
-    def _positive(self, lowest: float) -> bool:
-        """Whether the output is a ReLU, given the lowest training feature."""
-        if self.output == "relu" and lowest < 0:
-            raise BadValue(
-                f"DEM: preprocess={self.preprocess} leaves training features down to {lowest:.3g}, and a ReLU output "
-                "makes none below 0; choose output=linear or preprocess=minmax."
-            )
-        return self.output == "relu" or (self.output == "auto" and lowest >= 0)
 
     def _semantics(self, classes: ClassTable) -> Array:
         return attribute_values(classes, self.original_, "DEM", ", or choose attributes=scaled")

@@ -22,7 +22,7 @@ from zslbench.task import ClassTable, Train
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.ranking.descent import Training
+    from zslbench.methods.ranking.descent import RankingDescent
 
 SHARED_DIFFERENCES = (
     "Batches: the gradient of a batch is summed, so that batch=1 gives the updates of an image at a time that the "
@@ -91,7 +91,7 @@ class BilinearMethod(Method):
         import torch
 
         from zslbench.methods import nn
-        from zslbench.methods.ranking.descent import LOSSES, Options, Training, span
+        from zslbench.methods.ranking.descent import LOSSES, DescentOptions, RankingDescent, span
 
         device = self.device_ = nn.resolve_device(ctx.device)
         classes, self.preprocessor_, features, labels = prepare(train, self.preprocess)
@@ -102,13 +102,13 @@ class BilinearMethod(Method):
         def keys(matrix: Tensor) -> Tensor:
             return torch.rand(matrix.shape, generator=negatives, device=device)
 
-        training = Training(
+        training = RankingDescent(
             torch.tensor(features, device=device),
             torch.tensor(labels, device=device),
             torch.tensor(coordinates, dtype=torch.float32, device=device),
             self.initial(features.shape[1], coordinates.shape[1], ctx).to(device),
             lambda excess, labels: loss_of(excess, labels, keys),
-            Options(self.margin, self.lr, self.batch, self.average),
+            DescentOptions(self.margin, self.lr, self.batch, self.average),
             nn.random_stream(ctx.stream_seed("batches"), device),
         )
         self.threads_ = nn.threads_for(2 * self.batch * training.weights.numel())
@@ -129,7 +129,7 @@ class BilinearMethod(Method):
 
         return torch.zeros(1, r, d)
 
-    def after_epoch(self, epoch: int, training: Training) -> dict[str, float]:
+    def after_epoch(self, epoch: int, training: RankingDescent) -> dict[str, float]:
         """Do what is to be done between epochs; return what to log besides the loss."""
         return {}
 

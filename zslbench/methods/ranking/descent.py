@@ -115,7 +115,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tens
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class DescentOptions:
     """How W descends.
 
     Attributes:
@@ -142,7 +142,7 @@ def span(semantics: Array) -> tuple[Array, Array]:
     return triangle.T, basis
 
 
-class Training:
+class RankingDescent:
     """Mini-batched gradient descent on K matrices W_k; the gradient is written out, nothing is recorded for autograd.
 
     The derivative of the loss by the scores is an (m, c) matrix G with few entries, and that by W_k is Xᵀ G_k S, where
@@ -164,7 +164,7 @@ class Training:
         semantics: Tensor,
         weights: Tensor,
         weigh: Weigh,
-        options: Options,
+        options: DescentOptions,
         order: torch.Generator,
     ) -> None:
         self.features, self.labels, self.semantics, self.weights = features, labels, semantics, weights

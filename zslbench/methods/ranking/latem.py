@@ -12,7 +12,7 @@ from zslbench.params import param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.ranking.descent import Training
+    from zslbench.methods.ranking.descent import RankingDescent
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -91,7 +91,7 @@ class LATEM(BilinearMethod):
         start = torch.empty(d, self.k, r).normal_(0.0, self.init * d**-0.5, generator=stream)
         return start.permute(1, 2, 0).contiguous()
 
-    def after_epoch(self, epoch: int, training: Training) -> dict[str, float]:
+    def after_epoch(self, epoch: int, training: RankingDescent) -> dict[str, float]:
         """Prune every `prune_every` epochs, but for the last; return how many matrices are left."""
         if self.prune_every and epoch % self.prune_every == 0 and epoch < self.epochs:
             training.prune(self.prune_below)
