@@ -10,11 +10,9 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.analysis.calibration import predict_classes
+from zslbench.metrics import stacked
 from zslbench.results.plots.frame import COLOURS, HATCHES, INK, Drawn, Frame, Request, escape, new_figure, wrap
 from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, name_data
-from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
@@ -94,7 +92,9 @@ def draw_confusion(request: Request) -> Drawn:
     lines = request.lines
     shares, classes = _of_one_or_two(request, "confusion", "one or two methods side by side")
     mean = np.mean(shares, axis=0)
-    order = _order_by_confusion(mean, classes, _choose_hardest(np.diagonal(mean), classes, request.classes))
+    kept = _choose_hardest(np.diagonal(mean), classes, request.classes)
+    unseen = classes.of_unseen[kept]
+    order = np.concatenate([_cluster(mean, kept[side]) for side in (unseen, ~unseen)])
     shown = [_with_others(share, order) for share in shares]
     names = classes.name(classes.ids[order])
     font, square, below = _fit_names(request.width, names, len(lines), shown[0].shape[1])
@@ -181,12 +181,22 @@ def confusions(request: Request, lines: Sequence[Line]) -> tuple[list[Array], Cl
     Raises:
         StoreError: a run without predictions. BadValue: of another step, or lines of different test images.
     """
-    kept = [[_load_predictions(record, request.store) for record in line.records] for line in lines]
-    first = kept[0][0]
-    for line, seeds in zip(lines, kept, strict=True):
-        if not all(np.array_equal(seed[name], first[name]) for seed in seeds for name in ("label", "of_unseen")):
-            raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
-    taken = [[predict_classes(seed) for seed in seeds] for seeds in kept]
+    taken: list[list[IntArray]] = []
+    first: Mapping[str, AnyArray] = {}
+    for line in lines:
+        taken.append([])
+        for record in line.records:
+            if not record.provenance.get("selected", {}).get("last", True):
+                raise BadValue(
+                    "predictions are kept of the last step only, and an earlier one was selected; leave out "
+                    "--selection."
+                )
+            arrays = request.store.predictions(record)
+            first = first or arrays
+            if not all(np.array_equal(arrays[name], first[name]) for name in ("label", "of_unseen")):
+                raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
+            seen, unseen = ((arrays[f"{side}_score"], arrays[f"{side}_class"]) for side in ("seen", "unseen"))
+            taken[-1].append(stacked(*seen, *unseen))
     ids: IntArray = np.unique(np.concatenate([first["label"], *(answers for seeds in taken for answers in seeds)]))
     of_unseen = np.isin(ids, first["label"][first["of_unseen"]])
     true = np.searchsorted(ids, first["label"])
@@ -197,19 +207,11 @@ def confusions(request: Request, lines: Sequence[Line]) -> tuple[list[Array], Cl
         for answers in answers_of_seeds:
             np.add.at(total, (true, np.searchsorted(ids, answers)), 1.0)
         shares.append(total / np.maximum(images, 1)[:, None] / len(answers_of_seeds))
-    record = lines[0].records[0]
+    lead = lines[0].records[0]
     # Older records do not say; files in the field's format count from 1.
-    number = record.dataset.get("first_class")
-    first_class = number if number in (0, 1) else int(record.dataset.get("origin") in ("own", "catalogue"))
-    return shares, Classes(ids, of_unseen, images, first_class, request.known.class_names(record))
-
-
-def _load_predictions(record: Record, store: ResultStore) -> Mapping[str, AnyArray]:
-    if not record.provenance.get("selected", {}).get("last", True):
-        raise BadValue(
-            "predictions are kept of the last step only, and an earlier one was selected; leave out --selection."
-        )
-    return store.predictions(record)
+    number = lead.dataset.get("first_class")
+    first_class = number if number in (0, 1) else int(lead.dataset.get("origin") in ("own", "catalogue"))
+    return shares, Classes(ids, of_unseen, images, first_class, request.known.class_names(lead))
 
 
 def _of_one_or_two(request: Request, kind: str, takes: str) -> tuple[list[Array], Classes]:
@@ -258,13 +260,8 @@ def _choose_ends(value: Array, classes: Classes, asked: int | Sequence[str] | No
     return order[np.isin(order, classes.find(asked, classes.ids))]
 
 
-def _order_by_confusion(mean: Array, classes: Classes, kept: IntArray) -> IntArray:
-    """Return the places in order: unseen classes first, many of them clustered."""
-    of_unseen = classes.of_unseen[kept]
-    return np.concatenate([_cluster(mean, kept[side]) for side in (of_unseen, ~of_unseen)])
-
-
 def _cluster(mean: Array, places: IntArray) -> IntArray:
+    """Return places in an order in which classes that are confused stand together, where they are many."""
     if len(places) <= _UNCLUSTERED:
         return places
     from scipy.cluster.hierarchy import leaves_list, linkage

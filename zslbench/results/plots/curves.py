@@ -24,7 +24,7 @@ from zslbench.results.plots.lines import (
 )
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.table import Remark, remarks
+from zslbench.results.tables.table import remarks
 
 _ROUNDING = 1e-9
 _LEVELS = np.linspace(0.0, 1.0, 201)
@@ -65,9 +65,18 @@ def draw_curves(request: Request) -> Drawn:
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         frame.dress(axes, name_data(group[0].row), ("U, unseen classes (%)", "S, seen classes (%)"), "both")
-    chosen = any(row["what"] == "γ from dev folds" for row in frame.rows)
+    titles = [name_data(group[0].row) for group in groups]
+    hollow = "`zslbench run … --calibrate` makes the dev folds that γ is chosen on."
+    if any(row["what"] == "γ from dev folds" for row in frame.rows):
+        hollow = "Hollow: γ with the highest mean H over the dev folds."
+    sentences = [
+        "Accuracy on unseen against seen classes, both among all classes, as a constant γ is taken off the scores "
+        "of seen classes (Chao et al., 2016); U is the mean over seeds at each S.",
+        "Numbers in the legend: AUSUC in percent" + (f", on {' / '.join(titles)}." if len(titles) > 1 else "."),
+        f"Filled: γ = 0. {hollow}",
+    ]
     below = describe_lines(lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U.")
-    return frame.drawn([*_remarks([name_data(group[0].row) for group in groups], chosen), *below])
+    return frame.drawn([*remarks("figure", sentences), *below])
 
 
 def _with_areas(name: str, groups: Sequence[Sequence[Line]]) -> str:
@@ -97,21 +106,6 @@ def _points(line: Line, dev: Sequence[Record], store: ResultStore) -> list[tuple
         unseen, seen = (stat(record.metrics[name] for record in calibrated).mean for name in ("U cs", "S cs"))
         points.append(("γ from dev folds", unseen, seen))
     return points
-
-
-def _remarks(panels: Sequence[str], chosen: bool) -> list[Remark]:
-    hollow = (
-        "Hollow: γ with the highest mean H over the dev folds."
-        if chosen
-        else "`zslbench run … --calibrate` makes the dev folds that γ is chosen on."
-    )
-    sentences = [
-        "Accuracy on unseen against seen classes, both among all classes, as a constant γ is taken off the scores "
-        "of seen classes (Chao et al., 2016); U is the mean over seeds at each S.",
-        "Numbers in the legend: AUSUC in percent" + (f", on {' / '.join(panels)}." if len(panels) > 1 else "."),
-        f"Filled: γ = 0. {hollow}",
-    ]
-    return remarks("figure", sentences)
 
 
 def draw_stability(request: Request) -> Drawn:

@@ -11,7 +11,7 @@ from zslbench.errors import BadValue
 from zslbench.results.plots.frame import FAINT, Drawn, Frame, Request, line_look
 from zslbench.results.plots.lines import SPREADS, Line, describe_lines, mean_and_ends, panels_of
 from zslbench.results.records.record import Record
-from zslbench.results.tables.table import Remark, remarks
+from zslbench.results.tables.table import remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,9 +52,18 @@ def draw_pareto(request: Request) -> Drawn:
         axes.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
         _set_seconds_axis(axes)
         frame.dress(axes, panel.title, ("seconds", f"{panel.metric} (%)"))
-    metrics = [panel.metric for panel in panels]
-    below = describe_lines(timed, metrics, f"Bars: {SPREADS[spread]}.")
-    return frame.drawn([*_remarks(timed, len(request.lines) - len(timed)), *below])
+    untimed = len(request.lines) - len(timed)
+    machines = sorted({_machine(record) for line in timed for record in line.records})
+    sentences = [
+        "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
+        "line joins what none other beats in as little time.",
+        f"Measured on {machines[0]}."
+        if len(machines) == 1
+        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
+        *([f"{untimed} without timings of their own not drawn."] if untimed else []),
+    ]
+    below = describe_lines(timed, [panel.metric for panel in panels], f"Bars: {SPREADS[spread]}.")
+    return frame.drawn([*remarks("figure", sentences), *below])
 
 
 def _set_seconds_axis(axes: Axes) -> None:
@@ -106,19 +115,6 @@ def timed_alone(line: Line) -> bool:
 
 def _seconds(record: Record) -> float:
     return float(sum(record.timings.get(phase, 0.0) for phase in ("fit", "scores")))
-
-
-def _remarks(lines: Sequence[Line], untimed: int) -> list[Remark]:
-    machines = sorted({_machine(record) for line in lines for record in line.records})
-    sentences = [
-        "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
-        "line joins what none other beats in as little time.",
-        f"Measured on {machines[0]}."
-        if len(machines) == 1
-        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
-        *([f"{untimed} without timings of their own not drawn."] if untimed else []),
-    ]
-    return remarks("figure", sentences)
 
 
 def _machine(record: Record) -> str:

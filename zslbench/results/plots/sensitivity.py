@@ -34,7 +34,7 @@ from zslbench.results.plots.lines import (
     panels_of,
     rename_line,
 )
-from zslbench.results.tables.table import Remark, remarks
+from zslbench.results.tables.table import remarks
 from zslbench.spec import brackets, parse_recorded
 
 if TYPE_CHECKING:
@@ -103,21 +103,19 @@ def draw_sensitivity(request: Request, axis: str = "", values: str = "[…,…]"
         frame.dress(axes, panel.title, (axis or name, f"{panel.metric} (%)"))
         keep_percent(axes)
     metrics = list(dict.fromkeys(panel.metric for panel, _ in panels))
-    what = f"{' and '.join(metrics)} of {', '.join(titles)} against {axis or name}, all other hyper-parameters kept."
-    # The values are on the axis: names of points, and the letters that stand for them, would say them again.
-    drawn = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
-    below = describe_lines(drawn, metrics, f"Bands: {SPREADS[spread]}.")
-    return frame.drawn([*_remarks(what, every, zero), *below])
-
-
-def _remarks(what: str, sweeps: Sequence[Sweep], zero: bool) -> list[Remark]:
-    sentences = [what]
-    given = dict.fromkeys(f"{sweep.name}: {sweep.given.replace(',', ', ')}" for sweep in sweeps if sweep.given)
+    lines = [line for sweep in every for _, line in sweep.points]
+    sentences = [
+        f"{' and '.join(metrics)} of {', '.join(titles)} against {axis or name}, all other hyper-parameters kept."
+    ]
+    given = dict.fromkeys(f"{sweep.name}: {sweep.given.replace(',', ', ')}" for sweep in every if sweep.given)
     sentences += [f"Given besides: {'. '.join(given)}."] if given else []
     sentences += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
-    if any(line.row.stage == "final" for sweep in sweeps for _, line in sweep.points):
+    if any(line.row.stage == "final" for line in lines):
         sentences.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
-    return remarks("figure", sentences)
+    # The values are on the axis: names of points, and the letters that stand for them, would say them again.
+    plain = [rename_line(line, line.row.title) for line in lines]
+    below = describe_lines(plain, metrics, f"Bands: {SPREADS[spread]}.")
+    return frame.drawn([*remarks("figure", sentences), *below])
 
 
 def _draw(axes: Axes, points: Sequence[tuple[float, float, float, float]], scale: _Scale, look: dict[str, Any]) -> Any:
