@@ -16,11 +16,7 @@ from zslbench.spec import parse
 
 
 def method_class(name: str) -> type[Method]:
-    """Return the class of a method by registered name or ``pkg.module:Class``.
-
-    Raises:
-        ZslbenchError: an unknown or unavailable name, or something that is not a method.
-    """
+    """Return the class of a method by registered name or ``pkg.module:Class`` (ZslbenchError: there is no such)."""
     cls = _check_method(METHODS.load(name), name)
     note_source(cls)
     return cls

@@ -90,21 +90,26 @@ def facts_of(
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
         "memory": _peak_memory(device),
         "provenance": _provenance(method_class(job.first.method), device)
-        | ({"training_threads": threads} if (threads := getattr(method, "threads_", None)) else {})
-        | ({"precision": trained_at} if (trained_at := getattr(method, "precision_", None)) else {})
-        | ({"checkpoint_every": job.how.checkpoint_every} if job.how.checkpoint_every else {})
+        | _drop_empty(
+            training_threads=getattr(method, "threads_", None),
+            precision=getattr(method, "precision_", None),
+            checkpoint_every=job.how.checkpoint_every,
+        )
         | dict(company or {}),
     }
+
+
+def _drop_empty(**facts: Any) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value}
 
 
 def record_of(run: Run, status: Status, **facts: Any) -> Record:
     """Return the record of a run, without metrics that have no meaning for its scores."""
     identity = run.identity()
     if not run.one_scale:
+        curve = facts.get("curve", ())
         facts["metrics"] = _without_swept(facts.get("metrics", {}))
-        facts["curve"] = tuple(
-            {**point, "metrics": _without_swept(point["metrics"])} for point in facts.get("curve", ())
-        )
+        facts["curve"] = tuple({**point, "metrics": _without_swept(point["metrics"])} for point in curve)
     if run.tuned:
         facts["provenance"] = {**facts["provenance"], "tuned": run.tuned}
     card = method_class(run.method).card
@@ -113,9 +118,7 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
         status=status,
         method=identity["method"]
         | {"title": card.title, "label": run.label, "setting": run.setting, "stochastic": card.stochastic},
-        dataset=identity["dataset"]
-        | ({"split": run.dataset.split} if run.dataset.split else {})
-        | ({"first_class": run.dataset.first_class} if run.dataset.first_class else {}),
+        dataset=identity["dataset"] | _drop_empty(split=run.dataset.split, first_class=run.dataset.first_class),
         protocol=identity["protocol"],
         stage=run.stage,
         fold=run.fold,

@@ -121,13 +121,9 @@ def _handout(batch: Batch) -> _Handout:
 
 
 class Material:
-    """An opened handout: training data, and queries made when they are put.
+    """An opened handout: training data, and queries made when they are put; the parcel is empty afterwards.
 
-    Args:
-        ref: the data set; parcel: is empty afterwards.
-
-    Raises:
-        BadData: the arrays of the data set cannot be had on this machine.
+    BadData says that the arrays of the data set cannot be had on this machine.
     """
 
     def __init__(self, ref: DatasetRef, parcel: Parcel) -> None:

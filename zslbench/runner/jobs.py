@@ -45,23 +45,14 @@ class DatasetRef:
     def load(self, narrow: bool = False) -> Dataset:
         """Return the data set as it was when the plan was made, from the store of arrays.
 
-        The caller lets go of it as soon as it can: it holds the labels of the test.
-
-        Args:
-            narrow: with one column of its features, for what needs none.
-
-        Raises:
-            BadData: its content is another by now, or on this machine.
+        The caller lets go of it as soon as it can: it holds the labels of the test. `narrow`: with one column of its
+        features, for what needs none. BadData says that its content is another by now, or on this machine.
         """
         kept = {name: getattr(self, name) for name in ("name", "features", "semantics", "origin", "split")}
         return store.load_arrays(self.folder(), narrow=narrow, **kept)
 
     def folder(self) -> Path:
-        """Return the folder of its arrays in the store; the source is read only where they are not there yet.
-
-        Raises:
-            BadData: see `load`.
-        """
+        """Return the folder of its arrays in the store; the source is read only where they are not there yet."""
         if (folder := store.find_arrays(self.fingerprint)) is not None:
             return folder
         dataset = load_dataset(self.text, features=self.features, semantics=self.semantics, root=self.root)

@@ -40,9 +40,8 @@ class Judging:
     def checkpoint(self, job: Job, step: int, condensed: Sequence[Mapping[str, AnyArray]]) -> list[dict[str, float]]:
         """Judge the runs of a job at one step of its fit; return the metrics of each.
 
-        Raises:
-            RuntimeError: they cannot be judged. Neither it nor its traceback leads to the answers: where this happens
-                in the process of a method, the method might catch it.
+        Neither a RuntimeError that says they cannot be judged nor its traceback leads to the answers: where this
+        happens in the process of a method, the method might catch it.
         """
         try:
             metrics, problem = _metrics(job, condensed), ""
@@ -112,9 +111,6 @@ def _arrays(
     Real are up to `per_class` test rows of each unseen class. Which these are depends on the data set alone, and fewer
     are the first of more: methods can be drawn beside each other. A copy of the method's preprocessor brings them into
     the space of the synthesised ones.
-
-    Raises:
-        ValueError: the method returned rows of another shape.
     """
     labels = dataset.labels[chosen.asked_unseen]
     of_classes = [

@@ -58,11 +58,7 @@ def state_of(method: Method) -> dict[str, bytes]:
 
 
 def require_same(method: Method, before: Mapping[str, bytes]) -> None:
-    """Require that a method has the state that it had before.
-
-    Raises:
-        MethodFault: scoring changed it.
-    """
+    """Require that a method has the state that it had before (MethodFault: scoring changed it)."""
     after = state_of(method)
     first_imported = {f" of {name}" for name in after.keys() - before.keys() if name in sys.modules}
     changed = [

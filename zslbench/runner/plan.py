@@ -65,11 +65,7 @@ class RunOptions(Struct, frozen=True):
     keep_features: Annotated[int, Meta(ge=0, description="a number of rows per class, 0 for none")] = 0
 
     def how(self, device: str) -> How:
-        """Return how the runs are to be done on a device.
-
-        Raises:
-            BadValue: checkpoints, a precision or a number that are not allowed, a device that is not there.
-        """
+        """Return how the runs are to be done on a device (BadValue: one of the options is not allowed)."""
         head, _, number = self.checkpoints.partition(":")
         if self.checkpoints != "last" and (head != "every" or not number.isdecimal() or int(number) < 1):
             raise BadValue(
@@ -87,11 +83,7 @@ class RunOptions(Struct, frozen=True):
         return How(device, int(number or 0), self.precision, self.profile, self.keep_features)
 
     def refuse_beside(self, plan: str) -> None:
-        """Refuse anything asked for beside a plan file, which says what is run.
-
-        Raises:
-            BadValue: it names what was given.
-        """
+        """Refuse anything asked for beside a plan file, which says what is run (BadValue: it names what was given)."""
         usual = RunOptions()
         given = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(usual, name)]
         if given:
@@ -316,11 +308,7 @@ class _Planner:
     def _tuned_presets(
         self, spec: Spec, cls: type[Method], name: str, ref: DatasetRef, protocol: str
     ) -> dict[str, TunedPreset]:
-        """Return the tuned presets among those that a spec names.
-
-        Raises:
-            BadValue: ``NAME@tuned`` where nothing was tuned, or what was tuned does not fit this method or data.
-        """
+        """Return the tuned presets among those that a spec names; what was tuned must fit this method and data."""
         presets, store = {}, self.tuned
 
         def tune_command(method: str, preset: str) -> str:
@@ -389,13 +377,8 @@ class Part:
 def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[Part], list[str]]:
     """Return the runs of all studies of a plan by the way they are done, and remarks for the user.
 
-    A run that several studies mean is done in the way of the first.
-
-    Args:
-        runs: the folder of records, with its tuned presets.
-
-    Raises:
-        ZslbenchError: a request that cannot be met; that of a plan file is named.
+    A run that several studies mean is done in the way of the first. `runs` is the folder of records, with its tuned
+    presets. An error names the plan file, and the study in it, that asks for what cannot be.
     """
     by_way: dict[tuple[How, SeedsAtOnce], list[Run]] = {}
     seen: set[str] = set()

@@ -39,11 +39,7 @@ def let_threads_sleep() -> None:
 
 
 def check_device(device: str) -> None:
-    """Check that a device exists before any work is done; ``auto`` and ``cpu`` always do.
-
-    Raises:
-        BadValue: not a device, or one that this machine lacks.
-    """
+    """Refuse a device that does not exist before any work is done; ``auto`` and ``cpu`` always do."""
     if device in ("auto", "cpu"):
         return
     kind, _, number = device.partition(":")
@@ -101,9 +97,6 @@ def places(
         threads: of BLAS and torch in each; None: the cores divided among them, at most what the environment says.
         gpus: entries of CUDA_VISIBLE_DEVICES; None: those of this machine.
         cores: physical ones; None: those that this process may use.
-
-    Raises:
-        BadValue: not a number of workers.
     """
     pinned = list(gpus if gpus is not None else _visible_gpus()) if device in ("auto", "cuda") else []
     have = cores or _usable_cores()
@@ -136,13 +129,10 @@ def _visible_gpus() -> list[str]:
 
 
 def seconds(limit: str | float | None) -> float | None:
-    """Return a time limit in seconds.
+    """Return a time limit in seconds (BadValue: not a time).
 
     >>> seconds("90"), seconds("30m"), seconds("1h30m"), seconds("1.5h")
     (90.0, 1800.0, 5400.0, 5400.0)
-
-    Raises:
-        BadValue: not a time.
     """
     if limit is None:
         return None
@@ -155,13 +145,10 @@ def seconds(limit: str | float | None) -> float | None:
 
 
 def size(limit: str | int | None) -> int | None:
-    """Return a memory limit in bytes; ``GiB`` and ``G`` count by 1024, ``GB`` by 1000.
+    """Return a memory limit in bytes; ``GiB`` and ``G`` count by 1024, ``GB`` by 1000 (BadValue: not a size).
 
     >>> size("4GiB"), size("500MB"), size("1.5g"), size(2048)
     (4294967296, 500000000, 1610612736, 2048)
-
-    Raises:
-        BadValue: not a size.
     """
     if limit is None:
         return None

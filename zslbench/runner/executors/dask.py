@@ -174,11 +174,7 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: Home, quiet: bool)
 
 @contextlib.contextmanager
 def connected(scheduler: str | None, places: Sequence[Place], patience: float) -> Iterator[Any]:
-    """Connect to a cluster (None: one with a worker for each place, started here); close all at the end.
-
-    Raises:
-        EngineError: it cannot be started or reached within `patience` seconds.
-    """
+    """Connect to a cluster (None: start one with a worker for each place) in `patience` seconds; close all after."""
     distributed: Any = extra("distributed", "dask")
     with contextlib.ExitStack() as leaving:
         address: Any = scheduler or leaving.enter_context(_local_cluster(distributed, places))

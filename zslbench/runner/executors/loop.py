@@ -196,8 +196,7 @@ class Executor:
     def look(self) -> None:
         """Wait a moment; let tasks hear what their workers said, and set the futures of those that ended.
 
-        Raises:
-            EngineError: nothing can be expected of the workers any more.
+        EngineError says that nothing can be expected of the workers any more.
         """
 
     def cancel(self) -> None:
@@ -288,12 +287,9 @@ def held() -> Iterator[Held]:
 
 
 def bounded(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, made in a thread of its own, which is left behind when it takes too long.
+    """Return what a call returns, made in a thread of its own, which is left behind at a TimeoutError.
 
     A library's own time limits may not hold: Dask's end at its event loop, which may not turn any more.
-
-    Raises:
-        TimeoutError: it took too long.
     """
     answer: Future[T] = Future()
 

@@ -74,12 +74,7 @@ class SlurmConfig(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def read(cls, path: Path | str | None) -> Self:
-        """Read a TOML file; None: all as it is by default.
-
-        Raises:
-            BadValue: a file that cannot be read, a value of the wrong kind.
-            UnknownName: a key that does not exist.
-        """
+        """Read a TOML file; None: all as it is by default (BadValue, UnknownName: what is wrong with it)."""
         if path is None:
             return cls()
         table = read_toml(path, "Slurm configuration")

@@ -30,9 +30,7 @@ LOG_EVERY = 0.1
 def do(batch: Batch, parcel: Parcel, send: Callable[[Message], object], log_every: float = 0.0) -> None:
     """Do a batch and send what happens, each finished job at once. Nothing in this process knows a label of the test.
 
-    Args:
-        parcel: its handout, which is empty afterwards.
-        log_every: seconds between two reports of a method's training.
+    Its handout is empty afterwards. `log_every` are seconds between two reports of a method's training.
     """
     waiting = [job.key for job in batch.jobs]
     spoke = 0.0
@@ -155,11 +153,7 @@ def send_output_to(descriptor: int) -> None:
 
 
 def extra(module: str, name: str) -> ModuleType:
-    """Import a module of an extra.
-
-    Raises:
-        Unavailable: it is not installed; the sentence has the command that installs it.
-    """
+    """Import a module of an extra (Unavailable: it is not installed; the sentence has the command that installs it)."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
