@@ -29,7 +29,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
 from zslbench.studies.curve import curve as curve_verb
-from zslbench.studies.table import table
+from zslbench.studies.record_table import table
 
 
 def drawn(seed: int, images: int = 12, ties: bool = True, shift: float = 0.0) -> dict[str, AnyArray]:

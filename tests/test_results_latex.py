@@ -13,7 +13,7 @@ from result_records import check_golden, pair, saved
 from zslbench.results.tables.latex_text import escape
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
-from zslbench.studies.table import table
+from zslbench.studies.record_table import table
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 

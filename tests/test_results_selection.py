@@ -25,7 +25,7 @@ from zslbench.results.analysis.rows import average_folds
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
-from zslbench.studies.table import table
+from zslbench.studies.record_table import table
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties
 

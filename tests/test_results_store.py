@@ -27,7 +27,7 @@ from zslbench.files import write_text
 from zslbench.identity import machine
 from zslbench.results.records.record import SCHEMA, Record
 from zslbench.results.records.store import ResultStore, folder_name
-from zslbench.studies.table import table
+from zslbench.studies.record_table import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
 

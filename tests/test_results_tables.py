@@ -20,7 +20,7 @@ from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, Z
 from zslbench.results.records.record import Record
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import text_table
-from zslbench.studies.table import table
+from zslbench.studies.record_table import table
 
 RULES = ("fixed", "validated", "oracle")
 
@@ -322,7 +322,7 @@ def test_the_table_is_written_whole_or_not_at_all(study_runs: Path, tmp_path: Pa
 
 def test_tables_neither_train_nor_load_what_trains(study_runs: Path) -> None:
     code = (
-        "import sys; from zslbench.studies.table import table\n"
+        "import sys; from zslbench.studies.record_table import table\n"
         "heavy = {'torch', 'sklearn', 'scipy', 'pandas', 'tabulate', 'rich'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
         "for format in ('terminal', 'markdown', 'latex'): table(sys.argv[1], format=format)\n"

@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _VERBS = {
     "run": "zslbench.runner.run:run",
     "read_plan": "zslbench.runner.plan:read_plan",
-    "table": "zslbench.studies.table:table",
+    "table": "zslbench.studies.record_table:table",
     "engine": "zslbench.runner.executors:engine",
     "compare": "zslbench.studies.compare:compare",
     "curve": "zslbench.studies.curve:curve",
