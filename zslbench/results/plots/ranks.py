@@ -88,12 +88,12 @@ def _rows(test: Across) -> list[dict[str, Any]]:
     return [
         {
             "metric": test.metric,
-            "name": name + marks,
+            "name": name,
             "mean rank": rank,
             "bars": bars,
             **{dataset: row[place] for dataset, row in zip(test.datasets, test.values, strict=True)},
         }
-        for place, (name, marks, rank, bars) in enumerate(zip(test.names, test.marks, test.ranks, grouped, strict=True))
+        for place, (name, rank, bars) in enumerate(zip(test.titles, test.ranks, grouped, strict=True))
     ]
 
 
@@ -157,7 +157,7 @@ def _draw_test(axes: Axes, test: Across, size: tuple[float, float], margin: floa
     for number, place in enumerate(test.order):
         on_left = number < math.ceil(last / 2)
         y = top + (len(levels) * 0.55 + 1.1 + (number if on_left else last - 1 - number)) * _ROW
-        rank, name = test.ranks[place], escape(test.names[place] + test.marks[place])
+        rank, name = test.ranks[place], escape(test.titles[place])
         edge = left - 0.06 if on_left else right + 0.06
         axes.plot([x(rank), x(rank), edge], [top, y, y], color=FAINT, lw=0.6, solid_joinstyle="miter")
         axes.plot([x(rank)], [top], marker="o", ms=2.6, color=INK, zorder=3)
