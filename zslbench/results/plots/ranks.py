@@ -118,7 +118,7 @@ def _draw_tests(tests: Sequence[Across], width: float) -> Figure:
         width: inches; names too long for it make the figure wider, not unreadable.
     """
     heights = [_ROW * (math.ceil(len(test.names) / 2) + len(_stack_bars(test)) * 0.55 + 5.3) for test in tests]
-    longest = max(len(name + marks) for test in tests for name, marks in zip(test.names, test.marks, strict=True))
+    longest = max(len(title) for test in tests for title in test.titles)
     margin = 0.12 + _CHARACTER * (longest + len("  12.34"))
     width = max(width, 2 * margin + _SHORTEST_AXIS)
     figure = new_figure((width, sum(heights)))
