@@ -76,8 +76,9 @@ class ProcessExecutor(Executor):
     def __exit__(self, *raised: object) -> None:
         for seat in self._seats:
             seat.stop()
+        over = time.monotonic() + _FAREWELL
         for seat in self._seats:
-            seat.leave()
+            seat.leave(max(over - time.monotonic(), 0.0))
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def room(self) -> int:
@@ -222,12 +223,10 @@ class _Seat:
         elif self._process is not None:
             self._work.put(None)
 
-    def leave(self) -> None:
-        """End the worker and all that it started; return when they are gone."""
+    def leave(self, patience: float = 0.0) -> None:
+        """Wait so many seconds for the worker's end, then kill it and all that it started; return when it is gone."""
         if self._process is not None:
-            if self.task:
-                self.kill()
-            self._process.join(_FAREWELL)
+            self._process.join(patience)
             self.kill()
             self._process.join(_FAREWELL)
             self._work.close()
