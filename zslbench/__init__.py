@@ -41,8 +41,8 @@ def __getattr__(name: str) -> Any:
     if name not in _VERBS:
         raise AttributeError(f"module 'zslbench' has no attribute {name!r}")
     module, _, attribute = _VERBS[name].partition(":")
-    found = importlib.import_module(module)
-    return arguments.plain(getattr(found, attribute)) if attribute else found
+    imported = importlib.import_module(module)
+    return arguments.plain(getattr(imported, attribute)) if attribute else imported
 
 
 def __dir__() -> list[str]:

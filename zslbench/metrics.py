@@ -137,8 +137,8 @@ def ausuc(
 ) -> float:
     """Return the area under the seen–unseen accuracy curve by the trapezoid rule; arguments as of `stacking_curve`.
 
-    >>> one = np.array([1.0, 1.0]); label = np.array([0, 1])
-    >>> ausuc(label, np.array([False, True]), one, np.array([0, 0]), one - 2, np.array([1, 1]))
+    >>> label, score = np.array([0, 1]), np.array([1.0, 1.0])
+    >>> ausuc(label, np.array([False, True]), score, np.array([0, 0]), score - 2, np.array([1, 1]))
     0.5
     """
     _, u, s = stacking_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)

@@ -59,8 +59,7 @@ class ClassTable:
             KeyError: a label that is not in the table.
         """
         order = np.argsort(self.ids, kind="stable")
-        found = np.searchsorted(self.ids, labels, sorter=order)
-        rows = order[np.minimum(found, len(order) - 1)]
+        rows = order[np.minimum(np.searchsorted(self.ids, labels, sorter=order), len(order) - 1)]
         if not np.array_equal(self.ids[rows], labels):
             raise KeyError("a label is not in the class table")
         return rows.astype(np.int64)

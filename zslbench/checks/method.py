@@ -111,6 +111,11 @@ class Subject:
         return self.score(self.fitted)
 
     @cached_property
+    def scored_unseen(self) -> Array:
+        """The scores of `fitted` of the rows of unseen classes over these classes."""
+        return _score_unseen(self.fitted, self.task)
+
+    @cached_property
     def again(self) -> tuple[Array, list[str]]:
         """Scores of a second fit with the same seed, global generators standing elsewhere, and those it touched."""
         assert self.scored is not None  # whatever fit imports is imported by now, torch for one
@@ -125,7 +130,7 @@ class Subject:
         """An instance fitted to another easy task, its semantics shuffled, and its accuracy on unseen classes there."""
         task = easy_task(seed=1, shuffled=True)
         method = self.fit(task)
-        return method, _unseen_accuracy(method, task)
+        return method, _unseen_accuracy(_score_unseen(method, task), task)
 
     @cached_property
     def refitted(self) -> Method:
@@ -208,10 +213,13 @@ def _reversed(classes: ClassTable) -> ClassTable:
     return classes.take(slice(None, None, -1))
 
 
-def _unseen_accuracy(method: Method, task: EasyTask) -> float:
-    rows = task.unseen_rows
-    scores = method.scores(task.features[rows], task.unseen)
-    return float((task.unseen.ids[scores.argmax(axis=1)] == task.labels[rows]).mean())
+def _score_unseen(method: Method, task: EasyTask) -> Array:
+    """Return the scores of the rows of unseen classes over these classes."""
+    return np.array(method.scores(task.features[task.unseen_rows], task.unseen))
+
+
+def _unseen_accuracy(scores: Array, task: EasyTask) -> float:
+    return float((task.unseen.ids[scores.argmax(axis=1)] == task.labels[task.unseen_rows]).mean())
 
 
 CONTRACT: Contract[Subject] = Contract()
@@ -307,21 +315,17 @@ def _inputs(subject: Subject) -> None:
 @CONTRACT.check("scores finite and of the right shape")
 def _shape(subject: Subject) -> None:
     task = subject.task
-    tables = {
-        "all": task.candidates,
-        "unseen": task.unseen,
-        "seen": task.train.classes,
-        "one": task.unseen.take(slice(1)),
-    }
-    for name, classes in tables.items():
-        for features in (task.features, task.features[:1]):
-            scores = subject.fitted.scores(features, classes)
-            wanted = (len(features), len(classes))
-            kind = type(scores).__name__
-            require(isinstance(scores, np.ndarray), f"scores are a {kind}, not a NumPy array ({name} candidates).")
-            require(scores.shape == wanted, f"scores have shape {scores.shape}, not {wanted} ({name} candidates).")
-            require(np.issubdtype(scores.dtype, np.floating), f"scores are {scores.dtype}, not floating point.")
-            require(np.isfinite(scores).all(), f"scores are not all finite ({name} candidates).")
+    tables = {"all": task.candidates, "unseen": task.unseen, "seen": task.train.classes}
+    cases = [(task.features, name, table) for name, table in tables.items()]
+    cases += [(task.features, "one", task.unseen.take(slice(1))), (task.features[:1], "all", task.candidates)]
+    for features, name, classes in cases:
+        scores = subject.fitted.scores(features, classes)
+        wanted = (len(features), len(classes))
+        kind = type(scores).__name__
+        require(isinstance(scores, np.ndarray), f"scores are a {kind}, not a NumPy array ({name} candidates).")
+        require(scores.shape == wanted, f"scores have shape {scores.shape}, not {wanted} ({name} candidates).")
+        require(np.issubdtype(scores.dtype, np.floating), f"scores are {scores.dtype}, not floating point.")
+        require(np.isfinite(scores).all(), f"scores are not all finite ({name} candidates).")
 
 
 @CONTRACT.check("candidate order does not matter")
@@ -334,12 +338,12 @@ def _order(subject: Subject) -> None:
 @CONTRACT.check("class ids and the order of training classes do not matter")
 def _ids(subject: Subject) -> None:
     task, other = subject.task, relabelled(subject.task, seed=1)
-    rows = task.unseen_rows
-    wanted = subject.fitted.scores(task.features[rows], task.unseen)
-    scores = subject.fit(other).scores(other.features[rows], other.unseen)
+    scores = _score_unseen(subject.fit(other), other)
     # a class is found in the other table by its semantics, which relabelling keeps
     same = (task.unseen.semantics[:, None] == other.unseen.semantics[None]).all(axis=2).argmax(axis=1)
-    subject.require_close(scores[:, same], wanted, "renaming and reordering the classes changes the scores.")
+    subject.require_close(
+        scores[:, same], subject.scored_unseen, "renaming and reordering the classes changes the scores."
+    )
 
 
 @CONTRACT.check("rows independent", applies=lambda subject: not subject.cls(**subject.values).batchwise)
@@ -411,10 +415,11 @@ def _refit(subject: Subject) -> None:
 
 @CONTRACT.check("scoring twice gives the same scores")
 def _idempotent(subject: Subject) -> None:
-    first = np.array(subject.fitted.scores(subject.task.features, subject.task.unseen))
     subject.fitted.scores(subject.task.features[:3], subject.task.train.classes)
-    again = subject.fitted.scores(subject.task.features, subject.task.unseen)
-    require(np.array_equal(first, again), "the second call of scores returns something else than the first.")
+    again = _score_unseen(subject.fitted, subject.task)
+    require(
+        np.array_equal(subject.scored_unseen, again), "the second call of scores returns something else than the first."
+    )
 
 
 @CONTRACT.check("scoring leaves nothing behind")
@@ -457,7 +462,7 @@ def _checkpoints(subject: Subject) -> None:
 
 @CONTRACT.check("beats chance on an easy task")
 def _easy(subject: Subject) -> None:
-    accuracy = _unseen_accuracy(subject.fitted, subject.task)
+    accuracy = _unseen_accuracy(subject.scored_unseen, subject.task)
     why = f"it recognises {accuracy:.0%} of unseen rows, and {BOUND:.0%} is within chance"
     require(accuracy > BOUND, f"{why}; give it parameters that suffice.")
 
