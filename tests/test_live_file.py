@@ -230,21 +230,6 @@ def test_nothing_is_left_however_a_run_ends(runs, hooked, error):
     assert writers() == []
 
 
-def test_the_file_is_whole_at_all_times_and_gone_after_its_block(runs, quick):
-    one = LiveFile(runs)
-
-    def work():
-        with one:
-            first = eventually(lambda: live_studies(runs))[0]
-            eventually(lambda: live_studies(runs)[0].beat > first.beat)
-            raise RuntimeError("work")
-
-    with pytest.raises(RuntimeError, match="work"):
-        work()
-    assert not one.path.parent.exists()
-    assert writers() == []
-
-
 def test_only_what_was_lost_is_cleared(runs, quick):
     alive = put(runs, study(), "node-1-aa")
     other = put(runs, study(holder=holder(machine="elsewhere", pid=GONE)), "node-2-aa")
