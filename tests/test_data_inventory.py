@@ -87,3 +87,4 @@ def test_verify_real_cub(real_data: Path, tmp_path: Path, monkeypatch: pytest.Mo
     (row,) = verify("cub", real_data)
     assert row.ok, row.problems
     assert set(row.fingerprints) == {"fc1000/att", "fc1000/sent"}
+    assert row.fingerprints["fc1000/att"] != row.fingerprints["fc1000/sent"]

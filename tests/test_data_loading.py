@@ -213,15 +213,6 @@ def test_a_folder_without_the_chosen_file_says_what_it_has(tmp_path: Path) -> No
 
 
 @pytest.mark.realdata
-def test_real_cub_has_the_catalogued_counts(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZSLBENCH_DATA", str(real_data))
-    att, sent = load_dataset("cub", features="fc1000"), load_dataset("cub", features="fc1000", semantics="sent")
-    assert att.fingerprint != sent.fingerprint
-    assert (att.semantics.shape[1], sent.semantics.shape[1]) == (312, 1024)
-    np.testing.assert_array_equal(att.trainval, sent.trainval)
-
-
-@pytest.mark.realdata
 def test_real_flowers_part_is_read_by_its_path(real_data: Path) -> None:
     dataset = load_dataset(str(real_data / "FLO_PART"))
     assert (dataset.name, dataset.origin, dataset.features_name) == ("flo_part", "own", "efflite0")

@@ -301,12 +301,13 @@ def test_numbers_that_a_cast_would_change(tmp_path: Path, key: str, unit: str, f
 
 
 @pytest.mark.realdata
-@pytest.mark.parametrize(("semantics", "width"), [("att", 312), ("sent", 1024)])
-def test_real_cub(real_data: Path, semantics: str, width: int) -> None:
-    dataset = read(real_data / "CUB", "fc1000", semantics)
+def test_real_cub(real_data: Path) -> None:
+    dataset, sent = (read(real_data / "CUB", "fc1000", semantics) for semantics in ("att", "sent"))
     raw = loadmat(real_data / "CUB" / "fc1000.mat", variable_names=["features", "labels", "image_files"])
     assert dataset.features.shape == (11788, 1000)
-    assert dataset.semantics.shape == (200, width)
+    assert (dataset.semantics.shape, sent.semantics.shape) == ((200, 312), (200, 1024))
+    for name in ("features", "labels", "trainval", "test_seen", "test_unseen"):
+        np.testing.assert_array_equal(getattr(dataset, name), getattr(sent, name))
     np.testing.assert_array_equal(dataset.features[[0, 5000, -1]], raw["features"].T[[0, 5000, -1]])
     for row in range(0, 11788, 97):  # the folder of each image is the name of its class
         assert dataset.class_names[dataset.labels[row]][:3] == str(raw["image_files"][row, 0][0])[:3]
