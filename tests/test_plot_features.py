@@ -20,9 +20,9 @@ def save(store, method="lisgan", seed=0, right=(0.9, 0.5, 0.1), **facts):
     """Save a zsl record of classes that are recognised with the accuracies `right`, ten images of each."""
     label = np.repeat(np.arange(len(right)), 10)
     wrong = np.tile(np.arange(10), len(right)) >= 10 * np.repeat(right, 10)
-    one = record(method, "cub", "zsl", seed, {"T1": statistics.mean(right)}, **facts)
-    store.save(one, unseen_only(label, (label + wrong) % len(right)))
-    return one
+    entry = record(method, "cub", "zsl", seed, {"T1": statistics.mean(right)}, **facts)
+    store.save(entry, unseen_only(label, (label + wrong) % len(right)))
+    return entry
 
 
 def plane(rows):
@@ -165,7 +165,7 @@ def test_features_of_a_real_run(tmp_path):
     figure = zslbench.plot("features", tmp_path / "f.svg", runs=tmp_path)
     assert {row["class name"] for row in figure.rows} == {"three", "five", "seven"}
     assert len(figure.rows) == 2 * 3 * 5
-    (one,) = ResultStore(tmp_path).load()
-    ResultStore(tmp_path).save(dataclasses.replace(one, provenance={}), ResultStore(tmp_path).predictions(one))
+    (entry,) = ResultStore(tmp_path).load()
+    ResultStore(tmp_path).save(dataclasses.replace(entry, provenance={}), ResultStore(tmp_path).predictions(entry))
     with pytest.raises(BadValue, match=r"zslbench run -m 'fclswgan\[.*--keep-features 50 --rerun all"):
         zslbench.plot("features", runs=tmp_path)

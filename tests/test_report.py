@@ -31,9 +31,9 @@ class _Elements(HTMLParser):
 
 
 def _data(text: str) -> dict:
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
-    assert found
-    return json.loads(found[1])
+    matching = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert matching
+    return json.loads(matching[1])
 
 
 @pytest.fixture(scope="module")
@@ -62,23 +62,23 @@ def test_the_page_is_one_file_that_nothing_leaves(whole):
 def test_each_run_can_be_read_back_from_the_page(runs, whole):
     data = _data(whole.text)
     at = {name: place for place, name in enumerate(data["fields"])}
-    kept = {one.id: one for one in ResultStore(runs).load()}
+    kept = {entry.id: entry for entry in ResultStore(runs).load()}
     assert {row[at["id"]] for row in data["runs"]} == kept.keys()
     for row in data["runs"]:
-        one = kept[row[at["id"]]]
+        entry = kept[row[at["id"]]]
         method, dataset, protocol, stage, fold, selection = data["cells"][row[at["cell"]]]
-        assert data["methods"][method]["params"] == one.method["params"]
-        assert data["methods"][method]["label"] == one.method["label"]
-        assert data["datasets"][dataset] == one.dataset
-        assert data["protocols"][protocol] == one.protocol
-        assert (stage, fold, selection, row[at["seed"]]) == (one.stage, one.fold, one.selection, one.seed)
-        assert row[at["status"]] == one.status
+        assert data["methods"][method]["params"] == entry.method["params"]
+        assert data["methods"][method]["label"] == entry.method["label"]
+        assert data["datasets"][dataset] == entry.dataset
+        assert data["protocols"][protocol] == entry.protocol
+        assert (stage, fold, selection, row[at["seed"]]) == (entry.stage, entry.fold, entry.selection, entry.seed)
+        assert row[at["status"]] == entry.status
         metrics = dict(zip(data["names"]["metrics"], row[at["metrics"]], strict=True))
         assert {name: value / 10_000 for name, value in metrics.items() if value is not None} == pytest.approx(
-            one.metrics, abs=5e-5
+            entry.metrics, abs=5e-5
         )
         error = row[at["error"]]
-        assert (data["errors"][error] if error >= 0 else "") == one.error
+        assert (data["errors"][error] if error >= 0 else "") == entry.error
 
 
 def test_curves_timings_and_provenance_come_along(tmp_path):
@@ -116,12 +116,12 @@ def test_means_and_best_are_those_of_the_records(whole):
     assert [name for name, _ in page.tables] == ["zsl", "gzsl"]
     _, zsl = page.tables[0]
     assert [(column.dataset, column.head) for column in zsl.columns] == [("cub", "T1"), ("FLO_PART", "T1")]
-    found = {line.title: line.cells for line in zsl.rows}
-    name = next(name for name in found if name.startswith("LisGAN@S3"))
-    on_cub = found[name][0]
+    matching = {line.title: line.cells for line in zsl.rows}
+    name = next(name for name in matching if name.startswith("LisGAN@S3"))
+    on_cub = matching[name][0]
     assert (on_cub.text, on_cub.std, on_cub.stat.n) == ("49.3", "1.5", 3)  # 48, 49, 51
-    assert found["ESZSL[gamma=1000]"][0].std == ""  # one seed
-    best = {name for name, cells in found.items() if cells[0] and cells[0].emphasis == "best"}
+    assert matching["ESZSL[gamma=1000]"][0].std == ""  # one seed
+    best = {name for name, cells in matching.items() if cells[0] and cells[0].emphasis == "best"}
     assert best == {
         "ESZSL[gamma=1000]"
     }  # 55.6; f-CLSWGAN has 49.8, and SAE is a candidate of oracle selection, not shown
@@ -138,8 +138,8 @@ def test_published_numbers_are_judged_only_on_their_own_features(tmp_path):
     low = [record("eszsl", metrics={"T1": 0.2}, features="res101")]
     other = [record("eszsl", metrics={"T1": 0.2}, features="fc1000")]
     alone = [record("ale", features="res101")]  # one seed of a method with chance
-    found = zslbench.report(None, runs=saved(tmp_path, near + low + other + alone)).page.beside
-    verdicts = {(one.row.method, one.row.features): (one.verdict, one.entry.value) for one in found}
+    matching = zslbench.report(None, runs=saved(tmp_path, near + low + other + alone)).page.beside
+    verdicts = {(entry.row.method, entry.row.features): (entry.verdict, entry.entry.value) for entry in matching}
     assert verdicts["lisgan", "res101"] == ("reproduced", 58.8)
     assert verdicts["eszsl", "res101"][0] == "below"
     assert verdicts["eszsl", "fc1000"][0] == "other features"
@@ -151,9 +151,9 @@ def test_what_is_missing_comes_with_the_command(tmp_path):
     records = [record("eszsl", "cub"), record("eszsl", "sun"), record("sae", "cub")]
     (missing,) = zslbench.report(None, runs=saved(tmp_path, records)).page.missing
     assert not missing.complete
-    said = [(purpose, text) for purpose, texts in missing.commands for text in texts]
-    assert ("do what is missing", "zslbench run --plan missing.toml") in said
-    assert said == [(one.purpose, one.text) for one in zslbench.status(tmp_path).commands]
+    sentences = [(purpose, text) for purpose, texts in missing.commands for text in texts]
+    assert ("do what is missing", "zslbench run --plan missing.toml") in sentences
+    assert sentences == [(entry.purpose, entry.text) for entry in zslbench.status(tmp_path).commands]
 
 
 def test_dev_runs_get_tables_of_their_own(tmp_path):
@@ -163,7 +163,7 @@ def test_dev_runs_get_tables_of_their_own(tmp_path):
         ("zsl", "50.0"),
         ("zsl dev", "50.0"),
     ]
-    assert [one.title for one in made.page.missing] == ["Final stage", "Dev stage"]
+    assert [entry.title for entry in made.page.missing] == ["Final stage", "Dev stage"]
     only = zslbench.report(None, runs=tmp_path, stage="dev")
     assert [name for name, _ in only.page.tables] == ["zsl dev"]
     assert len(_data(only.text)["runs"]) == 3
@@ -209,11 +209,11 @@ def test_a_huge_error_is_shortened_and_its_end_stays(tmp_path):
     error = "first line\n" + "deeper\n" * 100_000 + "RuntimeError: the last line"
     runs = saved(tmp_path / "runs", [record(seed=1), record(seed=2, status="failed", error=error)])
     made = zslbench.report(None, runs=runs)
-    (told,) = _data(made.text)["errors"]
-    assert told.startswith("first line\n")
-    assert told.endswith("RuntimeError: the last line")
-    assert f"{len(error) - 20_000:,} characters" in told
-    assert len(told) < 21_000
+    (text_shown,) = _data(made.text)["errors"]
+    assert text_shown.startswith("first line\n")
+    assert text_shown.endswith("RuntimeError: the last line")
+    assert f"{len(error) - 20_000:,} characters" in text_shown
+    assert len(text_shown) < 21_000
 
 
 def test_a_label_that_is_none_does_not_cost_the_page(tmp_path):
@@ -228,12 +228,12 @@ def test_a_label_that_is_none_does_not_cost_the_page(tmp_path):
 
 def test_the_mark_of_published_numbers_is_told_of_measured_ones_only_where_they_have_it(tmp_path):
     facts = {"features": "res101", "setting": "transductive", "metrics": {"T1": 0.5}}
-    one = record("lisgan", seed=1, **facts)
+    entry = record("lisgan", seed=1, **facts)
     other = record("lisgan", seed=1, selection="oracle", label="lisgan[souls=5]", params={"souls": 5}, **facts)
-    plain = zslbench.report(None, runs=saved(tmp_path / "plain", [one]))
+    plain = zslbench.report(None, runs=saved(tmp_path / "plain", [entry]))
     assert plain.page.beside[0].entry.oracle
     assert "the numbers measured here are not picked there" in plain.text
-    marked = zslbench.report(None, runs=saved(tmp_path / "marked", [one, other]), selection=("fixed", "oracle"))
+    marked = zslbench.report(None, runs=saved(tmp_path / "marked", [entry, other]), selection=("fixed", "oracle"))
     assert {beside.row.marks for beside in marked.page.beside} == {"‡", "†‡"}
     assert "so was what is marked † here" in marked.text
     assert "not picked there" not in marked.text
@@ -246,8 +246,8 @@ def test_a_record_whose_seconds_or_bytes_are_no_numbers_is_named_and_the_rest_is
     with pytest.warns(RecordsLeftOut):
         page = zslbench.report(None, runs=saved(tmp_path / "runs", [record(), *broken])).text
     assert len(_data(page)["runs"]) == 1
-    for one, facts in zip(broken, odd, strict=True):
-        assert f"{one.id}.json is not a zslbench record ({next(iter(facts))}." in page
+    for entry, facts in zip(broken, odd, strict=True):
+        assert f"{entry.id}.json is not a zslbench record ({next(iter(facts))}." in page
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def _records() -> list[Record]:
     curve = {step: {"T1": 0.1 * step} for step in range(1, 6)}
     made = {"device": "cpu", "finished": "2026-01-02T03:04:05+00:00"}
     trained = [record("ale", seed=n, metrics={"T1": 0.2 + n / 100}, title="ALE", curve=curve) for n in range(3)]
-    judged = [dataclasses.replace(one, timings={"fit": 1.0, "total": 1.25}, provenance=made) for one in trained]
+    judged = [dataclasses.replace(entry, timings={"fit": 1.0, "total": 1.25}, provenance=made) for entry in trained]
     named = {"title": HOSTILE, "label": HOSTILE}
     hostile = [
         record("mine", HOSTILE, metrics={"T1": 0.9}, params={HOSTILE: HOSTILE}, **named),
@@ -49,9 +49,9 @@ def address(runs: Path) -> str:
 def browser(chromium: str) -> Iterator[Any]:
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with playwright.sync_playwright() as started:
-        found = started.chromium.launch(executable_path=chromium, args=arguments)
-        yield found
-        found.close()
+        launched = started.chromium.launch(executable_path=chromium, args=arguments)
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(10_000)
-        page.on("console", lambda said: trouble.append(f"console {said.type}: {said.text}"))
+        page.on("console", lambda message: trouble.append(f"console {message.type}: {message.text}"))
         page.on("pageerror", lambda error: trouble.append(f"error: {error}"))
         page.on("request", lambda asked: asked.url.startswith(address) or trouble.append(f"request: {asked.url}"))
         page.on("dialog", lambda dialog: trouble.append(f"dialog: {dialog.message}"))
@@ -90,9 +90,14 @@ def _column(page: Any, place: int) -> list[list[str]]:
 def _means(runs: Path, dataset: str) -> dict[str, float]:
     """Return the mean T1 of each method's label on a data set, from the records alone."""
     values: dict[str, list[float]] = {}
-    for one in ResultStore(runs).load():
-        if one.ok and one.dataset["name"] == dataset and one.protocol["name"] == "zsl" and one.selection != "oracle":
-            values.setdefault(one.method["label"], []).append(100 * one.metrics["T1"])
+    for entry in ResultStore(runs).load():
+        if (
+            entry.ok
+            and entry.dataset["name"] == dataset
+            and entry.protocol["name"] == "zsl"
+            and entry.selection != "oracle"
+        ):
+            values.setdefault(entry.method["label"], []).append(100 * entry.metrics["T1"])
     return {label: sum(own) / len(own) for label, own in values.items()}
 
 
@@ -169,10 +174,10 @@ def test_runs_are_listed_a_part_at_a_time_and_sort_as_a_whole(opened, runs):
         "place => [...document.querySelectorAll('#run-table tbody tr')].map(row => row.children[place]?.textContent)",
         place,
     )
-    wanted = sorted((one.metrics["T1"] for one in every if "T1" in one.metrics), reverse=True)
+    wanted = sorted((entry.metrics["T1"] for entry in every if "T1" in entry.metrics), reverse=True)
     assert seen[:100] == [f"{100 * value:.1f}" for value in wanted[:100]]
     page.select_option("#run-filters [name=status]", "failed")
-    assert rows.count() == sum(one.status == "failed" for one in every)
+    assert rows.count() == sum(entry.status == "failed" for entry in every)
     page.fill("#run-filters [name=text]", "nothing")
     assert page.get_by_text("No run fits the filters.").is_visible()
 
@@ -187,7 +192,7 @@ def test_a_run_opens_and_closes_by_keyboard(opened, runs):
     dialog.wait_for()
     first = dialog.get_attribute("data-run")
     assert page.url.endswith(f"#run-{first}")
-    kept = next(one for one in ResultStore(runs).load() if one.id == first)
+    kept = next(entry for entry in ResultStore(runs).load() if entry.id == first)
     text = dialog.inner_text()
     assert f"{100 * kept.metrics['T1']:.2f} T1" in text
     assert "total\t1.25" in text
@@ -203,7 +208,9 @@ def test_a_run_opens_and_closes_by_keyboard(opened, runs):
 
 
 def test_a_link_to_a_run_opens_it(opened, runs):
-    kept = next(one for one in ResultStore(runs).load() if one.status == "failed" and one.method["name"] == "mine")
+    kept = next(
+        entry for entry in ResultStore(runs).load() if entry.status == "failed" and entry.method["name"] == "mine"
+    )
     page = opened(f"#run-{kept.id}")
     dialog = page.locator("dialog[open]")
     assert dialog.locator("pre.error").text_content() == kept.error

@@ -213,18 +213,18 @@ def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | No
         if not any(record.stage == stage and record.selection != "oracle" for record in records):
             continue
         try:
-            found = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
+            state = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
         except BadSpec as error:
             yield Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
             continue
         by_purpose: dict[str, list[str]] = {}
-        for command in found.commands:
+        for command in state.commands:
             by_purpose.setdefault(command.purpose, []).append(command.text)
         yield Missing(
             title=title,
-            complete=found.complete,
-            matrices=tuple(status.matrix(found.survey, place) for place in found.survey.places),
-            sentences=(*status.trouble(found.survey), *status.remarks(found)),
+            complete=state.complete,
+            matrices=tuple(status.matrix(state.survey, place) for place in state.survey.places),
+            sentences=(*status.trouble(state.survey), *status.remarks(state)),
             commands=tuple((purpose, tuple(commands)) for purpose, commands in by_purpose.items()),
-            replace=found.replace,
+            replace=state.replace,
         )

@@ -58,10 +58,10 @@ def draw_curves(request: Request) -> Drawn:
                 line.facts | {"what": "curve", "S": s, "U": mean, "U low": low, "U high": high} | n
                 for s, mean, low, high in zip(*(part.tolist() for part in (levels, means, lows, highs)), strict=True)
             ]
-            for what, unseen, seen in _points(line, dev, store):
-                face = colour if what == "γ=0" else "white"
+            for gamma, unseen, seen in _points(line, dev, store):
+                face = colour if gamma == "γ=0" else "white"
                 axes.plot([unseen], [seen], marker=marker, ms=4.5, mfc=face, mec=colour, mew=0.9, ls="none", zorder=4)
-                frame.rows.append(line.facts | {"what": what, "S": seen, "U": unseen} | n)
+                frame.rows.append(line.facts | {"what": gamma, "S": seen, "U": unseen} | n)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         frame.dress(axes, name_data(group[0].row), ("U, unseen classes (%)", "S, seen classes (%)"), "both")
@@ -99,7 +99,7 @@ def _mean_curve(line: Line, store: ResultStore, spread: str) -> tuple[Array, Arr
 
 
 def _points(line: Line, dev: Sequence[Record], store: ResultStore) -> list[tuple[str, float, float]]:
-    """Return what each point is, its U and its S."""
+    """Return which γ each point is of, its U and its S."""
     points = [("γ=0", line.row.metrics["U"].mean, line.row.metrics["S"].mean)]
     calibrated = calibrate(line.records, dev, store.predictions).records
     if all("U cs" in record.metrics for record in calibrated):
@@ -145,12 +145,12 @@ def draw_stability(request: Request) -> Drawn:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         keep_percent(axes)
     shown = list(dict.fromkeys(panel.metric for panel in panels))
-    what = f"Error (100 − {' or '.join(shown)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it."
+    sentence = f"Error (100 − {' or '.join(shown)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it."
     trained = [line for line in lacking if "epochs" in line.row.params]
     command = _command(trained, runs) if trained else None
     return frame.drawn(
         [
-            *remarks("figure", [what]),
+            *remarks("figure", [sentence]),
             *describe_lines(lines, shown, f"Bands: {SPREADS[spread]}."),
             *remarks("note", [say_not_drawn("curves", lacking, command)] if lacking else []),
         ]

@@ -69,14 +69,14 @@ def draw(kind: str, request: Request, record_filter: RecordFilter, selection: st
 
 def _check(kind: str, request: Request, record_filter: RecordFilter, selection: str | None) -> None:
     """Refuse options that do not exist, or that the kind has no use for."""
-    for what, given, known in (
+    for kind_of_name, given, known in (
         ("kind of figure", kind, KINDS),
         ("selection", selection, SELECTIONS),
         ("spread", request.spread, SPREADS),
         ("projection", request.projection, PROJECTIONS),
     ):
         if given is not None and given not in known:
-            raise UnknownName(what, given, known)
+            raise UnknownName(kind_of_name, given, known)
     useless = {
         "--param": request.parameter is not None and kind != "sensitivity",
         "--classes": request.classes is not None and kind not in _BY_CLASS,

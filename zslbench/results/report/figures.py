@@ -55,8 +55,8 @@ class Figure:
     @property
     def parted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The sentences of this kind of figure, and those that say what any number is: data, split, seeds, …."""
-        own = tuple(remark.text for remark in self.remarks if remark.kind == "figure")
-        return own, tuple(remark.text for remark in self.remarks if remark.kind != "figure")
+        of_figure = tuple(remark.text for remark in self.remarks if remark.kind == "figure")
+        return of_figure, tuple(remark.text for remark in self.remarks if remark.kind != "figure")
 
 
 class _Plan(NamedTuple):
