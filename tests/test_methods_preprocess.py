@@ -1,4 +1,4 @@
-"""Preprocessing chains against plain float64 formulas."""
+"""Preprocessing chains against scikit-learn's scalers."""
 
 from __future__ import annotations
 
@@ -20,57 +20,24 @@ TEST = RNG.normal(0.0, 5.0, (15, 6)).astype(np.float32)
 TEST[3] = 0.0
 
 
-def naive(chain: str, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Column by column, row by row, in float64."""
-    a, b = train.astype(np.float64), test.astype(np.float64)
-    for step in chain.split("+"):
-        fitted = a.copy()
-        for x in (a, b):
-            if step == "clip":
-                x[x < 0] = 0.0
-            elif step == "l2":
-                for i in range(len(x)):
-                    length = np.sqrt(sum(v * v for v in x[i]))
-                    x[i] = x[i] / length if length > 0 else x[i]
-            elif step in ("minmax", "standard"):
-                for j in range(x.shape[1]):
-                    column = fitted[:, j]
-                    shift = column.min() if step == "minmax" else column.mean()
-                    spread = np.ptp(column) if step == "minmax" else np.sqrt(((column - shift) ** 2).mean())
-                    x[:, j] = (x[:, j] - shift) / (spread if spread > 1e-6 else 1.0)
-    return b
-
-
 @pytest.mark.parametrize(
     "chain", ["none", "minmax", "standard", "l2", "clip", "standard+clip+minmax", "l2+standard", "clip+l2", "minmax+l2"]
-)
-def test_chain_equals_the_plain_formula(chain: str) -> None:
-    train, test = TRAIN.copy(), TEST.copy()
-    train.flags.writeable = test.flags.writeable = False
-    fitted = Preprocessor(chain).fit(train)
-    out = fitted.transform(test)
-    assert out.dtype == np.float32
-    assert np.isfinite(out).all()
-    np.testing.assert_allclose(out, naive(chain, TRAIN, TEST), rtol=2e-5, atol=2e-5)
-    np.testing.assert_array_equal(test, TEST)
-    np.testing.assert_array_equal(train, TRAIN)
-    np.testing.assert_array_equal(Preprocessor(chain).fit_transform(train), fitted.transform(train))
-
-
-@pytest.mark.parametrize(
-    "chain", ["minmax", "standard", "l2", "clip", "standard+clip+minmax", "l2+standard", "clip+l2", "minmax+l2"]
 )
 def test_chain_has_the_bits_of_scikit_learns(chain: str) -> None:
     makers = {"minmax": MinMaxScaler, "standard": StandardScaler, "l2": Normalizer}
     far = TRAIN * 1e-3 + 1e4  # spread near the rounding of its mean
     for train in (TRAIN, np.asfortranarray(TRAIN), far, TRAIN[:, :1], TRAIN[:1], np.repeat(TRAIN, 300, axis=0)):
-        test = TEST[:, : train.shape[1]]
+        train, test = train.copy(order="K"), TEST[:, : train.shape[1]].copy()
+        train.flags.writeable = test.flags.writeable = False
         fitted, rows = Preprocessor(chain).fit(train), train
-        for step in chain.split("+"):
+        out, again = fitted.transform(test), Preprocessor(chain).fit_transform(train)
+        for step in chain.split("+") if chain != "none" else ():
             theirs = makers[step]() if step in makers else FunctionTransformer(lambda x: np.maximum(x, 0))
             rows, test = theirs.fit_transform(rows), theirs.transform(test)
+        assert out.dtype == np.float32
         np.testing.assert_array_equal(fitted.transform(train), rows)
-        np.testing.assert_array_equal(fitted.transform(TEST[:, : train.shape[1]]), test)
+        np.testing.assert_array_equal(again, rows)
+        np.testing.assert_array_equal(out, test)
 
 
 def test_writable_input_is_not_changed_either() -> None:
