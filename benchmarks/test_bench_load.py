@@ -10,7 +10,7 @@ import pytest
 import scipy.io
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zslbench.data.store import load_stored
+from zslbench.data.array_store import load_stored
 from zslbench.data.xlsa17 import read_folder
 
 IMAGES, FEATURES, ATTRIBUTES, CLASSES, SEEN = 11788, 2048, 312, 200, 150

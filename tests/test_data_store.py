@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from data_folders import FOLDS, images, splits, write_folder
 
-from zslbench.data import Dataset, store
-from zslbench.data.store import load_stored
+from zslbench.data import Dataset, array_store
+from zslbench.data.array_store import load_stored
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData
 
@@ -35,7 +35,7 @@ def parses(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         seen.append(folder)
         return read_folder(folder, **kwargs)
 
-    monkeypatch.setattr(store, "read_folder", recorded)
+    monkeypatch.setattr(array_store, "read_folder", recorded)
     return seen
 
 
@@ -136,7 +136,7 @@ def test_a_source_that_breaks_is_refused_in_spite_of_its_copy(folder: Path) -> N
 
 def test_a_newer_reader_reads_again(folder: Path, parses: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     load(folder)
-    monkeypatch.setattr(store, "READER_VERSION", store.READER_VERSION + 1)
+    monkeypatch.setattr(array_store, "READER_VERSION", array_store.READER_VERSION + 1)
     load(folder)
     load(folder)
     assert len(parses) == 2
@@ -201,7 +201,7 @@ def test_a_full_disk_costs_only_speed_and_leaves_nothing(folder: Path, own_home:
         "import resource, signal, sys; from pathlib import Path\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))\n"
-        "from zslbench.data.store import load_stored\n"
+        "from zslbench.data.array_store import load_stored\n"
         "dataset = load_stored(Path(sys.argv[1]), name='x', features='res101', semantics='att')\n"
         "print(dataset.fingerprint)\n"
     )
@@ -217,14 +217,14 @@ def test_a_read_only_store_is_read(folder: Path, parses: list[Path], monkeypatch
     def forbidden(*args: Any) -> None:
         raise AssertionError("a finished copy needs neither lock nor writing")
 
-    monkeypatch.setattr(store, "_lock", forbidden)
+    monkeypatch.setattr(array_store, "_lock", forbidden)
     load(folder)
     assert len(parses) == 1
 
 
 def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from zslbench.data.store import load_stored\n"
+        "import sys; from pathlib import Path; from zslbench.data.array_store import load_stored\n"
         "dataset = load_stored(Path(sys.argv[1]), name='x', features='res101', semantics='att')\n"
         "print(dataset.fingerprint, float(dataset.features.sum()))\n"
     )
@@ -239,17 +239,17 @@ def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path) -> N
 
 def test_a_copy_that_was_changed_is_named_and_removed(folder: Path, own_home: Path) -> None:
     dataset = load(folder)
-    assert store.verify_copies(folder) == []
+    assert array_store.verify_copies(folder) == []
     path = content(own_home, dataset) / "features.npy"
     raw = bytearray(path.read_bytes())
     raw[-1] ^= 1
     path.write_bytes(raw)
-    (problem,) = store.verify_copies(folder)
+    (problem,) = array_store.verify_copies(folder)
     assert dataset.fingerprint in problem
     for _ in range(2):
-        assert "incomplete" in store.verify_copies(folder)[0]
+        assert "incomplete" in array_store.verify_copies(folder)[0]
     load(folder)
-    assert store.verify_copies(folder) == []
+    assert array_store.verify_copies(folder) == []
 
 
 @pytest.mark.realdata

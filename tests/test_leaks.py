@@ -24,7 +24,7 @@ from toy_methods import card
 
 import zslbench
 from zslbench.arrays import Array
-from zslbench.data import store
+from zslbench.data import array_store
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import class_folds, split
@@ -231,7 +231,7 @@ def test_the_comparison_of_worlds_would_see_a_leak(
 
     def leaking(material: Material) -> Train:
         train = real(material)
-        object.__setattr__(train, "count", len(store.load_array(material.folder, "test_unseen")))
+        object.__setattr__(train, "count", len(array_store.load_array(material.folder, "test_unseen")))
         return train
 
     monkeypatch.setattr(Material, "train", leaking)

@@ -23,9 +23,9 @@ from typing import Any, Literal
 import numpy as np
 
 from zslbench.arrays import AnyArray
+from zslbench.data.array_store import save_array
 from zslbench.data.dataset import Counts, Dataset, choose_stem
 from zslbench.data.home import home
-from zslbench.data.store import save_array
 from zslbench.documents import convert
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
 from zslbench.files import working_folder, write_through

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import ClassVar
 
 from zslbench.data import xlsa17 as layout
+from zslbench.data.array_store import load_stored
 from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
 from zslbench.data.home import data_root, home
-from zslbench.data.store import load_stored
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
+from zslbench.data.array_store import verify_copies
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, verify_counts
 from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.data.home import sweep_home
-from zslbench.data.store import verify_copies
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.registry import DATASETS
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from zslbench import params, spec
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
+from zslbench.data.array_store import load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
 from zslbench.data.dataset import Dataset, Source, choose_stem
-from zslbench.data.store import load_stored
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expanded, folder_name
 from zslbench.registry import DATASETS

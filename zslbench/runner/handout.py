@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
-from zslbench.data import splits, store
+from zslbench.data import array_store, splits
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData, ZslbenchError
 from zslbench.protocols.base import Protocol, drawn_order
@@ -183,12 +183,12 @@ class Material:
         return handout
 
     def _features(self, rows: IntArray) -> Array:
-        features = store.load_array(self.folder, "features")
+        features = array_store.load_array(self.folder, "features")
         assert features is not None
         return taken(features, rows)
 
     def _classes(self, ids: IntArray) -> ClassTable:
-        semantics, original = (store.load_array(self.folder, name) for name in ("semantics", "original"))
+        semantics, original = (array_store.load_array(self.folder, name) for name in ("semantics", "original"))
         assert semantics is not None
         return ClassTable(taken(ids), taken(semantics, ids), None if original is None else taken(original, ids))
 
@@ -198,9 +198,9 @@ def _folder(ref: DatasetRef, of_coordinator: Path) -> Path:
 
     A machine that does not have it reads the source in a process of its own, since that reads the labels, too.
     """
-    if (folder := store.find_arrays(ref.fingerprint)) is not None:
+    if (folder := array_store.find_arrays(ref.fingerprint)) is not None:
         return folder
-    if store.is_intact(of_coordinator):
+    if array_store.is_intact(of_coordinator):
         return of_coordinator
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or os.curdir for entry in sys.path)}
     command = [sys.executable, "-m", __name__]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zslbench.data import store
+from zslbench.data import array_store
 from zslbench.data.dataset import Dataset, Origin
 from zslbench.data.loading import file_stamps, load_dataset
 from zslbench.data.splits import Stage
@@ -49,11 +49,11 @@ class DatasetRef:
         features, for what needs none. BadData says that its content is another by now, or on this machine.
         """
         kept = {name: getattr(self, name) for name in ("name", "features", "semantics", "origin", "split")}
-        return store.load_arrays(self.folder(), narrow=narrow, **kept)
+        return array_store.load_arrays(self.folder(), narrow=narrow, **kept)
 
     def folder(self) -> Path:
         """Return the folder of its arrays in the store; the source is read only where they are not there yet."""
-        if (folder := store.find_arrays(self.fingerprint)) is not None:
+        if (folder := array_store.find_arrays(self.fingerprint)) is not None:
             return folder
         dataset = load_dataset(self.text, features=self.features, semantics=self.semantics, root=self.root)
         if dataset.fingerprint != self.fingerprint:
@@ -61,7 +61,7 @@ class DatasetRef:
                 f"{self.text} has the content {dataset.fingerprint} here, and {self.fingerprint} where the run was "
                 "planned; give both the same files."
             )
-        return store.store_arrays(dataset)
+        return array_store.store_arrays(dataset)
 
 
 def dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetRef:
@@ -75,7 +75,7 @@ def dataset_ref(text: str, features: str | None, semantics: str | None, root: Pa
 @functools.lru_cache(maxsize=2)
 def _dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None, _: object) -> DatasetRef:
     dataset = load_dataset(text, features=features, semantics=semantics, root=root)
-    store.store_arrays(dataset)
+    array_store.store_arrays(dataset)
     choice = dataset.name, dataset.features_name, dataset.semantics_name
     return DatasetRef(text, root, *choice, dataset.fingerprint, dataset.origin, dataset.split, dataset.first_class)
 
