@@ -56,7 +56,9 @@ class Forks:
     def __init__(self, folder: Path, warm_up: str) -> None:
         self._files = [os.devnull, str(folder / "out"), str(folder / "errors")]
         words = [sys.executable, "-B", "-c", _SERVER, warm_up]
-        self._server = subprocess.Popen(words, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        path = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self._server = subprocess.Popen(words, cwd=folder, env=os.environ | {"PYTHONPATH": path}, text=True, **pipes)
 
     def run(self, program: str, folder: Path, path: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
         """Run a program in a folder, as ``python -c`` does, and return what came of it.

@@ -14,16 +14,11 @@ from zslbench.data.dataset_checks import CONTRACT as DATASET
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
 ALL = 25
-CLOSED = ALL - 2
-"""A closed form opens no random stream, fits a grid at once, and synthesises nothing."""
-SOLVED = ALL - 3
-"""A solver without randomness that fits one point at a time, and synthesises nothing."""
-TRAINED = ALL - 2
-"""Training with randomness, one point at a time, nothing synthesised."""
-GENERATIVE = ALL
-"""Training with randomness, shared by points that only score differently; features of classes are synthesised."""
-TRANSDUCTIVE = ALL - 1
-"""The same, and rows of a batch may depend on each other."""
+CLOSED = ALL - 2  # opens no random stream, synthesises nothing
+SOLVED = ALL - 3  # and fits one point at a time, without randomness
+TRAINED = ALL - 2  # with randomness, one point at a time, nothing synthesised
+GENERATIVE = ALL  # points that only score differently share a fit; features of classes are synthesised
+TRANSDUCTIVE = ALL - 1  # the same, and rows of a batch may depend on each other
 METHOD_CHECKS = {
     "eszsl": CLOSED,
     "eszsl[targets=signed]": CLOSED,
