@@ -119,10 +119,10 @@ def draw_features(request: Request) -> Drawn:
         for label, made, (x, y) in zip(run.labels.tolist(), run.made, plane.points.tolist(), strict=True):
             about = {"class": label + classes.first, "class name": by_id[label], "kind": MADE if made else REAL}
             frame.rows.append(facts | about | {"x": x, "y": y})
-    caption = _caption([run.line for run in kept], planes, shared, most)
-    caption.insert(-1, _describe_classes(request, kept, list(zip(titles, accuracies, strict=True))))
-    judged = [name for name in ("T1", "U") if name in kept[0].line.row.metrics]
-    below = describe_lines([run.line for run in kept], judged)
+    lines = [run.line for run in kept]
+    by_rule = request.classes is None or isinstance(request.classes, int)
+    caption = _caption(lines, planes, shared, most, list(zip(titles, accuracies, strict=True)), by_rule)
+    below = describe_lines(lines, [name for name in ("T1", "U") if name in lines[0].row.metrics])
     lacking = [line for line in making if line not in [drawn for drawn, _ in chosen]]
     advice = [say_not_drawn("kept features", lacking, _command(lacking, request.store))] if lacking else []
     return frame.drawn(
@@ -231,7 +231,14 @@ def _set_limits(axes: Axes, points: Array, shape: float) -> None:
     axes.set_box_aspect(shape)
 
 
-def _caption(lines: Sequence[Line], planes: Sequence[Projection], shared: bool, most: int) -> list[str]:
+def _caption(
+    lines: Sequence[Line],
+    planes: Sequence[Projection],
+    shared: bool,
+    most: int,
+    accuracies: Sequence[tuple[str, float]],
+    by_rule: bool,
+) -> list[str]:
     several = shared and len(lines) > 1
     sentences = [
         f"Features of unseen classes of {name_data(lines[0].row)}: real test images (hollow) and rows that "
@@ -241,6 +248,10 @@ def _caption(lines: Sequence[Line], planes: Sequence[Projection], shared: bool, 
     if not shared:
         sentences.append("The methods bring features into different spaces, so each panel has a projection of its own.")
     sentences += dict.fromkeys(plane.sentence for plane in planes)
+    rule = "evenly from the best to the least recognised" if by_rule else "as asked for"
+    mean = ", mean over the methods" if len(lines) > 1 else ""
+    shares = [name if np.isnan(share) else f"{name} {100 * share:.0f} %" for name, share in accuracies]
+    sentences.append(f"Classes {rule}; accuracy ({lines[0].row.protocol}{mean}): {', '.join(shares)}.")
     spaces = [str(line.records[0].provenance["kept_features"].get("space", "none")) for line in lines]
     if len(set(spaces)) > 1:
         chains = dict.fromkeys(f"{line.name}: {space}" for line, space in zip(lines, spaces, strict=True))
@@ -250,14 +261,6 @@ def _caption(lines: Sequence[Line], planes: Sequence[Projection], shared: bool, 
     else:
         sentences.append(f"Space: features after preprocess={spaces[0]}.")
     return sentences
-
-
-def _describe_classes(request: Request, kept: Sequence[Kept], accuracies: Sequence[tuple[str, float]]) -> str:
-    shares = [name if np.isnan(share) else f"{name} {100 * share:.0f} %" for name, share in accuracies]
-    by_rule = request.classes is None or isinstance(request.classes, int)
-    rule = "evenly from the best to the least recognised" if by_rule else "as asked for"
-    several = ", mean over the methods" if len(kept) > 1 else ""
-    return f"Classes {rule}; accuracy ({kept[0].line.row.protocol}{several}): {', '.join(shares)}."
 
 
 def _command(lines: Sequence[Line], store: ResultStore) -> str:
