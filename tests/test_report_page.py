@@ -17,7 +17,7 @@ from zslbench.results.records.store import ResultStore
 playwright = pytest.importorskip("playwright.sync_api")
 
 HOSTILE = (
-    "</script><script>document.title='taken'</script><img src=https://example.com/x onerror=alert(1)> \"'&#_% 学習"
+    "</script><script>document.title='taken'</script>`<img src=https://example.com/x onerror=alert(1)>` \"'&#_% 学習"
 )
 
 
