@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
-from zslbench.methods import nn, sharing
+from zslbench.methods import fit_cache, nn
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.generative import wgan
 from zslbench.methods.generative.lisgan import LisGAN
@@ -167,7 +167,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
         }
     found["graph"] = float(training._repeated.recorded)
     del training, steps
-    sharing.forget()  # souls and the pre-trained classifier are part of a run
+    fit_cache.clear_cache()  # souls and the pre-trained classifier are part of a run
     peak_bytes()
     fitted = method(name, scale)
     fit = timed(lambda: fitted.fit(train, context()))
@@ -176,7 +176,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
     epochs = scale.epochs
     several = [method(name, scale, epochs=epochs) for _ in range(8)]
     together = timed(lambda: list(LisGAN.fit_seeds(several, train, [context(seed) for seed in range(8)])))
-    sharing.forget()
+    fit_cache.clear_cache()
     single = timed(lambda: method(name, scale, epochs=epochs).fit(train, context(9)))
     found |= {"eight_seeds_s": together, "one_seed_s": single, "eight_over_one": together / single}
     return found

@@ -28,7 +28,7 @@ import torch
 from gpu import GPU, TOY, Scale, data, method, peak_bytes, timed
 from zslbench.methods import nn
 from zslbench.methods.base import Context
-from zslbench.methods.generative.wgan_together import Together
+from zslbench.methods.generative.wgan_together import JointTraining
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = 8
@@ -139,7 +139,7 @@ def iterations(scale: Scale, precision: str, graph: bool, seeds: int) -> dict[st
     first = method("cub", scale)
     trainings = [first._begin(train, contexts[0])]
     trainings += [method("cub", scale)._begin(train, ctx, first) for ctx in contexts[1:]]
-    training = trainings[0] if seeds == 1 else Together(trainings)
+    training = trainings[0] if seeds == 1 else JointTraining(trainings)
 
     def steps(count: int) -> object:
         return training.steps(count, lambda _: contextlib.nullcontext(), record=graph)

@@ -26,7 +26,7 @@ from tabulate import tabulate
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.iterations import SeenRows
-from zslbench.methods.generative.wgan import GanOptions, GanTraining, Networks, Term
+from zslbench.methods.generative.wgan import GanOptions, GanTraining, LossTerm, Networks
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
@@ -130,9 +130,9 @@ class Bench:
 
         cross_entropy = torch.nn.functional.cross_entropy
         terms = [
-            Term("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(self.classifier(x), y)),
-            Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, self.souls)),
-            Term(
+            LossTerm("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(self.classifier(x), y)),
+            LossTerm("l_r1", WEIGHTS["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, self.souls)),
+            LossTerm(
                 "l_r2",
                 WEIGHTS["l_r2"],
                 second,

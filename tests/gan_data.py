@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zslbench.arrays import frozen
+from zslbench.arrays import read_only_view
 from zslbench.task import ClassTable, Query, Train
 
 SEEN, UNSEEN, D, A = 6, 3, 12, 5
@@ -21,10 +21,10 @@ def problem(seed: int = 0, rows: int = 15) -> tuple[Train, Query, Query]:
         labels = np.repeat(positions, count)
         found = centres[labels] + 0.1 * rng.random((len(labels), D))
         order = rng.permutation(len(labels))
-        return frozen(found[order].astype(np.float32)), frozen(ids[labels[order]])
+        return read_only_view(found[order].astype(np.float32)), read_only_view(ids[labels[order]])
 
     def table(positions: np.ndarray) -> ClassTable:
-        return ClassTable(frozen(ids[positions]), frozen(semantics[positions]))
+        return ClassTable(read_only_view(ids[positions]), read_only_view(semantics[positions]))
 
     seen, unseen = np.arange(SEEN), np.arange(SEEN, SEEN + UNSEEN)
     features, labels = images(seen, rows)

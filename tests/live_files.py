@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.results.records.leases import Holder
-from zslbench.results.records.live import FitGroup, RunningFit, Study, live_folder
+from zslbench.results.records.live_studies import FitGroup, RunningFit, Study, live_folder
 
 GONE = 2**22 + 1
 """A process that has ended: the number is above the greatest that one can have."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from zslbench.identity import digest
-from zslbench.results.records.presets import TunedPreset
 from zslbench.results.records.record import SCHEMA, Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tuned_presets import TunedPreset
 
 GOLDEN = Path(__file__).parent / "golden"
 

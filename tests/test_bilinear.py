@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zslbench.checks.easy import BOUND, easy_task
+from zslbench.checks.easy_task import BOUND, easy_task
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context
 from zslbench.methods.ranking import BilinearMethod, descent

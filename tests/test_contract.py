@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from zslbench.checks import check_dataset, check_method, check_protocol
-from zslbench.checks.method import CONTRACT as METHOD
-from zslbench.checks.protocol import CONTRACT as PROTOCOL
+from zslbench.checks.method_checks import CONTRACT as METHOD
+from zslbench.checks.protocol_checks import CONTRACT as PROTOCOL
 from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import CONTRACT as DATASET
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS

@@ -12,14 +12,14 @@ from toy_methods import Ridge, card
 
 from zslbench.arrays import Array
 from zslbench.checks import CheckFailed, check_dataset, check_method, check_protocol
-from zslbench.checks.easy import easy_task
-from zslbench.checks.method import CONTRACT
+from zslbench.checks.easy_task import easy_task
+from zslbench.checks.method_checks import CONTRACT
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.synthetic import Synthetic
 from zslbench.methods.base import Context, Method, MethodCard, Preset
 from zslbench.params import Between, param
-from zslbench.protocols.base import Judgement
 from zslbench.protocols.gzsl import GZSL
+from zslbench.protocols.protocol import Judgement
 from zslbench.protocols.zsl import ZSL
 from zslbench.task import ClassTable, Train
 

@@ -147,7 +147,7 @@ def packed(path: Path, *members: tuple[zipfile.ZipInfo | str, bytes], method: in
 
 
 def test_the_size_of_all_entries_is_limited(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zslbench.data.archive.MAX_BYTES", 1000)
+    monkeypatch.setattr("zslbench.data.import_archive.MAX_BYTES", 1000)
     assert "bytes where 1,000 are allowed" in refused(zipped(tmp_path / "big.zip", tree))
 
 

@@ -60,7 +60,7 @@ def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: P
         import_(old)
         (cub_home / "xlsa17" / "CUB" / "notes.txt").write_text("kept")
         before = load_dataset("cub")
-        code = killed_at(after, "from zslbench.data.archive import import_", f"import_({str(new)!r})")
+        code = killed_at(after, "from zslbench.data.import_archive import import_", f"import_({str(new)!r})")
         assert code == (KILLED if after < 2 else 0)
         assert bool(left_in(cub_home)) == (code == KILLED)
         now = load_dataset("cub")  # the next start

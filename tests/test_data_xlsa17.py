@@ -16,7 +16,7 @@ from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
 from zslbench.data.dataset import Dataset
-from zslbench.data.splits import split, training
+from zslbench.data.splits import build_train, split
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, BadValue, DataMissing
 
@@ -111,7 +111,7 @@ def test_original_attributes_are_kept_and_are_part_of_the_content(tmp_path: Path
     np.testing.assert_array_equal(first.original.T, (att * 100).astype(np.float32))
     assert len({plain.fingerprint, first.fingerprint, second.fingerprint}) == 3
     chosen = split(first, "final")
-    train = training(first, chosen)
+    train = build_train(first, chosen)
     assert train.classes.original is not None
     np.testing.assert_array_equal(train.classes.original, first.original[first.seen])
     assert not np.shares_memory(train.classes.original, first.original)

@@ -26,11 +26,11 @@ from zslbench.runner.execute import execute
 from zslbench.runner.executors import Listener, SerialExecutor
 from zslbench.runner.executors.loop import do_batches
 from zslbench.runner.executors.processes import ProcessExecutor
-from zslbench.runner.finished import Finished
 from zslbench.runner.handout import pack
-from zslbench.runner.jobs import Batch, Job, jobs
+from zslbench.runner.jobs import Batch, Job, group_into_jobs
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.resources import THREAD_VARIABLES, Limits, Place, places
+from zslbench.runner.run_records import Finished
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -440,7 +440,7 @@ def test_ctrl_c_while_a_record_is_written_does_not_lose_it(study: Study, monkeyp
 def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
     (run,) = plan(RunOptions([NOTED], ["synthetic"], ["gzsl"])).runs
     other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
-    batch = Batch((jobs([other])[0],))
+    batch = Batch((group_into_jobs([other])[0],))
     ((_, (result,)),) = execute(batch, pack(batch))
     assert result.status == "failed"
     assert "give both the same files" in result.error

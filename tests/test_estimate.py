@@ -17,12 +17,12 @@ from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.networks.dem import DEM
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.jobs import batches, jobs
+from zslbench.runner.jobs import group_into_batches, group_into_jobs
 from zslbench.runner.plan import RunOptions, plan
 
 RIDGE = "toy_methods:Ridge"
 DIGITS = load_dataset("digits").fingerprint
-WGAN = {**params.values(FCLSWGAN()), "hidden": 64}
+WGAN = {**params.current_values(FCLSWGAN()), "hidden": 64}
 
 
 def known(method: str, values: dict[str, object], fit: float, own: float, work: float | None = None, **facts: object):
@@ -38,7 +38,9 @@ def ridge(value: float) -> dict[str, object]:
 
 
 def asked(*methods: str, seeds: tuple[int, ...] = (0,), together: bool = False):
-    return batches(jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs), together)
+    return group_into_batches(
+        group_into_jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs), together
+    )
 
 
 def cost(method: str) -> float:

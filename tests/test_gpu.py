@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import zslbench
-from zslbench.checks.easy import easy_task
+from zslbench.checks.easy_task import easy_task
 from zslbench.methods.base import Context
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 
 pytestmark = pytest.mark.gpu
 
@@ -48,14 +48,14 @@ def test_trained_methods_learn_on_cuda_and_repeat_within_tolerance(name, changes
 
 @pytest.mark.parametrize("together", [False, True])
 def test_a_recorded_iteration_trains_as_an_eager_one(together):
-    from zslbench.methods.generative.wgan_together import Together
+    from zslbench.methods.generative.wgan_together import JointTraining
 
     cls, task = method_class("lisgan"), easy_task()
     found = []
     for recorded in (False, True):
         points = [cls(**cls.quick) for _ in range(2)]
         trainings = [point._begin(task.train, Context(seed, "cuda")) for seed, point in enumerate(points)]
-        training = Together(trainings) if together else trainings[0]
+        training = JointTraining(trainings) if together else trainings[0]
         for _ in range(3):
             losses = training.steps(5, lambda _name: contextlib.nullcontext(), record=recorded)
         if together:

@@ -10,7 +10,7 @@ import pytest
 from result_records import pair, paper_study, saved
 
 import zslbench
-from zslbench.results.tables.latex_text import escape, points
+from zslbench.results.tables.latex_text import escape, text_width
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, text_table
 
@@ -138,4 +138,4 @@ def test_widths_are_those_of_latex_rounded_up(pdflatex: str, tmp_path: Path) -> 
     measured = [float(found) for found in re.findall(r"WIDTH ([\d.]+)pt", log)]
     assert len(measured) == len(texts)
     for text, width in zip(texts, measured, strict=True):
-        assert 0.995 * width <= points(text) <= 1.2 * width + 1, text  # LaTeX kerns
+        assert 0.995 * width <= text_width(text) <= 1.2 * width + 1, text  # LaTeX kerns

@@ -225,16 +225,16 @@ def test_the_comparison_of_worlds_would_see_a_leak(
     tmp_path: Path, worlds: list[Path], fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The oracle of the test above: hand over one count of test images, and the two worlds part."""
-    from zslbench.runner.handout import Material
+    from zslbench.runner.handout import OpenedHandout
 
-    real = Material.train
+    real = OpenedHandout.train
 
-    def leaking(material: Material) -> Train:
+    def leaking(material: OpenedHandout) -> Train:
         train = real(material)
         object.__setattr__(train, "count", len(array_store.load_array(material.folder, "test_unseen")))
         return train
 
-    monkeypatch.setattr(Material, "train", leaking)
+    monkeypatch.setattr(OpenedHandout, "train", leaking)
     received = []
     for number, folder in enumerate(worlds):
         fresh()
@@ -276,7 +276,7 @@ def test_scores_get_unlabelled_rows_in_one_batch(tmp_path: Path, cls: type[Spy],
 @pytest.mark.parametrize("protocol", [entry.name for entry in PROTOCOLS if entry.origin == "zslbench"])
 def test_neither_place_nor_order_tells_seen_from_unseen(tmp_path: Path, protocol: str, stage: Any) -> None:
     """Over many seeds, where unseen rows (and candidates) stand in a query is as if drawn: p-values are uniform."""
-    from zslbench.protocols.base import Protocol
+    from zslbench.protocols.protocol import Protocol
 
     dataset = load_dataset(str(write_world(tmp_path / "world", 20)))
     chosen = split(dataset, stage, 1)

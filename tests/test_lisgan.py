@@ -16,9 +16,9 @@ from scipy.stats import entropy
 
 import zslbench
 from zslbench import params
-from zslbench.arrays import frozen
+from zslbench.arrays import read_only_view
 from zslbench.errors import BadValue
-from zslbench.methods import sharing
+from zslbench.methods import fit_cache
 from zslbench.methods.base import Context, Method, Setting, overlay
 from zslbench.methods.generative import wgan
 from zslbench.methods.generative.fclswgan import FCLSWGAN, GenerativeMethod
@@ -237,7 +237,7 @@ def test_pretrained_classifier_is_frozen_and_trained_on_real_rows(monkeypatch: p
         return made[-1][1]
 
     monkeypatch.setattr(final_classifiers, "train_softmax", spied)
-    sharing.forget()
+    fit_cache.clear_cache()
     fakes, labels = torch.rand(7, 12, generator=random_stream(9)), torch.arange(7) % 6
     found, (rows, _, _) = term_values(lisgan("S2", classifier="pretrained"), fakes, labels)
     (features, layer), *more = made
@@ -256,7 +256,7 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
     critic.add_branch(6, random_stream(2))
     terms = method.terms(rows, generator.noise, Context())
     given: list[torch.Tensor] = []
-    spying = wgan.Term("spy", 1.0, lambda _nets, fakes, _labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
+    spying = wgan.LossTerm("spy", 1.0, lambda _nets, fakes, _labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
     training = wgan.GanTraining(
         generator,
         critic,
@@ -339,7 +339,7 @@ def test_read_only_inputs_are_copied_without_warnings() -> None:
 
 def test_negative_features_are_refused_with_advice() -> None:
     train = problem()[0]
-    shifted = dataclasses.replace(train, features=frozen(train.features - 1))
+    shifted = dataclasses.replace(train, features=read_only_view(train.features - 1))
     with pytest.raises(BadValue, match=r"preprocess=none .* choose minmax or standard\+clip\+minmax"):
         lisgan(preprocess="none").fit(shifted, Context())
     lisgan(preprocess="standard+clip+minmax", epochs=1).fit(shifted, Context())

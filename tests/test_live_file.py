@@ -15,13 +15,13 @@ import tuning_toys  # noqa: F401  (named in a spec)
 from live_files import GONE, holder, put, study
 
 import zslbench
-from zslbench.results.records.live import Study, live_folder
+from zslbench.results.records.live_studies import Study, live_folder
 from zslbench.results.records.store import ResultStore
-from zslbench.runner import live_file as module
-from zslbench.runner.finished import unfinished
-from zslbench.runner.jobs import Batch, jobs
-from zslbench.runner.live_file import LiveFile, keep_live_file
+from zslbench.runner import live_file_writer as module
+from zslbench.runner.jobs import Batch, group_into_jobs
+from zslbench.runner.live_file_writer import LiveFile, keep_live_file
 from zslbench.runner.plan import RunOptions, plan
+from zslbench.runner.run_records import unfinished
 
 RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 
@@ -63,7 +63,7 @@ def until_there_is_a_problem(method):
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
-    work = jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs)
+    work = group_into_jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs)
     return [Batch((job,)) for job in work]
 
 

@@ -41,7 +41,7 @@ def grids(draw: st.DrawFn) -> tuple[type[ClosedForm], list[dict[str, Any]]]:
     """A closed form and points that take each parameter from one or two values, in any order, some twice."""
     cls = draw(st.sampled_from(CLOSED))
     values: dict[str, st.SearchStrategy[Any]] = {}
-    for name, one in params.declared(cls).items():
+    for name, one in params.declared_params(cls).items():
         if name == "preprocess":
             some: st.SearchStrategy[Any] = st.sampled_from(CHAINS)
         elif one.choices:

@@ -10,7 +10,7 @@ import pytest
 
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
-from zslbench.data.splits import Split, split, training
+from zslbench.data.splits import Split, build_train, split
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
 from zslbench.methods.classifiers.conse import CONSE
@@ -67,7 +67,7 @@ def judged(dataset: Dataset, chosen: Split, method: Method, protocol: ZSL | GZSL
 def test_validation_classes_are_recognised(cub: dict[str, Dataset], method: Method, floor: float, step: int) -> None:
     """T1 of the first dev fold after training on every `step`th row: 50 validation classes, chance is 2."""
     chosen = split(cub["att"], "dev", 1)
-    train = training(cub["att"], chosen)
+    train = build_train(cub["att"], chosen)
     method.fit(dataclasses.replace(train, features=train.features[::step], labels=train.labels[::step]), Context())
     assert judged(cub["att"], chosen, method, ZSL())["T1"] > floor
 
@@ -85,18 +85,18 @@ def test_validation_classes_are_recognised(cub: dict[str, Dataset], method: Meth
 def test_unseen_classes_are_recognised_after_short_fits(cub: dict[str, Dataset], method: Method, floor: float) -> None:
     """The floors lie far above chance (2 %), and a wrong loss or normalisation misses them."""
     chosen = split(cub["att"])
-    method.fit(training(cub["att"], chosen), Context())
+    method.fit(build_train(cub["att"], chosen), Context())
     assert judged(cub["att"], chosen, method, ZSL())["T1"] > floor
 
 
 def test_dap_is_not_defined_for_the_sentences_of_cub(cub: dict[str, Dataset]) -> None:
     with pytest.raises(BadValue, match="not defined for sentences"):
-        DAP().fit(training(cub["sent"], split(cub["sent"], "final")), Context())
+        DAP().fit(build_train(cub["sent"], split(cub["sent"], "final")), Context())
 
 
 def test_eszsl_with_attributes_gives_what_an_independent_solution_gives(cub: dict[str, Dataset]) -> None:
     chosen = split(cub["att"])
-    method = ESZSL(gamma=1000, lam=0.1, preprocess="standard").fit(training(cub["att"], chosen), Context())
+    method = ESZSL(gamma=1000, lam=0.1, preprocess="standard").fit(build_train(cub["att"], chosen), Context())
     found = judged(cub["att"], chosen, method, ZSL()) | judged(cub["att"], chosen, method, GZSL())
     wanted = {"T1": 55.6, "U": 15.6, "S": 67.4, "H": 25.3}
     assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=0.1)
@@ -126,6 +126,6 @@ def test_tuned_points_reach_their_floor_and_defaults_come_within_five_points(
     """The highest T1 of tuned points, with attributes and sentences, are five points above what {} is asked for."""
     dataset = cub[semantics]
     chosen = split(dataset)
-    fitted = cls.fit_grid([cls(**values) for values, _, _ in points], training(dataset, chosen), Context())
+    fitted = cls.fit_grid([cls(**values) for values, _, _ in points], build_train(dataset, chosen), Context())
     for method, (_, low, high) in zip(fitted, points, strict=True):
         assert low <= judged(dataset, chosen, method, ZSL())["T1"] <= high

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builders import citations, method_pages
-from zslbench.params import declared
+from zslbench.params import declared_params
 from zslbench.registry import DATASETS, METHODS
 from zslbench.results.analysis.published import load, sources
 
@@ -27,7 +27,7 @@ def test_a_page_tells_everything_that_is_declared(name: str) -> None:
     assert cls.card.differences, "say how it differs from the paper or its public code"  # type: ignore[attr-defined]
     for said in [cls.card.title, cls.card.formula, cls.card.reference, *cls.card.differences]:  # type: ignore[attr-defined]
         assert said in page
-    for param in declared(cls).values():
+    for param in declared_params(cls).values():
         assert param.help, f"{name}: {param.name} says nothing of its meaning"
         assert f"| `{param.name}` |" in page
     for tag, preset in cls.presets.items():  # type: ignore[attr-defined]

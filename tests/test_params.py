@@ -22,7 +22,7 @@ class Knobs:
     text: str = param("none", validate=lambda given: None if given != "bad" else "it is bad.")
 
     def __post_init__(self) -> None:
-        params.check(self)
+        params.check_values(self)
 
 
 @given(st.integers(-20, 20))

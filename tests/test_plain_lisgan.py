@@ -12,7 +12,7 @@ import torch
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.iterations import SeenRows
-from zslbench.methods.generative.wgan import GanOptions, GanTraining, Networks, Term
+from zslbench.methods.generative.wgan import GanOptions, GanTraining, LossTerm, Networks
 from zslbench.methods.nn import Critic, Generator, linear, random_stream
 
 N, D, A, C, K, H, M, STEPS, ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6
@@ -80,9 +80,9 @@ def both() -> tuple[GanTraining, PlainTraining, Draws]:
 
     cross_entropy = torch.nn.functional.cross_entropy
     terms = [
-        Term("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(classifier(x), y)),
-        Term("l_r1", WEIGHTS["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, real)),
-        Term(
+        LossTerm("classification", WEIGHTS["cls_weight"], lambda _, x, y: cross_entropy(classifier(x), y)),
+        LossTerm("l_r1", WEIGHTS["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, real)),
+        LossTerm(
             "l_r2",
             WEIGHTS["l_r2"],
             second,

@@ -49,7 +49,10 @@ def naive_point(labels, classes, of_unseen, scores, gamma):
 def test_stacked_predictions_match_a_loop(case):
     labels, classes, of_unseen, scores = case
     label_unseen = np.isin(labels, classes[of_unseen])
-    sides = [*metrics.best(scores, classes, ~of_unseen), *metrics.best(scores, classes, of_unseen)]
+    sides = [
+        *metrics.best_candidates(scores, classes, ~of_unseen),
+        *metrics.best_candidates(scores, classes, of_unseen),
+    ]
     for gamma in (-1.0, 0.0, 0.5, 2.0):
         guess = metrics.stacked(*sides, gamma)
         u, s = naive_point(labels, classes, of_unseen, scores, gamma)
@@ -61,7 +64,10 @@ def test_stacked_predictions_match_a_loop(case):
 def test_ausuc_matches_a_brute_force_sweep(case):
     labels, classes, of_unseen, scores = case
     label_unseen = np.isin(labels, classes[of_unseen])
-    sides = [*metrics.best(scores, classes, ~of_unseen), *metrics.best(scores, classes, of_unseen)]
+    sides = [
+        *metrics.best_candidates(scores, classes, ~of_unseen),
+        *metrics.best_candidates(scores, classes, of_unseen),
+    ]
     points = [naive_point(labels, classes, of_unseen, scores, gamma) for gamma in np.arange(-10.25, 10.5, 0.5)]
     area = sum((u2 - u1) * (s1 + s2) / 2 for (u1, s1), (u2, s2) in itertools.pairwise(points))
     assert metrics.ausuc(labels, label_unseen, *sides) == pytest.approx(area)
@@ -88,7 +94,7 @@ def test_harmonic_mean_lies_between_zero_and_the_smaller_twice(u, s):
 def test_best_breaks_ties_by_class_id_and_handles_no_candidate():
     scores = np.array([[1.0, 1.0, 0.0]])
     classes = np.array([7, 4, 9])
-    assert metrics.best(scores, classes, np.array([True, True, True]))[1].tolist() == [4]
-    score, label = metrics.best(scores, classes, np.zeros(3, bool))
+    assert metrics.best_candidates(scores, classes, np.array([True, True, True]))[1].tolist() == [4]
+    score, label = metrics.best_candidates(scores, classes, np.zeros(3, bool))
     assert label.tolist() == [-1]
     assert np.isneginf(score).all()

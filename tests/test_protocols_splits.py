@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
-from zslbench.data.splits import class_folds, split, training
+from zslbench.data.splits import build_train, class_folds, split
 from zslbench.errors import BadValue
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.zsl import ZSL
@@ -98,7 +98,7 @@ def test_class_folds_are_the_same_for_everyone():
 @given(DATASETS, st.integers(0, 100))
 def test_training_holds_copies_of_training_rows_only(dataset, seed):
     chosen = split(dataset)
-    train = training(dataset, chosen)
+    train = build_train(dataset, chosen)
     assert train.features.base is None
     assert train.labels.base is None
     assert type(train.features) is np.ndarray

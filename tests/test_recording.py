@@ -13,9 +13,9 @@ from gan_data import problem
 
 from zslbench.methods import nn
 from zslbench.methods.base import Context
+from zslbench.methods.fit_cache import clear_cache
 from zslbench.methods.generative.fclswgan import FCLSWGAN
-from zslbench.methods.generative.iterations import EAGER_CALLS, RecordingFailed, Repeated
-from zslbench.methods.sharing import forget
+from zslbench.methods.generative.iterations import EAGER_CALLS, RecordedIteration, RecordingFailed
 
 SMALL = {"hidden": 16, "noise": 3, "batch": 16, "epochs": 3, "pretrain_epochs": 2, "per_class": 6, "final_epochs": 2}
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ CPU = torch.device("cpu")
 
 def test_on_the_cpu_every_call_is_a_step() -> None:
     calls: list[int] = []
-    repeated = Repeated([], CPU)
+    repeated = RecordedIteration([], CPU)
     for _ in range(EAGER_CALLS + 3):
         repeated(lambda: calls.append(1))
     assert len(calls) == EAGER_CALLS + 3
@@ -70,7 +70,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("fake_cuda")
 def test_the_fourth_call_records_and_replays() -> None:
     stream, calls = torch.Generator(), []
-    repeated = Repeated([stream], torch.device("cuda"))
+    repeated = RecordedIteration([stream], torch.device("cuda"))
     for _ in range(10):
         repeated(lambda: calls.append(1))
     assert repeated.recorded
@@ -82,7 +82,7 @@ def test_the_fourth_call_records_and_replays() -> None:
 @pytest.mark.usefixtures("fake_cuda")
 def test_where_recording_fails_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeGraph, "broken", True)
-    repeated = Repeated([], torch.device("cuda"))
+    repeated = RecordedIteration([], torch.device("cuda"))
     for _ in range(EAGER_CALLS):
         repeated(lambda: None)
     with pytest.raises(RecordingFailed, match=r"operation not permitted .* --profile trains without one"):
@@ -111,7 +111,7 @@ def test_tf32_is_on_inside_the_block_only() -> None:
 
 def test_a_profile_changes_nothing() -> None:
     train, _, _ = problem()
-    forget()  # what an earlier fit shares is charged
+    clear_cache()  # what an earlier fit shares is charged
     ctx, plain = Context(0, profile=True), Context(0)
     first, second = FCLSWGAN(**SMALL).fit(train, ctx), FCLSWGAN(**SMALL).fit(train, plain)
     assert torch.equal(first.generator_.out.weight, second.generator_.out.weight)

@@ -9,20 +9,20 @@ import pytest
 import torch
 from gan_data import problem
 
-from zslbench.methods import sharing as module
+from zslbench.methods import fit_cache as module
 from zslbench.methods.base import Context
+from zslbench.methods.fit_cache import MOST, cache_result, clear_cache, reuse_once
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.final_classifiers import train_softmax
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.nn import CHUNK_ROWS, Generator, random_stream
-from zslbench.methods.sharing import MOST, forget, once_more, remembered
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> Iterator[None]:
-    forget()
+    clear_cache()
     yield
-    forget()
+    clear_cache()
 
 
 def test_equal_content_is_computed_once_and_any_change_again() -> None:
@@ -30,7 +30,7 @@ def test_equal_content_is_computed_once_and_any_change_again() -> None:
 
     def ask(what: str = "sum", number: float = 1.0, seed: int = 0, count: int = 3) -> int:
         arrays = {"x": np.full(count, number, dtype=np.float32)}
-        return remembered(lambda: made.append(1) or len(made), what, arrays, Context(), seed=seed)  # type: ignore[func-returns-value]
+        return cache_result(lambda: made.append(1) or len(made), what, arrays, Context(), seed=seed)  # type: ignore[func-returns-value]
 
     first = ask()
     assert [ask(), ask()] == [first, first]
@@ -41,12 +41,12 @@ def test_equal_content_is_computed_once_and_any_change_again() -> None:
 
 def test_the_one_used_longest_ago_is_dropped() -> None:
     for seed in range(MOST + 3):
-        remembered(lambda: object(), "thing", {}, Context(), seed=seed)
-        remembered(lambda: object(), "thing", {}, Context(), seed=0)  # used again and again: it stays
+        cache_result(lambda: object(), "thing", {}, Context(), seed=seed)
+        cache_result(lambda: object(), "thing", {}, Context(), seed=0)  # used again and again: it stays
     assert len(module._kept) == MOST
-    kept = remembered(lambda: "anew", "thing", {}, Context(), seed=0)
+    kept = cache_result(lambda: "anew", "thing", {}, Context(), seed=0)
     assert kept != "anew"
-    assert remembered(lambda: "anew", "thing", {}, Context(), seed=1) == "anew"
+    assert cache_result(lambda: "anew", "thing", {}, Context(), seed=1) == "anew"
 
 
 def test_settings_of_an_ablation_share_souls_and_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_settings_of_an_ablation_share_souls_and_classifier(monkeypatch: pytest.
     assert len(calls) == 1
     LisGAN(**small).fit(train, Context(4))
     assert len(calls) == 2  # another seed, other clusters
-    forget()
+    clear_cache()
     again = LisGAN(**small, l_r1=0.2).fit(train, Context(3))
     wanted = found[1].scores(query.features, query.classes)
     assert np.array_equal(again.scores(query.features, query.classes), wanted)
@@ -105,7 +105,7 @@ def test_a_result_is_given_once_more_and_no_oftener() -> None:
         return made[-1]
 
     def ask(value: float) -> int:
-        return once_more(make, "what", {"array": np.full(3, value)}, seed=1)
+        return reuse_once(make, "what", {"array": np.full(3, value)}, seed=1)
 
     assert [ask(0.0), ask(0.0), ask(0.0), ask(0.0)] == [0, 0, 1, 1]
     assert [ask(0.0), ask(1.0), ask(0.0)] == [2, 3, 4]

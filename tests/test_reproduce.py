@@ -23,10 +23,10 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.registry import METHODS, Entry
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import Published
-from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tuned_presets import PresetStore, TunedPreset
 from zslbench.runner.plan import RunOptions, plan
-from zslbench.studies.reproduce import choose_entries, choose_spec, judged
+from zslbench.studies.reproduce import choose_entries, choose_spec, judge_interval
 
 NOISY, STILL, BROKEN = "noisy", "still", "broken"
 percent = st.floats(0, 100, allow_nan=False)
@@ -82,7 +82,7 @@ def test_a_verdict_says_where_the_interval_lies(a, b, value, tolerance):
     inside = [value - tolerance <= end <= value + tolerance for end in (low, high)]
     beyond = [end > value + tolerance for end in (low, high)], [end < value - tolerance for end in (low, high)]
     near = any(abs(abs(end - value) - tolerance) < 1e-6 for end in (low, high))
-    found = judged(low, high, value, tolerance)
+    found = judge_interval(low, high, value, tolerance)
     if near:  # an end that touches may fall to either side of rounding
         return
     expected = (
@@ -90,13 +90,13 @@ def test_a_verdict_says_where_the_interval_lies(a, b, value, tolerance):
     )
     assert found == expected
     mirror = {"above": "below", "below": "above"}
-    assert judged(-high, -low, -value, tolerance) == mirror.get(found, found)
+    assert judge_interval(-high, -low, -value, tolerance) == mirror.get(found, found)
 
 
 def test_without_an_interval_nothing_is_concluded_and_ends_count_as_within():
-    assert judged(None, None, 50, 10) == "inconclusive"
-    assert judged(48.0, 52.0, 50.0, 2.0) == "reproduced"
-    assert judged(57.8 + 2.0, 57.8 + 2.0, 57.8, 2.0) == "reproduced"  # the sum rounds up
+    assert judge_interval(None, None, 50, 10) == "inconclusive"
+    assert judge_interval(48.0, 52.0, 50.0, 2.0) == "reproduced"
+    assert judge_interval(57.8 + 2.0, 57.8 + 2.0, 57.8, 2.0) == "reproduced"  # the sum rounds up
 
 
 def test_cells_are_intervals_of_the_records_held_against_the_numbers(cited, data, runs):
@@ -108,11 +108,11 @@ def test_cells_are_intervals_of_the_records_held_against_the_numbers(cited, data
         low, high = stats.t.interval(0.95, 3, statistics.fmean(own), stats.sem(own))
         assert cell.stat.mean == pytest.approx(statistics.fmean(own))
         assert (cell.low, cell.high) == pytest.approx((low, high))
-        assert cell.verdict == judged(low, high, cell.entry.value, 3.0)
+        assert cell.verdict == judge_interval(low, high, cell.entry.value, 3.0)
         assert cell.difference == pytest.approx(statistics.fmean(own) - cell.entry.value)
     still = cells[STILL, "T1"]
     assert (still.low, still.high) == tuple(measured(runs, STILL, "T1") * 2)
-    assert still.verdict == judged(still.low, still.high, 99.0, 3.0) != "inconclusive"
+    assert still.verdict == judge_interval(still.low, still.high, 99.0, 3.0) != "inconclusive"
     assert cells[BROKEN, "T1"].verdict == "failed"
     assert all(part in found.text for part in ("failed: RuntimeError:", "no convergence"))  # the column wraps
     assert "(the first: RuntimeError: no convergence)" in found.text

@@ -80,7 +80,7 @@ def test_h_against_a_loop(over: str) -> None:
     rng = np.random.default_rng(0)
     sides = [answers(rng, rng.integers(4, 9, 8)), answers(rng, rng.integers(4, 9, 9))]
     wanted = naive_h(sides, over, 1500, seed=1)
-    found = bootstrap.difference([draw(*side, over, 6000, seed=2) for side in sides], 0, 1)
+    found = bootstrap.bootstrap_difference([draw(*side, over, 6000, seed=2) for side in sides], 0, 1)
     assert found.difference == pytest.approx(wanted[0], abs=1e-12)
     width = wanted[2] - wanted[1]
     assert (found.low, found.high) == pytest.approx(wanted[1:3], abs=0.06 * width)
@@ -118,7 +118,7 @@ def naive_variance_of_draws(values: Array, classes: IntArray, over: str) -> Arra
 def test_large_samples_agree_with_scipy() -> None:
     rng = np.random.default_rng(4)
     table = np.clip(rng.normal([0.5, 0.46], 0.15, (300, 2)) + rng.normal(0, 0.1, (300, 1)), 0, 1)
-    found = bootstrap.difference([bootstrap.draw_classes(table, 5000, rng)], 0, 1)
+    found = bootstrap.bootstrap_difference([bootstrap.draw_classes(table, 5000, rng)], 0, 1)
     for method in ("BCa", "percentile"):
         wanted = stats.bootstrap(
             (table[:, 0], table[:, 1]),
@@ -137,7 +137,7 @@ def test_gradient_of_h_against_finite_differences() -> None:
     means = np.random.default_rng(5).uniform(0.05, 1, (2, 20))
     sides = [Draws(mean[:, None], np.zeros((20, 1, 1))) for mean in means]
     step = 1e-6
-    for place, slope in enumerate(bootstrap.gradient(sides, 0)):
+    for place, slope in enumerate(bootstrap.metric_gradient(sides, 0)):
         up, down = (
             [Draws(side.mean + sign * step * (number == place), side.cov) for number, side in enumerate(sides)]
             for sign in (1, -1)
@@ -173,7 +173,7 @@ def test_false_alarms_over_classes(classes: int, sides: list[tuple[float, float]
     alarms = 0
     for _ in range(REPETITIONS):
         drawn = [bootstrap.draw_classes(class_world(rng, classes, 20, means), 199, rng) for means in sides]
-        alarms += bootstrap.difference(drawn, 0, 1).p <= 0.05
+        alarms += bootstrap.bootstrap_difference(drawn, 0, 1).p <= 0.05
     assert LOW <= alarms / REPETITIONS <= HIGH
 
 
@@ -196,7 +196,7 @@ def test_false_alarms_over_images(classes: int, images: int, sides: list[tuple[f
             luck = np.where(shared, luck, rng.random((classes, images, 2)))
             right = luck < (np.array(means) + away)[:, None, :]
             drawn.append(bootstrap.draw_images(right.reshape(-1, 2).astype(float), labels, 99, rng))
-        alarms += bootstrap.difference(drawn, 0, 1).p <= 0.05
+        alarms += bootstrap.bootstrap_difference(drawn, 0, 1).p <= 0.05
     assert LOW <= alarms / REPETITIONS <= HIGH
 
 
@@ -215,14 +215,14 @@ def test_false_alarms_with_training_anew() -> None:
         columns = [bootstrap.draw_training(own_variance(world), seeds, draws, rng) for world in worlds]
         training = Retraining(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
         for included in alarms:
-            found = bootstrap.difference([drawn], 0, 1, 0.95, training if included else None)
+            found = bootstrap.bootstrap_difference([drawn], 0, 1, 0.95, training if included else None)
             alarms[included] += found.p <= 0.05
     assert LOW <= alarms[True] / REPETITIONS <= HIGH
     assert alarms[False] / REPETITIONS > 0.12
 
 
 def own_variance(world: Array) -> float:
-    together = bootstrap.interaction(world, np.zeros(len(world), dtype=np.int64))
+    together = bootstrap.interaction_variance(world, np.zeros(len(world), dtype=np.int64))
     return max(float(world.mean(axis=0).var(ddof=1)) / world.shape[1] - together, 0.0)
 
 
@@ -238,7 +238,7 @@ def test_the_two_way_variance_is_unbiased() -> None:
         mean = world.mean(axis=1)
         over = sum(mean[labels == name].var(ddof=1) / members for name in range(strata)) / strata**2
         seed = world.mean(axis=0).var(ddof=1) / seeds
-        told.append(over + seed - bootstrap.interaction(world, labels))
+        told.append(over + seed - bootstrap.interaction_variance(world, labels))
         means.append(mean.mean())
     assert np.mean(told) == pytest.approx(np.var(means), rel=0.06)
 
@@ -251,9 +251,9 @@ def test_the_two_way_variance_is_unbiased() -> None:
 def test_exchanging_the_methods_turns_the_sign_alone(seed: int, over: str) -> None:
     rng = np.random.default_rng(seed)
     sides = [answers(rng, rng.integers(2, 6, 5), methods=3) for _ in range(2)]
-    one = bootstrap.difference([draw(*side, over, 200) for side in sides], 0, 2)
+    one = bootstrap.bootstrap_difference([draw(*side, over, 200) for side in sides], 0, 2)
     turned = [draw(values[:, ::-1], classes, over, 200) for values, classes in sides]
-    other = bootstrap.difference(turned, 0, 2)
+    other = bootstrap.bootstrap_difference(turned, 0, 2)
     assert np.isnan(one.p) == np.isnan(other.p)
     wanted = (-one.difference, -one.high, -one.low, one.p)
     assert other == pytest.approx(wanted, nan_ok=True)
@@ -265,9 +265,13 @@ def test_the_numbers_of_classes_and_other_methods_do_not_matter(seed: int, over:
     rng = np.random.default_rng(seed)
     values, classes = answers(rng, rng.integers(2, 6, 6), methods=4)
     names = rng.permutation(100)[:6]
-    one = bootstrap.difference([draw(values, classes, over, 200)], 0, 1)
-    assert bootstrap.difference([draw(values, names[classes], over, 200)], 0, 1) == pytest.approx(one, nan_ok=True)
-    assert bootstrap.difference([draw(values[:, :2], classes, over, 200)], 0, 1) == pytest.approx(one, nan_ok=True)
+    one = bootstrap.bootstrap_difference([draw(values, classes, over, 200)], 0, 1)
+    assert bootstrap.bootstrap_difference([draw(values, names[classes], over, 200)], 0, 1) == pytest.approx(
+        one, nan_ok=True
+    )
+    assert bootstrap.bootstrap_difference([draw(values[:, :2], classes, over, 200)], 0, 1) == pytest.approx(
+        one, nan_ok=True
+    )
 
 
 def test_the_same_seed_gives_the_same_draws_and_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,7 +289,7 @@ def test_p_is_never_zero_and_the_interval_says_the_same_as_p() -> None:
     rng = np.random.default_rng(11)
     for shift in (0.0, 0.05, 0.1, 0.5):
         table = np.clip(rng.normal([0.4 + shift, 0.4], 0.1, (15, 2)), 0, 1)
-        found = bootstrap.difference([bootstrap.draw_classes(table, 999, rng)], 0, 1)
+        found = bootstrap.bootstrap_difference([bootstrap.draw_classes(table, 999, rng)], 0, 1)
         assert found.p >= 1 / 1000
         assert (found.p <= 0.05) == (found.low > 0 or found.high < 0)
 
@@ -297,12 +301,12 @@ def test_p_is_never_zero_and_the_interval_says_the_same_as_p() -> None:
 def test_equal_predictions_differ_by_nothing(over: str) -> None:
     values, classes = answers(np.random.default_rng(12), [4] * 6, methods=1)
     both = np.repeat(values, 2, axis=1)
-    assert bootstrap.difference([draw(both, classes, over, 200)], 0, 1) == (0.0, 0.0, 0.0, 1.0)
+    assert bootstrap.bootstrap_difference([draw(both, classes, over, 200)], 0, 1) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_one_class_or_a_constant_difference_says_nothing_over_classes() -> None:
     for table in (np.array([[0.5, 0.25]]), np.array([[0.5, 0.25], [0.75, 0.5], [1.0, 0.75]])):
-        found = bootstrap.difference([bootstrap.draw_classes(table, 100, np.random.default_rng(0))], 0, 1)
+        found = bootstrap.bootstrap_difference([bootstrap.draw_classes(table, 100, np.random.default_rng(0))], 0, 1)
         assert found.difference == 0.25
         assert all(map(math.isnan, found[1:]))
 
@@ -310,7 +314,7 @@ def test_one_class_or_a_constant_difference_says_nothing_over_classes() -> None:
 def test_single_images_add_no_spread() -> None:
     values = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0], [1.0, 1.0]])
     single = bootstrap.draw_images(values, np.arange(4), 50, np.random.default_rng(0))
-    assert math.isnan(bootstrap.difference([single], 0, 1).p)
+    assert math.isnan(bootstrap.bootstrap_difference([single], 0, 1).p)
     mixed = bootstrap.draw_images(values, np.array([0, 1, 1, 1]), 50, np.random.default_rng(0))
     assert mixed.cov[0] == pytest.approx(np.cov(values[1:].T) / 3 / 4)
 
@@ -319,7 +323,7 @@ def test_a_single_class_that_differs_is_never_sure() -> None:
     """Most draws without that class have no spread: they count as infinitely far, not as certain."""
     table = np.full((20, 2), 0.5)
     table[0, 0] = 1.0
-    found = bootstrap.difference([bootstrap.draw_classes(table, 2000, np.random.default_rng(0))], 0, 1)
+    found = bootstrap.bootstrap_difference([bootstrap.draw_classes(table, 2000, np.random.default_rng(0))], 0, 1)
     assert found.difference == pytest.approx(0.025)
     assert found.p > 0.3
     assert (found.low, found.high) == (-1.0, 1.0)
@@ -328,4 +332,4 @@ def test_a_single_class_that_differs_is_never_sure() -> None:
 def test_methods_that_know_nothing_have_an_h_of_zero() -> None:
     zero = np.zeros((5, 2))
     sides = [bootstrap.draw_classes(zero, 50, np.random.default_rng(0)) for _ in range(2)]
-    assert bootstrap.difference(sides, 0, 1) == (0.0, 0.0, 0.0, 1.0)
+    assert bootstrap.bootstrap_difference(sides, 0, 1) == (0.0, 0.0, 0.0, 1.0)

@@ -22,7 +22,7 @@ from zslbench.arrays import AnyArray
 from zslbench.cli import cli
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.metrics import harmonic_mean, per_class_top1, stacked
-from zslbench.results.analysis.comparison import Across, AcrossPair, across
+from zslbench.results.analysis.comparison import CrossDatasetPair, CrossDatasetTest, across
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.comparison_tables import smallest_sentence, text_diagram
@@ -221,10 +221,10 @@ def test_one_data_set_with_two_semantics_is_one(own_runs: Path) -> None:
     assert "mean rank" in compare("eszsl", "ale", runs=own_runs, draws=FEW, semantics="att")
 
 
-def made(ranks: list[float], holm: list[float], datasets: int = 10) -> Across:
+def made(ranks: list[float], holm: list[float], datasets: int = 10) -> CrossDatasetTest:
     pairs = list(itertools.combinations(range(len(ranks)), 2))
     smallest = 2.0 ** (1 - datasets)
-    return Across(
+    return CrossDatasetTest(
         metric="H",
         datasets=tuple(map(str, range(datasets))),
         names=tuple("ABCDE"[: len(ranks)]),
@@ -234,7 +234,7 @@ def made(ranks: list[float], holm: list[float], datasets: int = 10) -> Across:
         statistic=1.0,
         p=0.5,
         critical_difference=1.0,
-        pairs=tuple(AcrossPair(a, b, 0.0, 0, 0, p, p) for (a, b), p in zip(pairs, holm, strict=True)),
+        pairs=tuple(CrossDatasetPair(a, b, 0.0, 0, 0, p, p) for (a, b), p in zip(pairs, holm, strict=True)),
         smallest=smallest,
         smallest_holm=min(1.0, len(pairs) * smallest),
         level=0.95,

@@ -18,8 +18,8 @@ from test_migration import GOLDEN
 import zslbench
 from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tuned_presets import PresetStore
 
 PREDICTIONS = {"label": np.arange(3)}
 

@@ -172,7 +172,7 @@ def test_the_preferred_source_is_taken_and_another_can_be_asked_for() -> None:
 def beside(**facts: object) -> float | None:
     setting = facts.pop("setting", "transductive" if facts["method"] == "lisgan" else "inductive")
     [row] = summarise([record(setting=setting, **facts)])  # type: ignore[arg-type]
-    entry = published.beside(row, "T1", "best")
+    entry = published.find_comparable_number(row, "T1", "best")
     return entry.value if entry else None
 
 

@@ -15,8 +15,8 @@ from zslbench.protocols.gzsl import GZSL
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import plan as planning
 from zslbench.runner import scoring
-from zslbench.runner.jobs import How, batches, jobs
-from zslbench.runner.plan import Part, RunOptions, plan
+from zslbench.runner.jobs import RunConditions, group_into_batches, group_into_jobs
+from zslbench.runner.plan import RunGroup, RunOptions, plan
 
 RIDGE = "toy_methods:Ridge"
 
@@ -37,7 +37,7 @@ def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
     planned = plan(RunOptions([f"{RIDGE}[ridge=[1,2]]", RIDGE], ["digits"], ["zsl", "gzsl"], seeds=[0, 5]))
     assert len(planned.runs) == 2 * 2 * 2
     assert {run.label for run in planned.runs} == {RIDGE, f"{RIDGE}[ridge=2]"}
-    assert len(jobs(planned.runs)) == 4
+    assert len(group_into_jobs(planned.runs)) == 4
 
 
 def test_methods_without_randomness_are_planned_once():
@@ -49,7 +49,7 @@ def test_methods_without_randomness_are_planned_once():
 def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
     planned = plan(RunOptions([f"{RIDGE}@cells"], ["digits"], ["zsl", "gzsl"]))
     assert [run.params["ridge"] for run in planned.runs] == [3.0, 4.0]
-    assert len(jobs(planned.runs)) == 2
+    assert len(group_into_jobs(planned.runs)) == 2
     assert {run.label for run in planned.runs} == {f"{RIDGE}@cells"}
     (explicit,) = plan(RunOptions([f"{RIDGE}@both@weak[ridge=7,epochs=4]"], ["digits"], ["zsl"])).runs
     assert explicit.params == {"ridge": 7.0, "epochs": 4}
@@ -228,12 +228,12 @@ def test_an_unwritable_folder_is_found_before_any_work(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_of_a_job_is_kept_when_its_fit_is_cut_short(runs, monkeypatch, error):
     def stop(method):
-        assert scoring.RINGING
+        assert scoring.JOBS_IN_PROGRESS
         raise error
 
     monkeypatch.setattr(Ridge, "hook", staticmethod(stop))
     zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1")
-    assert scoring.RINGING == {}
+    assert scoring.JOBS_IN_PROGRESS == {}
 
 
 def test_finished_runs_without_the_curve_that_is_asked_for_are_named(runs):
@@ -306,11 +306,13 @@ def test_points_of_a_grid_are_fitted_together_and_each_has_its_records(runs):
 def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
     method = f"{GRID}[ridge=[1,2]]"
     runs = plan(RunOptions([method, RIDGE], ["digits", "synthetic"], ["zsl", "gzsl"], seeds=[0, 1])).runs
-    found = batches(jobs(runs))
+    found = group_into_batches(group_into_jobs(runs))
     assert [len(batch.jobs) for batch in found if batch.first.first.method == GRID] == [2] * 4
     assert [len(batch.jobs) for batch in found if batch.first.first.method != GRID] == [1] * 4
     assert sum(len(job.runs) for batch in found for job in batch.jobs) == len(runs)
-    assert all(len(batch.jobs) == 1 for batch in batches(jobs(runs, How(checkpoint_every=2))))
+    assert all(
+        len(batch.jobs) == 1 for batch in group_into_batches(group_into_jobs(runs, RunConditions(checkpoint_every=2)))
+    )
 
 
 def test_points_that_are_done_are_left_out_of_a_grid(runs):
@@ -366,8 +368,14 @@ def test_seeds_at_once_give_the_records_of_single_runs(runs):
 def test_who_is_fitted_with_whom():
     texts = [SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]"]
     runs = plan(RunOptions(texts, ["digits"], ["zsl", "gzsl"], seeds=10)).runs
-    assert [len(batch.jobs) for batch in batches(jobs(runs), seeds_at_once=True)] == [8, 2, 8, 2, 2]
-    alone = batches(jobs(runs))
+    assert [len(batch.jobs) for batch in group_into_batches(group_into_jobs(runs), seeds_at_once=True)] == [
+        8,
+        2,
+        8,
+        2,
+        2,
+    ]
+    alone = group_into_batches(group_into_jobs(runs))
     assert {len(batch.jobs) for batch in alone if batch.first.first.method == "fclswgan"} == {2}  # points of a grid
     assert {len({job.first.seed for job in batch.jobs}) for batch in alone} == {1}
 
@@ -395,7 +403,7 @@ def test_seeds_go_together_by_themselves_where_there_is_a_gpu(monkeypatch, found
     toys = plan(RunOptions([RIDGE], ["digits"], ["zsl"], seeds=[0, 1])).runs
 
     def fits_at_once(runs, device, seeds_at_once):
-        (first, *_) = Part(How(device), seeds_at_once, runs).batches({run.id for run in runs})
+        (first, *_) = RunGroup(RunConditions(device), seeds_at_once, runs).batches({run.id for run in runs})
         return len(first.jobs)
 
     assert fits_at_once(several, "auto", "auto") == 1 + gains

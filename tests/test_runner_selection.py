@@ -11,8 +11,8 @@ from toy_methods import Ridge
 import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tuned_presets import PresetStore, TunedPreset
 from zslbench.runner.executors import Listener
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.scoring import Stopped

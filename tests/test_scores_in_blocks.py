@@ -53,7 +53,7 @@ def test_the_best_of_blocks_is_that_of_a_loop(monkeypatch: pytest.MonkeyPatch, k
     monkeypatch.setattr(metrics, "_BLOCK", 20)
     scores = RNG.integers(0, 4, (23, 7)).astype(kind)  # many are equal: the lowest class id wins
     classes, among = RNG.permutation(30)[:7], np.array([1, 0, 1, 1, 0, 1, 1], dtype=bool)
-    value, chosen = metrics.best(scores, classes, among)
+    value, chosen = metrics.best_candidates(scores, classes, among)
     for row in range(23):
         top = max(scores[row, column] for column in range(7) if among[column])
         assert value[row] == top
@@ -68,7 +68,7 @@ def test_the_best_copies_no_scores_whole(monkeypatch: pytest.MonkeyPatch) -> Non
     scores, among = RNG.random((5000, 50)), np.ones(50, dtype=bool)
     tracemalloc.start()
     try:
-        metrics.best(scores, np.arange(50), among)
+        metrics.best_candidates(scores, np.arange(50), among)
         assert tracemalloc.get_traced_memory()[1] < scores.nbytes / 4
     finally:
         tracemalloc.stop()

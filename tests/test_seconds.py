@@ -18,13 +18,13 @@ from rich.console import Console
 
 import zslbench
 from zslbench.errors import BadValue
-from zslbench.methods import sharing
+from zslbench.methods import fit_cache
 from zslbench.methods.base import Context
 from zslbench.methods.closed_form import eszsl
 from zslbench.methods.generative import AdversarialMethod, final_classifiers, regularisers
 from zslbench.results.records.watch import OK, Watcher
 from zslbench.runner import progress
-from zslbench.runner.finished import Finished
+from zslbench.runner.run_records import Finished
 
 TINY = "hidden=8,epochs=1,pretrain_epochs=1,per_class=3,final_epochs=1,soul_rows=2"
 
@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A clock that stands still unless a test moves it; nothing is remembered from earlier tests."""
     now = [0.0]
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
-    sharing.forget()
+    fit_cache.clear_cache()
     return now
 
 
@@ -95,7 +95,7 @@ def test_the_first_line_shown_paid_for_the_fit_whichever_query_came_first(tmp_pa
 def test_what_is_remembered_carries_the_seconds_that_it_took(clock):
     def ask(ctx: Context, number: float) -> None:
         with ctx.phase("souls"):
-            sharing.remembered(slow(clock, 4, lambda: None), "thing", {"x": np.full(2, number)}, ctx)
+            fit_cache.cache_result(slow(clock, 4, lambda: None), "thing", {"x": np.full(2, number)}, ctx)
 
     contexts = [Context() for _ in range(3)]
     for ctx, number in zip(contexts, (1.0, 1.0, 2.0), strict=True):

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from optuna.samplers import RandomSampler
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.params import Between, Param, declared
+from zslbench.params import Between, Param, declared_params
 from zslbench.registry import METHODS
 from zslbench.spec import parse
 from zslbench.studies.search import _coded, _suggest, choose_sampler
-from zslbench.studies.space import Space, at_edges, declared_space, narrowed
+from zslbench.studies.search_space import Space, at_edges, declared_space, narrow_space
 
 BUILTIN = [entry.name for entry in METHODS if entry.origin == "zslbench"]
 FLOAT = Param("w", float, 1.0, low=0.0, high=1e6)
@@ -75,7 +75,7 @@ def test_a_builtin_method_declares_a_space_that_its_starting_point_encodes(name:
     space = Space(declared_space(cls))  # type: ignore[arg-type]
     assert space.size is None or space.size <= 300
     assert 1 < len(space.dimensions) <= 8
-    defaults = {one.name: one.default for one in declared(cls).values()}
+    defaults = {one.name: one.default for one in declared_params(cls).values()}
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     study.enqueue_trial(_coded(space, defaults))
     asked = study.ask()
@@ -95,27 +95,27 @@ def test_points_are_all_and_in_order() -> None:
 
 
 def test_what_a_spec_fixes_stays_and_what_it_lists_is_tried() -> None:
-    start, space = narrowed(parse("eszsl[gamma=[1,10],preprocess=standard]"), METHODS.load("eszsl"))  # type: ignore[arg-type]
+    start, space = narrow_space(parse("eszsl[gamma=[1,10],preprocess=standard]"), METHODS.load("eszsl"))  # type: ignore[arg-type]
     assert str(start) == "eszsl[preprocess=standard]"
     codings = ("binary", "signed")
     assert space.dimensions == {"gamma": (1.0, 10.0), "lam": (0.01, 0.1, 1.0, 10.0, 100.0), "targets": codings}
 
 
 def test_a_grid_of_a_parameter_outside_the_space_is_tried_too() -> None:
-    _, space = narrowed(parse("ale[batch=[32,64]]"), METHODS.load("ale"))  # type: ignore[arg-type]
+    _, space = narrow_space(parse("ale[batch=[32,64]]"), METHODS.load("ale"))  # type: ignore[arg-type]
     assert space.dimensions["batch"] == (32, 64)
     assert set(space.dimensions) == {"lr", "epochs", "preprocess", "batch"}
 
 
 def test_an_ablation_fixes_what_it_takes_away_and_a_preset_does_not() -> None:
-    _, space = narrowed(parse("tuning_toys:Peak@flat"), tuning_toys.Peak)
+    _, space = narrow_space(parse("tuning_toys:Peak@flat"), tuning_toys.Peak)
     assert list(space.dimensions) == ["x"]
-    _, space = narrowed(parse("tuning_toys:Peak@published"), tuning_toys.Peak)
+    _, space = narrow_space(parse("tuning_toys:Peak@published"), tuning_toys.Peak)
     assert list(space.dimensions) == ["x", "y"]
 
 
 def test_only_leaves_the_others_out_and_may_name_any_parameter_with_ends() -> None:
-    _, space = narrowed(parse("tuning_toys:Peak"), tuning_toys.Peak, ["y", "epochs"])
+    _, space = narrow_space(parse("tuning_toys:Peak"), tuning_toys.Peak, ["y", "epochs"])
     assert space.dimensions == {"y": Between(1, 6), "epochs": Between(1, 100)}
 
 
@@ -135,7 +135,7 @@ def test_only_leaves_the_others_out_and_may_name_any_parameter_with_ends() -> No
 def test_what_cannot_be_searched_is_refused(text: str, only: list[str], error: type[Exception], words: str) -> None:
     cls = getattr(tuning_toys, parse(text).name.partition(":")[2])
     with pytest.raises(error, match=words):
-        narrowed(parse(text), cls, only)
+        narrow_space(parse(text), cls, only)
 
 
 def test_a_method_that_declares_nothing_is_searched_where_its_parameters_end() -> None:

@@ -22,7 +22,7 @@ from zslbench.cli import cli as command_line
 from zslbench.errors import ZslbenchError
 from zslbench.registry import METHODS as REGISTERED
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.sources import SourceCheck, source_of
 
 METHOD = '''

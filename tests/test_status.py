@@ -22,8 +22,8 @@ from result_records import record, saved
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
-from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.studies.status import verify_metrics
 from zslbench.studies.status_plan import DataPlaces, plan_text
 from zslbench.studies.survey import DataChoice, survey
@@ -324,7 +324,7 @@ cells = st.sets(
 @given(cells)
 def test_span_and_gaps_agree_with_a_plain_loop(there):
     from zslbench.params import resolve
-    from zslbench.runner.classes import method_class
+    from zslbench.runner.class_lookup import method_class
 
     there = {(method, data, 0 if method != "ale" else seed) for method, data, seed in there}
     rows = [

@@ -25,9 +25,9 @@ from zslbench import errors
 from zslbench.cli import cli
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split
-from zslbench.results.records.presets import PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore
-from zslbench.studies.search import Trial, ended_trials, take_up
+from zslbench.results.records.tuned_presets import PresetStore, TunedPreset
+from zslbench.studies.search import Trial, ended_trials, resume_search
 from zslbench.studies.tune import Tuning, best_of, describe_tuning, tune
 
 HERE = Path(__file__).resolve().parent
@@ -377,7 +377,7 @@ def test_a_trial_that_ended_but_was_not_marked_so_is_marked_so() -> None:
         study.ask().set_user_attr("trial", dataclasses.asdict(end))
     cut_short = study.ask()
     cut_short.suggest_float("x", 0, 1)
-    take_up(study)
+    resume_search(study)
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "FAIL", "FAIL", "WAITING"]
     assert study.trials[0].value == 0.5
     assert ended_trials(study) == ends

@@ -25,9 +25,9 @@ from test_hostile_records import damaged
 
 import zslbench
 from zslbench.errors import StoreError, UnknownName
-from zslbench.results.records import live as live_module
+from zslbench.results.records import live_studies as live_module
 from zslbench.results.records import watch as module
-from zslbench.results.records.live import BEAT, SILENT, FitGroup, LiveFolder, Study, live_folder, merge_plans
+from zslbench.results.records.live_studies import BEAT, SILENT, FitGroup, LiveFolder, Study, live_folder, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.watch import BAD, KEYS, SETTLED, Snapshot, Watcher, draw_screen, render_text

@@ -14,7 +14,7 @@ from zslbench.methods.generative.wgan import (
     CriticObjective,
     GanOptions,
     GanTraining,
-    Term,
+    LossTerm,
     critic_losses,
 )
 from zslbench.methods.nn import Critic, Generator, random_stream
@@ -147,7 +147,7 @@ def test_generator_matches_a_loop(output: str, slope: float) -> None:
             np.testing.assert_allclose(found[c, r], wanted, rtol=1e-10)
 
 
-def training(terms: list[Term], **given: float) -> GanTraining:
+def training(terms: list[LossTerm], **given: float) -> GanTraining:
     stream = random_stream(0)
     rows = SeenRows(
         features=torch.rand(40, D, generator=stream),
@@ -162,7 +162,7 @@ def training(terms: list[Term], **given: float) -> GanTraining:
 
 def test_epoch_has_the_declared_steps() -> None:
     labels_seen: list[int] = []
-    term = Term("spy", 0.0, lambda _nets, fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
+    term = LossTerm("spy", 0.0, lambda _nets, fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
     made = training([term], batch=12)
     calls: list[str] = []
 

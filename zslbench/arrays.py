@@ -13,14 +13,14 @@ BoolArray: TypeAlias = npt.NDArray[np.bool_]
 AnyArray: TypeAlias = npt.NDArray[Any]
 
 
-def frozen(array: AnyArray) -> AnyArray:
+def read_only_view(array: AnyArray) -> AnyArray:
     """Return a read-only view of `array` (no copy)."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
-def taken(array: AnyArray, rows: AnyArray | slice = slice(None)) -> AnyArray:
+def copy_rows(array: AnyArray, rows: AnyArray | slice = slice(None)) -> AnyArray:
     """Return the chosen rows as a fresh, plain, read-only array.
 
     The result owns its memory: the rows left out, of a memory map for instance, cannot be reached through it.

@@ -69,8 +69,8 @@ class Contract(Generic[S]):
 
 def require_parameters(cls: type[Any]) -> None:
     """Require that every parameter is explained, survives the spec grammar, and refuses what is out of range."""
-    defaults = params.values(cls())
-    for name, param in params.declared(cls).items():
+    defaults = params.current_values(cls())
+    for name, param in params.declared_params(cls).items():
         require(param.help, f"parameter {name!r} has no help text.")
         wrong: list[Any] = [None, [1], *(["no such choice"] if param.choices else [])]
         if param.kind in (int, float):
@@ -86,7 +86,7 @@ def require_parameters(cls: type[Any]) -> None:
     written = spec.parse(f"x{spec.brackets(defaults)}").params
     resolved = params.resolve(cls, cls.__name__, dict(written))
     require(resolved == defaults, f"parameters {defaults} come back from the spec grammar as {resolved}.")
-    same = params.values(cls(**defaults)) == defaults
+    same = params.current_values(cls(**defaults)) == defaults
     require(same, "parameters given to the constructor are not those it holds.")
 
 

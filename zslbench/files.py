@@ -127,7 +127,7 @@ def write_error(error: OSError, what: str, folder: Path) -> StoreError:
     )
 
 
-def probe(folder: Path) -> float:
+def check_folder_writable(folder: Path) -> float:
     """Prove that something can be written to a folder; return the time of day by the clock of its file system.
 
     Raises:

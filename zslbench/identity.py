@@ -42,7 +42,7 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def expanded(path: Path | str) -> Path:
+def expand_home(path: Path | str) -> Path:
     """Return a path with the home of a user in place of ``~``; where there is no such user, as it is.
 
     >>> expanded("~no-such-user-here/x").as_posix()
@@ -57,7 +57,7 @@ def folder_name(folder: Path) -> str:
     >>> folder_name(Path("/home/me/My data"))
     'my-data'
     """
-    return re.sub(r"[^\w.+-]+", "-", expanded(folder).resolve().name.lower()) or "data"
+    return re.sub(r"[^\w.+-]+", "-", expand_home(folder).resolve().name.lower()) or "data"
 
 
 def fingerprint(arrays: Mapping[str, AnyArray]) -> str:

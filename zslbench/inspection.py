@@ -25,8 +25,8 @@ from zslbench.data.home import data_root as data_roots
 from zslbench.data.home import home
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
-from zslbench.params import declared, in_words, shown
-from zslbench.protocols.base import Protocol
+from zslbench.params import declared_params, format_value, in_words
+from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
 
@@ -145,7 +145,7 @@ def _list_presets(entry: Entry) -> list[Listed]:
 
 
 def _list_tuned(runs: Path) -> list[Listed]:
-    from zslbench.results.records.presets import PresetStore, change_since
+    from zslbench.results.records.tuned_presets import PresetStore, change_since
     from zslbench.sources import source_of
 
     store = PresetStore(runs)
@@ -173,7 +173,10 @@ def _list_tuned(runs: Path) -> list[Listed]:
 
 def _describe(entry: Entry) -> Info:
     cls = entry.load()
-    rows = tuple((param.name, shown(param.default), param.allowed(), param.help) for param in declared(cls).values())
+    rows = tuple(
+        (param.name, format_value(param.default), param.allowed(), param.help)
+        for param in declared_params(cls).values()
+    )
     if issubclass(cls, Method):
         return _describe_method(entry, cls, rows)
     card: Any = getattr(cls, "card", None)
@@ -256,7 +259,7 @@ def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _write_values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={shown(value)}" for name, value in values.items()) or "the defaults"
+    return ", ".join(f"{name}={format_value(value)}" for name, value in values.items()) or "the defaults"
 
 
 @dataclasses.dataclass(frozen=True)

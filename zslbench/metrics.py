@@ -64,7 +64,7 @@ def harmonic_mean(unseen: float, seen: float) -> float:
     return 2 * unseen * seen / (unseen + seen) if unseen + seen > 0 else 0.0
 
 
-def best(scores: Array, classes: IntArray, among: BoolArray) -> tuple[Array, IntArray]:
+def best_candidates(scores: Array, classes: IntArray, among: BoolArray) -> tuple[Array, IntArray]:
     """Return, for each row of (m, k) scores, the best score among some candidates and its class.
 
     Equal scores go to the lowest class id, so the order of the candidates does not matter. Without a candidate the

@@ -47,10 +47,10 @@ def in_words(dimension: Dimension) -> str:
     >>> in_words((0.1, 1, "none", True)), in_words(Between(0.01, 10, log=True, zero=True))
     ('0.1, 1, none, true', '0, or 0.01 to 10, log scale')
     """
-    return str(dimension) if isinstance(dimension, Between) else ", ".join(map(shown, dimension))
+    return str(dimension) if isinstance(dimension, Between) else ", ".join(map(format_value, dimension))
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a parameter's value for a reader, as the grammar of specs writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -148,7 +148,7 @@ def param(
     return dataclasses.field(default=default, metadata={"param": facts})
 
 
-def declared(cls: type) -> Mapping[str, Param]:
+def declared_params(cls: type) -> Mapping[str, Param]:
     """Return the hyper-parameters that a dataclass declares, by name and in order."""
     key: Any = cls  # mypy takes some classes for unhashable
     return _declared(key)
@@ -178,19 +178,19 @@ def resolve(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Scalar
         UnknownName: a parameter that `cls` does not declare; the nearest name is offered.
         BadValue: a value that the parameter does not allow.
     """
-    known = declared(cls)
+    known = declared_params(cls)
     for name in given:
         if name not in known:
             raise UnknownName(f"parameter of {owner}", name, known)
     return {name: param.coerce(given.get(name, param.default), owner) for name, param in known.items()}
 
 
-def values(obj: Any) -> dict[str, Scalar]:
+def current_values(obj: Any) -> dict[str, Scalar]:
     """Return the hyper-parameters that `obj` holds now."""
-    return {name: getattr(obj, name) for name in declared(type(obj))}
+    return {name: getattr(obj, name) for name in declared_params(type(obj))}
 
 
-def check(obj: Any) -> None:
+def check_values(obj: Any) -> None:
     """Check and type the hyper-parameters of `obj` in place (call it from ``__post_init__``)."""
-    for name, param in declared(type(obj)).items():
+    for name, param in declared_params(type(obj)).items():
         object.__setattr__(obj, name, param.coerce(getattr(obj, name), type(obj).__name__))

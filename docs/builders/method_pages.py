@@ -11,7 +11,7 @@ from builders import citations
 from builders.markdown import MADE, table
 from zslbench.inspection import Info, info
 from zslbench.methods.base import Method, Preset
-from zslbench.params import shown
+from zslbench.params import format_value
 from zslbench.registry import METHODS
 
 _METRICS = ("T1", "U", "S", "H")
@@ -98,11 +98,11 @@ def _presets(cls: type[Method], name: str) -> Sequence[str]:
         parts.append(f"`{name}@{tag}`: {preset.source}.")
         varying = {key for cell in preset.cells.values() for key, value in cell.items() if not _shared(preset, key)}
         same = dict(preset.values) | {key: value for cell in preset.cells.values() for key, value in cell.items()}
-        fixed = ", ".join(f"`{key}={shown(value)}`" for key, value in same.items() if key not in varying)
+        fixed = ", ".join(f"`{key}={format_value(value)}`" for key, value in same.items() if key not in varying)
         parts.append(f"Everywhere: {fixed}." if fixed else "")
         keys = [key for key in same if key in varying]
         rows = [
-            ("/".join(cell), *(shown(values[key]) if key in values else "" for key in keys))
+            ("/".join(cell), *(format_value(values[key]) if key in values else "" for key in keys))
             for cell, values in preset.cells.items()
         ]
         parts.append(table(("data set/protocol", *keys), rows) if rows else "")
@@ -121,7 +121,7 @@ def _shared(preset: Preset, key: str) -> bool:
 
 
 def _values(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={shown(value)}" for name, value in values.items()) or "the defaults"
+    return ", ".join(f"{name}={format_value(value)}" for name, value in values.items()) or "the defaults"
 
 
 def _published(found: Info) -> Sequence[str]:

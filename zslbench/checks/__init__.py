@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Literal
 
 from zslbench import spec
-from zslbench.checks.method import check_method
-from zslbench.checks.protocol import check_protocol
+from zslbench.checks.method_checks import check_method
+from zslbench.checks.protocol_checks import check_protocol
 from zslbench.contract import CheckFailed
 from zslbench.data import added
 from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
-from zslbench.protocols.base import Protocol
+from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
 
 __all__ = ["CheckFailed", "Checked", "check", "check_dataset", "check_method", "check_protocol"]

@@ -15,7 +15,7 @@ from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
 if TYPE_CHECKING:
-    from zslbench.data.archive import Installed
+    from zslbench.data.import_archive import Installed
     from zslbench.data.own.add import Report
 
 

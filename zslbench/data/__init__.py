@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zslbench.data.added import remove as remove
-    from zslbench.data.archive import Installed as Installed
-    from zslbench.data.archive import import_ as import_
     from zslbench.data.dataset import Counts as Counts
     from zslbench.data.dataset import Dataset as Dataset
     from zslbench.data.dataset import DatasetCard as DatasetCard
     from zslbench.data.dataset import Fold as Fold
     from zslbench.data.dataset import Source as Source
     from zslbench.data.download import fetch as fetch
+    from zslbench.data.import_archive import Installed as Installed
+    from zslbench.data.import_archive import import_ as import_
     from zslbench.data.inventory import Listed as Listed
     from zslbench.data.inventory import Verified as Verified
     from zslbench.data.inventory import list_ as list_
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "added": ("remove",),
-    "archive": ("Installed", "import_"),
+    "import_archive": ("Installed", "import_"),
     "dataset": ("Counts", "Dataset", "DatasetCard", "Fold", "Source"),
     "download": ("fetch",),
     "inventory": ("Listed", "Verified", "list_", "verify"),

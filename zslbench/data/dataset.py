@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from zslbench import params
-from zslbench.arrays import AnyArray, Array, IntArray, frozen
+from zslbench.arrays import AnyArray, Array, IntArray, read_only_view
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import fingerprint
 from zslbench.spec import brackets
@@ -147,7 +147,7 @@ class Dataset:
             object.__setattr__(self, "fingerprint", fingerprint(self.arrays()))
         for name, array in self.arrays().items():
             if not name.startswith("fold"):
-                object.__setattr__(self, name, frozen(array))
+                object.__setattr__(self, name, read_only_view(array))
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, AnyArray], **facts: Any) -> Dataset:
@@ -305,7 +305,7 @@ class Source(abc.ABC):
     card: ClassVar[DatasetCard]
 
     def __post_init__(self) -> None:
-        params.check(self)
+        params.check_values(self)
 
     @abc.abstractmethod
     def load(self, *, features: str | None = None, semantics: str | None = None, root: Path | None = None) -> Dataset:
@@ -323,5 +323,5 @@ class Source(abc.ABC):
 
     def text(self, name: str) -> str:
         """Return the canonical text of this data set: `name` with the parameters that are not at their defaults."""
-        declared, values = params.declared(type(self)), params.values(self)
+        declared, values = params.declared_params(type(self)), params.current_values(self)
         return name + brackets({key: value for key, value in values.items() if value != declared[key].default})

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from zslbench.data.archive import MAX_BYTES, Installed, import_archive
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
 from zslbench.data.home import home
+from zslbench.data.import_archive import MAX_BYTES, Installed, import_archive
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, stems
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName, first_line
 from zslbench.files import working_folder

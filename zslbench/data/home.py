@@ -14,7 +14,7 @@ import platformdirs
 
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
-from zslbench.identity import expanded
+from zslbench.identity import expand_home
 
 
 def home() -> Path:
@@ -22,7 +22,7 @@ def home() -> Path:
     given = os.environ.get("ZSLBENCH_HOME")
     if not given:
         return Path(platformdirs.user_data_dir("zslbench"))
-    place = expanded(given)
+    place = expand_home(given)
     if str(place).startswith("~"):
         raise BadValue(f"ZSLBENCH_HOME is {given!r}, and that user has no home on this machine; set it to a folder.")
     return place.absolute()
@@ -49,7 +49,7 @@ def data_root(root: Path | None = None) -> list[Path]:
         given.append((Path(variable), "ZSLBENCH_DATA"))
     roots: list[Path] = []
     for folder, where in given:
-        place = expanded(folder).absolute()
+        place = expand_home(folder).absolute()
         if not place.is_dir():
             raise DataMissing(
                 f"{where} names {str(folder)!r}, which is not a folder; name the folder that holds CUB, SUN, …"

@@ -12,7 +12,7 @@ from zslbench.data.array_store import load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
 from zslbench.data.dataset import Dataset, Source, choose_stem
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
-from zslbench.identity import expanded, folder_name
+from zslbench.identity import expand_home, folder_name
 from zslbench.registry import DATASETS
 
 
@@ -34,7 +34,7 @@ def load_dataset(
         BadData: the files break a rule.
     """
     if (folder := folder_of(text)) is not None:
-        folder = expanded(folder).resolve()
+        folder = expand_home(folder).resolve()
         held = layout.stems(folder)
         return load_stored(
             folder,
@@ -90,7 +90,7 @@ def folder_of(text: str) -> Path | None:
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
     if parsed_name.lower() in DATASETS.entries or added.find(parsed_name) is not None:
         return None
-    path = expanded(text)
+    path = expand_home(text)
     if path.is_dir():
         return path
     if "/" in parsed_name or "\\" in parsed_name or parsed_name in (".", "..", "~"):

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from zslbench import seeding
-from zslbench.arrays import IntArray, positions_by_label, taken
+from zslbench.arrays import IntArray, copy_rows, positions_by_label
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
 from zslbench.task import ClassTable, Train
@@ -89,15 +89,15 @@ def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
 
 def class_table(dataset: Dataset, ids: IntArray) -> ClassTable:
     """Return the class table of some class ids, in the order given."""
-    original = None if dataset.original is None else taken(dataset.original, ids)
-    return ClassTable(ids=ids, semantics=taken(dataset.semantics, ids), original=original)
+    original = None if dataset.original is None else copy_rows(dataset.original, ids)
+    return ClassTable(ids=ids, semantics=copy_rows(dataset.semantics, ids), original=original)
 
 
-def training(dataset: Dataset, chosen: Split) -> Train:
+def build_train(dataset: Dataset, chosen: Split) -> Train:
     """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
     return Train(
-        features=taken(dataset.features, chosen.train),
-        labels=taken(dataset.labels, chosen.train),
+        features=copy_rows(dataset.features, chosen.train),
+        labels=copy_rows(dataset.labels, chosen.train),
         classes=class_table(dataset, chosen.seen),
     )
 

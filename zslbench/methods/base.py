@@ -230,7 +230,7 @@ class Method(abc.ABC):
     """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 
     def __post_init__(self) -> None:
-        params.check(self)
+        params.check_values(self)
 
     @property
     def setting(self) -> Setting:

@@ -1,0 +1,5 @@
+"""Protocols, and what is needed to write one."""
+
+from zslbench.protocols.protocol import Judgement, Protocol, ProtocolCard
+
+__all__ = ["Judgement", "Protocol", "ProtocolCard"]

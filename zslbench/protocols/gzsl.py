@@ -12,7 +12,7 @@ from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split
 from zslbench.metrics import ausuc, harmonic_mean, stacked, unseen_and_seen
-from zslbench.protocols.base import Protocol, ProtocolCard, ask
+from zslbench.protocols.protocol import Protocol, ProtocolCard, build_shuffled_query
 from zslbench.task import Answers, Query
 
 
@@ -31,7 +31,7 @@ class GZSL(Protocol):
     def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
         """Ask about seen and unseen test images mixed in one batch, with all classes to choose among."""
         rows = np.concatenate([split.asked_seen, split.asked_unseen])
-        return ask(dataset, rows, np.concatenate([split.seen, split.unseen]), split.unseen, seed)
+        return build_shuffled_query(dataset, rows, np.concatenate([split.seen, split.unseen]), split.unseen, seed)
 
     def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
         """Return U, S, H and AUSUC of kept predictions."""

@@ -10,7 +10,7 @@ from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split
 from zslbench.metrics import per_class_top1
-from zslbench.protocols.base import Protocol, ProtocolCard, ask
+from zslbench.protocols.protocol import Protocol, ProtocolCard, build_shuffled_query
 from zslbench.task import Answers, Query
 
 
@@ -27,7 +27,7 @@ class ZSL(Protocol):
 
     def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
         """Ask about the images of unseen classes, with the unseen classes to choose among."""
-        return ask(dataset, split.asked_unseen, split.unseen, split.unseen, seed)
+        return build_shuffled_query(dataset, split.asked_unseen, split.unseen, split.unseen, seed)
 
     def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
         """Return T1 of kept predictions."""

@@ -11,7 +11,7 @@ from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.jobs import Batch, Job, Run
-from zslbench.runner.states import UNFINISHED, find
+from zslbench.runner.run_states import UNFINISHED, find_record
 
 POLL = 1.0
 """Seconds between two looks at runs that another coordinator does."""
@@ -70,7 +70,7 @@ class Coordination:
         """Return whether a run is leased now; None where somebody else finished it, whose record is put in."""
         if not self.leases.take(run.id):
             return False
-        now = find(self.store, run)  # whoever had the lease before may just have finished
+        now = find_record(self.store, run)  # whoever had the lease before may just have finished
         if now is None or now == self.records[run.id] or now.status in UNFINISHED:
             return True
         self.records[run.id] = now

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Size
 from zslbench.results.records.record import Record
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import dataset_of
 from zslbench.runner.jobs import Batch, Job
 

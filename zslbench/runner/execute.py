@@ -14,11 +14,19 @@ from typing import Any
 
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
-from zslbench.runner.classes import method_class
-from zslbench.runner.finished import Scored, Synthesis, facts_of, reset_peaks, trace
-from zslbench.runner.handout import Material, Parcel
+from zslbench.runner.class_lookup import method_class
+from zslbench.runner.handout import OpenedHandout, Parcel
 from zslbench.runner.jobs import Batch, Job, Run
-from zslbench.runner.scoring import Bell, Listeners, OnLog, OnScored, Reply, Stopped, ask
+from zslbench.runner.run_records import Scored, Synthesis, describe_error, facts_of, reset_peaks
+from zslbench.runner.scoring import (
+    CheckpointScorer,
+    CondensedScores,
+    JobInProgress,
+    OnLog,
+    OnScored,
+    Stopped,
+    score_query,
+)
 from zslbench.task import Train
 from zslbench.visible import last_line
 
@@ -37,10 +45,10 @@ def execute(
         on_log: hears what methods log; on_scored: hears of checkpoints.
     """
     try:
-        material = Material(batch.first.first.dataset, parcel)
+        material = OpenedHandout(batch.first.first.dataset, parcel)
     except Exception as error:
         for job in batch.jobs:
-            yield job, [Scored("failed", trace(error), facts_of(job, None, {"total": 0.0}))] * len(job.runs)
+            yield job, [Scored("failed", describe_error(error), facts_of(job, None, {"total": 0.0}))] * len(job.runs)
         return
     with material:
         waiting, company = list(batch.jobs), None
@@ -50,14 +58,14 @@ def execute(
                     waiting.remove(job)
                     yield job, results
             except (Exception, SystemExit) as error:
-                company = {"failed_together": last_line(trace(error))}
+                company = {"failed_together": last_line(describe_error(error))}
         for job in waiting:
             yield job, _single(job, material, on_log, on_scored, company)
 
 
 def _single(
     job: Job,
-    material: Material,
+    material: OpenedHandout,
     on_log: OnLog | None,
     on_scored: OnScored | None,
     company: Mapping[str, Any] | None = None,
@@ -68,8 +76,8 @@ def _single(
     try:
         method = _build(job.first)
         start = time.perf_counter()
-        listeners = Listeners(job, material, on_log, on_scored)
-        with Bell(listeners, job.how.checkpoint_every) as bell:
+        listeners = JobInProgress(job, material, on_log, on_scored)
+        with CheckpointScorer(listeners, job.how.checkpoint_every) as bell:
             ctx = _context(job, bell.log, bell if job.how.checkpoint_every else None)
             reset_peaks()
             with ctx.phase("data"):
@@ -86,21 +94,21 @@ def _single(
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
         skipped = isinstance(error, Stopped)
-        ended = Scored("skipped" if skipped else "failed", str(error) if skipped else trace(error), facts)
+        ended = Scored("skipped" if skipped else "failed", str(error) if skipped else describe_error(error), facts)
         return [ended] * len(job.runs)
     total = time.perf_counter() - start + ctx.shared - bell.checks
     seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
     return _scored(material, method, job, seconds, facts)
 
 
-def _together(batch: Batch, material: Material, on_log: OnLog | None) -> Iterator[tuple[Job, list[Scored]]]:
+def _together(batch: Batch, material: OpenedHandout, on_log: OnLog | None) -> Iterator[tuple[Job, list[Scored]]]:
     """Fit all points of a grid, or all seeds, at once.
 
     Each point of a grid is charged with what it shares as if it had done it alone. Of seeds, whose steps are batched
     products, nobody knows what one alone would take: their time is divided among them, and nothing is called shared.
     """
     points = [_build(job.first) for job in batch.jobs]
-    with Bell(Listeners(batch.first, material, on_log), 0) as bell:
+    with CheckpointScorer(JobInProgress(batch.first, material, on_log), 0) as bell:
         contexts = [_context(job, bell.log if job is batch.first else None) for job in batch.jobs]
         start = time.perf_counter()
         ctx, cls = contexts[0], type(points[0])
@@ -138,7 +146,7 @@ def _together(batch: Batch, material: Material, on_log: OnLog | None) -> Iterato
 
 
 def _scored(
-    material: Material,
+    material: OpenedHandout,
     method: Method,
     job: Job,
     seconds: Mapping[str, float],
@@ -150,17 +158,17 @@ def _scored(
     are asked.
     """
     results: dict[str, Scored] = {}
-    reply: Reply | None = None
+    reply: CondensedScores | None = None
     riding = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else riding
         start = time.perf_counter()
         try:
-            reply = ask(method, material, run, reply)
+            reply = score_query(method, material, run, reply)
         except (Exception, SystemExit) as error:
             reply = None
             spent = {**charged, "total": charged["total"] + time.perf_counter() - start}
-            results[run.id] = Scored("failed", trace(error), facts_of(job, method, spent, facts))
+            results[run.id] = Scored("failed", describe_error(error), facts_of(job, method, spent, facts))
             continue
         spent = {**charged, "scores": reply.scores, "checks": charged.get("checks", 0.0) + reply.checks}
         spent["total"] += reply.scores  # the checks are this package's, not what a result costs
@@ -188,7 +196,7 @@ def _build(run: Run) -> Method:
     return method
 
 
-def _synthesise_unseen(method: Method, per_class: int, material: Material) -> Synthesis | None:
+def _synthesise_unseen(method: Method, per_class: int, material: OpenedHandout) -> Synthesis | None:
     """Return what a scored method synthesises of each unseen class, None where nothing is asked for or it makes none.
 
     Called when everything was scored, so no number depends on it. A method that raises here keeps its numbers; its
@@ -205,7 +213,7 @@ def _synthesise_unseen(method: Method, per_class: int, material: Material) -> Sy
     try:
         return Synthesis(method.synthesise(material.unseen(), per_class), scaling)
     except (Exception, SystemExit) as error:
-        return Synthesis(None, scaling, last_line(trace(error)))
+        return Synthesis(None, scaling, last_line(describe_error(error)))
     finally:  # attributes alone: no test row was there to be kept elsewhere
         vars(method).clear()
         vars(method).update(before)

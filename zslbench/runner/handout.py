@@ -18,14 +18,14 @@ from typing import Self
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, copy_rows
 from zslbench.data import array_store, splits
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData, ZslbenchError
-from zslbench.protocols.base import Protocol, drawn_order
-from zslbench.runner.classes import protocol_class
-from zslbench.runner.finished import trace
+from zslbench.protocols.protocol import Protocol, drawn_order
+from zslbench.runner.class_lookup import protocol_class
 from zslbench.runner.jobs import Batch, DatasetRef, Run
+from zslbench.runner.run_records import describe_error
 from zslbench.task import Answers, ClassTable, Query, Train
 from zslbench.visible import last_line
 
@@ -34,7 +34,7 @@ _PART = 8, 64
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Asked:
+class PreparedQuery:
     """What one run is asked.
 
     Attributes:
@@ -61,7 +61,7 @@ class _Handout:
     labels: IntArray
     seen: IntArray
     unseen: IntArray
-    asked: Mapping[str, Asked]
+    asked: Mapping[str, PreparedQuery]
 
 
 @dataclasses.dataclass(eq=False)
@@ -81,7 +81,7 @@ def pack(batch: Batch) -> Parcel:
     try:
         return Parcel(pickle.dumps(_handout(batch)))
     except (Exception, SystemExit) as error:
-        return Parcel(error=trace(error))
+        return Parcel(error=describe_error(error))
 
 
 def answers_of(runs: Sequence[Run]) -> list[Answers]:
@@ -104,8 +104,8 @@ def protocol_of(run: Run) -> Protocol:
 def _handout(batch: Batch) -> _Handout:
     first = batch.first.first
     dataset, chosen = dataset_of(first, narrow=True)  # a query that is made for its answers copies no features
-    asked: dict[str, Asked] = {}
-    alike: dict[str, Asked] = {}
+    asked: dict[str, PreparedQuery] = {}
+    alike: dict[str, PreparedQuery] = {}
     for run in (run for job in batch.jobs for run in job.runs):
         key = f"{run.protocol} {sorted(run.protocol_params.items())} {run.seed}"
         if key not in alike:
@@ -114,13 +114,13 @@ def _handout(batch: Batch) -> _Handout:
             part = order[: min(max(len(order) // 100, _PART[0]), _PART[1])]
             of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
             mixed = bool(of_unseen.any() and not of_unseen.all())
-            alike[key] = Asked(answers.rows, answers.classes, answers.unseen, mixed, part)
+            alike[key] = PreparedQuery(answers.rows, answers.classes, answers.unseen, mixed, part)
         asked[run.id] = alike[key]
-    labels = taken(dataset.labels, chosen.train)
+    labels = copy_rows(dataset.labels, chosen.train)
     return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked)
 
 
-class Material:
+class OpenedHandout:
     """An opened handout: training data, and queries made when they are put; the parcel is empty afterwards.
 
     BadData says that the arrays of the data set cannot be had on this machine.
@@ -143,7 +143,7 @@ class Material:
     def train(self) -> Train:
         """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
         handout = self._handout()
-        return Train(self._features(handout.rows), taken(handout.labels), self._classes(handout.seen))
+        return Train(self._features(handout.rows), copy_rows(handout.labels), self._classes(handout.seen))
 
     def query(self, run: Run) -> Query:
         """Return what `Method.scores` receives for a run."""
@@ -185,12 +185,14 @@ class Material:
     def _features(self, rows: IntArray) -> Array:
         features = array_store.load_array(self.folder, "features")
         assert features is not None
-        return taken(features, rows)
+        return copy_rows(features, rows)
 
     def _classes(self, ids: IntArray) -> ClassTable:
         semantics, original = (array_store.load_array(self.folder, name) for name in ("semantics", "original"))
         assert semantics is not None
-        return ClassTable(taken(ids), taken(semantics, ids), None if original is None else taken(original, ids))
+        return ClassTable(
+            copy_rows(ids), copy_rows(semantics, ids), None if original is None else copy_rows(original, ids)
+        )
 
 
 def _folder(ref: DatasetRef, of_coordinator: Path) -> Path:

@@ -15,7 +15,7 @@ from zslbench.data.splits import Stage
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.results.records.record import SCHEMA
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.visible import name_run
 
 MOST_AT_ONCE = 8
@@ -136,7 +136,7 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
-class How:
+class RunConditions:
     """How runs are done: nothing of it is part of what they mean.
 
     Attributes:
@@ -158,7 +158,7 @@ class Job:
     """One fit and the runs that it serves."""
 
     runs: tuple[Run, ...]
-    how: How = dataclasses.field(default_factory=How)
+    how: RunConditions = dataclasses.field(default_factory=RunConditions)
 
     @property
     def first(self) -> Run:
@@ -188,15 +188,15 @@ class Batch:
         return self.jobs[0]
 
 
-def jobs(runs: Iterable[Run], how: How | None = None) -> list[Job]:
+def group_into_jobs(runs: Iterable[Run], how: RunConditions | None = None) -> list[Job]:
     """Return the fits that the runs need, in order of first appearance."""
     grouped: dict[str, list[Run]] = {}
     for run in runs:
         grouped.setdefault(run.key_without("protocol"), []).append(run)
-    return [Job(tuple(group), how or How()) for group in grouped.values()]
+    return [Job(tuple(group), how or RunConditions()) for group in grouped.values()]
 
 
-def batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
+def group_into_batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
     """Return the jobs in batches, in order of first appearance.
 
     Jobs of a method that offers a grid go together when they differ in hyper-parameters only, and with `seeds_at_once`

@@ -15,11 +15,11 @@ import numpy as np
 
 import zslbench.data.splits as splits
 from zslbench import seeding
-from zslbench.arrays import AnyArray, Array, taken
+from zslbench.arrays import AnyArray, Array, copy_rows
 from zslbench.data.dataset import Dataset
-from zslbench.runner.finished import Finished, Scored, Synthesis, record_of, trace
 from zslbench.runner.handout import answers_of, dataset_of, protocol_of
 from zslbench.runner.jobs import Job, Run
+from zslbench.runner.run_records import Finished, Scored, Synthesis, describe_error, record_of
 from zslbench.visible import last_line
 
 _ROWS_SEED = 0
@@ -46,7 +46,7 @@ class Judging:
         try:
             metrics, problem = _metrics(job, condensed), ""
         except Exception as error:
-            problem = trace(error)
+            problem = describe_error(error)
         if problem:
             raise RuntimeError(problem)
         for run, of_run in zip(job.runs, metrics, strict=True):
@@ -77,7 +77,7 @@ class Judging:
             start = time.perf_counter()
             judgement = protocol_of(run).mark(answers, scored.condensed)
         except Exception as error:
-            return Finished(record_of(run, "failed", error=trace(error), **scored.facts))
+            return Finished(record_of(run, "failed", error=describe_error(error), **scored.facts))
         spent = time.perf_counter() - start
         timings = dict(scored.facts["timings"])
         timings |= {"evaluation": round(spent, 4), "total": round(timings["total"] + spent, 4)}
@@ -98,7 +98,7 @@ def _features(made: Synthesis, job: Job) -> tuple[Mapping[str, AnyArray] | None,
     try:
         arrays = _arrays(made.rows, made, job.how.keep_features, *dataset_of(job.first))
     except Exception as error:
-        return None, {"error": last_line(trace(error))}
+        return None, {"error": last_line(describe_error(error))}
     about = {"space": made.scaling.chain, "dtype": str(arrays["synthesised"].dtype)}
     return arrays, {"per_class": job.how.keep_features, **about}
 
@@ -118,7 +118,7 @@ def _arrays(
         for label in chosen.unseen
     ]
     real_rows = np.concatenate([of_class[:per_class] for of_class in of_classes])
-    real = made.scaling.transform(taken(dataset.features, real_rows))
+    real = made.scaling.transform(copy_rows(dataset.features, real_rows))
     if rows.shape != (len(chosen.unseen), per_class, real.shape[1]):
         raise ValueError(
             f"the method synthesised rows of shape {rows.shape}; {len(chosen.unseen)} × {per_class} were asked for"
@@ -129,7 +129,7 @@ def _arrays(
         "synthesised": synthesised,
         "synthesised_label": chosen.unseen.repeat(per_class),
         "real": real,
-        "real_label": taken(dataset.labels, real_rows),
+        "real_label": copy_rows(dataset.labels, real_rows),
     }
 
 

@@ -16,14 +16,14 @@ from zslbench import params
 from zslbench.data.splits import STAGES, Stage, class_folds, split
 from zslbench.documents import check_table, read_toml
 from zslbench.errors import BadValue, ZslbenchError
-from zslbench.identity import expanded
+from zslbench.identity import expand_home
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
 from zslbench.results.records.store import runs_option
-from zslbench.runner.classes import built, method_class, protocol_class
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
+from zslbench.runner.class_lookup import built, method_class, protocol_class
 from zslbench.runner.executors import Executor, engine
-from zslbench.runner.jobs import Batch, DatasetRef, How, Run, batches, dataset_ref, jobs
+from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_ref, group_into_batches, group_into_jobs
 from zslbench.runner.resources import check_device, devices
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
@@ -64,7 +64,7 @@ class RunOptions(Struct, frozen=True):
     calibrate: _Flag = False
     keep_features: Annotated[int, Meta(ge=0, description="a number of rows per class, 0 for none")] = 0
 
-    def how(self, device: str) -> How:
+    def how(self, device: str) -> RunConditions:
         """Return how the runs are to be done on a device (BadValue: one of the options is not allowed)."""
         head, _, number = self.checkpoints.partition(":")
         if self.checkpoints != "last" and (head != "every" or not number.isdecimal() or int(number) < 1):
@@ -80,7 +80,7 @@ class RunOptions(Struct, frozen=True):
             raise BadValue(
                 f"keep_features={self.keep_features} is not allowed; give a number of rows a class, or 0 for none."
             )
-        return How(device, int(number or 0), self.precision, self.profile, self.keep_features)
+        return RunConditions(device, int(number or 0), self.precision, self.profile, self.keep_features)
 
     def refuse_beside(self, plan: str) -> None:
         """Refuse anything asked for beside a plan file, which says what is run (BadValue: it names what was given)."""
@@ -93,7 +93,7 @@ class RunOptions(Struct, frozen=True):
             )
 
 
-def texts(given: str | Sequence[str]) -> list[str]:
+def as_text_list(given: str | Sequence[str]) -> list[str]:
     """Return one text or several as a list."""
     return [given] if isinstance(given, str) else list(given)
 
@@ -167,12 +167,12 @@ def read_plan(path: Path | str) -> StudyPlan:
             if key not in shared | table:
                 raise BadValue(f'{where}: it names no {key}; write {key} = ["…"], there or at the top of the file.')
         options = RunOptions(**shared | table)
-        root = str(folder / expanded(options.data_root)) if options.data_root else None
-        datasets = [_locate_dataset(text, folder) for text in texts(options.datasets)]
+        root = str(folder / expand_home(options.data_root)) if options.data_root else None
+        datasets = [_locate_dataset(text, folder) for text in as_text_list(options.datasets)]
         studies[name] = structs.replace(options, datasets=datasets, data_root=root)
     for key in ("runs", "engine_config"):
         if key in whole:
-            whole[key] = str(folder / expanded(whole[key]))
+            whole[key] = str(folder / expand_home(whole[key]))
     runs, device = whole.pop("runs", None), whole.pop("device", None)
     return StudyPlan(studies, path, Path(runs) if runs else None, device, whole)
 
@@ -181,7 +181,7 @@ def _locate_dataset(text: str, folder: Path) -> str:
     """Return the text of a data set, a folder of the user's own from where the plan lies."""
     head = text.partition("[")[0]
     is_path = "/" in head or "\\" in head or head.strip() in (".", "..", "~")
-    return str(folder / expanded(text)) if is_path else text
+    return str(folder / expand_home(text)) if is_path else text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +207,7 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
     """
     if isinstance(options.seeds, int) and options.seeds > MOST_SEEDS:
         raise BadValue(f"{options.seeds} seeds are not allowed; choose from 1 to {MOST_SEEDS}, or name them.")
-    protocols = texts(options.protocols)
+    protocols = as_text_list(options.protocols)
     planner = _Planner(options, tuned)
     if planner.folds is not None and options.stage == "final" and not options.calibrate:
         names = ", ".join(map(str, planner.folds))
@@ -244,7 +244,7 @@ class _Planner:
 
     def runs(self, stage: Stage, protocols: Sequence[str]) -> Iterator[Run]:
         options = self.options
-        methods, datasets = texts(options.methods), texts(options.datasets)
+        methods, datasets = as_text_list(options.methods), as_text_list(options.datasets)
         _check_request({"method": methods, "dataset": datasets, "protocol": protocols, "seed": self.seeds}, stage)
         specs = [spec for text in methods for spec in expand(parse(text))]
         rules = [spec for text in protocols for spec in expand(parse(text))]
@@ -352,10 +352,10 @@ def _check_request(request: Mapping[str, Sequence[Any]], stage: str) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Part:
+class RunGroup:
     """Runs, in the order of the plan, that are done in the same way."""
 
-    how: How
+    how: RunConditions
     seeds_at_once: SeedsAtOnce
     runs: tuple[Run, ...]
 
@@ -371,16 +371,16 @@ class Part:
                 run.key_without("protocol", "seed") for run in todo if method_class(run.method).offers_seeds()
             )
             together = max(counts.values(), default=0) > 1 and _has_gpu()
-        return batches(jobs(todo, self.how), together)
+        return group_into_batches(group_into_jobs(todo, self.how), together)
 
 
-def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[Part], list[str]]:
+def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup], list[str]]:
     """Return the runs of all studies of a plan by the way they are done, and remarks for the user.
 
     A run that several studies mean is done in the way of the first. `runs` is the folder of records, with its tuned
     presets. An error names the plan file, and the study in it, that asks for what cannot be.
     """
-    by_way: dict[tuple[How, SeedsAtOnce], list[Run]] = {}
+    by_way: dict[tuple[RunConditions, SeedsAtOnce], list[Run]] = {}
     seen: set[str] = set()
     remarks: dict[str, None] = {}
     for name, options in study.studies.items():
@@ -395,4 +395,4 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[Part], l
         by_way.setdefault(way, []).extend(run for run in planned.runs if run.id not in seen)
         seen |= {run.id for run in planned.runs}
         remarks |= dict.fromkeys(planned.remarks)
-    return [Part(*way, tuple(part)) for way, part in by_way.items()], list(remarks)
+    return [RunGroup(*way, tuple(part)) for way, part in by_way.items()], list(remarks)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zslbench.runner.executors import Listener
-from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Job
+from zslbench.runner.run_records import Finished
 from zslbench.visible import format_losses, format_metrics, last_line, name_run
 
 if TYPE_CHECKING:

@@ -128,7 +128,7 @@ def _visible_gpus() -> list[str]:
     return [str(number) for number in range(sum(name.startswith("cuda") for name in devices()))]
 
 
-def seconds(limit: str | float | None) -> float | None:
+def parse_seconds(limit: str | float | None) -> float | None:
     """Return a time limit in seconds (BadValue: not a time).
 
     >>> seconds("90"), seconds("30m"), seconds("1h30m"), seconds("1.5h")
@@ -144,7 +144,7 @@ def seconds(limit: str | float | None) -> float | None:
     return total
 
 
-def size(limit: str | int | None) -> int | None:
+def parse_bytes(limit: str | int | None) -> int | None:
     """Return a memory limit in bytes; ``GiB`` and ``G`` count by 1024, ``GB`` by 1000 (BadValue: not a size).
 
     >>> size("4GiB"), size("500MB"), size("1.5g"), size(2048)
@@ -171,7 +171,7 @@ class Limits:
     @classmethod
     def of(cls, time: str | float | None = None, memory: str | int | None = None) -> Self:
         """Return the limits that two texts mean (see `seconds` and `size` for what they raise)."""
-        return cls(seconds(time), size(memory))
+        return cls(parse_seconds(time), parse_bytes(memory))
 
 
 def size_text(count: float) -> str:

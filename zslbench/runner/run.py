@@ -14,28 +14,28 @@ from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.runner.coordination import Coordination
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.executors import Executor, Listener
-from zslbench.runner.executors.loop import do_batches, held
-from zslbench.runner.finished import Finished
+from zslbench.runner.executors.loop import defer_interrupts, do_batches
 from zslbench.runner.jobs import Batch, Job, Run
-from zslbench.runner.live_file import LiveFile, keep_live_file
+from zslbench.runner.live_file_writer import LiveFile, keep_live_file
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, plan_study, read_plan
 from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
-from zslbench.runner.states import (
+from zslbench.runner.run_records import Finished
+from zslbench.runner.run_states import (
     RERUNS,
     UNFINISHED,
     Rerun,
     State,
-    find,
+    choose_runs_to_do,
+    describe_other_conditions,
+    find_record,
     find_states,
-    lacking,
     source_remarks,
-    to_do,
-    upgrade,
+    upgrade_selection_marks,
 )
 from zslbench.sources import source_of
 from zslbench.visible import last_line
@@ -170,12 +170,12 @@ def run(
     parts, remarks = plan_study(study, store.root, device)
     planned = [run for part in parts for run in part.runs]
     engine = engine or study.make_engine(device)
-    records = {run.id: find(store, run) for run in planned}
+    records = {run.id: find_record(store, run) for run in planned}
     sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned)}
     before = find_states(planned, records, sources)
     if not dry_run:
-        upgrade(planned, store, records)
-    todo = to_do(before, rerun, sources)
+        upgrade_selection_marks(planned, store, records)
+    todo = choose_runs_to_do(before, rerun, sources)
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
     remarks += source_remarks(before, todo, sources)
     work = [batch for part in parts for batch in part.batches(todo)]
@@ -183,9 +183,13 @@ def run(
     if work and not dry_run:
         store.check_writable()
         with keep_live_file(store.root, work, [run.id for run in planned]) as live_file:
-            interrupted = _work(work, store, records, engine, console, live_file, hear)
+            interrupted = _execute_batches(work, store, records, engine, console, live_file, hear)
         remarks += live_file.remarks
-    remarks += [remark for part in parts for remark in lacking([(run, records[run.id]) for run in part.runs], part.how)]
+    remarks += [
+        remark
+        for part in parts
+        for remark in describe_other_conditions([(run, records[run.id]) for run in part.runs], part.how)
+    ]
     kept = tuple(record for run in planned if (record := records[run.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
@@ -193,7 +197,7 @@ def run(
     return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
-def _work(
+def _execute_batches(
     work: Sequence[Batch],
     store: ResultStore,
     records: dict[str, Record | None],
@@ -214,7 +218,7 @@ def _work(
 
         def keep(job: Job, results: Sequence[Finished]) -> None:
             ours = coordination.still_ours(job)
-            with held():  # what is finished is kept, whatever is pressed
+            with defer_interrupts():  # what is finished is kept, whatever is pressed
                 for result in results:
                     before = records[result.record.id]
                     cut_short = result.record.status == "interrupted" and before is not None and before.ok

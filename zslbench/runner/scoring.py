@@ -10,10 +10,10 @@ from typing import Self
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array, BoolArray, taken
+from zslbench.arrays import AnyArray, Array, BoolArray, copy_rows
 from zslbench.errors import MethodFault
 from zslbench.methods.base import Method
-from zslbench.runner.handout import Material
+from zslbench.runner.handout import OpenedHandout
 from zslbench.runner.jobs import Job, Run
 from zslbench.runner.method_state import require_same, state_of
 
@@ -34,7 +34,7 @@ _ROUNDED = 20
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Reply:
+class CondensedScores:
     """What is judged of a method's scores for one run, and the seconds that scoring and the checks of it took.
 
     `state` is the method's, before as after.
@@ -46,7 +46,9 @@ class Reply:
     state: Mapping[str, bytes]
 
 
-def ask(method: Method, material: Material, run: Run, previous: Reply | None = None) -> Reply:
+def score_query(
+    method: Method, material: OpenedHandout, run: Run, previous: CondensedScores | None = None
+) -> CondensedScores:
     """Ask a fitted method what a run asks.
 
     Args:
@@ -66,10 +68,10 @@ def ask(method: Method, material: Material, run: Run, previous: Reply | None = N
     whole = np.asarray(scores)[part].astype(np.float64)
     del scores
     if not method.batchwise:
-        alone = np.asarray(method.scores(taken(query.features, part), query.classes)).astype(np.float64)
+        alone = np.asarray(method.scores(copy_rows(query.features, part), query.classes)).astype(np.float64)
         _require_same_rows(type(method).__name__, whole, alone, material.unseen_candidates(run))
     require_same(method, before)
-    return Reply(condensed, ended - began, time.perf_counter() - ended + began - start, before)
+    return CondensedScores(condensed, ended - began, time.perf_counter() - ended + began - start, before)
 
 
 def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray) -> None:
@@ -100,36 +102,36 @@ def _clear(error: BaseException | None) -> None:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Listeners:
+class JobInProgress:
     """A job in progress, what it is asked at its checkpoints, and who hears of it."""
 
     job: Job
-    material: Material
+    material: OpenedHandout
     on_log: OnLog | None = None
     on_scored: OnScored | None = None
     faults: list[MethodFault] = dataclasses.field(default_factory=list)
 
 
-RINGING: dict[int, Listeners] = {}
+JOBS_IN_PROGRESS: dict[int, JobInProgress] = {}
 """Of the jobs in progress. A method holds its `Context`, so nothing here may lead to the answers or to the data."""
 
 
-class Bell:
+class CheckpointScorer:
     """Passes on a method's log and asks it at checkpoints while it is open; it holds a number and counts, no more."""
 
-    def __init__(self, listeners: Listeners, every: int) -> None:
+    def __init__(self, listeners: JobInProgress, every: int) -> None:
         self.number, self.every, self.seconds, self.checks = id(self), every, 0.0, 0.0
-        RINGING[self.number] = listeners
+        JOBS_IN_PROGRESS[self.number] = listeners
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        del RINGING[self.number]
+        del JOBS_IN_PROGRESS[self.number]
 
     def log(self, step: int, total: int, values: Mapping[str, float]) -> None:
         """Pass on what a method reports of its training."""
-        if (on_log := RINGING[self.number].on_log) is not None:
+        if (on_log := JOBS_IN_PROGRESS[self.number].on_log) is not None:
             on_log(step, total, values)
 
     def __call__(self, method: Method, step: int) -> None:
@@ -137,13 +139,13 @@ class Bell:
         if step % self.every:
             return
         start = time.perf_counter()
-        hearing = RINGING[self.number]
+        hearing = JOBS_IN_PROGRESS[self.number]
         try:
             runs = hearing.material.in_order(hearing.job.runs)
-            replies: dict[str, Reply] = {}
-            reply: Reply | None = None
+            replies: dict[str, CondensedScores] = {}
+            reply: CondensedScores | None = None
             for run in runs:
-                reply = replies[run.id] = ask(method, hearing.material, run, reply)
+                reply = replies[run.id] = score_query(method, hearing.material, run, reply)
         except BaseException as error:  # the method may catch it
             _clear(error)  # whose traceback must not lead to rows
             if isinstance(error, MethodFault):  # which fails the run at the end of its fit, caught or not

@@ -20,13 +20,13 @@ from zslbench.methods.base import Method
 from zslbench.params import Scalar
 from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
+from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.facts import write_data
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, plan, texts
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import Outcome, run
 from zslbench.spec import Spec, brackets, expand, parse
 from zslbench.studies.ablation_tables import AS_GIVEN, FULL, AblationRow, Measure, ablation_tables, facts, order_columns
@@ -98,13 +98,13 @@ def ablate(
         raise BadValue(f"{method!r} stands for several methods; give each parameter one value, and a list to --sweep.")
     (base,) = expand(base)
     params.resolve(cls, base.name, base.params)
-    sweeps = texts(sweep)
+    sweeps = as_text_list(sweep)
     if len(sweeps) != len({text.partition("=")[0].strip() for text in sweeps}):
         raise BadValue("one parameter is swept twice; put all of its values into one --sweep.")
     by_parameter = dict(_read_sweep(base, cls, text) for text in sweeps) or {"": _named_ablations(base, cls)}
     options = RunOptions(
-        datasets=texts(datasets),
-        protocols=texts(protocols),
+        datasets=as_text_list(datasets),
+        protocols=as_text_list(protocols),
         features=features,
         semantics=semantics,
         seeds=seeds if seeds is not None else DEFAULT_SEEDS if cls.card.stochastic else 1,
@@ -147,7 +147,7 @@ def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:
                 having += [entry.name] if getattr(entry.load(), "ablations", None) else []
             except Exception:  # a plugin that cannot be imported has none to offer
                 continue
-        first = next(iter(params.declared(cls)), "NAME")
+        first = next(iter(params.declared_params(cls)), "NAME")
         raise BadValue(
             f"method {base.name!r} declares no ablations (these do: {', '.join(having) or 'none'}); sweep one of its "
             f"parameters instead, for instance --sweep '{first}=[…]'; zslbench info {shlex.quote(base.name)} lists "
@@ -176,7 +176,7 @@ def _read_sweep(base: Spec, cls: type[Method], text: str) -> tuple[str, dict[str
     if len(swept) != 1:
         raise BadSpec(f"cannot read --sweep {text!r}; write NAME=[1,2,5] or NAME=[1..5], one parameter each.")
     ((name, values),) = swept.items()
-    known = params.declared(cls)
+    known = params.declared_params(cls)
     if name not in known:
         raise UnknownName(f"parameter of {base.name}", name, known)
     if not isinstance(values, tuple) or len(values) < 2:

@@ -10,8 +10,8 @@ from zslbench.files import csv_text, json_text, write_output
 from zslbench.results.analysis.comparison import (
     METRICS,
     OVER,
-    Across,
     Comparison,
+    CrossDatasetTest,
     Match,
     Resampling,
     across,
@@ -159,9 +159,9 @@ def _nothing(matches: Sequence[Match], metrics: Sequence[str]) -> str:
     return f"protocol {', '.join(protocols)} has none of the metrics that can be compared ({', '.join(METRICS)})."
 
 
-def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Across, ...], tuple[str, ...]]:
+def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[CrossDatasetTest, ...], tuple[str, ...]]:
     """Return the tests across data sets, one for each metric, and why there are none where data sets are several."""
-    tests: list[Across] = []
+    tests: list[CrossDatasetTest] = []
     remarks: dict[str, None] = {}
     for metric in METRICS:
         same = [comparison for comparison in comparisons if comparison.metric == metric]

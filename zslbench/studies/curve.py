@@ -28,7 +28,7 @@ from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, letter_settings, natural, row_keys, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.captions import describe_rows, unread
+from zslbench.results.tables.captions import describe_rows, describe_unreadable_records
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow
@@ -46,7 +46,7 @@ _REMARKS = (
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Traced:
+class RunCurve:
     """One run with its curve.
 
     Attributes:
@@ -103,7 +103,9 @@ def curve(
     else:
         whole = _lay_out(traced)
         if format != "terminal":  # whose notes name the files
-            whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
+            whole = dataclasses.replace(
+                whole, remarks=(*whole.remarks, *describe_unreadable_records(len(store.broken)))
+            )
         text = render(whole, format, width, _PIPE_WIDTH)
         text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
     return write_output(text, output, "curve")
@@ -111,7 +113,7 @@ def curve(
 
 def _traced(
     final: Sequence[Record], everything: Sequence[Record], store: ResultStore
-) -> tuple[list[Traced], list[str]]:
+) -> tuple[list[RunCurve], list[str]]:
     dev = [record for record in everything if record.ok and record.stage == "dev"]
     on_dev = calibrate(final, dev, store.predictions)
     traced = []
@@ -121,11 +123,11 @@ def _traced(
         best = best_constant([whole])
         on_test = {f"{name}{CALIBRATED}†": value for name, value in stacked(predictions, best).items()}
         shown = dataclasses.replace(calibrated, metrics={**record.metrics, **on_test, **calibrated.metrics})
-        traced.append(Traced(shown, whole, calibrated.provenance.get("calibrated", {}).get("gamma"), best))
+        traced.append(RunCurve(shown, whole, calibrated.provenance.get("calibrated", {}).get("gamma"), best))
     return traced, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]
 
 
-def _lay_out(traced: Sequence[Traced]) -> Table:
+def _lay_out(traced: Sequence[RunCurve]) -> Table:
     by_id = {run.record.id: run for run in traced}
     runs = [(row, [by_id[record.id] for record in row.records]) for row in summarise(run.record for run in traced)]
     runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
@@ -156,7 +158,7 @@ def _lay_out(traced: Sequence[Traced]) -> Table:
     )
 
 
-def _summary(row: Row, runs: Sequence[Traced]) -> tuple[Cell | None, ...]:
+def _summary(row: Row, runs: Sequence[RunCurve]) -> tuple[Cell | None, ...]:
     def percent(name: str, marks: str = "") -> Cell | None:
         return _cell(row.metrics[name], ".1f", marks) if name in row.metrics else None
 
@@ -175,13 +177,13 @@ def _cell(over_seeds: Stat, form: str, marks: str) -> Cell:
     return Cell(format(over_seeds.mean, form), spread, marks=marks)
 
 
-def _unseen_at_levels(runs: Sequence[Traced]) -> tuple[Cell | None, ...]:
+def _unseen_at_levels(runs: Sequence[RunCurve]) -> tuple[Cell | None, ...]:
     """Return mean U at each level of S; None above what every seed reaches."""
     means = np.mean([run.curve.unseen_at(np.array(_LEVELS) / 100) for run in runs], axis=0)
     return tuple(None if np.isnan(value) else Cell(f"{100 * value:.1f}") for value in means)
 
 
-def _facts(run: Traced) -> dict[str, Any]:
+def _facts(run: RunCurve) -> dict[str, Any]:
     record = run.record
     return {
         "method": record.method["name"],
@@ -200,7 +202,7 @@ def _points(curve: Curve) -> list[Array]:
     return [np.append(curve.margins, np.inf), *percent]
 
 
-def _csv(traced: Sequence[Traced]) -> str:
+def _csv(traced: Sequence[RunCurve]) -> str:
     heads = ("gamma", "U", "S", "H")
     return csv_text(
         [
@@ -211,7 +213,7 @@ def _csv(traced: Sequence[Traced]) -> str:
     )
 
 
-def _json(traced: Sequence[Traced]) -> str:
+def _json(traced: Sequence[RunCurve]) -> str:
     out = []
     for run in traced:
         gammas, *percent = (part.tolist() for part in _points(run.curve))

@@ -18,7 +18,7 @@ from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import DataMissing, ZslbenchError
 from zslbench.files import write_output
 from zslbench.identity import folder_name
-from zslbench.results.tables.captions import describe_by, split_of
+from zslbench.results.tables.captions import describe_by, describe_split
 from zslbench.results.tables.facts import pick_facts, write_data
 from zslbench.results.tables.render import DATA_FORMATS, render
 from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks
@@ -26,7 +26,7 @@ from zslbench.visible import one_line
 
 
 @dataclasses.dataclass(frozen=True)
-class Described:
+class DatasetDescription:
     """One data set and what it holds.
 
     Attributes:
@@ -51,7 +51,7 @@ class Described:
     split: str = ""
 
 
-def named(text: str, features: str | None, semantics: str | None, root: Path | None) -> Described:
+def named(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetDescription:
     """Describe the data set that a text names; without features, as far as its split says.
 
     Args:
@@ -82,7 +82,9 @@ def named(text: str, features: str | None, semantics: str | None, root: Path | N
     return _in_folder(folder, _pick_stems(folder, features, semantics), source)
 
 
-def everything(features: str | None, semantics: str | None, root: Path | None) -> tuple[list[Described], list[str]]:
+def everything(
+    features: str | None, semantics: str | None, root: Path | None
+) -> tuple[list[DatasetDescription], list[str]]:
     """Describe every data set whose folder is found on this machine, and say of those left out why.
 
     Chosen features that a data set lacks count as no features. The catalogued come first, those that were added last.
@@ -141,20 +143,20 @@ def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tu
     return pick(features, FEATURES, present.features), pick(semantics, SEMANTICS, present.semantics)
 
 
-def _in_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> Described:
+def _in_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> DatasetDescription:
     features, semantics = stems
     name, title = (source.name, source.card.title) if source else (folder_name(folder), folder.name)
     origin: Origin = "catalogue" if source else "own"
     authors = source.card.counts if source else None
     if not features:
-        return Described(name, title, origin, "", semantics, "", *count_split(folder, semantics), authors)
+        return DatasetDescription(name, title, origin, "", semantics, "", *count_split(folder, semantics), authors)
     # Not by the catalogue's own way, which refuses other counts than the authors': here they are what is asked for.
     dataset = load_stored(folder, name=name, features=features, semantics=semantics, origin=origin)
     return _loaded(dataset, title, authors)
 
 
-def _loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> Described:
-    return Described(
+def _loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> DatasetDescription:
+    return DatasetDescription(
         dataset.name,
         title,
         dataset.origin,
@@ -209,7 +211,7 @@ def statistics(
     return write_output(text, output, "table")
 
 
-def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
+def _lay_out(described: Sequence[DatasetDescription], left_out: Sequence[str]) -> Table:
     notes: dict[str, int] = {}
     return Table(
         columns=tuple(_COLUMNS.values()),
@@ -220,7 +222,7 @@ def _lay_out(described: Sequence[Described], left_out: Sequence[str]) -> Table:
     )
 
 
-def _cells(dataset: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]:
+def _cells(dataset: DatasetDescription, notes: dict[str, int]) -> tuple[Cell | None, ...]:
     unlike = _unlike(dataset)
     theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
 
@@ -235,7 +237,7 @@ def _cells(dataset: Described, notes: dict[str, int]) -> tuple[Cell | None, ...]
     return tuple(cells)
 
 
-def _unlike(dataset: Described) -> dict[str, int]:
+def _unlike(dataset: DatasetDescription) -> dict[str, int]:
     """Return the counts of the split's authors that those of the data are not, by what is counted."""
     if dataset.authors is None:
         return {}
@@ -246,10 +248,10 @@ def _unlike(dataset: Described) -> dict[str, int]:
     return {part: number for part, number in authors.items() if dataset.counts[part] not in (None, number)}
 
 
-def _caption(described: Sequence[Described]) -> list[str]:
+def _caption(described: Sequence[DatasetDescription]) -> list[str]:
     features = describe_by((dataset.features or "none", dataset.title) for dataset in described)
     semantics = describe_by((dataset.semantics, dataset.title) for dataset in described)
-    split = describe_by((split_of(dataset.origin, dataset.split), dataset.title) for dataset in described)
+    split = describe_by((describe_split(dataset.origin, dataset.split), dataset.title) for dataset in described)
     lines = [
         "Data set statistics, counted in the data.",
         f"Features: {features}; semantics: {semantics}.",
@@ -260,7 +262,7 @@ def _caption(described: Sequence[Described]) -> list[str]:
     return lines
 
 
-def _facts(dataset: Described) -> dict[str, Any]:
+def _facts(dataset: DatasetDescription) -> dict[str, Any]:
     counts = dataset.counts
     return {
         "dataset": dataset.name,

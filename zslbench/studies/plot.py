@@ -13,12 +13,12 @@ from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.plots.draw import draw
-from zslbench.results.plots.frame import Drawn, Knowledge, Request, file_kind, write_data, write_figure
+from zslbench.results.plots.frame import DeclaredFacts, DrawnFigure, FigureRequest, file_kind, write_data, write_figure
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import inches_of
 from zslbench.results.tables.table import remarks
-from zslbench.runner.classes import recorded_method
+from zslbench.runner.class_lookup import recorded_method
 
 
 def plot(
@@ -41,7 +41,7 @@ def plot(
     width: str | float = "column",
     data: Path | str | None = None,
     data_root: Path | str | None = None,
-) -> Drawn:
+) -> DrawnFigure:
     """Draw a figure of finished runs, and return its axes, the numbers drawn, and the sentences that go below it.
 
     Args:
@@ -71,7 +71,7 @@ def plot(
     if path is not None:
         file_kind(path)  # before anything is drawn
     root = None if data_root is None else Path(data_root)
-    request = Request(
+    request = FigureRequest(
         store=ResultStore(runs),
         width=inches_of(width),
         known=knowledge(datasets, root),
@@ -89,7 +89,7 @@ def plot(
     return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", lacking)))
 
 
-def knowledge(datasets: Sequence[str], root: Path | None) -> Knowledge:
+def knowledge(datasets: Sequence[str], root: Path | None) -> DeclaredFacts:
     """Return what methods and data sets declare; of a class that would have to be imported, or is gone, nothing.
 
     Args:
@@ -99,7 +99,7 @@ def knowledge(datasets: Sequence[str], root: Path | None) -> Knowledge:
     def is_logarithmic(method: str, name: str) -> bool:
         if (cls := _loaded_class(method)) is None:
             return False
-        declared, searched = params.declared(cls).get(name), cls.space.get(name)
+        declared, searched = params.declared_params(cls).get(name), cls.space.get(name)
         return bool(declared and declared.log) or (isinstance(searched, params.Between) and searched.log)
 
     def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
@@ -110,7 +110,7 @@ def knowledge(datasets: Sequence[str], root: Path | None) -> Knowledge:
         cls = _loaded_class(method)
         return cls is not None and cls.offers_synthesis()
 
-    return Knowledge(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
+    return DeclaredFacts(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
 
 
 def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = None) -> dict[int, str]:

@@ -17,7 +17,7 @@ from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
-from zslbench.results.tables.captions import unread
+from zslbench.results.tables.captions import describe_unreadable_records
 from zslbench.results.tables.facts import table_rows, write_data
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
@@ -124,7 +124,9 @@ def table(
     else:
         whole = lay_out(rows, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
         if format != "terminal":  # whose notes name the files
-            whole = dataclasses.replace(whole, remarks=(*whole.remarks, *unread(len(store.broken))))
+            whole = dataclasses.replace(
+                whole, remarks=(*whole.remarks, *describe_unreadable_records(len(store.broken)))
+            )
         text = render(whole, format, width, standalone=standalone)
     notes = [*gathered.notes, *_unfinished(gathered.chosen)]
     if format == "terminal":

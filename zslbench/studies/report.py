@@ -16,14 +16,14 @@ from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, gather, mark_sources
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, natural, setup_key, summarise
-from zslbench.results.records.presets import PresetStore, is_point_not_picked
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
+from zslbench.results.records.tuned_presets import PresetStore, is_point_not_picked
 from zslbench.results.report.figures import Figure, draw_figures
 from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables, html, runs_data
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
-from zslbench.studies.reproduce import interval, judged
+from zslbench.studies.reproduce import interval, judge_interval
 from zslbench.visible import one_line
 
 TOLERANCE = 2.0
@@ -200,11 +200,11 @@ def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[Beside]:
     """Yield the published numbers of what was measured, judged as `reproduce` judges them."""
     for row in sorted(rows, key=lambda row: (natural(row.dataset), row.title.casefold(), natural(row.label))):
         for metric in citations.PROTOCOL:
-            entry = citations.beside(row, metric, "best") if metric in row.metrics else None
+            entry = citations.find_comparable_number(row, metric, "best") if metric in row.metrics else None
             if entry is not None:
                 low, high = interval(row.metrics[metric], row.stochastic)
                 other = [kind for kind in ("features", "semantics") if getattr(row, kind) != getattr(entry, kind)]
-                verdict = f"other {' and '.join(other)}" if other else judged(low, high, entry.value, tolerance)
+                verdict = f"other {' and '.join(other)}" if other else judge_interval(low, high, entry.value, tolerance)
                 yield Beside(row, metric, entry, low, high, verdict)
 
 

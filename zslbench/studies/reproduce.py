@@ -15,15 +15,15 @@ from zslbench.metrics import metric_place
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import PROTOCOL, Published
 from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import Record
-from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, spans
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
+from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
 from zslbench.results.tables.facts import pick_facts, round_numbers, write_data
 from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, dataset_ref
-from zslbench.runner.plan import RunOptions, StudyPlan, plan, texts
+from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import Outcome, run
 from zslbench.spec import parse
 from zslbench.visible import format_count, last_line
@@ -147,7 +147,8 @@ def reproduce(
     present = {row.name: (row.features, row.semantics) for row in list_(root)}
     cells: list[Claim] = []
     studies: dict[RunOptions, None] = {}
-    for entry in choose_entries(source, None if table is None else str(table), texts(datasets), texts(methods)):
+    numbers = None if table is None else str(table)
+    for entry in choose_entries(source, numbers, as_text_list(datasets), as_text_list(methods)):
         claim = Claim(entry=entry, features=features or entry.features, semantics=semantics or entry.semantics)
         claim, study = _plan_claim(claim, present.get(entry.dataset, ((), ())), seeds, root, store)
         cells.append(claim)
@@ -297,7 +298,7 @@ def _judge_claim(cell: Claim, records: Mapping[str, Record], tolerance: float) -
         low=low,
         high=high,
         selection=" and ".join(sorted({record.selection for record in good})),
-        verdict=f"other {cell.other}" if cell.other else judged(low, high, entry.value, tolerance),
+        verdict=f"other {cell.other}" if cell.other else judge_interval(low, high, entry.value, tolerance),
     )
 
 
@@ -306,7 +307,7 @@ def interval(stat: Stat, stochastic: bool) -> tuple[float | None, float | None]:
     return (stat.low, stat.high) if stochastic else (stat.values[0], stat.values[0])
 
 
-def judged(low: float | None, high: float | None, published: float, tolerance: float) -> Verdict:
+def judge_interval(low: float | None, high: float | None, published: float, tolerance: float) -> Verdict:
     """Return the verdict of a measured interval on a published number, all in percent.
 
     Reproduced: the interval lies within published ± tolerance, ends included. Above or below: it lies wholly outside,
@@ -440,11 +441,11 @@ def _describe_measured(cells: Sequence[Claim], seeds: int) -> list[Remark]:
     if drawn:
         most = max((cell.seeds for cell in drawn), key=len)
         fewer = dict.fromkeys(
-            f"{cell.entry.method} {cell.entry.metric} on {cell.entry.dataset} ({spans(cell.seeds)})"
+            f"{cell.entry.method} {cell.entry.metric} on {cell.entry.dataset} ({format_number_ranges(cell.seeds)})"
             for cell in drawn
             if cell.seeds != most
         )
-        text = f"Seeds of methods with chance: {spans(most)} (n = {len(most)})"
+        text = f"Seeds of methods with chance: {format_number_ranges(most)} (n = {len(most)})"
         below += remarks("seeds", [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")])
     specs: dict[str, dict[str, None]] = {}
     for cell in cells:

@@ -22,17 +22,17 @@ from zslbench.identity import digest
 from zslbench.methods.base import Method
 from zslbench.params import Between, Dimension, Scalar
 from zslbench.results.records.record import Record
-from zslbench.runner.classes import built, method_class
+from zslbench.runner.class_lookup import built, method_class
 from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.jobs import Job, Run
 from zslbench.runner.plan import RunOptions, StudyPlan
 from zslbench.runner.run import Outcome, run
+from zslbench.runner.run_states import Rerun
 from zslbench.runner.scoring import Stopped
-from zslbench.runner.states import Rerun
 from zslbench.seeding import stream_seed
 from zslbench.sources import source_of
 from zslbench.spec import Spec
-from zslbench.studies.space import Point, Space
+from zslbench.studies.search_space import Point, Space
 from zslbench.visible import last_line
 
 if TYPE_CHECKING:
@@ -313,7 +313,7 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
     Raises:
         Interrupted: it was cut short; what was under way is tried again by the next call.
     """
-    take_up(study)
+    resume_search(study)
     most = search.most
     done = ended_trials(study)
     yield from done
@@ -457,7 +457,7 @@ def ended_trials(study: optuna.Study) -> list[Trial]:
     return [_trial(kept) for kept in study.trials if kept.state.is_finished() and _ENDED in kept.user_attrs]
 
 
-def take_up(study: optuna.Study) -> None:
+def resume_search(study: optuna.Study) -> None:
     """Put what was under way when a search was killed back in front; what had come to its end is marked so."""
     import optuna
 

@@ -18,13 +18,13 @@ from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.files import json_text
 from zslbench.metrics import SWEPT
 from zslbench.results.analysis.record_filter import RecordFilter
-from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
+from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import Table, text_table
-from zslbench.runner.classes import import_typed, recorded_protocol
-from zslbench.runner.plan import texts
+from zslbench.runner.class_lookup import import_typed, recorded_protocol
+from zslbench.runner.plan import as_text_list
 from zslbench.studies.status_plan import (
     DataPlaces,
     advice_on_placeholders,
@@ -33,7 +33,7 @@ from zslbench.studies.status_plan import (
     tune_commands,
     write_plan,
 )
-from zslbench.studies.survey import DataChoice, Slot, Survey, is_of_session, method_in, survey
+from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, is_of_session, method_in, survey
 from zslbench.visible import format_count, last_line
 
 TOLERANCE = 1e-12
@@ -217,11 +217,11 @@ def status(
             f"there are no runs in {store.root}; make some, for instance with "
             "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
         )
-    import_typed(texts(methods), texts(protocols))
+    import_typed(as_text_list(methods), as_text_list(protocols))
     result = examine(
         store,
         every,
-        RecordFilter(texts(methods), texts(datasets), texts(protocols), stage=stage),
+        RecordFilter(as_text_list(methods), as_text_list(datasets), as_text_list(protocols), stage=stage),
         seeds=seeds,
         verify=verify,
         data_root=Path(data_root) if data_root else None,
@@ -356,7 +356,7 @@ def matrix(survey: Survey, place: DataChoice) -> Table:
 
 def trouble(survey: Survey) -> list[str]:
     """Return a line for each run that failed or was cut short, the last line of its error in it."""
-    groups: dict[tuple[str, str, DataChoice, str], list[Slot]] = {}
+    groups: dict[tuple[str, str, DataChoice, str], list[ExpectedRun]] = {}
     for slot in survey.of("failed", "unfinished"):
         record = survey.records[slot]
         why = last_line(record.error)
@@ -452,7 +452,7 @@ def _place_facts(place: DataChoice) -> dict[str, str]:
     return facts | ({"fingerprint": place.content} if place.content else {})
 
 
-def _run_facts(slot: Slot, survey: Survey) -> dict[str, Any]:
+def _run_facts(slot: ExpectedRun, survey: Survey) -> dict[str, Any]:
     record = survey.records.get(slot)
     return {
         "row": slot.row,

@@ -17,13 +17,13 @@ from zslbench.data.loading import folder_of, load_dataset
 from zslbench.data.splits import Stage
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.files import write_text
-from zslbench.identity import expanded
+from zslbench.identity import expand_home
 from zslbench.results.analysis.record_filter import is_dataset
-from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
+from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.plan import RunOptions
-from zslbench.studies.survey import DataChoice, Slot, Survey, is_of_session, method_in
+from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, is_of_session, method_in
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"
 _FIRST_LINE = "# Written by `zslbench status`: what the records lack."
@@ -81,7 +81,7 @@ class DataPlaces:
         folder = self.folder(place)
         if folder is None:
             return placeholder(place, places)
-        return os.path.abspath(expanded(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
+        return os.path.abspath(expand_home(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
 
     def root_text(self, places: Iterable[DataChoice]) -> str:
         """Return the folder of data sets that places need, a word where it is not known, nothing where none is."""
@@ -127,7 +127,7 @@ def placeholder(place: DataChoice, places: Iterable[DataChoice] = ()) -> str:
     return "FOLDER_OF_" + "".join(sign if sign.isalnum() else "_" for sign in name).upper()
 
 
-def runs_to_do(survey: Survey) -> tuple[list[Slot], list[Slot]]:
+def runs_to_do(survey: Survey) -> tuple[list[ExpectedRun], list[ExpectedRun]]:
     """Return the runs that a plan file can do, and those of them where the method has other values."""
     slots = [
         slot
@@ -145,7 +145,7 @@ def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder
 
     def path_text(path: Path | str) -> str:
         """Return a path as the plan names it: relative to it where it lies within."""
-        absolute = Path(os.path.abspath(expanded(path)))  # noqa: PTH100  (links stay as they were written)
+        absolute = Path(os.path.abspath(expand_home(path)))  # noqa: PTH100  (links stay as they were written)
         return _toml((absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix())
 
     lines = [_FIRST_LINE, f"runs = {path_text(runs)}"]
@@ -158,7 +158,7 @@ def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder
     return "\n\n".join(blocks) + "\n"
 
 
-def _studies(slots: Iterable[Slot], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
+def _studies(slots: Iterable[ExpectedRun], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
     """Return studies, as lines of TOML, that mean these runs and no other.
 
     Runs that differ in one key alone are joined, key by key.

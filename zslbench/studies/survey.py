@@ -16,9 +16,9 @@ from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, Zslbenc
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS
-from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import Record
-from zslbench.runner.classes import recorded_method
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
+from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse_recorded
 
@@ -55,7 +55,7 @@ Meaning = str | Untuned | None
 
 
 @dataclasses.dataclass(frozen=True, order=True)
-class Slot:
+class ExpectedRun:
     """One run of the span: a row (the method as typed) on a data set, under a protocol, in a fold, with a seed."""
 
     row: str
@@ -85,8 +85,8 @@ class Survey:
     rows: tuple[str, ...]
     places: tuple[DataChoice, ...]
     protocols: tuple[str, ...]
-    states: Mapping[Slot, SlotState]
-    records: Mapping[Slot, Record]
+    states: Mapping[ExpectedRun, SlotState]
+    records: Mapping[ExpectedRun, Record]
     untuned: Mapping[tuple[str, DataChoice, str], str]
     outdated: tuple[Record, ...]
     unimportable: Mapping[str, str]
@@ -100,7 +100,7 @@ class Survey:
         }
 
     @functools.cached_property
-    def varied(self) -> frozenset[Slot]:
+    def varied(self) -> frozenset[ExpectedRun]:
         """Missing runs of a row with parameters of its own, where the same method has runs with other values.
 
         Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
@@ -117,7 +117,7 @@ class Survey:
             and method_in(slot.row) in with_params
         )
 
-    def of(self, *wanted: SlotState) -> list[Slot]:
+    def of(self, *wanted: SlotState) -> list[ExpectedRun]:
         """Return the runs in one of these states, in order."""
         return [slot for slot, state in self.states.items() if state in wanted]
 
@@ -185,14 +185,14 @@ def survey(
         held = [sorted(done) for (row, *_), done in by_seed.items() if stochastic[row] and done]
         most = max(map(len, held), default=0)
         target = set(min((numbers for numbers in held if len(numbers) == most), default=[0]))
-    states: dict[Slot, SlotState] = {}
-    kept: dict[Slot, Record] = {}
+    states: dict[ExpectedRun, SlotState] = {}
+    kept: dict[ExpectedRun, Record] = {}
     check = SourceCheck()
     for (row, place, protocol, fold), done in by_seed.items():
         wanted = target if stochastic[row] else {0}
         lacking = wanted - done.keys() if seeds is not None or len(done) < len(wanted) else set()
         for seed in sorted(done.keys() | lacking):
-            slot = Slot(row, place, protocol, fold, seed)
+            slot = ExpectedRun(row, place, protocol, fold, seed)
             states[slot] = _state(done.get(seed), check)
             if seed in done:
                 kept[slot] = done[seed]

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import csv_text, json_text
-from zslbench.results.records.presets import DEFAULT_NAME, PresetStore, TunedPreset
 from zslbench.results.records.store import ResultStore, runs_option
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.table import text_table
-from zslbench.runner.classes import method_class, protocol_class
+from zslbench.runner.class_lookup import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.jobs import DatasetRef, Run
-from zslbench.runner.live_file import keep_live_file
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, plan, texts
-from zslbench.runner.resources import seconds
+from zslbench.runner.live_file_writer import keep_live_file
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
+from zslbench.runner.resources import parse_seconds
 from zslbench.runner.run import Outcome
-from zslbench.runner.states import Rerun
+from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of
 from zslbench.spec import brackets, parse
 from zslbench.studies.search import (
@@ -41,7 +41,7 @@ from zslbench.studies.search import (
     try_grid,
     try_suggestions,
 )
-from zslbench.studies.space import at_edges, narrowed
+from zslbench.studies.search_space import at_edges, narrow_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,9 +157,9 @@ def tune(
         raise BadValue(f"{spec.name}@{name} is a preset that the method brings; choose another --name.")
     if trials is not None and trials < 1:
         raise BadValue(f"trials {trials} is not allowed; choose a whole number of at least 1.")
-    limit = seconds(time_limit)
+    limit = parse_seconds(time_limit)
     ends = math.inf if limit is None else time.monotonic() + limit
-    start, space = narrowed(spec, cls, texts(only))
+    start, space = narrow_space(spec, cls, as_text_list(only))
     sampler = choose_sampler(sampler, space, cls.offers_grid())
     if sampler != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
         raise BadValue(
@@ -169,7 +169,7 @@ def tune(
     options = RunOptions(
         [str(start)],
         [dataset],
-        texts(protocols),
+        as_text_list(protocols),
         features=features,
         semantics=semantics,
         seeds=[seed] if cls.card.stochastic else [0],

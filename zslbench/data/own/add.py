@@ -19,7 +19,7 @@ from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split
 from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
 from zslbench.data.own.reading import Given, Loaded, read, split_key
 from zslbench.errors import BadData, BadValue, DataMissing
-from zslbench.identity import expanded, file_sha256
+from zslbench.identity import expand_home, file_sha256
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 
 Choices = Given | Mapping[str, Given]
@@ -89,7 +89,7 @@ def add(
     if source is not None:
         if given or features is not None or semantics is not None:
             raise BadValue("--from brings features, labels, semantics and split; leave out the other options.")
-        content = _read_folder(expanded(source).absolute(), name)
+        content = _read_folder(expand_home(source).absolute(), name)
     elif earlier is not None:
         content = reader.extend(earlier, features, semantics)
     elif features is None or labels is None or semantics is None:

@@ -28,7 +28,7 @@ from zslbench.data.own.given_splits import SplitGiven
 from zslbench.data.own.reading import Loaded
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, first_line
 from zslbench.files import remove_temporary, staged, write_atomically
-from zslbench.identity import digest, expanded
+from zslbench.identity import digest, expand_home
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
@@ -58,7 +58,7 @@ def find_pictures(folder: Path) -> Pictures:
         DataMissing: there is no such folder, or no class folder in it.
         BadData: a class folder has no picture.
     """
-    folder = expanded(folder).absolute()
+    folder = expand_home(folder).absolute()
     try:
         classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
         held = {
@@ -207,7 +207,7 @@ def features(
     try:
         extracted = _extract(pictures, network, batch, skip_broken, work, on_batch)
         if output is not None:
-            extracted = dataclasses.replace(extracted, output=_write_output(extracted, expanded(output)))
+            extracted = dataclasses.replace(extracted, output=_write_output(extracted, expand_home(output)))
         if into is not None:
             report = _add_to(into, earlier, extracted, network.stem, **drawn | {"semantics": semantics})
             extracted = dataclasses.replace(extracted, report=report)

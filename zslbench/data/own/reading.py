@@ -21,7 +21,7 @@ from zslbench.arrays import AnyArray
 from zslbench.data.parsers import choose_key, read_array
 from zslbench.errors import BadData, DataMissing, ZslbenchError, first_line
 from zslbench.files import check_size
-from zslbench.identity import expanded, file_sha256
+from zslbench.identity import expand_home, file_sha256
 
 USUAL_KEYS: Mapping[str, tuple[str, ...]] = {
     "features": ("features", "X"),
@@ -81,12 +81,12 @@ def read(given: Given, role: str) -> Loaded:
 
 def split_key(text: str) -> tuple[Path, str | None]:
     """Return path and key of ``FILE`` or ``FILE:KEY``; DataMissing where there is no such file."""
-    path = expanded(text)
+    path = expand_home(text)
     if path.is_file():
         return path, None
     before, colon, key = text.rpartition(":")
-    if colon and key and expanded(before).is_file():
-        return expanded(before), key
+    if colon and key and expand_home(before).is_file():
+        return expand_home(before), key
     problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
     raise DataMissing(f"{text!r} {problem}; name a file, or FILE:KEY for one of several arrays in a file.")
 

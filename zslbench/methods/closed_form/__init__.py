@@ -12,8 +12,8 @@ import numpy as np
 from zslbench.arrays import Array, IntArray
 from zslbench.methods.base import Context, Method, Size
 from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.fit_cache import Shared, depends_on
 from zslbench.methods.preprocess import Preprocessor
-from zslbench.methods.sharing import Shared, depends_on
 from zslbench.task import Train
 
 BLOCK = 1 << 25

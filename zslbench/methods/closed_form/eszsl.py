@@ -11,8 +11,8 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side, scores_by_blocks
 from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.fit_cache import Shared, depends_on
 from zslbench.methods.preprocess import check_chain
-from zslbench.methods.sharing import Shared, depends_on
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 

@@ -12,8 +12,8 @@ from zslbench.arrays import Array, IntArray
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, preprocessed
 from zslbench.methods.closed_form.spectrum import ShiftedGram
+from zslbench.methods.fit_cache import Shared, depends_on
 from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.sharing import Shared, depends_on
 from zslbench.methods.vectors import normed
 from zslbench.params import param
 from zslbench.task import ClassTable, Train

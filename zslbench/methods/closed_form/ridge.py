@@ -10,8 +10,8 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.closed_form import ClosedForm, preprocessed
 from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.fit_cache import Shared, depends_on
 from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.sharing import Shared, depends_on
 from zslbench.methods.vectors import class_means, closeness, cosines
 from zslbench.params import param
 from zslbench.task import ClassTable, Train

@@ -16,8 +16,8 @@ from zslbench import params
 from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, Size, report_losses
+from zslbench.methods.fit_cache import Shared, depends_on
 from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.sharing import Shared, depends_on
 from zslbench.methods.vectors import normed
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.iterations import Iterations, SeenRows
-    from zslbench.methods.generative.wgan import GanTraining, Networks, Term
+    from zslbench.methods.generative.wgan import GanTraining, LossTerm, Networks
 
 PICTURED = "pictured synthesis"
 """The random stream of rows that are made for pictures: scores never depend on whether there are any."""
@@ -74,7 +74,7 @@ class AdversarialMethod(Method):
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
         """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
 
-        @depends_on(*(name for name in params.declared(cls) if name not in cls.scoring))
+        @depends_on(*(name for name in params.declared_params(cls) if name not in cls.scoring))
         def fitted_state(point: Self, **_values: params.Scalar) -> dict[str, Any]:
             point.fit(train, ctx)
             return {name: value for name, value in vars(point).items() if name.endswith("_")}
@@ -94,12 +94,12 @@ class AdversarialMethod(Method):
     def _train(points: Sequence[AdversarialMethod], contexts: Sequence[Context], train: Train) -> None:
         """Train one fit, or several with equal parameters in batched products."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.wgan_together import Together
+        from zslbench.methods.generative.wgan_together import JointTraining
 
         first, ctx = points[0], contexts[0]
         trainings = [first._begin(train, ctx)]
         trainings += [point._begin(train, each, first) for point, each in zip(points[1:], contexts[1:], strict=True)]
-        training: Iterations = trainings[0] if len(points) == 1 else Together(trainings)
+        training: Iterations = trainings[0] if len(points) == 1 else JointTraining(trainings)
         del trainings
         threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
         for point in points:
@@ -176,7 +176,7 @@ class AdversarialMethod(Method):
         )
 
     @abc.abstractmethod
-    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term.
 
         Args:
@@ -221,17 +221,17 @@ class AdversarialMethod(Method):
                 "choose minmax or standard+clip+minmax."
             )
 
-    def _branch_term(self, weight: float) -> Term:
+    def _branch_term(self, weight: float) -> LossTerm:
         """Return −E log P(y|x̃) by the critic's branch."""
         from torch.nn import functional
 
-        from zslbench.methods.generative.wgan import Term
+        from zslbench.methods.generative.wgan import LossTerm
 
         def loss(networks: Networks, fakes: Tensor, labels: Tensor) -> Tensor:
             critic = networks.critic
             return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
 
-        return Term("classification", weight, loss)
+        return LossTerm("classification", weight, loss)
 
     def synthesise(self, classes: ClassTable, per_class: int) -> Array:
         """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; not those of `scores`."""

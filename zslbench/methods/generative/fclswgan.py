@@ -14,8 +14,8 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.fit_cache import cache_result, reuse_once
 from zslbench.methods.generative import AdversarialMethod
-from zslbench.methods.sharing import once_more, remembered
 from zslbench.params import Between, param
 from zslbench.task import ClassTable
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import Networks, Term
+    from zslbench.methods.generative.wgan import LossTerm, Networks
 
 PUBLISHED: dict[str, Any] = {
     "hidden": 4096,
@@ -96,7 +96,7 @@ class GenerativeMethod(AdversarialMethod):
         for epoch in range(1, self.epochs + 1):
             yield epoch_steps, epoch, self.epochs
 
-    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, where its weight is not 0."""
         return [self._classification(rows, ctx)] if self.cls_weight else []
 
@@ -118,13 +118,13 @@ class GenerativeMethod(AdversarialMethod):
         logs = self.refine(first, rows, references, labels).cpu().numpy()
         return np.take(logs, np.argsort(order), axis=1)
 
-    def _classification(self, rows: SeenRows, ctx: Context) -> Term:
+    def _classification(self, rows: SeenRows, ctx: Context) -> LossTerm:
         """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
         import torch
         from torch.nn import functional
 
         from zslbench.methods.generative.final_classifiers import train_softmax
-        from zslbench.methods.generative.wgan import Term
+        from zslbench.methods.generative.wgan import LossTerm
 
         classes = len(rows.semantics)
         given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
@@ -132,12 +132,12 @@ class GenerativeMethod(AdversarialMethod):
         with ctx.phase("pretrain"):
             arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
             machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
-            classifier = remembered(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
+            classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
 
         def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
             return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)
 
-        return Term("classification", self.cls_weight, loss, (classifier.weight, classifier.bias))
+        return LossTerm("classification", self.cls_weight, loss, (classifier.weight, classifier.bias))
 
     def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
         from zslbench.methods.generative.final_classifiers import train_softmax
@@ -153,7 +153,7 @@ class GenerativeMethod(AdversarialMethod):
         if self.batchwise:  # its rows are never scored by themselves
             return make()
         arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
-        return once_more(make, "final classifier", arrays, classes=classes, device=str(references.device), **given)
+        return reuse_once(make, "final classifier", arrays, classes=classes, device=str(references.device), **given)
 
     def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
         """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""

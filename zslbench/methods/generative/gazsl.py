@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import Networks, Term
+    from zslbench.methods.generative.wgan import LossTerm, Networks
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
@@ -139,12 +139,12 @@ class GAZSL(AdversarialMethod):
     )
     preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
 
-    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, the visual pivot and the squared weights, each where its weight is not 0."""
         import torch
 
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.wgan import Term
+        from zslbench.methods.generative.wgan import LossTerm
 
         means = regularisers.class_means(rows.features, rows.labels, len(rows.semantics))
 
@@ -155,8 +155,8 @@ class GAZSL(AdversarialMethod):
 
         terms = [
             self._branch_term(self.cls_weight / 2),
-            Term("pivot", self.pivot, lambda _networks, *given: regularisers.pivot_loss(*given), (means,)),
-            Term("decay", self.decay, squared_weights),
+            LossTerm("pivot", self.pivot, lambda _networks, *given: regularisers.pivot_loss(*given), (means,)),
+            LossTerm("decay", self.decay, squared_weights),
         ]
         return [term for term in terms if term.weight]
 

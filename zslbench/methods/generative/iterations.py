@@ -56,7 +56,7 @@ class SeenRows:
     semantics: Tensor
 
 
-class Repeated:
+class RecordedIteration:
     """Calls a step again and again; on CUDA, from the fourth call on, as one recorded graph.
 
     The step is handed over at each call, and must be the same: kept here, it would tie whatever it belongs to, and its
@@ -132,7 +132,7 @@ class Iterations(abc.ABC):
         self.device = rows.features.device
         self._sums: dict[str, Tensor] = {}
         self._notes: dict[str, int] = {}
-        self._repeated = Repeated(drawing, self.device)
+        self._repeated = RecordedIteration(drawing, self.device)
 
     @property
     def epoch_steps(self) -> int:

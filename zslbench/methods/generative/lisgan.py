@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative.fclswgan import COMMANDS, PUBLISHED, GenerativeMethod, command_values
-from zslbench.methods.sharing import remembered
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import Networks, Term
+    from zslbench.methods.generative.wgan import LossTerm, Networks
 
 _PAPER = {
     "hidden": 4096,
@@ -224,10 +224,10 @@ class LisGAN(GenerativeMethod):
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"slope": self.generator_slope}, {"layers": self.critic_layers}
 
-    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[Term]:
+    def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, L_R1 and L_R2, each where its weight is not 0."""
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.wgan import Term
+        from zslbench.methods.generative.wgan import LossTerm
 
         terms = super().terms(rows, noise, ctx)
         if self.l_r1 == 0 and self.l_r2 == 0:
@@ -235,7 +235,7 @@ class LisGAN(GenerativeMethod):
         with ctx.phase("souls"):
             features, labels, classes = rows.features.cpu().numpy(), rows.labels.cpu().numpy(), len(rows.semantics)
             given = {"k": self.souls, "seed": ctx.stream_seed("souls")}
-            souls = remembered(
+            souls = cache_result(
                 lambda: regularisers.soul_samples(features, labels, classes, **given),
                 "soul samples 1",
                 {"features": features, "labels": labels},
@@ -244,15 +244,15 @@ class LisGAN(GenerativeMethod):
             )
         real = self._tensor(souls)
         if self.l_r1:
-            terms.append(Term("l_r1", self.l_r1, lambda _networks, *given: regularisers.l_r1(*given), (real,)))
+            terms.append(LossTerm("l_r1", self.l_r1, lambda _networks, *given: regularisers.l_r1(*given), (real,)))
         if self.l_r2:
             terms.append(self._group_term(rows, noise, real, ctx))
         return terms
 
-    def _classification(self, rows: SeenRows, ctx: Context) -> Term:
+    def _classification(self, rows: SeenRows, ctx: Context) -> LossTerm:
         return self._branch_term(self.cls_weight) if self._branch_weight() else super()._classification(rows, ctx)
 
-    def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> Term:
+    def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> LossTerm:
         """Return L_R2 on fresh fakes of every seen class, of as many drawn ones, or of the classes of the batch's rows.
 
         The mean over classes drawn uniformly without replacement has the mean over all classes as its expectation;
@@ -262,7 +262,7 @@ class LisGAN(GenerativeMethod):
 
         from zslbench.methods import nn
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.wgan import Term
+        from zslbench.methods.generative.wgan import LossTerm
 
         def stream(purpose: str) -> torch.Generator:
             return nn.random_stream(ctx.stream_seed(purpose), self.device_)
@@ -296,7 +296,7 @@ class LisGAN(GenerativeMethod):
             return distance(means, filled, real[chosen]), filled.sum(1).to(means.dtype).mean()
 
         streams = tuple(each for each in (of_noise, of_clusters, of_classes) if each is not None)
-        return Term("l_r2", self.l_r2, loss, (real,), draw, streams, ("clusters",) if clusters else ())
+        return LossTerm("l_r2", self.l_r2, loss, (real,), draw, streams, ("clusters",) if clusters else ())
 
     def _further_fakes(self, size: Size) -> int:
         if self.l_r2 == 0:

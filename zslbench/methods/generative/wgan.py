@@ -37,7 +37,7 @@ class Networks(torch.nn.Module):
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Term:
+class LossTerm:
     """A weighted term of the generator's loss.
 
     Attributes:
@@ -212,7 +212,7 @@ def _slopes(hidden: Tensor, slope: float) -> Tensor:
 class GeneratorObjective(torch.nn.Module):
     """The generator's loss (Eq. 1 with the method's terms) as a function of the weights and what is drawn."""
 
-    def __init__(self, networks: Networks, terms: Sequence[Term]) -> None:
+    def __init__(self, networks: Networks, terms: Sequence[LossTerm]) -> None:
         super().__init__()
         self.networks, self.terms = networks, tuple(terms)
         self.names = tuple(name for term in terms for name in (term.name, *term.notes))
@@ -246,7 +246,7 @@ class GanTraining(Iterations):
         generator: Generator,
         critic: Critic,
         rows: SeenRows,
-        terms: Sequence[Term],
+        terms: Sequence[LossTerm],
         options: GanOptions,
         streams: Mapping[str, torch.Generator],
     ) -> None:

@@ -19,7 +19,7 @@ from zslbench.methods.nn import adam
 Weights = dict[str, Tensor]
 
 
-class Together(Iterations):
+class JointTraining(Iterations):
     """Trainings of the same shape that take their steps together.
 
     Args:

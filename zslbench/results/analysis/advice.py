@@ -12,7 +12,7 @@ from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.rows import spec_head
-from zslbench.results.analysis.selection import Lack
+from zslbench.results.analysis.selection import UnselectableRecords
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.spec import brackets
@@ -63,7 +63,7 @@ def _oracle_words(record: Record) -> list[str]:
     return ["--oracle"] if candidate else []
 
 
-def advise_on_rule(rule: str, lacking: Sequence[Lack], runs: Path) -> str:
+def advise_on_rule(rule: str, lacking: Sequence[UnselectableRecords], runs: Path) -> str:
     """Say what a selection rule could not be applied to, and what to type for the first of it; empty for nothing."""
     if not lacking:
         return ""
@@ -72,11 +72,11 @@ def advise_on_rule(rule: str, lacking: Sequence[Lack], runs: Path) -> str:
     return f"no {rule} row for {lack.records[0].headline}: {_remedy(rule, lack, runs)}{others}."
 
 
-def _has_epochs(lack: Lack) -> bool:
+def _has_epochs(lack: UnselectableRecords) -> bool:
     return lack.missing != "curve" or "epochs" in lack.records[0].method.get("params", {})
 
 
-def _remedy(rule: str, lack: Lack, runs: Path) -> str:
+def _remedy(rule: str, lack: UnselectableRecords, runs: Path) -> str:
     first = lack.records[0]
     epochs = int(first.method.get("params", {}).get("epochs", 10)) // 10
     checkpoints = "--checkpoints", f"every:{max(1, int(first.curve[0]['step']) if first.curve else epochs)}"

@@ -91,7 +91,7 @@ def draw_training(variance: float, seeds: int, draws: int, rng: np.random.Genera
     return shift, variances
 
 
-def interaction(values: Array, strata: IntArray) -> float:
+def interaction_variance(values: Array, strata: IntArray) -> float:
     """Return the variance of a mean over strata and seeds that members and seeds have together, not each alone.
 
     Both the spread over members and the spread over seeds hold it; taken off once, their sum is unbiased (two-way
@@ -163,7 +163,7 @@ def _variances(moments: Array, methods: int, upper: tuple[IntArray, IntArray], n
     return (moments[..., methods:] - mean[..., upper[0]] * mean[..., upper[1]]) / (n - 1)
 
 
-def difference(
+def bootstrap_difference(
     sides: Sequence[Draws], first: int, second: int, level: float = 0.95, training: Retraining | None = None
 ) -> Tested:
     """Return the difference of a metric between two methods, with its interval and p.
@@ -181,7 +181,7 @@ def difference(
     """
     value = metric(sides, first) - metric(sides, second)
     variance = np.zeros(len(value))  # by the delta method; the sides are independent
-    for side, a, b in zip(sides, gradient(sides, first), gradient(sides, second), strict=True):
+    for side, a, b in zip(sides, metric_gradient(sides, first), metric_gradient(sides, second), strict=True):
         cov = side.cov
         variance += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
     if training is not None:
@@ -212,7 +212,7 @@ def metric(sides: Sequence[Draws], method: int) -> Array:
     return np.divide(2 * unseen * seen, total, out=np.zeros_like(total), where=total > 0)
 
 
-def gradient(sides: Sequence[Draws], method: int) -> list[Array]:
+def metric_gradient(sides: Sequence[Draws], method: int) -> list[Array]:
     """Return the metric's derivative with respect to each side's mean: 1, or ∂H/∂U = 2S²/(U + S)² and its like."""
     if len(sides) == 1:
         return [np.ones(len(sides[0].mean))]

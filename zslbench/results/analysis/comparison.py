@@ -315,7 +315,7 @@ def _comparison(
     for kind in how.over:
         sides = [drawn[kind, side] for side in parts]
         training = _training(kind, list(parts.values()), sides, match.entrants, how)
-        tests = [bootstrap.difference(sides, *pair, how.level, training) for pair in pairs]
+        tests = [bootstrap.bootstrap_difference(sides, *pair, how.level, training) for pair in pairs]
         for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
             by_kind[kind] = Verdict(100 * test.low, 100 * test.high, test.p, float(holm))
     values = tuple(100 * float(bootstrap.metric(sides, number)[0]) for number in range(len(match.entrants)))
@@ -344,12 +344,12 @@ def _training(
             means = [bootstrap.class_means(correct, part.labels) for correct, part in zip(right, parts, strict=True)]
             each = [Draws(mean.mean(axis=0)[None], np.zeros((1, seeds, seeds))) for mean in means]
             metric = [float(bootstrap.metric(each, seed)[0]) for seed in range(seeds)]
-            slopes = [float(slope[0]) for slope in bootstrap.gradient(sides, number)]
+            slopes = [float(slope[0]) for slope in bootstrap.metric_gradient(sides, number)]
             variance = float(np.var(metric, ddof=1)) / seeds
             for slope, correct, mean, part in zip(slopes, right, means, parts, strict=True):
                 whole = kind == "classes"
                 labels = np.zeros(len(mean), dtype=np.int64) if whole else part.labels
-                variance -= slope**2 * bootstrap.interaction(mean if whole else correct, labels)
+                variance -= slope**2 * bootstrap.interaction_variance(mean if whole else correct, labels)
         rng = seeding.stream(how.seed, f"bootstrap training {kind} {entrant.row.records[0].id}")
         columns.append(bootstrap.draw_training(max(variance, 0.0), seeds, how.draws, rng))
     return Retraining(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
@@ -391,7 +391,7 @@ def _sort_by_image(arrays: Mapping[str, AnyArray], record: Record) -> dict[str, 
 
 
 @dataclasses.dataclass(frozen=True)
-class AcrossPair:
+class CrossDatasetPair:
     """Two methods by number: the mean difference in points, data sets won by the first and lost, p, and p adjusted."""
 
     first: int
@@ -404,7 +404,7 @@ class AcrossPair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Across:
+class CrossDatasetTest:
     """One metric of the methods that ran on all of several data sets.
 
     Attributes:
@@ -424,7 +424,7 @@ class Across:
     statistic: float
     p: float
     critical_difference: float
-    pairs: tuple[AcrossPair, ...]
+    pairs: tuple[CrossDatasetPair, ...]
     smallest: float
     smallest_holm: float
     level: float
@@ -459,7 +459,7 @@ class Across:
         return tuple(groups)
 
 
-def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) -> Across | None:
+def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) -> CrossDatasetTest | None:
     """Return the tests over data sets, or None where fewer than two data sets share two methods.
 
     The data sets that all methods ran on, when those are two or more; else the methods that ran on all data sets.
@@ -482,7 +482,7 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
     two = list(itertools.combinations(range(len(common)), 2))
     gaps = [np.round(array[:, first] - array[:, second], 9) for first, second in two]
     raw = [significance.wilcoxon(gap) for gap in gaps]
-    return Across(
+    return CrossDatasetTest(
         metric=metric,
         datasets=tuple(match.head for match in matches),
         names=tuple(same_term[0].name for same_term in entrants),
@@ -495,7 +495,7 @@ def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) 
         p=friedman.p,
         critical_difference=significance.critical_difference(len(common), len(matches), level),
         pairs=tuple(
-            AcrossPair(*pair, float(gap.mean()), int((gap > 0).sum()), int((gap < 0).sum()), p, float(adjusted))
+            CrossDatasetPair(*pair, float(gap.mean()), int((gap > 0).sum()), int((gap < 0).sum()), p, float(adjusted))
             for pair, gap, p, adjusted in zip(two, gaps, raw, significance.holm(raw), strict=True)
         ),
         smallest=significance.smallest_wilcoxon_p(len(matches)),

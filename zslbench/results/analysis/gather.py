@@ -12,9 +12,9 @@ from zslbench.results.analysis.advice import advise_on_folds, advise_on_rule, ad
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
 from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import average_folds
-from zslbench.results.records.presets import DEFAULT_NAME, PresetStore
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.sources import SourceCheck
 from zslbench.visible import format_count
 
@@ -123,7 +123,7 @@ def drop_candidates(records: Sequence[Record]) -> list[Record]:
     Raises:
         BadValue: all are candidates.
     """
-    kept = rules.recorded(records)
+    kept = rules.drop_oracle_candidates(records)
     if not kept:
         raise BadValue(
             f"every finished run asked for ({len(records)}) is a candidate of oracle selection; "

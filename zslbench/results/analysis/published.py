@@ -125,7 +125,7 @@ def _lookup_first(names: Sequence[str], dataset: str, metric: str, source: str |
     return next(filter(None, (lookup(name, dataset, metric, source) for name in names)), None)
 
 
-def beside(row: Row, metric: str, source: str) -> Published | None:
+def find_comparable_number(row: Row, metric: str, source: str) -> Published | None:
     """Return the cited number that may stand beside a measured one: same method, data set, protocol and metric.
 
     Nor does a transductive number stand beside an inductive row, or the other way round.

@@ -28,7 +28,7 @@ Step = int | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Lack:
+class UnselectableRecords:
     """Records (of one setup) that a rule could not be applied to.
 
     `missing` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
@@ -43,7 +43,7 @@ class Selection:
     """Records with the metrics of what was chosen, and those that the rule could not be applied to."""
 
     records: tuple[Record, ...]
-    lacking: tuple[Lack, ...] = ()
+    lacking: tuple[UnselectableRecords, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,12 +55,12 @@ class Best:
     steps: int
 
 
-def recorded(records: Iterable[Record]) -> list[Record]:
+def drop_oracle_candidates(records: Iterable[Record]) -> list[Record]:
     """Return the records that count as they are: candidates of oracle selection are left out."""
     return [record for record in records if record.selection != "oracle"]
 
 
-def criterion(metrics: Mapping[str, float]) -> str:
+def criterion_metric(metrics: Mapping[str, float]) -> str:
     """Return the metric that a rule maximises: H under gzsl, T1 under zsl, else the first by name.
 
     >>> criterion({"U": 0.1, "S": 0.9, "H": 0.18})
@@ -69,7 +69,7 @@ def criterion(metrics: Mapping[str, float]) -> str:
     return next((name for name in _CRITERIA if name in metrics), min(metrics))
 
 
-def judged(record: Record) -> dict[Step, Mapping[str, float]]:
+def metrics_by_step(record: Record) -> dict[Step, Mapping[str, float]]:
     """Return the metrics of a record at each step that was judged, the last step (None) included."""
     steps: dict[Step, Mapping[str, float]] = {int(entry["step"]): entry["metrics"] for entry in record.curve}
     return steps | {None: record.metrics}
@@ -80,9 +80,11 @@ def shared_steps(records: Sequence[Record]) -> list[Step]:
 
     A curve that ends at the last step has that one once, by its number.
     """
-    common = set.intersection(*(set(judged(record)) for record in records)) - {None}
+    common = set.intersection(*(set(metrics_by_step(record)) for record in records)) - {None}
     ascending = sorted(step for step in common if step is not None)
-    ends = bool(ascending) and all(dict(judged(record)[ascending[-1]]) == dict(record.metrics) for record in records)
+    ends = bool(ascending) and all(
+        dict(metrics_by_step(record)[ascending[-1]]) == dict(record.metrics) for record in records
+    )
     return [*ascending] if ends else [*ascending, None]
 
 
@@ -91,8 +93,8 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
 
     `among`: consider these steps only, of those that all records judged.
     """
-    metric = criterion(records[0].metrics)
-    curves = [judged(record) for record in records]
+    metric = criterion_metric(records[0].metrics)
+    curves = [metrics_by_step(record) for record in records]
     allowed = shared_steps(records) if among is None else [step for step in shared_steps(records) if step in {*among}]
     means = {
         step: statistics.fmean(curve[step][metric] for curve in curves)
@@ -122,10 +124,10 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
     hyper-parameters were chosen in the dev stage (``NAME@tuned``, of the presets `tuned`) are validated already, at
     their last step, and stand for those of their family that have no curve.
     """
-    final, names = recorded(final), frozenset(tuned)
+    final, names = drop_oracle_candidates(final), frozenset(tuned)
     settled = {family_key(record, names) for record in final if record.selection == "validated"}
     dev_runs = {setup_key(group[0]): group for group in group_records(dev, setup_key)}
-    records, lacking = list[Record](), list[Lack]()
+    records, lacking = list[Record](), list[UnselectableRecords]()
     for group in group_records(final, setup_key):
         if tuned_runs := [record for record in group if record.selection == "validated"]:
             records += tuned_runs
@@ -133,16 +135,16 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
         judges = dev_runs.get(setup_key(group[0]), [])
         with_curve = [record for record in group if record.curve]
         if len(with_curve) < len(group) and (with_curve or family_key(group[0], names) not in settled):
-            lacking.append(Lack(tuple(record for record in group if not record.curve), "curve"))
+            lacking.append(UnselectableRecords(tuple(record for record in group if not record.curve), "curve"))
         if not with_curve:
             continue
         curves = [record for record in judges if record.curve]
         if not curves:
-            lacking.append(Lack(tuple(with_curve), "dev curve" if judges else "dev"))
+            lacking.append(UnselectableRecords(tuple(with_curve), "dev curve" if judges else "dev"))
             continue
         steps = shared_steps([*with_curve, *curves])
         if len(steps) == 1:
-            lacking.append(Lack(tuple(with_curve), "steps"))
+            lacking.append(UnselectableRecords(tuple(with_curve), "steps"))
             continue
         folds = sorted({record.fold for record in curves})
         records += _at_step(with_curve, "validated", best_step(curves, steps), points=1, folds=folds)
@@ -159,7 +161,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
     Elsewhere each setup with a curve gets the step that is best for it.
     """
     names = frozenset(tuned)
-    records, lacking = list[Record](), list[Lack]()
+    records, lacking = list[Record](), list[UnselectableRecords]()
     for group in group_records(final, lambda record: family_key(record, names)):
         points = group_records(group, setup_key)
         if any(record.selection == "oracle" for record in group):
@@ -170,7 +172,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
             if with_curve and len(shared_steps(with_curve)) > 1:
                 records += _at_step(with_curve, "oracle", best_step(with_curve), points=1)
             else:
-                lacking.append(Lack(tuple(point), "curve"))
+                lacking.append(UnselectableRecords(tuple(point), "curve"))
     return Selection(tuple(records), tuple(lacking))
 
 
@@ -194,10 +196,10 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
 
 
 def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
-    ordinary = [point for point in points if recorded(point)]
+    ordinary = [point for point in points if drop_oracle_candidates(point)]
     needed = max(map(len, ordinary or points))
     able = [point for point in points if len(point) >= needed]
-    if len(ordinary) == len(points) or any(not recorded(point) for point in able):
+    if len(ordinary) == len(points) or any(not drop_oracle_candidates(point) for point in able):
         return able
     common = set.intersection(*({record.seed for record in point} for point in points))
     return [[record for record in point if record.seed in common] for point in points] if common else able
@@ -205,12 +207,18 @@ def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
 
 def _at_step(records: Sequence[Record], rule: str, best: Best, **facts: Any) -> list[Record]:
     # It is the last one of all or of none: one of them may stand still from some step on.
-    last = all(dict(judged(record)[best.step]) == dict(record.metrics) for record in records)
-    selected = {"step": best.step, "last": last, "metric": criterion(records[0].metrics), "steps": best.steps, **facts}
+    last = all(dict(metrics_by_step(record)[best.step]) == dict(record.metrics) for record in records)
+    selected = {
+        "step": best.step,
+        "last": last,
+        "metric": criterion_metric(records[0].metrics),
+        "steps": best.steps,
+        **facts,
+    }
     return [
         dataclasses.replace(
             record,
-            metrics=judged(record)[best.step],
+            metrics=metrics_by_step(record)[best.step],
             selection=rule,
             provenance={**record.provenance, "selected": {**selected, "candidate": record.selection == "oracle"}},
         )

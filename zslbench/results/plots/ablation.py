@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
-from zslbench.results.plots.frame import COLOURS, FAINT, HATCHES, INK, Drawn, Frame, Request, escape
-from zslbench.results.plots.lines import SPREADS, Line, Panel, describe_lines, mean_and_ends, panels_of, rename_line
+from zslbench.results.plots.frame import COLOURS, FAINT, HATCHES, INK, DrawnFigure, FigureRequest, Frame, escape
+from zslbench.results.plots.series import SPREADS, Line, Panel, describe_lines, mean_and_ends, panels_of, rename_line
 from zslbench.results.tables.table import remarks
 from zslbench.spec import parse_recorded
 
@@ -18,7 +18,7 @@ FULL = "full"
 Settings = Mapping[str, Mapping[str, Any]]
 
 
-def draw_ablation(request: Request) -> Drawn:
+def draw_ablation(request: FigureRequest) -> DrawnFigure:
     """Draw a bar per named setting of one method, in the order of their declaration, the method as given last.
 
     Each seed is a dot on its bar. The axis begins at 0, so that lengths can be compared.
@@ -78,7 +78,7 @@ def draw_ablation(request: Request) -> Drawn:
     return frame.drawn([*remarks("figure", sentences), *below])
 
 
-def _choose_method(request: Request) -> str:
+def _choose_method(request: FigureRequest) -> str:
     lines = request.lines
     names = list(dict.fromkeys(line.row.method for line in lines))
     having = [name for name in names if request.known.ablations(name)]

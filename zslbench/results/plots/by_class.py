@@ -11,8 +11,18 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import stacked
-from zslbench.results.plots.frame import COLOURS, HATCHES, INK, Drawn, Frame, Request, escape, new_figure, wrap
-from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, name_data
+from zslbench.results.plots.frame import (
+    COLOURS,
+    HATCHES,
+    INK,
+    DrawnFigure,
+    FigureRequest,
+    Frame,
+    escape,
+    new_figure,
+    wrap,
+)
+from zslbench.results.plots.series import Line, check_one_panel, describe_lines, name_data
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
@@ -77,7 +87,7 @@ class Classes:
         return remarks("note", [] if self.known else [f"{text}; -d FOLDER names its folder."])
 
 
-def draw_confusion(request: Request) -> Drawn:
+def draw_confusion(request: FigureRequest) -> DrawnFigure:
     """Draw which class the images of each class were taken for, a matrix per method, rows true and columns predicted.
 
     More than a dozen classes are put in order by average-linkage clustering of what is confused with what, unseen and
@@ -117,10 +127,10 @@ def draw_confusion(request: Request) -> Drawn:
     bar.set_label("images of the class in %")
     bar.outline.set_linewidth(0.4)
     below_figure = _caption_confusion(lines, shares, classes, order, font)
-    return Drawn(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(below_figure))
+    return DrawnFigure(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(below_figure))
 
 
-def draw_perclass(request: Request) -> Drawn:
+def draw_perclass(request: FigureRequest) -> DrawnFigure:
     """Draw the top-1 accuracy of each class, mean over seeds, or the first method's minus the second's; sorted.
 
     Up to sixty classes stand in rows with their names; more stand side by side, and a sentence names the ends. Of one
@@ -173,7 +183,7 @@ def draw_perclass(request: Request) -> Drawn:
     return frame.drawn(_caption_perclass(lines, value, classes, order))
 
 
-def confusions(request: Request, lines: Sequence[Line]) -> tuple[list[Array], Classes]:
+def confusions(request: FigureRequest, lines: Sequence[Line]) -> tuple[list[Array], Classes]:
     """Return for each line the (c, c) shares of the images of class i taken for class j, mean over seeds, and classes.
 
     A class without test images has a row and a column where something was taken for it.
@@ -214,7 +224,7 @@ def confusions(request: Request, lines: Sequence[Line]) -> tuple[list[Array], Cl
     return shares, Classes(ids, of_unseen, images, first_class, request.known.class_names(lead))
 
 
-def _of_one_or_two(request: Request, kind: str, takes: str) -> tuple[list[Array], Classes]:
+def _of_one_or_two(request: FigureRequest, kind: str, takes: str) -> tuple[list[Array], Classes]:
     """Return the (c, c) confusions of one or two lines, and their classes.
 
     Raises:

@@ -12,8 +12,8 @@ from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.calibration import calibrate, curve
 from zslbench.results.analysis.rows import stat
-from zslbench.results.plots.frame import Drawn, Frame, Request, keep_percent, line_look, say_not_drawn
-from zslbench.results.plots.lines import (
+from zslbench.results.plots.frame import DrawnFigure, FigureRequest, Frame, keep_percent, line_look, say_not_drawn
+from zslbench.results.plots.series import (
     SPREADS,
     Line,
     describe_lines,
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9
 _LEVELS = np.linspace(0.0, 1.0, 201)
 
 
-def draw_curves(request: Request) -> Drawn:
+def draw_curves(request: FigureRequest) -> DrawnFigure:
     """Draw the curve of each method, mean over seeds at each level of S, and the points that it is used at.
 
     Filled: γ = 0, scores as they are. Hollow: γ chosen on the dev folds, where those were run. AUSUC is in the legend.
@@ -108,7 +108,7 @@ def _points(line: Line, dev: Sequence[Record], store: ResultStore) -> list[tuple
     return points
 
 
-def draw_stability(request: Request) -> Drawn:
+def draw_stability(request: FigureRequest) -> DrawnFigure:
     """Draw 100 − metric by epoch (Li et al., 2019, Fig. 6), a line per method, bands over seeds.
 
     A step is drawn where every seed was judged; the last step of training is one, too. Lines without a curve are left

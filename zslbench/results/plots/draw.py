@@ -13,15 +13,15 @@ from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.by_class import draw_confusion, draw_perclass
 from zslbench.results.plots.curves import draw_curves, draw_stability
 from zslbench.results.plots.features import PROJECTIONS, draw_features
-from zslbench.results.plots.frame import Drawn, Request, settings
-from zslbench.results.plots.lines import SPREADS, lines_of
+from zslbench.results.plots.frame import DrawnFigure, FigureRequest, settings
 from zslbench.results.plots.pareto import draw_pareto
 from zslbench.results.plots.ranks import draw_ranks
 from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
+from zslbench.results.plots.series import SPREADS, lines_of
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.table import remarks
 
-KINDS: Mapping[str, Callable[[Request], Drawn]] = {
+KINDS: Mapping[str, Callable[[FigureRequest], DrawnFigure]] = {
     "confusion": draw_confusion,
     "sensitivity": draw_sensitivity,
     "souls": draw_souls,
@@ -37,7 +37,7 @@ _BY_CLASS = ("confusion", "perclass", "features")
 _FROM_PREDICTIONS = (*_BY_CLASS, "curve")
 
 
-def draw(kind: str, request: Request, record_filter: RecordFilter, selection: str | None = None) -> Drawn:
+def draw(kind: str, request: FigureRequest, record_filter: RecordFilter, selection: str | None = None) -> DrawnFigure:
     """Return a figure of the records of a store that a filter leaves.
 
     Args:
@@ -67,7 +67,7 @@ def draw(kind: str, request: Request, record_filter: RecordFilter, selection: st
     return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", notes)))
 
 
-def _check(kind: str, request: Request, record_filter: RecordFilter, selection: str | None) -> None:
+def _check(kind: str, request: FigureRequest, record_filter: RecordFilter, selection: str | None) -> None:
     """Refuse options that do not exist, or that the kind has no use for."""
     for kind_of_name, given, known in (
         ("kind of figure", kind, KINDS),

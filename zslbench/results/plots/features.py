@@ -14,16 +14,16 @@ from zslbench.results.analysis.advice import run_command
 from zslbench.results.plots.by_class import Classes, check_count, confusions
 from zslbench.results.plots.frame import (
     INK,
-    Drawn,
+    DrawnFigure,
+    FigureRequest,
     Frame,
-    Request,
     escape,
     line_look,
     most_columns,
     say_not_drawn,
     wrap,
 )
-from zslbench.results.plots.lines import Line, check_one_panel, describe_lines, lines_of, name_data
+from zslbench.results.plots.series import Line, check_one_panel, describe_lines, lines_of, name_data
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark, remarks
@@ -77,7 +77,7 @@ class Projection:
     sentence: str
 
 
-def draw_features(request: Request) -> Drawn:
+def draw_features(request: FigureRequest) -> DrawnFigure:
     """Draw real test rows (hollow) and synthesised ones (filled) of unseen classes, a panel per method, up to four.
 
     Of each method the lowest seed that kept features is drawn. Methods whose real rows are the same, as those are that
@@ -267,7 +267,7 @@ def _command(lines: Sequence[Line], store: ResultStore) -> str:
     return run_command(lines[0].records, store.root, "--keep-features", str(KEEP), "--rerun", "all")
 
 
-def _describe_nothing_kept(request: Request, making: Sequence[Line]) -> str:
+def _describe_nothing_kept(request: FigureRequest, making: Sequence[Line]) -> str:
     if making:
         return f"no run asked for kept features; make them: `{_command(making, request.store)}`."
     names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench import files
 from zslbench.errors import BadValue
-from zslbench.results.plots.lines import Line
+from zslbench.results.plots.series import Line
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
@@ -45,7 +45,7 @@ _HIGHEST_LABEL = 1.9
 
 
 @dataclasses.dataclass(frozen=True)
-class Knowledge:
+class DeclaredFacts:
     """What records do not hold, asked of whoever draws.
 
     Attributes:
@@ -62,7 +62,7 @@ class Knowledge:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class FigureRequest:
     """What is to be drawn.
 
     Attributes:
@@ -77,7 +77,7 @@ class Request:
 
     store: ResultStore
     width: float
-    known: Knowledge
+    known: DeclaredFacts
     lines: Sequence[Line] = ()
     methods: Sequence[str] = ()
     metrics: Sequence[str] | None = None
@@ -88,7 +88,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Drawn:
+class DrawnFigure:
     """A figure: its axes, a row per number drawn, and what goes below it in a paper; `caption` has the sentences."""
 
     axes: tuple[Axes, ...]
@@ -153,7 +153,7 @@ class Frame:
         axes.grid(axis=grid)  # type: ignore[arg-type]
         axes.set_axisbelow(True)
 
-    def drawn(self, remarks: Sequence[Remark]) -> Drawn:
+    def drawn(self, remarks: Sequence[Remark]) -> DrawnFigure:
         """Put the legend below all axes, where it hides nothing, and return the figure with its remarks."""
         keys = [key for key in self.legend if key in self.handles]
         if keys:
@@ -161,7 +161,7 @@ class Frame:
             handles = [self.handles[key] for key in keys]
             ncols = self.legend_columns
             self.figure.legend(handles, texts, loc="outside lower center", ncols=ncols, borderaxespad=0.2)
-        return Drawn(tuple(self.axes), tuple(self.rows), tuple(remarks))
+        return DrawnFigure(tuple(self.axes), tuple(self.rows), tuple(remarks))
 
 
 def escape(text: str) -> str:
@@ -299,7 +299,7 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     return content.getvalue()
 
 
-def write_figure(drawn: Drawn, path: Path) -> list[str]:
+def write_figure(drawn: DrawnFigure, path: Path) -> list[str]:
     """Write a figure, and return remarks on what its fonts lack.
 
     Raises:
@@ -318,14 +318,14 @@ def write_figure(drawn: Drawn, path: Path) -> list[str]:
     return [f"No font here has the sign{many} {' '.join(lacking)}; a .svg keeps the text."]
 
 
-def svg_text(drawn: Drawn) -> str:
+def svg_text(drawn: DrawnFigure) -> str:
     """Return a figure as the text of an SVG, its fonts kept as text."""
     with settings(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sign that no font here has is text, which the reader's fonts may have
         return figure_bytes(drawn.figure, "svg").decode("utf-8")
 
 
-def write_data(drawn: Drawn, path: Path) -> None:
+def write_data(drawn: DrawnFigure, path: Path) -> None:
     """Write the numbers that a figure shows as CSV, to six digits after the point; heads as rows first have them.
 
     Raises:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue
-from zslbench.results.plots.frame import FAINT, Drawn, Frame, Request, line_look
-from zslbench.results.plots.lines import SPREADS, Line, describe_lines, mean_and_ends, panels_of
+from zslbench.results.plots.frame import FAINT, DrawnFigure, FigureRequest, Frame, line_look
+from zslbench.results.plots.series import SPREADS, Line, describe_lines, mean_and_ends, panels_of
 from zslbench.results.records.record import Record
 from zslbench.results.tables.table import remarks
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def draw_pareto(request: Request) -> Drawn:
+def draw_pareto(request: FigureRequest) -> DrawnFigure:
     """Draw each method's metric against its seconds of fitting and scoring on a logarithmic axis, and the front.
 
     The front joins the methods that none other beats in less time.

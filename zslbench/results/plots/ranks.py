@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.files import write_atomically
-from zslbench.results.analysis.comparison import METRICS, Across, Comparison, across, match_methods
+from zslbench.results.analysis.comparison import METRICS, Comparison, CrossDatasetTest, across, match_methods
 from zslbench.results.plots.frame import (
     COLOURS,
     FAINT,
     FONT,
     INK,
-    Drawn,
-    Request,
+    DrawnFigure,
+    FigureRequest,
     escape,
     figure_bytes,
     file_kind,
     new_figure,
     settings_from_defaults,
 )
-from zslbench.results.plots.lines import DEFAULT_METRICS, describe_lines
+from zslbench.results.plots.series import DEFAULT_METRICS, describe_lines
 from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
 from zslbench.results.tables.table import remarks
 
@@ -40,7 +40,7 @@ WIDTH = 3.4
 _ROW, _CHARACTER, _SHORTEST_AXIS = 0.17, 0.06, 1.1
 
 
-def draw_ranks(request: Request) -> Drawn:
+def draw_ranks(request: FigureRequest) -> DrawnFigure:
     """Draw mean ranks over data sets, a diagram per metric; bars join methods that Wilcoxon–Holm does not tell apart.
 
     Methods asked for are of one line per data set; fewer than two: all lines.
@@ -77,10 +77,10 @@ def draw_ranks(request: Request) -> Drawn:
         [line for line in request.lines if line.row.label in labels], [test.metric for test in tests]
     )
     rows = tuple(row for test in tests for row in _rows(test))
-    return Drawn(tuple(figure.axes), rows, (*remarks("figure", sentences), *below))
+    return DrawnFigure(tuple(figure.axes), rows, (*remarks("figure", sentences), *below))
 
 
-def _rows(test: Across) -> list[dict[str, Any]]:
+def _rows(test: CrossDatasetTest) -> list[dict[str, Any]]:
     grouped = [
         " ".join(str(number + 1) for number, bar in enumerate(test.groups) if place in bar)
         for place in range(len(test.names))
@@ -97,7 +97,7 @@ def _rows(test: Across) -> list[dict[str, Any]]:
     ]
 
 
-def draw_diagram(diagrams: Sequence[Across], path: Path) -> None:
+def draw_diagram(diagrams: Sequence[CrossDatasetTest], path: Path) -> None:
     """Draw one diagram per metric below each other, one column wide, and write it as PDF, SVG or PNG.
 
     Raises:
@@ -111,7 +111,7 @@ def draw_diagram(diagrams: Sequence[Across], path: Path) -> None:
     write_atomically(path, lambda file: file.write(content), f"the diagram {path.name}")
 
 
-def _draw_tests(tests: Sequence[Across], width: float) -> Figure:
+def _draw_tests(tests: Sequence[CrossDatasetTest], width: float) -> Figure:
     """Return one diagram per metric below each other, drawn in the font of the current settings.
 
     Args:
@@ -130,7 +130,7 @@ def _draw_tests(tests: Sequence[Across], width: float) -> Figure:
     return figure
 
 
-def _draw_test(axes: Axes, test: Across, size: tuple[float, float], margin: float) -> None:
+def _draw_test(axes: Axes, test: CrossDatasetTest, size: tuple[float, float], margin: float) -> None:
     """Draw one diagram in inches: the axis on top, bars below it, names left and right on elbow lines."""
     width, height = size
     axes.set_xlim(0, width)
@@ -166,7 +166,7 @@ def _draw_test(axes: Axes, test: Across, size: tuple[float, float], margin: floa
     axes.text(width / 2, height - 0.85 * _ROW, _footer(test), ha="center", va="center", color=FAINT, fontsize=6)
 
 
-def _stack_bars(test: Across) -> list[list[tuple[float, float]]]:
+def _stack_bars(test: CrossDatasetTest) -> list[list[tuple[float, float]]]:
     """Return the bars as ranks from–to, in rows in which none touches another."""
     rows: list[list[tuple[float, float]]] = []
     gap = 0.02 * len(test.names)
@@ -181,7 +181,7 @@ def _stack_bars(test: Across) -> list[list[tuple[float, float]]]:
     return rows
 
 
-def _footer(test: Across) -> str:
+def _footer(test: CrossDatasetTest) -> str:
     n, alpha = len(test.datasets), percent(1 - test.level)
     nothing = "; none can be told apart" if not test.is_significant(test.smallest_holm) else ""
     return (

@@ -16,14 +16,14 @@ from zslbench.results.plots.frame import (
     FONT,
     INK,
     TICK_FONT,
-    Drawn,
+    DrawnFigure,
+    FigureRequest,
     Frame,
-    Request,
     escape,
     keep_percent,
     line_look,
 )
-from zslbench.results.plots.lines import (
+from zslbench.results.plots.series import (
     SPREADS,
     Line,
     Panel,
@@ -44,7 +44,7 @@ SOULS = "souls"
 _Value = int | float | str | bool
 
 
-def draw_souls(request: Request) -> Drawn:
+def draw_souls(request: FigureRequest) -> DrawnFigure:
     """Draw how metrics move with k, the number of soul samples per class (Li et al., 2019, Fig. 7a).
 
     The sensitivity figure of the parameter ``souls``, of whichever methods have it; see `draw_sensitivity`.
@@ -62,7 +62,7 @@ def draw_souls(request: Request) -> Drawn:
     return draw_sensitivity(souls, "soul samples per class", "[1..10]")
 
 
-def draw_sensitivity(request: Request, axis: str = "", values: str = "[…,…]") -> Drawn:
+def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…,…]") -> DrawnFigure:
     """Draw how metrics move with one hyper-parameter, all others kept: a line per setting, bands over seeds.
 
     On a logarithmic axis 0 stands apart, at the left; values that are no numbers stand side by side.
@@ -142,7 +142,7 @@ class Sweep:
     points: tuple[tuple[_Value, Line], ...]
 
 
-def _choose_parameter(request: Request) -> str:
+def _choose_parameter(request: FigureRequest) -> str:
     """Return the parameter to draw: the one asked for, else the only one that was swept.
 
     Raises:
@@ -225,7 +225,7 @@ def _common_label(lines: Sequence[Line], name: str) -> str:
     return str(dataclasses.replace(specs[0], presets=presets, params=given))
 
 
-def _describe_no_sweep(request: Request, name: str | None, values: str = "[…,…]") -> str:
+def _describe_no_sweep(request: FigureRequest, name: str | None, values: str = "[…,…]") -> str:
     """Return the sentence that there is no sweep (of `name`), with the command that makes one."""
     first = next((line for line in request.lines if name in line.row.params), request.lines[0])
     stage = ("--stage", "dev") if first.row.stage == "dev" else ()

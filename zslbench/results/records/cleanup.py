@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from zslbench.errors import StoreError
-from zslbench.files import TEMPORARY, probe
-from zslbench.results.records import leases, presets
+from zslbench.files import TEMPORARY, check_folder_writable
+from zslbench.results.records import leases, tuned_presets
 from zslbench.results.records.leases import is_abandoned, read_holder
-from zslbench.results.records.live import list_live_files
+from zslbench.results.records.live_studies import list_live_files
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, document_of
 from zslbench.visible import format_count
@@ -89,7 +89,7 @@ def gc(
     if not store.root.is_dir():
         return Garbage()
     try:
-        now = probe(store.root)
+        now = check_folder_writable(store.root)
     except StoreError:  # full, or not to be written to
         now = time.time()
     garbage: list[tuple[Path, str]] = []
@@ -139,7 +139,7 @@ def _find_unowned(root: Path) -> Iterator[tuple[Path, str]]:
         document = document_of(path)
         if document is not None and not document.exists():
             yield path, "it has no record"
-    tuned = root / presets.FOLDER
+    tuned = root / tuned_presets.FOLDER
     for path in match(TEMPORARY, (*root.glob(".*"), *root.glob("*/*/*/.*"), *tuned.glob(".*"))):
         yield path, "a file that was not finished"
     for path in match(_DATABASE, tuned.glob("*.db-*")):

@@ -116,7 +116,7 @@ def is_abandoned(path: Path, holder: Holder | None, now: float, patience: float)
     return is_gone(holder, silent)
 
 
-class Silence:
+class SilenceClock:
     """Tells for how long signs of life have not come, by the clock of this process, which looks on.
 
     No clock of another machine is read.
@@ -154,7 +154,7 @@ class Leases:
         holder = Holder.here()
         self.folder = root / FOLDER
         self.mine: set[str] = set()
-        self._beat, self._stale_after, self._silence = beat, stale_after, Silence(clock)
+        self._beat, self._stale_after, self._silence = beat, stale_after, SilenceClock(clock)
         self._text = holder.to_json()
         self._file = self.folder / f"{holder.token}{HOLDER}"
         self._ended = threading.Event()

@@ -11,9 +11,9 @@ from typing import BinaryIO
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import Writer, read_problem, write_atomically
-from zslbench.results.records.presets import PresetStore
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, write_run
+from zslbench.results.records.tuned_presets import PresetStore
 
 _SAME = 1e-9
 """Metrics that differ by less are equal: they were rounded differently."""

@@ -17,8 +17,8 @@ from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
 from zslbench.files import (
     Writer,
+    check_folder_writable,
     check_regular,
-    probe,
     read_problem,
     read_regular,
     remove_temporary,
@@ -83,7 +83,7 @@ class ResultStore:
         Raises:
             StoreError: the folder cannot be made, or not written to.
         """
-        now = probe(self.root)
+        now = check_folder_writable(self.root)
         below = (folder for level in range(1, _LEVELS + 1) for folder in self.root.glob("*/" * level))
         remove_temporary([self.root, *below], now)
 

@@ -18,7 +18,7 @@ import msgspec
 
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.files import json_text, read_problem
-from zslbench.results.records.live import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
+from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
 from zslbench.visible import format_clock, format_count, format_losses, format_metrics, last_line, name_run

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
 from zslbench.results.plots.draw import KINDS
-from zslbench.results.plots.frame import Knowledge, Request, settings, svg_text
-from zslbench.results.plots.lines import Line, group_by_data, lines_of
+from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text
 from zslbench.results.plots.pareto import timed_alone
 from zslbench.results.plots.sensitivity import swept_parameters
+from zslbench.results.plots.series import Line, group_by_data, lines_of
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
@@ -64,10 +64,10 @@ class _Plan(NamedTuple):
 
     kind: str
     title: str
-    request: Request
+    request: FigureRequest
 
 
-def draw_figures(records: Sequence[Record], store: ResultStore, known: Knowledge) -> tuple[list[Figure], list[str]]:
+def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredFacts) -> tuple[list[Figure], list[str]]:
     """Return the figures that finished records of one stage have data for, and a sentence for each left out for size.
 
     Args:
@@ -80,7 +80,7 @@ def draw_figures(records: Sequence[Record], store: ResultStore, known: Knowledge
     drawn_figures: list[Figure] = []
     notes: list[str] = []
     lines = lines_of([record for record in records if record.metrics])
-    for kind, title, request in _plans(lines, Request(store=store, width=WIDTH, known=known)):
+    for kind, title, request in _plans(lines, FigureRequest(store=store, width=WIDTH, known=known)):
         if too_many := _say_too_many(kind, request.lines):
             notes.append(f"{title}: {too_many}; choose fewer with `zslbench plot {kind} -m … -d … -o FILE`.")
             continue
@@ -98,7 +98,7 @@ def draw_figures(records: Sequence[Record], store: ResultStore, known: Knowledge
     return drawn_figures, notes
 
 
-def _plans(lines: Sequence[Line], request: Request) -> Iterator[_Plan]:
+def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[_Plan]:
     """Yield what the lines have data for, in the order of the page."""
 
     def plan(kind: str, title: str, lines: Sequence[Line], parameter: str | None = None) -> _Plan:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from zslbench.metrics import SWEPT
 from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values, rank_block
-from zslbench.results.analysis.selection import criterion
+from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets
 from zslbench.visible import one_line
@@ -45,7 +45,7 @@ _SPLITS = {
 }
 
 
-def split_of(origin: str, made: str = "") -> str:
+def describe_split(origin: str, made: str = "") -> str:
     """Say which split numbers are of: how it was made here, else what the origin of the data tells."""
     return made or _SPLITS.get(origin, origin)
 
@@ -64,7 +64,7 @@ def describe_rows(
     measured: dict[RemarkKind, str] = {
         "stage": _describe_stage(rows, metrics),
         "data": f"Features: {features}; semantics: {semantics}",
-        "split": f"Split: {describe_by((split_of(row.origin, row.split), row.dataset) for row in rows)}",
+        "split": f"Split: {describe_by((describe_split(row.origin, row.split), row.dataset) for row in rows)}",
         "selection": f"Selection: {_describe_rules(named)}",
         "seeds": f"Seeds: {_describe_seeds(named)}",
         "metrics": _describe_metrics(metrics),
@@ -141,7 +141,7 @@ def source_sentences(changed: str, unknown: str) -> list[str]:
     return sentences
 
 
-def unread(number: int) -> list[Remark]:
+def describe_unreadable_records(number: int) -> list[Remark]:
     """Return the remark on files and folders of records that could not be read; none where there are none."""
     files = "1 file or folder" if number == 1 else f"{number} files or folders"
     return remarks("note", [f"Without {files} of records that could not be read."] if number else [])
@@ -154,7 +154,7 @@ def _describe_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     folds = distinct(row.folds for row in rows)
     mean = ", mean over the folds named" if any(len(numbers) > 1 for numbers in folds) else ""
     if len(folds) == 1:
-        mean = (", mean over folds " if mean else ", fold ") + spans(folds[0])
+        mean = (", mean over folds " if mean else ", fold ") + format_number_ranges(folds[0])
     return f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones){mean}"
 
 
@@ -172,7 +172,7 @@ def _describe_seeds(named: _NamedRows) -> str:
             name if len(of_name[name]) == 1 else f"{name} on {', '.join(data)}"
             for name, data in group_values(by_seeds[seeds]).items()
         )
-        parts.append(f"{spans(seeds)} (n = {len(seeds)})" + (f": {who}" if len(by_seeds) > 1 else ""))
+        parts.append(f"{format_number_ranges(seeds)} (n = {len(seeds)})" + (f": {who}" if len(by_seeds) > 1 else ""))
     return "; ".join(parts)
 
 
@@ -198,7 +198,7 @@ def _rule(row: Row, rows: Sequence[Row]) -> str:
 
 
 def _criteria(rows: Sequence[Row]) -> str:
-    names = {criterion(dict.fromkeys(row.metrics, 0.0)) for row in rows}
+    names = {criterion_metric(dict.fromkeys(row.metrics, 0.0)) for row in rows}
     return " and ".join(sorted(names, key=lambda name: (name != "T1", name)))
 
 
@@ -221,7 +221,7 @@ def _describe_calibration(named: _NamedRows) -> list[str]:
     which = name_folds(folds[0]) if len(folds) == 1 else "folds"
     sentences = [f"{text}the one with the highest mean H over its dev {which}."]
     if len(folds) > 1:
-        uneven = named.write_each(lambda row: spans(row.gamma_folds) if row.gammas else "")
+        uneven = named.write_each(lambda row: format_number_ranges(row.gamma_folds) if row.gammas else "")
         sentences.append(f"Dev folds that γ was chosen on: {uneven}.")
     return sentences
 
@@ -274,10 +274,10 @@ def describe_selections(selections: Iterable[str]) -> str:
 
 def name_folds(folds: Sequence[int]) -> str:
     """Write folds of the dev stage: ``folds 1–3``."""
-    return f"{'fold' if len(folds) == 1 else 'folds'} {spans(folds)}"
+    return f"{'fold' if len(folds) == 1 else 'folds'} {format_number_ranges(folds)}"
 
 
-def spans(numbers: Sequence[int]) -> str:
+def format_number_ranges(numbers: Sequence[int]) -> str:
     """Write ascending whole numbers, runs of them shortened.
 
     >>> spans([0, 1, 2, 7])

@@ -7,9 +7,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from zslbench.results.analysis.comparison import Across, AcrossPair, Comparison, Entrant, Match, Pair, Resampling
+from zslbench.results.analysis.comparison import (
+    Comparison,
+    CrossDatasetPair,
+    CrossDatasetTest,
+    Entrant,
+    Match,
+    Pair,
+    Resampling,
+)
 from zslbench.results.analysis.rows import group_values
-from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences, spans
+from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, format_number_ranges, source_sentences
 from zslbench.results.tables.facts import pick_facts, round_number, round_numbers
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.visible import one_line
@@ -36,7 +44,7 @@ class Comparisons:
     """All that was compared, and how: what every format writes; `remarks` say what is missing."""
 
     comparisons: tuple[Comparison, ...]
-    across: tuple[Across, ...]
+    across: tuple[CrossDatasetTest, ...]
     how: Resampling
     stage: str
     remarks: tuple[str, ...]
@@ -164,7 +172,13 @@ def _entrants(group: Sequence[Comparison]) -> Table:
     for number, entrant in enumerate(match.entrants):
         values = [f"{comparison.values[number]:.1f}" for comparison in group]
         rows.append(
-            (entrant.title, *values, spans(entrant.row.seeds), entrant.row.selection, one_line(entrant.row.label))
+            (
+                entrant.title,
+                *values,
+                format_number_ranges(entrant.row.seeds),
+                entrant.row.selection,
+                one_line(entrant.row.label),
+            )
         )
     heads = ("method", *(comparison.metric for comparison in group), "seeds", "selection", "run as")
     title = f"{match.head}, {match.row.protocol}: {' and '.join(images)}"
@@ -184,7 +198,7 @@ def _pairs(comparison: Comparison, done: Comparisons) -> Table:
     return text_table(f"{comparison.match.head}: {comparison.metric}", heads, rows, words=[2])
 
 
-def _across(test: Across, width: int) -> list[Table]:
+def _across(test: CrossDatasetTest, width: int) -> list[Table]:
     title, titles = f"Across {len(test.datasets)} data sets: {test.metric}", test.titles
     below = [smallest_sentence(test)]
     if not math.isnan(test.p):
@@ -222,7 +236,7 @@ def _holm(value: float, stands_out: bool) -> Cell:
     return Cell(_p(value), emphasis="outstanding" if stands_out else "")
 
 
-def text_diagram(across: Across, width: int = 100) -> str:
+def text_diagram(across: CrossDatasetTest, width: int = 100) -> str:
     """Return the diagram for a terminal: a line per method, best first, a dot at its mean rank, bars on the right.
 
     A vertical bar joins methods that Wilcoxon–Holm does not tell apart.
@@ -243,7 +257,7 @@ def text_diagram(across: Across, width: int = 100) -> str:
     return "\n".join(lines)
 
 
-def smallest_sentence(across: Across) -> str:
+def smallest_sentence(across: CrossDatasetTest) -> str:
     """Say the smallest p that so many data sets allow, and whether anything can be told apart at all."""
     n, pairs = len(across.datasets), len(across.pairs)
     after = f", {short_p(across.smallest_holm)} after Holm over {pairs} pairs" if pairs > 1 else ""
@@ -299,7 +313,7 @@ def _comparison_object(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _across_object(test: Across) -> dict[str, Any]:
+def _across_object(test: CrossDatasetTest) -> dict[str, Any]:
     columns = zip(test.names, test.marks, test.ranks, zip(*test.values, strict=True), strict=True)
     return {
         **pick_facts(test, "metric", "datasets"),
@@ -320,7 +334,7 @@ def _across_object(test: Across) -> dict[str, Any]:
     }
 
 
-def _name_pair(names: Sequence[str], pair: Pair | AcrossPair) -> dict[str, Any]:
+def _name_pair(names: Sequence[str], pair: Pair | CrossDatasetPair) -> dict[str, Any]:
     return {"a": names[pair.first], "b": names[pair.second], "difference": round_number(pair.difference)}
 
 

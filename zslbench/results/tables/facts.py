@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zslbench.files import csv_text, json_text
-from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published, beside
+from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published, find_comparable_number
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, group_values
 
 _DIGITS = 6
@@ -58,7 +58,7 @@ def table_rows(
         stats = {name: row.metrics[name] for name in metrics if name in row.metrics}
         facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in stats.items()}
         if source and cited is None:
-            entries = {name: entry for name in metrics if (entry := beside(row, name, source))}
+            entries = {name: entry for name in metrics if (entry := find_comparable_number(row, name, source))}
             facts["published"] = {name: pick_facts(entry, *_PUBLISHED) for name, entry in entries.items()}
         if cited is not None:
             facts["source"] = None

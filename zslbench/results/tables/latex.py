@@ -8,7 +8,16 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.tables.latex_text import BOLD, LINE, breakable, escape, height, lacking, lines_of, points
+from zslbench.results.tables.latex_text import (
+    BOLD,
+    LINE,
+    breakable,
+    escape,
+    has_unsupported_characters,
+    lines_of,
+    paragraph_height,
+    text_width,
+)
 from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, pack, panels
 
 GAP = 6.0
@@ -99,8 +108,8 @@ def part_into_floats(
 
 
 def _sheets(table: Table, room: float) -> list[Sheet]:
-    names = min(max(points(row.title) for row in table.rows), _NAMES * room)
-    names = max(names, points(table.name))
+    names = min(max(text_width(row.title) for row in table.rows), _NAMES * room)
+    names = max(names, text_width(table.name))
     sheets: list[Sheet] = []
     for part in panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room):
         columns = _columns(part, room)
@@ -114,7 +123,7 @@ def _sheets(table: Table, room: float) -> list[Sheet]:
 
 def _pack(sheets: Sequence[Sheet], width: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
     """Part panels into floats; only what is too high for a page is parted itself, and what stands below the caption."""
-    used = height(caption, width, caption=True) + 2 * LINE
+    used = paragraph_height(caption, width, caption=True) + 2 * LINE
     floats: list[list[Sheet]] = [[]]
     for sheet in sheets:
         room = page - (used if floats == [[]] else 2 * LINE)
@@ -124,7 +133,7 @@ def _pack(sheets: Sequence[Sheet], width: float, caption: str, below: Sequence[s
                 used = 2 * LINE
             floats[-1].append(part)
             used += part.height + LINE
-    last = sum(height(note, width) for note in below) + LINE
+    last = sum(paragraph_height(note, width) for note in below) + LINE
     return floats + ([[]] if below and used + last > page else [])
 
 
@@ -145,7 +154,7 @@ def _pages(sheet: Sheet, room: float) -> list[Sheet]:
 
 def _columns(table: Table, room: float) -> list[float]:
     """Return the points of each column, without gaps; words take no more than `_NAMES` of the room."""
-    widths = column_widths(table, _cell_width, lambda head: _head_room(max(head.split() or [""], key=points)))
+    widths = column_widths(table, _cell_width, lambda head: _head_room(max(head.split() or [""], key=text_width)))
     return [
         min(width, _NAMES * room) if column.kind == "text" else width
         for column, width in zip(table.columns, widths, strict=True)
@@ -154,12 +163,12 @@ def _columns(table: Table, room: float) -> list[float]:
 
 def _head_room(head: str) -> float:
     """Return the points that a head takes, in several lines where it is long."""
-    return max(map(points, lines_of(head, _HEAD)))
+    return max(map(text_width, lines_of(head, _HEAD)))
 
 
 def _cell_width(cell: Cell, longest: int) -> float:
-    value = max(points(cell.text), points("0" * (longest - 1) + "."))
-    digits = (value + points(cell.std) * _SMALLER) * (BOLD if cell.bold else 1.0)
+    value = max(text_width(cell.text), text_width("0" * (longest - 1) + "."))
+    digits = (value + text_width(cell.std) * _SMALLER) * (BOLD if cell.bold else 1.0)
     return digits + _SIGN * bool(cell.std) + _MARK * len(cell.marks) + _NOTE * len(str(cell.note or ""))
 
 
@@ -200,7 +209,7 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
         minipage = r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(below), r"\end{minipage}"
         below = [r"\par\smallskip", *minipage]
     text = _document(floats, caption, below) if standalone else _floats(floats, caption, below, narrow)
-    if lacking(text):
+    if has_unsupported_characters(text):
         return "\n".join([_NEEDS_FONT, text] if standalone else [_NEEDS, _NEEDS_FONT, text])
     return text if standalone else f"{_NEEDS}\n{text}"
 
@@ -225,7 +234,7 @@ def _document(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[s
     sheets = [sheet for sheets in floats for sheet in sheets]
     width = max(COLUMN, *(sheet.width for sheet in sheets))
     body = [rf"{breakable(caption)}\par\medskip", r"{\centering", *_panels(sheets), r"\par}", *below]
-    beyond = lacking("\n".join(body))
+    beyond = has_unsupported_characters("\n".join(body))
     return "\n".join(
         [
             r"\documentclass[border=6pt]{standalone}",

@@ -77,7 +77,7 @@ _CAPTION = 10 / 8, 12.0  # how much larger captions are set by default, and the 
 _RAGGED = 1.12  # lines end before the margin
 
 
-def lacking(text: str) -> bool:
+def has_unsupported_characters(text: str) -> bool:
     """Return whether `text` holds characters that pdflatex has no sign for."""
     return any(sign > "\u017f" and sign not in _PDFLATEX_HAS for sign in text)
 
@@ -115,7 +115,7 @@ def escape(text: str) -> str:
 
 
 @functools.cache
-def points(text: str) -> float:
+def text_width(text: str) -> float:
     """Return the width of `text`, rounded up but for kerns.
 
     >>> points("43.3")
@@ -125,10 +125,10 @@ def points(text: str) -> float:
     return round(sum(_POINTS.get(sign, _UNKNOWN) for sign in bases), 2)
 
 
-def height(text: str, width: float, caption: bool = False) -> float:
+def paragraph_height(text: str, width: float, caption: bool = False) -> float:
     """Return the points that a paragraph of `width` takes, as a note or as a caption, rounded up."""
     larger, line = _CAPTION if caption else (1.0, LINE)
-    return math.ceil(points(text) * larger * _RAGGED / width) * line
+    return math.ceil(text_width(text) * larger * _RAGGED / width) * line
 
 
 def lines_of(text: str, width: float) -> list[str]:
@@ -137,14 +137,14 @@ def lines_of(text: str, width: float) -> list[str]:
     >>> lines_of("LisGAN@S3[hidden=1024]", 60)
     ['LisGAN@S3[', 'hidden=1024]']
     """
-    if points(text) <= width:
+    if text_width(text) <= width:
         return [text]
     lines = [""]
     for piece in _pieces(text):
-        if lines[-1] and points(piece.rstrip()) <= width < points((lines[-1] + piece).rstrip()):
+        if lines[-1] and text_width(piece.rstrip()) <= width < text_width((lines[-1] + piece).rstrip()):
             lines.append("")
         for sign in piece:
-            if lines[-1] and points(lines[-1] + sign) > width and sign != " ":
+            if lines[-1] and text_width(lines[-1] + sign) > width and sign != " ":
                 lines.append("")
             lines[-1] += sign
     return [line.strip() for line in lines if line.strip()] or [text]

@@ -82,7 +82,7 @@ def lay_out(
             if metric in row.metrics:
                 column = ColumnKey(group_key(row), row.protocol_key, metric)
                 numbers[key][column] = row.metrics[metric]
-                if source and cited is None and (entry := citations.beside(row, metric, source)):
+                if source and cited is None and (entry := citations.find_comparable_number(row, metric, source)):
                     numbers[key][dataclasses.replace(column, published=True)] = entry
     used = {column for columns in numbers.values() for column in columns}
     columns = [

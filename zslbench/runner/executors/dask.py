@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Done, Executor, Lost, Message, Task, bounded
-from zslbench.runner.executors.worker import Home, do_as_worker, extra, send_output_to
+from zslbench.runner.executors.loop import Done, Executor, Message, Task, WorkerLost, bounded
+from zslbench.runner.executors.worker import CoordinatorEnvironment, import_extra, run_batch_in_worker, send_output_to
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Place
@@ -47,7 +47,7 @@ class DaskExecutor(Executor):
     name = "dask"
 
     def __init__(self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float = _PATIENCE) -> None:
-        extra("distributed", self.name)
+        import_extra("distributed", self.name)
         self.scheduler, self.places, self.patience = scheduler, tuple(places), patience
         self.workers = max(len(self.places), 1)
 
@@ -85,7 +85,7 @@ class DaskExecutor(Executor):
         for task in tasks:
             self._count += 1
             work = pickle.dumps((task.batch, pack(task.batch)))
-            arguments = work, self._topic, self._count, Home.here(), self.scheduler is None
+            arguments = work, self._topic, self._count, CoordinatorEnvironment.here(), self.scheduler is None
             key = f"{self._topic}-{self._count}"
             try:
                 future = self._client.submit(_do_in_worker, *arguments, key=key, pure=False)
@@ -120,7 +120,7 @@ class DaskExecutor(Executor):
                 task.future.set_result(None)
             elif isinstance(outcome, distributed.KilledWorker):
                 sentence = f"each Dask worker that tried it died (the last: {outcome.last_worker.address}); "
-                task.future.set_exception(Lost("crashed", sentence + "the same command tries again."))
+                task.future.set_exception(WorkerLost("crashed", sentence + "the same command tries again."))
             else:
                 raise EngineError(
                     f"a task was lost on the Dask cluster ({outcome}); check that the scheduler runs and "
@@ -146,7 +146,7 @@ class DaskExecutor(Executor):
                 bounded(_ANSWER, lambda: self._client.cancel(futures))
 
 
-def _do_in_worker(work: bytes, topic: str, number: int, home: Home, quiet: bool) -> bytes:
+def _do_in_worker(work: bytes, topic: str, number: int, home: CoordinatorEnvironment, quiet: bool) -> bytes:
     """Do a batch in a worker of the cluster; return what was done, and tell of it meanwhile.
 
     What a batch of several jobs has finished is told at once, so that it is kept should the worker die.
@@ -168,14 +168,14 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: Home, quiet: bool)
             worker.log_event(topic, (number, pickle.dumps(message)))
 
     with home.entered():
-        do_as_worker(batch, parcel, send)
+        run_batch_in_worker(batch, parcel, send)
     return pickle.dumps(done)
 
 
 @contextlib.contextmanager
 def connected(scheduler: str | None, places: Sequence[Place], patience: float) -> Iterator[Any]:
     """Connect to a cluster (None: start one with a worker for each place) in `patience` seconds; close all after."""
-    distributed: Any = extra("distributed", "dask")
+    distributed: Any = import_extra("distributed", "dask")
     with contextlib.ExitStack() as leaving:
         address: Any = scheduler or leaving.enter_context(_local_cluster(distributed, places))
         try:
@@ -207,7 +207,7 @@ def count_workers(client: Any) -> int | None:
 def _local_cluster(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
     import psutil
 
-    extra("cryptography", "dask")  # Dask's own sentence on its absence names no extra
+    import_extra("cryptography", "dask")  # Dask's own sentence on its absence names no extra
     open_standard_streams()
     options = {
         "n_workers": len(places),

@@ -15,9 +15,9 @@ from typing import ClassVar, Self, TypeAlias, TypeVar
 from zslbench.arrays import AnyArray
 from zslbench.errors import EngineError
 from zslbench.results.records.record import Status
-from zslbench.runner.finished import Finished, Scored, unfinished
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.judging import Judging
+from zslbench.runner.run_records import Finished, Scored, unfinished
 
 T = TypeVar("T")
 Keep: TypeAlias = Callable[[Job, list[Finished]], None]
@@ -77,7 +77,7 @@ class Done:
 Message: TypeAlias = Started | Logged | Checkpoint | Done
 
 
-class Lost(Exception):
+class WorkerLost(Exception):
     """What a task's future raises when its worker died or was stopped; `limit` says which limit a run went past."""
 
     def __init__(self, status: Status, error: str, limit: str = "") -> None:
@@ -85,7 +85,7 @@ class Lost(Exception):
         self.status, self.error, self.limit = status, error, limit
 
 
-class Blameless(Exception):
+class WorkerPreempted(Exception):
     """What a task's future raises when its worker was lost by no fault of its own: what is left is handed out again."""
 
 
@@ -147,7 +147,7 @@ class Task:
         lost = self.future.exception()
         if lost is None or not self.waiting:
             return []
-        if not isinstance(lost, Lost):
+        if not isinstance(lost, WorkerLost):
             return [Batch(tuple(self.waiting.values()))]
         if len(self.waiting) == len(self.batch.jobs) > 1:
             return [Batch((job,)) for job in self.waiting.values()]
@@ -220,7 +220,7 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listeners: Sequence
     tasks: list[Task] = []
     again: list[Batch] = []
     exhausted = False
-    hold = held() if executor.elsewhere else contextlib.nullcontext(Held())
+    hold = defer_interrupts() if executor.elsewhere else contextlib.nullcontext(InterruptCounter())
     with hold as interrupt, executor:
         try:
             while tasks or again or not exhausted:
@@ -247,7 +247,7 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listeners: Sequence
 
 
 @dataclasses.dataclass(eq=False)
-class Held:
+class InterruptCounter:
     """Counts how often Ctrl-C was pressed."""
 
     pressed: int = 0
@@ -260,12 +260,12 @@ class Held:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[Held]:
+def defer_interrupts() -> Iterator[InterruptCounter]:
     """Hold Ctrl-C back until the block ends or asks for it by `Held.check`; the third press is not held back.
 
     Only the main thread hears of Ctrl-C, so elsewhere this does nothing.
     """
-    state = Held()
+    state = InterruptCounter()
     if threading.current_thread() is not threading.main_thread():
         yield state
         return

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Blameless, Executor, Lost, Task
-from zslbench.runner.executors.worker import Mailbox, do_as_worker, limit_threads, send_output_to
+from zslbench.runner.executors.loop import Executor, Task, WorkerLost, WorkerPreempted
+from zslbench.runner.executors.worker import Mailbox, limit_threads, run_batch_in_worker, send_output_to
 from zslbench.runner.handout import pack
 from zslbench.runner.resources import Limits, Place, size_text, time_text
 from zslbench.visible import open_standard_streams
@@ -103,7 +103,7 @@ class ProcessExecutor(Executor):
                 seat.stop_late(task)
                 continue
             loss = seat.loss(task)
-            if isinstance(loss, Blameless) and not task.heard:
+            if isinstance(loss, WorkerPreempted) and not task.heard:
                 self._failed_starts += 1
                 if self._failed_starts >= _MOST_FAILED_STARTS:
                     raise EngineError(
@@ -135,7 +135,7 @@ class _Seat:
         self._mailbox = Mailbox(folder)
         self._process: Any = None
         self._work: Any = None
-        self._reason: Lost | None = None
+        self._reason: WorkerLost | None = None
         self._front = ""
         self._since = 0.0
 
@@ -163,7 +163,7 @@ class _Seat:
     def read(self, task: Task) -> None:
         """Let a task hear what its worker said."""
         for message in self._mailbox.take():
-            if isinstance(message, Lost):
+            if isinstance(message, WorkerLost):
                 self._reason = message
             elif isinstance(message, _Ended):
                 self.ended = message
@@ -180,14 +180,14 @@ class _Seat:
                 f"it took longer than its time limit of {time_text(limit)} and was stopped; "
                 "raise --time-limit and add --rerun failed to try again."
             )
-            self._reason = Lost("timeout", sentence, f"time {limit:g} s")
+            self._reason = WorkerLost("timeout", sentence, f"time {limit:g} s")
             self.kill()
             return
         patience = _START if not task.heard else math.inf if task.waiting else _FAREWELL
         if now - self._since > patience:
             self.kill()
 
-    def loss(self, task: Task) -> Lost | Blameless | None:
+    def loss(self, task: Task) -> WorkerLost | WorkerPreempted | None:
         """Return why an ended task was lost, None where it was not; the worker stays only where it is as before."""
         if self.ended and not self.ended.error:
             if self.limits.memory and self.ended.memory > _SWOLLEN * self.limits.memory:
@@ -197,15 +197,15 @@ class _Seat:
         self.leave()
         why = self.ended.error if self.ended else _name_end(process.exitcode)
         if not task.heard:
-            return Blameless(why)
+            return WorkerPreempted(why)
         if self._reason:
             in_time = self._reason.status == "timeout" and self._front not in task.waiting
-            return Blameless("it was done this very moment") if in_time else self._reason
+            return WorkerPreempted("it was done this very moment") if in_time else self._reason
         printed = ""
         with contextlib.suppress(OSError):
             printed = (self.folder / _OUTPUT).read_bytes()[-_TAIL:].decode("utf-8", "replace").strip()
         sentence = f"its worker process died ({why}); the same command tries again."
-        return Lost("crashed", "\n".join(filter(None, [printed, sentence])))
+        return WorkerLost("crashed", "\n".join(filter(None, [printed, sentence])))
 
     def kill(self) -> None:
         """Kill the worker and all that it started."""
@@ -284,7 +284,7 @@ def _work(threads: int, most_memory: int | None, folder: str, work: Any, news: A
         if most_memory:
             threading.Thread(target=_watch_memory, args=(most_memory, mailbox, over), daemon=True).start()
         try:
-            do_as_worker(given[0], given[1], mailbox.send)
+            run_batch_in_worker(given[0], given[1], mailbox.send)
         except BaseException as raised:
             error = f"it raised {type(raised).__name__}: {raised}"
         over.set()
@@ -316,7 +316,7 @@ def _watch_memory(most: int, mailbox: Mailbox, over: threading.Event) -> None:
                 f"its worker used {size_text(used)}, more than the memory limit of {size_text(most)}, and was stopped; "
                 "raise --memory-limit and add --rerun failed to try again."
             )
-            mailbox.send(Lost("crashed", sentence, f"memory {most} bytes"))
+            mailbox.send(WorkerLost("crashed", sentence, f"memory {most} bytes"))
             _end()
 
 

@@ -20,12 +20,18 @@ from msgspec import Meta, Struct, convert
 from zslbench.documents import check_table, read_toml
 from zslbench.errors import EngineError
 from zslbench.results.records.leases import Holder, is_gone
-from zslbench.runner.classes import method_class
-from zslbench.runner.executors.loop import Done, Executor, Lost, Message, Task
-from zslbench.runner.executors.worker import Home, Mailbox, do_as_worker, extra, limit_threads
+from zslbench.runner.class_lookup import method_class
+from zslbench.runner.executors.loop import Done, Executor, Message, Task, WorkerLost
+from zslbench.runner.executors.worker import (
+    CoordinatorEnvironment,
+    Mailbox,
+    import_extra,
+    limit_threads,
+    run_batch_in_worker,
+)
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.resources import seconds, size
+from zslbench.runner.resources import parse_bytes, parse_seconds
 from zslbench.sources import source_of
 
 _LOOK_EVERY = {"slurm": 2.0, "local": 0.1}
@@ -82,13 +88,13 @@ class SlurmConfig(Struct, frozen=True, kw_only=True):
         return convert(table, cls)
 
     def __post_init__(self) -> None:
-        seconds(self.time)
-        size(self.memory or None)
+        parse_seconds(self.time)
+        parse_bytes(self.memory or None)
 
     def parameters(self) -> Mapping[str, Any]:
         """Return them as submitit names them."""
         parameters: dict[str, Any] = {
-            "timeout_min": max(round((seconds(self.time) or 0) / 60), 1),
+            "timeout_min": max(round((parse_seconds(self.time) or 0) / 60), 1),
             "cpus_per_task": self.cpus,
             "gpus_per_node": self.gpus,
             "tasks_per_node": 1,
@@ -96,7 +102,7 @@ class SlurmConfig(Struct, frozen=True, kw_only=True):
             "slurm_array_parallelism": self.array_parallelism,
             "name": "zslbench",
         }
-        if memory := size(self.memory or None):
+        if memory := parse_bytes(self.memory or None):
             parameters["mem_gb"] = memory / 2**30
         for name in ("partition", "account", "qos", "constraint"):
             if value := getattr(self, name):
@@ -120,7 +126,7 @@ class SlurmExecutor(Executor):
     name = "slurm"
 
     def __init__(self, config: SlurmConfig | None = None) -> None:
-        extra("submitit", self.name)
+        import_extra("submitit", self.name)
         self.config = config or SlurmConfig()
         self.workers = self.config.array_parallelism
 
@@ -158,7 +164,7 @@ class SlurmExecutor(Executor):
                 submitted = []
                 for task in left:
                     batch, mailbox = Batch(tuple(task.waiting.values())), self._spool.open_mailbox()
-                    work = batch, pack(batch), str(mailbox.folder), Home.here(), self.config.cpus
+                    work = batch, pack(batch), str(mailbox.folder), CoordinatorEnvironment.here(), self.config.cpus
                     submitted.append(_Submitted(task, self._submitit.submit(_do_in_job, *work), mailbox))
         except Exception as error:  # whatever sbatch says
             raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
@@ -190,7 +196,7 @@ class SlurmExecutor(Executor):
                 late = state.startswith("TIMEOUT")
                 advice = _MORE_TIME if late else _AGAIN
                 error = f"its Slurm job {job.job_id} ended as {state}, see {job.paths.stderr}; {advice}"
-                task.future.set_exception(Lost("timeout" if late else "crashed", error))
+                task.future.set_exception(WorkerLost("timeout" if late else "crashed", error))
             if task.future.done():
                 self._under_way.remove(submitted)
         if self._under_way:
@@ -228,12 +234,12 @@ def _still_holds(job: Job, messages: Sequence[Message]) -> bool:
     )
 
 
-def _do_in_job(batch: Batch, parcel: Parcel, mailbox: str, home: Home, threads: int) -> None:
+def _do_in_job(batch: Batch, parcel: Parcel, mailbox: str, home: CoordinatorEnvironment, threads: int) -> None:
     """Do a batch in a job."""
     end_without_coordinator(Path(mailbox).parent)
     limit_threads(threads)
     with home.entered():
-        do_as_worker(batch, parcel, Mailbox(Path(mailbox)).send)
+        run_batch_in_worker(batch, parcel, Mailbox(Path(mailbox)).send)
 
 
 class Spool:

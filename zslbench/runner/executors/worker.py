@@ -27,7 +27,7 @@ LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
 
 
-def do(batch: Batch, parcel: Parcel, send: Callable[[Message], object], log_every: float = 0.0) -> None:
+def run_batch(batch: Batch, parcel: Parcel, send: Callable[[Message], object], log_every: float = 0.0) -> None:
     """Do a batch and send what happens, each finished job at once. Nothing in this process knows a label of the test.
 
     Its handout is empty afterwards. `log_every` are seconds between two reports of a method's training.
@@ -54,7 +54,7 @@ def do(batch: Batch, parcel: Parcel, send: Callable[[Message], object], log_ever
             send(Started(waiting[0]))
 
 
-def do_as_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]) -> None:
+def run_batch_in_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]) -> None:
     """Do a batch in a process that is not its coordinator's: what is sent can be pickled, and says how many threads."""
 
     def send_plain(message: Message) -> None:
@@ -66,7 +66,7 @@ def do_as_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]
                 provenance["worker_threads"] = provenance["blas_threads"]
         send(message)
 
-    do(batch, parcel, send_plain, LOG_EVERY)
+    run_batch(batch, parcel, send_plain, LOG_EVERY)
 
 
 class SerialExecutor(Executor):
@@ -81,7 +81,7 @@ class SerialExecutor(Executor):
     def submit(self, tasks: Sequence[Task]) -> None:
         """Do the task."""
         for task in tasks:
-            do(task.batch, pack(task.batch), task.hear)
+            run_batch(task.batch, pack(task.batch), task.hear)
             task.future.set_result(None)
 
 
@@ -120,7 +120,7 @@ def limit_threads(count: int) -> None:
 
 
 @dataclasses.dataclass(frozen=True)
-class Home:
+class CoordinatorEnvironment:
     """Where the coordinator is: methods named ``pkg.module:Class`` and folders of data are looked for from there.
 
     Attributes:
@@ -131,7 +131,7 @@ class Home:
     path: tuple[str, ...]
 
     @classmethod
-    def here(cls) -> Home:
+    def here(cls) -> CoordinatorEnvironment:
         """Return this process's."""
         return cls(str(Path.cwd()), tuple(sys.path))
 
@@ -152,7 +152,7 @@ def send_output_to(descriptor: int) -> None:
         os.dup2(descriptor, standard)
 
 
-def extra(module: str, name: str) -> ModuleType:
+def import_extra(module: str, name: str) -> ModuleType:
     """Import a module of an extra (Unavailable: it is not installed; the sentence has the command that installs it)."""
     try:
         return importlib.import_module(module)

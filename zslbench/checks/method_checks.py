@@ -15,7 +15,7 @@ import numpy as np
 
 from zslbench import params, spec
 from zslbench.arrays import Array
-from zslbench.checks.easy import BOUND, EasyTask, easy_task, relabelled
+from zslbench.checks.easy_task import BOUND, EasyTask, easy_task, relabelled
 from zslbench.contract import Contract, require, require_card, require_parameters, require_text
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting, overlay
@@ -47,7 +47,7 @@ def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]
     elif isinstance(method, type):
         cls, values = method, dict(getattr(method, "quick", {}))
     else:
-        cls, values = type(method), dict(params.values(method))
+        cls, values = type(method), dict(params.current_values(method))
     return CONTRACT.run(Subject(cls, values | given), f"method {cls.__name__}")
 
 
@@ -94,9 +94,9 @@ class Subject:
         """An instance fitted to the easy task, and the purposes of the random streams that this opened."""
         ear = _Ear()
         method = self.cls(**self.values)
-        before = params.values(method)
+        before = params.current_values(method)
         require(method.fit(self.task.train, ear) is method, "fit returns something else than self.")
-        after = params.values(method)
+        after = params.current_values(method)
         require(before == after, f"fit changes the parameters from {before} to {after}.")
         return method, ear.opened
 
@@ -155,7 +155,7 @@ class Subject:
         another parameter: few fits, each of them long.
         """
         scoring, base = self.cls.scoring, dict(self.values)
-        others = {name: self._other_values(param) for name, param in params.declared(self.cls).items()}
+        others = {name: self._other_values(param) for name, param in params.declared_params(self.cls).items()}
         if not scoring:
             return [base, *(base | {name: other} for name, values in others.items() for other in values), base]
         fitted = next(name for name in ("lr", *others) if others.get(name) and name not in scoring)
@@ -273,7 +273,7 @@ def _presets(subject: Subject) -> None:
 
 @CONTRACT.check("the search space lies within what the parameters allow")
 def _space(subject: Subject) -> None:
-    cls, known = subject.cls, params.declared(subject.cls)
+    cls, known = subject.cls, params.declared_params(subject.cls)
     for name, given in cls.space.items():
         require(name in known, f"its space names {name!r}, which is no parameter.")
         kind = type(given).__name__
@@ -387,7 +387,8 @@ def _grid(subject: Subject) -> None:
     for wanted, point in zip(points, subject.cls.fit_grid(points, train, Context(SEED)), strict=False):
         require(point is wanted, "fit_grid yields something else than its points, in order.")
         alone = subject.cls(**values[count])
-        require(params.values(point) == params.values(alone), "fit_grid changes the parameters of a point.")
+        same = params.current_values(point) == params.current_values(alone)
+        require(same, "fit_grid changes the parameters of a point.")
         of_subject = values[count] == subject.values  # the same fit
         scores = subject.scored if of_subject else subject.score(alone.fit(train, Context(SEED)))
         same = np.array_equal(subject.score(point), scores)

@@ -13,9 +13,9 @@ from zslbench import params, seeding, spec
 from zslbench.arrays import AnyArray, Array
 from zslbench.contract import Contract, require, require_card, require_parameters
 from zslbench.data.dataset import Dataset
-from zslbench.data.splits import Split, split, training
+from zslbench.data.splits import Split, build_train, split
 from zslbench.data.synthetic import Synthetic
-from zslbench.protocols.base import Protocol, ProtocolCard
+from zslbench.protocols.protocol import Protocol, ProtocolCard
 from zslbench.registry import PROTOCOLS
 from zslbench.task import Answers, Query
 
@@ -112,7 +112,7 @@ def _matches(subject: Subject) -> None:
 @CONTRACT.check("the task leaks no label")
 def _leak(subject: Subject) -> None:
     query, answers = subject.asked
-    train = training(subject.dataset, subject.split)
+    train = build_train(subject.dataset, subject.split)
     held = {field.name for field in dataclasses.fields(query)}
     require(held == {"features", "classes"}, f"the query holds {sorted(held)}.")
     require(not np.isin(answers.rows, subject.split.train).any(), "it asks about training rows.")

@@ -26,14 +26,14 @@ _last: dict[str, object] = {}
 _lock = threading.Lock()
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Drop every kept result."""
     with _lock:
         _kept.clear()
         _last.clear()
 
 
-def once_more(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
+def reuse_once(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
     """Return ``make()``, or, a single time, what the last call made of the same arrays and values.
 
     A run scores a few rows by themselves right after all of them: what depends on the candidates alone is made once.
@@ -50,7 +50,7 @@ def once_more(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **v
     return made
 
 
-def remembered(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
+def cache_result(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
     """Return ``make()``, or what it returned before for the same arrays and values.
 
     The result must not be changed. The fit of `ctx` is charged with the seconds that making it took.
@@ -94,7 +94,7 @@ class Shared:
 
     def __init__(self, points: Sequence[Method], ctx: Context) -> None:
         self._ctx = ctx
-        self._values = [params.values(point) for point in points]
+        self._values = [params.current_values(point) for point in points]
         self._ahead: dict[str, collections.Counter[Hashable]] = {}
         self._kept: dict[Hashable, tuple[Any, Cost]] = {}
 

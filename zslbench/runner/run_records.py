@@ -21,7 +21,7 @@ from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.metrics import SWEPT
 from zslbench.results.records.record import Record, Status
-from zslbench.runner.classes import method_class
+from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Job, Run
 from zslbench.sources import source_of
 
@@ -132,7 +132,7 @@ def _without_swept(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in SWEPT}
 
 
-def trace(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return a user error as its sentence, and any other with its traceback."""
     if isinstance(error, ZslbenchError):
         return str(error)

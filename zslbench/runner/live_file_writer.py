@@ -22,10 +22,10 @@ from typing import Any, Self
 
 from zslbench.identity import digest
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
-from zslbench.results.records.live import BEAT, EVERY, FitGroup, RunningFit, Study, list_live_files, live_folder
+from zslbench.results.records.live_studies import BEAT, EVERY, FitGroup, RunningFit, Study, list_live_files, live_folder
 from zslbench.runner.executors import Listener
-from zslbench.runner.finished import Finished
 from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.run_records import Finished
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from zslbench import seeding
-from zslbench.arrays import Array, IntArray, taken
+from zslbench.arrays import Array, IntArray, copy_rows
 from zslbench.task import ClassTable, Train
 
 SEEN, UNSEEN = 32, 16
@@ -67,7 +67,7 @@ def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
     def draw_rows(positions: IntArray) -> tuple[Array, IntArray]:
         order = rng.permutation(positions)
         noise = NOISE * rng.standard_normal((len(order), FEATURES))
-        return taken(np.maximum(means[order] + noise, 0.0).astype(np.float32)), taken(ids, order)
+        return copy_rows(np.maximum(means[order] + noise, 0.0).astype(np.float32)), copy_rows(ids, order)
 
     features, labels = draw_rows(np.repeat(np.arange(SEEN), TRAIN_ROWS))
     train = Train(features, labels, _copy(classes, np.arange(SEEN)))
@@ -80,7 +80,7 @@ def relabelled(task: EasyTask, seed: int) -> EasyTask:
     rng = seeding.stream(seed, "easy relabelling")
     ids = rng.permutation(100 * len(task.classes))[: len(task.classes)].astype(np.int64)
     classes = dataclasses.replace(task.classes, ids=ids)
-    labels, asked = (taken(ids, task.classes.positions(given)) for given in (task.train.labels, task.labels))
+    labels, asked = (copy_rows(ids, task.classes.positions(given)) for given in (task.train.labels, task.labels))
     train = Train(task.train.features, labels, _copy(classes, rng.permutation(SEEN)))
     unseen = _copy(classes, SEEN + rng.permutation(UNSEEN))
     return EasyTask(train, unseen, task.features, asked, classes)
@@ -89,4 +89,6 @@ def relabelled(task: EasyTask, seed: int) -> EasyTask:
 def _copy(classes: ClassTable, rows: IntArray) -> ClassTable:
     """Return some rows of a table as read-only copies."""
     assert classes.original is not None
-    return ClassTable(taken(classes.ids, rows), taken(classes.semantics, rows), taken(classes.original, rows))
+    return ClassTable(
+        copy_rows(classes.ids, rows), copy_rows(classes.semantics, rows), copy_rows(classes.original, rows)
+    )

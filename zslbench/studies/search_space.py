@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
-from zslbench.params import Between, Dimension, Param, Scalar, declared, in_words
+from zslbench.params import Between, Dimension, Param, Scalar, declared_params, in_words
 from zslbench.spec import Spec
 
 Point = dict[str, Scalar]
@@ -66,7 +66,7 @@ def declared_space(cls: type[Method]) -> dict[str, Dimension]:
     Raises:
         UnknownName, BadValue: the space names no parameter of the method, or values that it does not allow.
     """
-    known = declared(cls)
+    known = declared_params(cls)
     if not cls.space:
         return {name: values for name, param in known.items() if (values := _derived(param)) is not None}
     for name in cls.space:
@@ -89,7 +89,7 @@ def _derived(param: Param) -> Dimension | None:
     return Between(low, param.high, log=True, zero=True) if param.high > low else None
 
 
-def narrowed(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tuple[Spec, Space]:
+def narrow_space(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tuple[Spec, Space]:
     """Return the spec without its grids, which is where the search starts, and the space around it.
 
     A value that the spec gives is fixed, as is what an ablation sets; a grid that it gives is what is tried of that
@@ -102,7 +102,7 @@ def narrowed(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tuple[S
     Raises:
         UnknownName, BadValue: a parameter that does not exist or cannot be searched, or nothing left to tune.
     """
-    known, owner = declared(cls), spec.name
+    known, owner = declared_params(cls), spec.name
     for name in (*spec.params, *only):
         if name not in known:
             raise UnknownName(f"parameter of {owner}", name, known)
@@ -140,7 +140,7 @@ def at_edges(space: Space, point: Mapping[str, Scalar], cls: type[Method]) -> di
     """
     edges = {}
     for name, values in space.dimensions.items():
-        value, param = point[name], declared(cls)[name]
+        value, param = point[name], declared_params(cls)[name]
         if isinstance(value, bool | str) or value == 0:
             continue
         numbers = (float(f"{number:.3g}") for number in _beyond(values, value))

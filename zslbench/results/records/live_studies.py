@@ -21,7 +21,7 @@ from msgspec import Meta
 from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.files import read_regular
-from zslbench.results.records.leases import STALE_AFTER, Holder, Silence, is_gone
+from zslbench.results.records.leases import STALE_AFTER, Holder, SilenceClock, is_gone
 from zslbench.visible import name_run, one_line
 
 SCHEMA = 1
@@ -292,7 +292,7 @@ class LiveFolder:
         self, root: Path, clock: Callable[[], float] = time.monotonic, today: Callable[[], float] = time.time
     ) -> None:
         self.folder = live_folder(root)
-        self._silence, self._today = Silence(clock), today
+        self._silence, self._today = SilenceClock(clock), today
         self._files: dict[Path, _File] = {}
 
     def read(self) -> list[SeenStudy]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method, MethodCard
-from zslbench.protocols.base import Protocol
+from zslbench.protocols.protocol import Protocol
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.sources import note_source
 from zslbench.spec import parse
@@ -64,7 +64,7 @@ def recorded_protocol(name: str) -> type[Protocol] | None:
 
 def _check_protocol(cls: type, name: str) -> type[Protocol]:
     if not issubclass(cls, Protocol):
-        raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.base.Protocol.")
+        raise BadValue(f"{name!r} is not a protocol; name a subclass of zslbench.protocols.Protocol.")
     return cls
 
 

@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from zslbench import params
-from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, taken
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, copy_rows
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split, class_table
-from zslbench.metrics import best
+from zslbench.metrics import best_candidates
 from zslbench.task import Answers, Query
 
 _ALL = "scores"
@@ -51,7 +51,7 @@ class Protocol(abc.ABC):
     card: ClassVar[ProtocolCard]
 
     def __post_init__(self) -> None:
-        params.check(self)
+        params.check_values(self)
 
     @abc.abstractmethod
     def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
@@ -85,7 +85,9 @@ class Protocol(abc.ABC):
         return Judgement(self.metrics(predictions), predictions)
 
 
-def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray, seed: int) -> tuple[Query, Answers]:
+def build_shuffled_query(
+    dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray, seed: int
+) -> tuple[Query, Answers]:
     """Return the query over (m,) rows of the data set with (k,) candidate ids, some of them unseen, and its answers.
 
     Rows and candidates are shuffled, so neither order tells seen from unseen. The draw depends on the seed and on all
@@ -94,9 +96,9 @@ def ask(dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray
     """
     rows = drawn_order(dataset, seed, "rows", rows)
     candidates = drawn_order(dataset, seed, "candidates", candidates)
-    query = Query(features=taken(dataset.features, rows), classes=class_table(dataset, candidates))
+    query = Query(features=copy_rows(dataset.features, rows), classes=class_table(dataset, candidates))
     answers = Answers(
-        labels=taken(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
+        labels=copy_rows(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
     )
     return query, answers
 
@@ -123,8 +125,8 @@ def _condense(rows: int, classes: IntArray, unseen: BoolArray, scores: Array) ->
         raise ValueError(f"the method returned scores of shape {scores.shape}; {wanted} were asked for")
     if not np.isfinite(scores).all():
         raise ValueError(f"the method returned {int((~np.isfinite(scores)).sum())} scores that are NaN or infinite")
-    seen_score, seen_class = best(scores, classes, ~unseen)
-    unseen_score, unseen_class = best(scores, classes, unseen)
+    seen_score, seen_class = best_candidates(scores, classes, ~unseen)
+    unseen_score, unseen_class = best_candidates(scores, classes, unseen)
     return {
         "seen_score": seen_score,
         "seen_class": seen_class,

@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.classes import method_class
-from zslbench.runner.jobs import How, Run
+from zslbench.runner.class_lookup import method_class
+from zslbench.runner.jobs import Run, RunConditions
 from zslbench.sources import MethodSource
 
 State = Literal["to run", "done", "failed", "stale"]
@@ -20,7 +20,7 @@ UNFINISHED = ("interrupted", "skipped")
 _WORTH = ("oracle", "fixed", "validated")
 
 
-def upgrade(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
+def upgrade_selection_marks(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
     """Write into finished records what is known better now: that their values were validated, or not picked on test."""
     for run in runs:
         record = records[run.id]
@@ -36,7 +36,7 @@ def upgrade(runs: Sequence[Run], store: ResultStore, records: dict[str, Record |
         records[run.id] = upgraded
 
 
-def find(store: ResultStore, run: Run) -> Record | None:
+def find_record(store: ResultStore, run: Run) -> Record | None:
     """Return the record of a run, or None when there is none."""
     return store.find(run.dataset.name, run.protocol, run.method, run.id)
 
@@ -62,7 +62,9 @@ def _state_of(record: Record | None, source: MethodSource) -> State:
     return "done" if unchanged else "stale"
 
 
-def to_do(states: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]) -> set[str]:
+def choose_runs_to_do(
+    states: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]
+) -> set[str]:
     """Return the ids of the runs that are to be done.
 
     What is stale of a method of the user's own is done again unless told otherwise: nobody raises a version after
@@ -111,7 +113,7 @@ def source_remarks(
     return remarks
 
 
-def lacking(finished: Iterable[tuple[Run, Record | None]], how: How) -> list[str]:
+def describe_other_conditions(finished: Iterable[tuple[Run, Record | None]], how: RunConditions) -> list[str]:
     """Return the sentences on runs that were done in another way than `how`; none of it is part of what they mean."""
     done = [(run, record) for run, record in finished if record is not None and record.ok]
     remarks = []

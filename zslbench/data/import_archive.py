@@ -21,7 +21,7 @@ from zslbench.data.catalogue import CATALOGUE
 from zslbench.data.home import home
 from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError, first_line
 from zslbench.files import switch_folder, working_folder
-from zslbench.identity import expanded, file_sha256
+from zslbench.identity import expand_home, file_sha256
 
 ORIGIN = "origin.json"
 MAX_ENTRIES = 10_000
@@ -60,7 +60,7 @@ def import_(source: Path | str) -> list[Installed]:
         BadData: not a zip archive, a broken or unsafe one, or one without a catalogued data set.
         StoreError: the files cannot be written.
     """
-    path = expanded(source).absolute()
+    path = expand_home(source).absolute()
     if path.is_dir():
         try:
             return _install(_find_in_folder(path), path, str(path), "")
