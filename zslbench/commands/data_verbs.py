@@ -78,7 +78,9 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 )
 @click.argument("name")
 @shared.names_option("--features", metavar="[STEM=]FILE", text="n × d or d × n numbers.")
-@click.option("--labels", metavar="FILE", help="One class number (from 0 or from 1) or class name an image.")
+@click.option(
+    "--labels", metavar="FILE", help="One label per image: a class number (from 0 or from 1) or a class name."
+)
 @shared.names_option("--semantics", metavar="[STEM=]FILE", text="One row (or column) a class.")
 @click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
@@ -97,7 +99,7 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     show_default=False,
     choices=["auto", "rows", "columns"],
     default="auto",
-    text="What images and classes are where a matrix is square.",
+    text="Whether images and classes are rows or columns where a matrix is square.",
 )
 def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **options: Any) -> None:
     """Install a data set of your own: features, labels and semantics as files, or an xlsa17-like folder.

@@ -37,8 +37,8 @@ def results() -> None:
 def merge(sources: tuple[Path, ...], into: Path) -> None:
     """Copy the records of other folders into one, with their predictions and tuned presets.
 
-    Of a run that both have, one that is ok counts more than one that failed, and else ours is kept. Nothing is removed
-    from DIR. Exit code 1 where both have a run with other metrics, or a file could not be read.
+    Where both folders hold a run, one that is ok replaces one that failed; otherwise the record that was here is kept.
+    Nothing is removed from DIR. Exit code 1 where both have a run with other metrics, or a file could not be read.
     """
     done = zslbench.results.merge(sources, into)
     screen.show_text(done.text)

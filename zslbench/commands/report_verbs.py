@@ -188,7 +188,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "ids between commas.",
 )
 @shared.choice_option(
-    "--projection", choices=["pca", "tsne"], text="features: how rows come into the plane.  [default: pca]"
+    "--projection", choices=["pca", "tsne"], text="features: method of projection to two dimensions.  [default: pca]"
 )
 @shared.choice_option("--spread", choices=["std", "ci"], text="Over seeds: standard deviation, or 95 % interval.")
 @click.option(
@@ -274,7 +274,7 @@ def report(output: Path, **options: Any) -> None:
 )
 @shared.PROTOCOLS
 @shared.STAGE
-@shared.seeds_option("Seeds that each method should have.  [default: as many as the one with the most]")
+@shared.seeds_option("Seeds that each method should have.  [default: the largest number that any method has]")
 @click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
 @shared.path_option(
     "--write-plan", text="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."

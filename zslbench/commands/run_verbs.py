@@ -38,7 +38,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 )
 @shared.path_option(
     "--plan",
-    text="A plan file (TOML), which says all that is run; beside it go --runs, --device, --rerun and the like.",
+    text="A plan file (TOML) that lists all runs; it goes with --runs, --device, --rerun and the like alone.",
 )
 @shared.names_option(
     "-m",
@@ -63,7 +63,8 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     help="When to judge a method while it trains, for its curve.",
 )
 @shared.rerun_option(
-    "Do again: failed runs, those whose method's source changed (of your own methods always, but with none), or all."
+    "Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your own "
+    "methods are repeated unless it is none."
 )
 @shared.choice_option(
     "--seeds-at-once",
@@ -79,7 +80,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 )
 @click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
 @click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
-@click.option("--profile", is_flag=True, help="Print the seconds by phase; the device is waited for after each.")
+@click.option("--profile", is_flag=True, help="Print seconds per phase, exact ones: each phase waits for the device.")
 @click.option(
     "--keep-features",
     type=click.IntRange(0),
@@ -235,7 +236,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     "--sweep",
     multiple=True,
     metavar="NAME=[…]",
-    help="Values of one parameter instead of the named ablations. Repeatable: a table each.",
+    help="Values of one parameter instead of the named ablations. Repeatable: one table each.",
 )
 @click.option(
     "--against",

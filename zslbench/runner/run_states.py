@@ -21,7 +21,7 @@ _WORTH = ("oracle", "fixed", "validated")
 
 
 def upgrade_selection_marks(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
-    """Write into finished records what is known better now: that their values were validated, or not picked on test."""
+    """Update the mark of selection in records whose values are now known to be validated, or not picked on test."""
     for run in runs:
         record = records[run.id]
         if record is None or not record.ok or _WORTH.index(run.selection) <= _WORTH.index(record.selection):

@@ -117,7 +117,7 @@ JOBS_IN_PROGRESS: dict[int, JobInProgress] = {}
 
 
 class CheckpointScorer:
-    """Passes on a method's log and asks it at checkpoints while it is open; it holds a number and counts, no more."""
+    """Forwards a method's log and scores it at checkpoints. It leads to no data and no answers: it holds a number."""
 
     def __init__(self, listeners: JobInProgress, every: int) -> None:
         self.number, self.every, self.seconds, self.checks = id(self), every, 0.0, 0.0

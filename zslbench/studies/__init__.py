@@ -1,1 +1,1 @@
-"""Studies: tuning, ablations, reproductions. They ask the runner for runs and read the records."""
+"""Verbs that ask for runs (tune, ablate, reproduce) or read records (table, compare, curve, status, plot, report)."""

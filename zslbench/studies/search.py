@@ -458,7 +458,7 @@ def ended_trials(study: optuna.Study) -> list[Trial]:
 
 
 def resume_search(study: optuna.Study) -> None:
-    """Put what was under way when a search was killed back in front; what had come to its end is marked so."""
+    """Queue again the trials that were running when the search was killed; mark those that had ended as ended."""
     import optuna
 
     for kept in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):

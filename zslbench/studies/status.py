@@ -241,7 +241,7 @@ def examine(
     data_root: Path | None = None,
     plan: Path | None = None,
 ) -> Status:
-    """Return what records that were read already lack, without the text.
+    """Return what is missing, failed or stale according to records read before, without the text.
 
     Args:
         asked: of methods, data sets and protocols, and the stage; others, and errors, as in `status`.

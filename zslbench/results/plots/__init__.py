@@ -1,1 +1,1 @@
-"""Figures for papers, from records alone: a module a kind; matplotlib is imported when a figure is drawn."""
+"""Figures for papers, from records alone: one module per kind; matplotlib is imported when a figure is drawn."""

@@ -1,4 +1,4 @@
-"""`export`: all records as one table, a line a run, for other tools."""
+"""`export`: all records as one table, one row per run, for other tools."""
 
 from __future__ import annotations
 

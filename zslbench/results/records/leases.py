@@ -117,10 +117,7 @@ def is_abandoned(path: Path, holder: Holder | None, now: float, patience: float)
 
 
 class SilenceClock:
-    """Tells for how long signs of life have not come, by the clock of this process, which looks on.
-
-    No clock of another machine is read.
-    """
+    """Measures how long another process has shown no sign of life, by this process's clock alone."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

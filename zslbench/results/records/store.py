@@ -300,7 +300,7 @@ def _read_arrays(
 
 @contextlib.contextmanager
 def without_collection() -> Iterator[None]:
-    """Let no garbage be searched for: what is read holds no cycles, and to search all of it again and again is slow."""
+    """Disable garbage collection meanwhile: records hold no cycles, and each collection would walk all records read."""
     collects = gc.isenabled()
     gc.disable()
     try:

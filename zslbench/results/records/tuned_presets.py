@@ -1,4 +1,4 @@
-"""What tuning found: a small file a method, data set and protocol, that ``NAME@tuned`` reads its values from."""
+"""What tuning found: one small file per method, data set and protocol, where ``NAME@tuned`` reads its values."""
 
 from __future__ import annotations
 

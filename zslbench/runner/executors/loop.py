@@ -86,7 +86,7 @@ class WorkerLost(Exception):
 
 
 class WorkerPreempted(Exception):
-    """What a task's future raises when its worker was lost by no fault of its own: what is left is handed out again."""
+    """What a task's future raises when its worker was lost by no fault of the task: its other runs are queued again."""
 
 
 class Task:

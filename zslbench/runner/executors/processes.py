@@ -1,4 +1,4 @@
-"""Spawned workers on this machine, one a place. A worker that dies costs one run."""
+"""Spawned workers on this machine, one per place. A worker that dies costs one run."""
 
 from __future__ import annotations
 
