@@ -34,6 +34,7 @@ ON_DIGITS = ["run", "-m", "eszsl", "-d", "digits"]
     ("arguments", "sentence"),
     [
         (["run", "-m", "lisgna", "-d", "digits"], "unknown method 'lisgna'; did you mean 'lisgan'?"),
+        (["run", "-m", "mine", "-d", "digits"], "A class of your own is pkg.module:Class."),
         (["run", "-m", "eszsl", "-d", "digit"], "unknown dataset 'digit'; did you mean 'digits'?"),
         ([*ON_DIGITS, "-p", "gzls"], "unknown protocol 'gzls'; did you mean 'gzsl'?"),
         (["run", "-m", "eszsl[gama=1]", "-d", "digits"], "unknown parameter of eszsl 'gama'; did you mean 'gamma'?"),
@@ -57,6 +58,7 @@ ON_DIGITS = ["run", "-m", "eszsl", "-d", "digits"]
         (["run", "-d", "digits"], "--method"),
         (["run", "--nonsense"], "--nonsense"),
         (["nonsense"], "nonsense"),
+        (["run", "eszsl", "-d", "digits"], "unexpected extra argument (eszsl); methods are named with -m"),
         (["table"], "runs"),
         (["table", "--format", "pdf"], "pdf"),
         (["list", "things"], "things"),

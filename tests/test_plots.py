@@ -348,6 +348,15 @@ def test_ablation_has_a_bar_per_setting_and_the_whole_method_is_s4(runs):
     assert "transductive" in " ".join(figure.caption)
 
 
+def test_the_ablation_to_run_first_has_the_settings_and_seeds_of_the_runs_of_its_method(tmp_path):
+    store = ResultStore(tmp_path)
+    store.save(record("eszsl"))
+    for seed in range(2):
+        store.save(record("lisgan", seed=seed, label="lisgan@S3[hidden=64]", params={"hidden": 64}))
+    with pytest.raises(BadValue, match=r"ablate 'lisgan\[hidden=64\]' -d cub .*--seeds 2"):
+        zslbench.plot("ablation", runs=tmp_path)
+
+
 def test_a_setting_that_was_run_in_several_ways_is_no_bar_by_chance(tmp_path):
     off = {"cls_weight": 0.01, "l_r1": 0.01, "l_r2": 0.01, "souls": 3, "cascade": "off"}
     settings_of = {
@@ -493,6 +502,7 @@ def test_lines_are_told_apart_without_colour():
     [
         ("confusoin", {}, UnknownName, "unknown kind of figure 'confusoin'; did you mean 'confusion'?"),
         ("confusion", {"methods": ()}, BadValue, "one or two methods side by side, not 12"),
+        ("confusion", {"methods": ()}, BadValue, r"NAME\[KEY=VALUE\]"),
         ("confusion", {"datasets": ()}, BadValue, "of one data set and protocol"),
         ("confusion", {"classes": "robin"}, UnknownName, "unknown class 'robin'"),
         ("confusion", {"classes": 99}, BadValue, "3 can be drawn; give a number"),

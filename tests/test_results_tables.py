@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import text_table
 from zslbench.studies.record_table import table
@@ -32,6 +33,16 @@ def test_golden_of_many_methods_and_data_sets(paper_runs: Path) -> None:
 
 
 # --- what must hold ------------------------------------------------------------------------------------------------
+
+
+def test_the_split_follows_the_content_and_not_the_way_it_was_named(tmp_path: Path) -> None:
+    ResultStore(tmp_path).save(record("eszsl", origin="own"))
+    ResultStore(tmp_path).save(record("sae"))
+    assert "\nSplit: proposed split (PS) of Xian et al.\n" in table(tmp_path, width=100)
+    ResultStore(tmp_path).save(record("sae", semantics="sent", origin="own"))
+    text = " ".join(table(tmp_path, width=100).split())
+    proposed, own = "proposed split (PS) of Xian et al. (cub fc1000/att)", "the data's own split (cub fc1000/sent)"
+    assert f"Split: {proposed}, {own}." in text
 
 
 def test_json_numbers_are_those_of_the_records(study_runs: Path) -> None:

@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         screen.show_error(str(error))
         sys.exit(BAD_INPUT)
     except click.ClickException as error:
-        screen.show_error(error.format_message())
+        screen.show_error(error.format_message() + _advise_on_arguments(error))
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
@@ -103,6 +103,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _show_unwritten(sys.stdout.problem)
         sys.exit(BAD_INPUT)
     sys.exit(0)
+
+
+def _advise_on_arguments(error: click.ClickException) -> str:
+    """Say where names belong that were typed without an option, for a verb that takes them by ``-m`` and ``-d``."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    options = {name for parameter in context.command.params for name in parameter.opts} if context else set()
+    unexpected = error.message.startswith("Got unexpected extra argument")
+    return "; methods are named with -m, data sets with -d." if unexpected and {"-m", "-d"} <= options else ""
 
 
 def _show_unwritten(error: OSError) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadSpec, Unavailable, UnknownName
+from zslbench.errors import BadSpec, Unavailable, UnknownName, nearest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,8 @@ class Registry:
         folded = {known.casefold(): entry for known, entry in self.entries.items()}
         entry_or_none = self.entries.get(name) or self.entries.get(name.lower()) or folded.get(name.casefold())
         if entry_or_none is None:
-            raise UnknownName(self.kind, name, self.entries)
+            advice = "" if nearest(name, self.entries) else "A class of your own is pkg.module:Class."
+            raise UnknownName(self.kind, name, self.entries, advice)
         return entry_or_none
 
     def load_recorded(self, name: str) -> type | None:

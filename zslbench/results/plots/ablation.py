@@ -12,7 +12,7 @@ from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.plots.frame import COLOURS, FAINT, HATCHES, INK, DrawnFigure, FigureRequest, Frame, escape
 from zslbench.results.plots.series import SPREADS, Line, Panel, describe_lines, mean_and_ends, panels_of, rename_line
 from zslbench.results.tables.table import remarks
-from zslbench.spec import parse_recorded
+from zslbench.spec import Spec, parse_recorded
 
 FULL = "full"
 Settings = Mapping[str, Mapping[str, Any]]
@@ -32,7 +32,10 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     panels = [(panel, _bars(panel, declared)) for panel in panels_of(request.lines, request.metrics)]
     panels = [(panel, bars) for panel, bars in panels if bars]
     if not panels:
-        command = ablate_command(request.lines[0].records, method, request.store.root)
+        line = next(line for line in request.lines if line.row.method == method)
+        as_run = parse_recorded(line.row.label)
+        given = Spec(as_run.name, tuple(name for name in as_run.presets if name not in declared), as_run.params)
+        command = ablate_command(line.records, str(given), request.store.root)
         raise BadValue(
             f"none of the ablations of {method} ({', '.join(declared)}) was run beside another; run them first: "
             f"`{command}`."

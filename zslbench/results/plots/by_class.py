@@ -22,7 +22,7 @@ from zslbench.results.plots.frame import (
     new_figure,
     wrap,
 )
-from zslbench.results.plots.series import Line, check_one_panel, describe_lines, name_data
+from zslbench.results.plots.series import Line, check_one_panel, describe_lines, name_data, too_many_methods
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class Classes:
     def remarks(self) -> list[Remark]:
         """What a caption says where no name is known."""
         text = "The data set was not found, so classes are called by the numbers of its labels"
-        return remarks("note", [] if self.known else [f"{text}; -d FOLDER names its folder."])
+        return remarks(
+            "note", [] if self.known else [f"{text}; name its folder with -d, or the one around it with --data-root."]
+        )
 
 
 def draw_confusion(request: FigureRequest) -> DrawnFigure:
@@ -233,8 +235,7 @@ def _of_one_or_two(request: FigureRequest, kind: str, takes: str) -> tuple[list[
     lines = request.lines
     check_one_panel(lines, kind)
     if len(lines) > 2:
-        names = ", ".join(line.name for line in lines)
-        raise BadValue(f"a {kind} figure has {takes}, not {len(lines)} ({names}); choose with -m.")
+        raise too_many_methods(kind, takes, lines)
     return confusions(request, lines)
 
 

@@ -23,7 +23,14 @@ from zslbench.results.plots.frame import (
     say_not_drawn,
     wrap,
 )
-from zslbench.results.plots.series import Line, check_one_panel, describe_lines, lines_of, name_data
+from zslbench.results.plots.series import (
+    Line,
+    check_one_panel,
+    describe_lines,
+    lines_of,
+    name_data,
+    too_many_methods,
+)
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark, remarks
@@ -93,11 +100,7 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     if not chosen:
         raise BadValue(_describe_nothing_kept(request, making))
     if len(chosen) > _METHODS:
-        methods = ", ".join(line.name for line, _ in chosen)
-        raise BadValue(
-            f"a features figure has up to {_METHODS} methods side by side, not {len(chosen)} ({methods}); "
-            "choose with -m."
-        )
+        raise too_many_methods("features", f"up to {_METHODS} methods side by side", [line for line, _ in chosen])
     kept = _load_kept(chosen, request.store)
     shares, classes = confusions(request, [run.line for run in kept])
     ids, accuracies = _choose_classes(_made_ids(kept[0]), request.classes, np.mean(shares, axis=0), classes)

@@ -144,6 +144,15 @@ def check_one_panel(lines: Sequence[Line], kind: str) -> None:
         )
 
 
+def too_many_methods(kind: str, takes: str, lines: Sequence[Line]) -> BadValue:
+    """Return the error that says how many methods a kind of figure takes, and which runs `lines` are of."""
+    labels = ", ".join(line.row.label for line in lines)
+    return BadValue(
+        f"a {kind} figure has {takes}, not {len(lines)} ({labels}); choose with -m, which takes all runs of NAME and "
+        "some of NAME[KEY=VALUE]."
+    )
+
+
 def mean_and_ends(stat: Stat, spread: str) -> tuple[float, float, float]:
     """Return mean, low and high over seeds; without chance or with one seed both ends are the mean.
 

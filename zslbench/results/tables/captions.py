@@ -64,7 +64,7 @@ def describe_rows(
     measured: dict[RemarkKind, str] = {
         "stage": _describe_stage(rows, metrics),
         "data": f"Features: {features}; semantics: {semantics}",
-        "split": f"Split: {describe_by((describe_split(row.origin, row.split), row.dataset) for row in rows)}",
+        "split": f"Split: {_describe_splits(rows)}",
         "selection": f"Selection: {_describe_rules(named)}",
         "seeds": f"Seeds: {_describe_seeds(named)}",
         "metrics": _describe_metrics(metrics),
@@ -145,6 +145,18 @@ def describe_unreadable_records(number: int) -> list[Remark]:
     """Return the remark on files and folders of records that could not be read; none where there are none."""
     files = "1 file or folder" if number == 1 else f"{number} files or folders"
     return remarks("note", [f"Without {files} of records that could not be read."] if number else [])
+
+
+def _describe_splits(rows: Sequence[Row]) -> str:
+    """Name the split of each data set; of one that has several, with features and semantics."""
+    # The same arrays have the same split, whether a row read them by the data set's name or by its folder.
+    catalogued = {row.data_key for row in rows if row.origin == "catalogue"}
+    splits = [describe_split("catalogue" if row.data_key in catalogued else row.origin, row.split) for row in rows]
+    of_dataset = group_values((row.dataset, split) for row, split in zip(rows, splits, strict=True))
+    return describe_by(
+        (split, f"{row.dataset} {row.features}/{row.semantics}" if len(of_dataset[row.dataset]) > 1 else row.dataset)
+        for row, split in zip(rows, splits, strict=True)
+    )
 
 
 def _describe_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
