@@ -86,7 +86,7 @@ class RecordFilter:
             raise StoreError(f"no run asked for in {runs} finished, of {len(selected)}{why}; {advice}.")
         asked = ", ".join(f"{kind} {' or '.join(terms)}" for kind, terms, _, _ in self._rules() if terms)
         present = {
-            f"{record.method['name']} on {record.dataset['name']} under {record.protocol['name']} ({record.stage})"
+            f"{record.method['name']} on {_name_data(record)} under {record.protocol['name']} ({record.stage})"
             for record in records
         }
         raise BadValue(
@@ -102,6 +102,12 @@ class RecordFilter:
             _exact("semantics", self.semantics, _fact("semantics")),
             _exact("stage", self.stage, lambda record: record.stage),
         ]
+
+
+def _name_data(record: Record) -> str:
+    """Name a record's data set with features and semantics, as the heads of tables do."""
+    data = record.dataset
+    return f"{data['name']} ({data.get('features', '')}, {data.get('semantics', '')})"
 
 
 def is_method(record: Record, term: str) -> bool:
