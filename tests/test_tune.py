@@ -162,7 +162,7 @@ def test_another_space_or_seed_is_another_search_and_says_so(runs: Path) -> None
         tuning = tune(PEAK, DATA, "zsl", runs=runs, trials=2, fold=1, **other)  # type: ignore[arg-type]
         assert len(tuning.trials) == 2
         assert tuning.trials[1].values != first.trials[1].values or "seed" not in other
-        assert "starts anew" in " ".join(tuning.remarks)
+        assert "an earlier source of the method; this one starts anew" in " ".join(tuning.remarks)
     assert preset(runs, PEAK, "zsl").sampler == "random"
     assert not tune(PEAK, DATA, "zsl", runs=runs, trials=3, fold=1).remarks, "that goes on"
 

@@ -252,7 +252,8 @@ def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool
             if others and not study.trials:
                 remarks.append(
                     f"{path.name} holds {others} earlier {'search' if others == 1 else 'searches'} of another space, "
-                    "seed, sampler or other folds; this one starts anew, and runs that are done are not repeated."
+                    "seed, sampler, other folds or an earlier source of the method; this one starts anew, "
+                    "and runs that are done are not repeated."
                 )
             tried.extend(try_suggestions(search, study))
     except Interrupted:
