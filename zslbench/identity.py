@@ -45,7 +45,7 @@ def file_sha256(path: Path) -> str:
 def expand_home(path: Path | str) -> Path:
     """Return a path with the home of a user in place of ``~``; where there is no such user, as it is.
 
-    >>> expanded("~no-such-user-here/x").as_posix()
+    >>> expand_home("~no-such-user-here/x").as_posix()
     '~no-such-user-here/x'
     """
     return Path(os.path.expanduser(path))  # noqa: PTH111  (pathlib's raises where there is no such user)

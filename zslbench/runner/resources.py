@@ -131,7 +131,7 @@ def _visible_gpus() -> list[str]:
 def parse_seconds(limit: str | float | None) -> float | None:
     """Return a time limit in seconds (BadValue: not a time).
 
-    >>> seconds("90"), seconds("30m"), seconds("1h30m"), seconds("1.5h")
+    >>> parse_seconds("90"), parse_seconds("30m"), parse_seconds("1h30m"), parse_seconds("1.5h")
     (90.0, 1800.0, 5400.0, 5400.0)
     """
     if limit is None:
@@ -147,7 +147,7 @@ def parse_seconds(limit: str | float | None) -> float | None:
 def parse_bytes(limit: str | int | None) -> int | None:
     """Return a memory limit in bytes; ``GiB`` and ``G`` count by 1024, ``GB`` by 1000 (BadValue: not a size).
 
-    >>> size("4GiB"), size("500MB"), size("1.5g"), size(2048)
+    >>> parse_bytes("4GiB"), parse_bytes("500MB"), parse_bytes("1.5g"), parse_bytes(2048)
     (4294967296, 500000000, 1610612736, 2048)
     """
     if limit is None:
@@ -170,7 +170,7 @@ class Limits:
 
     @classmethod
     def of(cls, time: str | float | None = None, memory: str | int | None = None) -> Self:
-        """Return the limits that two texts mean (see `seconds` and `size` for what they raise)."""
+        """Return the limits that two texts mean (see `parse_seconds` and `parse_bytes` for what they raise)."""
         return cls(parse_seconds(time), parse_bytes(memory))
 
 

@@ -337,7 +337,7 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
         search.say(f"trial {len(done) + 1}{f' of {most}' if most else ''}: {search.text(point)}")
         trial = search.try_fold_by_fold(point, report)
         asked.set_user_attr(_ENDED, dataclasses.asdict(trial))
-        _end(study, asked.number, trial)  # what is killed between the two steps is mended by `take_up`
+        _end(study, asked.number, trial)  # what is killed between the two steps is mended by `resume_search`
         done.append(trial)
         means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in search.metrics.items() if trial.scores)
         search.say(f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")

@@ -53,7 +53,7 @@ class Retraining:
 
 
 class Tested(NamedTuple):
-    """A difference, its interval and p; low, high and p are NaN where nothing can be said (see `difference`)."""
+    """What `bootstrap_difference` returns: low, high and p are NaN where nothing can be said."""
 
     difference: float
     low: float

@@ -63,7 +63,7 @@ def drop_oracle_candidates(records: Iterable[Record]) -> list[Record]:
 def criterion_metric(metrics: Mapping[str, float]) -> str:
     """Return the metric that a rule maximises: H under gzsl, T1 under zsl, else the first by name.
 
-    >>> criterion({"U": 0.1, "S": 0.9, "H": 0.18})
+    >>> criterion_metric({"U": 0.1, "S": 0.9, "H": 0.18})
     'H'
     """
     return next((name for name in _CRITERIA if name in metrics), min(metrics))

@@ -292,7 +292,7 @@ def name_folds(folds: Sequence[int]) -> str:
 def format_number_ranges(numbers: Sequence[int]) -> str:
     """Write ascending whole numbers, runs of them shortened.
 
-    >>> spans([0, 1, 2, 7])
+    >>> format_number_ranges([0, 1, 2, 7])
     '0–2, 7'
     """
     runs: list[list[int]] = []

@@ -118,7 +118,7 @@ def escape(text: str) -> str:
 def text_width(text: str) -> float:
     """Return the width of `text`, rounded up but for kerns.
 
-    >>> points("43.3")
+    >>> text_width("43.3")
     15.14
     """
     bases = (sign if sign in _POINTS else unicodedata.normalize("NFD", sign)[:1] for sign in text)

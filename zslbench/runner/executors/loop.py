@@ -94,7 +94,8 @@ class Task:
 
     Attributes:
         batch: what was handed out.
-        future: done when its worker is through with it or lost; it has no result, but may raise `Lost` or `Blameless`.
+        future: done when its worker is through with it or lost; no result, but it may raise `WorkerLost` or
+            `WorkerPreempted`.
         waiting: jobs that are not done, by their key.
         began: when the one in front began (monotonic seconds), None before the worker said so.
         heard: whether the worker has said anything.
