@@ -313,8 +313,8 @@ def judge_interval(low: float | None, high: float | None, published: float, tole
     Reproduced: the interval lies within published ± tolerance, ends included. Above or below: it lies wholly outside,
     on that side. Inconclusive: it reaches over an end, or there is no interval (one seed of a method that draws).
 
-    >>> judge_interval(50.1, 51.0, 51.6, 2.0), judge_interval(40.0, 49.5, 51.6, 2.0), judge_interval(49.0, 52.0, 51.6, 2.0)
-    ('reproduced', 'below', 'inconclusive')
+    >>> [judge_interval(low, high, 51.6, 2.0) for low, high in ((50.1, 51.0), (40.0, 49.5), (49.0, 52.0))]
+    ['reproduced', 'below', 'inconclusive']
 
     Args:
         low, high: ends of the interval; equal for a method without chance, None where there is none.
