@@ -260,11 +260,12 @@ def test_a_browser_shows_pages_without_errors_and_asks_nobody_else(served, chrom
                 "request",
                 lambda sent: None if sent.url.startswith((served, "data:", "blob:")) else troubles.append(sent.url),
             )
+            # Waiting for the network: a search index that the next page cuts off is an error on the console.
             for name in ("index", "tutorial", "reference/command-line", "methods/lisgan", "reference/published"):
-                page.goto(f"{served}/{name}.html")
+                page.goto(f"{served}/{name}.html", wait_until="networkidle")
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         page.set_viewport_size({"width": 1280, "height": 844})
-        page.goto(f"{served}/index.html")
+        page.goto(f"{served}/index.html", wait_until="networkidle")
         page.get_by_role("textbox", name="Search").fill("cascade")
         page.locator(".md-search-result__link[href*='lisgan']").first.wait_for()
         browser.close()
