@@ -91,9 +91,10 @@ class Registry:
             UnknownName: neither; the nearest registered name is offered.
             BadSpec: parameters after a colon or in parentheses.
         """
-        for entry in self.entries.values():
-            if name in (entry.target, _without_family(entry.target)):  # one thing has one name, however written
-                return entry
+        if ":" in name:
+            for entry in self.entries.values():
+                if name in (entry.target, _without_family(entry.target)):  # one thing has one name, however written
+                    return entry
         settings = re.fullmatch(r"(\w+)[:(](.*=.*?)\)?", name)
         if settings and settings[1] in self.entries:
             right = f"{settings[1]}[{settings[2]}]"
@@ -101,11 +102,11 @@ class Registry:
         if ":" in name:
             return Entry(name, name, name.partition(":")[0].partition(".")[0])
         folded = {known.casefold(): entry for known, entry in self.entries.items()}
-        entry_or_none = self.entries.get(name) or self.entries.get(name.lower()) or folded.get(name.casefold())
-        if entry_or_none is None:
+        named = self.entries.get(name) or self.entries.get(name.lower()) or folded.get(name.casefold())
+        if named is None:
             advice = "" if nearest(name, self.entries) else "A class of your own is pkg.module:Class."
             raise UnknownName(self.kind, name, self.entries, advice)
-        return entry_or_none
+        return named
 
     def load_recorded(self, name: str) -> type | None:
         """Return the class of a name that was read from a record, and import no module for it that its user did not.
