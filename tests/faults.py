@@ -22,9 +22,9 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 
 DATA = "synthetic"
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a test gives up; what it waits for takes a second or two."""
-MOST = 150
+MOST = 280
 """Seconds that one test may take in all, on a machine that does much else."""
 
 

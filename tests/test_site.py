@@ -254,6 +254,7 @@ def test_a_browser_shows_pages_without_errors_and_asks_nobody_else(served, chrom
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         for width in (1280, 390):
             page = browser.new_page(viewport={"width": width, "height": 844})
+            page.set_default_timeout(120_000)  # the search index is read on a busy machine, too
             page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
             page.on("pageerror", lambda error: troubles.append(str(error)))
             page.on(

@@ -29,7 +29,7 @@ _ASK_EVERY = 1.0
 _ANSWER = 5.0
 """Seconds for one answer; what is asked now and then may stay unanswered for longer."""
 _CLOSE = 20.0
-_START = 120.0
+_START = 300.0
 
 
 class DaskExecutor(Executor):
@@ -41,14 +41,18 @@ class DaskExecutor(Executor):
     Args:
         scheduler: the address of a cluster; None: start one on this machine.
         places: of the workers that are started.
-        patience: seconds to wait for the scheduler, and to go on without any worker.
+        patience: seconds to wait for the scheduler, and to go on without any worker; None: a minute on a cluster that
+            runs already, five on one that is started, whose workers must load zslbench first.
     """
 
     name = "dask"
 
-    def __init__(self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float = _PATIENCE) -> None:
+    def __init__(
+        self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float | None = None
+    ) -> None:
         import_extra("distributed", self.name)
-        self.scheduler, self.places, self.patience = scheduler, tuple(places), patience
+        self.scheduler, self.places = scheduler, tuple(places)
+        self.patience = patience or (_PATIENCE if scheduler else _START)
         self.workers = max(len(self.places), 1)
 
     def __enter__(self) -> Self:
