@@ -502,7 +502,7 @@ def test_real_studies_are_watched_from_another_process_lost_when_killed_and_made
         assert again.wait(60) == 1  # Broken fails
     assert not live_folder(runs).exists()
     shot = zslbench.watch(runs)
-    assert [(ended.record.label, ended.record.error) for ended in shot.find_ended(BAD, 9)] == [
+    assert [(fit.label, fit.error) for fit in shot.find_ended(BAD, 9)] == [
         ("toy_methods:Broken", "RuntimeError: no convergence")
     ]
     assert "RuntimeError: no convergence" in shot.text

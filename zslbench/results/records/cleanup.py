@@ -7,7 +7,7 @@ import dataclasses
 import re
 import stat
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -25,6 +25,7 @@ GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
 _LEASE = "a lease of a coordinator that is gone"
 _LIVE = "a live file of a coordinator that is gone"
+_UNFINISHED = "a file that was not finished"
 _LEASE_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
 _DATABASE = re.compile(r"(.*--.*--.*--.*--.*--.*\.db)-(journal|wal|shm)")
 """What SQLite keeps beside a database of `tune`: method, data set, features, semantics, protocol and preset."""
@@ -124,31 +125,32 @@ def _find_unwanted(
             why = "the source of its method has changed"
         else:
             continue
-        yield path, why
-        for beside in companions(path):  # after its record, which must never lack them
-            yield beside, why
+        for unwanted in (path, *companions(path)):  # the record first, which must never lack the others
+            yield unwanted, why
 
 
 def _find_unowned(root: Path) -> Iterator[tuple[Path, str]]:
     """Yield files that have no owner, or whose owner may be gone, by their names, and what they are."""
 
-    def match(pattern: re.Pattern[str], paths: Iterable[Path]) -> list[Path]:
-        return sorted(path for path in paths if pattern.fullmatch(path.name))
+    def glob(*patterns: str) -> list[Path]:
+        return sorted(path for pattern in patterns for path in root.glob(pattern))
 
-    for path in sorted((*root.glob("*/*/*/*.npz"), *root.glob("*/*/*/*.trace.json.gz"))):
+    for path in glob("*/*/*/*.npz", "*/*/*/*.trace.json.gz"):
         document = document_of(path)
         if document is not None and not document.exists():
             yield path, "it has no record"
-    tuned = root / tuned_presets.FOLDER
-    for path in match(TEMPORARY, (*root.glob(".*"), *root.glob("*/*/*/.*"), *tuned.glob(".*"))):
-        yield path, "a file that was not finished"
-    for path in match(_DATABASE, tuned.glob("*.db-*")):
-        if not path.with_name(path.name.rpartition("-")[0]).exists():
+    for path in glob(".*", "*/*/*/.*", f"{tuned_presets.FOLDER}/.*"):
+        if TEMPORARY.fullmatch(path.name):
+            yield path, _UNFINISHED
+    for path in glob(f"{tuned_presets.FOLDER}/*.db-*"):
+        name = _DATABASE.fullmatch(path.name)
+        if name and not path.with_name(name[1]).exists():
             yield path, "its database is gone"
-    for path in match(_LEASE_NAME, (root / leases.FOLDER).glob("*")):
-        yield path, _LEASE
+    for path in glob(f"{leases.FOLDER}/*"):
+        if _LEASE_NAME.fullmatch(path.name):
+            yield path, _LEASE
     for path in list_live_files(root):
-        yield path, _LIVE if path.suffix == ".json" else "a file that was not finished"
+        yield path, _LIVE if path.suffix == ".json" else _UNFINISHED
 
 
 def _is_within(path: Path, root: Path) -> bool:

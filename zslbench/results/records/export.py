@@ -26,12 +26,7 @@ _WHOLE = 2**63
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """What was written.
-
-    Attributes:
-        path: the file; rows, columns: of its table.
-        broken: a sentence on each document that could not be read.
-    """
+    """The file that was written, the size of its table, and a sentence on each document that could not be read."""
 
     path: Path
     rows: int

@@ -45,8 +45,7 @@ class Holder:
     Attributes:
         token: names the coordinator; no two are alike.
         host: the machine's name; machine: what tells it from every other (see `zslbench.identity`).
-        pid, born: the process, and when it began (see `zslbench.identity.process_born`).
-        started: time of day, UTC.
+        pid, born: the process, and when it began (see `zslbench.identity.process_born`); started: time of day, UTC.
     """
 
     token: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
@@ -108,12 +107,17 @@ def is_abandoned(path: Path, holder: Holder | None, now: float, patience: float)
     Args:
         now: time of day by the clock of the file system.
     """
-    own = path.with_name(f"{holder.token}{HOLDER}") if holder and path.parent.name == FOLDER else path
+    renewed = _renewed_file(path, holder) if path.parent.name == FOLDER else path
     try:
-        silent = now - own.lstat().st_mtime >= patience
+        silent = now - renewed.lstat().st_mtime >= patience
     except OSError:
-        silent = own != path  # the file that showed life is gone
+        silent = renewed != path  # the file that showed life is gone
     return is_gone(holder, silent)
+
+
+def _renewed_file(lease: Path, holder: Holder | None) -> Path:
+    """Return the file whose time of change shows that the holder of a lease lives."""
+    return lease.with_name(f"{holder.token}{HOLDER}") if holder else lease
 
 
 class SilenceClock:
@@ -274,14 +278,13 @@ class Leases:
             path.unlink(missing_ok=True)
         for _, text in chain:
             if (holder := Holder.from_json(text)) and holder.alive() is False:  # on this machine, and so for certain
-                (self.folder / f"{holder.token}{HOLDER}").unlink(missing_ok=True)
+                _renewed_file(self.folder / id, holder).unlink(missing_ok=True)
         return True
 
     def _is_stale(self, lease: Path, text: str) -> bool:
         """Return whether the holder that wrote `text` into a lease is gone."""
-        holder = Holder.from_json(text)
-        own = self.folder / f"{holder.token}{HOLDER}" if holder else lease
-        return is_gone(holder, self._silence.seconds(own, (text, _changed(own))) > self._stale_after)
+        renewed = _renewed_file(lease, holder := Holder.from_json(text))
+        return is_gone(holder, self._silence.seconds(renewed, (text, _changed(renewed))) > self._stale_after)
 
 
 def _read(path: Path) -> str | None:

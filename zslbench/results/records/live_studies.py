@@ -73,11 +73,15 @@ class RunningFit:
         """Which part of its steps is done."""
         return min(1.0, self.step / self.total) if self.total else 0.0
 
+    @property
+    def seconds_expected(self) -> float | None:
+        """Seconds of all its steps, by those that are done; None: unknown."""
+        return self.step_seconds / self.step * self.total if self.step and self.total else None
+
     def seconds_left(self, since: float = 0.0) -> float | None:
-        """Return the seconds that it still needs by its steps, `since` seconds after it was heard of; None: unknown."""
-        if not self.step or not self.total:
-            return None
-        return max(0.0, self.step_seconds / self.step * self.total - self.seconds - since)
+        """Return the seconds that it still needs, `since` seconds after it was heard of; None: unknown."""
+        expected = self.seconds_expected
+        return None if expected is None else max(0.0, expected - self.seconds - since)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,8 +104,8 @@ class FitGroup:
         """Return the mean of the fits that ended, else of what those that run seem to need; None: unknown."""
         if self.ended:
             return self.seconds / self.ended
-        alike = [fit for fit in running if _key(fit) == _key(self) and fit.step and fit.total]
-        expected = [fit.step_seconds / fit.step * fit.total / max(1, fit.company) for fit in alike]
+        alike = [(fit.seconds_expected, fit.company) for fit in running if _key(fit) == _key(self)]
+        expected = [seconds / max(1, company) for seconds, company in alike if seconds is not None]
         return math.fsum(expected) / len(expected) if expected else None
 
 

@@ -121,10 +121,12 @@ def _rank(record: Record) -> int:
 
 def _differing(ours: Record, theirs: Record) -> str:
     """Return the metrics that differ, theirs against ours; empty when all agree."""
-    names = [*ours.metrics, *(name for name in theirs.metrics if name not in ours.metrics)]
-    nan = math.nan
-    triples = [(name, theirs.metrics.get(name, nan), ours.metrics.get(name, nan)) for name in names]
-    return ", ".join(f"{name} {new:.6g} not {old:.6g}" for name, new, old in triples if not abs(new - old) <= _SAME)
+    texts = []
+    for name in {**ours.metrics, **theirs.metrics}:
+        new, old = (record.metrics.get(name, math.nan) for record in (theirs, ours))
+        if not abs(new - old) <= _SAME:
+            texts.append(f"{name} {new:.6g} not {old:.6g}")
+    return ", ".join(texts)
 
 
 def _copy_of(path: Path) -> Writer:

@@ -6,9 +6,9 @@ import dataclasses
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, defstruct
 
 from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import StoreError
@@ -33,21 +33,71 @@ _IDENTITY = {
     "protocol": ("name", "version", "params"),
 }
 _HALF = re.compile("[\ud800-\udfff]")
+_Amount = Annotated[float, Meta(ge=0, le=1e18)]
+
+
+class _Method(Struct):
+    name: str
+    label: str
+    title: str
+    params: dict[str, Any]
+    version: Whole
+    setting: str = ""
+    stochastic: bool = True
+
+
+class _Dataset(Struct):
+    name: str
+    features: str
+    semantics: str
+    fingerprint: str
+    origin: str = ""
+    split: str = ""
+    first_class: Whole = 0
+
+
+class _Protocol(Struct):
+    name: str
+    version: Whole
+    params: dict[str, Any]
+
+
+class _Judged(Struct):
+    step: Whole
+    metrics: dict[str, Fraction]
+
+
+class _KeptFeatures(Struct):
+    per_class: Whole = 0
+    space: str = ""
+
+
+class _Provenance(Struct):
+    """What something is made of later on; whatever else is recorded may be anything."""
+
+    method_source: str | None = None
+    zslbench: str = ""
+    finished: str = ""
+    device: str = ""
+    processors: Whole = 1
+    precision: str = ""
+    limit: str = ""
+    seeds_at_once: Whole = 1
+    grid_points: Whole = 1
+    kept_features: _KeptFeatures | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
     """One run: what it was (identity), what came out, and how it came about.
 
+    Beside the type of a field stands what its JSON is checked against; mappings may hold more than is declared there.
+
     Attributes:
         id: 16 hex digits, the digest of the identity.
         status: ok, failed (it raised), crashed, timeout, interrupted or skipped.
-        method: name, title, version, label (``lisgan@published[souls=5]``), params (all), setting, stochastic.
-        dataset: name, features, semantics, fingerprint, origin, split, and counts.
-        protocol: name, version, params.
+        method: its label is what was typed (``lisgan@published[souls=5]``), its params are all that it has.
         stage: ``final`` (trainval → test) or ``dev`` (training → validation classes); fold: 0 in the final stage.
-        seed: the run's seed.
-        selection: fixed, validated or oracle.
         metrics: fractions from 0 to 1 by name; empty unless status is ok.
         curve: one entry per judged checkpoint: ``{"step": 10, "metrics": {...}}``.
         timings: seconds by phase, in all (``total``), and how many of these were spent for earlier results already
@@ -58,18 +108,18 @@ class Record:
 
     id: str
     status: Status
-    method: Mapping[str, Any]
-    dataset: Mapping[str, Any]
-    protocol: Mapping[str, Any]
-    stage: str
-    fold: int
-    seed: int
-    selection: str = "fixed"
-    metrics: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    curve: tuple[Mapping[str, Any], ...] = ()
-    timings: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    memory: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    method: Annotated[Mapping[str, Any], _Method]
+    dataset: Annotated[Mapping[str, Any], _Dataset]
+    protocol: Annotated[Mapping[str, Any], _Protocol]
+    stage: Annotated[str, Stage]
+    fold: Whole
+    seed: Whole
+    selection: Annotated[str, Selection] = "fixed"
+    metrics: Mapping[str, Fraction] = dataclasses.field(default_factory=dict)
+    curve: Annotated[tuple[Mapping[str, Any], ...], list[_Judged]] = ()
+    timings: Mapping[str, _Amount] = dataclasses.field(default_factory=dict)
+    memory: Annotated[Mapping[str, int], Mapping[str, _Amount]] = dataclasses.field(default_factory=dict)
+    provenance: Annotated[Mapping[str, Any], _Provenance] = dataclasses.field(default_factory=dict)
     error: str = ""
     schema: int = SCHEMA
 
@@ -130,7 +180,7 @@ class Record:
                 if old not in MIGRATIONS:
                     raise ValueError(f"there has been no schema {schema}")
                 document = {**MIGRATIONS[old](document), "schema": old + 1}
-            convert(document, _Document)
+            convert(document, _DOCUMENT)
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a migration meets what was not checked yet
             raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
         document["curve"] = tuple(document.get("curve", ()))
@@ -139,75 +189,16 @@ class Record:
         return cls(**{key: value for key, value in document.items() if key in cls.__dataclass_fields__})
 
 
-_Amount = Annotated[float, Meta(ge=0, le=1e18)]
+def _declare_document() -> type[Struct]:
+    """Return what a document must hold: a record's fields, of the types that its annotations name for JSON."""
+    hints = get_type_hints(Record, include_extras=True)
+    fields = []
+    for field in dataclasses.fields(Record):
+        extras = getattr(hints[field.name], "__metadata__", ())
+        kind = next((extra for extra in extras if not isinstance(extra, Meta)), hints[field.name])
+        required = field.default is field.default_factory is dataclasses.MISSING
+        fields.append((field.name, kind) if required else (field.name, kind, None))
+    return defstruct("Document", fields)
 
 
-class _Method(Struct):
-    name: str
-    label: str
-    title: str
-    params: dict[str, Any]
-    version: Whole
-    setting: str = ""
-    stochastic: bool = True
-
-
-class _Dataset(Struct):
-    name: str
-    features: str
-    semantics: str
-    fingerprint: str
-    origin: str = ""
-    split: str = ""
-    first_class: Whole = 0
-
-
-class _Protocol(Struct):
-    name: str
-    version: Whole
-    params: dict[str, Any]
-
-
-class _Judged(Struct):
-    step: Whole
-    metrics: dict[str, Fraction]
-
-
-class _KeptFeatures(Struct):
-    per_class: Whole = 0
-    space: str = ""
-
-
-class _Provenance(Struct):
-    """What something is made of later on; whatever else is recorded may be anything."""
-
-    method_source: str | None = None
-    zslbench: str = ""
-    finished: str = ""
-    device: str = ""
-    processors: Whole = 1
-    precision: str = ""
-    limit: str = ""
-    seeds_at_once: Whole = 1
-    grid_points: Whole = 1
-    kept_features: _KeptFeatures | None = None
-
-
-class _Document(Struct):
-    """What a record's document must hold, and of which type what it may hold is."""
-
-    id: str
-    status: Status
-    method: _Method
-    dataset: _Dataset
-    protocol: _Protocol
-    stage: Stage
-    fold: Whole
-    seed: Whole
-    selection: Selection = "fixed"
-    metrics: dict[str, Fraction] = {}
-    curve: list[_Judged] = []
-    timings: dict[str, _Amount] = {}
-    memory: dict[str, _Amount] = {}
-    provenance: _Provenance = field(default_factory=_Provenance)
-    error: str = ""
+_DOCUMENT = _declare_document()

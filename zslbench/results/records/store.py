@@ -7,7 +7,7 @@ import gc
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,6 @@ class ResultStore:
     def check_writable(self) -> None:
         """Prove that something can be written below the root, before hours of work rest on it; remove parts of files.
 
-        Only such files are removed as this package names, whose process has ended or which are older than an hour.
-
         Raises:
             StoreError: the folder cannot be made, or not written to.
         """
@@ -93,9 +91,7 @@ class ResultStore:
         predictions: Mapping[str, AnyArray] | None = None,
         features: Mapping[str, AnyArray] | None = None,
     ) -> Path:
-        """Write a record with its predictions and, for pictures, features; return the document's path.
-
-        A record never lacks them nor stands beside those of an earlier run (see `write_run`).
+        """Write a record with its predictions and, for pictures, features (see `write_run`); return its path.
 
         Args:
             features: ``synthesised`` and ``real`` (n, d) with ``synthesised_label`` and ``real_label`` (n,).
@@ -109,27 +105,24 @@ class ResultStore:
         write_run(path, lambda file: file.write(text), beside, run)
         return path
 
-    def relabel(self, record: Record) -> Path:
+    def relabel(self, record: Record) -> None:
         """Write a record's document anew, as `save` does, but not its predictions: its label or selection changed."""
-        path = self.path(record)
-        write_text(path, record.to_json(), f"run {record.id}")
-        return path
+        write_text(self.path(record), record.to_json(), f"run {record.id}")
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
         """Return the record of one run, or None when there is none that can be read; a broken one goes to `broken`."""
-        path = self._path_of(dataset, protocol, method, id)
+        return self._read(self._path_of(dataset, protocol, method, id))
+
+    def _read(self, path: Path) -> Record | None:
         try:
             return read_record(path)
-        except FileNotFoundError:
+        except FileNotFoundError:  # or removed meanwhile
             return None
         except StoreError as error:
-            self._note(path, error)
-        return None
-
-    def _note(self, path: Path, error: StoreError) -> None:
-        self.broken.append((path, str(error)))
-        if isinstance(error, _Altered):
-            self.altered.append(error.record)
+            self.broken.append((path, str(error)))
+            if isinstance(error, _Altered):
+                self.altered.append(error.record)
+            return None
 
     def load(self) -> list[Record]:
         """Return every record (see `each`), sorted by data set, protocol, method, label, stage, fold and seed."""
@@ -154,19 +147,9 @@ class ResultStore:
         """
         self.altered = []
         folders, self.broken = record_folders(self.root)
-        documents = []
-        for folder in folders:
-            try:
-                documents += [folder / name for name in os.listdir(folder) if name.endswith(".json")]  # noqa: PTH208
-            except OSError as error:
-                self.broken.append((folder, read_problem(folder, error)))
-        for path in sorted(documents):
-            try:
-                yield path, read_record(path)
-            except FileNotFoundError:
-                continue  # removed meanwhile
-            except StoreError as error:
-                self._note(path, error)
+        for path in sorted(_list_entries(folders, lambda entry: entry.name.endswith(".json"), self.broken)):
+            if record := self._read(path):
+                yield path, record
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -316,27 +299,30 @@ def record_folders(root: Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     Raises:
         StoreError: the root is a file, or cannot be read.
     """
-    if not root.exists():
-        return [], []
-    if not root.is_dir():
+    if root.exists() and not root.is_dir():
         raise StoreError(f"{root} is a file, not a folder of runs; name a folder with --runs.")
-    folders, broken = [root], []
+    folders, broken = [root], list[tuple[Path, str]]()
     for _ in range(_LEVELS):
-        below = []
-        for folder in folders:
-            try:
-                with os.scandir(folder) as entries:
-                    names = sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-            except FileNotFoundError:
-                continue  # removed meanwhile
-            except OSError as error:
-                if folder == root:
-                    raise StoreError(read_problem(root, error)) from None
-                broken.append((folder, read_problem(folder, error)))
-                continue
-            below += [folder / name for name in names]
-        folders = below
+        folders = _list_entries(folders, lambda entry: entry.name[0] != "." and entry.is_dir(), broken)
+        if broken and broken[0][0] == root:
+            raise StoreError(broken[0][1])
     return folders, broken
+
+
+def _list_entries(
+    folders: Iterable[Path], wanted: Callable[[os.DirEntry[str]], bool], broken: list[tuple[Path, str]]
+) -> list[Path]:
+    """Return the wanted entries of folders, sorted in each; a folder that cannot be read goes to `broken`."""
+    paths: list[Path] = []
+    for folder in folders:
+        try:
+            with os.scandir(folder) as entries:
+                paths += sorted(folder / entry.name for entry in entries if wanted(entry))
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except OSError as error:
+            broken.append((folder, read_problem(folder, error)))
+    return paths
 
 
 def left_out(reasons: Sequence[str]) -> tuple[str, ...]:
@@ -349,7 +335,8 @@ def read_record(path: Path) -> Record:
     """Return the record in a file that is named by its run.
 
     Raises:
-        FileNotFoundError: there is none. StoreError: it cannot be read, or tells of no run or another one.
+        FileNotFoundError: there is none.
+        StoreError: it cannot be read, or tells of no run or another one.
     """
     record = Record.from_json(read_regular(path), where=str(path))
     if record.id != path.stem:

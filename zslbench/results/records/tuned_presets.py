@@ -86,7 +86,7 @@ class PresetStore:
         return self.path(tuned.name, tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol)
 
     def save(self, tuned: TunedPreset) -> Path:
-        """Write a preset and return its path; a folder that cannot be written to is a `StoreError`."""
+        """Write a preset and return its path (see `write_text`)."""
         path = self.path_of(tuned)
         write_text(path, json_text(dataclasses.asdict(tuned)), f"the preset {path.name}")
         return path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import msgspec
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Format = Literal["terminal", "json"]
-FORMATS: tuple[Format, ...] = ("terminal", "json")
+FORMATS: tuple[Format, ...] = get_args(Format)
 SCHEMA = 1
 SETTLED = 2.0
 """Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""
@@ -52,29 +53,18 @@ Wait = Callable[[float], bool | None]
 
 @dataclasses.dataclass(frozen=True)
 class EndedFit:
-    """Records of one fit that ended alike: the latest of them, all protocols, and the metrics of all."""
+    """Records of one fit that ended alike, as one: all protocols and metrics, and the seconds that it takes alone."""
 
-    record: Record
+    label: str
+    dataset: str
     protocols: tuple[str, ...]
+    stage: str
+    fold: int
+    seed: int
+    status: str
     metrics: Mapping[str, float]
-
-    @property
-    def seconds(self) -> float | None:
-        """Seconds that it takes alone; None where nobody knows."""
-        return float(self.record.timings.get("total", 0.0)) if self.record.seconds_known else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return what programs read of it."""
-        record = self.record
-        return {
-            "label": record.label,
-            "dataset": record.dataset["name"],
-            "protocols": list(self.protocols),
-            **{name: getattr(record, name) for name in ("stage", "fold", "seed", "status")},
-            "metrics": dict(self.metrics),
-            "seconds": self.seconds,
-            "error": record.error,
-        }
+    seconds: float | None
+    error: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +92,7 @@ class Snapshot:
 
     def find_ended(self, statuses: Sequence[str], most: int) -> list[EndedFit]:
         """Return the fits that ended last in one of these ways, the latest first."""
-        fits: dict[tuple[Any, ...], list[Record]] = {}
+        fits: dict[tuple[str, str, str, int, int, str, str], list[Record]] = {}
         for record in reversed(self.records):
             if record.status not in statuses:
                 continue
@@ -112,10 +102,12 @@ class Snapshot:
                 break
             fits.setdefault(key, []).append(record)
         ended = []
-        for latest, *others in fits.values():
-            by_protocol = sorted([latest, *others], key=lambda record: str(record.protocol["name"]), reverse=True)
-            metrics = {name: value for record in by_protocol for name, value in record.metrics.items()}
-            ended.append(EndedFit(latest, tuple(record.protocol["name"] for record in by_protocol), metrics))
+        for (label, dataset, stage, fold, seed, status, error), alike in fits.items():
+            latest, by_protocol = alike[0], sorted(alike, key=lambda record: str(record.protocol["name"]), reverse=True)
+            protocols = tuple(record.protocol["name"] for record in by_protocol)
+            metrics = dict(itertools.chain(*(record.metrics.items() for record in by_protocol)))
+            seconds = float(latest.timings.get("total", 0.0)) if latest.seconds_known else None
+            ended.append(EndedFit(label, dataset, protocols, stage, fold, seed, status, metrics, seconds, error))
         return ended
 
     def counts(self) -> dict[str, dict[str, Counter[str]]]:
@@ -133,8 +125,8 @@ class Snapshot:
             "runs": str(self.root),
             "state": "running" if self.running else "idle",
             "studies": [_study_facts(seen) for seen in self.seen],
-            "last": [ended.to_dict() for ended in self.find_ended(OK, _MOST_ENDED)],
-            "failed": [ended.to_dict() for ended in self.find_ended(BAD, _MOST_ENDED)],
+            "last": [dataclasses.asdict(ended) for ended in self.find_ended(OK, _MOST_ENDED)],
+            "failed": [dataclasses.asdict(ended) for ended in self.find_ended(BAD, _MOST_ENDED)],
             "records": [
                 {"method": method, "dataset": dataset, **statuses}
                 for method, by in self.counts().items()
@@ -446,11 +438,8 @@ def _sections(shot: Snapshot, width: int, flat: bool) -> list[_Section]:
     room = max(_BAR, min(width // 2, width - _BAR - 24)) if flat else width
     running = _running_rows(fits, room, flat)
     failed = [
-        [
-            _line(f"  {_name(ended, width // 2 - 2, ended.protocols)}"),
-            _line(ended.record.error or ended.record.status, "red"),
-        ]
-        for ended in shot.find_ended(BAD, _FAILED)
+        [_line(f"  {_name(fit, width // 2 - 2, fit.protocols)}"), _line(fit.error or fit.status, "red")]
+        for fit in shot.find_ended(BAD, _FAILED)
     ]
     return [
         _Section("studies", _URGENT + 1, [_study_row(seen) for seen in shot.seen], 3, right=(1, 2), most={0: 24}),
@@ -493,22 +482,19 @@ def _last_rows(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
     room = width - max(map(len, took), default=0) - 6
     metrics = [_shorten_metrics(fit.metrics, max(room - _NAME, room // 2)) for fit in ended]
     room -= max(map(len, metrics), default=0)
+    names = [_name(fit, room, ()) for fit in ended]  # metrics tell the protocols
     return [
-        [
-            _line(f"  {_name(fit, room, ())}"),
-            _line(values, "green"),
-            _line(seconds, "dim"),
-        ]  # metrics tell the protocols
-        for fit, values, seconds in zip(ended, metrics, took, strict=True)
+        [_line(f"  {name}"), _line(values, "green"), _line(seconds, "dim")]
+        for name, values, seconds in zip(names, metrics, took, strict=True)
     ]
 
 
 def _shorten_metrics(values: Mapping[str, float], room: int) -> str:
     """Return as many metrics as have room, the first at least."""
-    names = list(values)
-    while len(names) > 1 and len(format_metrics({name: values[name] for name in names})) > room:
-        names.pop()
-    return format_metrics({name: values[name] for name in names})
+    texts = [format_metrics({name: value}) for name, value in values.items()]
+    while len(texts) > 1 and len("  ".join(texts)) > room:
+        texts.pop()
+    return "  ".join(texts)
 
 
 def _count_rows(counts: Mapping[str, Mapping[str, Counter[str]]]) -> list[list[Text]]:
@@ -525,10 +511,8 @@ def _count_rows(counts: Mapping[str, Mapping[str, Counter[str]]]) -> list[list[T
     return rows
 
 
-def _name(ended: EndedFit, room: int, protocols: Sequence[str]) -> str:
-    record = ended.record
-    name = name_run(record.label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
-    return _shorten(name, room)
+def _name(fit: EndedFit, room: int, protocols: Sequence[str]) -> str:
+    return _shorten(name_run(fit.label, fit.dataset, protocols, fit.stage, fit.fold, fit.seed), room)
 
 
 def _shorten(name: str, room: int) -> str:
