@@ -136,6 +136,11 @@ def paper_study(ending: str = "", **facts: Any) -> list[Record]:
     ]
 
 
+def files(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file in a folder, by its path there."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
 def saved(folder: Path, records: list[Record]) -> Path:
     store = ResultStore(folder)
     for one in records:
