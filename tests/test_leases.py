@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
 import sys
 import tempfile
 import threading
-import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from faults import output_of, until
@@ -29,41 +29,47 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import RunOptions, plan
 
 ID = "0123456789abcdef"
-RIDGE = "toy_methods:Ridge"
+RIDGE, NOTED = "toy_methods:Ridge", "shared_toys:Noted"
 FAR = dataclasses.replace(Holder.here(), token="f" * 16, host="far", machine="0" * 16)
 
 
 @pytest.fixture
 def noted(study, monkeypatch):
     """Return which processes ``began`` or ``ended`` the fit of which seed; fits end once the file `HOLD` is removed."""
-    monkeypatch.setenv(NOTES, str(study.folder / "notes-of-fits"))
+    notes = study.folder / "notes-of-fits"
+    monkeypatch.setenv(NOTES, str(notes))
     (study.folder / HOLD).touch()
 
     def read(what: str) -> list[tuple[int, int]]:
-        path = Path(os.environ[NOTES])
-        lines = path.read_text().splitlines() if path.exists() else []
+        lines = notes.read_text().splitlines() if notes.exists() else []
         return [(int(pid), int(seed)) for verb, pid, seed in map(str.split, lines) if verb == what]
 
     return read
 
 
+@pytest.fixture
+def on_wait(monkeypatch):
+    """Have something called in place of each wait for another coordinator."""
+    return lambda act: monkeypatch.setattr("zslbench.runner.coordination.time.sleep", act)
+
+
 def test_two_coordinators_started_at_once_do_every_run_once(study, noted):
-    both = [study.start("-m", "shared_toys:Noted", "--seeds", "8") for _ in range(2)]
-    until(lambda: {pid for pid, _ in noted("began")} == {one.pid for one in both}, "one did not begin")
+    both = {process.pid: process for process in (study.start("-m", NOTED, "--seeds", "8") for _ in range(2))}
+    until(lambda: {pid for pid, _ in noted("began")} == both.keys(), "one did not begin")
     (study.folder / HOLD).unlink()
-    outputs = [output_of(one) for one in both]
-    assert [one.returncode for one in both] == [0, 0], outputs
-    assert Counter(seed for _, seed in noted("began")) == Counter(range(8))
-    assert {pid for pid, _ in noted("ended")} == {one.pid for one in both}
+    outputs = [output_of(process) for process in both.values()]
+    assert [process.returncode for process in both.values()] == [0, 0], outputs
+    assert sorted(seed for _, seed in noted("began")) == [*range(8)]
+    assert {pid for pid, _ in noted("ended")} == both.keys()
     assert all("8 of 8 runs are done, 0 failed" in output for output in outputs)
     assert len(study.records()) == 8
     assert not (study.runs / FOLDER).exists()
 
 
 def test_the_runs_of_a_killed_coordinator_are_taken_over(study, noted):
-    doomed = study.start("-m", "shared_toys:Noted")
+    doomed = study.start("-m", NOTED)
     until(lambda: noted("began"), "it did not begin")
-    other = study.start("-m", "shared_toys:Noted")
+    other = study.start("-m", NOTED)
     waits = next(line for line in other.stdout if "coordinator" in line)
     assert waits.startswith(f"a run is being done by another coordinator (process {doomed.pid} on ")
     doomed.kill()
@@ -79,13 +85,12 @@ def test_the_runs_of_a_killed_coordinator_are_taken_over(study, noted):
 
 
 def claim(root: Path, holder: Holder, id: str = ID) -> Path:
-    """Write a claim as another coordinator has it."""
+    """Write a claim as another coordinator has it; return the file that it renews."""
     folder = root / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    own = folder / f"{holder.token}{HOLDER}"
-    own.write_text(json.dumps(dataclasses.asdict(holder)))
-    (folder / id).write_text(own.read_text())
-    return own
+    for name in (id, f"{holder.token}{HOLDER}"):
+        (folder / name).write_text(json.dumps(dataclasses.asdict(holder)))
+    return folder / name
 
 
 def dead() -> Holder:
@@ -96,30 +101,25 @@ def dead() -> Holder:
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "no hard links"])
 @pytest.mark.parametrize("before", ["free", "held by a dead process"])
 def test_of_many_that_ask_at_once_one_gets_the_claim(tmp_path, monkeypatch, links, before):
-    gone = dead()
     if not links:
-        monkeypatch.setattr(os, "link", refusing)
+        monkeypatch.setattr(os, "link", Mock(side_effect=PermissionError(1, "Operation not permitted")))
     many = [Leases(tmp_path) for _ in range(6)]
     start = threading.Barrier(len(many))
+    ids, gone = [f"{number:016x}" for number in range(20)], dead()
 
-    def ask(one: Leases) -> None:
-        for number in range(20):
+    def ask(leases: Leases) -> None:
+        for run in ids:
             start.wait()
-            one.take(f"{number:016x}")
+            leases.take(run)
 
-    if before != "free":
-        for number in range(20):
-            claim(tmp_path, gone, f"{number:016x}")
+    for run in ids if before != "free" else ():
+        claim(tmp_path, gone, run)
     with ThreadPoolExecutor(len(many)) as pool:
         list(pool.map(ask, many))
-    assert sorted(run for one in many for run in one.mine) == [f"{number:016x}" for number in range(20)]
-    for one in many:
-        one.__exit__()
+    assert sorted(run for leases in many for run in leases.mine) == ids
+    for leases in many:
+        leases.__exit__()
     assert not (tmp_path / FOLDER).exists()
-
-
-def refusing(*_: object) -> None:
-    raise PermissionError(1, "Operation not permitted")
 
 
 def test_a_claim_is_held_until_it_is_released(tmp_path):
@@ -163,51 +163,33 @@ def test_a_claim_that_changed_hands_meanwhile_is_not_taken_over(tmp_path):
 
 
 def test_another_machine_is_gone_when_its_file_stays_unchanged_for_long(tmp_path):
-    now = [0.0]
-    own = claim(tmp_path, FAR)
-
-    def take_at(moment: float) -> bool:
-        now[0] = moment
-        return one.take(ID)
-
-    with Leases(tmp_path, stale_after=100, clock=lambda: now[0]) as one:
-        assert not take_at(0)  # however old its time of change: the clocks of two machines are not compared
-        os.utime(own, (1e9, 1e9))
-        assert not take_at(99)
-        os.utime(own, (1e9 - 5, 1e9 - 5))  # any change is a sign of life, even back in time
-        assert not take_at(198)
-        assert not take_at(297)
-        assert take_at(299)
+    renewed, moments = claim(tmp_path, FAR), iter([0, 99, 198, 297, 299])
+    with Leases(tmp_path, stale_after=100, clock=lambda: next(moments)) as leases:
+        assert not leases.take(ID)  # however old its time of change: the clocks of two machines are not compared
+        os.utime(renewed, (1e9, 1e9))
+        assert not leases.take(ID)
+        os.utime(renewed, (1e9 - 5, 1e9 - 5))  # any change is a sign of life, even back in time
+        assert not leases.take(ID)
+        assert not leases.take(ID)
+        assert leases.take(ID)
 
 
 def test_signs_of_life_are_given(tmp_path):
-    with Leases(tmp_path, beat=0.01) as one:
-        one.take(ID)
+    with Leases(tmp_path, beat=0.01) as leases:
+        leases.take(ID)
         os.utime(tmp_path / FOLDER / ID, (1e9, 1e9))  # a link of the holder's file
-        deadline = time.monotonic() + 60
-        while (tmp_path / FOLDER / ID).stat().st_mtime == 1e9:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        until(lambda: (tmp_path / FOLDER / ID).stat().st_mtime != 1e9, "no sign of life")
 
 
-@pytest.mark.parametrize(
-    "earlier",
-    [
-        pytest.param(1e4, id="long ago"),
-        pytest.param(
-            0.5,
-            id="a container that was started again",
-            marks=pytest.mark.skipif(sys.platform != "linux", reason="processes have exact births on Linux alone"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("earlier", [1e4, 0.5], ids=["long ago", "a container that was started again"])
 def test_a_process_that_has_the_number_of_a_dead_one_does_not_hold_its_claim_for_ever(tmp_path, earlier):
+    if earlier < 1 and sys.platform != "linux":
+        pytest.skip("processes have exact births on Linux alone")
     here = Holder.here()
     claim(tmp_path, dataclasses.replace(here, token="e" * 16, born=here.born - earlier))
-    clock = iter(range(9))
-    with Leases(tmp_path, stale_after=0.0, clock=lambda: next(clock)) as one:
-        assert not one.take(ID)  # its signs of life are waited for
-        assert one.take(ID)
+    with Leases(tmp_path, stale_after=0.0, clock=itertools.count().__next__) as leases:
+        assert not leases.take(ID)  # its signs of life are waited for
+        assert leases.take(ID)
     assert here.alive()
 
 
@@ -228,61 +210,56 @@ def test_whatever_a_claim_holds_it_is_somebodys_until_it_is_stale(text):
         folder = Path(name) / FOLDER
         folder.mkdir()
         (folder / ID).write_bytes(text.encode("utf-8", "surrogatepass"))
-        clock = iter(range(9))
-        with Leases(Path(name), stale_after=0.0, clock=lambda: next(clock)) as one:
-            assert one.take(ID) or one.take(ID)
+        with Leases(Path(name), stale_after=0.0, clock=itertools.count().__next__) as leases:
+            assert leases.take(ID) or leases.take(ID)
 
 
 def test_a_folder_that_takes_no_claims_gets_a_sentence(tmp_path):
     (tmp_path / FOLDER).write_text("")
-    with Leases(tmp_path) as one, pytest.raises(StoreError, match=r"cannot write a lease on run .*; a file stands"):
-        one.take(ID)
+    with Leases(tmp_path) as leases, pytest.raises(StoreError, match=r"cannot write a lease on run .*; a file stands"):
+        leases.take(ID)
 
 
 def planned(method: str, **options: object) -> list[str]:
     return [run.id for run in plan(RunOptions([method], ["digits"], **options)).runs]
 
 
-def test_ctrl_c_ends_the_wait_and_what_was_free_is_done(tmp_path, monkeypatch):
-    ids = planned(f"{RIDGE}[ridge=[1,2]]")
+def test_ctrl_c_ends_the_wait_and_what_was_free_is_done(tmp_path, on_wait):
+    two = f"{RIDGE}[ridge=[1,2]]"
+    first, *others = planned(two)
+    on_wait(Mock(side_effect=KeyboardInterrupt))
     with Leases(tmp_path) as other:
-        assert other.take(ids[0])
-        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", interrupt)
-        outcome = zslbench.run(f"{RIDGE}[ridge=[1,2]]", "digits", runs=tmp_path)
-        assert outcome.interrupted
-        assert {record.id for record in outcome.records} >= set(ids[2:])
-        assert ids[0] not in {record.id for record in outcome.records}
-        outcome = zslbench.run(f"{RIDGE}[ridge=[1,2]]", "digits", runs=tmp_path)
-        assert outcome.interrupted
-        assert {record.id for record in outcome.records} == set(ids[1:])
+        assert other.take(first)
+        outcomes = [zslbench.run(two, "digits", runs=tmp_path) for _ in range(2)]
+    assert all(outcome.interrupted for outcome in outcomes)
+    done = [{record.id for record in outcome.records} for outcome in outcomes]
+    assert {*others[1:]} <= done[0] <= done[1] == {*others}
 
 
-def interrupt(_: float) -> None:
-    raise KeyboardInterrupt
+@pytest.fixture
+def done(tmp_path):
+    """A record as another coordinator makes it: no run of this process takes as long."""
+    (record,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "other").records
+    return dataclasses.replace(record, timings={"total": 7.0})
 
 
 @pytest.mark.parametrize("ends", ["with a record", "without a record", "by dying"])
-def test_runs_of_another_are_waited_for(tmp_path, monkeypatch, ends):
-    (tmp_path / "other").mkdir()
-    (done,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "other").records
-    done = dataclasses.replace(done, timings={"total": 7.0})  # as no run of this process is recorded
-    store, runs = ResultStore(tmp_path / "runs"), tmp_path / "runs"
+def test_runs_of_another_are_waited_for(runs, done, on_wait, ends):
     with Leases(runs) as other:
         other.take(done.id)
 
         def meanwhile(_: float) -> None:
             if ends == "with a record":
-                store.save(done)
+                ResultStore(runs).save(done)
             if ends == "by dying":
                 (runs / FOLDER / done.id).write_text(json.dumps(dataclasses.asdict(dead())))
             else:
                 other.release([done.id])
 
-        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", meanwhile)
-        outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
-    assert [record.id for record in outcome.records] == [done.id]
-    assert outcome.records[0].ok
-    assert (outcome.records[0].timings == done.timings) == (ends == "with a record")
+        on_wait(meanwhile)
+        (record,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
+    assert (record.id, record.ok) == (done.id, True)
+    assert (record.timings == done.timings) == (ends == "with a record")
 
 
 def test_runs_of_one_fit_that_become_free_between_two_looks_are_done_by_one_fit(tmp_path, monkeypatch):
@@ -305,25 +282,21 @@ def test_runs_of_one_fit_that_become_free_between_two_looks_are_done_by_one_fit(
     assert len(fits) == 1
 
 
-def test_what_another_took_over_while_this_process_stood_still_is_not_overwritten(tmp_path, monkeypatch):
+def test_what_another_took_over_while_this_process_stood_still_is_not_overwritten(runs, done, monkeypatch):
     """Another coordinator takes the claim and is done with it while this one fits."""
-    runs = tmp_path / "runs"
-    (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "other").records
-    theirs = dataclasses.replace(before, timings={"total": 7.0})
 
     def sleep(_: object) -> None:
-        (runs / FOLDER / before.id).unlink()
+        (runs / FOLDER / done.id).unlink()
         with Leases(runs) as other:
-            assert other.take(before.id)
-            ResultStore(runs).save(theirs)
+            assert other.take(done.id)
+            ResultStore(runs).save(done)
 
     monkeypatch.setattr("toy_methods.Ridge.hook", sleep)
-    assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).records == (theirs,)
-    assert ResultStore(runs).load() == [theirs]
+    assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).records == (done,)
+    assert ResultStore(runs).load() == [done]
 
 
-def test_a_claim_that_vanished_is_made_again_and_one_that_others_have_is_waited_for(tmp_path, monkeypatch):
-    runs = tmp_path / "runs"
+def test_a_claim_that_vanished_is_made_again_and_one_that_others_have_is_waited_for(runs, monkeypatch, on_wait):
     others = Leases(runs)
     waits: list[float] = []
 
@@ -337,39 +310,37 @@ def test_a_claim_that_vanished_is_made_again_and_one_that_others_have_is_waited_
         others.__exit__()
 
     monkeypatch.setattr("toy_methods.Ridge.hook", sleep)
-    monkeypatch.setattr("zslbench.runner.coordination.time.sleep", wait)
-    (found,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
-    assert found.ok  # done a second time, as the other gave up its claim without a record
+    on_wait(wait)
+    (record,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
+    assert record.ok  # done a second time, as the other gave up its claim without a record
     assert len(waits) == 1
-    assert ResultStore(runs).load() == [found]
+    assert ResultStore(runs).load() == [record]
 
 
-def test_a_repeat_that_another_has_done_meanwhile_is_not_done_once_more(tmp_path, monkeypatch):
-    (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path).records
+def test_a_repeat_that_another_has_done_meanwhile_is_not_done_once_more(runs, done, monkeypatch, on_wait):
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     monkeypatch.setattr("toy_methods.Ridge.fits", fits := [])
-    again = dataclasses.replace(before, timings={"total": 7.0})
-    with Leases(tmp_path) as other:
-        other.take(before.id)
+    with Leases(runs) as other:
+        other.take(done.id)
 
         def finish(_: float) -> None:
-            ResultStore(tmp_path).save(again)
-            other.release([before.id])
+            ResultStore(runs).save(done)
+            other.release([done.id])
 
-        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", finish)
-        outcome = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path, rerun="all")
-    assert outcome.records == (again,)
+        on_wait(finish)
+        assert zslbench.run(RIDGE, "digits", "zsl", runs=runs, rerun="all").records == (done,)
     assert fits == []
-    zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path, rerun="all")
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs, rerun="all")
     assert fits == [0]
 
 
-def test_points_of_a_grid_that_another_does_are_left_out(tmp_path, monkeypatch):
+def test_points_of_a_grid_that_another_does_are_left_out(tmp_path, monkeypatch, on_wait):
     monkeypatch.setattr("toy_methods.Grid.shared", shared := [])
     grid = "toy_methods:Grid[ridge=[1,2,3]]"
     first, *_ = planned(grid, protocols=["zsl"])
     with Leases(tmp_path) as other:
         other.take(first)
-        monkeypatch.setattr("zslbench.runner.coordination.time.sleep", lambda _: other.release([first]))
+        on_wait(lambda _: other.release([first]))
         outcome = zslbench.run(grid, "digits", "zsl", runs=tmp_path)
     assert shared == [[2.0, 3.0]]
     assert [record.ok for record in outcome.records] == [True] * 3
@@ -381,6 +352,6 @@ def test_a_record_cut_in_half_is_done_again_and_told(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path)
     assert outcome.records[0].metrics == before.metrics
-    (told,) = outcome.remarks
-    assert told.startswith(f"{path} is not a zslbench record")
-    assert told.endswith("Its run counts as not done.")
+    (remark,) = outcome.remarks
+    assert remark.startswith(f"{path} is not a zslbench record")
+    assert remark.endswith("Its run counts as not done.")

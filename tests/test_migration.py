@@ -15,11 +15,16 @@ from zslbench.results.records.record import FIRST, MIGRATIONS, SCHEMA, Record
 from zslbench.results.records.store import ResultStore
 
 GOLDEN = sorted((Path(__file__).parent / "golden" / "records").glob("schema-*.json"))
+NOW = json.loads(GOLDEN[0].read_bytes())
 
 
-def golden(name: str) -> Record:
-    (path,) = [path for path in GOLDEN if path.stem == name]
-    return Record.from_json(path.read_text(encoding="utf-8"))
+def damage(data: st.DataObject, raw: bytes) -> bytes:
+    """Return bytes up to four pieces of which are others, gone or new."""
+    damaged = bytearray(raw)
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(damaged) - 1))
+        damaged[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
+    return bytes(damaged)
 
 
 def test_every_schema_has_golden_records_and_a_step_to_the_next():
@@ -29,20 +34,19 @@ def test_every_schema_has_golden_records_and_a_step_to_the_next():
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_a_record_of_any_schema_loads_for_ever(path, tmp_path):
-    text = path.read_text(encoding="utf-8")
-    one = Record.from_json(text)
+    record = Record.from_json(path.read_bytes())
     store = ResultStore(tmp_path)
-    store.path(one).parent.mkdir(parents=True)
-    store.path(one).write_text(text, encoding="utf-8")
-    assert store.load() == [one]
-    assert store.find(one.dataset["name"], one.protocol["name"], one.method["name"], one.id) == one
-    assert store.broken == []
-    assert Record.from_json(one.to_json()) == one
-    assert one.schema == SCHEMA
+    store.path(record).parent.mkdir(parents=True)
+    store.path(record).write_bytes(path.read_bytes())
+    assert (store.load(), store.broken) == ([record], [])
+    assert store.find(record.dataset["name"], record.protocol["name"], record.method["name"], record.id) == record
+    assert Record.from_json(record.to_json()) == record
+    assert record.schema == SCHEMA
 
 
 def test_what_golden_records_say():
-    closed, gan, failed = (golden(f"schema-1-{name}") for name in ("closed-form", "gan-with-curve", "failed"))
+    by_name = {path.stem: Record.from_json(path.read_bytes()) for path in GOLDEN}
+    closed, gan, failed = (by_name[f"schema-1-{name}"] for name in ("closed-form", "gan-with-curve", "failed"))
     assert closed.metrics["AUSUC"] == 0.535724846414241
     assert (closed.method["params"]["gamma"], closed.method["stochastic"], closed.stage) == (10.0, False, "final")
     assert [point["step"] for point in gan.curve] == [1, 2, 3]
@@ -53,8 +57,7 @@ def test_what_golden_records_say():
 
 
 def test_reading_does_the_steps_in_order_and_writing_is_of_the_new_schema(monkeypatch):
-    now = json.loads(GOLDEN[0].read_text(encoding="utf-8"))
-    old = {**{key: value for key, value in now.items() if key != "seed"}, "random_seed": 7, "schema": SCHEMA}
+    old = {**{key: value for key, value in NOW.items() if key != "seed"}, "random_seed": 7, "schema": SCHEMA}
     steps = {
         SCHEMA: lambda document: {**document, "start": document["random_seed"]},
         SCHEMA + 1: lambda document: {**document, "seed": 2 * document["start"]},
@@ -62,7 +65,7 @@ def test_reading_does_the_steps_in_order_and_writing_is_of_the_new_schema(monkey
     monkeypatch.setattr(module, "SCHEMA", SCHEMA + 2)
     monkeypatch.setattr(module, "MIGRATIONS", steps)
     record = Record.from_json(json.dumps(old))
-    assert (record.seed, record.schema, record.id) == (14, SCHEMA + 2, now["id"])
+    assert (record.seed, record.schema, record.id) == (14, SCHEMA + 2, NOW["id"])
     assert json.loads(record.to_json())["schema"] == SCHEMA + 2
     with pytest.raises(StoreError, match=r"is not a zslbench record \('random_seed'\)"):
         Record.from_json(json.dumps({key: value for key, value in old.items() if key != "random_seed"}))
@@ -70,20 +73,16 @@ def test_reading_does_the_steps_in_order_and_writing_is_of_the_new_schema(monkey
 
 @pytest.mark.parametrize("schema", [0, -1, -(10**30)])
 def test_a_schema_that_never_was_gets_a_sentence(schema):
-    document = {**json.loads(GOLDEN[0].read_text(encoding="utf-8")), "schema": schema}
     with pytest.raises(StoreError, match="there has been no schema"):
-        Record.from_json(json.dumps(document))
+        Record.from_json(json.dumps({**NOW, "schema": schema}))
 
 
 @given(data=st.data())
 def test_a_damaged_record_is_a_record_or_a_sentence(data):
-    raw = bytearray(data.draw(st.sampled_from(GOLDEN)).read_bytes())
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, len(raw) - 1))
-        raw[at : at + data.draw(st.integers(0, 5))] = data.draw(st.binary(max_size=4))
+    raw = damage(data, data.draw(st.sampled_from(GOLDEN)).read_bytes())
     try:
-        one = Record.from_json(raw.decode("utf-8", "replace"))
+        record = Record.from_json(raw.decode("utf-8", "replace"))
     except StoreError as error:
         assert "\n" not in str(error)  # noqa: PT017
     else:
-        assert Record.from_json(one.to_json()) == one
+        assert Record.from_json(record.to_json()) == record

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import builtins
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,12 @@ from result_records import record, saved, study
 from test_migration import GOLDEN
 
 import zslbench
-from zslbench.cli import main
 from zslbench.errors import BadValue, StoreError, Unavailable
 from zslbench.results.records.export import frame
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 
-TEXTS = {"curve": True, "method.params": True, "protocol.params": True, "provenance.packages": True}
-NUMBERS = ("metrics.", "timings.", "memory.")
+TEXTS = ("curve", "method.params", "protocol.params", "provenance.packages")
 
 
 def records() -> list[Record]:
@@ -33,22 +31,16 @@ def records() -> list[Record]:
 
 def documents(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the documents that the rows of a table tell of."""
-    found = []
+    rows = []
     for row in table.to_dict("records"):
-        document: dict[str, Any] = {
-            name: {} for name in ("method", "dataset", "protocol", "metrics", "timings", "memory", "provenance")
-        }
+        parts = ("method", "dataset", "protocol", "metrics", "timings", "memory", "provenance")
+        document: dict[str, Any] = {part: {} for part in parts}
         for name, value in row.items():
-            if pd.isna(value):
-                continue
-            value = json.loads(value) if name in TEXTS else value
-            part, _, key = name.partition(".")
-            if key:
-                document[part][key] = value
-            else:
-                document[part] = value
-        found.append(document)
-    return found
+            if not pd.isna(value):
+                part, _, key = name.partition(".")
+                (document[part] if key else document)[key or part] = json.loads(value) if name in TEXTS else value
+        rows.append(document)
+    return rows
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
@@ -60,7 +52,7 @@ def test_reading_back_gives_the_records(tmp_path, suffix):
     else:
         table = pd.read_csv(done.path, engine="python", dtype_backend="numpy_nullable")
         table["error"] = table["error"].fillna("")
-    wanted = [json.loads(one.to_json()) for one in store.load()]
+    wanted = [json.loads(record.to_json()) for record in store.load()]
     assert documents(table) == wanted
     assert (done.rows, done.columns, done.broken) == (len(wanted), len(table.columns), ())
     assert list(table.columns)[:4] == ["id", "status", "method.name", "method.version"]
@@ -78,17 +70,12 @@ def test_hyper_parameters_may_have_columns(tmp_path):
     assert set(table["method.params.big"].dropna()) == {str(2**70)}
 
 
-def test_records_can_be_filtered_by_their_columns(tmp_path, capsys):
-    saved(tmp_path / "runs", study())
-    with pytest.raises(SystemExit) as end:
-        main(["results", "export", "-o", str(tmp_path / "t.csv"), "--runs", str(tmp_path / "runs")])
-    assert not end.value.code
-    assert "wrote" in capsys.readouterr().err
-    table = pd.read_csv(tmp_path / "t.csv")
-    best = (
-        table[(table["protocol.name"] == "zsl") & (table["status"] == "ok")].groupby("dataset.name")["metrics.T1"].max()
-    )
-    assert best["cub"] == pytest.approx(0.556)
+def test_records_can_be_filtered_by_their_columns(typed, study_runs):
+    code, _, err = typed("results", "export", "-o", "t.csv", "--runs", str(study_runs))
+    assert (code, "wrote" in err) == (0, True)
+    table = pd.read_csv("t.csv")
+    ok = table[(table["protocol.name"] == "zsl") & (table["status"] == "ok")]
+    assert ok.groupby("dataset.name")["metrics.T1"].max()["cub"] == pytest.approx(0.556)
 
 
 @pytest.mark.parametrize(
@@ -106,14 +93,7 @@ def test_no_records_and_no_pyarrow_get_a_sentence(tmp_path, monkeypatch):
     with pytest.raises(BadValue, match="no records in"):
         zslbench.results.export(tmp_path / "t.csv", runs=tmp_path / "none")
     saved(tmp_path / "runs", [record()])
-    real = builtins.__import__
-
-    def lacking(name: str, *rest: Any, **more: Any) -> Any:
-        if name.partition(".")[0] == "pyarrow":
-            raise ImportError("No module named 'pyarrow'")
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", lacking)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # to import it is an error
     with pytest.raises(Unavailable, match=r"pip install 'zslbench\[parquet\]'"):
         zslbench.results.export(tmp_path / "t.parquet", runs=tmp_path / "runs")
     assert not (tmp_path / "t.parquet").exists()
