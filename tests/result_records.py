@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,34 +41,22 @@ def record(
     version: int = 1,
     curve: Mapping[int, Mapping[str, float]] | None = None,
 ) -> Record:
-    made_of = {"name": method, "version": version, "params": dict(params or {})}
     data = {"name": dataset, "features": features, "semantics": semantics}
-    data["fingerprint"] = fingerprint or digest(data)
-    rules = {"name": protocol, "version": 1, "params": {}}
-    found = metrics if metrics is not None else {"T1": 0.5}
-    identity = {
-        "schema": SCHEMA,
-        "method": made_of,
-        "dataset": data | {"origin": origin},
-        "protocol": rules,
-        "stage": stage,
-        "fold": fold,
-        "seed": seed,
-    }
+    data |= {"fingerprint": fingerprint or digest(data), "origin": origin}
+    facts: dict[str, Any] = {"dataset": data, "stage": stage, "fold": fold, "seed": seed}
+    facts["protocol"] = {"name": protocol, "version": 1, "params": {}}
+    facts["method"] = {"name": method, "version": version, "params": dict(params or {})}
+    identity = digest({"schema": SCHEMA, **facts})
+    facts["method"] |= {"title": title or method, "label": label or method}
+    facts["method"] |= {"setting": setting, "stochastic": method != "eszsl"}
     return Record(
-        id=digest(identity),
+        id=identity,
         status=status,
-        method=made_of
-        | {"title": title or method, "label": label or method, "setting": setting, "stochastic": method != "eszsl"},
-        dataset=data | {"origin": origin},
-        protocol=rules,
-        stage=stage,
-        fold=fold,
-        seed=seed,
         selection=selection,
-        metrics=found if status == "ok" else {},
+        metrics=({"T1": 0.5} if metrics is None else metrics) if status == "ok" else {},
         error=error,
         curve=tuple({"step": step, "metrics": dict(judged)} for step, judged in (curve or {}).items()),
+        **facts,
     )
 
 
@@ -100,15 +89,15 @@ def study() -> list[Record]:
     wgan = {**gan, "title": "f-CLSWGAN", "label": gan["label"].replace("lisgan@S3", "fclswgan")}
     full: dict[str, Any] = {"title": "LisGAN", "setting": "transductive", "params": {"souls": 3, "cascade": "softmax"}}
     own: dict[str, Any] = {"features": "efflite0", "origin": "own"}
-    found = pair("eszsl", "cub", 0, (0.556, 0.156, 0.674, 0.11), **eszsl)
-    found += pair("eszsl", "FLO_PART", 0, (0.474, 0.049, 0.88, 0.2), **eszsl, **own)
-    found += pair("sae", "cub", 0, (0.467, 0.078, 0.54, 0.05), title="SAE", selection="oracle")
+    records = pair("eszsl", "cub", 0, (0.556, 0.156, 0.674, 0.11), **eszsl)
+    records += pair("eszsl", "FLO_PART", 0, (0.474, 0.049, 0.88, 0.2), **eszsl, **own)
+    records += pair("sae", "cub", 0, (0.467, 0.078, 0.54, 0.05), title="SAE", selection="oracle")
     for seed, shift in enumerate((-0.01, 0.0, 0.02)):
-        found += pair("lisgan", "cub", seed, (0.49 + shift, 0.43 + shift, 0.43 - shift, 0.2), **gan)
-        found += pair("fclswgan", "cub", seed, (0.495 + shift, 0.428, 0.432 + shift, 0.2), **wgan)
-        found += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **own)
-        found += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **own)
-    return [*found, record("lisgan", "cub", "zsl", 9, title="LisGAN", status="failed", error="ValueError: no\n")]
+        records += pair("lisgan", "cub", seed, (0.49 + shift, 0.43 + shift, 0.43 - shift, 0.2), **gan)
+        records += pair("fclswgan", "cub", seed, (0.495 + shift, 0.428, 0.432 + shift, 0.2), **wgan)
+        records += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **own)
+        records += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **own)
+    return [*records, record("lisgan", "cub", "zsl", 9, title="LisGAN", status="failed", error="ValueError: no\n")]
 
 
 PAPER_METHODS = (
@@ -119,21 +108,12 @@ PAPER_DATA = ("apy", "awa1", "cub", "flo", "sun")
 
 def paper_study(ending: str = "", **facts: Any) -> list[Record]:
     """Every method of LisGAN's tables on every data set with three seeds; `ending` makes their names longer."""
-    return [
-        one
-        for i, name in enumerate(PAPER_METHODS)
-        for j, data in enumerate(PAPER_DATA)
-        for seed in range(3)
-        for one in pair(
-            name.lower().replace("-", ""),
-            data,
-            seed,
-            (0.3 + 0.02 * i + 0.003 * seed, 0.1 + 0.03 * i - 0.001 * seed, 0.9 - 0.04 * j - 0.005 * i, 0.1),
-            title=name + ending,
-            features="res101",
-            **facts,
-        )
-    ]
+    records = []
+    for (i, name), (j, data), seed in product(enumerate(PAPER_METHODS), enumerate(PAPER_DATA), range(3)):
+        values = 0.3 + 0.02 * i + 0.003 * seed, 0.1 + 0.03 * i - 0.001 * seed, 0.9 - 0.04 * j - 0.005 * i, 0.1
+        method = name.lower().replace("-", "")
+        records += pair(method, data, seed, values, title=name + ending, features="res101", **facts)
+    return records
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -199,6 +199,7 @@ def test_what_is_no_record_is_listed_and_stops_nothing(tmp_path, content, senten
     assert (broken, reason.startswith(f"{path} "), sentence in reason) == (path, True, True)
     assert store.find("cub", "zsl", "eszsl", path.stem) is None
     assert f"1 file or folder was left out: {reason}" in table(tmp_path)
+    assert f"1 file or folder was left out: {reason}" in zslbench.watch(tmp_path).text
 
 
 def test_a_rounding_error_above_one_is_still_a_fraction():
