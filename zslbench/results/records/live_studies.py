@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -43,7 +44,6 @@ class RunningFit:
 
     Attributes:
         run: id of the first of its runs.
-        method, label, dataset, protocols, stage, fold, seed: what it is.
         step, total: epochs done, of how many; 0 of 0 while the method has logged none.
         values: losses at that step; None for one that is not finite.
         seconds: since it began; step_seconds: from its beginning to that step.
@@ -106,7 +106,7 @@ class FitGroup:
             return self.seconds / self.ended
         alike = [(fit.seconds_expected, fit.company) for fit in running if _key(fit) == _key(self)]
         expected = [seconds / max(1, company) for seconds, company in alike if seconds is not None]
-        return math.fsum(expected) / len(expected) if expected else None
+        return statistics.fmean(expected) if expected else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,6 @@ class Study:
     """The work of one coordinator.
 
     Attributes:
-        holder: the process.
         command: what was typed; plan: digest of all runs that it asks for, empty where they are not known before.
         written: time of day by its own clock, to be shown only.
         seconds: since it began.
@@ -122,8 +121,6 @@ class Study:
         growing: whether fits may be added, as a search does.
         done, failed, skipped: fits that ended, by how; those that were cut short are none of them.
         elsewhere: fits that another coordinator did meanwhile.
-        running: fits that are being done.
-        groups: all fits, by method, data set and stage.
     """
 
     holder: Holder
@@ -180,7 +177,7 @@ class Study:
         known = {key: seconds for key, seconds in by_group.items() if seconds is not None}
         if not known:
             return None
-        usual = math.fsum(known.values()) / len(known)
+        usual = statistics.fmean(known.values())
         waiting = Counter({_key(group): group.total - group.ended - group.elsewhere for group in self.groups})
         seconds_left = []
         for fit in self.running:

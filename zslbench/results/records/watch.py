@@ -13,9 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.files import json_text, read_problem
@@ -23,10 +27,6 @@ from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenSt
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
 from zslbench.visible import format_clock, format_count, format_losses, format_metrics, last_line, name_run
-
-if TYPE_CHECKING:
-    from rich.console import Console, Group, RenderableType
-    from rich.text import Text
 
 Format = Literal["terminal", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -120,21 +120,19 @@ class Snapshot:
 
     def to_json(self) -> str:
         """Return what is seen as one JSON object; durations in seconds, metrics as fractions."""
-        document = {
-            "schema": SCHEMA,
-            "runs": str(self.root),
-            "state": "running" if self.running else "idle",
-            "studies": [_study_facts(seen) for seen in self.seen],
-            "last": [dataclasses.asdict(ended) for ended in self.find_ended(OK, _MOST_ENDED)],
-            "failed": [dataclasses.asdict(ended) for ended in self.find_ended(BAD, _MOST_ENDED)],
-            "records": [
-                {"method": method, "dataset": dataset, **statuses}
-                for method, by in self.counts().items()
-                for dataset, statuses in by.items()
-            ],
-            "broken": list(self.broken),
-        }
-        return json_text(document)
+        counts = self.counts().items()
+        return json_text(
+            {
+                "schema": SCHEMA,
+                "runs": str(self.root),
+                "state": "running" if self.running else "idle",
+                "studies": [_study_facts(seen) for seen in self.seen],
+                "last": [dataclasses.asdict(fit) for fit in self.find_ended(OK, _MOST_ENDED)],
+                "failed": [dataclasses.asdict(fit) for fit in self.find_ended(BAD, _MOST_ENDED)],
+                "records": [{"method": name, "dataset": data, **by[data]} for name, by in counts for data in by],
+                "broken": self.broken,
+            }
+        )
 
 
 def _study_facts(seen: SeenStudy) -> dict[str, Any]:
@@ -254,15 +252,14 @@ def watch(
         shot = watcher.look()
     if console is not None and (shot.running or follow):
         shot = _show_live(console, shot, watcher, interval, follow, wait or time.sleep)
-    columns = width or shutil.get_terminal_size((_WIDE, 24)).columns
-    return dataclasses.replace(shot, text=shot.to_json() if format == "json" else render_text(shot, columns))
+    text = shot.to_json() if format == "json" else render_text(shot, width or shutil.get_terminal_size((_WIDE, 24))[0])
+    return dataclasses.replace(shot, text=text)
 
 
 def _show_live(
     console: Console, shot: Snapshot, watcher: Watcher, interval: float, follow: bool, wait: Wait
 ) -> Snapshot:
     """Show snapshots on the whole screen until nothing runs, or the user leaves."""
-    from rich.live import Live
 
     def draw() -> Group:
         return draw_screen(shot, console.width, console.height, KEYS)
@@ -282,8 +279,6 @@ def _show_live(
 
 def render_text(shot: Snapshot, width: int) -> str:
     """Return all that is seen as plain text; sentences may be longer than `width`."""
-    from rich.console import Console
-
     text = io.StringIO()
     Console(file=text, width=width, color_system=None, force_jupyter=False).print(draw_screen(shot, width), crop=False)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
@@ -295,8 +290,6 @@ def draw_screen(shot: Snapshot, width: int, height: int | None = None, keys: str
     Where not all that runs or failed has room, first the empty lines go, then each running fit takes one line, then
     sections are cut, which rich's own layouts do without saying how much is hidden.
     """
-    from rich.console import Group
-
     head = _draw_head(shot, width, whole=height is None)
     for gap, flat in ((1, width >= _WIDE), (0, width >= _WIDE), (0, True)):
         sections = [section for section in _sections(shot, width, flat) if section.rows]
@@ -338,8 +331,6 @@ class _Section:
         return self.shown and 1 + self.shown * self.lines + (self.shown < len(self.rows))
 
     def draw(self) -> Iterator[RenderableType]:
-        from rich.table import Table
-
         table = Table.grid(padding=(0, 2))
         for at in range(len(self.rows[0])):
             justify: Literal["left", "right"] = "right" if at in self.right else "left"
@@ -372,8 +363,6 @@ def _fit_sections(sections: Sequence[_Section], room: int, gap: int) -> None:
 
 def _line(text: str, style: str = "", whole: bool = False) -> Text:
     """Return a text on one line, which ends in an ellipsis where it has no room, unless it is shown `whole`."""
-    from rich.text import Text
-
     return Text(clean(text), style, no_wrap=True, overflow="ignore" if whole else "ellipsis")
 
 
@@ -385,8 +374,6 @@ def _draw_bar(share: float, width: int) -> str:
 
 def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
     """Return a line each: of what runs all counts and the time left; where nothing runs, what to type."""
-    from rich.table import Table
-
     broken = left_out(shot.broken)
     if not shot.running:
         lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.seen else ""
