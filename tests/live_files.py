@@ -57,8 +57,8 @@ def study(**facts: Any) -> Study:
     return Study(**plain | facts)
 
 
-def put(root: Path, one: Study, name: str = "node-1-1-aa") -> Path:
+def put(root: Path, running: Study, name: str = "node-1-1-aa") -> Path:
     path = live_folder(root) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(one.to_json(), encoding="utf-8")
+    path.write_text(running.to_json(), encoding="utf-8")
     return path

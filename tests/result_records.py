@@ -88,15 +88,15 @@ def study() -> list[Record]:
     gan["label"] = "lisgan@S3[hidden=1024,epochs=40,preprocess=standard+clip+minmax]"
     wgan = {**gan, "title": "f-CLSWGAN", "label": gan["label"].replace("lisgan@S3", "fclswgan")}
     full: dict[str, Any] = {"title": "LisGAN", "setting": "transductive", "params": {"souls": 3, "cascade": "softmax"}}
-    own: dict[str, Any] = {"features": "efflite0", "origin": "own"}
+    added: dict[str, Any] = {"features": "efflite0", "origin": "own"}
     records = pair("eszsl", "cub", 0, (0.556, 0.156, 0.674, 0.11), **eszsl)
-    records += pair("eszsl", "FLO_PART", 0, (0.474, 0.049, 0.88, 0.2), **eszsl, **own)
+    records += pair("eszsl", "FLO_PART", 0, (0.474, 0.049, 0.88, 0.2), **eszsl, **added)
     records += pair("sae", "cub", 0, (0.467, 0.078, 0.54, 0.05), title="SAE", selection="oracle")
     for seed, shift in enumerate((-0.01, 0.0, 0.02)):
         records += pair("lisgan", "cub", seed, (0.49 + shift, 0.43 + shift, 0.43 - shift, 0.2), **gan)
         records += pair("fclswgan", "cub", seed, (0.495 + shift, 0.428, 0.432 + shift, 0.2), **wgan)
-        records += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **own)
-        records += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **own)
+        records += pair("lisgan", "FLO_PART", seed, (0.55 + shift, 0.5, 0.62 + shift, 0.3), **gan, **added)
+        records += pair("lisgan", "FLO_PART", seed, (0.6 + shift, 0.55, 0.65 + shift, 0.3), **full, **added)
     return [*records, record("lisgan", "cub", "zsl", 9, title="LisGAN", status="failed", error="ValueError: no\n")]
 
 
@@ -123,8 +123,8 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def saved(folder: Path, records: list[Record]) -> Path:
     store = ResultStore(folder)
-    for one in records:
-        store.save(one)
+    for kept in records:
+        store.save(kept)
     return folder
 
 

@@ -40,9 +40,9 @@ def noted(study, monkeypatch):
     monkeypatch.setenv(NOTES, str(notes))
     (study.folder / HOLD).touch()
 
-    def read(what: str) -> list[tuple[int, int]]:
+    def read(verb: str) -> list[tuple[int, int]]:
         lines = notes.read_text().splitlines() if notes.exists() else []
-        return [(int(pid), int(seed)) for verb, pid, seed in map(str.split, lines) if verb == what]
+        return [(int(pid), int(seed)) for noted_verb, pid, seed in map(str.split, lines) if noted_verb == verb]
 
     return read
 

@@ -48,8 +48,8 @@ class Clock:
 
 
 def save(runs: Path, *records: Record, time: float | None = None) -> None:
-    for one in records:
-        path = ResultStore(runs).save(one)
+    for kept in records:
+        path = ResultStore(runs).save(kept)
         if time is not None:
             os.utime(path, (time, time))
 

@@ -213,12 +213,11 @@ def merge_plans(seen: Sequence[SeenStudy]) -> list[SeenStudy]:
     plans: dict[object, list[SeenStudy]] = {}
     for item in seen:
         plans.setdefault(item.study.plan or item.path, []).append(item)
-    return [
-        dataclasses.replace(
-            same[0], study=_merge_studies([item.study for item in same]), since=min(item.since for item in same)
-        )
-        for same in plans.values()
-    ]
+    merged = []
+    for items in plans.values():
+        study, since = _merge_studies([item.study for item in items]), min(item.since for item in items)
+        merged.append(dataclasses.replace(items[0], study=study, since=since))
+    return merged
 
 
 def _merge_studies(studies: Sequence[Study]) -> Study:
@@ -226,12 +225,12 @@ def _merge_studies(studies: Sequence[Study]) -> Study:
     for group in (group for study in studies for group in study.groups):
         by_key.setdefault(_key(group), []).append(group)
     groups = []
-    for same in by_key.values():
-        ended = sum(group.ended for group in same)
-        elsewhere = max(group.ended + group.elsewhere for group in same) - ended
-        seconds = math.fsum(group.seconds for group in same)
-        most = max(same, key=lambda group: group.total)
-        groups.append(dataclasses.replace(most, ended=ended, seconds=seconds, elsewhere=max(0, elsewhere)))
+    for alike in by_key.values():
+        ended = sum(group.ended for group in alike)
+        elsewhere = max(group.ended + group.elsewhere for group in alike) - ended
+        seconds = math.fsum(group.seconds for group in alike)
+        largest = max(alike, key=lambda group: group.total)
+        groups.append(dataclasses.replace(largest, ended=ended, seconds=seconds, elsewhere=max(0, elsewhere)))
     return dataclasses.replace(
         max(studies, key=lambda study: study.seconds),
         **{name: sum(getattr(study, name) for study in studies) for name in ("done", "failed", "skipped")},

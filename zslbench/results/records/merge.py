@@ -149,8 +149,8 @@ def _copy_presets(source: PresetStore, target: PresetStore, done: Merged) -> int
     for path in paths:
         try:
             theirs = source.read(path)
-            here = target.path_of(theirs)
-            ours = target.read(here) if here.exists() else None
+            kept = target.path_of(theirs)
+            ours = target.read(kept) if kept.exists() else None
         except StoreError as error:
             done.broken.append(str(error))
             continue
@@ -159,6 +159,6 @@ def _copy_presets(source: PresetStore, target: PresetStore, done: Merged) -> int
             done.presets += 1
         elif ours.id != theirs.id:
             done.conflicts.append(
-                f"the preset {path} is another than {here}, which was kept; tune again, or delete one."
+                f"the preset {path} is another than {kept}, which was kept; tune again, or delete one."
             )
     return len(paths)
