@@ -5,18 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_HOMES = {
-    "merge": "zslbench.results.records.merge",
-    "gc": "zslbench.results.records.cleanup",
-    "export": "zslbench.results.records.export",
-}
+_MODULES = {"merge": "merge", "gc": "cleanup", "export": "export"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"zslbench.results.records.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(_HOMES)
+    return sorted(_MODULES)
