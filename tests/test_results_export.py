@@ -70,14 +70,6 @@ def test_hyper_parameters_may_have_columns(tmp_path):
     assert set(table["method.params.big"].dropna()) == {str(2**70)}
 
 
-def test_records_can_be_filtered_by_their_columns(typed, study_runs):
-    code, _, err = typed("results", "export", "-o", "t.csv", "--runs", str(study_runs))
-    assert (code, "wrote" in err) == (0, True)
-    table = pd.read_csv("t.csv")
-    ok = table[(table["protocol.name"] == "zsl") & (table["status"] == "ok")]
-    assert ok.groupby("dataset.name")["metrics.T1"].max()["cub"] == pytest.approx(0.556)
-
-
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [("t.xlsx", "ends in .parquet or .csv"), ("t", "ends in .parquet or .csv"), ("no/t.csv/t.csv", None)],

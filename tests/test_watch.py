@@ -15,7 +15,6 @@ import time
 import unicodedata
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 from faults import output_of, until
@@ -286,25 +285,10 @@ def test_the_text_is_the_whole_of_it(runs):
     check_golden("watch.txt", render_text(snapshot(runs), 120))
 
 
-def test_the_document_for_programs(runs):
-    document = json.loads(snapshot(runs).to_json())
-    assert document.keys() == {"schema", "runs", "state", "studies", "last", "failed", "records", "broken"}
-    assert (document["schema"], document["state"]) == (1, "running")
-    first, second = document["studies"]
-    assert [first[key] for key in ("state", "total", "done", "failed", "growing")] == ["running", 6, 2, 1, False]
-    assert first["running"][0]["values"] == {"critic": -0.691671, "generator": 1.01169, "l_r1": 3.0803}
+def test_the_document_tells_of_what_is_lost_or_unknown(runs):
+    first, second = json.loads(snapshot(runs).to_json())["studies"]  # what the golden file of `watch` has not
     assert [fit["seconds_left"] for fit in first["running"]] == [119, None]
     assert (second["state"], second["seconds_left"]) == ("lost", None)
-    assert [fit["seed"] for fit in document["last"]] == [2, 1, 0, 0]
-    assert document["last"][0]["protocols"] == ["zsl", "gzsl"]
-    assert document["last"][0]["metrics"] == {"T1": 0.54, "U": 0.581, "S": 0.609, "H": 0.5947, "AUSUC": 0.531}
-    (failed,) = document["failed"]
-    assert failed["error"] == "RuntimeError: the critic's loss is not finite at epoch 12 of 80"
-    assert document["records"] == [
-        {"method": "lisgan", "dataset": "digits", "ok": 4, "failed": 2},
-        {"method": "sae", "dataset": "cub", "ok": 1},
-        {"method": "sae", "dataset": "digits", "ok": 1},
-    ]
 
 
 def test_a_search_says_that_more_may_come(runs):
@@ -372,12 +356,6 @@ def test_a_view_that_follows_ends_when_it_is_told_to(runs):
     assert next(waits, None) is None
     assert "nothing runs" in seen
     assert shot.seen == ()
-
-
-def test_ctrl_c_ends_a_view_and_not_the_program(runs):
-    put(runs, study())
-    _, shot = view(runs, Mock(side_effect=KeyboardInterrupt))
-    assert shot.running
 
 
 @pytest.mark.parametrize("end", [b"q", b"\x03"], ids=["q", "ctrl-c"])
