@@ -19,8 +19,7 @@ from zslbench.results.analysis.comparison import (
     match_methods,
     metrics_of,
 )
-from zslbench.results.analysis.gather import choose
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import RecordFilter, choose
 from zslbench.results.analysis.rows import setup_key
 from zslbench.results.plots.frame import file_kind
 from zslbench.results.plots.ranks import draw_diagram

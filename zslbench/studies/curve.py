@@ -23,8 +23,7 @@ from zslbench.results.analysis.calibration import (
     without_curve,
 )
 from zslbench.results.analysis.calibration import curve as curve_of
-from zslbench.results.analysis.gather import choose, drop_candidates
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidates
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, letter_settings, natural, row_keys, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore

@@ -11,7 +11,7 @@ from zslbench import params
 from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.methods.base import Method
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.plots.draw import draw
 from zslbench.results.plots.frame import DeclaredFacts, DrawnFigure, FigureRequest, file_kind, write_data, write_figure
 from zslbench.results.records.record import Record

@@ -12,8 +12,7 @@ from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_output
 from zslbench.metrics import ACCURACIES, order_metrics
 from zslbench.results.analysis import published as citations
-from zslbench.results.analysis.gather import gather
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import RecordFilter, gather
 from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection

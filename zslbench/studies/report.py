@@ -13,8 +13,7 @@ from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.files import write_text
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
-from zslbench.results.analysis.gather import Gathered, gather, mark_sources
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import Gathered, RecordFilter, gather, mark_sources
 from zslbench.results.analysis.rows import Row, natural, setup_key, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection

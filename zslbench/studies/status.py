@@ -17,7 +17,7 @@ from zslbench.data.splits import STAGES, Stage
 from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.files import json_text
 from zslbench.metrics import SWEPT
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.records.tuned_presets import PresetStore

@@ -18,7 +18,7 @@ from zslbench.data.splits import Stage
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.files import write_text
 from zslbench.identity import expand_home
-from zslbench.results.analysis.record_filter import is_dataset
+from zslbench.results.analysis.gather import is_dataset
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.results.records.tuned_presets import PresetStore

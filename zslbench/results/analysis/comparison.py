@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +18,11 @@ from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import ACCURACIES
-from zslbench.results.analysis import bootstrap, significance
-from zslbench.results.analysis.bootstrap import Draws, Retraining
+from zslbench.results.analysis import significance
 from zslbench.results.analysis.calibration import predict_classes
-from zslbench.results.analysis.record_filter import is_method
+from zslbench.results.analysis.gather import is_method
 from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
+from zslbench.results.analysis.significance import Draws, Retraining
 from zslbench.results.records.record import Record
 from zslbench.visible import one_line
 
@@ -33,7 +33,8 @@ METRICS = tuple(name for names in ACCURACIES.values() for name in names)
 OVER = ("classes", "images")
 SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S": ("seen",), "H": ("unseen", "seen")}
 
-Predictions = Callable[[Record], Mapping[str, AnyArray]]
+LoadPredictions = Callable[[Record], Mapping[str, AnyArray]]
+_KEPT = ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class")
 
 
 class DataKey(NamedTuple):
@@ -47,15 +48,14 @@ class DataKey(NamedTuple):
     version: int
     params: str
 
-    @classmethod
-    def of(cls, row: Row) -> DataKey:
-        """Return the key of a row."""
-        return cls(*row.data_key[:3], row.fold, *row.protocol_key)
-
     @property
     def title(self) -> str:
         """The data set with its features and semantics."""
         return f"{self.dataset} ({self.features}, {self.semantics})"
+
+
+def _data_key(row: Row) -> DataKey:
+    return DataKey(*row.data_key[:3], row.fold, *row.protocol_key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,17 +113,21 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
             entrants = tuple(Entrant(term, names[term], rows[term]) for term in order if term in rows)
             matches.append(Match(_head(key, groups), entrants, tuple(term for term in order if term not in rows)))
     if not matches:
-        raise BadValue(_never_met(picked, order))
+        where = {term: [f"{key.title} {key.protocol}" for key in picked if term in picked[key]] for term in order}
+        ran = "; ".join(f"{term}: {', '.join(heads) or 'nowhere'}" for term, heads in where.items())
+        raise BadValue(
+            f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "
+            "run what lacks with `zslbench run`."
+        )
     return matches
 
 
 def _group_rows(rows: Sequence[Row]) -> dict[DataKey, list[Row]]:
     groups: dict[DataKey, list[Row]] = {}
     for row in rows:
-        groups.setdefault(DataKey.of(row), []).append(row)
+        groups.setdefault(_data_key(row), []).append(row)
     for key, members in groups.items():
-        contents = {row.fingerprint: row for row in members}
-        if len(contents) > 1:
+        if len(contents := {row.fingerprint: row for row in members}) > 1:
             shown = "; ".join(f"{row.label} on {content}" for content, row in contents.items())
             raise BadValue(
                 f"the runs on {key.title} are of different content ({shown}), so they share no test images to be "
@@ -141,21 +145,18 @@ def _pick(rows: Sequence[Row], terms: Sequence[str], key: DataKey) -> dict[str, 
         exact = [row for row in fitting if row.label.casefold() == term.strip().casefold()]
         chosen = exact if len(exact) == 1 else fitting
         if len(chosen) > 1:
-            raise BadValue(_several(term, chosen, key))
+            labels = sorted({row.label for row in chosen}, key=natural)
+            rule = f"name one of them, such as '{labels[0]}'"
+            if len(labels) < len(chosen):
+                labels = [f"{row.label} ({row.selection}, version {row.version})" for row in chosen]
+                rule = "choose one with --selection, or keep other --runs"
+            where = f"on {key.title} under {key.protocol}"
+            raise BadValue(f"{term!r} picks {len(chosen)} rows {where}: {', '.join(labels)}; {rule}.")
         if chosen:
             if other := next((other for other, row in picked.items() if row is chosen[0]), None):
                 raise BadValue(f"{other!r} and {term!r} name the same runs on {key.dataset}; name different methods.")
             picked[term] = chosen[0]
     return picked
-
-
-def _several(term: str, rows: Sequence[Row], key: DataKey) -> str:
-    labels = sorted({row.label for row in rows}, key=natural)
-    where = f"on {key.title} under {key.protocol}"
-    if len(labels) < len(rows):
-        kinds = ", ".join(f"{row.label} ({row.selection}, version {row.version})" for row in rows)
-        return f"{term!r} picks {len(rows)} rows {where}: {kinds}; choose one with --selection, or keep other --runs."
-    return f"{term!r} picks {len(rows)} rows {where}: {', '.join(labels)}; name one of them, such as '{labels[0]}'."
 
 
 def _pick_all(groups: Mapping[DataKey, Sequence[Row]]) -> dict[DataKey, dict[str, Row]]:
@@ -180,7 +181,7 @@ def _pick_all(groups: Mapping[DataKey, Sequence[Row]]) -> dict[DataKey, dict[str
 def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
     """Return what is printed for each term: the name of its rows where no other has that name, else the term."""
     terms = [(term, row) for rows in picked.values() for term, row in rows.items()]
-    _, plain = plain_names([row for _, row in terms], DataKey.of)
+    _, plain = plain_names([row for _, row in terms], _data_key)
     by_term = group_values((term, name) for (term, _), name in zip(terms, plain, strict=True))
     shared = collections.Counter(name for names in by_term.values() for name in names)
     return {
@@ -189,24 +190,14 @@ def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
     }
 
 
-def _head(key: DataKey, groups: Mapping[DataKey, object]) -> str:
+def _head(key: DataKey, groups: Iterable[DataKey]) -> str:
     details = [key.features, key.semantics, *([f"fold {key.fold}"] if key.fold else [])]
     if sum(other[:5] == key[:5] for other in groups) > 1:
         details.append(f"{key.protocol} v{key.version} {key.params}".strip())
     return one_line(f"{key.dataset} ({', '.join(details)})")
 
 
-def _never_met(picked: Mapping[DataKey, Mapping[str, Row]], terms: Sequence[str]) -> str:
-    where = {term: [f"{key.title} {key.protocol}" for key in picked if term in picked[key]] for term in terms}
-    ran = "; ".join(f"{term}: {', '.join(heads) or 'nowhere'}" for term, heads in where.items())
-    return (
-        f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "
-        "run what lacks with `zslbench run`."
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """An interval and p of one difference, in points; NaN where nothing can be said. `holm` is p adjusted."""
 
     low: float
@@ -215,8 +206,7 @@ class Verdict:
     holm: float
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
+class Pair(NamedTuple):
     """Two entrants by number, the first's metric minus the second's in points, and a verdict by what was resampled."""
 
     first: int
@@ -225,8 +215,7 @@ class Pair:
     verdicts: Mapping[str, Verdict]
 
 
-@dataclasses.dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """The test images of one side: how many classes, images, and classes with a single image."""
 
     classes: int
@@ -250,8 +239,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class Resampling:
+class Resampling(NamedTuple):
     """How the bootstrap is done: what is resampled (of `OVER`), the level of the intervals, draws and their seed."""
 
     over: Sequence[str] = OVER
@@ -270,8 +258,8 @@ class _Answered:
     def draw(self, kind: str, draws: int, rng: np.random.Generator) -> Draws:
         mean = np.stack([seeds.mean(axis=1) for seeds in self.right], axis=1)
         if kind == "classes":
-            return bootstrap.draw_classes(bootstrap.class_means(mean, self.labels), draws, rng)
-        return bootstrap.draw_images(mean, self.labels, draws, rng)
+            return significance.draw_classes(significance.class_means(mean, self.labels), draws, rng)
+        return significance.draw_images(mean, self.labels, draws, rng)
 
     def count(self) -> Side:
         counts = np.unique(self.labels, return_counts=True)[1]
@@ -284,14 +272,14 @@ def metrics_of(match: Match) -> tuple[str, ...]:
     return tuple(name for name in known if all(name in entrant.row.metrics for entrant in match.entrants))
 
 
-def compare_within(match: Match, metrics: Sequence[str], predictions: Predictions, how: Resampling) -> list[Comparison]:
+def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, how: Resampling) -> list[Comparison]:
     """Return a comparison for each metric (some of `metrics_of`), all on the same draws.
 
     Raises:
         StoreError: a run without predictions.
         BadValue: predictions of different test images.
     """
-    answered = _answered(match, predictions)
+    answered = _answered(match, load)
     content = match.row.fingerprint
     drawn = {
         (kind, side): part.draw(kind, how.draws, seeding.stream(how.seed, f"bootstrap {kind} {side} {content}"))
@@ -309,26 +297,19 @@ def _comparison(
     drawn: Mapping[tuple[str, str], Draws],
     how: Resampling,
 ) -> Comparison:
-    parts = {side: answered[side] for side in SIDES[metric]}
+    parts = [answered[side] for side in SIDES[metric]]
     pairs = list(itertools.combinations(range(len(match.entrants)), 2))
     verdicts: list[dict[str, Verdict]] = [{} for _ in pairs]
     for kind in how.over:
-        sides = [drawn[kind, side] for side in parts]
-        training = _training(kind, list(parts.values()), sides, match.entrants, how)
-        tests = [bootstrap.bootstrap_difference(sides, *pair, how.level, training) for pair in pairs]
+        sides = [drawn[kind, side] for side in SIDES[metric]]
+        training = _training(kind, parts, sides, match.entrants, how)
+        tests = [significance.bootstrap_difference(sides, *pair, how.level, training) for pair in pairs]
         for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
             by_kind[kind] = Verdict(100 * test.low, 100 * test.high, test.p, float(holm))
-    values = tuple(100 * float(bootstrap.metric(sides, number)[0]) for number in range(len(match.entrants)))
-    return Comparison(
-        match,
-        metric,
-        values,
-        {side: part.count() for side, part in parts.items()},
-        tuple(
-            Pair(*pair, 100 * test.difference, by_kind)
-            for pair, test, by_kind in zip(pairs, tests, verdicts, strict=True)
-        ),
-    )
+    values = tuple(100 * float(significance.metric(sides, number)[0]) for number in range(len(match.entrants)))
+    counts = {side: part.count() for side, part in zip(SIDES[metric], parts, strict=True)}
+    differences = (Pair(*pair, 100 * test.difference, v) for pair, test, v in zip(pairs, tests, verdicts, strict=True))
+    return Comparison(match, metric, values, counts, tuple(differences))
 
 
 def _training(
@@ -341,27 +322,33 @@ def _training(
         seeds = right[0].shape[1] if entrant.row.stochastic else 1
         variance = 0.0
         if seeds > 1:
-            means = [bootstrap.class_means(correct, part.labels) for correct, part in zip(right, parts, strict=True)]
+            means = [significance.class_means(correct, part.labels) for correct, part in zip(right, parts, strict=True)]
             each = [Draws(mean.mean(axis=0)[None], np.zeros((1, seeds, seeds))) for mean in means]
-            metric = [float(bootstrap.metric(each, seed)[0]) for seed in range(seeds)]
-            slopes = [float(slope[0]) for slope in bootstrap.metric_gradient(sides, number)]
+            metric = [float(significance.metric(each, seed)[0]) for seed in range(seeds)]
+            slopes = [float(slope[0]) for slope in significance.metric_gradient(sides, number)]
             variance = float(np.var(metric, ddof=1)) / seeds
             for slope, correct, mean, part in zip(slopes, right, means, parts, strict=True):
                 whole = kind == "classes"
                 labels = np.zeros(len(mean), dtype=np.int64) if whole else part.labels
-                variance -= slope**2 * bootstrap.interaction_variance(mean if whole else correct, labels)
+                variance -= slope**2 * significance.interaction_variance(mean if whole else correct, labels)
         rng = seeding.stream(how.seed, f"bootstrap training {kind} {entrant.row.records[0].id}")
-        columns.append(bootstrap.draw_training(max(variance, 0.0), seeds, how.draws, rng))
+        columns.append(significance.draw_training(max(variance, 0.0), seeds, how.draws, rng))
     return Retraining(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
 
 
-def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
+def _answered(match: Match, load: LoadPredictions) -> dict[str, _Answered]:
     """Return which images were answered rightly, by side, after checking that all were asked about the same ones."""
-    runs = [(entrant, record) for entrant in match.entrants for record in entrant.row.records]
     first: dict[str, AnyArray] = {}
     right: dict[str, list[AnyArray]] = {}
+    runs = [(entrant, record) for entrant in match.entrants for record in entrant.row.records]
     for entrant, record in runs:
-        arrays = _sort_by_image(predictions(record), record)
+        arrays = load(record)
+        if lacking := [name for name in _KEPT if name not in arrays]:
+            raise StoreError(
+                f"the predictions of run {record.id} lack {', '.join(lacking)}; run it again with --rerun all."
+            )
+        order = np.argsort(arrays["row"], kind="stable")
+        arrays = {name: arrays[name][order] for name in _KEPT}
         first = first or arrays
         if any(not np.array_equal(arrays[name], first[name]) for name in ("row", "label", "of_unseen")):
             raise BadValue(
@@ -380,18 +367,7 @@ def _answered(match: Match, predictions: Predictions) -> dict[str, _Answered]:
     }
 
 
-def _sort_by_image(arrays: Mapping[str, AnyArray], record: Record) -> dict[str, AnyArray]:
-    wanted = ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class")
-    if lacking := [name for name in wanted if name not in arrays]:
-        raise StoreError(
-            f"the predictions of run {record.id} lack {', '.join(lacking)}; run it again with --rerun all."
-        )
-    order = np.argsort(arrays["row"], kind="stable")
-    return {name: arrays[name][order] for name in wanted}
-
-
-@dataclasses.dataclass(frozen=True)
-class CrossDatasetPair:
+class CrossDatasetPair(NamedTuple):
     """Two methods by number: the mean difference in points, data sets won by the first and lost, p, and p adjusted."""
 
     first: int

@@ -108,12 +108,7 @@ def lookup(method: str, dataset: str, metric: str, source: str | None = None) ->
     Raises:
         UnknownName: no such source.
     """
-    if source is not None:
-        check_source(source)
-    for key in sources() if source is None else (source,):
-        if entry := _index().get((key, method, dataset, metric)):
-            return entry
-    return None
+    return _lookup_first((method,), dataset, metric, source)
 
 
 @functools.cache
@@ -122,18 +117,18 @@ def _index() -> dict[tuple[str, str, str, str], Published]:
 
 
 def _lookup_first(names: Sequence[str], dataset: str, metric: str, source: str | None) -> Published | None:
-    return next(filter(None, (lookup(name, dataset, metric, source) for name in names)), None)
+    """Return the number of the first name that has one."""
+    if source is not None:
+        check_source(source)
+    keys = [(key, name) for name in names for key in (sources() if source is None else (source,))]
+    return next((entry for key, name in keys if (entry := _index().get((key, name, dataset, metric)))), None)
 
 
 def find_comparable_number(row: Row, metric: str, source: str) -> Published | None:
     """Return the cited number that may stand beside a measured one: same method, data set, protocol and metric.
 
-    Nor does a transductive number stand beside an inductive row, or the other way round.
-
-    Args:
-        row: what was measured; a user's own data has no published numbers, whatever its name.
-        metric: one of its metrics.
-        source: a citation key, or ``best`` for the most preferred one.
+    Nor does a transductive number stand beside an inductive row, or the other way round. A user's own data has no
+    published numbers, whatever its name. `source` is a citation key, or ``best`` for the most preferred one.
     """
     if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
         return None

@@ -46,9 +46,12 @@ class Stat:
         """Return the ends of Student's 95 % interval for the mean over seeds; None where there is no deviation."""
         if self.std is None or not self.values:
             return None
-        from zslbench.results.analysis.significance import t_interval
+        import numpy as np
+        from scipy import stats
 
-        return t_interval(self.values)[1:]
+        values = np.array(self.values)
+        half = float(stats.t.ppf(0.975, self.n - 1) * values.std(ddof=1) / np.sqrt(self.n))
+        return float(values.mean()) - half, float(values.mean()) + half
 
     @property
     def low(self) -> float | None:
@@ -154,7 +157,14 @@ def group_values(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
 
 def summarise(records: Iterable[Record]) -> list[Row]:
     """Return a row per group of finished records that differ only in the seed; metrics become percent."""
-    return [_row(group) for group in group_records((record for record in records if record.ok), _row_key)]
+
+    def key(record: Record) -> str:
+        selected = record.provenance.get("selected", {})
+        step = [selected.get(name) for name in ("step", "steps", "points")]
+        folds = record.provenance.get("folds", ())
+        return f"{setup_key(record)} {record.stage} {record.fold} {folds} {record.selection} {step}"
+
+    return [_row(group) for group in group_records((record for record in records if record.ok), key)]
 
 
 def stat(values: Iterable[float], stochastic: bool = True) -> Stat:
@@ -248,13 +258,6 @@ def _worst_state(records: Iterable[Record]) -> str:
     return next((state for state in ("changed", "unknown") if state in states), "current")
 
 
-def _row_key(record: Record) -> str:
-    selected = record.provenance.get("selected", {})
-    step = [selected.get(name) for name in ("step", "steps", "points")]
-    folds = record.provenance.get("folds", ())
-    return f"{setup_key(record)} {record.stage} {record.fold} {folds} {record.selection} {step}"
-
-
 def _row(group: Sequence[Record]) -> Row:
     lead = min(group, key=lambda record: (len(record.label), record.label))
     method, dataset, protocol = lead.method, lead.dataset, lead.protocol
@@ -316,16 +319,13 @@ class RowKey:
     @property
     def plain(self) -> str:
         """The name without parameters."""
-        return self._with("")
+        return " ".join(filter(None, (self.name, self.rule)))
 
     @property
     def short(self) -> str:
         """The name with its parameters, or with the letter that stands for them."""
-        given = f"[{self.given}]" if self.given else ""
-        return self._with(f" ({self.letter})" if self.letter else given)
-
-    def _with(self, parameters: str) -> str:
-        return self.name + parameters + (f" {self.rule}" if self.rule else "")
+        given = f" ({self.letter})" if self.letter else f"[{self.given}]" if self.given else ""
+        return " ".join(filter(None, (self.name + given, self.rule)))
 
     @property
     def marks(self) -> str:

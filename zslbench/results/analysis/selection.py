@@ -16,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from zslbench.results.analysis.rows import family_key, group_records, setup_key, spec_head
 from zslbench.results.records.record import Record
@@ -27,8 +27,7 @@ Step = int | None
 """A count of epochs; None: the last step, whose metrics are the record's own."""
 
 
-@dataclasses.dataclass(frozen=True)
-class UnselectableRecords:
+class UnselectableRecords(NamedTuple):
     """Records (of one setup) that a rule could not be applied to.
 
     `missing` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
@@ -38,26 +37,19 @@ class UnselectableRecords:
     missing: Literal["curve", "dev", "dev curve", "steps"]
 
 
-@dataclasses.dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """Records with the metrics of what was chosen, and those that the rule could not be applied to."""
 
     records: tuple[Record, ...]
     lacking: tuple[UnselectableRecords, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True)
-class Best:
+class Best(NamedTuple):
     """The best step of some records: its number, the mean of the metric there, and how many steps there were."""
 
     step: Step
     value: float
     steps: int
-
-
-def drop_oracle_candidates(records: Iterable[Record]) -> list[Record]:
-    """Return the records that count as they are: candidates of oracle selection are left out."""
-    return [record for record in records if record.selection != "oracle"]
 
 
 def criterion_metric(metrics: Mapping[str, float]) -> str:
@@ -82,10 +74,12 @@ def shared_steps(records: Sequence[Record]) -> list[Step]:
     """
     common = set.intersection(*(set(metrics_by_step(record)) for record in records)) - {None}
     ascending = sorted(step for step in common if step is not None)
-    ends = bool(ascending) and all(
-        dict(metrics_by_step(record)[ascending[-1]]) == dict(record.metrics) for record in records
-    )
+    ends = bool(ascending) and all(_is_last(record, ascending[-1]) for record in records)
     return [*ascending] if ends else [*ascending, None]
+
+
+def _is_last(record: Record, step: Step) -> bool:
+    return dict(metrics_by_step(record)[step]) == dict(record.metrics)
 
 
 def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) -> Best:
@@ -107,14 +101,9 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
 
 def select(rule: str, final: Sequence[Record], dev: Iterable[Record], tuned: Iterable[str]) -> Selection:
     """Return what a rule selects from final records; for the other arguments see `validated`."""
-    if rule == "fixed":
-        return fixed(final)
+    if rule == "fixed":  # neither tuned nor tried for oracle selection, at the declared last step
+        return Selection(tuple(record for record in final if record.selection == "fixed"))
     return validated(final, dev, tuned) if rule == "validated" else oracle(final, tuned)
-
-
-def fixed(final: Iterable[Record]) -> Selection:
-    """Return the records of the declared last step that were neither tuned nor tried for oracle selection."""
-    return Selection(tuple(record for record in final if record.selection == "fixed"))
 
 
 def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
@@ -124,7 +113,7 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
     hyper-parameters were chosen in the dev stage (``NAME@tuned``, of the presets `tuned`) are validated already, at
     their last step, and stand for those of their family that have no curve.
     """
-    final, names = drop_oracle_candidates(final), frozenset(tuned)
+    final, names = [record for record in final if record.selection != "oracle"], frozenset(tuned)
     settled = {family_key(record, names) for record in final if record.selection == "validated"}
     dev_runs = {setup_key(group[0]): group for group in group_records(dev, setup_key)}
     records, lacking = list[Record](), list[UnselectableRecords]()
@@ -177,8 +166,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
 
 
 def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
-    compared = _comparable(points)
-    cut = sum(map(len, compared)) < sum(len(point) for point in points) and len(compared) == len(points)
+    compared, common_seeds = _comparable(points)
     # Of equal ones the first, in the order of their keys.
     best, point = max(((best_step(point), point) for point in compared), key=lambda pair: pair[0].value)
     params = [dict(point[0].method.get("params", {})) for point in compared]
@@ -189,28 +177,28 @@ def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:
         best,
         points=len(compared),
         left_out=len(points) - len(compared),
-        common_seeds=cut,
+        common_seeds=common_seeds,
         chosen={key: point[0].method["params"][key] for key in differing},
         label=point[0].label,
     )
 
 
-def _comparable(points: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
-    ordinary = [point for point in points if drop_oracle_candidates(point)]
+def _comparable(points: Sequence[Sequence[Record]]) -> tuple[Sequence[Sequence[Record]], bool]:
+    """Return the points with enough seeds, or all of them on the seeds they share; and whether it is the latter."""
+    ordinary = [point for point in points if any(record.selection != "oracle" for record in point)]
     needed = max(map(len, ordinary or points))
     able = [point for point in points if len(point) >= needed]
-    if len(ordinary) == len(points) or any(not drop_oracle_candidates(point) for point in able):
-        return able
     common = set.intersection(*({record.seed for record in point} for point in points))
-    return [[record for record in point if record.seed in common] for point in points] if common else able
+    if len(ordinary) == len(points) or any(point not in ordinary for point in able) or not common:
+        return able, False
+    return [[record for record in point if record.seed in common] for point in points], True
 
 
 def _at_step(records: Sequence[Record], rule: str, best: Best, **facts: Any) -> list[Record]:
-    # It is the last one of all or of none: one of them may stand still from some step on.
-    last = all(dict(metrics_by_step(record)[best.step]) == dict(record.metrics) for record in records)
     selected = {
         "step": best.step,
-        "last": last,
+        # It is the last one of all or of none: one of them may stand still from some step on.
+        "last": all(_is_last(record, best.step) for record in records),
         "metric": criterion_metric(records[0].metrics),
         "steps": best.steps,
         **facts,

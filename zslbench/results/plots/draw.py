@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.calibration import is_generalized, without_curve
-from zslbench.results.analysis.gather import gather
-from zslbench.results.analysis.record_filter import RecordFilter
+from zslbench.results.analysis.gather import RecordFilter, gather
 from zslbench.results.plots.ablation import draw_ablation
 from zslbench.results.plots.by_class import draw_confusion, draw_perclass
 from zslbench.results.plots.curves import draw_curves, draw_stability

@@ -15,8 +15,8 @@ from typing import Any
 
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.advice import run_command
+from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.analysis.published import Published
-from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, Stat
 from zslbench.results.records.record import Record
 from zslbench.results.report.figures import Figure

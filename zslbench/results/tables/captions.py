@@ -11,7 +11,6 @@ from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets
-from zslbench.visible import one_line
 
 Name = TypeVar("Name")
 
@@ -55,10 +54,14 @@ def describe_rows(
 ) -> list[Remark]:
     """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean.
 
-    Args:
-        names: of each row, without marks.
+    `names` are those of the rows, without marks.
     """
     named = _NamedRows(rows, [name + ("†" if row.oracle else "") for row, name in zip(rows, names, strict=True)])
+    below: list[Remark] = []
+
+    def add(kind: RemarkKind, *texts: str) -> None:
+        below.extend(remarks(kind, filter(None, texts)))
+
     features = describe_by((row.features, row.dataset) for row in rows)
     semantics = describe_by((row.semantics, row.dataset) for row in rows)
     measured: dict[RemarkKind, str] = {
@@ -69,30 +72,30 @@ def describe_rows(
         "seeds": f"Seeds: {_describe_seeds(named)}",
         "metrics": _describe_metrics(metrics),
     }
-    facts = [(kind, text.removesuffix(".") + ".") for kind, text in measured.items() if text]
+    for kind, text in measured.items():
+        add(kind, text and text.removesuffix(".") + ".")
     if choices := named.write_each(_choice):
-        facts.append(("chosen", f"Chosen: {choices}."))
-    facts += [("calibration", text) for text in _describe_calibration(named)]
+        add("chosen", f"Chosen: {choices}.")
+    add("calibration", *_describe_calibration(named))
     lacking = any("H" in row.metrics and not row.metrics.keys() >= {*SWEPT} for row in rows)
     if lacking and any(name in SWEPT or CALIBRATED in name for name in metrics):
-        facts.append(("calibration", _NO_CURVE))
-    spreads = [stat for row in rows for stat in row.metrics.values() if stat.std is not None]
-    if spreads:
+        add("calibration", _NO_CURVE)
+    if spreads := [stat for row in rows for stat in row.metrics.values() if stat.std is not None]:
         spread = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
-        facts.append(("spread", f"± is the {spread} over seeds."))
-        facts += [("spread", TWO_SEEDS)] if intervals and any(stat.n == 2 for stat in spreads) else []
-    facts += _describe_blocks(rows, rank_together)
+        add("spread", f"± is the {spread} over seeds.")
+        add("spread", TWO_SEEDS if intervals and any(stat.n == 2 for stat in spreads) else "")
+    below += _describe_blocks(rows, rank_together)
     if any(row.setting == "transductive" for row in rows):
-        facts.append((TRANSDUCTIVE.kind, TRANSDUCTIVE.text))
-    facts += [("oracle", text) for text in _describe_oracle(named)]
+        below.append(TRANSDUCTIVE)
+    add("oracle", *_describe_oracle(named))
     of_changed = ((row, name) for row, name in named if row.source_state != "current")
     by_state = group_values((row.source_state, (name, named.where(row))) for row, name in of_changed)
     changed, unknown = (
         "; ".join(f"{name} on {', '.join(data)}" for name, data in group_values(by_state.get(state, ())).items())
         for state in ("changed", "unknown")
     )
-    facts += [("source", text) for text in source_sentences(changed, unknown)]
-    return [Remark(kind, one_line(text)) for kind, text in facts]
+    add("source", *source_sentences(changed, unknown))
+    return below
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,23 +193,24 @@ def _describe_seeds(named: _NamedRows) -> str:
 
 def _describe_rules(named: _NamedRows) -> str:
     """Say by which rules the rows were selected, and which by which where there are several."""
-    by_rule = group_values((_rule(row, named.rows), name) for row, name in named if not row.oracle)
+
+    def rule(row: Row) -> str:
+        if row.selection != "validated":
+            return _SELECTION.get(row.selection, row.selection)
+        folds = row.selected.get("folds")
+        same = [
+            other for other in named.rows if other.selection == "validated" and other.selected.get("folds") == folds
+        ]
+        if folds is None:
+            return f"validated (hyper-parameters chosen on the dev folds by {_criteria(same)})"
+        return f"validated (step chosen on dev {name_folds(folds)} by {_criteria(same)}, mean over folds and seeds)"
+
+    by_rule = group_values((rule(row), name) for row, name in named if not row.oracle)
     if not by_rule:
         return _SELECTION["oracle"]
-    parts = [rule + (f": {', '.join(names)}" if len(by_rule) > 1 else "") for rule, names in by_rule.items()]
+    parts = [text + (f": {', '.join(names)}" if len(by_rule) > 1 else "") for text, names in by_rule.items()]
     parts += ["oracle for rows with †"] if any(row.oracle for row in named.rows) else []
     return "; ".join(parts)
-
-
-def _rule(row: Row, rows: Sequence[Row]) -> str:
-    """Say by which rule a row was selected; the metrics are those of all rows of the rule."""
-    if row.selection != "validated":
-        return _SELECTION.get(row.selection, row.selection)
-    folds = row.selected.get("folds")
-    same = [other for other in rows if other.selection == "validated" and other.selected.get("folds") == folds]
-    if folds is None:
-        return f"validated (hyper-parameters chosen on the dev folds by {_criteria(same)})"
-    return f"validated (step chosen on dev {name_folds(folds)} by {_criteria(same)}, mean over folds and seeds)"
 
 
 def _criteria(rows: Sequence[Row]) -> str:
@@ -268,14 +272,15 @@ def _describe_metrics(metrics: Sequence[str]) -> str:
     return f"Metrics: {'; '.join(parts + others)}" if parts or others else ""
 
 
-def _describe_blocks(rows: Sequence[Row], rank_together: bool) -> list[tuple[RemarkKind, str]]:
+def _describe_blocks(rows: Sequence[Row], rank_together: bool) -> list[Remark]:
     kinds = sorted({rank_block(row.oracle, row.setting) for row in rows})
     if len(kinds) > 1 and rank_together:
-        return [("ranking", "Rows of different settings and selections are ranked together.")]
+        return [Remark("ranking", "Rows of different settings and selections are ranked together.")]
     if len(kinds) > 1:
         blocks = "; ".join(_SETTING.get(name, name) + (", oracle" if oracle else "") for oracle, _, name in kinds)
-        return [("setting", f"Blocks, from the top, each ranked by itself: {blocks}.")]
-    return [("setting", "The semantics of unseen classes are known in training.")] if kinds[0][2] == "semantic" else []
+        return remarks("setting", [f"Blocks, from the top, each ranked by itself: {blocks}."])
+    known = "The semantics of unseen classes are known in training."
+    return [Remark("setting", known)] if kinds[0][2] == "semantic" else []
 
 
 def describe_selections(selections: Iterable[str]) -> str:

@@ -12,7 +12,6 @@ from zslbench.results.analysis.comparison import (
     CrossDatasetPair,
     CrossDatasetTest,
     Entrant,
-    Match,
     Pair,
     Resampling,
 )
@@ -69,7 +68,16 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     holm = (
         f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has p (Holm) ≤ {done.alpha:g}."
     )
-    below = remarks("stage", [method]) + remarks("ranking", [holm, *_few_draws(done)])
+    below = remarks("stage", [method]) + remarks("ranking", [holm])
+    pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
+    smallest = 1 / (done.how.draws + 1)
+    if pairs * smallest > done.alpha:
+        few = (
+            f"Careful: {done.how.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after "
+            f"Holm over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws "
+            f"{math.ceil(pairs / done.alpha)} or more."
+        )
+        below += remarks("ranking", [few])
     below += remarks("seeds", _training(entrants))
     if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
         below += remarks("metrics", [_H_OF_MEANS])
@@ -78,19 +86,6 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += remarks("oracle", ["† candidate of oracle selection: tried on the test images."] if "†" in marks else [])
     changed, unknown = (", ".join(sources.get(state, ())) for state in ("changed", "unknown"))
     return below + remarks("source", source_sentences(changed, unknown)) + remarks("note", done.remarks)
-
-
-def _few_draws(done: Comparisons) -> list[str]:
-    """Say where draws are so few that not even the smallest p stands out after Holm."""
-    pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
-    smallest = 1 / (done.how.draws + 1)
-    if pairs * smallest <= done.alpha:
-        return []
-    enough = math.ceil(pairs / done.alpha)
-    return [
-        f"Careful: {done.how.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after "
-        f"Holm over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws {enough} or more."
-    ]
 
 
 def _training(entrants: Sequence[Entrant]) -> list[str]:
@@ -117,7 +112,20 @@ def _training(entrants: Sequence[Entrant]) -> list[str]:
 
 
 def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
-    sentences = [text for pair in comparison.pairs for text in _unlike(comparison.match, pair)]
+    sentences = []
+    for pair in comparison.pairs:
+        first, second = comparison.match.entrants[pair.first], comparison.match.entrants[pair.second]
+        if first.row.setting != second.row.setting and "transductive" in (first.row.setting, second.row.setting):
+            knows, other = (first, second) if first.row.setting == "transductive" else (second, first)
+            sentences.append(
+                f"Careful: {knows.title} sees the unlabelled test features in training and {other.title} does not, "
+                "so their difference is also one of setting."
+            )
+        if first.row.selection != second.row.selection:
+            sentences.append(
+                f"Careful: the selection differs, {first.title} is {first.row.selection} and {second.title} "
+                f"{second.row.selection}, so their difference is also one of tuning."
+            )
     for name, side in comparison.sides.items():
         if side.single and "images" in done.how.over:
             sentences.append(
@@ -127,23 +135,6 @@ def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
     verdicts = (verdict for pair in comparison.pairs for verdict in pair.verdicts.values())
     if any(verdict.low <= -100 and verdict.high >= 100 for verdict in verdicts):
         sentences.append(_NOTHING_SAID)
-    return sentences
-
-
-def _unlike(match: Match, pair: Pair) -> list[str]:
-    first, second = match.entrants[pair.first], match.entrants[pair.second]
-    settings, sentences = (first.row.setting, second.row.setting), []
-    if settings[0] != settings[1] and "transductive" in settings:
-        knows, other = (first, second) if settings[0] == "transductive" else (second, first)
-        sentences.append(
-            f"Careful: {knows.title} sees the unlabelled test features in training and {other.title} does not, "
-            "so their difference is also one of setting."
-        )
-    if first.row.selection != second.row.selection:
-        sentences.append(
-            f"Careful: the selection differs, {first.title} is {first.row.selection} and {second.title} "
-            f"{second.row.selection}, so their difference is also one of tuning."
-        )
     return sentences
 
 
@@ -167,22 +158,16 @@ def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
 def _entrants(group: Sequence[Comparison]) -> Table:
     match = group[0].match
     sides = {name: side for comparison in group for name, side in comparison.sides.items()}
-    images = [f"{side.classes} {name} classes ({side.images:,} images)" for name, side in sides.items()]
+    images = " and ".join(f"{side.classes} {name} classes ({side.images:,} images)" for name, side in sides.items())
     rows = []
     for number, entrant in enumerate(match.entrants):
         values = [f"{comparison.values[number]:.1f}" for comparison in group]
-        rows.append(
-            (
-                entrant.title,
-                *values,
-                format_number_ranges(entrant.row.seeds),
-                entrant.row.selection,
-                one_line(entrant.row.label),
-            )
-        )
+        run = format_number_ranges(entrant.row.seeds), entrant.row.selection, one_line(entrant.row.label)
+        rows.append((entrant.title, *values, *run))
     heads = ("method", *(comparison.metric for comparison in group), "seeds", "selection", "run as")
-    title = f"{match.head}, {match.row.protocol}: {' and '.join(images)}"
-    return text_table(title, heads, rows, words=range(len(heads) - 3, len(heads)))
+    return text_table(
+        f"{match.head}, {match.row.protocol}: {images}", heads, rows, words=range(len(heads) - 3, len(heads))
+    )
 
 
 def _pairs(comparison: Comparison, done: Comparisons) -> Table:
@@ -214,16 +199,11 @@ def _across(test: CrossDatasetTest, width: int) -> list[Table]:
         drawing=f"{text_diagram(test, width)}\n┃ joins methods that Wilcoxon–Holm does not tell apart",
         remarks=tuple(remarks("note", below)),
     )
-    rows = [
-        (
-            f"{titles[pair.first]} − {titles[pair.second]}",
-            signed(pair.difference),
-            f"{pair.wins}–{pair.losses}",
-            _p(pair.p),
-            _holm(pair.holm, test.is_significant(pair.holm)),
-        )
-        for pair in test.pairs
-    ]
+    rows: list[tuple[str | Cell, ...]] = []
+    for pair in test.pairs:
+        points = signed(pair.difference), f"{pair.wins}–{pair.losses}"
+        p = _p(pair.p), _holm(pair.holm, test.is_significant(pair.holm))
+        rows.append((f"{titles[pair.first]} − {titles[pair.second]}", *points, *p))
     heads = ("A − B", "points", "won–lost", "p (Wilcoxon)", "p (Holm)")
     return [ranks, text_table(f"{title}, by pairs", heads, rows)]
 
@@ -307,7 +287,7 @@ def _comparison_object(comparison: Comparison) -> dict[str, Any]:
         ],
         "pairs": [
             _name_pair([entrant.name for entrant in match.entrants], pair)
-            | {f"over_{kind}": round_numbers(dataclasses.asdict(verdict)) for kind, verdict in pair.verdicts.items()}
+            | {f"over_{kind}": round_numbers(verdict._asdict()) for kind, verdict in pair.verdicts.items()}
             for pair in comparison.pairs
         ],
     }

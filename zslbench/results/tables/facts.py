@@ -47,14 +47,16 @@ def table_rows(
     Accuracies are in percent.
 
     Args:
-        rows: what was measured; metrics: which, in order.
-        source: of published numbers; None leaves them out.
+        rows, metrics: what was measured; source: of published numbers; None leaves them out.
         cited: published rows, one more object for each of their data sets; ``source`` is null in measured ones. None:
             published numbers stand beside measured ones.
     """
     out = []
     for row in rows:
-        facts = _facts(row) | {"n": len(row.seeds)} | pick_facts(row, "gammas", "gamma_folds")
+        step = row.selected.get("step")
+        facts = pick_facts(row, *_ROW) | {"step": "last" if step is None else step}
+        facts |= {key: row.selected.get(key) for key in ("steps", "points")}
+        facts |= {"seeds": row.seeds, "n": len(row.seeds)} | pick_facts(row, "gammas", "gamma_folds")
         stats = {name: row.metrics[name] for name in metrics if name in row.metrics}
         facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in stats.items()}
         if source and cited is None:
@@ -86,12 +88,6 @@ def _flatten(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
             flat["published"] = entry.get("value")
             flat |= {f"published_{key}": entry.get(key) for key in ("source", "table", "note")}
         yield flat
-
-
-def _facts(row: Row) -> dict[str, Any]:
-    steps: dict[str, Any] = {"step": "last" if row.selected.get("step") is None else row.selected["step"]}
-    steps |= {key: row.selected.get(key) for key in ("steps", "points")}
-    return pick_facts(row, *_ROW) | steps | {"seeds": row.seeds}
 
 
 def _numbers(stat: Stat) -> dict[str, float | None]:

@@ -1,25 +1,151 @@
-r"""Tables as LaTeX, for ``\input`` in a document that loads booktabs, or as a document of their own."""
+r"""Tables as LaTeX, for ``\input`` in a document that loads booktabs, or as a document of their own.
+
+What is special is escaped, our signs become commands; how wide and high text becomes, in points, follows from the
+metrics of Computer Modern in footnote size.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.tables.latex_text import (
-    BOLD,
-    LINE,
-    breakable,
-    escape,
-    has_unsupported_characters,
-    lines_of,
-    paragraph_height,
-    text_width,
-)
 from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, pack, panels
 
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
+    "upsilon phi chi psi omega"
+)
+_SMALL = dict(zip("αβγδεζηθικλμνξοπρςστυφχψω", _GREEK_NAMES.split(), strict=True))
+_GREEK = {sign: rf"$\{name}$" for sign, name in _SMALL.items()} | {"ο": "$o$"}
+"""Greek letters as mathematics, which every TeX engine sets; capitals like Latin ones become these."""
+_GREEK |= {sign: rf"$\{_SMALL[sign.lower()].capitalize()}$" for sign in "ΓΔΘΛΞΠΣΥΦΨΩ"}
+_GREEK |= {sign: rf"$\mathrm{{{latin}}}$" for sign, latin in zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧ", "ABEZHIKMNOPTX", strict=True)}
+
+_COMMAND_OF = {"~": r"\textasciitilde", "^": r"\textasciicircum", "\\": r"\textbackslash"}
+_COMMANDS = re.compile(r"([~^\\] ?)")
+_SIGNS = str.maketrans({sign: f"\\{sign}" for sign in "&%$#_{}"} | _GREEK | {
+    "±": r"$\pm$", "−": "$-$", "–": "--", "×": r"$\times$", "≤": r"$\leq$", "→": r"$\rightarrow$",
+    "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "§": r"$^{\S}$",
+    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "\u200b": r"\allowbreak{}",
+})  # fmt: skip
+# Beyond Latin-1 and Latin Extended-A: the punctuation that inputenc's utf8 defines for T1.
+_PDFLATEX_HAS = frozenset("‘’“”‚„…—•€™")
+_LONG = 24
+_PIECE = 12
+
+# Widths in cmr8, which \footnotesize is at 10 pt; what LaTeX sets in another font is rounded up.
+_WIDTHS = {
+    2.36: "!',.:;[]`il\u200b",
+    2.61: "fj",
+    2.84: " -",
+    3.32: "()I",
+    3.36: "rst",
+    3.78: "cez",
+    4.26: '"$*/0123456789?\\ago^{}~',
+    4.5: "kqvxy†‡§–",
+    4.73: "Sbdhnpu",
+    5.32: "L_",
+    5.79: "EFJPZ",
+    6.15: "BCw",
+    6.38: "AHNRTUVXY",
+    6.68: "&+=@<>|DGKOQ±×−≤",
+    7.09: "#%m",
+    8.8: "MW",
+}
+_POINTS = {sign: width for width, signs in _WIDTHS.items() for sign in signs}
+_UNKNOWN = 8.8
+BOLD = 1.16
+"""How much wider bold digits are."""
+
+LINE = 9.5
+"""The distance of two lines in footnote size."""
+
+_CAPTION = 10 / 8, 12.0  # how much larger captions are set by default, and the distance of their lines
+_RAGGED = 1.12  # lines end before the margin
+
+
+def has_unsupported_characters(text: str) -> bool:
+    """Return whether `text` holds characters that pdflatex has no sign for."""
+    return any(sign > "\u017f" and sign not in _PDFLATEX_HAS for sign in text)
+
+
+def breakable(text: str) -> str:
+    """Return `text` as LaTeX whose long words may be parted between lines: after punctuation, or anywhere if need be.
+
+    >>> breakable("hidden=1024,epochs=40,lr=0.1")
+    'hidden=\\\\allowbreak{}1024,\\\\allowbreak{}epochs=\\\\allowbreak{}40,\\\\allowbreak{}lr=\\\\allowbreak{}0.1'
+    """
+
+    def parted(word: re.Match[str]) -> str:
+        pieces = (piece[at : at + _PIECE] for piece in _pieces(word[0]) for at in range(0, len(piece), _PIECE))
+        return "\u200b".join(pieces)
+
+    return escape(re.sub(rf"\S{{{_LONG},}}", parted, text))
+
+
+def _pieces(text: str) -> list[str]:
+    """Part `text` after spaces and punctuation: ``LisGAN@``, ``S3[``, ``souls=``, ``5]``."""
+    return re.findall(r".+?(?:[_@\[(,=/+:;)\]-]+ *| +)|.+", text)
+
+
+def escape(text: str) -> str:
+    r"""Return `text` as LaTeX.
+
+    >>> escape("a_b ~ †")
+    'a\\_b \\textasciitilde \\space $^{\\dagger}$'
+    """
+    parts = _COMMANDS.split(text)
+    for number in range(1, len(parts), 2):
+        # The space after a command ends its name and is not set; one of the text's own needs a command itself.
+        parts[number] = _COMMAND_OF[parts[number][0]] + r" \space "[: 1 if len(parts[number]) == 1 else None]
+    return "".join(part if number % 2 else part.translate(_SIGNS) for number, part in enumerate(parts))
+
+
+@functools.cache
+def text_width(text: str) -> float:
+    """Return the width of `text`, rounded up but for kerns.
+
+    >>> text_width("43.3")
+    15.14
+    """
+    bases = (sign if sign in _POINTS else unicodedata.normalize("NFD", sign)[:1] for sign in text)
+    return round(sum(_POINTS.get(sign, _UNKNOWN) for sign in bases), 2)
+
+
+def paragraph_height(text: str, width: float, caption: bool = False) -> float:
+    """Return the points that a paragraph of `width` takes, as a note or as a caption, rounded up."""
+    larger, line = _CAPTION if caption else (1.0, LINE)
+    return math.ceil(text_width(text) * larger * _RAGGED / width) * line
+
+
+def lines_of(text: str, width: float) -> list[str]:
+    """Part a name into lines of `width`: after spaces and punctuation, within a word only where it alone is wider.
+
+    >>> lines_of("LisGAN@S3[hidden=1024]", 60)
+    ['LisGAN@S3[', 'hidden=1024]']
+    """
+    if text_width(text) <= width:
+        return [text]
+    lines = [""]
+    for piece in _pieces(text):
+        if lines[-1] and text_width(piece.rstrip()) <= width < text_width((lines[-1] + piece).rstrip()):
+            lines.append("")
+        for sign in piece:
+            if lines[-1] and text_width(lines[-1] + sign) > width and sign != " ":
+                lines.append("")
+            lines[-1] += sign
+    return [line.strip() for line in lines if line.strip()] or [text]
+
+
+POINTS = 72.27
+"""Points of an inch."""
+TEXT_WIDTH = 345 / POINTS
+"""Inches of the article class's text, which the text of no usual class is narrower than."""
 GAP = 6.0
 """Points between two columns: twice the \\tabcolsep that is set."""
 COLUMN = 234.0
@@ -34,6 +160,10 @@ _SPARE = 2.0  # of a line, for kerns
 _MARK, _NOTE = 5.0, 4.0
 _SMALLER = 0.94  # script size, which deviations are set in
 _SIGN = 9.2  # ± with its spaces
+_NEEDS = r"% needs \usepackage{booktabs}"
+_NEEDS_FONT = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex and a font that has them"
+_OWN_FONT = r"\usepackage{fontspec} % and \setmainfont{...}: a font that has them"
+_SPACING = rf"\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,57 +184,56 @@ class Sheet:
     @property
     def height(self) -> float:
         """The points that it takes, rounded up."""
-        return self.bare_height + sum(map(self.row_height, self.table.rows))
+        return self.bare_height + sum(LINE * len(self.row_lines(row)) for row in self.table.rows)
 
     @property
     def bare_height(self) -> float:
         """The points without those of the rows."""
-        spanning = max(map(len, self.spanning_lines))
+        spanned = any(column.group for column in self.table.columns)  # with a line of rules among the heads
         titles = sum(bool(block.title) for block in self.table.blocks) + bool(self.title)
-        rules = _RULE * (2 + len(self.table.blocks) + (spanning > 0))
-        return rules + LINE * (spanning + max(map(len, self.column_lines)) + titles)
+        rules = _RULE * (2 + len(self.table.blocks) + spanned)
+        return rules + LINE * (len(self.head_lines()) - spanned + titles)
 
-    @property
-    def spanning_lines(self) -> list[list[str]]:
-        """The head of each group in lines; none for an empty one."""
-        groups = zip(self.table.groups, self.groups, strict=True)
-        return [lines_of(head, width) if head else [] for (head, _), width in groups]
+    def head_lines(self) -> list[str]:
+        """Return the heads that span groups, the rules below them, and the heads of the columns."""
+        table, lines = self.table, []
+        if any(head for head, _ in table.groups):
+            heads = zip(table.groups, self.groups, strict=True)
+            for row in _align_bottom([lines_of(head, width) if head else [] for (head, _), width in heads]):
+                spans = (
+                    rf"\multicolumn{{{len(numbers)}}}{{c}}{{{escape(text)}}}"
+                    for (_, numbers), text in zip(table.groups, row, strict=True)
+                )
+                lines.append(_row(["", *spans]))
+            # The names are the first column.
+            rules = (rf"\cmidrule(lr){{{part[0] + 2}-{part[-1] + 2}}}" for head, part in table.groups if head)
+            lines.append(" ".join(rules))
+        columns = [lines_of(column.head, width) for column, width in zip(table.columns, self.columns, strict=True)]
+        return lines + [_row(map(escape, row)) for row in _align_bottom([[table.name], *columns])]
 
-    @property
-    def column_lines(self) -> list[list[str]]:
-        """The head of each column in lines."""
-        return [lines_of(column.head, width) for column, width in zip(self.table.columns, self.columns, strict=True)]
+    def row_lines(self, row: TableRow) -> list[str]:
+        """Return a row, which takes several lines where its name or its words are long."""
+        table = self.table
+        name, *rest = map(escape, lines_of(row.title, self.names))
+        columns = [[name, *(rf"\quad {text}" for text in rest)]]
+        for column, width, cell, longest in zip(table.columns, self.columns, row.cells, table.longest, strict=True):
+            if cell is None or column.kind == "value":
+                columns.append([_cell(cell, longest)])
+            else:
+                words = map(escape, lines_of(cell.text, width))
+                columns.append([rf"\textbf{{{text}}}" if cell.bold else text for text in words])
+        return list(map(_row, itertools.zip_longest(*columns, fillvalue="")))
 
-    def name_lines(self, row: TableRow) -> list[str]:
-        """Return a name with its marks in lines."""
-        return lines_of(row.title, self.names)
-
-    def word_lines(self, row: TableRow, number: int) -> list[str]:
-        """Return the words of a cell in lines."""
-        cell = row.cells[number]
-        return lines_of(cell.text, self.columns[number]) if cell else []
-
-    def row_height(self, row: TableRow) -> float:
-        """Return the points that a row takes."""
-        words = (n for n, column in enumerate(self.table.columns) if column.kind == "text")
-        return LINE * max(len(self.name_lines(row)), *(len(self.word_lines(row, n)) for n in words), 1)
-
-
-def part_into_floats(
-    tables: Sequence[Table], room: float, caption: str, below: Sequence[str], page: float = PAGE
-) -> tuple[list[list[Sheet]], bool]:
-    """Part tables into floats, each of one or more panels to be set below each other; say if a column holds all of it.
-
-    The first float carries the caption, the last one the notes `below`; one without a panel is for notes that find no
-    room elsewhere. `room` and `page` are the points that a line may be long and a float high.
-    """
-    wide = [sheet for table in tables for sheet in _sheets(table, room - _SPARE)]
-    narrow = len(wide) == len(tables) and all(sheet.width <= COLUMN for sheet in wide)
-    for width in (COLUMN, room - _SPARE) if narrow else (room - _SPARE,):
-        floats = _pack(wide, width, caption, below, page)
-        if narrow and len(floats) == 1:
-            return floats, True
-    return floats, False
+    def lines(self) -> list[str]:
+        """Return the whole panel, its title left out."""
+        count = len(self.table.columns) + 1
+        lines = [rf"\begin{{tabular}}{{{'l' * count}}}", r"\toprule", *self.head_lines()]
+        for block in self.table.blocks:
+            lines.append(r"\midrule")
+            if block.title:
+                lines.append(rf"\multicolumn{{{count}}}{{l}}{{\emph{{{escape(block.title)}}}}} \\")
+            lines += itertools.chain.from_iterable(map(self.row_lines, block.rows))
+        return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def _sheets(table: Table, room: float) -> list[Sheet]:
@@ -122,7 +251,11 @@ def _sheets(table: Table, room: float) -> list[Sheet]:
 
 
 def _pack(sheets: Sequence[Sheet], width: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
-    """Part panels into floats; only what is too high for a page is parted itself, and what stands below the caption."""
+    """Part panels into floats of `width` and at most `page` points high, each of panels set below each other.
+
+    The first one carries the caption, the last one the notes `below`, and no panel where they find no room elsewhere.
+    Only what is too high for a page is parted itself, and what stands below the caption.
+    """
     used = paragraph_height(caption, width, caption=True) + 2 * LINE
     floats: list[list[Sheet]] = [[]]
     for sheet in sheets:
@@ -142,7 +275,7 @@ def _pages(sheet: Sheet, room: float) -> list[Sheet]:
     blocks = sheet.table.blocks
     rows = [(number, row) for number, block in enumerate(blocks) for row in block.rows]
     pages: list[Sheet] = []
-    for page in pack(rows, lambda item: sheet.row_height(item[1]), room - sheet.bare_height):
+    for page in pack(rows, lambda item: LINE * len(sheet.row_lines(item[1])), room - sheet.bare_height):
         parts = (
             Block(tuple(row for _, row in part), blocks[number].title)
             for number, part in itertools.groupby(page, lambda item: item[0])
@@ -172,16 +305,6 @@ def _cell_width(cell: Cell, longest: int) -> float:
     return digits + _SIGN * bool(cell.std) + _MARK * len(cell.marks) + _NOTE * len(str(cell.note or ""))
 
 
-POINTS = 72.27
-"""Points of an inch."""
-TEXT_WIDTH = 345 / POINTS
-"""Inches of the article class's text, which the text of no usual class is narrower than."""
-_NEEDS = r"% needs \usepackage{booktabs}"
-_NEEDS_FONT = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex and a font that has them"
-_OWN_FONT = r"\usepackage{fontspec} % and \setmainfont{...}: a font that has them"
-_SPACING = rf"\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}"
-
-
 def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: bool = False) -> str:
     """Write tables as LaTeX floats with booktabs rules and heads that span a data set's columns.
 
@@ -196,26 +319,29 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
     caption = " ".join(dict.fromkeys(sentences))
     settings = [(f"({letter})", text) for table in tables for letter, text in table.settings]
     notes = [(str(number), text) for table in tables for number, text in enumerate(table.notes, start=1)]
-    floats, narrow = part_into_floats(
-        [table for table in tables if table.rows],
-        width * POINTS,
-        caption,
-        [" ".join(pair) for pair in settings + notes],
-        math.inf if standalone else PAGE,
-    )
+    plain = [" ".join(pair) for pair in settings + notes]
+    room, page = width * POINTS - _SPARE, math.inf if standalone else PAGE
+    with_rows = [table for table in tables if table.rows]
+    sheets = [sheet for table in with_rows for sheet in _sheets(table, room)]
+    narrow = len(sheets) == len(with_rows) and all(sheet.width <= COLUMN for sheet in sheets)
+    floats = _pack(sheets, COLUMN, caption, plain, page) if narrow else []
+    if len(floats) != 1:
+        floats = _pack(sheets, room, caption, plain, page)
     below = [f"{letter} {breakable(text)}" for letter, text in settings]
     below += [f"$^{{{number}}}$ {breakable(text)}" for number, text in notes]
     if below:
         minipage = r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(below), r"\end{minipage}"
         below = [r"\par\smallskip", *minipage]
-    text = _document(floats, caption, below) if standalone else _floats(floats, caption, below, narrow)
-    if has_unsupported_characters(text):
-        return "\n".join([_NEEDS_FONT, text] if standalone else [_NEEDS, _NEEDS_FONT, text])
-    return text if standalone else f"{_NEEDS}\n{text}"
+    if standalone:
+        text = _document([sheet for sheets in floats for sheet in sheets], caption, below)
+    else:
+        text = _floats(floats, caption, below, "table" if narrow and len(floats) == 1 else "table*")
+    comments = [] if standalone else [_NEEDS]
+    comments += [_NEEDS_FONT] if has_unsupported_characters(text) else []
+    return "\n".join([*comments, text])
 
 
-def _floats(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str], narrow: bool) -> str:
-    name = "table" if narrow else "table*"
+def _floats(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str], name: str) -> str:
     lines = []
     for number, sheets in enumerate(floats):
         lines += [rf"\begin{{{name}}}[tp]", r"\centering", r"\footnotesize", _SPACING]
@@ -230,25 +356,21 @@ def _floats(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str
     return "\n".join(lines) + "\n"
 
 
-def _document(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str]) -> str:
-    sheets = [sheet for sheets in floats for sheet in sheets]
+def _document(sheets: Sequence[Sheet], caption: str, below: Sequence[str]) -> str:
     width = max(COLUMN, *(sheet.width for sheet in sheets))
     body = [rf"{breakable(caption)}\par\medskip", r"{\centering", *_panels(sheets), r"\par}", *below]
-    beyond = has_unsupported_characters("\n".join(body))
-    return "\n".join(
-        [
-            r"\documentclass[border=6pt]{standalone}",
-            r"\usepackage{booktabs}",
-            *([_OWN_FONT] if beyond else []),
-            r"\begin{document}",
-            rf"\begin{{minipage}}{{{width:.0f}pt}}",
-            rf"\footnotesize{_SPACING}",
-            *body,
-            r"\end{minipage}",
-            r"\end{document}",
-            "",
-        ]
-    )
+    lines = [
+        r"\documentclass[border=6pt]{standalone}",
+        r"\usepackage{booktabs}",
+        *([_OWN_FONT] if has_unsupported_characters("\n".join(body)) else []),
+        r"\begin{document}",
+        rf"\begin{{minipage}}{{{width:.0f}pt}}",
+        rf"\footnotesize{_SPACING}",
+        *body,
+        r"\end{minipage}",
+        r"\end{document}",
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def _panels(sheets: Sequence[Sheet]) -> list[str]:
@@ -256,46 +378,11 @@ def _panels(sheets: Sequence[Sheet]) -> list[str]:
     for number, sheet in enumerate(sheets):
         lines += [r"\par\medskip"] if number else []
         lines += [rf"{breakable(sheet.title)}\par\smallskip"] if sheet.title else []
-        lines += _tabular(sheet)
+        lines += sheet.lines()
     return lines
 
 
-def _tabular(sheet: Sheet) -> list[str]:
-    table = sheet.table
-    total = len(table.columns)
-    longest = table.longest
-    lines = [rf"\begin{{tabular}}{{l{'l' * total}}}", r"\toprule", *_heads(sheet)]
-    for block in table.blocks:
-        lines.append(r"\midrule")
-        if block.title:
-            lines.append(rf"\multicolumn{{{total + 1}}}{{l}}{{\emph{{{escape(block.title)}}}}} \\")
-        for row in block.rows:
-            first, *rest = map(escape, sheet.name_lines(row))
-            columns = [[first, *(rf"\quad {text}" for text in rest)]]
-            columns += [_cell_lines(sheet, row, number, text) for number, text in enumerate(longest)]
-            lines += map(_row, itertools.zip_longest(*columns, fillvalue=""))
-    return [*lines, r"\bottomrule", r"\end{tabular}"]
-
-
-def _heads(sheet: Sheet) -> list[str]:
-    """Return the heads that span groups, the rules below them, and the heads of the columns."""
-    groups = sheet.table.groups
-    lines = []
-    if any(head for head, _ in groups):
-        for row in _bottom(sheet.spanning_lines):
-            spans = (
-                rf"\multicolumn{{{len(numbers)}}}{{c}}{{{escape(text)}}}"
-                for (_, numbers), text in zip(groups, row, strict=True)
-            )
-            lines.append(_row(["", *spans]))
-        # The names are the first column.
-        lines.append(
-            " ".join(rf"\cmidrule(lr){{{numbers[0] + 2}-{numbers[-1] + 2}}}" for head, numbers in groups if head)
-        )
-    return [*lines, *(_row(map(escape, row)) for row in _bottom([[sheet.table.name], *sheet.column_lines]))]
-
-
-def _bottom(columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+def _align_bottom(columns: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Return rows of columns of lines, the last line of each in the last row."""
     most = max(map(len, columns))
     return list(zip(*([""] * (most - len(column)) + list(column) for column in columns), strict=True))
@@ -305,13 +392,6 @@ def _row(cells: Iterable[str]) -> str:
     text = " & ".join(cells) + r" \\"
     # An empty group first: a name that begins with [ or * would be read as an argument of the \\ before it.
     return "{}" + text if text.startswith(("[", "*")) else text
-
-
-def _cell_lines(sheet: Sheet, row: TableRow, number: int, longest: str) -> list[str]:
-    cell = row.cells[number]
-    if cell is None or sheet.table.columns[number].kind == "value":
-        return [_cell(cell, longest)]
-    return [rf"\textbf{{{text}}}" if cell.bold else text for text in map(escape, sheet.word_lines(row, number))]
 
 
 def _cell(cell: Cell | None, longest: str) -> str:

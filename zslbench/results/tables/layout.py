@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
+from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
-from zslbench.results.analysis.record_filter import RecordFilter
 from zslbench.results.analysis.rows import Row, RowKey, Stat, group_values, letter_settings, natural, row_keys
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, name_folds
@@ -97,17 +97,21 @@ def lay_out(
     notes: dict[str, int] = {}
     first = dict(zip(reversed(keys), reversed(rows), strict=True))
 
+    def cell(number: Stat | Published | None, column: ColumnKey) -> Cell | None:
+        if isinstance(number, Published):
+            return _published_cell(number, notes, "†" if number.oracle else "")
+        return stat_cell(number, "†" if column.metric.endswith("†") else "", intervals)
+
     def table_row(key: RowKey) -> TableRow:
-        row = first[key]
-        cells = tuple(_cell(numbers[key].get(column), column, notes, intervals) for column in columns)
+        row, cells = first[key], tuple(cell(numbers[key].get(column), column) for column in columns)
         return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection)
 
     blocks = [_rank(map(table_row, block), columns) for block in ranked_blocks(keys, rank_together)]
     below = describe_rows(rows, [key.short for key in keys], metrics, rank_together, intervals)
     beside = [
         (key, entry, column.group)
-        for key in numbers
-        for column, entry in numbers[key].items()
+        for key, columns_of in numbers.items()
+        for column, entry in columns_of.items()
         if isinstance(entry, Published)
     ]
     placed = [(entry, group) for _, entry, group in beside]
@@ -186,13 +190,13 @@ def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -
     """Return the heads; those of one metric under several protocols say which, and which version."""
     out = []
     for column in columns:
-        kind = column.group, column.metric
-        same = [other for other in columns if (other.group, other.metric) == kind and not other.published]
         name, version, params = column.protocol
+        alike = [other for other in columns if (other.group, other.metric) == (column.group, column.metric)]
+        protocols = [other.protocol for other in alike if not other.published]
         head = column.metric
-        if len(same) > 1:
+        if len(protocols) > 1:
             head += f" {name}" + (f"[{params}]" if params else "")
-        if len({other.protocol[1] for other in same if other.protocol[0] == name}) > 1:
+        if len({other[1] for other in protocols if other[0] == name}) > 1:
             head += f" v{version}"
         head = PUBLISHED_HEAD if column.published else head
         out.append(Column(head, heads[column.group], dataset=column.group.dataset))
@@ -250,15 +254,10 @@ def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
     return {key: places.get(float(text), "") for key, text in shown.items()}
 
 
-def _cell(number: Stat | Published | None, column: ColumnKey, notes: dict[str, int], intervals: bool) -> Cell | None:
-    if isinstance(number, Published):
-        return Cell(f"{number.value:.1f}", note=_footnote(number, notes), marks="†" if number.oracle else "")
-    return stat_cell(number, "†" if column.metric.endswith("†") else "", intervals)
-
-
-def _footnote(entry: Published, notes: dict[str, int]) -> int:
-    """Return the number of a published number's footnote, 0 without; `notes` receives new ones in reading order."""
-    return notes.setdefault(f"{entry.source}, {entry.table}: {entry.note}.", len(notes) + 1) if entry.note else 0
+def _published_cell(entry: Published, notes: dict[str, int], marks: str = "") -> Cell:
+    """Return a published number; `notes` receives its footnote, numbered in reading order."""
+    text = f"{entry.source}, {entry.table}: {entry.note}."
+    return Cell(f"{entry.value:.1f}", marks=marks, note=notes.setdefault(text, len(notes) + 1) if entry.note else 0)
 
 
 def _cited_blocks(
@@ -272,10 +271,7 @@ def _cited_blocks(
             rows = []
             for row in block:
                 entries = {_column(columns, entry): entry for entry in row.entries}
-                cells = [
-                    Cell(f"{entry.value:.1f}", note=_footnote(entry, notes)) if (entry := entries.get(column)) else None
-                    for column in columns
-                ]
+                cells = (_published_cell(entries[key], notes) if key in entries else None for key in columns)
                 rows.append(TableRow(row.title, row.marks, tuple(cells)))
             blocks.append(_rank(rows, columns, "" if number else f"published: {source}"))
     return blocks
@@ -294,8 +290,7 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
     """Return what has to be said of published numbers, each with the data that it stands beside."""
     sentences = []
     if read := sorted({entry.oracle for entry, _ in placed if entry.oracle}, key=str.casefold):
-        code = f"{', '.join(read[:-1])} and {read[-1]}" if len(read) > 1 else read[0]
-        whose = "their" if len(read) > 1 else "its"
+        code, whose = (f"{', '.join(read[:-1])} and {read[-1]}", "their") if len(read) > 1 else (read[0], "its")
         sentences.append(
             f"The public code of {code} picks the epoch on test images: {whose} published numbers are read "
             "as oracle (†)."

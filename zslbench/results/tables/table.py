@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, TypeVar
@@ -143,7 +144,7 @@ class Table:
         """Return the values of one column, missing ones left out."""
         return [cell for row in self.rows if (cell := row.cells[number]) is not None]
 
-    @property
+    @functools.cached_property
     def longest(self) -> list[str]:
         """The longest text of each column of values, empty for one without a value."""
         return [max((cell.text for cell in self.cells(n)), key=len, default="") for n in range(len(self.columns))]
