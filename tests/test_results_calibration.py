@@ -64,6 +64,14 @@ def naive(found: dict[str, AnyArray], gamma: float) -> tuple[float, float, float
     return u, s, 2 * u * s / (u + s) if u + s else 0.0
 
 
+def mean_h(folds: list[dict[str, AnyArray]], gamma: float) -> float:
+    return sum(naive(fold, gamma)[2] for fold in folds) / len(folds)
+
+
+def best(*folds: dict[str, AnyArray]) -> float:
+    return calibration.best_constant([calibration.curve(fold) for fold in folds])
+
+
 def constants(*folds: dict[str, AnyArray]) -> list[float]:
     """Return one constant for each outcome there can be: every margin, between them, and beyond."""
     margins = sorted({float(m) for f in folds for m in f["seen_score"] - f["unseen_score"]})
@@ -88,33 +96,25 @@ def test_no_constant_changes_nothing(found: dict[str, AnyArray]) -> None:
     assert calibration.stacked(found, 0.0) == {name: judged[name] for name in "USH"}  # to the bit
 
 
-@given(st.lists(predictions, min_size=1, max_size=3))
-def test_the_constant_is_the_best_of_all(folds: list[dict[str, AnyArray]]) -> None:
-    def mean(gamma: float) -> float:
-        return sum(naive(fold, gamma)[2] for fold in folds) / len(folds)
-
-    chosen = mean(calibration.best_constant([calibration.curve(fold) for fold in folds]))
-    assert chosen == pytest.approx(max(map(mean, constants(*folds))))
-    assert chosen >= mean(0.0) - 1e-9
-
-
 @given(st.lists(predictions, min_size=1, max_size=3), st.randoms())
-def test_the_constant_depends_on_no_order(folds: list[dict[str, AnyArray]], chance: random.Random) -> None:
-    before = calibration.best_constant([calibration.curve(fold) for fold in folds])
+def test_the_constant_is_the_best_of_all_in_any_order(folds: list[dict[str, AnyArray]], chance: random.Random) -> None:
+    chosen = best(*folds)
+    assert mean_h(folds, chosen) == pytest.approx(max(mean_h(folds, gamma) for gamma in constants(*folds)))
+    assert mean_h(folds, chosen) >= mean_h(folds, 0.0) - 1e-9
     mixed = []
     for fold in folds:
         order = list(range(len(fold["label"])))
         chance.shuffle(order)
         mixed.append({name: array[order] for name, array in fold.items()})
     chance.shuffle(mixed)
-    assert calibration.best_constant([calibration.curve(fold) for fold in mixed]) == before
+    assert best(*mixed) == chosen
 
 
 @given(predictions, st.sampled_from([-0.5, 0.25, 2.0]))
 def test_the_constant_moves_with_the_scores(found: dict[str, AnyArray], shift: float) -> None:
     moved = {**found, "seen_score": found["seen_score"] + shift}
-    gammas = [calibration.best_constant([calibration.curve(one)]) for one in (found, moved)]
-    h = [calibration.stacked(one, gamma)["H"] for one, gamma in zip((found, moved), gammas, strict=True)]
+    gammas = best(found), best(moved)
+    h = [calibration.stacked(fold, gamma)["H"] for fold, gamma in zip((found, moved), gammas, strict=True)]
     assert h[0] == pytest.approx(h[1])
     if h[0] > 0:
         assert gammas[1] == pytest.approx(gammas[0] + shift)
@@ -136,29 +136,26 @@ def one_sided(margins: list[float], labels: list[int]) -> dict[str, AnyArray]:
 
 def test_the_middle_of_the_widest_plateau_is_taken() -> None:
     found = one_sided([1.0, 3.0], [1, 0])  # H is 1 for any constant in (1, 3]
-    assert calibration.best_constant([calibration.curve(found)]) == 2.0
+    assert best(found) == 2.0
     for shift in (-0.9, 0.9):  # the outcome stays where scores shift a little
         moved = {**found, "seen_score": found["seen_score"] + shift}
         assert calibration.stacked(moved, 2.0)["H"] == 1.0
     # the mean of two folds has two best intervals, (2, 3] and (10, 14]: the wider wins
-    a, b = one_sided([0.0, 3.0, 10.0, 14.0], [1, 0, 1, 0]), one_sided([0.0, 2.0, 14.0, 14.0], [1, 1, 0, 0])
-    curves = [calibration.curve(a), calibration.curve(b)]
+    folds = one_sided([0.0, 3.0, 10.0, 14.0], [1, 0, 1, 0]), one_sided([0.0, 2.0, 14.0, 14.0], [1, 1, 0, 0])
     tried = np.linspace(-1, 15, 1601)
-    mean = np.mean([one.harmonic_at(tried) for one in curves], axis=0)
-    best = tried[mean > mean.max() - 1e-9]
-    assert best.min() <= calibration.best_constant(curves) <= best.max()
+    mean = np.mean([calibration.curve(fold).harmonic_at(tried) for fold in folds], axis=0)
+    highest = tried[mean > mean.max() - 1e-9]
+    assert highest.min() <= best(*folds) <= highest.max()
 
 
 def test_neighbouring_numbers_leave_no_gap() -> None:
-    low = 1.0
-    found = one_sided([low, float(np.nextafter(low, 2.0))], [1, 0])
-    assert calibration.stacked(found, calibration.best_constant([calibration.curve(found)]))["H"] == 1.0
+    found = one_sided([1.0, float(np.nextafter(1.0, 2.0))], [1, 0])
+    assert calibration.stacked(found, best(found))["H"] == 1.0
 
 
 def test_where_no_constant_helps_it_is_zero() -> None:
-    found = one_sided([1.0, 3.0], [1, 0])
-    found["unseen_class"] = np.full(2, 2)  # always wrong
-    assert calibration.best_constant([calibration.curve(found)]) == 0.0
+    always_wrong = one_sided([1.0, 3.0], [1, 0]) | {"unseen_class": np.full(2, 2)}
+    assert best(always_wrong) == 0.0
 
 
 @given(predictions)
@@ -183,17 +180,12 @@ def gzsl(method: str, found: dict[str, AnyArray], **facts: Any) -> tuple[Record,
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A method of three seeds with three dev folds each, a zsl run, and one whose dev folds are not there."""
-    pairs = [gzsl("a", drawn(seed, 60, False, 1.5), seed=seed) for seed in range(3)]
-    pairs += [
-        gzsl("a", drawn(10 * fold + seed, 60, False, 1.5), seed=seed, stage="dev", fold=fold)
-        for seed in range(3)
-        for fold in (1, 2, 3)
-    ]
-    pairs.append(gzsl("b", drawn(99, 60, False, 1.5)))
     store = ResultStore(tmp_path_factory.mktemp("calibrated") / "runs")
-    for one, found in pairs:
-        store.save(one, found)
     store.save(record("a"), {})
+    store.save(*gzsl("b", drawn(99, 60, False, 1.5)))
+    for seed, fold in itertools.product(range(3), range(4)):
+        stage = "dev" if fold else "final"
+        store.save(*gzsl("a", drawn(10 * fold + seed, 60, False, 1.5), seed=seed, stage=stage, fold=fold))
     return store.root
 
 
@@ -202,40 +194,34 @@ def own_runs(runs: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(runs, tmp_path / "runs"))
 
 
-def wanted(runs: Path, on_test: bool) -> dict[int, tuple[float, dict[str, float]]]:
-    """Find each seed's constant by trying all, and what it gives on test."""
-    store = ResultStore(runs)
-    records = [r for r in store.load() if r.method["name"] == "a" and r.protocol["name"] == "gzsl"]
-    out = {}
-    for final in (r for r in records if r.stage == "final"):
-        dev = [store.predictions(r) for r in records if r.stage == "dev" and r.seed == final.seed]
-        there = store.predictions(final)
-        folds = [there] if on_test else dev
-        best = max(constants(*folds), key=lambda gamma: sum(naive(fold, gamma)[2] for fold in folds))
-        out[final.seed] = best, dict(zip("USH", naive(there, best), strict=True))
-    return out
+def of_a(runs: Path, stage: str = "final") -> list[Record]:
+    return [
+        run
+        for run in ResultStore(runs).load()
+        if (run.method["name"], run.protocol["name"], run.stage) == ("a", "gzsl", stage)
+    ]
 
 
 @pytest.mark.parametrize("on_test", [False, True])
 def test_the_columns_are_those_of_loops(runs: Path, on_test: bool) -> None:
-    mark = "†" if on_test else ""
-    rows = json.loads(table(runs, format="json", methods=["a"], calibrate="oracle" if on_test else "dev"))
-    (row,) = (row for row in rows if row["protocol"] == "gzsl")
-    found = wanted(runs, on_test)
-    for name in "USH":
-        mean = 100 * sum(metrics[name] for _, metrics in found.values()) / 3
+    """Each seed's constant is found by trying all of them."""
+    (row,) = json.loads(
+        table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="oracle" if on_test else "dev")
+    )
+    load = ResultStore(runs).predictions
+    stacked = []
+    for final, gamma in zip(of_a(runs), row["gammas"], strict=True):
+        folds = [load(run) for run in ([final] if on_test else of_a(runs, "dev")) if run.seed == final.seed]
+        highest = max(constants(*folds), key=lambda gamma: mean_h(folds, gamma))
+        assert mean_h(folds, gamma) == pytest.approx(mean_h(folds, highest))
+        stacked.append(naive(load(final), highest))
+    for name, values in zip("USH", zip(*stacked, strict=True), strict=True):
         if name == "H" or not on_test:
-            assert row["metrics"][f"{name} cs{mark}"]["mean"] == pytest.approx(mean, abs=1e-5)
-    assert len(row["gammas"]) == 3
+            mean = row["metrics"][f"{name} cs{'†' if on_test else ''}"]["mean"]
+            assert mean == pytest.approx(100 * sum(values) / 3, abs=1e-5)
     assert row["gamma_folds"] == ([] if on_test else [1, 2, 3])
     if on_test:
         assert row["metrics"]["H cs†"]["mean"] >= row["metrics"]["H"]["mean"]
-        return
-    store = ResultStore(runs)
-    dev = [r for r in store.load() if (r.stage, r.method["name"]) == ("dev", "a")]
-    for (best, _), gamma, seed in zip(found.values(), row["gammas"], range(3), strict=True):
-        folds = [store.predictions(r) for r in dev if r.seed == seed]
-        assert sum(naive(f, gamma)[2] for f in folds) == pytest.approx(sum(naive(f, best)[2] for f in folds))
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -269,31 +255,26 @@ def test_what_lacks_dev_folds_is_said_with_the_command(runs: Path) -> None:
 
 
 def test_a_cell_is_calibrated_for_all_of_its_seeds_or_none(own_runs: Path) -> None:
-    store = ResultStore(own_runs)
-    gone = next(r for r in store.load() if (r.stage, r.fold, r.seed) == ("dev", 3, 2))
-    store.path(gone).unlink()
+    gone = next(run for run in of_a(own_runs, "dev") if (run.fold, run.seed) == (3, 2))
+    ResultStore(own_runs).path(gone).unlink()
     with pytest.raises(BadValue, match="not all of its dev folds were run"):
         table(own_runs, calibrate=True, methods=["a"])
 
 
 def test_an_earlier_step_has_no_predictions_to_calibrate(own_runs: Path) -> None:
     store = ResultStore(own_runs)
-    for one in store.load():
-        if one.method["name"] == "a" and one.protocol["name"] == "gzsl":
-            early = {"U": 1.0, "S": 1.0, "H": 1.0, "AUSUC": 1.0}
-            store.relabel(dataclasses.replace(one, curve=({"step": 1, "metrics": early},)))
-    text = table(
-        own_runs, methods=["a"], protocols=["gzsl"], selection=["fixed", "validated"], calibrate=True, width=200
-    )
+    early = {"step": 1, "metrics": {"U": 1.0, "S": 1.0, "H": 1.0, "AUSUC": 1.0}}
+    for run in of_a(own_runs) + of_a(own_runs, "dev"):
+        store.relabel(dataclasses.replace(run, curve=(early,)))
+    asked: dict[str, Any] = {"methods": ["a"], "protocols": ["gzsl"], "selection": ["fixed", "validated"]}
+    text = table(own_runs, calibrate=True, width=200, **asked)
     assert "no calibrated stacking for rows of an earlier step (a)" in text
     row = next(line for line in text.splitlines() if line.startswith("A validated"))
     assert row.split()[2:] == ["100.0", "±", "0.0*"] * 3 + ["–"] * 3
 
 
 def test_lost_predictions_are_a_sentence(own_runs: Path) -> None:
-    store = ResultStore(own_runs)
-    one = next(r for r in store.load() if r.stage == "dev")
-    store.path(one).with_suffix(".npz").unlink()
+    ResultStore(own_runs).path(of_a(own_runs, "dev")[0]).with_suffix(".npz").unlink()
     with pytest.raises(StoreError, match="--rerun all"):
         table(own_runs, calibrate=True, methods=["a"])
 
@@ -305,16 +286,15 @@ def test_the_curve_is_written_whole(runs: Path, tmp_path: Path) -> None:
     target = tmp_path / "points.csv"
     done = CliRunner().invoke(cli, ["curve", "-m", "a", "-d", "cub", "--data", str(target), "--runs", str(runs)])
     assert done.exit_code == 0, done.output
-    store = ResultStore(runs)
-    lines = list(csv.DictReader(io.StringIO(target.read_text(encoding="utf-8"))))
-    assert target.read_text(encoding="utf-8") == curve_verb(runs, methods=["a"], format="csv")
-    for final in (r for r in store.load() if (r.stage, r.method["name"], r.protocol["name"]) == ("final", "a", "gzsl")):
-        found = store.predictions(final)
-        own = [line for line in lines if line["seed"] == str(final.seed)]
-        assert len(own) == len({float(m) for m in found["seen_score"] - found["unseen_score"]}) + 1
-        for line in own:
-            wanted = [100 * value for value in naive(found, float(line["gamma"]))]
-            assert [float(line[name]) for name in "USH"] == pytest.approx(wanted, abs=1e-5)
+    text = target.read_text(encoding="utf-8")
+    assert text == curve_verb(runs, methods=["a"], format="csv")
+    for final in of_a(runs):
+        found = ResultStore(runs).predictions(final)
+        points = [row for row in csv.DictReader(io.StringIO(text)) if row["seed"] == str(final.seed)]
+        assert len(points) == len({float(m) for m in found["seen_score"] - found["unseen_score"]}) + 1
+        for point in points:
+            wanted = [100 * value for value in naive(found, float(point["gamma"]))]
+            assert [float(point[name]) for name in "USH"] == pytest.approx(wanted, abs=1e-5)
 
 
 def test_the_curve_tells_before_and_after(runs: Path) -> None:
@@ -338,17 +318,15 @@ def test_the_curve_tells_before_and_after(runs: Path) -> None:
 
 
 def test_levels_are_means_over_seeds(runs: Path) -> None:
-    store = ResultStore(runs)
     values = []
-    for final in (r for r in store.load() if (r.stage, r.method["name"], r.protocol["name"]) == ("final", "a", "gzsl")):
-        points = [naive(store.predictions(final), gamma)[:2] for gamma in constants(store.predictions(final))]
-        values.append(max(u for u, s in points))  # S of 0 costs no U
+    for final in of_a(runs):
+        found = ResultStore(runs).predictions(final)
+        values.append(max(naive(found, gamma)[0] for gamma in constants(found)))  # S of 0 costs no U
     text = curve_verb(runs, methods=["a"], width=250)
     head = next(line for line in text.splitlines() if line.startswith("method"))
     row = next(line for line in text.splitlines() if line.startswith("A "))
     place = head.index("H cs†") + len("H cs†")
-    shown = [cell for cell in row[place:].replace("†", " ").split() if cell != "±"]
-    assert f"{100 * sum(values) / 3:.1f}" in shown
+    assert f"{100 * sum(values) / 3:.1f}" in row[place:].replace("†", " ").split()
 
 
 def test_bad_questions_to_the_curve_get_one_sentence(runs: Path, tmp_path: Path) -> None:

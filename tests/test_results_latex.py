@@ -1,21 +1,27 @@
-"""LaTeX tables: what LaTeX would trip over, under any name."""
+"""LaTeX tables: what LaTeX would trip over, under any name; and real pdflatex, which must not warn of anything."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import check_golden, pair, saved
+from result_records import check_golden, pair, paper_study, saved
 
-from zslbench.results.tables.latex_text import escape
+from zslbench.results.tables.latex import escape, text_width
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
 from zslbench.studies.record_table import table
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
+
+
+def latex_of(folder: Path, title: str, **options: Any) -> str:
+    """Return a table of one method with this title."""
+    return table(saved(folder, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), title=title)), format="latex", **options)
 
 
 def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
@@ -30,12 +36,10 @@ def check_latex(text: str) -> None:
     comments = re.match(r"% needs \\usepackage\{booktabs\}\n(?:% names hold [^\n]*\n)?", text)
     assert comments
     text = text[comments.end() :]
-    begun = []
+    begun: list[str] = []
     for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
-        if kind == "begin":
-            begun.append(name)
-        else:
-            assert begun.pop() == name
+        assert kind == "begin" or begun.pop() == name
+        begun += [name] if kind == "begin" else []
     assert not begun
     bare = re.sub(r"\\[\\{}%&#_$]", "", text)
     assert bare.count("{") == bare.count("}")
@@ -73,14 +77,16 @@ def test_latex_takes_any_name(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize(("name", "beyond"), [("é Łódź", False), ("αβλς ΑΓΩ", False), ("日本", True), ("ж", True)])
 def test_characters_that_pdflatex_lacks_are_said(tmp_path: Path, name: str, beyond: bool) -> None:
-    text = table(saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), title=name)), format="latex")
+    text = latex_of(tmp_path, name)
     check_latex(text)
     assert ("compile with lualatex" in text) == beyond
+    alone = latex_of(tmp_path, name, standalone=True)
+    font = "% names hold characters that pdflatex lacks: compile with lualatex or xelatex"
+    assert (alone.startswith(font), r"\usepackage{fontspec}" in alone) == (beyond, beyond)
 
 
 def test_greek_is_mathematics(tmp_path: Path) -> None:
-    text = table(saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), title="αλςοΑΓ")), format="latex")
-    assert r"$\alpha$$\lambda$$\varsigma$$o$$\mathrm{A}$$\Gamma$" in text
+    assert r"$\alpha$$\lambda$$\varsigma$$o$$\mathrm{A}$$\Gamma$" in latex_of(tmp_path, "αλςοΑΓ")
 
 
 def test_what_is_special_is_escaped_as_pandas_does() -> None:
@@ -105,3 +111,118 @@ def test_words_are_escaped_and_take_several_lines_in_latex() -> None:
     assert text.count(r"\\" + "\n") == 1 + 3 + 1  # heads, three lines of words, the other row
     assert r"{}[y & \phantom{0}$-$2 & " in text  # else the line break before it takes [ for its argument
     assert r"with \# and $\leq$" in text
+
+
+# --- compiled ------------------------------------------------------------------------------------------------------
+
+ENDING = "_with a long name & 100%, #1 ~{x}^2 $y$ \\z Łódź-été"
+PAGES = {
+    "one column": r"\documentclass{article}\usepackage{booktabs}",
+    "two columns": r"\documentclass[twocolumn]{article}\usepackage{booktabs}\setlength{\textwidth}{6.875in}"
+    r"\setlength{\columnsep}{0.3125in}\setlength{\columnwidth}{3.28125in}\setlength{\hsize}{\columnwidth}"
+    r"\setlength{\oddsidemargin}{-0.2in}",
+}
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    facts = {"params": {"hidden": 4096, "epochs": 40}, "label": "m[hidden=4096,epochs=40,preprocess=standard+minmax]"}
+    return saved(tmp_path_factory.mktemp("long"), paper_study(ENDING, **facts))
+
+
+def compiled(pdflatex: str, folder: Path, text: str) -> str:
+    """Compile a document and return its log, lines joined; errors fail."""
+    (folder / "page.tex").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+        cwd=folder, capture_output=True, check=False, timeout=120,
+    )  # fmt: skip
+    log = (folder / "page.log").read_text(encoding="latin-1")
+    assert done.returncode == 0, log[-3000:]
+    return log
+
+
+def check_clean(log: str) -> None:
+    assert "Overfull" not in log, re.findall(r"Overfull.*", log)
+    assert "Warning" not in log, re.findall(r".*Warning.*", log)
+
+
+def page(kind: str, body: str) -> str:
+    return rf"{PAGES[kind]}\begin{{document}}Text.{body}\end{{document}}"
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_every_layout_fits_any_page(pdflatex: str, paper_runs: Path, long: Path, kind: str, tmp_path: Path) -> None:
+    tables = {
+        f"{place}{layout}{published}": table(runs, layout=layout, format="latex", published=published)
+        for place, runs in enumerate((paper_runs, long))
+        for layout in ("full", "zsl", "gzsl")
+        for published in ((None, "best"), ("li2019lisgan",))[place]
+    }
+    for name, text in tables.items():
+        (tmp_path / f"{name}.tex").write_text(text, encoding="utf-8")
+    body = "\n".join(rf"Text.\input{{{name}}}\clearpage" for name in tables)
+    check_clean(compiled(pdflatex, tmp_path, page(kind, body)))
+
+
+def test_tables_for_a_wide_page_fit_it(pdflatex: str, paper_runs: Path, tmp_path: Path) -> None:
+    texts = [
+        table(paper_runs, layout=layout, format="latex", width="page", published="best")
+        for layout in ("full", "zsl", "gzsl")
+    ]
+    check_clean(compiled(pdflatex, tmp_path, page("two columns", "\n".join(texts))))
+    narrower = table(paper_runs, layout="gzsl", format="latex", published="best")
+    assert narrower.count(r"\begin{tabular}") > texts[2].count(r"\begin{tabular}")
+
+
+@pytest.mark.parametrize("layout", ["full", "zsl", "gzsl"])
+def test_a_document_of_its_own_compiles_as_it_is(pdflatex: str, long: Path, layout: str, tmp_path: Path) -> None:
+    text = table(long, layout=layout, format="latex", published="li2019lisgan", standalone=True)
+    log = compiled(pdflatex, tmp_path, text)
+    check_clean(log)
+    assert "(1 page" in log
+
+
+def test_statistics_compile_too(pdflatex: str, real_data: Path, tmp_path: Path) -> None:
+    names = ["apy", "awa1", "awa2", "flo", "sun", "digits"]
+    options = {"layout": "stats", "datasets": names, "data_root": real_data, "format": "latex"}
+    check_clean(compiled(pdflatex, tmp_path, table(**options, standalone=True)))
+    text = table(**options)
+    for kind in PAGES:
+        check_clean(compiled(pdflatex, tmp_path, page(kind, text)))
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_several_tables_of_words_fit_a_page(pdflatex: str, tmp_path: Path, kind: str) -> None:
+    heads = ("difference", "metric", "points", "95 % interval", "what it is")
+    words = "strong ridge " * 9
+    rows = [
+        (f"ESZSL[gamma={n}] − LisGAN@S3‡", "H", Cell(f"−{n}.1", "0.3"), f"[−{n}.8, +0.4]", words)
+        for n in range(1, 40, 5)
+    ]
+    tables = [text_table(f"cub_{number}: 50 % of it", heads, rows, words=[1, 4]) for number in (1, 2, 3)]
+    check_clean(compiled(pdflatex, tmp_path, page(kind, render(tables, "latex"))))
+
+
+def test_more_methods_than_a_page_holds_go_into_several_floats(pdflatex: str, tmp_path: Path) -> None:
+    records = [
+        one for k in range(130) for one in pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), label=f"m[k={k}]", params={"k": k})
+    ]
+    text = table(saved(tmp_path / "runs", records), layout="gzsl", format="latex")
+    assert len(set(re.findall(r"m\[k=(\d+)\]", text))) == 130
+    assert text.count(r"\caption") == 1
+    check_clean(compiled(pdflatex, tmp_path, page("one column", text)))
+
+
+def test_widths_are_those_of_latex_rounded_up(pdflatex: str, tmp_path: Path) -> None:
+    texts = [
+        "DAP", "f-CLSWGAN", "LisGAN@S3", "43.3", "100.0", "ESZSL[gamma=1000]", "a_b%c&d#e", "preprocess=standard+clip",
+        "Wörter mit Löchern", "The quick brown fox jumps over the lazy dog", "<=>|~^\\{}", "f(x), $9", "WMwm±×–",
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz0123456789", "!\"'*/:;?`",
+    ]  # fmt: skip
+    lines = [rf"\settowidth{{\dimen0}}{{{escape(text)}}}\typeout{{WIDTH \the\dimen0}}" for text in texts]
+    log = compiled(pdflatex, tmp_path, page("one column", r"\footnotesize " + "\n".join(lines)))
+    measured = [float(found) for found in re.findall(r"WIDTH ([\d.]+)pt", log)]
+    assert len(measured) == len(texts)
+    for text, width in zip(texts, measured, strict=True):
+        assert 0.995 * width <= text_width(text) <= 1.2 * width + 1, text  # LaTeX kerns
