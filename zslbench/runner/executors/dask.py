@@ -209,6 +209,7 @@ def count_workers(client: Any) -> int | None:
 
 @contextlib.contextmanager
 def _local_cluster(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
+    import dask.config
     import psutil
 
     import_extra("cryptography", "dask")  # Dask's own sentence on its absence names no extra
@@ -226,7 +227,9 @@ def _local_cluster(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
     except (OSError, RuntimeError) as error:
         raise _unusable(None, error) from None
     try:
-        yield cluster
+        # A killed worker is started again; one that is not back in 15 s, as on a busy machine, would be given up.
+        with dask.config.set({"distributed.deploy.lost-worker-timeout": _START}):
+            yield cluster
     finally:
         processes = []
         for nanny in list(cluster.workers.values()):
