@@ -20,8 +20,8 @@ from scipy import stats
 import zslbench
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.metrics import per_class_top1, stacked
+from zslbench.results.plots.curves import find_front
 from zslbench.results.plots.frame import DASHES, MARKERS, line_look, settings, write_figure
-from zslbench.results.plots.pareto import on_front
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import WIDTHS
 
@@ -442,7 +442,7 @@ def test_pareto_has_seconds_of_fitting_and_scoring(runs):
 
 def test_the_front_is_what_nothing_beats():
     points = [(float(x), float(y)) for x, y in np.random.default_rng(0).integers(1, 9, size=(60, 2))]
-    kept = {points[place] for place in on_front(points)}
+    kept = {points[place] for place in find_front(points)}
     beaten = {entry for entry in points if any(o != entry and o[0] <= entry[0] and o[1] >= entry[1] for o in points)}
     assert kept == set(points) - beaten
 

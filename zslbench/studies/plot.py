@@ -9,16 +9,23 @@ from typing import Any
 
 from zslbench import params
 from zslbench.data.loading import is_named, load_dataset
-from zslbench.errors import BadValue, ZslbenchError
+from zslbench.errors import BadValue, UnknownName, ZslbenchError
+from zslbench.files import csv_text, write_text
 from zslbench.methods.base import Method
-from zslbench.results.analysis.gather import RecordFilter
-from zslbench.results.plots.draw import draw
-from zslbench.results.plots.frame import DeclaredFacts, DrawnFigure, FigureRequest, file_kind, write_data, write_figure
-from zslbench.results.records.record import Record
+from zslbench.results.analysis.calibration import is_generalized, without_curve
+from zslbench.results.analysis.gather import RecordFilter, gather
+from zslbench.results.plots import KINDS
+from zslbench.results.plots.features import PROJECTIONS
+from zslbench.results.plots.frame import DeclaredFacts, DrawnFigure, FigureRequest, file_kind, settings, write_figure
+from zslbench.results.plots.series import SPREADS, lines_of
+from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import inches_of
 from zslbench.results.tables.table import remarks
 from zslbench.runner.class_lookup import recorded_method
+
+_BY_CLASS = ("confusion", "perclass", "features")
+_FROM_PREDICTIONS = (*_BY_CLASS, "curve")
 
 
 def plot(
@@ -82,11 +89,59 @@ def plot(
         spread=spread,
         projection=projection,
     )
-    drawn = draw(kind, request, RecordFilter(methods, datasets, protocols, features, semantics, stage), selection)
+    record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
+    _check_options(kind, request, stage, selection)
+    drawn = _draw(kind, request, record_filter, selection)
     lacking = [] if path is None else write_figure(drawn, path)
     if data is not None:
-        write_data(drawn, Path(data))
+        rows = [
+            {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
+            for row in drawn.rows
+        ]
+        write_text(Path(data), csv_text(rows), f"the numbers {Path(data).name}")
     return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", lacking)))
+
+
+def _check_options(kind: str, request: FigureRequest, stage: str, selection: str | None) -> None:
+    """Refuse options that do not exist, or that the kind has no use for."""
+    for kind_of_name, given, known in (
+        ("kind of figure", kind, KINDS),
+        ("selection", selection, SELECTIONS),
+        ("spread", request.spread, SPREADS),
+        ("projection", request.projection, PROJECTIONS),
+    ):
+        if given is not None and given not in known:
+            raise UnknownName(kind_of_name, given, known)
+    useless = {
+        "--param": request.parameter is not None and kind != "sensitivity",
+        "--classes": request.classes is not None and kind not in _BY_CLASS,
+        "--projection": request.projection is not None and kind != "features",
+        "--metric": bool(request.metrics) and kind in _FROM_PREDICTIONS,
+        "--spread": request.spread is not None and kind in (*_BY_CLASS, "cd"),
+        "--stage dev": stage == "dev" and kind in _FROM_PREDICTIONS,
+    }
+    if wrong := [option for option, given in useless.items() if given]:
+        raise BadValue(f"a {kind} figure has no use for {wrong[0]}; leave it out.")
+
+
+def _draw(kind: str, request: FigureRequest, record_filter: RecordFilter, selection: str | None) -> DrawnFigure:
+    """Return a figure of the records that a filter and a rule of selection leave."""
+    rules = [] if selection is None else [selection]
+    gathered = gather(request.store, record_filter, rules, None, per_fold=kind == "stability")
+    records, notes = [record for record in gathered.records if record.metrics], list(gathered.notes)
+    if kind in _BY_CLASS and not record_filter.protocols:
+        records = [record for record in records if record.protocol["name"] == "zsl"] or records
+    if kind == "curve":
+        generalized = [record for record in records if is_generalized(record)]
+        if left_out := without_curve(records):
+            notes.append(left_out)
+            if not generalized:
+                raise BadValue(left_out)
+        records = generalized
+    lines = sorted(lines_of(records), key=lambda line: record_filter.position(line.row.lead)[0])
+    with settings():
+        drawn = KINDS[kind](dataclasses.replace(request, lines=lines))
+    return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", notes)))
 
 
 def knowledge(datasets: Sequence[str], root: Path | None) -> DeclaredFacts:

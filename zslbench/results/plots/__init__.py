@@ -1,1 +1,26 @@
-"""Figures for papers, from records alone: one module per kind; matplotlib is imported when a figure is drawn."""
+"""Figures for papers, from records alone; matplotlib is imported when a figure is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from zslbench.results.plots.ablation import draw_ablation
+from zslbench.results.plots.by_class import draw_confusion, draw_perclass
+from zslbench.results.plots.curves import draw_curves, draw_pareto, draw_stability
+from zslbench.results.plots.features import draw_features
+from zslbench.results.plots.frame import DrawnFigure, FigureRequest
+from zslbench.results.plots.ranks import draw_ranks
+from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
+
+KINDS: Mapping[str, Callable[[FigureRequest], DrawnFigure]] = {
+    "confusion": draw_confusion,
+    "sensitivity": draw_sensitivity,
+    "souls": draw_souls,
+    "stability": draw_stability,
+    "ablation": draw_ablation,
+    "curve": draw_curves,
+    "perclass": draw_perclass,
+    "pareto": draw_pareto,
+    "cd": draw_ranks,
+    "features": draw_features,
+}

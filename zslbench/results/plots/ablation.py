@@ -7,11 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
-from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.plots.frame import COLOURS, FAINT, HATCHES, INK, DrawnFigure, FigureRequest, Frame, escape
-from zslbench.results.plots.series import SPREADS, Line, Panel, describe_lines, mean_and_ends, panels_of, rename_line
-from zslbench.results.tables.table import remarks
+from zslbench.results.plots.series import (
+    SPREADS,
+    Line,
+    Panel,
+    describe,
+    estimate,
+    group_by_rest,
+    panels_of,
+    rename_line,
+)
 from zslbench.spec import Spec, parse_recorded
 
 FULL = "full"
@@ -45,55 +52,52 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     for axes, (panel, bars) in zip(frame.axes, panels, strict=True):
         for place, (setting, line) in enumerate(bars):
             stat = line.row.metrics[panel.metric]
-            mean, low, high = mean_and_ends(stat, spread)
+            bar = estimate(stat, spread)
             number = order.index(setting)
             colour, hatch = COLOURS[number % len(COLOURS)], HATCHES[number % len(HATCHES)]
-            axes.bar(place, mean, 0.68, color=colour, alpha=0.75, edgecolor=INK, lw=0.5, hatch=hatch)
-            if high > low:
-                axes.errorbar(place, mean, [[mean - low], [high - mean]], color=INK, capsize=2.5, lw=0.9)
+            axes.bar(place, bar.mean, 0.68, color=colour, alpha=0.75, edgecolor=INK, lw=0.5, hatch=hatch)
+            if bar.high > bar.low:
+                ends = [[bar.mean - bar.low], [bar.high - bar.mean]]
+                axes.errorbar(place, bar.mean, ends, color=INK, capsize=2.5, lw=0.9)
                 away = 0.16
-                xs = [place - away + 2 * away * at / max(1, stat.n - 1) for at in range(stat.n)]
+                xs = [place - away + 2 * away * at / max(1, bar.n - 1) for at in range(bar.n)]
                 axes.plot(xs, stat.values, ls="none", marker="o", ms=2.2, mfc="white", mec=INK, mew=0.5, zorder=4)
             about = line.facts | {"name": line.row.title, "ablation": setting, "metric": panel.metric}
-            frame.rows.append(about | {"mean": mean, "low": low, "high": high, "n": stat.n})
+            frame.rows.append(about | bar._asdict())
         names = [setting + ("‡" if line.row.setting == "transductive" else "") for setting, line in bars]
         axes.set_xticks(range(len(bars)), list(map(escape, names)))
         axes.set_ylim(0, min(max(axes.get_ylim()[1], 2), 102))
         frame.dress(axes, panel.title, ("", f"{panel.metric} (%)"))
         axes.tick_params(axis="x", length=0)
         axes.axhline(0, color=FAINT, lw=0.6)
-    drawn = [line for _, bars in panels for _, line in bars]
-    below = describe_lines(
-        [rename_line(line, line.key.name) for line in drawn],
-        [panel.metric for panel, _ in panels],
-        f"Intervals: {SPREADS[spread]}.",
-    )
+    drawn = [rename_line(line, line.key.name) for _, bars in panels for _, line in bars]
     sentences = [
         f"Ablations of {drawn[0].row.title}: {', '.join(declared)}; `zslbench info {shlex.quote(method)}` says what "
         "each is.",
         f"As run: {', '.join(dict.fromkeys(line.row.label for line in drawn))}.",
     ]
-    if any(remark.kind == "spread" for remark in below):
+    if any(line.row.stochastic and len(line.records) > 1 for line in drawn):
         sentences.append(
             "Dots: single seeds. Bars with settings in common share seeds, so overlapping intervals say little; "
             "`zslbench ablate` has the paired differences."
         )
-    return frame.drawn([*remarks("figure", sentences), *below])
+    metrics = [panel.metric for panel, _ in panels]
+    return frame.drawn(describe(sentences, drawn, metrics, f"Intervals: {SPREADS[spread]}."))
 
 
 def _choose_method(request: FigureRequest) -> str:
     lines = request.lines
     names = list(dict.fromkeys(line.row.method for line in lines))
-    having = [name for name in names if request.known.ablations(name)]
-    if len(having) == 1 and (len(names) == 1 or any(len(parse_recorded(line.row.label).presets) for line in lines)):
-        return having[0]
-    if not having:
+    ablated = [name for name in names if request.known.ablations(name)]
+    if len(ablated) == 1 and (len(names) == 1 or any(parse_recorded(line.row.label).presets for line in lines)):
+        return ablated[0]
+    if not ablated:
         raise BadValue(
             f"no method asked for declares ablations (there are runs of {', '.join(names)}); name one that does with "
             "-m, or draw a sensitivity figure of a parameter."
         )
     raise BadValue(
-        f"there are runs of several methods ({', '.join(names)}); choose one with -m, as in `-m {having[0]}`."
+        f"there are runs of several methods ({', '.join(names)}); choose one with -m, as in `-m {ablated[0]}`."
     )
 
 
@@ -103,14 +107,9 @@ def _bars(panel: Panel, declared: Settings) -> list[tuple[str, Line]]:
     Raises:
         BadValue: one setting was run in several ways.
     """
-    touched = {name for values in declared.values() for name in values}
-    families: dict[str, list[Line]] = {}
-    for line in panel.lines:
-        if touched <= line.row.params.keys():
-            rest = {name: value for name, value in line.row.params.items() if name not in touched}
-            key = canonical_json([line.row.method, line.row.version, rest, line.row.selection])
-            families.setdefault(key, []).append(line)
-    drawable = [bars for bars in (_bars_of_family(family, declared) for family in families.values()) if len(bars) > 1]
+    varied = {name for values in declared.values() for name in values}
+    families = group_by_rest(panel.lines, varied, lambda row: row.selection)
+    drawable = [bars for bars in (_bars_of_family(family, declared) for family in families) if len(bars) > 1]
     if len(drawable) > 1:
         labels = "; ".join(bars[-1][1].row.label for bars in drawable)
         raise BadValue(

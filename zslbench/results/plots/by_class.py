@@ -10,7 +10,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
-from zslbench.metrics import stacked
+from zslbench.results.analysis.calibration import predict_classes
 from zslbench.results.plots.frame import (
     COLOURS,
     HATCHES,
@@ -22,7 +22,7 @@ from zslbench.results.plots.frame import (
     new_figure,
     wrap,
 )
-from zslbench.results.plots.series import Line, check_one_panel, describe_lines, name_data, too_many_methods
+from zslbench.results.plots.series import Line, check_data, check_number, describe, name_data
 from zslbench.results.tables.table import Remark, remarks
 
 if TYPE_CHECKING:
@@ -43,8 +43,7 @@ _SIDES = {"unseen": (COLOURS[0], HATCHES[0]), "seen": (COLOURS[4], HATCHES[1])}
 class Classes:
     """The classes that test images are of or were taken for: (c,) ids in ascending order, sides and numbers of images.
 
-    Attributes:
-        first: what the labels of the data number the first class; known: the names of classes by id.
+    `first` is what the labels of the data number the first class; `known` has the names of classes by id.
     """
 
     ids: IntArray
@@ -58,11 +57,7 @@ class Classes:
         return [self.known.get(id_, f"class {id_ + self.first}") for id_ in ids.tolist()]
 
     def find(self, asked: Sequence[str], ids: IntArray) -> IntArray:
-        """Return the places in `ids` of classes asked for by name or by number in the labels, in the order asked for.
-
-        Raises:
-            UnknownName: a class that is not there.
-        """
+        """Return the places in `ids` of classes asked for by name or number in the labels; UnknownName for others."""
         names = self.name(ids)
         places = {name.casefold(): place for place, name in enumerate(names)}
         places |= {str(id_ + self.first): place for place, id_ in enumerate(ids)}
@@ -83,10 +78,11 @@ class Classes:
     @property
     def remarks(self) -> list[Remark]:
         """What a caption says where no name is known."""
-        text = "The data set was not found, so classes are called by the numbers of its labels"
-        return remarks(
-            "note", [] if self.known else [f"{text}; name its folder with -d, or the one around it with --data-root."]
+        text = (
+            "The data set was not found, so classes are called by the numbers of its labels; name its folder with -d, "
+            "or the one around it with --data-root."
         )
+        return remarks("note", [] if self.known else [text])
 
 
 def draw_confusion(request: FigureRequest) -> DrawnFigure:
@@ -102,7 +98,9 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     from matplotlib.colors import PowerNorm
 
     lines = request.lines
-    shares, classes = _of_one_or_two(request, "confusion", "one or two methods side by side")
+    check_data(lines, "confusion")
+    check_number(lines, "confusion", 2, "one or two methods side by side")
+    shares, classes = confusions(request, lines)
     mean = np.mean(shares, axis=0)
     kept = _choose_hardest(np.diagonal(mean), classes, request.classes)
     unseen = classes.of_unseen[kept]
@@ -128,8 +126,8 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     bar = figure.colorbar(picture, ax=panels, ticks=[0, 5, 20, 50, 100], fraction=0.04, pad=0.01, aspect=30)
     bar.set_label("images of the class in %")
     bar.outline.set_linewidth(0.4)
-    below_figure = _caption_confusion(lines, shares, classes, order, font)
-    return DrawnFigure(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(below_figure))
+    caption = _caption_confusion(lines, shares, classes, order, font)
+    return DrawnFigure(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(caption))
 
 
 def draw_perclass(request: FigureRequest) -> DrawnFigure:
@@ -142,7 +140,9 @@ def draw_perclass(request: FigureRequest) -> DrawnFigure:
         BadValue, UnknownName: other lines, or classes that are not there. StoreError: a run without predictions.
     """
     lines = request.lines
-    shares, classes = _of_one_or_two(request, "perclass", "one method, or two and their difference")
+    check_data(lines, "perclass")
+    check_number(lines, "perclass", 2, "one method, or two and their difference")
+    shares, classes = confusions(request, lines)
     accuracy = [100 * np.diagonal(share) for share in shares]
     value = accuracy[0] if len(lines) == 1 else accuracy[0] - accuracy[1]
     order = _choose_ends(value, classes, request.classes)
@@ -207,8 +207,7 @@ def confusions(request: FigureRequest, lines: Sequence[Line]) -> tuple[list[Arra
             first = first or arrays
             if not all(np.array_equal(arrays[name], first[name]) for name in ("label", "of_unseen")):
                 raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
-            seen, unseen = ((arrays[f"{side}_score"], arrays[f"{side}_class"]) for side in ("seen", "unseen"))
-            taken[-1].append(stacked(*seen, *unseen))
+            taken[-1].append(predict_classes(arrays))
     ids: IntArray = np.unique(np.concatenate([first["label"], *(answers for seeds in taken for answers in seeds)]))
     of_unseen = np.isin(ids, first["label"][first["of_unseen"]])
     true = np.searchsorted(ids, first["label"])
@@ -226,25 +225,8 @@ def confusions(request: FigureRequest, lines: Sequence[Line]) -> tuple[list[Arra
     return shares, Classes(ids, of_unseen, images, first_class, request.known.class_names(lead))
 
 
-def _of_one_or_two(request: FigureRequest, kind: str, takes: str) -> tuple[list[Array], Classes]:
-    """Return the (c, c) confusions of one or two lines, and their classes.
-
-    Raises:
-        StoreError, BadValue: see `confusions`. BadValue: more lines, or of several data sets.
-    """
-    lines = request.lines
-    check_one_panel(lines, kind)
-    if len(lines) > 2:
-        raise too_many_methods(kind, takes, lines)
-    return confusions(request, lines)
-
-
 def check_count(count: int, most: int, fewest: int = 2) -> None:
-    """Refuse to show more classes than there are, or than a figure has room for, or too few.
-
-    Raises:
-        BadValue: not from `fewest` to `most`.
-    """
+    """Refuse with BadValue to show more classes than there are, or than a figure has room for, or too few."""
     if not fewest <= count <= most:
         raise BadValue(f"--classes {count} is not possible: {most} can be drawn; give a number from {fewest} to that.")
 
@@ -297,8 +279,7 @@ def _with_others(share: Array, order: IntArray) -> Array:
 def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> tuple[float | None, float, float]:
     """Return the size of the names of classes (None where they do not fit), and inches: a matrix, the names below it.
 
-    Args:
-        width: inches of the figure; count: of the matrices side by side; columns: of a matrix.
+    `width` is that of the figure in inches; `count` matrices stand side by side, each of so many `columns`.
     """
     longest = 0.0085 * max(map(len, names))
     room = width - _BAR - 0.35
@@ -391,7 +372,7 @@ def _caption_confusion(
         if worst:
             sentences.append(f"{line.name} most often took {', '.join(worst)}.")
     judged = [name for name in ("T1", "U", "S", "H") if name in lines[0].row.metrics]
-    return [*remarks("figure", sentences), *describe_lines(lines, judged), *classes.remarks]
+    return [*describe(sentences, lines, judged), *classes.remarks]
 
 
 def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, order: IntArray) -> list[Remark]:
@@ -409,4 +390,4 @@ def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, ord
         first, last = ", ".join(texts[:_EXTREMES]), ", ".join(texts[-_EXTREMES:])
         sentences.append(f"Highest: {first}; lowest: {last}; --classes 20 draws the ends by name.")
     judged = [name for name in ("T1", "U", "S") if name in lines[0].row.metrics]
-    return [*remarks("figure", sentences), *describe_lines(lines, judged), *classes.remarks]
+    return [*describe(sentences, lines, judged), *classes.remarks]

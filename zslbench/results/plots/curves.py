@@ -1,9 +1,12 @@
-"""Curves: U against S as a constant sweeps (Chao et al., 2016), and error by step of training."""
+"""Methods side by side: U against S (Chao et al., 2016), error by step of training, accuracy against seconds."""
 
 from __future__ import annotations
 
+import math
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,19 +15,24 @@ from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.calibration import calibrate, curve
 from zslbench.results.analysis.rows import stat
-from zslbench.results.plots.frame import DrawnFigure, FigureRequest, Frame, keep_percent, line_look, say_not_drawn
+from zslbench.results.plots.frame import FAINT, DrawnFigure, FigureRequest, Frame, keep_percent
 from zslbench.results.plots.series import (
     SPREADS,
+    Estimate,
     Line,
-    describe_lines,
+    describe,
+    estimate,
     group_by_data,
-    mean_and_ends,
     name_data,
+    names_of,
     panels_of,
+    say_not_drawn,
 )
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.table import remarks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _ROUNDING = 1e-9
 _LEVELS = np.linspace(0.0, 1.0, 201)
@@ -43,11 +51,11 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
         raise BadValue("the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
     dev = [record for record in store.load() if record.ok and record.stage == "dev"]
     groups = group_by_data(lines)
-    names = list(dict.fromkeys(line.name for line in lines))
-    frame = Frame(request.width, len(groups), 2.3, {name: _with_areas(name, groups) for name in names})
-    for axes, group in zip(frame.axes, groups, strict=True):
+    titles = [name_data(group[0].row) for group in groups]
+    frame = Frame(request.width, len(groups), 2.3, {name: _add_areas(name, groups) for name in names_of(lines)})
+    for axes, group, title in zip(frame.axes, groups, titles, strict=True):
         for line in group:
-            look = line_look(names.index(line.name))
+            look = frame.look(line.name)
             colour, marker = look["color"], look.pop("marker")
             levels, means, lows, highs = _mean_curve(line, store, spread)
             axes.plot(means, levels, **look)
@@ -56,7 +64,7 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
             n = {"n": len(line.records)}
             frame.rows += [
                 line.facts | {"what": "curve", "S": s, "U": mean, "U low": low, "U high": high} | n
-                for s, mean, low, high in zip(*(part.tolist() for part in (levels, means, lows, highs)), strict=True)
+                for s, mean, low, high in np.column_stack([levels, means, lows, highs]).tolist()
             ]
             for gamma, unseen, seen in _points(line, dev, store):
                 face = colour if gamma == "γ=0" else "white"
@@ -64,8 +72,7 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
                 frame.rows.append(line.facts | {"what": gamma, "S": seen, "U": unseen} | n)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
-        frame.dress(axes, name_data(group[0].row), ("U, unseen classes (%)", "S, seen classes (%)"), "both")
-    titles = [name_data(group[0].row) for group in groups]
+        frame.dress(axes, title, ("U, unseen classes (%)", "S, seen classes (%)"), "both")
     hollow = "`zslbench run … --calibrate` makes the dev folds that γ is chosen on."
     if any(row["what"] == "γ from dev folds" for row in frame.rows):
         hollow = "Hollow: γ with the highest mean H over the dev folds."
@@ -75,11 +82,10 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
         "Numbers in the legend: AUSUC in percent" + (f", on {' / '.join(titles)}." if len(titles) > 1 else "."),
         f"Filled: γ = 0. {hollow}",
     ]
-    below = describe_lines(lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U.")
-    return frame.drawn([*remarks("figure", sentences), *below])
+    return frame.drawn(describe(sentences, lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U."))
 
 
-def _with_areas(name: str, groups: Sequence[Sequence[Line]]) -> str:
+def _add_areas(name: str, groups: Sequence[Sequence[Line]]) -> str:
     """Return a name with its AUSUC on each data set, a dash where it did not run."""
     areas = [next((line.row.metrics.get("AUSUC") for line in group if line.name == name), None) for group in groups]
     text = " / ".join("–" if area is None else f"{area.mean:.1f}" for area in areas)
@@ -93,7 +99,7 @@ def _mean_curve(line: Line, store: ResultStore, spread: str) -> tuple[Array, Arr
     levels = np.append(_LEVELS[top > _LEVELS], top)
     # S is a sum of many fractions: a step that stands at a level must not miss it by rounding.
     unseen = np.stack([seed.unseen_at(levels - _ROUNDING) for seed in curves])
-    ends = [mean_and_ends(stat(column.tolist(), line.row.stochastic), spread) for column in unseen.T]
+    ends = [estimate(stat(column.tolist(), line.row.stochastic), spread)[:3] for column in unseen.T]
     mean, low, high = np.array([*ends, (0.0, 0.0, 0.0)]).T
     return 100 * np.append(levels, top), mean, np.maximum(low, 0.0), high
 
@@ -120,41 +126,36 @@ def draw_stability(request: FigureRequest) -> DrawnFigure:
     from matplotlib.ticker import MaxNLocator
 
     spread, runs = request.spread or "std", request.store.root
-    having = [line for line in request.lines if all(record.curve for record in line.records)]
-    lacking = [line for line in request.lines if line not in having]
-    if not having:
-        advice = f"make curves: `{_command(request.lines, runs)}`"
+    judged = [line for line in request.lines if all(record.curve for record in line.records)]
+    lacking = [line for line in request.lines if line not in judged]
+    if not judged:
+        advice = f"make curves: `{_curve_command(request.lines, runs)}`"
         raise BadValue(f"no run asked for was judged while it trained; {advice}.")
-    panels = panels_of(having, request.metrics, _common_metrics)
+    panels = panels_of(judged, request.metrics, _common_metrics)
     lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
-    names = list(dict.fromkeys(line.name for line in lines))
+    names = names_of(lines)
     frame = Frame(request.width, len(panels), 1.75, {name: name for name in names})
     for axes, panel in zip(frame.axes, panels, strict=True):
         for line in panel.lines:
-            points = _errors(line, panel.metric, spread)
-            look = line_look(names.index(line.name))
-            steps, means, lows, highs = zip(*points, strict=True)
-            (frame.handles[line.name],) = axes.plot(steps, means, markevery=max(1, len(steps) // 10), **look)
-            axes.fill_between(steps, lows, highs, color=look["color"], alpha=0.18, lw=0)
+            errors = _errors(line, panel.metric, spread)
+            look = frame.look(line.name)
+            means, lows, highs, _ = zip(*errors.values(), strict=True)
+            (frame.handles[line.name],) = axes.plot([*errors], means, markevery=max(1, len(errors) // 10), **look)
+            axes.fill_between([*errors], lows, highs, color=look["color"], alpha=0.18, lw=0)
             about = line.facts | {"metric": panel.metric}
             frame.rows += [
-                about | {"step": step, "error": mean, "low": low, "high": high, "n": len(line.records)}
-                for step, mean, low, high in points
+                about | {"step": step, "error": error.mean, "low": error.low, "high": error.high, "n": error.n}
+                for step, error in errors.items()
             ]
         frame.dress(axes, panel.title, ("epoch", f"error, 100 − {panel.metric} (%)"))
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         keep_percent(axes)
-    shown = list(dict.fromkeys(panel.metric for panel in panels))
-    sentence = f"Error (100 − {' or '.join(shown)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it."
+    metrics = list(dict.fromkeys(panel.metric for panel in panels))
+    sentence = f"Error (100 − {' or '.join(metrics)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it."
     trained = [line for line in lacking if "epochs" in line.row.params]
-    command = _command(trained, runs) if trained else None
-    return frame.drawn(
-        [
-            *remarks("figure", [sentence]),
-            *describe_lines(lines, shown, f"Bands: {SPREADS[spread]}."),
-            *remarks("note", [say_not_drawn("curves", lacking, command)] if lacking else []),
-        ]
-    )
+    command = _curve_command(trained, runs) if trained else None
+    below = describe([sentence], lines, metrics, f"Bands: {SPREADS[spread]}.")
+    return frame.drawn([*below, *say_not_drawn("curves", lacking, command)])
 
 
 def _common_metrics(line: Line) -> list[str]:
@@ -163,22 +164,120 @@ def _common_metrics(line: Line) -> list[str]:
     return [name for name in names if _errors(line, name, "std")]
 
 
-def _errors(line: Line, metric: str, spread: str) -> list[tuple[int, float, float, float]]:
-    """Return step, mean error and its ends, at the steps that every seed has."""
+def _errors(line: Line, metric: str, spread: str) -> dict[int, Estimate]:
+    """Return the error at each step that every seed has."""
     seeds = [
         {int(point["step"]): point["metrics"][metric] for point in record.curve if metric in point["metrics"]}
         for record in line.records
     ]
-    errors = {
-        step: stat([1 - seed[step] for seed in seeds], line.row.stochastic)
-        for step in sorted(set.intersection(*map(set, seeds)))
-    }
-    return [(step, *mean_and_ends(error, spread)) for step, error in errors.items()]
+    steps = sorted(set.intersection(*map(set, seeds)))
+    return {step: estimate(stat([1 - seed[step] for seed in seeds], line.row.stochastic), spread) for step in steps}
 
 
-def _command(lines: Sequence[Line], runs: Path) -> str:
+def _curve_command(lines: Sequence[Line], runs: Path) -> str:
     """Return the command that makes the curves of the first line that trains in epochs."""
     first = next((line for line in lines if "epochs" in line.row.params), lines[0])
     every = max(1, int(first.row.params.get("epochs", 10)) // 10)
     stage = ("--stage", "dev") if first.row.stage == "dev" else ()
     return run_command(first.records, runs, *stage, "--checkpoints", f"every:{every}", "--rerun", "all")
+
+
+def draw_pareto(request: FigureRequest) -> DrawnFigure:
+    """Draw each method's metric against its seconds of fitting and scoring on a logarithmic axis, and the front.
+
+    The front joins the methods that none other beats in less time.
+
+    Raises:
+        BadValue: records without timings of their own. UnknownName: a metric that there is not.
+    """
+    spread = request.spread or "std"
+    timed = [line for line in request.lines if timed_alone(line)]
+    if not timed:
+        raise BadValue(
+            "the runs asked for hold no timings of their own (several seeds at once have none); "
+            "run them with --rerun all --seeds-at-once never."
+        )
+    panels = panels_of(timed, request.metrics)
+    frame = Frame(request.width, len(panels), 1.9, {name: name for name in names_of(timed)})
+    for axes, panel in zip(frame.axes, panels, strict=True):
+        points = []
+        for line in panel.lines:
+            seconds = statistics.fmean(map(_seconds, line.records))
+            value = estimate(line.row.metrics[panel.metric], spread)
+            look = frame.look(line.name) | {"linestyle": "none", "markersize": 4.5}
+            (frame.handles[line.name],) = axes.plot([seconds], [value.mean], zorder=3, **look)
+            axes.plot([seconds] * 2, [value.low, value.high], color=look["color"], lw=0.9, zorder=2)
+            points.append(line.facts | {"metric": panel.metric, "seconds": seconds} | value._asdict())
+        front = find_front([(point["seconds"], point["mean"]) for point in points])
+        frame.rows += [point | {"on front": place in front} for place, point in enumerate(points)]
+        xs, ys = [points[place]["seconds"] for place in front], [points[place]["mean"] for place in front]
+        axes.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
+        _set_seconds_axis(axes)
+        frame.dress(axes, panel.title, ("seconds", f"{panel.metric} (%)"))
+    untimed = len(request.lines) - len(timed)
+    machines = sorted({_machine(record) for line in timed for record in line.records})
+    sentences = [
+        "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
+        "line joins what none other beats in as little time.",
+        f"Measured on {machines[0]}."
+        if len(machines) == 1
+        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
+        *([f"{untimed} without timings of their own not drawn."] if untimed else []),
+    ]
+    return frame.drawn(describe(sentences, timed, [panel.metric for panel in panels], f"Bars: {SPREADS[spread]}."))
+
+
+def _set_seconds_axis(axes: Axes) -> None:
+    """Make the horizontal axis logarithmic, its ticks plain numbers with room between them."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low)
+    if decades < 4:
+        ticks = _round_seconds(low, high, (1, 2, 5) if decades < 1.5 else (1,))
+        axes.set_xlim(ticks[0], ticks[-1])
+        axes.xaxis.set_major_locator(FixedLocator(ticks))
+    else:
+        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _round_seconds(low: float, high: float, digits: Sequence[int]) -> list[float]:
+    """Return these digits times powers of ten, as few as enclose a range: LogLocator fills a short one with labels.
+
+    >>> _round_seconds(0.015, 0.045, (1, 2, 5)), _round_seconds(0.2, 8, (1,))
+    ([0.01, 0.02, 0.05], [0.1, 1.0, 10.0])
+    """
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    steps = [float(f"{digit}e{power}") for power in powers for digit in digits]
+    first, last = max(step for step in steps if step <= low), min(step for step in steps if step >= high)
+    return [step for step in steps if first <= step <= last]
+
+
+def find_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Return the places of the points that none other beats in as little time, fastest first.
+
+    >>> find_front([(1.0, 50.0), (2.0, 40.0), (3.0, 60.0)])
+    [0, 2]
+    """
+    front: list[int] = []
+    for place in sorted(range(len(points)), key=lambda place: (points[place][0], -points[place][1])):
+        if not front or points[place][1] > points[front[-1]][1]:
+            front.append(place)
+    return front
+
+
+def timed_alone(line: Line) -> bool:
+    """Return whether it is known of each record of a line what it takes alone."""
+    return all(record.seconds_known and _seconds(record) > 0 for record in line.records)
+
+
+def _seconds(record: Record) -> float:
+    return float(sum(record.timings.get(phase, 0.0) for phase in ("fit", "scores")))
+
+
+def _machine(record: Record) -> str:
+    device, cores = str(record.provenance.get("device", "a device not recorded")), record.provenance.get("processors")
+    return f"{device} ({cores} processors)" if cores else device

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,28 +12,19 @@ from zslbench.arrays import Array, BoolArray, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.plots.by_class import Classes, check_count, confusions
-from zslbench.results.plots.frame import (
-    INK,
-    DrawnFigure,
-    FigureRequest,
-    Frame,
-    escape,
-    line_look,
-    most_columns,
-    say_not_drawn,
-    wrap,
-)
+from zslbench.results.plots.frame import INK, DrawnFigure, FigureRequest, Frame, escape, line_look, most_columns, wrap
 from zslbench.results.plots.series import (
     Line,
-    check_one_panel,
-    describe_lines,
+    check_data,
+    check_number,
+    describe,
     lines_of,
     name_data,
-    too_many_methods,
+    say_not_drawn,
 )
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.table import Remark, remarks
+from zslbench.results.tables.table import Remark
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,14 +46,18 @@ _COMPONENTS = 50
 class Kept:
     """What is drawn of one run: rows (n, d) with class ids (n,), the real ones first, then those that it synthesised.
 
-    Attributes:
-        line: of that run alone; made: (n,) whether a row is synthesised.
+    `line` is of that run alone; `made` (n,) says whether a row is synthesised.
     """
 
     line: Line
     rows: Array
     labels: IntArray
     made: BoolArray
+
+    @property
+    def made_ids(self) -> IntArray:
+        """The ids of the classes that were synthesised."""
+        return np.unique(self.labels[self.made])
 
     def choose(self, ids: IntArray, most: int) -> Kept:
         """Return the rows of some classes, the first `most` of each class and kind."""
@@ -73,11 +68,7 @@ class Kept:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Projection:
-    """Rows in a plane.
-
-    Attributes:
-        points: (n, 2); axes: what each axis is; sentence: on what the projection keeps.
-    """
+    """Rows in a plane: points (n, 2), what each axis is, and a sentence on what the projection keeps."""
 
     points: Array
     axes: tuple[str, str]
@@ -94,17 +85,16 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     Raises:
         BadValue, UnknownName: nothing was kept, other lines, or classes that are not there. StoreError: a lost file.
     """
-    check_one_panel(request.lines, "features")
-    chosen = [(line, record) for line in request.lines if (record := _lowest_seed(line)) is not None]
-    making = [line for line in request.lines if request.known.synthesises(line.row.method)]
+    check_data(request.lines, "features")
+    chosen = {line: record for line in request.lines if (record := _lowest_seed(line)) is not None}
+    generative = [line for line in request.lines if request.known.synthesises(line.row.method)]
     if not chosen:
-        raise BadValue(_describe_nothing_kept(request, making))
-    if len(chosen) > _METHODS:
-        raise too_many_methods("features", f"up to {_METHODS} methods side by side", [line for line, _ in chosen])
+        raise BadValue(_describe_nothing_kept(request, generative))
+    check_number([*chosen], "features", _METHODS, f"up to {_METHODS} methods side by side")
     kept = _load_kept(chosen, request.store)
     shares, classes = confusions(request, [run.line for run in kept])
-    ids, accuracies = _choose_classes(_made_ids(kept[0]), request.classes, np.mean(shares, axis=0), classes)
-    most = min(_ROWS, *(int(run.made.sum()) // len(_made_ids(run)) for run in kept))
+    ids, accuracies = _choose_classes(kept[0].made_ids, request.classes, np.mean(shares, axis=0), classes)
+    most = min(_ROWS, *(int(run.made.sum()) // len(run.made_ids) for run in kept))
     kept = [run.choose(ids, most) for run in kept]
     planes, shared = _project(kept, request.projection or "pca")
     titles = classes.name(ids)
@@ -124,23 +114,18 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
             frame.rows.append(facts | about | {"x": x, "y": y})
     lines = [run.line for run in kept]
     by_rule = request.classes is None or isinstance(request.classes, int)
-    caption = _caption(lines, planes, shared, most, list(zip(titles, accuracies, strict=True)), by_rule)
-    below = describe_lines(lines, [name for name in ("T1", "U") if name in lines[0].row.metrics])
-    lacking = [line for line in making if line not in [drawn for drawn, _ in chosen]]
-    advice = [say_not_drawn("kept features", lacking, _command(lacking, request.store))] if lacking else []
+    sentences = _caption(lines, planes, shared, most, list(zip(titles, accuracies, strict=True)), by_rule)
+    below = describe(sentences, lines, [name for name in ("T1", "U") if name in lines[0].row.metrics])
+    lacking = [line for line in generative if line not in chosen]
+    command = _command(lacking, request.store) if lacking else None
     return frame.drawn(
         [
-            *remarks("figure", caption),
             *(remark for remark in below if remark.kind not in ("metrics", "single seed")),
             Remark("note", "Drawn is the lowest seed that kept features."),
             *classes.remarks,
-            *remarks("note", advice),
+            *say_not_drawn("kept features", lacking, command),
         ]
     )
-
-
-def _made_ids(run: Kept) -> IntArray:
-    return np.unique(run.labels[run.made])
 
 
 def _lowest_seed(line: Line) -> Record | None:
@@ -149,15 +134,11 @@ def _lowest_seed(line: Line) -> Record | None:
     return min(having, key=lambda record: record.seed, default=None)
 
 
-def _load_kept(chosen: Sequence[tuple[Line, Record]], store: ResultStore) -> list[Kept]:
-    """Return what was kept of one record of each line, under the names of the lines.
-
-    Raises:
-        StoreError: a file that is lost or damaged.
-    """
-    by_id = {line.records[0].id: line for line in lines_of([record for _, record in chosen])}
+def _load_kept(chosen: Mapping[Line, Record], store: ResultStore) -> list[Kept]:
+    """Return what was kept of one record of each line, under the names of the lines."""
+    by_id = {line.records[0].id: line for line in lines_of([*chosen.values()])}
     kept = []
-    for line, record in chosen:
+    for line, record in chosen.items():
         arrays = store.features(record)
         alone = dataclasses.replace(by_id[record.id], name=line.name, key=line.key)
         rows = np.concatenate([np.asarray(arrays[kind], dtype=np.float64) for kind in (REAL, MADE)])
@@ -171,11 +152,7 @@ def _choose_classes(
 ) -> tuple[IntArray, list[float]]:
     """Return ids of the classes to show and the accuracy of each, mean over methods; NaN where none was measured.
 
-    Args:
-        ids: of the classes that were synthesised; mean: (c, c) confusions.
-
-    Raises:
-        BadValue, UnknownName: too many, or classes that are not there.
+    `ids` are those of the classes that were synthesised; `mean` holds (c, c) confusions.
     """
     accuracy = dict(zip(classes.ids.tolist(), np.diagonal(mean).tolist(), strict=True))
     if asked is not None and not isinstance(asked, int):
@@ -270,9 +247,9 @@ def _command(lines: Sequence[Line], store: ResultStore) -> str:
     return run_command(lines[0].records, store.root, "--keep-features", str(KEEP), "--rerun", "all")
 
 
-def _describe_nothing_kept(request: FigureRequest, making: Sequence[Line]) -> str:
-    if making:
-        return f"no run asked for kept features; make them: `{_command(making, request.store)}`."
+def _describe_nothing_kept(request: FigureRequest, generative: Sequence[Line]) -> str:
+    if generative:
+        return f"no run asked for kept features; make them: `{_command(generative, request.store)}`."
     names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
     return (
         f"no method asked for synthesises features (there are runs of {names}); run a generative one with "

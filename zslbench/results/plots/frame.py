@@ -36,11 +36,42 @@ FONT = 7.5
 CHARACTER = 0.0078 * FONT
 """Inches that a letter takes on average."""
 TICK_FONT = FONT - 1
+STYLE: Mapping[str, Any] = {
+    "font.size": FONT,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS"],
+    "axes.titlesize": FONT,
+    "axes.labelsize": FONT,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.formatter.use_mathtext": False,
+    "xtick.labelsize": TICK_FONT,
+    "ytick.labelsize": TICK_FONT,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": FONT - 0.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "legend.columnspacing": 1.2,
+    "lines.linewidth": 1.1,
+    "lines.markersize": 3.2,
+    "hatch.linewidth": 0.5,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.5,
+    "pdf.fonttype": 42,
+    "ps.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "zslbench",
+}
+"""Fonts stay text (Type 42 in PDF), and the same records give the same file."""
 FILES = ("pdf", "svg", "png")
 _LACKING = re.compile(r"Glyph (\d+) .*missing from")
 # No date within, so that the same records give the same file.
 _NO_DATE: Mapping[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
-_MOST_NAMED = 6
 _HIGHEST_LABEL = 1.9
 
 
@@ -55,10 +86,10 @@ class DeclaredFacts:
         synthesises: whether a method makes features of classes.
     """
 
-    class_names: Callable[[Record], Mapping[int, str]] = lambda record: {}
-    logarithmic: Callable[[str, str], bool] = lambda method, name: False
-    ablations: Callable[[str], Mapping[str, Mapping[str, Any]]] = lambda method: {}
-    synthesises: Callable[[str], bool] = lambda method: True
+    class_names: Callable[[Record], Mapping[int, str]]
+    logarithmic: Callable[[str, str], bool]
+    ablations: Callable[[str], Mapping[str, Mapping[str, Any]]]
+    synthesises: Callable[[str], bool]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,8 +148,8 @@ class Frame:
         legend: the text of each key of `handles`, in order; a text without a handle is left out.
 
     Attributes:
-        axes: of the panels; panel_width: inches of each, what stands beside its axes included.
-        handles: of the legend; rows: of the numbers drawn.
+        panel_width: inches of each panel, what stands beside its axes included.
+        rows: of the numbers drawn.
     """
 
     def __init__(self, width: float, count: int, height: float, legend: Mapping[Any, str] | None = None) -> None:
@@ -136,6 +167,10 @@ class Frame:
         self.axes: list[Axes] = flat[:count]
         self.handles: dict[Hashable, Any] = {}
         self.rows: list[dict[str, Any]] = []
+
+    def look(self, key: Hashable) -> dict[str, Any]:
+        """Return how the line of a key of the legend looks."""
+        return line_look(list(self.legend).index(key))
 
     def dress(
         self, axes: Axes, title: str, labels: tuple[str, str], grid: str = "y", room: float | None = None
@@ -185,8 +220,8 @@ def line_look(place: int) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def settings_from_defaults(look: dict[Any, Any]) -> Iterator[None]:
-    """Draw and write within: matplotlib's own defaults and `look`, whatever the user's files and environment say.
+def settings(style: Mapping[str, Any] = STYLE) -> Iterator[None]:
+    """Draw and write within: matplotlib's own defaults and `style`, whatever the user's files and environment say.
 
     Neither a matplotlibrc, nor a back end of another environment's notebook, nor a date has a part in a figure. All of
     it is as before afterwards.
@@ -201,48 +236,10 @@ def settings_from_defaults(look: dict[Any, Any]) -> Iterator[None]:
                 matplotlib.rcParams["backend"] = hidden["MPLBACKEND"]
         # The back end is left alone: to set it would close the figures of a notebook that draws some itself.
         plain: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-        with matplotlib.rc_context(plain | look):
+        with matplotlib.rc_context({**plain, **style}):
             yield
     finally:
         os.environ.update(hidden)
-
-
-@contextlib.contextmanager
-def settings() -> Iterator[None]:
-    """Draw and write within: fonts stay text (Type 42 in PDF), and the same records give the same file."""
-    look: dict[Any, Any] = {
-        "font.size": FONT,
-        "font.family": "sans-serif",
-        "font.sans-serif": ["DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Arial Unicode MS"],
-        "axes.titlesize": FONT,
-        "axes.labelsize": FONT,
-        "axes.linewidth": 0.6,
-        "axes.edgecolor": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.formatter.use_mathtext": False,
-        "xtick.labelsize": TICK_FONT,
-        "ytick.labelsize": TICK_FONT,
-        "xtick.major.width": 0.6,
-        "ytick.major.width": 0.6,
-        "xtick.major.size": 2.5,
-        "ytick.major.size": 2.5,
-        "legend.fontsize": FONT - 0.5,
-        "legend.frameon": False,
-        "legend.handlelength": 2.4,
-        "legend.columnspacing": 1.2,
-        "lines.linewidth": 1.1,
-        "lines.markersize": 3.2,
-        "hatch.linewidth": 0.5,
-        "grid.color": "#dddddd",
-        "grid.linewidth": 0.5,
-        "pdf.fonttype": 42,
-        "ps.fonttype": 42,
-        "svg.fonttype": "none",
-        "svg.hashsalt": "zslbench",
-    }
-    with settings_from_defaults(look):
-        yield
 
 
 def new_figure(size: tuple[float, float], padding: float | None = None) -> Figure:
@@ -269,14 +266,6 @@ def keep_percent(axes: Axes) -> None:
         low = min(max(low - short / 2, -0.1), 98.1)
         high = low + 2.0
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
-
-
-def say_not_drawn(lack: str, lines: Sequence[Line], command: str | None) -> str:
-    """Return the sentence that lines are not drawn for want of something, with the command that makes it."""
-    names = list(dict.fromkeys(line.name for line in lines))
-    others = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
-    advice = f"; make the first: `{command}`" if command else ""
-    return f"Without {lack}, and not drawn: {', '.join(names[:_MOST_NAMED])}{others}{advice}."
 
 
 def file_kind(path: Path, what: str = "figure") -> str:
@@ -323,16 +312,3 @@ def svg_text(drawn: DrawnFigure) -> str:
     with settings(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a sign that no font here has is text, which the reader's fonts may have
         return figure_bytes(drawn.figure, "svg").decode("utf-8")
-
-
-def write_data(drawn: DrawnFigure, path: Path) -> None:
-    """Write the numbers that a figure shows as CSV, to six digits after the point; heads as rows first have them.
-
-    Raises:
-        StoreError: the file cannot be written.
-    """
-    rows = [
-        {name: round(value, 6) if isinstance(value, float) else value for name, value in row.items()}
-        for row in drawn.rows
-    ]
-    files.write_text(path, files.csv_text(rows), f"the numbers {path.name}")

@@ -24,20 +24,17 @@ from zslbench.results.plots.frame import (
     figure_bytes,
     file_kind,
     new_figure,
-    settings_from_defaults,
+    settings,
 )
-from zslbench.results.plots.series import DEFAULT_METRICS, describe_lines
+from zslbench.results.plots.series import DEFAULT_METRICS, describe
 from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
-from zslbench.results.tables.table import remarks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTH = 3.4
-"""Inches: one column of a paper in two columns."""
-
-_ROW, _CHARACTER, _SHORTEST_AXIS = 0.17, 0.06, 1.1
+_WIDTH, _ROW, _CHARACTER, _SHORTEST_AXIS = 3.4, 0.17, 0.06, 1.1
+"""Inches, the width that of one column of a paper in two columns."""
 
 
 def draw_ranks(request: FigureRequest) -> DrawnFigure:
@@ -73,50 +70,38 @@ def draw_ranks(request: FigureRequest) -> DrawnFigure:
         *(f"{test.metric}: {smallest_sentence(test)}" for test in tests),
     ]
     labels = {entrant.row.label for match in matches for entrant in match.entrants}
-    below = describe_lines(
-        [line for line in request.lines if line.row.label in labels], [test.metric for test in tests]
-    )
+    compared = [line for line in request.lines if line.row.label in labels]
     rows = tuple(row for test in tests for row in _rows(test))
-    return DrawnFigure(tuple(figure.axes), rows, (*remarks("figure", sentences), *below))
+    below = describe(sentences, compared, [test.metric for test in tests])
+    return DrawnFigure(tuple(figure.axes), rows, tuple(below))
 
 
 def _rows(test: CrossDatasetTest) -> list[dict[str, Any]]:
-    grouped = [
-        " ".join(str(number + 1) for number, bar in enumerate(test.groups) if place in bar)
-        for place in range(len(test.names))
-    ]
-    return [
-        {
-            "metric": test.metric,
-            "name": name,
-            "mean rank": rank,
-            "bars": bars,
-            **{dataset: row[place] for dataset, row in zip(test.datasets, test.values, strict=True)},
-        }
-        for place, (name, rank, bars) in enumerate(zip(test.titles, test.ranks, grouped, strict=True))
-    ]
+    rows = []
+    for place, name in enumerate(test.titles):
+        bars = " ".join(str(number) for number, bar in enumerate(test.groups, start=1) if place in bar)
+        about = {"metric": test.metric, "name": name, "mean rank": test.ranks[place], "bars": bars}
+        rows.append(
+            about | {dataset: values[place] for dataset, values in zip(test.datasets, test.values, strict=True)}
+        )
+    return rows
 
 
 def draw_diagram(diagrams: Sequence[CrossDatasetTest], path: Path) -> None:
     """Draw one diagram per metric below each other, one column wide, and write it as PDF, SVG or PNG.
 
     Raises:
-        BadValue: another kind of file.
-        StoreError: the file cannot be written.
+        BadValue: another kind of file. StoreError: the file cannot be written.
     """
     kind = file_kind(path, "diagram")
     look = {"font.size": FONT, "font.family": "sans-serif", "pdf.fonttype": 42, "svg.fonttype": "none"}
-    with settings_from_defaults(look):
-        content = figure_bytes(_draw_tests(diagrams, WIDTH), kind)
+    with settings(look):
+        content = figure_bytes(_draw_tests(diagrams, _WIDTH), kind)
     write_atomically(path, lambda file: file.write(content), f"the diagram {path.name}")
 
 
 def _draw_tests(tests: Sequence[CrossDatasetTest], width: float) -> Figure:
-    """Return one diagram per metric below each other, drawn in the font of the current settings.
-
-    Args:
-        width: inches; names too long for it make the figure wider, not unreadable.
-    """
+    """Return one diagram per metric below each other, `width` inches wide; long names make it wider."""
     heights = [_ROW * (math.ceil(len(test.names) / 2) + len(_stack_bars(test)) * 0.55 + 5.3) for test in tests]
     longest = max(len(title) for test in tests for title in test.titles)
     margin = 0.12 + _CHARACTER * (longest + len("  12.34"))

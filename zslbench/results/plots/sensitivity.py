@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
-from zslbench.results.analysis.rows import natural
+from zslbench.results.analysis.rows import group_values, natural
 from zslbench.results.plots.frame import (
     CHARACTER,
     FONT,
@@ -27,14 +27,14 @@ from zslbench.results.plots.series import (
     SPREADS,
     Line,
     Panel,
-    describe_lines,
+    describe,
+    estimate,
     group_by_data,
-    mean_and_ends,
+    group_by_rest,
     name_lines,
     panels_of,
     rename_line,
 )
-from zslbench.results.tables.table import remarks
 from zslbench.spec import brackets, parse_recorded
 
 if TYPE_CHECKING:
@@ -52,13 +52,13 @@ def draw_souls(request: FigureRequest) -> DrawnFigure:
     Raises:
         BadValue: no method has it, or it was not swept.
     """
-    having = [line for line in request.lines if SOULS in line.row.params]
-    if not having:
+    lines = [line for line in request.lines if SOULS in line.row.params]
+    if not lines:
         names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
         raise BadValue(
             f"no method asked for has soul samples (there are runs of {names}); name one with -m, as lisgan."
         )
-    souls = dataclasses.replace(request, lines=having, parameter=SOULS)
+    souls = dataclasses.replace(request, lines=lines, parameter=SOULS)
     return draw_sensitivity(souls, "soul samples per class", "[1..10]")
 
 
@@ -93,17 +93,17 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
         for sweep in sweeps:
             points = []
             for value, line in sweep.points:
-                stat = line.row.metrics[panel.metric]
-                mean, low, high = mean_and_ends(stat, spread)
-                points.append((scale.place(value), mean, low, high))
+                measured = estimate(line.row.metrics[panel.metric], spread)
+                points.append((scale.place(value), *measured[:3]))
                 about = line.facts | {"name": sweep.name, "parameter": name, "value": _spell(value)}
-                frame.rows.append(about | {"metric": panel.metric, "mean": mean, "low": low, "high": high, "n": stat.n})
+                frame.rows.append(about | {"metric": panel.metric} | measured._asdict())
             frame.handles[sweep.name] = _draw(axes, points, scale, line_look(titles.index(sweep.name)))
         scale.dress(axes, frame.panel_width - 0.5)
         frame.dress(axes, panel.title, (axis or name, f"{panel.metric} (%)"))
         keep_percent(axes)
     metrics = list(dict.fromkeys(panel.metric for panel, _ in panels))
-    lines = [line for sweep in every for _, line in sweep.points]
+    # The values are on the axis: names of points, and the letters that stand for them, would say them again.
+    lines = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
     sentences = [
         f"{' and '.join(metrics)} of {', '.join(titles)} against {axis or name}, all other hyper-parameters kept."
     ]
@@ -112,17 +112,13 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     sentences += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
     if any(line.row.stage == "final" for line in lines):
         sentences.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
-    # The values are on the axis: names of points, and the letters that stand for them, would say them again.
-    plain = [rename_line(line, line.row.title) for line in lines]
-    below = describe_lines(plain, metrics, f"Bands: {SPREADS[spread]}.")
-    return frame.drawn([*remarks("figure", sentences), *below])
+    return frame.drawn(describe(sentences, lines, metrics, f"Bands: {SPREADS[spread]}."))
 
 
 def _draw(axes: Axes, points: Sequence[tuple[float, float, float, float]], scale: _Scale, look: dict[str, Any]) -> Any:
     """Draw points of place, mean, low and high, joined where they are numbers, and return the handle of a legend."""
     apart = [point for point in points if point[0] == scale.zero]
-    joined = [point for point in points if point not in apart]
-    xs, means, lows, highs = zip(*joined, strict=True)
+    xs, means, lows, highs = zip(*(point for point in points if point not in apart), strict=True)
     bare = {**look, "linestyle": "none"}
     (handle,) = axes.plot(xs, means, **look if scale.numbers else bare)
     if scale.numbers:
@@ -148,8 +144,8 @@ def _choose_parameter(request: FigureRequest) -> str:
     Raises:
         UnknownName: no method has it. BadValue: none was swept, or several.
     """
-    known = {name for line in request.lines for name in line.row.params}
     if request.parameter is not None:
+        known = {name for line in request.lines for name in line.row.params}
         if request.parameter not in known:
             raise UnknownName("hyper-parameter", request.parameter, known)
         return request.parameter
@@ -173,20 +169,12 @@ def _families(lines: Sequence[Line], name: str) -> list[list[Line]]:
 
     Two values count where they were asked for with the same presets: S1 and S2 are no sweep.
     """
-    families: dict[str, list[Line]] = {}
-    for line in lines:
-        row = line.row
-        if name in row.params:
-            rest = {key: value for key, value in row.params.items() if key != name}
-            key = canonical_json([row.method, row.version, rest, row.selection == "oracle"])
-            families.setdefault(key, []).append(line)
     swept = []
-    for family in families.values():
-        values: dict[tuple[str, ...], set[str]] = {}
-        for line in family:
-            presets = parse_recorded(line.row.label).presets
-            values.setdefault(presets, set()).add(canonical_json(line.row.params[name]))
-        if any(len(texts) > 1 for texts in values.values()):
+    for family in group_by_rest(lines, {name}, lambda row: row.selection == "oracle"):
+        values = group_values(
+            (parse_recorded(line.row.label).presets, canonical_json(line.row.params[name])) for line in family
+        )
+        if any(len(of_presets) > 1 for of_presets in values.values()):
             swept.append(family)
     return swept
 
@@ -215,14 +203,14 @@ def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
 
 def _common_label(lines: Sequence[Line], name: str) -> str:
     """Return the label that holds for all values: presets and parameters that every line was given, but one."""
-    specs = [parse_recorded(line.row.label) for line in lines]
-    presets = tuple(preset for preset in specs[0].presets if all(preset in spec.presets for spec in specs))
+    first, *others = [parse_recorded(line.row.label) for line in lines]
+    presets = tuple(preset for preset in first.presets if all(preset in spec.presets for spec in others))
     given = {
         key: value
-        for key, value in specs[0].params.items()
-        if key != name and all(spec.params.get(key) == value for spec in specs)
+        for key, value in first.params.items()
+        if key != name and all(spec.params.get(key) == value for spec in others)
     }
-    return str(dataclasses.replace(specs[0], presets=presets, params=given))
+    return str(dataclasses.replace(first, presets=presets, params=given))
 
 
 def _describe_no_sweep(request: FigureRequest, name: str | None, values: str = "[…,…]") -> str:
@@ -238,15 +226,11 @@ def _describe_no_sweep(request: FigureRequest, name: str | None, values: str = "
 
 
 class _Scale:
-    """Where values stand on the axis.
-
-    Args:
-        log: whether it is to be logarithmic, where the values allow it.
-    """
+    """Where values stand on the axis: a logarithmic one where `log` asks for it and the values allow it."""
 
     def __init__(self, values: Sequence[_Value], log: bool) -> None:
         self.values = sorted(dict.fromkeys(values), key=_sort_key)
-        self.numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in self.values)
+        self.numbers = not any(_sort_key(value)[0] for value in self.values)
         positive = [float(value) for value in self.values if self.numbers and float(value) > 0]
         # A range may reach down to 0, as that of a weight does; nothing below 0 has a logarithm.
         self.log = log and self.numbers and len(positive) > 1 and all(float(value) >= 0 for value in self.values)

@@ -1,14 +1,24 @@
-"""Records to what figures are made of: panels (data set, protocol, metric) of lines (a method over its seeds)."""
+"""What figures are made of: panels (a data set and protocol) of lines (a method over its seeds)."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from zslbench.errors import BadValue
+from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
-from zslbench.results.analysis.rows import Row, RowKey, Stat, natural, pick_metrics, plain_names, summarise
+from zslbench.results.analysis.rows import (
+    Row,
+    RowKey,
+    Stat,
+    group_values,
+    natural,
+    pick_metrics,
+    plain_names,
+    summarise,
+)
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.table import Remark, remarks
@@ -19,15 +29,14 @@ SPREADS: Mapping[str, str] = {
     "std": "± one sample standard deviation over seeds",
     "ci": "Student's 95 % interval for the mean over seeds",
 }
+_MOST_NAMED = 6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Line:
-    """One method as it ran on one choice of data under one protocol.
+    """One method as it ran on one choice of data under one protocol: its numbers over seeds.
 
-    Attributes:
-        name: short, with † and ‡; key: what it is short for.
-        row: its numbers over seeds.
+    `name` is short, with † and ‡; `key` is what it is short for.
     """
 
     name: str
@@ -61,6 +70,22 @@ class Panel:
         return name_data(self.lines[0].row)
 
 
+class Estimate(NamedTuple):
+    """The mean over n seeds and the ends of its spread, in percent."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def estimate(stat: Stat, spread: str) -> Estimate:
+    """Return mean and spread (of `SPREADS`); without chance or with one seed both ends are the mean."""
+    std = stat.std or 0.0
+    ends = stat.interval() if spread == "ci" else None
+    return Estimate(stat.mean, *(ends or (stat.mean - std, stat.mean + std)), stat.n)
+
+
 def name_data(row: Row) -> str:
     """Return what a row is of: data set, features and semantics, and the fold of the dev stage."""
     parts = ", ".join(part for part in (row.features, row.semantics) if part)
@@ -84,6 +109,11 @@ def rename_line(line: Line, name: str) -> Line:
     return dataclasses.replace(line, name=name, key=dataclasses.replace(line.key, name=name, given=""))
 
 
+def names_of(lines: Iterable[Line]) -> list[str]:
+    """Return the name of each line, none twice."""
+    return list(dict.fromkeys(line.name for line in lines))
+
+
 def _data_key(row: Row) -> tuple[str, ...]:
     """Return what rows of one panel share, the metric apart."""
     protocol, version, params = row.protocol_key
@@ -92,10 +122,24 @@ def _data_key(row: Row) -> tuple[str, ...]:
 
 def group_by_data(lines: Iterable[Line]) -> list[list[Line]]:
     """Return the lines of each panel, the metric apart, in order of data sets and protocols, zsl first."""
-    groups: dict[tuple[str, ...], list[Line]] = {}
+    groups = group_values((_data_key(line.row), line) for line in lines)
+    return [groups[key] for key in sorted(groups, key=lambda key: (natural(key[0]), key[1:4], key[4] != "zsl", key))]
+
+
+def group_by_rest(
+    lines: Iterable[Line], varied: Collection[str], selection: Callable[[Row], object]
+) -> list[list[Line]]:
+    """Return the lines of one method that agree in all hyper-parameters but those `varied`, and in their selection.
+
+    Lines without one of the hyper-parameters are left out.
+    """
+    groups: dict[str, list[Line]] = {}
     for line in lines:
-        groups.setdefault(_data_key(line.row), []).append(line)
-    return [groups[key] for key in sorted(groups, key=_data_order)]
+        row = line.row
+        if row.params.keys() >= {*varied}:
+            rest = {name: value for name, value in row.params.items() if name not in varied}
+            groups.setdefault(canonical_json([row.method, row.version, rest, selection(row)]), []).append(line)
+    return list(groups.values())
 
 
 def panels_of(
@@ -103,10 +147,9 @@ def panels_of(
     metrics: Sequence[str] | None,
     metrics_of: Callable[[Line], Collection[str]] = lambda line: line.row.metrics,
 ) -> list[Panel]:
-    """Return the panels: for each data set and protocol the metrics asked for, else T1 and H where there are any.
+    """Return a panel for each data set, protocol and metric; None: T1 and H where there are any.
 
-    Args:
-        metrics_of: the metrics that a line can be drawn by.
+    `metrics_of` says by which metrics a line can be drawn.
 
     Raises:
         UnknownName: a metric that no line has.
@@ -116,21 +159,13 @@ def panels_of(
     panels = [
         Panel(metric, tuple(line for line in group if metric in metrics_of(line)))
         for group in group_by_data(lines)
-        for metric in dict.fromkeys(wanted)
+        for metric in wanted
     ]
     return [panel for panel in panels if panel.lines]
 
 
-def _data_order(key: tuple[str, ...]) -> tuple[Any, ...]:
-    return natural(key[0]), key[1:4], key[4] != "zsl", key
-
-
-def check_one_panel(lines: Sequence[Line], kind: str) -> None:
-    """Refuse lines of several data sets or protocols.
-
-    Raises:
-        BadValue: they are of several.
-    """
+def check_data(lines: Sequence[Line], kind: str) -> None:
+    """Refuse lines of several data sets or protocols with BadValue."""
     rows = [group[0].row for group in group_by_data(lines)]
     if len(rows) > 1:
         data = "; ".join(
@@ -144,29 +179,27 @@ def check_one_panel(lines: Sequence[Line], kind: str) -> None:
         )
 
 
-def too_many_methods(kind: str, takes: str, lines: Sequence[Line]) -> BadValue:
-    """Return the error that says how many methods a kind of figure takes, and which runs `lines` are of."""
-    labels = ", ".join(line.row.label for line in lines)
-    return BadValue(
-        f"a {kind} figure has {takes}, not {len(lines)} ({labels}); choose with -m, which takes all runs of NAME and "
-        "some of NAME[KEY=VALUE]."
-    )
+def check_number(lines: Sequence[Line], kind: str, most: int, takes: str) -> None:
+    """Refuse more lines than a kind of figure takes with BadValue, which names them."""
+    if len(lines) > most:
+        labels = ", ".join(line.row.label for line in lines)
+        raise BadValue(
+            f"a {kind} figure has {takes}, not {len(lines)} ({labels}); choose with -m, which takes all runs of NAME "
+            "and some of NAME[KEY=VALUE]."
+        )
 
 
-def mean_and_ends(stat: Stat, spread: str) -> tuple[float, float, float]:
-    """Return mean, low and high over seeds; without chance or with one seed both ends are the mean.
-
-    Args:
-        spread: ``std`` (± sample standard deviation) or ``ci`` (Student's 95 % interval).
-    """
-    std = stat.std or 0.0
-    ends = stat.interval() if spread == "ci" else None
-    low, high = ends or (stat.mean - std, stat.mean + std)
-    return stat.mean, low, high
+def say_not_drawn(lack: str, lines: Sequence[Line], command: str | None) -> list[Remark]:
+    """Say that lines are not drawn for want of something, with the command that makes it; nothing without lines."""
+    names = names_of(lines)
+    others = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    advice = f"; make the first: `{command}`" if command else ""
+    text = f"Without {lack}, and not drawn: {', '.join(names[:_MOST_NAMED])}{others}{advice}."
+    return remarks("note", [text] if names else [])
 
 
-def describe_lines(lines: Sequence[Line], metrics: Iterable[str], spread: str = "") -> list[Remark]:
-    """Return the remarks that say what the numbers of a figure mean.
+def describe(sentences: Sequence[str], lines: Sequence[Line], metrics: Iterable[str], spread: str = "") -> list[Remark]:
+    """Return the caption of a figure: its own sentences, then what the numbers mean.
 
     Args:
         lines: those drawn; metrics: those drawn.
@@ -174,32 +207,31 @@ def describe_lines(lines: Sequence[Line], metrics: Iterable[str], spread: str = 
     """
     names = [line.name.removesuffix(line.key.marks) for line in lines]
     every = describe_rows([line.row for line in lines], names, tuple(dict.fromkeys(metrics)), rank_together=True)
-    kept = [remark for remark in every if remark.kind not in ("ranking", "spread")]
-    datasets = list(dict.fromkeys(line.row.dataset for line in lines))
-    drawing = [line for line in lines if line.row.stochastic]
-    has_spread = any(len(line.records) > 1 for line in drawing)
-    single = list(dict.fromkeys(line.name for line in drawing if len(line.records) == 1))
-    alone = [f"A single seed, so nothing is known of the spread: {', '.join(single)}."] if single else []
+    datasets = dict.fromkeys(line.row.dataset for line in lines)
+    by_chance = [line for line in lines if line.row.stochastic]
+    has_spread = any(len(line.records) > 1 for line in by_chance)
+    single = names_of(line for line in by_chance if len(line.records) == 1)
+    alone = f"A single seed, so nothing is known of the spread: {', '.join(single)}."
     return [
+        *remarks("figure", sentences),
         *remarks("data", [f"Data: {', '.join(datasets)}."]),
-        *kept,
+        *(remark for remark in every if remark.kind not in ("ranking", "spread")),
         *remarks("spread", [spread] if spread and has_spread else []),
-        *remarks("single seed", alone),
+        *remarks("single seed", [alone] if single else []),
         *remarks("parameters", _describe_parameters(lines)),
     ]
 
 
 def _describe_parameters(lines: Sequence[Line]) -> list[str]:
     """Say the parameters that names leave out, with the data sets where those have different ones."""
-    by_name: dict[str, dict[str, list[str]]] = {}
-    for line in lines:
-        if line.key.given and line.key.given not in line.name:
-            name = line.name.removesuffix(line.key.marks)
-            by_name.setdefault(name, {}).setdefault(line.key.given.replace(",", ", "), []).append(line.row.dataset)
+    unnamed = [line for line in lines if line.key.given and line.key.given not in line.name]
+    by_name = group_values(
+        (line.name.removesuffix(line.key.marks), (line.key.given.replace(",", ", "), line.row.dataset))
+        for line in unnamed
+    )
     parts = []
-    for name, values in by_name.items():
-        where = {
-            text: f" on {', '.join(dict.fromkeys(data))}" if len(values) > 1 else "" for text, data in values.items()
-        }
-        parts.append(f"{name}: {'; '.join(text + where[text] for text in values)}")
+    for name, pairs in by_name.items():
+        datasets = group_values(pairs)
+        texts = [text + (f" on {', '.join(data)}" if len(datasets) > 1 else "") for text, data in datasets.items()]
+        parts.append(f"{name}: {'; '.join(texts)}")
     return [f"Hyper-parameters given: {'. '.join(parts)}."] if parts else []

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
-from zslbench.results.plots.draw import KINDS
+from zslbench.results.plots import KINDS
+from zslbench.results.plots.curves import timed_alone
 from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text
-from zslbench.results.plots.pareto import timed_alone
 from zslbench.results.plots.sensitivity import swept_parameters
 from zslbench.results.plots.series import Line, group_by_data, lines_of
 from zslbench.results.records.record import Record
