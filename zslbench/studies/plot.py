@@ -151,18 +151,24 @@ def knowledge(datasets: Sequence[str], root: Path | None) -> DeclaredFacts:
         datasets: as they were asked for: folders among them may be what a record is of; root: of the data sets.
     """
 
+    def loaded_class(method: str) -> type[Method] | None:
+        try:
+            return recorded_method(method)
+        except ZslbenchError:
+            return None
+
     def is_logarithmic(method: str, name: str) -> bool:
-        if (cls := _loaded_class(method)) is None:
+        if (cls := loaded_class(method)) is None:
             return False
         declared, searched = params.declared_params(cls).get(name), cls.space.get(name)
         return bool(declared and declared.log) or (isinstance(searched, params.Between) and searched.log)
 
     def ablations(method: str) -> Mapping[str, Mapping[str, Any]]:
-        cls = _loaded_class(method)
+        cls = loaded_class(method)
         return {} if cls is None else {name: ablation.values for name, ablation in cls.ablations.items()}
 
     def synthesises(method: str) -> bool:
-        cls = _loaded_class(method)
+        cls = loaded_class(method)
         return cls is not None and cls.offers_synthesis()
 
     return DeclaredFacts(lambda record: class_names(record, datasets, root), is_logarithmic, ablations, synthesises)
@@ -181,13 +187,6 @@ def class_names(record: Record, asked: Sequence[str] = (), root: Path | None = N
         if dataset.fingerprint == data.get("fingerprint"):
             return dict(enumerate(dataset.class_names))
     return {}
-
-
-def _loaded_class(method: str) -> type[Method] | None:
-    try:
-        return recorded_method(method)
-    except ZslbenchError:
-        return None
 
 
 def _parse_classes(given: int | str | Sequence[str] | None) -> int | tuple[str, ...] | None:

@@ -201,10 +201,11 @@ def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[Beside]:
         for metric in citations.PROTOCOL:
             entry = citations.find_comparable_number(row, metric, "best") if metric in row.metrics else None
             if entry is not None:
-                low, high = interval(row.metrics[metric], row.stochastic)
+                stat = row.metrics[metric]
+                low, high = interval(stat, row.stochastic)
                 other = [kind for kind in ("features", "semantics") if getattr(row, kind) != getattr(entry, kind)]
                 verdict = f"other {' and '.join(other)}" if other else judge_interval(low, high, entry.value, tolerance)
-                yield Beside(row, metric, entry, low, high, verdict)
+                yield Beside(row, metric, entry, stat, low, high, verdict)
 
 
 def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | None) -> Iterator[Missing]:

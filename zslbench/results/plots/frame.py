@@ -236,7 +236,7 @@ def settings(style: Mapping[str, Any] = STYLE) -> Iterator[None]:
                 matplotlib.rcParams["backend"] = hidden["MPLBACKEND"]
         # The back end is left alone: to set it would close the figures of a notebook that draws some itself.
         plain: dict[Any, Any] = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-        with matplotlib.rc_context({**plain, **style}):
+        with matplotlib.rc_context(plain | dict(style)):
             yield
     finally:
         os.environ.update(hidden)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
@@ -47,32 +46,11 @@ class Figure:
     svg: str
     remarks: tuple[Remark, ...]
 
-    @property
-    def caption(self) -> tuple[str, ...]:
-        """The sentences below it."""
-        return tuple(remark.text for remark in self.remarks)
-
-    @property
-    def parted(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The sentences of this kind of figure, and those that say what any number is: data, split, seeds, …."""
-        of_figure = tuple(remark.text for remark in self.remarks if remark.kind == "figure")
-        return of_figure, tuple(remark.text for remark in self.remarks if remark.kind != "figure")
-
-
-class _Plan(NamedTuple):
-    """A figure that may be drawn."""
-
-    kind: str
-    title: str
-    request: FigureRequest
-
 
 def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredFacts) -> tuple[list[Figure], list[str]]:
-    """Return the figures that finished records of one stage have data for, and a sentence for each left out for size.
+    """Return the figures that finished records of one stage have data for, and a sentence for each left out.
 
-    Args:
-        records: as a table takes them.
-        store: whose predictions and dev stage are read; known: what records do not hold.
+    `records` are those that a table takes; of `store` predictions and the dev stage are read.
     """
     if len(records) > MOST_RUNS:
         advice = "draw those that you want with `zslbench plot KIND -m … -d … -o FILE`"
@@ -98,33 +76,33 @@ def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredF
     return drawn_figures, notes
 
 
-def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[_Plan]:
-    """Yield what the lines have data for, in the order of the page."""
+def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[tuple[str, str, FigureRequest]]:
+    """Yield kind, title and request of what the lines have data for, in the order of the page."""
 
-    def plan(kind: str, title: str, lines: Sequence[Line], parameter: str | None = None) -> _Plan:
-        return _Plan(kind, title, dataclasses.replace(request, lines=lines, parameter=parameter))
+    def ask(lines: Sequence[Line], parameter: str | None = None) -> FigureRequest:
+        return dataclasses.replace(request, lines=lines, parameter=parameter)
 
     kept = [line for line in lines if line.row.stage == "final" and _has_predictions(request.store, line)]
     if generalized := [line for line in kept if all(map(is_generalized, line.records))]:
-        yield plan("curve", "Seen–unseen accuracy", generalized)
+        yield "curve", "Seen–unseen accuracy", ask(generalized)
     timed = [line for line in lines if timed_alone(line)]
     if any(len(group) > 1 for group in group_by_data(timed)):
-        yield plan("pareto", "Accuracy against time", timed)
+        yield "pareto", "Accuracy against time", ask(timed)
     groups = group_by_data(lines)
     if len({group[0].row.dataset for group in groups if len(group) > 1}) > 1:
-        yield plan("cd", "Ranks over data sets", lines)
+        yield "cd", "Ranks over data sets", ask(lines)
     if judged := [line for line in lines if all(len(record.curve) > 1 for record in line.records)]:
-        yield plan("stability", "Error by epoch", judged)
+        yield "stability", "Error by epoch", ask(judged)
     for method in dict.fromkeys(line.row.method for line in lines):
         of_method = [line for line in lines if line.row.method == method]
         title, declared = of_method[0].row.title, request.known.ablations(method)
         if any(preset in declared for line in of_method for preset in parse_recorded(line.row.label).presets):
-            yield plan("ablation", f"Ablations of {title}", of_method)
+            yield "ablation", f"Ablations of {title}", ask(of_method)
         for name in swept_parameters(of_method):
-            yield plan("sensitivity", f"{title} against {name}", of_method, name)
+            yield "sensitivity", f"{title} against {name}", ask(of_method, name)
     for group in groups:
         if group[0].row.protocol == "zsl" and len(group) <= 2 and all(line in kept for line in group):
-            yield plan("perclass", f"Accuracy by class, {group[0].row.dataset}", group)
+            yield "perclass", f"Accuracy by class, {group[0].row.dataset}", ask(group)
 
 
 def _has_predictions(store: ResultStore, line: Line) -> bool:

@@ -39,40 +39,26 @@ FIELDS = ("id", "cell", "seed", "status", "metrics", "steps", "curve", "timings"
 
 @dataclasses.dataclass(frozen=True)
 class Beside:
-    """A published number and what was measured.
+    """A published number and what was measured: one metric of a row.
 
-    Attributes:
-        row: what was measured; metric: which of its numbers; entry: the published one.
-        low, high: ends of the 95 % interval, if any.
-        verdict: reproduced, above, below, inconclusive or ``other features`` (or semantics, or both).
+    `low` and `high` are the ends of the 95 % interval, if any; `verdict` is reproduced, above, below, inconclusive or
+    ``other features`` (or semantics, or both).
     """
 
     row: Row
     metric: str
     entry: Published
+    stat: Stat
     low: float | None
     high: float | None
     verdict: str
 
-    @property
-    def stat(self) -> Stat:
-        """Mean, deviation and number of seeds, in percent."""
-        return self.row.metrics[self.metric]
-
-    @property
-    def difference(self) -> float:
-        """Measured − published, in points."""
-        return self.stat.mean - self.entry.value
-
 
 @dataclasses.dataclass(frozen=True)
 class Missing:
-    """What one stage lacks.
+    """What one stage lacks: a table of its runs per protocol, sentences on what failed or is stale, and what to type.
 
-    Attributes:
-        title: the stage; complete: whether nothing lacks.
-        matrices: lines by protocol, one a data set; sentences: what failed or is stale.
-        commands: a purpose each, and what to type; replace: words in them that stand for folders.
+    `commands` are grouped by their purpose; `replace` advises on the words in them that stand for folders.
     """
 
     title: str
@@ -88,9 +74,8 @@ class Page:
     """A whole study.
 
     Attributes:
-        title: of the page; folder: of the records.
-        counts: how many runs of each status; facts: terms and what is said of them.
-        tables: with a short name each; beside, figures, missing: see there; tolerance: of verdicts, in points.
+        folder: of the records; counts: how many runs of each status; facts: terms and what is said of them.
+        tables: with a short name each; tolerance: of the verdicts of `beside`, in points.
         notes: sentences on rows that tables leave out; undrawn: on figures that were left out.
         runs: every run, as `runs_data` gives it; version: of zslbench.
     """
@@ -158,7 +143,7 @@ def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tu
     for row in rows:
         groups.setdefault((row.protocol != "zsl", *row.protocol_key), []).append(row)
     protocols = [protocol for _, protocol, *_ in groups]
-    out = []
+    tables = []
     for _, same_protocol in sorted(groups.items()):
         by_method, by_data = sort_rows(same_protocol, record_filter)
         table = lay_out(by_method, by_data, order_metrics(name for row in by_data for name in row.metrics))
@@ -167,18 +152,16 @@ def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tu
             blocks = tuple(dataclasses.replace(block, title=_heading(block)) for block in blocks)
         first = by_method[0]
         named = dataclasses.replace(table, title=_title(first, protocols), blocks=blocks)
-        out.append((first.protocol + (" dev" if first.stage == "dev" else ""), named))
-    return out
+        tables.append((first.protocol + (" dev" if first.stage == "dev" else ""), named))
+    return tables
 
 
 def _title(row: Row, protocols: Sequence[str]) -> str:
     """Name a table by its protocol, with version and parameters where there are several of that name."""
-    rules = ""
-    if protocols.count(row.protocol) > 1:
-        _, version, params = row.protocol_key
-        rules = f" v{version}" + (f" [{params}]" if params else "")
+    name, version, params = row.protocol_key
+    rules = f" v{version}" + (f" [{params}]" if params else "") if protocols.count(name) > 1 else ""
     known = {"zsl": "Zero-shot learning", "gzsl": "Generalized zero-shot learning"}
-    return one_line(known.get(row.protocol, row.protocol) + rules + _STAGES.get(row.stage, f", {row.stage}"))
+    return one_line(known.get(name, name) + rules + _STAGES.get(row.stage, f", {row.stage}"))
 
 
 def _heading(block: Block) -> str:
@@ -204,7 +187,12 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
         of_kind = shared[kind]
         return of_kind.setdefault(_SORTED.encode(value) if key is None else key, (len(of_kind), value))[0]
 
-    names = _names(records)
+    judged = [metrics for record in records for metrics in (record.metrics, *(at["metrics"] for at in record.curve))]
+    names = {
+        "metrics": order_metrics(name for metrics in judged for name in metrics),
+        "timings": list(dict.fromkeys(name for record in records for name in record.timings)),
+        "memory": list(dict.fromkeys(name for record in records for name in record.memory)),
+    }
     cells: dict[str, int] = {}
     values: list[list[Any]] = []
     commands: list[str] = []
@@ -223,6 +211,8 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
             commands.append(_command_again(record, root, extra))
         steps, finished = [point["step"] for point in record.curve], _time(record)
         made = {name: value for name, value in record.provenance.items() if name != "finished"}
+        # What seeds that were fitted together took in all is no seed's own.
+        timings = {name: value for name, value in record.timings.items() if name != "total" or record.seconds_known}
         runs.append(
             [
                 record.id,
@@ -232,7 +222,7 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
                 _hundredths(record.metrics, names["metrics"]),
                 place("steps", steps, str(steps)) if steps else -1,
                 [value for point in record.curve for value in _hundredths(point["metrics"], names["metrics"])],
-                [_seconds(record, name) for name in names["timings"]],
+                [timings.get(name) for name in names["timings"]],
                 [record.memory.get(name) for name in names["memory"]],
                 place("made", made),
                 None if finished is None else finished - since,
@@ -249,15 +239,6 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
     }
 
 
-def _names(records: Sequence[Record]) -> dict[str, list[str]]:
-    """Return the names that metrics, timings and memory have in any record."""
-    timings = dict.fromkeys(name for record in records for name in record.timings)
-    memory = dict.fromkeys(name for record in records for name in record.memory)
-    metrics = {name for record in records for name in record.metrics}
-    metrics |= {name for record in records for point in record.curve for name in point["metrics"]}
-    return {"metrics": order_metrics(metrics), "timings": list(timings), "memory": list(memory)}
-
-
 def _command_again(record: Record, root: Path, extra: Sequence[str]) -> str:
     """Return the command that repeats a run with seed 0; another seed is one more option at its end."""
     options = ["--stage", "dev", "--fold", str(record.fold)] if record.stage == "dev" else []
@@ -265,11 +246,6 @@ def _command_again(record: Record, root: Path, extra: Sequence[str]) -> str:
         options += ["--checkpoints", f"every:{max(1, int(record.curve[0]['step']))}"]
     options += ["--rerun", "all" if record.ok else "failed"]
     return run_command([dataclasses.replace(record, seed=0)], root, *options, *extra)
-
-
-def _seconds(record: Record, phase: str) -> float | None:
-    """Return the seconds of a phase; those in all only where they are the record's own."""
-    return record.timings.get(phase) if phase != "total" or record.seconds_known else None
 
 
 def _hundredths(metrics: Mapping[str, float], names: Sequence[str]) -> list[int | None]:
