@@ -14,7 +14,7 @@ from zslbench.files import write_text
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, RecordFilter, gather, mark_sources
-from zslbench.results.analysis.rows import Row, natural, setup_key, summarise
+from zslbench.results.analysis.rows import Row, group_values, natural, setup_key, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.records.tuned_presets import PresetStore, is_point_not_picked
@@ -169,26 +169,21 @@ def _facts(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield what the page says of a study as a whole."""
     provenance = [record.provenance for record in records]
     days = sorted({str(made.get("finished", ""))[:10] for made in provenance} - {""})
-    versions: dict[str, set[str]] = {}
-    for made in provenance:
-        for name, version in dict(made.get("packages") or {}).items():
-            versions.setdefault(str(name), set()).add(str(version))
+    packages = [
+        (str(name), str(version)) for made in provenance for name, version in dict(made.get("packages") or {}).items()
+    ]
+    data = [(record.dataset["name"], record.dataset) for record in records]
     for head, texts in (
-        ("Data sets", _distinct(map(_data, records))),
+        ("Data sets", _distinct(f"{n} ({d.get('features', '')}, {d.get('semantics', '')})" for n, d in data)),
         ("Methods", _distinct(record.method.get("title") or record.method["name"] for record in records)),
         ("Runs made", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
         ("Devices", _distinct(made.get("device") for made in provenance)),
         ("zslbench", _distinct(made.get("zslbench") for made in provenance)),
         ("Python", _distinct(made.get("python") for made in provenance)),
-        ("Packages", [f"{name} {', '.join(_distinct(numbers))}" for name, numbers in versions.items()]),
+        ("Packages", [f"{name} {', '.join(_distinct(versions))}" for name, versions in group_values(packages).items()]),
     ):
         if texts:
             yield head, tuple(map(one_line, texts))
-
-
-def _data(record: Record) -> str:
-    data = record.dataset
-    return f"{data['name']} ({data.get('features', '')}, {data.get('semantics', '')})"
 
 
 def _distinct(values: Iterable[object]) -> list[str]:
@@ -217,14 +212,12 @@ def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | No
         except BadSpec as error:
             yield Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
             continue
-        by_purpose: dict[str, list[str]] = {}
-        for command in state.commands:
-            by_purpose.setdefault(command.purpose, []).append(command.text)
+        commands = group_values((command.purpose, command.text) for command in state.commands)
         yield Missing(
             title=title,
             complete=state.complete,
             matrices=tuple(status.matrix(state.survey, place) for place in state.survey.places),
             sentences=(*status.trouble(state.survey), *status.remarks(state)),
-            commands=tuple((purpose, tuple(commands)) for purpose, commands in by_purpose.items()),
+            commands=tuple((purpose, tuple(texts)) for purpose, texts in commands.items()),
             replace=state.replace,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +62,18 @@ class Classes:
         names = self.name(ids)
         places = {name.casefold(): place for place, name in enumerate(names)}
         places |= {str(id_ + self.first): place for place, id_ in enumerate(ids)}
-        for name in asked:
-            if name.casefold() not in places:
-                raise UnknownName("class", name, names)
+        if unknown := [name for name in asked if name.casefold() not in places]:
+            raise UnknownName("class", unknown[0], names)
         return np.array([*dict.fromkeys(places[name.casefold()] for name in asked)], dtype=np.int64)
+
+    def choose(self, asked: int | Sequence[str] | None, order: IntArray, preference: IntArray) -> IntArray:
+        """Return the places of the classes to show: all in order, as many by preference, or those asked for by name."""
+        if asked is None:
+            return order
+        if isinstance(asked, int):
+            check_count(asked, len(order))
+            return order[np.isin(order, preference[:asked])]
+        return self.find(asked, self.ids)
 
     def facts(self, place: int) -> dict[str, Any]:
         """Return what a row of numbers says of a class."""
@@ -102,7 +111,8 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     check_number(lines, "confusion", 2, "one or two methods side by side")
     shares, classes = confusions(request, lines)
     mean = np.mean(shares, axis=0)
-    kept = _choose_hardest(np.diagonal(mean), classes, request.classes)
+    hardest = np.argsort(np.diagonal(mean), kind="stable")
+    kept = classes.choose(request.classes, np.sort(hardest), hardest)
     unseen = classes.of_unseen[kept]
     order = np.concatenate([_cluster(mean, kept[side]) for side in (unseen, ~unseen)])
     shown = [_with_others(share, order) for share in shares]
@@ -145,7 +155,9 @@ def draw_perclass(request: FigureRequest) -> DrawnFigure:
     shares, classes = confusions(request, lines)
     accuracy = [100 * np.diagonal(share) for share in shares]
     value = accuracy[0] if len(lines) == 1 else accuracy[0] - accuracy[1]
-    order = _choose_ends(value, classes, request.classes)
+    order = np.argsort(-value, kind="stable")
+    ends = np.stack([order, order[::-1]], axis=1).ravel()  # highest, lowest, second highest, …
+    order = order[np.isin(order, classes.choose(request.classes, order, ends))]
     names = classes.name(classes.ids[order])
     by_name = len(order) <= _MOST_NAMED
     unseen = classes.of_unseen[order]
@@ -156,13 +168,13 @@ def draw_perclass(request: FigureRequest) -> DrawnFigure:
     for side, at in places.items():
         colour, hatch = _SIDES[side]
         if len(at) and by_name:
-            look: dict[str, Any] = {"color": colour, "edgecolor": "white", "lw": 0.3, "hatch": hatch}
-            frame.handles[side] = axes.barh(at, value[order][at], 0.8, **look)
+            frame.handles[side] = axes.barh(
+                at, value[order][at], 0.8, color=colour, edgecolor="white", lw=0.3, hatch=hatch
+            )
         elif len(at):
             frame.handles[side] = axes.bar(at, value[order][at], 0.8, color=colour, edgecolor=colour, lw=0.3)
-    if len(lines) == 1:
-        text = f"accuracy of {lines[0].name} (%)"
-    else:
+    text = f"accuracy of {lines[0].name} (%)"
+    if len(lines) > 1:
         text = f"accuracy, {lines[0].name} − {lines[1].name} (points)"
     room = request.width - 0.3 - (0.047 * max(map(len, names)) if by_name else 0.3)
     title = f"{name_data(lines[0].row)}, {lines[0].row.protocol}"
@@ -193,10 +205,9 @@ def confusions(request: FigureRequest, lines: Sequence[Line]) -> tuple[list[Arra
     Raises:
         StoreError: a run without predictions. BadValue: of another step, or lines of different test images.
     """
-    taken: list[list[IntArray]] = []
+    taken: dict[Line, list[IntArray]] = {line: [] for line in lines}
     first: Mapping[str, AnyArray] = {}
-    for line in lines:
-        taken.append([])
+    for line, answers in taken.items():
         for record in line.records:
             if not record.provenance.get("selected", {}).get("last", True):
                 raise BadValue(
@@ -207,17 +218,16 @@ def confusions(request: FigureRequest, lines: Sequence[Line]) -> tuple[list[Arra
             first = first or arrays
             if not all(np.array_equal(arrays[name], first[name]) for name in ("label", "of_unseen")):
                 raise BadValue(f"{line.name} was judged on other test images than {lines[0].name}; run both again.")
-            taken[-1].append(predict_classes(arrays))
-    ids: IntArray = np.unique(np.concatenate([first["label"], *(answers for seeds in taken for answers in seeds)]))
+            answers.append(predict_classes(arrays))
+    ids: IntArray = np.unique(np.concatenate([first["label"], *itertools.chain(*taken.values())]))
     of_unseen = np.isin(ids, first["label"][first["of_unseen"]])
     true = np.searchsorted(ids, first["label"])
     images: IntArray = np.bincount(true, minlength=len(ids))
     shares: list[Array] = []
-    for answers_of_seeds in taken:
+    for answers in taken.values():
         total = np.zeros((len(ids), len(ids)))
-        for answers in answers_of_seeds:
-            np.add.at(total, (true, np.searchsorted(ids, answers)), 1.0)
-        shares.append(total / np.maximum(images, 1)[:, None] / len(answers_of_seeds))
+        np.add.at(total, (true, np.searchsorted(ids, answers)), 1.0)
+        shares.append(total / np.maximum(images, 1)[:, None] / len(answers))
     lead = lines[0].records[0]
     # Older records do not say; files in the field's format count from 1.
     number = lead.dataset.get("first_class")
@@ -229,28 +239,6 @@ def check_count(count: int, most: int, fewest: int = 2) -> None:
     """Refuse with BadValue to show more classes than there are, or than a figure has room for, or too few."""
     if not fewest <= count <= most:
         raise BadValue(f"--classes {count} is not possible: {most} can be drawn; give a number from {fewest} to that.")
-
-
-def _choose_hardest(accuracy: Array, classes: Classes, asked: int | Sequence[str] | None) -> IntArray:
-    """Return the places of the classes to show: all, those asked for, or that many of lowest accuracy."""
-    if asked is None:
-        return np.arange(len(accuracy))
-    if isinstance(asked, int):
-        check_count(asked, len(accuracy))
-        return np.sort(np.argsort(accuracy, kind="stable")[:asked])
-    return classes.find(asked, classes.ids)
-
-
-def _choose_ends(value: Array, classes: Classes, asked: int | Sequence[str] | None) -> IntArray:
-    """Return the places of classes, highest value first: all, those asked for, or that many at both ends."""
-    order = np.argsort(-value, kind="stable")
-    if asked is None:
-        return order
-    if isinstance(asked, int):
-        check_count(asked, len(order))
-        first = (asked + 1) // 2
-        return np.concatenate([order[:first], order[len(order) - (asked - first) :]])
-    return order[np.isin(order, classes.find(asked, classes.ids))]
 
 
 def _cluster(mean: Array, places: IntArray) -> IntArray:

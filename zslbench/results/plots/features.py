@@ -88,8 +88,14 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     check_data(request.lines, "features")
     chosen = {line: record for line in request.lines if (record := _lowest_seed(line)) is not None}
     generative = [line for line in request.lines if request.known.synthesises(line.row.method)]
+    if not chosen and generative:
+        raise BadValue(f"no run asked for kept features; make them: `{_command(generative, request.store)}`.")
     if not chosen:
-        raise BadValue(_describe_nothing_kept(request, generative))
+        names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
+        raise BadValue(
+            f"no method asked for synthesises features (there are runs of {names}); run a generative one with "
+            f"--keep-features {KEEP}, lisgan for one."
+        )
     check_number([*chosen], "features", _METHODS, f"up to {_METHODS} methods side by side")
     kept = _load_kept(chosen, request.store)
     shares, classes = confusions(request, [run.line for run in kept])
@@ -245,16 +251,6 @@ def _caption(
 
 def _command(lines: Sequence[Line], store: ResultStore) -> str:
     return run_command(lines[0].records, store.root, "--keep-features", str(KEEP), "--rerun", "all")
-
-
-def _describe_nothing_kept(request: FigureRequest, generative: Sequence[Line]) -> str:
-    if generative:
-        return f"no run asked for kept features; make them: `{_command(generative, request.store)}`."
-    names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
-    return (
-        f"no method asked for synthesises features (there are runs of {names}); run a generative one with "
-        f"--keep-features {KEEP}, lisgan for one."
-    )
 
 
 def project(rows: Array, how: str) -> Projection:
