@@ -23,7 +23,7 @@ from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables,
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import interval, judge_interval
-from zslbench.visible import one_line
+from zslbench.visible import format_count, one_line
 
 TOLERANCE = 2.0
 
@@ -110,8 +110,8 @@ def report(
     points = len(set(map(setup_key, shown))) - len(set(map(setup_key, listed)))
     notes = [note for of_stage in gathered.values() for note in of_stage.notes]
     if points:
-        tried = "1 point" if points == 1 else f"{points} points"
-        notes.append(f"Not in the tables of the dev stage: {tried} tried in tuning; --stage dev shows them.")
+        tried = f"{format_count(points, 'point')} tried in tuning"
+        notes.append(f"Not in the tables of the dev stage: {tried}; --stage dev shows them.")
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _draw_figures(gathered, store, record_filter, root) if figures else ([], [])
     page = Page(
