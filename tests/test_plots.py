@@ -20,7 +20,7 @@ from scipy import stats
 
 import zslbench
 from zslbench.errors import BadValue, StoreError, UnknownName
-from zslbench.metrics import per_class_top1, stacked
+from zslbench.metrics import per_class_top1, predict_classes
 from zslbench.results.plots.curves import find_front
 from zslbench.results.plots.frame import DASHES, MARKERS, line_look, settings, write_figure
 from zslbench.results.records.store import ResultStore
@@ -53,7 +53,7 @@ def predictions(rng, classes=6, unseen=3, images=8, protocol="gzsl"):
 
 
 def judged(there, protocol):
-    taken = stacked(*(there[name] for name in SIDES), 0.0)
+    taken = predict_classes(there)
     accuracy = [
         float(np.mean([taken[i] == label for i in np.flatnonzero(there["label"] == label)]))
         for label in np.unique(there["label"])
@@ -378,7 +378,7 @@ def test_points_of_the_curve_are_reached_by_a_constant(runs):
     arrays = runs.predictions(entry)
     reached, side = [], arrays["of_unseen"]
     for gamma in [*np.unique(arrays["seen_score"] - arrays["unseen_score"]), np.inf]:
-        answers = stacked(*(arrays[name] for name in SIDES), gamma)
+        answers = predict_classes(arrays, gamma)
         reached.append([100 * per_class_top1(arrays["label"][part], answers[part]) for part in (side, ~side)])
     unseen, seen = np.array(reached).T
     rows = [row for row in figure.rows if row["name"] == "ESZSL" and row["what"] == "curve"]

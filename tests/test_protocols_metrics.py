@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score
 
 from zslbench import metrics
+from zslbench.protocols.gzsl import GZSL
+from zslbench.task import Answers
 
 
 @st.composite
@@ -46,31 +48,16 @@ def naive_point(labels, classes, of_unseen, scores, gamma):
 
 
 @given(judged())
-def test_stacked_predictions_match_a_loop(case):
+def test_stacking_and_its_area_match_a_loop(case):
     labels, classes, of_unseen, scores = case
-    label_unseen = np.isin(labels, classes[of_unseen])
-    sides = [
-        *metrics.best_candidates(scores, classes, ~of_unseen),
-        *metrics.best_candidates(scores, classes, of_unseen),
-    ]
+    answers = Answers(labels, np.arange(len(labels)), classes, of_unseen)
+    judgement = GZSL().judge(answers, scores)
+    points = {gamma: naive_point(*case, gamma) for gamma in np.arange(-10.25, 10.5, 0.25)}
     for gamma in (-1.0, 0.0, 0.5, 2.0):
-        guess = metrics.stacked(*sides, gamma)
-        u, s = naive_point(labels, classes, of_unseen, scores, gamma)
-        assert metrics.per_class_top1(labels[label_unseen], guess[label_unseen]) == pytest.approx(u)
-        assert metrics.per_class_top1(labels[~label_unseen], guess[~label_unseen]) == pytest.approx(s)
-
-
-@given(judged())
-def test_ausuc_matches_a_brute_force_sweep(case):
-    labels, classes, of_unseen, scores = case
-    label_unseen = np.isin(labels, classes[of_unseen])
-    sides = [
-        *metrics.best_candidates(scores, classes, ~of_unseen),
-        *metrics.best_candidates(scores, classes, of_unseen),
-    ]
-    points = [naive_point(labels, classes, of_unseen, scores, gamma) for gamma in np.arange(-10.25, 10.5, 0.5)]
-    area = sum((u2 - u1) * (s1 + s2) / 2 for (u1, s1), (u2, s2) in itertools.pairwise(points))
-    assert metrics.ausuc(labels, label_unseen, *sides) == pytest.approx(area)
+        measured = metrics.stacked_accuracies(judgement.predictions, gamma)
+        assert (measured["U"], measured["S"]) == pytest.approx(points[gamma])
+    area = sum((u2 - u1) * (s1 + s2) / 2 for (u1, s1), (u2, s2) in itertools.pairwise(points.values()))
+    assert judgement.metrics["AUSUC"] == pytest.approx(area)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=40))

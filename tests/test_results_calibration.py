@@ -23,6 +23,7 @@ from result_records import record
 from zslbench.arrays import AnyArray
 from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.metrics import stacked_accuracies
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.analysis import calibration
 from zslbench.results.records.record import Record
@@ -84,7 +85,7 @@ def test_every_point_of_the_curve_is_that_of_a_loop(found: dict[str, AnyArray]) 
     whole = calibration.curve(found)
     for gamma in constants(found):
         u, s, h = naive(found, gamma)
-        assert calibration.stacked(found, gamma) == pytest.approx({"U": u, "S": s, "H": h})
+        assert stacked_accuracies(found, gamma) == pytest.approx({"U": u, "S": s, "H": h})
         place = int(np.searchsorted(whole.margins, gamma, side="left"))
         assert (whole.unseen[place], whole.seen[place]) == (pytest.approx(u), pytest.approx(s))
         assert whole.harmonic_at(np.array([gamma]))[0] == pytest.approx(h)
@@ -93,7 +94,7 @@ def test_every_point_of_the_curve_is_that_of_a_loop(found: dict[str, AnyArray]) 
 @given(predictions)
 def test_no_constant_changes_nothing(found: dict[str, AnyArray]) -> None:
     judged = GZSL().metrics(found)
-    assert calibration.stacked(found, 0.0) == {name: judged[name] for name in "USH"}  # to the bit
+    assert stacked_accuracies(found, 0.0) == {name: judged[name] for name in "USH"}  # to the bit
 
 
 @given(st.lists(predictions, min_size=1, max_size=3), st.randoms())
@@ -114,7 +115,7 @@ def test_the_constant_is_the_best_of_all_in_any_order(folds: list[dict[str, AnyA
 def test_the_constant_moves_with_the_scores(found: dict[str, AnyArray], shift: float) -> None:
     moved = {**found, "seen_score": found["seen_score"] + shift}
     gammas = best(found), best(moved)
-    h = [calibration.stacked(fold, gamma)["H"] for fold, gamma in zip((found, moved), gammas, strict=True)]
+    h = [stacked_accuracies(fold, gamma)["H"] for fold, gamma in zip((found, moved), gammas, strict=True)]
     assert h[0] == pytest.approx(h[1])
     if h[0] > 0:
         assert gammas[1] == pytest.approx(gammas[0] + shift)
@@ -139,7 +140,7 @@ def test_the_middle_of_the_widest_plateau_is_taken() -> None:
     assert best(found) == 2.0
     for shift in (-0.9, 0.9):  # the outcome stays where scores shift a little
         moved = {**found, "seen_score": found["seen_score"] + shift}
-        assert calibration.stacked(moved, 2.0)["H"] == 1.0
+        assert stacked_accuracies(moved, 2.0)["H"] == 1.0
     # the mean of two folds has two best intervals, (2, 3] and (10, 14]: the wider wins
     folds = one_sided([0.0, 3.0, 10.0, 14.0], [1, 0, 1, 0]), one_sided([0.0, 2.0, 14.0, 14.0], [1, 1, 0, 0])
     tried = np.linspace(-1, 15, 1601)
@@ -150,7 +151,7 @@ def test_the_middle_of_the_widest_plateau_is_taken() -> None:
 
 def test_neighbouring_numbers_leave_no_gap() -> None:
     found = one_sided([1.0, float(np.nextafter(1.0, 2.0))], [1, 0])
-    assert calibration.stacked(found, best(found))["H"] == 1.0
+    assert stacked_accuracies(found, best(found))["H"] == 1.0
 
 
 def test_where_no_constant_helps_it_is_zero() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from zslbench.arrays import Array, BoolArray, IntArray
+from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 
+Predictions = Mapping[str, AnyArray]
+"""What is kept of the scores of a query, one entry per image: label, of_unseen (whether of an unseen class), seen_score
+and seen_class (the best among seen candidates), unseen_score and unseen_class."""
 ACCURACIES = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
 """Mean per-class accuracies by protocol, and of U and S the harmonic mean."""
 METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
@@ -83,64 +86,50 @@ def best_candidates(scores: Array, classes: IntArray, among: BoolArray) -> tuple
     return value, classes[columns][at]
 
 
-def stacked(seen_score: Array, seen: IntArray, unseen_score: Array, unseen: IntArray, gamma: float = 0.0) -> IntArray:
-    """Return (m,) predictions of calibrated stacking (Chao et al., 2016): seen scores are lowered by `gamma`.
+def predict_classes(predictions: Predictions, gamma: float = 0.0) -> IntArray:
+    """Return (m,) classes by calibrated stacking (Chao et al., 2016): scores of seen classes are lowered by `gamma`.
 
     Equal scores go to the seen class. It is the margin that is compared, as in `stacking_curve`: the two agree to the
     bit, for any constant.
     """
-    return np.where(seen_score - unseen_score >= gamma, seen, unseen)
+    seen_wins = predictions["seen_score"] - predictions["unseen_score"] >= gamma
+    return np.where(seen_wins, predictions["seen_class"], predictions["unseen_class"])
 
 
-def unseen_and_seen(labels: IntArray, of_unseen: BoolArray, predicted: IntArray) -> tuple[float, float]:
-    """Return U and S: mean per-class top-1 of the images of unseen and of seen classes."""
-    unseen = per_class_top1(labels[of_unseen], predicted[of_unseen])
-    return unseen, per_class_top1(labels[~of_unseen], predicted[~of_unseen])
+def stacked_accuracies(predictions: Predictions, gamma: float = 0.0) -> dict[str, float]:
+    """Return U, S and H with the scores of seen classes lowered by `gamma`."""
+    label, of_unseen, predicted = predictions["label"], predictions["of_unseen"], predict_classes(predictions, gamma)
+    unseen, seen = (per_class_top1(label[side], predicted[side]) for side in (of_unseen, ~of_unseen))
+    return {"U": unseen, "S": seen, "H": harmonic_mean(unseen, seen)}
 
 
-def stacking_curve(
-    labels: IntArray,
-    of_unseen: BoolArray,
-    seen_score: Array,
-    seen: IntArray,
-    unseen_score: Array,
-    unseen: IntArray,
-) -> tuple[Array, Array, Array]:
+def stacking_curve(predictions: Predictions) -> tuple[Array, Array, Array]:
     """Return (t - 1,) margins, (t,) U and (t,) S as the calibration constant sweeps from -inf to +inf (Chao et al.).
 
     Exact: one point between any two neighbouring margins, U ascending and S descending. Point i holds for constants
     above margin i - 1, up to and including margin i.
-
-    Args:
-        labels: (m,) true classes; of_unseen: (m,) whether each is an unseen class.
-        seen_score, seen, unseen_score, unseen: (m,) best score and class among seen and among unseen candidates.
     """
+    labels, of_unseen = predictions["label"], predictions["of_unseen"]
     weight = np.zeros(len(labels))
     for side in (of_unseen, ~of_unseen):
         classes, inverse, counts = np.unique(labels[side], return_inverse=True, return_counts=True)
         weight[side] = 1.0 / (counts[inverse] * len(classes))
-    gain = np.where(of_unseen & (unseen == labels), weight, 0.0)
-    loss = np.where(~of_unseen & (seen == labels), weight, 0.0)
-    margins, group = np.unique(seen_score - unseen_score, return_inverse=True)
+    gain = np.where(of_unseen & (predictions["unseen_class"] == labels), weight, 0.0)
+    loss = np.where(~of_unseen & (predictions["seen_class"] == labels), weight, 0.0)
+    margins, group = np.unique(predictions["seen_score"] - predictions["unseen_score"], return_inverse=True)
     u = np.concatenate([[0.0], np.cumsum(np.bincount(group, gain, len(margins)))])
     fallen = np.concatenate([[0.0], np.cumsum(np.bincount(group, loss, len(margins)))])
     return margins, u, np.maximum(fallen[-1] - fallen, 0.0)
 
 
-def ausuc(
-    labels: IntArray,
-    of_unseen: BoolArray,
-    seen_score: Array,
-    seen: IntArray,
-    unseen_score: Array,
-    unseen: IntArray,
-) -> float:
-    """Return the area under the seen–unseen accuracy curve by the trapezoid rule; arguments as of `stacking_curve`.
+def ausuc(predictions: Predictions) -> float:
+    """Return the area under the seen–unseen accuracy curve by the trapezoid rule.
 
-    >>> label, score = np.array([0, 1]), np.array([1.0, 1.0])
-    >>> ausuc(label, np.array([False, True]), score, np.array([0, 0]), score - 2, np.array([1, 1]))
+    >>> given = {"label": np.array([0, 1]), "of_unseen": np.array([False, True])}
+    >>> given |= {"seen_score": np.ones(2), "seen_class": np.zeros(2)}
+    >>> ausuc(given | {"unseen_score": -np.ones(2), "unseen_class": np.ones(2)})
     0.5
     """
-    _, u, s = stacking_curve(labels, of_unseen, seen_score, seen, unseen_score, unseen)
+    _, u, s = stacking_curve(predictions)
     area = float(np.sum(np.diff(u) * (s[1:] + s[:-1]) / 2))
     return min(area, 1.0)  # thousands of summands may round a perfect curve above 1

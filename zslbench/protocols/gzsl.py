@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
-from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split
-from zslbench.metrics import ausuc, harmonic_mean, stacked, unseen_and_seen
+from zslbench.metrics import Predictions, ausuc, stacked_accuracies
 from zslbench.protocols.protocol import Protocol, ProtocolCard, build_shuffled_query
 from zslbench.task import Answers, Query
 
@@ -33,16 +31,6 @@ class GZSL(Protocol):
         rows = np.concatenate([split.asked_seen, split.asked_unseen])
         return build_shuffled_query(dataset, rows, np.concatenate([split.seen, split.unseen]), split.unseen, seed)
 
-    def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
         """Return U, S, H and AUSUC of kept predictions."""
-        label, of_unseen = predictions["label"], predictions["of_unseen"]
-        seen_side = predictions["seen_score"], predictions["seen_class"]
-        unseen_side = predictions["unseen_score"], predictions["unseen_class"]
-        predicted = stacked(*seen_side, *unseen_side)
-        unseen, seen = unseen_and_seen(label, of_unseen, predicted)
-        return {
-            "U": unseen,
-            "S": seen,
-            "H": harmonic_mean(unseen, seen),
-            "AUSUC": ausuc(label, of_unseen, *seen_side, *unseen_side),
-        }
+        return stacked_accuracies(predictions) | {"AUSUC": ausuc(predictions)}

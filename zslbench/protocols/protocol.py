@@ -14,7 +14,7 @@ from zslbench import params
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, copy_rows
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split, class_table
-from zslbench.metrics import best_candidates
+from zslbench.metrics import Predictions, best_candidates
 from zslbench.task import Answers, Query
 
 _ALL = "scores"
@@ -41,7 +41,7 @@ class Judgement:
     """
 
     metrics: Mapping[str, float]
-    predictions: Mapping[str, AnyArray]
+    predictions: Predictions
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -58,7 +58,7 @@ class Protocol(abc.ABC):
         """Return what the method sees and what stays here, shuffled by `seed`."""
 
     @abc.abstractmethod
-    def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
         """Return the metrics of predictions kept by `judge`: the same numbers again, without training."""
 
     def judge(self, answers: Answers, scores: Array) -> Judgement:

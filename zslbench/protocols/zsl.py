@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import ClassVar
 
-from zslbench.arrays import AnyArray
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split
-from zslbench.metrics import per_class_top1
+from zslbench.metrics import Predictions, per_class_top1
 from zslbench.protocols.protocol import Protocol, ProtocolCard, build_shuffled_query
 from zslbench.task import Answers, Query
 
@@ -29,6 +27,6 @@ class ZSL(Protocol):
         """Ask about the images of unseen classes, with the unseen classes to choose among."""
         return build_shuffled_query(dataset, split.asked_unseen, split.unseen, split.unseen, seed)
 
-    def metrics(self, predictions: Mapping[str, AnyArray]) -> dict[str, float]:
+    def metrics(self, predictions: Predictions) -> dict[str, float]:
         """Return T1 of kept predictions."""
         return {"T1": per_class_top1(predictions["label"], predictions["unseen_class"])}

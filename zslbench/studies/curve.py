@@ -13,13 +13,13 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.files import csv_text, write_output
+from zslbench.metrics import stacked_accuracies
 from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import (
     Curve,
     best_constant,
     calibrate,
     is_generalized,
-    stacked,
     without_curve,
 )
 from zslbench.results.analysis.calibration import curve as curve_of
@@ -120,7 +120,7 @@ def _traced(
         predictions = store.predictions(record)
         whole = curve_of(predictions)
         best = best_constant([whole])
-        on_test = {f"{name}{CALIBRATED}†": value for name, value in stacked(predictions, best).items()}
+        on_test = {f"{name}{CALIBRATED}†": value for name, value in stacked_accuracies(predictions, best).items()}
         shown = dataclasses.replace(calibrated, metrics={**record.metrics, **on_test, **calibrated.metrics})
         traced.append(RunCurve(shown, whole, calibrated.provenance.get("calibrated", {}).get("gamma"), best))
     return traced, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]

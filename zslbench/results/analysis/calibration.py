@@ -6,20 +6,16 @@ The constant is chosen where the dev folds' mean H is highest; chosen on test it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from zslbench import metrics
-from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.arrays import Array
+from zslbench.metrics import SWEPT, Predictions, stacked_accuracies, stacking_curve
 from zslbench.results.analysis.rows import CALIBRATED, group_values, setup_key
 from zslbench.results.records.record import Record
 
-Predictions = Mapping[str, AnyArray]
-"""What is kept of a run: label, of_unseen, seen_score, seen_class, unseen_score, unseen_class, one entry an image."""
-
 _ROUNDING = 1e-9
-_SIDES = ("seen_score", "seen_class", "unseen_score", "unseen_class")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,22 +54,7 @@ class Curve:
 
 def curve(predictions: Predictions) -> Curve:
     """Return the seen–unseen curve of kept predictions."""
-    return Curve(
-        *metrics.stacking_curve(predictions["label"], predictions["of_unseen"], *(predictions[name] for name in _SIDES))
-    )
-
-
-def predict_classes(predictions: Predictions, gamma: float = 0.0) -> IntArray:
-    """Return (n,) the class of each image, seen scores lowered by `gamma`; of equal scores the seen one is taken."""
-    seen_score, seen_class, unseen_score, unseen_class = (predictions[name] for name in _SIDES)
-    return metrics.stacked(seen_score, seen_class, unseen_score, unseen_class, gamma)
-
-
-def stacked(predictions: Predictions, gamma: float) -> dict[str, float]:
-    """Return U, S and H of predictions with the scores of seen classes lowered by `gamma`; 0 changes nothing."""
-    predicted = predict_classes(predictions, gamma)
-    unseen, seen = metrics.unseen_and_seen(predictions["label"], predictions["of_unseen"], predicted)
-    return {"U": unseen, "S": seen, "H": metrics.harmonic_mean(unseen, seen)}
+    return Curve(*stacking_curve(predictions))
 
 
 def best_constant(curves: Sequence[Curve]) -> float:
@@ -160,7 +141,7 @@ def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], 
     predictions = load(record)
     gamma = best_constant([curve(load(run)) for run in dev_runs] or [curve(predictions)])
     mark = CALIBRATED + ("" if dev_runs else "†")
-    metrics = {name + mark: value for name, value in stacked(predictions, gamma).items()}
+    metrics = {name + mark: value for name, value in stacked_accuracies(predictions, gamma).items()}
     chosen = {"gamma": gamma, "folds": [run.fold for run in dev_runs], "on": "dev" if dev_runs else "test"}
     return dataclasses.replace(
         record, metrics={**record.metrics, **metrics}, provenance={**record.provenance, "calibrated": chosen}
@@ -169,7 +150,7 @@ def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], 
 
 def is_generalized(record: Record) -> bool:
     """Return whether a record has a seen–unseen curve: a cascade has none, nor AUSUC."""
-    return {"U", "S", "H", *metrics.SWEPT} <= record.metrics.keys()
+    return {"U", "S", "H", *SWEPT} <= record.metrics.keys()
 
 
 def without_curve(records: Iterable[Record]) -> str:

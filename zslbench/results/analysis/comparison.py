@@ -17,9 +17,8 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
-from zslbench.metrics import ACCURACIES
+from zslbench.metrics import ACCURACIES, predict_classes
 from zslbench.results.analysis import significance
-from zslbench.results.analysis.calibration import predict_classes
 from zslbench.results.analysis.gather import is_method
 from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
 from zslbench.results.analysis.significance import Draws, Retraining

@@ -11,7 +11,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray
 from zslbench.errors import BadValue, UnknownName
-from zslbench.results.analysis.calibration import predict_classes
+from zslbench.metrics import predict_classes
 from zslbench.results.plots.frame import (
     COLOURS,
     HATCHES,
