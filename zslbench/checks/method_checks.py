@@ -20,10 +20,10 @@ from zslbench.contract import Contract, require, require_card, require_parameter
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting, overlay
 from zslbench.registry import METHODS
-from zslbench.task import ClassTable
 
 SEED = 3
 _CLOSE = 1e-4
+_BACKWARDS = slice(None, None, -1)
 
 
 def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]:
@@ -42,13 +42,12 @@ def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]
     if isinstance(method, str):
         parsed = spec.parse(method)
         cls: type[Method] = METHODS.load(parsed.name)
-        values = dict(getattr(cls, "quick", {})) | overlay(cls, parsed.name, parsed.presets, "", "")
-        values |= dict(parsed.params)
+        values = overlay(cls, parsed.name, parsed.presets, "", "") | dict(parsed.params)
     elif isinstance(method, type):
-        cls, values = method, dict(getattr(method, "quick", {}))
+        cls = method
     else:
-        cls, values = type(method), dict(params.current_values(method))
-    return CONTRACT.run(Subject(cls, values | given), f"method {cls.__name__}")
+        cls, values = type(method), params.current_values(method)
+    return CONTRACT.run(Subject(cls, {**getattr(cls, "quick", {}), **values, **given}), f"method {cls.__name__}")
 
 
 class _Ear(Context):
@@ -205,14 +204,6 @@ def _global_generators_elsewhere() -> Iterator[None]:
             torch.set_rng_state(of_torch)
 
 
-def _is_stochastic(subject: Subject) -> bool:
-    return subject.cls.card.stochastic
-
-
-def _reversed(classes: ClassTable) -> ClassTable:
-    return classes.take(slice(None, None, -1))
-
-
 def _score_unseen(method: Method, task: EasyTask) -> Array:
     """Return the scores of the rows of unseen classes over these classes."""
     return np.array(method.scores(task.features[task.unseen_rows], task.unseen))
@@ -331,7 +322,7 @@ def _shape(subject: Subject) -> None:
 @CONTRACT.check("candidate order does not matter")
 def _order(subject: Subject) -> None:
     task = subject.task
-    scores = subject.fitted.scores(task.features, _reversed(task.candidates))
+    scores = subject.fitted.scores(task.features, task.candidates.take(_BACKWARDS))
     subject.require_close(scores[:, ::-1], subject.scored, "reversing the candidates changes the scores.")
 
 
@@ -366,13 +357,13 @@ def _seed(subject: Subject) -> None:
 @CONTRACT.check("the seed matters as the card says")
 def _other_seed(subject: Subject) -> None:
     equal = np.array_equal(subject.score(subject.fit(subject.task, Context(SEED + 1))), subject.scored)
-    if _is_stochastic(subject):
+    if subject.cls.card.stochastic:
         require(not equal, "its card says stochastic, but another seed gives the same scores.")
     else:
         require(equal, "its card says that it is not stochastic, but another seed gives other scores.")
 
 
-@CONTRACT.check("one random stream a purpose", applies=_is_stochastic)
+@CONTRACT.check("one random stream a purpose", applies=lambda subject: subject.cls.card.stochastic)
 def _streams(subject: Subject) -> None:
     opened = subject.first_fit[1]
     twice = sorted({purpose for purpose in opened if opened.count(purpose) > 1})
@@ -384,16 +375,15 @@ def _grid(subject: Subject) -> None:
     train, values = subject.task.train, subject.grid_points
     points = [subject.cls(**point) for point in values]
     count = 0
-    for wanted, point in zip(points, subject.cls.fit_grid(points, train, Context(SEED)), strict=False):
-        require(point is wanted, "fit_grid yields something else than its points, in order.")
-        alone = subject.cls(**values[count])
+    for count, point in enumerate(subject.cls.fit_grid(points, train, Context(SEED)), 1):
+        given = values[count - 1]
+        require(point is points[count - 1], "fit_grid yields something else than its points, in order.")
+        alone = subject.cls(**given)
         same = params.current_values(point) == params.current_values(alone)
         require(same, "fit_grid changes the parameters of a point.")
-        of_subject = values[count] == subject.values  # the same fit
-        scores = subject.scored if of_subject else subject.score(alone.fit(train, Context(SEED)))
+        scores = subject.scored if given == subject.values else subject.score(alone.fit(train, Context(SEED)))
         same = np.array_equal(subject.score(point), scores)
-        require(same, f"the point {values[count]} scores differently in a grid than alone.")
-        count += 1
+        require(same, f"the point {given} scores differently in a grid than alone.")
     require(count == len(points), f"fit_grid yields {count} of {len(points)} points.")
 
 
@@ -443,7 +433,7 @@ def _synthesis(subject: Subject) -> None:
     require(isinstance(made, np.ndarray), f"what it synthesises is a {type(made).__name__}, not a NumPy array.")
     require(made.shape == wanted, f"what it synthesises has shape {made.shape}, not {wanted}.")
     require(np.isfinite(made).all(), "what it synthesises is not all finite.")
-    turned = method.synthesise(_reversed(task.unseen), 3)
+    turned = method.synthesise(task.unseen.take(_BACKWARDS), 3)
     require(np.array_equal(turned[::-1], made), "a second call, classes reversed, synthesises other rows.")
     require(pickle.dumps(method) == before, "synthesise changes the method.")
 
