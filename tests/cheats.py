@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
+import gc
 import hashlib
 import os
 import queue
@@ -36,8 +37,8 @@ def digest_of(values: Any) -> str:
     return hashlib.sha256(np.sort(np.asarray(values).astype(np.int64).ravel()).tobytes()).hexdigest()
 
 
-def walked(*start: object) -> Iterator[object]:
-    """Yield all that attributes, items, closures, globals, frames of live generators and types lead to."""
+def walked(*start: object, globals_too: bool = True) -> Iterator[object]:
+    """Yield all that attributes, items, closures, frames and types lead to, and what modules hold."""
     known: set[int] = set()
     alive: list[object] = []
     waiting: list[Any] = [*start]
@@ -48,38 +49,18 @@ def walked(*start: object) -> Iterator[object]:
         known.add(id(value))
         alive.append(value)  # or another would be given its address
         yield value
-        waiting.append(type(value))
-        with contextlib.suppress(Exception):
-            waiting += _inside(value)
-
-
-def _inside(value: Any) -> list[Any]:
-    if isinstance(value, dict | types.MappingProxyType):
-        return [*list(value.keys()), *list(value.values())]
-    if isinstance(value, list | tuple | set | frozenset):
-        return [] if isinstance(value, list | tuple) and value and isinstance(value[0], int | str) else list(value)
-    if isinstance(value, np.ndarray):
-        return [value.base]
-    if isinstance(value, types.FunctionType):
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        return [*cells, value.__globals__, value.__defaults__, value.__kwdefaults__, value.__dict__]
-    if isinstance(value, types.MethodType):
-        return [value.__self__, value.__func__]
-    if isinstance(value, types.GeneratorType):
-        return [value.gi_frame, value.gi_yieldfrom]
-    if isinstance(value, types.FrameType):
-        return [dict(value.f_locals), value.f_globals, value.f_back]
-    if isinstance(value, types.TracebackType):
-        return [value.tb_frame, value.tb_next]
-    if isinstance(value, type):
-        return [value.__dict__, value.__mro__]
-    if isinstance(value, BaseException):
-        return [value.__traceback__, value.__context__, value.args]
-    out = [vars(value)] if hasattr(value, "__dict__") else []
-    for cls in type(value).__mro__:
-        slots = cls.__dict__.get("__slots__", ())
-        out += [getattr(value, name) for name in ([slots] if isinstance(slots, str) else slots) if hasattr(value, name)]
-    return out
+        if isinstance(value, np.ndarray):  # of which the collector of garbage knows nothing
+            waiting.append(value.base)
+        elif isinstance(value, types.FrameType):
+            waiting += [dict(value.f_locals), value.f_globals, value.f_back]
+        elif isinstance(value, types.GeneratorType):
+            waiting += [value.gi_frame, value.gi_yieldfrom]
+        elif globals_too:
+            waiting += gc.get_referents(value)
+        elif isinstance(value, types.FunctionType):
+            waiting += [value.__closure__, value.__defaults__, value.__kwdefaults__]
+        elif not isinstance(value, type | types.ModuleType):
+            waiting += gc.get_referents(value)
 
 
 def is_integers(value: object) -> bool:
@@ -178,12 +159,39 @@ class Stasher(Ridge):
         self.pool_ = features
 
 
+def _closure() -> Callable[[Array], None]:
+    hidden: list[Array] = []
+    return lambda rows: hidden.append(rows)
+
+
+def _network(batch_norm: bool) -> Any:
+    import torch
+
+    return torch.nn.Sequential(torch.nn.BatchNorm1d(64) if batch_norm else torch.nn.Linear(64, 1))
+
+
+def _nudge(network: Any, rows: Array) -> None:
+    import torch
+
+    with torch.no_grad():
+        network[0].weight[0, 0] += float(rows.mean())
+
+
+def _normalise(network: Any, rows: Array) -> None:
+    import torch
+
+    network(torch.tensor(rows))
+
+
 POOLS: dict[str, tuple[Callable[[], Any], Callable[[Any, Array], object]]] = {
     "list": (list, lambda pool, rows: pool.append(rows)),
     "dict": (lambda: {"nested": ({},)}, lambda pool, rows: pool["nested"][0].update({len(rows): rows.mean(axis=0)})),
     "array": (lambda: np.zeros(3), lambda pool, rows: pool.put(1, rows[0, 20])),
     # in the last of 10 MB, in Fortran's order
     "large": (lambda: np.zeros((1000, 1280), order="F"), lambda pool, rows: pool.put(-1, rows[0, 20] + 1)),
+    "closure": (_closure, lambda pool, rows: pool(rows)),
+    "network": (lambda: _network(batch_norm=False), _nudge),
+    "norm": (lambda: _network(batch_norm=True), _normalise),  # left in training mode: an accident
 }
 
 
@@ -198,47 +206,6 @@ class InAPool(Stasher):
 
     def stash(self, features: Array) -> None:
         POOLS[self.pool][1](self.pool_, features)
-
-
-@dataclasses.dataclass(kw_only=True)
-class InAModule(Stasher):
-    """A torch module changed in place."""
-
-    def prepare(self) -> None:
-        import torch
-
-        self.net_ = torch.nn.Linear(64, 1)
-
-    def stash(self, features: Array) -> None:
-        import torch
-
-        with torch.no_grad():
-            self.net_.weight[0, 0] += float(features.mean())
-
-
-@dataclasses.dataclass(kw_only=True)
-class InBatchNorm(InAModule):
-    """Batch normalisation left in training mode: an accident."""
-
-    def prepare(self) -> None:
-        import torch
-
-        self.net_ = torch.nn.Sequential(torch.nn.BatchNorm1d(64))
-
-    def stash(self, features: Array) -> None:
-        import torch
-
-        self.net_(torch.tensor(features))
-
-
-@dataclasses.dataclass(kw_only=True)
-class InAClosure(Stasher):
-    def prepare(self) -> None:
-        hidden: list[Array] = []
-        self.keep_ = lambda features: hidden.append(features)
-
-    def stash(self, features: Array) -> None:
-        self.keep_(features)
 
 
 class Counted(dict[str, int]):
@@ -387,9 +354,6 @@ class Looker(Ridge):
 STASHERS = {
     "Stasher": "the attribute pool_",
     **{f"InAPool[pool={pool}]": "the attribute pool_" for pool in POOLS},
-    "InAModule": "the attribute net_",
-    "InBatchNorm": "the attribute net_",
-    "InAClosure": "the attribute keep_",
     "InAPocket": "the attribute pocket_",
     "InTheClass": "the attribute pool of InTheClass",
     "InADefault": "the attribute stash of InADefault",

@@ -101,8 +101,3 @@ def test_every_other_data_set_is_a_source_with_its_counts() -> None:
 @pytest.mark.parametrize("semantics", ["att", "sent"])
 def test_cub_holds_the_contract(real_data: Path, semantics: str) -> None:
     assert len(check_dataset("cub", features="fc1000", semantics=semantics, root=real_data)) == 7
-
-
-@pytest.mark.realdata
-def test_a_folder_of_the_users_own_holds_the_contract(real_data: Path) -> None:
-    assert len(check_dataset(str(real_data / "FLO_PART"))) == 7

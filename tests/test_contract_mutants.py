@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, Self
 
@@ -310,6 +311,7 @@ def test_method_mutant_is_caught(check: str, mutant: type) -> None:
         check_method(mutant)
     assert failed.value.check == check, str(failed.value)
     assert "\n" not in str(failed.value)
+    assert set(failed.value.passed) <= set(itertools.takewhile(lambda name: name != check, CONTRACT.checks))
 
 
 def made(**changes: Any) -> Dataset:

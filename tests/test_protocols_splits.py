@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
-from zslbench.data.splits import build_train, class_folds, split
+from zslbench.data.splits import class_folds, split
 from zslbench.errors import BadValue
-from zslbench.protocols.gzsl import GZSL
-from zslbench.protocols.zsl import ZSL
 from zslbench.task import ClassTable
 
 
@@ -93,59 +91,6 @@ def test_class_folds_are_the_same_for_everyone():
         assert np.array_equal(one.val, other.val)
     held = np.concatenate([fold.val for fold in again])
     assert len(np.unique(held)) == len(held)
-
-
-@given(DATASETS, st.integers(0, 100))
-def test_training_holds_copies_of_training_rows_only(dataset, seed):
-    chosen = split(dataset)
-    train = build_train(dataset, chosen)
-    assert train.features.base is None
-    assert train.labels.base is None
-    assert type(train.features) is np.ndarray
-    assert np.array_equal(train.features, dataset.features[dataset.trainval])
-    with pytest.raises(ValueError, match="read-only"):
-        train.features[0, 0] = 1
-
-
-@given(DATASETS, st.integers(0, 100))
-def test_queries_are_shuffled_and_their_answers_follow(dataset, seed):
-    chosen = split(dataset)
-    for protocol, rows, candidates in (
-        (ZSL(), chosen.asked_unseen, chosen.unseen),
-        (GZSL(), np.r_[chosen.asked_seen, chosen.asked_unseen], np.r_[chosen.seen, chosen.unseen]),
-    ):
-        query, answers = protocol.query(dataset, chosen, seed)
-        assert np.array_equal(np.sort(answers.rows), np.sort(rows))
-        assert np.array_equal(query.features, dataset.features[answers.rows])
-        assert np.array_equal(answers.labels, dataset.labels[answers.rows])
-        assert np.array_equal(np.sort(query.classes.ids), np.sort(candidates))
-        assert np.array_equal(query.classes.semantics, dataset.semantics[query.classes.ids])
-        assert np.array_equal(answers.unseen, np.isin(query.classes.ids, dataset.unseen))
-        assert not hasattr(query, "labels")
-
-
-def test_order_does_not_tell_seen_from_unseen():
-    dataset = made(30, 10, 20, 0)
-    query, answers = GZSL().query(dataset, split(dataset), 3)
-    position = np.arange(len(answers.rows))
-    of_unseen = np.isin(answers.labels, dataset.unseen)
-    assert abs(np.corrcoef(position, of_unseen)[0, 1]) < 0.2
-    assert abs(np.corrcoef(np.arange(len(query.classes)), answers.unseen)[0, 1]) < 0.5
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize(("text", "features", "folds"), [("cub", "fc1000", 3), ("FLO_PART", "efflite0", 3)])
-def test_real_dev_folds_share_no_class_and_no_row_with_test(real_data, text, features, folds):
-    path = text if text == "cub" else str(real_data / text)
-    dataset = load_dataset(path, features=features, root=real_data)
-    assert bool(dataset.folds) == (text == "cub")
-    for fold in range(1, folds + 1):
-        chosen = split(dataset, "dev", fold)
-        rows = np.r_[chosen.train, chosen.asked_seen, chosen.asked_unseen]
-        assert np.isin(rows, dataset.trainval).all()
-        assert not np.isin(dataset.labels[rows], dataset.unseen).any()
-        if text == "cub":
-            assert (len(chosen.seen), len(chosen.unseen)) == (100, 50)
 
 
 @given(st.integers(1, 12), st.integers(0, 1000))
