@@ -26,9 +26,9 @@ import tempfile
 import time
 import traceback
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import h5py
 import numpy as np
@@ -44,6 +44,7 @@ from zslbench.cli import main
 from zslbench.data import parsers
 from zslbench.data.own.backbones import Backbone, _prepare_lite0
 
+T = TypeVar("T")
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
 MEMORY = 2 * 2**30
 HANGS = 120.0
@@ -125,62 +126,52 @@ class Workshop:
         self.records = sorted(runs.glob("*/*/*/*.json"))
         self.arrays = sorted(runs.glob("*/*/*/*.npz"))
         self.presets = sorted(path for path in (runs / "tuned").rglob("*") if path.suffix in (".json", ".toml"))
-        assert self.records
-        assert self.arrays
-        assert self.presets
-        self.cases: dict[str, Callable[[np.random.Generator], list[str]]] = {
-            "record": self._record,
-            "record in bytes": self._record_in_bytes,
-            "predictions": self._predictions,
-            "preset": self._preset,
-            "environment": self._environment,
-            "names in an archive": self._archive,
-            "picture": self._picture,
-            "spec": self._spec,
-            "plan": self._plan,
-            "drawing": self._drawing,
-        }
+        assert all((self.records, self.arrays, self.presets))
+        self.cases: tuple[Callable[[np.random.Generator], list[str]], ...] = (
+            self.record,
+            self.record_in_bytes,
+            self.predictions,
+            self.preset,
+            self.environment,
+            self.names_in_an_archive,
+            self.picture,
+            self.spec,
+            self.plan,
+            self.drawing,
+        )
         self.variables: dict[str, str] = {}
         self.touched: list[Path] = []
         with bounded():  # started once, for all cases
             parsers.read_array(Path(own_data.write(self.base / "own", "mat")["labels"]), "labels", ())
         shutil.copytree(runs, folder / "runs")
 
-    # --- what is damaged --------------------------------------------------------------------------------------------
-
-    def _record(self, rng: np.random.Generator, verbs: tuple[str, ...] = READING) -> list[str]:
+    def record(self, rng: np.random.Generator, verbs: tuple[str, ...] = READING) -> list[str]:
         for _ in range(int(rng.integers(1, 4))):
-            path = self._copied(self.records[int(rng.integers(len(self.records)))])
+            path = self._copied(pick(rng, self.records))
             path.write_text(json.dumps(damaged(json.loads(path.read_text()), rng)), encoding="utf-8")
-        return verbs[int(rng.integers(len(verbs)))].split()
+        return pick(rng, verbs).split()
 
-    def _drawing(self, rng: np.random.Generator) -> list[str]:
-        return self._record(rng, DRAWING) if rng.random() < 0.1 else self._record(rng)
+    def drawing(self, rng: np.random.Generator) -> list[str]:
+        return self.record(rng, DRAWING) if rng.random() < 0.1 else self.record(rng)
 
-    def _record_in_bytes(self, rng: np.random.Generator) -> list[str]:
-        path = self._copied(self.records[int(rng.integers(len(self.records)))])
+    def record_in_bytes(self, rng: np.random.Generator) -> list[str]:
+        path = self._copied(pick(rng, self.records))
         raw = path.read_bytes()
         path.write_bytes(mutated_text(raw, rng) if rng.random() < 0.5 else mutated(raw, rng))
-        return READING[int(rng.integers(len(READING)))].split()
+        return pick(rng, READING).split()
 
-    def _predictions(self, rng: np.random.Generator) -> list[str]:
-        path = self._copied(self.arrays[int(rng.integers(len(self.arrays)))])
+    def predictions(self, rng: np.random.Generator) -> list[str]:
+        path = self._copied(pick(rng, self.arrays))
         if rng.random() < 0.7:
             path.write_bytes(mutated(path.read_bytes(), rng, self.arrays[0].read_bytes()))
         else:
             with np.load(path) as file:
-                content = {name: file[name] for name in file.files}
-            name = list(content)[int(rng.integers(len(content)))]
+                content = dict(file)
+            name = pick(rng, list(content))
             array = content.pop(name)
-            others = [
-                array[:-1],
-                array[None],
-                array.astype(str),
-                np.full_like(array, 2**31 - 1),
-                array.astype(complex),
-                array[:0],
-            ]
-            content[("", "\x1b[2J", name, name)[int(rng.integers(4))]] = others[int(rng.integers(len(others)))]
+            texts, numbers = array.astype(str), array.astype(complex)
+            others = [array[:-1], array[None], texts, np.full_like(array, 2**31 - 1), numbers, array[:0]]
+            content[pick(rng, ("", "\x1b[2J", name, name))] = pick(rng, others)
             np.savez_compressed(path, **content)
         verbs = (
             "status --verify",
@@ -191,28 +182,28 @@ class Workshop:
         )
         return verbs[int(rng.choice(5, p=[0.24, 0.24, 0.24, 0.24, 0.04]))].split()
 
-    def _preset(self, rng: np.random.Generator) -> list[str]:
-        path = self._copied(self.presets[int(rng.integers(len(self.presets)))])
+    def preset(self, rng: np.random.Generator) -> list[str]:
+        path = self._copied(pick(rng, self.presets))
         if path.suffix == ".json" and rng.random() < 0.7:
             path.write_text(json.dumps(damaged(json.loads(path.read_text()), rng)), encoding="utf-8")
         else:
             path.write_bytes(mutated_text(path.read_bytes(), rng))
         verbs = "run -m eszsl@tuned -d {data} -p zsl --dry-run", "list presets", "table -m eszsl@tuned", "status"
-        return verbs[int(rng.integers(4))].split()
+        return pick(rng, verbs).split()
 
-    def _environment(self, rng: np.random.Generator) -> list[str]:
+    def environment(self, rng: np.random.Generator) -> list[str]:
         for name in rng.choice(ENVIRONMENT, size=int(rng.integers(1, 4)), replace=False):
-            text = TEXTS[int(rng.integers(len(TEXTS)))]
+            text = pick(rng, TEXTS)
             self.variables[str(name)] = text.replace("\0", "")
         verbs = (*READING, "list methods", "info lisgan", "data list", "run --help", "doctor")
         verbs = DRAWING if rng.random() < 0.05 else verbs
-        return verbs[int(rng.integers(len(verbs)))].split()
+        return pick(rng, verbs).split()
 
-    def _archive(self, rng: np.random.Generator) -> list[str]:
+    def names_in_an_archive(self, rng: np.random.Generator) -> list[str]:
         names = [name for name in AWKWARD if isinstance(name, str) and "\0" not in name]
-        hostile = names[int(rng.integers(len(names)))].encode("utf-8", "ignore").decode()[:200] or "x"
+        hostile = pick(rng, names).encode("utf-8", "ignore").decode()[:200] or "x"
         content = own_data.arrays()
-        kind = ("npz", "h5", "mat")[int(rng.integers(3))]
+        kind = pick(rng, ("npz", "h5", "mat"))
         path = self.folder / "cwd" / f"all.{kind}"
         key = "features" if rng.random() < 0.3 else hostile
         with contextlib.suppress(ValueError, OSError, TypeError):  # names that the writer refuses
@@ -229,10 +220,10 @@ class Workshop:
         labels = f"{path}:{hostile}" if rng.random() < 0.5 else str(self.base / "own" / "all.mat")
         return ["data", "add", "mine", "--features", str(path), "--labels", labels, "--semantics", str(path)]
 
-    def _picture(self, rng: np.random.Generator) -> list[str]:
+    def picture(self, rng: np.random.Generator) -> list[str]:
         folder = self.folder / "cwd" / "pictures" / "class"
         folder.mkdir(parents=True)
-        kind = ("png", "gif", "bmp", "jpeg", "tiff")[int(rng.integers(5))]
+        kind = pick(rng, ("png", "gif", "bmp", "jpeg", "tiff"))
         written = io.BytesIO()
         Image.new("RGB", (9, 7), (200, 0, 0)).save(written, kind)
         raw = written.getvalue()
@@ -242,10 +233,10 @@ class Workshop:
             raw = sized_png(*(int(rng.choice([0, 1, 30000, 65535, 2**31 - 1])) for _ in range(2)))
         else:
             raw = mutated(raw, rng)
-        (folder / f"a.{('jpg', 'png', kind)[int(rng.integers(3))]}").write_bytes(raw)
+        (folder / f"a.{pick(rng, ('jpg', 'png', kind))}").write_bytes(raw)
         return ["data", "features", "--images", str(folder.parent), "-o", "{out}/f.npz"]
 
-    def _spec(self, rng: np.random.Generator) -> list[str]:
+    def spec(self, rng: np.random.Generator) -> list[str]:
         valid = (
             "eszsl[gamma=[1,10],lam=0.5]",
             "lisgan@S3[hidden=64]",
@@ -253,12 +244,12 @@ class Workshop:
             "toy_methods:Ridge[ridge=2]",
             "eszsl@tuned",
         )
-        text = valid[int(rng.integers(len(valid)))].encode()
+        text = pick(rng, valid).encode()
         spec = mutated_text(text, rng) if rng.random() < 0.7 else mutated(text, rng)
         given = spec.decode("utf-8", "surrogateescape").replace("\0", "")
-        place = ["digits", given] if rng.random() < 0.5 else [given, "eszsl"]
-        return [
-            ["run", "-m", place[1], "-d", place[0], "--dry-run"],
+        data, method = ("digits", given) if rng.random() < 0.5 else (given, "eszsl")
+        every = (
+            ["run", "-m", method, "-d", data, "--dry-run"],
             ["info", given],
             ["table", "-m", given],
             ["run", "-m", "eszsl", "-d", "digits", "--seeds", given, "--dry-run"],
@@ -266,19 +257,18 @@ class Workshop:
             ["plot", given, "-o", "{out}/p.svg"],
             ["run", "-m", "eszsl", "-d", "digits", "--dry-run", "--workers", given],
             ["run", "-m", "eszsl", "-d", "digits", "--dry-run", "--time-limit", given],
-        ][int(rng.integers(8))]
+        )
+        return pick(rng, every)
 
-    def _plan(self, rng: np.random.Generator) -> list[str]:
+    def plan(self, rng: np.random.Generator) -> list[str]:
         lines = PLAN.splitlines()
         place = int(rng.choice([number for number, line in enumerate(lines) if "=" in line]))
         if (choice := rng.random()) < 0.7:
-            lines[place] = f"{lines[place].partition('=')[0]}= {LITERALS[int(rng.integers(len(LITERALS)))]}"
+            lines[place] = f"{lines[place].partition('=')[0]}= {pick(rng, LITERALS)}"
         raw = "\n".join(lines).encode()
         path = self.folder / "cwd" / "plan.toml"
         path.write_bytes(raw if choice < 0.7 else mutated_text(raw, rng) if choice < 0.85 else mutated(raw, rng))
         return ["run", "--plan", str(path), "--dry-run"]
-
-    # --- a case -----------------------------------------------------------------------------------------------------
 
     def _copied(self, path: Path) -> Path:
         """Return the path in the damaged copy of the study, which is mended after the case."""
@@ -295,15 +285,15 @@ class Workshop:
             shutil.copyfile(path, self.folder / "runs" / path.relative_to(self.base / "runs"))
         self.touched = []
         rng = np.random.default_rng([13, number])
-        kind = list(self.cases)[number % len(self.cases)]
+        damage = self.cases[number % len(self.cases)]
         self.variables = {}
-        words = self.cases[kind](rng)
+        words = damage(rng)
         names = {"{data}": DATA, "{runs}": str(self.folder / "runs"), "{out}": str(self.folder / "out")}
         for name, value in names.items():
             words = [word.replace(name, value) for word in words]
         if " ".join(words[:2]).startswith(READ_RECORDS) and "--help" not in words:
             words += ["--runs", str(self.folder / "runs")]
-        return kind, words
+        return damage.__name__, words
 
     def surroundings(self) -> dict[str, str]:
         """Return the environment of a case."""
@@ -317,18 +307,22 @@ class Workshop:
         return {str(path.relative_to(self.folder)) for path in places if path.is_file()}
 
 
+def pick(rng: np.random.Generator, options: Sequence[T]) -> T:
+    return options[int(rng.integers(len(options)))]
+
+
 def damaged(document: Any, rng: np.random.Generator) -> Any:
     """Return a document with one value replaced by an awkward one, left out, or put under another name."""
     document = copy.deepcopy(document)
     node, steps = document, int(rng.integers(1, 5))
     while isinstance(node, dict | list) and node:
         keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-        key = keys[int(rng.integers(len(keys)))]
+        key = pick(rng, keys)
         steps -= 1
         if steps > 0 and isinstance(node[key], dict | list) and node[key]:
             node = node[key]
             continue
-        awkward = AWKWARD[int(rng.integers(len(AWKWARD)))]
+        awkward = pick(rng, AWKWARD)
         if (choice := rng.random()) < 0.75:
             node[key] = awkward
         elif choice < 0.85:

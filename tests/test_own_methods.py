@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zslbench
@@ -16,7 +16,8 @@ from zslbench.scaffold import TEMPLATES, new_method
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_a_new_package_keeps_the_contract_in_its_own_tests(template, tmp_path, forks):
+def test_a_new_package_keeps_the_contract_in_its_own_tests(template, tmp_path, monkeypatch, forks):
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # loading them takes as long as the tests
     made = new_method("My-method2", template, tmp_path / "there")
     assert (made.module, made.cls) == ("my_method2", "MyMethod2")
     assert {str(path.relative_to(made.folder)) for path in made.files} == {
@@ -62,6 +63,7 @@ def test_names_that_cannot_be_are_refused(name, sentence, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@settings(max_examples=30)
 @given(st.text(max_size=20))
 def test_any_name_is_taken_or_refused_in_a_sentence(name):
     from zslbench.scaffold import _name_package
