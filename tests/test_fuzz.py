@@ -237,26 +237,21 @@ class Workshop:
         return ["data", "features", "--images", str(folder.parent), "-o", "{out}/f.npz"]
 
     def spec(self, rng: np.random.Generator) -> list[str]:
-        valid = (
-            "eszsl[gamma=[1,10],lam=0.5]",
-            "lisgan@S3[hidden=64]",
-            "sae",
-            "toy_methods:Ridge[ridge=2]",
-            "eszsl@tuned",
-        )
-        text = pick(rng, valid).encode()
+        valid = "eszsl[gamma=[1,10],lam=0.5] lisgan@S3[hidden=64] sae toy_methods:Ridge[ridge=2] eszsl@tuned"
+        text = pick(rng, valid.split()).encode()
         spec = mutated_text(text, rng) if rng.random() < 0.7 else mutated(text, rng)
         given = spec.decode("utf-8", "surrogateescape").replace("\0", "")
         data, method = ("digits", given) if rng.random() < 0.5 else (given, "eszsl")
+        dry_run = ["run", "-m", "eszsl", "-d", "digits", "--dry-run"]
         every = (
             ["run", "-m", method, "-d", data, "--dry-run"],
             ["info", given],
             ["table", "-m", given],
-            ["run", "-m", "eszsl", "-d", "digits", "--seeds", given, "--dry-run"],
+            [*dry_run, "--seeds", given],
             ["compare", given, "sae"],
             ["plot", given, "-o", "{out}/p.svg"],
-            ["run", "-m", "eszsl", "-d", "digits", "--dry-run", "--workers", given],
-            ["run", "-m", "eszsl", "-d", "digits", "--dry-run", "--time-limit", given],
+            [*dry_run, "--workers", given],
+            [*dry_run, "--time-limit", given],
         )
         return pick(rng, every)
 
