@@ -18,6 +18,7 @@ from types import NoneType
 from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.visible import shorten
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -133,6 +134,4 @@ def _make_texts(name: str, value: object) -> tuple[str, ...]:
 
 def _refuse(name: str, value: object, kinds: set[Any]) -> BadValue:
     allowed = [text for kind, text in _ALLOWED.items() if kind in kinds]
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else f"{shown[:60]}…"
-    return BadValue(f"{name}={shown} is not allowed; give {' or '.join(allowed)}.")
+    return BadValue(f"{name}={shorten(repr(value), 60)} is not allowed; give {' or '.join(allowed)}.")

@@ -18,7 +18,7 @@ from zslbench.commands import about_verbs, data_verbs, record_verbs, report_verb
 from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, examples
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
-from zslbench.visible import PatientStream, set_up_streams
+from zslbench.visible import PatientStream, set_up_streams, shorten
 
 click.rich_click.TEXT_MARKUP = "ansi"
 click.rich_click.MAX_WIDTH = 110
@@ -92,8 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         sys.exit(INTERRUPTED)
     except OSError as error:
         if error.filename is not None:  # of a path that was named; writing the output names none
-            place = str(error.filename)
-            place = place if len(place) <= LONGEST else f"{place[:LONGEST]}…"
+            place = shorten(str(error.filename), LONGEST)
             screen.show_error(f"{place} cannot be used ({error.strerror}); check the path and its permissions.")
         else:
             _show_unwritten(error)

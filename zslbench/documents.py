@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from zslbench.errors import BadValue, UnknownName
+from zslbench.visible import shorten
 
 T = TypeVar("T")
 _ROUNDING = 1e-9
@@ -86,7 +87,7 @@ def _describe(error: str, value: Any, declared: Any) -> str:
     field = field.removeprefix(".")
     if lacking := re.search(r"required field `(\w+)`", message):
         return f"{field}{'.' if field else ''}{lacking[1]} is missing"
-    return f"{field} is {_shorten(json.dumps(value))}, not {_name_kind(declared)}"
+    return f"{field} is {shorten(json.dumps(value), _SHOWN)}, not {_name_kind(declared)}"
 
 
 def read_toml(path: Path | str, what: str) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def check_table(table: Mapping[str, Any], declared: Sequence[type[msgspec.Struct
         if key not in kinds:
             raise UnknownName(f"key in {where}", key, kinds)
         if not _fits(value, kinds[key]):
-            raise BadValue(f"{where}: {key} is {_shorten(repr(value))}; write {_name_kind(kinds[key])}.")
+            raise BadValue(f"{where}: {key} is {shorten(repr(value), _SHOWN)}; write {_name_kind(kinds[key])}.")
 
 
 def _fits(value: Any, declared: Any) -> bool:
@@ -135,10 +136,6 @@ def _fits(value: Any, declared: Any) -> bool:
     except (msgspec.ValidationError, RecursionError, OverflowError):
         return False
     return True
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _name_kind(declared: Any) -> str:

@@ -82,7 +82,7 @@ def source_of(cls: type) -> MethodSource:
         anywhere = Path(Path.cwd().anchor)
         modules = _closure({name for name in used if _belongs(name, _MAIN, anywhere)}, _MAIN, anywhere)
     for name in start:
-        modules |= set(_builtin_files(name)) if _is_zslbench(name) else _project_modules(name)
+        modules |= _project_modules(name)
     paths = {name: _file(name) for name in sorted(modules)}
     contents = {name: _imported_bytes(name) for name in modules}
     here = Path.cwd().resolve()
@@ -107,7 +107,7 @@ def note_source(cls: type) -> None:
 
 @functools.lru_cache(256)
 def project_modules(module: str) -> frozenset[str]:
-    """Return the modules of the same project that a user's module needs, itself included, loaded or not."""
+    """Return the modules of the same project that a module needs, itself included, loaded or not."""
     return frozenset(_project_modules(module))
 
 
@@ -143,7 +143,7 @@ class SourceCheck:
             entry = METHODS.entries.get(method)
             if entry is None or entry.origin != PACKAGE:
                 return "unknown"
-            files = _builtin_files(entry.target.partition(":")[0])
+            files = dict.fromkeys(_builtin_modules(entry.target.partition(":")[0]), "")
         key = method if in_session else repr(sorted(files.items(), key=repr))
         if key not in self._digests:
             self._digests[key] = source_of(cls).digest if in_session else _digest_now(files)
@@ -151,29 +151,17 @@ class SourceCheck:
         return "unknown" if now is None else "current" if now == recorded else "changed"
 
 
-@functools.cache  # files of an installed zslbench; their names do not change while it runs
-def _builtin_files(module: str) -> dict[str, str]:
-    return dict.fromkeys(_closure({module}, module, None), "")
-
-
 def _digest_now(files: Mapping[Any, Any]) -> str | None:
     """Return the digest of files as they are now; None where none of the project's is here, or one that lay outside the
     working folder is not found: where Python looks for it may have been changed by the method's own code."""
-    if len(files) > MOST_FILES:
+    if len(files) > MOST_FILES or not all(isinstance(text, str) for text in (*files, *files.values())):
         return None
-    contents: dict[str, bytes] = {}
-    missing, project = 0, 0
-    for name, relative in files.items():
-        if not isinstance(name, str) or not isinstance(relative, str):
-            return None
-        content = _read_recorded(name, relative)
-        if not _is_zslbench(name):
-            if content is None and not relative:
-                return None
-            project += 1
-            missing += content is None
-        contents[name] = content or b""
-    return None if project and missing == project else _digest(contents)
+    contents = {name: _read_recorded(name, relative) for name, relative in files.items()}
+    project = [name for name in files if not _is_zslbench(name)]
+    lacking = [name for name in project if contents[name] is None]
+    if lacking and (lacking == project or not all(files[name] for name in lacking)):
+        return None
+    return _digest({name: content or b"" for name, content in contents.items()})
 
 
 def _read_recorded(module: str, relative: str) -> bytes | None:
@@ -198,7 +186,14 @@ def _digest(contents: Mapping[str, bytes]) -> str:
     return total.hexdigest()[:16]
 
 
+@functools.cache  # an installed zslbench gets no new files while it runs
+def _builtin_modules(module: str) -> set[str]:
+    return _closure({module}, module, None)
+
+
 def _project_modules(module: str) -> set[str]:
+    if _is_zslbench(module):
+        return _builtin_modules(module)
     path = _file(module)
     depth = 0 if path is None or module == _MAIN else module.count(".") + (path.name == "__init__.py")
     return _closure({module}, module, None if path is None else path.parents[depth])  # of the top-level module
@@ -249,15 +244,10 @@ def _is_installed(path: Path) -> bool:
 def _file(module: str) -> Path | None:
     """Return the file of a module, loaded or not."""
     if _is_zslbench(module):
-        return _file_of_zslbench(module)
+        return _built_in(module)
     origin = getattr(sys.modules.get(module), "__file__", None)
     path = Path(origin).resolve() if isinstance(origin, str) else None if module in sys.modules else _searched(module)
     return path if path and path.is_file() and (path.suffix == ".py" or module == _MAIN) else None
-
-
-@functools.cache  # an installed zslbench gets no new files while it runs
-def _file_of_zslbench(module: str) -> Path | None:
-    return _searched(module)
 
 
 def _searched(module: str) -> Path | None:
@@ -286,6 +276,7 @@ def _searched(module: str) -> Path | None:
     return None if path is None else Path(path).resolve()
 
 
+_built_in = functools.cache(_searched)
 _imported: dict[str, tuple[object, bytes]] = {}
 
 

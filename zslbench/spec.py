@@ -11,6 +11,7 @@ from typing import Any
 
 from zslbench.errors import BadSpec
 from zslbench.params import Scalar
+from zslbench.visible import shorten
 
 _BARE = re.compile(r"[^\s,\[\]=@'\"]+")
 _OPEN, _CLOSE, _EQUALS, _COMMA, _NOTHING = map(re.compile, (r"\[", r"\]", "=", ",", ""))
@@ -77,7 +78,7 @@ def parse(text: str) -> Spec:
     head, bracket, body = text.partition("[")
     name, *presets = head.split("@")
     if not name.strip() or any(not preset.strip() for preset in presets):
-        raise BadSpec(f"cannot read {_shorten(text)!r}; write name, name@preset or name[key=value,…].")
+        raise BadSpec(f"cannot read {shorten(text, _SHOWN)!r}; write name, name@preset or name[key=value,…].")
     params = _Reader(text, body).read_params() if bracket else {}
     return Spec(name.strip(), tuple(preset.strip() for preset in presets), params)
 
@@ -119,10 +120,6 @@ def _parse_scalar(word: str) -> Scalar:
     return word
 
 
-def _shorten(text: str) -> str:
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
 class _Reader:
     """A recursive-descent reader of the text between the outer brackets."""
 
@@ -131,8 +128,8 @@ class _Reader:
 
     def fail(self, wanted: str) -> BadSpec:
         rest = self.body[self.at :]
-        where = f"at {_shorten(rest)!r}" if rest else "at its end"
-        return BadSpec(f"cannot read {_shorten(self.text)!r} {where}: {wanted}; write name[key=value,…].")
+        where = f"at {shorten(rest, _SHOWN)!r}" if rest else "at its end"
+        return BadSpec(f"cannot read {shorten(self.text, _SHOWN)!r} {where}: {wanted}; write name[key=value,…].")
 
     def read(self, pattern: re.Pattern[str]) -> str:
         """Return what comes next, after spaces, and go past it; empty where it does not match."""

@@ -51,6 +51,15 @@ def one_line(text: str) -> str:
     return "".join(signs)
 
 
+def shorten(text: str, most: int) -> str:
+    """Return a text cut to so many characters, and an ellipsis where there were more.
+
+    >>> shorten("abcd", 4), shorten("abcde", 4)
+    ('abcd', 'abcd…')
+    """
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def csv_cell(value: object) -> object:
     """Return what stands for a value in a cell of CSV: a text without control characters that is no formula.
 
