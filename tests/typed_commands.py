@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import os
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import click
@@ -48,19 +45,6 @@ def blocks(page: str) -> list[Block]:
 def commands(kind: str, page: str) -> list[list[str]]:
     """Return the commands of all blocks of one kind."""
     return [line for block in blocks(page) if block.kind == kind for line in block.commands()]
-
-
-def typed(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder by the installed script."""
-    assert arguments[0] == "zslbench"
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("zslbench")), *arguments[1:]],
-        cwd=folder,
-        env=os.environ | {"ZSLBENCH_HOME": str(folder / "home")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def run_here(arguments: list[str]) -> tuple[int, str, str]:
