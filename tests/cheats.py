@@ -74,16 +74,16 @@ def is_integers(value: object) -> bool:
 def look(where: str, *start: object) -> None:
     """Walk from what a method was handed, and from the stack of calls; note what of the secrets is found."""
     secrets = dict(pair.split("=") for pair in os.environ[SECRETS].split(","))
-    count, found = 0, []
+    count, leaks = 0, []
     for value in walked(*start, sys._getframe(1), sys.modules):
         count += 1
         if is_integers(value):
             content = digest_of(value)
-            found += [f"{name} {type(value).__name__}" for name, secret in secrets.items() if secret == content]
+            leaks += [f"{name} {type(value).__name__}" for name, secret in secrets.items() if secret == content]
         elif where != "scores" and isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind == "f":
-            found += ["test rows"] if value.size and (value[:, 0] > 1000).any() else []  # see `write_world`
+            leaks += ["test rows"] if value.size and (value[:, 0] > 1000).any() else []  # see `write_world`
     with Path(os.environ[NOTES]).open("a") as file:
-        file.write(f"{where} {count} {found}\n")
+        file.write(f"{where} {count} {leaks}\n")
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -89,10 +89,10 @@ def pdflatex() -> str:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Chromium; without it the test is skipped, and continuous integration fails."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not found:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if not path:
         _lacking("no Chromium; install the package chromium")
-    return str(found)
+    return str(path)
 
 
 def _lacking(message: str) -> NoReturn:

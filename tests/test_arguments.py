@@ -35,8 +35,8 @@ def test_run_takes_paths_and_numbers_of_numpy(tmp_path):
 
 def test_a_name_alone_is_a_list_of_one():
     zslbench.run(["eszsl", "sae"], "digits")
-    one = zslbench.table(methods="eszsl", datasets="digits", protocols="zsl", metrics="T1", format="csv")
-    assert one == zslbench.table(
+    by_names = zslbench.table(methods="eszsl", datasets="digits", protocols="zsl", metrics="T1", format="csv")
+    assert by_names == zslbench.table(
         methods=["eszsl"], datasets=("digits",), protocols=np.array(["zsl"]), metrics=["T1"], format="csv"
     )
     assert zslbench.table(runs=Path("runs"), layout="stats", datasets="digits", format="csv").count("digits") == 1

@@ -132,9 +132,9 @@ def test_the_order_of_a_query_cannot_be_worked_out(tmp_path: Path, monkeypatch: 
     outcome = zslbench.run(
         ["cheats:Guesser", "toy_methods:Ridge"], "digits", "gzsl", runs=tmp_path, seeds=3, engine=engine(name)
     )
-    guessed = [one for one in outcome.records if one.method["name"] == "cheats:Guesser"]
-    assert [one.status for one in guessed] == ["failed"] * 3  # the batch decides, and that is seen, too
-    honest = [one.metrics["H"] for one in outcome.records if one.ok]
+    guessed = [record for record in outcome.records if record.method["name"] == "cheats:Guesser"]
+    assert [record.status for record in guessed] == ["failed"] * 3  # the batch decides, and that is seen, too
+    honest = [record.metrics["H"] for record in outcome.records if record.ok]
     for seed in range(3):
         _, answers = GZSL().query(data, split(data), seed)
         of_unseen = np.isin(answers.labels, data.unseen)

@@ -58,9 +58,9 @@ class Spy(Method):
             type(self).answered.append(ctx.log(self.epoch_, self.epochs, loss=0.0))
             type(self).answered.append(ctx.checkpoint(self, self.epoch_))
         type(self).received.append(fingerprint((ctx.seed, ctx.device, ctx.precision, sorted(vars(ctx)))))
-        for found in walked(ctx, globals_too=False):
-            assert not isinstance(found, Answers | Query | Dataset | ResultStore | Path), f"ctx leads to {found!r}"
-            assert not isinstance(found, np.ndarray), "ctx leads to an array"
+        for value in walked(ctx, globals_too=False):
+            assert not isinstance(value, Answers | Query | Dataset | ResultStore | Path), f"ctx leads to {value!r}"
+            assert not isinstance(value, np.ndarray), "ctx leads to an array"
         type(self).fits.append(train)
         return self
 
@@ -76,10 +76,10 @@ class TransductiveSpy(Spy):
     card: ClassVar[MethodCard] = card(title="Transductive spy", setting=Setting.TRANSDUCTIVE)
 
 
-def fingerprint(what: object) -> str:
+def fingerprint(content: object) -> str:
     """Return a digest of all content; no array may be part of a larger one, which would hold more."""
-    assert all(found.base is None for found in walked(what, globals_too=False) if isinstance(found, np.ndarray))
-    return hashlib.sha256(pickle.dumps(what)).hexdigest()
+    assert all(value.base is None for value in walked(content, globals_too=False) if isinstance(value, np.ndarray))
+    return hashlib.sha256(pickle.dumps(content)).hexdigest()
 
 
 def write_world(folder: Path, test_seed: int) -> Path:
@@ -270,7 +270,7 @@ def test_selection_reads_records_and_does_not_depend_on_the_test(tmp_path: Path,
             assert rule in zslbench.table(runs, selection=[rule], format="csv")
         assert (len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)) == before
         records = [record for record in ResultStore(runs).load() if record.stage == "dev"]
-        facts = [(one.seed, one.fold, one.protocol["name"], dict(one.metrics), one.curve) for one in records]
+        facts = [(run.seed, run.fold, run.protocol["name"], dict(run.metrics), run.curve) for run in records]
         chosen.append(facts)
     assert chosen[0] == chosen[1]
     assert chosen[0]

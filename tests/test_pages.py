@@ -25,8 +25,8 @@ def test_a_page_tells_everything_that_is_declared(name: str) -> None:
     page, cls = method_pages.method_page(name), METHODS.load(name)
     assert cls.card.formula, "a method needs a formula on its card"  # type: ignore[attr-defined]
     assert cls.card.differences, "say how it differs from the paper or its public code"  # type: ignore[attr-defined]
-    for said in [cls.card.title, cls.card.formula, cls.card.reference, *cls.card.differences]:  # type: ignore[attr-defined]
-        assert said in page
+    for text in [cls.card.title, cls.card.formula, cls.card.reference, *cls.card.differences]:  # type: ignore[attr-defined]
+        assert text in page
     for param in declared_params(cls).values():
         assert param.help, f"{name}: {param.name} says nothing of its meaning"
         assert f"| `{param.name}` |" in page

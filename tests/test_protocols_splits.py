@@ -87,8 +87,8 @@ def test_fold_files_win_over_class_folds():
 def test_class_folds_are_the_same_for_everyone():
     dataset = load_dataset("digits")
     again = class_folds(load_dataset("digits"))
-    for one, other in zip(class_folds(dataset), again, strict=True):
-        assert np.array_equal(one.val, other.val)
+    for fold, same in zip(class_folds(dataset), again, strict=True):
+        assert np.array_equal(fold.val, same.val)
     held = np.concatenate([fold.val for fold in again])
     assert len(np.unique(held)) == len(held)
 

@@ -192,20 +192,20 @@ def text_of(page: Path) -> str:
 
 
 def every_command() -> dict[str, click.Command]:
-    found = dict(cli.commands)
+    every = dict(cli.commands)
     for name, group in cli.commands.items():
         if isinstance(group, click.Group):
-            found |= {f"{name} {inner}": command for inner, command in group.commands.items()}
-    assert len(found) > 15
-    return found
+            every |= {f"{name}-{inner}": command for inner, command in group.commands.items()}
+    assert len(every) > 15
+    return every
 
 
 def test_every_verb_and_option_is_in_the_reference(site):
     page = (site / "reference" / "command-line.html").read_text(encoding="utf-8")
-    found = {path.replace(" ", "-"): command for path, command in every_command().items()}
+    every = every_command()
     sections = dict(re.findall(r'<h2 id="([\w-]+)">(.*?)(?=<h2 id=|</article>)', page, flags=re.DOTALL))
-    assert set(sections) == set(found)
-    for verb, command in found.items():
+    assert set(sections) == set(every)
+    for verb, command in every.items():
         seen = html.unescape(re.sub(r"<[^>]+>", "", sections[verb]))
         if isinstance(command, click.Group):
             continue
@@ -268,7 +268,7 @@ def test_search_finds_a_verb_an_option_and_an_erratum(site):
         "methods/lisgan.html": "soul",
         "explanation/errata.html": "CUB",
     }.items():
-        assert any(one["location"].startswith(location) and words in one["text"] for one in entries), location
+        assert any(entry["location"].startswith(location) and words in entry["text"] for entry in entries), location
 
 
 def test_the_site_says_nothing_of_the_machine_that_built_it(site):

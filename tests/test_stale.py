@@ -104,9 +104,9 @@ def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project,
     first = {record.id: record for record in ResultStore("runs").load()}
     for name in ("helper.py", "proj/util.py"):
         (project / name).write_text("def scale(): return 1.0\n")
-    found = zslbench.status()
-    assert sorted(found.survey.states.values()) == ["stale", "stale"]
-    assert "stale: the source of the method has changed since 2 runs of near:Near, proj.methods.near:Near" in found.text
+    status = zslbench.status()
+    assert sorted(status.survey.states.values()) == ["stale", "stale"]
+    assert f"stale: the source of the method has changed since 2 runs of {', '.join(METHODS)}" in status.text
     kept = cli(project, *RUN_BOTH, "--rerun", "none")
     assert "the source of near:Near has changed since it was run: 1 run of it is kept (--rerun stale" in kept
     assert {record.id: record for record in ResultStore("runs").load()} == first
@@ -152,8 +152,8 @@ def test_status_reads_files_and_imports_none(project, monkeypatch, cli):
     cli(project, *RUN_BOTH)
     (project / "imported.txt").unlink()
     zslbench.run("eszsl", "digits", ["zsl", "gzsl"])
-    found = zslbench.status(verify=True)
-    assert {str(slot) for slot in found.survey.of("missing")} == {
+    status = zslbench.status(verify=True)
+    assert {str(slot) for slot in status.survey.of("missing")} == {
         f"{name} digits (pixels, strokes) gzsl seed 0" for name in METHODS
     }
     zslbench.report()
@@ -171,9 +171,9 @@ from zslbench.results.records.store import ResultStore
 
 def report(step, name, rerun=None):
     outcome = zslbench.run(name, "digits", "zsl", rerun=rerun)
-    (_, found), = outcome.found
+    (_, before), = outcome.found
     record, = outcome.records
-    print(json.dumps({"step": step, "found": found, "now": outcome.states[0][1], "remarks": outcome.remarks,
+    print(json.dumps({"step": step, "before": before, "now": outcome.states[0][1], "remarks": outcome.remarks,
                       "T1": record.metrics["T1"], "source": record.provenance["method_source"]}))
 """
 
@@ -191,11 +191,11 @@ def test_a_reload_is_seen_and_an_edit_without_one_is_said(project, python):
         + "importlib.reload(sys.modules['helper']); importlib.reload(near)\nreport('reverted', 'near:Near', 'none')\n"
         + "report('again', 'near:Near')\nreport('last', 'near:Near')\n",
     )
-    by_step = {one["step"]: one for one in steps}
-    assert [one["found"] for one in steps] == ["to run", "done", "stale", "stale", "stale", "done"]
-    assert [one["now"] for one in steps] == ["done", "done", "done", "stale", "done", "done"]
-    assert any("helper.py of near:Near changed after this session imported it" in one for one in steps[1]["remarks"])
-    assert not any("imported it" in one for step in steps[2:] for one in step["remarks"])
+    by_step = {step["step"]: step for step in steps}
+    assert [step["before"] for step in steps] == ["to run", "done", "stale", "stale", "stale", "done"]
+    assert [step["now"] for step in steps] == ["done", "done", "done", "stale", "done", "done"]
+    assert "helper.py of near:Near changed after this session imported it" in " ".join(steps[1]["remarks"])
+    assert not any("imported it" in remark for step in steps[2:] for remark in step["remarks"])
     assert by_step["edited"]["source"] == by_step["first"]["source"] == by_step["last"]["source"]
     assert by_step["reloaded"]["source"] != by_step["first"]["source"]
     assert by_step["reloaded"]["T1"] != by_step["first"]["T1"] == by_step["last"]["T1"]
@@ -218,9 +218,9 @@ print(json.dumps({"states": sorted(zslbench.status().survey.states.values())}))
 cell(4, "SIGN = 1.0")
 report("constant", "__main__:Near")
 cell(5, "def scale(): return 2 * SIGN")
-found = zslbench.status()
-print(json.dumps({"states": sorted(found.survey.states.values())}))
-print(json.dumps({"text": found.text, "commands": len(found.commands)}))
+status = zslbench.status()
+print(json.dumps({"states": sorted(status.survey.states.values())}))
+print(json.dumps({"text": status.text, "commands": len(status.commands)}))
 report("function", "__main__:Near")
 cell(6, METHOD + "# mended")
 report("class", "__main__:Near")
@@ -230,13 +230,12 @@ report("no text", "__main__:Near")
 report("no text, kept", "__main__:Near", "none")
 """.replace("GIVEN", repr(METHOD.format(imports="", scale="scale()")))
     steps = python(project, SESSION + cells)
-    assert [one["states"] for one in steps if "states" in one] == [["done"], ["stale"]]
-    (status,) = (one for one in steps if "text" in one)
+    assert [step["states"] for step in steps if "states" in step] == [["done"], ["stale"]]
+    (status,) = (step for step in steps if "text" in step)
     assert status["commands"] == 0
     assert "__main__:Near was defined in a script or notebook: what it lacks is done there" in status["text"]
-    steps = [one for one in steps if "text" not in one]
-    found = [one["found"] for one in steps if "found" in one]
-    assert found == ["to run", "done", "stale", "stale", "stale", "stale", "stale", "stale"]
+    steps = [step for step in steps if "text" not in step]
+    assert [step["before"] for step in steps if "before" in step] == ["to run", "done", *["stale"] * 6]
     assert "no source text to compare" in steps[-2]["remarks"][0]
     assert steps[0]["T1"] != steps[3]["T1"]
 
@@ -251,12 +250,12 @@ def test_a_record_that_was_altered_by_hand_is_none(tmp_path, monkeypatch):
         path.unlink()
         path = path.with_name(f"{'0' * 16 if new == '0' * 16 else path.stem}.json")
         path.write_text(sound.replace(old, new))
-        found = zslbench.status(verify=True)
-        assert not found.complete
-        assert not found.verification.ok
-        assert f"MISMATCH: run {path.stem}: its content is not that of its id" in found.text
+        status = zslbench.status(verify=True)
+        assert not status.complete
+        assert not status.verification.ok
+        assert f"MISMATCH: run {path.stem}: its content is not that of its id" in status.text
         assert zslbench.run("eszsl", "digits", "zsl", dry_run=True).count("to run") == 1
-        assert 'methods = ["eszsl"]\ndatasets = ["digits"]\nprotocols = ["zsl"]' in found.plan
+        assert 'methods = ["eszsl"]\ndatasets = ["digits"]\nprotocols = ["zsl"]' in status.plan
         assert zslbench.table(format="csv").count("eszsl") == 0
         done = zslbench.run("eszsl", "digits", "zsl")
         assert (done.count("to run"), done.left("done")) == (1, 1)
@@ -279,7 +278,7 @@ def test_reading_a_strangers_records_runs_nothing(tmp_path, monkeypatch):
         stranger = record(**{"method": "eszsl", "dataset": "digits", "protocol": "zsl", "origin": "builtin"} | rows)
         ResultStore("runs").save(dataclasses.replace(stranger, provenance={"method_files": {"payload": "payload.py"}}))
         ResultStore("runs").save(stranger, arrays)
-    found = zslbench.status(verify=True)
+    status = zslbench.status(verify=True)
     zslbench.report()
     zslbench.table()
     for kind in ("confusion", "perclass", "pareto", "sensitivity", "curve"):
@@ -289,7 +288,7 @@ def test_reading_a_strangers_records_runs_nothing(tmp_path, monkeypatch):
         zslbench.compare()
     zslbench.results.gc(failed=True)
     assert CliRunner().invoke(command_line, ["results", "gc", "--stale"]).exit_code == 0
-    assert "payload:M" in found.text
+    assert "payload:M" in status.text
     assert not (tmp_path / "code-ran.txt").exists()
     zslbench.status(methods="payload:M")  # typed, so it may be imported
     assert (tmp_path / "code-ran.txt").exists()
@@ -339,9 +338,11 @@ def test_the_source_of_every_method_is_found_without_importing_it():
 def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeypatch, cli):
     monkeypatch.chdir(project)
     cli(project, "run", "-m", "near:Near", "-m", "sae", "-d", "digits")
-    said = "The source of the method has changed since: Near on digits zsl, digits gzsl; `zslbench run … --rerun stale`"
     formats = {
-        "terminal": (f"§ {said}", "Near§"),
+        "terminal": (
+            "§ The source of the method has changed since: Near on digits zsl, digits gzsl; `zslbench",
+            "Near§",
+        ),
         "markdown": ("§ The source of the method has changed", "Near§"),
         "latex": ("The source of the method has changed", r"Near$^{\S}$"),
     }

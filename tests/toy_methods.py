@@ -108,10 +108,10 @@ class HalfBroken(Ridge):
     """Raises in scores when there are more candidates than three; returns NaN for one row otherwise when asked."""
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        found = super().scores(features, classes)
+        scores = super().scores(features, classes)
         if len(classes) > 3:
-            found[0, 0] = np.nan
-        return found
+            scores[0, 0] = np.nan
+        return scores
 
 
 @dataclasses.dataclass(kw_only=True)
