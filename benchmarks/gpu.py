@@ -28,8 +28,8 @@ import torch
 from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
 from zslbench.methods import fit_cache, nn
 from zslbench.methods.base import Context, overlay
-from zslbench.methods.generative import wgan
 from zslbench.methods.generative.lisgan import LisGAN
+from zslbench.methods.generative.training import GanTraining
 from zslbench.task import ClassTable, Train
 
 UNSEEN = {"cub": 50, "sun": 72}
@@ -153,7 +153,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
     found: dict[str, float | None] = {}
     for recorded in (False, True):
 
-        def steps(count: int, record: bool = recorded, training: wgan.GanTraining = training) -> object:
+        def steps(count: int, record: bool = recorded, training: GanTraining = training) -> object:
             return training.steps(count, lambda _phase: contextlib.nullcontext(), record=record)
 
         with nn.at_precision(precision, torch.device(scale.device)):

@@ -28,7 +28,7 @@ import torch
 from gpu import GPU, TOY, Scale, data, method, peak_bytes, timed
 from zslbench.methods import nn
 from zslbench.methods.base import Context
-from zslbench.methods.generative.wgan_together import JointTraining
+from zslbench.methods.generative.training import JointTraining
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = 8

@@ -25,9 +25,9 @@ from tabulate import tabulate
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.iterations import SeenRows
-from zslbench.methods.generative.wgan import GanOptions, GanTraining, LossTerm, Networks
-from zslbench.methods.nn import Critic, Generator, linear, random_stream
+from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+from zslbench.methods.generative.wgan import Critic, Generator, LossTerm, Networks
+from zslbench.methods.nn import linear, random_stream
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
 WEIGHTS = {"cls_weight": 0.01, "l_r1": 1e-3, "l_r2": 1e-2}

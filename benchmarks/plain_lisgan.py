@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zslbench.methods.nn import BETAS, SLOPE
-from zslbench.methods.nn import Critic as FastCritic
-from zslbench.methods.nn import Generator as FastGenerator
+from zslbench.methods.generative.wgan import SLOPE
+from zslbench.methods.generative.wgan import Critic as FastCritic
+from zslbench.methods.generative.wgan import Generator as FastGenerator
+from zslbench.methods.nn import BETAS
 
 
 def joined(first: torch.nn.Linear, second: torch.nn.Linear, bias: Tensor) -> torch.nn.Linear:

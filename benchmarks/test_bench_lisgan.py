@@ -8,8 +8,9 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zslbench.methods.base import Context
-from zslbench.methods.generative import regularisers, wgan
+from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.lisgan import LisGAN
+from zslbench.methods.generative.training import GanTraining
 from zslbench.task import ClassTable, Train
 
 FEATURES = 2048
@@ -18,15 +19,15 @@ SHAPES = {"cub": (7057, 312, 150), "sun": (10320, 102, 645)}
 
 
 @pytest.fixture(scope="module", params=SHAPES)
-def training(request: pytest.FixtureRequest) -> wgan.GanTraining:
+def training(request: pytest.FixtureRequest) -> GanTraining:
     """LisGAN's training on random data, caught before its first step."""
     images, attributes, classes = SHAPES[request.param]
     rng = np.random.default_rng(0)
     table = ClassTable(np.arange(classes), rng.random((classes, attributes), dtype=np.float32))
     train = Train(rng.random((images, FEATURES), dtype=np.float32), np.arange(images) % classes, table)
-    caught: list[wgan.GanTraining] = []
+    caught: list[GanTraining] = []
 
-    def catch(self: wgan.GanTraining, *_given: object, **_more: object) -> list[dict[str, float]]:
+    def catch(self: GanTraining, *_given: object, **_more: object) -> list[dict[str, float]]:
         caught.append(self)
         return [{}]
 
@@ -35,7 +36,7 @@ def training(request: pytest.FixtureRequest) -> wgan.GanTraining:
         return features[np.argsort(labels, kind="stable")].repeat(k, axis=0)[: classes * k].reshape(classes, k, -1)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wgan.GanTraining, "steps", catch)
+        patch.setattr(GanTraining, "steps", catch)
         patch.setattr(regularisers, "soul_samples", any_rows)
         LisGAN(epochs=1).fit(train, Context())
     caught[0].generator.requires_grad_(True)  # fit freezes it in the end
@@ -43,12 +44,12 @@ def training(request: pytest.FixtureRequest) -> wgan.GanTraining:
 
 
 @pytest.mark.benchmark(group="LisGAN steps")
-def test_critic_step(benchmark: BenchmarkFixture, training: wgan.GanTraining) -> None:
+def test_critic_step(benchmark: BenchmarkFixture, training: GanTraining) -> None:
     (batch, *_) = training.draw()
     benchmark.pedantic(training.critic_step, (batch,), rounds=10, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="LisGAN steps")
-def test_generator_step(benchmark: BenchmarkFixture, training: wgan.GanTraining) -> None:
+def test_generator_step(benchmark: BenchmarkFixture, training: GanTraining) -> None:
     labels = torch.arange(training.batch) % len(training.rows.semantics)
     benchmark.pedantic(training.generator_step, (labels,), rounds=2)

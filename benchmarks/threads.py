@@ -29,9 +29,9 @@ def measure(features: int, semantics: int, hidden: int, rounds: int) -> dict[int
     """Return wall-clock and processor milliseconds of an iteration by the number of threads."""
     import torch
 
-    from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import GanOptions, GanTraining
-    from zslbench.methods.nn import Critic, Generator, in_threads, random_stream
+    from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+    from zslbench.methods.generative.wgan import Critic, Generator
+    from zslbench.methods.nn import in_threads, random_stream
 
     stream = random_stream(0)
     labels = torch.arange(ROWS) % CLASSES

@@ -16,9 +16,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from zslbench.errors import BadValue
 from zslbench.methods import nn
 from zslbench.methods.base import Context, overlay
-from zslbench.methods.generative import final_classifiers, regularisers, wgan
+from zslbench.methods.generative import final_classifiers, regularisers
+from zslbench.methods.generative import training as gan
 from zslbench.methods.generative.gazsl import GAZSL
-from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.methods.generative.wgan import Critic, Generator, Networks
+from zslbench.methods.nn import random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 SMALL: dict[str, Any] = {
@@ -130,7 +132,7 @@ def test_terms_of_the_method_match_loops() -> None:
     terms = {term.name: term for term in method.terms(rows, generator.noise, Context())}
     assert {name: term.weight for name, term in terms.items()} == {"classification": 0.4, "pivot": 3.0, "decay": 0.02}
     fakes, labels = torch.rand(7, 12, generator=random_stream(9)), torch.tensor([0, 5, 2, 2, 1, 4, 3])
-    nets = wgan.Networks(generator, critic)
+    nets = Networks(generator, critic)
     found = {name: term.loss(nets, fakes, labels, *term.held).item() for name, term in terms.items()}
     features, x = rows.features.double().numpy(), fakes.double().numpy()
     means = np.stack([features[rows.labels.numpy() == c].mean(axis=0) for c in range(6)])
@@ -158,14 +160,14 @@ def test_ablations_take_their_term_away() -> None:
 
 
 def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[wgan.GanTraining] = []
-    real = wgan.GanTraining.__init__
+    made: list[gan.GanTraining] = []
+    real = gan.GanTraining.__init__
 
-    def spied(self: wgan.GanTraining, *args: Any, **given_: Any) -> None:
+    def spied(self: gan.GanTraining, *args: Any, **given_: Any) -> None:
         real(self, *args, **given_)
         made.append(self)
 
-    monkeypatch.setattr(wgan.GanTraining, "__init__", spied)
+    monkeypatch.setattr(gan.GanTraining, "__init__", spied)
     published = overlay(GAZSL, "gazsl", ("published",), "cub", "gzsl")
     assert published["noise"] == 100
     assert overlay(GAZSL, "gazsl", ("published",), "sun", "zsl")["noise"] == 10
@@ -183,13 +185,13 @@ def test_training_is_set_up_as_published(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_iterations_are_generator_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[int] = []
-    real = wgan.GanTraining.generator_step
+    real = gan.GanTraining.generator_step
 
-    def spied(self: wgan.GanTraining, labels: torch.Tensor) -> None:
+    def spied(self: gan.GanTraining, labels: torch.Tensor) -> None:
         steps.append(len(labels))
         real(self, labels)
 
-    monkeypatch.setattr(wgan.GanTraining, "generator_step", spied)
+    monkeypatch.setattr(gan.GanTraining, "generator_step", spied)
     logged: list[tuple[int, int]] = []
     judged: list[int] = []
     ctx = Context(

@@ -48,7 +48,7 @@ def test_trained_methods_learn_on_cuda_and_repeat_within_tolerance(name, changes
 
 @pytest.mark.parametrize("together", [False, True])
 def test_a_recorded_iteration_trains_as_an_eager_one(together):
-    from zslbench.methods.generative.wgan_together import JointTraining
+    from zslbench.methods.generative.training import JointTraining
 
     cls, task = method_class("lisgan"), easy_task()
     found = []

@@ -20,10 +20,11 @@ from zslbench.arrays import read_only_view
 from zslbench.errors import BadValue
 from zslbench.methods import fit_cache
 from zslbench.methods.base import Context, Method, Setting, overlay
-from zslbench.methods.generative import wgan
+from zslbench.methods.generative import training as gan
 from zslbench.methods.generative.fclswgan import FCLSWGAN, GenerativeMethod
 from zslbench.methods.generative.lisgan import LisGAN
-from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.methods.generative.wgan import Critic, Generator, LossTerm, Networks
+from zslbench.methods.nn import random_stream
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.status import verify_metrics
 from zslbench.task import ClassTable, Train
@@ -78,7 +79,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(method: GenerativeMethod) -> Spied:
         found: list[Spied] = []
 
-        def steps(self: wgan.GanTraining, *_given: Any, **_more: Any) -> None:
+        def steps(self: gan.GanTraining, *_given: Any, **_more: Any) -> None:
             generator = [value.clone() for value in self.generator.state_dict().values()]
             critic = {name: value.clone() for name, value in self.critic.state_dict().items()}
             (drawn, *_) = self.draw()
@@ -90,7 +91,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> Any:
             raise Enough
 
         with monkeypatch.context() as patch:
-            patch.setattr(wgan.GanTraining, "steps", steps)
+            patch.setattr(gan.GanTraining, "steps", steps)
             with pytest.raises(Enough):
                 fitted(method)
         return found[0]
@@ -156,7 +157,7 @@ def term_values(method: LisGAN, fakes: torch.Tensor, labels: torch.Tensor) -> tu
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, generator=random_stream(3))
     terms = method.terms(rows, generator.noise, Context())
-    nets = wgan.Networks(generator, critic)
+    nets = Networks(generator, critic)
     found: dict[str, float] = {}
     for term in terms:
         value = term.loss(nets, fakes, labels, *term.held, *term.draw())
@@ -207,7 +208,7 @@ def test_l_r2_on_drawn_classes_is_an_unbiased_estimate() -> None:
     for drawn in (0, 6, 2):
         method = lisgan("S3", soul_classes=drawn, fake_souls="mean", cls_weight=0.0, l_r1=0.0)
         rows = method._prepare(train, torch.device("cpu"))
-        nets = wgan.Networks(Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1)))
+        nets = Networks(Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1)))
         torch.nn.init.normal_(nets.generator.from_semantics.weight, generator=random_stream(2))
         torch.nn.init.zeros_(nets.generator.from_noise.weight)
         (term,) = method.terms(rows, nets.generator.noise, Context())
@@ -256,13 +257,13 @@ def test_generator_loss_is_the_weighted_sum_of_its_terms() -> None:
     critic.add_branch(6, random_stream(2))
     terms = method.terms(rows, generator.noise, Context())
     given: list[torch.Tensor] = []
-    spying = wgan.LossTerm("spy", 1.0, lambda _nets, fakes, _labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
-    training = wgan.GanTraining(
+    spying = LossTerm("spy", 1.0, lambda _nets, fakes, _labels: (given.append(fakes.detach()), fakes.sum() * 0)[1])
+    training = gan.GanTraining(
         generator,
         critic,
         rows,
         [*terms, spying],
-        wgan.GanOptions(batch=8, critic_steps=1, lr=1e-3, gp=10.0, branch_weight=0.3),
+        gan.GanOptions(batch=8, critic_steps=1, lr=1e-3, gp=10.0, branch_weight=0.3),
         {name: random_stream(0) for name in ("batches", "noise", "interpolation")},
     )
     labels = torch.arange(6)
@@ -436,7 +437,7 @@ def test_l_r2_over_the_batch_takes_the_classes_of_its_rows() -> None:
     train = problem()[0]
     method = lisgan("S3", soul_over="batch", fake_souls="mean", cls_weight=0.0, l_r1=0.0, batch=7)
     rows = method._prepare(train, torch.device("cpu"))
-    nets = wgan.Networks(Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1)))
+    nets = Networks(Generator(5, 5, 8, 12, random_stream(0)), Critic(12, 5, 8, random_stream(1)))
     (term,) = method.terms(rows, nets.generator.noise, Context())
     labels = torch.tensor([0, 3, 3, 5, 0, 0, 2])
     (noise,) = term.draw()

@@ -11,9 +11,9 @@ import torch
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.iterations import SeenRows
-from zslbench.methods.generative.wgan import GanOptions, GanTraining, LossTerm, Networks
-from zslbench.methods.nn import Critic, Generator, linear, random_stream
+from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+from zslbench.methods.generative.wgan import Critic, Generator, LossTerm, Networks
+from zslbench.methods.nn import linear, random_stream
 
 N, D, A, C, K, H, M, STEPS, ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6
 WEIGHTS = {"cls_weight": 0.3, "l_r1": 0.2, "l_r2": 0.4}

@@ -15,7 +15,8 @@ from zslbench.methods.fit_cache import MOST, cache_result, clear_cache, reuse_on
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.final_classifiers import train_softmax
 from zslbench.methods.generative.lisgan import LisGAN
-from zslbench.methods.nn import CHUNK_ROWS, Generator, random_stream
+from zslbench.methods.generative.wgan import CHUNK_ROWS, Generator
+from zslbench.methods.nn import random_stream
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from gan_data import problem
 import zslbench
 from zslbench.methods import nn
 from zslbench.methods.base import Context
-from zslbench.methods.generative import wgan
+from zslbench.methods.generative import training as gan
 from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.networks.cnzsl import CNZSL
 from zslbench.methods.networks.dem import DEM
@@ -57,13 +57,13 @@ def test_what_a_block_changes_is_put_back(two_threads):
 def test_a_gan_trains_in_the_threads_that_its_size_is_worth(two_threads, monkeypatch, worth, used):
     monkeypatch.setattr(nn, "OPERATIONS_A_THREAD", worth)
     seen = []
-    step = wgan.GanTraining.iterate
+    step = gan.GanTraining.iterate
 
     def noted(self, *phase):
         seen.append(torch.get_num_threads())
         step(self, *phase)
 
-    monkeypatch.setattr(wgan.GanTraining, "iterate", noted)
+    monkeypatch.setattr(gan.GanTraining, "iterate", noted)
     train, _, _ = problem()
     fitted = FCLSWGAN(**SMALL).fit(train, Context())
     assert set(seen) == {used} == {fitted.threads_}

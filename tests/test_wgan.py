@@ -8,16 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from zslbench.methods.generative.iterations import CriticBatch, SeenRows
-from zslbench.methods.generative.wgan import (
-    CriticGradient,
-    CriticObjective,
-    GanOptions,
-    GanTraining,
-    LossTerm,
-    critic_losses,
-)
-from zslbench.methods.nn import Critic, Generator, random_stream
+from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+from zslbench.methods.generative.wgan import Critic, CriticBatch, CriticLoss, Generator, LossTerm
+from zslbench.methods.nn import random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 
@@ -63,7 +56,7 @@ def branch_log_probability(critic: Critic, x: np.ndarray, label: int) -> float:
 
 
 def test_critic_losses_match_loops(critic: Critic, rows: CriticBatch) -> None:
-    found = critic_losses(critic, rows)
+    found = CriticLoss(critic, 10.0, 0.3).parts(rows)
     n = {name: value.numpy() for name, value in rows._asdict().items()}
     wasserstein = penalty = classification = 0.0
     for i in range(M):
@@ -87,7 +80,7 @@ def test_critic_losses_match_loops(critic: Critic, rows: CriticBatch) -> None:
 
 def test_penalty_gradient_matches_double_backward(critic: Critic, rows: CriticBatch) -> None:
     """The written-out input gradient trains the critic exactly as autograd's double backward would."""
-    critic_losses(critic, rows)[1].backward()
+    CriticLoss(critic, 10.0, 0.3).parts(rows)[1].backward()
     ours = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
     between = (rows.mix * rows.real + (1 - rows.mix) * rows.fake).requires_grad_()
@@ -104,7 +97,7 @@ def test_penalty_gradient_matches_double_backward(critic: Critic, rows: CriticBa
 
 
 def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: CriticBatch) -> None:
-    critic_losses(critic, rows)[1].backward()
+    CriticLoss(critic, 10.0, 0.3).parts(rows)[1].backward()
     step = 1e-6
     for parameter in (critic.value.weight, critic.from_features.weight):
         flat = parameter.data.view(-1)
@@ -113,15 +106,15 @@ def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, 
             values = []
             for sign in (1, -1):
                 flat[at] += sign * step
-                values.append(critic_losses(critic, rows)[1].item())
+                values.append(CriticLoss(critic, 10.0, 0.3).parts(rows)[1].item())
                 flat[at] -= sign * step
             slope = (values[0] - values[1]) / (2 * step)
             assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
 
 
 def test_branch_and_unconditional_critic_do_not_see_the_semantics(critic: Critic, rows: CriticBatch) -> None:
-    found = critic_losses(critic, rows)
-    flipped = critic_losses(critic, rows._replace(semantics=rows.semantics.flip(0)))
+    found = CriticLoss(critic, 10.0, 0.3).parts(rows)
+    flipped = CriticLoss(critic, 10.0, 0.3).parts(rows._replace(semantics=rows.semantics.flip(0)))
     assert found[2] is not None
     assert torch.equal(found[2], flipped[2])
     for part, other in zip(found[:2], flipped[:2], strict=True):
@@ -226,11 +219,11 @@ def test_written_out_gradients_are_those_of_autograd(
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, generator=random_stream(2))
     critic.double()
-    loss, penalty = CriticObjective(critic, 10.0, 0.3)(rows)
+    loss, penalty = CriticLoss(critic, 10.0, 0.3)(rows)
     loss.backward()
     wanted = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
-    found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(rows)
+    found_loss, found_penalty = CriticLoss(critic, 10.0, 0.3).set_gradients(rows)
     assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
     for name, parameter in critic.named_parameters():
@@ -272,7 +265,7 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
     loss.backward()
     wanted = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
-    found_loss, found_penalty = CriticGradient(critic, 10.0, 0.3)(rows)
+    found_loss, found_penalty = CriticLoss(critic, 10.0, 0.3).set_gradients(rows)
     assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
     assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
     for name, parameter in critic.named_parameters():
@@ -283,6 +276,6 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
 def test_gradients_of_a_critic_that_is_flat_are_finite(rows: CriticBatch) -> None:
     critic = Critic(D, A, H, random_stream(0)).double()
     torch.nn.init.zeros_(critic.value.weight)
-    _, penalty = CriticGradient(critic, 10.0, 0.0)(rows)
+    _, penalty = CriticLoss(critic, 10.0, 0.0).set_gradients(rows)
     assert penalty.item() == 1.0  # the gradient by x is 0 everywhere
     assert all(torch.isfinite(p.grad).all() for p in critic.parameters() if p.grad is not None)

@@ -1,4 +1,4 @@
-"""Devices, random streams, threads, layers and steps of gradient descent; generator and critic of the GANs.
+"""Devices, random streams, threads, layers and steps of gradient descent.
 
 Torch is imported at the top: import this module only where training or synthesis happens.
 """
@@ -7,22 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import math
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from zslbench.arrays import AnyArray
 from zslbench.errors import BadValue
 
-SLOPE = 0.2
 INIT_STD = 0.02
 BETAS = (0.5, 0.999)
-CHUNK_ROWS = 8192
-"""Rows that are synthesised at once."""
 OPERATIONS_A_THREAD = 2**27
 """Multiplications and additions of a matrix product that are worth a thread of its own: 64 rows through 512 × 2048
 weights. Measured by `benchmarks/threads.py`."""
@@ -84,11 +79,6 @@ def linear(
         if bias:
             layer.bias.zero_()
     return layer
-
-
-def _initial_std(inputs: int, outputs: int, xavier: bool) -> float:
-    """Return the deviation of initial weights: √(2 / (inputs + outputs)) (Glorot's normal one), or 0.02."""
-    return math.sqrt(2 / (inputs + outputs)) if xavier else INIT_STD
 
 
 class _Adam(torch.optim.Adam):
@@ -162,137 +152,6 @@ def at_precision(precision: str, device: torch.device) -> Iterator[None]:
             yield
     finally:
         torch.backends.cuda.matmul.allow_tf32 = before
-
-
-class Generator(torch.nn.Module):
-    """x̃ = g(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out; g is ReLU unless said otherwise.
-
-    The first layer on the concatenation [z, a] is kept as two, one of noise and one of semantics: the same map, and
-    rows that share a class share its part.
-
-    Args:
-        stream: of the initial weights, from Glorot's normal distribution with `xavier`, else from N(0, 0.02²).
-        output: ``relu``, ``tanh`` or ``linear``; slope: of the leaky ReLU below zero.
-    """
-
-    def __init__(
-        self,
-        noise: int,
-        semantics: int,
-        hidden: int,
-        features: int,
-        stream: torch.Generator,
-        *,
-        output: str = "relu",
-        slope: float = SLOPE,
-        xavier: bool = False,
-    ) -> None:
-        super().__init__()
-        self.noise, self.output, self.slope = noise, output, slope
-        first = _initial_std(noise + semantics, hidden, xavier)
-        self.from_noise = linear(noise, hidden, stream, std=first)
-        self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first)
-        self.out = linear(hidden, features, stream, std=_initial_std(hidden, features, xavier))
-
-    def forward(self, noise: Tensor, semantics: Tensor) -> Tensor:
-        """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast."""
-        hidden = functional.leaky_relu(self.from_noise(noise) + self.from_semantics(semantics), self.slope)
-        out: Tensor = self.out(hidden)
-        if self.output == "linear":
-            return out
-        return out.tanh() if self.output == "tanh" else functional.relu(out)
-
-    def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
-        """Return (c, rows, d) features of (c, a) classes from fresh noise; chunks bound the hidden units in memory."""
-        each = max(1, CHUNK_ROWS // rows)
-        out = semantics.new_empty(len(semantics), rows, self.out.out_features)
-        for start in range(0, len(semantics), each):
-            some = semantics[start : start + each]
-            noise = torch.randn(len(some), rows, self.noise, generator=stream, device=semantics.device)
-            out[start : start + each] = self(noise, some[:, None, :])
-        return out
-
-
-class Critic(torch.nn.Module):
-    """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, with a classifying branch on demand.
-
-    With two layers a second hidden one, ReLU(W h + b), comes before w₂ (LisGAN, section 4.2).
-
-    The branch is the second head of LisGAN and GAZSL. It reads the hidden layers without their semantic part W_a a:
-    P(y|x) is a function of x, and a branch that saw a could read the class off it.
-
-    Args:
-        semantics: units; none make the critic unconditional, D(x) (GAZSL).
-        layers: hidden ones, 1 or 2; stream, slope (0: ReLU), xavier: as of `Generator`.
-    """
-
-    def __init__(
-        self,
-        features: int,
-        semantics: int,
-        hidden: int,
-        stream: torch.Generator,
-        *,
-        layers: int = 1,
-        slope: float = SLOPE,
-        xavier: bool = False,
-    ) -> None:
-        super().__init__()
-        self.slope, self.xavier = slope, xavier
-        first = _initial_std(features + semantics, hidden, xavier)
-        self.from_features = linear(features, hidden, stream, std=first)
-        self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first) if semantics else None
-        self.second = linear(hidden, hidden, stream, std=_initial_std(hidden, hidden, xavier)) if layers == 2 else None
-        self.value = linear(hidden, 1, stream, std=_initial_std(hidden, 1, xavier))
-        self.branch: torch.nn.Linear | None = None
-
-    def add_branch(self, classes: int, stream: torch.Generator) -> None:
-        """Give the critic its second head, over `classes` seen classes."""
-        hidden = self.value.in_features
-        self.branch = linear(hidden, classes, stream, std=_initial_std(hidden, classes, self.xavier))
-
-    def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
-        """Return (m,) values of (m, d) features under (m, a) semantics."""
-        return self.values(self.conditioned(self.from_features(features), semantics))
-
-    def conditioned(self, projected: Tensor, semantics: Tensor) -> Tensor:
-        """Return (…, h) pre-activations of projected features ``from_features(x)`` under (…, a) semantics."""
-        if self.from_semantics is None:
-            return projected
-        out: Tensor = projected + self.from_semantics(semantics)
-        return out
-
-    def values(self, hidden: Tensor) -> Tensor:
-        """Return (…,) values of (…, h) pre-activations."""
-        out: Tensor = self.value(self._top(hidden)).squeeze(-1)
-        return out
-
-    def logits(self, projected: Tensor) -> Tensor:
-        """Return (…, c) class logits of (…, h) projected features ``from_features(x)``."""
-        assert self.branch is not None
-        out: Tensor = self.branch(self._top(projected))
-        return out
-
-    def _top(self, hidden: Tensor) -> Tensor:
-        """Return (…, h) activations of the last hidden layer for (…, h) pre-activations of the first."""
-        first = functional.leaky_relu(hidden, self.slope)
-        return first if self.second is None else functional.relu(self.second(first))
-
-    def input_gradient(self, hidden: Tensor) -> Tensor:
-        """Return (m, d) gradients of D by x where the pre-activations are (m, h) `hidden`.
-
-        D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
-        wherever it exists. With a second layer w₂ becomes Wᵀ(s′ ∘ w₂), s′ = 1 or 0. Written out, the penalty needs one
-        backward pass and not two.
-        """
-        hidden = hidden.detach()
-        slopes = torch.where(hidden > 0, hidden.new_ones(()), self.slope)
-        back = self.value.weight
-        if self.second is not None:
-            with torch.no_grad():
-                passed = self.second(functional.leaky_relu(hidden, self.slope)) > 0
-            back = (passed * back) @ self.second.weight
-        return (slopes * back) @ self.from_features.weight
 
 
 def row_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tensor]:

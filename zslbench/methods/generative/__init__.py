@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.iterations import Iterations, SeenRows
-    from zslbench.methods.generative.wgan import GanTraining, LossTerm, Networks
+    from zslbench.methods.generative.training import GanTraining, SeenRows
+    from zslbench.methods.generative.wgan import LossTerm
 
 PICTURED = "pictured synthesis"
 """The random stream of rows that are made for pictures: scores never depend on whether there are any."""
@@ -42,7 +42,7 @@ class AdversarialMethod(Method):
     """
 
     libraries: ClassVar[tuple[str, ...]] = (
-        "zslbench.methods.generative.wgan_together",
+        "zslbench.methods.generative.training",
         "zslbench.methods.generative.final_classifiers",
     )
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
@@ -94,12 +94,12 @@ class AdversarialMethod(Method):
     def _train(points: Sequence[AdversarialMethod], contexts: Sequence[Context], train: Train) -> None:
         """Train one fit, or several with equal parameters in batched products."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.wgan_together import JointTraining
+        from zslbench.methods.generative.training import JointTraining
 
         first, ctx = points[0], contexts[0]
         trainings = [first._begin(train, ctx)]
         trainings += [point._begin(train, each, first) for point, each in zip(points[1:], contexts[1:], strict=True)]
-        training: Iterations = trainings[0] if len(points) == 1 else JointTraining(trainings)
+        training = trainings[0] if len(points) == 1 else JointTraining(trainings)
         del trainings
         threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
         for point in points:
@@ -138,14 +138,15 @@ class AdversarialMethod(Method):
             like: a method with the same parameters that has prepared the same data: it is shared.
         """
         from zslbench.methods import nn
-        from zslbench.methods.generative import wgan
+        from zslbench.methods.generative.training import GanOptions, GanTraining
+        from zslbench.methods.generative.wgan import Critic, Generator
 
         device = nn.resolve_device(ctx.device)
         if like is None:
             self._prepare(train, device)
         else:
-            for name in ("classes_", "preprocessor_", "device_", "rows_"):
-                setattr(self, name, getattr(like, name))
+            shared = ("classes_", "preprocessor_", "device_", "rows_")
+            vars(self).update({name: vars(like)[name] for name in shared})
         rows: SeenRows = self.rows_
 
         def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
@@ -153,16 +154,16 @@ class AdversarialMethod(Method):
 
         generator_options, critic_options = self._networks()
         attributes, width = rows.semantics.shape[1], rows.features.shape[1]
-        self.generator_ = nn.Generator(
+        self.generator_ = Generator(
             self.noise or attributes, attributes, self.hidden, width, stream("generator init"), **generator_options
         ).to(device)
         conditions = attributes if self.conditional else 0
-        critic = nn.Critic(width, conditions, self.hidden, stream("critic init"), **critic_options)
+        critic = Critic(width, conditions, self.hidden, stream("critic init"), **critic_options)
         if self._branch_weight():
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
         self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
-        options = wgan.GanOptions(
+        options = GanOptions(
             batch=self.batch,
             critic_steps=self.critic_steps,
             lr=self.lr,
@@ -171,9 +172,8 @@ class AdversarialMethod(Method):
             betas=self.betas,
         )
         streams = {purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")}
-        return wgan.GanTraining(
-            self.generator_, critic, rows, self.terms(rows, self.generator_.noise, ctx), options, streams
-        )
+        terms = self.terms(rows, self.generator_.noise, ctx)
+        return GanTraining(self.generator_, critic, rows, terms, options, streams)
 
     @abc.abstractmethod
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
@@ -192,12 +192,12 @@ class AdversarialMethod(Method):
         return 0.0
 
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the options with which `nn.Generator` and `nn.Critic` are made."""
+        """Return the options with which `wgan.Generator` and `wgan.Critic` are made."""
         return {}, {}
 
     def _prepare(self, train: Train, device: torch.device) -> SeenRows:
         """Keep the training rows on the device, preprocessed, and the classes that have any in canonical order."""
-        from zslbench.methods.generative.iterations import SeenRows
+        from zslbench.methods.generative.training import SeenRows
 
         order = train.classes.canonical()
         self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])
@@ -220,18 +220,6 @@ class AdversarialMethod(Method):
                 f"{features.min():.3g}, and a ReLU generator makes none below 0; "
                 "choose minmax or standard+clip+minmax."
             )
-
-    def _branch_term(self, weight: float) -> LossTerm:
-        """Return −E log P(y|x̃) by the critic's branch."""
-        from torch.nn import functional
-
-        from zslbench.methods.generative.wgan import LossTerm
-
-        def loss(networks: Networks, fakes: Tensor, labels: Tensor) -> Tensor:
-            critic = networks.critic
-            return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
-
-        return LossTerm("classification", weight, loss)
 
     def synthesise(self, classes: ClassTable, per_class: int) -> Array:
         """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; not those of `scores`."""

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import LossTerm, Networks
+    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.wgan import LossTerm
 
 PUBLISHED: dict[str, Any] = {
     "hidden": 4096,
@@ -121,10 +121,9 @@ class GenerativeMethod(AdversarialMethod):
     def _classification(self, rows: SeenRows, ctx: Context) -> LossTerm:
         """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
         import torch
-        from torch.nn import functional
 
         from zslbench.methods.generative.final_classifiers import train_softmax
-        from zslbench.methods.generative.wgan import LossTerm
+        from zslbench.methods.generative.regularisers import classification_term
 
         classes = len(rows.semantics)
         given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
@@ -133,22 +132,13 @@ class GenerativeMethod(AdversarialMethod):
             arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
             machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
             classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
-
-        def loss(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)
-
-        return LossTerm("classification", self.cls_weight, loss, (classifier.weight, classifier.bias))
+        return classification_term(self.cls_weight, classifier)
 
     def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
         from zslbench.methods.generative.final_classifiers import train_softmax
 
-        given: dict[str, Any] = {
-            "epochs": self.final_epochs,
-            "batch": self.final_batch,
-            "lr": self.final_lr,
-            "tol": self.final_tol,
-            "seed": self.seeds_["final classifier"],
-        }
+        given: dict[str, Any] = {name: getattr(self, f"final_{name}") for name in ("epochs", "batch", "lr", "tol")}
+        given["seed"] = self.seeds_["final classifier"]
         make = functools.partial(train_softmax, references, labels, classes, **given)
         if self.batchwise:  # its rows are never scored by themselves
             return make()

@@ -17,10 +17,8 @@ from zslbench.params import Between, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from zslbench.methods.generative.iterations import SeenRows
-    from zslbench.methods.generative.wgan import LossTerm, Networks
+    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.wgan import LossTerm
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
@@ -141,22 +139,14 @@ class GAZSL(AdversarialMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, the visual pivot and the squared weights, each where its weight is not 0."""
-        import torch
-
         from zslbench.methods.generative import regularisers
         from zslbench.methods.generative.wgan import LossTerm
 
         means = regularisers.class_means(rows.features, rows.labels, len(rows.semantics))
-
-        def squared_weights(networks: Networks, _fakes: Tensor, _labels: Tensor) -> Tensor:
-            parameters = networks.generator.named_parameters()
-            total: Tensor = torch.stack([p.square().sum() for name, p in parameters if name.endswith("weight")]).sum()
-            return total
-
         terms = [
-            self._branch_term(self.cls_weight / 2),
+            regularisers.classification_term(self._branch_weight()),
             LossTerm("pivot", self.pivot, lambda _networks, *given: regularisers.pivot_loss(*given), (means,)),
-            LossTerm("decay", self.decay, squared_weights),
+            regularisers.decay_term(self.decay),
         ]
         return [term for term in terms if term.weight]
 

@@ -14,7 +14,7 @@ from zslbench.params import Between, param
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.generative.iterations import SeenRows
+    from zslbench.methods.generative.training import SeenRows
     from zslbench.methods.generative.wgan import LossTerm, Networks
 
 _PAPER = {
@@ -250,7 +250,9 @@ class LisGAN(GenerativeMethod):
         return terms
 
     def _classification(self, rows: SeenRows, ctx: Context) -> LossTerm:
-        return self._branch_term(self.cls_weight) if self._branch_weight() else super()._classification(rows, ctx)
+        from zslbench.methods.generative.regularisers import classification_term
+
+        return classification_term(self.cls_weight) if self._branch_weight() else super()._classification(rows, ctx)
 
     def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> LossTerm:
         """Return L_R2 on fresh fakes of every seen class, of as many drawn ones, or of the classes of the batch's rows.

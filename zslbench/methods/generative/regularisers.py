@@ -1,4 +1,4 @@
-"""What keeps fakes near real rows, as pure functions: LisGAN's soul samples (Eq. 3 to 6), GAZSL's visual pivots."""
+"""Terms of the generator's loss: LisGAN's soul samples (Eq. 3 to 6), GAZSL's visual pivots, classification."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import warnings
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from zslbench.arrays import AnyArray, Array, IntArray
+from zslbench.methods.generative.wgan import LossTerm, Networks
 
 LLOYD_STEPS = 10
 
@@ -159,3 +161,28 @@ def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
     away = (member.T @ fakes) / counts.clamp(min=1)[:, None] - pivots
     out: Tensor = (torch.linalg.vector_norm(away, dim=1) * (counts > 0)).sum() / len(pivots)
     return out
+
+
+def classification_term(weight: float, classifier: torch.nn.Linear | None = None) -> LossTerm:
+    """Return −E log P(y|x̃) by a frozen classifier, or by the critic's branch."""
+
+    def by_branch(networks: Networks, fakes: Tensor, labels: Tensor) -> Tensor:
+        critic = networks.critic
+        return functional.cross_entropy(critic.logits(critic.from_features(fakes)), labels)
+
+    def by_classifier(_networks: Networks, fakes: Tensor, labels: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.cross_entropy(functional.linear(fakes, weight, bias), labels)
+
+    if classifier is None:
+        return LossTerm("classification", weight, by_branch)
+    return LossTerm("classification", weight, by_classifier, (classifier.weight, classifier.bias))
+
+
+def decay_term(weight: float) -> LossTerm:
+    """Return the sum of the generator's squared weights, biases left out."""
+
+    def squared_weights(networks: Networks, _fakes: Tensor, _labels: Tensor) -> Tensor:
+        parameters = networks.generator.named_parameters()
+        return torch.stack([p.square().sum() for name, p in parameters if name.endswith("weight")]).sum()
+
+    return LossTerm("decay", weight, squared_weights)

@@ -1,125 +1,224 @@
-"""Conditional Wasserstein GAN with gradient penalty: its losses and its training (Gulrajani et al., 2017).
+"""Conditional Wasserstein GAN with gradient penalty: its networks and its losses (Gulrajani et al., 2017).
 
 The generator's loss takes further terms, each with a name and a weight, so that a method is the list of its terms.
 
 The gradient of the critic's loss is written out, a few matrix products and no graph. For a critic of one hidden layer,
 D(x, a) = w₂ᵀ φ(W_x x + W_a a + b₁) + b₂ with φ a leaky ReLU, every derivative of the loss (Eq. 2) is a product of
 matrices that the forward pass has at hand; the second derivative that the penalty needs is one of them, since
-∇ₓD = W_xᵀ(s ∘ w₂) is linear in W_x and in w₂. Autograd through `CriticObjective` gives the same numbers; it remains the
-oracle, and the way for critics of two layers.
+∇ₓD = W_xᵀ(s ∘ w₂) is linear in W_x and in w₂. Autograd through `CriticLoss` gives the same numbers; it remains the
+oracle, and the way for critics of two layers. Torch is imported at the top.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from zslbench.methods.generative.iterations import CriticBatch, Iterations, SeenRows
-from zslbench.methods.nn import BETAS, Critic, Generator, adam
+from zslbench.methods.nn import INIT_STD, linear
 
+SLOPE = 0.2
+CHUNK_ROWS = 8192
+"""Rows that are synthesised at once."""
 Gradients = tuple[Tensor, Tensor, dict[str, Tensor]]
 """The critic's loss, of it the penalty, and the loss's gradient by each of the weights."""
 LARGEST = "from_features.weight"
 """The largest gradient: the one that is worth writing into a tensor that is there already."""
 
 
-class Networks(torch.nn.Module):
-    """Generator and critic together: what the terms of a loss may call."""
+def _initial_std(inputs: int, outputs: int, xavier: bool) -> float:
+    """Return the deviation of initial weights: √(2 / (inputs + outputs)) (Glorot's normal one), or 0.02."""
+    return math.sqrt(2 / (inputs + outputs)) if xavier else INIT_STD
 
-    def __init__(self, generator: Generator, critic: Critic) -> None:
+
+class Generator(torch.nn.Module):
+    """x̃ = g(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out; g is ReLU unless said otherwise.
+
+    The first layer on the concatenation [z, a] is kept as two, one of noise and one of semantics: the same map, and
+    rows that share a class share its part.
+
+    Args:
+        stream: of the initial weights, from Glorot's normal distribution with `xavier`, else from N(0, 0.02²).
+        output: ``relu``, ``tanh`` or ``linear``; slope: of the leaky ReLU below zero.
+    """
+
+    def __init__(
+        self,
+        noise: int,
+        semantics: int,
+        hidden: int,
+        features: int,
+        stream: torch.Generator,
+        *,
+        output: str = "relu",
+        slope: float = SLOPE,
+        xavier: bool = False,
+    ) -> None:
         super().__init__()
-        self.generator, self.critic = generator, critic
+        self.noise, self.output, self.slope = noise, output, slope
+        first = _initial_std(noise + semantics, hidden, xavier)
+        self.from_noise = linear(noise, hidden, stream, std=first)
+        self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first)
+        self.out = linear(hidden, features, stream, std=_initial_std(hidden, features, xavier))
+
+    def forward(self, noise: Tensor, semantics: Tensor) -> Tensor:
+        """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast."""
+        hidden = functional.leaky_relu(self.from_noise(noise) + self.from_semantics(semantics), self.slope)
+        out: Tensor = self.out(hidden)
+        if self.output == "linear":
+            return out
+        return out.tanh() if self.output == "tanh" else functional.relu(out)
+
+    def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
+        """Return (c, rows, d) features of (c, a) classes from fresh noise; chunks bound the hidden units in memory."""
+        each = max(1, CHUNK_ROWS // rows)
+        out = semantics.new_empty(len(semantics), rows, self.out.out_features)
+        for start in range(0, len(semantics), each):
+            some = semantics[start : start + each]
+            noise = torch.randn(len(some), rows, self.noise, generator=stream, device=semantics.device)
+            out[start : start + each] = self(noise, some[:, None, :])
+        return out
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class LossTerm:
-    """A weighted term of the generator's loss.
+class Critic(torch.nn.Module):
+    """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, with a classifying branch on demand.
+
+    With two layers a second hidden one, ReLU(W h + b), comes before w₂ (LisGAN, section 4.2).
+
+    The branch is the second head of LisGAN and GAZSL. It reads the hidden layers without their semantic part W_a a:
+    P(y|x) is a function of x, and a branch that saw a could read the class off it.
+
+    Args:
+        semantics: units; none make the critic unconditional, D(x) (GAZSL).
+        layers: hidden ones, 1 or 2; stream, slope (0: ReLU), xavier: as of `Generator`.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        semantics: int,
+        hidden: int,
+        stream: torch.Generator,
+        *,
+        layers: int = 1,
+        slope: float = SLOPE,
+        xavier: bool = False,
+    ) -> None:
+        super().__init__()
+        self.slope, self.xavier = slope, xavier
+        first = _initial_std(features + semantics, hidden, xavier)
+        self.from_features = linear(features, hidden, stream, std=first)
+        self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first) if semantics else None
+        self.second = linear(hidden, hidden, stream, std=_initial_std(hidden, hidden, xavier)) if layers == 2 else None
+        self.value = linear(hidden, 1, stream, std=_initial_std(hidden, 1, xavier))
+        self.branch: torch.nn.Linear | None = None
+
+    def add_branch(self, classes: int, stream: torch.Generator) -> None:
+        """Give the critic its second head, over `classes` seen classes."""
+        hidden = self.value.in_features
+        self.branch = linear(hidden, classes, stream, std=_initial_std(hidden, classes, self.xavier))
+
+    def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
+        """Return (m,) values of (m, d) features under (m, a) semantics."""
+        return self.values(self.conditioned(self.from_features(features), semantics))
+
+    def conditioned(self, projected: Tensor, semantics: Tensor) -> Tensor:
+        """Return (…, h) pre-activations of projected features ``from_features(x)`` under (…, a) semantics."""
+        return projected if self.from_semantics is None else projected + self.from_semantics(semantics)
+
+    def values(self, hidden: Tensor) -> Tensor:
+        """Return (…,) values of (…, h) pre-activations."""
+        out: Tensor = self.value(self._top(hidden)).squeeze(-1)
+        return out
+
+    def logits(self, projected: Tensor) -> Tensor:
+        """Return (…, c) class logits of (…, h) projected features ``from_features(x)``."""
+        assert self.branch is not None
+        out: Tensor = self.branch(self._top(projected))
+        return out
+
+    def _top(self, hidden: Tensor) -> Tensor:
+        """Return (…, h) activations of the last hidden layer for (…, h) pre-activations of the first."""
+        first = functional.leaky_relu(hidden, self.slope)
+        return first if self.second is None else functional.relu(self.second(first))
+
+    def input_gradient(self, hidden: Tensor) -> Tensor:
+        """Return (m, d) gradients of D by x where the pre-activations are (m, h) `hidden`.
+
+        D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
+        wherever it exists. With a second layer w₂ becomes Wᵀ(s′ ∘ w₂), s′ = 1 or 0. Written out, the penalty needs one
+        backward pass and not two.
+        """
+        hidden = hidden.detach()
+        back = self.value.weight
+        if self.second is not None:
+            with torch.no_grad():
+                passed = self.second(functional.leaky_relu(hidden, self.slope)) > 0
+            back = (passed * back) @ self.second.weight
+        return (_slopes(hidden, self.slope) * back) @ self.from_features.weight
+
+
+def _slopes(hidden: Tensor, slope: float) -> Tensor:
+    """Return the derivative of the leaky ReLU at each entry, in the type of `hidden`."""
+    return torch.where(hidden > 0, hidden.new_ones(()), slope)
+
+
+class CriticBatch(NamedTuple):
+    """What one critic step works on; where several fits are trained together, each tensor has a leading axis over them.
 
     Attributes:
-        loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. A pure function: whatever
-            differs between two fits reaches it as an argument, so that fits can be trained together.
-        held: tensors that stay the same while training (souls, a frozen classifier).
-        draw: returns the tensors drawn anew for each step, from `streams`.
-        notes: names of further values that `loss` returns behind the loss, to be reported beside it.
+        real, fake: (m, d) rows; labels: (m,) positions of their classes; semantics: (m, a) of these.
+        mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
     """
 
-    name: str
-    weight: float
-    loss: Callable[..., Tensor | tuple[Tensor, ...]]
-    held: tuple[Tensor, ...] = ()
-    draw: Callable[[], tuple[Tensor, ...]] = tuple
-    streams: tuple[torch.Generator, ...] = ()
-    notes: tuple[str, ...] = ()
+    real: Tensor
+    fake: Tensor
+    labels: Tensor
+    semantics: Tensor
+    mix: Tensor
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class GanOptions:
-    """How a GAN is trained.
-
-    Attributes:
-        batch: rows per step; critic_steps: before each generator step; lr, betas: of both Adams.
-        gp, branch_weight: weights of the penalty and of the branch's classification loss in the critic's loss.
-    """
-
-    batch: int
-    critic_steps: int
-    lr: float
-    gp: float
-    branch_weight: float = 0.0
-    betas: tuple[float, float] = BETAS
-
-
-def critic_losses(critic: Critic, batch: CriticBatch) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return the parts of the critic's loss (Eq. 2) from one forward pass over real and fake rows.
-
-    They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², which the paper prints with the wrong sign: it is added, and
-    −E log P(y|x̃) − E log P(y|x) where there is a branch.
-    """
-    projected = critic.from_features(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
-    hidden = critic.conditioned(projected, batch.semantics)
-    values = critic.values(hidden)
-    # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
-    between = torch.lerp(hidden[1].detach(), hidden[0].detach(), batch.mix.to(hidden.dtype))
-    classification = None
-    if critic.branch is not None:
-        logits = critic.logits(projected)
-        real, fake = (functional.cross_entropy(side, batch.labels) for side in logits)
-        classification = real + fake
-    penalty = (torch.linalg.vector_norm(critic.input_gradient(between), dim=1) - 1).square().mean()
-    return values[1].mean() - values[0].mean(), penalty, classification
-
-
-class CriticObjective(torch.nn.Module):
-    """The critic's loss as a function of its weights and a batch."""
+class CriticLoss(torch.nn.Module):
+    """The critic's loss of a batch (Eq. 2), and its gradient: written out for one hidden layer, by autograd for two."""
 
     def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
         super().__init__()
         self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
+        self._largest = None if critic.second is not None else torch.empty_like(critic.from_features.weight)
+
+    def parts(self, batch: CriticBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the parts of the loss from one forward pass over real and fake rows.
+
+        They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², which the paper prints with the wrong sign: it is added,
+        and −E log P(y|x̃) − E log P(y|x) where there is a branch.
+        """
+        critic = self.critic
+        projected = critic.from_features(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
+        hidden = critic.conditioned(projected, batch.semantics)
+        values = critic.values(hidden)
+        # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
+        between = torch.lerp(hidden[1].detach(), hidden[0].detach(), batch.mix.to(hidden.dtype))
+        classification = None
+        if critic.branch is not None:
+            real, fake = (functional.cross_entropy(side, batch.labels) for side in critic.logits(projected))
+            classification = real + fake
+        penalty = (torch.linalg.vector_norm(critic.input_gradient(between), dim=1) - 1).square().mean()
+        return values[1].mean() - values[0].mean(), penalty, classification
 
     def forward(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Return the loss and, of it, the penalty."""
-        wasserstein, penalty, classification = critic_losses(self.critic, batch)
+        wasserstein, penalty, classification = self.parts(batch)
         loss = wasserstein + self.gp * penalty
-        if classification is not None:
-            loss = loss + self.branch_weight * classification
-        return loss, penalty
+        return loss if classification is None else loss + self.branch_weight * classification, penalty
 
-
-class CriticGradient:
-    """Leaves the gradient of the critic's loss in the critic's parameters, in tensors that stay where they are."""
-
-    def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
-        self.critic, self.gp, self.branch_weight = critic, gp, branch_weight
-        self._objective = CriticObjective(critic, gp, branch_weight)
-        self._largest = None if critic.second is not None else torch.empty_like(critic.from_features.weight)
-
-    def __call__(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
-        """Set the gradients for a batch; return the loss and, of it, the penalty."""
+    def set_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
+        """Leave the gradients in the critic's parameters, the largest where it was; return loss and penalty."""
         weights = {name: value.detach() for name, value in self.critic.named_parameters()}
         kind = batch.real.device.type
         autocast = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)  # products are of another type
@@ -184,9 +283,8 @@ class CriticGradient:
         m = len(labels)
         slopes = _slopes(projected, self.critic.slope)
         active = projected * slopes
-        logs = functional.log_softmax(
-            functional.linear(active, weights["branch.weight"], weights["branch.bias"]), dim=1
-        )
+        logits = functional.linear(active, weights["branch.weight"], weights["branch.bias"])
+        logs = functional.log_softmax(logits, dim=1)
         both = labels.repeat(2)
         target = (both[:, None] == torch.arange(logs.shape[1], device=labels.device)).to(logs.dtype)
         loss = -(logs * target).sum() / m
@@ -197,19 +295,43 @@ class CriticGradient:
     def _by_autograd(self, weights: Mapping[str, Tensor], batch: CriticBatch) -> Gradients:
         def loss_of(weights: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             named = {f"critic.{name}": value for name, value in weights.items()}
-            loss, penalty = functional_call(self._objective, named, (batch,))
+            loss, penalty = functional_call(self, named, (batch,))
             return loss, (loss, penalty)
 
         gradients, (loss, penalty) = torch.func.grad(loss_of, has_aux=True)(dict(weights))
         return loss.detach(), penalty.detach(), gradients
 
 
-def _slopes(hidden: Tensor, slope: float) -> Tensor:
-    """Return the derivative of the leaky ReLU at each entry, in the type of `hidden`."""
-    return torch.where(hidden > 0, hidden.new_ones(()), slope)
+class Networks(torch.nn.Module):
+    """Generator and critic together: what the terms of a loss may call."""
+
+    def __init__(self, generator: Generator, critic: Critic) -> None:
+        super().__init__()
+        self.generator, self.critic = generator, critic
 
 
-class GeneratorObjective(torch.nn.Module):
+@dataclasses.dataclass(frozen=True, eq=False)
+class LossTerm:
+    """A weighted term of the generator's loss.
+
+    Attributes:
+        loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. A pure function: whatever
+            differs between two fits reaches it as an argument, so that fits can be trained together.
+        held: tensors that stay the same while training (souls, a frozen classifier).
+        draw: returns the tensors drawn anew for each step, from `streams`.
+        notes: names of further values that `loss` returns behind the loss, to be reported beside it.
+    """
+
+    name: str
+    weight: float
+    loss: Callable[..., Tensor | tuple[Tensor, ...]]
+    held: tuple[Tensor, ...] = ()
+    draw: Callable[[], tuple[Tensor, ...]] = tuple
+    streams: tuple[torch.Generator, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class GeneratorLoss(torch.nn.Module):
     """The generator's loss (Eq. 1 with the method's terms) as a function of the weights and what is drawn."""
 
     def __init__(self, networks: Networks, terms: Sequence[LossTerm]) -> None:
@@ -230,64 +352,3 @@ class GeneratorObjective(torch.nn.Module):
             loss = loss + term.weight * parts[0]
             values += parts
         return loss, *values
-
-
-class GanTraining(Iterations):
-    """Alternates critic and generator steps (both by Adam); tensors stay on the device and nothing waits for them.
-
-    Args:
-        rows: the seen rows; batches are drawn from them without replacement, anew for every critic step.
-        terms: what the generator's loss holds besides −E D(x̃, a).
-        streams: generators ``batches``, ``noise`` and ``interpolation``.
-    """
-
-    def __init__(
-        self,
-        generator: Generator,
-        critic: Critic,
-        rows: SeenRows,
-        terms: Sequence[LossTerm],
-        options: GanOptions,
-        streams: Mapping[str, torch.Generator],
-    ) -> None:
-        self.generator, self.critic, self.terms = generator, critic, tuple(terms)
-        self.options, self.streams = options, streams
-        self.critic_gradient = CriticGradient(critic, options.gp, options.branch_weight)
-        self.generator_objective = GeneratorObjective(Networks(generator, critic), terms)
-        self.generator_adam = adam(generator.parameters(), options.lr, options.betas)
-        self.critic_adam = adam(critic.parameters(), options.lr, options.betas)
-        self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
-        super().__init__(rows, options.batch, self.generator_objective.names, self.drawing)
-
-    def write_back(self) -> None:
-        """Do nothing: the weights that are trained are those of the networks."""
-
-    def draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw, for each of k critic steps, (k, m, z) noise, (k, m) rows of the batch and (k, m, 1) shares."""
-        shape = self.options.critic_steps, self.batch
-        # the largest of uniform numbers are rows drawn without replacement, for all batches in one operation
-        keys = torch.rand(shape[0], len(self.rows.features), generator=self.streams["batches"], device=self.device)
-        mix = torch.rand(*shape, 1, generator=self.streams["interpolation"], device=self.device)
-        return self.noise(*shape), keys.topk(self.batch).indices, mix
-
-    def generate(self, noise: Tensor, semantics: Tensor) -> Tensor:
-        """Return fakes by the generator."""
-        fakes: Tensor = self.generator(noise, semantics)
-        return fakes
-
-    def set_critic_gradient(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
-        """Set the gradients of the critic's weights; return the loss and, of it, the penalty."""
-        return self.critic_gradient(batch)
-
-    def generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
-        """Return the generator's loss on fresh fakes of (m,) labels, and the values of its terms."""
-        given = [(*term.held, *term.draw()) for term in self.terms]
-        self.critic.requires_grad_(False)
-        semantics = self.rows.semantics[labels]
-        values: tuple[Tensor, ...] = self.generator_objective(self.noise(len(labels)), labels, semantics, *given)
-        self.critic.requires_grad_(True)
-        return values
-
-    def noise(self, *rows: int) -> Tensor:
-        """Return (*rows, z) fresh noise."""
-        return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
