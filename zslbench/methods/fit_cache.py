@@ -7,6 +7,7 @@ settings of an ablation share their k-means and their pre-trained classifier.
 from __future__ import annotations
 
 import collections
+import inspect
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
@@ -74,16 +75,6 @@ def cache_result(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], 
     return made
 
 
-def depends_on(*names: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Mark a function by the hyper-parameters that it takes by name, and that its result depends on."""
-
-    def mark(make: Callable[..., T]) -> Callable[..., T]:
-        make.dependencies = names  # type: ignore[attr-defined]
-        return make
-
-    return mark
-
-
 class Shared:
     """What points of a grid have in common: each thing computed once, and dropped after the last point that needs it.
 
@@ -98,13 +89,16 @@ class Shared:
         self._ahead: dict[str, collections.Counter[Hashable]] = {}
         self._kept: dict[Hashable, tuple[Any, Cost]] = {}
 
-    def once(self, point: Method, make: Callable[..., T], *given: Any) -> T:
-        """Return ``make(*given, **parameters)`` with those of the point's parameters that `make` depends on.
+    def once(self, point: Method, make: Callable[..., T], *given: Any, by: Sequence[str] | None = None) -> T:
+        """Return ``make(*given, **parameters)``: what `make` takes besides `given` are the point's hyper-parameters.
 
         The first of the points that agree on them computes it; `given` must be the same for all of these. The result
         is to be read, never to be kept or changed.
+
+        Args:
+            by: the hyper-parameters, where their names do not stand in the signature of `make`.
         """
-        names: tuple[str, ...] = make.dependencies  # type: ignore[attr-defined]
+        names = tuple(inspect.signature(make).parameters)[len(given) :] if by is None else tuple(by)
         name = make.__qualname__
         if name not in self._ahead:
             self._ahead[name] = collections.Counter(tuple(values[name] for name in names) for values in self._values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array, IntArray, positions_by_label
 from zslbench.errors import BadValue
 from zslbench.task import ClassTable
 
@@ -43,8 +43,8 @@ def attribute_values(classes: ClassTable, original: bool, method: str, otherwise
 
 def class_means(features: Array, positions: IntArray, start: Array) -> Array:
     """Return (c, d) float64 means of the rows of each class, written into `start`: what classes without rows keep."""
-    for position in np.unique(positions):
-        start[position] = features[positions == position].mean(axis=0, dtype=np.float64)
+    for rows in positions_by_label(positions):
+        start[positions[rows[0]]] = features[rows].mean(axis=0, dtype=np.float64)
     return start
 
 

@@ -115,7 +115,6 @@ class DAP(Method):
         return out
 
     def _values(self, classes: ClassTable) -> Array:
-        """Return (k, a) float64 attribute values, before they are cut to present and absent."""
         return attribute_values(classes, self.original_, "DAP").astype(np.float64)
 
     def _fit_classifiers(self, features: Array, positions: IntArray, targets: Array) -> Linear:

@@ -8,6 +8,7 @@ targets cost one matrix product a pass.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -50,9 +51,7 @@ def logistic(features: Array, targets: Array, l2: float, tolerance: float = TOLE
     """
     wanted = targets.astype(np.float64)
     share = np.clip(wanted.mean(axis=0), 0.01, 0.99)
-    return _minimise(
-        features, lambda s: logistic_loss(s, wanted), l2, curvature=share * (1 - share), tolerance=tolerance, bias=True
-    )
+    return _minimise(features, lambda s: logistic_loss(s, wanted), l2, share * (1 - share), tolerance, bias=True)
 
 
 def softmax_regression(
@@ -60,9 +59,7 @@ def softmax_regression(
 ) -> Linear:
     """Fit a multinomial logistic regression to (n,) positions below `classes`; the bias is not regularised."""
     curvature = np.full(classes, 1 / (classes + 1))
-    return _minimise(
-        features, lambda s: softmax_loss(s, positions), l2, curvature=curvature, tolerance=tolerance, bias=True
-    )
+    return _minimise(features, lambda s: softmax_loss(s, positions), l2, curvature, tolerance, bias=True)
 
 
 def squared_hinge(
@@ -71,9 +68,7 @@ def squared_hinge(
     """Fit a linear machine for each of m targets, (n, m) signs of ±1: mean of max(0, 1 − y s)²."""
     wanted = signs.astype(np.float64)
     curvature = np.full(wanted.shape[1], 2.0)
-    return _minimise(
-        features, lambda s: squared_hinge_loss(s, wanted), l2, curvature=curvature, tolerance=tolerance, bias=bias
-    )
+    return _minimise(features, lambda s: squared_hinge_loss(s, wanted), l2, curvature, tolerance, bias=bias)
 
 
 def margin_machine(
@@ -83,14 +78,8 @@ def margin_machine(
 
     The loss is `margin_loss`, which tends to Crammer and Singer's as `smoothing` goes to 0.
     """
-    return _minimise(
-        features,
-        lambda s: margin_loss(s, positions, margins, smoothing),
-        l2,
-        curvature=np.full(len(margins), 1 / (len(margins) * smoothing)),
-        tolerance=tolerance,
-        bias=False,
-    )
+    loss = functools.partial(margin_loss, positions=positions, margins=margins, smoothing=smoothing)
+    return _minimise(features, loss, l2, np.full(len(margins), 1 / (len(margins) * smoothing)), tolerance, bias=False)
 
 
 def logistic_loss(scores: Array, targets: Array) -> tuple[float, Array]:
@@ -129,7 +118,7 @@ def margin_loss(scores: Array, positions: IntArray, margins: Array, smoothing: f
     return value, alpha
 
 
-def _minimise(features: Array, loss: Loss, l2: float, *, curvature: Array, tolerance: float, bias: bool) -> Linear:
+def _minimise(features: Array, loss: Loss, l2: float, curvature: Array, tolerance: float, *, bias: bool) -> Linear:
     """Minimise (1/n) loss(XW + b) + (l2/2)‖W‖² over m = len(curvature) targets.
 
     `curvature` says, roughly, how large the loss's second derivative in a score of each target is on average; it
@@ -152,17 +141,17 @@ def _minimise(features: Array, loss: Loss, l2: float, *, curvature: Array, toler
         if bias:
             scores += lift * flat[size:]
         value, slope = loss(scores)
-        gradient = scale * (design.T @ slope) / count + ridge * weights
         total = value / count + 0.5 * float((ridge * weights**2).sum())
-        parts = [gradient.ravel()] + ([lift * slope.sum(axis=0) / count] if bias else [])
-        return total, np.concatenate(parts)
+        of_weights = scale * (design.T @ slope) / count + ridge * weights
+        of_bias = [lift * slope.sum(axis=0) / count] if bias else []
+        return total, np.concatenate([of_weights.ravel(), *of_bias])
 
     start = np.zeros(size + targets * bias)
     steepest = float(np.abs(objective(start)[1]).max(initial=0.0))
     if steepest == 0.0:
         return Linear(np.zeros((rows.shape[1], targets)), np.zeros(targets))
-    options: Any = {"maxcor": 20, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS, "ftol": 0.0}
-    options["gtol"] = tolerance * steepest
+    most = {"maxcor": 20, "maxiter": MOST_STEPS, "maxfun": 2 * MOST_STEPS}
+    options: Any = {**most, "ftol": 0.0, "gtol": tolerance * steepest}
     end = minimize(objective, start, jac=True, method="L-BFGS-B", options=options)
     weights = axes @ (scale * end.x[:size].reshape(scale.shape))
     constant = lift * end.x[size:] - centre @ weights if bias else np.zeros(targets)
@@ -175,10 +164,7 @@ def _axes(rows: Array) -> tuple[Array, Array]:
     Weights outside their span only cost: they are zero in the solution.
     """
     count, width = rows.shape
-    if count >= width:
-        values, axes = np.linalg.eigh(rows.T @ rows / count)
-    else:
-        values, axes = np.linalg.eigh(rows @ rows.T / count)
+    values, axes = np.linalg.eigh((rows.T @ rows if count >= width else rows @ rows.T) / count)
     kept = values > max(float(values.max(initial=0.0)), 0.0) * max(count, width) * np.finfo(np.float64).eps
     values, axes = values[kept], axes[:, kept]
     if count < width:

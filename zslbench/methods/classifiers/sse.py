@@ -22,7 +22,7 @@ _SLACK = 1e-10
 SMOOTHING = 1.0
 """μ of the smoothed multi-class hinge (`linear_models.margin_loss`)."""
 Loss: TypeAlias = Callable[[Array], tuple[float, Array]]
-"""From (n, c) responses to the mean loss and its (n, c) gradient."""
+"""From (n, c) responses, or what they are made of, to the mean loss and its gradient."""
 CHUNK_ENTRIES = 2**17
 """Entries of features met at once: their transform for one class then stays in the processor's cache."""
 
@@ -134,7 +134,8 @@ class SSE(Method):
         """
         pivots, ridge = self.pivots_, self.l2_w
         spread_z, axes_z = np.linalg.eigh(mixtures.T @ mixtures / len(mixtures))
-        shared = transformed_by(features, pivots.mean(axis=0), self.kernel)
+        shared = np.empty(features.shape)
+        TRANSFORMS[self.kernel](features, pivots.mean(axis=0), out=shared)
         spread_x, axes_x = np.linalg.eigh(shared.T @ shared / len(shared))
         scale = 1.0 / np.sqrt(np.outer(np.maximum(spread_z, 0), np.maximum(spread_x, 0)) + ridge)
 
@@ -145,7 +146,7 @@ class SSE(Method):
             return value + ridge / 2 * float((weights**2).sum()), scale * (axes_z.T @ gradient @ axes_x)
 
         start = (axes_z.T @ self.weights_ @ axes_x) / scale
-        end = _descend(objective, start, self.iterations, lowest=None)
+        end = _descend(objective, start, self.iterations)
         self.weights_ = axes_z @ (scale * end) @ axes_x.T
 
     def _learn_pivots(self, features: Array, loss: Loss) -> None:
@@ -159,13 +160,6 @@ class SSE(Method):
 
         lowest = 0.0 if self.kernel == "intersection" else None
         self.pivots_ = _descend(objective, self.pivots_, self.iterations, lowest)
-
-
-def transformed_by(features: Array, pivot: Array, kernel: str) -> Array:
-    """Return (n, d) float64 ψ(x) of one (d,) pivot."""
-    x = features.astype(np.float64)
-    out: Array = np.minimum(x, pivot) if kernel == "intersection" else np.maximum(x - pivot, 0.0)
-    return out
 
 
 def responses(features: Array, weights: Array, pivots: Array, kernel: str) -> Array:
@@ -216,9 +210,7 @@ def _by_class(features: Array, pivots: Array, transform: Callable[..., object]) 
             yield slice(start, start + len(part)), y, out
 
 
-def _descend(
-    objective: Callable[[Array], tuple[float, Array]], start: Array, iterations: int, lowest: float | None
-) -> Array:
+def _descend(objective: Loss, start: Array, iterations: int, lowest: float | None = None) -> Array:
     """Return where L-BFGS is after some iterations, entries not below `lowest`."""
     from scipy.optimize import Bounds, minimize
 
@@ -237,10 +229,7 @@ def simplex_mixtures(points: Array, corners: Array, ridge: float) -> Array:
     """Return (k, c) rows α minimising ½‖p − Σ_y α_y s_y‖² + (ridge/2)‖α‖² over the simplex, for each of k points p.
 
     Accelerated projected gradient for all points at once finds where α is positive or nearly so; an active-set search
-    then solves each program exactly. `ridge` above 0 makes the solution unique.
-
-    Args:
-        points: (k, a); corners: (c, a) the vectors s_y; ridge: above 0.
+    then solves each program exactly. `ridge` above 0 makes the solution unique. Corners are the (c, a) vectors s_y.
     """
     points, corners = points.astype(np.float64), corners.astype(np.float64)
     hessian = corners @ corners.T

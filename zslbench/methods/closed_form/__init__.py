@@ -12,7 +12,7 @@ import numpy as np
 from zslbench.arrays import Array, IntArray
 from zslbench.methods.base import Context, Method, Size
 from zslbench.methods.closed_form.spectrum import ClassRidge
-from zslbench.methods.fit_cache import Shared, depends_on
+from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.task import Train
 
@@ -67,7 +67,6 @@ def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: 
     return out
 
 
-@depends_on("preprocess")
 def feature_side(train: Train, preprocess: str) -> tuple[Preprocessor, ClassRidge]:
     """Return the fitted preprocessor and the factorization of the preprocessed training features."""
     chain, features, positions = preprocessed(train, preprocess)

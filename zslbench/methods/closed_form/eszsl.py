@@ -11,7 +11,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side, scores_by_blocks
 from zslbench.methods.closed_form.spectrum import ClassRidge
-from zslbench.methods.fit_cache import Shared, depends_on
+from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
@@ -90,8 +90,9 @@ class ESZSL(ClosedForm):
         """Solve for V from two ridge regressions: of class indicators on features, and on semantics."""
         with ctx.phase("factorize"):
             chain, side = shared.once(self, feature_side, train)
+            semantic_side = shared.once(self, ClassRidge.of_rows, train.classes.semantics)
             of_features = shared.once(self, _feature_solution, side)
-            of_semantics = shared.once(self, _semantic_solution, shared.once(self, _semantic_side, train))
+            of_semantics = shared.once(self, _semantic_solution, semantic_side)
         with ctx.phase("solve"):
             self.preprocessor_ = chain.copy()
             self.weights_ = of_features @ of_semantics.T
@@ -111,18 +112,11 @@ class ESZSL(ClosedForm):
         return scores_by_blocks(score, features, len(classes))
 
 
-@depends_on("preprocess", "gamma")
 def _feature_solution(side: ClassRidge, preprocess: str, gamma: float) -> Array:
     """Return (d, c) (XᵀX + γI)⁻¹Xᵀ·onehot."""
     return side.solve(gamma)
 
 
-@depends_on()
-def _semantic_side(train: Train) -> ClassRidge:
-    return ClassRidge.of_rows(train.classes.semantics)
-
-
-@depends_on("lam")
 def _semantic_solution(side: ClassRidge, lam: float) -> Array:
     """Return (a, c) (SᵀS + λI)⁻¹Sᵀ."""
     return side.solve(lam)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array, IntArray, positions_by_label
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, preprocessed
 from zslbench.methods.closed_form.spectrum import ShiftedGram
-from zslbench.methods.fit_cache import Shared, depends_on
+from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.vectors import normed
 from zslbench.params import param
@@ -133,7 +133,6 @@ def log_likelihoods(rows: Array, means: Array, variances: Array) -> Array:
     return out
 
 
-@depends_on("preprocess")
 def _estimate_gaussians(train: Train, preprocess: str) -> tuple[Preprocessor, IntArray, Array, Array]:
     """Return the fitted preprocessor, and of the c classes with images (c,) positions, (c, d) means and variances.
 
@@ -143,14 +142,13 @@ def _estimate_gaussians(train: Train, preprocess: str) -> tuple[Preprocessor, In
     present = np.unique(positions)
     means = np.empty((len(present), features.shape[1]))
     variances = np.empty_like(means)
-    for row, position in enumerate(present):
-        images = features[positions == position].astype(np.float64)
+    for row, rows in enumerate(positions_by_label(positions)):
+        images = features[rows].astype(np.float64)
         means[row] = images.mean(axis=0)
         variances[row] = np.square(images - means[row]).sum(axis=0) / max(len(images) - 1, 1)
     return chain, present, means, variances
 
 
-@depends_on("kernel", "semantic_norm")
 def _semantic_side(train: Train, present: IntArray, kernel: str, semantic_norm: str) -> ShiftedGram:
     classes = train.classes.take(present)
     return ShiftedGram.of(_kernel(classes, classes, kernel, semantic_norm), classes.semantics.shape[1])

@@ -10,7 +10,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.closed_form import ClosedForm, preprocessed
 from zslbench.methods.closed_form.spectrum import ClassRidge
-from zslbench.methods.fit_cache import Shared, depends_on
+from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.vectors import class_means, closeness, cosines
 from zslbench.params import param
@@ -73,7 +73,6 @@ class Ridge(ClosedForm):
         return cosines(x, projected) if self.metric == "cosine" else closeness(x, projected)
 
 
-@depends_on("preprocess")
 def _class_means(train: Train, preprocess: str) -> tuple[Preprocessor, Array]:
     """Return the fitted preprocessor and (c, d) means; a class without images has mean 0, and weight 0 below."""
     chain, features, positions = preprocessed(train, preprocess)
@@ -81,7 +80,6 @@ def _class_means(train: Train, preprocess: str) -> tuple[Preprocessor, Array]:
     return chain, means
 
 
-@depends_on("weighting")
 def _semantic_side(train: Train, weighting: str) -> tuple[Array, ClassRidge]:
     """Return (c,) roots of the classes' weights and the factorization of their weighted semantics."""
     counts = np.bincount(train.classes.positions(train.labels), minlength=len(train.classes))

@@ -10,7 +10,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side
-from zslbench.methods.fit_cache import Shared, depends_on
+from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain
 from zslbench.methods.vectors import cosines, unit
 from zslbench.params import param
@@ -118,7 +118,6 @@ class SAE(ClosedForm):
         return cosines(x, unit(semantics) @ weights)
 
 
-@depends_on()
 def _semantic_spectrum(train: Train) -> tuple[Array, Array]:
     """Return (r,) non-zero eigenvalues and (a, r) eigenvectors of SSᵀ, S the (a, n) semantics of images."""
     counts = np.bincount(train.classes.positions(train.labels), minlength=len(train.classes))

@@ -7,7 +7,7 @@ from typing import Self
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array, IntArray, positions_by_label
 
 CHUNK_ROWS = 2048
 _BLOCK = 64
@@ -67,7 +67,7 @@ class ShiftedGram:
         return self.solve_rotated(self.rotate(right), shift)
 
     def _tridiagonal(self, right: Array, shift: float) -> Array:
-        """Return (T + γI)⁻¹R."""
+        """Return (T + γI)⁻¹R of an R with one or more columns."""
         from scipy.linalg import solveh_banded
 
         diagonal = self.diagonal + shift
@@ -141,8 +141,6 @@ def class_moments(features: Array, positions: IntArray, classes: int) -> tuple[A
     for start in range(0, len(features), CHUNK_ROWS):
         part = features[start : start + CHUNK_ROWS].astype(np.float64)
         gram += part.T @ part
-    counts = np.bincount(positions, minlength=classes)
-    order = np.argsort(positions, kind="stable")
-    for position, (end, count) in enumerate(zip(np.cumsum(counts), counts, strict=True)):
-        sums[position] = features[order[end - count : end]].sum(axis=0, dtype=np.float64)
+    for rows in positions_by_label(positions):
+        sums[positions[rows[0]]] = features[rows].sum(axis=0, dtype=np.float64)
     return gram, sums

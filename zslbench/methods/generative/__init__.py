@@ -16,7 +16,7 @@ from zslbench import params
 from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, Size, report_losses
-from zslbench.methods.fit_cache import Shared, depends_on
+from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.vectors import normed
 from zslbench.params import param
@@ -74,14 +74,14 @@ class AdversarialMethod(Method):
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
         """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
 
-        @depends_on(*(name for name in params.declared_params(cls) if name not in cls.scoring))
         def fitted_state(point: Self, **_values: params.Scalar) -> dict[str, Any]:
             point.fit(train, ctx)
             return {name: value for name, value in vars(point).items() if name.endswith("_")}
 
         shared = Shared(points, ctx)
+        training = [name for name in params.declared_params(cls) if name not in cls.scoring]
         for point in points:
-            vars(point).update(shared.once(point, fitted_state, point))
+            vars(point).update(shared.once(point, fitted_state, point, by=training))
             yield point
 
     @classmethod

@@ -91,15 +91,15 @@ class BilinearMethod(Method):
         import torch
 
         from zslbench.methods import nn
-        from zslbench.methods.ranking.descent import LOSSES, DescentOptions, RankingDescent, span
+        from zslbench.methods.ranking.descent import LOSSES, RankingDescent, span
 
         device = self.device_ = nn.resolve_device(ctx.device)
         classes, self.preprocessor_, features, labels = prepare(train, self.preprocess)
         coordinates, basis = span(normed(classes.semantics, self.semantic_norm).astype(np.float64))
-        negatives = nn.random_stream(ctx.stream_seed("negatives"), device)
+        order, negatives = (nn.random_stream(ctx.stream_seed(purpose), device) for purpose in ("batches", "negatives"))
         loss_of = LOSSES[self.ranking_loss()]
 
-        def keys(matrix: Tensor) -> Tensor:
+        def draw(matrix: Tensor) -> Tensor:
             return torch.rand(matrix.shape, generator=negatives, device=device)
 
         training = RankingDescent(
@@ -107,15 +107,16 @@ class BilinearMethod(Method):
             torch.tensor(labels, device=device),
             torch.tensor(coordinates, dtype=torch.float32, device=device),
             self.initial(features.shape[1], coordinates.shape[1], ctx).to(device),
-            lambda excess, labels: loss_of(excess, labels, keys),
-            DescentOptions(self.margin, self.lr, self.batch, self.average),
-            nn.random_stream(ctx.stream_seed("batches"), device),
+            lambda excess, labels: loss_of(excess, labels, draw),
+            margin=self.margin,
+            lr=self.lr,
+            average=self.average,
         )
         self.threads_ = nn.threads_for(2 * self.batch * training.weights.numel())
         advice = f"lower lr={self.lr:g}, or choose preprocess=l2"
         for epoch in range(1, self.epochs + 1):
             with nn.in_threads(self.threads_):
-                loss = training.epoch()
+                loss = training.epoch(self.batch, order)
             further = self.after_epoch(epoch, training)
             matrices = training.result.mT.cpu().numpy()
             self.weights_: Array = matrices @ basis.T.astype(np.float32)

@@ -1,13 +1,12 @@
 """Ranking losses of compatibilities s(x, c) = max_k xᵀ W_k a_c, and stochastic gradient descent on them.
 
 Every loss here is Σ_c w_c [Δ + s_c − s_y]₊ over the classes c of an image with class y, and its gradient treats the
-weights as constant. So a loss is one function from the (m, c) matrix of `excess` to the (m, c) matrix of weights, and
-`Ranking` does the rest. Torch is imported at the top: import this module only where training happens.
+weights as constant. So a loss is one function to the (m, c) weights from the (m, c) `excess` and, where classes are
+drawn, (m,) labels and (m, c) random keys; `sum_violations` does the rest. Torch is imported at the top.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 
@@ -18,20 +17,6 @@ from torch import Tensor
 from zslbench.arrays import Array
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Ranking:
-    """The (m,) losses of a batch and the (m, c) derivatives of their sum by the scores; every row sums to 0."""
-
-    losses: Tensor
-    gradient: Tensor
-
-    @classmethod
-    def of(cls, excess: Tensor, labels: Tensor, weights: Tensor) -> Ranking:
-        """Return the losses of (m, c) weights that are 0 wherever `excess` is not positive."""
-        total = weights.sum(dim=1, keepdim=True)
-        return cls((weights * excess).sum(dim=1), weights.scatter(1, labels[:, None], -total))
-
-
 def excess(scores: Tensor, labels: Tensor, margin: float) -> Tensor:
     """Return (m, c) Δ + s_c − s_y of (m, c) scores and (m,) labels: positive where class c violates the margin.
 
@@ -40,6 +25,15 @@ def excess(scores: Tensor, labels: Tensor, margin: float) -> Tensor:
     labels = labels[:, None]
     out: Tensor = (scores - scores.gather(1, labels) + margin).scatter(1, labels, 0.0)
     return out
+
+
+def sum_violations(excess: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (m,) losses of (m, c) weights that are 0 wherever `excess` is not positive, and their derivative.
+
+    The (m, c) derivatives are those of the sum of losses by the scores; every row sums to 0.
+    """
+    total = weights.sum(dim=1, keepdim=True)
+    return (weights * excess).sum(dim=1), weights.scatter(1, labels[:, None], -total)
 
 
 def every_violator(excess: Tensor) -> Tensor:
@@ -101,32 +95,15 @@ def _one_hot(excess: Tensor, picked: Tensor) -> Tensor:
     return torch.zeros_like(excess).scatter(1, at, (excess.gather(1, at) > 0).to(excess.dtype))
 
 
-Weigh = Callable[[Tensor, Tensor], Tensor]
-"""A loss: from (m, c) excess and (m,) labels to (m, c) weights."""
 LOSSES: Mapping[str, Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tensor]] = {
-    "every violator": lambda excess, labels, keys: every_violator(excess),
-    "worst violator": lambda excess, labels, keys: worst_violator(excess),
-    "first violator": lambda excess, labels, keys: first_violator(excess, keys(excess)),
-    "random class": lambda excess, labels, keys: random_class(excess, labels, keys(excess)),
-    "weighted ranks": lambda excess, labels, keys: weighted_ranks(excess),
-    "sampled ranks": lambda excess, labels, keys: sampled_ranks(excess, labels, keys(excess)),
+    "every violator": lambda excess, labels, draw: every_violator(excess),
+    "worst violator": lambda excess, labels, draw: worst_violator(excess),
+    "first violator": lambda excess, labels, draw: first_violator(excess, draw(excess)),
+    "random class": lambda excess, labels, draw: random_class(excess, labels, draw(excess)),
+    "weighted ranks": lambda excess, labels, draw: weighted_ranks(excess),
+    "sampled ranks": lambda excess, labels, draw: sampled_ranks(excess, labels, draw(excess)),
 }
-"""Losses by name; ``keys(matrix)`` draws uniform random numbers of the matrix's shape."""
-
-
-@dataclasses.dataclass(frozen=True)
-class DescentOptions:
-    """How W descends.
-
-    Attributes:
-        margin: Δ; lr: the step per image; batch: rows per step.
-        average: whether to keep the mean of the matrices over all steps, too.
-    """
-
-    margin: float
-    lr: float
-    batch: int
-    average: bool = False
+"""Losses by name; ``draw(matrix)`` gives uniform random numbers of the matrix's shape."""
 
 
 def span(semantics: Array) -> tuple[Array, Array]:
@@ -154,7 +131,8 @@ class RankingDescent:
         features: (n, d) rows; labels: (n,) positions of their classes.
         semantics: (c, r) class vectors.
         weights: (K, r, d) initial matrices W_kᵀ, changed in place.
-        weigh: the loss; order: the generator of batches.
+        weigh: the loss, from (m, c) excess and (m,) labels to (m, c) weights.
+        margin: Δ; lr: the step per image; average: whether to keep the mean of the matrices over all steps, too.
     """
 
     def __init__(
@@ -163,26 +141,27 @@ class RankingDescent:
         labels: Tensor,
         semantics: Tensor,
         weights: Tensor,
-        weigh: Weigh,
-        options: DescentOptions,
-        order: torch.Generator,
+        weigh: Callable[[Tensor, Tensor], Tensor],
+        *,
+        margin: float,
+        lr: float,
+        average: bool = False,
     ) -> None:
         self.features, self.labels, self.semantics, self.weights = features, labels, semantics, weights
-        self.weigh, self.options, self.order, self.steps = weigh, options, order, 0
-        self._mean = weights.clone() if options.average else weights
+        self.weigh, self.margin, self.lr, self.average, self.steps = weigh, margin, lr, average, 0
+        self._mean = weights.clone() if average else weights
         self.chosen = torch.zeros(len(weights), dtype=torch.int64, device=weights.device)
 
     @property
     def result(self) -> Tensor:
         """The (K, r, d) matrices to predict with: the last ones, or the mean over all steps."""
-        return self._mean if self.options.average else self.weights
+        return self._mean if self.average else self.weights
 
-    def epoch(self) -> float:
+    def epoch(self, batch: int, order: torch.Generator) -> float:
         """Take one step for each of ⌈n / batch⌉ batches of a random order; return the mean loss of an image."""
         device = self.features.device
         total = torch.zeros((), device=device)
-        order = torch.randperm(len(self.features), generator=self.order, device=device)
-        for rows in torch.split(order, self.options.batch):
+        for rows in torch.split(torch.randperm(len(self.features), generator=order, device=device), batch):
             total += self.step(rows)
         return float(total) / len(self.features)
 
@@ -191,20 +170,24 @@ class RankingDescent:
         x, labels = self.features.index_select(0, rows), self.labels[rows]
         matrices, r, d = self.weights.shape
         flat = self.weights.view(matrices * r, d)
-        scores, which = self._scores(flat @ x.T)
-        over = excess(scores, labels, self.options.margin)
-        ranking = Ranking.of(over, labels, self.weigh(over, labels))
-        if which is None:
-            pulls = ranking.gradient @ self.semantics
+        projected = flat @ x.T
+        if matrices == 1:
+            scores = projected.T @ self.semantics.T
         else:
-            split = scores.new_zeros(matrices, *scores.shape).scatter_(0, which[None], ranking.gradient[None])
+            scores, which = (projected.view(matrices, r, -1).mT @ self.semantics.T).max(dim=0)
+        over = excess(scores, labels, self.margin)
+        losses, gradient = sum_violations(over, labels, self.weigh(over, labels))
+        if matrices == 1:
+            pulls = gradient @ self.semantics
+        else:
+            split = scores.new_zeros(matrices, *scores.shape).scatter_(0, which[None], gradient[None])
             pulls = split @ self.semantics
             self.chosen += (split != 0).sum(dim=(1, 2))
-        flat.addmm_(pulls.mT.reshape(matrices * r, len(rows)), x, alpha=-self.options.lr)
+        flat.addmm_(pulls.mT.reshape(matrices * r, len(rows)), x, alpha=-self.lr)
         self.steps += 1
-        if self.options.average:
+        if self.average:
             self._mean.lerp_(self.weights, 1 / self.steps)
-        return ranking.losses.sum()
+        return losses.sum()
 
     def prune(self, share: float) -> int:
         """Drop the matrices that scored less than `share` of what was updated since the last call; return how many."""
@@ -212,14 +195,6 @@ class RankingDescent:
         rare[self.chosen.argmax()] = False
         if rare.any():
             self.weights = self.weights[~rare]
-            self._mean = self._mean[~rare] if self.options.average else self.weights
+            self._mean = self._mean[~rare] if self.average else self.weights
         self.chosen = torch.zeros(len(self.weights), dtype=torch.int64, device=self.weights.device)
         return int(rare.sum())
-
-    def _scores(self, projected: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return (m, c) scores of (K·r, m) projected rows, and which matrix each is from (None where K = 1)."""
-        matrices, r = self.weights.shape[:2]
-        if matrices == 1:
-            return projected.T @ self.semantics.T, None
-        scores, which = (projected.view(matrices, r, -1).mT @ self.semantics.T).max(dim=0)
-        return scores, which
