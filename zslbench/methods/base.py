@@ -179,8 +179,8 @@ class Context:
         try:
             yield
         finally:
-            spent = self._now(self.profile) - start
-            self.seconds[name] = self.seconds.get(name, 0.0) + spent + self.shared - shared
+            spent = self._now(self.profile) - start + self.shared - shared
+            self.seconds[name] = self.seconds.get(name, 0.0) + spent
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[Cost]:

@@ -41,8 +41,7 @@ def resolve_device(name: str) -> torch.device:
         raise BadValue(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:N or mps.")
     if not {"cpu": True, "cuda": cuda, "mps": mps}[kind]:
         raise BadValue(f"device {name!r} was asked for, but this machine has no {kind}; choose auto or cpu.")
-    if number and int(number) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
+    if number and int(number) >= (count := torch.cuda.device_count()):
         raise BadValue(
             f"device {name!r} was asked for, but this machine has {count}; choose cuda:0 to cuda:{count - 1}."
         )

@@ -72,13 +72,7 @@ def _divisor(scale: Array) -> Array:
     return np.where(scale < 10 * np.finfo(scale.dtype).eps, np.ones_like(scale), scale)
 
 
-STEPS: dict[str, type[_Step]] = {
-    "none": _Step,
-    "minmax": _MinMax,
-    "standard": _Standard,
-    "l2": _Length,
-    "clip": _PositivePart,
-}
+STEPS = {"none": _Step, "minmax": _MinMax, "standard": _Standard, "l2": _Length, "clip": _PositivePart}
 
 
 def check_chain(chain: str) -> str | None:
@@ -104,10 +98,7 @@ class Preprocessor:
     """A chain of column scalings (minmax to [0, 1], standard), row scalings (l2) and clipping (max(x, 0)).
 
     Column statistics come from the rows given to `fit`. A column that is constant there is shifted, never divided
-    by zero; a row of zeros stays zero under l2.
-
-    Raises:
-        BadValue: a step that does not exist.
+    by zero; a row of zeros stays zero under l2. A step that does not exist is a BadValue.
     """
 
     def __init__(self, chain: str) -> None:

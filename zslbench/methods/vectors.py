@@ -26,11 +26,7 @@ def normed(semantics: Array, norm: str) -> Array:
 
 
 def attribute_values(classes: ClassTable, original: bool, method: str, otherwise: str = "") -> Array:
-    """Return the (k, a) original attributes where a fit used them, else the semantics.
-
-    Raises:
-        BadValue: `original`, and these classes have no original attributes.
-    """
+    """Return the (k, a) original attributes where a fit used them, else the semantics; BadValue where they lack."""
     if not original:
         return classes.semantics
     if classes.original is None:

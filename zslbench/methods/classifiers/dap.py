@@ -76,12 +76,7 @@ class DAP(Method):
     preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Fit the classifiers.
-
-        Raises:
-            BadValue: the classes have neither original attributes nor binary semantics, or no attribute tells two
-                seen classes apart.
-        """
+        """Fit the classifiers."""
         classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
         self.original_ = classes.original is not None
         values = self._values(classes)

@@ -81,11 +81,7 @@ class SSE(Method):
     preprocess: str = param("minmax", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Learn W and V by turns.
-
-        Raises:
-            BadValue: kernel=intersection and preprocessing leaves negative features.
-        """
+        """Learn W and V by turns."""
         from zslbench.methods.classifiers.linear_models import margin_loss
 
         classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
@@ -122,7 +118,6 @@ class SSE(Method):
         return out
 
     def _mixtures(self, classes: ClassTable) -> Array:
-        """Return the (k, c) mixtures z of seen classes."""
         return simplex_mixtures(unit(classes.semantics.astype(np.float64)), self.corners_, self.gamma)
 
     def _learn_weights(self, features: Array, mixtures: Array, loss: Loss) -> None:
@@ -150,7 +145,6 @@ class SSE(Method):
         self.weights_ = axes_z @ (scale * end) @ axes_x.T
 
     def _learn_pivots(self, features: Array, loss: Loss) -> None:
-        """Let V go down the objective with W fixed."""
         weights, ridge = self.weights_, self.l2_v
 
         def objective(pivots: Array) -> tuple[float, Array]:
@@ -211,7 +205,6 @@ def _by_class(features: Array, pivots: Array, transform: Callable[..., object]) 
 
 
 def _descend(objective: Loss, start: Array, iterations: int, lowest: float | None = None) -> Array:
-    """Return where L-BFGS is after some iterations, entries not below `lowest`."""
     from scipy.optimize import Bounds, minimize
 
     def flat(point: Array) -> tuple[float, Array]:

@@ -68,11 +68,7 @@ class SYNC(Method):
     preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Learn the classifiers of seen classes, and from them those of the phantoms.
-
-        Raises:
-            BadValue: all seen classes have the same semantics.
-        """
+        """Learn the classifiers of seen classes, and from them those of the phantoms."""
         classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
         self.original_ = classes.original is not None
         units = unit(self._semantics(classes))
@@ -102,7 +98,6 @@ class SYNC(Method):
         return attribute_values(classes, self.original_, "SYNC").astype(np.float64)
 
     def _fit_seen(self, features: Array, positions: IntArray, distances: Array) -> Array:
-        """Return (c, d) classifiers of seen classes, without a bias."""
         from zslbench.methods.classifiers.linear_models import margin_machine, squared_hinge
 
         count = len(distances)

@@ -16,8 +16,6 @@ from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_s
 BLOCK = 2**25
 """Distances that are in memory at once."""
 BLOCK_ROWS = 512
-SecondClassifier = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""(references (r, d), labels (r,), rows (m, d)) → (m, k) log-probabilities."""
 
 
 def train_softmax(
@@ -89,11 +87,7 @@ def confident_rows(log_probabilities: Array, rule: str, fraction: float) -> IntA
 
 
 def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes: int) -> Tensor:
-    """Return (m, k) log-softmax of minus the squared distance to the nearest reference of each class (1-NN).
-
-    Args:
-        references: (r, d), at least one a class; labels: (r,); rows: (m, d).
-    """
+    """Return (m, k) log-softmax of minus the squared distance to the nearest of (r, d) references of each class."""
     centre = references.mean(0)  # squares of rows far from 0 leave nothing of their difference in float32
     references, rows = references - centre, rows - centre
     lengths = references.square().sum(1)
@@ -127,13 +121,14 @@ def cascade(
     *,
     rule: str,
     fraction: float,
-    second: SecondClassifier,
+    second: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Tensor:
     """Return (n, k) log-probabilities: the first classifier's for confident rows, the second's for the others.
 
     Args:
         first: (n, k) log-probabilities of the first classifier on (n, d) rows.
         references: (r, d) and labels: (r,), what the first classifier was trained on.
+        second: called with references, labels and rows, the confident rows among the references.
     """
     picked = torch.from_numpy(confident_rows(first.cpu().numpy(), rule, fraction)).to(rows.device)
     others = torch.ones(len(rows), dtype=torch.bool, device=rows.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
@@ -233,15 +234,10 @@ class LisGAN(GenerativeMethod):
         if self.l_r1 == 0 and self.l_r2 == 0:
             return terms
         with ctx.phase("souls"):
-            features, labels, classes = rows.features.cpu().numpy(), rows.labels.cpu().numpy(), len(rows.semantics)
+            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
             given = {"k": self.souls, "seed": ctx.stream_seed("souls")}
-            souls = cache_result(
-                lambda: regularisers.soul_samples(features, labels, classes, **given),
-                "soul samples 1",
-                {"features": features, "labels": labels},
-                ctx,
-                **given,
-            )
+            make = functools.partial(regularisers.soul_samples, **arrays, classes=len(rows.semantics), **given)
+            souls = cache_result(make, "soul samples 1", arrays, ctx, **given)
         real = self._tensor(souls)
         if self.l_r1:
             terms.append(LossTerm("l_r1", self.l_r1, lambda _networks, *given: regularisers.l_r1(*given), (real,)))
@@ -266,21 +262,18 @@ class LisGAN(GenerativeMethod):
         from zslbench.methods.generative import regularisers
         from zslbench.methods.generative.wgan import LossTerm
 
-        def stream(purpose: str) -> torch.Generator:
-            return nn.random_stream(ctx.stream_seed(purpose), self.device_)
-
         batch, clusters = self.soul_over == "batch", self.fake_souls == "clusters"
         some = 0 < self.soul_classes < len(real) and not batch
         count = min(self.batch, len(rows.features)) if batch else self.soul_classes if some else len(real)
-        of_noise = stream("soul noise")
-        of_clusters = stream("soul clusters") if clusters else None
-        of_classes = stream("soul classes") if some else None
+        purposes = ("soul noise", "soul clusters", "soul classes")
+        streams = tuple(nn.random_stream(ctx.stream_seed(purpose), self.device_) for purpose in purposes)
+        of_noise, of_clusters, of_classes = streams
 
         def draw() -> tuple[Tensor, ...]:
             drawn = [torch.randn(count, self.soul_rows, noise, generator=of_noise, device=self.device_)]
-            if of_clusters is not None:
+            if clusters:
                 drawn.append(torch.rand(count, self.souls - 1, generator=of_clusters, device=self.device_))
-            if of_classes is not None:
+            if some:
                 keys = torch.rand(len(real), generator=of_classes, device=self.device_)
                 drawn.append(keys.topk(count).indices)
             return tuple(drawn)
@@ -297,7 +290,6 @@ class LisGAN(GenerativeMethod):
             means, filled = regularisers.cluster_fake_souls(fakes, draws[0])
             return distance(means, filled, real[chosen]), filled.sum(1).to(means.dtype).mean()
 
-        streams = tuple(each for each in (of_noise, of_clusters, of_classes) if each is not None)
         return LossTerm("l_r2", self.l_r2, loss, (real,), draw, streams, ("clusters",) if clusters else ())
 
     def _further_fakes(self, size: Size) -> int:

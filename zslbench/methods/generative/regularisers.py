@@ -46,21 +46,14 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
 
 
 def l_r1(fakes: Tensor, labels: Tensor, souls: Tensor) -> Tensor:
-    """Return L_R1 (Eq. 5): the mean over fakes of the squared distance to the nearest soul of the own class.
-
-    Args:
-        fakes: (m, d); labels: (m,) classes of the fakes; souls: (c, k, d).
-    """
+    """Return L_R1 (Eq. 5): the mean over (m, d) fakes of the squared distance to the nearest of their class's souls."""
     return squared_distances(fakes.unsqueeze(1), souls[labels]).squeeze(1).amin(1).mean()
 
 
 def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
     """Return L_R2 (Eq. 6): the squared distance of each fake soul to the nearest real soul of its class.
 
-    Averaged over the fake souls of a class, then over classes.
-
-    Args:
-        fake_souls: (c, j, d); filled: (c, j) bool, False for clusters that hold nothing; souls: (c, k, d).
+    Averaged over the (c, j, d) fake souls of a class that are `filled`, then over classes.
     """
     nearest = squared_distances(fake_souls, souls).amin(2)
     weights = filled.to(nearest.dtype)
@@ -72,9 +65,6 @@ def l_r2_numbered(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
 
     The paper does not say which cluster of fakes has which number; here it is the one that k-means++ gives it. A
     single fake soul has every number.
-
-    Args:
-        fake_souls: (c, k, d) or (c, 1, d); filled: (c, k) or (c, 1) bool; souls: (c, k, d).
     """
     distances = (fake_souls - souls).square().sum(-1)
     return torch.where(filled, distances, torch.inf).amin(1).mean()
@@ -108,10 +98,9 @@ def cluster_fake_souls(fakes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _first_centres(products: Tensor, draws: Tensor) -> Tensor:
-    """Return (c, k, r) weights of the centres of k-means++: each next one is drawn by its squared distance.
+    """Return (c, k, r) weights of the centres of k-means++ for (c, r, r) inner products of fakes.
 
-    Args:
-        products: (c, r, r) inner products of fakes; draws: (c, k − 1) uniform numbers.
+    Each next centre is drawn by its squared distance.
     """
     squares = products.diagonal(dim1=1, dim2=2)
     distances = (squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * products).clamp(min=0)
@@ -127,11 +116,7 @@ def _first_centres(products: Tensor, draws: Tensor) -> Tensor:
 
 
 def _shares(products: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (c, k, r) weight of each fake in its nearest centre's mean, and which centres have any fake.
-
-    Args:
-        products: (c, r, r) inner products of fakes; centres: (c, k, r) weights on them.
-    """
+    """Return the (c, k, r) weight of each fake in its nearest centre's mean, and which centres have any fake."""
     inner = centres @ products
     # ‖p − s‖² up to ‖p‖², which does not change which centre is nearest
     score = (inner * centres).sum(-1, keepdim=True) - 2 * inner
@@ -151,9 +136,7 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
 def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
     """Return (1/C) Σ_c ‖mean_{i: y_i = c} x̃_i − μ_c‖₂ over the classes of the batch; the others add nothing.
 
-    Args:
-        fakes: (m, d) generated rows; labels: (m,) positions of their classes.
-        pivots: (C, d) means μ_c of the real rows of all seen classes.
+    The (C, d) pivots are the means μ_c of the real rows of all seen classes.
     """
     classes = torch.arange(len(pivots), device=labels.device)
     member = (labels[:, None] == classes).to(fakes.dtype)  # of a size that does not depend on the draw

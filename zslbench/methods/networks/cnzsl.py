@@ -149,8 +149,7 @@ class CNZSL(Method):
             with torch.no_grad():
                 network(semantics)  # keeps the statistics of the seen classes under the weights as they are now
             network.eval()
-            loss = float(total) / steps
-            report_losses(self, ctx, (epoch, self.epochs), {"loss": loss}, f"lower lr={self.lr:g}")
+            report_losses(self, ctx, (epoch, self.epochs), {"loss": float(total) / steps}, f"lower lr={self.lr:g}")
         network.requires_grad_(False)
         return self
 

@@ -116,11 +116,7 @@ class DEM(Method):
         return float(self.iterations * min(self.batch, size.images) * self.hidden * (size.features + size.semantics))
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Train the network on the rows of seen classes.
-
-        Raises:
-            BadValue: the output is a ReLU and training features have negative values, or the loss diverges.
-        """
+        """Train the network on the rows of seen classes."""
         from zslbench.methods import nn
         from zslbench.methods.networks.embedding import DeepEmbedding
 

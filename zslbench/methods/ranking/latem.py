@@ -66,9 +66,7 @@ class LATEM(BilinearMethod):
     k: int = param(2, low=1, high=64, log=True, help="latent matrices to start with (K)")
     init: float = param(0.1, low=1e-6, high=10.0, log=True, help="initial matrices are N(0, init²/d)")
     negative: str = param(
-        "violator",
-        choices=("violator", "random"),
-        help="the wrong class to learn from: one that violates, or any",
+        "violator", choices=("violator", "random"), help="the wrong class to learn from: one that violates, or any"
     )
     prune_every: int = param(5, low=0, high=10000, help="epochs between prunings; 0: none")
     prune_below: float = param(0.05, low=0.0, high=1.0, help="share of updates below which a matrix is dropped")
