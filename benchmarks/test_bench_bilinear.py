@@ -13,7 +13,7 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from zslbench.methods.ranking.descent import DescentOptions, RankingDescent, span, weighted_ranks
+from zslbench.methods.ranking.descent import RankingDescent, span, weighted_ranks
 
 IMAGES, FEATURES, ATTRIBUTES, CLASSES = 7057, 2048, 312, 150
 BATCH, LR, MARGIN = 128, 0.1, 1.0
@@ -32,7 +32,7 @@ def problem(images: int, features: int, attributes: int, classes: int) -> Proble
     )
 
 
-def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray, batch: int = BATCH) -> tuple[RankingDescent, np.ndarray]:
+def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray) -> tuple[RankingDescent, np.ndarray]:
     """ALE's trainer at W = 0, and the basis that its coordinates refer to."""
     coordinates, basis = span(s.astype(np.float64))
     training = RankingDescent(
@@ -41,8 +41,8 @@ def trainer(x: np.ndarray, y: np.ndarray, s: np.ndarray, batch: int = BATCH) -> 
         torch.tensor(coordinates, dtype=torch.float32),
         torch.zeros(1, coordinates.shape[1], x.shape[1]),
         lambda excess, labels: weighted_ranks(excess),
-        DescentOptions(MARGIN, LR, batch),
-        torch.Generator().manual_seed(0),
+        margin=MARGIN,
+        lr=LR,
     )
     return training, basis
 
@@ -70,11 +70,10 @@ def cub() -> Problem:
     """The problem to time, once loop and trainer are seen to make the same W of a small one."""
     x, y, s = problem(300, 40, 24, 10)
     for batch in (BATCH, 1):
-        training, basis = trainer(x, y, s, batch)
+        training, basis = trainer(x, y, s)
         wanted = np.zeros((40, 24), dtype=np.float32)
         for _ in range(3):
-            training.order.manual_seed(0)
-            training.epoch()
+            training.epoch(batch, torch.Generator().manual_seed(0))
             wanted = loop(wanted, x, y, s, batch)
         assert np.abs(wanted).max() > 0.1
         np.testing.assert_allclose(training.result[0].T.numpy() @ basis.T, wanted, atol=1e-4)
@@ -85,7 +84,7 @@ def cub() -> Problem:
 def test_mini_batches(benchmark: BenchmarkFixture, cub: Problem) -> None:
     """The trainer, batches of 128."""
     training, _ = trainer(*cub)
-    benchmark.pedantic(training.epoch, rounds=5, warmup_rounds=1)
+    benchmark.pedantic(training.epoch, (BATCH, torch.Generator().manual_seed(0)), rounds=5, warmup_rounds=1)
 
 
 @pytest.mark.benchmark(group="an epoch of ALE at CUB size")

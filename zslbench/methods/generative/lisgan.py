@@ -234,10 +234,10 @@ class LisGAN(GenerativeMethod):
         if self.l_r1 == 0 and self.l_r2 == 0:
             return terms
         with ctx.phase("souls"):
-            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
+            features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
             given = {"k": self.souls, "seed": ctx.stream_seed("souls")}
-            make = functools.partial(regularisers.soul_samples, **arrays, classes=len(rows.semantics), **given)
-            souls = cache_result(make, "soul samples 1", arrays, ctx, **given)
+            make = functools.partial(regularisers.soul_samples, features, labels, len(rows.semantics), **given)
+            souls = cache_result(make, "soul samples 1", {"features": features, "labels": labels}, ctx, **given)
         real = self._tensor(souls)
         if self.l_r1:
             terms.append(LossTerm("l_r1", self.l_r1, lambda _networks, *given: regularisers.l_r1(*given), (real,)))
