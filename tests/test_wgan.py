@@ -1,32 +1,50 @@
-"""The adversarial losses and their training, against finite differences and plain float64 loops."""
+"""The adversarial losses and their training, of one fit or several: against loops, autograd and a plain trainer."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from gan_data import problem
 
+from plain_lisgan import PlainTraining
+from zslbench.errors import BadValue
+from zslbench.methods.base import Context, Method
+from zslbench.methods.generative import AdversarialMethod, regularisers
+from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.gazsl import GAZSL
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
-from zslbench.methods.generative.wgan import Critic, CriticBatch, CriticLoss, Generator, LossTerm
-from zslbench.methods.nn import random_stream
+from zslbench.methods.generative.wgan import Critic, CriticBatch, CriticLoss, Generator, LossTerm, Networks
+from zslbench.methods.nn import linear, random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 
 
+def no_phase(_name: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+def make_critic(conditional: bool = True, branch: bool = True, **options: Any) -> Critic:
+    """Return a critic in float64 with weights that are large enough for its kinks to matter."""
+    critic = Critic(D, A if conditional else 0, H, random_stream(0), **options)
+    if branch:
+        critic.add_branch(C, random_stream(1))
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(2))
+    return critic.double()
+
+
 @pytest.fixture(params=["conditional", "unconditional"])
 def critic(request: pytest.FixtureRequest) -> Critic:
-    """LisGAN's critic, or GAZSL's, in float64 with weights that are large enough for its kinks to matter."""
-    made = (
-        Critic(D, A, H, random_stream(0))
-        if request.param == "conditional"
-        else Critic(D, 0, H, random_stream(0), slope=0.0)
-    )
-    made.add_branch(C, random_stream(1))
-    for parameter in made.parameters():
-        torch.nn.init.normal_(parameter, generator=random_stream(2))
-    return made.double()
+    """LisGAN's critic, or GAZSL's."""
+    return make_critic() if request.param == "conditional" else make_critic(False, slope=0.0)
 
 
 @pytest.fixture
@@ -34,6 +52,12 @@ def rows() -> CriticBatch:
     stream = random_stream(3)
     real, fake, semantics, mix = (torch.rand(M, width, generator=stream, dtype=torch.float64) for width in (D, D, A, 1))
     return CriticBatch(real, fake, torch.tensor([0, 1, 2, 3, 0, 2]), semantics, mix)
+
+
+def parts(critic: Critic, rows: CriticBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    wasserstein, penalty, classification = CriticLoss(critic, 10.0, 0.3).parts(rows)
+    assert classification is not None
+    return wasserstein, penalty, classification
 
 
 def critic_value(critic: Critic, x: np.ndarray, a: np.ndarray) -> float:
@@ -56,14 +80,13 @@ def branch_log_probability(critic: Critic, x: np.ndarray, label: int) -> float:
 
 
 def test_critic_losses_match_loops(critic: Critic, rows: CriticBatch) -> None:
-    found = CriticLoss(critic, 10.0, 0.3).parts(rows)
     n = {name: value.numpy() for name, value in rows._asdict().items()}
     wasserstein = penalty = classification = 0.0
+    step = 1e-6
     for i in range(M):
         real, fake, a, mix = n["real"][i], n["fake"][i], n["semantics"][i], n["mix"][i, 0]
         wasserstein += (critic_value(critic, fake, a) - critic_value(critic, real, a)) / M
         between = mix * real + (1 - mix) * fake
-        step = 1e-6
         gradient = [
             (critic_value(critic, between + step * unit, a) - critic_value(critic, between - step * unit, a))
             / (2 * step)
@@ -72,15 +95,14 @@ def test_critic_losses_match_loops(critic: Critic, rows: CriticBatch) -> None:
         penalty += (np.sqrt(sum(g * g for g in gradient)) - 1) ** 2 / M
         for x in (real, fake):
             classification -= branch_log_probability(critic, x, n["labels"][i]) / M
-    assert found[0].item() == pytest.approx(wasserstein, abs=1e-12)
-    assert found[1].item() == pytest.approx(penalty, rel=1e-7)
-    assert found[2] is not None
-    assert found[2].item() == pytest.approx(classification, rel=1e-12)
+    found = [part.item() for part in parts(critic, rows)]
+    assert found[0] == pytest.approx(wasserstein, abs=1e-12)
+    assert found[1:] == [pytest.approx(penalty, rel=1e-7), pytest.approx(classification, rel=1e-12)]
 
 
 def test_penalty_gradient_matches_double_backward(critic: Critic, rows: CriticBatch) -> None:
     """The written-out input gradient trains the critic exactly as autograd's double backward would."""
-    CriticLoss(critic, 10.0, 0.3).parts(rows)[1].backward()
+    parts(critic, rows)[1].backward()
     ours = {name: p.grad for name, p in critic.named_parameters()}
     critic.zero_grad()
     between = (rows.mix * rows.real + (1 - rows.mix) * rows.fake).requires_grad_()
@@ -96,29 +118,10 @@ def test_penalty_gradient_matches_double_backward(critic: Critic, rows: CriticBa
             assert parameter.grad is None or not parameter.grad.any()
 
 
-def test_penalty_gradient_matches_finite_differences_of_weights(critic: Critic, rows: CriticBatch) -> None:
-    CriticLoss(critic, 10.0, 0.3).parts(rows)[1].backward()
-    step = 1e-6
-    for parameter in (critic.value.weight, critic.from_features.weight):
-        flat = parameter.data.view(-1)
-        assert parameter.grad is not None
-        for at in range(0, flat.numel(), 5):
-            values = []
-            for sign in (1, -1):
-                flat[at] += sign * step
-                values.append(CriticLoss(critic, 10.0, 0.3).parts(rows)[1].item())
-                flat[at] -= sign * step
-            slope = (values[0] - values[1]) / (2 * step)
-            assert parameter.grad.view(-1)[at].item() == pytest.approx(slope, rel=1e-5, abs=1e-6)
-
-
 def test_branch_and_unconditional_critic_do_not_see_the_semantics(critic: Critic, rows: CriticBatch) -> None:
-    found = CriticLoss(critic, 10.0, 0.3).parts(rows)
-    flipped = CriticLoss(critic, 10.0, 0.3).parts(rows._replace(semantics=rows.semantics.flip(0)))
-    assert found[2] is not None
-    assert torch.equal(found[2], flipped[2])
-    for part, other in zip(found[:2], flipped[:2], strict=True):
-        assert torch.equal(part, other) is (critic.from_semantics is None)
+    found, flipped = parts(critic, rows), parts(critic, rows._replace(semantics=rows.semantics.flip(0)))
+    same = [torch.equal(part, other) for part, other in zip(found, flipped, strict=True)]
+    assert same == [critic.from_semantics is None] * 2 + [True]
 
 
 @pytest.mark.parametrize(("output", "slope"), [("relu", 0.2), ("tanh", 0.01), ("linear", 0.0)])
@@ -140,71 +143,16 @@ def test_generator_matches_a_loop(output: str, slope: float) -> None:
             np.testing.assert_allclose(found[c, r], wanted, rtol=1e-10)
 
 
-def training(terms: list[LossTerm], **given: float) -> GanTraining:
-    stream = random_stream(0)
-    rows = SeenRows(
-        features=torch.rand(40, D, generator=stream),
-        labels=torch.randint(C, (40,), generator=stream),
-        semantics=torch.rand(C, A, generator=stream),
-    )
-    generator, critic = Generator(A, A, H, D, random_stream(1)), Critic(D, A, H, random_stream(2))
-    streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)}
-    options = GanOptions(**{"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0} | given)  # type: ignore[arg-type]
-    return GanTraining(generator, critic, rows, terms, options, streams)
-
-
-def test_epoch_has_the_declared_steps() -> None:
-    labels_seen: list[int] = []
-    term = LossTerm("spy", 0.0, lambda _nets, fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
-    made = training([term], batch=12)
-    calls: list[str] = []
-
-    @contextlib.contextmanager
-    def phase(name: str):  # type: ignore[no-untyped-def]
-        calls.append(name)
-        yield
-
-    (losses,) = made.steps(made.epoch_steps, phase)
-    assert calls == ["critic", "generator"] * 4  # ⌈40/12⌉ generator steps
-    assert labels_seen == [12] * 4
-    assert made._notes == {"critic": 5, "penalty": 5, "generator": 1, "spy": 1}  # of the last iteration
-    assert set(losses) == {"critic", "penalty", "generator", "spy"}
-
-
-def test_critic_step_moves_the_critic_only_and_generator_step_the_generator_only() -> None:
-    made = training([])
-    before = [p.clone() for p in (*made.generator.parameters(), *made.critic.parameters())]
-    count = len(list(made.generator.parameters()))
-    batch = made.draw()[0]
-    made.critic_step(batch)
-    after = [*made.generator.parameters(), *made.critic.parameters()]
-    changed = [not torch.equal(b, a) for b, a in zip(before, after, strict=True)]
-    assert not any(changed[:count])
-    assert any(changed[count:])
-    critic_now = [p.clone() for p in made.critic.parameters()]
-    made.generator_step(batch.labels)
-    assert all(torch.equal(b, a) for b, a in zip(critic_now, made.critic.parameters(), strict=True))
-    assert all(p.requires_grad for p in made.critic.parameters())
-    assert any(not torch.equal(b, a) for b, a in zip(before[:count], made.generator.parameters(), strict=True))
-
-
-def test_training_brings_fakes_to_their_class() -> None:
-    """Fakes of a class come to lie nearer to its rows than to any other class's, from its semantics alone."""
-    centres, labels = torch.rand(3, 32, generator=random_stream(7)), torch.arange(240) % 3
-    features = centres[labels] + 0.2 * torch.rand(240, 32, generator=random_stream(0))
-    made = GanTraining(
-        Generator(3, 3, 128, 32, random_stream(1)),
-        Critic(32, 3, 128, random_stream(2)),
-        SeenRows(features=features, labels=labels, semantics=torch.eye(3)),
-        [],
-        GanOptions(batch=16, critic_steps=3, lr=1e-3, gp=10.0),
-        {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)},
-    )
-    made.steps(400, lambda _name: contextlib.nullcontext())
-    with torch.no_grad():
-        means = made.generator.synthesise(torch.eye(3), 100, random_stream(9)).mean(1)
-    real = torch.stack([features[labels == c].mean(0) for c in range(3)])
-    assert torch.cdist(means, real).argmin(1).tolist() == [0, 1, 2]
+def check_gradients(critic: Critic, rows: CriticBatch, loss: torch.Tensor, penalty: torch.Tensor) -> None:
+    """Compare what `CriticLoss` sets with autograd through a loss."""
+    loss.backward()
+    wanted = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in critic.named_parameters()}
+    critic.zero_grad()
+    found_loss, found_penalty = CriticLoss(critic, 10.0, 0.3).set_gradients(rows)
+    assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
+    assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
+    for name, parameter in critic.named_parameters():
+        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("conditional", [True, False])
@@ -213,22 +161,8 @@ def test_training_brings_fakes_to_their_class() -> None:
 def test_written_out_gradients_are_those_of_autograd(
     rows: CriticBatch, conditional: bool, branch: bool, slope: float
 ) -> None:
-    critic = Critic(D, A if conditional else 0, H, random_stream(0), slope=slope)
-    if branch:
-        critic.add_branch(C, random_stream(1))
-    for parameter in critic.parameters():
-        torch.nn.init.normal_(parameter, generator=random_stream(2))
-    critic.double()
-    loss, penalty = CriticLoss(critic, 10.0, 0.3)(rows)
-    loss.backward()
-    wanted = {name: p.grad for name, p in critic.named_parameters()}
-    critic.zero_grad()
-    found_loss, found_penalty = CriticLoss(critic, 10.0, 0.3).set_gradients(rows)
-    assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
-    assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
-    for name, parameter in critic.named_parameters():
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
+    critic = make_critic(conditional, branch, slope=slope)
+    check_gradients(critic, rows, *CriticLoss(critic, 10.0, 0.3)(rows))
 
 
 @pytest.mark.parametrize("branch", [True, False])
@@ -237,12 +171,7 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
     rows: CriticBatch, conditional: bool, branch: bool
 ) -> None:
     """FC, LeakyReLU, FC, ReLU and both heads, the penalty by a double backward pass through the plain network."""
-    critic = Critic(D, A if conditional else 0, H, random_stream(0), layers=2)
-    if branch:
-        critic.add_branch(C, random_stream(1))
-    for parameter in critic.parameters():
-        torch.nn.init.normal_(parameter, generator=random_stream(2))
-    critic.double()
+    critic = make_critic(conditional, branch, layers=2)
     w = dict(critic.named_parameters())
 
     def top(x: torch.Tensor, conditioned: bool) -> torch.Tensor:
@@ -262,20 +191,262 @@ def test_gradients_of_two_layers_are_those_of_the_loss_written_out(
     for x in (rows.real, rows.fake) if branch else ():
         logits = top(x, False) @ w["branch.weight"].T + w["branch.bias"]
         loss = loss - 0.3 * logits.log_softmax(1)[range(M), rows.labels].mean()
-    loss.backward()
-    wanted = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in critic.named_parameters()}
-    critic.zero_grad()
-    found_loss, found_penalty = CriticLoss(critic, 10.0, 0.3).set_gradients(rows)
-    assert found_loss.item() == pytest.approx(loss.item(), rel=1e-12)
-    assert found_penalty.item() == pytest.approx(penalty.item(), rel=1e-12)
-    for name, parameter in critic.named_parameters():
-        assert parameter.grad is not None
-        torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-10, atol=1e-12)
+    check_gradients(critic, rows, loss, penalty)
 
 
 def test_gradients_of_a_critic_that_is_flat_are_finite(rows: CriticBatch) -> None:
-    critic = Critic(D, A, H, random_stream(0)).double()
+    critic = make_critic(branch=False)
     torch.nn.init.zeros_(critic.value.weight)
     _, penalty = CriticLoss(critic, 10.0, 0.0).set_gradients(rows)
     assert penalty.item() == 1.0  # the gradient by x is 0 everywhere
     assert all(torch.isfinite(p.grad).all() for p in critic.parameters() if p.grad is not None)
+
+
+def training(terms: list[LossTerm], rows: SeenRows | None = None, hidden: int = H, **given: float) -> GanTraining:
+    if rows is None:
+        stream = random_stream(0)
+        features, labels = torch.rand(40, D, generator=stream), torch.randint(C, (40,), generator=stream)
+        rows = SeenRows(features, labels, semantics=torch.rand(C, A, generator=stream))
+    width, attributes = rows.features.shape[1], rows.semantics.shape[1]
+    generator = Generator(attributes, attributes, hidden, width, random_stream(1))
+    critic = Critic(width, attributes, hidden, random_stream(2))
+    streams = {name: random_stream(at) for at, name in enumerate(("batches", "noise", "interpolation"), 3)}
+    options = GanOptions(**{"batch": 8, "critic_steps": 5, "lr": 1e-3, "gp": 10.0} | given)  # type: ignore[arg-type]
+    return GanTraining(generator, critic, rows, terms, options, streams)
+
+
+def test_epoch_has_the_declared_steps() -> None:
+    labels_seen: list[int] = []
+    term = LossTerm("spy", 0.0, lambda _nets, fakes, labels: (labels_seen.append(len(labels)), fakes.sum() * 0)[1])
+    made = training([term], batch=12)
+    calls: list[str] = []
+
+    @contextlib.contextmanager
+    def phase(name: str) -> Iterator[None]:
+        calls.append(name)
+        yield
+
+    (losses,) = made.steps(made.epoch_steps, phase)
+    assert calls == ["critic", "generator"] * 4  # ⌈40/12⌉ generator steps
+    assert labels_seen == [12] * 4
+    assert made._notes == {"critic": 5, "penalty": 5, "generator": 1, "spy": 1}  # of the last iteration
+    assert set(losses) == {"critic", "penalty", "generator", "spy"}
+
+
+def test_critic_step_moves_the_critic_only_and_generator_step_the_generator_only() -> None:
+    made = training([])
+    networks = made.generator, made.critic
+    batch = made.draw()[0]
+    for step, moved in ((lambda: made.critic_step(batch), 1), (lambda: made.generator_step(batch.labels), 0)):
+        before = [torch.nn.utils.parameters_to_vector(network.parameters()).detach() for network in networks]
+        step()
+        after = [torch.nn.utils.parameters_to_vector(network.parameters()).detach() for network in networks]
+        assert not torch.equal(before[moved], after[moved])
+        assert torch.equal(before[1 - moved], after[1 - moved])
+    assert all(p.requires_grad for p in made.critic.parameters())
+
+
+def test_training_brings_fakes_to_their_class() -> None:
+    """Fakes of a class come to lie nearer to its rows than to any other class's, from its semantics alone."""
+    centres, labels = torch.rand(3, 32, generator=random_stream(7)), torch.arange(240) % 3
+    features = centres[labels] + 0.2 * torch.rand(240, 32, generator=random_stream(0))
+    made = training([], SeenRows(features, labels, torch.eye(3)), hidden=128, batch=16, critic_steps=3)
+    made.steps(400, no_phase)
+    with torch.no_grad():
+        means = made.generator.synthesise(torch.eye(3), 100, random_stream(9)).mean(1)
+    real = torch.stack([features[labels == c].mean(0) for c in range(3)])
+    assert torch.cdist(means, real).argmin(1).tolist() == [0, 1, 2]
+
+
+# A plain implementation of the public algorithm: same numbers, same draws, same losses.
+
+PLAIN = {"cls_weight": 0.3, "l_r1": 0.2, "l_r2": 0.4}
+PURPOSES = ("batches", "noise", "interpolation", "soul noise")
+IMAGES, WIDTH, ATTRIBUTES, CLASSES, SOULS, HIDDEN, BATCH, STEPS, SOUL_ROWS = 60, 9, 4, 5, 3, 16, 8, 5, 6
+
+
+@pytest.fixture
+def _float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+class Draws:
+    """Hands out, one step at a time, what `GanTraining` draws for a whole iteration from equal streams."""
+
+    def __init__(self) -> None:
+        self.streams = {name: random_stream(at) for at, name in enumerate(PURPOSES)}
+        self.waiting: dict[str, deque[torch.Tensor]] = {name: deque() for name in PURPOSES}
+
+    def _normal(self, purpose: str, *shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=self.streams[purpose])
+
+    def iteration(self) -> None:
+        keys = torch.rand(STEPS, IMAGES, generator=self.streams["batches"])
+        self.waiting["batches"].extend(keys.topk(BATCH).indices)
+        self.waiting["noise"].extend(self._normal("noise", STEPS, BATCH, ATTRIBUTES))
+        self.waiting["interpolation"].extend(torch.rand(STEPS, BATCH, 1, generator=self.streams["interpolation"]))
+        self.waiting["noise"].append(self._normal("noise", BATCH, ATTRIBUTES))
+        self.waiting["soul noise"].append(self._normal("soul noise", CLASSES, SOUL_ROWS, ATTRIBUTES))
+
+    def __call__(self, purpose: str, *shape: int) -> torch.Tensor:
+        drawn = self.waiting[purpose].popleft()
+        assert not shape or drawn.shape[: len(shape)] == shape
+        return drawn
+
+
+def both() -> tuple[GanTraining, PlainTraining, Draws]:
+    stream = random_stream(9)
+    features, semantics = torch.rand(IMAGES, WIDTH, generator=stream), torch.rand(CLASSES, ATTRIBUTES, generator=stream)
+    labels = torch.arange(IMAGES) % CLASSES
+    real = torch.rand(CLASSES, SOULS, WIDTH, generator=stream)
+    generator = Generator(ATTRIBUTES, ATTRIBUTES, HIDDEN, WIDTH, random_stream(10))
+    critic = Critic(WIDTH, ATTRIBUTES, HIDDEN, random_stream(11))
+    for parameter in (*generator.parameters(), *critic.parameters()):
+        torch.nn.init.normal_(parameter, std=0.3, generator=stream)  # large enough for every kink to matter
+    classifier = linear(WIDTH, CLASSES, random_stream(12), std=0.5).requires_grad_(False)
+    draws = Draws()
+    data = features, labels, semantics, real
+    options = {"lr": 1e-3, "gp": 10.0}
+    plain = PlainTraining(generator, critic, classifier, *data, draws, **options, soul_rows=SOUL_ROWS, **PLAIN)
+    streams = {name: random_stream(at) for at, name in enumerate(PURPOSES)}
+
+    def second(nets: Networks, _fakes: torch.Tensor, _labels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        fakes = nets.generator(noise, semantics[:, None, :])
+        return regularisers.l_r2(*regularisers.mean_fake_souls(fakes), real)
+
+    def draw() -> tuple[torch.Tensor]:
+        return (torch.randn(CLASSES, SOUL_ROWS, ATTRIBUTES, generator=streams["soul noise"]),)
+
+    terms = [
+        regularisers.classification_term(PLAIN["cls_weight"], classifier),
+        LossTerm("l_r1", PLAIN["l_r1"], lambda _, x, y: regularisers.l_r1(x, y, real)),
+        LossTerm("l_r2", PLAIN["l_r2"], second, draw=draw),
+    ]
+    gan_options = GanOptions(batch=BATCH, critic_steps=STEPS, **options)
+    fast = GanTraining(generator, critic, SeenRows(features, labels, semantics), terms, gan_options, streams)
+    return fast, plain, draws
+
+
+def check_weights(plain: torch.nn.Linear, *parts: torch.nn.Linear | None) -> None:
+    """Compare the gradients of a plain layer with those of the layers that are its parts."""
+    ours = torch.cat([part.weight.grad for part in parts if part is not None], dim=1)  # type: ignore[misc]
+    torch.testing.assert_close(ours, plain.weight.grad, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_gradients_of_a_critic_step_and_a_generator_step_are_those_of_the_plain_algorithm() -> None:
+    fast, plain, draws = both()
+    draws.iteration()
+    batches = fast.draw()
+    for batch in batches:
+        fast.critic_step(batch)
+        labels, _ = plain.critic_step()
+        assert torch.equal(labels, batch.labels)
+        check_weights(plain.critic.first, fast.critic.from_features, fast.critic.from_semantics)
+        check_weights(plain.critic.second, fast.critic.value)
+    fast.generator_step(batches[-1].labels)
+    plain.generator_step(batches[-1].labels)
+    check_weights(plain.generator.first, fast.generator.from_noise, fast.generator.from_semantics)
+    check_weights(plain.generator.second, fast.generator.out)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_losses_of_twenty_steps_are_those_of_the_plain_algorithm_and_every_draw_is_used_once() -> None:
+    fast, plain, draws = both()
+    for _ in range(20):
+        draws.iteration()
+        (found,) = fast.steps(1, no_phase)
+        critic = [plain.critic_step() for _ in range(STEPS)]
+        wanted = plain.generator_step(critic[-1][0])
+        assert found["critic"] == pytest.approx(sum(loss for _, loss in critic) / STEPS, rel=1e-9)
+        for name, value in wanted.items():
+            assert found[name] == pytest.approx(value, rel=1e-9), name
+        assert not any(draws.waiting.values())
+    for name, stream in fast.streams.items():
+        assert torch.equal(stream.get_state(), draws.streams[name].get_state())
+
+
+# Several fits at once end where single fits end, up to the rounding of batched products.
+
+SMALL: dict[str, Any] = {"hidden": 16, "noise": 3, "critic_steps": 2, "batch": 16, "lr": 1e-3, "per_class": 6}
+EPOCHS: dict[str, Any] = SMALL | {"epochs": 3, "pretrain_epochs": 3, "final_epochs": 3}
+SOULED: dict[str, Any] = EPOCHS | {"soul_rows": 4, "l_r1": 0.3, "l_r2": 0.5, "cls_weight": 0.3, "cascade": "off"}
+CASES: list[AdversarialMethod] = [
+    FCLSWGAN(**EPOCHS | {"cls_weight": 0.5}),
+    LisGAN(**SOULED),
+    GAZSL(**SMALL, iterations=42, neighbours=4),
+    LisGAN(**SOULED, classifier="pretrained", fake_souls="mean"),
+    LisGAN(**SOULED, soul_classes=3),
+    LisGAN(**SOULED, critic_layers=2, generator_slope=0.0, soul_pairs="numbered"),
+]
+SEEDS = (0, 7)
+
+
+def fit_logged(points: list[AdversarialMethod], seeds: tuple[int, ...]) -> list[list[dict[str, float]]]:
+    """Fit points together, one for each seed; return what each logs."""
+    logs: list[list[dict[str, float]]] = [[] for _ in seeds]
+    contexts = [
+        Context(seed, on_log=lambda _step, _total, values, log=log: log.append(dict(values)))
+        for seed, log in zip(seeds, logs, strict=True)
+    ]
+    for fitted, point in zip(type(points[0]).fit_seeds(points, problem()[0], contexts), points, strict=True):
+        assert fitted is point
+    return logs
+
+
+@pytest.mark.parametrize("method", CASES)
+def test_several_fits_at_once_are_the_single_fits(method: AdversarialMethod) -> None:
+    query = problem()[2]
+    points = [dataclasses.replace(method) for _ in SEEDS]
+    logs = fit_logged(points, SEEDS)
+    for seed, point, log in zip(SEEDS, points, logs, strict=True):
+        alone = dataclasses.replace(method)
+        (alone_log,) = fit_logged([alone], (seed,))
+        for name, weight in alone.generator_.state_dict().items():
+            torch.testing.assert_close(point.generator_.state_dict()[name], weight, rtol=1e-3, atol=2e-5)
+        assert not any(parameter.requires_grad for parameter in point.generator_.parameters())
+        assert len(log) == len(alone_log)
+        for ours, theirs in zip(log, alone_log, strict=True):
+            assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+    assert not np.allclose(*(point.scores(query.features, query.classes) for point in points))
+
+
+def test_checkpoints_see_the_weights_of_the_moment() -> None:
+    train, _, query = problem()
+    judged: dict[int, list[np.ndarray]] = {}
+
+    def judge(method: Method, step: int) -> None:
+        judged.setdefault(step, []).append(method.scores(query.features, query.classes))
+
+    FCLSWGAN(**EPOCHS).fit(train, Context(5, judge=judge))
+    points = [FCLSWGAN(**EPOCHS), FCLSWGAN(**EPOCHS)]
+    list(FCLSWGAN.fit_seeds(points, train, [Context(5, judge=judge), Context(6)]))
+    assert sorted(judged) == [1, 2, 3]
+    for single, together in judged.values():
+        np.testing.assert_allclose(together, single, rtol=1e-2, atol=1e-3)
+
+
+def test_divergence_of_one_fit_is_named() -> None:
+    points = [FCLSWGAN(**EPOCHS, gp=1000.0) for _ in range(2)]
+    for point in points:
+        point.lr = 1e30  # past what the parameter allows
+    with pytest.raises(BadValue, match="not finite in epoch"):
+        list(FCLSWGAN.fit_seeds(points, problem()[0], [Context(0), Context(1)]))
+
+
+@pytest.mark.parametrize("method", CASES[:3])
+def test_a_seen_class_without_images_is_as_if_it_were_not_there(method: AdversarialMethod) -> None:
+    train, _, query = problem()
+    empty = train.classes.ids[0]
+    kept = train.labels != empty
+    listed = dataclasses.replace(train, features=train.features[kept], labels=train.labels[kept])
+    absent = dataclasses.replace(listed, classes=train.classes.take(np.flatnonzero(train.classes.ids != empty)))
+    scores = [
+        dataclasses.replace(method).fit(each, Context(2)).scores(query.features, query.classes)
+        for each in (listed, absent)
+    ]
+    assert empty in query.classes.ids  # a candidate like an unseen one
+    np.testing.assert_array_equal(*scores)
+    assert np.isfinite(scores[0]).all()
