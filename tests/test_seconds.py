@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import os
@@ -41,12 +42,11 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def slow(clock: list[float], seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
     """Return a function that takes so long, and does what `call` does."""
 
+    @functools.wraps(call)
     def slowly(*args: Any, **given: Any) -> Any:
         clock[0] += seconds
         return call(*args, **given)
 
-    slowly.__dict__.update(vars(call))
-    slowly.__qualname__ = call.__qualname__
     return slowly
 
 
