@@ -12,9 +12,9 @@ import pytest
 from data_folders import images, splits, write_changed, write_folder
 
 from zslbench.data import Dataset, load_dataset
-from zslbench.data.catalogue import CATALOGUE
+from zslbench.data.array_store import home
+from zslbench.data.catalogue import CATALOGUE, data_root
 from zslbench.data.dataset import DatasetCard, Source
-from zslbench.data.home import data_root, home
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
 

@@ -42,7 +42,7 @@ from scipy.io import savemat
 import zslbench
 from zslbench.cli import main
 from zslbench.data import parsers
-from zslbench.data.own.backbones import Backbone, _prepare_lite0
+from zslbench.data.own.pictures import Backbone, _prepare_lite0
 
 T = TypeVar("T")
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))

@@ -16,8 +16,7 @@ from scipy.io import loadmat
 
 from zslbench.arrays import Array
 from zslbench.data import load_dataset
-from zslbench.data.own.backbones import Backbone, load_backbone
-from zslbench.data.own.pictures import features
+from zslbench.data.own.pictures import Backbone, features, load_backbone
 from zslbench.errors import BadData, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 
 COLOURS = {"2": (255, 0, 0), "10": (0, 255, 0), "9": (0, 0, 255), "1": (255, 255, 0)}

@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 import zslbench
 from zslbench.data import added
+from zslbench.data.array_store import home
+from zslbench.data.catalogue import data_root as data_roots
 from zslbench.data.dataset import Source
-from zslbench.data.home import data_root as data_roots
-from zslbench.data.home import home
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.params import declared_params, format_value, in_words

@@ -18,14 +18,13 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.array_store import save_array
+from zslbench.data.array_store import home, save_array, write_home
 from zslbench.data.dataset import Counts, Dataset, choose_stem
-from zslbench.data.home import home
 from zslbench.documents import convert
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
 from zslbench.files import working_folder, write_through
@@ -41,16 +40,13 @@ class Added:
     """What ``about.json`` says of an added data set.
 
     Attributes:
-        name: what it is called.
-        class_names: (c,) names.
-        features, semantics: stems by name, the first of each being the usual choice; each with facts on its source
-            (``source``, ``sha256``, ``shape`` …).
-        fingerprints: ``features/semantics`` to the fingerprint of that choice.
-        counts: of images, attributes (of the usual semantics), classes and the split.
+        features, semantics: facts on the source of each (``source``, ``sha256``, ``shape`` …) by stem, the usual first.
+        fingerprints: of each choice, by ``features/semantics``.
+        counts: attributes being those of the usual semantics.
         split: how the split was made; empty where it was given.
         folds: how many class folds it has.
         first_class: what its labels number the first class, 0 or 1.
-        facts: more on where it came from, by name (labels, classes, splits: ``source``, ``sha256`` …).
+        facts: on the source of labels, classes and split.
     """
 
     name: str
@@ -81,11 +77,9 @@ class Added:
         )
 
     def load(self, *, features: str | None = None, semantics: str | None = None, verify: bool = False) -> Dataset:
-        """Return one choice of features (memory-mapped) and semantics; None: the ones added first.
+        """Return one choice of features (memory-mapped) and semantics, by stem; None: the ones added first.
 
-        Args:
-            features, semantics: file stems.
-            verify: compute the fingerprint anew.
+        `verify`: compute the fingerprint anew.
 
         Raises:
             DataMissing: there is no such choice.
@@ -95,14 +89,23 @@ class Added:
         for option, given, held in (("features", features, self.features), ("semantics", semantics, self.semantics)):
             advice = f"add it with `zslbench data add {self.name} --{option} {given}=FILE`"
             stems.append(choose_stem(f"data set {self.name!r}", option, given, list(held), next(iter(held)), advice))
-        original = bool(self.semantics[stems[1]].get("scaled_from_original"))
+        files = {"features": f"features-{stems[0]}", "semantics": f"semantics-{stems[1]}"}
+        if self.semantics[stems[1]].get("scaled_from_original"):
+            files["original"] = f"original-{stems[1]}"
         sides = [f"fold{number}_{side}" for number in range(1, self.folds + 1) for side in ("train", "val")]
-        arrays = {
-            "features": self._load_array(f"features-{stems[0]}", "r"),
-            "semantics": self._load_array(f"semantics-{stems[1]}"),
-            **({"original": self._load_array(f"original-{stems[1]}")} if original else {}),
-            **{key: self._load_array(key) for key in ("labels", "trainval", "test_seen", "test_unseen", *sides)},
-        }
+        files |= {key: key for key in ("labels", "trainval", "test_seen", "test_unseen", *sides)}
+        arrays: dict[str, AnyArray] = {}
+        for key, file in files.items():
+            path = self.folder / f"{file}.npy"
+            try:
+                if not path.is_file():  # a pipe would be waited for
+                    raise FileNotFoundError(path)
+                arrays[key] = np.load(path, mmap_mode="r" if key == "features" else None, allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise BadData(
+                    f"data set {self.name!r}: {path} is missing or damaged; remove the data set with "
+                    f"`zslbench data remove {self.name} --yes` and add it again."
+                ) from error
         expected = self.fingerprints.get("/".join(stems), "")
         dataset = Dataset.of_arrays(
             arrays,
@@ -121,19 +124,6 @@ class Added:
                 f"remove the data set and add it again."
             )
         return dataset
-
-    def _load_array(self, key: str, mode: Literal["r"] | None = None) -> AnyArray:
-        path = self.folder / f"{key}.npy"
-        try:
-            if not path.is_file():  # a pipe would be waited for
-                raise FileNotFoundError(path)
-            array: AnyArray = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise BadData(
-                f"data set {self.name!r}: {path} is missing or damaged; remove the data set with "
-                f"`zslbench data remove {self.name} --yes` and add it again."
-            ) from error
-        return array
 
 
 def find(name: str) -> Added | None:
@@ -191,24 +181,17 @@ def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
         StoreError: it cannot be written; nothing that was there is lost.
     """
     root = home() / "added"
-    try:
-        with working_folder(root, ".adding-") as work:
-            for key, array in arrays.items():
-                save_array(work / f"{key}.npy", array)
-            about = json.dumps({"schema": SCHEMA, **dataclasses.asdict(added)}, indent=1).encode()
-            write_through(work / ABOUT, lambda file: file.write(about))
-            if (added.folder / ABOUT).is_file():
-                for key in arrays:
-                    (work / f"{key}.npy").replace(added.folder / f"{key}.npy")
-                (work / ABOUT).replace(added.folder / ABOUT)
-            else:
-                shutil.rmtree(added.folder, ignore_errors=True)
-                work.replace(added.folder)
-    except OSError as error:
-        raise StoreError(
-            f"cannot write the data set under {root} ({error.strerror or error}); free some space, or set "
-            "ZSLBENCH_HOME to a folder that can be written."
-        ) from error
+    with write_home(f"write the data set under {root}"), working_folder(root, ".adding-") as work:
+        for key, array in arrays.items():
+            save_array(work / f"{key}.npy", array)
+        about = json.dumps({"schema": SCHEMA, **dataclasses.asdict(added)}, indent=1).encode()
+        write_through(work / ABOUT, lambda file: file.write(about))
+        if (added.folder / ABOUT).is_file():
+            for file in (*(f"{key}.npy" for key in arrays), ABOUT):
+                (work / file).replace(added.folder / file)
+        else:
+            shutil.rmtree(added.folder, ignore_errors=True)
+            work.replace(added.folder)
 
 
 def remove(name: str) -> Path:

@@ -1,15 +1,14 @@
-"""A content-addressed store of converted data: parse a folder once, memory-map it ever after.
+"""`home`, the folder of all that zslbench keeps, and in it the store of converted data: parse once, then memory-map.
 
-Layout, under ``ZSLBENCH_HOME/store``::
+Of the folders in `home`, ``xlsa17`` holds what was fetched or imported, ``added`` what `data add` made, ``downloads``
+archives while they are fetched, ``store`` converted data, and ``features`` batches of pictures. Layout of the store::
 
     index/<source>.json          which content a source (folder, features, semantics) has, and the state of its files
     content/<fingerprint>/*.npy  the arrays of `Dataset.arrays`, and sizes.json
 
 A source whose files changed (path, size, time of change), or that an older reader read, is converted again. Where the
-store cannot be written the data set is read as it is; nothing but speed is lost.
-
-Runs read their data from here, whatever its source, array by array: a worker opens features and semantics, and no
-labels. Where the store cannot be written, a temporary folder of the process takes its part.
+store cannot be written the data set is read as it is; nothing but speed is lost. Runs read their data from here,
+array by array: a worker opens features and semantics, and no labels.
 """
 
 from __future__ import annotations
@@ -19,36 +18,54 @@ import contextlib
 import dataclasses
 import functools
 import json
+import os
 import shutil
 import tempfile
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import platformdirs
 
 from zslbench.arrays import AnyArray
-from zslbench.data import xlsa17 as layout
 from zslbench.data.dataset import Dataset, Origin, numbered_names
-from zslbench.data.home import home
-from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder
+from zslbench.data.xlsa17 import FIRST_CLASS, READER_VERSION, read_folder, source_files
 from zslbench.documents import convert
-from zslbench.errors import StoreError
+from zslbench.errors import BadValue, StoreError
 from zslbench.files import working_folder, write_through
-from zslbench.identity import digest, fingerprint
+from zslbench.identity import digest, expand_home, fingerprint
 
 _SIZES = "sizes.json"
 
 
+def home() -> Path:
+    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder."""
+    given = os.environ.get("ZSLBENCH_HOME")
+    if not given:
+        return Path(platformdirs.user_data_dir("zslbench"))
+    place = expand_home(given)
+    if str(place).startswith("~"):
+        raise BadValue(f"ZSLBENCH_HOME is {given!r}, and that user has no home on this machine; set it to a folder.")
+    return place.absolute()
+
+
+@contextlib.contextmanager
+def write_home(what: str) -> Iterator[None]:
+    """Turn an OSError into a StoreError: it cannot (`what`)."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot {what} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to a folder that can be "
+            "written."
+        ) from error
+
+
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An index entry: a source and the content that it was converted to.
-
-    Attributes:
-        folder, features, semantics: of the source.
-        fingerprint, class_names: of the content.
-        state: what must be unchanged for the content to be that of the source.
-    """
+    """An index entry: a source, the content that it was converted to, and what must be unchanged for that to hold."""
 
     folder: str
     features: str
@@ -71,24 +88,15 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
         if not is_intact(content):
             return None
         try:
-            arrays = _arrays(content)
+            return load_arrays(content, class_names=entry.class_names, **facts)
         except (OSError, ValueError):
             return None
-        return Dataset.of_arrays(
-            arrays,
-            name=name,
-            features_name=features,
-            semantics_name=semantics,
-            class_names=entry.class_names,
-            origin=origin,
-            first_class=FIRST_CLASS,
-            fingerprint=entry.fingerprint,
-        )
 
+    facts: Any = {"name": name, "features": features, "semantics": semantics, "origin": origin}
     if (dataset := load_copy()) is not None:
         return dataset
     state = _state(folder, features, semantics)
-    dataset = read_folder(folder, name=name, features=features, semantics=semantics, origin=origin)
+    dataset = read_folder(folder, **facts)
     if _keep(dataset) is None:
         return dataset
     entry = Stored(str(folder), features, semantics, dataset.fingerprint, dataset.class_names, state)
@@ -163,23 +171,16 @@ def load_array(folder: Path, name: str) -> AnyArray | None:
     return array
 
 
-def load_arrays(
-    folder: Path, *, name: str, features: str, semantics: str, origin: Origin, split: str = "", narrow: bool = False
-) -> Dataset:
-    """Return the data set whose arrays a folder holds, classes numbered; `narrow`: with one column of its features."""
+def load_arrays(folder: Path, *, features: str, semantics: str, narrow: bool = False, **facts: Any) -> Dataset:
+    """Return the data set whose arrays a folder holds, classes numbered where `facts` do not name them.
+
+    `narrow`: with one column of its features; `facts`: other attributes of `Dataset`.
+    """
     arrays = _arrays(folder)
     arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
-    return Dataset.of_arrays(
-        arrays,
-        name=name,
-        features_name=features,
-        semantics_name=semantics,
-        class_names=numbered_names(FIRST_CLASS, len(arrays["semantics"])),
-        origin=origin,
-        split=split,
-        first_class=FIRST_CLASS,
-        fingerprint=folder.name,
-    )
+    facts = {"class_names": numbered_names(FIRST_CLASS, len(arrays["semantics"])), **facts}
+    choice = {"features_name": features, "semantics_name": semantics}
+    return Dataset.of_arrays(arrays, **choice, **facts, first_class=FIRST_CLASS, fingerprint=folder.name)
 
 
 @functools.cache
@@ -202,7 +203,7 @@ def _content(fingerprint: str, store: Path | None = None) -> Path:
 
 def _state(folder: Path, features: str, semantics: str) -> Any:
     """Return what must be unchanged for a converted copy to be valid, as plain JSON values."""
-    files = [(str(path), path.stat()) for path in layout.source_files(folder, features, semantics)]
+    files = [(str(path), path.stat()) for path in source_files(folder, features, semantics)]
     return [READER_VERSION, [[path, stat.st_size, stat.st_mtime_ns] for path, stat in files]]
 
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 from pathlib import Path
 from typing import ClassVar
 
 from zslbench.data import xlsa17 as layout
-from zslbench.data.array_store import load_stored
+from zslbench.data.array_store import home, load_stored
 from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
-from zslbench.data.home import data_root, home
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
+from zslbench.identity import expand_home
 
 DIMENSIONS = {"res101": 2048}
 
@@ -57,6 +58,27 @@ class Catalogued(Source):
         choose_stem(owner, "features", features, held.features, "", advice)
         choose_stem(owner, "semantics", semantics, held.semantics, "", advice)
         raise DataMissing(f"data set {self.name!r}: no folder holds both {features} and {semantics}; {advice}.")
+
+
+def data_root(root: Path | None = None) -> list[Path]:
+    """Return the folders to look for xlsa17 data set folders in, first choice first.
+
+    An explicit `root` is the only one; otherwise ``ZSLBENCH_DATA`` where it is set, then what was installed. A root
+    that holds a folder named ``xlsa17``, as the official archive does, stands for that folder too.
+
+    Raises:
+        DataMissing: an explicit root or ``ZSLBENCH_DATA`` that is not a folder.
+    """
+    given, where = (os.environ.get("ZSLBENCH_DATA"), "ZSLBENCH_DATA") if root is None else (root, "--data-root")
+    roots: list[Path] = []
+    if given:
+        place = expand_home(given).absolute()
+        if not place.is_dir():
+            raise DataMissing(
+                f"{where} names {str(given)!r}, which is not a folder; name the folder that holds CUB, SUN, …"
+            )
+        roots = [place, *([place / "xlsa17"] if (place / "xlsa17").is_dir() else [])]
+    return roots if root is not None else [*roots, home() / "xlsa17"]
 
 
 def named_folders(name: str, root: Path | None) -> list[Path]:

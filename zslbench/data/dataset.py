@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +23,7 @@ _CHECKED_ROWS = 4096
 
 
 def numbered_names(first: int, count: int) -> tuple[str, ...]:
-    """Return made-up class names, numbered from what the source numbers its first class.
+    """Return class names for a source that has none, by its own numbers.
 
     >>> numbered_names(1, 2)
     ('class 1', 'class 2')
@@ -59,15 +60,9 @@ def find_not_finite(matrix: Array) -> int | None:
 
 
 def choose_stem(owner: str, option: str, given: str | None, held: Sequence[str], usual: str, advice: str = "") -> str:
-    """Return which features or semantics are meant: the given ones, else the usual ones, else the only ones.
+    """Return which features or semantics (`option`) are meant: the given stem, else the usual, else the only one held.
 
-    Args:
-        owner: what has them, for sentences.
-        option: ``features`` or ``semantics``.
-        given: a file stem, or None.
-        held: the stems that there are.
-        usual: the stem that is taken where none is given.
-        advice: how to get others, for sentences.
+    `owner` begins the sentences, and `advice` says in them how to get others.
 
     Raises:
         DataMissing: the given ones are not there, or there are none at all.
@@ -105,14 +100,12 @@ class Dataset:
         features: (n, d) float32, possibly memory-mapped.
         labels: (n,) int64 class ids, 0-based.
         semantics: (c, a) float32, row i describes class i.
-        class_names: (c,) names; ``class 1`` … by the labels' own numbers where the source has none.
+        class_names: (c,); ``class 1`` … by the labels' own numbers where the source has none.
         trainval, test_seen, test_unseen: int64 row numbers of the split, disjoint.
         folds: development folds of the seen classes; empty where the source has none.
         original: (c, a) float32, the attributes before they were scaled to `semantics` (``original_att``), or None.
-        origin: whether it is a catalogued set, a built-in one, one that `data add` installed, or a folder of the
-            user's own.
-        split: how the split was made where no author of the data gave it (``seeded split (seed 0, 20 % unseen)``),
-            else empty. Captions say it.
+        origin: a catalogued set, a built-in one, one that `data add` installed, or a folder of the user's own.
+        split: how the split was made, for captions (``seeded split (seed 0, 20 % unseen)``); empty: by the authors.
         first_class: what the source numbers its first class: 1 in xlsa17 files, 0 or 1 in a user's labels.
         fingerprint: 16 hex digits that name the content. Pass it only for content that was checked when it was
             fingerprinted (the store does); otherwise it is computed here, after a scan for NaN and infinity.
@@ -139,11 +132,15 @@ class Dataset:
     fingerprint: str = ""
 
     def __post_init__(self) -> None:
-        self._check_shapes()
-        self._check_split()
-        self._check_folds()
+        faults = itertools.chain(
+            self._find_faults_of_shape(),
+            self._find_faults_of_split(),
+            self._find_faults_of_folds(),
+            () if self.fingerprint else self._find_not_finite(),
+        )
+        if (fault := next(faults, None)) is not None:  # the first: later checks rest on earlier ones
+            raise self.bad(fault)
         if not self.fingerprint:
-            self._check_finite()
             object.__setattr__(self, "fingerprint", fingerprint(self.arrays()))
         for name, array in self.arrays().items():
             if not name.startswith("fold"):
@@ -181,81 +178,70 @@ class Dataset:
         """Return the error that says what is wrong with this data set."""
         return BadData(f"data set {self.name!r} ({self.features_name}, {self.semantics_name}): {fault}")
 
-    def _check_shapes(self) -> None:
-        if self.features.ndim != 2 or self.semantics.ndim != 2:
-            raise self.bad(
-                f"features and semantics must be matrices, not {self.features.shape} and {self.semantics.shape}."
-            )
-        if len(self.features) == 0 or self.features.shape[1] == 0 or self.semantics.shape[1] == 0:
-            raise self.bad(f"features {self.features.shape} and semantics {self.semantics.shape} must not be empty.")
-        if self.labels.shape != (len(self.features),):
-            raise self.bad(
-                f"{len(self.features)} rows of features but {self.labels.size} labels; give one label a row."
-            )
+    def _find_faults_of_shape(self) -> Iterator[str]:
+        features, labels, semantics, original = self.features, self.labels, self.semantics, self.original
+        if features.ndim != 2 or semantics.ndim != 2:
+            yield f"features and semantics must be matrices, not {features.shape} and {semantics.shape}."
+        if 0 in features.shape or semantics.shape[1] == 0:
+            yield f"features {features.shape} and semantics {semantics.shape} must not be empty."
+        if labels.shape != (len(features),):
+            yield f"{len(features)} rows of features but {labels.size} labels; give one label a row."
         for name, kind in (("features", np.float32), ("labels", np.int64), ("semantics", np.float32)):
             if (held := getattr(self, name).dtype) != kind:
-                raise self.bad(f"{name} must be {np.dtype(kind)}, not {held}.")
-        original = self.original
-        if original is not None and (original.dtype != np.float32 or original.shape != self.semantics.shape):
-            raise self.bad(
-                f"original attributes must be float32 {self.semantics.shape} as the semantics are, "
+                yield f"{name} must be {np.dtype(kind)}, not {held}."
+        if original is not None and (original.dtype != np.float32 or original.shape != semantics.shape):
+            yield (
+                f"original attributes must be float32 {semantics.shape} as the semantics are, "
                 f"not {original.dtype} {original.shape}."
             )
-        classes = len(self.semantics)
-        if self.labels.min() < 0 or self.labels.max() >= classes:
-            raise self.bad(
-                f"labels run from {self.labels.min()} to {self.labels.max()} (0-based), but semantics describe "
-                f"{classes} classes; every class needs a row of semantics."
+        classes = len(semantics)
+        if labels.min() < 0 or labels.max() >= classes:
+            yield (
+                f"labels run from {labels.min()} to {labels.max()} (0-based), but semantics describe {classes} "
+                "classes; every class needs a row of semantics."
             )
         if len(self.class_names) != classes:
-            raise self.bad(f"{len(self.class_names)} class names for {classes} classes; give one name a class.")
+            yield f"{len(self.class_names)} class names for {classes} classes; give one name a class."
 
-    def _check_split(self) -> None:
+    def _find_faults_of_split(self) -> Iterator[str]:
         parts = {"trainval": self.trainval, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
         for name, rows in parts.items():
             if rows.ndim != 1 or rows.size == 0 or rows.dtype != np.int64:
-                raise self.bad(f"{name} must be a non-empty list of int64 row numbers, not {rows.dtype} {rows.shape}.")
+                yield f"{name} must be a non-empty list of int64 row numbers, not {rows.dtype} {rows.shape}."
             if rows.min() < 0 or rows.max() >= len(self.features):
-                raise self.bad(
+                yield (
                     f"{name} names rows {rows.min()} to {rows.max()} (0-based) of {len(self.features)}; "
                     "row numbers must lie inside the features."
                 )
-            repeated = rows.size - np.unique(rows).size
-            if repeated:
-                raise self.bad(f"{name} names {repeated} rows more than once; each row may occur once.")
-        for first, second in (("trainval", "test_seen"), ("trainval", "test_unseen"), ("test_seen", "test_unseen")):
-            shared = np.intersect1d(parts[first], parts[second]).size
-            if shared:
-                raise self.bad(f"{first} and {second} share {shared} rows; the parts of a split must not overlap.")
-        both = np.intersect1d(self.seen, self.unseen)
-        if both.size:
-            raise self.bad(
-                f"{both.size} unseen classes have training images (first: {self.class_names[both[0]]!r}); "
-                "a class is either seen or unseen."
-            )
-        strange = np.setdiff1d(self.labels[self.test_seen], self.seen)
-        if strange.size:
-            raise self.bad(
+            if repeated := rows.size - np.unique(rows).size:
+                yield f"{name} names {repeated} rows more than once; each row may occur once."
+        for first, second in itertools.combinations(parts, 2):
+            if shared := np.intersect1d(parts[first], parts[second]).size:
+                yield f"{first} and {second} share {shared} rows; the parts of a split must not overlap."
+        if (both := np.intersect1d(self.seen, self.unseen)).size:
+            first = repr(self.class_names[both[0]])
+            yield f"{both.size} unseen classes have training images (first: {first}); a class is either seen or unseen."
+        if (strange := np.setdiff1d(self.labels[self.test_seen], self.seen)).size:
+            yield (
                 f"{strange.size} classes of test_seen have no training image "
                 f"(first: {self.class_names[strange[0]]!r}); test_seen may hold seen classes only."
             )
 
-    def _check_folds(self) -> None:
+    def _find_faults_of_folds(self) -> Iterator[str]:
         for number, fold in enumerate(self.folds, start=1):
             if fold.train.size == 0 or fold.val.size == 0:
-                raise self.bad(f"fold {number} has {fold.train.size} training and {fold.val.size} validation classes.")
+                yield f"fold {number} has {fold.train.size} training and {fold.val.size} validation classes."
             if np.intersect1d(fold.train, fold.val).size:
-                raise self.bad(f"fold {number} has classes that are both training and validation classes.")
-            outside = np.setdiff1d(np.concatenate([fold.train, fold.val]), self.seen)
-            if outside.size:
-                raise self.bad(f"fold {number} has {outside.size} classes that are not seen classes of the split.")
+                yield f"fold {number} has classes that are both training and validation classes."
+            if (outside := np.setdiff1d(np.concatenate([fold.train, fold.val]), self.seen)).size:
+                yield f"fold {number} has {outside.size} classes that are not seen classes of the split."
 
-    def _check_finite(self) -> None:
+    def _find_not_finite(self) -> Iterator[str]:
         for kind, table in (("semantics", self.semantics), ("original attributes", self.original)):
             if table is not None and (row := find_not_finite(table)) is not None:
-                raise self.bad(f"{kind} of class {self.class_names[row]!r} hold NaN or infinity; mend the file.")
+                yield f"{kind} of class {self.class_names[row]!r} hold NaN or infinity; mend the file."
         if (row := find_not_finite(self.features)) is not None:
-            raise self.bad(f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image.")
+            yield f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,15 +259,8 @@ class Counts:
     @classmethod
     def of(cls, dataset: Dataset) -> Counts:
         """Count a data set."""
-        return cls(
-            images=len(dataset.labels),
-            attributes=dataset.semantics.shape[1],
-            seen=len(dataset.seen),
-            unseen=len(dataset.unseen),
-            trainval=len(dataset.trainval),
-            test_seen=len(dataset.test_seen),
-            test_unseen=len(dataset.test_unseen),
-        )
+        parts = (dataset.seen, dataset.unseen, dataset.trainval, dataset.test_seen, dataset.test_unseen)
+        return cls(len(dataset.labels), dataset.semantics.shape[1], *map(len, parts))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -309,11 +288,9 @@ class Source(abc.ABC):
 
     @abc.abstractmethod
     def load(self, *, features: str | None = None, semantics: str | None = None, root: Path | None = None) -> Dataset:
-        """Return the data set with the chosen features and semantics (file stems; None: the usual ones).
+        """Return the data set with the chosen features and semantics (``vgg19``, ``sent``; None: the usual ones).
 
         Args:
-            features: which features, for instance ``res101`` or ``vgg19``.
-            semantics: which semantics, for instance ``att`` or ``sent``.
             root: the folder that holds xlsa17 folders; None: ``ZSLBENCH_DATA``, then what `data import` installed.
 
         Raises:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from zslbench.data.array_store import home, write_home
 from zslbench.data.catalogue import CATALOGUE, refuse_awa
-from zslbench.data.home import home
 from zslbench.data.import_archive import MAX_BYTES, Installed, import_archive
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, stems
-from zslbench.errors import BadData, BadValue, DataMissing, StoreError, UnknownName, first_line
+from zslbench.errors import BadData, BadValue, DataMissing, UnknownName, first_line
 from zslbench.files import working_folder
 from zslbench.identity import file_sha256
 
@@ -62,9 +62,6 @@ def fetch(
         progress: show a bar on standard error, when it is a terminal.
         retries: how often a broken transfer is started again.
 
-    Returns:
-        What was installed; nothing where all was there already.
-
     Raises:
         UnknownName: not a catalogued data set.
         BadValue: one `sha256` or `url` for more than one archive, not a sha256, or not an address.
@@ -95,20 +92,15 @@ def fetch(
         source = official if url is None else url
         required = [_FOLDERS[name] for name in listed if name in lacking]
         spare = [_FOLDERS[name] for name in listed if name not in asked and (force or not any(held[name]))]
-        try:
-            with working_folder(folder, ".fetching-") as work:
-                path = _download(file, source, work, progress, retries)
-                checksum = file_sha256(path)
-                if sha256 is not None and checksum != sha256.lower():
-                    raise BadData(
-                        f"{source} has sha256 {checksum} where {sha256.lower()} is expected; nothing was installed."
-                    )
-                allowed = [*required, *spare] if url is None else required
-                installed += import_archive(path, source, checksum, required=required, allowed=allowed)
-        except OSError as error:
-            raise StoreError(
-                f"cannot write the download to {folder} ({error.strerror or error}); free space."
-            ) from error
+        with write_home(f"write the download to {folder}"), working_folder(folder, ".fetching-") as work:
+            path = _download(file, source, work, progress, retries)
+            checksum = file_sha256(path)
+            if sha256 is not None and checksum != sha256.lower():
+                raise BadData(
+                    f"{source} has sha256 {checksum} where {sha256.lower()} is expected; nothing was installed."
+                )
+            allowed = [*required, *spare] if url is None else required
+            installed += import_archive(path, source, checksum, required=required, allowed=allowed)
     return installed
 
 
@@ -200,10 +192,9 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"the host answers {error.response.status_code} {error.response.reason}".rstrip()
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
-        return "the transfer broke off"
-    if isinstance(error, requests.Timeout):
-        return "the host does not answer in time"
-    if isinstance(error, requests.ConnectionError):
-        return "the host cannot be reached"
-    return first_line(error)
+    reasons = {
+        requests.exceptions.ChunkedEncodingError: "the transfer broke off",
+        requests.Timeout: "the host does not answer in time",
+        requests.ConnectionError: "the host cannot be reached",
+    }
+    return next((reason for kind, reason in reasons.items() if isinstance(error, kind)), first_line(error))

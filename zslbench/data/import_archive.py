@@ -17,9 +17,10 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+from zslbench.data.array_store import home, write_home
 from zslbench.data.catalogue import CATALOGUE
-from zslbench.data.home import home
-from zslbench.errors import BadData, DataMissing, StoreError, ZslbenchError, first_line
+from zslbench.data.parsers import refuse_broken
+from zslbench.errors import BadData, DataMissing
 from zslbench.files import switch_folder, working_folder
 from zslbench.identity import expand_home, file_sha256
 
@@ -32,6 +33,7 @@ MAX_RATIO = 200
 SMALL = 1 << 20
 """Bytes that a member may unpack to at any ratio."""
 _FOLDERS = {source.card.folder.lower(): source.card.folder for source in CATALOGUE}
+_NAMES = {source.card.folder: source.name for source in CATALOGUE}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 Openers = dict[tuple[str, str], Callable[[], Any]]
@@ -79,37 +81,28 @@ def import_archive(
     required: Collection[str] = (),
     allowed: Collection[str] | None = None,
 ) -> list[Installed]:
-    """Install from a zip archive, recording where it came from and its sha256 (see `import_`).
+    """Install from a zip archive, recording the `source` it came from and its sha256 (see `import_`).
 
     Args:
-        path: the archive.
-        source: where it came from.
-        checksum: its sha256.
         required: data set folders that it must hold; where one is absent nothing is installed.
         allowed: data set folders that may be installed; None for all that it holds.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            openers = _find_in_archive(archive, path)
-            held = _data_sets(openers)
-            if lacking := [folder for folder in required if folder not in held]:
-                raise BadData(
-                    f"{source} holds no .mat file of {', '.join(lacking)} (it holds: {', '.join(held) or 'no data set'}"
-                    "); nothing was installed from it, name another archive with --url."
-                )
-            chosen = {key: opener for key, opener in openers.items() if allowed is None or key[0] in allowed}
-            return _install(chosen, path, source, checksum)
-    except ZslbenchError:
-        raise
-    except Exception as error:  # zipfile, zlib and struct raise some ten kinds for a broken archive
-        raise BadData(f"{path} cannot be unpacked as a zip archive ({first_line(error)}); get it again.") from error
+    with refuse_broken(path, "cannot be unpacked as a zip archive", "; get it again"), zipfile.ZipFile(path) as archive:
+        _check_members(archive.infolist(), path)
+        openers = _find_in_archive(archive, path)
+        held = _data_sets(openers)
+        if lacking := [folder for folder in required if folder not in held]:
+            raise BadData(
+                f"{source} holds no .mat file of {', '.join(lacking)} (it holds: {', '.join(held) or 'no data set'}"
+                "); nothing was installed from it, name another archive with --url."
+            )
+        chosen = {key: opener for key, opener in openers.items() if allowed is None or key[0] in allowed}
+        return _install(chosen, path, source, checksum)
 
 
 def _find_in_archive(archive: zipfile.ZipFile, path: Path) -> Openers:
-    """Find the members that matter, after checking every member."""
     openers: Openers = {}
     members: dict[tuple[str, str], str] = {}
-    _check_members(archive.infolist(), path)
     for member in archive.infolist():
         parts = _parts(member)
         key = _key(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
@@ -153,41 +146,30 @@ def _install(openers: Openers, path: Path, source: str, checksum: str) -> list[I
     if not folders:
         known = ", ".join(_FOLDERS.values())
         raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")
-    root = home() / "xlsa17"
+    root, installed = home() / "xlsa17", []
+    with write_home(f"install under {root}"), working_folder(root, ".incoming-") as work:
+        for (folder, file), opener in openers.items():
+            (work / folder).mkdir(exist_ok=True)
+            with opener() as incoming, (work / folder / file).open("wb") as out:
+                while part := _read_part(incoming):
+                    out.write(part)
+        for folder in folders:
+            new, target = work / folder, root / folder
+            files = tuple(sorted(path.name for path in new.iterdir()))
+            (new / ORIGIN).write_text(json.dumps({"source": source, "sha256": checksum}), encoding="utf-8")
+            for path in sorted(target.iterdir()) if target.is_dir() else ():
+                if not (new / path.name).exists():
+                    _take_over(path, new / path.name)
+            switch_folder(new, target)
+            installed.append(Installed(_NAMES[folder], target, files, source, checksum))
+    return installed
+
+
+def _read_part(incoming: IO[bytes]) -> bytes:
     try:
-        with working_folder(root, ".incoming-") as work:
-            for (folder, file), opener in openers.items():
-                (work / folder).mkdir(exist_ok=True)
-                with opener() as incoming, (work / folder / file).open("wb") as out:
-                    _copy(incoming, out)
-            return [_switch_in(work / folder, root / folder, source, checksum) for folder in folders]
-    except OSError as error:
-        raise StoreError(
-            f"cannot install under {root} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to "
-            "a folder that can be written."
-        ) from error
-
-
-def _copy(incoming: IO[bytes], out: IO[bytes]) -> None:
-    while True:
-        try:
-            part = incoming.read(1 << 20)
-        except OSError as error:  # of the source: no fault of the place to install to
-            raise EOFError(error.strerror or str(error)) from error
-        if not part:
-            return
-        out.write(part)
-
-
-def _switch_in(work: Path, target: Path, source: str, checksum: str) -> Installed:
-    files = tuple(sorted(path.name for path in work.iterdir()))
-    (work / ORIGIN).write_text(json.dumps({"source": source, "sha256": checksum}), encoding="utf-8")
-    for path in sorted(target.iterdir()) if target.is_dir() else ():
-        if not (work / path.name).exists():
-            _take_over(path, work / path.name)
-    switch_folder(work, target)
-    name = next(entry.name for entry in CATALOGUE if entry.card.folder == target.name)
-    return Installed(name, target, files, source, checksum)
+        return incoming.read(1 << 20)
+    except OSError as error:  # of the source: no fault of the place to install to
+        raise EOFError(error.strerror or str(error)) from error
 
 
 def _take_over(old: str | Path, new: str | Path) -> None:
@@ -209,13 +191,12 @@ def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
             "folder."
         )
     for member in members:
-        name, parts = member.filename, _parts(member)
+        name, parts, kind = member.filename, _parts(member), stat.S_IFMT(member.external_attr >> 16)
         outside = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
         if outside or any(part.partition(".")[0].rstrip().lower() in _DEVICES for part in parts):
             raise BadData(f"{path} names {name!r}, outside itself; it is not safe to unpack.")
         if not name.isprintable():
             raise BadData(f"{path} names {name!r}, which cannot be printed; it is not safe to unpack.")
-        kind = stat.S_IFMT(member.external_attr >> 16)
         if kind == stat.S_IFLNK:
             raise BadData(f"{path} holds a link, {name!r}; archives with links are not unpacked.")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -229,8 +210,7 @@ def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
                 f"{path}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more than "
                 f"{MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
             )
-    total = sum(member.file_size for member in members)
-    if total > MAX_BYTES:
+    if (total := sum(member.file_size for member in members)) > MAX_BYTES:
         raise BadData(
             f"{path} would unpack to {total:,} bytes where {MAX_BYTES:,} are allowed; unpack it yourself and "
             "import the folder."

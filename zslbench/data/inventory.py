@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -10,11 +11,11 @@ from pathlib import Path
 
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
-from zslbench.data.array_store import verify_copies
+from zslbench.data.array_store import home, verify_copies
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, verify_counts
 from zslbench.data.dataset import Counts, Dataset, Source
-from zslbench.data.home import sweep_home
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
+from zslbench.files import remove_working_folders
 from zslbench.registry import DATASETS
 
 
@@ -23,11 +24,10 @@ class Listed:
     """A registered data set and what of it is on this machine.
 
     Attributes:
-        name, title, summary: of its card.
         origin: ``catalogue``, ``builtin``, ``added`` (by `data add`) or the distribution that brought it.
         features, semantics: file stems found in `folders`, or what a built-in set has.
-        folders: where; empty for built-in sets and for those not on this machine.
-        counts: as its authors give them; None where a card has none.
+        folders: empty for built-in sets and for those not on this machine.
+        counts: as its authors give them.
         problem: why a plugin is unavailable.
     """
 
@@ -44,15 +44,7 @@ class Listed:
 
 @dataclasses.dataclass(frozen=True)
 class Verified:
-    """The outcome of checking one folder.
-
-    Attributes:
-        name: the registered name.
-        folder: which folder was checked.
-        features, semantics: the file stems that were read.
-        fingerprints: ``features/semantics`` to the fingerprint that was read.
-        problems: sentences; empty when all is well.
-    """
+    """The outcome of checking one folder: fingerprints by ``features/semantics``, and problems as sentences."""
 
     name: str
     folder: Path
@@ -67,9 +59,16 @@ class Verified:
         return not self.problems
 
 
+def _sweep_home() -> None:
+    """Remove what killed processes left among installed, added, downloaded and converted data."""
+    with contextlib.suppress(BadValue):  # a home that cannot be is told by whoever needs it
+        for folder in ("xlsa17", "added", "downloads", "store/content", "store/index"):
+            remove_working_folders(home() / folder)
+
+
 def list_(root: Path | None = None) -> list[Listed]:
     """Return every registered data set by name, then those that were added; opens no data file."""
-    sweep_home()
+    _sweep_home()
     rows = []
     for entry in DATASETS:
         try:
@@ -80,16 +79,18 @@ def list_(root: Path | None = None) -> list[Listed]:
         except (ZslbenchError, AttributeError) as error:
             rows.append(Listed(entry.name, entry.name, "", entry.origin, problem=str(error)))
             continue
-        folders: list[Path] = []
-        stems = [layout.Stems((card.features,), (card.semantics,))]
-        origin = "builtin" if entry.origin == "zslbench" else entry.origin
         if issubclass(source, Catalogued):
             folders, origin = named_folders(card.folder, root), "catalogue"
             stems = [layout.stems(folder) for folder in folders]
-        features = tuple(sorted({stem for held in stems for stem in held.features if stem}))
-        semantics = tuple(sorted({stem for held in stems for stem in held.semantics if stem}))
-        choices = features, semantics
-        rows.append(Listed(entry.name, card.title, card.summary, origin, *choices, tuple(folders), card.counts))
+        else:
+            folders, origin = [], "builtin" if entry.origin == "zslbench" else entry.origin
+            stems = [layout.Stems((card.features,), (card.semantics,))]
+        features, semantics = (
+            tuple(sorted({stem for held in stems for stem in held[role] if stem})) for role in range(2)
+        )
+        rows.append(
+            Listed(entry.name, card.title, card.summary, origin, features, semantics, tuple(folders), card.counts)
+        )
     for name in added.names():
         try:
             if (dataset := added.find(name)) is not None:  # None: removed in the meantime
@@ -106,18 +107,15 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     The files are parsed anew, every rule and the catalogued counts are checked, and converted copies are hashed
     again; a damaged copy is reported and removed, so that the next load rebuilds it.
 
-    Args:
-        name: a catalogued data set, or an added one; None for all.
-        root: the folder of data set folders.
+    `name`: a catalogued data set, or an added one; None for all.
 
     Raises:
         UnknownName: neither.
         DataMissing: the named data set is not on this machine.
     """
-    sweep_home()
-    datasets = [added.find(listed) for listed in (added.names() if name is None else [name])]
+    _sweep_home()
     rows = []
-    for dataset in filter(None, datasets):
+    for dataset in filter(None, map(added.find, added.names() if name is None else [name])):
         stems = layout.Stems(tuple(dataset.features), tuple(dataset.semantics))
         read = functools.partial(dataset.load, verify=True)
         rows.append(_verify_choices(dataset.name, dataset.folder, stems, read))

@@ -26,7 +26,7 @@ def load_dataset(
             a data set that `data add` installed, or the path of an xlsa17-like folder, which is read as the user's
             own, named as the folder is. A bare name of a data set is never a folder: write ``./cub`` for that.
         features, semantics: file stems; None: the usual ones (``res101``, ``att``), or the only ones of a folder.
-        root: the folder of data set folders (``--data-root``).
+        root: the folder of data set folders.
 
     Raises:
         UnknownName, BadSpec, BadValue: the text, or a choice, does not exist or is not allowed.

@@ -23,7 +23,7 @@ import sys
 import threading
 import types
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -44,9 +44,25 @@ _SPARE = 1 << 30
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from zslbench.data.parsers import serve; serve()"
 _HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")
 
-CheckSize = Callable[[int, str], None]
-"""Refuses bytes that one part of the file would take (see `zslbench.files.check_size`)."""
+CheckSize = Callable[..., None]
+"""`zslbench.files.check_size` of the file: refuses bytes that it, or a named part of it, would take."""
 Arrays = dict[str, AnyArray]
+Request = dict[str, Any]
+
+
+@contextlib.contextmanager
+def refuse_broken(path: Path, problem: str, advice: str = "") -> Iterator[None]:
+    """Turn what parsers raise of a broken file, dozens of kinds of errors, into BadData that says why."""
+    try:
+        yield
+    except ZslbenchError:
+        raise
+    except MemoryError as error:
+        raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:
+            raise BadData(f"{path} {problem} ({error.strerror}); check the file.") from error
+        raise BadData(f"{path} {problem} ({first_line(error)}){advice}.") from error
 
 
 def read_array(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
@@ -83,35 +99,27 @@ def choose_key(path: Path, key: str | None, held: Sequence[str], usual: Sequence
     raise BadData(f"{path} holds {some}; name the array as {path.name}:KEY.")
 
 
-def _child() -> Child:
-    return _child_of(os.getpid())  # a forked process must not share its parent's
-
-
-@functools.lru_cache(maxsize=1)
-def _child_of(_: int) -> Child:
-    child = Child()
-    atexit.register(child.end)
-    return child
-
-
 class Child:
     """The child process, started on first use."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.end)
 
     def ask(self, path: Path, task: str, **arguments: Any) -> Arrays:
         """Return the arrays that the child reads from a file; of ``shapes``, empty ones."""
         if not path.is_file():
             raise DataMissing(f"there is no file {path}.")
+        if self._process is None:
+            command = [sys.executable, "-P", "-c", _PROGRAM, *(str(Path(place).absolute()) for place in sys.path)]
+            root = Path(sys.executable).anchor  # torch ends its process where the working folder is gone
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         limit = READ_LIMIT + path.stat().st_size / _SLOWEST
         request = {"path": str(path.absolute()), "task": task, "limit": limit, "free": free_memory(), **arguments}
         with contextlib.suppress(OSError):  # a child that is gone has no answer either
-            stdin = cast(IO[bytes], self._running().stdin)
-            stdin.write(json.dumps(request).encode() + b"\n")
-            stdin.flush()
-        if (arrays := self._answer(path, START_LIMIT)) is None:
-            arrays = self._answer(path, limit)
+            _send(cast(IO[bytes], self._process.stdin), request)
+        if (arrays := self._answer(self._process, path, START_LIMIT)) is None:
+            arrays = self._answer(self._process, path, limit)
         return arrays or {}
 
     def end(self) -> None:
@@ -121,16 +129,9 @@ class Child:
             self._process.communicate()
             self._process = None
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            command = [sys.executable, "-P", "-c", _PROGRAM, *(str(Path(place).absolute()) for place in sys.path)]
-            root = Path(sys.executable).anchor  # torch ends its process where the working folder is gone
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
-        return self._process
-
-    def _answer(self, path: Path, limit: float) -> Arrays | None:
+    def _answer(self, process: subprocess.Popen[bytes], path: Path, limit: float) -> Arrays | None:
         """Return the arrays of an answer, None where it says that the libraries are loaded."""
-        process, late = self._running(), threading.Event()
+        late = threading.Event()
 
         def stop() -> None:
             late.set()
@@ -162,6 +163,15 @@ class Child:
         raise BadData(f"{path} crashed the library that reads it (exit {code}); it is damaged, get it again.")
 
 
+@functools.lru_cache(maxsize=1)
+def _child_of(_: int) -> Child:
+    return Child()
+
+
+def _child() -> Child:
+    return _child_of(os.getpid())  # a forked process must not share its parent's
+
+
 def serve() -> None:
     """Answer requests until there are no more; what libraries print goes nowhere, lest it mix with the answers."""
     stdout = os.fdopen(os.dup(1), "wb")
@@ -174,46 +184,37 @@ def serve() -> None:
             _serve_one(json.loads(line), stdout)
 
 
-def _serve_one(request: dict[str, Any], stdout: IO[bytes]) -> None:
-    path = Path(request["path"])
-    arrays: Arrays = {}
+def _serve_one(request: Request, stdout: IO[bytes]) -> None:
+    path, kind = Path(request["path"]), "" if request["task"] == "array" else " as a MATLAB file"
+    alarm = getattr(signal, "alarm", lambda seconds: None)
     try:
-        _limit_memory(None)  # the limit was the last file's; what is loaded under it may end this process
-        read = _reader(path, request)
-        _send(stdout, {"started": True})
-        _limit_memory(request["free"])
-        if hasattr(signal, "alarm"):  # ends this process though its parent be gone and C code hang
-            signal.alarm(int(request["limit"]) + 2)
-        arrays = read(lambda size, part: check_size(path, size, part, request["free"]))
-        for array in arrays.values():
-            if array.dtype.hasobject:
-                raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
+        with refuse_broken(path, f"cannot be read{kind}", "; get the file again"):
+            _limit_memory(None)  # the limit was the last file's; what is loaded under it may end this process
+            read = _choose_reader(path, request)
+            _send(stdout, {"started": True})
+            _limit_memory(request["free"])
+            alarm(int(request["limit"]) + 2)  # ends this process though its parent be gone and C code hang
+            arrays = read(path, request, functools.partial(check_size, path, free=request["free"]))
+            for array in arrays.values():
+                if array.dtype.hasobject:
+                    raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
         answer: dict[str, Any] = {"arrays": list(arrays)}
     except ZslbenchError as error:
-        answer = {"error": str(error)}
-    except MemoryError:
-        answer = {"error": f"{path} asks for more memory than there is; is it damaged?"}
-    except Exception as error:  # parsers raise dozens of kinds for a broken file
-        kind = " as a MATLAB file" if request["task"] != "array" else ""
-        answer = {"error": f"{path} cannot be read{kind} ({first_line(error)}); get the file again."}
-    if hasattr(signal, "alarm"):
-        signal.alarm(0)
+        arrays, answer = {}, {"error": str(error)}
+    alarm(0)
     _send(stdout, answer)
-    for array in arrays.values() if "arrays" in answer else ():
+    for array in arrays.values():
         np.lib.format.write_array(types.SimpleNamespace(write=stdout.write), array, allow_pickle=False)
     stdout.flush()
 
 
-def _send(stdout: IO[bytes], answer: dict[str, Any]) -> None:
-    stdout.write(json.dumps(answer).encode() + b"\n")
-    stdout.flush()
+def _send(pipe: IO[bytes], message: dict[str, Any]) -> None:
+    pipe.write(json.dumps(message).encode() + b"\n")
+    pipe.flush()
 
 
 def _limit_memory(free: int | None) -> None:
-    """Let a file whose inner parts declare too much end in a MemoryError, where the system can do that.
-
-    None: lift the limit.
-    """
+    """Let a file whose inner parts declare too much end in a MemoryError, where the system can; None: no limit."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -224,13 +225,13 @@ def _limit_memory(free: int | None) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (hard if free is None else taken + max(free, _SPARE), hard))
 
 
-def _reader(path: Path, request: dict[str, Any]) -> Callable[[CheckSize], Arrays]:
+def _choose_reader(path: Path, request: Request) -> Callable[[Path, Request, CheckSize], Arrays]:
     """Import what reads a file, and return how."""
     suffix, is_array = path.suffix.lower(), request["task"] == "array"
     if is_array and suffix in (".pt", ".pth"):
         import torch  # noqa: F401
 
-        return functools.partial(_read_torch, path, request["key"], request["usual"])
+        return _read_torch
     with path.open("rb") as file:
         head = file.read(520)
     is_hdf5 = head.startswith(_HDF5) or head[512:].startswith(_HDF5)
@@ -241,7 +242,7 @@ def _reader(path: Path, request: dict[str, Any]) -> Callable[[CheckSize], Arrays
             raise BadData(
                 f"{path} is an HDF5 file, which h5py reads; install it with `pip install 'zslbench[hdf5]'`."
             ) from error
-        return functools.partial(_read_hdf5, path, request["key"], request["usual"])
+        return _read_hdf5
     if is_hdf5:
         raise BadData(
             f"{path} is a MATLAB 7.3 (HDF5) file; save it again with save(…, '-v7') in MATLAB, or read it with "
@@ -250,7 +251,7 @@ def _reader(path: Path, request: dict[str, Any]) -> Callable[[CheckSize], Arrays
     _check_matlab(path, head)
     import scipy.io  # noqa: F401
 
-    return functools.partial(_read_matlab, path, request)
+    return _read_matlab
 
 
 # --- MATLAB, level 5 --------------------------------------------------------------------------------------------------
@@ -279,7 +280,7 @@ def _check_matlab(path: Path, head: bytes) -> None:
         raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")
 
 
-def _read_matlab(path: Path, request: dict[str, Any], check: CheckSize) -> Arrays:
+def _read_matlab(path: Path, request: Request, check: CheckSize) -> Arrays:
     from scipy.io import loadmat, whosmat
 
     declared = {name: (shape, kind) for name, shape, kind in whosmat(str(path))}
@@ -311,46 +312,42 @@ def _plain(value: Any, name: str, path: Path) -> AnyArray:
     array = np.asarray(value)
     if array.dtype != object:
         return array
-    return np.array([_cell_text(item, name, path) for item in array.ravel()], dtype=np.str_).reshape(array.shape)
-
-
-def _cell_text(item: Any, name: str, path: Path) -> str:
-    while hasattr(item, "ndim") and item.ndim and item.size == 1:  # a scalar's ravel()[0] is that scalar for ever
-        item = item.ravel()[0]
-    if not isinstance(item, str):
-        raise BadData(f"{path}: {name} must be a cell array of texts; one entry is {item!r}.")
-    return item.strip()
+    texts = []
+    for item in array.ravel():
+        while hasattr(item, "ndim") and item.ndim and item.size == 1:  # a scalar's ravel()[0] is that scalar for ever
+            item = item.ravel()[0]
+        if not isinstance(item, str):
+            raise BadData(f"{path}: {name} must be a cell array of texts; one entry is {item!r}.")
+        texts.append(item.strip())
+    return np.array(texts, dtype=np.str_).reshape(array.shape)
 
 
 # --- HDF5, MATLAB 7.3 among it ----------------------------------------------------------------------------------------
 
 
-def _read_hdf5(path: Path, key: str | None, usual: Sequence[str], check: CheckSize) -> Arrays:
+def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
     import h5py
 
     with h5py.File(path, "r") as file:
-        held: list[str] = []
-
-        def visit(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset) and not name.startswith("#"):
-                held.append(name)
-
-        file.visititems(visit)  # passes over soft and external links
-        chosen = choose_key(path, key.strip("/") if key else None, held, usual)
+        items: dict[str, Any] = {}
+        file.visititems(items.__setitem__)  # passes over soft and external links
+        held = [name for name, item in items.items() if isinstance(item, h5py.Dataset) and not name.startswith("#")]
+        key = request["key"] and request["key"].strip("/")
+        chosen = choose_key(path, key, held, request["usual"])
         dataset = file[chosen]
         if dataset.is_virtual or dataset.external:
             raise BadData(f"{path}: {chosen} lies in other files, which are not read; copy the data into one file.")
         matlab = path.suffix.lower() == ".mat"
         if dataset.dtype == h5py.ref_dtype:  # a cell array of texts, as MATLAB writes it
-            check(1000 * dataset.size, "")
+            check(1000 * dataset.size)
             rows = [_characters(file[item], path) for item in np.ravel(dataset[()].T if matlab else dataset[()])]
             return {chosen: np.array(rows, dtype=np.str_)}
         if h5py.check_string_dtype(dataset.dtype) is not None:
-            check(64 * dataset.size, "")
+            check(64 * dataset.size)
             return {chosen: np.asarray(dataset.asstr()[()], dtype=np.str_)}
         if dataset.dtype.kind not in "fiub":
             raise BadData(f"{path}: {chosen} holds {dataset.dtype}; numbers or texts are read, nothing else.")
-        check(dataset.size * dataset.dtype.itemsize, "")
+        check(dataset.size * dataset.dtype.itemsize)
         array = np.asarray(dataset[()])
         return {chosen: array.T if matlab else array}  # MATLAB counts columns first
 
@@ -365,7 +362,7 @@ def _characters(item: Any, path: Path) -> str:
 # --- torch ------------------------------------------------------------------------------------------------------------
 
 
-def _read_torch(path: Path, key: str | None, usual: Sequence[str], check: CheckSize) -> Arrays:
+def _read_torch(path: Path, request: Request, check: CheckSize) -> Arrays:
     import pickle
     import zipfile
 
@@ -373,7 +370,7 @@ def _read_torch(path: Path, key: str | None, usual: Sequence[str], check: CheckS
 
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            check(sum(member.file_size for member in archive.infolist()), "")
+            check(sum(member.file_size for member in archive.infolist()))
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -383,12 +380,12 @@ def _read_torch(path: Path, key: str | None, usual: Sequence[str], check: CheckS
         ) from error
     chosen = ""
     if isinstance(content, dict):
-        chosen = choose_key(path, key, [str(name) for name in content], usual)
+        chosen = choose_key(path, request["key"], [str(name) for name in content], request["usual"])
         content = content[next(name for name in content if str(name) == chosen)]
-    elif key:
+    elif key := request["key"]:
         raise BadData(f"{path} holds one tensor, and no {key!r}; leave out :{key}.")
     if isinstance(content, torch.Tensor):
-        check(content.numel() * max(content.element_size(), 4), "")  # a view or a sparse one unfolds to far more
+        check(content.numel() * max(content.element_size(), 4))  # a view or a sparse one unfolds to far more
         tensor = content.detach().to_dense() if content.layout != torch.strided else content.detach()
         tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
         return {chosen: tensor.numpy()}

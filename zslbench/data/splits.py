@@ -26,13 +26,9 @@ TEST_SHARE = 0.2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Rows and classes of one stage.
+    """Rows (to fit on; to ask about, of seen and of unseen classes) and ascending class ids of one stage.
 
-    Attributes:
-        stage, fold: which; fold is 0 in the final stage, 1… in the dev stage.
-        train: rows to fit on.
-        asked_seen, asked_unseen: rows to ask about, of seen and of unseen classes.
-        seen, unseen: class ids, ascending.
+    `fold` is 0 in the final stage, 1… in the dev stage.
     """
 
     stage: Stage
@@ -110,10 +106,7 @@ def unseen_classes(classes: int, count: int, seed: int) -> IntArray:
 def seen_split(rows: IntArray, labels: IntArray, seed: int, share: float = TEST_SHARE) -> tuple[IntArray, IntArray]:
     """Return (trainval, test_seen), both ascending: a share of the rows of each seen class tests.
 
-    Args:
-        rows: of the seen classes.
-        labels: (n,) of all rows.
-        share: above 0 and below 1.
+    `rows` are those of the seen classes, `labels` (n,) those of all rows.
     """
     rng = seeding.stream(seed, "split of seen images")
     test = [_draw_share(rows[positions], share, rng) for positions in positions_by_label(labels[rows])]

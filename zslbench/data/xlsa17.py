@@ -61,7 +61,7 @@ def semantics_file(folder: Path, stem: str) -> Path:
 
 
 def _check_stem(stem: str, option: str) -> str:
-    if not stem or stem in (".", "..") or "/" in stem or "\\" in stem or "\0" in stem:
+    if stem in ("", ".", "..") or set(stem) & set("/\\\0"):
         raise BadValue(f"{option} {stem!r} is not a file stem; write, for example, res101 for res101.mat.")
     return stem
 
@@ -80,16 +80,12 @@ def source_files(folder: Path, features: str, semantics: str) -> list[Path]:
 
 
 def read_folder(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
-    """Read one choice of features and semantics of a folder.
+    """Read one choice of features and semantics (file stems) of a folder.
 
-    Args:
-        folder: holds ``<features>.mat`` (``features`` d×N, columns are images; ``labels`` N×1, 1-based) and
-            ``<semantics>_splits.mat`` (``att`` d×C and the 1-based ``trainval_loc``, ``test_seen_loc``,
-            ``test_unseen_loc``; ``original_att`` d×C where it is kept), with ``trainclasses{1,2,3}.txt`` and
-            ``valclasses{1,2,3}.txt`` where there are folds.
-        name: what the data set is to be called.
-        features, semantics: file stems.
-        origin: see `Dataset`.
+    It holds ``<features>.mat`` (``features`` d×N, columns are images; ``labels`` N×1, 1-based) and
+    ``<semantics>_splits.mat`` (``att`` d×C and the 1-based ``trainval_loc``, ``test_seen_loc``, ``test_unseen_loc``;
+    ``original_att`` d×C where it is kept), with ``trainclasses{1,2,3}.txt`` and ``valclasses{1,2,3}.txt`` where there
+    are folds.
 
     Raises:
         DataMissing: one of the two files is not there.
@@ -198,14 +194,7 @@ def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
 
 
 def check_ends(parts: Sequence[IntArray], images: int, source: str) -> None:
-    """Refuse a split that names every image but the first or the last: numbers that are off by one look so.
-
-    Args:
-        parts: 0-based rows; images: how many there are; source: how sentences name the split.
-
-    Raises:
-        BadData: it does.
-    """
+    """Raise BadData where a split (0-based rows) names all images but the first or the last, as if off by one."""
     used = np.unique(np.concatenate(list(parts)))
     if images > 3 and len(used) == images - 1 and used[-1] - used[0] == images - 2:
         left = "last" if used[0] == 0 else "first"
@@ -240,23 +229,19 @@ def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
             raise BadData(
                 f"{train} names classes, but the folder names none; add allclasses.txt or remove the fold files."
             )
-        folds.append(Fold(train=_ids(train, names), val=_ids(val, names)))
+        numbers, sides = {name: number for number, name in enumerate(names)}, []
+        for path in (train, val):
+            listed = _class_list(path)
+            if unknown := [name for name in listed if name not in numbers]:
+                raise BadData(
+                    f"{path} names {len(unknown)} classes that the data set does not have (first: {unknown[0]!r}); "
+                    "write them as in allclasses_names."
+                )
+            if repeated := len(listed) - len(set(listed)):
+                raise BadData(f"{path} names {repeated} classes more than once; name each once.")
+            sides.append(np.array(sorted(numbers[name] for name in listed), dtype=np.int64))
+        folds.append(Fold(*sides))
     return tuple(folds)
-
-
-def _ids(path: Path, names: tuple[str, ...]) -> IntArray:
-    """Return the ascending ids of the classes that a fold file lists."""
-    numbers = {name: number for number, name in enumerate(names)}
-    listed = _class_list(path)
-    unknown = [name for name in listed if name not in numbers]
-    if unknown:
-        raise BadData(
-            f"{path} names {len(unknown)} classes that the data set does not have (first: {unknown[0]!r}); "
-            "write them as in allclasses_names."
-        )
-    if repeated := len(listed) - len(set(listed)):
-        raise BadData(f"{path} names {repeated} classes more than once; name each once.")
-    return np.array(sorted(numbers[name] for name in listed), dtype=np.int64)
 
 
 def _class_list(path: Path) -> list[str]:
@@ -269,10 +254,7 @@ def _class_list(path: Path) -> list[str]:
 
 
 def count_split(folder: Path, semantics: str) -> tuple[dict[str, int | None], list[tuple[int, int]]]:
-    """Count what a folder without features says: its split, its semantics and its lists of classes.
-
-    Args:
-        folder: xlsa17-like; semantics: a file stem.
+    """Count what an xlsa17-like folder without features says: its split, its semantics and its lists of classes.
 
     Returns:
         Counts named as in `Counts`, images being those that the split names and None what only features would tell; the

@@ -10,9 +10,8 @@ from typing import Any
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import load_stored
-from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders
+from zslbench.data.catalogue import CATALOGUE, Catalogued, data_root, named_folders
 from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem
-from zslbench.data.home import data_root
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import DataMissing, ZslbenchError

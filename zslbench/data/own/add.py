@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import Array
 from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find, write
 from zslbench.data.dataset import Counts, Dataset, numbered_names
@@ -59,7 +59,7 @@ def add(
         name: up to 64 letters, digits and ``. _ + -``; not that of anything built in.
         features: (n, d) or (d, n) numbers; a mapping for several, by stem.
         labels: (n,) class numbers, 0- or 1-based, or class names.
-        semantics: (c, a) or (a, c) numbers, a row a class; a mapping for several, by stem.
+        semantics: (c, a) or (a, c) numbers; a mapping for several, by stem.
         classes: (c,) class names in the order of the semantics.
         splits: a split file, or a mapping with its keys (see `zslbench.data.own.given_splits`); None: a seeded split.
         unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or which, by names or
@@ -99,7 +99,8 @@ def add(
     else:
         options = check_split_options(unseen, seed, test_share, folds)
         content = reader.read(features, labels, semantics, classes, splits, options)
-    return Report(_install(content, earlier), (*reader.remarks, *_remark_on_semantics(content.semantics)))
+    added = _install(content, earlier)
+    return Report(added, (*reader.remarks, *_remark_on_semantics(content.semantics)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -108,17 +109,17 @@ class Content:
 
     Attributes:
         usual: with the features and semantics that are taken where none are chosen.
-        features: (n, d) float32 by stem, the usual choice first.
-        semantics: (c, a) float32 by stem, the usual choice first.
+        features: (n, d) float32 and facts on the source, by stem, the usual choice first.
+        semantics: (c, a) float32, likewise.
         originals: (c, a) float32 by the stem of the semantics that were scaled from them.
-        facts: of each features and semantics, by role and stem, and of the rest: what is kept of the sources.
+        facts: what is kept of the sources of the rest.
     """
 
     usual: Dataset
-    features: Mapping[str, Array]
-    semantics: Mapping[str, Array]
+    features: Mapping[str, Loaded]
+    semantics: Mapping[str, Loaded]
     originals: Mapping[str, Array]
-    facts: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, Any]
 
     def datasets(self) -> Iterator[Dataset]:
         """Yield the data set of each pair of features and semantics; see `Dataset` for what it raises."""
@@ -129,9 +130,9 @@ class Content:
             yield dataclasses.replace(
                 self.usual,
                 features_name=features,
-                features=self.features[features],
+                features=self.features[features].array,
                 semantics_name=semantics,
-                semantics=self.semantics[semantics],
+                semantics=self.semantics[semantics].array,
                 original=self.originals.get(semantics),
                 fingerprint="",
             )
@@ -175,13 +176,14 @@ class Reader:
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
         matrices = {stem: self._orient(matrix, len(ids), "features", "images") for stem, matrix in images.items()}
+        (features_name, matrix), (semantics_name, table) = next(iter(matrices.items())), next(iter(tables.items()))
         usual = Dataset(
             name=self.name,
-            features_name=next(iter(matrices)),
-            semantics_name=next(iter(tables)),
-            features=next(iter(matrices.values())),
+            features_name=features_name,
+            semantics_name=semantics_name,
+            features=matrix.array,
             labels=ids,
-            semantics=next(iter(tables.values())),
+            semantics=table.array,
             class_names=names,
             trainval=parts.trainval,
             test_seen=parts.test_seen,
@@ -191,8 +193,7 @@ class Reader:
             split=parts.made,
             first_class=first,
         )
-        facts = {"features": _facts_of(images), "semantics": _facts_of(described)}
-        return Content(usual, matrices, tables, {}, facts | {"labels": labelled.facts, "split": parts.facts})
+        return Content(usual, matrices, tables, {}, {"labels": labelled.facts, "split": parts.facts})
 
     def extend(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
         """Return the content of an added data set with further features or semantics, under names of their own."""
@@ -212,25 +213,18 @@ class Reader:
         rows, names = len(usual.labels), usual.class_names
         matrices = {stem: self._orient(matrix, rows, "features", "images") for stem, matrix in images.items()}
         tables = {stem: self._orient_semantics(table, len(names), names) for stem, table in described.items()}
+        by_features = {stem: earlier.load(features=stem) for stem in earlier.features}
         by_semantics = {stem: earlier.load(semantics=stem) for stem in earlier.semantics}
-        return Content(
-            usual,
-            {stem: earlier.load(features=stem).features for stem in earlier.features} | matrices,
-            {stem: dataset.semantics for stem, dataset in by_semantics.items()} | tables,
-            _originals_of(by_semantics),
-            {
-                **earlier.facts,
-                "features": {**earlier.features, **_facts_of(images)},
-                "semantics": {**earlier.semantics, **_facts_of(described)},
-            },
-        )
+        matrices = _pick("features", by_features, earlier.features) | matrices
+        tables = _pick("semantics", by_semantics, earlier.semantics) | tables
+        return Content(usual, matrices, tables, _originals_of(by_semantics), earlier.facts)
 
-    def _orient_semantics(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Array:
+    def _orient_semantics(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Loaded:
         """Return semantics with a row per class, in the order of the names where the table has names, too."""
         loaded = _named_by_numbers(loaded, names)
         if names is not None and loaded.names is not None and loaded.names != names:
             if sorted(check_class_names(loaded.names, loaded.source)) != sorted(names):
-                strange = next(iter(sorted(set(loaded.names) ^ set(names))))
+                strange = min(set(loaded.names) ^ set(names))
                 raise BadData(
                     f"{loaded.source} and the list of classes do not name the same classes (first: {strange!r})."
                 )
@@ -239,10 +233,10 @@ class Reader:
             self.remarks.append(f"semantics: rows of {loaded.source} put into the order of the classes")
         return self._orient(loaded, count, "semantics", "classes")
 
-    def _orient(self, loaded: Loaded, count: int, role: str, unit: str) -> Array:
+    def _orient(self, loaded: Loaded, count: int, role: str, unit: str) -> Loaded:
         matrix, remarks = orient_rows(loaded, count, role, unit, self.orientation)
         self.remarks += remarks
-        return matrix
+        return dataclasses.replace(loaded, array=matrix)
 
 
 def _read_choices(given: Choices, role: str) -> dict[str, Loaded]:
@@ -277,8 +271,8 @@ def _count_classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:
     return len(labels)
 
 
-def _facts_of(inputs: Mapping[str, Loaded]) -> dict[str, Mapping[str, Any]]:
-    return {stem: loaded.facts for stem, loaded in inputs.items()}
+def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Loaded]:
+    return {stem: Loaded(getattr(dataset, role), "", facts[stem]) for stem, dataset in datasets.items()}
 
 
 def _originals_of(by_semantics: Mapping[str, Dataset]) -> dict[str, Array]:
@@ -308,31 +302,19 @@ def _read_folder(folder: Path, name: str) -> Content:
                     f"({usual.features_name}, {usual.semantics_name}); take the files of one split."
                 )
 
-    def facts(path: Path, array: AnyArray) -> dict[str, Any]:
-        return {"source": str(path), "sha256": file_sha256(path), "shape": list(array.shape)}
+    def facts(locate: Callable[[Path, str], Path], stems: Sequence[str]) -> dict[str, dict[str, str]]:
+        paths = {stem: locate(folder, stem) for stem in stems}
+        return {stem: {"source": str(path), "sha256": file_sha256(path)} for stem, path in paths.items()}
 
-    return Content(
-        usual,
-        {stem: dataset.features for stem, dataset in by_features.items()},
-        {stem: dataset.semantics for stem, dataset in by_semantics.items()},
-        _originals_of(by_semantics),
-        {
-            "features": {
-                stem: facts(layout.features_file(folder, stem), dataset.features)
-                for stem, dataset in by_features.items()
-            },
-            "semantics": {
-                stem: facts(layout.semantics_file(folder, stem), dataset.semantics)
-                for stem, dataset in by_semantics.items()
-            },
-            "folder": {"source": str(folder)},
-        },
-    )
+    matrices = _pick("features", by_features, facts(layout.features_file, all_features))
+    tables = _pick("semantics", by_semantics, facts(layout.semantics_file, all_semantics))
+    return Content(usual, matrices, tables, _originals_of(by_semantics), {"folder": {"source": str(folder)}})
 
 
-def _remark_on_semantics(semantics: Mapping[str, Array]) -> Iterator[str]:
+def _remark_on_semantics(semantics: Mapping[str, Loaded]) -> Iterator[str]:
     """Yield a sentence on attributes that tell no class from another: the same for all, or as another one is."""
-    for stem, table in semantics.items():
+    for stem, loaded in semantics.items():
+        table = loaded.array
         _, first, counts = np.unique(table, axis=1, return_index=True, return_counts=True)
         constant = np.flatnonzero((table == table[0]).all(axis=0))
         for columns, count, fault in (
@@ -356,10 +338,10 @@ def _install(content: Content, earlier: Added | None) -> Added:
     stored = (*shapes, "original") if earlier is None else usual.arrays()
     arrays = {key: array for key, array in usual.arrays().items() if key not in stored}
     for role, matrices in (("features", content.features), ("semantics", content.semantics)):
-        for stem, matrix in matrices.items():
-            shapes[role][stem] = {**content.facts[role].get(stem, {}), "shape": list(matrix.shape)}
+        for stem, loaded in matrices.items():
+            shapes[role][stem] = {**loaded.facts, "shape": list(loaded.array.shape)}
             if earlier is None or stem not in getattr(earlier, role):
-                arrays[f"{role}-{stem}"] = matrix
+                arrays[f"{role}-{stem}"] = loaded.array
     for stem in content.semantics:
         shapes["semantics"][stem]["scaled_from_original"] = stem in content.originals
         if stem in content.originals and earlier is None:
@@ -372,7 +354,7 @@ def _install(content: Content, earlier: Added | None) -> Added:
         split=usual.split,
         folds=len(usual.folds),
         first_class=usual.first_class,
-        facts={role: facts for role, facts in content.facts.items() if role not in shapes},
+        facts=content.facts,
         **shapes,
     )
     write(added, arrays)

@@ -25,9 +25,10 @@ import numpy as np
 from zslbench.arrays import IntArray
 from zslbench.data.dataset import Fold
 from zslbench.data.own.reading import read, split_key
+from zslbench.data.parsers import refuse_broken
 from zslbench.data.splits import TEST_SHARE, draw_class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
-from zslbench.errors import BadData, BadValue, ZslbenchError, first_line
+from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
 from zslbench.identity import file_sha256
 
@@ -53,11 +54,7 @@ class Parts:
 
 @dataclasses.dataclass(frozen=True)
 class SplitOptions:
-    """How a split is made: which classes are unseen (``20%``, a number, or names), shares, folds and the seed.
-
-    Attributes:
-        given: which of ``seed``, ``folds`` and ``test-share`` the user gave.
-    """
+    """How a split is made (see `zslbench.data.add`), and which of seed, folds and test-share the user `given`."""
 
     unseen: str | int | Sequence[str] | None = None
     seed: int = 0
@@ -70,22 +67,21 @@ def check_split_options(
     unseen: str | int | Sequence[str] | None, seed: int | None, test_share: float | None, folds: int | None
 ) -> SplitOptions:
     """Return what was asked for, the rest as usual; BadValue where something is no number, or out of range."""
-    given = {"seed": seed, "folds": folds, "test-share": test_share}
     if unseen is not None and not isinstance(unseen, str) and np.ndim(unseen) == 0:
         unseen = _whole("unseen", unseen)
-    numbers = {}
-    for option, value, most in (("seed", seed, 2**31 - 1), ("folds", folds, 20)):
-        numbers[option] = _whole(option, value or 0)
+    numbers = {"seed": _whole("seed", seed or 0), "folds": _whole("folds", folds or 0)}
+    for option, most in (("seed", 2**31 - 1), ("folds", 20)):
         if not 0 <= numbers[option] <= most:
-            raise BadValue(f"--{option} {value} is not allowed; choose a whole number from 0 to {most}.")
+            raise BadValue(f"--{option} {numbers[option]} is not allowed; choose a whole number from 0 to {most}.")
     try:
         share = TEST_SHARE if test_share is None else float(test_share)
     except (TypeError, ValueError):
         share = 0.0
     if not 0 < share < 1:
         raise BadValue(f"--test-share {test_share!r} is not allowed; choose a share above 0 and below 1.")
-    asked = tuple(option for option, value in given.items() if value is not None)
-    return SplitOptions(unseen, numbers["seed"], share, numbers["folds"], asked)
+    options = {"seed": seed, "folds": folds, "test-share": test_share}
+    given = tuple(option for option, value in options.items() if value is not None)
+    return SplitOptions(unseen, numbers["seed"], share, numbers["folds"], given)
 
 
 def _whole(option: str, value: Any) -> int:
@@ -242,9 +238,8 @@ def read_given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], 
         raise BadData(
             f"{source} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
         )
-    made = _draw_rest(
-        labels, names, find_classes(table["unseen"], names, base, f"{source}: unseen"), options, "", folds
-    )
+    unseen = find_classes(table["unseen"], names, base, f"{source}: unseen")
+    made = _draw_rest(labels, names, unseen, options, "", folds)
     return dataclasses.replace(made, facts={**made.facts, **facts})
 
 
@@ -272,21 +267,20 @@ def _check_rows(given: Any, part: str, images: int, base: int, source: str) -> I
 
 
 def _check_folds(given: Any, names: Sequence[str], base: int, source: str) -> tuple[Fold, ...]:
-    if not isinstance(given, list | tuple) or any(
-        not isinstance(fold, Mapping) or set(fold) != {"train", "val"} for fold in given
-    ):
+    is_list = isinstance(given, list | tuple)
+    if not is_list or any(not isinstance(fold, Mapping) or set(fold) != {"train", "val"} for fold in given):
         raise BadData(f'{source}: folds must be a list of {{"train": [classes], "val": [classes]}}.')
-    return tuple(
-        Fold(
-            *(find_classes(fold[side], names, base, f"{source}: {side} of fold {number}") for side in ("train", "val"))
-        )
-        for number, fold in enumerate(given, start=1)
-    )
+    folds = []
+    for number, fold in enumerate(given, start=1):
+        where = f"of fold {number}"
+        sides = (find_classes(fold[side], names, base, f"{source}: {side} {where}") for side in ("train", "val"))
+        folds.append(Fold(*sides))
+    return tuple(folds)
 
 
 def _read_table(path: Path) -> dict[str, Any]:
     suffix = path.suffix.lower()
-    try:
+    with refuse_broken(path, "cannot be read", f"; write it as {suffix} again"):
         if suffix in (".json", ".toml"):
             check_size(path, _UNFOLDED * path.stat().st_size)
             text = path.read_text(encoding="utf-8-sig")
@@ -301,10 +295,6 @@ def _read_table(path: Path) -> dict[str, Any]:
             table = {part: read(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
         else:
             raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
-    except ZslbenchError:
-        raise
-    except Exception as error:  # decoders raise several kinds, RecursionError among them
-        raise BadData(f"{path} cannot be read ({first_line(error)}); write it as {suffix} again.") from error
     if not isinstance(table, dict):
         raise BadData(f"{path} must hold an object with the keys {', '.join(PARTS)}, or unseen.")
     return table

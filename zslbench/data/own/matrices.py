@@ -19,7 +19,7 @@ Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4
 """Numbers that count themselves by chance no more."""
 _NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
-_NUMBERED = re.compile(r"\d+[._-](.+)")
+_NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 
 
 def orient_rows(
@@ -32,7 +32,6 @@ def orient_rows(
 
     Args:
         loaded: (count, k) or (k, count) numbers; axes of length 1 beside them are dropped.
-        count: how many units there are.
         role, unit: for sentences: features and images, or semantics and classes.
         orientation: what units are where both axes have the length `count`; elsewhere the counts tell.
 
@@ -45,8 +44,9 @@ def orient_rows(
         shape = " × ".join(map(str, array.shape)) or "one value"
         raise BadData(f"{loaded.source}: {role} must be a matrix of numbers, not {shape} of {array.dtype}.")
     array, cut = _cut_index(array, loaded, count, unit)
-    remarks = [f"{role}: the first {cut} of {loaded.source} only counts the others, as an index does; left out"]
-    remarks = remarks if cut else []
+    remarks = []
+    if cut:
+        remarks.append(f"{role}: the first {cut} of {loaded.source} only counts the others, as an index does; left out")
     if count not in array.shape:
         raise BadData(
             f"{loaded.source}: {role} are {array.shape[0]} × {array.shape[1]} where there are {count} {unit}; "
@@ -121,10 +121,7 @@ def find_class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) ->
     Labels are names of classes (with or without the number of the xlsa17 form ``001.name``), 1-based numbers, or
     0-based ones. Every class must have an image, which tells 0-based from 1-based.
 
-    Args:
-        loaded: (n,), (n, 1) or (1, n) numbers or texts.
-        names: of the classes, in order; None where they have none.
-        classes: how many there are.
+    `loaded` are (n,), (n, 1) or (1, n) numbers or texts; `names` those of the classes, in order.
 
     Raises:
         BadData: a label is of no class, or a class has no label.
@@ -175,22 +172,16 @@ def _find_by_name(labels: Sequence[str], names: Sequence[str] | None, source: st
             "list the classes in the order of the semantics with --classes."
         )
     number = {name: at for at, name in enumerate(names)}
-    bare = [_cut_number(name) for name in names]
+    bare = [_NUMBERED.sub("", name) for name in names]
     times = collections.Counter(bare)
     number |= {name: at for at, name in enumerate(bare) if name not in number and times[name] == 1}
-    ids = [number.get(label, number.get(_cut_number(label))) for label in labels]
+    ids = [number.get(label, number.get(_NUMBERED.sub("", label))) for label in labels]
     if None in ids:
         at = ids.index(None)
         raise BadData(
             f"{source}: label {at + 1} is {labels[at][:60]!r}, which is no class (first class: {names[0]!r})."
         )
     return np.array(ids, dtype=np.int64)
-
-
-def _cut_number(name: str) -> str:
-    """Return a class name without the number of the form ``001.name``."""
-    match = _NUMBERED.fullmatch(name)
-    return match[1] if match else name
 
 
 def _texts(array: AnyArray) -> AnyArray:

