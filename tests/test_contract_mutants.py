@@ -15,8 +15,8 @@ from zslbench.arrays import Array
 from zslbench.checks import CheckFailed, check_dataset, check_method, check_protocol
 from zslbench.checks.easy_task import easy_task
 from zslbench.checks.method_checks import CONTRACT
+from zslbench.data.builtin import Synthetic
 from zslbench.data.dataset import Dataset, Fold
-from zslbench.data.synthetic import Synthetic
 from zslbench.methods.base import Context, MethodCard, Preset
 from zslbench.params import Between, param
 from zslbench.protocols.gzsl import GZSL

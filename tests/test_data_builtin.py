@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import Ridge
 
 from zslbench.data import Dataset, load_dataset
-from zslbench.data import digits as module
-from zslbench.data.synthetic import Synthetic
+from zslbench.data import builtin as module
+from zslbench.data.builtin import Synthetic
 from zslbench.errors import BadValue, DataMissing
 
 

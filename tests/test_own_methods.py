@@ -105,7 +105,7 @@ def test_check_knows_methods_protocols_and_data_sets():
     assert zslbench.check("gzsl").kind == "protocol"
     assert zslbench.check("digits") == Checked("dataset", "digits", tuple(check_dataset("digits")))
     assert zslbench.check("zslbench.protocols.zsl:ZSL").kind == "protocol"
-    assert zslbench.check("zslbench.data.digits:Digits").kind == "dataset"
+    assert zslbench.check("zslbench.data.builtin:Digits").kind == "dataset"
 
 
 @pytest.mark.realdata

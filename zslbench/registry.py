@@ -163,8 +163,8 @@ DATASETS = Registry(
         "cub": "zslbench.data.catalogue:CUB",
         "flo": "zslbench.data.catalogue:FLO",
         "sun": "zslbench.data.catalogue:SUN",
-        "digits": "zslbench.data.digits:Digits",
-        "synthetic": "zslbench.data.synthetic:Synthetic",
+        "digits": "zslbench.data.builtin:Digits",
+        "synthetic": "zslbench.data.builtin:Synthetic",
     },
 )
 PROTOCOLS = Registry(

@@ -12,9 +12,9 @@ import numpy as np
 from zslbench import params, seeding, spec
 from zslbench.arrays import AnyArray, Array
 from zslbench.contract import Contract, require, require_card, require_parameters
+from zslbench.data.builtin import Synthetic
 from zslbench.data.dataset import Dataset
 from zslbench.data.splits import Split, build_train, split
-from zslbench.data.synthetic import Synthetic
 from zslbench.protocols.protocol import Protocol, ProtocolCard
 from zslbench.registry import PROTOCOLS
 from zslbench.task import Answers, Query
