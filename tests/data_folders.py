@@ -1,9 +1,10 @@
-"""Write xlsa17-like folders for the tests of the data layer."""
+"""Xlsa17-like folders for the tests of the data layer, and the sentence with which a call is refused."""
 
 from __future__ import annotations
 
 import dataclasses
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,19 @@ import pytest
 
 from zslbench.data import catalogue
 from zslbench.data.dataset import Counts
+from zslbench.errors import BadData, ZslbenchError
 
 CLASSES, UNSEEN, IMAGES, FEATURES, ATTRIBUTES = 6, 2, 6, 5, 3
+
+
+def refusal(call: Callable[..., object], *given: Any, kind: type[ZslbenchError] = BadData, **options: Any) -> str:
+    """Return the one sentence with which a call is refused."""
+    with pytest.raises(kind) as caught:
+        call(*given, **options)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.endswith((".", "?", "…"))
+    return sentence
 
 
 def images() -> dict[str, Any]:
@@ -67,10 +79,10 @@ def write_folder(
     from scipy.io import savemat
 
     folder.mkdir(parents=True, exist_ok=True)
-    first = {key: value for key, value in (images() | (features or {})).items() if key not in drop}
-    second = {key: value for key, value in (splits() | (semantics or {})).items() if key not in drop}
-    savemat(folder / f"{stem}.mat", first, do_compression=True)
-    savemat(folder / f"{semantics_stem}_splits.mat", second, do_compression=True)
+    files = {stem: images() | (features or {}), f"{semantics_stem}_splits": splits() | (semantics or {})}
+    for name, content in files.items():
+        kept = {key: value for key, value in content.items() if key not in drop}
+        savemat(folder / f"{name}.mat", kept, do_compression=True)
     for name, text in (texts if texts is not None else FOLDS).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder

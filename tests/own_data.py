@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import pytest
-import torch
-from scipy.io import savemat
+from data_folders import refusal
 
 from zslbench.data import added
 from zslbench.data.own.add import Report, add
@@ -38,45 +35,51 @@ def make(name: str = "birds", **changed: Any) -> Report:
 def refuse(kind: type[ZslbenchError] = BadData, **changed: Any) -> str:
     """Return the sentence with which the inputs are refused, nothing having been written."""
     before = added.names()
-    with pytest.raises(kind) as caught:
-        make(**changed)
-    assert "\n" not in str(caught.value)
+    sentence = refusal(make, kind=kind, **changed)
     assert added.names() == before
-    return str(caught.value)
+    return sentence
+
+
+def options(files: dict[str, Any], **changed: Any) -> list[str]:
+    """Return files as the command line takes them."""
+    return [word for role, file in (files | changed).items() for word in (f"--{role}", str(file))]
 
 
 def write(folder: Path, kind: str, turned: bool = False) -> dict[str, Any]:
     """Write the arrays as files of one kind and return the inputs of `add`; `turned` puts images into columns."""
+    import h5py
+    from scipy.io import savemat
+
     content = arrays()
     if turned:
         content |= {key: content[key].T for key in ("features", "semantics")}
     folder.mkdir(parents=True, exist_ok=True)
+    if kind not in ("npz", "mat", "h5", "mat73"):
+        return {key: str(_write_array(folder / f"{key}.{kind}", array)) for key, array in content.items()}
+    path = folder / ("all.mat" if kind == "mat73" else f"all.{kind}")
     if kind == "npz":
-        np.savez(folder / "all.npz", **content)
-        return {
-            key: {key: f"{folder / 'all.npz'}:{key}"} if key != "labels" else f"{folder / 'all.npz'}:labels"
-            for key in content
-        }
-    if kind == "mat":
-        savemat(folder / "all.mat", content, do_compression=True)
-        return {key: {key: str(folder / "all.mat")} if key != "labels" else str(folder / "all.mat") for key in content}
-    if kind in ("h5", "mat73"):
-        path = folder / ("all.h5" if kind == "h5" else "all.mat")
+        np.savez(path, **content)
+    elif kind == "mat":
+        savemat(path, content, do_compression=True)
+    else:
         with h5py.File(path, "w", userblock_size=512 if kind == "mat73" else 0) as file:
             for key, array in content.items():
                 # MATLAB counts columns first, so that HDF5 shows its matrices turned.
                 file.create_dataset(key, data=array.T if kind == "mat73" else array, compression="gzip")
-        if kind == "mat73":
-            with path.open("r+b") as raw:
-                raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
-        return {key: {key: f"{path}:/{key}"} if key != "labels" else f"{path}:/labels" for key in content}
-    return {key: str(_single(folder / f"{key}.{kind}", array)) for key, array in content.items()}
+    if kind == "mat73":
+        with path.open("r+b") as raw:
+            raw.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+    end = {"npz": ":{}", "mat": ""}.get(kind, ":/{}")
+    files = {key: f"{path}{end.format(key)}" for key in content}
+    return {key: file if key == "labels" else {key: file} for key, file in files.items()}
 
 
-def _single(path: Path, array: np.ndarray) -> Path:
+def _write_array(path: Path, array: np.ndarray) -> Path:
     if path.suffix == ".npy":
         np.save(path, array)
     elif path.suffix == ".pt":
+        import torch
+
         torch.save(torch.from_numpy(np.ascontiguousarray(array)), path)
     else:
         mark = "\t" if path.suffix == ".tsv" else ","

@@ -8,13 +8,13 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from data_folders import refusal
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from zslbench.data import load_dataset
 from zslbench.data.dataset import Dataset
-from zslbench.errors import BadData
 from zslbench.identity import fingerprint
 
 arrays = hnp.arrays(
@@ -24,22 +24,16 @@ arrays = hnp.arrays(
 )
 
 
-@given(arrays)
-def test_fingerprint_ignores_memory_order_and_byte_order(array: np.ndarray) -> None:
-    expected = fingerprint({"x": array})
-    assert fingerprint({"x": np.asfortranarray(array)}) == expected
-    assert fingerprint({"x": array.astype(array.dtype.newbyteorder(">"))}) == expected
-    assert fingerprint({"x": np.repeat(array, 2, axis=0)[::2]}) == expected
-
-
 @given(arrays, st.data())
-def test_fingerprint_changes_with_any_value_name_or_shape(array: np.ndarray, data: st.DataObject) -> None:
+def test_fingerprint_is_that_of_values_name_and_shape(array: np.ndarray, data: st.DataObject) -> None:
     expected = fingerprint({"x": array})
+    swapped = array.astype(array.dtype.newbyteorder(">"))
+    for same in (np.asfortranarray(array), swapped, np.repeat(array, 2, axis=0)[::2]):
+        assert fingerprint({"x": same}) == expected
     changed = array.copy()
     changed.flat[data.draw(st.integers(0, array.size - 1))] += 1
-    assert fingerprint({"x": changed}) != expected
-    assert fingerprint({"y": array}) != expected
-    assert fingerprint({"x": array[None]}) != expected
+    for other in ({"x": changed}, {"y": array}, {"x": array[None]}):
+        assert fingerprint(other) != expected
 
 
 def test_fingerprint_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,16 +68,12 @@ def digits() -> Dataset:
     return load_dataset("digits")
 
 
-def test_arrays_are_read_only(digits: Dataset) -> None:
-    for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen"):
-        with pytest.raises(ValueError, match="read-only"):
-            getattr(digits, name)[0] = 0
-
-
-@pytest.mark.parametrize("name", ["features", "labels", "semantics", "trainval"])
-def test_every_array_enters_the_fingerprint(digits: Dataset, name: str) -> None:
+@pytest.mark.parametrize("name", ["features", "labels", "semantics", "trainval", "test_seen", "test_unseen"])
+def test_every_array_is_read_only_and_enters_the_fingerprint(digits: Dataset, name: str) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        getattr(digits, name)[0] = 0
     array = np.array(getattr(digits, name))
-    if name in ("labels", "trainval"):
+    if array.ndim == 1:
         array[:2] = array[1::-1]
     else:
         array[0, 0] += 1
@@ -91,9 +81,10 @@ def test_every_array_enters_the_fingerprint(digits: Dataset, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "needle"),
+    ("change", "why"),
     [
         ({"features": np.zeros((3, 4, 2), np.float32)}, "must be matrices"),
+        ({"semantics": np.float32(0)}, "must be matrices"),
         ({"features": np.zeros((0, 4), np.float32)}, "must not be empty"),
         ({"features": np.zeros((1797, 2))}, "must be float32"),
         ({"labels": np.zeros(3, np.int64)}, "3 labels"),
@@ -104,7 +95,5 @@ def test_every_array_enters_the_fingerprint(digits: Dataset, name: str) -> None:
         ({"trainval": np.array([1.0])}, "int64"),
     ],
 )
-def test_broken_invariants_are_one_sentence(digits: Dataset, change: dict[str, object], needle: str) -> None:
-    with pytest.raises(BadData, match=needle) as caught:
-        dataclasses.replace(digits, **change, fingerprint="")  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
+def test_broken_invariants_are_one_sentence(digits: Dataset, change: dict[str, object], why: str) -> None:
+    assert why in refusal(dataclasses.replace, digits, **change, fingerprint="")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import textwrap
+import concurrent.futures
+import functools
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import own_data
 import pytest
 from data_folders import images, write_folder, write_tree
+from forks import Forks
 from PIL import Image
 from test_pictures import Means
 
@@ -26,8 +27,8 @@ from zslbench.identity import machine
 pytestmark = pytest.mark.usefixtures("cub_home")
 KILLED = 9
 _DYING = """
-import os, pathlib, sys
-{setup}
+import os, pathlib
+import zslbench.data
 calls = 0
 plain = pathlib.Path.replace
 def replace(self, target):
@@ -37,30 +38,37 @@ def replace(self, target):
     calls += 1
     return plain(self, target)
 pathlib.Path.replace = replace
-{action}
+zslbench.data.{action}
 """
+Dying = Callable[[int, str], int]
 
 
-def killed_at(after: int, setup: str, action: str) -> int:
-    """Run code in a process that dies before its n-th rename; return the exit code."""
-    text = _DYING.format(after=after, setup=setup, action=action, code=KILLED)
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(text)], check=False, capture_output=True, text=True)
-    assert done.returncode in (0, KILLED), done.stderr
-    return done.returncode
+@pytest.fixture
+def killed_at(forks: Forks, tmp_path: Path) -> Dying:
+    """Call a function of `zslbench.data` in a process that dies before its n-th rename; return the exit code."""
+
+    def run(after: int, action: str) -> int:
+        done = forks.run(_DYING.format(after=after, action=action, code=KILLED), tmp_path)
+        assert done.returncode in (0, KILLED), done.stderr
+        return done.returncode
+
+    return run
 
 
 def left_in(cub_home: Path) -> list[str]:
     return [path.name for path in cub_home.rglob("*") if path.name.startswith(WORKING) or path.suffix == ".tmp"]
 
 
-def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: Path, cub_home: Path) -> None:
+def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(
+    tmp_path: Path, cub_home: Path, killed_at: Dying
+) -> None:
     old, new = write_tree(tmp_path / "old"), tmp_path / "new" / "CUB"
     write_folder(new, {"features": images()["features"] + 1}, {"att": np.eye(6)[:3] + 1})
     for after in (0, 1, 2):
         import_(old)
         (cub_home / "xlsa17" / "CUB" / "notes.txt").write_text("kept")
         before = load_dataset("cub")
-        code = killed_at(after, "from zslbench.data.import_archive import import_", f"import_({str(new)!r})")
+        code = killed_at(after, f"import_({str(new)!r})")
         assert code == (KILLED if after < 2 else 0)
         assert bool(left_in(cub_home)) == (code == KILLED)
         now = load_dataset("cub")  # the next start
@@ -72,21 +80,15 @@ def test_an_import_that_is_killed_leaves_old_or_new_files_never_both(tmp_path: P
         assert (cub_home / "xlsa17" / "CUB" / "notes.txt").read_text() == "kept"
 
 
-def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, cub_home: Path) -> None:
-    files = own_data.write(tmp_path, "npy")
-    more = {"wide": np.hstack([own_data.arrays()["features"]] * 2)}
-    np.save(tmp_path / "wide.npy", more["wide"])
-    setup = "from zslbench.data.own.add import add"
-    whole = (
-        f"add('birds', features={files['features']!r}, labels={files['labels']!r}, semantics={files['semantics']!r})"
-    )
-    assert killed_at(0, setup, whole) == KILLED
+def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, cub_home: Path, killed_at: Dying) -> None:
+    np.save(tmp_path / "wide.npy", np.hstack([own_data.arrays()["features"]] * 2))
+    assert killed_at(0, f"add('birds', **{own_data.write(tmp_path, 'npy')!r})") == KILLED
     assert left_in(cub_home)
     assert "birds" not in {row.name for row in list_()}
     assert left_in(cub_home) == []
     add("birds", **own_data.arrays())
     for after in (0, 1, 2):
-        code = killed_at(after, setup, f"add('birds', features={{'wide': {str(tmp_path / 'wide.npy')!r}}})")
+        code = killed_at(after, f"add('birds', features={{'wide': {str(tmp_path / 'wide.npy')!r}}})")
         there = find("birds")
         assert there is not None
         assert ("wide" in there.features) == (code == 0)
@@ -136,27 +138,19 @@ def test_extractions_at_once_give_what_one_gives(tmp_path: Path) -> None:
         (tmp_path / "p" / name).mkdir(parents=True)
         for number in range(6):
             Image.new("RGB", (9, 7), colour).save(tmp_path / "p" / name / f"{number}.png")
-    expected = features(tmp_path / "p", backbone=Means().backbone, output=tmp_path / "alone.npz", batch=2).features
-    faults: list[BaseException] = []
+    extract = functools.partial(features, tmp_path / "p", batch=2)
+    expected = extract(backbone=Means().backbone, output=tmp_path / "alone.npz").features
     barrier = threading.Barrier(3)
 
-    def extract(output: Path) -> None:
-        try:
-            barrier.wait()
-            found = features(tmp_path / "p", backbone=Means().backbone, output=output, batch=2)
-            np.testing.assert_array_equal(found.features, expected)
-        except BaseException as error:
-            faults.append(error)
+    def extract_at_once(name: str) -> None:
+        barrier.wait()
+        extracted = extract(backbone=Means().backbone, output=tmp_path / name)
+        np.testing.assert_array_equal(extracted.features, expected)
+        assert (tmp_path / name).read_bytes() == (tmp_path / "alone.npz").read_bytes()
 
-    for outputs in (("x.npz", "x.npz", "x.npz"), ("1.npz", "2.npz", "3.npz")):
-        threads = [threading.Thread(target=extract, args=(tmp_path / name,)) for name in outputs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert faults == []
-        for name in outputs:
-            assert (tmp_path / name).read_bytes() == (tmp_path / "alone.npz").read_bytes()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for names in (("x.npz", "x.npz", "x.npz"), ("1.npz", "2.npz", "3.npz")):
+            list(pool.map(extract_at_once, names))
     assert left_in(tmp_path) == []
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import own_data
 import pytest
 import torch
-from data_folders import images, write_changed, write_folder
+from data_folders import images, refusal, write_changed, write_folder
 from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
@@ -28,12 +28,10 @@ from zslbench.checks import check_dataset
 from zslbench.data import load_dataset
 from zslbench.data.own.add import add
 from zslbench.data.own.pictures import FORMATS, find_pictures, open_picture
-from zslbench.errors import BadData, DataMissing
+from zslbench.errors import DataMissing
 
 HUGE = 1 << 45
 """Bytes that no machine has: a test that allocated them would fail at once."""
-
-
 pytestmark = pytest.mark.usefixtures("own_home")
 
 
@@ -42,16 +40,18 @@ def sparse(rows: int, columns: int) -> Any:
 
 
 def npz(path: Path, **headers: tuple[int, ...]) -> Path:
-    """Write an archive whose members declare float64 arrays of these shapes and hold zeros, deflated, of that size."""
+    """Write an archive whose members declare float64 arrays of these shapes, as does its directory."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, shape in headers.items():
-            head = io.BytesIO()
-            np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": shape})
-            size = head.tell() + 8 * int(np.prod(shape))
-            info = zipfile.ZipInfo(f"{name}.npy")
-            archive.writestr(info, head.getvalue())
-            archive.filelist[-1].file_size = size  # the directory declares what the header does
+            archive.writestr(f"{name}.npy", npy_header(shape))
+            archive.filelist[-1].file_size += 8 * int(np.prod(shape))
     return path
+
+
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return head.getvalue()
 
 
 def write_h5(path: Path, shape: tuple[int, ...], kind: Any, chunks: tuple[int, ...]) -> None:
@@ -83,10 +83,8 @@ def test_a_small_file_that_declares_terabytes(tmp_path: Path, name: str) -> None
 
 
 def test_npy_that_is_shorter_than_it_declares(tmp_path: Path) -> None:
-    head = io.BytesIO()
-    np.lib.format.write_array_header_1_0(head, {"descr": "<f8", "fortran_order": False, "shape": (HUGE // 8, 1)})
-    (tmp_path / "x.npy").write_bytes(head.getvalue() + bytes(64))
-    assert "cannot be read" in own_data.refuse(features=str(tmp_path / "x.npy"))
+    (tmp_path / "x.npy").write_bytes(npy_header((HUGE // 8, 1)) + bytes(64))
+    assert "cannot be read" in own_data.refuse(features=tmp_path / "x.npy")
 
 
 @pytest.mark.parametrize("kind", ["npy", "npz", "csv", "tsv"])
@@ -126,21 +124,16 @@ def test_a_folder_is_refused_by_what_it_declares(
 ) -> None:
     monkeypatch.setattr(files, "free_memory", lambda: HUGE)  # a machine on which memory alone refuses nothing
     folder = write_changed(tmp_path / "mine", **changed)
-    for read in (load_dataset, check_dataset):
-        with pytest.raises(BadData) as caught:
-            read(str(folder))
-        assert why in str(caught.value)
-    with pytest.raises(BadData, match="mine"):
-        add("mine", source=folder)
-    with pytest.raises(BadData, match="mine"):
-        zslbench.run("eszsl", str(folder), runs=tmp_path / "runs")
+    assert why in refusal(load_dataset, str(folder))
+    assert why in refusal(check_dataset, str(folder))
+    assert why in refusal(add, "mine", source=folder)
+    assert why in refusal(zslbench.run, "eszsl", str(folder), runs=tmp_path / "runs")
 
 
 def test_a_folder_asks_for_memory_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "mine")
     monkeypatch.setattr(files, "free_memory", lambda: 1000)
-    with pytest.raises(BadData, match="where 1,000 bytes of memory are free"):
-        load_dataset(str(folder))
+    assert "where 1,000 bytes of memory are free" in refusal(load_dataset, str(folder))
 
 
 def test_what_fits_is_read_whatever_its_ratio(tmp_path: Path) -> None:
@@ -175,14 +168,9 @@ def png(width: int, height: int, rows: int = 1) -> bytes:
 def test_pictures_are_judged_by_their_declared_size(tmp_path: Path, size: tuple[int, int], why: str) -> None:
     path = tmp_path / "x.png"
     path.write_bytes(png(*size))
-    with pytest.raises(BadData) as caught:
-        open_picture(path)
-    assert why in str(caught.value)
-
-
-def test_long_pictures_within_the_limit_are_read(tmp_path: Path) -> None:
-    Image.new("L", (300, 3), 7).save(tmp_path / "x.png")
-    assert open_picture(tmp_path / "x.png").size == (300, 3)
+    assert why in refusal(open_picture, path)
+    Image.new("L", (300, 3), 7).save(path)
+    assert open_picture(path).size == (300, 3)  # the longest that is read
 
 
 def test_formats_are_told_by_content_and_start_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,13 +184,11 @@ def test_formats_are_told_by_content_and_start_no_program(tmp_path: Path, monkey
     Image.new("RGB", (9, 7)).save(path, format="EPS")
     with Image.open(path) as image:
         assert image.format == "EPS"  # Pillow would take it
-    with pytest.raises(BadData, match="its content is none of JPEG"):
-        open_picture(path)
+    assert "its content is none of JPEG" in refusal(open_picture, path)
     assert not (tmp_path / "started").exists()
     for kind in ("PPM", "TGA", "ICO", "PCX", "PDF"):
         Image.new("RGB", (9, 7)).save(path, format=kind)
-        with pytest.raises(BadData, match="cannot be read"):
-            open_picture(path)
+        assert "cannot be read" in refusal(open_picture, path)
     for kind in FORMATS:
         Image.new("RGB", (9, 7), (255, 0, 0)).save(path, format=kind)
         assert open_picture(path).size == (9, 7)
@@ -217,8 +203,7 @@ def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
     found = find_pictures(tmp_path / "p").files
     assert len(found) == 3
     for path in found:
-        with pytest.raises(BadData, match="no regular file"):
-            open_picture(path)
+        assert "no regular file" in refusal(open_picture, path)
     for suffix in ("npy", "npz", "csv", "mat", "h5", "pt", "json"):
         pipe = tmp_path / f"x.{suffix}"
         os.mkfifo(pipe)
@@ -227,7 +212,5 @@ def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "mine")
     (folder / "res101.mat").unlink()
     os.mkfifo(folder / "res101.mat")
-    with pytest.raises(DataMissing, match="has no features"):
-        load_dataset(str(folder))
-    with pytest.raises(DataMissing, match="no file or folder"):
-        zslbench.data.import_(tmp_path / "x.npz")
+    assert "has no features" in refusal(load_dataset, str(folder), kind=DataMissing)
+    assert "no file or folder" in refusal(zslbench.data.import_, tmp_path / "x.npz", kind=DataMissing)

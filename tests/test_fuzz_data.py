@@ -19,6 +19,7 @@ import torch
 from data_folders import write_folder
 from mutations import mutated, mutated_text
 from PIL import Image
+from scipy.io import savemat
 
 from zslbench.checks import check_dataset
 from zslbench.data import parsers
@@ -51,42 +52,31 @@ class Workshop:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.marker = folder, folder / "code has run"
-        self.base = {}
+        self.base = {"folder": write_folder(folder / "valid" / "folder") / "res101.mat"}
         for kind in ("mat", "mat73", "h5", "npy", "npz", "pt", "csv", "tsv"):
-            given = own_data.write(folder / "valid" / kind, kind)
-            first = given["features"]
-            self.base[kind] = Path(
-                str(next(iter(first.values())) if isinstance(first, dict) else first).partition(":")[0]
-            )
-        self.base["folder"] = write_folder(folder / "valid" / "folder") / "res101.mat"
+            first = own_data.write(folder / "valid" / kind, kind)["features"]
+            file = first["features"] if isinstance(first, dict) else first
+            self.base[kind] = Path(file.partition(":")[0])
         labels = own_data.arrays()["labels"]
         seen = np.flatnonzero(labels > 1)
         parts = {"trainval": seen[5:], "test_seen": seen[:5], "test_unseen": np.flatnonzero(labels < 2)}
         lists = {name: rows.tolist() for name, rows in parts.items()}
-        self._text("json", json.dumps({"base": 0, **lists, "folds": [{"train": [2, 3, 4], "val": ["gull", 7]}]}))
-        self._text("toml", "base = 0\nunseen = ['auk', 1]\n")
-        self.base["npz splits"] = folder / "valid" / "split.npz"
-        np.savez(self.base["npz splits"], base=np.array(0), **parts)
-        from scipy.io import savemat
-
-        self.base["mat splits"] = folder / "valid" / "split.mat"
-        savemat(self.base["mat splits"], {f"{name}_loc": rows[:, None] + 1 for name, rows in parts.items()})
+        folds = [{"train": [2, 3, 4], "val": ["gull", 7]}]
+        self._add("json", "split.json").write_text(json.dumps({"base": 0, **lists, "folds": folds}), encoding="utf-8")
+        self._add("toml", "split.toml").write_text("base = 0\nunseen = ['auk', 1]\n", encoding="utf-8")
+        np.savez(self._add("npz splits", "split.npz"), base=np.array(0), **parts)
+        locs = {f"{name}_loc": rows[:, None] + 1 for name, rows in parts.items()}
+        savemat(self._add("mat splits", "split.mat"), locs)
         for kind, name in zip(PICTURES, FORMATS, strict=True):
-            self.base[kind] = folder / "valid" / f"picture.{name.lower()}"
-            Image.effect_noise((33, 21), 60).convert("RGB").save(self.base[kind])
+            Image.effect_noise((33, 21), 60).convert("RGB").save(self._add(kind, f"picture.{name.lower()}"))
         planted = np.array([[Bomb(self.marker)] * 6] * 40, dtype=object)
-        np.save(self._planted("npy"), planted, allow_pickle=True)
-        np.savez(self._planted("npz"), features=planted)
-        torch.save({"features": Bomb(self.marker)}, self._planted("pt"))
+        np.save(self._add("planted npy", "planted.npy"), planted, allow_pickle=True)
+        np.savez(self._add("planted npz", "planted.npz"), features=planted)
+        torch.save({"features": Bomb(self.marker)}, self._add("planted pt", "planted.pt"))
 
-    def _text(self, kind: str, text: str) -> None:
-        self.base[kind] = self.folder / "valid" / f"split.{kind}"
-        self.base[kind].write_text(text, encoding="utf-8")
-
-    def _planted(self, suffix: str) -> Path:
-        path = self.folder / "valid" / f"planted.{suffix}"
-        self.base[f"planted {suffix}"] = path
-        return path
+    def _add(self, kind: str, name: str) -> Path:
+        self.base[kind] = self.folder / "valid" / name
+        return self.base[kind]
 
     def read(self, number: int) -> str:
         """Damage and read one file; return what became of it: taken, or the sentence of the refusal."""
@@ -156,18 +146,18 @@ def test_files_that_are_whole_are_taken(tmp_path: Path) -> None:
             workshop._take(kind, copy)
 
 
-@pytest.mark.parametrize("suffix", ["npy", "npz", "pt"])
-def test_a_planted_pickle_is_never_loaded(tmp_path: Path, suffix: str) -> None:
+def test_a_planted_pickle_is_never_loaded(tmp_path: Path) -> None:
     workshop = Workshop(tmp_path)
-    path = workshop.base[f"planted {suffix}"]
-    with pytest.raises(ZslbenchError, match=r"never loaded|nothing else is loaded"):
-        workshop._take(suffix, path)
-    renamed = path.with_name(f"renamed.{'npy' if suffix != 'npy' else 'npz'}")
-    renamed.write_bytes(pickle.dumps(Bomb(workshop.marker)))
-    with pytest.raises(ZslbenchError):
-        workshop._take(suffix, renamed)
+    for kind in PLANTED:
+        with pytest.raises(ZslbenchError, match=r"never loaded|nothing else is loaded"):
+            workshop._take(kind, workshop.base[kind])
+    for suffix in ("npy", "npz", "pt"):
+        pickled = tmp_path / f"pickled.{suffix}"
+        pickled.write_bytes(pickle.dumps(Bomb(workshop.marker)))
+        with pytest.raises(ZslbenchError):
+            workshop._take(suffix, pickled)
     assert not workshop.marker.exists()
-    pickle.loads(renamed.read_bytes())
+    pickle.loads(pickled.read_bytes())
     assert workshop.marker.exists()  # the trap works
 
 
