@@ -22,7 +22,7 @@ import os
 import shutil
 import tempfile
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,23 +117,20 @@ def verify_copies(folder: Path) -> list[str]:
         entry = _read_entry(path)
         if entry is None or entry.folder != str(folder.resolve()):
             continue
-        content, problem = _content(entry.fingerprint), ""
-        if not is_intact(content):
-            problem = "the converted copy is incomplete; the next load rebuilds it"
-        else:
+        content, problem = _content(entry.fingerprint), "is incomplete; the next load rebuilds it"
+        if is_intact(content):
             try:
-                actual = fingerprint(_arrays(content))
-                if actual != entry.fingerprint:
-                    problem = f"the converted copy has fingerprint {actual} where {entry.fingerprint} is expected"
+                if (actual := fingerprint(_arrays(content))) == entry.fingerprint:
+                    continue
+                problem = f"has fingerprint {actual} where {entry.fingerprint} is expected"
             except (OSError, ValueError) as error:
-                problem = f"the converted copy cannot be read ({error})"
-        if problem:
-            problems.append(f"{folder} ({entry.features}, {entry.semantics}): {problem}.")
-            try:
-                with contextlib.suppress(FileNotFoundError):
-                    shutil.rmtree(content)
-            except OSError as error:
-                raise StoreError(f"{content} cannot be removed ({error}).") from error
+                problem = f"cannot be read ({error})"
+        problems.append(f"{folder} ({entry.features}, {entry.semantics}): the converted copy {problem}.")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(content)
+        except OSError as error:
+            raise StoreError(f"{content} cannot be removed ({error}).") from error
     return problems
 
 
@@ -143,9 +140,7 @@ def store_arrays(dataset: Dataset) -> Path:
     Raises:
         StoreError: neither the store nor the folder of temporary files can be written.
     """
-    if (folder := find_arrays(dataset.fingerprint)) is not None:
-        return folder
-    if (folder := _keep(dataset)) is not None:
+    if (folder := find_arrays(dataset.fingerprint) or _keep(dataset)) is not None:
         return folder
     content = _content(dataset.fingerprint, _temporary())
     try:
@@ -197,14 +192,18 @@ def save_array(path: Path, array: AnyArray) -> None:
     write_through(path, lambda file: np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False))
 
 
+def file_states(paths: Iterable[Path]) -> list[list[str | int]]:
+    """Return path, size and time of change of each file, which are unchanged as long as it is."""
+    states = [(path, path.stat()) for path in paths]
+    return [[str(path.absolute()), state.st_size, state.st_mtime_ns] for path, state in states]
+
+
 def _content(fingerprint: str, store: Path | None = None) -> Path:
     return (store or home() / "store") / "content" / fingerprint
 
 
 def _state(folder: Path, features: str, semantics: str) -> Any:
-    """Return what must be unchanged for a converted copy to be valid, as plain JSON values."""
-    files = [(str(path), path.stat()) for path in source_files(folder, features, semantics)]
-    return [READER_VERSION, [[path, stat.st_size, stat.st_mtime_ns] for path, stat in files]]
+    return [READER_VERSION, file_states(source_files(folder, features, semantics))]
 
 
 def _read_entry(path: Path) -> Stored | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from zslbench import params, spec
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
-from zslbench.data.array_store import load_stored
+from zslbench.data.array_store import file_states, load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
 from zslbench.data.dataset import Dataset, Source, choose_stem
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
@@ -102,7 +102,7 @@ def folder_of(text: str) -> Path | None:
     return None
 
 
-def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, int], ...]:
+def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str | int, ...], ...]:
     """Return path, size and time of change of each file that a text stands for; nothing for a set without files."""
     if (folder := folder_of(text)) is not None:
         paths = sorted(folder.iterdir())
@@ -113,5 +113,5 @@ def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str, int, in
         titles = [source.card.folder for source in CATALOGUE if source.name == name]
         folders = [folder for title in titles for folder in named_folders(title, root)]
         paths = [path for folder in folders for path in sorted(folder.iterdir())]
-    states = [(path, path.stat()) for path in paths if path.suffix in (".mat", ".txt", ".json") and path.is_file()]
-    return tuple((str(path.absolute()), state.st_size, state.st_mtime_ns) for path, state in states)
+    files = (path for path in paths if path.suffix in (".mat", ".txt", ".json") and path.is_file())
+    return tuple(map(tuple, file_states(files)))

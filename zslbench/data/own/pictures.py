@@ -27,7 +27,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.data.added import Added, check_name, find
-from zslbench.data.array_store import home
+from zslbench.data.array_store import file_states, home
 from zslbench.data.own.add import Choices, Report, add
 from zslbench.data.own.given_splits import SplitGiven
 from zslbench.data.own.reading import Loaded
@@ -348,13 +348,19 @@ def features(
             f"data set {earlier.name!r} has features {network.stem!r} already; take another backbone, or remove the "
             f"data set with `zslbench data remove {earlier.name} --yes`."
         )
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in pictures.files if path.is_file()]
+    states = file_states(path for path in pictures.files if path.is_file())
     facts = [network.name, network.weights, network.preprocessing, batch, states]  # all that batches depend on
     work = home() / "features" / digest(facts)
     try:
         extracted = _extract(pictures, network, batch, skip_broken, work, on_batch)
         if output is not None:
-            extracted = dataclasses.replace(extracted, output=_write_output(extracted, expand_home(output)))
+            path = expand_home(output)
+            names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
+            arrays: dict[str, Any] = {"features": extracted.features, "labels": extracted.labels}
+            arrays |= {"class_names": names, "files": files, "about": np.array(json.dumps(extracted.facts))}
+            remove_temporary([path.resolve().parent], time.time())
+            write_atomically(path, lambda out: np.savez(out, **arrays), "features")
+            extracted = dataclasses.replace(extracted, output=path)
         if into is not None:
             report = _add_to(into, earlier, extracted, network.stem, **drawn | {"semantics": semantics})
             extracted = dataclasses.replace(extracted, report=report)
@@ -438,15 +444,6 @@ def _read_batch(path: Path) -> _Batch | None:
             return held["features"], held["good"].tolist(), held["problems"].tolist()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: do it again
         return None
-
-
-def _write_output(extracted: Extracted, path: Path) -> Path:
-    names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
-    arrays: dict[str, Any] = {"features": extracted.features, "labels": extracted.labels}
-    arrays |= {"class_names": names, "files": files, "about": np.array(json.dumps(extracted.facts))}
-    remove_temporary([path.resolve().parent], time.time())
-    write_atomically(path, lambda out: np.savez(out, **arrays), "features")
-    return path
 
 
 def _add_to(name: str, earlier: Added | None, extracted: Extracted, stem: str, **options: Any) -> Report:
