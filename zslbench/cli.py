@@ -14,8 +14,8 @@ from typing import NoReturn
 import rich_click as click
 
 import zslbench
-from zslbench.commands import about_verbs, data_verbs, record_verbs, report_verbs, run_verbs, screen
-from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, examples
+from zslbench.commands import about_verbs, data_verbs, record_verbs, run_verbs, screen
+from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, verb
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.visible import PatientStream, set_up_streams, shorten
@@ -26,50 +26,24 @@ LONGEST = 200
 """Characters of a path that a sentence shows."""
 
 
-@click.group(
-    epilog=examples(
-        "zslbench run --method lisgan --dataset digits --protocol gzsl",
-        "zslbench table --format latex",
-        "zslbench info lisgan",
-    ),
+@verb(
+    "zslbench run --method lisgan --dataset digits --protocol gzsl",
+    "zslbench table --format latex",
+    "zslbench info lisgan",
+    make=click.group,
 )
 @click.version_option(zslbench.__version__, prog_name="zslbench")
 def cli() -> None:
     """Benchmark zero-shot-learning methods on image features, honestly."""
 
 
-VERBS = (
-    run_verbs.run,
-    report_verbs.table,
-    report_verbs.compare,
-    report_verbs.curve,
-    report_verbs.plot,
-    report_verbs.report,
-    run_verbs.ablate,
-    run_verbs.reproduce,
-    report_verbs.status,
-    record_verbs.watch,
-    run_verbs.tune,
-    about_verbs.list_command,
-    about_verbs.info,
-    about_verbs.doctor,
-    data_verbs.data,
-    record_verbs.results,
-    about_verbs.new,
-    about_verbs.check,
-)
-for _verb in VERBS:
+for _verb in (
+    *(run_verbs.run, run_verbs.tune, run_verbs.ablate, run_verbs.reproduce),
+    *(record_verbs.table, record_verbs.compare, record_verbs.curve, record_verbs.plot, record_verbs.report),
+    *(record_verbs.status, record_verbs.watch, record_verbs.results, data_verbs.data),
+    *(about_verbs.list_command, about_verbs.info, about_verbs.doctor, about_verbs.new, about_verbs.check),
+):
     cli.add_command(_verb)
-
-
-def _name_help_option(command: click.Command) -> None:
-    """Give a command and those below it ``-h``: click keeps the names of whichever context asks first."""
-    command.context_settings["help_option_names"] = ["-h", "--help"]
-    for below in command.commands.values() if isinstance(command, click.Group) else ():
-        _name_help_option(below)
-
-
-_name_help_option(cli)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -46,12 +46,13 @@ def brackets(params: Mapping[str, Any]) -> str:
     """Write parameters as the grammar has them: ``[a=1,b=x]``, or nothing when there are none."""
     if not params:
         return ""
-    return "[" + ",".join(f"{key}={_write(value)}" for key, value in params.items()) + "]"
+    return "[" + ",".join(f"{key}={write_value(value)}" for key, value in params.items()) + "]"
 
 
-def _write(value: Any) -> str:
+def write_value(value: Any) -> str:
+    """Write one value as the grammar has it."""
     if isinstance(value, tuple | list):
-        return "[" + ",".join(_write(item) for item in value) + "]"
+        return "[" + ",".join(write_value(item) for item in value) + "]"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):

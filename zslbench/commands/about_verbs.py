@@ -15,7 +15,7 @@ from zslbench.commands import screen
 from zslbench.commands import shared_options as shared
 
 
-@click.command("list", epilog=shared.examples("zslbench list methods", "zslbench list presets"))
+@shared.verb("zslbench list methods", "zslbench list presets", name="list")
 @click.argument("kind", type=click.Choice(["methods", "datasets", "protocols", "presets"]), default="methods")
 @shared.RUNS
 def list_command(kind: Any, runs: Path) -> None:
@@ -33,9 +33,7 @@ def list_command(kind: Any, runs: Path) -> None:
     screen.show_table(heads.get(kind, ("name", "what it is", "from")), rows)
 
 
-@click.command(
-    epilog=shared.examples("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
-)
+@shared.verb("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
 @click.argument("name")
 def info(name: str) -> None:
     """Show all that is declared of one method, dataset or protocol."""
@@ -58,7 +56,7 @@ def info(name: str) -> None:
             screen.show_text(f"- {text}")
 
 
-@click.command(epilog=shared.examples("zslbench doctor", "zslbench doctor --data-root ./xlsa17"))
+@shared.verb("zslbench doctor", "zslbench doctor --data-root ./xlsa17")
 @shared.RUNS
 @shared.DATA_ROOT
 def doctor(**options: Any) -> None:
@@ -69,14 +67,14 @@ def doctor(**options: Any) -> None:
         sys.exit(shared.FAILED)
 
 
-@click.group(
-    epilog=shared.examples("zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan")
+@shared.verb(
+    "zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan", make=click.group
 )
 def new() -> None:
     """Begin something of your own from a template."""
 
 
-@new.command(epilog=shared.examples("zslbench new method my-method", "zslbench new method MyGAN --template torch"))
+@shared.verb("zslbench new method my-method", "zslbench new method MyGAN --template torch", make=new.command)
 @click.argument("name")
 @shared.choice_option(
     "--template",
@@ -100,13 +98,11 @@ def method(name: str, **options: Any) -> None:
     )
 
 
-@click.command(
-    epilog=shared.examples(
-        "zslbench check my_pkg.my_module:MyMethod",
-        "zslbench check 'eszsl[gamma=10]'",
-        "zslbench check ./my-xlsa17-folder",
-        "zslbench check cub --features fc1000 --data-root ./xlsa17",
-    )
+@shared.verb(
+    "zslbench check my_pkg.my_module:MyMethod",
+    "zslbench check 'eszsl[gamma=10]'",
+    "zslbench check ./my-xlsa17-folder",
+    "zslbench check cub --features fc1000 --data-root ./xlsa17",
 )
 @click.argument("name")
 @shared.CHOICES

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from zslbench.data.own.add import Report
 
 
-@click.group(epilog=shared.examples("zslbench data list", "zslbench data import ./xlsa17.zip"))
+@shared.verb("zslbench data list", "zslbench data import ./xlsa17.zip", make=click.group)
 def data() -> None:
     """See, fetch, import, add, verify and remove data sets."""
 
 
-@data.command("list", epilog=shared.examples("zslbench data list", "zslbench data list --data-root ./xlsa17"))
+@shared.verb("zslbench data list", "zslbench data list --data-root ./xlsa17", name="list", make=data.command)
 @shared.DATA_ROOT
 def data_list(data_root: Path | None) -> None:
     """List the data sets and what of them is on this machine."""
@@ -42,7 +42,7 @@ def data_list(data_root: Path | None) -> None:
         screen.show_text("what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR")
 
 
-@data.command(epilog=shared.examples("zslbench data fetch cub", "zslbench data fetch all"))
+@shared.verb("zslbench data fetch cub", "zslbench data fetch all", make=data.command)
 @click.argument("name")
 @click.option("--sha256", metavar="HEX", help="Refuse an archive whose sha256 is another.")
 @click.option("--url", metavar="URL", help="Another address of the same archive.")
@@ -52,9 +52,7 @@ def fetch(name: str, **options: Any) -> None:
     _show_installed(zslbench.data.fetch(name, **options))
 
 
-@data.command(
-    "import", epilog=shared.examples("zslbench data import ./xlsa17.zip", "zslbench data import ./xlsa17/CUB")
-)
+@shared.verb("zslbench data import ./xlsa17.zip", "zslbench data import ./xlsa17/CUB", name="import", make=data.command)
 @click.argument("source", type=click.Path(path_type=Path))
 def import_command(source: Path) -> None:
     """Install data sets from a zip archive or a folder."""
@@ -69,12 +67,11 @@ def _show_installed(rows: Sequence[Installed]) -> None:
         screen.show_text(f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}")
 
 
-@data.command(
-    epilog=shared.examples(
-        "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --classes names.txt --unseen 20%",
-        "zslbench data add my-birds --features vgg19=./vgg.npz:x",
-        "zslbench data add my-flowers --from ./FLO_PART",
-    )
+@shared.verb(
+    "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --classes names.txt --unseen 20%",
+    "zslbench data add my-birds --features vgg19=./vgg.npz:x",
+    "zslbench data add my-flowers --from ./FLO_PART",
+    make=data.command,
 )
 @click.argument("name")
 @shared.names_option("--features", metavar="[STEM=]FILE", text="n × d or d × n numbers.")
@@ -139,11 +136,10 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     return files or None
 
 
-@data.command(
-    epilog=shared.examples(
-        "zslbench data features --images ./flowers -o flowers.npz",
-        "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
-    )
+@shared.verb(
+    "zslbench data features --images ./flowers -o flowers.npz",
+    "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
+    make=data.command,
 )
 @shared.path_option("--images", required=True, metavar="DIR", text="One folder a class.")
 @click.option(
@@ -186,7 +182,7 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
         _show_added(extracted.report)
 
 
-@data.command(epilog=shared.examples("zslbench data remove my-birds --yes"))
+@shared.verb("zslbench data remove my-birds --yes", make=data.command)
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Needed: the arrays are gone for good.")
 def remove(name: str, yes: bool) -> None:
@@ -196,7 +192,7 @@ def remove(name: str, yes: bool) -> None:
     screen.show_text(f"removed {zslbench.data.remove(name)}; records of runs on it stay")
 
 
-@data.command(epilog=shared.examples("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17"))
+@shared.verb("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17", make=data.command)
 @click.argument("name", required=False)
 @shared.DATA_ROOT
 def verify(name: str | None, data_root: Path | None) -> None:

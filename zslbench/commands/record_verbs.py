@@ -1,13 +1,9 @@
-"""`zslbench results` and `watch`: what is done with a folder of records, and how it is looked at while it grows."""
+"""The verbs that read records: `zslbench table`, `compare`, `curve`, `plot`, `report`, `status`, `watch`, `results`."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import select
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +14,291 @@ from zslbench.commands import screen
 from zslbench.commands import shared_options as shared
 
 
-@click.group(
-    epilog=shared.examples(
-        "zslbench results merge node1/runs node2/runs", "zslbench results gc", "zslbench results export -o runs.parquet"
-    )
+@shared.verb(
+    "zslbench table",
+    "zslbench table --format latex -o table.tex",
+    "zslbench table -p gzsl -d cub --published",
+    "zslbench table --published li2019lisgan --format markdown",
+    "zslbench table -p gzsl --calibrate --ci",
+    "zslbench table --selection fixed --selection oracle",
+    "zslbench table --stage dev --per-fold",
+    "zslbench table --layout gzsl --published --format latex --width page -o table.tex",
+    "zslbench table --layout zsl --format latex --standalone -o table2.tex",
+    "zslbench table --layout stats --data-root ./xlsa17",
+)
+@shared.choice_option(
+    "-l",
+    "--layout",
+    choices=["full", "zsl", "gzsl", "stats"],
+    default="full",
+    text="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
+    "hold; needs no run.",
+)
+@shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.METHODS
+@shared.DATASETS
+@shared.PROTOCOLS
+@click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only these metrics, e.g. H or AUSUC.")
+@shared.CHOICES
+@shared.STAGE
+@click.option(
+    "--published",
+    is_flag=False,
+    flag_value="best",
+    metavar="[SOURCE]",
+    help="Show published numbers, from SOURCE or the best for each: beside the measured ones, in layouts zsl and gzsl "
+    "as rows of their own.",
+)
+@shared.selection_option(
+    "fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
+    "test, marked †. Repeatable.  [default: as recorded, no oracle]",
+    multiple=True,
+)
+@shared.choice_option(
+    "--calibrate",
+    choices=["dev", "oracle"],
+    is_flag=False,
+    flag_value="dev",
+    text="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
+)
+@click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
+@click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
+@click.option("--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows with the others.")
+@click.option(
+    "--width",
+    metavar="WIDTH",
+    help="LaTeX: column, page (of CVPR), eccv, neurips, or inches [default: 4.77, which fits any page]. Other formats: "
+    "characters.",
+)
+@click.option("--standalone", is_flag=True, help="With --format latex: a document of its own, cropped to the table.")
+@shared.OUTPUT
+@shared.RUNS
+@shared.DATA_ROOT
+def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None:
+    """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
+    text = zslbench.table(output=output, metrics=metrics or None, **options)
+    shared.show_result(text, output)
+
+
+@shared.verb(
+    "zslbench compare lisgan fclswgan -d cub",
+    "zslbench compare ale eszsl cnzsl --metric H --over classes",
+    "zslbench compare 'lisgan@S3[souls=5]' lisgan@S1 -d cub --format latex -o pairs.tex",
+    "zslbench compare --diagram ranks.pdf",
+)
+@click.argument("methods", nargs=-1, metavar="[METHOD]…")
+@shared.DATASETS
+@shared.PROTOCOLS
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    type=click.Choice(["T1", "U", "S", "H"], case_sensitive=False),
+    metavar="T1|U|S|H",
+    help="Which metrics. Repeatable.  [default: T1 and H]",
+)
+@shared.choice_option(
+    "--over",
+    choices=["classes", "images", "both"],
+    default="both",
+    text="What the bootstrap resamples: test classes, or the images of each.",
+)
+@click.option("--level", type=float, default=0.95, show_default=True, help="Of the intervals and tests.")
+@click.option("--draws", type=int, default=10_000, show_default=True, metavar="N", help="Of the bootstrap.")
+@click.option("--bootstrap-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@shared.CHOICES
+@shared.STAGE
+@shared.selection_option("Only runs of this selection.  [default: all but oracle]")
+@shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.path_option("--diagram", text="Draw the critical-difference diagram: .pdf, .svg or .png.")
+@shared.OUTPUT
+@shared.RUNS
+def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
+    """Say how methods differ and how sure that is: all pairs of METHODs, within and across data sets.
+
+    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; all rows when none is
+    given. Within a data set: paired bootstrap, Holm over pairs. Across data sets: Wilcoxon–Holm, Friedman, mean ranks.
+    """
+    text = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
+    if options["diagram"]:
+        screen.show_written(options["diagram"])
+    shared.show_result(text, output)
+
+
+@shared.verb(
+    "zslbench curve -m eszsl -d cub",
+    "zslbench curve --data points.csv",
+    "zslbench curve -d cub --format latex -o curve.tex",
+)
+@shared.format_option(
+    "terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a row per point of a run."
+)
+@shared.METHODS
+@shared.DATASETS
+@shared.CHOICES
+@shared.path_option(
+    "--data", text="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma."
+)
+@shared.OUTPUT
+@shared.RUNS
+def curve(output: Path | None, data: Path | None, **options: Any) -> None:
+    """Print seen–unseen curves and what calibrated stacking makes of H, from the predictions of finished gzsl runs."""
+    text = zslbench.curve(output=output, data=data, **options)
+    shared.show_result(text, output)
+    if data:
+        screen.show_written(data)
+
+
+@shared.verb(
+    "zslbench plot confusion -m lisgan -m fclswgan -d apy --width page -o confusion.pdf",
+    "zslbench plot confusion -m eszsl -d cub -p gzsl --classes 20 -o hardest.pdf",
+    "zslbench plot sensitivity -m lisgan --param cls_weight -o weight.pdf",
+    "zslbench plot souls -m lisgan -o souls.pdf",
+    "zslbench plot stability -m lisgan -m fclswgan -d cub -p zsl -o stability.pdf --data stability.csv",
+    "zslbench plot ablation -m lisgan -d cub -o ablation.pdf",
+    "zslbench plot perclass -m ale -m eszsl -d cub -o difference.svg",
+    "zslbench plot pareto -d cub -o pareto.pdf",
+    "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
+)
+@click.argument("kind", metavar="KIND")
+@shared.path_option("-o", "--output", required=True, text="A .pdf, .svg or .png.")
+@shared.METHODS
+@shared.DATASETS
+@shared.PROTOCOLS
+@click.option(
+    "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
+)
+@shared.CHOICES
+@shared.STAGE
+@shared.selection_option(
+    "Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]"
+)
+@click.option("--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.")
+@click.option(
+    "--classes",
+    metavar="N|NAMES",
+    help="confusion, perclass, features: how many (the hardest; the ends; from best to least recognised), or names or "
+    "ids between commas.",
+)
+@shared.choice_option(
+    "--projection", choices=["pca", "tsne"], text="features: method of projection to two dimensions.  [default: pca]"
+)
+@shared.choice_option("--spread", choices=["std", "ci"], text="Over seeds: standard deviation, or 95 % interval.")
+@click.option(
+    "--width",
+    default="column",
+    show_default=True,
+    metavar="WIDTH",
+    help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
+)
+@shared.path_option("--data", text="Also write the numbers drawn, as csv.")
+@shared.RUNS
+@shared.DATA_ROOT
+def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
+    """Draw a figure of finished runs, and print the sentences that say what it shows.
+
+    KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples per class),
+    stability (error by epoch), ablation (named settings), curve (seen–unseen), perclass (of one method, or two and
+    their difference), pareto (accuracy against seconds), cd (critical differences) or features (real and synthesised
+    rows of unseen classes, after `run --keep-features`).
+    """
+    drawn = zslbench.plot(kind, output, data=data, **options)
+    screen.show_text("\n".join(drawn.caption))
+    screen.show_written(output)
+    if data:
+        screen.show_written(data)
+
+
+@shared.verb(
+    "zslbench report -o report.html",
+    "zslbench report -d cub -p gzsl --title 'CUB, generalized' -o cub.html",
+    "zslbench report --runs study --no-published --no-figures -o study.html",
+)
+@shared.path_option("-o", "--output", default=Path("report.html"), show_default=True, text="The .html to write.")
+@shared.METHODS
+@shared.DATASETS
+@shared.PROTOCOLS
+@shared.CHOICES
+@shared.stage_option("Only this stage.  [default: both, where both have finished runs]", default=None)
+@shared.selection_option(
+    "Apply a rule, as in `table`; oracle: best on test, marked †. Repeatable.  [default: as recorded, no oracle]",
+    multiple=True,
+)
+@click.option(
+    "--published/--no-published",
+    default=True,
+    show_default=True,
+    help="Set published numbers beside the measured ones, with verdicts.",
+)
+@shared.TOLERANCE
+@click.option(
+    "--figures/--no-figures", default=True, show_default=True, help="Draw the figures that the records have data for."
+)
+@click.option("--title", metavar="TEXT", help="Of the page.  [default: the name of the folder of records]")
+@shared.RUNS
+@shared.DATA_ROOT
+def report(output: Path, **options: Any) -> None:
+    """Write one HTML page that shows a whole study: tables, figures, every run, and what is missing.
+
+    The file needs no network and nothing beside it. Tables sort and filter; every run shows its parameters, curve,
+    timings and provenance.
+    """
+    zslbench.report(output, **options)
+    screen.show_written(output)
+
+
+@shared.verb(
+    "zslbench status",
+    "zslbench status -m lisgan -d cub --seeds 5 --write-plan missing.toml",
+    "zslbench run --plan missing.toml",
+    "zslbench status --verify",
+    "zslbench status -d ./my-xlsa17-folder --data-root ./xlsa17",
+)
+@shared.names_option("-m", "--method", "methods", metavar="SPEC", text="Only these methods.")
+@shared.names_option(
+    "-d",
+    "--dataset",
+    "datasets",
+    text="Only these data sets; your own may be given as its folder, which the plan then names.",
+)
+@shared.PROTOCOLS
+@shared.STAGE
+@shared.seeds_option("Seeds that each method should have.  [default: the largest number that any method has]")
+@click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
+@shared.path_option(
+    "--write-plan", text="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."
+)
+@shared.format_option("terminal", "json")
+@shared.RUNS
+@shared.DATA_ROOT
+def status(write_plan: Path | None, **options: Any) -> None:
+    """Say what the records lack, what failed or is stale, and write the plan file that fills it.
+
+    Expected is every method on every data set under every protocol that the records have, with as many seeds as the
+    one with the most. Exit code 1 where --verify finds a metric that does not follow from its predictions.
+    """
+    shown = zslbench.status(write_plan=write_plan, **options)
+    screen.show_text(shown.text)
+    if write_plan is not None and shown.plan:
+        screen.show_written(write_plan)
+    if shown.verification is not None and not shown.verification.ok:
+        sys.exit(shared.FAILED)
+
+
+@shared.verb(
+    "zslbench results merge node1/runs node2/runs",
+    "zslbench results gc",
+    "zslbench results export -o runs.parquet",
+    make=click.group,
 )
 def results() -> None:
     """Merge, clean and export folders of records."""
 
 
-@results.command(
-    epilog=shared.examples(
-        "zslbench results merge node1/runs node2/runs", "zslbench results merge old-runs --into all-runs"
-    )
+@shared.verb(
+    "zslbench results merge node1/runs node2/runs",
+    "zslbench results merge old-runs --into all-runs",
+    make=results.command,
 )
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @shared.folder_option("--into", "The folder that they are copied into.")
@@ -46,7 +314,7 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
         sys.exit(shared.FAILED)
 
 
-@results.command(epilog=shared.examples("zslbench results gc", "zslbench results gc --failed --stale --yes"))
+@shared.verb("zslbench results gc", "zslbench results gc --failed --stale --yes", make=results.command)
 @click.option("--failed", is_flag=True, help="Records of runs that failed or were cut short, too.")
 @click.option("--stale", is_flag=True, help="Records of methods whose source has changed since, too.")
 @click.option("--yes", "delete", is_flag=True, help="Delete them; without, they are only listed.")
@@ -67,10 +335,10 @@ def gc(stale: bool, **options: Any) -> None:
     screen.show_text(leftovers.text)
 
 
-@results.command(
-    epilog=shared.examples(
-        "zslbench results export -o runs.csv", "zslbench results export -o runs.parquet --params columns"
-    )
+@shared.verb(
+    "zslbench results export -o runs.csv",
+    "zslbench results export -o runs.parquet --params columns",
+    make=results.command,
 )
 @shared.path_option("-o", "--output", required=True, text="FILE.parquet or FILE.csv.")
 @shared.choice_option(
@@ -88,13 +356,11 @@ def export(**options: Any) -> None:
     screen.show_written(done.path)
 
 
-@click.command(
-    epilog=shared.examples(
-        "zslbench watch",
-        "zslbench watch --runs /shared/study --follow",
-        "zslbench watch --once",
-        "zslbench watch --once --format json",
-    )
+@shared.verb(
+    "zslbench watch",
+    "zslbench watch --runs /shared/study --follow",
+    "zslbench watch --once",
+    "zslbench watch --once --format json",
 )
 @click.option(
     "--interval", type=float, default=1.0, show_default=True, metavar="SECONDS", help="Seconds between two looks."
@@ -111,52 +377,6 @@ def watch(runs: Path, interval: float, once: bool, follow: bool, format: str) ->
     """
     console = None if once or format == "json" else screen.live_console()
     with contextlib.suppress(KeyboardInterrupt):
-        with waiting_for("qQ") if console else contextlib.nullcontext() as wait:
+        with screen.waiting_for("qQ") if console else contextlib.nullcontext() as wait:
             shot = zslbench.watch(runs, interval=interval, follow=follow, format=format, console=console, wait=wait)
         screen.show_text(shot.text)
-
-
-@contextlib.contextmanager
-def waiting_for(keys: str) -> Iterator[Callable[[float], bool]]:
-    """Give a function that waits so many seconds and returns whether one of the keys was pressed meanwhile.
-
-    Where standard input is no terminal of which this process has the foreground, or the system has no such terminals,
-    it only waits. The terminal is left as it was.
-    """
-    try:
-        import termios
-        import tty
-
-        number = sys.stdin.fileno()
-        before = termios.tcgetattr(number)
-        if os.tcgetpgrp(number) != os.getpgrp():
-            raise OSError("in the background")
-    except (ImportError, OSError, ValueError, AttributeError):
-        yield _sleep
-        return
-    except termios.error:
-        yield _sleep
-        return
-
-    def wait(seconds: float) -> bool:
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            if not select.select([number], [], [], left)[0]:
-                break
-            typed = os.read(number, 64)
-            if not typed:  # the terminal is gone
-                return _sleep(left)
-            if any(key in typed.decode("utf-8", "replace") for key in keys):
-                return True
-        return False
-
-    try:
-        tty.setcbreak(number)
-        yield wait
-    finally:
-        termios.tcsetattr(number, termios.TCSADRAIN, before)
-
-
-def _sleep(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False

@@ -20,21 +20,20 @@ if TYPE_CHECKING:
     from zslbench.studies.reproduce import Reproduction
 
 ENGINE_WORDS = {"engine_name", "workers", "time_limit", "memory_limit", "scheduler", "engine_config"}
+ONLY_LISTED = "Only list the runs and their state."
 BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 """Options that may be typed beside a plan: they do not say what is run."""
 
 
-@click.command(
-    epilog=shared.examples(
-        "zslbench run --method lisgan --dataset sun --protocol gzsl",
-        "zslbench run -m eszsl -m sae -d digits",
-        "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
-        "zslbench run -m 'lisgan@S3[hidden=1024]' -d ./my-xlsa17-folder --seeds 5",
-        "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
-        "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
-        "zslbench run --plan study.toml --dry-run",
-        "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
-    )
+@shared.verb(
+    "zslbench run --method lisgan --dataset sun --protocol gzsl",
+    "zslbench run -m eszsl -m sae -d digits",
+    "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
+    "zslbench run -m 'lisgan@S3[hidden=1024]' -d ./my-xlsa17-folder --seeds 5",
+    "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
+    "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
+    "zslbench run --plan study.toml --dry-run",
+    "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
 )
 @shared.path_option(
     "--plan",
@@ -88,7 +87,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     metavar="N",
     help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
 )
-@shared.dry_run_option()
+@click.option("--dry-run", is_flag=True, help=ONLY_LISTED)
 @shared.QUIET
 @shared.RUNS
 @shared.DATA_ROOT
@@ -148,15 +147,13 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     }
 
 
-@click.command(
-    epilog=shared.examples(
-        "zslbench tune eszsl -d digits",
-        "zslbench tune ale -d cub --features fc1000 --trials 16 --data-root ./xlsa17",
-        "zslbench tune 'eszsl[gamma=[1,10,100],preprocess=standard]' -d digits",
-        "zslbench tune fclswgan -d sun --only lr --only cls_weight --checkpoints every:5 --time-limit 2h",
-        "zslbench tune 'lisgan@S3[hidden=512]' -d cub --name s3",
-        "zslbench run -m lisgan@s3 -d cub --seeds 5",
-    )
+@shared.verb(
+    "zslbench tune eszsl -d digits",
+    "zslbench tune ale -d cub --features fc1000 --trials 16 --data-root ./xlsa17",
+    "zslbench tune 'eszsl[gamma=[1,10,100],preprocess=standard]' -d digits",
+    "zslbench tune fclswgan -d sun --only lr --only cls_weight --checkpoints every:5 --time-limit 2h",
+    "zslbench tune 'lisgan@S3[hidden=512]' -d cub --name s3",
+    "zslbench run -m lisgan@s3 -d cub --seeds 5",
 )
 @click.argument("method", metavar="METHOD")
 @click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
@@ -220,14 +217,12 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
         sys.exit(shared.FAILED)
 
 
-@click.command(
-    epilog=shared.examples(
-        "zslbench ablate lisgan -d cub",
-        "zslbench ablate 'lisgan[hidden=512,epochs=20]' -d cub --features fc1000 --semantics att --seeds 5",
-        "zslbench ablate lisgan@published -d cub -d sun --format latex -o ablation.tex",
-        "zslbench ablate lisgan -d cub --sweep 'souls=[1..10]' --sweep 'l_r1=[0,0.001,0.01]' --stage dev",
-        "zslbench ablate eszsl -d digits --sweep 'gamma=[1,10,100]'",
-    )
+@shared.verb(
+    "zslbench ablate lisgan -d cub",
+    "zslbench ablate 'lisgan[hidden=512,epochs=20]' -d cub --features fc1000 --semantics att --seeds 5",
+    "zslbench ablate lisgan@published -d cub -d sun --format latex -o ablation.tex",
+    "zslbench ablate lisgan -d cub --sweep 'souls=[1..10]' --sweep 'l_r1=[0,0.001,0.01]' --stage dev",
+    "zslbench ablate eszsl -d digits --sweep 'gamma=[1,10,100]'",
 )
 @click.argument("method", metavar="METHOD")
 @shared.run_on()
@@ -245,14 +240,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 )
 @shared.stage_option("final: trainval → test. dev: training → validation classes, the mean over folds.")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
-@shared.CHOICES
-@shared.DEVICE
-@shared.ENGINE
-@shared.dry_run_option()
-@shared.QUIET
-@shared.OUTPUT
-@shared.RUNS
-@shared.DATA_ROOT
+@shared.study_options(ONLY_LISTED)
 def ablate(**options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
 
@@ -271,13 +259,11 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
     shared.exit_after(study.outcome)
 
 
-@click.command(
-    epilog=shared.examples(
-        "zslbench reproduce li2019lisgan --table 2 -d cub",
-        "zslbench reproduce li2019lisgan --table 'Figure 7(b)' --seeds 5 --dry-run",
-        "zslbench reproduce xian2018gbu -d cub -m eszsl -m sae --tolerance 1",
-        "zslbench reproduce li2019lisgan --table 4 -d cub -m eszsl --features fc1000 --format markdown",
-    )
+@shared.verb(
+    "zslbench reproduce li2019lisgan --table 2 -d cub",
+    "zslbench reproduce li2019lisgan --table 'Figure 7(b)' --seeds 5 --dry-run",
+    "zslbench reproduce xian2018gbu -d cub -m eszsl -m sae --tolerance 1",
+    "zslbench reproduce li2019lisgan --table 4 -d cub -m eszsl --features fc1000 --format markdown",
 )
 @click.argument("source", metavar="SOURCE")
 @click.option("--table", metavar="N", help="Which table: 2, 'Table 2', 'Figure 7(b)'; needed where there are several.")
@@ -286,14 +272,7 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 @shared.seeds_option("Seeds 0 to N-1 of methods that depend on them.", default=3)
 @shared.TOLERANCE
 @shared.format_option("terminal", "markdown", "csv", "json")
-@shared.CHOICES
-@shared.DEVICE
-@shared.ENGINE
-@shared.dry_run_option("Only list what would be run, and what cannot be.")
-@shared.QUIET
-@shared.OUTPUT
-@shared.RUNS
-@shared.DATA_ROOT
+@shared.study_options("Only list what would be run, and what cannot be.")
 def reproduce(**options: Any) -> None:
     """Run what a published table needs and say of each number whether it came out again.
 

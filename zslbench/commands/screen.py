@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import shlex
+import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -174,3 +178,46 @@ def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> No
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
     wide_console().print(table)
+
+
+@contextlib.contextmanager
+def waiting_for(keys: str) -> Iterator[Callable[[float], bool]]:
+    """Give a function that waits so many seconds and returns whether one of the keys was pressed meanwhile.
+
+    Where standard input is no terminal of which this process has the foreground, or the system has no such terminals,
+    it only waits. The terminal is left as it was.
+    """
+    try:
+        import termios
+        import tty
+
+        number = sys.stdin.fileno()
+        if os.tcgetpgrp(number) != os.getpgrp():  # an OSError, too, where it is no terminal
+            raise OSError("in the background")
+        before = termios.tcgetattr(number)
+    except (ImportError, OSError, ValueError, AttributeError):
+        yield _sleep
+        return
+
+    def wait(seconds: float) -> bool:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            if not select.select([number], [], [], left)[0]:
+                break
+            typed = os.read(number, 64)
+            if not typed:  # the terminal is gone
+                return _sleep(left)
+            if any(key in typed.decode("utf-8", "replace") for key in keys):
+                return True
+        return False
+
+    try:
+        tty.setcbreak(number)
+        yield wait
+    finally:
+        termios.tcsetattr(number, termios.TCSADRAIN, before)
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False

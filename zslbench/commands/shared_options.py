@@ -1,4 +1,4 @@
-"""What the verbs have in common: exit codes, options that several of them take, and the form of their examples."""
+"""What the verbs have in common: exit codes, options that several of them take, and the form of their help."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def examples(*lines: str) -> str:
-    """Return the epilog that ends each help page."""
-    return "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
+def verb(*lines: str, name: str | None = None, make: Any = click.command) -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator of a verb whose help page ends with these examples; `make` is a group's, or makes one."""
+    epilog = "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
+    decorator: Callable[[Callable[..., Any]], Any] = make(
+        name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]}
+    )
+    return decorator
 
 
 def together(*options: Decorator) -> Decorator:
@@ -75,11 +79,6 @@ def seeds_option(text: str, default: int | None = None) -> Decorator:
     """Return the option that says how many seeds."""
     shown = default is not None
     return click.option("--seeds", type=click.IntRange(1), default=default, show_default=shown, metavar="N", help=text)
-
-
-def dry_run_option(text: str = "Only list the runs and their state.") -> Decorator:
-    """Return the option with which nothing is run."""
-    return click.option("--dry-run", is_flag=True, help=text)
 
 
 def run_on(required: bool = True) -> Decorator:
@@ -152,6 +151,13 @@ _CLUSTER = together(
 )
 ENGINE = together(_PLACE, _LIMITS, _CLUSTER)
 ENGINE_WITHOUT_LIMITS = together(_PLACE, _CLUSTER)
+
+
+def study_options(dry_run: str) -> Decorator:
+    """Return the options with which studies that run methods end; `dry_run` says what is done where nothing is run."""
+    return together(
+        CHOICES, DEVICE, ENGINE, click.option("--dry-run", is_flag=True, help=dry_run), QUIET, OUTPUT, RUNS, DATA_ROOT
+    )
 
 
 def take_machine(options: dict[str, Any]) -> dict[str, Any]:

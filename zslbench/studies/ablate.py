@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import math
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec import structs
 
@@ -16,20 +17,21 @@ from zslbench import params
 from zslbench.data.splits import Stage
 from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.files import write_output
-from zslbench.methods.base import Method
-from zslbench.params import Scalar
+from zslbench.methods.base import Method, MethodCard
+from zslbench.metrics import metric_place
 from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import PresetStore
-from zslbench.results.tables.facts import write_data
-from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
+from zslbench.results.tables.facts import pick_facts, round_numbers, write_data
+from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
+from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import Outcome, run
-from zslbench.spec import Spec, brackets, expand, parse
-from zslbench.studies.ablation_tables import AS_GIVEN, FULL, AblationRow, Measure, ablation_tables, facts, order_columns
+from zslbench.spec import Spec, brackets, expand, parse, write_value
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,6 +39,61 @@ if TYPE_CHECKING:
     from zslbench.runner.executors import Executor
 
 DEFAULT_SEEDS = 3
+_NO_STAT = Stat(math.nan, None, 0)
+"""Where nothing finished: data formats leave its numbers out."""
+FULL, AS_GIVEN = "full", "as given"
+"""What the method as given is called: among named ablations, and in a sweep where it has no single value."""
+
+
+class Measure(NamedTuple):
+    """What was measured on what: a data set's name, features and semantics, the protocol, the metric."""
+
+    dataset: str
+    features: str
+    semantics: str
+    protocol: str
+    metric: str
+
+    @property
+    def place(self) -> str:
+        """The data set with its features and semantics."""
+        return f"{self.dataset} ({self.features}, {self.semantics})"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AblationRow:
+    """One setting and metric.
+
+    Attributes:
+        swept: the parameter of a sweep; empty for named ablations.
+        setting: its name in the table; spec: what was run; help: what the setting is.
+        as_given: whether it is the method as it was given.
+        transductive: whether unlabelled test features are used (‡).
+        selection: fixed or validated.
+        stat: mean and deviation in percent, None where nothing finished; seeds: which.
+        highest: whether it is the highest mean of a sweep, on what was measured: no selection.
+        against: the setting that it is compared with; difference: to that one, paired by seed.
+    """
+
+    swept: str
+    setting: str
+    spec: str
+    help: str
+    as_given: bool
+    transductive: bool
+    selection: str
+    column: Measure
+    stat: Stat | None
+    seeds: tuple[int, ...]
+    highest: bool
+    against: str
+    difference: Stat | None
+
+    @property
+    def title(self) -> str:
+        """The setting as tables name it."""
+        marked = self.swept and self.as_given and self.setting != AS_GIVEN
+        return self.setting + (f" ({AS_GIVEN})" if marked else "") + (" ‡" if self.transductive else "")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -94,9 +151,9 @@ def ablate(
     check_format(format)
     base = parse(method)
     cls = method_class(base.name)
-    if len(expand(base)) > 1:
+    base, *others = expand(base)
+    if others:
         raise BadValue(f"{method!r} stands for several methods; give each parameter one value, and a list to --sweep.")
-    (base,) = expand(base)
     params.resolve(cls, base.name, base.params)
     sweeps = as_text_list(sweep)
     if len(sweeps) != len({text.partition("=")[0].strip() for text in sweeps}):
@@ -126,16 +183,16 @@ def ablate(
         console=console,
     )
     records = {record.id: record for record in outcome.records}
-    lines = tuple(line for series in all_series for line in _lines(series, planned, records, cls))
+    rows = tuple(row for series in all_series for row in _measure_settings(series, planned, records, cls))
     if dry_run:
-        return Ablated(lines, "", outcome)
+        return Ablated(rows, "", outcome)
     if format in DATA_FORMATS:
-        text = write_data([facts(line, stage) for line in lines], format)
+        text = write_data([_facts(row, stage) for row in rows], format)
     else:
         narrow = format == "latex"
-        tables = ablation_tables(lines, cls.card, str(base), stage, outcome, narrow)
+        tables = _tables(rows, cls.card, str(base), stage, outcome, narrow)
         text = render(tables, format, None if narrow else width, piped=120)
-    return Ablated(lines, write_output(text, output, "table"), outcome)
+    return Ablated(rows, write_output(text, output, "table"), outcome)
 
 
 def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:
@@ -183,13 +240,8 @@ def _read_sweep(base: Spec, cls: type[Method], text: str) -> tuple[str, dict[str
         raise BadValue(f"--sweep {text} names one value; give several, for instance {name}=[…,…].")
     allowed = dict.fromkeys(known[name].coerce(value, base.name) for value in values)
     return name, {
-        _value_text(name, value): dataclasses.replace(base, params={**base.params, name: value}) for value in allowed
+        write_value(value): dataclasses.replace(base, params={**base.params, name: value}) for value in allowed
     }
-
-
-def _value_text(name: str, value: Scalar) -> str:
-    """Return a value as the grammar has it."""
-    return brackets({name: value})[1:-1].partition("=")[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,7 +270,7 @@ def _compare_settings(
     else:
         # its own value of the swept parameter is its name, where that is the same on all data
         values = {run.params[swept] for run in planned[str(base)]} if swept else set()
-        as_given = FULL if not swept else AS_GIVEN if len(values) != 1 else _value_text(swept, values.pop())
+        as_given = FULL if not swept else AS_GIVEN if len(values) != 1 else write_value(values.pop())
         ordered = {**specs, as_given: base} if builds_up else {as_given: base, **specs}
     names = list(ordered)
     rule = against or ("previous" if builds_up else FULL)
@@ -230,23 +282,27 @@ def _compare_settings(
     return _Series(swept, ordered, as_given, {name: target for name in names if name != target})
 
 
-def _lines(
+def _measure_settings(
     series: _Series, planned: Mapping[str, Sequence[Run]], records: Mapping[str, Record], cls: type[Method]
 ) -> list[AblationRow]:
+    def over_seeds(by_seed: Mapping[int, float]) -> Stat | None:
+        return stat(by_seed.values(), cls.card.stochastic) if by_seed else None
+
     runs = {name: planned[str(spec)] for name, spec in series.specs.items()}
     values = {name: _values_by_seed(of_setting, records) for name, of_setting in runs.items()}
-    lines = []
-    for column in order_columns((column for by_column in values.values() for column in by_column), everything=True):
-        by_seed = {name: by_column.get(column, {}) for name, by_column in values.items()}
-        stats = {name: _stat(dict(sorted(of_setting.items())), cls) for name, of_setting in by_seed.items()}
+    rows = []
+    for column in _order_columns(itertools.chain(*values.values()), everything=True):
+        by_seed = {name: dict(sorted(by_column.get(column, {}).items())) for name, by_column in values.items()}
+        stats = {name: over_seeds(of_setting) for name, of_setting in by_seed.items()}
         top = max(stat.mean for stat in stats.values() if stat)
         for name, spec in series.specs.items():
             on_data = [run for run in runs[name] if run.dataset.name == column.dataset]
-            mean, other = stats[name], by_seed.get(series.against.get(name, ""), {})
-            gaps = {seed: value - other[seed] for seed, value in sorted(by_seed[name].items()) if seed in other}
+            mean, against = stats[name], series.against.get(name, "")
+            other = by_seed.get(against, {})
+            gaps = {seed: value - other[seed] for seed, value in by_seed[name].items() if seed in other}
             selections = {records[run.id].selection if run.id in records else run.selection for run in on_data}
             named = cls.ablations.get(name) if not series.swept else None
-            lines.append(
+            rows.append(
                 AblationRow(
                     swept=series.swept,
                     setting=name,
@@ -257,17 +313,13 @@ def _lines(
                     selection=" and ".join(sorted(selections)),
                     column=column,
                     stat=mean,
-                    seeds=tuple(sorted(by_seed[name])),
+                    seeds=tuple(by_seed[name]),
                     highest=bool(series.swept) and mean is not None and mean.mean == top,
-                    against=series.against.get(name, ""),
-                    difference=_stat(gaps, cls),
+                    against=against,
+                    difference=over_seeds(gaps),
                 )
             )
-    return lines
-
-
-def _stat(by_seed: Mapping[int, float], cls: type[Method]) -> Stat | None:
-    return stat(by_seed.values(), cls.card.stochastic) if by_seed else None
+    return rows
 
 
 def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
@@ -288,3 +340,176 @@ def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[
         if (*column[:-1], seed) not in lacking:
             values[column][seed] = math.fsum(of_folds) / len(of_folds)
     return values
+
+
+def _order_columns(columns: Iterable[Measure], everything: bool) -> list[Measure]:
+    """Return the columns of a table in order: data sets as they come, metrics as the field writes them.
+
+    AUSUC is left out beside other metrics where not `everything` is shown.
+    """
+    known = list(dict.fromkeys(columns))
+    data = list(dict.fromkeys(column.place for column in known))
+    everything = everything or all(column.metric == "AUSUC" for column in known)
+    return sorted(
+        (column for column in known if everything or column.metric != "AUSUC"),
+        key=lambda column: (data.index(column.place), metric_place(column.metric), column.protocol, column.metric),
+    )
+
+
+def _facts(row: AblationRow, stage: str) -> dict[str, Any]:
+    """Return a row as plain facts, accuracies and differences in percent."""
+    gap = row.difference or _NO_STAT
+    return {
+        **pick_facts(row, "swept", "setting", "spec", "as_given", "transductive", "selection"),
+        **pick_facts(row.column, "dataset", "features", "semantics", "protocol"),
+        "stage": stage,
+        "metric": row.column.metric,
+        "seeds": row.seeds,
+        "n": len(row.seeds),
+        **round_numbers(pick_facts(row.stat or _NO_STAT, "mean", "std")),
+        "highest_mean": row.highest,
+        "against": row.against,
+        **round_numbers({"difference": gap.mean} | pick_facts(gap, "low", "high")),
+        "pairs": gap.n,
+        "excludes_0": gap.excludes_zero,
+    }
+
+
+def _tables(
+    rows: Sequence[AblationRow], card: MethodCard, given: str, stage: str, outcome: Outcome, narrow: bool
+) -> list[Table]:
+    """Return two tables for each data set and series; sentences below the last say what the numbers are.
+
+    Where room is `narrow`, as on paper, a sentence says what the settings are, instead of a column.
+    """
+    if not rows:
+        return [Table((), (), tuple(remarks("note", ["No run finished.", *_unfinished(outcome)])))]
+    tables: list[Table] = []
+    columns = _order_columns([row.column for row in rows], everything=False)
+    shown = [row for row in rows if row.column in columns]
+    for swept, place in dict.fromkeys((row.swept, row.column.place) for row in shown):
+        on_data = [row for row in shown if (row.swept, row.column.place) == (swept, place)]
+        tables += _tables_of_series(on_data, f"{card.title} on {place}", explained=not swept and not narrow)
+    below = _remarks(rows, shown, card, given.replace(",", ", ") if narrow else given, stage)
+    below += remarks("note", _unfinished(outcome))
+    helps = dict.fromkeys(f"{row.setting}: {row.help}" for row in rows if row.help)
+    if narrow and helps:
+        below += remarks("parameters", [f"{'; '.join(helps)}."])
+    return [*tables[:-1], dataclasses.replace(tables[-1], remarks=tuple(below))]
+
+
+def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) -> list[Table]:
+    """Return the table of a series on one data set (what settings are in it where `explained`), and the differences."""
+    swept = rows[0].swept
+    columns = _order_columns([row.column for row in rows], everything=False)
+    metrics = [column.metric for column in columns]
+    heads = {
+        column: f"{column.metric} ({column.protocol})" if metrics.count(column.metric) > 1 else column.metric
+        for column in columns
+    }
+    by_setting = {(row.setting, row.column): row for row in rows}
+    settings = [[by_setting[name, column] for column in columns] for name in dict.fromkeys(row.setting for row in rows)]
+    cells: list[list[str | Cell | None]] = [
+        [
+            row[0].title,
+            *(stat_cell(measured.stat, "*" if measured.highest else "") for measured in row),
+            *([row[0].help] if explained else []),
+        ]
+        for row in settings
+    ]
+    first = text_table(
+        f"{title}: {f'values of {swept}' if swept else 'named ablations'}",
+        (swept or "setting", *heads.values(), *(["what it is"] if explained else [])),
+        cells,
+        words=[len(columns) + 1] if explained else [],
+    )
+    compared = [measured for row in settings for measured in row if measured.against]
+    if not any(row.difference for row in compared):
+        return [first]
+    differences = [
+        (
+            f"{row.title} − {by_setting[row.against, row.column].title}",
+            heads[row.column],
+            signed(row.difference.mean, 2) if row.difference else MISSING,
+            *_describe_interval(row.difference),
+        )
+        for row in compared
+    ]
+    columns_of_differences = ("difference", "metric", "points", "95 % interval", "excludes 0")
+    return [first, text_table(f"{title}: differences in points", columns_of_differences, differences, words=[1, 4])]
+
+
+def _describe_interval(gap: Stat | None) -> tuple[str, str]:
+    """Return the interval of a difference, and whether it excludes 0."""
+    if gap is None or gap.low is None or gap.high is None:
+        return MISSING, "no interval"
+    excludes = "no: the same" if gap.low == gap.high == 0 else "yes" if gap.excludes_zero else "no"
+    return f"{signed(gap.low, 2)} to {signed(gap.high, 2)}", excludes
+
+
+def _remarks(
+    rows: Sequence[AblationRow], shown: Sequence[AblationRow], card: MethodCard, given: str, stage: str
+) -> list[Remark]:
+    final = stage == "final"
+    columns = _order_columns([row.column for row in shown], everything=True)
+    kinds = " and ".join(dict.fromkeys(column.protocol.upper() for column in columns))
+    tested = "final stage: trainval → test" if final else "dev stage: training → validation classes, folds averaged"
+    means = "mean ± sample standard deviation over seeds" if card.stochastic else "mean"
+    rest = "." if "@" in given else "; all else is at its defaults."
+    below: list[Remark] = []
+
+    def add(kind: RemarkKind, *sentences: str) -> None:
+        below.extend(remarks(kind, sentences))
+
+    add("stage", f"{kinds} accuracy in percent, {tested}; {means}.")
+    add("parameters", f"The method as given is {given}{rest}")
+    add("seeds", _describe_seeds(rows, card))
+    add("selection", f"Selection: {describe_selections(row.selection for row in rows)}.")
+    add("spread", *_describe_intervals(shown, card))
+    if same := sorted({row.setting for row in rows if row.as_given and not row.swept} - {FULL}):
+        add("parameters", f"{', '.join(same)} is the method as given.")
+    if using := list(dict.fromkeys(row.setting for row in rows if row.transductive)):
+        who = f"{using[0]} uses" if len(using) == 1 else f"{' and '.join(using)} use"
+        some = f"‡ transductive: {who} unlabelled test features, the other settings do not."
+        add("transductive", TRANSDUCTIVE.text if len(using) == len({row.setting for row in rows}) else some)
+    if any(row.highest for row in rows):
+        where = "the test images" if final else "the validation classes"
+        advice = "; choose values with zslbench tune, or look at --stage dev" if final else ""
+        add("ranking", f"* highest mean, as measured on {where}: it shows sensitivity and is no selection{advice}.")
+    return below
+
+
+def _describe_intervals(rows: Sequence[AblationRow], card: MethodCard) -> list[str]:
+    """Say what the intervals of differences are, or why there are none."""
+    gaps = [row.difference for row in rows if row.difference]
+    if any(gap.low is not None for gap in gaps):
+        few = [TWO_SEEDS] if any(gap.n == 2 for gap in gaps) else []
+        return [
+            "Differences are paired by seed; each interval is Student's at 95 % by itself, not adjusted for the "
+            f"{len(gaps)} comparisons made here.",
+            *few,
+        ]
+    if gaps and card.stochastic:
+        return ["One seed: no interval, so chance cannot be told from an effect; give more with --seeds."]
+    if gaps:
+        return [
+            f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
+            "seeds; zslbench compare has intervals over classes and images."
+        ]
+    return []
+
+
+def _describe_seeds(rows: Sequence[AblationRow], card: MethodCard) -> str:
+    if not card.stochastic:
+        return f"{card.title} does not depend on a seed."
+    most = max((row.seeds for row in rows), key=len)
+    fewer = list(dict.fromkeys(f"{row.setting} on {row.column.dataset}" for row in rows if row.seeds != most))
+    return f"Seeds: {', '.join(map(str, most))}." + (f" Fewer for {', '.join(fewer)}." if fewer else "")
+
+
+def _unfinished(outcome: Outcome) -> list[str]:
+    sentences = outcome.describe_failures()
+    cut = sum(record.status in ("interrupted", "skipped") for record in outcome.records)
+    if missing := len(outcome.states) - len(outcome.records) + cut:
+        sentences.append(f"{missing} of {len(outcome.states)} runs are not done; the same command goes on from here.")
+    return sentences
