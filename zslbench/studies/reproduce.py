@@ -14,7 +14,7 @@ from zslbench.files import write_output
 from zslbench.metrics import metric_place
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import PROTOCOL, Published
-from zslbench.results.analysis.rows import Stat, stat
+from zslbench.results.analysis.rows import Stat, group_values, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("terminal", "markdown", "csv", "json")
 Verdict = Literal["reproduced", "above", "below", "inconclusive"]
-SPLIT = "proposed split (PS) of Xian et al."
 _PRESET = "published"
 _ROUNDING = 1e-9
 _HEADS = ("method", "metric", "published", "measured", "difference", "95 % interval", "verdict", "run")
@@ -46,17 +45,14 @@ class Claim:
     """A published number, what is run for it, and what was measured.
 
     Attributes:
-        entry: the number.
         features, semantics: what is used.
         spec: the method in the spec grammar; empty where nothing can be run. how: where its hyper-parameters come from.
         lacks_data: whether nothing can be run for want of data on this machine.
-        runs: what was planned.
+        runs: what was planned; stochastic: whether they depend on chance.
         stat: mean and deviation in percent; None where nothing finished.
-        seeds: of the finished runs; low, high: the 95 % interval, a point for a method without chance.
-        stochastic, transductive: of what was run; selection: of its records.
+        seeds: of the finished runs; selection: of their records.
         verdict: reproduced, above, below, inconclusive, ``other features`` (or semantics, or both), absent,
-            failed or ``not run``.
-        reason: of the last three.
+            failed or ``not run``; reason: of the last three.
     """
 
     entry: Published
@@ -66,12 +62,9 @@ class Claim:
     how: str = ""
     lacks_data: bool = False
     runs: tuple[Run, ...] = ()
+    stochastic: bool = True
     stat: Stat | None = None
     seeds: tuple[int, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    stochastic: bool = True
-    transductive: bool = False
     selection: str = ""
     verdict: str = "absent"
     reason: str = ""
@@ -83,9 +76,24 @@ class Claim:
         return " and ".join(kind for kind in kinds if getattr(self, kind) != getattr(self.entry, kind))
 
     @property
+    def low(self) -> float | None:
+        """The lower end of the 95 % interval, a point for a method without chance."""
+        return interval(self.stat, self.stochastic)[0] if self.stat else None
+
+    @property
+    def high(self) -> float | None:
+        """Its upper end."""
+        return interval(self.stat, self.stochastic)[1] if self.stat else None
+
+    @property
     def difference(self) -> float | None:
         """Measured − published, in points."""
         return self.stat.mean - self.entry.value if self.stat else None
+
+    @property
+    def transductive(self) -> bool:
+        """Whether what is run uses unlabelled test features (‡)."""
+        return any(run.setting == "transductive" for run in self.runs)
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -147,13 +155,12 @@ def reproduce(
     present = {row.name: (row.features, row.semantics) for row in list_(root)}
     cells: list[Claim] = []
     studies: dict[RunOptions, None] = {}
-    numbers = None if table is None else str(table)
-    for entry in choose_entries(source, numbers, as_text_list(datasets), as_text_list(methods)):
-        claim = Claim(entry=entry, features=features or entry.features, semantics=semantics or entry.semantics)
-        claim, study = _plan_claim(claim, present.get(entry.dataset, ((), ())), seeds, root, store)
-        cells.append(claim)
-        if study:
-            studies[study] = None
+    number = None if table is None else str(table)
+    for entry in choose_entries(source, number, as_text_list(datasets), as_text_list(methods)):
+        cell = Claim(entry=entry, features=features or entry.features, semantics=semantics or entry.semantics)
+        cell, study = _plan_claim(cell, present.get(entry.dataset, ((), ())), seeds, root, store)
+        cells.append(cell)
+        studies |= {study: None} if study else {}
     outcome = run(
         plan=StudyPlan({str(number): study for number, study in enumerate(studies)}),
         runs=runs,
@@ -237,69 +244,56 @@ def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore
 
 
 def _plan_claim(
-    claim: Claim,
-    present: tuple[Sequence[str], Sequence[str]],
-    seeds: int,
-    root: Path | None,
-    tuned: PresetStore,
+    cell: Claim, present: tuple[Sequence[str], Sequence[str]], seeds: int, root: Path | None, tuned: PresetStore
 ) -> tuple[Claim, RunOptions | None]:
     """Return a claim with what is run for it, and the study that runs it; None where nothing can be run.
 
     Args:
         present: the stems of features and of semantics that its data set has on this machine.
     """
-    entry = claim.entry
+    entry = cell.entry
     for kind, names in zip(("features", "semantics"), present, strict=True):
-        if (wanted := getattr(claim, kind)) not in names:
+        if (wanted := getattr(cell, kind)) not in names:
             reason = f"no {wanted} {kind} of {entry.dataset} on this machine"
-            return dataclasses.replace(claim, reason=reason, lacks_data=True), None
+            return dataclasses.replace(cell, reason=reason, lacks_data=True), None
     try:
-        name = dataset_ref(entry.dataset, claim.features, claim.semantics, root).name
-        spec, how = choose_spec(entry, (name, claim.features, claim.semantics), tuned)
+        name = dataset_ref(entry.dataset, cell.features, cell.semantics, root).name
+        spec, how = choose_spec(entry, (name, cell.features, cell.semantics), tuned)
         study = RunOptions(
             (spec,),
             (entry.dataset,),
             (PROTOCOL[entry.metric],),
-            features=claim.features,
-            semantics=claim.semantics,
+            features=cell.features,
+            semantics=cell.semantics,
             seeds=seeds,
             data_root=str(root) if root else None,
         )
         runs = plan(study, tuned).runs
     except ZslbenchError as error:
-        return dataclasses.replace(claim, reason=str(error)), None
-    return dataclasses.replace(
-        claim,
-        spec=spec,
-        how=how,
-        runs=runs,
-        stochastic=method_class(parse(spec).name).card.stochastic,
-        transductive=any(run.setting == "transductive" for run in runs),
-    ), study
+        return dataclasses.replace(cell, reason=str(error)), None
+    stochastic = method_class(parse(spec).name).card.stochastic
+    return dataclasses.replace(cell, spec=spec, how=how, runs=runs, stochastic=stochastic), study
 
 
 def _judge_claim(cell: Claim, records: Mapping[str, Record], tolerance: float) -> Claim:
     if not cell.runs:
         return cell
-    entry = cell.entry
+    metric = cell.entry.metric
     kept = [records[run.id] for run in cell.runs if run.id in records]
-    good = [record for record in kept if record.ok and entry.metric in record.metrics]
+    good = [record for record in kept if record.ok and metric in record.metrics]
     if not good:
         errors = [last_line(record.error) for record in kept if record.error.strip()]
         failed = any(record.status in ("failed", "crashed", "timeout") for record in kept)
         reason = errors[0] if errors else "the same command runs it"
         return dataclasses.replace(cell, verdict="failed" if failed else "not run", reason=reason)
-    measured = stat([record.metrics[entry.metric] for record in good], cell.stochastic)
-    low, high = interval(measured, cell.stochastic)
-    return dataclasses.replace(
+    measured = dataclasses.replace(
         cell,
-        stat=measured,
+        stat=stat([record.metrics[metric] for record in good], cell.stochastic),
         seeds=tuple(record.seed for record in good),
-        low=low,
-        high=high,
         selection=" and ".join(sorted({record.selection for record in good})),
-        verdict=f"other {cell.other}" if cell.other else judge_interval(low, high, entry.value, tolerance),
     )
+    verdict = judge_interval(measured.low, measured.high, cell.entry.value, tolerance)
+    return dataclasses.replace(measured, verdict=f"other {cell.other}" if cell.other else verdict)
 
 
 def interval(stat: Stat, stochastic: bool) -> tuple[float | None, float | None]:
@@ -333,7 +327,7 @@ def judge_interval(low: float | None, high: float | None, published: float, tole
 def _facts(cell: Claim, tolerance: float) -> dict[str, Any]:
     """Return a cell as plain facts, accuracies in percent."""
     entry = cell.entry
-    mean, std = (cell.stat.mean, cell.stat.std) if cell.stat else (None, None)
+    measured = pick_facts(cell.stat, "mean", "std") if cell.stat else dict.fromkeys(("mean", "std"))
     return {
         **pick_facts(entry, "source", "table", "dataset", "method", "metric"),
         "published": entry.value,
@@ -347,7 +341,7 @@ def _facts(cell: Claim, tolerance: float) -> dict[str, Any]:
         "run": cell.spec,
         "values_from": cell.how,
         **pick_facts(cell, "selection", "transductive", "seeds"),
-        **round_numbers({"mean": mean, "std": std} | pick_facts(cell, "low", "high", "difference")),
+        **round_numbers(measured | pick_facts(cell, "low", "high", "difference")),
         "tolerance": tolerance,
         **pick_facts(cell, "verdict", "reason"),
     }
@@ -359,10 +353,10 @@ def _tables(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outco
     by_data: dict[str, list[list[str | Cell | None]]] = {}
     for cell in cells:
         entry = cell.entry
-        used = "here too" if not cell.other else f"here {cell.features}, {cell.semantics}"
+        used = f"here {cell.features}, {cell.semantics}" if cell.other else "here too"
         title = (
             f"{entry.source}, {entry.table}, {entry.dataset}: published on {entry.features}, {entry.semantics}, "
-            f"{used}; {SPLIT}"
+            f"{used}; proposed split (PS) of Xian et al."
         )
         by_data.setdefault(title, []).append(_row(cell, notes))
     tables = [text_table(title, _HEADS, rows, words=[1, 6, 7]) for title, rows in by_data.items()]
@@ -399,6 +393,7 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
 
     counts = Counter(cell.verdict for cell in cells)
     measured = [cell for cell in cells if cell.stat]
+    drawn = [cell for cell in measured if cell.stochastic]
     labels = {name: f"on {name}" if name.startswith("other ") else name for name in counts}
     labels["absent"] = "cannot be run here"
     verdicts = ", ".join(f"{number} {labels[name]}" for name, number in counts.most_common())
@@ -415,14 +410,14 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
             "Other features or semantics: the published number was measured on other data, so the difference is no "
             "matter of reproduction.",
         )
-    below += _describe_measured(measured, seeds) if measured else []
+    below += _describe_measured(measured, drawn, seeds) if measured else []
     if any(cell.lacks_data for cell in cells):
         add("data", "What data is here: zslbench data list. Other features of the same images: --features STEM.")
     if any(cell.entry.oracle for cell in cells):
         add("oracle", "† published code of this method picks the epoch on test images; ours is not picked there.")
     if any(cell.entry.transductive or cell.transductive for cell in cells):
         below.append(TRANSDUCTIVE)
-    if counts["inconclusive"] and not any(cell.stochastic and len(cell.seeds) < 2 for cell in measured):
+    if counts["inconclusive"] and not any(len(cell.seeds) < 2 for cell in drawn):
         add("seeds", "What is inconclusive may be settled by more --seeds; finished ones are not run again.")
     add("note", *outcome.describe_failures())
     if outcome.interrupted:
@@ -430,9 +425,8 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
     return below
 
 
-def _describe_measured(cells: Sequence[Claim], seeds: int) -> list[Remark]:
-    """Say what spread, seeds, hyper-parameters and selection the measured numbers have."""
-    drawn = [cell for cell in cells if cell.stochastic]
+def _describe_measured(cells: Sequence[Claim], drawn: Sequence[Claim], seeds: int) -> list[Remark]:
+    """Say what spread, seeds, hyper-parameters and selection the measured numbers have, some `drawn` with chance."""
     spread = (
         "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
         "over seeds. A deterministic method has none: its one value is judged."
@@ -447,9 +441,7 @@ def _describe_measured(cells: Sequence[Claim], seeds: int) -> list[Remark]:
         )
         text = f"Seeds of methods with chance: {format_number_ranges(most)} (n = {len(most)})"
         below += remarks("seeds", [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")])
-    specs: dict[str, dict[str, None]] = {}
-    for cell in cells:
-        specs.setdefault(cell.how, {})[cell.spec] = None
+    specs = group_values((cell.how, cell.spec) for cell in cells)
     sources = "; ".join(f"{how}: {', '.join(names)}" for how, names in specs.items())
     below += remarks("parameters", [f"Hyper-parameters: {sources}."])
     selections = describe_selections(cell.selection for cell in cells)

@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+import operator
 import statistics
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from msgspec import convert, structs
 
@@ -40,11 +41,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Result = Literal["ok", "failed", "pruned"]
-RESULTS: tuple[Result, ...] = ("ok", "failed", "pruned")
-Metrics = Mapping[str, str]
-"""The metric that is maximised, by protocol."""
 Sampler = Literal["auto", "grid", "tpe", "random"]
-SAMPLERS: tuple[Sampler, ...] = ("auto", "grid", "tpe", "random")
 MOST_POINTS = 1000
 """Points of a grid that `auto` still tries all of."""
 CHUNK = 16
@@ -105,11 +102,10 @@ class Search:
         options: what is run, in the dev stage; its method is put in place point by point.
         start: the planned runs of the spec, one per protocol, in the first fold.
         metrics: what is maximised, by protocol name.
-        folds: of the dev stage.
         prune: whether to give up fits that are worse than the median.
         runs, device, engine, rerun, console: as in `zslbench.run`.
-        stale: ids of runs that were taken as they are, though the source of the method has changed since.
-        remade: ids of runs that were done again because it has.
+        stale: ids of runs that were taken as they are, though the source of the method has changed since; remade: of
+            those that were done again because it has.
     """
 
     spec: Spec
@@ -120,7 +116,7 @@ class Search:
     ends: float
     options: RunOptions
     start: Sequence[Run]
-    metrics: Metrics
+    metrics: Mapping[str, str]
     folds: tuple[int, ...]
     prune: bool
     runs: Path
@@ -144,16 +140,17 @@ class Search:
     @property
     def id(self) -> str:
         """The digest of everything that the suggestions depend on."""
-        facts: dict[str, Any] = {
-            "start": [run.identity() for run in self.start],
-            "space": self.space.words(),
-            "sampler": self.sampler,
-            "seed": self.seed,
-            "folds": list(self.folds),
-            "checkpoints": self.options.checkpoints if self.prune else "last",
-            "source": source_of(self.method).digest,
-        }
-        return digest(facts)
+        return digest(
+            {
+                "start": [run.identity() for run in self.start],
+                "space": self.space.words(),
+                "sampler": self.sampler,
+                "seed": self.seed,
+                "folds": list(self.folds),
+                "checkpoints": self.options.checkpoints if self.prune else "last",
+                "source": source_of(self.method).digest,
+            }
+        )
 
     def text(self, point: Mapping[str, Scalar]) -> str:
         """Return the spec of one point."""
@@ -169,11 +166,7 @@ class Search:
         return None
 
     def try_together(self, points: Sequence[Point]) -> list[Trial]:
-        """Try points, all folds of all of them in one call, so that fits that share work are done together.
-
-        Raises:
-            Interrupted: it was cut short.
-        """
+        """Try points, all folds of all of them in one call, so that fits that share work are done together."""
         refused = [self.refused(point) for point in points]
         good = [point for point, trial in zip(points, refused, strict=True) if trial is None]
         of_point: dict[tuple[Scalar, ...], list[Record]] = {}
@@ -187,13 +180,8 @@ class Search:
     def try_fold_by_fold(self, point: Point, report: Callable[[int, float], str]) -> Trial:
         """Try one point fold by fold, and give it up as soon as a fold fails or `report` says why it should be pruned.
 
-        Args:
-            point: what to try.
-            report: called with a step that grows (a checkpoint of the first fold, then the number of folds that are
-                done after all steps) and the value so far; says why to stop, or nothing.
-
-        Raises:
-            Interrupted: it was cut short.
+        `report` is called with a step that grows (a checkpoint of the first fold, then the number of folds that are
+        done after all steps) and the value so far; it says why to stop, or nothing.
         """
         if trial := self.refused(point):
             return trial
@@ -234,8 +222,7 @@ class Search:
         return outcome.records
 
     def _run(self, options: RunOptions, points: Sequence[Point], console: Console | None, **how: Any) -> Outcome:
-        study = structs.replace(options, methods=[self.text(point) for point in points])
-        plan = StudyPlan({"": study})
+        plan = StudyPlan({"": structs.replace(options, methods=[self.text(point) for point in points])})
         return run(plan=plan, runs=self.runs, device=self.device, engine=self.engine, console=console, **how)
 
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
@@ -252,7 +239,7 @@ class Search:
 class _CurveListener(Listener):
     """Passes on the mean of the metrics at each checkpoint, and stops the fit when `report` says why."""
 
-    def __init__(self, metrics: Metrics, report: Callable[[int, float], str]) -> None:
+    def __init__(self, metrics: Mapping[str, str], report: Callable[[int, float], str]) -> None:
         self.metrics, self.report, self.heard = metrics, report, False
         self._waiting: dict[int, dict[str, float]] = {}
 
@@ -264,18 +251,15 @@ class _CurveListener(Listener):
 
     def replay(self, records: Iterable[Record]) -> None:
         """Report the curves of runs that were done before; they were good enough then."""
-        judgements = [
-            (point["step"], record.protocol["name"], point["metrics"]) for record in records for point in record.curve
-        ]
-        for step, protocol, metrics in sorted(judgements, key=lambda judgement: judgement[0]):
-            self._take(protocol, step, metrics)
+        points = [(point["step"], record.protocol["name"], point) for record in records for point in record.curve]
+        for step, protocol, point in sorted(points, key=operator.itemgetter(0)):
+            self._take(protocol, step, point["metrics"])
 
     def _take(self, protocol: str, step: int, metrics: Mapping[str, float]) -> str:
         by_protocol = self._waiting.setdefault(step, {})
         by_protocol[protocol] = metrics[self.metrics[protocol]]
-        return (
-            self.report(step, statistics.fmean(by_protocol.values())) if len(by_protocol) == len(self.metrics) else ""
-        )
+        whole = len(by_protocol) == len(self.metrics)
+        return self.report(step, statistics.fmean(by_protocol.values())) if whole else ""
 
 
 def choose_sampler(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
@@ -284,8 +268,8 @@ def choose_sampler(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler
     Raises:
         BadValue: a sampler that does not exist, or a grid over a range.
     """
-    if sampler not in SAMPLERS:
-        raise BadValue(f"sampler {sampler!r} does not exist; choose one of: {', '.join(SAMPLERS)}.")
+    if sampler not in get_args(Sampler):
+        raise BadValue(f"sampler {sampler!r} does not exist; choose one of: {', '.join(get_args(Sampler))}.")
     if sampler == "auto":
         return "grid" if offers_grid and space.size is not None and space.size <= MOST_POINTS else "tpe"
     if sampler == "grid":
@@ -306,12 +290,9 @@ def try_grid(search: Search) -> Iterator[Trial]:
 def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
     """Try points that a sampler suggests until there are enough trials, the time is up or every point was tried.
 
-    Trials of an earlier call come first, as they were kept. What was under way when that was killed is tried again.
-    The sampler starts anew at every trial, seeded by its number, so that what it suggests depends on the seed and on
-    the trials before, not on when the search was cut short.
-
-    Raises:
-        Interrupted: it was cut short; what was under way is tried again by the next call.
+    Trials of an earlier call come first, as they were kept. What was under way when that was killed or interrupted is
+    tried again. The sampler starts anew at every trial, seeded by its number, so that what it suggests depends on the
+    seed and on the trials before, not on when the search was cut short.
     """
     resume_search(study)
     most = search.most
@@ -321,10 +302,7 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
         study.enqueue_trial(_coded(search.space, search.start[0].params))
     while (most is None or len(done) < most) and not search.out_of_time:
         tried = {tuple(trial.values.values()) for trial in done}
-        if search.space.size is not None and len(tried) >= search.space.size:
-            return
-        suggestion = _suggest_new(search, study, len(done), tried)
-        if suggestion is None:
+        if len(tried) == search.space.size or (suggestion := _suggest_new(search, study, len(done), tried)) is None:
             return
         asked, point = suggestion
 
@@ -366,10 +344,7 @@ def _suggest_new(
 
 
 def _suggest(asked: optuna.Trial, name: str, among: Dimension, start: Scalar | None = None) -> Scalar:
-    """Let the sampler choose a value, three digits long unless it is where the search starts.
-
-    0 beside a range is a choice of its own, and numbers in a list keep their order.
-    """
+    """Let the sampler choose a value, of three digits unless it is where the search starts; see `_coded`."""
     if not isinstance(among, Between):
         if _ordered(among):
             return sorted(among)[asked.suggest_int(f"{name} (place)", 0, len(among) - 1)]
@@ -384,18 +359,21 @@ def _suggest(asked: optuna.Trial, name: str, among: Dimension, start: Scalar | N
 
 
 def _coded(space: Space, point: Mapping[str, Scalar]) -> dict[str, Any]:
-    """Return a point in the sampler's terms; what lies outside the space is left to the sampler."""
+    """Return a point in the sampler's terms; what lies outside the space is left to the sampler.
+
+    0 beside a range is a choice of its own, and numbers in a list keep their order.
+    """
     coded: dict[str, Any] = {}
     for name, among in space.dimensions.items():
         value = point[name]
         if not space.holds(name, value):
             continue
-        if not isinstance(among, Between):
+        if isinstance(among, Between):
+            off = among.zero and value == 0
+            coded |= {f"{name} (off)": "off" if off else "on"} if among.zero else {}
+            coded |= {} if off else {name: value}
+        else:
             coded |= {f"{name} (place)": sorted(among).index(value)} if _ordered(among) else {name: value}
-            continue
-        off = among.zero and value == 0
-        coded |= {f"{name} (off)": "off" if off else "on"} if among.zero else {}
-        coded |= {} if off else {name: value}
     return coded
 
 
@@ -405,12 +383,7 @@ def _ordered(values: tuple[Scalar, ...]) -> bool:
 
 @contextlib.contextmanager
 def open_study(path: Path, name: str, afresh: bool) -> Iterator[tuple[optuna.Study, int]]:
-    """Open a search in its file, alone, and tell how many other searches the file holds.
-
-    Raises:
-        Unavailable: Optuna is not installed.
-        StoreError: the file cannot be used, or another process uses it.
-    """
+    """Open a search in its file, alone, and tell how many other searches the file holds."""
     try:
         import optuna
     except ImportError:
@@ -430,12 +403,9 @@ def open_study(path: Path, name: str, afresh: bool) -> Iterator[tuple[optuna.Stu
             names = optuna.get_all_study_names(storage)
             if afresh and name in names:
                 optuna.delete_study(study_name=name, storage=storage)
+            pruner = optuna.pruners.MedianPruner(_MEDIAN_OF)
             study = optuna.create_study(
-                study_name=name,
-                storage=storage,
-                direction="maximize",
-                load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(_MEDIAN_OF),
+                study_name=name, storage=storage, direction="maximize", load_if_exists=True, pruner=pruner
             )
             try:
                 yield study, len(set(names) - {name})
@@ -454,7 +424,11 @@ def open_study(path: Path, name: str, afresh: bool) -> Iterator[tuple[optuna.Stu
 
 def ended_trials(study: optuna.Study) -> list[Trial]:
     """Return the trials of a search that came to their end, in order."""
-    return [_trial(kept) for kept in study.trials if kept.state.is_finished() and _ENDED in kept.user_attrs]
+    return [
+        convert(kept.user_attrs[_ENDED], Trial)
+        for kept in study.trials
+        if kept.state.is_finished() and _ENDED in kept.user_attrs
+    ]
 
 
 def resume_search(study: optuna.Study) -> None:
@@ -463,7 +437,7 @@ def resume_search(study: optuna.Study) -> None:
 
     for kept in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         if _ENDED in kept.user_attrs:
-            _end(study, kept.number, _trial(kept))
+            _end(study, kept.number, convert(kept.user_attrs[_ENDED], Trial))
         else:
             study.tell(kept.number, state=optuna.trial.TrialState.FAIL)  # samplers pass over such trials
             study.enqueue_trial(kept.params)
@@ -474,7 +448,3 @@ def _end(study: optuna.Study, number: int, trial: Trial) -> None:
 
     state = {"ok": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}[trial.result]
     study.tell(number, trial.value if trial.result == "ok" else None, state=state)
-
-
-def _trial(kept: optuna.trial.FrozenTrial) -> Trial:
-    return convert(kept.user_attrs[_ENDED], Trial)

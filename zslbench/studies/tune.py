@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import csv_text, json_text
@@ -29,18 +29,9 @@ from zslbench.runner.resources import parse_seconds
 from zslbench.runner.run import Outcome
 from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of
-from zslbench.spec import brackets, parse
-from zslbench.studies.search import (
-    RESULTS,
-    Interrupted,
-    Sampler,
-    Search,
-    Trial,
-    choose_sampler,
-    open_study,
-    try_grid,
-    try_suggestions,
-)
+from zslbench.spec import parse, write_value
+from zslbench.studies import search as searches
+from zslbench.studies.search import Interrupted, Result, Sampler, Search, Trial
 from zslbench.studies.search_space import at_edges, narrow_space
 
 if TYPE_CHECKING:
@@ -60,8 +51,6 @@ class Tuning:
 
     Attributes:
         given: the spec as it was typed.
-        search: what was searched, on which data, and how.
-        trials: every point that was tried.
         presets: one a protocol; none when no trial finished or the search was interrupted.
         wider: by protocol, values to try where the best lies at an end of what was searched.
         oracle: the runs of the final stage, where they were asked for.
@@ -93,8 +82,7 @@ class Tuning:
     @property
     def counts(self) -> dict[str, int]:
         """How many trials there were of each result."""
-        counts = Counter(trial.result for trial in self.trials)
-        return {result: counts[result] for result in RESULTS}
+        return dict.fromkeys(get_args(Result), 0) | Counter(trial.result for trial in self.trials)
 
 
 def tune(
@@ -160,7 +148,7 @@ def tune(
     limit = parse_seconds(time_limit)
     ends = math.inf if limit is None else time.monotonic() + limit
     start, space = narrow_space(spec, cls, as_text_list(only))
-    sampler = choose_sampler(sampler, space, cls.offers_grid())
+    sampler = searches.choose_sampler(sampler, space, cls.offers_grid())
     if sampler != "grid" and engine is not None and not isinstance(engine, SerialExecutor):
         raise BadValue(
             f"the sampler {sampler} suggests each trial from those before and may stop a fit, so its fits are done one "
@@ -204,11 +192,11 @@ def tune(
     remarks += _describe_rest(search, len(tried), trials, interrupted)
     best = {} if interrupted else best_of(tried, search.metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
-    presets = []
-    for protocol, trial in best.items():
-        preset = _make_preset(search, protocol, trial, tried, name=name, given=method, at_edge=tuple(edges[protocol]))
-        remarks += _describe_replaced(store, preset)
-        presets.append(preset)
+    presets = [
+        _make_preset(search, protocol, trial, tried, name=name, given=method, at_edge=tuple(edges[protocol]))
+        for protocol, trial in best.items()
+    ]
+    remarks += [remark for preset in presets for remark in _describe_replaced(store, preset)]
     for preset in presets:
         store.save(preset)
     finished = [trial.values for trial in tried if trial.result == "ok"]
@@ -243,19 +231,19 @@ def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool
     data = first.dataset
     try:
         if search.sampler == "grid":
-            tried.extend(try_grid(search))
+            tried.extend(searches.try_grid(search))
             return tried, remarks, False
         path = PresetStore(search.runs).path(
             name, first.method, data.name, data.features, data.semantics, protocols, ".db"
         )
-        with open_study(path, search.id, afresh=search.rerun not in (None, "none")) as (study, others):
+        with searches.open_study(path, search.id, afresh=search.rerun not in (None, "none")) as (study, others):
             if others and not study.trials:
                 remarks.append(
                     f"{path.name} holds {others} earlier {'search' if others == 1 else 'searches'} of another space, "
                     "seed, sampler, other folds or an earlier source of the method; this one starts anew, "
                     "and runs that are done are not repeated."
                 )
-            tried.extend(try_suggestions(search, study))
+            tried.extend(searches.try_suggestions(search, study))
     except Interrupted:
         return tried, remarks, True
     return tried, remarks, False
@@ -264,11 +252,9 @@ def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool
 def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
     """Say what the search left aside, took as it was, did again or had no time for."""
     remarks = []
-    wanted = search.most
-    if search.sampler == "grid":
-        wanted = search.space.size
-        if trials is not None:
-            remarks.append(f"a grid tries each of its {wanted} points; --trials has no part in it.")
+    wanted = search.space.size if search.sampler == "grid" else search.most
+    if search.sampler == "grid" and trials is not None:
+        remarks.append(f"a grid tries each of its {wanted} points; --trials has no part in it.")
     if search.stale:
         remarks.append(
             f"{len(search.stale)} runs were made by an earlier source of the method and taken as they are; "
@@ -346,7 +332,7 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
         failures = [f"why trials failed: {reason}" for reason in [*reasons][:3]]
         sentences = ["\n".join(lines) for lines in (failures, tuning.remarks, _describe_next(tuning)) if lines]
         return "\n\n".join([_describe_search(tuning), *presets, *sentences]) + "\n"
-    rows = [_row(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)]
+    rows = [_trial_facts(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)]
     if format == "csv":
         return csv_text(rows)
     return json_text(
@@ -363,14 +349,14 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
     )
 
 
-def _row(tuning: Tuning, number: int, trial: Trial) -> dict[str, Any]:
-    row: dict[str, Any] = {"trial": number, "result": trial.result} | dict(trial.values)
+def _trial_facts(tuning: Tuning, number: int, trial: Trial) -> dict[str, Any]:
+    facts: dict[str, Any] = {"trial": number, "result": trial.result} | dict(trial.values)
     for protocol, metric in tuning.search.metrics.items():
-        scores = trial.scores.get(protocol, ())
-        row[f"{protocol} {metric}"] = trial.mean(protocol) if scores else ""
-        for place, fold in enumerate(tuning.search.folds):
-            row[f"{protocol} {metric} fold {fold}"] = scores[place] if scores else ""
-    return row | {"why": trial.why}
+        scores = trial.scores.get(protocol, [""] * len(tuning.search.folds))
+        facts[f"{protocol} {metric}"] = trial.mean(protocol) if trial.scores else ""
+        names = (f"{protocol} {metric} fold {fold}" for fold in tuning.search.folds)
+        facts |= zip(names, scores, strict=True)
+    return facts | {"why": trial.why}
 
 
 def _describe_search(tuning: Tuning) -> str:
@@ -387,34 +373,29 @@ def _describe_search(tuning: Tuning) -> str:
 
 def _describe_preset(tuning: Tuning, preset: TunedPreset, format: str, gap: str) -> str:
     """Return a preset's values and score, values to widen, and the table of the best trials under its protocol."""
-    dimensions, protocol = tuning.search.space.dimensions, preset.protocol
-    values = ", ".join(f"{name}={_value_text(preset.values[name])}" for name in dimensions)
+    space, protocol = tuning.search.space, preset.protocol
+    values = {name: f"{name}={write_value(preset.values[name])}" for name in space.dimensions}
     folds = ", ".join(f"{100 * score:.1f}" for score in preset.fold_scores)
     lines = [
-        f"{protocol}: {preset.metric} {100 * preset.score:.1f} with {values}"
+        f"{protocol}: {preset.metric} {100 * preset.score:.1f} with {', '.join(values.values())}"
         + (f"  (folds: {folds})" if len(preset.folds) > 1 else "")
     ]
-    for name, values_beyond in tuning.wider[protocol].items():
-        lines.append(
-            f"  {name}={_value_text(preset.values[name])} is at the end of what was searched "
-            f"({tuning.search.space.words()[name]}); widen it, for instance with "
-            f"{brackets({name: values_beyond})[1:-1]} in the spec"
-        )
+    lines += [
+        f"  {values[name]} is at the end of what was searched ({space.words()[name]}); widen it, for instance with "
+        f"{name}={write_value(values_beyond)} in the spec"
+        for name, values_beyond in tuning.wider[protocol].items()
+    ]
     finished = [trial for trial in tuning.trials if trial.result == "ok"]
     rows = [
         [
             *(f"{100 * score:.1f}" for score in (trial.mean(protocol), *trial.scores[protocol])),
-            *map(_value_text, trial.values.values()),
+            *map(write_value, trial.values.values()),
         ]
         for trial in sorted(finished, key=lambda trial: -trial.mean(protocol))[:_TOP]
     ]
-    heads = [preset.metric, *(f"fold {fold}" for fold in preset.folds), *dimensions]
-    table = text_table("", heads, rows, words=range(len(heads) - len(dimensions), len(heads)))
+    heads = [preset.metric, *(f"fold {fold}" for fold in preset.folds), *values]
+    table = text_table("", heads, rows, words=range(len(heads) - len(values), len(heads)))
     return "\n".join(lines) + gap + render(table, format).rstrip("\n")
-
-
-def _value_text(value: Any) -> str:
-    return brackets({"x": value})[3:-1]
 
 
 def _describe_next(tuning: Tuning) -> list[str]:
