@@ -9,7 +9,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import zslbench
 from zslbench.arrays import AnyArray
@@ -33,10 +33,12 @@ from zslbench.studies.status_plan import (
     tune_commands,
     write_plan,
 )
-from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, is_of_session, method_in, survey
+from zslbench.studies.survey import DataChoice, ExpectedRun, SlotState, Survey, is_of_session, method_in, survey
 from zslbench.visible import format_count, last_line
 
+FORMATS = ("terminal", "json")
 TOLERANCE = 1e-12
+DEFAULT_PLAN = "missing.toml"
 MOST_SHOWN = 20
 """Groups of runs that failed or were cut short of which the text tells."""
 _Metrics = Callable[[Mapping[str, AnyArray]], Mapping[str, float]]
@@ -76,26 +78,29 @@ def verify_metrics(store: ResultStore, records: Sequence[Record]) -> Verificatio
         name = record.protocol["name"]
         try:
             cls = recorded_protocol(name)
-            protocol = None if cls is None else cls(**record.protocol.get("params", {}))
+            if cls is None:
+                raise BadValue(f"no module is imported for it; name it with -p {name}")
+            protocol = cls(**record.protocol.get("params", {}))
         except (ZslbenchError, TypeError) as error:
             skipped.append((record.id, f"its protocol cannot be used: {error}"))
             continue
-        if protocol is None:
-            why = f"no module is imported for it; name it with -p {name}"
-            skipped.append((record.id, f"its protocol cannot be used: {why}"))
-        elif protocol.card.version != record.protocol.get("version", 1):
+        if protocol.card.version != record.protocol.get("version", 1):
             skipped.append((record.id, f"its protocol is now version {protocol.card.version}"))
         elif not store.path(record).with_suffix(".npz").exists():
             lacking.append(record.id)
-        elif problem := _problem(store, record, protocol.metrics):
+        elif problem := _compare_metrics(store, record, protocol.metrics):
             mismatches.append((record.id, problem))
         else:
             verified += 1
     return Verification(verified, tuple(mismatches), tuple(lacking), tuple(skipped))
 
 
-def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
+def _compare_metrics(store: ResultStore, record: Record, metrics: _Metrics) -> str:
     """Return what disagrees in one record; empty when nothing does."""
+
+    def show(value: float | None) -> str:
+        return "absent" if value is None else f"{value:.12g}"
+
     try:
         computed = metrics(store.predictions(record))
     except StoreError as error:
@@ -103,27 +108,12 @@ def _problem(store: ResultStore, record: Record, metrics: _Metrics) -> str:
     except Exception as error:  # arrays of the wrong shape or name, say
         return f"its predictions cannot be judged ({type(error).__name__}: {error})"
     names = sorted(({*computed} - {*SWEPT}) | {*record.metrics})  # a cascade's record has no AUSUC
-    wrong = [
-        f"{name} is {_number_text(record.metrics.get(name))} in the record, "
-        f"{_number_text(computed.get(name))} from its predictions"
-        for name in names
-        if name not in computed
-        or name not in record.metrics
-        or not abs(computed[name] - record.metrics[name]) <= TOLERANCE
-    ]
-    return "; ".join(wrong)
-
-
-def _number_text(value: float | None) -> str:
-    return "absent" if value is None else f"{value:.12g}"
-
-
-FORMATS = ("terminal", "json")
-DEFAULT_PLAN = "missing.toml"
-VARIED = (
-    "run the same values where a method has others (only where they are meant to be the same: remove the # before "
-    "them in the plan)"
-)
+    pairs = {name: (record.metrics.get(name), computed.get(name)) for name in names}
+    return "; ".join(
+        f"{name} is {show(kept)} in the record, {show(value)} from its predictions"
+        for name, (kept, value) in pairs.items()
+        if kept is None or value is None or not abs(value - kept) <= TOLERANCE
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,25 +132,24 @@ class Status:
         survey: the span of the records and the state of each of its runs.
         plan: the text of the plan file that does what lacks; empty where nothing does.
         commands: what to type, in order; replace: words that stand for what no record holds, with advice.
-        stage: which is told of; others, oracle: records of the other stage, and oracle candidates: not in the span.
+        stage: which it is of; others, oracle: records of the other stage, and oracle candidates: not in the span.
         versions: other versions of zslbench and how many records they made.
-        broken: files that are no records, as sentences; altered: those that were changed by hand, so that their
-            content is not that of their id. unread: whether a folder could not be read, whatever it holds.
+        broken: files that are no records, as sentences. damaged: whether records were changed by hand, so that their
+            content is not that of their id, or a folder could not be read, whatever it holds.
         verification: of the metrics, where it was asked for.
         text: all of it, as asked for.
     """
 
     survey: Survey
     plan: str
-    commands: tuple[Command, ...] = ()
-    replace: tuple[str, ...] = ()
+    commands: tuple[Command, ...]
+    replace: tuple[str, ...]
     others: int
     oracle: int
     stage: str
     versions: Mapping[str, int]
     broken: tuple[str, ...]
-    altered: tuple[Record, ...]
-    unread: bool
+    damaged: bool
     verification: Verification | None
     text: str = ""
 
@@ -172,7 +161,7 @@ class Status:
     def complete(self) -> bool:
         """Whether nothing lacks, failed or is stale; a method that has other values there does not lack."""
         states = (state for slot, state in self.survey.states.items() if slot not in self.survey.varied)
-        return all(state == "done" for state in states) and not (self.survey.untuned or self.altered or self.unread)
+        return all(state == "done" for state in states) and not (self.survey.untuned or self.damaged)
 
 
 def status(
@@ -257,29 +246,31 @@ def examine(
     counted, beside = data.on_their_content(counted)
     spanned = survey(counted, tuned, seeds, [*altered, *beside])
     versions = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in counted)
+    del versions[zslbench.__version__]
     folder = Path(os.path.abspath(plan or DEFAULT_PLAN)).parent  # noqa: PTH100  (links stay as they were written)
-    result = Status(
+    to_do = plan_text(spanned, data, store.root, stage, folder)
+    verification = verify_metrics(store, chosen) if verify else None
+    commands = [Command("tune first", text) for text in tune_commands(spanned, data, tuned)]
+    if to_do:
+        if plan is not None:
+            write_plan(to_do, plan)
+        else:
+            commands.append(_writing_command(asked, seeds, data_root, store.root))
+        commands += _running_commands(spanned, plan or Path(DEFAULT_PLAN))
+    written = "\n".join((to_do, *(command.text for command in commands)))
+    return Status(
         survey=spanned,
-        plan=plan_text(spanned, data, store.root, stage, folder),
+        plan=to_do,
+        commands=tuple(commands),
+        replace=tuple(advice_on_placeholders(spanned, data, written)),
         others=sum(record.stage != stage and record.selection != "oracle" for record in chosen),
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
-        versions={version: versions[version] for version in sorted(versions) if version != zslbench.__version__},
+        versions=dict(sorted(versions.items())),
         broken=tuple(reason for _, reason in store.broken),
-        altered=tuple(altered),
-        unread=any(path.is_dir() for path, _ in store.broken),
-        verification=verify_metrics(store, chosen) if verify else None,
+        damaged=bool(altered) or any(path.is_dir() for path, _ in store.broken),
+        verification=verification,
     )
-    if plan is not None and result.plan:
-        write_plan(result.plan, plan)
-    commands = [Command("tune first", text) for text in tune_commands(spanned, data, tuned)]
-    if result.plan and plan is None:
-        commands.append(_writing_command(asked, seeds, data_root, store.root))
-    if result.plan:
-        commands += _running_commands(spanned, plan or Path(DEFAULT_PLAN))
-    written = "\n".join((result.plan, *(command.text for command in commands)))
-    advice = tuple(advice_on_placeholders(spanned, data, written))
-    return dataclasses.replace(result, commands=tuple(commands), replace=advice)
 
 
 def _writing_command(asked: RecordFilter, seeds: int | None, data_root: Path | None, runs: Path) -> Command:
@@ -296,16 +287,18 @@ def _running_commands(survey: Survey, plan: Path) -> list[Command]:
     run = ["zslbench", "run", "--plan", str(plan)]
     to_do, varied = runs_to_do(survey)
     states = {survey.states[slot] for slot in to_do}
-    commands = [
-        Command(purpose, shlex.join([*run, *rerun]))
-        for purpose, wanted, rerun in (
-            ("do what is missing", {"missing", "unfinished"}, []),
-            ("try again what failed", {"failed"}, ["--rerun", "failed"]),
-            ("do again what is stale", {"stale"}, ["--rerun", "stale"]),
-        )
-        if states & wanted
-    ]
-    return [*commands, *([Command(VARIED, shlex.join(run))] if varied else [])]
+    purposes = (
+        ("do what is missing", states & {"missing", "unfinished"}, ()),
+        ("try again what failed", states & {"failed"}, ("--rerun", "failed")),
+        ("do again what is stale", states & {"stale"}, ("--rerun", "stale")),
+        (
+            "run the same values where a method has others (only where they are meant to be the same: remove the # "
+            "before them in the plan)",
+            varied,
+            (),
+        ),
+    )
+    return [Command(purpose, shlex.join([*run, *rerun])) for purpose, wanted, rerun in purposes if wanted]
 
 
 def _text(status: Status, width: int | None) -> str:
@@ -340,14 +333,9 @@ def matrix(survey: Survey, place: DataChoice) -> Table:
             return "not tuned"
         if (row, rules) in varied:
             return "other values"
-        numbers = counts.get((row, rules))
-        if numbers is None:
-            return "no values" if row not in survey.unimportable else "cannot be imported"
-        return ", ".join(
-            f"{numbers[state]} {state}"
-            for state in ("done", "stale", "failed", "unfinished", "missing")
-            if numbers[state]
-        )
+        if numbers := counts.get((row, rules)):
+            return ", ".join(f"{numbers[state]} {state}" for state in get_args(SlotState) if numbers[state])
+        return "cannot be imported" if row in survey.unimportable else "no values"
 
     rows = [(row, *(cell(row, rules) for rules in survey.protocols)) for row in survey.rows]
     heads = ("row", *survey.protocols)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import os
 import shlex
@@ -35,7 +37,10 @@ class DataPlaces:
 
     def __init__(self, terms: Sequence[str], root: Path | None) -> None:
         self.root = root
-        self.folders = [term for term in terms if _is_folder(term)]
+        self.folders: list[str] = []
+        for term in terms:
+            with contextlib.suppress(ZslbenchError):  # a path to nothing: its last part is a name all the same
+                self.folders += [term] if folder_of(term) is not None else []
         self._names = [term for term in terms if term not in self.folders]
         self._content = functools.cache(_read_content)
 
@@ -88,15 +93,12 @@ class DataPlaces:
         catalogued = [place for place in places if place.origin == "catalogue"]
         if catalogued and self.root is not None:
             return str(self.root)
-        for place in catalogued:
-            features, semantics = self._present.get(place.dataset, ((), ()))
-            if place.features not in features or place.semantics not in semantics:
-                return DATA_ROOT_PLACEHOLDER
-        return ""
+        here = all((place.dataset, place.features, place.semantics) in self._present for place in catalogued)
+        return "" if here else DATA_ROOT_PLACEHOLDER
 
     @functools.cached_property
-    def _present(self) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-        return {row.name: (row.features, row.semantics) for row in list_(self.root)}
+    def _present(self) -> set[tuple[str, str, str]]:
+        return {(row.name, *stems) for row in list_() for stems in itertools.product(row.features, row.semantics)}
 
 
 def _read_content(term: str, features: str, semantics: str) -> str:
@@ -105,13 +107,6 @@ def _read_content(term: str, features: str, semantics: str) -> str:
         return load_dataset(term, features=features, semantics=semantics).fingerprint
     except ZslbenchError:
         return ""
-
-
-def _is_folder(term: str) -> bool:
-    try:
-        return folder_of(term) is not None
-    except ZslbenchError:  # it looks like a path, and nothing is there: its last part is a name all the same
-        return False
 
 
 def placeholder(place: DataChoice, places: Iterable[DataChoice] = ()) -> str:
@@ -148,21 +143,16 @@ def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder
         absolute = Path(os.path.abspath(expand_home(path)))  # noqa: PTH100  (links stay as they were written)
         return _toml((absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix())
 
-    lines = [_FIRST_LINE, f"runs = {path_text(runs)}"]
-    root = data.root_text(slot.place for slot in (*to_do, *varied))
-    if root:
-        lines.append(f"data_root = {_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
-    blocks = ["\n".join(lines)]
-    blocks += ["\n".join(lines) for lines in _studies(to_do, survey, data, stage)]
+    head = [_FIRST_LINE, f"runs = {path_text(runs)}"]
+    if root := data.root_text(slot.place for slot in (*to_do, *varied)):
+        head.append(f"data_root = {_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
+    blocks = ["\n".join(lines) for lines in (head, *_studies(to_do, survey, data, stage))]
     blocks += ["\n# ".join([_VARIED, *lines]) for lines in _studies(varied, survey, data, stage)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _studies(slots: Iterable[ExpectedRun], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
-    """Return studies, as lines of TOML, that mean these runs and no other.
-
-    Runs that differ in one key alone are joined, key by key.
-    """
+    """Return studies, as lines of TOML, that mean these runs and no other: those that differ in one key are joined."""
     studies = [
         RunOptions(
             methods=(slot.row,),

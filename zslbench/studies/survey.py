@@ -8,6 +8,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -29,8 +30,8 @@ SlotState = Literal["done", "stale", "failed", "unfinished", "missing"]
 class DataChoice:
     """A data set with its features and semantics.
 
-    `origin` says whether its name alone finds it again. Where it does not, since the data are the user's own,
-    `content` is their fingerprint: two folders may have one name.
+    Where its name alone does not find it again, since the data are the user's own by `origin`, `content` is their
+    fingerprint: two folders may have one name.
     """
 
     dataset: str
@@ -63,6 +64,11 @@ class ExpectedRun:
     protocol: str
     fold: int
     seed: int
+
+    @property
+    def where(self) -> tuple[DataChoice, str]:
+        """The data and the protocol."""
+        return self.place, self.protocol
 
     def __str__(self) -> str:
         fold = f" dev{self.fold}" if self.fold else ""
@@ -106,14 +112,13 @@ class Survey:
         Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
         """
         with_params = {method_in(row) for row in self.rows if parse_recorded(row).params}
-        begun = (slot for slot, state in self.states.items() if state != "missing")
-        rows_begun = {(slot.row, slot.place, slot.protocol) for slot in begun}
-        methods_begun = {(method_in(row), place, protocol) for row, place, protocol in rows_begun}
+        rows_begun = {(slot.row, *slot.where) for slot, state in self.states.items() if state != "missing"}
+        methods_begun = {(method_in(row), *where) for row, *where in rows_begun}
         return frozenset(
             slot
             for slot in self.of("missing")
-            if (slot.row, slot.place, slot.protocol) not in rows_begun
-            and (method_in(slot.row), slot.place, slot.protocol) in methods_begun
+            if (slot.row, *slot.where) not in rows_begun
+            and (method_in(slot.row), *slot.where) in methods_begun
             and method_in(slot.row) in with_params
         )
 
@@ -135,16 +140,11 @@ def is_of_session(label: str) -> bool:
 def survey(
     records: Sequence[Record], tuned: PresetStore, seeds: int | None = None, beside: Sequence[Record] = ()
 ) -> Survey:
-    """Return what the records span and what of it is not done.
+    """Return what the records of a stage, whatever their status, span and what of it is not done.
 
     The span is every row at every place under every protocol; its seeds are those of the row with the most, or
-    0 to `seeds` − 1. A row with as many seeds as that lacks none, whichever they are.
-
-    Args:
-        records: of one stage, whatever their status.
-        tuned: the presets that tuning made.
-        beside: records that do not count as done, but whose methods, data and protocols belong to the span: these runs
-            are missing.
+    0 to `seeds` − 1. A row with as many seeds as that lacks none, whichever they are. Records `beside` do not count as
+    done, but their methods, data and protocols belong to the span: these runs are missing.
     """
     spanned = {(record.label, place_of(record), protocol_of(record), record.fold) for record in (*records, *beside)}
     labels = sorted({label for label, *_ in spanned}, key=lambda label: (len(label), label))
@@ -158,13 +158,11 @@ def survey(
         newest |= dict.fromkeys([(record.label,), made_at, (*made_at, record.method.get("version", 1))], record)
     meanings = {
         (label, place, protocol): _meaning(label, loaded.get(label), place, protocol, newest, tuned)
-        for label in labels
-        for place in places
-        for protocol in protocols
+        for label, place, protocol in itertools.product(labels, places, protocols)
     }
     kinds: dict[tuple[Meaning, ...], str] = {}
     for label in labels:  # the shortest of those that mean the same everywhere
-        kind = tuple(meanings[label, place, protocol] for place in places for protocol in protocols)
+        kind = tuple(meanings[label, *where] for where in itertools.product(places, protocols))
         if any(meaning is not None for meaning in kind):
             kinds.setdefault(kind, label)
     rows = sorted(kinds.values())
@@ -173,15 +171,12 @@ def survey(
     by_run = _index_newest_content(records)
     by_seed = {
         (row, place, protocol, fold): by_run.get((meanings[row, place, protocol], place, protocol, fold), {})
-        for row in rows
-        for place in places
-        for protocol in protocols
+        for row, place, protocol in itertools.product(rows, places, protocols)
         for fold in folds[place]
         if meanings[row, place, protocol] is not None
     }
-    if seeds is not None:
-        target = set(range(seeds))
-    else:
+    target = set(range(seeds or 0))
+    if seeds is None:
         held = [sorted(done) for (row, *_), done in by_seed.items() if stochastic[row] and done]
         most = max(map(len, held), default=0)
         target = set(min((numbers for numbers in held if len(numbers) == most), default=[0]))
@@ -194,8 +189,7 @@ def survey(
         for seed in sorted(done.keys() | lacking):
             slot = ExpectedRun(row, place, protocol, fold, seed)
             states[slot] = _state(done.get(seed), check)
-            if seed in done:
-                kept[slot] = done[seed]
+            kept |= {slot: done[seed]} if seed in done else {}
     used = {record.id for record in kept.values()}
     return Survey(
         rows=tuple(rows),
@@ -236,10 +230,9 @@ def _state(record: Record | None, check: SourceCheck) -> SlotState:
 def place_of(record: Record) -> DataChoice:
     """Return where a record was made."""
     data = record.dataset
-    features, semantics, origin = str(data.get("features", "")), str(data.get("semantics", "")), data.get("origin")
-    origin = str(origin or "own")
-    content = str(data.get("fingerprint", "")) if origin == "own" else ""
-    return _place(str(data["name"]), features, semantics, origin, content)
+    origin = str(data.get("origin") or "own")
+    content = data.get("fingerprint", "") if origin == "own" else ""
+    return _place(*map(str, (data["name"], data.get("features", ""), data.get("semantics", ""), origin, content)))
 
 
 _place = functools.lru_cache(1024)(DataChoice)
