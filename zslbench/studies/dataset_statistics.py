@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from zslbench.data.catalogue import CATALOGUE, Catalogued, data_root, named_fold
 from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
-from zslbench.errors import DataMissing, ZslbenchError
+from zslbench.errors import BadValue, DataMissing, ZslbenchError
 from zslbench.files import write_output
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, describe_split
@@ -30,9 +30,7 @@ class DatasetDescription:
 
     Attributes:
         name, title: as it is registered and printed; of data of one's own the folder's name.
-        origin, split: as in `Dataset`.
-        features, semantics: file stems; features are empty where there are none.
-        fingerprint: of the content; empty without features.
+        features, semantics: file stems; features and the fingerprint are empty where there are no features.
         counts: of what is on this machine, as in `Counts`, and the dimension of the features; None: not known.
         folds: (training, validation) classes of each fold.
         authors: what the catalogue says of it, None of other data.
@@ -50,38 +48,34 @@ class DatasetDescription:
     split: str = ""
 
 
-def named(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetDescription:
-    """Describe the data set that a text names; without features, as far as its split says.
-
-    Args:
-        text: a name, with parameters where it takes some, or the path of a folder.
-        features, semantics: file stems; None: the usual ones, else the first that there are.
-    """
+def _describe_named(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetDescription:
+    """Describe the data set that a text names; without features, as far as its split says."""
     source: Catalogued | None = None
     if (folder := folder_of(text)) is not None:
         folder = folder.resolve()
     elif added.find(text) is not None:
         loaded = load_dataset(text, features=features, semantics=semantics)
-        return _loaded(loaded, loaded.name)
+        return _describe_loaded(loaded, loaded.name)
     else:
         any_source, name = load_source(text)
         if not isinstance(any_source, Catalogued):
             loaded = load_dataset(text, features=features, semantics=semantics, root=root)
-            return _loaded(loaded, any_source.card.title if loaded.name == name else loaded.name)
+            return _describe_loaded(loaded, any_source.card.title if loaded.name == name else loaded.name)
         source = any_source
         folders = named_folders(source.card.folder, root)
-        held = _with_features_first(folder for folder in folders if _holds(folder, features, semantics))
-        held += folders[:1] if features is None else []
-        folder = held[0] if held else source.find(features or FEATURES, semantics or SEMANTICS, root)
+        fitting = [folder for folder in folders if all(_pick_stems(folder, features, semantics))]
+        fitting += [folder for folder in folders if features is None and _pick_stems(folder, None, semantics)[1]]
+        fitting += folders[:1] if features is None else []
+        folder = fitting[0] if fitting else source.find(features or FEATURES, semantics or SEMANTICS, root)
     present = layout.stems(folder)
     if features is not None:
         choose_stem(str(folder), "features", features, present.features, "", "leave --features out")
     if semantics is not None or not present.semantics:
         choose_stem(str(folder), "semantics", semantics, present.semantics, "")
-    return _in_folder(folder, _pick_stems(folder, features, semantics), source)
+    return _describe_folder(folder, _pick_stems(folder, features, semantics), source)
 
 
-def everything(
+def _describe_all(
     features: str | None, semantics: str | None, root: Path | None
 ) -> tuple[list[DatasetDescription], list[str]]:
     """Describe every data set whose folder is found on this machine, and say of those left out why.
@@ -90,26 +84,24 @@ def everything(
     """
     roots = data_root(root)
     held: dict[str, list[Path]] = {}
-    for place in roots:
-        for folder in sorted(path for path in place.glob("*") if path.is_dir()):
-            if layout.stems(folder).semantics:
-                held.setdefault(folder.name.casefold(), []).append(folder)
+    for folder in (path for place in roots for path in sorted(place.glob("*")) if path.is_dir()):
+        if layout.stems(folder).semantics:
+            held.setdefault(folder.name.casefold(), []).append(folder)
     sources = {source.card.folder.casefold(): source() for source in CATALOGUE}
     described, left = [], []
     for name in sorted(held, key=lambda name: (name not in sources, name)):
-        folder = _with_features_first(held[name])[0]
+        folder = max(held[name], key=lambda folder: bool(layout.stems(folder).features))
         stems = _pick_stems(folder, features, semantics)
-        if not stems[1]:
-            present = ", ".join(layout.stems(folder).semantics)
-            left.append(f"{folder.name} is left out: it has no {semantics} semantics, but {present}.")
-            continue
         try:
-            described.append(_in_folder(folder, stems, sources.get(name)))
+            if not stems[1]:
+                present = ", ".join(layout.stems(folder).semantics)
+                raise BadValue(f"it has no {semantics} semantics, but {present}.")
+            described.append(_describe_folder(folder, stems, sources.get(name)))
         except ZslbenchError as error:
             left.append(f"{folder.name} is left out: {error}")
     for name in added.names() if root is None else []:
         try:
-            described.append(named(name, features, semantics, None))
+            described.append(_describe_named(name, features, semantics, None))
         except ZslbenchError as error:
             left.append(f"{name} is left out: {error}")
     if not described and not left:
@@ -118,16 +110,6 @@ def everything(
             "fetch NAME`, name the folder that holds CUB, SUN, … with --data-root, or a built-in set: -d digits."
         )
     return described, left
-
-
-def _holds(folder: Path, features: str | None, semantics: str | None) -> bool:
-    present = layout.stems(folder)
-    has_semantics = semantics in present.semantics if semantics else bool(present.semantics)
-    return has_semantics and (features is None or features in present.features)
-
-
-def _with_features_first(folders: Iterable[Path]) -> list[Path]:
-    return sorted(folders, key=lambda folder: not layout.stems(folder).features)
 
 
 def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tuple[str, str]:
@@ -142,7 +124,7 @@ def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tu
     return pick(features, FEATURES, present.features), pick(semantics, SEMANTICS, present.semantics)
 
 
-def _in_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> DatasetDescription:
+def _describe_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> DatasetDescription:
     features, semantics = stems
     name, title = (source.name, source.card.title) if source else (folder_name(folder), folder.name)
     origin: Origin = "catalogue" if source else "own"
@@ -151,10 +133,10 @@ def _in_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) 
         return DatasetDescription(name, title, origin, "", semantics, "", *count_split(folder, semantics), authors)
     # Not by the catalogue's own way, which refuses other counts than the authors': here they are what is asked for.
     dataset = load_stored(folder, name=name, features=features, semantics=semantics, origin=origin)
-    return _loaded(dataset, title, authors)
+    return _describe_loaded(dataset, title, authors)
 
 
-def _loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> DatasetDescription:
+def _describe_loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> DatasetDescription:
     return DatasetDescription(
         dataset.name,
         title,
@@ -200,9 +182,10 @@ def statistics(
     Arguments and errors are those of `zslbench.table`; without `datasets`, every data set folder on this machine.
     """
     if datasets:
-        described, left_out = [named(text, features, semantics, data_root) for text in datasets], list[str]()
+        described = [_describe_named(text, features, semantics, data_root) for text in datasets]
+        left_out: list[str] = []
     else:
-        described, left_out = everything(features, semantics, data_root)
+        described, left_out = _describe_all(features, semantics, data_root)
     if format in DATA_FORMATS:
         text = write_data([_facts(dataset) for dataset in described], format)
     else:
@@ -222,9 +205,11 @@ def _lay_out(described: Sequence[DatasetDescription], left_out: Sequence[str]) -
 
 
 def _cells(dataset: DatasetDescription, notes: dict[str, int]) -> tuple[Cell | None, ...]:
-    unlike = _unlike(dataset)
+    authors = {} if dataset.authors is None else dataclasses.asdict(dataset.authors)
+    if (attributes := authors.pop("attributes", None)) and dataset.semantics == SEMANTICS:
+        authors["attributes"] = attributes
+    unlike = {part: number for part, number in authors.items() if dataset.counts[part] not in (None, number)}
     theirs = ", ".join(f"{number:,} {_WORDS.get(part, part)}" for part, number in unlike.items())
-
     folds = dict.fromkeys(f"{train} + {val}" for train, val in dataset.folds)
     cells: list[Cell | None] = []
     for part in _COLUMNS:
@@ -234,17 +219,6 @@ def _cells(dataset: DatasetDescription, notes: dict[str, int]) -> tuple[Cell | N
         text = ", ".join(folds) if part == "folds" else "" if number is None else f"{number:,}"
         cells.append(Cell(text, note=notes.setdefault(note, len(notes) + 1) if note else 0) if text else None)
     return tuple(cells)
-
-
-def _unlike(dataset: DatasetDescription) -> dict[str, int]:
-    """Return the counts of the split's authors that those of the data are not, by what is counted."""
-    if dataset.authors is None:
-        return {}
-    authors = dataclasses.asdict(dataset.authors)
-    attributes = authors.pop("attributes")
-    if dataset.semantics == SEMANTICS:
-        authors["attributes"] = attributes
-    return {part: number for part, number in authors.items() if dataset.counts[part] not in (None, number)}
 
 
 def _caption(described: Sequence[DatasetDescription]) -> list[str]:
