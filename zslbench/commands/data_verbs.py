@@ -145,7 +145,6 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 @click.option(
     "--backbone",
     default="efficientnet-lite0",
-    show_default=True,
     metavar="NAME",
     help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
 )
@@ -157,8 +156,8 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 @click.option("--splits", metavar="FILE", help="Of --into: as in `data add`.")
 @click.option("--unseen", metavar="20%|N|CLASSES", help="Of --into: as in `data add`.")
 @click.option("--seed", type=int, metavar="N", help="Of --into: as in `data add`.")
-@click.option("--batch", type=int, default=32, show_default=True, metavar="N", help="Pictures at a time.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:N or mps.")
+@click.option("--batch", type=int, default=32, metavar="N", help="Pictures at a time.")
+@click.option("--device", default="cpu", help="cpu, cuda, cuda:N or mps.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
 @shared.QUIET
 def features(images: Path, quiet: bool, **options: Any) -> None:

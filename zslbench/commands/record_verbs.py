@@ -103,9 +103,9 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     default="both",
     text="What the bootstrap resamples: test classes, or the images of each.",
 )
-@click.option("--level", type=float, default=0.95, show_default=True, help="Of the intervals and tests.")
-@click.option("--draws", type=int, default=10_000, show_default=True, metavar="N", help="Of the bootstrap.")
-@click.option("--bootstrap-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
+@click.option("--level", type=float, default=0.95, help="Of the intervals and tests.")
+@click.option("--draws", type=int, default=10_000, metavar="N", help="Of the bootstrap.")
+@click.option("--bootstrap-seed", type=click.IntRange(0), default=0, help="Of the draws.")
 @shared.CHOICES
 @shared.STAGE
 @shared.selection_option("Only runs of this selection.  [default: all but oracle]")
@@ -187,7 +187,6 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 @click.option(
     "--width",
     default="column",
-    show_default=True,
     metavar="WIDTH",
     help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
 )
@@ -214,7 +213,7 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     "zslbench report -d cub -p gzsl --title 'CUB, generalized' -o cub.html",
     "zslbench report --runs study --no-published --no-figures -o study.html",
 )
-@shared.path_option("-o", "--output", default=Path("report.html"), show_default=True, text="The .html to write.")
+@shared.path_option("-o", "--output", default=Path("report.html"), text="The .html to write.")
 @shared.METHODS
 @shared.DATASETS
 @shared.PROTOCOLS
@@ -227,13 +226,10 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
 @click.option(
     "--published/--no-published",
     default=True,
-    show_default=True,
     help="Set published numbers beside the measured ones, with verdicts.",
 )
 @shared.TOLERANCE
-@click.option(
-    "--figures/--no-figures", default=True, show_default=True, help="Draw the figures that the records have data for."
-)
+@click.option("--figures/--no-figures", default=True, help="Draw the figures that the records have data for.")
 @click.option("--title", metavar="TEXT", help="Of the page.  [default: the name of the folder of records]")
 @shared.RUNS
 @shared.DATA_ROOT
@@ -362,9 +358,7 @@ def export(**options: Any) -> None:
     "zslbench watch --once",
     "zslbench watch --once --format json",
 )
-@click.option(
-    "--interval", type=float, default=1.0, show_default=True, metavar="SECONDS", help="Seconds between two looks."
-)
+@click.option("--interval", type=float, default=1.0, metavar="SECONDS", help="Seconds between two looks.")
 @click.option("--once", is_flag=True, help="Print one snapshot as text; so it is where the output is no terminal.")
 @click.option("--follow", is_flag=True, help="Go on when nothing runs any more.")
 @shared.format_option("terminal", "json", text="How to print a snapshot; json is printed once.")

@@ -57,7 +57,6 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 @click.option(
     "--checkpoints",
     default="last",
-    show_default=True,
     metavar="last|every:N",
     help="When to judge a method while it trains, for its curve.",
 )
@@ -84,6 +83,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     "--keep-features",
     type=click.IntRange(0),
     default=0,
+    show_default=False,
     metavar="N",
     help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
 )
@@ -176,14 +176,13 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @click.option(
     "--checkpoints",
     default="last",
-    show_default=True,
     metavar="last|every:N",
     help="With every:N, give up fits that are worse than the median of earlier trials (tpe, random).",
 )
 @click.option("--no-prune", is_flag=True, help="Give up none.")
 @shared.FOLD
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampler, and of every fit.")
-@click.option("--name", default="tuned", show_default=True, help="The preset's name: METHOD@NAME.")
+@click.option("--seed", type=int, default=0, help="Of the sampler, and of every fit.")
+@click.option("--name", default="tuned", help="The preset's name: METHOD@NAME.")
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
 @shared.rerun_option("Begin the search anew, and do such runs again; none: keep runs of a changed source.")

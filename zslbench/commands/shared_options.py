@@ -24,7 +24,7 @@ def verb(*lines: str, name: str | None = None, make: Any = click.command) -> Cal
     """Return the decorator of a verb whose help page ends with these examples; `make` is a group's, or makes one."""
     epilog = "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
     decorator: Callable[[Callable[..., Any]], Any] = make(
-        name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]}
+        name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
     )
     return decorator
 
@@ -41,7 +41,7 @@ def path_option(*names: str, text: str, metavar: str = "FILE", **settings: Any) 
 
 def folder_option(name: str, text: str) -> Decorator:
     """Return the option of a folder of records, by default ``runs``."""
-    return path_option(name, metavar="DIR", default=Path("runs"), show_default=True, text=text)
+    return path_option(name, metavar="DIR", default=Path("runs"), text=text)
 
 
 def names_option(*names: str, text: str, metavar: str = "NAME", **settings: Any) -> Decorator:
@@ -51,7 +51,6 @@ def names_option(*names: str, text: str, metavar: str = "NAME", **settings: Any)
 
 def choice_option(*names: str, choices: Sequence[str], text: str, **settings: Any) -> Decorator:
     """Return an option that takes one of several words."""
-    settings.setdefault("show_default", settings.get("default") is not None)
     return click.option(*names, type=click.Choice(choices), help=text, **settings)
 
 
@@ -77,8 +76,7 @@ def format_option(*names: str, text: str = "How to write it.") -> Decorator:
 
 def seeds_option(text: str, default: int | None = None) -> Decorator:
     """Return the option that says how many seeds."""
-    shown = default is not None
-    return click.option("--seeds", type=click.IntRange(1), default=default, show_default=shown, metavar="N", help=text)
+    return click.option("--seeds", type=click.IntRange(1), default=default, metavar="N", help=text)
 
 
 def run_on(required: bool = True) -> Decorator:
@@ -92,7 +90,9 @@ def run_on(required: bool = True) -> Decorator:
 
 def protocols_option(text: str) -> Decorator:
     """Return the option of the protocols under which methods are run."""
-    return names_option("-p", "--protocol", "protocols", metavar="SPEC", default=("zsl", "gzsl"), text=text)
+    return names_option(
+        "-p", "--protocol", "protocols", metavar="SPEC", default=("zsl", "gzsl"), show_default=False, text=text
+    )
 
 
 RUNS = folder_option("--runs", "The folder of records.")
@@ -117,12 +117,11 @@ TOLERANCE = click.option(
     "--tolerance",
     type=float,
     default=2.0,
-    show_default=True,
     metavar="POINTS",
     help="How far from the published number still counts as the same.",
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+DEVICE = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
 _PLACE = together(
     choice_option(
         "--engine",
