@@ -224,9 +224,7 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     multiple=True,
 )
 @click.option(
-    "--published/--no-published",
-    default=True,
-    help="Set published numbers beside the measured ones, with verdicts.",
+    "--published/--no-published", default=True, help="Set published numbers beside the measured ones, with verdicts."
 )
 @shared.TOLERANCE
 @click.option("--figures/--no-figures", default=True, help="Draw the figures that the records have data for.")

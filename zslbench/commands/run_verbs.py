@@ -36,8 +36,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
 )
 @shared.path_option(
-    "--plan",
-    text="A plan file (TOML) that lists all runs; it goes with --runs, --device, --rerun and the like alone.",
+    "--plan", text="A plan file (TOML) that lists all runs; it goes with --runs, --device, --rerun and the like alone."
 )
 @shared.names_option(
     "-m",
@@ -93,12 +92,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 @shared.DATA_ROOT
 @click.pass_context
 def run(
-    ctx: click.RichContext,
-    /,
-    plan: Path | None,
-    seeds: int | None,
-    seed_list: tuple[int, ...],
-    **options: Any,
+    ctx: click.RichContext, /, plan: Path | None, seeds: int | None, seed_list: tuple[int, ...], **options: Any
 ) -> None:
     """Run methods on data sets and keep a record of each run.
 
