@@ -27,10 +27,11 @@ from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidat
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, letter_settings, natural, row_keys, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.captions import describe_rows, describe_unreadable_records
+from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
-from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.render import DATA_FORMATS, check_format
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow
+from zslbench.studies.record_table import render_records
 
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
 _LEVELS = tuple(range(0, 100, 10))
@@ -46,11 +47,9 @@ _REMARKS = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunCurve:
-    """One run with its curve.
+    """One run with its whole curve and the constants chosen on dev folds and on test.
 
-    Attributes:
-        record: its metrics hold ``H cs`` (where the dev folds of the run are there) and ``H cs†``.
-        curve: the whole one; gamma_dev, gamma_test: the constants chosen on each.
+    The metrics of its record hold ``H cs`` (where the dev folds of the run are there) and ``H cs†``.
     """
 
     record: Record
@@ -100,13 +99,7 @@ def curve(
     if format in DATA_FORMATS:
         text = _csv(traced) if format == "csv" else _json(traced)
     else:
-        whole = _lay_out(traced)
-        if format != "terminal":  # whose notes name the files
-            whole = dataclasses.replace(
-                whole, remarks=(*whole.remarks, *describe_unreadable_records(len(store.broken)))
-            )
-        text = render(whole, format, width, _PIPE_WIDTH)
-        text += "".join(f"\n{note}\n" for note in notes) if format == "terminal" else ""
+        text = render_records(_lay_out(traced), store, notes, format, width=width, piped=_PIPE_WIDTH)
     return write_output(text, output, "curve")
 
 
@@ -132,26 +125,25 @@ def _lay_out(traced: Sequence[RunCurve]) -> Table:
     runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
     rows = [row for row, _ in runs]
     keys = row_keys(rows, group_key)
-    groups = list(dict.fromkeys(sorted(map(group_key, rows))))
+    groups = sorted({group_key(row) for row in rows})
     heads = group_heads(groups)
-    levels = {(key, group_key(row)): _unseen_at_levels(group) for (row, group), key in zip(runs, keys, strict=True)}
-    summaries = {(key, group_key(row)): _summary(row, group) for (row, group), key in zip(runs, keys, strict=True)}
-    reached = max(sum(value is not None for value in values) for values in levels.values())
-    none: tuple[Cell | None, ...] = (None,) * max(len(SUMMARY), len(_LEVELS))
-    columns, cells = list[Column](), {key: list[Cell | None]() for key in keys}
+    levels = [_unseen_at_levels(group) for _, group in runs]
+    reached = max(sum(value is not None for value in values) for values in levels)
+    measured = {
+        (key, group_key(row)): (*_summary(row, group), *unseen[:reached])
+        for (row, group), key, unseen in zip(runs, keys, levels, strict=True)
+    }
+    columns: list[Column] = []
     for group in groups:
         spanning = ("" if len(groups) == 1 else f"{heads[group]}: ") + "U where S is"
         columns += [Column(head, heads[group]) for head in SUMMARY]
         columns += [Column(str(level), spanning) for level in _LEVELS[:reached]]
-        for key, values in cells.items():
-            values += summaries.get((key, group), none)[: len(SUMMARY)]
-            values += levels.get((key, group), none)[:reached]
+    none: tuple[Cell | None, ...] = (None,) * (len(SUMMARY) + reached)
+    cells = {key: tuple(cell for group in groups for cell in measured.get((key, group), none)) for key in keys}
     blocks = ranked_blocks(keys, rank_together=False)
     return Table(
         columns=tuple(columns),
-        blocks=tuple(
-            Block(tuple(TableRow(key.short, key.marks, tuple(cells[key])) for key in block)) for block in blocks
-        ),
+        blocks=tuple(Block(tuple(TableRow(key.short, key.marks, cells[key]) for key in block)) for block in blocks),
         remarks=(*describe_rows(rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False), *_REMARKS),
         settings=letter_settings(keys),
     )
@@ -161,14 +153,13 @@ def _summary(row: Row, runs: Sequence[RunCurve]) -> tuple[Cell | None, ...]:
     def percent(name: str, marks: str = "") -> Cell | None:
         return _cell(row.metrics[name], ".1f", marks) if name in row.metrics else None
 
-    def constant(values: Sequence[float], marks: str = "") -> Cell:
-        over_seeds = stat((value / 100 for value in values), stochastic=row.metrics["H"].std is not None)
-        return _cell(over_seeds, ".3g", marks)
+    def constant(values: Sequence[float | None], marks: str = "") -> Cell | None:
+        chosen = [value / 100 for value in values if value is not None]
+        stochastic = row.metrics["H"].std is not None
+        return _cell(stat(chosen, stochastic), ".3g", marks) if chosen else None
 
-    on_dev = [run.gamma_dev for run in runs if run.gamma_dev is not None]
-    on_test = constant([run.gamma_test for run in runs], "†")
-    dev = constant(on_dev) if on_dev else None
-    return percent("AUSUC"), percent("H"), dev, percent("H cs"), on_test, percent("H cs†", "†")
+    on_dev, on_test = constant([run.gamma_dev for run in runs]), constant([run.gamma_test for run in runs], "†")
+    return percent("AUSUC"), percent("H"), on_dev, percent("H cs"), on_test, percent("H cs†", "†")
 
 
 def _cell(over_seeds: Stat, form: str, marks: str) -> Cell:
@@ -184,15 +175,9 @@ def _unseen_at_levels(runs: Sequence[RunCurve]) -> tuple[Cell | None, ...]:
 
 def _facts(run: RunCurve) -> dict[str, Any]:
     record = run.record
-    return {
-        "method": record.method["name"],
-        "label": record.label,
-        "dataset": record.dataset["name"],
-        "features": record.dataset["features"],
-        "semantics": record.dataset["semantics"],
-        "selection": record.selection,
-        "seed": record.seed,
-    }
+    data = {name: record.dataset[name] for name in ("features", "semantics")}
+    about = {"method": record.method["name"], "label": record.label, "dataset": record.dataset["name"], **data}
+    return about | {"selection": record.selection, "seed": record.seed}
 
 
 def _points(curve: Curve) -> list[Array]:
@@ -217,7 +202,8 @@ def _json(traced: Sequence[RunCurve]) -> str:
     for run in traced:
         gammas, *percent = (part.tolist() for part in _points(run.curve))
         metrics = {name: round(100 * value, _DIGITS) for name, value in run.record.metrics.items()}
-        chosen = {"gamma": run.gamma_dev, "gamma†": run.gamma_test, "metrics": metrics}
         points = {"gamma": [*gammas[:-1], None], **dict(zip("USH", percent, strict=True))}
-        out.append({**_facts(run), **chosen, "curve": points})
+        out.append(
+            _facts(run) | {"gamma": run.gamma_dev, "gamma†": run.gamma_test, "metrics": metrics, "curve": points}
+        )
     return json.dumps(out, ensure_ascii=False, allow_nan=False) + "\n"

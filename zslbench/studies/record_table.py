@@ -5,8 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.files import write_output
@@ -20,6 +21,7 @@ from zslbench.results.tables.captions import describe_unreadable_records
 from zslbench.results.tables.facts import table_rows, write_data
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.table import Table
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
 _ON_REQUEST = ("AUSUC",)
@@ -86,21 +88,23 @@ def table(
     """
     check_format(format, standalone=standalone)
     if layout == "stats":
-        _refuse_of_records(
-            {
-                "--method": methods,
-                "--protocol": protocols,
-                "--metric": metrics,
-                "--published": published,
-                "--selection": selection,
-                "--calibrate": calibrate,
-                "--per-fold": per_fold,
-                "--ci": ci,
-                "--rank-together": rank_together,
-                "--stage": stage != "final",
-                "--runs": Path(runs) != Path("runs"),
-            }
-        )
+        of_runs = {
+            "--method": methods,
+            "--protocol": protocols,
+            "--metric": metrics,
+            "--published": published,
+            "--selection": selection,
+            "--calibrate": calibrate,
+            "--per-fold": per_fold,
+            "--ci": ci,
+            "--rank-together": rank_together,
+            "--stage": stage != "final",
+            "--runs": Path(runs) != Path("runs"),
+        }
+        if asked := [option for option, value in of_runs.items() if value]:
+            raise BadValue(
+                f"layout 'stats' counts data, not runs; leave out {' and '.join(asked)}, or choose another layout."
+            )
         from zslbench.studies.dataset_statistics import statistics
 
         return statistics(format, datasets, features, semantics, data_root, standalone, output, width)
@@ -115,33 +119,27 @@ def table(
     rows = summarise(gathered.records)
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
-    shown = _metrics(rows, metrics, everything=format in DATA_FORMATS)
+    shown = _choose_metrics(rows, metrics, everything=format in DATA_FORMATS)
     rows, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
     cited = citations.cited_rows(rows, shown, source, methods) if source and layout != "full" else None
+    notes = [*gathered.notes, *_unfinished(gathered.chosen)]
     if format in DATA_FORMATS:
         text = write_data(table_rows(rows, shown, source, cited, format), format)
     else:
         whole = lay_out(rows, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
-        if format != "terminal":  # whose notes name the files
-            whole = dataclasses.replace(
-                whole, remarks=(*whole.remarks, *describe_unreadable_records(len(store.broken)))
-            )
-        text = render(whole, format, width, standalone=standalone)
-    notes = [*gathered.notes, *_unfinished(gathered.chosen)]
-    if format == "terminal":
-        text += "".join(f"\n{note}\n" for note in notes)
-    else:
+        text = render_records(whole, store, notes, format, width=width, standalone=standalone)
+    if format != "terminal":
         for note in [note for note in notes if note not in store.left_out]:  # which was warned of on choosing
             warnings.warn(note, RecordsLeftOut, stacklevel=3)
     return write_output(text, output, "table")
 
 
-def _refuse_of_records(options: Mapping[str, object]) -> None:
-    """Refuse options that choose or show runs, of which the counts of data sets have none."""
-    if asked := [option for option, value in options.items() if value]:
-        raise BadValue(
-            f"layout 'stats' counts data, not runs; leave out {' and '.join(asked)}, or choose another layout."
-        )
+def render_records(table: Table, store: ResultStore, notes: Iterable[str], format: str, **room: Any) -> str:
+    """Return a table of a store's records with notes: on a terminal all, else how much could not be read."""
+    if format == "terminal":
+        return render(table, format, **room) + "".join(f"\n{note}\n" for note in notes)
+    unreadable = describe_unreadable_records(len(store.broken))
+    return render(dataclasses.replace(table, remarks=(*table.remarks, *unreadable)), format, **room)
 
 
 def _check_layout(
@@ -175,7 +173,7 @@ def _check_source(published: str | None, stage: str) -> str | None:
     return published
 
 
-def _metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool) -> tuple[str, ...]:
+def _choose_metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything: bool) -> tuple[str, ...]:
     known = order_metrics(name for row in rows for name in row.metrics)
     if asked:
         return tuple(pick_metrics(known, asked))
