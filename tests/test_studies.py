@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from typed_commands import ROOT, commands, parsed, run_here
@@ -15,15 +14,13 @@ STUDIES = {name: page for name, page in PAGES.items() if "zslbench run" in page}
 of_every_study = pytest.mark.parametrize("name", STUDIES)
 
 
-def test_there_are_studies_of_both_data_sets() -> None:
+def test_there_are_studies_of_both_data_sets():
     assert list(STUDIES) == ["cub-fc1000", "cub-tuned", "defaults", "flowers", "lisgan-questions"]
 
 
 @pytest.mark.realdata
 @of_every_study
-def test_run_commands_plan_what_they_say(
-    name: str, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_commands_plan_what_they_say(name, real_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "xlsa17").symlink_to(real_data)
     runs = [words for words in commands("sh", STUDIES[name]) if words[1] == "run"]
@@ -36,7 +33,7 @@ def test_run_commands_plan_what_they_say(
 
 
 @of_every_study
-def test_other_commands_are_understood(name: str) -> None:
+def test_other_commands_are_understood(name):
     others = [words for words in commands("sh", STUDIES[name]) if words[1] != "run"]
     assert others or name == "defaults"  # tables of other pages are printed by a command; its own is set by hand
     for words in others:
@@ -44,7 +41,7 @@ def test_other_commands_are_understood(name: str) -> None:
 
 
 @pytest.mark.parametrize("page", [pytest.param(page, id=name) for name, page in STUDIES.items() if "| method" in page])
-def test_every_method_that_was_run_has_a_row(page: str) -> None:
+def test_every_method_that_was_run_has_a_row(page):
     tables = [part for part in page.split("\n\n") if part.startswith("| method") and re.search(":---|---:", part)]
     typed = commands("sh", page)
     named = {parse(words[at + 1]).name for words in typed for at, word in enumerate(words) if word == "-m"}

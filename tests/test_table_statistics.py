@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,18 +15,18 @@ import zslbench
 from zslbench.errors import BadData, DataMissing, UnknownName
 
 
-def stats(root: Path, *names: str, **options: Any) -> dict[str, dict[str, Any]]:
+def stats(root, *names, **options):
     text = zslbench.table(layout="stats", format="json", data_root=root, datasets=names, **options)
     return {row["dataset"]: row for row in json.loads(text)}
 
 
-def lines(path: Path) -> int:
+def lines(path):
     return len(path.read_text().split())
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(("folder", "features"), [("CUB", "fc1000"), ("FLO_PART", "efflite0")])
-def test_counts_are_those_of_the_real_files(real_data: Path, folder: str, features: str) -> None:
+def test_counts_are_those_of_the_real_files(real_data, folder, features):
     found = stats(real_data)[folder.lower()]
     split, data = loadmat(real_data / folder / "att_splits.mat"), loadmat(real_data / folder / f"{features}.mat")
     labels = data["labels"].ravel()
@@ -45,7 +43,7 @@ def test_counts_are_those_of_the_real_files(real_data: Path, folder: str, featur
 
 @pytest.mark.realdata
 @pytest.mark.parametrize(("name", "folder"), [("apy", "APY"), ("sun", "SUN"), ("flo", "FLO")])
-def test_without_features_the_split_and_the_lists_are_counted(real_data: Path, name: str, folder: str) -> None:
+def test_without_features_the_split_and_the_lists_are_counted(real_data, name, folder):
     found = stats(real_data, name)[name]
     split = loadmat(real_data / folder / "att_splits.mat")
     parts = {key: split[f"{key}_loc"].ravel() for key in ("trainval", "test_seen", "test_unseen")}
@@ -61,7 +59,7 @@ def test_without_features_the_split_and_the_lists_are_counted(real_data: Path, n
 
 
 @pytest.mark.realdata
-def test_the_papers_table_1_comes_out(real_data: Path) -> None:
+def test_the_papers_table_1_comes_out(real_data):
     found = stats(real_data)
     paper = {
         "apy": (15339, 64, 20, 12),
@@ -76,7 +74,7 @@ def test_the_papers_table_1_comes_out(real_data: Path) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     """Two folders of one's own (one without features), and a CUB whose counts are not the authors'."""
     root = tmp_path / "data"
     write_folder(root / "Mine_1")
@@ -86,20 +84,20 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-def test_counts_unlike_the_authors_are_said_not_refused(root: Path) -> None:
+def test_counts_unlike_the_authors_are_said_not_refused(root):
     text = zslbench.table(layout="stats", data_root=root, datasets=["cub"], width=200)
     assert "[1] CUB: the authors of its split count 11,788 images, 150 seen classes, 50 unseen classes, 7,057" in text
     assert text.count("[1]") == 8
 
 
-def test_folds_of_different_sizes_are_all_shown(root: Path) -> None:
+def test_folds_of_different_sizes_are_all_shown(root):
     (root / "Mine_1" / "trainclasses2.txt").write_text("a_class\nc_class\n")
     (root / "Mine_1" / "valclasses2.txt").write_text("d_class\nf_class\n")
     assert stats(root, str(root / "Mine_1"))["mine_1"]["folds"] == ["3+1", "2+2"]
     assert "3 + 1, 2 + 2" in zslbench.table(layout="stats", data_root=root, width=200)
 
 
-def test_features_and_semantics_can_be_chosen(root: Path) -> None:
+def test_features_and_semantics_can_be_chosen(root):
     fewer = {"features": images()["features"][:4]}, {"att": splits()["att"][:2]}
     write_folder(root / "CUB", *fewer, stem="vgg19", semantics_stem="sent")
     assert stats(root, "cub")["cub"]["features"] == "fc1000"
@@ -113,12 +111,12 @@ def test_features_and_semantics_can_be_chosen(root: Path) -> None:
         stats(root, str(root / "Mine_1"), semantics="sent")
 
 
-def test_built_in_data_is_counted_when_it_is_named(tmp_path: Path) -> None:
+def test_built_in_data_is_counted_when_it_is_named(tmp_path):
     (row,) = csv.DictReader(io.StringIO(zslbench.table(layout="stats", datasets=["digits"], format="csv")))
     assert (row["title"], row["images"], row["origin"]) == ("Digits", "1797", "builtin")
 
 
-def test_a_broken_folder_is_named_and_the_others_are_counted(root: Path) -> None:
+def test_a_broken_folder_is_named_and_the_others_are_counted(root):
     (root / "bare" / "att_splits.mat").write_bytes(b"no")
     text = zslbench.table(layout="stats", data_root=root, width=300)
     assert "bare is left out: " in text
@@ -127,7 +125,7 @@ def test_a_broken_folder_is_named_and_the_others_are_counted(root: Path) -> None
         stats(root, str(root / "bare"))
 
 
-def test_no_data_and_unknown_names_are_sentences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_data_and_unknown_names_are_sentences(tmp_path, monkeypatch):
     monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
     with pytest.raises(DataMissing, match=r"no data set is on this machine.*data fetch.*-d digits"):
         zslbench.table(layout="stats")
@@ -137,7 +135,7 @@ def test_no_data_and_unknown_names_are_sentences(tmp_path: Path, monkeypatch: py
         zslbench.table(layout="stats", datasets=["cub"], data_root=tmp_path)
 
 
-def test_it_is_written_where_it_is_asked_for(root: Path, tmp_path: Path) -> None:
+def test_it_is_written_where_it_is_asked_for(root, tmp_path):
     text = zslbench.table(layout="stats", data_root=root, format="latex", output=tmp_path / "t" / "stats.tex")
     assert (tmp_path / "t" / "stats.tex").read_text(encoding="utf-8") == text
     assert np.all([word in text for word in (r"\toprule", r"Mine\_1", r"\multicolumn{3}{c}{classes}")])

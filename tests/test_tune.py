@@ -8,7 +8,6 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ import pytest
 import spied
 import sqlalchemy
 import tuning_toys
-from click.testing import CliRunner, Result
-from forks import Forks
+from click.testing import CliRunner
 
 import zslbench
 from zslbench import errors
@@ -26,9 +24,9 @@ from zslbench.cli import cli
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split
 from zslbench.results.records.store import ResultStore
-from zslbench.results.records.tuned_presets import PresetStore, TunedPreset
+from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.studies.search import Trial, ended_trials, resume_search
-from zslbench.studies.tune import Tuning, best_of, describe_tuning, tune
+from zslbench.studies.tune import best_of, describe_tuning, tune
 
 HERE = Path(__file__).resolve().parent
 NAMES = ("synthetic[unseen=6,images=12]", "relu", "uniform")
@@ -37,8 +35,8 @@ PEAK, GRID = "tuning_toys:Peak", "tuning_toys:PeakGrid"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_waiting_for_the_disk() -> Iterator[None]:
-    def no_waiting(connection: Any, _: object) -> None:
+def _no_waiting_for_the_disk():
+    def no_waiting(connection, _):
         connection.execute("PRAGMA synchronous=OFF")
 
     sqlalchemy.event.listen(sqlalchemy.Engine, "connect", no_waiting)
@@ -49,34 +47,34 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole_grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tuning]:
+def whole_grid(tmp_path_factory):
     """The whole grid of 16 points under both protocols, and its folder, which tests do not change."""
     folder = tmp_path_factory.mktemp("grid") / "runs"
     return folder, zslbench.tune(GRID, DATA, runs=folder)
 
 
 @pytest.fixture(scope="module")
-def eight(tmp_path_factory: pytest.TempPathFactory) -> Tuning:
+def eight(tmp_path_factory):
     """Eight trials of TPE in one go, as `eight_trials` asks for them."""
     return eight_trials(tmp_path_factory.mktemp("eight"))
 
 
-def eight_trials(runs: Path, trials: int = 8) -> Tuning:
+def eight_trials(runs, trials=8):
     return tune(PEAK, DATA, "zsl", runs=runs, fold=1, trials=trials, checkpoints="every:1")
 
 
-def small(runs: Path, method: str = GRID, **options: Any) -> Tuning:
+def small(runs, method=GRID, **options):
     """Tune x in one fold: four fits."""
     return tune(method, DATA, "zsl", **{"runs": runs, "only": "x", "fold": 1} | options)
 
 
-def type_(*words: str) -> Result:
+def type_(*words):
     return CliRunner().invoke(cli, [*words, "-q"], catch_exceptions=False)
 
 
-def dev_means(runs: Path, protocol: str, metric: str) -> dict[tuple[float, int], float]:
+def dev_means(runs, protocol, metric):
     """Average the records of three folds by a naive loop."""
-    scores: dict[tuple[float, int], list[float]] = {}
+    scores = {}
     for record in ResultStore(runs).load():
         if (record.stage, record.status, record.protocol["name"]) == ("dev", "ok", protocol):
             params = record.method["params"]
@@ -84,22 +82,22 @@ def dev_means(runs: Path, protocol: str, metric: str) -> dict[tuple[float, int],
     return {point: sum(of_folds) / 3 for point, of_folds in scores.items() if len(of_folds) == 3}
 
 
-def preset(runs: Path, method: str, protocol: str, name: str = "tuned") -> TunedPreset:
+def preset(runs, method, protocol, name="tuned"):
     kept = PresetStore(runs).find(name, method, *NAMES, protocol)
     assert kept is not None
     return kept
 
 
-def change(path: Path, **facts: Any) -> None:
+def change(path, **facts):
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | facts), encoding="utf-8")
 
 
-def before_each_fit(monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Any, Any], None]) -> list[int]:
+def before_each_fit(monkeypatch, act):
     """Do something before each fit of Peak, given its number from 1, the method and its `Train`; return the numbers."""
-    numbers: list[int] = []
+    numbers = []
     fit_before = tuning_toys.Peak.fit
 
-    def fit(self: tuning_toys.Peak, train: Any, ctx: Any) -> Any:
+    def fit(self, train, ctx):
         numbers.append(len(numbers) + 1)
         act(len(numbers), self, train)
         return fit_before(self, train, ctx)
@@ -108,9 +106,7 @@ def before_each_fit(monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Any, An
     return numbers
 
 
-def test_the_grid_is_tried_in_full_and_its_best_mean_kept_under_each_protocol(
-    whole_grid: tuple[Path, Tuning],
-) -> None:
+def test_the_grid_is_tried_in_full_and_its_best_mean_kept_under_each_protocol(whole_grid):
     runs, tuning = whole_grid
     assert (tuning.sampler, tuning.counts) == ("grid", {"ok": 16, "failed": 0, "pruned": 0})
     for protocol, metric in (("zsl", "T1"), ("gzsl", "H")):
@@ -124,7 +120,7 @@ def test_the_grid_is_tried_in_full_and_its_best_mean_kept_under_each_protocol(
         assert kept.space == {"x": "0, 0.01, 0.1, 1", "y": "1, 2, 3, 4"}
 
 
-def test_a_grid_is_fitted_at_once_a_fold_a_time_and_not_again(runs: Path) -> None:
+def test_a_grid_is_fitted_at_once_a_fold_a_time_and_not_again(runs):
     tuning_toys.PeakGrid.calls.clear()
     first = small(runs, fold=None)
     assert tuning_toys.PeakGrid.calls == [4, 4, 4]
@@ -134,7 +130,7 @@ def test_a_grid_is_fitted_at_once_a_fold_a_time_and_not_again(runs: Path) -> Non
     assert [kept.id for kept in again.presets] == [kept.id for kept in first.presets]
 
 
-def test_a_sampler_starts_where_the_method_stands_and_keeps_its_best(runs: Path) -> None:
+def test_a_sampler_starts_where_the_method_stands_and_keeps_its_best(runs):
     tuning = tune(PEAK, DATA, runs=runs, trials=4)
     assert tuning.sampler == "tpe"
     assert tuning.trials[0].values == {"x": 1.0, "y": 2}
@@ -146,16 +142,16 @@ def test_a_sampler_starts_where_the_method_stands_and_keeps_its_best(runs: Path)
         assert means[kept.values["x"], kept.values["y"]] == pytest.approx(kept.score)
 
 
-def test_more_trials_go_on_where_the_search_was(runs: Path, eight: Tuning) -> None:
+def test_more_trials_go_on_where_the_search_was(runs, eight):
     eight_trials(runs, 3)
     assert eight_trials(runs).trials == eight.trials
     assert eight_trials(runs, 3).trials == eight.trials, "what was tried counts"
 
 
-def test_another_space_or_seed_is_another_search_and_says_so(runs: Path) -> None:
+def test_another_space_or_seed_is_another_search_and_says_so(runs):
     first = tune(PEAK, DATA, "zsl", runs=runs, trials=2, fold=1)
     for other in ({"only": "x"}, {"seed": 1}, {"sampler": "random"}):
-        tuning = tune(PEAK, DATA, "zsl", runs=runs, trials=2, fold=1, **other)  # type: ignore[arg-type]
+        tuning = tune(PEAK, DATA, "zsl", runs=runs, trials=2, fold=1, **other)
         assert len(tuning.trials) == 2
         assert tuning.trials[1].values != first.trials[1].values or "seed" not in other
         assert "an earlier source of the method; this one starts anew" in " ".join(tuning.remarks)
@@ -163,7 +159,7 @@ def test_another_space_or_seed_is_another_search_and_says_so(runs: Path) -> None
     assert not tune(PEAK, DATA, "zsl", runs=runs, trials=3, fold=1).remarks, "that goes on"
 
 
-def test_only_the_dev_stage_is_run_and_no_test_row_is_asked_about(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_dev_stage_is_run_and_no_test_row_is_asked_about(runs, monkeypatch):
     monkeypatch.setattr(spied.NOWHERE, "asked", [])
     tune("toy_methods:Spy[ridge=[0.1,1]]", DATA, runs=runs, only="ridge", trials=2)
     records = ResultStore(runs).load()
@@ -174,16 +170,16 @@ def test_only_the_dev_stage_is_run_and_no_test_row_is_asked_about(runs: Path, mo
     held_out = np.concatenate([final.asked_seen, final.asked_unseen])
     test = {row.tobytes() for row in dataset.features[held_out]}
     rest = {row.tobytes() for row in np.delete(dataset.features, held_out, 0)}
-    asked: set[bytes] = set()
+    asked = set()
     for what, received in spied.NOWHERE.asked:
-        features: Any = received.features if what == "fit" else received[0]  # type: ignore[attr-defined,index]
+        features: Any = received.features if what == "fit" else received[0]
         asked |= {row.tobytes() for row in features}
     assert asked
     assert asked <= rest
     assert not asked & (test - rest)
 
 
-def test_oracle_runs_the_same_points_on_test_and_leaves_the_preset_alone(runs: Path, tmp_path: Path) -> None:
+def test_oracle_runs_the_same_points_on_test_and_leaves_the_preset_alone(runs, tmp_path):
     plain, marked = small(tmp_path / "plain"), small(runs, oracle=True)
     assert [kept.id for kept in marked.presets] == [kept.id for kept in plain.presets]
     final = [record for record in ResultStore(runs).load() if record.stage == "final"]
@@ -194,7 +190,7 @@ def test_oracle_runs_the_same_points_on_test_and_leaves_the_preset_alone(runs: P
 
 
 @pytest.mark.parametrize("method", [f"{GRID}[unlucky=true,x=0.1]", f"{PEAK}[unlucky=true,x=0.1,y=[2,4,6]]"])
-def test_a_failing_point_is_recorded_and_left_out(runs: Path, method: str) -> None:
+def test_a_failing_point_is_recorded_and_left_out(runs, method):
     tuning = small(runs, method, only=())
     failed = [trial for trial in tuning.trials if trial.result == "failed"]
     assert [trial.values["y"] for trial in failed] == [4]
@@ -206,11 +202,11 @@ def test_a_failing_point_is_recorded_and_left_out(runs: Path, method: str) -> No
     assert [record.method["params"]["y"] for record in bad] == [4]
 
 
-def test_a_fold_that_fails_is_not_averaged_away(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fold_that_fails_is_not_averaged_away(runs, monkeypatch):
     dataset = load_dataset(DATA)
     third = set(np.unique(dataset.labels[split(dataset, "dev", 3).train]))
 
-    def fail_in_the_third(number: int, method: tuning_toys.Peak, train: Any) -> None:
+    def fail_in_the_third(number, method, train):
         if method.y == 3 and set(np.unique(train.labels)) == third:
             raise RuntimeError("this fold is not for three")
 
@@ -221,7 +217,7 @@ def test_a_fold_that_fails_is_not_averaged_away(runs: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("method", ["tuning_toys:Hopeless", "tuning_toys:Hopeless[x=[0.1,1],y=[1,2]]"])
-def test_when_all_fail_there_is_no_preset(runs: Path, method: str) -> None:
+def test_when_all_fail_there_is_no_preset(runs, method):
     done = type_("tune", method, "-d", DATA, "--trials", "2", "--fold", "1", "--runs", str(runs))
     assert done.exit_code == 1
     assert "no trial finished, so no preset was written" in done.output
@@ -230,13 +226,13 @@ def test_when_all_fail_there_is_no_preset(runs: Path, method: str) -> None:
 
 
 @pytest.mark.parametrize("sampler", ["auto", "grid"])
-def test_a_point_that_the_constructor_refuses_is_a_failed_trial(runs: Path, sampler: str) -> None:
+def test_a_point_that_the_constructor_refuses_is_a_failed_trial(runs, sampler):
     tuning = small(runs, "tuning_toys:Refusing[x=0.1,y=[1,2,3]]", only=(), sampler=sampler)
     assert {trial.values["y"]: trial.result for trial in tuning.trials} == {1: "ok", 2: "ok", 3: "failed"}
 
 
-def test_a_trial_worse_than_the_median_is_given_up_and_never_chosen(runs: Path) -> None:
-    options: dict[str, Any] = {"runs": runs, "trials": 10, "sampler": "random", "checkpoints": "every:1", "fold": 1}
+def test_a_trial_worse_than_the_median_is_given_up_and_never_chosen(runs):
+    options = {"runs": runs, "trials": 10, "sampler": "random", "checkpoints": "every:1", "fold": 1}
     tuning = tune(f"{PEAK}[epochs=2]", DATA, "zsl", **options)
     pruned = [trial for trial in tuning.trials if trial.result == "pruned"]
     assert pruned
@@ -258,11 +254,11 @@ def test_a_trial_worse_than_the_median_is_given_up_and_never_chosen(runs: Path) 
             assert whole.trials[place].scores["zsl"][0] < np.median(before)
 
 
-def test_nothing_is_given_up_without_checkpoints(runs: Path) -> None:
+def test_nothing_is_given_up_without_checkpoints(runs):
     assert tune(PEAK, DATA, "zsl", runs=runs, trials=8, fold=(1, 2), sampler="random").counts["pruned"] == 0
 
 
-def on_disk(runs: Path) -> dict[str, tuple[int, int]]:
+def on_disk(runs):
     return {str(path.relative_to(runs)): (path.stat().st_mtime_ns, path.stat().st_ino) for path in runs.glob("*/*/*/*")}
 
 
@@ -271,15 +267,7 @@ def on_disk(runs: Path) -> dict[str, tuple[int, int]]:
     [(PEAK, ("zsl",), 8, 2 * 3 + 1), (f"{GRID}[y=3]", ("zsl", "gzsl"), 6, 2 * (4 + 1))],
     ids=["in the second fold of the third trial", "in the second fold of a grid"],
 )
-def test_a_search_that_was_killed_goes_on(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    forks: Forks,
-    method: str,
-    protocols: tuple[str, ...],
-    fit: int,
-    finished: int,
-) -> None:
+def test_a_search_that_was_killed_goes_on(tmp_path, monkeypatch, forks, method, protocols, fit, finished):
     runs = tmp_path / "runs"
     words = ["tune", method, "-d", DATA, "--trials", "3", *(word for rules in protocols for word in ("-p", rules))]
     monkeypatch.setenv("ZSLBENCH_TEST_KILL_AT", str(fit))
@@ -303,15 +291,15 @@ def test_a_search_that_was_killed_goes_on(
     assert [kept.id for kept in again.presets] == [kept.id for kept in whole.presets]
 
 
-def interrupt_at(*numbers: int) -> Callable[[int, Any, Any], None]:
-    def interrupt(number: int, method: Any, train: Any) -> None:
+def interrupt_at(*numbers):
+    def interrupt(number, method, train):
         if number in numbers:
             raise KeyboardInterrupt
 
     return interrupt
 
 
-def test_ctrl_c_keeps_what_is_done_and_writes_no_preset(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_keeps_what_is_done_and_writes_no_preset(runs, monkeypatch):
     fits = before_each_fit(monkeypatch, interrupt_at(5))
     words = ["tune", PEAK, "-d", DATA, "-p", "zsl", "--trials", "2", "--runs", str(runs)]
     done = type_(*words)
@@ -322,9 +310,7 @@ def test_ctrl_c_keeps_what_is_done_and_writes_no_preset(runs: Path, monkeypatch:
     assert len(fits) == 6 + 1, "the fit that was cut short is done again, no other"
 
 
-def test_what_the_sampler_suggests_does_not_depend_on_where_it_was_cut_short(
-    runs: Path, eight: Tuning, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_the_sampler_suggests_does_not_depend_on_where_it_was_cut_short(runs, eight, monkeypatch):
     before_each_fit(monkeypatch, interrupt_at(1, 9, 10))
     calls = [eight_trials(runs) for _ in range(4)]
     assert [tuning.interrupted for tuning in calls] == [True, True, True, False]
@@ -332,7 +318,7 @@ def test_what_the_sampler_suggests_does_not_depend_on_where_it_was_cut_short(
     assert calls[-1].presets[0].id == eight.presets[0].id
 
 
-def test_a_trial_that_ended_but_was_not_marked_so_is_marked_so() -> None:
+def test_a_trial_that_ended_but_was_not_marked_so_is_marked_so():
     import optuna
 
     study = optuna.create_study(direction="maximize")
@@ -349,7 +335,7 @@ def test_a_trial_that_ended_but_was_not_marked_so_is_marked_so() -> None:
     assert study.ask().suggest_float("x", 0, 1) == cut_short.params["x"]
 
 
-def test_no_trial_begins_after_the_time_limit(runs: Path) -> None:
+def test_no_trial_begins_after_the_time_limit(runs):
     done = type_("tune", PEAK, "-d", DATA, "--time-limit", "0.000001", "--runs", str(runs))
     assert done.exit_code == 1
     assert "no trial was done in time" in done.output
@@ -362,7 +348,7 @@ def test_no_trial_begins_after_the_time_limit(runs: Path) -> None:
     assert not in_time.remarks
 
 
-def test_the_preset_runs_as_the_summary_says(runs: Path) -> None:
+def test_the_preset_runs_as_the_summary_says(runs):
     text = describe_tuning(tune(PEAK, DATA, runs=runs, trials=1, fold=1))
     words = shlex.split(text.partition("\nnext: ")[2])
     assert words[0] == "zslbench"
@@ -375,7 +361,7 @@ def test_the_preset_runs_as_the_summary_says(runs: Path) -> None:
         assert (record.method["params"], record.provenance["tuned"]) == (kept.values, kept.id)
 
 
-def test_what_was_tuned_under_a_name_with_an_ablation_and_fixed_values_is_that(runs: Path) -> None:
+def test_what_was_tuned_under_a_name_with_an_ablation_and_fixed_values_is_that(runs):
     small(runs, f"{PEAK}@flat[epochs=2]", name="flat_tuned", trials=1)
     kept = preset(runs, PEAK, "zsl", "flat_tuned")
     assert kept.values["y"] == 0
@@ -387,7 +373,7 @@ def test_what_was_tuned_under_a_name_with_an_ablation_and_fixed_values_is_that(r
     assert changed.records[0].selection == "fixed", "another value is no longer what was validated"
 
 
-def test_protocols_whose_presets_differ_are_tuned_side_by_side(runs: Path) -> None:
+def test_protocols_whose_presets_differ_are_tuned_side_by_side(runs):
     method = "toy_methods:Ridge@cells"  # ridge is 3 under zsl, 4 under gzsl
     tuning = tune(method, "digits", runs=runs, only="epochs", trials=2, fold=(1, 2), checkpoints="every:1")
     assert tuning.counts["ok"] == 2
@@ -397,7 +383,7 @@ def test_protocols_whose_presets_differ_are_tuned_side_by_side(runs: Path) -> No
     assert {record.selection for record in outcome.records} == {"validated"}
 
 
-def test_a_transductive_method_is_tuned_like_any_other(runs: Path) -> None:
+def test_a_transductive_method_is_tuned_like_any_other(runs):
     method = "study_methods:Stairs[noise=[0,1],ridge=[1,10]]"
     tuning = small(runs, method, only=("noise", "ridge"), sampler="grid")
     assert tuning.counts["ok"] == 4
@@ -406,7 +392,7 @@ def test_a_transductive_method_is_tuned_like_any_other(runs: Path) -> None:
     assert outcome.records[0].selection == "validated"
 
 
-def test_a_preset_of_another_search_gives_way_and_that_is_said(runs: Path) -> None:
+def test_a_preset_of_another_search_gives_way_and_that_is_said(runs):
     first = small(runs)
     assert not small(runs).remarks
     for trials in (1, 30):  # 30 is what a sampler tries where nothing is said
@@ -423,12 +409,12 @@ def test_a_preset_of_another_search_gives_way_and_that_is_said(runs: Path) -> No
     assert "on fold 1 of other content of the data) and is replaced" in remark
 
 
-def test_tuned_presets_are_listed_those_of_an_earlier_source_marked_and_damaged_ones_named(runs: Path) -> None:
-    def listed(name: str = f"{GRID}@tuned") -> Any:
+def test_tuned_presets_are_listed_those_of_an_earlier_source_marked_and_damaged_ones_named(runs):
+    def listed(name=f"{GRID}@tuned"):
         (row,) = [row for row in zslbench.list("presets", runs) if row.name == name]
         return row
 
-    def dry_run() -> str:
+    def dry_run():
         return " ".join(zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs, dry_run=True).remarks)
 
     small(runs)
@@ -448,12 +434,12 @@ def test_tuned_presets_are_listed_those_of_an_earlier_source_marked_and_damaged_
     assert f"{path} is not a tuned preset" in listed(path.stem).unavailable
 
 
-def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_for(runs: Path) -> None:
+def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_for(runs):
     tuning = small(runs)
     zslbench.run("ridge", DATA, "zsl", runs=runs, stage="dev", fold=1)
     whole, dev = (zslbench.report(None, runs=runs, figures=False, stage=stage).page for stage in (None, "dev"))
 
-    def names(page: Any) -> list[str]:
+    def names(page):
         ((_, table),), (missing,) = page.tables, page.missing
         rows = sorted(row.label for row in table.rows)
         assert rows == sorted(row.name for matrix in missing.matrices for row in matrix.rows)
@@ -465,7 +451,7 @@ def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_f
     assert "tried in tuning" not in " ".join(dev.notes)
 
 
-def test_a_preset_that_does_not_fit_is_refused(runs: Path) -> None:
+def test_a_preset_that_does_not_fit_is_refused(runs):
     with pytest.raises(errors.BadValue, match=r"make them: zslbench tune tuning_toys:PeakGrid -d .* -p zsl --runs"):
         zslbench.run(f"{GRID}@tuned", DATA, runs=runs)
     small(runs)
@@ -491,7 +477,7 @@ def test_a_preset_that_does_not_fit_is_refused(runs: Path) -> None:
         zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs)
 
 
-def test_what_was_tuned_from_its_own_name_can_be_tuned_again_as_said(runs: Path) -> None:
+def test_what_was_tuned_from_its_own_name_can_be_tuned_again_as_said(runs):
     for method in (GRID, f"{GRID}@published@tuned"):
         small(runs, f"{method}[y=[3,4]]", only=())
     change(PresetStore(runs).path("tuned", GRID, *NAMES, "zsl"), version=7)
@@ -503,7 +489,7 @@ def test_what_was_tuned_from_its_own_name_can_be_tuned_again_as_said(runs: Path)
     assert zslbench.run(f"{GRID}@tuned", DATA, "zsl", runs=runs).records[0].selection == "validated"
 
 
-def test_runs_of_another_source_are_said(runs: Path) -> None:
+def test_runs_of_another_source_are_said(runs):
     small(runs)
     for path in runs.glob("*/zsl/*/*.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -529,7 +515,7 @@ def test_runs_of_another_source_are_said(runs: Path) -> None:
         (["eszls"], "did you mean 'eszsl'?"),
     ],
 )
-def test_bad_input_is_one_sentence(runs: Path, words: list[str], sentence: str, typed: Any) -> None:
+def test_bad_input_is_one_sentence(runs, words, sentence, typed):
     code, _, shown = typed("tune", *words, "-d", DATA, "--runs", str(runs), "-q")
     assert code == 2
     assert sentence in shown
@@ -537,14 +523,14 @@ def test_bad_input_is_one_sentence(runs: Path, words: list[str], sentence: str, 
     assert not list(runs.glob("*/*/*/*.json"))
 
 
-def test_optuna_is_asked_for_only_where_it_is_needed(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_optuna_is_asked_for_only_where_it_is_needed(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert small(runs).counts["ok"] == 4
     with pytest.raises(errors.Unavailable, match=r"pip install 'zslbench\[tune\]'"):
         tune(PEAK, DATA, "zsl", runs=runs)
 
 
-def test_a_search_that_another_process_writes_or_that_is_damaged_is_one_sentence(runs: Path) -> None:
+def test_a_search_that_another_process_writes_or_that_is_damaged_is_one_sentence(runs):
     from filelock import FileLock
 
     small(runs, PEAK, trials=1)
@@ -558,7 +544,7 @@ def test_a_search_that_another_process_writes_or_that_is_damaged_is_one_sentence
     assert len(small(runs, PEAK, trials=2).trials) == 2
 
 
-def test_rerun_begins_anew(runs: Path) -> None:
+def test_rerun_begins_anew(runs):
     method = f"{PEAK}[unlucky=true,x=0.1,y=[3,4]]"
     small(runs, method, only=())
     stamps = on_disk(runs)
@@ -568,7 +554,7 @@ def test_rerun_begins_anew(runs: Path) -> None:
     assert changed == {record.id for record in ResultStore(runs).load() if not record.ok}
 
 
-def test_every_format_tells_the_same(whole_grid: tuple[Path, Tuning]) -> None:
+def test_every_format_tells_the_same(whole_grid):
     tuning = whole_grid[1]
     summary = describe_tuning(tuning)
     assert "16 trials (every point of the grid): 16 ok, 0 failed, 0 pruned. No test image had a part in" in summary
@@ -582,20 +568,20 @@ def test_every_format_tells_the_same(whole_grid: tuple[Path, Tuning]) -> None:
         describe_tuning(tuning, "xml")
 
 
-def test_an_end_of_the_space_is_said_with_a_spec_that_goes_on(runs: Path) -> None:
+def test_an_end_of_the_space_is_said_with_a_spec_that_goes_on(runs):
     tuning = small(runs, f"{GRID}[x=[0.5,1,2],y=3]")
     assert tuning.presets[0].at_edge == ("x",)
     assert "x=0.5 is at the end of what was searched (0.5, 1, 2)" in describe_tuning(tuning)
     assert "x=[0.5,0.25,0.125]" in describe_tuning(tuning)
 
 
-def test_the_first_of_equals_is_best() -> None:
+def test_the_first_of_equals_is_best():
     trials = [Trial({"x": place}, "ok", {"zsl": (mean,)}, {"zsl": {}}) for place, mean in enumerate((0.3, 0.5, 0.5))]
     assert best_of(trials, {"zsl": "T1"})["zsl"].values == {"x": 1}
     assert best_of([], {"zsl": "T1"}) == {}
 
 
-def test_a_point_that_was_run_by_hand_is_not_fitted_again(runs: Path) -> None:
+def test_a_point_that_was_run_by_hand_is_not_fitted_again(runs):
     zslbench.run(f"{GRID}[x=0.1,y=3]", DATA, stage="dev", runs=runs)
     before = on_disk(runs)
     tune(f"{GRID}[y=3]", DATA, runs=runs)
