@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -63,18 +64,10 @@ def test_one_sentence_for_many_runs_and_none_for_trials() -> None:
     trials = [record(metrics={"T1": 0.01}, stage="dev", fold=1), record(metrics={"T1": 0.01}, selection="oracle")]
     assert advise_near_chance(trials, lambda _: answers(50)) == []
 
-    def none_kept(_: Record) -> dict[str, Any]:
-        raise StoreError("none")
-
-    assert advise_near_chance(runs, none_kept) == []
-    read: list[Record] = []
-
-    def counted(one: Record) -> dict[str, Any]:
-        read.append(one)
-        return answers(50)
-
-    advise_near_chance(runs, counted)
-    assert len(read) == 2  # the test images of a data set are the same in every run under a protocol
+    assert advise_near_chance(runs, Mock(side_effect=StoreError("none"))) == []
+    load = Mock(return_value=answers(50))
+    advise_near_chance(runs, load)
+    assert load.call_count == 2  # the test images of a data set are the same in every run under a protocol
 
 
 def test_run_and_report_say_it(tmp_path: Path) -> None:
