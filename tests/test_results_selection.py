@@ -249,13 +249,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return saved(tmp_path_factory.mktemp("selected") / "runs", [*final, *on_dev, tried, tuned])
 
 
-def test_ordinary_tables_hide_candidates_and_say_so(runs: Path) -> None:
-    text = table(runs, width=200)
-    assert "70.0" not in text
-    assert "1 run for oracle selection not shown; --selection oracle" in text
-    assert "validated (hyper-parameters chosen on the dev folds by T1): ESZSL@tuned" in text
-
-
 def test_rows_of_one_method_under_several_rules_are_told_apart(runs: Path) -> None:
     text = table(runs, selection=SELECTIONS, width=300)
     rows = {row.split("  ")[0]: row for row in text.splitlines()}

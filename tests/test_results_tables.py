@@ -139,20 +139,6 @@ def test_cells_are_marked_within_what_may_be_compared(drawn: list[tuple[float, s
         assert (cell.emphasis == "second") == (len(higher) == 1)
 
 
-def test_second_best_has_a_mark_in_every_format_that_the_caption_explains(tmp_path: Path) -> None:
-    folder = saved(tmp_path, [simple(f"m{tenth}", tenth / 10) for tenth in (1, 2, 3)])
-    wanted = {
-        "terminal": ("20.0°", "Best among comparable rows marked *, second best marked °."),
-        "markdown": ("*20.0*", "Best among comparable rows in bold, second best in italics."),
-        "latex": (r"\underline{20.0}", "Best among comparable rows in bold, second best underlined."),
-    }
-    for kind, texts in wanted.items():
-        text = table(folder, format=kind)
-        assert all(part in text for part in texts)
-    for kind in ("csv", "json"):
-        assert not set("°*†") & set(table(folder, format=kind))
-
-
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     folder = saved(tmp_path, [simple("a", 0.5), simple("b", 0.5), simple("b", 0.6, seed=1)])
     assert cells(folder) == {"a": ["*50.0*"], "b": ["**55.0 ± 7.1**"]}
@@ -325,16 +311,6 @@ def test_interrupted_runs_need_no_rerun(tmp_path: Path) -> None:
 # --- layouts -------------------------------------------------------------------------------------------------------
 
 
-def test_zsl_has_one_column_per_data_set_under_its_name_and_says_t1_below(study_runs: Path) -> None:
-    heads, rows = sheet(study_runs, layout="zsl")
-    assert heads == ["method", "cub", r"FLO\_PART"]
-    assert rows["ESZSL[gamma=1000]"] == ["**55.6**", "*47.4*"]
-    latex = table(study_runs, layout="zsl", format="latex")
-    assert "T1 stands under each data set's name." in latex
-    assert not any(command in latex for command in (r"\multicolumn", r"\cmidrule"))
-    assert r"method & cub & FLO\_PART \\" in latex
-
-
 def test_zsl_puts_semantics_under_a_spanning_head_where_they_must_be_told(tmp_path: Path) -> None:
     records = [record("a"), record("a", semantics="sent"), record("a", dataset="sun")]
     latex = table(saved(tmp_path, records), layout="zsl", format="latex")
@@ -342,15 +318,6 @@ def test_zsl_puts_semantics_under_a_spanning_head_where_they_must_be_told(tmp_pa
     assert r"\cmidrule(lr){2-3}" in latex
     assert r"\cmidrule(lr){4-4}" not in latex
     assert sheet(tmp_path, layout="zsl")[0] == ["method", "cub fc1000, att", "cub fc1000, sent", "sun"]
-
-
-def test_gzsl_has_u_s_and_h_under_the_data_sets_head(study_runs: Path) -> None:
-    heads, rows = sheet(study_runs, layout="gzsl", datasets=["cub"])
-    assert heads == ["method", "cub U", "cub S", "cub H"]
-    assert rows["ESZSL[gamma=1000]"] == ["15.6", "**67.4**", "25.3"]
-    latex = table(study_runs, layout="gzsl", format="latex", datasets=["cub"])
-    assert r" & \multicolumn{3}{c}{cub} \\" in latex
-    assert r"\cmidrule(lr){2-4}" in latex
 
 
 # --- published numbers ---------------------------------------------------------------------------------------------
