@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from zslbench.errors import UnknownName
 from zslbench.metrics import ACCURACIES
-from zslbench.results.analysis.rows import Row, join_marks, rank_block
+from zslbench.results.analysis.rows import Ranked, Row
 from zslbench.spec import parse
 
 PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
@@ -150,33 +150,13 @@ def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
     return (method,)
 
 
-@dataclasses.dataclass(frozen=True)
-class CitedRow:
-    """One method's numbers in one source."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CitedRow(Ranked):
+    """One method's numbers in one source; oracle where they are read as those of the best epoch on test images."""
 
     source: str
     title: str
     entries: tuple[Published, ...]
-
-    @property
-    def oracle(self) -> bool:
-        """Whether the numbers are read as those of the best epoch on test images."""
-        return any(entry.oracle for entry in self.entries)
-
-    @property
-    def setting(self) -> str:
-        """Whether the method uses unlabelled test features."""
-        return "transductive" if any(entry.transductive for entry in self.entries) else "inductive"
-
-    @property
-    def marks(self) -> str:
-        """† for numbers picked on test images, ‡ for a transductive method."""
-        return join_marks(self.oracle, self.setting)
-
-    @property
-    def block(self) -> tuple[bool, int, str]:
-        """What this row may be ranked with (see `rank_block`)."""
-        return rank_block(self.oracle, self.setting)
 
 
 def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods: Sequence[str]) -> list[CitedRow]:
@@ -199,6 +179,9 @@ def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods
             columns = [column for column in wanted if (alike, *column) not in taken]
             entries = tuple(entry for column in columns if (entry := _lookup_first(alike, *column, key)))
             if entries:
-                out.append(CitedRow(key, entries[0].title, entries))
+                setting = "transductive" if any(entry.transductive for entry in entries) else "inductive"
+                oracle = any(entry.oracle for entry in entries)
+                title = entries[0].title
+                out.append(CitedRow(setting=setting, oracle=oracle, source=key, title=title, entries=entries))
             taken |= {(alike, entry.dataset, entry.metric) for entry in entries}
     return out

@@ -71,7 +71,32 @@ class Stat:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Row:
+class Ranked:
+    """What numbers are marked and ranked by.
+
+    Attributes:
+        oracle: whether they are the best on test; changed: whether the source of the method has changed since.
+    """
+
+    setting: str
+    oracle: bool
+    changed: bool = False
+
+    @property
+    def marks(self) -> str:
+        """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
+        used = "‡" if self.setting == "transductive" else ""
+        return ("†" if self.oracle else "") + used + (CHANGED_MARK if self.changed else "")
+
+    @property
+    def block(self) -> tuple[bool, int, str]:
+        """The block of rows that may be ranked with each other; sorts inductive first, oracle last."""
+        known = self.setting in SETTINGS
+        return self.oracle, SETTINGS.index(self.setting) if known else len(SETTINGS), self.setting
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row(Ranked):
     """The finished runs that differ only in the seed: what their records agree in, and the metrics in percent.
 
     Attributes:
@@ -89,7 +114,6 @@ class Row:
     params: Mapping[str, Any]
     version: int
     title: str
-    setting: str
     dataset: str
     features: str
     semantics: str
@@ -114,16 +138,6 @@ class Row:
     lead: Record = dataclasses.field(repr=False, compare=False)
 
     @property
-    def oracle(self) -> bool:
-        """Whether it is the best on test."""
-        return self.selection == "oracle"
-
-    @property
-    def marks(self) -> str:
-        """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
-        return join_marks(self.oracle, self.setting, self.source_state == "changed")
-
-    @property
     def data_key(self) -> tuple[str, str, str, str]:
         """Data set, features, semantics and content."""
         return self.dataset, self.features, self.semantics, self.fingerprint
@@ -132,15 +146,6 @@ class Row:
     def protocol_key(self) -> tuple[str, int, str]:
         """Protocol, version and parameters as they are typed."""
         return self.protocol, self.protocol_version, brackets(dict(sorted(self.protocol_params.items())))[1:-1]
-
-
-def join_marks(oracle: bool, setting: str, changed: bool = False) -> str:
-    """Return the marks that numbers bear, in their order.
-
-    >>> join_marks(True, "inductive", True)
-    '†§'
-    """
-    return ("†" if oracle else "") + ("‡" if setting == "transductive" else "") + (CHANGED_MARK if changed else "")
 
 
 def group_values(pairs: Iterable[tuple[Key, Value]]) -> dict[Key, list[Value]]:
@@ -264,6 +269,7 @@ def _row(group: Sequence[Record]) -> Row:
     constants = [record.provenance["calibrated"] for record in group if "calibrated" in record.provenance]
     stochastic = all(record.method.get("stochastic", True) for record in group)
     names = sorted({name for record in group for name in record.metrics})
+    source_state = _worst_state(group)
     return Row(
         method=method["name"],
         label=lead.label,
@@ -271,6 +277,8 @@ def _row(group: Sequence[Record]) -> Row:
         version=method.get("version", 1),
         title=str(method.get("title") or method["name"]),
         setting=str(method.get("setting", "inductive")),
+        oracle=lead.selection == "oracle",
+        changed=source_state == "changed",
         dataset=dataset["name"],
         features=str(dataset.get("features", "")),
         semantics=str(dataset.get("semantics", "")),
@@ -289,31 +297,27 @@ def _row(group: Sequence[Record]) -> Row:
         selected=dict(lead.provenance.get("selected", {})),
         gammas=tuple(constant["gamma"] for constant in constants),
         gamma_folds=tuple(sorted({fold for constant in constants for fold in constant["folds"]})),
-        source_state=_worst_state(group),
+        source_state=source_state,
         stochastic=stochastic,
         records=tuple(group),
         lead=lead,
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class RowKey:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowKey(Ranked):
     """What makes rows of several data sets one row of a table.
 
     Attributes:
         name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
         rule: the selection rule, where the same row stands under another one, too; else empty.
-        changed: whether the source of the method has changed since any of its runs was made.
         letter: what stands for `given` where the name would be too long with it; else empty.
     """
 
     method: str
     name: str
     given: str
-    setting: str
-    oracle: bool
     rule: str = ""
-    changed: bool = False
     letter: str = dataclasses.field(default="", compare=False)
 
     @property
@@ -326,21 +330,6 @@ class RowKey:
         """The name with its parameters, or with the letter that stands for them."""
         given = f" ({self.letter})" if self.letter else f"[{self.given}]" if self.given else ""
         return " ".join(filter(None, (self.name + given, self.rule)))
-
-    @property
-    def marks(self) -> str:
-        """† for oracle selection, ‡ for a transductive method, § where its source has changed since."""
-        return join_marks(self.oracle, self.setting, self.changed)
-
-    @property
-    def block(self) -> tuple[bool, int, str]:
-        """What this row may be ranked with (see `rank_block`)."""
-        return rank_block(self.oracle, self.setting)
-
-
-def rank_block(oracle: bool, setting: str) -> tuple[bool, int, str]:
-    """Return the block of rows that a row may be ranked with; sorts inductive first, oracle last."""
-    return oracle, SETTINGS.index(setting) if setting in SETTINGS else len(SETTINGS), setting
 
 
 def row_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[RowKey]:
@@ -363,20 +352,21 @@ def row_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[RowKe
     for row, kind, values in zip(rows, alike, facts, strict=True):
         other = first.setdefault((kind, column(row)), values)
         differing[kind] |= {name for name in {*values, *other} if values.get(name) != other.get(name)}
-    identities = []
+    keys = []
     for row, kind, values in zip(rows, alike, facts, strict=True):
         head, _, given = kind[1].removesuffix("]").partition("[")
         title = row.title if len(methods[row.title]) == 1 else f"{row.title} ({row.method})"
         name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
         extra = brackets({key: values.get(key) for key in sorted(differing[kind])})[1:-1]
-        parts = ",".join(filter(None, (given, extra)))
-        identities.append((row.method, one_line(name), one_line(parts), row.setting, row.oracle))
-    rules = group_values((identity, row.selection) for row, identity in zip(rows, identities, strict=True))
+        parts = one_line(",".join(filter(None, (given, extra))))
+        keys.append(RowKey(method=row.method, name=one_line(name), given=parts, setting=row.setting, oracle=row.oracle))
+    rules = group_values((key, row.selection) for row, key in zip(rows, keys, strict=True))
+    several = {key for key, selections in rules.items() if len(selections) > 1}
     keys = [
-        RowKey(*identity, rule=row.selection if len(rules[identity]) > 1 else "")
-        for row, identity in zip(rows, identities, strict=True)
+        dataclasses.replace(key, rule=row.selection if key in several else "")
+        for row, key in zip(rows, keys, strict=True)
     ]
-    changed = {key for row, key in zip(rows, keys, strict=True) if row.source_state == "changed"}
+    changed = {key for row, key in zip(rows, keys, strict=True) if row.changed}
     long = {key for key in keys if key.given and len(key.short) > MAX_INLINE}
     settings = dict.fromkeys(key.given for key in keys if key in long)
     letters = {setting: _letter(number) for number, setting in enumerate(settings)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from zslbench.metrics import SWEPT
-from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values, rank_block
+from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets
@@ -273,7 +273,7 @@ def _describe_metrics(metrics: Sequence[str]) -> str:
 
 
 def _describe_blocks(rows: Sequence[Row], rank_together: bool) -> list[Remark]:
-    kinds = sorted({rank_block(row.oracle, row.setting) for row in rows})
+    kinds = sorted({row.block for row in rows})
     if len(kinds) > 1 and rank_together:
         return [Remark("ranking", "Rows of different settings and selections are ranked together.")]
     if len(kinds) > 1:

@@ -10,7 +10,7 @@ from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
-from zslbench.results.analysis.rows import Row, RowKey, Stat, group_values, letter_settings, natural, row_keys
+from zslbench.results.analysis.rows import Ranked, Row, RowKey, Stat, group_values, letter_settings, natural, row_keys
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, name_folds
 from zslbench.results.tables.table import (
@@ -31,7 +31,7 @@ from zslbench.visible import one_line
 ProtocolKey = tuple[str, int, str]
 
 _Key = TypeVar("_Key", bound=Hashable)
-_Ranked = TypeVar("_Ranked", RowKey, CitedRow)
+_Ranked = TypeVar("_Ranked", bound=Ranked)
 
 
 class GroupKey(NamedTuple):
