@@ -264,8 +264,10 @@ class Leases:
         Only one coordinator can create the successor ``<id>.<n>``. It looks again whether the lease is still the one
         that was judged, then moves the successor into its place. Whoever dies in between has a successor, too.
         """
-        if not all(self._is_stale(path, text) for path, text in chain):
-            return False
+        for lease, text in chain:
+            renewed = _renewed_file(lease, holder := Holder.from_json(text))
+            if not is_gone(holder, self._silence.seconds(renewed, (text, _changed(renewed))) > self._stale_after):
+                return False
         successor = self.folder / f"{id}.{len(chain)}"
         if not self._create(successor):
             return False
@@ -280,11 +282,6 @@ class Leases:
             if (holder := Holder.from_json(text)) and holder.alive() is False:  # on this machine, and so for certain
                 _renewed_file(self.folder / id, holder).unlink(missing_ok=True)
         return True
-
-    def _is_stale(self, lease: Path, text: str) -> bool:
-        """Return whether the holder that wrote `text` into a lease is gone."""
-        renewed = _renewed_file(lease, holder := Holder.from_json(text))
-        return is_gone(holder, self._silence.seconds(renewed, (text, _changed(renewed))) > self._stale_after)
 
 
 def _read(path: Path) -> str | None:

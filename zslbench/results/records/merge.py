@@ -145,11 +145,11 @@ def _copy_of(path: Path) -> Writer:
 
 def _copy_presets(source: PresetStore, target: PresetStore, done: Merged) -> int:
     """Copy tuned presets, and return how many files of them there are."""
-    paths = list(source.paths())
-    for path in paths:
+    read = 0
+    for path, theirs in source.each():
+        read += 1
+        kept = target.path_of(theirs)
         try:
-            theirs = source.read(path)
-            kept = target.path_of(theirs)
             ours = target.read(kept) if kept.exists() else None
         except StoreError as error:
             done.broken.append(str(error))
@@ -161,4 +161,5 @@ def _copy_presets(source: PresetStore, target: PresetStore, done: Merged) -> int
             done.conflicts.append(
                 f"the preset {path} is another than {kept}, which was kept; tune again, or delete one."
             )
-    return len(paths)
+    done.broken += [why for _, why in source.broken]
+    return read + len(source.broken)

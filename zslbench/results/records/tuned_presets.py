@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +98,18 @@ class PresetStore:
         path = self.path(name, method, dataset, features, semantics, protocol)
         return self.read(path) if path.exists() else None
 
-    def paths(self) -> list[Path]:
-        """Return the files of every preset, in order."""
-        return sorted((self.root / FOLDER).glob("*.json"))
-
     def load(self) -> list[TunedPreset]:
-        """Return every preset, in order of their files; `broken` says which files are none, and why."""
-        presets, self.broken = [], []
-        for path in self.paths():
+        """Return every preset, in order of their files (see `each`)."""
+        return [tuned for _, tuned in self.each()]
+
+    def each(self) -> Iterator[tuple[Path, TunedPreset]]:
+        """Yield every file that holds a preset, and that; other files are listed in `broken`, each with the reason."""
+        self.broken = []
+        for path in sorted((self.root / FOLDER).glob("*.json")):
             try:
-                presets.append(self.read(path))
+                yield path, self.read(path)
             except StoreError as error:
                 self.broken.append((path, str(error)))
-        return presets
 
     @staticmethod
     def read(path: Path) -> TunedPreset:

@@ -410,13 +410,12 @@ def _summarize(shot: Snapshot) -> str:
         words = ["zslbench", "run", "-m", "eszsl", "-d", "digits", *runs_option(shot.root)]
         return f"no records in {shot.root}; make some, for instance with `{shlex.join(words)}`"
     statuses = Counter(record.status for record in shot.records)
-    methods = {record.method["name"] for record in shot.records}
-    datasets = {record.dataset["name"] for record in shot.records}
     others = ", ".join(f"{number:,} {status}" for status, number in sorted(statuses.items()) if status != "ok")
+    methods = format_count(len({record.method["name"] for record in shot.records}), "method")
+    datasets = format_count(len({record.dataset["name"] for record in shot.records}), "data set")
     return (
-        f"{format_count(len(shot.records), 'record')}{f' ({others})' if others else ''} of "
-        f"{format_count(len(methods), 'method')} on {format_count(len(datasets), 'data set')} in {shot.root}; "
-        f"see them with `{shlex.join(['zslbench', 'table', *runs_option(shot.root)])}`"
+        f"{format_count(len(shot.records), 'record')}{f' ({others})' if others else ''} of {methods} on {datasets} in "
+        f"{shot.root}; see them with `{shlex.join(['zslbench', 'table', *runs_option(shot.root)])}`"
     )
 
 
