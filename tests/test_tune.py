@@ -9,7 +9,6 @@ import shlex
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -172,7 +171,7 @@ def test_only_the_dev_stage_is_run_and_no_test_row_is_asked_about(runs, monkeypa
     rest = {row.tobytes() for row in np.delete(dataset.features, held_out, 0)}
     asked = set()
     for what, received in spied.NOWHERE.asked:
-        features: Any = received.features if what == "fit" else received[0]
+        features = received.features if what == "fit" else received[0]
         asked |= {row.tobytes() for row in features}
     assert asked
     assert asked <= rest
@@ -505,14 +504,8 @@ def test_runs_of_another_source_are_said(runs):
     [
         ([PEAK, "--name", "published"], "is a preset that the method brings"),
         ([PEAK, "--name", "a b"], "cannot be named"),
-        ([PEAK, "--only", "epoch"], "did you mean 'epochs'?"),
-        ([f"{PEAK}[x=1,y=2]"], "left to tune"),
         ([PEAK, "--time-limit", "soon"], "time limit 'soon' is not allowed"),
-        ([PEAK, "--time-limit", "0"], "time limit '0' is not allowed"),
-        ([PEAK, "--sampler", "grid"], "x is searched in a range"),
         ([PEAK, "--fold", "9"], "fold"),
-        ([PEAK, "--checkpoints", "often"], "checkpoints 'often' is not allowed"),
-        (["eszls"], "did you mean 'eszsl'?"),
     ],
 )
 def test_bad_input_is_one_sentence(runs, words, sentence, typed):
@@ -552,20 +545,6 @@ def test_rerun_begins_anew(runs):
     assert again.counts == {"ok": 1, "failed": 1, "pruned": 0}
     changed = {Path(name).stem for name, stat in on_disk(runs).items() if stat != stamps.get(name)}
     assert changed == {record.id for record in ResultStore(runs).load() if not record.ok}
-
-
-def test_every_format_tells_the_same(whole_grid):
-    tuning = whole_grid[1]
-    summary = describe_tuning(tuning)
-    assert "16 trials (every point of the grid): 16 ok, 0 failed, 0 pruned. No test image had a part in" in summary
-    assert f"zsl: T1 {100 * tuning.presets[0].score:.1f} with x=0.1" in summary
-    document = json.loads(describe_tuning(tuning, "json"))
-    assert document["presets"][0]["values"]["x"] == 0.1
-    rows = describe_tuning(tuning, "csv").splitlines()
-    assert len(rows) == 1 + 16 == 1 + len(document["trials"])
-    assert rows[0].startswith("trial,result,x,y,zsl T1,zsl T1 fold 1,")
-    with pytest.raises(errors.UnknownName, match="unknown format 'xml'"):
-        describe_tuning(tuning, "xml")
 
 
 def test_an_end_of_the_space_is_said_with_a_spec_that_goes_on(runs):

@@ -35,9 +35,7 @@ from zslbench.commands import shared_options as shared
     "hold; needs no run.",
 )
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
-@shared.METHODS
-@shared.DATASETS
-@shared.PROTOCOLS
+@shared.RECORDS
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only these metrics, e.g. H or AUSUC.")
 @shared.CHOICES
 @shared.STAGE
@@ -162,9 +160,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 )
 @click.argument("kind", metavar="KIND")
 @shared.path_option("-o", "--output", required=True, text="A .pdf, .svg or .png.")
-@shared.METHODS
-@shared.DATASETS
-@shared.PROTOCOLS
+@shared.RECORDS
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
 )
@@ -214,9 +210,7 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     "zslbench report --runs study --no-published --no-figures -o study.html",
 )
 @shared.path_option("-o", "--output", default=Path("report.html"), text="The .html to write.")
-@shared.METHODS
-@shared.DATASETS
-@shared.PROTOCOLS
+@shared.RECORDS
 @shared.CHOICES
 @shared.stage_option("Only this stage.  [default: both, where both have finished runs]", default=None)
 @shared.selection_option(

@@ -109,6 +109,7 @@ CHOICES = together(
 METHODS = names_option("-m", "--method", "methods", text="Only these methods.")
 DATASETS = names_option("-d", "--dataset", "datasets", text="Only these data sets.")
 PROTOCOLS = names_option("-p", "--protocol", "protocols", text="Only these protocols.")
+RECORDS = together(METHODS, DATASETS, PROTOCOLS)
 STAGE = stage_option("Which stage.")
 FOLD = click.option(
     "--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given."

@@ -226,8 +226,7 @@ def choose_entries(
 def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore) -> tuple[str, str]:
     """Return what is run for a number, and where its hyper-parameters come from: published, else tuned, else defaults.
 
-    Args:
-        data: the data set's name, features and semantics.
+    `data` are the data set's name, features and semantics.
     """
     name, _, ablation = entry.method.partition(":")
     cls = method_class(name)
@@ -248,8 +247,7 @@ def _plan_claim(
 ) -> tuple[Claim, RunOptions | None]:
     """Return a claim with what is run for it, and the study that runs it; None where nothing can be run.
 
-    Args:
-        present: the stems of features and of semantics that its data set has on this machine.
+    `present` are the stems of features and of semantics that its data set has on this machine.
     """
     entry = cell.entry
     for kind, names in zip(("features", "semantics"), present, strict=True):
@@ -309,10 +307,6 @@ def judge_interval(low: float | None, high: float | None, published: float, tole
 
     >>> [judge_interval(low, high, 51.6, 2.0) for low, high in ((50.1, 51.0), (40.0, 49.5), (49.0, 52.0))]
     ['reproduced', 'below', 'inconclusive']
-
-    Args:
-        low, high: ends of the interval; equal for a method without chance, None where there is none.
-        published, tolerance: the number and how far from it still counts as the same.
     """
     if low is None or high is None:
         return "inconclusive"

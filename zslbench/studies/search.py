@@ -263,11 +263,7 @@ class _CurveListener(Listener):
 
 
 def choose_sampler(sampler: Sampler, space: Space, offers_grid: bool) -> Sampler:
-    """Return the sampler that is meant; `auto`: the whole grid where it is finite, small and fitted at once, else TPE.
-
-    Raises:
-        BadValue: a sampler that does not exist, or a grid over a range.
-    """
+    """Return the sampler that is meant; `auto`: the whole grid where it is small and fitted at once, else TPE."""
     if sampler not in get_args(Sampler):
         raise BadValue(f"sampler {sampler!r} does not exist; choose one of: {', '.join(get_args(Sampler))}.")
     if sampler == "auto":

@@ -32,11 +32,7 @@ class Space:
         return math.prod(map(len, listed)) if len(listed) == len(self.dimensions) else None
 
     def points(self) -> list[Point]:
-        """Return every point, the last dimension varying fastest.
-
-        Raises:
-            BadValue: a dimension is a range, which has no end of points.
-        """
+        """Return every point, the last dimension varying fastest (BadValue: a dimension is a range)."""
         axes = []
         for name, values in self.dimensions.items():
             if isinstance(values, Between):
@@ -61,11 +57,7 @@ class Space:
 
 
 def declared_space(cls: type[Method]) -> dict[str, Dimension]:
-    """Return the space that a method declares, checked; or every range and choice of its parameters.
-
-    Raises:
-        UnknownName, BadValue: the space names no parameter of the method, or values that it does not allow.
-    """
+    """Return the space that a method declares, checked; or every range and choice of its parameters."""
     known = declared_params(cls)
     if not cls.space:
         return {name: values for name, param in known.items() if (values := _derived(param)) is not None}
@@ -93,11 +85,7 @@ def narrow_space(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tup
     """Return the spec without its grids, which is where the search starts, and the space around it.
 
     A value that the spec gives is fixed, as is what an ablation sets; a grid that it gives is what is tried of that
-    hyper-parameter. A preset gives values to start from.
-
-    Args:
-        spec: of the method, unexpanded.
-        only: hyper-parameters to search; all others stay.
+    hyper-parameter. A preset gives values to start from. Where `only` some are searched, all others stay.
 
     Raises:
         UnknownName, BadValue: a parameter that does not exist or cannot be searched, or nothing left to tune.

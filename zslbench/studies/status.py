@@ -230,11 +230,7 @@ def examine(
     data_root: Path | None = None,
     plan: Path | None = None,
 ) -> Status:
-    """Return what is missing, failed or stale according to records read before, without the text.
-
-    Args:
-        asked: of methods, data sets and protocols, and the stage; others, and errors, as in `status`.
-    """
+    """Return what is missing, failed or stale according to records read before, as `status` does without the text."""
     stage = cast(Stage, asked.stage)
     of_any_stage = dataclasses.replace(asked, stage=None)
     of_any_stage.check_terms(every, store.root)

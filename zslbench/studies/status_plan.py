@@ -78,8 +78,7 @@ class DataPlaces:
     def text(self, place: DataChoice, places: Iterable[DataChoice], absolute: bool = False) -> str:
         """Return what is typed for a data set: its name, the folder of the user's own, or a word that stands for it.
 
-        Args:
-            places: those of other contents under the same name, which the word then tells apart.
+        `places` may have other contents under the same name, which the word then tells apart.
         """
         if place.origin != "own":
             return place.dataset
@@ -233,17 +232,11 @@ def advice_on_placeholders(survey: Survey, data: DataPlaces, written: str) -> li
 
 
 def write_plan(text: str, path: Path) -> None:
-    """Write a plan file; one that `status` did not write stays.
-
-    Raises:
-        BadValue: there is such a file. StoreError: it cannot be written.
-    """
+    """Write a plan file (BadValue: there is one that `status` did not write)."""
     if path.exists():
-        try:
-            with path.open(encoding="utf-8") as file:
-                first_line = file.readline(len(_FIRST_LINE) + 1).rstrip("\n")
-        except (OSError, UnicodeDecodeError):
-            first_line = ""
+        first_line = ""
+        with contextlib.suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as file:
+            first_line = file.readline(len(_FIRST_LINE) + 1).rstrip("\n")
         if first_line != _FIRST_LINE:
             raise BadValue(f"{path} exists and is no plan that `zslbench status` wrote; name another file.")
     write_text(path, text, f"the plan {path.name}")

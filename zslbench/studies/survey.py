@@ -276,11 +276,9 @@ def _meaning(
     newest: Mapping[tuple[object, ...], Record],
     tuned: PresetStore,
 ) -> Meaning:
-    """Return what a label stands for at a place.
+    """Return what a label stands for at a place; without its class what its `newest` records say is all that is known.
 
-    Args:
-        cls: the class; None where it is not to be imported, and what records of the label say is all that is known.
-        newest: the newest record by label; by label, place and protocol; and by these and the method's version.
+    These are by label; by label, place and protocol; and by these and the method's version.
     """
     spec, protocol = parse_recorded(label), parse_recorded(rules).name
     declared = () if cls is None else (*cls.presets, *cls.ablations)
