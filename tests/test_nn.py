@@ -1,19 +1,31 @@
-"""Devices, initial weights and the linear softmax classifier."""
+"""Devices, initial weights, and threads: as many as the products can occupy, asleep while they wait."""
 
 from __future__ import annotations
 
-import math
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
+import psutil
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from gan_data import problem
 
+import zslbench
 from zslbench.errors import BadValue
-from zslbench.methods.generative.final_classifiers import log_probabilities, train_softmax
+from zslbench.methods import nn
+from zslbench.methods.base import Context, Method
+from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.training import GanTraining
+from zslbench.methods.networks.cnzsl import CNZSL
+from zslbench.methods.networks.dem import DEM
 from zslbench.methods.nn import linear, random_stream, resolve_device
+from zslbench.methods.ranking.sje import SJE
+from zslbench.runner.resources import WAITING, let_threads_sleep
+
+SMALL = {"hidden": 8, "epochs": 1, "pretrain_epochs": 1, "final_epochs": 2, "per_class": 3}
 
 
 @pytest.mark.parametrize("name", ["gpu", "cpu:1", "cuda:x", "cuda:", "", "CPU"])
@@ -55,53 +67,114 @@ def test_initial_weights_are_normal_and_of_their_own_stream() -> None:
     assert not layer.bias.any()
 
 
-def test_softmax_reaches_the_maximum_likelihood_of_scikit_learn() -> None:
-    rng = np.random.default_rng(0)
-    labels = np.arange(300) % 3
-    features = (rng.normal(size=(300, 4)) + np.eye(3, 4)[labels]).astype(np.float32)
-    layer = train_softmax(torch.tensor(features), torch.tensor(labels), 3, epochs=1500, batch=300, lr=0.003, seed=0)
-    wanted = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(features, labels).predict_log_proba(features)
-    np.testing.assert_allclose(log_probabilities(layer, torch.tensor(features)), wanted, atol=0.01)
-
-
-@pytest.mark.parametrize("rows", [5, 16, 17, 40])
-def test_softmax_walks_through_permutations_in_whole_batches(rows: int) -> None:
-    """Against a loop over one row at a time in float64: every step has 16 rows, or all where there are fewer."""
-    rng = np.random.default_rng(rows)
-    x, y = rng.normal(size=(rows, 4)).astype(np.float32), rng.integers(3, size=rows)
-    found = train_softmax(torch.tensor(x), torch.tensor(y), 3, epochs=7, batch=16, lr=0.05, seed=3)
-    layer = linear(4, 3, random_stream(3))
-    weights = np.concatenate([layer.weight.detach().double().numpy(), np.zeros((3, 1))], axis=1)
-    order, waiting = random_stream(4), list[int]()
-    first, second = np.zeros_like(weights), np.zeros_like(weights)
-    for step in range(1, 7 * math.ceil(rows / 16) + 1):
-        gradient = np.zeros_like(weights)
-        for _ in range(size := min(16, rows)):
-            if not waiting:
-                waiting = torch.randperm(rows, generator=order).tolist()
-            row = waiting.pop(0)
-            logits = weights @ [*x[row].astype(np.float64), 1.0]
-            chances = np.exp(logits) / np.exp(logits).sum()
-            gradient += np.outer(chances - (np.arange(3) == y[row]), [*x[row], 1.0]) / size
-        first, second = 0.5 * first + 0.5 * gradient, 0.999 * second + 0.001 * gradient**2
-        weights -= 0.05 * (first / (1 - 0.5**step)) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
-    np.testing.assert_allclose(found.weight, weights[:, :4], rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(found.bias, weights[:, 4], rtol=1e-3, atol=1e-4)
-
-
-def test_softmax_draws_from_its_seed_alone() -> None:
-    features, labels = torch.rand(50, 4, generator=random_stream(1)), torch.arange(50) % 3
-    options = {"epochs": 2, "batch": 16, "lr": 0.01}
-    before = torch.random.get_rng_state()
-    first = train_softmax(features, labels, 3, seed=5, **options)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert torch.equal(first.weight, train_softmax(features, labels, 3, seed=5, **options).weight)
-    assert not torch.equal(first.weight, train_softmax(features, labels, 3, seed=6, **options).weight)
-
-
 def test_loading_the_methods_imports_neither_torch_nor_scipy_nor_sklearn() -> None:
     code = (
         "import sys; from zslbench.registry import METHODS; [entry.load()() for entry in METHODS];"
         "bad = {'scipy', 'sklearn', 'torch', 'pandas'} & set(sys.modules); sys.exit(str(bad) if bad else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def _two_threads() -> Iterator[None]:
+    """As on a machine of two processors, whatever this one has; what a test changes is put back."""
+    with nn.in_threads(2):
+        yield
+        assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "hidden", "features", "wanted"),
+    [(64, 512, 64, 1), (64, 512, 1024, 1), (64, 1024, 2048, 2), (64, 4096, 2048, 8), (3000, 4096, 2048, 16)],
+)
+def test_threads_follow_the_size_of_the_products(
+    monkeypatch: pytest.MonkeyPatch, rows: int, hidden: int, features: int, wanted: int
+) -> None:
+    for most in (1, 2, 16):
+        monkeypatch.setattr(torch, "get_num_threads", lambda most=most: most)
+        assert nn.threads_for(2 * rows * hidden * features) == min(wanted, most)
+
+
+@pytest.mark.usefixtures("_two_threads")
+def test_what_a_block_changes_is_put_back() -> None:
+    def interrupted() -> None:
+        with nn.in_threads(1):
+            assert torch.get_num_threads() == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+
+
+@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize(("worth", "used"), [(nn.OPERATIONS_A_THREAD, 1), (1, 2)])
+def test_a_gan_trains_in_the_threads_that_its_size_is_worth(
+    monkeypatch: pytest.MonkeyPatch, worth: int, used: int
+) -> None:
+    monkeypatch.setattr(nn, "OPERATIONS_A_THREAD", worth)
+    seen: list[int] = []
+    iterate = GanTraining.iterate
+    monkeypatch.setattr(
+        GanTraining, "iterate", lambda *given: (seen.append(torch.get_num_threads()), iterate(*given))[1]
+    )
+    fitted = FCLSWGAN(**SMALL).fit(problem()[0], Context())
+    assert set(seen) == {used} == {fitted.threads_}
+
+
+@pytest.mark.usefixtures("_two_threads")
+@pytest.mark.parametrize("method", [DEM(hidden=8, iterations=3), CNZSL(hidden=8, epochs=2), SJE(epochs=2)])
+def test_other_networks_say_what_they_train_in(method: Method) -> None:
+    assert method.fit(problem()[0], Context()).threads_ == 1  # type: ignore[attr-defined]
+
+
+def test_small_networks_give_the_same_bits_whatever_threads_are_allowed() -> None:
+    train, _, query = problem()
+    scores = []
+    for most in (1, 2):
+        with nn.in_threads(most):
+            scores.append(FCLSWGAN(**SMALL).fit(train, Context(3)).scores(query.features, query.classes))
+    assert np.array_equal(*scores)
+
+
+@pytest.mark.usefixtures("_two_threads")
+def test_the_record_says_in_how_many_threads_was_trained(tmp_path) -> None:
+    values = ",".join(f"{name}={value}" for name, value in SMALL.items())
+    (record,) = zslbench.run(f"fclswgan[{values}]", "digits", "zsl", runs=tmp_path).records
+    assert (record.provenance["torch_threads"], record.provenance["training_threads"]) == (2, 1)
+
+
+def test_waiting_threads_sleep_in_the_library_that_torch_loads() -> None:
+    plain = {name: value for name, value in os.environ.items() if name not in WAITING}
+    done = subprocess.run(
+        [sys.executable, "-m", "zslbench", "doctor"],
+        env=plain | {"OMP_DISPLAY_ENV": "TRUE", "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,  # a package that doctor misses is no matter of threads
+    )
+    if "OMP_WAIT_POLICY" not in done.stderr:
+        pytest.skip("torch's OpenMP library does not show its settings")
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr
+    assert "at most OMP_NUM_THREADS=1" in done.stdout
+
+
+def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
+    let_threads_sleep()
+    assert "OMP_WAIT_POLICY" not in os.environ
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    let_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.parametrize(("load", "alone"), [(0.1, True), (999.0, False)])
+def test_doctor_says_what_to_set_on_a_shared_machine(monkeypatch: pytest.MonkeyPatch, load: float, alone: bool) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(psutil, "getloadavg", lambda: (load, 0.0, 0.0))
+    (threads,) = [one for one in zslbench.doctor() if one.what == "threads"]
+    assert threads.ok
+    assert "set OMP_NUM_THREADS to the number of processors that are yours" in threads.found
+    assert ("others compute here" not in threads.found) == alone

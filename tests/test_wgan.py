@@ -21,7 +21,7 @@ from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
-from zslbench.methods.generative.wgan import Critic, CriticBatch, CriticLoss, Generator, LossTerm, Networks
+from zslbench.methods.generative.wgan import CHUNK_ROWS, Critic, CriticBatch, CriticLoss, Generator, LossTerm, Networks
 from zslbench.methods.nn import linear, random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
@@ -141,6 +141,17 @@ def test_generator_matches_a_loop(output: str, slope: float) -> None:
             h = first @ np.concatenate([noise[c, r].numpy(), semantics[c].numpy()]) + w["from_noise.bias"]
             wanted = last(w["out.weight"] @ np.where(h > 0, h, slope * h) + w["out.bias"])
             np.testing.assert_allclose(found[c, r], wanted, rtol=1e-10)
+
+
+def test_synthesis_in_chunks_is_synthesis() -> None:
+    rows = CHUNK_ROWS // 2 + 1  # one class a chunk
+    generator = Generator(2, 3, 8, 4, random_stream(0)).requires_grad_(False)
+    semantics = torch.rand(3, 3, generator=random_stream(1))
+    found = generator.synthesise(semantics, rows, random_stream(2))
+    stream = random_stream(2)
+    for at in range(3):
+        noise = torch.randn(1, rows, 2, generator=stream)
+        torch.testing.assert_close(found[at], generator(noise, semantics[at : at + 1, None, :])[0])
 
 
 def check_gradients(critic: Critic, rows: CriticBatch, loss: torch.Tensor, penalty: torch.Tensor) -> None:
