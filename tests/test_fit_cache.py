@@ -55,11 +55,8 @@ def test_a_result_is_given_once_more_and_no_oftener() -> None:
 
 
 def test_settings_of_an_ablation_share_souls_and_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[object] = []
-    real = regularisers.soul_samples
-    monkeypatch.setattr(
-        regularisers, "soul_samples", lambda *given, **more: (calls.append(more), real(*given, **more))[1]
-    )
+    spied = Mock(wraps=regularisers.soul_samples)
+    monkeypatch.setattr(regularisers, "soul_samples", spied)
     train, _, query = problem()
     small = {"hidden": 8, "epochs": 1, "pretrain_epochs": 1, "final_epochs": 1, "per_class": 3, "soul_rows": 2}
     _, second = (LisGAN(**small, l_r1=weight).fit(train, Context(3)) for weight in (0.1, 0.2))
