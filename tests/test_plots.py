@@ -269,9 +269,11 @@ def test_souls_is_sensitivity_to_their_number_of_methods_that_have_them(runs):
 
 
 def test_a_sweep_of_choices_has_no_line_and_zeros_have_an_axis_of_percent(tmp_path):
-    for value in ("off", "nn"):
-        entry = record("lisgan", metrics={"T1": 0.0}, label=f"lisgan[cascade={value}]", params={"cascade": value})
-        ResultStore(tmp_path).save(entry)
+    records = [
+        record("lisgan", metrics={"T1": 0.0}, label=f"lisgan[cascade={value}]", params={"cascade": value})
+        for value in ("off", "nn")
+    ]
+    saved(tmp_path, records)
     (axes,) = zslbench.plot("sensitivity", runs=tmp_path).axes
     assert names_of_ticks(axes.xaxis) == ["nn", "off"]
     assert axes.lines[0].get_linestyle() == "None"
@@ -319,13 +321,15 @@ def test_the_dev_stage_has_a_panel_per_fold(tmp_path):
 
 
 def test_one_seed_has_no_band_and_the_caption_says_so(tmp_path):
-    for weight in (0.1, 1.0):
-        facts = {"label": f"gazsl[batch=7,lr={weight:g}]", "params": {"lr": weight, "batch": 7}, "title": "GAZSL"}
-        ResultStore(tmp_path).save(record("gazsl", metrics={"T1": weight / 4}, **facts))
+    records = [
+        record("gazsl", metrics={"T1": lr / 4}, label=f"gazsl[batch=7,lr={lr:g}]", params={"lr": lr, "batch": 7})
+        for lr in (0.1, 1.0)
+    ]
+    saved(tmp_path, records)
     figure = zslbench.plot("sensitivity", runs=tmp_path)
     assert [(row["low"], row["mean"], row["high"]) for row in figure.rows] == [(2.5,) * 3, (25.0,) * 3]
-    assert "Given besides: GAZSL: batch=7." in figure.caption
-    assert "A single seed, so nothing is known of the spread: GAZSL." in figure.caption
+    assert "Given besides: gazsl: batch=7." in figure.caption
+    assert "A single seed, so nothing is known of the spread: gazsl." in figure.caption
     assert not any(sentence.startswith("Bands") for sentence in figure.caption)
 
 
@@ -344,30 +348,29 @@ def test_ablation_has_a_bar_per_setting_and_the_whole_method_is_s4(runs):
 
 
 def test_the_ablation_to_run_first_has_the_settings_and_seeds_of_the_runs_of_its_method(tmp_path):
-    store = ResultStore(tmp_path)
-    store.save(record("eszsl"))
-    for seed in range(2):
-        store.save(record("lisgan", seed=seed, label="lisgan@S3[hidden=64]", params={"hidden": 64}))
+    tuned = {"label": "lisgan@S3[hidden=64]", "params": {"hidden": 64}}
+    saved(tmp_path, [record("eszsl"), *(record("lisgan", seed=seed, **tuned) for seed in range(2))])
     with pytest.raises(BadValue, match=r"ablate 'lisgan\[hidden=64\]' -d cub .*--seeds 2"):
         zslbench.plot("ablation", runs=tmp_path)
 
 
 def test_a_setting_that_was_run_in_several_ways_is_no_bar_by_chance(tmp_path):
     off = {"cls_weight": 0.01, "l_r1": 0.01, "l_r2": 0.01, "souls": 3, "cascade": "off"}
-    settings_of = {
+    params_of = {
         "lisgan@S1": off | {"cls_weight": 0.0, "l_r1": 0.0, "l_r2": 0.0},
         "lisgan@S2": off | {"l_r1": 0.0, "l_r2": 0.0},
         "lisgan[cascade=off]": off,
         "lisgan": off | {"cascade": "softmax"},
         "lisgan[cascade=nn]": off | {"cascade": "nn"},
     }
-    for place, (label, params) in enumerate(settings_of.items()):
-        entry = record("lisgan", label=label, params=params, metrics={"T1": 0.1 * (place + 1)})
-        ResultStore(tmp_path).save(entry)
+    records = [
+        record("lisgan", label=label, params=params, metrics={"T1": 0.1 * place})
+        for place, (label, params) in enumerate(params_of.items(), start=1)
+    ]
+    saved(tmp_path, records)
     with pytest.raises(BadValue, match=r"several ways \(lisgan; lisgan\[cascade=nn\]\).*-m lisgan@S1 -m lisgan@S2 -m"):
         zslbench.plot("ablation", runs=tmp_path, methods=["lisgan"])
-    chosen = ("lisgan@S1", "lisgan@S2", "lisgan[cascade=off]", "lisgan[cascade=nn]")
-    figure = zslbench.plot("ablation", runs=tmp_path, methods=chosen)
+    figure = zslbench.plot("ablation", runs=tmp_path, methods=[label for label in params_of if label != "lisgan"])
     means = {row["ablation"]: row["mean"] for row in figure.rows}
     assert means == pytest.approx({"S1": 10, "S2": 20, "S3": 30, "S4": 50})
 
@@ -442,16 +445,13 @@ def test_the_front_is_what_nothing_beats():
 
 
 def test_cd_holds_the_ranks_over_data_sets(runs):
-    expected = Counter()
+    ranks = Counter()
     for dataset in ("cub", "sun"):
-        means = {
-            title: statistics.mean(entry.metrics["T1"] for entry in select(runs, method, dataset, "zsl"))
-            for method, title in MADE.items()
-        }
-        for place, name in enumerate(sorted(means, key=means.__getitem__, reverse=True), start=1):
-            expected[name] += place / 2
+        means = [statistics.mean(entry.metrics["T1"] for entry in select(runs, m, dataset, "zsl")) for m in MADE]
+        for title, mean in zip(MADE.values(), means, strict=True):
+            ranks[title] += (1 + sum(other > mean for other in means)) / 2
     figure = draw(runs, "cd", metrics=("T1",))
-    assert {row["name"]: row["mean rank"] for row in figure.rows} == dict(expected)
+    assert {row["name"]: row["mean rank"] for row in figure.rows} == dict(ranks)
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
