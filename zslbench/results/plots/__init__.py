@@ -24,3 +24,4 @@ KINDS: Mapping[str, Callable[[FigureRequest], DrawnFigure]] = {
     "cd": draw_ranks,
     "features": draw_features,
 }
+"""What draws each kind. Raises BadValue, UnknownName or StoreError where records or options do not fit the kind."""

@@ -29,9 +29,6 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     """Draw a bar per named setting of one method, in the order of their declaration, the method as given last.
 
     Each seed is a dot on its bar. The axis begins at 0, so that lengths can be compared.
-
-    Raises:
-        BadValue: several methods, one that declares no ablations, or none of them was run.
     """
     spread = request.spread or "ci"
     method = _choose_method(request)
@@ -102,11 +99,7 @@ def _choose_method(request: FigureRequest) -> str:
 
 
 def _bars(panel: Panel, declared: Settings) -> list[tuple[str, Line]]:
-    """Return the settings of a panel in order; none where fewer than two of them were run.
-
-    Raises:
-        BadValue: one setting was run in several ways.
-    """
+    """Return the settings of a panel in order; none where fewer than two of them were run."""
     varied = {name for values in declared.values() for name in values}
     families = group_by_rest(panel.lines, varied, lambda row: row.selection)
     drawable = [bars for bars in (_bars_of_family(family, declared) for family in families) if len(bars) > 1]

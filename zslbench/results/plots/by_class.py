@@ -100,9 +100,6 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     More than a dozen classes are put in order by average-linkage clustering of what is confused with what, unseen and
     seen ones apart, so that confusions gather near the diagonal. Of one or two methods, on one data set and protocol;
     a number of classes asks for those of lowest accuracy, and what is taken for another one stands in a last column.
-
-    Raises:
-        BadValue, UnknownName: other lines, or classes that are not there. StoreError: a run without predictions.
     """
     from matplotlib.colors import PowerNorm
 
@@ -145,9 +142,6 @@ def draw_perclass(request: FigureRequest) -> DrawnFigure:
 
     Up to sixty classes stand in rows with their names; more stand side by side, and a sentence names the ends. Of one
     or two methods, on one data set and protocol; a number of classes asks for those at the ends of the order.
-
-    Raises:
-        BadValue, UnknownName: other lines, or classes that are not there. StoreError: a run without predictions.
     """
     lines = request.lines
     check_data(lines, "perclass")

@@ -42,9 +42,6 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
     """Draw the curve of each method, mean over seeds at each level of S, and the points that it is used at.
 
     Filled: γ = 0, scores as they are. Hollow: γ chosen on the dev folds, where those were run. AUSUC is in the legend.
-
-    Raises:
-        BadValue: no line compares seen with unseen classes. StoreError: a run without predictions.
     """
     lines, store, spread = request.lines, request.store, request.spread or "std"
     if not lines:
@@ -119,9 +116,6 @@ def draw_stability(request: FigureRequest) -> DrawnFigure:
 
     A step is drawn where every seed was judged; the last step of training is one, too. Lines without a curve are left
     out, as a sentence says.
-
-    Raises:
-        BadValue: no line has a curve. UnknownName: a metric that no curve has.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -186,9 +180,6 @@ def draw_pareto(request: FigureRequest) -> DrawnFigure:
     """Draw each method's metric against its seconds of fitting and scoring on a logarithmic axis, and the front.
 
     The front joins the methods that none other beats in less time.
-
-    Raises:
-        BadValue: records without timings of their own. UnknownName: a metric that there is not.
     """
     spread = request.spread or "std"
     timed = [line for line in request.lines if timed_alone(line)]

@@ -81,9 +81,6 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     Of each method the lowest seed that kept features is drawn. Methods whose real rows are the same, as those are that
     preprocess alike, share one projection, fitted to all rows shown together; others have one each. A number of classes
     asks for those evenly from the best to the least recognised; None: six.
-
-    Raises:
-        BadValue, UnknownName: nothing was kept, other lines, or classes that are not there. StoreError: a lost file.
     """
     check_data(request.lines, "features")
     chosen = {line: record for line in request.lines if (record := _lowest_seed(line)) is not None}

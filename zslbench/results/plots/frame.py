@@ -269,11 +269,7 @@ def keep_percent(axes: Axes) -> None:
 
 
 def file_kind(path: Path, what: str = "figure") -> str:
-    """Return the kind of file that a name asks for.
-
-    Raises:
-        BadValue: another than PDF, SVG or PNG.
-    """
+    """Return the kind of file that a name asks for; BadValue for another than PDF, SVG or PNG."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FILES:
         example = "ranks.pdf" if what == "diagram" else "figure.pdf"
@@ -289,11 +285,7 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
 
 
 def write_figure(drawn: DrawnFigure, path: Path) -> list[str]:
-    """Write a figure, and return remarks on what its fonts lack.
-
-    Raises:
-        BadValue: another kind of file. StoreError: it cannot be written.
-    """
+    """Write a figure, and return sentences on what its fonts lack; StoreError where it cannot be written."""
     kind = file_kind(path)
     with settings(), warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")

@@ -41,9 +41,6 @@ def draw_ranks(request: FigureRequest) -> DrawnFigure:
     """Draw mean ranks over data sets, a diagram per metric; bars join methods that Wilcoxon–Holm does not tell apart.
 
     Methods asked for are of one line per data set; fewer than two: all lines.
-
-    Raises:
-        BadValue: no two data sets share two methods, or methods that pick several lines.
     """
     records = [record for line in request.lines for record in line.records]
     matches = match_methods(records, request.methods if len(request.methods) > 1 else ())
@@ -88,11 +85,7 @@ def _rows(test: CrossDatasetTest) -> list[dict[str, Any]]:
 
 
 def draw_diagram(diagrams: Sequence[CrossDatasetTest], path: Path) -> None:
-    """Draw one diagram per metric below each other, one column wide, and write it as PDF, SVG or PNG.
-
-    Raises:
-        BadValue: another kind of file. StoreError: the file cannot be written.
-    """
+    """Draw one diagram per metric below each other, one column wide, and write it; StoreError where it cannot be."""
     kind = file_kind(path, "diagram")
     look = {"font.size": FONT, "font.family": "sans-serif", "pdf.fonttype": 42, "svg.fonttype": "none"}
     with settings(look):

@@ -48,9 +48,6 @@ def draw_souls(request: FigureRequest) -> DrawnFigure:
     """Draw how metrics move with k, the number of soul samples per class (Li et al., 2019, Fig. 7a).
 
     The sensitivity figure of the parameter ``souls``, of whichever methods have it; see `draw_sensitivity`.
-
-    Raises:
-        BadValue: no method has it, or it was not swept.
     """
     lines = [line for line in request.lines if SOULS in line.row.params]
     if not lines:
@@ -68,11 +65,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     On a logarithmic axis 0 stands apart, at the left; values that are no numbers stand side by side.
 
     Args:
-        request: of any data sets and protocols, a panel each.
         axis: what it says instead of the parameter's name; values: what the command that makes a sweep proposes.
-
-    Raises:
-        BadValue: nothing was swept, or several parameters and none is named. UnknownName: no such parameter.
     """
     spread = request.spread or "std"
     name = _choose_parameter(request)
@@ -139,11 +132,7 @@ class Sweep:
 
 
 def _choose_parameter(request: FigureRequest) -> str:
-    """Return the parameter to draw: the one asked for, else the only one that was swept.
-
-    Raises:
-        UnknownName: no method has it. BadValue: none was swept, or several.
-    """
+    """Return the parameter to draw: the one asked for, else the only one that was swept."""
     if request.parameter is not None:
         known = {name for line in request.lines for name in line.row.params}
         if request.parameter not in known:
