@@ -9,12 +9,14 @@ import re
 from pathlib import Path
 
 import pytest
-from result_records import record, saved, study
+from result_records import record, saved
 
 import zslbench
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError
 from zslbench.results.records.store import ResultStore
 from zslbench.results.report.figures import inline
+
+TITLE = "Über <b>uns</b>"
 
 
 def _data(text: str) -> dict:
@@ -24,19 +26,15 @@ def _data(text: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return saved(tmp_path_factory.mktemp("study") / "runs", study())
-
-
-@pytest.fixture(scope="module")
-def whole(runs: Path) -> zslbench.studies.report.Report:
+def whole(study_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> zslbench.studies.report.Report:
     """The report of the whole study, figures included."""
-    return zslbench.report(runs.parent / "out" / "page.html", runs=runs)
+    return zslbench.report(tmp_path_factory.mktemp("report") / "out" / "page.html", runs=study_runs, title=TITLE)
 
 
 def test_the_page_is_one_file_that_nothing_leaves(whole):
     text = whole.path.read_text(encoding="utf-8")
     assert text == whole.text
+    assert "<h1>Über &lt;b&gt;uns&lt;/b&gt;</h1>" in text
     (policy,) = re.findall('http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     assert "default-src 'none'" in policy
     assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
@@ -44,10 +42,10 @@ def test_the_page_is_one_file_that_nothing_leaves(whole):
     assert re.findall(r"""\b(?:src|href|action)=["'](?:http|//)""", text) == []
 
 
-def test_each_run_can_be_read_back_from_the_page(runs, whole):
+def test_each_run_can_be_read_back_from_the_page(study_runs, whole):
     data = _data(whole.text)
     at = {name: place for place, name in enumerate(data["fields"])}
-    kept = {entry.id: entry for entry in ResultStore(runs).load()}
+    kept = {entry.id: entry for entry in ResultStore(study_runs).load()}
     assert {row[at["id"]] for row in data["runs"]} == kept.keys()
     for row in data["runs"]:
         entry = kept[row[at["id"]]]
@@ -149,8 +147,8 @@ def test_dev_runs_get_tables_of_their_own(tmp_path):
     assert len(_data(only.text)["runs"]) == 3
 
 
-def test_what_was_asked_for_is_all_that_is_shown(runs):
-    made = zslbench.report(None, runs=runs, methods=["eszsl"], datasets=["cub"], protocols=["zsl"])
+def test_what_was_asked_for_is_all_that_is_shown(study_runs):
+    made = zslbench.report(None, runs=study_runs, methods=["eszsl"], datasets=["cub"], protocols=["zsl"])
     assert [line.name for _, table in made.page.tables for line in table.rows] == ["ESZSL[gamma=1000]"]
     assert len(_data(made.text)["runs"]) == 1
 
@@ -173,8 +171,8 @@ def test_figures_have_ids_of_their_own_and_take_the_ink_of_the_page(tmp_path):
     assert zslbench.report(None, runs=tmp_path, figures=False).page.figures == ()
 
 
-def test_the_same_records_make_the_same_page(runs, whole):
-    assert zslbench.report(None, runs=runs).text == whole.text
+def test_the_same_records_make_the_same_page(study_runs, whole):
+    assert zslbench.report(None, runs=study_runs, title=TITLE).text == whole.text
 
 
 def test_inline_keeps_texts_that_look_like_colours_or_ids():
@@ -228,36 +226,20 @@ def test_a_record_whose_seconds_or_bytes_are_no_numbers_is_named_and_the_rest_is
         assert f"{entry.id}.json is not a zslbench record ({next(iter(facts))}." in page
 
 
-@pytest.mark.parametrize(
-    ("records", "sentence"),
-    [([], "there are no runs in"), ([record(status="failed", error="ValueError: no\n")], "ValueError: no")],
-)
-def test_a_study_without_finished_runs_is_one_sentence(records, sentence, typed):
-    saved(Path("runs"), records)
-    code, _, err = typed("report", "-o", "r.html")
-    assert code == 2
-    assert sentence in err
-    assert err.count("\n") == 1
-    assert not Path("r.html").exists()
-
-
-def test_what_cannot_be_written_is_one_sentence(runs, tmp_path):
+def test_a_report_that_cannot_be_made_is_refused_in_a_sentence(study_runs, tmp_path):
     (tmp_path / "file").write_text("")
+    failed = saved(tmp_path / "failed", [record(status="failed", error="ValueError: no\n")])
     for output, options, error, sentence in (
         ("file/r.html", {}, StoreError, r"cannot write the report r\.html"),
         ("report.pdf", {}, BadValue, r"an \.html file, not 'report\.pdf'"),
         ("r.html", {"tolerance": -1}, BadValue, "tolerance"),
         ("r.html", {"methods": ["lisgn"]}, BadValue, "lisgan"),
+        ("r.html", {"runs": tmp_path / "none"}, StoreError, "there are no runs in"),
+        ("r.html", {"runs": failed}, StoreError, "ValueError: no"),
     ):
         with pytest.raises(error, match=sentence):
-            zslbench.report(tmp_path / output, runs=runs, **options)
-
-
-def test_the_verb_writes_where_it_is_told(runs, typed):
-    code, _, err = typed("report", "--runs", str(runs), "--title", "Über <b>uns</b>", "--no-figures")
-    assert code == 0
-    assert "wrote report.html" in err
-    assert "<h1>Über &lt;b&gt;uns&lt;/b&gt;</h1>" in Path("report.html").read_text(encoding="utf-8")
+            zslbench.report(tmp_path / output, **{"runs": study_runs, **options})
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_too_many_runs_are_not_drawn_but_said(monkeypatch, tmp_path):

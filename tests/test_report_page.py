@@ -41,8 +41,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(runs: Path) -> str:
-    return zslbench.report(runs.parent / "report.html", runs=runs, title=HOSTILE).path.as_uri()
+def report(runs: Path) -> zslbench.studies.report.Report:
+    return zslbench.report(runs.parent / "report.html", runs=runs, title=HOSTILE)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,11 @@ def browser(chromium: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Any]:
+def opened(browser: Any, report: zslbench.studies.report.Report) -> Iterator[Any]:
     """Open the page in a new context; after the test nothing was said, asked for or broken."""
     trouble: list[str] = []
     contexts = []
+    address = report.path.as_uri()
 
     def open_(hash: str = "", **options: Any) -> Any:
         contexts.append(browser.new_context(**options))
@@ -87,25 +88,12 @@ def _column(page: Any, place: int) -> list[list[str]]:
     )
 
 
-def _means(runs: Path, dataset: str) -> dict[str, float]:
-    """Return the mean T1 of each method's label on a data set, from the records alone."""
-    values: dict[str, list[float]] = {}
-    for entry in ResultStore(runs).load():
-        if (
-            entry.ok
-            and entry.dataset["name"] == dataset
-            and entry.protocol["name"] == "zsl"
-            and entry.selection != "oracle"
-        ):
-            values.setdefault(entry.method["label"], []).append(100 * entry.metrics["T1"])
-    return {label: sum(own) / len(own) for label, own in values.items()}
-
-
-def test_clicking_a_head_sorts_the_lines_of_each_block(opened, runs):
+def test_clicking_a_head_sorts_the_lines_of_each_block(opened, report):
     page = opened()
     heads = page.locator("article.result >> nth=0").get_by_role("button", name="T1 on cub", exact=True)
     place = int(heads.get_attribute("data-key"))
-    wanted = [f"{value:.1f}" for value in sorted(_means(runs, "cub").values(), reverse=True)]
+    columns = report.page.tables[0][1]
+    wanted = [f"{mean:.1f}" for mean in sorted((cell.stat.mean for cell in columns.cells(place - 1)), reverse=True)]
     heads.click()
     first = [text.partition(" ")[0] for text in _column(page, place)[0]]
     assert first[: len(wanted)] == wanted
