@@ -88,24 +88,6 @@ def test_json_numbers_are_those_of_the_records(study_runs: Path) -> None:
         assert all(row[key] for key in ("method", "features", "semantics", "fingerprint", "stage", "selection"))
 
 
-def test_the_best_is_bold_among_comparable_rows_only(tmp_path: Path) -> None:
-    records = [
-        *(simple("a", 0.40), simple("b", 0.50), simple("c", 0.90, setting="transductive")),
-        *(simple("d", 0.60, selection="oracle"), simple("e", 0.55, selection="oracle")),
-    ]
-    apart = {"a": ["*40.0*"], "b": ["**50.0**"], "c‡": ["90.0"], "d†": ["**60.0**"], "e†": ["*55.0*"]}
-    assert cells(saved(tmp_path, records), selection=RULES) == apart
-    together = {"a": ["40.0"], "b": ["50.0"], "c‡": ["**90.0**"], "d†": ["*60.0*"], "e†": ["55.0"]}
-    assert cells(tmp_path, rank_together=True, selection=RULES) == together
-
-
-def test_equal_as_shown_is_equally_best_and_a_lone_row_is_not(tmp_path: Path) -> None:
-    records = [simple("a", 0.5001), simple("b", 0.5004), simple("c", 0.1), simple("a", 0.2, dataset="sun")]
-    best = {"a": ["**50.0**", "20.0"], "b": ["**50.0**", "–"], "c": ["*10.0*", "–"]}
-    assert cells(saved(tmp_path, records)) == best
-    assert cells(tmp_path, methods=["a", "b"]) == {"a": ["50.0", "20.0"], "b": ["50.0", "–"]}
-
-
 tenths = st.integers(0, 40).map(lambda number: number / 10)
 
 
@@ -166,16 +148,6 @@ def test_data_of_one_name_is_told_apart_by_semantics_and_content(tmp_path: Path)
     records = [simple("a", 0.5, fingerprint=digit * 16) for digit in "12"]
     head = table(saved(tmp_path / "content", records), width=200).splitlines()[0].split()
     assert head == ["cub", "(11111111)", "cub", "(22222222)"]
-
-
-def test_the_dev_stage_says_so_and_keeps_folds_apart(tmp_path: Path) -> None:
-    records = [simple("a", 0.5, stage="dev", fold=fold) for fold in (1, 2)] + [simple("a", 0.9)]
-    text = table(saved(tmp_path, records), stage="dev", per_fold=True, width=200)
-    assert all(part in text for part in ("dev stage", "cub (fold 1)"))
-    assert "90.0" not in text
-    assert "final stage" in table(tmp_path)
-    with pytest.raises(BadValue, match="final stage"):
-        table(tmp_path, stage="dev", published="best")
 
 
 @pytest.mark.parametrize(
@@ -332,23 +304,6 @@ def test_published_numbers_never_enter_a_measured_column(study_runs: Path) -> No
     assert "published" not in json.loads(table(study_runs, format="json"))[0]
 
 
-def test_published_numbers_picked_on_test_images_are_marked(tmp_path: Path) -> None:
-    full: dict[str, Any] = {"title": "LisGAN", "setting": "transductive"}
-    folder = saved(tmp_path, [simple("eszsl", 0.5), simple("fclswgan", 0.6), simple("lisgan", 0.7, **full)])
-    numbers = {name: values[1] for name, values in cells(folder, published="best").items()}
-    assert numbers == {"eszsl": "53.9", "fclswgan": "57.3†", "LisGAN‡": "58.8†"}
-    alone = table(folder, published="best", methods=["lisgan"], width=400)
-    assert "The public code of LisGAN picks the epoch on test images: its published numbers" in alone
-    assert "†" not in table(folder, published="best", methods=["eszsl"], width=400)
-
-
-def test_features_unlike_the_published_ones_are_said(tmp_path: Path) -> None:
-    folder = saved(tmp_path, [simple("eszsl", 0.5), simple("eszsl", 0.5, dataset="sun", features="res101")])
-    sentence = "unlike the measured ones of"
-    assert f"{sentence} cub (fc1000, att): they" in table(folder, published="best", width=400)
-    assert sentence not in table(folder, published="best", datasets=["sun"], width=400)
-
-
 def cited(source: str) -> dict[tuple[str, str, str], str]:
     """Return a source's numbers from the file itself: (method, data set, metric) to the number as it is shown."""
     text = importlib.resources.files("zslbench.results.analysis").joinpath("published.csv").read_text(encoding="utf-8")
@@ -447,6 +402,7 @@ ASKED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "no such features": ({"features": "vgg19"}, BadValue, "there are: efflite0, fc1000"),
     "no such stage here": ({"stage": "dev"}, BadValue, "there are: final"),
     "no stage": ({"stage": "test"}, BadValue, "choose one of: final, dev"),
+    "published numbers of the dev stage": ({"stage": "dev", "published": "best"}, BadValue, "of the final stage"),
     "nothing together": ({"methods": ["sae"], "datasets": ["FLO_PART"]}, BadValue, "method sae, dataset FLO_PART"),
     "unknown metric": ({"metrics": ["F1"]}, UnknownName, "unknown metric 'F1'"),
     "unknown format": ({"format": "tex"}, UnknownName, "unknown format 'tex'"),
