@@ -80,13 +80,3 @@ def test_verify_of_what_is_not_here(tmp_path: Path) -> None:
     assert verify(None) == []
     assert "data fetch cub" in refusal(verify, "cub", tmp_path, kind=DataMissing)
     assert "did you mean 'cub'" in refusal(verify, "cubb", kind=UnknownName)
-
-
-@pytest.mark.realdata
-def test_verify_real_cub(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # the real counts
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
-    (row,) = verify("cub", real_data)
-    assert row.ok, row.problems
-    assert set(row.fingerprints) == {"fc1000/att", "fc1000/sent"}
-    assert row.fingerprints["fc1000/att"] != row.fingerprints["fc1000/sent"]

@@ -14,7 +14,7 @@ from data_folders import images, refusal, splits, write_changed, write_folder
 
 from zslbench.data import Dataset, load_dataset
 from zslbench.data.array_store import home
-from zslbench.data.catalogue import CATALOGUE, data_root
+from zslbench.data.catalogue import data_root
 from zslbench.data.dataset import DatasetCard, Source
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
@@ -196,25 +196,6 @@ def test_what_is_not_here_says_what_there_is_and_what_to_do(tmp_path: Path) -> N
     (tmp_path / "CUB" / "fc1000.mat").unlink()
     message = refused("cub", DataMissing, root=tmp_path)
     assert "has no features file; get it with `zslbench data fetch cub`" in message
-
-
-@pytest.mark.realdata
-def test_real_flowers_part_is_read_by_its_path(real_data: Path) -> None:
-    dataset = load_dataset(str(real_data / "FLO_PART"))
-    assert (dataset.name, dataset.origin, dataset.features_name) == ("flo_part", "own", "efflite0")
-
-
-@pytest.mark.realdata
-@pytest.mark.parametrize("source", CATALOGUE, ids=lambda source: source.name)
-def test_real_splits_have_the_catalogued_sizes(real_data: Path, source: Any) -> None:
-    from scipy.io import loadmat
-
-    counts = source.card.counts
-    raw = loadmat(real_data / source.card.folder / "att_splits.mat")
-    locs = [raw[key].ravel().astype(np.int64) for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc")]
-    assert [len(loc) for loc in locs] == [counts.trainval, counts.test_seen, counts.test_unseen]
-    assert sorted(np.concatenate(locs)) == list(range(1, counts.images + 1))
-    assert raw["att"].shape == (counts.attributes, counts.seen + counts.unseen)
 
 
 def test_text_lists_changed_parameters_only() -> None:

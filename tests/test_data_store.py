@@ -222,13 +222,3 @@ def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path) -> N
     assert [run.returncode for run in runs] == [0] * 2
     assert len(answers) == 1
     assert len(list((own_home / "store" / "content").iterdir())) == 1
-
-
-@pytest.mark.realdata
-def test_real_cub_is_mapped_and_equal(real_data: Path, parses: list[Path]) -> None:
-    args = {"name": "cub", "features": "fc1000", "semantics": "att"}
-    load_stored(real_data / "CUB", **args)
-    mapped = load_stored(real_data / "CUB", **args)
-    assert len(parses) == 1
-    assert is_mapped(mapped.features)
-    assert_same(read_folder(real_data / "CUB", **args), mapped)

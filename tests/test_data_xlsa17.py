@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 from scipy.sparse import csc_matrix
 
-from zslbench.data.dataset import Dataset
+from zslbench.data import Dataset, load_dataset
 from zslbench.data.splits import build_train, split
 from zslbench.data.xlsa17 import read_folder
 from zslbench.errors import BadData, BadValue, DataMissing, ZslbenchError
@@ -270,10 +272,14 @@ def test_numbers_that_a_cast_would_change(tmp_path: Path, key: str, unit: str, f
 
 @pytest.mark.realdata
 def test_real_cub(real_data: Path) -> None:
-    dataset, sent = (read(real_data / "CUB", "fc1000", semantics) for semantics in ("att", "sent"))
+    """Its counts are verified as it is loaded."""
+    choose = functools.partial(load_dataset, "cub", features="fc1000", root=real_data)
+    dataset, sent = (choose(semantics=semantics) for semantics in ("att", "sent"))
+    assert dataset.fingerprint == choose(semantics="att").fingerprint != sent.fingerprint
     raw = loadmat(real_data / "CUB" / "fc1000.mat", variable_names=["features", "labels", "image_files"])
-    assert dataset.features.shape == (11788, 1000)
-    assert (dataset.semantics.shape, sent.semantics.shape) == ((200, 312), (200, 1024))
+    assert (dataset.features.shape, dataset.semantics.shape, sent.semantics.shape) == (
+        (11788, 1000), (200, 312), (200, 1024)
+    )  # fmt: skip
     for name in ("features", "labels", "trainval", "test_seen", "test_unseen"):
         np.testing.assert_array_equal(getattr(dataset, name), getattr(sent, name))
     np.testing.assert_array_equal(dataset.features[[0, 5000, -1]], raw["features"].T[[0, 5000, -1]])
@@ -282,57 +288,49 @@ def test_real_cub(real_data: Path) -> None:
     tested = (real_data / "CUB" / "testclasses.txt").read_text().split()
     assert {dataset.class_names[label] for label in dataset.unseen} == set(tested)
     assert [(len(fold.train), len(fold.val)) for fold in dataset.folds] == [(100, 50)] * 3
-    shared = [np.intersect1d(dataset.folds[a].val, dataset.folds[b].val).size for a, b in ((0, 1), (0, 2), (1, 2))]
+    shared = [np.intersect1d(a.val, b.val).size for a, b in itertools.combinations(dataset.folds, 2)]
     assert shared == [21, 14, 16]
 
 
 @pytest.mark.realdata
 def test_real_flowers_part(real_data: Path) -> None:
-    dataset = read(real_data / "FLO_PART", "efflite0")
-    assert dataset.features.shape == (5544, 1280)
-    assert dataset.semantics.shape == (90, 1024)
+    dataset = load_dataset(str(real_data / "FLO_PART"))
+    assert (dataset.name, dataset.origin, dataset.features_name) == ("flo_part", "own", "efflite0")
+    assert (dataset.features.shape, dataset.semantics.shape) == ((5544, 1280), (90, 1024))
     assert (len(dataset.trainval), len(dataset.test_seen), len(dataset.test_unseen)) == (3782, 925, 837)
     assert dataset.folds == ()
 
 
-REAL = {  # name, classes, unseen, images, folds' training and validation classes
-    "APY": (32, 12, 15339, (15, 5)),
-    "AWA1": (50, 10, 30475, (27, 13)),
-    "AWA2": (50, 10, 37322, (27, 13)),
-    "SUN": (717, 72, 14340, (580, 65)),
-    "FLO": (102, 20, 8189, None),
-}
+REAL = {"APY": (15, 5), "AWA1": (27, 13), "AWA2": (27, 13), "SUN": (580, 65), "FLO": None}
+"""The training and validation classes of each fold."""
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("name", REAL)
-def test_real_splits_are_read_with_made_up_features(real_data: Path, tmp_path: Path, name: str) -> None:
+def test_real_splits_are_read_and_counted_with_made_up_features(real_data: Path, tmp_path: Path, name: str) -> None:
     """The features of these are not at hand: zeros stand in, with labels that agree with the real locs."""
-    classes, unseen, count, fold = REAL[name]
-    source = real_data / name
+    source, fold = real_data / name, REAL[name]
     raw = loadmat(source / "att_splits.mat")
     if fold is not None:
         names = [str(item[0]) for item in raw["allclasses_names"].ravel()]
-        tested = (source / "testclasses.txt").read_text().split()
-        unseen_ids = np.array([names.index(one) + 1 for one in tested])
+        unseen_ids = np.array([names.index(tested) + 1 for tested in (source / "testclasses.txt").read_text().split()])
     else:
-        unseen_ids = np.arange(1, unseen + 1)
-    seen_ids = np.setdiff1d(np.arange(1, classes + 1), unseen_ids)
-    labels = np.zeros(count)
-    for key, ids in (("trainval_loc", seen_ids), ("test_seen_loc", seen_ids), ("test_unseen_loc", unseen_ids)):
-        rows = raw[key].ravel().astype(np.int64) - 1
-        labels[rows] = np.resize(ids, len(rows))
-    assert labels.min() == 1, "the three locs cover every image"
+        unseen_ids = np.arange(1, 21)
+    seen_ids = np.setdiff1d(np.arange(1, raw["att"].shape[1] + 1), unseen_ids)
+    locs = {key: raw[key].ravel().astype(np.int64) for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc")}
+    numbers = np.concatenate(list(locs.values()))
+    assert sorted(numbers) == list(range(1, numbers.size + 1)), "the three locs cover every image"
+    labels = np.zeros((numbers.size, 1))
+    for key, loc in locs.items():
+        labels[loc - 1, 0] = np.resize(unseen_ids if key == "test_unseen_loc" else seen_ids, len(loc))
     folder = tmp_path / name
     folder.mkdir()
     for path in source.iterdir():
         (folder / path.name).symlink_to(path)
-    savemat(folder / "res101.mat", {"features": np.zeros((1, count), np.float32), "labels": labels[:, None]})
-    dataset = read(folder)
+    savemat(folder / "zeros.mat", {"features": np.zeros((1, numbers.size), np.float32), "labels": labels})
+    dataset = load_dataset(name.lower(), features="zeros", root=tmp_path)
     np.testing.assert_array_equal(dataset.unseen + 1, np.sort(unseen_ids))
-    if fold is not None:
-        assert [(len(one.train), len(one.val)) for one in dataset.folds] == [fold] * 3
+    assert [(len(held.train), len(held.val)) for held in dataset.folds] == ([fold] * 3 if fold else [])
+    if fold:
         listed = {dataset.class_names[label] for label in dataset.seen}
         assert listed == set((source / "trainvalclasses.txt").read_text().split())
-    else:
-        assert dataset.folds == ()

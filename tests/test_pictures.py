@@ -218,7 +218,10 @@ def test_a_package_that_does_not_import_is_one_sentence(monkeypatch: pytest.Monk
 @pytest.mark.realdata
 def test_real_flowers_give_the_features_that_are_known(real_data: Path, tmp_path: Path) -> None:
     """FLO_PART's features were extracted elsewhere from the same network: these pictures must give the same rows."""
-    out = features(real_data.parent / "images" / "flowers", output=tmp_path / "f.npz")
+    for picture in sorted((real_data.parent / "images" / "flowers").glob("*/*"))[::4]:
+        (tmp_path / "flowers" / picture.parent.name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "flowers" / picture.parent.name / picture.name).symlink_to(picture)
+    out = features(tmp_path / "flowers", output=tmp_path / "f.npz")
     known = loadmat(real_data / "FLO_PART" / "efflite0.mat")
     row = {str(np.ravel(name)[0]): at for at, name in enumerate(known["image_files"].ravel())}
     expected = known["features"].T[[row[Path(file).name] for file in out.files]]

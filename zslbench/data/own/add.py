@@ -200,11 +200,8 @@ class Reader:
         usual = earlier.load()
         images = {} if features is None else _read_choices(features, "features")
         described = {} if semantics is None else _read_choices(semantics, "semantics")
-        for role, given, held in (
-            ("features", images, earlier.features),
-            ("semantics", described, earlier.semantics),
-        ):
-            if taken := [stem for stem in given if stem in held]:
+        for role, given in (("features", images), ("semantics", described)):
+            if taken := [stem for stem in given if stem in getattr(earlier, role)]:
                 raise BadValue(
                     f"data set {earlier.name!r} has {role} {taken[0]!r} already; name others with --{role} NAME=FILE."
                 )
@@ -334,18 +331,20 @@ def _install(content: Content, earlier: Added | None) -> Added:
     for dataset in content.datasets():
         check_dataset(dataset)
         fingerprints[f"{dataset.features_name}/{dataset.semantics_name}"] = dataset.fingerprint
-    shapes: dict[str, dict[str, Any]] = {"features": {}, "semantics": {}}
-    stored = (*shapes, "original") if earlier is None else usual.arrays()
-    arrays = {key: array for key, array in usual.arrays().items() if key not in stored}
-    for role, matrices in (("features", content.features), ("semantics", content.semantics)):
-        for stem, loaded in matrices.items():
-            shapes[role][stem] = {**loaded.facts, "shape": list(loaded.array.shape)}
-            if earlier is None or stem not in getattr(earlier, role):
-                arrays[f"{role}-{stem}"] = loaded.array
+    choices = {"features": content.features, "semantics": content.semantics}
+    facts: dict[str, dict[str, Any]] = {
+        role: {stem: {**loaded.facts, "shape": list(loaded.array.shape)} for stem, loaded in inputs.items()}
+        for role, inputs in choices.items()
+    }
     for stem in content.semantics:
-        shapes["semantics"][stem]["scaled_from_original"] = stem in content.originals
-        if stem in content.originals and earlier is None:
-            arrays[f"original-{stem}"] = content.originals[stem]
+        facts["semantics"][stem]["scaled_from_original"] = stem in content.originals
+    arrays = {}
+    if earlier is None:
+        arrays = {key: array for key, array in usual.arrays().items() if key not in (*choices, "original")}
+        arrays |= {f"original-{stem}": table for stem, table in content.originals.items()}
+    for role, inputs in choices.items():
+        held = () if earlier is None else getattr(earlier, role)
+        arrays |= {f"{role}-{stem}": loaded.array for stem, loaded in inputs.items() if stem not in held}
     added = Added(
         name=usual.name,
         class_names=usual.class_names,
@@ -355,7 +354,7 @@ def _install(content: Content, earlier: Added | None) -> Added:
         folds=len(usual.folds),
         first_class=usual.first_class,
         facts=content.facts,
-        **shapes,
+        **facts,
     )
     write(added, arrays)
     return added
