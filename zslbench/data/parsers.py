@@ -254,8 +254,6 @@ def _choose_reader(path: Path, request: Request) -> Callable[[Path, Request, Che
     return _read_matlab
 
 
-# --- MATLAB, level 5 --------------------------------------------------------------------------------------------------
-
 _MATRIX, _COMPRESSED = 14, 15
 _BYTES = {"cell": 200, "char": 4, "sparse": 8, "logical": 1, "double": 8, "single": 4} | {
     f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -322,10 +320,8 @@ def _plain(value: Any, name: str, path: Path) -> AnyArray:
     return np.array(texts, dtype=np.str_).reshape(array.shape)
 
 
-# --- HDF5, MATLAB 7.3 among it ----------------------------------------------------------------------------------------
-
-
 def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
+    """Read one array of an HDF5 file, MATLAB 7.3 among them."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -357,9 +353,6 @@ def _characters(item: Any, path: Path) -> str:
     if codes.dtype.kind not in "iu" or codes.size > 1000:
         raise BadData(f"{path}: the class names must be a cell array of texts.")
     return "".join(chr(int(code)) for code in codes if 0 < code < 0x10000).strip()
-
-
-# --- torch ------------------------------------------------------------------------------------------------------------
 
 
 def _read_torch(path: Path, request: Request, check: CheckSize) -> Arrays:

@@ -51,9 +51,6 @@ OnBatch = Callable[[int, int], None]
 """Called with the pictures that are done and those that there are."""
 
 
-# --- networks ---------------------------------------------------------------------------------------------------------
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Backbone:
     """A network and its preprocessing.
@@ -145,28 +142,23 @@ def _prepare_lite0(image: Any) -> Array:
 
 
 def _load_torchvision(models: Any, model: str) -> tuple[Any, Any]:
+    """Return a model without its classifier, the last linear layer, and the transforms that belong to its weights."""
+    from torch import nn
+
     try:
         weights = models.get_model_weights(model).DEFAULT
         network = models.get_model(model, weights=weights)
     except ValueError as error:
         raise BadValue(f"torchvision has no model {model!r}; see torchvision.models.list_models().") from error
-    _remove_classifier(network, model)
-    return network, weights.transforms()
-
-
-def _remove_classifier(network: Any, name: str) -> None:
-    """Replace the last linear layer of a torchvision model by the identity."""
-    from torch import nn
-
     for attribute in ("fc", "classifier", "heads", "head"):
         head = getattr(network, attribute, None)
         if isinstance(head, nn.Linear):
             setattr(network, attribute, nn.Identity())
-            return
+            return network, weights.transforms()
         if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
             head[-1] = nn.Identity()
-            return
-    raise BadValue(f"{name} has no classifier that can be taken off; take a classification model such as resnet101.")
+            return network, weights.transforms()
+    raise BadValue(f"{model} has no classifier that can be taken off; take a classification model such as resnet101.")
 
 
 def _load_timm(timm: Any, model: str) -> tuple[Any, Any]:
@@ -190,9 +182,6 @@ def _extractor(network: Any, forward: Callable[[Any], Any], device: str) -> Call
         return features
 
     return extract
-
-
-# --- pictures ---------------------------------------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,7 +235,7 @@ def open_picture(path: Path) -> Any:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
-        raise Unavailable("pictures are read by Pillow; install it with `pip install 'zslbench[features]'`.") from error
+        raise Unavailable(f"pictures are read by Pillow; {_INSTALL}.") from error
     problem = "cannot be read as a picture"
     if not path.is_file():  # opening a pipe waits for ever, a device may never end
         raise BadData(f"{path} {problem} (it is no regular file).")

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import itertools
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +135,6 @@ def _read_file(given: str | Path, role: str) -> Loaded:
     return Loaded(array, source, facts | keyed, names, suffix in _TEXT, index)
 
 
-# --- NumPy ------------------------------------------------------------------------------------------------------------
-
-
 def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
     """Read an array from `size` bytes, after holding them against the size that its header declares."""
     version = np.lib.format.read_magic(file)
@@ -151,9 +148,6 @@ def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
     file.seek(0)
     array: AnyArray = np.lib.format.read_array(file, allow_pickle=False)
     return array
-
-
-# --- text tables ------------------------------------------------------------------------------------------------------
 
 
 def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
@@ -182,15 +176,15 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
     if not first:
         raise BadData(f"{path} is empty; give one row an image or a class.")
     header, width = _is_header(first), len(first[0])
-    body = _number_rows(itertools.chain(first[header:], rows), width, header, path)
+    body = itertools.chain(first[header:], rows)
     named = _parse(first[-1][0]) is None
     index = header and not named and first[0][0].casefold() in _INDEX
     if width == 1 or (index and width == 2 and _parse(first[-1][1]) is None):  # an index beside one column of texts
-        texts = [row[-1] for _, row in body]
+        texts = [row[-1] for row in body]
         numbers = [_parse(text) for text in texts]
         return np.array(texts, np.str_) if None in numbers else np.array(numbers, np.float64)[:, None], None, False
     names, table = [], []
-    for number, row in body:
+    for number, row in enumerate(body, start=1 + header):
         try:
             table.append(np.array(row[named:], dtype=np.float64))  # NumPy parses the texts
         except ValueError as error:
@@ -200,13 +194,6 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
             ) from error
         names.append(row[0])
     return np.array(table), tuple(names) if named else None, index
-
-
-def _number_rows(rows: Iterable[list[str]], width: int, header: bool, path: Path) -> Iterator[tuple[int, list[str]]]:
-    for number, row in enumerate(rows, start=1 + header):
-        if len(row) != width:
-            raise BadData(f"{path}: row {number} has {len(row)} columns where the first has {width}; make them equal.")
-        yield number, row
 
 
 def _is_header(rows: list[list[str]]) -> bool:
@@ -227,12 +214,20 @@ def _parse(field: str) -> float | None:
 
 
 def _split_rows(text: str, path: Path) -> Iterator[list[str]]:
+    """Yield the rows of a table, all of one width, without empty lines."""
     head = text[: 1 << 16].partition("\n")[0]
     mark = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
+    number = width = 0
     try:
         for row in csv.reader(io.StringIO(text, newline=""), delimiter=mark):
             fields = [field.strip() for field in row]
-            if any(fields):
-                yield fields
+            if not any(fields):
+                continue
+            number, width = number + 1, width or len(fields)
+            if len(fields) != width:
+                raise BadData(
+                    f"{path}: row {number} has {len(fields)} columns where the first has {width}; make them equal."
+                )
+            yield fields
     except csv.Error as error:
         raise BadData(f"{path} cannot be read as a table ({error}); get the file again.") from error
