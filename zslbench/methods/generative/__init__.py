@@ -67,8 +67,8 @@ class AdversarialMethod(Method):
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
-        self._train([self], [ctx], train)
-        return self
+        (fitted,) = self.fit_seeds([self], train, [ctx])
+        return fitted
 
     @classmethod
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
@@ -86,13 +86,7 @@ class AdversarialMethod(Method):
 
     @classmethod
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
-        """Train all points in batched products; each ends where its own `fit` would, up to rounding."""
-        cls._train(points, contexts, train)
-        yield from points
-
-    @staticmethod
-    def _train(points: Sequence[AdversarialMethod], contexts: Sequence[Context], train: Train) -> None:
-        """Train one fit, or several with equal parameters in batched products."""
+        """Train all points, several in batched products; each ends where its own `fit` would, up to rounding."""
         from zslbench.methods import nn
         from zslbench.methods.generative.training import JointTraining
 
@@ -115,6 +109,7 @@ class AdversarialMethod(Method):
                 report_losses(point, each, (step, total), values, advice, unit)
         for point in points:
             point.generator_.requires_grad_(False).zero_grad(set_to_none=True)
+            yield point
 
     def cost(self, size: Size) -> float:
         """Return rows that pass through the networks in all steps, times the weights that they meet."""

@@ -97,8 +97,22 @@ class GenerativeMethod(AdversarialMethod):
             yield epoch_steps, epoch, self.epochs
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
-        """Return the classification loss, where its weight is not 0."""
-        return [self._classification(rows, ctx)] if self.cls_weight else []
+        """Return the classification loss by a frozen classifier, trained on real rows; none where its weight is 0."""
+        import torch
+
+        from zslbench.methods.generative.final_classifiers import train_softmax
+        from zslbench.methods.generative.regularisers import classification_term
+
+        if not self.cls_weight:
+            return []
+        classes = len(rows.semantics)
+        given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
+        make = functools.partial(train_softmax, rows.features, rows.labels, classes, batch=100, lr=1e-3, **given)
+        with ctx.phase("pretrain"):
+            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
+            machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
+            classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
+        return [classification_term(self.cls_weight, classifier)]
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return what becomes of the (n, k) log-probabilities of the final softmax classifier: here, nothing."""
@@ -117,22 +131,6 @@ class GenerativeMethod(AdversarialMethod):
         first = final_classifiers.log_probabilities(self._final_classifier(references, labels, len(classes)), rows)
         logs = self.refine(first, rows, references, labels).cpu().numpy()
         return np.take(logs, np.argsort(order), axis=1)
-
-    def _classification(self, rows: SeenRows, ctx: Context) -> LossTerm:
-        """Return −E log P(y|x̃) by a frozen classifier, trained on the real rows of seen classes."""
-        import torch
-
-        from zslbench.methods.generative.final_classifiers import train_softmax
-        from zslbench.methods.generative.regularisers import classification_term
-
-        classes = len(rows.semantics)
-        given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
-        make = functools.partial(train_softmax, rows.features, rows.labels, classes, batch=100, lr=1e-3, **given)
-        with ctx.phase("pretrain"):
-            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
-            machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
-            classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
-        return classification_term(self.cls_weight, classifier)
 
     def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
         from zslbench.methods.generative.final_classifiers import train_softmax

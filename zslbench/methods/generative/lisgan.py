@@ -230,7 +230,10 @@ class LisGAN(GenerativeMethod):
         from zslbench.methods.generative import regularisers
         from zslbench.methods.generative.wgan import LossTerm
 
-        terms = super().terms(rows, noise, ctx)
+        if self._branch_weight():
+            terms = [regularisers.classification_term(self.cls_weight)]
+        else:
+            terms = super().terms(rows, noise, ctx)
         if self.l_r1 == 0 and self.l_r2 == 0:
             return terms
         with ctx.phase("souls"):
@@ -244,11 +247,6 @@ class LisGAN(GenerativeMethod):
         if self.l_r2:
             terms.append(self._group_term(rows, noise, real, ctx))
         return terms
-
-    def _classification(self, rows: SeenRows, ctx: Context) -> LossTerm:
-        from zslbench.methods.generative.regularisers import classification_term
-
-        return classification_term(self.cls_weight) if self._branch_weight() else super()._classification(rows, ctx)
 
     def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> LossTerm:
         """Return L_R2 on fresh fakes of every seen class, of as many drawn ones, or of the classes of the batch's rows.
