@@ -52,11 +52,11 @@ def predictions(rng, classes=6, unseen=3, images=8, protocol="gzsl"):
     }
 
 
-def judged(there, protocol):
-    taken = predict_classes(there)
+def judged(arrays, protocol):
+    taken = predict_classes(arrays)
     accuracy = [
-        float(np.mean([taken[i] == label for i in np.flatnonzero(there["label"] == label)]))
-        for label in np.unique(there["label"])
+        float(np.mean([taken[i] == label for i in np.flatnonzero(arrays["label"] == label)]))
+        for label in np.unique(arrays["label"])
     ]
     if protocol == "zsl":
         return {"T1": float(np.mean(accuracy))}

@@ -237,18 +237,18 @@ def test_published_numbers_fit_a_small_desktop_whole(opened):
     beyond = "table => table.parentElement.scrollWidth - table.parentElement.clientWidth"
     assert page.locator("#published-table").evaluate(beyond) == 0
     page.set_viewport_size({"width": 390, "height": 800})
-    overlapping = """table => [...table.querySelectorAll("th.name small")].filter(one => {
-      const [own, cell] = [one, one.parentElement].map(element => element.getBoundingClientRect());
-      return one.scrollWidth > one.clientWidth || own.right > cell.right;
-    }).map(one => one.textContent)"""
+    overlapping = """table => [...table.querySelectorAll("th.name small")].filter(text => {
+      const [inner, cell] = [text, text.parentElement].map(element => element.getBoundingClientRect());
+      return text.scrollWidth > text.clientWidth || inner.right > cell.right;
+    }).map(text => text.textContent)"""
     assert page.locator("#published-table th.name small").count() > 0
     assert page.locator("#published-table").evaluate(overlapping) == []
 
 
 _BEYOND = """selector => {
   const box = document.querySelector(selector);
-  const out = one => one.getBoundingClientRect().right > box.clientWidth && !one.closest(".scroll, .drawing");
-  return box.scrollWidth <= box.clientWidth ? [] : [...box.querySelectorAll("*")].filter(out).map(one => one.outerHTML);
+  const out = item => item.getBoundingClientRect().right > box.clientWidth && !item.closest(".scroll, .drawing");
+  return box.scrollWidth <= box.clientWidth ? [] : [...box.querySelectorAll("*")].filter(out).map(i => i.outerHTML);
 }"""
 
 
@@ -258,8 +258,8 @@ _CONTRASTS = """selectors => selectors.map(selector => {
   const element = document.querySelector(selector);
   let behind = element;
   while (getComputedStyle(behind).backgroundColor === "rgba(0, 0, 0, 0)") behind = behind.parentElement;
-  const [one, other] = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
-  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05); })"""
+  const [first, second] = [light(getComputedStyle(element).color), light(getComputedStyle(behind).backgroundColor)];
+  return (Math.max(first, second) + 0.05) / (Math.min(first, second) + 0.05); })"""
 _TEXTS = """body|.kind|.facts dt|.caption|.sd|.mark|.best b|.heading th|thead th button|td .status.ok|.verdict|
 #run-table a|figcaption|.lacks|.tiles .failed b""".replace("\n", "").split("|")
 

@@ -314,16 +314,13 @@ def _confusion_rows(
     lines: Sequence[Line], shown: Sequence[Array], classes: Classes, order: IntArray
 ) -> list[dict[str, Any]]:
     """Return a row per method, true class and class that anything was taken for; others are added up."""
+    numbers = [*(classes.ids[order] + classes.first).tolist(), ""]
+    names = [*classes.name(classes.ids[order]), OTHERS]
     rows = []
     for line, shares in zip(lines, shown, strict=True):
         for at, column in np.argwhere(shares > 0):
-            about = classes.facts(order[at])
-            if column == len(order):
-                taken: dict[str, Any] = {"taken for": "", "taken for name": OTHERS}
-            else:
-                other = classes.facts(order[column])
-                taken = {"taken for": other["class"], "taken for name": other["class name"]}
-            rows.append(line.facts | about | taken | {"percent": float(100 * shares[at, column])})
+            taken = {"taken for": numbers[column], "taken for name": names[column]}
+            rows.append(line.facts | classes.facts(order[at]) | taken | {"percent": float(100 * shares[at, column])})
     return rows
 
 
@@ -346,15 +343,14 @@ def _caption_confusion(
         sentences.append("The last column is all other classes.")
     names = classes.name(classes.ids[order])
     for line, share in zip(lines, shares, strict=True):
-        away = share[np.ix_(order, order)].copy()
+        away = share[np.ix_(order, order)]
         np.fill_diagonal(away, 0.0)
         top = np.argsort(-away, axis=None, kind="stable")[:3]
-        pairs = [(row, column) for row, column in zip(*np.unravel_index(top, away.shape), strict=True)]
+        pairs = zip(*np.unravel_index(top, away.shape), strict=True)
         worst = [f"{names[i]} for {names[j]} ({100 * away[i, j]:.0f} %)" for i, j in pairs if away[i, j] > 0]
         if worst:
             sentences.append(f"{line.name} most often took {', '.join(worst)}.")
-    judged = [name for name in ("T1", "U", "S", "H") if name in lines[0].row.metrics]
-    return [*describe(sentences, lines, judged), *classes.remarks]
+    return [*describe(sentences, lines, ("T1", "U", "S", "H")), *classes.remarks]
 
 
 def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, order: IntArray) -> list[Remark]:
@@ -371,5 +367,4 @@ def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, ord
         texts = [f"{name} {number:.0f}".replace(" -", " −") for name, number in ordered]
         first, last = ", ".join(texts[:_EXTREMES]), ", ".join(texts[-_EXTREMES:])
         sentences.append(f"Highest: {first}; lowest: {last}; --classes 20 draws the ends by name.")
-    judged = [name for name in ("T1", "U", "S") if name in lines[0].row.metrics]
-    return [*describe(sentences, lines, judged), *classes.remarks]
+    return [*describe(sentences, lines, ("T1", "U", "S")), *classes.remarks]

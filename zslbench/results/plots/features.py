@@ -118,7 +118,7 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     lines = [run.line for run in kept]
     by_rule = request.classes is None or isinstance(request.classes, int)
     sentences = _caption(lines, planes, shared, most, list(zip(titles, accuracies, strict=True)), by_rule)
-    below = describe(sentences, lines, [name for name in ("T1", "U") if name in lines[0].row.metrics])
+    below = describe(sentences, lines, ("T1", "U"))
     lacking = [line for line in generative if line not in chosen]
     command = _command(lacking, request.store) if lacking else None
     return frame.drawn(

@@ -268,12 +268,12 @@ def keep_percent(axes: Axes) -> None:
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
 
 
-def file_kind(path: Path, what: str = "figure") -> str:
+def file_kind(path: Path, name: str = "figure") -> str:
     """Return the kind of file that a name asks for; BadValue for another than PDF, SVG or PNG."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FILES:
-        example = "ranks.pdf" if what == "diagram" else "figure.pdf"
-        raise BadValue(f"a {what} is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in {example}.")
+        example = "ranks.pdf" if name == "diagram" else "figure.pdf"
+        raise BadValue(f"a {name} is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in {example}.")
     return kind
 
 

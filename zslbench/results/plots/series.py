@@ -202,11 +202,12 @@ def describe(sentences: Sequence[str], lines: Sequence[Line], metrics: Iterable[
     """Return the caption of a figure: its own sentences, then what the numbers mean.
 
     Args:
-        lines: those drawn; metrics: those drawn.
+        lines: those drawn; metrics: those drawn, as far as the lines have them.
         spread: what stands for it and what it is, as in ``Bands: …``; left out where no line has any.
     """
     names = [line.name.removesuffix(line.key.marks) for line in lines]
-    every = describe_rows([line.row for line in lines], names, tuple(dict.fromkeys(metrics)), rank_together=True)
+    shown = tuple(name for name in dict.fromkeys(metrics) if any(name in line.row.metrics for line in lines))
+    every = describe_rows([line.row for line in lines], names, shown, rank_together=True)
     datasets = dict.fromkeys(line.row.dataset for line in lines)
     by_chance = [line for line in lines if line.row.stochastic]
     has_spread = any(len(line.records) > 1 for line in by_chance)
