@@ -167,15 +167,12 @@ class Search:
 
     def try_together(self, points: Sequence[Point]) -> list[Trial]:
         """Try points, all folds of all of them in one call, so that fits that share work are done together."""
-        refused = [self.refused(point) for point in points]
-        good = [point for point, trial in zip(points, refused, strict=True) if trial is None]
+        refused = {n: trial for n, point in enumerate(points) if (trial := self.refused(point))}
+        good = [point for n, point in enumerate(points) if n not in refused]
         of_point: dict[tuple[Scalar, ...], list[Record]] = {}
         for record in self._run_folds(good, self.folds, self.console) if good else ():
             of_point.setdefault(tuple(record.method["params"][name] for name in points[0]), []).append(record)
-        return [
-            trial or self._trial(point, of_point[tuple(point.values())])
-            for point, trial in zip(points, refused, strict=True)
-        ]
+        return [refused.get(n) or self._trial(point, of_point[tuple(point.values())]) for n, point in enumerate(points)]
 
     def try_fold_by_fold(self, point: Point, report: Callable[[int, float], str]) -> Trial:
         """Try one point fold by fold, and give it up as soon as a fold fails or `report` says why it should be pruned.
@@ -190,22 +187,21 @@ class Search:
         for done, fold in enumerate(self.folds, start=1):
             listener = _CurveListener(self.metrics, report) if fold == self.folds[0] else None
             records += self._run_folds([point], [fold], console, listener)
-            if bad := [record for record in records if not record.ok]:
-                result: Result = "pruned" if bad[0].status == "skipped" else "failed"
-                return Trial(point, result, why=last_line(bad[0].error))
+            so_far = self._trial(point, records)
+            if so_far.result != "ok":
+                return so_far
             if listener and not listener.heard:  # an earlier call did this fold
                 listener.replay(records)
-            so_far = self._trial(point, records)
             if fold != self.folds[-1] and (why := report(_AFTER_STEPS + done, so_far.value)):
                 return Trial(point, "pruned", why=why)
-        return self._trial(point, records)
+        return so_far
 
     def run_final_stage(self, points: Sequence[Point]) -> Outcome:
         """Run points on the test images too, as candidates of oracle selection."""
         final = structs.replace(self.options, stage="final", fold=None, checkpoints="last", oracle=True)
         return self._run(final, points, self.console)
 
-    def say(self, line: str) -> None:
+    def show(self, line: str) -> None:
         """Show a line of progress."""
         if self.console:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -227,7 +223,8 @@ class Search:
 
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
         if bad := next((record for record in records if not record.ok), None):
-            return Trial(point, "failed", why=last_line(bad.error) or f"a run was {bad.status}")
+            result: Result = "pruned" if bad.status == "skipped" else "failed"
+            return Trial(point, result, why=last_line(bad.error) or f"a run was {bad.status}")
         scores = {
             name: tuple(record.metrics[metric] for record in records if record.protocol["name"] == name)
             for name, metric in self.metrics.items()
@@ -308,13 +305,13 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
             asked.report(value, step)
             return "worse than the median of earlier trials" if asked.should_prune() else ""
 
-        search.say(f"trial {len(done) + 1}{f' of {most}' if most else ''}: {search.text(point)}")
+        search.show(f"trial {len(done) + 1}{f' of {most}' if most else ''}: {search.text(point)}")
         trial = search.try_fold_by_fold(point, report)
         asked.set_user_attr(_ENDED, dataclasses.asdict(trial))
         _end(study, asked.number, trial)  # what is killed between the two steps is mended by `resume_search`
         done.append(trial)
         means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in search.metrics.items() if trial.scores)
-        search.say(f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
+        search.show(f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
         yield trial
 
 
