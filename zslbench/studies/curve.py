@@ -127,7 +127,8 @@ def _lay_out(traced: Sequence[RunCurve]) -> Table:
     keys = row_keys(rows, group_key)
     groups = sorted({group_key(row) for row in rows})
     heads = group_heads(groups)
-    levels = [_unseen_at_levels(group) for _, group in runs]
+    means = [np.mean([run.curve.unseen_at(np.array(_LEVELS) / 100) for run in group], axis=0) for _, group in runs]
+    levels = [[None if np.isnan(unseen) else Cell(f"{100 * unseen:.1f}") for unseen in row] for row in means]
     reached = max(sum(value is not None for value in values) for values in levels)
     measured = {
         (key, group_key(row)): (*_summary(row, group), *unseen[:reached])
@@ -165,12 +166,6 @@ def _summary(row: Row, runs: Sequence[RunCurve]) -> tuple[Cell | None, ...]:
 def _cell(over_seeds: Stat, form: str, marks: str) -> Cell:
     spread = "" if over_seeds.std is None else format(over_seeds.std, form)
     return Cell(format(over_seeds.mean, form), spread, marks=marks)
-
-
-def _unseen_at_levels(runs: Sequence[RunCurve]) -> tuple[Cell | None, ...]:
-    """Return mean U at each level of S; None above what every seed reaches."""
-    means = np.mean([run.curve.unseen_at(np.array(_LEVELS) / 100) for run in runs], axis=0)
-    return tuple(None if np.isnan(value) else Cell(f"{100 * value:.1f}") for value in means)
 
 
 def _facts(run: RunCurve) -> dict[str, Any]:

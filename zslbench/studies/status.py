@@ -311,8 +311,16 @@ def _text(status: Status, width: int | None) -> str:
         span = f"{format_count(len(survey.rows), 'row')} on {format_count(len(survey.places), 'data set')}"
         runs = format_count(len(survey.of("done")), "run")
         paragraphs.append([f"complete: {span} under {', '.join(survey.protocols)}: {runs}{but}"])
-    if status.verification is not None:
-        paragraphs.append(_verified(status.verification))
+    if verified := status.verification:
+        again = f"no predictions: {', '.join(verified.lacking)}; `zslbench run … --rerun all` makes them"
+        paragraphs.append(
+            [
+                f"verified: the metrics of {format_count(verified.verified, 'record')} follow from their predictions",
+                *(f"MISMATCH: run {name}: {why}" for name, why in verified.mismatches),
+                *([again] if verified.lacking else []),
+                *(f"not verified: run {name}: {why}" for name, why in verified.skipped),
+            ]
+        )
     return "\n\n".join("\n".join(lines) for lines in paragraphs if lines) + "\n"
 
 
@@ -391,15 +399,6 @@ def _list_names(names: Iterable[str], most: int = 6) -> str:
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
-def _verified(verification: Verification) -> list[str]:
-    lines = [f"verified: the metrics of {format_count(verification.verified, 'record')} follow from their predictions"]
-    lines += [f"MISMATCH: run {name}: {why}" for name, why in verification.mismatches]
-    if verification.lacking:
-        lines.append(f"no predictions: {', '.join(verification.lacking)}; `zslbench run … --rerun all` makes them")
-    lines += [f"not verified: run {name}: {why}" for name, why in verification.skipped]
-    return lines
-
-
 def _document(status: Status) -> dict[str, Any]:
     survey, verification = status.survey, status.verification
     return {
@@ -408,7 +407,22 @@ def _document(status: Status) -> dict[str, Any]:
         "rows": list(survey.rows),
         "datasets": [_place_facts(place) for place in survey.places],
         "protocols": list(survey.protocols),
-        "runs": [_run_facts(slot, survey) for slot in survey.states],
+        "runs": [
+            {
+                "row": slot.row,
+                **_place_facts(slot.place),
+                "protocol": slot.protocol,
+                "fold": slot.fold,
+                "seed": slot.seed,
+                "state": state,
+                "other_values_there": slot in survey.varied,
+                "id": record.id if record else None,
+                "status": record.status if record else None,
+                "error": last_line(record.error) if record else "",
+            }
+            for slot, state in survey.states.items()
+            for record in [survey.records.get(slot)]
+        ],
         "untuned": [
             {"row": row, "protocol": rules, "preset": name, **_place_facts(place)}
             for (row, place, rules), name in survey.untuned.items()
@@ -434,19 +448,3 @@ def _document(status: Status) -> dict[str, Any]:
 def _place_facts(place: DataChoice) -> dict[str, str]:
     facts = {"dataset": place.dataset, "features": place.features, "semantics": place.semantics}
     return facts | ({"fingerprint": place.content} if place.content else {})
-
-
-def _run_facts(slot: ExpectedRun, survey: Survey) -> dict[str, Any]:
-    record = survey.records.get(slot)
-    return {
-        "row": slot.row,
-        **_place_facts(slot.place),
-        "protocol": slot.protocol,
-        "fold": slot.fold,
-        "seed": slot.seed,
-        "state": survey.states[slot],
-        "other_values_there": slot in survey.varied,
-        "id": record.id if record else None,
-        "status": record.status if record else None,
-        "error": last_line(record.error) if record else "",
-    }

@@ -331,7 +331,16 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
         reasons = dict.fromkeys(trial.why for trial in tuning.trials if trial.result == "failed" and trial.why)
         failures = [f"why trials failed: {reason}" for reason in [*reasons][:3]]
         sentences = ["\n".join(lines) for lines in (failures, tuning.remarks, _describe_next(tuning)) if lines]
-        return "\n\n".join([_describe_search(tuning), *presets, *sentences]) + "\n"
+        data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
+        many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
+        search = (
+            f"{tuning.given} on {data.name} ({data.features}, {data.semantics}), dev stage, "
+            f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
+            f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
+            f"{counts['pruned']} pruned. No test image had a part in the choice.\n"
+            f"searched  {'; '.join(f'{name}: {words}' for name, words in tuning.search.space.words().items())}"
+        )
+        return "\n\n".join([search, *presets, *sentences]) + "\n"
     rows = [_trial_facts(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)]
     if format == "csv":
         return csv_text(rows)
@@ -357,18 +366,6 @@ def _trial_facts(tuning: Tuning, number: int, trial: Trial) -> dict[str, Any]:
         names = (f"{protocol} {metric} fold {fold}" for fold in tuning.search.folds)
         facts |= zip(names, scores, strict=True)
     return facts | {"why": trial.why}
-
-
-def _describe_search(tuning: Tuning) -> str:
-    data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
-    many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
-    space = "; ".join(f"{name}: {words}" for name, words in tuning.search.space.words().items())
-    return (
-        f"{tuning.given} on {data.name} ({data.features}, {data.semantics}), dev stage, "
-        f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
-        f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
-        f"{counts['pruned']} pruned. No test image had a part in the choice.\nsearched  {space}"
-    )
 
 
 def _describe_preset(tuning: Tuning, preset: TunedPreset, format: str, gap: str) -> str:
