@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,16 @@ from zslbench.arrays import IntArray
 from zslbench.contract import Contract, require
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
-from zslbench.data.splits import SEEDED_FOLDS, split
+from zslbench.data.splits import SEEDED_FOLDS, Split, split
 from zslbench.identity import fingerprint
 
 
 def check_dataset(
-    dataset: Dataset | str,
-    *,
-    features: str | None = None,
-    semantics: str | None = None,
-    root: Path | None = None,
+    dataset: Dataset | str, *, features: str | None = None, semantics: str | None = None, root: Path | None = None
 ) -> list[str]:
     """Return the names of the checks that a data set passes; raise at the first that it does not.
 
-    Args:
-        dataset: a data set, or text as `zslbench run` takes it: a name, a folder, ``pkg.module:Source``.
-        features, semantics, root: the choice of files, for text only (see `load_dataset`).
+    Of a text, as `zslbench run` takes it, the data set is loaded (see `load_dataset` for the other arguments).
 
     Raises:
         CheckFailed: the check that failed, and why.
@@ -84,8 +79,7 @@ def _classes(dataset: Dataset) -> None:
 @CONTRACT.check("no test row in the dev stage")
 def _dev(dataset: Dataset) -> None:
     test = np.concatenate([dataset.test_seen, dataset.test_unseen])
-    for fold in _folds(dataset):
-        part = split(dataset, "dev", fold)
+    for fold, part in _dev_stages(dataset):
         used = np.concatenate([part.train, part.asked_seen, part.asked_unseen])
         require(not np.isin(used, test).any(), f"fold {fold} uses test rows.")
         require(np.isin(used, dataset.trainval).all(), f"fold {fold} uses rows outside trainval.")
@@ -94,8 +88,7 @@ def _dev(dataset: Dataset) -> None:
 
 @CONTRACT.check("dev folds divide seen classes")
 def _seen_folds(dataset: Dataset) -> None:
-    for fold in _folds(dataset):
-        part = split(dataset, "dev", fold)
+    for fold, part in _dev_stages(dataset):
         both = np.concatenate([part.seen, part.unseen])
         require(np.isin(both, dataset.seen).all(), f"fold {fold} has classes that are not seen classes.")
         require(np.unique(both).size == both.size, f"fold {fold} has classes on both sides.")
@@ -110,8 +103,9 @@ def _seen_folds(dataset: Dataset) -> None:
         require(missing.size == 0, f"fold {fold} has no row of {_named(dataset, missing)}.")
 
 
-def _folds(dataset: Dataset) -> range:
-    return range(1, (len(dataset.folds) or SEEDED_FOLDS) + 1)
+def _dev_stages(dataset: Dataset) -> Iterator[tuple[int, Split]]:
+    for fold in range(1, (len(dataset.folds) or SEEDED_FOLDS) + 1):
+        yield fold, split(dataset, "dev", fold)
 
 
 def _named(dataset: Dataset, classes: IntArray) -> str:
