@@ -80,9 +80,9 @@ def new() -> None:
     "--template",
     choices=["closed-form", "torch"],
     default="closed-form",
-    text="What the class starts as: NumPy, or a network trained with torch.",
+    help="What the class starts as: NumPy, or a network trained with torch.",
 )
-@shared.path_option("-o", "--output", metavar="DIR", text="The folder to make.  [default: its name]")
+@shared.path_option("-o", "--output", metavar="DIR", help="The folder to make.  [default: its name]")
 def method(name: str, **options: Any) -> None:
     """Write a package with a method: class, entry point, and a test that runs the contract.
 

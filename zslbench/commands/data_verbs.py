@@ -74,11 +74,11 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     make=data.command,
 )
 @click.argument("name")
-@shared.names_option("--features", metavar="[STEM=]FILE", text="n × d or d × n numbers.")
+@shared.names_option("--features", metavar="[STEM=]FILE", help="n × d or d × n numbers.")
 @click.option(
     "--labels", metavar="FILE", help="One label per image: a class number (from 0 or from 1) or a class name."
 )
-@shared.names_option("--semantics", metavar="[STEM=]FILE", text="One row (or column) a class.")
+@shared.names_option("--semantics", metavar="[STEM=]FILE", help="One row (or column) a class.")
 @click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(
@@ -90,13 +90,13 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 @click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; else the dev stage draws three.")
 @click.option("--test-share", type=float, metavar="X", help="Share of a seen class's images that test.  [default: 0.2]")
-@shared.path_option("--from", "source", metavar="DIR", text="An xlsa17-like folder instead.")
+@shared.path_option("--from", "source", metavar="DIR", help="An xlsa17-like folder instead.")
 @shared.choice_option(
     "--orientation",
     show_default=False,
     choices=["auto", "rows", "columns"],
     default="auto",
-    text="Whether images and classes are rows or columns where a matrix is square.",
+    help="Whether images and classes are rows or columns where a matrix is square.",
 )
 def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **options: Any) -> None:
     """Install a data set of your own: features, labels and semantics as files, or an xlsa17-like folder.
@@ -141,14 +141,14 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
     make=data.command,
 )
-@shared.path_option("--images", required=True, metavar="DIR", text="One folder a class.")
+@shared.path_option("--images", required=True, metavar="DIR", help="One folder a class.")
 @click.option(
     "--backbone",
     default="efficientnet-lite0",
     metavar="NAME",
     help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
 )
-@shared.path_option("-o", "--output", metavar="FILE.npz", text="Write into a file.")
+@shared.path_option("-o", "--output", metavar="FILE.npz", help="Write into a file.")
 @click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
 @click.option(
     "--semantics", metavar="FILE", help="Of --into: a row a class folder in sorted order, or with their names."

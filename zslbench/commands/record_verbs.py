@@ -31,7 +31,7 @@ from zslbench.commands import shared_options as shared
     "--layout",
     choices=["full", "zsl", "gzsl", "stats"],
     default="full",
-    text="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
+    help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
     "hold; needs no run.",
 )
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
@@ -48,7 +48,7 @@ from zslbench.commands import shared_options as shared
     "as rows of their own.",
 )
 @shared.selection_option(
-    "fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
+    help="fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
     "test, marked †. Repeatable.  [default: as recorded, no oracle]",
     multiple=True,
 )
@@ -57,7 +57,7 @@ from zslbench.commands import shared_options as shared
     choices=["dev", "oracle"],
     is_flag=False,
     flag_value="dev",
-    text="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
+    help="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
 )
 @click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
 @click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
@@ -99,16 +99,16 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     "--over",
     choices=["classes", "images", "both"],
     default="both",
-    text="What the bootstrap resamples: test classes, or the images of each.",
+    help="What the bootstrap resamples: test classes, or the images of each.",
 )
 @click.option("--level", type=float, default=0.95, help="Of the intervals and tests.")
 @click.option("--draws", type=int, default=10_000, metavar="N", help="Of the bootstrap.")
 @click.option("--bootstrap-seed", type=click.IntRange(0), default=0, help="Of the draws.")
 @shared.CHOICES
 @shared.STAGE
-@shared.selection_option("Only runs of this selection.  [default: all but oracle]")
+@shared.selection_option(help="Only runs of this selection.  [default: all but oracle]")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
-@shared.path_option("--diagram", text="Draw the critical-difference diagram: .pdf, .svg or .png.")
+@shared.path_option("--diagram", help="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @shared.OUTPUT
 @shared.RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
@@ -129,13 +129,13 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     "zslbench curve -d cub --format latex -o curve.tex",
 )
 @shared.format_option(
-    "terminal", "markdown", "latex", "csv", "json", text="How to write it; csv: a row per point of a run."
+    "terminal", "markdown", "latex", "csv", "json", help="How to write it; csv: a row per point of a run."
 )
 @shared.METHODS
 @shared.DATASETS
 @shared.CHOICES
 @shared.path_option(
-    "--data", text="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma."
+    "--data", help="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma."
 )
 @shared.OUTPUT
 @shared.RUNS
@@ -159,7 +159,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
 )
 @click.argument("kind", metavar="KIND")
-@shared.path_option("-o", "--output", required=True, text="A .pdf, .svg or .png.")
+@shared.path_option("-o", "--output", required=True, help="A .pdf, .svg or .png.")
 @shared.RECORDS
 @click.option(
     "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
@@ -167,7 +167,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 @shared.CHOICES
 @shared.STAGE
 @shared.selection_option(
-    "Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]"
+    help="Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]"
 )
 @click.option("--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.")
 @click.option(
@@ -177,16 +177,16 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "ids between commas.",
 )
 @shared.choice_option(
-    "--projection", choices=["pca", "tsne"], text="features: method of projection to two dimensions.  [default: pca]"
+    "--projection", choices=["pca", "tsne"], help="features: method of projection to two dimensions.  [default: pca]"
 )
-@shared.choice_option("--spread", choices=["std", "ci"], text="Over seeds: standard deviation, or 95 % interval.")
+@shared.choice_option("--spread", choices=["std", "ci"], help="Over seeds: standard deviation, or 95 % interval.")
 @click.option(
     "--width",
     default="column",
     metavar="WIDTH",
     help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
 )
-@shared.path_option("--data", text="Also write the numbers drawn, as csv.")
+@shared.path_option("--data", help="Also write the numbers drawn, as csv.")
 @shared.RUNS
 @shared.DATA_ROOT
 def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
@@ -209,12 +209,12 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     "zslbench report -d cub -p gzsl --title 'CUB, generalized' -o cub.html",
     "zslbench report --runs study --no-published --no-figures -o study.html",
 )
-@shared.path_option("-o", "--output", default=Path("report.html"), text="The .html to write.")
+@shared.path_option("-o", "--output", default=Path("report.html"), help="The .html to write.")
 @shared.RECORDS
 @shared.CHOICES
-@shared.stage_option("Only this stage.  [default: both, where both have finished runs]", default=None)
+@shared.stage_option(help="Only this stage.  [default: both, where both have finished runs]", default=None)
 @shared.selection_option(
-    "Apply a rule, as in `table`; oracle: best on test, marked †. Repeatable.  [default: as recorded, no oracle]",
+    help="Apply a rule, as in `table`; oracle: best on test, marked †. Repeatable.  [default: as recorded, no oracle]",
     multiple=True,
 )
 @click.option(
@@ -242,19 +242,19 @@ def report(output: Path, **options: Any) -> None:
     "zslbench status --verify",
     "zslbench status -d ./my-xlsa17-folder --data-root ./xlsa17",
 )
-@shared.names_option("-m", "--method", "methods", metavar="SPEC", text="Only these methods.")
+@shared.names_option("-m", "--method", "methods", metavar="SPEC", help="Only these methods.")
 @shared.names_option(
     "-d",
     "--dataset",
     "datasets",
-    text="Only these data sets; your own may be given as its folder, which the plan then names.",
+    help="Only these data sets; your own may be given as its folder, which the plan then names.",
 )
 @shared.PROTOCOLS
 @shared.STAGE
-@shared.seeds_option("Seeds that each method should have.  [default: the largest number that any method has]")
+@shared.seeds_option(help="Seeds that each method should have.  [default: the largest number that any method has]")
 @click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
 @shared.path_option(
-    "--write-plan", text="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."
+    "--write-plan", help="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."
 )
 @shared.format_option("terminal", "json")
 @shared.RUNS
@@ -289,7 +289,7 @@ def results() -> None:
     make=results.command,
 )
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@shared.folder_option("--into", "The folder that they are copied into.")
+@shared.folder_option("--into", help="The folder that they are copied into.")
 def merge(sources: tuple[Path, ...], into: Path) -> None:
     """Copy the records of other folders into one, with their predictions and tuned presets.
 
@@ -328,12 +328,12 @@ def gc(stale: bool, **options: Any) -> None:
     "zslbench results export -o runs.parquet --params columns",
     make=results.command,
 )
-@shared.path_option("-o", "--output", required=True, text="FILE.parquet or FILE.csv.")
+@shared.path_option("-o", "--output", required=True, help="FILE.parquet or FILE.csv.")
 @shared.choice_option(
     "--params",
     choices=["json", "columns"],
     default="json",
-    text="Hyper-parameters as one column of JSON, or a column each.",
+    help="Hyper-parameters as one column of JSON, or a column each.",
 )
 @shared.RUNS
 def export(**options: Any) -> None:
@@ -353,7 +353,7 @@ def export(**options: Any) -> None:
 @click.option("--interval", type=float, default=1.0, metavar="SECONDS", help="Seconds between two looks.")
 @click.option("--once", is_flag=True, help="Print one snapshot as text; so it is where the output is no terminal.")
 @click.option("--follow", is_flag=True, help="Go on when nothing runs any more.")
-@shared.format_option("terminal", "json", text="How to print a snapshot; json is printed once.")
+@shared.format_option("terminal", "json", help="How to print a snapshot; json is printed once.")
 @shared.RUNS
 def watch(runs: Path, interval: float, once: bool, follow: bool, format: str) -> None:
     """Show what runs: done, failed, running with losses and time left.

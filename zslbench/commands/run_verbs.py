@@ -36,20 +36,20 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
 )
 @shared.path_option(
-    "--plan", text="A plan file (TOML) that lists all runs; it goes with --runs, --device, --rerun and the like alone."
+    "--plan", help="A plan file (TOML) that lists all runs; it goes with --runs, --device, --rerun and the like alone."
 )
 @shared.names_option(
     "-m",
     "--method",
     "methods",
     metavar="SPEC",
-    text="A method: name, name@preset, name[key=value,…], or pkg.module:Class.",
+    help="A method: name, name@preset, name[key=value,…], or pkg.module:Class.",
 )
 @shared.run_on(required=False)
 @shared.CHOICES
-@shared.seeds_option("Run N seeds: 0 to N-1.  [default: 1]")
+@shared.seeds_option(help="Run N seeds: 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
-@shared.stage_option("final: trainval → test. dev: training → validation classes, within trainval.")
+@shared.stage_option(help="final: trainval → test. dev: training → validation classes, within trainval.")
 @shared.FOLD
 @shared.DEVICE
 @shared.ENGINE
@@ -60,20 +60,20 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     help="When to judge a method while it trains, for its curve.",
 )
 @shared.rerun_option(
-    "Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your own "
-    "methods are repeated unless it is none."
+    help="Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your "
+    "own methods are repeated unless it is none."
 )
 @shared.choice_option(
     "--seeds-at-once",
     choices=["auto", "always", "never"],
     default="auto",
-    text="Train the seeds of a generative method in one go; auto: on a GPU.",
+    help="Train the seeds of a generative method in one go; auto: on a GPU.",
 )
 @shared.choice_option(
     "--precision",
     choices=["float32", "tf32", "bf16"],
     default="float32",
-    text="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
+    help="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
 )
 @click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
 @click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
@@ -151,14 +151,16 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 )
 @click.argument("method", metavar="METHOD")
 @click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
-@shared.protocols_option("A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own.")
+@shared.protocols_option(
+    help="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own."
+)
 @shared.CHOICES
-@shared.names_option("--only", metavar="PARAM", text="Tune this hyper-parameter, and not the others.")
+@shared.names_option("--only", metavar="PARAM", help="Tune this hyper-parameter, and not the others.")
 @shared.choice_option(
     "--sampler",
     choices=["auto", "grid", "tpe", "random"],
     default="auto",
-    text="grid: every point; tpe, random: Optuna's. auto: the grid where a method fits all of it at once, else tpe.",
+    help="grid: every point; tpe, random: Optuna's. auto: the grid where a method fits all of it at once, else tpe.",
 )
 @click.option(
     "--trials",
@@ -179,14 +181,14 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @click.option("--name", default="tuned", help="The preset's name: METHOD@NAME.")
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
-@shared.rerun_option("Begin the search anew, and do such runs again; none: keep runs of a changed source.")
+@shared.rerun_option(help="Begin the search anew, and do such runs again; none: keep runs of a changed source.")
 @click.option(
     "--oracle",
     is_flag=True,
     help="Afterwards run every point on the test images too, marked †: `table --selection oracle` then tells what "
     "picking on them would have added. The preset does not depend on it.",
 )
-@shared.format_option("terminal", "markdown", "csv", "json", text="csv and json tell of every trial.")
+@shared.format_option("terminal", "markdown", "csv", "json", help="csv and json tell of every trial.")
 @shared.QUIET
 @shared.RUNS
 @shared.DATA_ROOT
@@ -219,7 +221,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 )
 @click.argument("method", metavar="METHOD")
 @shared.run_on()
-@shared.seeds_option("Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
+@shared.seeds_option(help="Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
 @click.option(
     "--sweep",
     multiple=True,
@@ -231,7 +233,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     metavar="SETTING",
     help="What each setting is compared with: first, previous, full or a setting.  [default: the method's own]",
 )
-@shared.stage_option("final: trainval → test. dev: training → validation classes, the mean over folds.")
+@shared.stage_option(help="final: trainval → test. dev: training → validation classes, the mean over folds.")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.study_options(ONLY_LISTED)
 def ablate(**options: Any) -> None:
@@ -260,9 +262,9 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 )
 @click.argument("source", metavar="SOURCE")
 @click.option("--table", metavar="N", help="Which table: 2, 'Table 2', 'Figure 7(b)'; needed where there are several.")
-@shared.names_option("-d", "--dataset", "datasets", text="Only these data sets of the table.")
-@shared.names_option("-m", "--method", "methods", text="Only these methods of the table.")
-@shared.seeds_option("Seeds 0 to N-1 of methods that depend on them.", default=3)
+@shared.names_option("-d", "--dataset", "datasets", help="Only these data sets of the table.")
+@shared.names_option("-m", "--method", "methods", help="Only these methods of the table.")
+@shared.seeds_option(help="Seeds 0 to N-1 of methods that depend on them.", default=3)
 @shared.TOLERANCE
 @shared.format_option("terminal", "markdown", "csv", "json")
 @shared.study_options("Only list what would be run, and what cannot be.")

@@ -34,83 +34,60 @@ def together(*options: Decorator) -> Decorator:
     return lambda function: functools.reduce(lambda inner, option: option(inner), reversed(options), function)
 
 
-def path_option(*names: str, text: str, metavar: str = "FILE", **settings: Any) -> Decorator:
-    """Return an option that takes a path."""
-    return click.option(*names, type=click.Path(path_type=Path), metavar=metavar, help=text, **settings)
+path_option = functools.partial(click.option, type=click.Path(path_type=Path), metavar="FILE")
+folder_option = functools.partial(path_option, metavar="DIR", default=Path("runs"))
+"""Of records."""
+seeds_option = functools.partial(click.option, "--seeds", type=click.IntRange(1), metavar="N")
 
 
-def folder_option(name: str, text: str) -> Decorator:
-    """Return the option of a folder of records, by default ``runs``."""
-    return path_option(name, metavar="DIR", default=Path("runs"), text=text)
-
-
-def names_option(*names: str, text: str, metavar: str = "NAME", **settings: Any) -> Decorator:
+def names_option(*names: str, help: str, metavar: str = "NAME", **settings: Any) -> Decorator:
     """Return an option that may be given several times."""
-    return click.option(*names, multiple=True, metavar=metavar, help=f"{text} Repeatable.", **settings)
+    return click.option(*names, multiple=True, metavar=metavar, help=f"{help} Repeatable.", **settings)
 
 
-def choice_option(*names: str, choices: Sequence[str], text: str, **settings: Any) -> Decorator:
+def choice_option(*names: str, choices: Sequence[str], **settings: Any) -> Decorator:
     """Return an option that takes one of several words."""
-    return click.option(*names, type=click.Choice(choices), help=text, **settings)
+    return click.option(*names, type=click.Choice(choices), **settings)
 
 
-def stage_option(text: str, default: str | None = "final") -> Decorator:
-    """Return the option that chooses the stage."""
-    return choice_option("--stage", choices=["final", "dev"], default=default, text=text)
-
-
-def selection_option(text: str, multiple: bool = False) -> Decorator:
-    """Return the option that chooses the rule of selection."""
-    return choice_option("--selection", choices=["fixed", "validated", "oracle"], multiple=multiple, text=text)
-
-
-def rerun_option(text: str) -> Decorator:
-    """Return the option that says which finished runs are done again."""
-    return choice_option("--rerun", choices=["none", "failed", "stale", "all"], text=text)
-
-
-def format_option(*names: str, text: str = "How to write it.") -> Decorator:
+def format_option(*names: str, help: str = "How to write it.") -> Decorator:
     """Return the option that chooses among formats; the first is the default."""
-    return choice_option("-f", "--format", choices=names, default=names[0], text=text)
+    return choice_option("-f", "--format", choices=names, default=names[0], help=help)
 
 
-def seeds_option(text: str, default: int | None = None) -> Decorator:
-    """Return the option that says how many seeds."""
-    return click.option("--seeds", type=click.IntRange(1), default=default, metavar="N", help=text)
+stage_option = functools.partial(choice_option, "--stage", choices=["final", "dev"], default="final")
+selection_option = functools.partial(choice_option, "--selection", choices=["fixed", "validated", "oracle"])
+rerun_option = functools.partial(choice_option, "--rerun", choices=["none", "failed", "stale", "all"])
+protocols_option = functools.partial(
+    names_option, "-p", "--protocol", "protocols", metavar="SPEC", default=("zsl", "gzsl"), show_default=False
+)
 
 
 def run_on(required: bool = True) -> Decorator:
     """Return the options that say on what methods are run."""
     data = "A data set: a name, or the path of an xlsa17-like folder of your own."
     return together(
-        names_option("-d", "--dataset", "datasets", metavar="SPEC", required=required, text=data),
-        protocols_option("A protocol; both zsl and gzsl when none is given."),
+        names_option("-d", "--dataset", "datasets", metavar="SPEC", required=required, help=data),
+        protocols_option(help="A protocol; both zsl and gzsl when none is given."),
     )
 
 
-def protocols_option(text: str) -> Decorator:
-    """Return the option of the protocols under which methods are run."""
-    return names_option(
-        "-p", "--protocol", "protocols", metavar="SPEC", default=("zsl", "gzsl"), show_default=False, text=text
-    )
-
-
-RUNS = folder_option("--runs", "The folder of records.")
+RUNS = folder_option("--runs", help="The folder of records.")
 DATA_ROOT = path_option(
     "--data-root",
     metavar="DIR",
-    text="A folder of xlsa17 folders, read in place (default: $ZSLBENCH_DATA, then installed data).",
+    help="A folder of xlsa17 folders, read in place (default: $ZSLBENCH_DATA, then installed data).",
 )
-OUTPUT = path_option("-o", "--output", text="Write to FILE instead of the screen.")
+OUTPUT = path_option("-o", "--output", help="Write to FILE instead of the screen.")
 CHOICES = together(
     click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
     click.option("--semantics", metavar="STEM", help="Which semantics: a file stem such as att or sent."),
 )
-METHODS = names_option("-m", "--method", "methods", text="Only these methods.")
-DATASETS = names_option("-d", "--dataset", "datasets", text="Only these data sets.")
-PROTOCOLS = names_option("-p", "--protocol", "protocols", text="Only these protocols.")
+METHODS = names_option("-m", "--method", "methods", help="Only these methods.")
+DATASETS = names_option("-d", "--dataset", "datasets", help="Only these data sets.")
+PROTOCOLS = names_option("-p", "--protocol", "protocols", help="Only these protocols.")
 RECORDS = together(METHODS, DATASETS, PROTOCOLS)
-STAGE = stage_option("Which stage.")
+STAGE = stage_option(help="Which stage.")
 FOLD = click.option(
     "--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given."
 )
@@ -128,7 +105,7 @@ _PLACE = together(
         "--engine",
         "engine_name",
         choices=["serial", "process", "dask", "slurm"],
-        text="Where runs are done: in this process, in workers of this machine, on a Dask cluster, or as Slurm jobs.  "
+        help="Where runs are done: in this process, in workers of this machine, on a Dask cluster, or as Slurm jobs.  "
         "[default: serial; process with --workers]",
     ),
     click.option(
@@ -147,7 +124,7 @@ _LIMITS = together(
 )
 _CLUSTER = together(
     click.option("--scheduler", metavar="URL", help="A Dask cluster that runs already: tcp://host:8786."),
-    path_option("--engine-config", text="What to ask Slurm for, as TOML: partition, time, gpus, …."),
+    path_option("--engine-config", help="What to ask Slurm for, as TOML: partition, time, gpus, …."),
 )
 ENGINE = together(_PLACE, _LIMITS, _CLUSTER)
 ENGINE_WITHOUT_LIMITS = together(_PLACE, _CLUSTER)
