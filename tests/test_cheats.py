@@ -13,6 +13,7 @@ from cheats import NOTES, SECRETS, STASHERS, Counted, digest_of
 from test_leaks import write_world
 
 import zslbench
+from zslbench import seeding
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import split
 from zslbench.protocols.gzsl import GZSL
@@ -42,37 +43,35 @@ def secrets_of(folder: Path) -> str:
     return ",".join(f"{name}={digest_of(values)}" for name, values in named.items())
 
 
-@pytest.mark.parametrize("name", ENGINES)
-def test_nothing_that_a_method_is_handed_leads_to_an_answer(tmp_path: Path, name: str) -> None:
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which processes note what they find; they import the tests' modules."""
+    monkeypatch.setenv(NOTES, str(tmp_path / "notes"))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    return tmp_path / "notes"
+
+
+@pytest.mark.parametrize("how", ["serial", "process --workers 1"])
+def test_nothing_that_a_method_is_handed_leads_to_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: Path, how: str
+) -> None:
     """Walked are ctx, train, classes, the stack and all modules, at every moment at which the method's code runs."""
     folder = write_world(tmp_path / "world", 20)
-    notes = tmp_path / "notes"
-    variables = {**os.environ, SECRETS: secrets_of(folder), NOTES: str(notes), "PYTHONPATH": os.pathsep.join(sys.path)}
-    words = ["run", "-m", "cheats:Walker", "-d", str(folder), "--seeds", "2", "--checkpoints", "every:1"]
-    how = ["--engine", name, *(["--workers", "1"] if name == "process" else [])]
-    done = subprocess.run(
-        [sys.executable, "-m", "zslbench", *words, *how, "--runs", str(tmp_path / "runs")],
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    monkeypatch.setenv(SECRETS, secrets_of(folder))
+    words = f"-m zslbench run -m cheats:Walker -d {folder} --seeds 2 --checkpoints every:1 --engine {how}".split()
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     looks = [line.partition(" [") for line in notes.read_text().splitlines()]
-    assert {where.rpartition(" ")[0] for where, _, _ in looks} == {
-        "fit",
-        "after a checkpoint",
-        "after a fault at a checkpoint",
-        "scores",
-    }
+    moments = {"fit", "after a checkpoint", "after a fault at a checkpoint", "scores"}
+    assert {where.rpartition(" ")[0] for where, _, _ in looks} == moments
     assert all(int(where.rpartition(" ")[2]) > 20_000 for where, _, _ in looks), looks
     assert [line for line in looks if line[2] != "]"] == []
 
 
-def test_the_walk_would_find_an_answer(tmp_path: Path) -> None:
+def test_the_walk_would_find_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, notes: Path) -> None:
     """The oracle of the test above: a permutation of what lies in a closure, in a module's registry, is found."""
     code = """
-import types, sys, cheats, numpy
+import sys, types, cheats, numpy
 def hide():
     secret = numpy.random.default_rng(0).permutation(1000)
     return {"answers": [lambda: secret]}
@@ -80,10 +79,8 @@ sys.modules["hiding"] = types.ModuleType("hiding")
 sys.modules["hiding"].registry = hide()
 cheats.look("here", None)
 """
-    notes = tmp_path / "notes"
-    variables = {SECRETS: f"secret={digest_of(np.arange(1000))}", NOTES: str(notes)}
-    variables |= {**os.environ, **variables, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], env=variables, check=True)
+    monkeypatch.setenv(SECRETS, f"secret={digest_of(np.arange(1000))}")
+    subprocess.run([sys.executable, "-c", code], check=True)
     assert "'secret ndarray'" in notes.read_text()
 
 
@@ -138,8 +135,6 @@ def test_the_order_of_a_query_cannot_be_worked_out(tmp_path: Path, monkeypatch: 
     for seed in range(3):
         _, answers = GZSL().query(data, split(data), seed)
         of_unseen = np.isin(answers.labels, data.unseen)
-        from zslbench import seeding
-
         for purpose in ("query rows", f"query rows {data.fingerprint}", f"zslbench query rows {seed}"):
             guess = seeding.stream(seed, purpose).permutation(np.arange(len(of_unseen)) >= len(data.test_seen))
             assert np.mean(guess == of_unseen) < 0.6
