@@ -322,7 +322,7 @@ def test_the_source_of_every_method_is_found_without_importing_it():
     for name in [entry.name for entry in REGISTERED if entry.origin == "zslbench"]:
         source = source_of(method_class(name))
         facts = {"method_source": source.digest}
-        assert not source.own
+        assert not source.of_user
         assert SourceCheck().state(name, facts) == "current"
         assert SourceCheck().state(name, {**facts, "method_files": dict(source.files)}) == "current"
         assert SourceCheck().state(name, {"method_source": "0" * 16}) == "changed"

@@ -50,13 +50,13 @@ class MethodSource:
         files: path of each module that entered, relative to the working folder; empty for modules of zslbench, and for
             those outside the working folder, which are found by their name.
         edited: files that have changed since this process imported them; the digest is of what was imported.
-        own: whether it is a method of the user's own project, not one that came with an installed package.
+        of_user: whether it is a method of the user's own project, not one that came with an installed package.
     """
 
     digest: str
     files: Mapping[str, str]
     edited: tuple[Path, ...]
-    own: bool
+    of_user: bool
 
 
 def source_of(cls: type) -> MethodSource:
@@ -76,7 +76,7 @@ def source_of(cls: type) -> MethodSource:
     if cls.__module__ == _MAIN and not _in_script(cls):
         cells = _of_cells(cls)
         if cells is None:
-            return MethodSource("", {}, (), own=True)
+            return MethodSource("", {}, (), of_user=True)
         texts, used = cells
         start -= {_MAIN}
         anywhere = Path(Path.cwd().anchor)
@@ -94,7 +94,7 @@ def source_of(cls: type) -> MethodSource:
         digest=_digest(contents | texts),
         files=dict.fromkeys(sorted(texts), "") | files,
         edited=tuple(path for name, path in paths.items() if path and path.read_bytes() != contents[name]),
-        own=not _is_zslbench(cls.__module__) and not ((path := _file(cls.__module__)) and _is_installed(path)),
+        of_user=not _is_zslbench(cls.__module__) and not ((path := _file(cls.__module__)) and _is_installed(path)),
     )
 
 

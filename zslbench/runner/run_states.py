@@ -74,7 +74,7 @@ def choose_runs_to_do(
     return {
         run.id
         for run, state in states
-        if state == "to run" or state in again or (state == "stale" and rerun != "none" and sources[run.method].own)
+        if state == "to run" or state in again or (state == "stale" and rerun != "none" and sources[run.method].of_user)
     }
 
 
@@ -96,7 +96,7 @@ def source_remarks(
         stale = [run for run, state in states if run.method == name and state == "stale"]
         again = sum(run.id in todo for run in stale)
         for number, fate in (
-            (again, "done again (--rerun none keeps what is there)" if source.own else "done again"),
+            (again, "done again (--rerun none keeps what is there)" if source.of_user else "done again"),
             (len(stale) - again, "kept (--rerun stale does them again)"),
         ):
             runs = "1 run of it is" if number == 1 else f"{number} runs of it are"
