@@ -22,8 +22,7 @@ _ROUNDING = 1e-9
 class Curve:
     """The whole seen–unseen curve: point i holds for γ above margin i - 1, up to and including margin i.
 
-    Attributes:
-        margins: (t - 1,) ascending; unseen, seen: (t,) U and S, fractions.
+    There are (t - 1,) ascending margins; U and S of the (t,) points are fractions.
     """
 
     margins: Array
@@ -82,12 +81,10 @@ def best_constant(curves: Sequence[Curve]) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """Records with ``U cs``, ``S cs``, ``H cs`` among their metrics, and those that lack what it takes.
+    """Records with ``U cs``, ``S cs``, ``H cs`` among their metrics, in the order given, and those that lack some.
 
-    Attributes:
-        records: in the order given; those that have no seen–unseen curve are unchanged.
-        lacking: those of a cell (method, data) whose seeds do not all have the same folds in the dev stage.
-        other_step: those whose chosen step is not the last one, which alone has predictions.
+    Without a seen–unseen curve they are unchanged. `lacking` are those of a method and data whose seeds do not all have
+    the same folds in the dev stage, `other_step` those whose step is not the last one, which alone has predictions.
     """
 
     records: tuple[Record, ...]
@@ -101,10 +98,8 @@ def calibrate(
     """Return the `final` records with calibrated stacking: γ chosen for each on the dev folds of the same run and seed.
 
     A constant per seed, since each fit has a scale of scores of its own; so ± holds what choosing γ adds to the spread.
-    What was chosen is in ``provenance["calibrated"]``: gamma, folds, on (``dev`` or ``test``).
-
-    Args:
-        on_test: choose γ on the predictions that are judged: oracle selection, the metrics' names end in †.
+    What was chosen is in ``provenance["calibrated"]``: gamma, folds, on (``dev`` or ``test``). Chosen `on_test`, on the
+    predictions that are judged, it is oracle selection, and the metrics' names end in †.
     """
     final = list(final)
     folds = {} if on_test else _folds(final, dev)

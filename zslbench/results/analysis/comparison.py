@@ -17,7 +17,7 @@ import numpy as np
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.errors import BadValue, StoreError
-from zslbench.metrics import ACCURACIES, predict_classes
+from zslbench.metrics import ACCURACIES, Predictions, predict_classes
 from zslbench.results.analysis import significance
 from zslbench.results.analysis.gather import is_method
 from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
@@ -32,7 +32,7 @@ METRICS = tuple(name for names in ACCURACIES.values() for name in names)
 OVER = ("classes", "images")
 SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S": ("seen",), "H": ("unseen", "seen")}
 
-LoadPredictions = Callable[[Record], Mapping[str, AnyArray]]
+LoadPredictions = Callable[[Record], Predictions]
 _KEPT = ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class")
 
 
@@ -91,12 +91,9 @@ class Match:
 def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match]:
     """Return who meets whom: a match for each data set and protocol on which at least two entrants ran.
 
-    Args:
-        terms: names or specs, each of which must pick one row per data set and protocol; none: every row.
-
-    Raises:
-        BadValue: a term picks several rows, two terms the same, no two meet, or what should be one data set has
-            different content.
+    Each of the `terms`, names or specs, must pick one row per data set and protocol; without terms every row meets the
+    others. BadValue is raised where a term picks several rows, two terms pick the same, no two meet, or what should be
+    one data set has different content.
     """
     if len(terms) == 1:
         raise BadValue(f"{terms[0]!r} is one method; name at least two, or none to compare all.")
@@ -226,9 +223,7 @@ class Side(NamedTuple):
 class Comparison:
     """One metric (T1, U, S or H) on one data set, of every two entrants.
 
-    Attributes:
-        values: percent, by entrant; of the mean class accuracies over seeds.
-        sides: ``unseen`` and ``seen``, as far as the metric uses them.
+    `values` are percent, by entrant, of the mean class accuracies over seeds; `sides` are those that the metric uses.
     """
 
     match: Match
@@ -272,12 +267,7 @@ def metrics_of(match: Match) -> tuple[str, ...]:
 
 
 def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, how: Resampling) -> list[Comparison]:
-    """Return a comparison for each metric (some of `metrics_of`), all on the same draws.
-
-    Raises:
-        StoreError: a run without predictions.
-        BadValue: predictions of different test images.
-    """
+    """Return a comparison for each metric (some of `metrics_of`), all on the same draws and the same test images."""
     answered = _answered(match, load)
     content = match.row.fingerprint
     drawn = {

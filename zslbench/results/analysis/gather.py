@@ -59,11 +59,7 @@ class RecordFilter:
         return method, dataset, protocol
 
     def check_terms(self, records: Sequence[Record], runs: Path) -> None:
-        """Refuse what no record has.
-
-        Raises:
-            BadValue: with the names that there are.
-        """
+        """Refuse what no record has, naming what there is (BadValue)."""
         if self.stage not in (None, *STAGES):
             raise BadValue(f"stage {self.stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
         for kind, terms, accepts, name in self._rules():
@@ -80,11 +76,7 @@ class RecordFilter:
                     )
 
     def check_finished(self, selected: Sequence[Record], records: Sequence[Record], runs: Path) -> None:
-        """Refuse a selection of the records of which none finished.
-
-        Raises:
-            BadValue: no record has all that was asked for together. StoreError: none of them finished.
-        """
+        """Refuse a selection that is empty (BadValue: nothing fits all terms together) or in which no run finished."""
         if any(record.ok for record in selected):
             return
         if selected:
@@ -166,11 +158,7 @@ class Gathered:
 def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordFilter) -> list[Record]:
     """Return the records of a store that were asked for, whatever their status, marked as `mark_sources` does.
 
-    Warns of what could not be read.
-
-    Raises:
-        BadValue: a name that no record has, or names that no record has together.
-        StoreError: no records at all, or none that finished.
+    Warns of what could not be read. BadValue is raised where nothing fits, StoreError where nothing finished.
     """
     if not records:
         advice = "make some, for instance with `zslbench run --method eszsl --dataset digits`, or name their folder"
@@ -248,11 +236,7 @@ def gather(
 
 
 def drop_candidates(records: Sequence[Record]) -> list[Record]:
-    """Return the records that count as they are, candidates of oracle selection left out.
-
-    Raises:
-        BadValue: all are candidates.
-    """
+    """Return the records that count as they are, candidates of oracle selection left out; BadValue where all are."""
     kept = [record for record in records if record.selection != "oracle"]
     if not kept:
         raise BadValue(

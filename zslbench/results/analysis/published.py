@@ -89,11 +89,7 @@ def sources() -> tuple[str, ...]:
 
 
 def check_source(source: str) -> None:
-    """Refuse a source that has no numbers here.
-
-    Raises:
-        UnknownName: with the sources that there are.
-    """
+    """Refuse a source that has no numbers here, naming those that have (UnknownName)."""
     if source not in sources():
         raise UnknownName("source of published numbers", source, sources())
 
@@ -104,9 +100,6 @@ def lookup(method: str, dataset: str, metric: str, source: str | None = None) ->
     >>> entry = lookup("lisgan", "cub", "H")
     >>> entry.source, entry.table, entry.value
     ('li2019lisgan', 'Table 4', 51.6)
-
-    Raises:
-        UnknownName: no such source.
     """
     return _lookup_first((method,), dataset, metric, source)
 
@@ -162,11 +155,8 @@ class CitedRow(Ranked):
 def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods: Sequence[str]) -> list[CitedRow]:
     """Return what is published on the catalogued data sets of `rows`, the preferred source first.
 
-    Args:
-        rows: what was measured; on a user's own data nothing is published, whatever its name.
-        metrics: which.
-        source: a citation key, or ``best``: of each number the most preferred source alone.
-        methods: specs; none: every method that a source has, its named ablations left out.
+    `source` is a citation key, or ``best``: of each number the most preferred source alone. Without `methods` (specs)
+    these are all that a source has, named ablations left out.
     """
     datasets = dict.fromkeys(row.dataset for row in rows if row.origin == "catalogue")
     wanted = [(dataset, metric) for dataset in datasets for metric in metrics if metric in PROTOCOL]

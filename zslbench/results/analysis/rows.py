@@ -72,11 +72,7 @@ class Stat:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """What numbers are marked and ranked by.
-
-    Attributes:
-        oracle: whether they are the best on test; changed: whether the source of the method has changed since.
-    """
+    """What numbers are marked and ranked by; `changed`: the source of the method has changed since."""
 
     setting: str
     oracle: bool
@@ -91,8 +87,8 @@ class Ranked:
     @property
     def block(self) -> tuple[bool, int, str]:
         """The block of rows that may be ranked with each other; sorts inductive first, oracle last."""
-        known = self.setting in SETTINGS
-        return self.oracle, SETTINGS.index(self.setting) if known else len(SETTINGS), self.setting
+        place = SETTINGS.index(self.setting) if self.setting in SETTINGS else len(SETTINGS)
+        return self.oracle, place, self.setting
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -220,11 +216,7 @@ def spec_head(record: Record, tuned: Iterable[str] = ()) -> str:
 
 
 def pick_metrics(available: Iterable[str], asked: Iterable[str]) -> list[str]:
-    """Return the metrics asked for, whatever their case, in the order asked.
-
-    Raises:
-        UnknownName: one that is not available.
-    """
+    """Return the metrics asked for, whatever their case, in the order asked; UnknownName: one is not available."""
     by_case = {name.casefold(): name for name in order_metrics(available)}
     for name in asked:
         if name.casefold() not in by_case:

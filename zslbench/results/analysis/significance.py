@@ -249,13 +249,10 @@ def _variances(moments: Array, methods: int, upper: tuple[IntArray, IntArray], n
 def bootstrap_difference(
     sides: Sequence[Draws], first: int, second: int, level: float = 0.95, training: Retraining | None = None
 ) -> PairedTest:
-    """Return the difference of a metric between two methods, with its interval and p.
+    """Return the difference of a metric between two methods (columns of `sides`), first − second, with interval and p.
 
-    Args:
-        sides: one for T1, U or S; unseen and seen for H.
-        first, second: columns of the two methods; the difference is first − second.
-        level: of the interval.
-        training: adds the chance of training anew; None: for the trained models as they are.
+    There is one side for T1, U or S, unseen and seen for H. `training` adds the chance of training anew; without it
+    they hold for the trained models as they are.
 
     A difference without any spread, which is neither sure nor unsure: where all accuracies agree it is 0 with an
     interval of [0, 0] and p = 1; where all differ by the same amount, or where there is one class (one image a class)

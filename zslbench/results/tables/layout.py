@@ -141,11 +141,7 @@ def lay_out(
 
 
 def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Row], list[Row]]:
-    """Return rows in the order of a table's rows and in that of its columns.
-
-    As asked for; else rows by title, label, version and selection rule, columns by data set, its choices, protocol and
-    metric.
-    """
+    """Return rows in the order of a table's rows (by method) and in that of its columns (by data), as asked for first."""
 
     def data_order(row: Row) -> tuple[Any, ...]:
         _, dataset, protocol = record_filter.position(row.lead)

@@ -31,11 +31,7 @@ _SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
 
 
 def check_format(format: str, allowed: Sequence[str] = FORMATS, standalone: bool = False) -> None:
-    """Refuse a format that is not offered.
-
-    Raises:
-        UnknownName: with those that are. BadValue: `standalone` without LaTeX.
-    """
+    """Refuse a format that is not offered (UnknownName), or `standalone` without LaTeX (BadValue)."""
     if format not in allowed:
         raise UnknownName("format", format, allowed)
     if standalone and format != "latex":
@@ -58,7 +54,7 @@ def render(
         standalone: write a whole LaTeX document.
 
     Raises:
-        BadValue: such a width there is not.
+        BadValue: the width is no whole number above 0, or for LaTeX neither a known name nor a sensible number.
     """
     tables = [tables] if isinstance(tables, Table) else list(tables)
     if format == "latex":
@@ -77,9 +73,6 @@ def inches_of(width: str | float) -> float:
 
     >>> inches_of("page"), inches_of("4.5")
     (6.875, 4.5)
-
-    Raises:
-        BadValue: neither a known name nor a sensible number.
     """
     if isinstance(width, str) and width in WIDTHS:
         return WIDTHS[width]
@@ -96,11 +89,7 @@ def inches_of(width: str | float) -> float:
 
 
 def columns_of(width: int | str | float | None, piped: int = 100) -> int:
-    """Return the characters of a line that a width means; None: the terminal's, and `piped` where there is none.
-
-    Raises:
-        BadValue: it is no whole number above 0.
-    """
+    """Return the characters of a line that a width means; None: the terminal's, and `piped` where there is none."""
     if width is None:
         return shutil.get_terminal_size((piped, 24)).columns
     text = str(width)

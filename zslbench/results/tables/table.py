@@ -174,11 +174,7 @@ def text_table(
 
 
 def stat_cell(stat: Stat | None, marks: str = "", intervals: bool = False) -> Cell | None:
-    """Return mean and deviation in percent with one digit; None where there is no number.
-
-    Args:
-        intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
-    """
+    """Return mean and deviation (or half-width of the 95 % t interval) with one digit; None: there is no number."""
     if stat is None:
         return None
     ends = stat.interval() if intervals else None
@@ -216,11 +212,8 @@ def panels(
 ) -> list[Table]:
     """Part a table that is wider than `room` into tables of whole groups, to be set one below the other.
 
-    A group that is too wide by itself is parted into several under the same head.
-
-    Args:
-        widths: of the columns, in any unit; room: of a line, names left out.
-        gaps: before a group, and between the columns of one; head_width: of a group's head.
+    A group that is too wide by itself is parted into several under the same head. Widths of columns and of group heads,
+    `room` (of a line, names left out) and `gaps` (before a group, and between the columns of one) are in any unit.
     """
     between_groups, between = gaps
     taken = [width + between for width in widths]
