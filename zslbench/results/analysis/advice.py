@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from zslbench.arrays import AnyArray
 from zslbench.errors import StoreError
 from zslbench.identity import canonical_json
+from zslbench.metrics import Predictions
 from zslbench.results.analysis.rows import spec_head
 from zslbench.results.analysis.selection import UnselectableRecords
 from zslbench.results.records.record import Record
@@ -81,14 +81,11 @@ def _remedy(rule: str, lack: UnselectableRecords, runs: Path) -> str:
     epochs = int(first.method.get("params", {}).get("epochs", 10)) // 10
     checkpoints = "--checkpoints", f"every:{max(1, int(first.curve[0]['step']) if first.curve else epochs)}"
     again = *checkpoints, "--rerun", "all"
-    why = {
-        "dev": "it has no dev curves",
-        "dev curve": "its dev records have no curves",
-        "steps": "its dev curves share no step with it",
-    }
-    if lack.missing in why:
+    if lack.missing != "curve":
+        why = {"dev": "it has no dev curves", "dev curve": "its dev records have no curves"}
+        reason = why.get(lack.missing, "its dev curves share no step with it")
         words = checkpoints if lack.missing == "dev" else again
-        return f"{why[lack.missing]}; make them: `{run_command(lack.records, runs, '--stage', 'dev', *words)}`"
+        return f"{reason}; make them: `{run_command(lack.records, runs, '--stage', 'dev', *words)}`"
     if _has_epochs(lack):
         on_dev = ", and the same with `--stage dev`" if rule == "validated" else ""
         command = run_command(lack.records, runs, *again)
@@ -120,7 +117,7 @@ def advise_on_uneven_folds(left_out: Sequence[Record], runs: Path) -> str:
     )
 
 
-def advise_near_chance(records: Iterable[Record], predictions: Callable[[Record], Mapping[str, AnyArray]]) -> list[str]:
+def advise_near_chance(records: Iterable[Record], predictions: Callable[[Record], Predictions]) -> list[str]:
     """Return a sentence for each method and data set with a final run whose T1 or U is under twice chance.
 
     Chance is 100 % over the number of candidates, counted as the classes that have test images: the unseen ones for T1,

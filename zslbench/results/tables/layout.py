@@ -77,6 +77,7 @@ def lay_out(
     """
     keys = row_keys(rows, lambda row: (group_key(row), row.protocol_key))
     numbers: dict[RowKey, dict[ColumnKey, Stat | Published]] = {key: {} for key in keys}
+    beside: list[tuple[RowKey, Published, GroupKey]] = []
     for row, key in zip(rows, keys, strict=True):
         for metric in metrics:
             if metric in row.metrics:
@@ -84,6 +85,7 @@ def lay_out(
                 numbers[key][column] = row.metrics[metric]
                 if source and cited is None and (entry := citations.find_comparable_number(row, metric, source)):
                     numbers[key][dataclasses.replace(column, published=True)] = entry
+                    beside.append((key, entry, column.group))
     used = {column for columns in numbers.values() for column in columns}
     columns = [
         column
@@ -108,12 +110,6 @@ def lay_out(
 
     blocks = [_rank(map(table_row, block), columns) for block in ranked_blocks(keys, rank_together)]
     below = describe_rows(rows, [key.short for key in keys], metrics, rank_together, intervals)
-    beside = [
-        (key, entry, column.group)
-        for key, columns_of in numbers.items()
-        for column, entry in columns_of.items()
-        if isinstance(entry, Published)
-    ]
     placed = [(entry, group) for _, entry, group in beside]
     if cited:
         blocks += _cited_blocks(cited, columns, notes, rank_together)
@@ -141,7 +137,7 @@ def lay_out(
 
 
 def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Row], list[Row]]:
-    """Return rows in the order of a table's rows (by method) and in that of its columns (by data), as asked for first."""
+    """Return rows in the order of a table's rows (by method) and in that of its columns (by data)."""
 
     def data_order(row: Row) -> tuple[Any, ...]:
         _, dataset, protocol = record_filter.position(row.lead)
