@@ -249,11 +249,12 @@ class _Answered:
     labels: IntArray
     right: tuple[Array, ...]
 
-    def draw(self, kind: str, draws: int, rng: np.random.Generator) -> Draws:
+    def draw(self, kind: str, how: Resampling, images: str) -> Draws:
         mean = np.stack([seeds.mean(axis=1) for seeds in self.right], axis=1)
+        rng = seeding.stream(how.seed, f"bootstrap {kind} {images}")
         if kind == "classes":
-            return significance.draw_classes(significance.class_means(mean, self.labels), draws, rng)
-        return significance.draw_images(mean, self.labels, draws, rng)
+            return significance.draw_classes(significance.class_means(mean, self.labels), how.draws, rng)
+        return significance.draw_images(mean, self.labels, how.draws, rng)
 
     def count(self) -> Side:
         counts = np.unique(self.labels, return_counts=True)[1]
@@ -268,37 +269,31 @@ def metrics_of(match: Match) -> tuple[str, ...]:
 
 def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, how: Resampling) -> list[Comparison]:
     """Return a comparison for each metric (some of `metrics_of`), all on the same draws and the same test images."""
-    answered = _answered(match, load)
-    content = match.row.fingerprint
+    answered, entrants = _answered(match, load), range(len(match.entrants))
     drawn = {
-        (kind, side): part.draw(kind, how.draws, seeding.stream(how.seed, f"bootstrap {kind} {side} {content}"))
+        (kind, side): part.draw(kind, how, f"{side} {match.row.fingerprint}")
         for kind in how.over
         for side, part in answered.items()
         if any(side in SIDES[name] for name in metrics)
     }
-    return [_comparison(match, name, answered, drawn, how) for name in metrics]
-
-
-def _comparison(
-    match: Match,
-    metric: str,
-    answered: Mapping[str, _Answered],
-    drawn: Mapping[tuple[str, str], Draws],
-    how: Resampling,
-) -> Comparison:
-    parts = [answered[side] for side in SIDES[metric]]
-    pairs = list(itertools.combinations(range(len(match.entrants)), 2))
-    verdicts: list[dict[str, Verdict]] = [{} for _ in pairs]
-    for kind in how.over:
-        sides = [drawn[kind, side] for side in SIDES[metric]]
-        training = _training(kind, parts, sides, match.entrants, how)
-        tests = [significance.bootstrap_difference(sides, *pair, how.level, training) for pair in pairs]
-        for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
-            by_kind[kind] = Verdict(100 * test.low, 100 * test.high, test.p, float(holm))
-    values = tuple(100 * float(significance.metric(sides, number)[0]) for number in range(len(match.entrants)))
-    counts = {side: part.count() for side, part in zip(SIDES[metric], parts, strict=True)}
-    differences = (Pair(*pair, 100 * test.difference, v) for pair, test, v in zip(pairs, tests, verdicts, strict=True))
-    return Comparison(match, metric, values, counts, tuple(differences))
+    pairs = list(itertools.combinations(entrants, 2))
+    comparisons = []
+    for metric in metrics:
+        parts = [answered[side] for side in SIDES[metric]]
+        verdicts: list[dict[str, Verdict]] = [{} for _ in pairs]
+        for kind in how.over:
+            draws = [drawn[kind, side] for side in SIDES[metric]]
+            training = _training(kind, parts, draws, match.entrants, how)
+            tests = [significance.bootstrap_difference(draws, *pair, how.level, training) for pair in pairs]
+            for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
+                by_kind[kind] = Verdict(100 * test.low, 100 * test.high, test.p, float(holm))
+        values = tuple(100 * float(significance.metric(draws, number)[0]) for number in entrants)
+        sides = {side: part.count() for side, part in zip(SIDES[metric], parts, strict=True)}
+        differences = (
+            Pair(*pair, 100 * test.difference, by) for pair, test, by in zip(pairs, tests, verdicts, strict=True)
+        )
+        comparisons.append(Comparison(match, metric, values, sides, tuple(differences)))
+    return comparisons
 
 
 def _training(

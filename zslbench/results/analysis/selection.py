@@ -27,14 +27,15 @@ Step = int | None
 """A count of epochs; None: the last step, whose metrics are the record's own."""
 
 
-class UnselectableRecords(NamedTuple):
-    """Records (of one setup) that a rule could not be applied to.
+Missing = Literal["curve", "dev", "dev curve", "steps"]
+"""What a rule needs: a curve, dev records, curves of these, or steps that both curves have."""
 
-    `missing` is ``curve`` (of theirs), ``dev`` (records), ``dev curve``, or ``steps`` (that both curves have).
-    """
+
+class UnselectableRecords(NamedTuple):
+    """Records (of one setup) that a rule could not be applied to."""
 
     records: tuple[Record, ...]
-    missing: Literal["curve", "dev", "dev curve", "steps"]
+    missing: Missing
 
 
 class Selection(NamedTuple):
@@ -128,12 +129,10 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
         if not with_curve:
             continue
         curves = [record for record in judges if record.curve]
-        if not curves:
-            lacking.append(UnselectableRecords(tuple(with_curve), "dev curve" if judges else "dev"))
-            continue
         steps = shared_steps([*with_curve, *curves])
-        if len(steps) == 1:
-            lacking.append(UnselectableRecords(tuple(with_curve), "steps"))
+        if not curves or len(steps) == 1:
+            missing: Missing = "steps" if curves else "dev curve" if judges else "dev"
+            lacking.append(UnselectableRecords(tuple(with_curve), missing))
             continue
         folds = sorted({record.fold for record in curves})
         records += _at_step(with_curve, "validated", best_step(curves, steps), points=1, folds=folds)
