@@ -210,7 +210,7 @@ def test_a_read_only_store_is_read(folder: Path, parses: list[Path], monkeypatch
     def forbidden(*args: Any) -> None:
         raise AssertionError("a finished copy needs neither lock nor writing")
 
-    monkeypatch.setattr(array_store, "_lock", forbidden)
+    monkeypatch.setattr("filelock.FileLock.acquire", forbidden)
     load(folder)
     assert len(parses) == 1
 

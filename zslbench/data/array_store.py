@@ -232,22 +232,17 @@ def _arrays(folder: Path) -> dict[str, AnyArray]:
 
 def _keep(dataset: Dataset) -> Path | None:
     """Return the folder of the store with the arrays of a data set, written where needed; None where it cannot be."""
-    content = _content(dataset.fingerprint)
+    from filelock import FileLock
+
+    content, locks = _content(dataset.fingerprint), home() / "store" / "locks"
     try:
-        with _lock(dataset.fingerprint):
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{content.name}.lock"):
             if not is_intact(content):
                 _write_content(content, dataset)
     except (OSError, NotImplementedError):  # read-only, full, or without locks
         return None
     return content
-
-
-def _lock(name: str) -> Any:
-    from filelock import FileLock
-
-    folder = home() / "store" / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(str(folder / f"{name}.lock"))
 
 
 def _write_content(target: Path, dataset: Dataset) -> None:

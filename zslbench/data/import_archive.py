@@ -74,12 +74,7 @@ def import_(source: Path | str) -> list[Installed]:
 
 
 def import_archive(
-    path: Path,
-    source: str,
-    checksum: str,
-    *,
-    required: Collection[str] = (),
-    allowed: Collection[str] | None = None,
+    path: Path, source: str, checksum: str, *, required: Collection[str] = (), allowed: Collection[str] | None = None
 ) -> list[Installed]:
     """Install from a zip archive, recording the `source` it came from and its sha256 (see `import_`).
 

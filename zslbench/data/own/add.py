@@ -15,7 +15,7 @@ from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find, write
 from zslbench.data.dataset import Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
-from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split_options, draw_split, read_given_split
+from zslbench.data.own.given_splits import PARTS, SplitGiven, SplitOptions, check_split_options, make_split
 from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
 from zslbench.data.own.reading import Given, Loaded, read, split_key
 from zslbench.errors import BadData, BadValue, DataMissing
@@ -169,10 +169,8 @@ class Reader:
         self.remarks.append(how_read + called)
         names = names or numbered_names(first, count)
         images = _read_choices(features, "features")
-        parts = (
-            draw_split(ids, names, options, first) if splits is None else read_given_split(splits, ids, names, options)
-        )
-        used = sum(map(len, (parts.trainval, parts.test_seen, parts.test_unseen)))
+        fields, split_facts = make_split(splits, ids, names, options, first)
+        used = sum(len(fields[part]) for part in PARTS)
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
         matrices = {stem: self._orient(matrix, len(ids), "features", "images") for stem, matrix in images.items()}
@@ -185,15 +183,11 @@ class Reader:
             labels=ids,
             semantics=table.array,
             class_names=names,
-            trainval=parts.trainval,
-            test_seen=parts.test_seen,
-            test_unseen=parts.test_unseen,
-            folds=parts.folds,
             origin="added",
-            split=parts.made,
             first_class=first,
+            **fields,
         )
-        return Content(usual, matrices, tables, {}, {"labels": labelled.facts, "split": parts.facts})
+        return Content(usual, matrices, tables, {}, {"labels": labelled.facts, "split": split_facts})
 
     def extend(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
         """Return the content of an added data set with further features or semantics, under names of their own."""

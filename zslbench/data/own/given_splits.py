@@ -40,16 +40,8 @@ _UNFOLDED = 20
 """Bytes of memory that a byte of a text takes at most: lists of numbers of one digit."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Parts:
-    """A split: row numbers, folds, how it was made (empty: given), and facts to be kept."""
-
-    trainval: IntArray
-    test_seen: IntArray
-    test_unseen: IntArray
-    folds: tuple[Fold, ...] = ()
-    made: str = ""
-    facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+Division = tuple[dict[str, Any], dict[str, Any]]
+"""The fields of `Dataset` that a split fills, and facts that are kept of it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,14 +86,8 @@ def _whole(option: str, value: Any) -> int:
     return number
 
 
-def draw_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int = 0) -> Parts:
-    """Return a seeded split: classes that are unseen, and a share of each seen class's images that test.
-
-    `first` is what the user's labels number the first class, and so what ``--unseen 2,5`` counts from.
-
-    Raises:
-        BadValue: so many unseen classes leave fewer than two on a side, or a name is no class.
-    """
+def _draw_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int) -> Division:
+    """Return a seeded split: classes that are unseen, and a share of each seen class's images that test."""
     unseen = _UNSEEN if options.unseen is None else options.unseen
     unseen = unseen.strip() if isinstance(unseen, str) else unseen
     if isinstance(unseen, str) and unseen.endswith("%"):
@@ -143,7 +129,7 @@ def _draw_rest(
     options: SplitOptions,
     drawn: str = "",
     folds: tuple[Fold, ...] = (),
-) -> Parts:
+) -> Division:
     """Return the split that unseen classes make: test images, and folds where none are given, of the seen ones.
 
     `drawn` is how a caption says which classes were drawn as unseen; empty where they were given.
@@ -166,8 +152,8 @@ def _draw_rest(
         "folds": options.folds,
         "classes": "drawn" if drawn else "given",
     }
-    made = f"seeded split (seed {options.seed}, {asked}{shares})"
-    return Parts(trainval, test_seen, np.flatnonzero(is_unseen), folds, made, facts)
+    fields = dict(zip(PARTS, (trainval, test_seen, np.flatnonzero(is_unseen)), strict=True))
+    return fields | {"folds": folds, "split": f"seeded split (seed {options.seed}, {asked}{shares})"}, facts
 
 
 def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> IntArray:
@@ -193,20 +179,20 @@ def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> In
     return np.array(sorted(ids), dtype=np.int64)
 
 
-def read_given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], options: SplitOptions) -> Parts:
-    """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn as in `draw_split`.
+def make_split(
+    given: SplitGiven | None, labels: IntArray, names: Sequence[str], options: SplitOptions, first: int
+) -> Division:
+    """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn by a seed, None: all.
+
+    `first` is what the user's labels number the first class, and so what ``--unseen 2,5`` counts from.
 
     Raises:
-        DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above.
+        DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above; so many unseen
+            classes leave fewer than two on a side, or a name is no class.
     """
-    if isinstance(given, Mapping):
-        table, source, facts = dict(given), "splits", {"source": "a mapping in memory"}
-    else:
-        path, key = split_key(str(given))
-        if key is not None:
-            raise BadValue(f"{path} holds one split and no {key!r}; leave out :{key}.")
-        table, source = _read_table(path), str(path)
-        facts = {"source": str(path.absolute()), "sha256": file_sha256(path)}
+    if given is None:
+        return _draw_split(labels, names, options, first)
+    table, source, facts = _read_table(given)
     if options.unseen is not None:
         raise BadValue(f"--unseen and --splits {source} both say which classes are unseen; leave one out.")
     _check_keys(table, source)
@@ -225,12 +211,12 @@ def read_given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], 
     if listed and "unseen" in table:
         raise BadData(f"{source}: unseen and {listed[0]} both divide the images; leave one out.")
     if whole:
-        rows = [_check_rows(table[part], part, len(labels), base, source) for part in PARTS]
-        check_ends(rows, len(labels), source)
-        seen, unseen = np.unique(labels[rows[0]]), np.unique(labels[rows[2]])
+        rows = {part: _check_rows(table[part], part, len(labels), base, source) for part in PARTS}
+        check_ends(list(rows.values()), len(labels), source)
+        seen, unseen = np.unique(labels[rows["trainval"]]), np.unique(labels[rows["test_unseen"]])
         if not folds and options.folds and len(seen) > 1:
             folds = draw_class_folds(seen, len(unseen), options.folds, options.seed)
-        return Parts(rows[0], rows[1], rows[2], folds=folds, facts=facts)
+        return {**rows, "folds": folds}, facts
     if listed:
         lacks = next(part for part in PARTS if part not in table)
         raise BadData(f"{source}: {lacks} is missing; give {', '.join(PARTS)}, or unseen alone.")
@@ -239,8 +225,8 @@ def read_given_split(given: SplitGiven, labels: IntArray, names: Sequence[str], 
             f"{source} says neither which images train and test ({', '.join(PARTS)}) nor which classes are unseen."
         )
     unseen = find_classes(table["unseen"], names, base, f"{source}: unseen")
-    made = _draw_rest(labels, names, unseen, options, "", folds)
-    return dataclasses.replace(made, facts={**made.facts, **facts})
+    fields, drawn = _draw_rest(labels, names, unseen, options, "", folds)
+    return fields, drawn | facts
 
 
 def _check_keys(keys: Iterable[Any], source: str) -> None:
@@ -278,7 +264,13 @@ def _check_folds(given: Any, names: Sequence[str], base: int, source: str) -> tu
     return tuple(folds)
 
 
-def _read_table(path: Path) -> dict[str, Any]:
+def _read_table(given: SplitGiven) -> tuple[dict[str, Any], str, dict[str, str]]:
+    """Return the keys and values of a split, how sentences name it, and facts on its source."""
+    if isinstance(given, Mapping):
+        return dict(given), "splits", {"source": "a mapping in memory"}
+    path, key = split_key(str(given))
+    if key is not None:
+        raise BadValue(f"{path} holds one split and no {key!r}; leave out :{key}.")
     suffix = path.suffix.lower()
     with refuse_broken(path, "cannot be read", f"; write it as {suffix} again"):
         if suffix in (".json", ".toml"):
@@ -297,4 +289,4 @@ def _read_table(path: Path) -> dict[str, Any]:
             raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
     if not isinstance(table, dict):
         raise BadData(f"{path} must hold an object with the keys {', '.join(PARTS)}, or unseen.")
-    return table
+    return table, str(path), {"source": str(path.absolute()), "sha256": file_sha256(path)}
