@@ -189,7 +189,8 @@ def survey(
         for seed in sorted(done.keys() | lacking):
             slot = ExpectedRun(row, place, protocol, fold, seed)
             states[slot] = _state(done.get(seed), check)
-            kept |= {slot: done[seed]} if seed in done else {}
+            if seed in done:
+                kept[slot] = done[seed]
     used = {record.id for record in kept.values()}
     return Survey(
         rows=tuple(rows),
