@@ -11,8 +11,8 @@ import rich_click as click
 from click.core import ParameterSource
 
 import zslbench
+from zslbench import commands as shared
 from zslbench.commands import screen
-from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
 if TYPE_CHECKING:
