@@ -23,8 +23,7 @@ from threadpoolctl import threadpool_limits
 import zslbench
 from zslbench.errors import BadValue, EngineError, Unavailable
 from zslbench.runner.executors import Listener
-from zslbench.runner.executors.dask import DaskExecutor, connected, count_workers
-from zslbench.runner.executors.loop import bounded
+from zslbench.runner.executors.dask import DaskExecutor, bounded, connected, count_workers
 from zslbench.runner.jobs import Job
 from zslbench.runner.resources import Place
 

@@ -13,6 +13,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -441,7 +442,9 @@ def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
     (run,) = plan(RunOptions([NOTED], ["synthetic"], ["gzsl"])).runs
     other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
     batch = Batch((group_into_jobs([other])[0],))
-    ((_, (result,)),) = execute(batch, pack(batch))
+    messages: list[Any] = []
+    execute(batch, pack(batch), messages.append)
+    (result,) = messages[-1].results
     assert result.status == "failed"
     assert "give both the same files" in result.error
 

@@ -50,7 +50,7 @@ def noted(study, monkeypatch):
 @pytest.fixture
 def on_wait(monkeypatch):
     """Have something called in place of each wait for another coordinator."""
-    return lambda act: monkeypatch.setattr("zslbench.runner.coordination.time.sleep", act)
+    return lambda act: monkeypatch.setattr("time.sleep", act)
 
 
 def test_two_coordinators_started_at_once_do_every_run_once(study, noted):

@@ -13,8 +13,8 @@ from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.records.store import ResultStore
+from zslbench.runner import execute
 from zslbench.runner import plan as planning
-from zslbench.runner import scoring
 from zslbench.runner.jobs import RunConditions, group_into_batches, group_into_jobs
 from zslbench.runner.plan import RunGroup, RunOptions, plan
 
@@ -228,12 +228,12 @@ def test_an_unwritable_folder_is_found_before_any_work(tmp_path):
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_nothing_of_a_job_is_kept_when_its_fit_is_cut_short(runs, monkeypatch, error):
     def stop(method):
-        assert scoring.JOBS_IN_PROGRESS
+        assert execute.JOBS_IN_PROGRESS
         raise error
 
     monkeypatch.setattr(Ridge, "hook", staticmethod(stop))
     zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1")
-    assert scoring.JOBS_IN_PROGRESS == {}
+    assert execute.JOBS_IN_PROGRESS == {}
 
 
 def test_finished_runs_without_the_curve_that_is_asked_for_are_named(runs):

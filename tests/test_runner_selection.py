@@ -15,7 +15,7 @@ from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import PresetStore, TunedPreset
 from zslbench.runner.executors import Listener
 from zslbench.runner.plan import RunOptions, plan
-from zslbench.runner.scoring import Stopped
+from zslbench.runner.run_records import Stopped
 
 RIDGE = "toy_methods:Ridge"
 

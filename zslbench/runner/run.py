@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +17,11 @@ from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.coordination import Coordination
 from zslbench.runner.estimate import Estimate, estimate
 from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.executors.loop import defer_interrupts, do_batches
 from zslbench.runner.jobs import Batch, Job, Run
-from zslbench.runner.live_file_writer import LiveFile, keep_live_file
+from zslbench.runner.live_file_writer import keep_live_file
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, plan_study, read_plan
 from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
@@ -42,6 +43,9 @@ from zslbench.visible import last_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_POLL = 1.0
+"""Seconds between two looks at runs that another coordinator does."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -182,8 +186,15 @@ def run(
     interrupted = False
     if work and not dry_run:
         store.check_writable()
-        with keep_live_file(store.root, work, [run.id for run in planned]) as live_file:
-            interrupted = _execute_batches(work, store, records, engine, console, live_file, hear)
+        with (
+            keep_live_file(store.root, work, [run.id for run in planned]) as live_file,
+            progress(console, sum(len(batch.jobs) for batch in work)) as screen,
+            Leases(store.root) as leases,
+        ):
+            try:
+                _Coordinator(store, leases, records, [screen, live_file]).do(work, engine, hear, console)
+            except KeyboardInterrupt:
+                interrupted = True
         remarks += live_file.remarks
     remarks += [
         remark
@@ -197,44 +208,100 @@ def run(
     return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
-def _execute_batches(
-    work: Sequence[Batch],
-    store: ResultStore,
-    records: dict[str, Record | None],
-    engine: Executor,
-    console: Console | None,
-    live_file: LiveFile,
-    hear: Listener | None,
-) -> bool:
-    """Do the runs that no other coordinator does, keep their records; return whether it was interrupted."""
-    with progress(console, sum(len(batch.jobs) for batch in work)) as screen, Leases(store.root) as leases:
-        shown = [screen, live_file]
+class _Coordinator:
+    """Does the runs that no other coordinator does, each leased just before, and keeps their records.
 
-        def show_end(job: Job, results: Sequence[Finished] = ()) -> None:
-            for listener in shown:
-                listener.finished(job, results)
+    What others hold comes last, in `held`.
+    """
 
-        coordination = Coordination(store, leases, records, show_end)
+    def __init__(
+        self, store: ResultStore, leases: Leases, records: dict[str, Record | None], listeners: Sequence[Listener]
+    ) -> None:
+        self.store, self.leases, self.records, self.listeners = store, leases, records, listeners
+        self.held: list[Batch] = []
 
-        def keep(job: Job, results: Sequence[Finished]) -> None:
-            ours = coordination.still_ours(job)
-            with defer_interrupts():  # what is finished is kept, whatever is pressed
-                for result in results:
-                    before = records[result.record.id]
-                    cut_short = result.record.status == "interrupted" and before is not None and before.ok
-                    if result.record.id in ours and not cut_short:  # of a repeat: what was done before stays
-                        store.save(result.record, result.predictions, result.features)
-                        records[result.record.id] = result.record
-            leases.release(run.id for run in job.runs)
-            show_end(job, results)
+    def do(self, work: Sequence[Batch], engine: Executor, hear: Listener | None, console: Console | None) -> None:
+        """Do first what is free, then, again and again, what has become free."""
+        listeners = [*self.listeners, *([hear] if hear else [])]
+        do_batches(engine, self._free(work, thorough=False), listeners, self._keep)
+        if self.held and console:
+            console.print(self._describe_wait(), markup=False, highlight=False, soft_wrap=True)
+        while self.held:
+            work, self.held = self.held, []
+            began = time.monotonic()
+            again = self._free(work, thorough=True)
+            if (first := next(again, None)) is not None:
+                do_batches(engine, itertools.chain([first], again), listeners, self._keep)
+            elif self.held:  # looking at many takes a tenth of the time at most
+                time.sleep(max(_POLL, 9 * (time.monotonic() - began)))
 
-        def say(sentence: str) -> None:
-            if console:
-                console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+    def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
+        for batch in work:
+            mine, held = [], []
+            for job in batch.jobs:
+                leased = self._lease_all(job, thorough)
+                for jobs, is_ours in ((mine, True), (held, False)):
+                    if runs := tuple(run for run in job.runs if leased[run.id] is is_ours):
+                        jobs.append(dataclasses.replace(job, runs=runs))
+                if all(is_ours is None for is_ours in leased.values()):
+                    self._show_end(job)
+            if held:
+                self.held.append(Batch(tuple(held)))
+            if mine:
+                yield Batch(tuple(mine))
 
-        try:
-            for free in coordination.rounds(work, say):
-                do_batches(engine, free, [*shown, *([hear] if hear else [])], keep)
-        except KeyboardInterrupt:
+    def _lease_all(self, job: Job, thorough: bool) -> Mapping[str, bool | None]:
+        """Return of the runs of a job what `_lease` says.
+
+        The leases of a job are taken in one order everywhere, up to the first that is held: of two coordinators that
+        want the same job, one gets all of it. A thorough call asks for each, and once more for those that were held
+        where it got others: a holder that died between two of these looks has left all of them.
+        """
+        in_order = sorted(job.runs, key=lambda run: run.id)
+        leased: dict[str, bool | None] = {}
+        for run in in_order:
+            leased[run.id] = self._lease(run) if thorough or False not in leased.values() else False
+        if thorough and True in leased.values():
+            leased |= {run.id: self._lease(run) for run in in_order if leased[run.id] is False}
+        return leased
+
+    def _lease(self, run: Run) -> bool | None:
+        """Return whether a run is leased now; None where somebody else finished it, whose record is put in."""
+        if not self.leases.take(run.id):
+            return False
+        now = find_record(self.store, run)  # whoever had the lease before may just have finished
+        if now is None or now == self.records[run.id] or now.status in UNFINISHED:
             return True
-    return False
+        self.records[run.id] = now
+        self.leases.release([run.id])
+        return None
+
+    def _keep(self, job: Job, results: Sequence[Finished]) -> None:
+        """Keep the results that count.
+
+        Another coordinator may have taken over some runs of the job while this process was stopped. For these the
+        record of that coordinator counts, and this process waits until it is there.
+        """
+        ours = {run.id: self.leases.holds(run.id) or self._lease(run) for run in job.runs}
+        if others := tuple(run for run in job.runs if ours[run.id] is False):
+            self.held.append(Batch((dataclasses.replace(job, runs=others),)))
+        with defer_interrupts():  # what is finished is kept, whatever is pressed
+            for result in results:
+                before = self.records[result.record.id]
+                cut_short = result.record.status == "interrupted" and before is not None and before.ok
+                if ours[result.record.id] and not cut_short:  # of a repeat: what was done before stays
+                    self.store.save(result.record, result.predictions, result.features)
+                    self.records[result.record.id] = result.record
+        self.leases.release(run.id for run in job.runs)
+        self._show_end(job, results)
+
+    def _show_end(self, job: Job, results: Sequence[Finished] = ()) -> None:
+        for listener in self.listeners:
+            listener.finished(job, results)
+
+    def _describe_wait(self) -> str:
+        runs = [run for batch in self.held for job in batch.jobs for run in job.runs]
+        holders = {str(holder) for run in runs if (holder := self.leases.holder_of(run.id))}
+        by = f" ({', '.join(sorted(holders))})" if holders else ""
+        count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
+        return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."

@@ -1,4 +1,4 @@
-"""`Finished`: what a job leaves of each of its runs, its record, and what this says of how it came about."""
+"""What a job leaves of each of its runs, from messages of its worker to a record, and how that came about."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import os
 import platform
 import sys
 import traceback
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import zslbench
 from zslbench.arrays import AnyArray, Array
@@ -74,6 +74,47 @@ class Synthesis:
     rows: Array | None
     scaling: Preprocessor
     error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Started:
+    """A message of a worker to its coordinator: the job of this key began."""
+
+    job: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Logged:
+    """A job finished `step` of `total` epochs, with losses."""
+
+    job: str
+    step: int
+    total: int
+    values: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A checkpoint of a job was scored: what is judged of each of its runs, in their order."""
+
+    job: str
+    step: int
+    condensed: Sequence[Mapping[str, AnyArray]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Done:
+    """A job ended: what is left to be judged of each of its runs, in their order."""
+
+    job: str
+    results: Sequence[Scored]
+
+
+Message: TypeAlias = Started | Logged | Checkpoint | Done
+
+
+class Stopped(Exception):
+    """Raised by whoever hears of a judged checkpoint: the fit need not go on. Its runs are recorded as skipped."""
 
 
 def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:

@@ -28,8 +28,8 @@ from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.jobs import Job, Run
 from zslbench.runner.plan import RunOptions, StudyPlan
 from zslbench.runner.run import Outcome, run
+from zslbench.runner.run_records import Stopped
 from zslbench.runner.run_states import Rerun
-from zslbench.runner.scoring import Stopped
 from zslbench.seeding import stream_seed
 from zslbench.sources import source_of
 from zslbench.spec import Spec

@@ -11,18 +11,22 @@ import os
 import pickle
 import queue
 import secrets
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Any, Self, TypeVar
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Done, Executor, Message, Task, WorkerLost, bounded
+from zslbench.runner.executors.loop import Executor, Task, WorkerLost
 from zslbench.runner.executors.worker import CoordinatorEnvironment, import_extra, run_batch_in_worker, send_output_to
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Place
+from zslbench.runner.run_records import Done, Message
 from zslbench.visible import open_standard_streams
 
+T = TypeVar("T")
 _LOOK_EVERY = 0.1
 _PATIENCE = 60.0
 _ASK_EVERY = 1.0
@@ -265,3 +269,25 @@ def _client(distributed: Any, address: Any, patience: float) -> Any:
 def _close(cluster_or_client: Any) -> None:
     with contextlib.suppress(Exception):
         bounded(_CLOSE + _ANSWER, lambda: cluster_or_client.close(timeout=_CLOSE))
+
+
+def bounded(seconds: float, call: Callable[[], T]) -> T:
+    """Return what a call returns, made in a thread of its own, which is left behind at a TimeoutError.
+
+    A library's own time limits may not hold: Dask's end at its event loop, which may not turn any more.
+    """
+    answer: Future[T] = Future()
+
+    def make() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=make, name="zslbench-bounded", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        if answer.done():
+            raise  # of the call itself
+        raise TimeoutError(f"no answer in {seconds:g} s") from None

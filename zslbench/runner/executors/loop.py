@@ -1,4 +1,4 @@
-"""The one loop that does batches, what it asks of an executor, and what workers say meanwhile (messages)."""
+"""The one loop that does batches, what it asks of an executor, and who hears of jobs meanwhile."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from types import FrameType
-from typing import ClassVar, Self, TypeAlias, TypeVar
+from typing import ClassVar, Self, TypeAlias
 
-from zslbench.arrays import AnyArray
 from zslbench.errors import EngineError
 from zslbench.results.records.record import Status
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.judging import Judging
-from zslbench.runner.run_records import Finished, Scored, unfinished
+from zslbench.runner.run_records import Checkpoint, Done, Finished, Logged, Message, Started, unfinished
 
-T = TypeVar("T")
 Keep: TypeAlias = Callable[[Job, list[Finished]], None]
 _PRESSES = 3
 
@@ -38,43 +36,6 @@ class Listener:
 
     def finished(self, job: Job, results: Sequence[Finished]) -> None:
         """A job ended; its records are kept."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Started:
-    """The job of this key began."""
-
-    job: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Logged:
-    """See `Listener.logged`."""
-
-    job: str
-    step: int
-    total: int
-    values: Mapping[str, float]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """A checkpoint of a job was scored: what is judged of each of its runs, in their order."""
-
-    job: str
-    step: int
-    condensed: Sequence[Mapping[str, AnyArray]]
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Done:
-    """A job ended: what is left to be judged of each of its runs, in their order."""
-
-    job: str
-    results: Sequence[Scored]
-
-
-Message: TypeAlias = Started | Logged | Checkpoint | Done
 
 
 class WorkerLost(Exception):
@@ -285,25 +246,3 @@ def defer_interrupts() -> Iterator[InterruptCounter]:
         signal.signal(signal.SIGINT, before)
         if state.pressed and callable(before):
             before(signal.SIGINT, None)
-
-
-def bounded(seconds: float, call: Callable[[], T]) -> T:
-    """Return what a call returns, made in a thread of its own, which is left behind at a TimeoutError.
-
-    A library's own time limits may not hold: Dask's end at its event loop, which may not turn any more.
-    """
-    answer: Future[T] = Future()
-
-    def make() -> None:
-        try:
-            answer.set_result(call())
-        except BaseException as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=make, name="zslbench-bounded", daemon=True).start()
-    try:
-        return answer.result(seconds)
-    except TimeoutError:
-        if answer.done():
-            raise  # of the call itself
-        raise TimeoutError(f"no answer in {seconds:g} s") from None

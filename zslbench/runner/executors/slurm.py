@@ -21,7 +21,7 @@ from zslbench.documents import check_table, read_toml
 from zslbench.errors import EngineError
 from zslbench.results.records.leases import Holder, is_gone
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.executors.loop import Done, Executor, Message, Task, WorkerLost
+from zslbench.runner.executors.loop import Executor, Task, WorkerLost
 from zslbench.runner.executors.worker import (
     CoordinatorEnvironment,
     Mailbox,
@@ -32,6 +32,7 @@ from zslbench.runner.executors.worker import (
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import parse_bytes, parse_seconds
+from zslbench.runner.run_records import Done, Message
 from zslbench.sources import source_of
 
 _LOOK_EVERY = {"slurm": 2.0, "local": 0.1}

@@ -9,49 +9,21 @@ import os
 import pickle
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zslbench.arrays import AnyArray
 from zslbench.errors import Unavailable
 from zslbench.runner.execute import execute
-from zslbench.runner.executors.loop import Checkpoint, Done, Executor, Logged, Message, Started, Task
+from zslbench.runner.executors.loop import Executor, Task
 from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.run_records import Done, Logged, Message
 
 LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
-
-
-def run_batch(batch: Batch, parcel: Parcel, send: Callable[[Message], object], log_every: float = 0.0) -> None:
-    """Do a batch and send what happens, each finished job at once. Nothing in this process knows a label of the test.
-
-    Its handout is empty afterwards. `log_every` are seconds between two reports of a method's training.
-    """
-    waiting = [job.key for job in batch.jobs]
-    spoke = 0.0
-
-    def log(step: int, total: int, values: Mapping[str, float]) -> None:
-        nonlocal spoke
-        now = time.monotonic()
-        if waiting and (step >= total or now - spoke >= log_every):
-            spoke = now
-            send(Logged(waiting[0], step, total, values))
-
-    def score(_: Job, step: int, condensed: Sequence[Mapping[str, AnyArray]]) -> None:
-        send(Checkpoint(waiting[0], step, condensed))
-
-    send(Started(waiting[0]))
-    for job, results in execute(batch, parcel, log, score):
-        waiting.remove(job.key)
-        send(Done(job.key, results))
-        del results  # of the next job, nothing in memory says more than of the first
-        if waiting:
-            send(Started(waiting[0]))
 
 
 def run_batch_in_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]) -> None:
@@ -66,7 +38,7 @@ def run_batch_in_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], 
                 provenance["worker_threads"] = provenance["blas_threads"]
         send(message)
 
-    run_batch(batch, parcel, send_plain, LOG_EVERY)
+    execute(batch, parcel, send_plain, LOG_EVERY)
 
 
 class SerialExecutor(Executor):
@@ -81,7 +53,7 @@ class SerialExecutor(Executor):
     def submit(self, tasks: Sequence[Task]) -> None:
         """Do the task."""
         for task in tasks:
-            run_batch(task.batch, pack(task.batch), task.hear)
+            execute(task.batch, pack(task.batch), task.hear)
             task.future.set_result(None)
 
 
