@@ -38,8 +38,8 @@ NOTED = "fault_methods:Noted"
 POINTS = "fault_methods:Points"
 
 
-def process(workers: int = 1, **limits: object) -> ProcessExecutor:
-    return ProcessExecutor([Place(1)] * workers, Limits.of(**limits))  # type: ignore[arg-type]
+def process(workers: int = 1, **limits: Any) -> ProcessExecutor:
+    return ProcessExecutor([Place(1)] * workers, Limits(**limits))
 
 
 def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:
@@ -93,11 +93,11 @@ def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> Non
     ("fault", "limit", "status", "sentence"),
     [
         ("child", {"time": 0.5}, "timeout", "time limit of 0.5 s"),  # stopped with what it started
-        ("eat", {"memory": "500MB"}, "crashed", "memory limit of 477 MiB"),
+        ("eat", {"memory": 500_000_000}, "crashed", "memory limit of 477 MiB"),
     ],
 )
 def test_a_run_past_a_limit_is_stopped(
-    study: Study, fault: str, limit: dict[str, object], status: str, sentence: str
+    study: Study, fault: str, limit: dict[str, Any], status: str, sentence: str
 ) -> None:
     (record,) = study.run(f"{NOTED}[fault={fault}]", process(1, **limit), seeds=1).failed
     assert record.status == status
@@ -108,7 +108,7 @@ def test_a_run_past_a_limit_is_stopped(
 
 def test_a_run_is_not_blamed_for_what_earlier_ones_left_in_the_worker(study: Study) -> None:
     """Each leaves 300 MB behind: two in one worker would be past the limit."""
-    study.run(f"{NOTED}[fault=leak]", process(1, memory="600MB"), seeds=2)
+    study.run(f"{NOTED}[fault=leak]", process(1, memory=600_000_000), seeds=2)
     assert not [record.error for record in study.records() if not record.ok]
     assert study.statuses() == dict.fromkeys(range(2), "ok")
     assert len({pid for _, pid in study.begun()}) == 2

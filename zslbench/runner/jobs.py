@@ -137,13 +137,10 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class RunConditions:
-    """How runs are done: nothing of it is part of what they mean.
+    """How runs are done (see `zslbench.run`): nothing of it is part of what they mean.
 
     Attributes:
-        device: auto, cpu, cuda, cuda:N or mps.
         checkpoint_every: judge a method while it trains, every so many epochs; 0: never.
-        precision, profile: see `Context`.
-        keep_features: rows to keep of each unseen class, synthesised and real, for pictures; 0: none.
     """
 
     device: str = "auto"

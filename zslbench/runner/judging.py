@@ -17,6 +17,7 @@ import zslbench.data.splits as splits
 from zslbench import seeding
 from zslbench.arrays import AnyArray, Array, copy_rows
 from zslbench.data.dataset import Dataset
+from zslbench.methods.preprocess import Preprocessor
 from zslbench.runner.handout import answers_of, dataset_of, protocol_of
 from zslbench.runner.jobs import Job, Run
 from zslbench.runner.run_records import Finished, Scored, Synthesis, describe_error, record_of
@@ -28,11 +29,7 @@ _COARSEST = 2.0**-10
 
 
 class Judging:
-    """Judges the jobs of one batch: their checkpoints as they come, and their ends.
-
-    Attributes:
-        curves: metrics by step of each run, by its id.
-    """
+    """Judges the jobs of one batch: their checkpoints as they come, and their ends; holds the curves by run."""
 
     def __init__(self) -> None:
         self.curves: dict[str, list[Mapping[str, Any]]] = {}
@@ -55,17 +52,15 @@ class Judging:
 
     def finished(self, job: Job, results: Sequence[Scored]) -> list[Finished]:
         """Return the records of a job, with the predictions and the features to keep beside them."""
-        features: dict[int, tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]] = {}
-        finished = []
-        for run, scored in zip(job.runs, results, strict=True):
-            result = self._finished(run, scored)
-            if scored.made is not None and result.record.ok:  # the same for all runs of the fit
-                if id(scored.made) not in features:
-                    features[id(scored.made)] = _features(scored.made, job)
-                arrays, about = features[id(scored.made)]
-                result = dataclasses.replace(result.stamped(kept_features=dict(about)), features=arrays)
-            finished.append(result)
-        return finished
+        finished = [self._finished(run, scored) for run, scored in zip(job.runs, results, strict=True)]
+        made = results[0].made  # the same for all runs of the fit
+        if made is None or not any(result.record.ok for result in finished):
+            return finished
+        arrays, about = _features(made, job)
+        return [
+            dataclasses.replace(result.stamped(kept_features=about), features=arrays) if result.record.ok else result
+            for result in finished
+        ]
 
     def _finished(self, run: Run, scored: Scored) -> Finished:
         curve = tuple(self.curves.pop(run.id, ()))
@@ -91,20 +86,20 @@ def _metrics(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[dict
     return [dict(protocol_of(run).mark(answers, of_run).metrics) for run, answers, of_run in every]
 
 
-def _features(made: Synthesis, job: Job) -> tuple[Mapping[str, AnyArray] | None, Mapping[str, Any]]:
+def _features(made: Synthesis, job: Job) -> tuple[dict[str, AnyArray] | None, dict[str, Any]]:
     """Return the arrays to keep of what a method synthesised, and what the record says of them."""
     if made.rows is None:
         return None, {"error": made.error}
+    per_class = job.how.keep_features
     try:
-        arrays = _arrays(made.rows, made, job.how.keep_features, *dataset_of(job.first))
+        arrays = _arrays(made.rows, made.scaling, per_class, *dataset_of(job.first))
     except Exception as error:
         return None, {"error": last_line(describe_error(error))}
-    about = {"space": made.scaling.chain, "dtype": str(arrays["synthesised"].dtype)}
-    return arrays, {"per_class": job.how.keep_features, **about}
+    return arrays, {"per_class": per_class, "space": made.scaling.chain, "dtype": str(arrays["synthesised"].dtype)}
 
 
 def _arrays(
-    rows: Array, made: Synthesis, per_class: int, dataset: Dataset, chosen: splits.Split
+    rows: Array, scaling: Preprocessor, per_class: int, dataset: Dataset, chosen: splits.Split
 ) -> dict[str, AnyArray]:
     """Return ``synthesised`` (k · per_class, d) and ``real`` (r, d), with the class ids of the rows of both.
 
@@ -118,24 +113,20 @@ def _arrays(
         for label in chosen.unseen
     ]
     real_rows = np.concatenate([of_class[:per_class] for of_class in of_classes])
-    real = made.scaling.transform(copy_rows(dataset.features, real_rows))
+    real = scaling.transform(copy_rows(dataset.features, real_rows))
     if rows.shape != (len(chosen.unseen), per_class, real.shape[1]):
         raise ValueError(
             f"the method synthesised rows of shape {rows.shape}; {len(chosen.unseen)} × {per_class} were asked for"
         )
-    stored = _stored(np.concatenate([rows.reshape(-1, rows.shape[2]), real]))
-    synthesised, real = np.split(stored, [len(stored) - len(real)])
+    both = np.concatenate([rows.reshape(-1, rows.shape[2]), real])
+    with np.errstate(over="ignore"):
+        half = both.astype(np.float16)  # halves the file, which no picture shows, where that keeps the rows
+    keeps = np.abs(half - both).max(initial=0.0) <= _COARSEST * np.abs(both).max(initial=0.0)
+    kept = half if keeps else both.astype(np.float32)
+    first_real = len(both) - len(real)
     return {
-        "synthesised": synthesised,
+        "synthesised": kept[:first_real],
         "synthesised_label": chosen.unseen.repeat(per_class),
-        "real": real,
+        "real": kept[first_real:],
         "real_label": copy_rows(dataset.labels, real_rows),
     }
-
-
-def _stored(rows: Array) -> Array:
-    """Return rows in half precision, which halves the file and which no picture shows, where that keeps them."""
-    with np.errstate(over="ignore"):
-        half = rows.astype(np.float16)
-    largest = np.abs(rows).max(initial=0.0)
-    return half if np.abs(half - rows).max(initial=0.0) <= _COARSEST * largest else rows.astype(np.float32)

@@ -73,11 +73,8 @@ class LiveFile(Listener):
     """Notes what it hears of jobs, several of which may be in progress; a thread writes it while the context lasts.
 
     The file is written whole or not at all: after a fifth of a second, then as soon as there is news but at most once a
-    second, and every five seconds when there is none. It is removed at the end.
-
-    Attributes:
-        path: the file.
-        problem: why it could not be written, the last time that it was tried; empty when it could.
+    second, and every five seconds when there is none. It is removed at the end. `problem` says why it could not be
+    written the last time, if it could not.
     """
 
     def __init__(self, root: Path, plan: str = "", growing: bool = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import shlex
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -66,8 +67,8 @@ class RunOptions(Struct, frozen=True):
 
     def how(self, device: str) -> RunConditions:
         """Return how the runs are to be done on a device (BadValue: one of the options is not allowed)."""
-        head, _, number = self.checkpoints.partition(":")
-        if self.checkpoints != "last" and (head != "every" or not number.isdecimal() or int(number) < 1):
+        every = re.fullmatch(r"last|every:0*([1-9][0-9]*)", self.checkpoints)
+        if every is None:
             raise BadValue(
                 f"checkpoints {self.checkpoints!r} is not allowed; write last, or every:N with N of at least 1."
             )
@@ -80,7 +81,7 @@ class RunOptions(Struct, frozen=True):
             raise BadValue(
                 f"keep_features={self.keep_features} is not allowed; give a number of rows a class, or 0 for none."
             )
-        return RunConditions(device, int(number or 0), self.precision, self.profile, self.keep_features)
+        return RunConditions(device, int(every[1] or 0), self.precision, self.profile, self.keep_features)
 
     def refuse_beside(self, plan: str) -> None:
         """Refuse anything asked for beside a plan file, which says what is run (BadValue: it names what was given)."""
@@ -178,7 +179,6 @@ def read_plan(path: Path | str) -> StudyPlan:
 
 
 def _locate_dataset(text: str, folder: Path) -> str:
-    """Return the text of a data set, a folder of the user's own from where the plan lies."""
     head = text.partition("[")[0]
     is_path = "/" in head or "\\" in head or head.strip() in (".", "..", "~")
     return str(folder / expand_home(text)) if is_path else text
@@ -196,14 +196,7 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
     """Return the runs of every method on every data set under every protocol with every seed.
 
     Grids in a spec stand for one method (or protocol) a point. A method that does not depend on the seed is planned
-    with seed 0 only: any other would be the same run again. Everything that can be wrong with the request is found
-    here, before any work.
-
-    Args:
-        tuned: where ``NAME@tuned`` finds its values.
-
-    Raises:
-        ZslbenchError: an unknown name, a value out of range, data that is missing or bad.
+    with seed 0 only. ``NAME@tuned`` has its values in `tuned`. A ZslbenchError says what is wrong, before any work.
     """
     if isinstance(options.seeds, int) and options.seeds > MOST_SEEDS:
         raise BadValue(f"{options.seeds} seeds are not allowed; choose from 1 to {MOST_SEEDS}, or name them.")
@@ -230,22 +223,25 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
 
 
 class _Planner:
-    """Makes the runs of one request.
-
-    Attributes:
-        remarks: what the user should know, as keys.
-    """
+    """Makes the runs of one request; `remarks` has what the user should know, as keys."""
 
     def __init__(self, options: RunOptions, tuned: PresetStore | None) -> None:
         self.options, self.tuned = options, tuned
         self.folds = [options.fold] if isinstance(options.fold, int) else options.fold
         self.seeds = list(range(options.seeds)) if isinstance(options.seeds, int) else list(options.seeds)
         self.remarks: dict[str, None] = {}
+        for seed in self.seeds:
+            if not 0 <= seed <= _MAX_SEED:
+                raise BadValue(f"seed {seed} is not allowed; choose a whole number from 0 to {_MAX_SEED}.")
+        if options.stage not in STAGES:
+            raise BadValue(f"stage {options.stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
 
     def runs(self, stage: Stage, protocols: Sequence[str]) -> Iterator[Run]:
         options = self.options
         methods, datasets = as_text_list(options.methods), as_text_list(options.datasets)
-        _check_request({"method": methods, "dataset": datasets, "protocol": protocols, "seed": self.seeds}, stage)
+        for kind, values in (("method", methods), ("dataset", datasets), ("protocol", protocols), ("seed", self.seeds)):
+            if not values:
+                raise BadValue(f"no {kind} was given; name at least one with --{kind}.")
         specs = [spec for text in methods for spec in expand(parse(text))]
         rules = [spec for text in protocols for spec in expand(parse(text))]
         for spec in specs:  # a misspelt method should not wait for data to load
@@ -272,7 +268,6 @@ class _Planner:
         return folds
 
     def _run(self, spec: Spec, ref: DatasetRef, rules: Spec, stage: Stage) -> Run:
-        """Return the run of one point."""
         cls, protocol = method_class(spec.name), protocol_class(rules.name)
         if rules.presets:
             raise BadValue(f"protocol {str(rules)!r} names a preset; protocols have none, write {rules.name!r}.")
@@ -312,7 +307,6 @@ class _Planner:
         presets, store = {}, self.tuned
 
         def tune_command(method: str, preset: str) -> str:
-            """Return the command that makes a preset, as it is to be typed."""
             words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features]
             words += ["--semantics", ref.semantics] + ([] if ref.root is None else ["--data-root", str(ref.root)])
             words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
@@ -338,17 +332,6 @@ class _Planner:
                     f"{protocol}{where}; make them: {tune_command(spec.name, preset)}"
                 )
         return presets
-
-
-def _check_request(request: Mapping[str, Sequence[Any]], stage: str) -> None:
-    for kind, values in request.items():
-        if not values:
-            raise BadValue(f"no {kind} was given; name at least one with --{kind}.")
-    for seed in request["seed"]:
-        if not 0 <= seed <= _MAX_SEED:
-            raise BadValue(f"seed {seed} is not allowed; choose a whole number from 0 to {_MAX_SEED}.")
-    if stage not in STAGES:
-        raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,6 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from zslbench.errors import BadValue
 
@@ -167,11 +166,6 @@ class Limits:
 
     time: float | None = None
     memory: int | None = None
-
-    @classmethod
-    def of(cls, time: str | float | None = None, memory: str | int | None = None) -> Self:
-        """Return the limits that two texts mean (see `parse_seconds` and `parse_bytes` for what they raise)."""
-        return cls(parse_seconds(time), parse_bytes(memory))
 
 
 def size_text(count: float) -> str:

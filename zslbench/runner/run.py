@@ -237,7 +237,8 @@ class _Coordinator:
 
     def _free(self, work: Sequence[Batch], thorough: bool) -> Iterator[Batch]:
         for batch in work:
-            mine, held = [], []
+            mine: list[Job] = []
+            held: list[Job] = []
             for job in batch.jobs:
                 leased = self._lease_all(job, thorough)
                 for jobs, is_ours in ((mine, True), (held, False)):

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from zslbench.errors import BadValue
 from zslbench.runner.executors.loop import Executor, Listener
 from zslbench.runner.executors.worker import SerialExecutor
-from zslbench.runner.resources import Limits, places
+from zslbench.runner.resources import Limits, parse_bytes, parse_seconds, places
 
 __all__ = ["Executor", "Listener", "SerialExecutor", "engine"]
 
@@ -41,7 +41,7 @@ def engine(
     Raises:
         ZslbenchError: words that do not go together, an extra that is not installed.
     """
-    limits = Limits.of(time_limit, memory_limit)
+    limits = Limits(parse_seconds(time_limit), parse_bytes(memory_limit))
     limited = limits != Limits()
     if name is None:
         name = "dask" if scheduler else "slurm" if config else "process" if workers or limited else "serial"

@@ -43,8 +43,7 @@ class DaskExecutor(Executor):
     crashed. What the lost worker had finished of a batch is kept.
 
     Args:
-        scheduler: the address of a cluster; None: start one on this machine.
-        places: of the workers that are started.
+        scheduler: the address of a cluster; None: start one on this machine, with a worker for each of `places`.
         patience: seconds to wait for the scheduler, and to go on without any worker; None: a minute on a cluster that
             runs already, five on one that is started, whose workers must load zslbench first.
     """

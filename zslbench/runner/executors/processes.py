@@ -49,12 +49,7 @@ class _Ended:
 
 
 class ProcessExecutor(Executor):
-    """Tasks in spawned processes, one a place, started when there is a task for it.
-
-    Args:
-        places: what each worker may use (see `zslbench.runner.resources.places`).
-        limits: of each run.
-    """
+    """Tasks in spawned processes, one per place, each started when there is a task for it; limits are of each run."""
 
     name = "process"
 
@@ -140,7 +135,7 @@ class _Seat:
         self._since = 0.0
 
     def begin(self, task: Task) -> None:
-        """Have the worker do a task; start one where there is none, or it died since it had the last one."""
+        """Have the worker do a task; start one where there is none, or it died since the last one."""
         self.task, self.ended, self._reason, self._since = task, None, None, time.monotonic()
         try:
             if self.is_dead():
@@ -161,7 +156,6 @@ class _Seat:
         return process is None or not process.is_alive() or bool(wait([process.sentinel], 0))
 
     def read(self, task: Task) -> None:
-        """Let a task hear what its worker said."""
         for message in self._mailbox.take():
             if isinstance(message, WorkerLost):
                 self._reason = message
@@ -174,6 +168,7 @@ class _Seat:
     def stop_late(self, task: Task) -> None:
         """Kill a worker that does not come up, does not come to its end, or whose run went past the time limit."""
         limit, now = self.limits.time, time.monotonic()
+        patience = _START if not task.heard else math.inf if task.waiting else _FAREWELL
         if limit and task.waiting and task.began is not None and now - task.began > limit * task.share:
             self._front = next(iter(task.waiting))
             sentence = (
@@ -182,9 +177,7 @@ class _Seat:
             )
             self._reason = WorkerLost("timeout", sentence, f"time {limit:g} s")
             self.kill()
-            return
-        patience = _START if not task.heard else math.inf if task.waiting else _FAREWELL
-        if now - self._since > patience:
+        elif now - self._since > patience:
             self.kill()
 
     def loss(self, task: Task) -> WorkerLost | WorkerPreempted | None:
@@ -209,12 +202,11 @@ class _Seat:
 
     def kill(self) -> None:
         """Kill the worker and all that it started."""
-        if self._process is None:
-            return
-        if hasattr(os, "killpg"):
-            with contextlib.suppress(OSError):  # it is its own group's leader, unless it never came so far
-                os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
+        if self._process is not None:
+            if hasattr(os, "killpg"):
+                with contextlib.suppress(OSError):  # it is its own group's leader, unless it never came so far
+                    os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.kill()
 
     def stop(self) -> None:
         """Let an idle worker end by itself; kill one that has a task."""

@@ -119,9 +119,6 @@ class SlurmExecutor(Executor):
     Jobs write what they finish into the folder of the configuration at once; only the coordinator writes records. It
     runs until the study is done (in `tmux` on a login node, say); jobs whose coordinator is gone end within minutes.
     What they finished is read when the study is started again.
-
-    Args:
-        config: what each job gets.
     """
 
     name = "slurm"
@@ -236,7 +233,6 @@ def _still_holds(job: Job, messages: Sequence[Message]) -> bool:
 
 
 def _do_in_job(batch: Batch, parcel: Parcel, mailbox: str, home: CoordinatorEnvironment, threads: int) -> None:
-    """Do a batch in a job."""
     end_without_coordinator(Path(mailbox).parent)
     limit_threads(threads)
     with home.entered():

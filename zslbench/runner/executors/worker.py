@@ -58,10 +58,7 @@ class SerialExecutor(Executor):
 
 
 class Mailbox:
-    """The folder of a task's messages, each a file, written whole or not at all by the worker.
-
-    The coordinator takes them away.
-    """
+    """The folder of a task's messages, files that the worker writes whole or not at all; the coordinator takes them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._count, self._lock = folder, 0, threading.Lock()
@@ -93,11 +90,7 @@ def limit_threads(count: int) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class CoordinatorEnvironment:
-    """Where the coordinator is: methods named ``pkg.module:Class`` and folders of data are looked for from there.
-
-    Attributes:
-        folder: its working folder; path: its `sys.path`.
-    """
+    """Working folder and `sys.path` of the coordinator, where methods named ``pkg.module:Class`` and data are."""
 
     folder: str
     path: tuple[str, ...]
