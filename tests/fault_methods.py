@@ -47,7 +47,7 @@ class Noted(Ridge):
     card: ClassVar[MethodCard] = card(title="Noted")
     wait: float = param(0.0, low=0.0, high=600.0)
     fault: str = param(
-        "none", choices=("none", "kill", "segfault", "raise", "eat", "child", "print", "press", "leak", "fork")
+        "none", choices=("none", "kill", "segfault", "raise", "eat", "child", "print", "press", "leak", "fork", "stay")
     )
 
     def fit(self, train: Train, ctx: Context) -> Self:
@@ -116,6 +116,11 @@ def _print(method: Noted, ctx: Context) -> None:
     os.write(2, b"noise of a library\n")
 
 
+def _stay(method: Noted, ctx: Context) -> None:
+    """Stay until killed; the first two seeds go on."""
+    time.sleep(600 if ctx.seed > 1 else 0)
+
+
 def _fork(method: Noted, ctx: Context) -> None:
     """Fork a child that stays, and die in the middle of a message."""
     if os.fork() == 0:
@@ -140,4 +145,5 @@ FAULTS = {
     "press": _press,
     "leak": _leak,
     "fork": _fork,
+    "stay": _stay,
 }

@@ -53,6 +53,14 @@ class Study:
             start_new_session=True,
         )  # fmt: skip
 
+    def words(self, engine: str) -> list[str]:
+        """Return what is typed for an engine with two workers; jobs of Slurm are processes of this machine."""
+        if engine != "slurm":
+            return ["--engine", engine, "--workers", "2"]
+        config = self.folder / "slurm.toml"
+        config.write_text(f'cluster = "local"\nfolder = "{self.folder / "jobs"}"\narray_parallelism = 2\n')
+        return ["--engine-config", str(config)]
+
     def environment(self) -> Mapping[str, str]:
         path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
         return {**os.environ, "PYTHONFAULTHANDLER": "1", "FAULT_NOTES": str(self.notes), "PYTHONPATH": path}

@@ -17,7 +17,7 @@ from pathlib import Path
 import dask
 import distributed  # (its settings must be there before one is changed for a test)
 import pytest
-from faults import MOST, PATIENCE, Study, kill, output_of, same_numbers, until
+from faults import MOST, PATIENCE, Study, kill, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -101,29 +101,6 @@ def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capf
     noted = {"kill 0": 2, "print 0": 1, "raise 0": 1, "grid of 3": 2}
     assert {name: study.times()[name] for name in noted} == noted
     assert "noise" not in "".join(capfd.readouterr())
-    study.check_nothing_left()
-
-
-def test_ctrl_c_ends_the_cluster_that_was_started(study: Study) -> None:
-    words = ["-m", f"{NOTED}[wait=0.5]", "--seeds", "4", "--engine", "dask", "--workers", "2"]
-    coordinator = study.start(*words)
-    until(lambda: len(study.begun()) >= 3, "three runs that began")
-    coordinator.send_signal(signal.SIGINT)
-    coordinator.send_signal(signal.SIGINT)
-    output = output_of(coordinator)
-    assert coordinator.returncode == 130, output
-    assert "Traceback" not in output
-    statuses = list(study.statuses().values())
-    assert "ok" in statuses
-    assert "interrupted" in statuses
-    study.check_nothing_left()
-
-
-def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:
-    coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine", "dask", "--workers", "1")
-    until(study.begun, "a run that began")
-    coordinator.kill()
-    output_of(coordinator)
     study.check_nothing_left()
 
 

@@ -41,39 +41,13 @@ def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:
     study.check_nothing_left()
 
 
-def test_ctrl_c_cancels_the_jobs(study: Study) -> None:
-    config = study.folder / "slurm.toml"
-    config.write_text(f'cluster = "local"\nfolder = "{study.folder / "jobs"}"\narray_parallelism = 1\n')
-    coordinator = study.start("-m", f"{NOTED}[wait=0.5]", "--seeds", "3", "--engine-config", str(config))
-    until(lambda: len(study.begun()) >= 2, "two runs that began")
-    coordinator.send_signal(signal.SIGINT)
-    output = output_of(coordinator)
-    assert coordinator.returncode == 130, output
-    assert "zslbench/" not in output  # no traceback of ours; submitit's local executor shows one of its own
-    assert study.statuses() == {0: "ok", 1: "interrupted"}
-    study.check_nothing_left()
-
-
-def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZSLBENCH_COORDINATOR_GONE_AFTER", "2")
-    config = study.folder / "slurm.toml"
-    config.write_text(f'cluster = "local"\nfolder = "{study.folder / "jobs"}"\n')
-    coordinator = study.start("-m", f"{NOTED}[wait=60]", "--engine-config", str(config))
-    until(study.begun, "a run that began")
-    coordinator.kill()
-    output_of(coordinator)
-    study.check_nothing_left()
-
-
 def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(NOTES, str(study.notes))
     hold = study.notes.with_name(HOLD)
     hold.touch()
-    config, jobs = study.folder / "slurm.toml", study.folder / "jobs"
-    config.write_text(f'cluster = "local"\nfolder = "{jobs}"\n')
-    coordinator = study.start("-m", "shared_toys:Noted", "--seeds", "2", "--engine-config", str(config))
+    coordinator = study.start("-m", "shared_toys:Noted", "--seeds", "2", *study.words("slurm"))
     until(lambda: len(study.begun()) == 2, "jobs that began")
     coordinator.send_signal(signal.SIGSTOP)  # from now on it reads nothing
     hold.unlink()
@@ -88,7 +62,7 @@ def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(
     with threadpool_limits(1):
         zslbench.run("shared_toys:Noted", "synthetic", "gzsl", runs=study.folder / "serial", seeds=2)
     same_numbers(study.folder / "serial", study.runs)
-    assert list(jobs.glob("spool-*")) == []
+    assert list((study.folder / "jobs").glob("spool-*")) == []
 
 
 def test_the_file_says_what_slurm_is_asked_for(tmp_path: Path) -> None:

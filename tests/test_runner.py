@@ -29,15 +29,18 @@ def _fresh_toys(monkeypatch):
     monkeypatch.setattr(Grid, "shared", [])
 
 
-def labels(planned):
-    return [(run.label, run.protocol, run.seed) for run in planned.runs]
+def plan_runs(*methods, protocols="zsl", datasets="digits", **options):
+    return plan(RunOptions(methods, datasets, protocols, **options)).runs
+
+
+BOTH = ("zsl", "gzsl")
 
 
 def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
-    planned = plan(RunOptions([f"{RIDGE}[ridge=[1,2]]", RIDGE], ["digits"], ["zsl", "gzsl"], seeds=[0, 5]))
-    assert len(planned.runs) == 2 * 2 * 2
-    assert {run.label for run in planned.runs} == {RIDGE, f"{RIDGE}[ridge=2]"}
-    assert len(group_into_jobs(planned.runs)) == 4
+    planned = plan_runs(f"{RIDGE}[ridge=[1,2]]", RIDGE, protocols=BOTH, seeds=[0, 5])
+    assert len(planned) == 2 * 2 * 2
+    assert {run.label for run in planned} == {RIDGE, f"{RIDGE}[ridge=2]"}
+    assert len(group_into_jobs(planned)) == 4
 
 
 def test_methods_without_randomness_are_planned_once():
@@ -47,11 +50,11 @@ def test_methods_without_randomness_are_planned_once():
 
 
 def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
-    planned = plan(RunOptions([f"{RIDGE}@cells"], ["digits"], ["zsl", "gzsl"]))
-    assert [run.params["ridge"] for run in planned.runs] == [3.0, 4.0]
-    assert len(group_into_jobs(planned.runs)) == 2
-    assert {run.label for run in planned.runs} == {f"{RIDGE}@cells"}
-    (explicit,) = plan(RunOptions([f"{RIDGE}@both@weak[ridge=7,epochs=4]"], ["digits"], ["zsl"])).runs
+    planned = plan_runs(f"{RIDGE}@cells", protocols=BOTH)
+    assert [run.params["ridge"] for run in planned] == [3.0, 4.0]
+    assert len(group_into_jobs(planned)) == 2
+    assert {run.label for run in planned} == {f"{RIDGE}@cells"}
+    (explicit,) = plan_runs(f"{RIDGE}@both@weak[ridge=7,epochs=4]")
     assert explicit.params == {"ridge": 7.0, "epochs": 4}
     assert explicit.label == f"{RIDGE}@both@weak[ridge=7]"
 
@@ -68,14 +71,11 @@ def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
 )
 def test_wrong_methods_get_a_sentence(method, error, sentence):
     with pytest.raises(error, match=sentence):
-        plan(RunOptions([method], ["digits"], ["zsl"]))
+        plan_runs(method)
 
 
 def test_an_ablation_takes_away_from_a_preset_in_either_order():
-    first, second, alone = (
-        plan(RunOptions([f"lisgan{tags}"], ["digits"], ["zsl"])).runs[0]
-        for tags in ("@S1@paper", "@paper@S1", "@paper")
-    )
+    first, second, alone = (plan_runs(f"lisgan{tags}")[0] for tags in ("@S1@paper", "@paper@S1", "@paper"))
     assert first.id == second.id != alone.id
     assert first.label == second.label == "lisgan@paper@S1"
     assert first.params["cascade"] == "off"
@@ -83,20 +83,13 @@ def test_an_ablation_takes_away_from_a_preset_in_either_order():
 
 
 def test_one_thing_has_one_id_however_it_is_written():
-    methods = [
-        "eszsl",
-        "ESZSL",
-        "zslbench.methods.closed_form.eszsl:ESZSL",
-        "zslbench.methods.eszsl:ESZSL",
-        "eszsl[gamma=1e3]",
-    ]
+    targets = ["zslbench.methods.closed_form.eszsl:ESZSL", "zslbench.methods.eszsl:ESZSL"]
     protocols = ["gzsl", "GZSL", "zslbench.protocols.gzsl:GZSL"]
-    (run,) = plan(RunOptions(methods, ["digits"], protocols)).runs
+    (run,) = plan_runs("eszsl", "ESZSL", *targets, "eszsl[gamma=1e3]", protocols=protocols)
     assert (run.method, run.label, run.protocol) == ("eszsl", "eszsl", "gzsl")
-    zero, minus = (
-        plan(RunOptions([f"lisgan[cls_weight={text}]"], ["digits"], ["zsl"])).runs[0].id for text in ("0.0", "-0.0")
-    )
-    assert zero == minus
+    assert len(plan_runs(*(f"lisgan[cls_weight={zero}]" for zero in ("0.0", "-0.0")))) == 1
+    assert len(plan_runs(RIDGE, f"{RIDGE}[ridge=1.0]", f"{RIDGE}[ridge=2]", seeds=[0, 1])) == 4
+    assert {run.id for run in plan_runs(RIDGE, stage="dev")}.isdisjoint(run.id for run in plan_runs(RIDGE))
 
 
 @pytest.mark.parametrize(
@@ -119,15 +112,6 @@ def test_a_method_that_exits_is_a_failed_run(runs):
     assert [record.status for record in outcome.records] == ["failed", "ok"]
 
 
-def test_identity_ignores_how_a_run_was_written_and_where_it_runs():
-    first, second = (plan(RunOptions([text], ["digits"], ["zsl"])).runs[0] for text in (RIDGE, f"{RIDGE}[ridge=1.0]"))
-    assert first.id == second.id
-    other = plan(RunOptions([f"{RIDGE}[ridge=2]"], ["digits"], ["zsl"])).runs[0]
-    seeded = plan(RunOptions([RIDGE], ["digits"], ["zsl"], seeds=[1])).runs[0]
-    dev = plan(RunOptions([RIDGE], ["digits"], ["zsl"], stage="dev")).runs[0]
-    assert len({first.id, other.id, seeded.id, dev.id}) == 4
-
-
 def test_one_fit_serves_both_protocols_and_is_not_repeated(runs):
     outcome = zslbench.run(RIDGE, "digits", runs=runs)
     assert Ridge.fits == [0]
@@ -140,8 +124,10 @@ def test_one_fit_serves_both_protocols_and_is_not_repeated(runs):
 
 
 def test_a_new_protocol_of_a_finished_fit_is_run_alone(runs):
+    dry = zslbench.run(RIDGE, "digits", runs=runs, dry_run=True)
+    assert (dry.count("to run"), runs.exists()) == (2, False)
     zslbench.run(RIDGE, "digits", "zsl", runs=runs)
-    outcome = zslbench.run(RIDGE, "digits", ["zsl", "gzsl"], runs=runs)
+    outcome = zslbench.run(RIDGE, "digits", runs=runs)
     assert outcome.count("done") == 1
     assert Ridge.fits == [0, 0]
 
@@ -176,16 +162,18 @@ def test_a_fault_in_one_protocol_spares_the_other(runs):
     assert "1 scores that are NaN" in outcome.failed[0].error
 
 
-def interrupt_at(fit_number):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """The second fit of a Ridge is interrupted."""
+
     def hook(method):
-        if len(Ridge.fits) == fit_number:
+        if len(Ridge.fits) == 2:
             raise KeyboardInterrupt
 
-    return hook
+    monkeypatch.setattr(Ridge, "hook", staticmethod(hook))
 
 
-def test_interruption_keeps_what_is_done_and_the_next_run_completes(runs, monkeypatch):
-    monkeypatch.setattr(Ridge, "hook", staticmethod(interrupt_at(2)))
+def test_interruption_keeps_what_is_done_and_the_next_run_completes(runs, interrupted, monkeypatch):
     outcome = zslbench.run(RIDGE, "digits", "zsl", seeds=3, runs=runs)
     assert outcome.interrupted
     assert [record.status for record in outcome.records] == ["ok", "interrupted"]
@@ -195,9 +183,8 @@ def test_interruption_keeps_what_is_done_and_the_next_run_completes(runs, monkey
     assert Ridge.fits == [0, 1, 1, 2]
 
 
-def test_an_interrupted_repeat_does_not_lose_the_finished_run(runs, monkeypatch):
+def test_an_interrupted_repeat_does_not_lose_the_finished_run(runs, interrupted):
     (before,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs).records
-    monkeypatch.setattr(Ridge, "hook", staticmethod(interrupt_at(2)))
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs, rerun="all")
     assert outcome.interrupted
     assert outcome.records == (before,)
@@ -262,20 +249,13 @@ def test_totals_do_not_count_the_other_protocol(runs, monkeypatch):
     assert [record.timings["checks"] for record in records] == [21, 21]  # at its checkpoint for both, and at its end
 
 
-def test_a_dry_run_writes_nothing(runs):
-    outcome = zslbench.run(RIDGE, "digits", runs=runs, dry_run=True)
-    assert outcome.count("to run") == 2
-    assert not runs.exists()
-
-
 def test_checkpoints_make_a_curve_that_ends_at_the_recorded_metrics(runs):
     (record,) = zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:2").records
     assert [point["step"] for point in record.curve] == [2, 4]
     assert record.curve[-1]["metrics"] == record.metrics
-    with pytest.raises(BadValue, match="every:N"):
-        zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:0")
-    with pytest.raises(BadValue, match="every:N"):
-        zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints="every:²")
+    for wrong in ("every:0", "every:²", "often"):
+        with pytest.raises(BadValue, match="every:N"):
+            zslbench.run(RIDGE, "digits", "zsl", runs=runs, checkpoints=wrong)
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7", "tpu", "cuda:x"])
@@ -304,15 +284,14 @@ def test_points_of_a_grid_are_fitted_together_and_each_has_its_records(runs):
 
 
 def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
-    method = f"{GRID}[ridge=[1,2]]"
-    runs = plan(RunOptions([method, RIDGE], ["digits", "synthetic"], ["zsl", "gzsl"], seeds=[0, 1])).runs
-    found = group_into_batches(group_into_jobs(runs))
-    assert [len(batch.jobs) for batch in found if batch.first.first.method == GRID] == [2] * 4
-    assert [len(batch.jobs) for batch in found if batch.first.first.method != GRID] == [1] * 4
-    assert sum(len(job.runs) for batch in found for job in batch.jobs) == len(runs)
-    assert all(
-        len(batch.jobs) == 1 for batch in group_into_batches(group_into_jobs(runs, RunConditions(checkpoint_every=2)))
-    )
+    sets = ["digits", "synthetic"]
+    runs = plan_runs(f"{GRID}[ridge=[1,2]]", RIDGE, datasets=sets, protocols=BOTH, seeds=[0, 1])
+    batches = group_into_batches(group_into_jobs(runs))
+    assert [len(batch.jobs) for batch in batches if batch.first.first.method == GRID] == [2] * 4
+    assert [len(batch.jobs) for batch in batches if batch.first.first.method != GRID] == [1] * 4
+    assert sum(len(job.runs) for batch in batches for job in batch.jobs) == len(runs)
+    judged = group_into_batches(group_into_jobs(runs, RunConditions(checkpoint_every=2)))
+    assert {len(batch.jobs) for batch in judged} == {1}
 
 
 def test_points_that_are_done_are_left_out_of_a_grid(runs):
@@ -366,16 +345,9 @@ def test_seeds_at_once_give_the_records_of_single_runs(runs):
 
 
 def test_who_is_fitted_with_whom():
-    texts = [SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]"]
-    runs = plan(RunOptions(texts, ["digits"], ["zsl", "gzsl"], seeds=10)).runs
-    assert [len(batch.jobs) for batch in group_into_batches(group_into_jobs(runs), seeds_at_once=True)] == [
-        8,
-        2,
-        8,
-        2,
-        2,
-    ]
-    alone = group_into_batches(group_into_jobs(runs))
+    jobs = group_into_jobs(plan_runs(SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]", protocols=BOTH, seeds=10))
+    assert [len(batch.jobs) for batch in group_into_batches(jobs, seeds_at_once=True)] == [8, 2, 8, 2, 2]
+    alone = group_into_batches(jobs)
     assert {len(batch.jobs) for batch in alone if batch.first.first.method == "fclswgan"} == {2}  # points of a grid
     assert {len({job.first.seed for job in batch.jobs}) for batch in alone} == {1}
 
@@ -399,8 +371,7 @@ def test_a_fault_of_one_seed_stays_with_it(runs, monkeypatch):
 @pytest.mark.parametrize(("found", "gains"), [(["cpu"], False), (["cpu", "cuda:0"], True)])
 def test_seeds_go_together_by_themselves_where_there_is_a_gpu(monkeypatch, found, gains):
     monkeypatch.setattr(planning, "devices", lambda: found)
-    several = plan(RunOptions([SMALL_GAN], ["digits"], ["zsl"], seeds=[0, 1])).runs
-    toys = plan(RunOptions([RIDGE], ["digits"], ["zsl"], seeds=[0, 1])).runs
+    several, toys = plan_runs(SMALL_GAN, seeds=[0, 1]), plan_runs(RIDGE, seeds=[0, 1])
 
     def fits_at_once(runs, device, seeds_at_once):
         (first, *_) = RunGroup(RunConditions(device), seeds_at_once, runs).batches({run.id for run in runs})
