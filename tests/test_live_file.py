@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import toy_methods
 import tuning_toys  # noqa: F401  (named in a spec)
+from faults import until
 from live_files import GONE, holder, put, study
 
 import zslbench
@@ -29,9 +29,8 @@ RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 @pytest.fixture
 def quick(monkeypatch):
     """Let writings follow at once."""
-    monkeypatch.setattr(module, "SOON", 0.0)
-    monkeypatch.setattr(module, "EVERY", 0.005)
-    monkeypatch.setattr(module, "BEAT", 0.01)
+    for name, seconds in (("SOON", 0.0), ("EVERY", 0.005), ("BEAT", 0.01)):
+        monkeypatch.setattr(module, name, seconds)
 
 
 @pytest.fixture
@@ -44,22 +43,18 @@ def live_studies(runs: Path) -> list[Study]:
     return [Study.from_json(path.read_bytes()) for path in sorted(live_folder(runs).glob("*.json"))]
 
 
-def eventually(find, seconds=10.0):
-    """Return what `find` finds, as soon as it does."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := find():
-            return found
-        time.sleep(0.005)
-    raise AssertionError("it never came")
-
-
-def writers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "zslbench-live-file"]
+def until_written(runs, wanted=lambda study: True):
+    """Return the study that is written, as soon as it is as wanted."""
+    return until(lambda: [one for one in live_studies(runs) if wanted(one)], "a live file")[0]
 
 
 def until_there_is_a_problem(method):
-    eventually(lambda: module._CURRENT.get().problem)
+    until(lambda: module._CURRENT.get().problem, "a problem")
+
+
+def nothing_left(runs: Path) -> bool:
+    writers = [thread for thread in threading.enumerate() if thread.name == "zslbench-live-file"]
+    return not live_folder(runs).exists() and not writers
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
@@ -69,29 +64,15 @@ def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
 
 def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick, hooked):
     seen = []
-
-    def look(method):
-        def here():
-            return [one for one in live_studies(runs) if one.running and one.ended == len(seen)]
-
-        seen.append(eventually(here)[0])
-
-    hooked(look)
+    hooked(lambda method: seen.append(until_written(runs, lambda one: one.running and one.ended == len(seen))))
     outcome = zslbench.run([RIDGE, BROKEN], "digits", seeds=2, runs=runs)
     assert len(outcome.records) == 8
     assert outcome.remarks == ()
-    assert not live_folder(runs).exists()
-    assert writers() == []
+    assert nothing_left(runs)
     first, second = seen
     (fit,) = first.running
-    assert (fit.label, fit.dataset, fit.protocols, fit.stage, fit.seed) == (
-        RIDGE,
-        "digits",
-        ("zsl", "gzsl"),
-        "final",
-        0,
-    )
-    assert (fit.step, fit.total, dict(fit.values)) == (0, 0, {})
+    assert (fit.label, fit.dataset, fit.protocols) == (RIDGE, "digits", ("zsl", "gzsl"))
+    assert (fit.stage, fit.seed, fit.step, fit.total, dict(fit.values)) == ("final", 0, 0, 0, {})
     assert {(group.method, group.total, group.ended) for group in first.groups} == {(RIDGE, 2, 0), (BROKEN, 2, 0)}
     assert (first.total, first.holder.pid, first.growing) == (4, os.getpid(), False)
     assert (second.done, second.failed, second.running[0].seed) == (1, 0, 1)
@@ -99,17 +80,12 @@ def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick,
 
 
 def test_writing_goes_on_while_a_method_is_silent(runs, quick, hooked):
-    beats = []
-
     def silent(method):
-        start = eventually(lambda: live_studies(runs))[0].beat
-        beats.append((start, eventually(lambda: [one for one in live_studies(runs) if one.beat > start + 3])[0]))
+        start = until_written(runs).beat
+        assert until_written(runs, lambda one: one.beat > start + 3).seconds > 0
 
     hooked(silent)
-    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
-    ((start, later),) = beats
-    assert later.beat > start + 3
-    assert later.seconds > 0
+    assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).records[0].ok
 
 
 def test_counts_and_losses_follow_what_is_heard(runs):
@@ -118,17 +94,14 @@ def test_counts_and_losses_follow_what_is_heard(runs):
     one.add([good, bad, cut, idle])
     for batch in (good, bad, cut):
         one.started(batch.first)
-    one.logged(
-        good.first, 3, 9, {"loss": 0.25, "bad": float("nan"), "vector": np.ones(3), "text": "odd", 7: np.float32(2)}
-    )
+    losses = {"loss": 0.25, "bad": float("nan"), "vector": np.ones(3), "text": "odd", 7: np.float32(2)}
+    one.logged(good.first, 3, 9, losses)
     at_once = Study.from_json(one.study().to_json().encode())
     assert [str(fit) for fit in at_once.running] == [str(batch.first) for batch in (good, bad, cut)]
     assert (at_once.running[0].step, at_once.running[0].total) == (3, 9)
-    values = dict(at_once.running[0].values)
-    assert values == {"loss": 0.25, "bad": None, "7": 2.0}
-    one.finished(bad.first, unfinished(bad.first, "crashed"))
-    one.finished(cut.first, unfinished(cut.first, "interrupted"))
-    one.finished(good.first, unfinished(good.first, "skipped"))
+    assert dict(at_once.running[0].values) == {"loss": 0.25, "bad": None, "7": 2.0}
+    for batch, status in ((bad, "crashed"), (cut, "interrupted"), (good, "skipped")):
+        one.finished(batch.first, unfinished(batch.first, status))
     end = one.study()
     assert (end.done, end.failed, end.skipped, end.running) == (0, 1, 1, ())
     assert [(group.total, group.ended) for group in end.groups] == [(4, 2)]
@@ -137,20 +110,18 @@ def test_counts_and_losses_follow_what_is_heard(runs):
 
 
 def test_fits_that_are_trained_together_count_as_company(runs):
-    alone = batches_of(RIDGE, seeds=3)
-    together = Batch(tuple(batch.first for batch in alone))
+    together = Batch(tuple(batch.first for batch in batches_of(RIDGE, seeds=3)))
     one = LiveFile(runs)
     one.add([together])
-    one.started(together.jobs[0])
-    assert [fit.company for fit in one.study().running] == [3]
-    one.finished(together.jobs[0], unfinished(together.jobs[0], "skipped"))
-    one.started(together.jobs[1])
-    assert [fit.company for fit in one.study().running] == [2]
+    for job, company in zip(together.jobs, (3, 2, 1), strict=True):
+        one.started(job)
+        assert [fit.company for fit in one.study().running] == [company]
+        one.finished(job, unfinished(job, "skipped"))
 
 
 def test_a_call_within_another_adds_to_what_that_tells(runs, quick, hooked):
     names = []
-    hooked(lambda method: names.append([path.name for path in eventually(lambda: [*live_folder(runs).glob("*.json")])]))
+    hooked(lambda method: names.append(until(lambda: [path.name for path in live_folder(runs).glob("*.json")], "it")))
     with keep_live_file(runs, growing=True) as outer:
         for ridge in (1, 2):
             zslbench.run(f"{RIDGE}[ridge={ridge}]", "digits", "zsl", runs=runs)
@@ -159,7 +130,7 @@ def test_a_call_within_another_adds_to_what_that_tells(runs, quick, hooked):
         with keep_live_file(runs.parent / "elsewhere") as other:
             assert other is not outer
     assert names == [[outer.path.name]] * 2
-    assert not live_folder(runs).exists()
+    assert nothing_left(runs)
 
 
 def test_a_search_is_one_study(runs, quick, monkeypatch):
@@ -168,10 +139,9 @@ def test_a_search_is_one_study(runs, quick, monkeypatch):
         LiveFile, "study", lambda self, make=LiveFile.study: seen.setdefault(id(self), []).append(self) or make(self)
     )
     zslbench.tune("toy_methods:Ridge", "digits", only="ridge", trials=2, sampler="random", runs=runs)
-    assert len(seen) == 1
     ((one, *_),) = seen.values()
     assert one.study().done == one.study().total > 2
-    assert not live_folder(runs).exists()
+    assert nothing_left(runs)
 
 
 def test_a_folder_that_cannot_be_written_is_remarked_and_fails_nothing(runs, quick, hooked):
@@ -195,39 +165,36 @@ def test_a_disk_that_is_full_for_a_while_is_no_matter(runs, quick, hooked, monke
         return write(path, text, **how)
 
     monkeypatch.setattr(Path, "write_text", full)
-    hooked(lambda method: eventually(lambda: live_studies(runs)))
+    hooked(lambda method: until_written(runs))
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert len(tried) == 3
     assert outcome.records[0].ok
     assert outcome.remarks == ()
 
 
-def test_what_ends_at_once_writes_nothing(runs, monkeypatch):
-    monkeypatch.setattr(module, "SOON", 60.0)
+@pytest.mark.parametrize("soon", [60.0, 0.0], ids=["it ends at once", "it lasts"])
+def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, hooked, monkeypatch, soon):
+    """What ends at once writes nothing."""
+    monkeypatch.setattr(module, "SOON", soon)
     monkeypatch.setattr(LiveFile, "study", lambda self: 1 / 0)
-    assert zslbench.run(RIDGE, "digits", "zsl", runs=runs).remarks == ()
-    assert writers() == []
-
-
-def test_what_cannot_be_told_is_remarked_whatever_it_is(runs, hooked, monkeypatch):
-    hooked(until_there_is_a_problem)
-    monkeypatch.setattr(LiveFile, "study", lambda self: 1 / 0)
+    if not soon:
+        hooked(until_there_is_a_problem)
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert outcome.records[0].ok
-    assert "ZeroDivisionError" in outcome.remarks[0]
+    assert ["ZeroDivisionError" in remark for remark in outcome.remarks] == ([] if soon else [True])
+    assert nothing_left(runs)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
 def test_nothing_is_left_however_a_run_ends(runs, hooked, error):
     def end(method):
-        eventually(lambda: live_studies(runs))
+        until_written(runs)
         raise error
 
     hooked(end)
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     assert outcome.interrupted == (error is KeyboardInterrupt)
-    assert not live_folder(runs).exists()
-    assert writers() == []
+    assert nothing_left(runs)
 
 
 def test_only_what_was_lost_is_cleared(runs, quick):
@@ -244,20 +211,16 @@ def test_only_what_was_lost_is_cleared(runs, quick):
     for path in (*silent, foreign, left):
         os.utime(path, (alive.stat().st_mtime - module.FORGOTTEN - 1,) * 2)
     with LiveFile(runs):
-        eventually(lambda: not left.exists())
+        until(lambda: not left.exists(), "a file that goes")
     assert sorted(live_folder(runs).iterdir()) == sorted([alive, other, foreign, fresh])
 
 
 def test_records_are_not_confused_with_what_is_told(runs, hooked):
-    def look(method):
-        eventually(lambda: live_studies(runs))
-        store = ResultStore(runs)
-        assert store.load() == []
-        assert store.broken == []
-
-    hooked(look)
+    store = ResultStore(runs)
+    seen = []
+    hooked(lambda method: until_written(runs) and seen.append((store.load(), store.broken)))
     outcome = zslbench.run(RIDGE, "digits", "zsl", runs=runs)
-    assert outcome.records[0].ok, outcome.records[0].error
+    assert seen == [([], [])]
     put(runs, study())
     assert [record.id for record in ResultStore(runs).load()] == [record.id for record in outcome.records]
     assert zslbench.status(runs).broken == ()
