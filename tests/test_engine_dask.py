@@ -42,7 +42,7 @@ def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.P
         environment = {**study.environment(), "OMP_NUM_THREADS": "1", "FAULT_NOTES": str(study.notes)}
         command = [sys.executable, "-m", *words, "--scheduler-file", str(file)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        started.append(subprocess.Popen(command, env=environment, cwd=study.folder, **quiet))  # type: ignore[call-overload]
+        started.append(subprocess.Popen(command, env=environment, cwd=study.folder, **quiet))
 
     try:
         start("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
@@ -65,7 +65,7 @@ def _address(file: Path) -> str:
     return ""
 
 
-def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -> None:
+def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study):
     with cluster(study, 2) as (address, workers):
 
         def kill_half_way() -> None:
@@ -90,7 +90,7 @@ def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study: Study) -
     study.check_nothing_left()
 
 
-def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study, capfd):
     """The point of a grid that kills the first worker is done by the next; those before it are recorded once."""
     methods = [f"{NOTED}[fault={fault}]" for fault in ("kill", "print", "raise")]
     methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
@@ -104,7 +104,7 @@ def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study: Study, capf
     study.check_nothing_left()
 
 
-def test_a_scheduler_that_is_not_there_is_told(study: Study) -> None:
+def test_a_scheduler_that_is_not_there_is_told(study):
     with pytest.raises(EngineError, match=r"the Dask cluster at tcp://127.0.0.1:1 cannot be used .* check the address"):
         study.run(NOTED, DaskExecutor("tcp://127.0.0.1:1", patience=1))
     with pytest.raises(EngineError, match=r"the Dask cluster at nonsense://x cannot be used"):
@@ -113,7 +113,7 @@ def test_a_scheduler_that_is_not_there_is_told(study: Study) -> None:
         zslbench.engine(scheduler="tcp://127.0.0.1:1", workers=2)
 
 
-def test_garbage_closes_no_client(study: Study) -> None:
+def test_garbage_closes_no_client(study):
     """Dask's way to close a client that is garbage may wait for a lock that only the waiting thread would give back."""
     gc.disable()
     try:
@@ -126,14 +126,14 @@ def test_garbage_closes_no_client(study: Study) -> None:
     assert not any(type(one).__del__ is distributed.Client.__del__ for one in left)
 
 
-def test_a_missing_extra_is_told_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_told_with_its_command(monkeypatch):
     for module, name in (("distributed", "dask"), ("submitit", "slurm")):
         monkeypatch.setitem(sys.modules, module, None)
         with pytest.raises(Unavailable, match=rf"the {name} engine needs {module}.*pip install 'zslbench\[{name}\]'"):
             zslbench.engine(name)
 
 
-def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> None:
+def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study):
     with cluster(study, 1) as (address, _):
         (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
 
@@ -148,7 +148,7 @@ def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study: Study) -> N
     study.check_nothing_left()
 
 
-def test_a_cluster_without_workers_or_answers_is_not_waited_for(study: Study) -> None:
+def test_a_cluster_without_workers_or_answers_is_not_waited_for(study):
     """A scheduler that is stopped keeps its connections open: nothing but a limit ends the wait."""
     with cluster(study, 1) as (address, (worker,)):
         (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
@@ -162,7 +162,7 @@ def test_a_cluster_without_workers_or_answers_is_not_waited_for(study: Study) ->
     assert set(study.statuses().values()) <= {"interrupted"}
 
 
-def test_a_call_that_hangs_is_left_behind() -> None:
+def test_a_call_that_hangs_is_left_behind():
     ended = threading.Event()
     with pytest.raises(TimeoutError, match="no answer in"):
         bounded(0.05, ended.wait)
@@ -172,7 +172,7 @@ def test_a_call_that_hangs_is_left_behind() -> None:
         bounded(5, lambda: {}[1])
 
 
-def test_the_ports_of_a_cluster_on_this_machine_take_its_own_certificates_alone() -> None:
+def test_the_ports_of_a_cluster_on_this_machine_take_its_own_certificates_alone():
     """Every user of the machine can reach them, and a task is any code."""
     with connected(None, [Place(1)], PATIENCE) as client:
         assert client.submit(int, "3").result(timeout=PATIENCE) == 3

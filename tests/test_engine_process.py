@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import shlex
 import signal
@@ -11,13 +10,13 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from faults import MOST, Study, kill, output_of, same_numbers, until
+from faults import MOST, kill, output_of, same_numbers, until
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -28,7 +27,7 @@ from zslbench.runner.executors import Listener, SerialExecutor
 from zslbench.runner.executors.loop import do_batches
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.handout import pack
-from zslbench.runner.jobs import Batch, Job, group_into_jobs
+from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.resources import THREAD_VARIABLES, Limits, Place, places
 from zslbench.runner.run_records import Finished
@@ -42,7 +41,11 @@ def process(workers: int = 1, **limits: Any) -> ProcessExecutor:
     return ProcessExecutor([Place(1)] * workers, Limits(**limits))
 
 
-def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path) -> None:
+def noted_runs(seeds: int) -> Sequence[Run]:
+    return plan(RunOptions([NOTED], ["synthetic"], ["gzsl"], seeds=seeds)).runs
+
+
+def test_the_numbers_are_those_of_the_serial_engine(study, tmp_path):
     methods = [NOTED, "eszsl[gamma=[1,10]]", "study_methods:Noisy[noise=0.5]"]
     with threadpool_limits(1):
         zslbench.run(methods, "synthetic", runs=tmp_path / "serial", seeds=2)
@@ -54,7 +57,7 @@ def test_the_numbers_are_those_of_the_serial_engine(study: Study, tmp_path: Path
     study.check_nothing_left()
 
 
-def test_a_killed_worker_costs_one_run(study: Study) -> None:
+def test_a_killed_worker_costs_one_run(study):
     """SIGKILL from outside, in the middle of a run: that run is recorded as crashed, all others are done once."""
     done = threading.Thread(target=lambda: kill(until(lambda: dict(study.begun()).get("none 2"), "the run")))
     done.start()
@@ -72,7 +75,7 @@ def test_a_killed_worker_costs_one_run(study: Study) -> None:
     study.check_nothing_left()
 
 
-def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(study: Study) -> None:
+def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(study):
     methods = [f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[1,2]]"]
     outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=process())
     assert [record.status for record in outcome.records] == ["ok"] * 3  # whose fault it was is not known
@@ -80,7 +83,7 @@ def test_a_grid_whose_worker_dies_before_its_first_result_is_done_one_by_one(stu
     study.check_nothing_left()
 
 
-def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> None:
+def test_one_job_of_a_batch_is_blamed_once_another_was_done(study):
     methods = [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"]
     zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=process())
     by_ridge = {record.method["params"]["ridge"]: record.status for record in study.records()}
@@ -96,9 +99,7 @@ def test_one_job_of_a_batch_is_blamed_once_another_was_done(study: Study) -> Non
         ("eat", {"memory": 500_000_000}, "crashed", "memory limit of 477 MiB"),
     ],
 )
-def test_a_run_past_a_limit_is_stopped(
-    study: Study, fault: str, limit: dict[str, Any], status: str, sentence: str
-) -> None:
+def test_a_run_past_a_limit_is_stopped(study, fault, limit, status, sentence):
     (record,) = study.run(f"{NOTED}[fault={fault}]", process(1, **limit), seeds=1).failed
     assert record.status == status
     assert sentence in record.error
@@ -106,7 +107,7 @@ def test_a_run_past_a_limit_is_stopped(
     study.check_nothing_left()
 
 
-def test_a_run_is_not_blamed_for_what_earlier_ones_left_in_the_worker(study: Study) -> None:
+def test_a_run_is_not_blamed_for_what_earlier_ones_left_in_the_worker(study):
     """Each leaves 300 MB behind: two in one worker would be past the limit."""
     study.run(f"{NOTED}[fault=leak]", process(1, memory=600_000_000), seeds=2)
     assert not [record.error for record in study.records() if not record.ok]
@@ -114,7 +115,7 @@ def test_a_run_is_not_blamed_for_what_earlier_ones_left_in_the_worker(study: Stu
     assert len({pid for _, pid in study.begun()}) == 2
 
 
-def test_a_fault_of_a_method_costs_its_own_run(study: Study, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_a_method_costs_its_own_run(study, capfd):
     """The child of `fork` stays, with a copy of pipes on which its worker left half a message."""
     methods = [f"{NOTED}[fault={fault}]" for fault in ("segfault", "raise", "print", "press", "fork", "none")]
     zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=process(2))
@@ -133,7 +134,7 @@ def test_a_fault_of_a_method_costs_its_own_run(study: Study, capfd: pytest.Captu
 
 
 @pytest.mark.parametrize(("engine", "presses"), [("process", 1), ("process", 2), ("dask", 2), ("slurm", 1)])
-def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, engine: str, presses: int) -> None:
+def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study, engine, presses):
     """The first two fits end, the others would stay."""
     coordinator = study.start("-m", f"{NOTED}[fault=stay]", "--seeds", "5", *study.words(engine))
     until(lambda: study.times().keys() >= {"stay 2", "stay 3"}, "two fits that stay")
@@ -150,7 +151,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study: Study, engine: s
 
 
 @pytest.mark.parametrize("engine", ["dask", "slurm"])
-def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest.MonkeyPatch, engine: str) -> None:
+def test_jobs_do_not_outlive_their_coordinator(study, monkeypatch, engine):
     monkeypatch.setenv("ZSLBENCH_COORDINATOR_GONE_AFTER", "2")
     coordinator = study.start("-m", f"{NOTED}[wait=60]", *study.words(engine))
     until(study.begun, "a run that began")
@@ -159,7 +160,7 @@ def test_jobs_do_not_outlive_their_coordinator(study: Study, monkeypatch: pytest
     study.check_nothing_left()
 
 
-def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:
+def test_workers_do_not_outlive_a_killed_coordinator(study):
     """Nor does what a method started in one of them."""
     words = ["-m", f"{NOTED}[wait=0.4]", "-m", f"{NOTED}[fault=child]", "--seeds", "3", "--workers", "2"]
     coordinator = study.start(*words)
@@ -176,7 +177,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(study: Study) -> None:
 
 
 @pytest.mark.parametrize("closed", ["", "<&- >&- 2>&-"])
-def test_a_script_without_a_guard_is_not_run_again_by_workers(study: Study, closed: str) -> None:
+def test_a_script_without_a_guard_is_not_run_again_by_workers(study, closed):
     """Where its standard streams are closed, pipes would take their numbers."""
     script = study.folder / "script.py"
     script.write_text(
@@ -195,7 +196,7 @@ def test_a_script_without_a_guard_is_not_run_again_by_workers(study: Study, clos
     study.check_nothing_left()
 
 
-def test_workers_find_methods_of_the_working_folder(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_find_methods_of_the_working_folder(study, monkeypatch):
     (study.folder / "mine.py").write_text("from fault_methods import Noted as Mine\n")
     monkeypatch.chdir(study.folder)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])  # as it is for the command
@@ -204,17 +205,7 @@ def test_workers_find_methods_of_the_working_folder(study: Study, monkeypatch: p
     assert record.provenance["engine"] == "process"
 
 
-def test_a_record_cut_in_half_is_written_anew(study: Study) -> None:
-    study.run(NOTED, process(), seeds=3)
-    path = next(path for path in study.runs.rglob("*.json") if json.loads(path.read_text())["seed"] == 1)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    outcome = study.run(NOTED, process(), seeds=3)
-    assert outcome.count("to run") == 1
-    assert study.statuses() == dict.fromkeys(range(3), "ok")
-    assert study.times() == {"none 0": 1, "none 1": 2, "none 2": 1}
-
-
-def test_workers_that_cannot_start_are_told_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_that_cannot_start_are_told_once(study, monkeypatch):
     monkeypatch.setattr(Place, "environment", lambda place: {"PYTHONHOME": str(study.folder / "nowhere")})
     with pytest.raises(EngineError, match=r"cannot be started .* --engine serial"):
         study.run(NOTED, ProcessExecutor([Place(1)]))
@@ -222,17 +213,20 @@ def test_workers_that_cannot_start_are_told_once(study: Study, monkeypatch: pyte
     study.check_nothing_left()
 
 
-def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study: Study) -> None:
+class Ear(Listener):
+    """Calls something with each job that starts."""
+
+    def __init__(self, call: Callable[[Job], object]) -> None:
+        self.started = call
+
+
+def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study):
     """The variables are there before anything is imported: the child's own first environment has them."""
     gpus = places(4, "auto", gpus=["0", "GPU-beef"], threads=2)
     assert gpus == [Place(2, "0"), Place(2, "GPU-beef"), Place(2, "0"), Place(2, "GPU-beef")]
     environments: list[dict[str, str]] = []
-
-    class Ear(Listener):
-        def started(self, job: Job) -> None:
-            environments.extend(process.environ() for process in study.processes())
-
-    study.run(NOTED, ProcessExecutor(gpus[1:]), hear=Ear())
+    ear = Ear(lambda job: environments.extend(process.environ() for process in study.processes()))
+    study.run(NOTED, ProcessExecutor(gpus[1:]), hear=ear)
     (environment,) = environments  # no more workers are started than there are batches
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-beef"
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
@@ -252,26 +246,19 @@ def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study: Study) ->
         (1, "auto", [], 2, "3", [Place(2)]),
     ],
 )
-def test_a_machine_is_divided(
-    monkeypatch: pytest.MonkeyPatch,
-    workers: str,
-    device: str,
-    gpus: list[str],
-    cores: int,
-    asked: str,
-    expected: object,
-) -> None:
+def test_a_machine_is_divided(monkeypatch, workers, device, gpus, cores, asked, expected):
     for name in THREAD_VARIABLES:  # Dask sets some of them for good in a process that starts workers
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", asked)
     assert places(workers, device, gpus=gpus, cores=cores) == expected
 
 
-def test_what_is_given_chooses_the_engine() -> None:
-    for options in ({}, {"name": "serial"}):
-        assert type(zslbench.engine(**options)) is SerialExecutor
-    for limits in ({"workers": 2}, {"time_limit": "2h"}):
-        assert type(zslbench.engine(**limits)) is ProcessExecutor
+@pytest.mark.parametrize(
+    ("options", "engine"),
+    [({}, "serial"), ({"name": "serial"}, "serial"), ({"workers": 2}, "process"), ({"time_limit": "2h"}, "process")],
+)
+def test_what_is_given_chooses_the_engine(options, engine):
+    assert zslbench.engine(**options).name == engine
 
 
 @pytest.mark.parametrize(
@@ -288,19 +275,19 @@ def test_what_is_given_chooses_the_engine() -> None:
         ({"memory_limit": "4"}, "memory limit '4' is not allowed"),
     ],
 )
-def test_words_that_do_not_go_together_are_refused(options: dict[str, object], message: str) -> None:
+def test_words_that_do_not_go_together_are_refused(options, message):
     with pytest.raises(BadValue, match=message):
         zslbench.engine(**options)
 
 
-def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> None:
-    runs = plan(RunOptions([NOTED], ["synthetic"], ["gzsl"], seeds=4)).runs
+def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study):
+    runs = noted_runs(4)
     order: list[str] = []
 
     def claims() -> Iterator[Batch]:
-        for one in runs:
-            order.append(f"taken {one.seed}")
-            yield Batch((Job((one,)),))
+        for run in runs:
+            order.append(f"taken {run.seed}")
+            yield Batch((Job((run,)),))
 
     def keep(job: Job, results: list[Finished]) -> None:
         assert results[0].record.ok
@@ -312,23 +299,21 @@ def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study: Study) -> 
         assert order == [f"{what} {seed}" for seed in range(4) for what in ("taken", "done")]
 
 
-def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:
-    class Ear(Listener):
-        def __init__(self) -> None:
-            self.heard: list[tuple[object, ...]] = []
+def test_the_listener_hears_of_what_happens_in_workers(study):
+    heard: list[tuple[object, ...]] = []
 
+    class Notes(Listener):
         def started(self, job: Job) -> None:
-            self.heard.append(("started", job.first.seed))
+            heard.append(("started", job.first.seed))
 
-        def logged(self, job: Job, step: int, total: int, values: object) -> None:
-            self.heard.append(("logged", job.first.seed, step, total, values))
+        def logged(self, job: Job, *facts: object) -> None:
+            heard.append(("logged", job.first.seed, *facts))
 
-        def judged(self, job: Job, run: object, step: int, metrics: object) -> None:
-            self.heard.append(("judged", run in job.runs, step, sorted(metrics)))  # type: ignore[call-overload]
+        def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
+            heard.append(("judged", run in job.runs, step, sorted(metrics)))
 
-    ear = Ear()
-    study.run(f"{NOTED}[epochs=1]", process(), seeds=1, checkpoints="every:1", hear=ear)
-    assert ear.heard == [
+    study.run(f"{NOTED}[epochs=1]", process(), seeds=1, checkpoints="every:1", hear=Notes())
+    assert heard == [
         ("started", 0),
         ("logged", 0, 1, 2, {"loss": 1.0}),
         ("logged", 0, 2, 2, {"loss": 0.5}),
@@ -337,15 +322,15 @@ def test_the_listener_hears_of_what_happens_in_workers(study: Study) -> None:
     ]
 
 
-def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> None:
+def test_a_worker_that_dies_between_two_batches_costs_no_run(study):
     def work() -> Iterator[Batch]:
-        for one in plan(RunOptions([NOTED], ["synthetic"], ["gzsl"], seeds=3)).runs:
-            if one.seed == 2:
+        for run in noted_runs(3):
+            if run.seed == 2:
                 (worker,) = {pid for _, pid in study.begun()}
                 dying = psutil.Process(worker)  # before its number can be gone
                 kill(worker)
                 psutil.wait_procs([dying], timeout=10)
-            yield Batch((Job((one,)),))
+            yield Batch((Job((run,)),))
 
     done: dict[int, str] = {}
 
@@ -359,22 +344,16 @@ def test_a_worker_that_dies_between_two_batches_costs_no_run(study: Study) -> No
 
 
 @pytest.mark.parametrize("fault", ["store", "listener"])
-def test_an_error_of_the_coordinator_ends_the_workers_at_once(
-    study: Study, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+def test_an_error_of_the_coordinator_ends_the_workers_at_once(study, monkeypatch, fault):
     """While the error is held, as a notebook does; Ctrl-C is as it was, too."""
 
     def fail(*given: object) -> None:
         raise StoreError("no space")
 
-    class Ear(Listener):
-        def started(self, job: Job) -> None:
-            fail()
-
     if fault == "store":
         monkeypatch.setattr(ResultStore, "save", fail)
     with pytest.raises(StoreError, match="no space") as held:
-        study.run(f"{NOTED}[wait=0.2]", process(2), seeds=4, hear=Ear() if fault == "listener" else None)
+        study.run(f"{NOTED}[wait=0.2]", process(2), seeds=4, hear=Ear(fail) if fault == "listener" else None)
     assert study.processes() == []
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert held.value
@@ -393,7 +372,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_ends_the_study_and_loses_nothing(study: Study, small_disk: Path) -> None:
+def test_a_full_disk_ends_the_study_and_loses_nothing(study, small_disk):
     ballast = small_disk / "ballast"
     runs = small_disk / "runs"
     runs.mkdir()
@@ -413,7 +392,7 @@ def test_a_full_disk_ends_the_study_and_loses_nothing(study: Study, small_disk: 
     assert list(runs.rglob(".*.tmp")) == []
 
 
-def test_coordinators_with_workers_share_a_study_and_take_over_from_one_that_is_killed(study: Study) -> None:
+def test_coordinators_with_workers_share_a_study_and_take_over_from_one_that_is_killed(study):
     words = ["-m", f"{NOTED}[wait=0.2]", "--seeds", "10", "--workers", "1"]
     first, second = study.start(*words), study.start(*words)
     until(lambda: min(Counter(pid for _, pid in study.begun()).values(), default=0) >= 2, "two runs of one of them")
@@ -428,12 +407,12 @@ def test_coordinators_with_workers_share_a_study_and_take_over_from_one_that_is_
     study.check_nothing_left()
 
 
-def test_ctrl_c_while_a_record_is_written_does_not_lose_it(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_while_a_record_is_written_does_not_lose_it(study, monkeypatch):
     save = ResultStore.save
 
     def pressed(store: ResultStore, *given: object) -> Path:
         signal.raise_signal(signal.SIGINT)
-        return save(store, *given)  # type: ignore[arg-type]
+        return save(store, *given)
 
     monkeypatch.setattr(ResultStore, "save", pressed)
     outcome = study.run(NOTED, seeds=3)
@@ -442,10 +421,10 @@ def test_ctrl_c_while_a_record_is_written_does_not_lose_it(study: Study, monkeyp
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
-    (run,) = plan(RunOptions([NOTED], ["synthetic"], ["gzsl"])).runs
+def test_data_that_is_another_on_a_worker_fails_the_run(study):
+    (run,) = noted_runs(1)
     other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
-    batch = Batch((group_into_jobs([other])[0],))
+    batch = Batch((Job((other,)),))
     messages: list[Any] = []
     execute(batch, pack(batch), messages.append)
     (result,) = messages[-1].results
@@ -453,17 +432,12 @@ def test_data_that_is_another_on_a_worker_fails_the_run(study: Study) -> None:
     assert "give both the same files" in result.error
 
 
-def test_studies_hand_their_engine_on(study: Study) -> None:
-    ablated = zslbench.ablate(
-        "study_methods:Noisy", "synthetic", "gzsl", seeds=2, runs=study.runs, engine=process(), width=100
-    )
-    tuned = zslbench.tune(
-        "toy_methods:Grid[ridge=[1,10]]", "digits", "gzsl", only="ridge", fold=1, runs=study.runs, engine=process()
-    )
+def test_studies_hand_their_engine_on(study):
+    how: dict[str, Any] = {"runs": study.runs, "engine": process()}
+    ablated = zslbench.ablate("study_methods:Noisy", "synthetic", "gzsl", seeds=2, width=100, **how)
+    tuned = zslbench.tune("toy_methods:Grid[ridge=[1,10]]", "digits", "gzsl", only="ridge", fold=1, **how)
     assert not ablated.outcome.failed
     assert len(tuned.trials) == 2
     assert {record.provenance["engine"] for record in study.records()} == {"process"}
     with pytest.raises(BadValue, match=r"the sampler random suggests each trial .* --sampler grid"):
-        zslbench.tune(
-            "toy_methods:Grid", "digits", "gzsl", sampler="random", trials=2, runs=study.runs, engine=process()
-        )
+        zslbench.tune("toy_methods:Grid", "digits", "gzsl", sampler="random", trials=2, **how)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
 
 import pytest
 from faults import MOST, Study, output_of, same_numbers, until
@@ -11,7 +10,7 @@ from shared_toys import HOLD, NOTES
 from threadpoolctl import threadpool_limits
 
 import zslbench
-from zslbench.errors import BadValue, EngineError, UnknownName, ZslbenchError
+from zslbench.errors import BadValue, EngineError, UnknownName
 from zslbench.runner.executors.slurm import SlurmConfig, SlurmExecutor
 
 pytestmark = pytest.mark.timeout(MOST)
@@ -23,7 +22,7 @@ def local(study: Study, parallel: int = 2) -> SlurmExecutor:
     return SlurmExecutor(SlurmConfig(cluster="local", folder=str(study.folder / "jobs"), array_parallelism=parallel))
 
 
-def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:
+def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study):
     methods = [f"{NOTED}[fault={fault}]" for fault in ("none", "kill", "raise")]
     methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]", f"{POINTS}[ridge=[4,5]]"]
     outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=local(study, 4))
@@ -41,9 +40,7 @@ def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study: Study) -> None:
     study.check_nothing_left()
 
 
-def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(
-    study: Study, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(study, monkeypatch):
     monkeypatch.setenv(NOTES, str(study.notes))
     hold = study.notes.with_name(HOLD)
     hold.touch()
@@ -65,7 +62,7 @@ def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(
     assert list((study.folder / "jobs").glob("spool-*")) == []
 
 
-def test_the_file_says_what_slurm_is_asked_for(tmp_path: Path) -> None:
+def test_the_file_says_what_slurm_is_asked_for(tmp_path):
     path = tmp_path / "slurm.toml"
     path.write_text(
         'partition = "gpu"\naccount = "zsl"\ntime = "1h30m"\nmemory = "8GiB"\ncpus = 4\ngpus = 1\n'
@@ -86,7 +83,7 @@ def test_the_file_says_what_slurm_is_asked_for(tmp_path: Path) -> None:
     }
 
 
-def test_what_sbatch_is_given(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_sbatch_is_given(study, monkeypatch):
     """An sbatch that only keeps its script: the array and all that was asked for stand in it."""
     bin_ = study.folder / "bin"
     bin_.mkdir()
@@ -103,7 +100,7 @@ def test_what_sbatch_is_given(study: Study, monkeypatch: pytest.MonkeyPatch) -> 
     assert study.statuses() == {}  # what did not begin has no record
 
 
-def test_without_slurm_there_is_a_sentence(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_slurm_there_is_a_sentence(study, monkeypatch):
     monkeypatch.setenv("PATH", str(study.folder))
     with pytest.raises(EngineError, match=r"Slurm cannot be used from here .* run on a node that has sbatch"):
         study.run(NOTED, SlurmExecutor(SlurmConfig(folder=str(study.folder / "jobs"))))
@@ -122,7 +119,7 @@ def test_without_slurm_there_is_a_sentence(study: Study, monkeypatch: pytest.Mon
         ("gpus =", BadValue, "slurm.toml is not TOML"),
     ],
 )
-def test_a_bad_file_is_told(tmp_path: Path, text: str | None, kind: type[ZslbenchError], message: str) -> None:
+def test_a_bad_file_is_told(tmp_path, text, kind, message):
     path = tmp_path / "slurm.toml"
     if text is not None:
         path.write_text(text)

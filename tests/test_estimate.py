@@ -21,12 +21,15 @@ from zslbench.runner.jobs import group_into_batches, group_into_jobs
 from zslbench.runner.plan import RunOptions, plan
 
 RIDGE = "toy_methods:Ridge"
-DIGITS = load_dataset("digits").fingerprint
+DATA = load_dataset("digits")
+SIZE = Size(len(DATA.trainval), DATA.features.shape[1], DATA.semantics.shape[1], len(DATA.seen))
+GAN = "fclswgan[hidden=64]"
 WGAN = {**params.current_values(FCLSWGAN()), "hidden": 64}
+COST = FCLSWGAN(hidden=64).cost(SIZE)
 
 
 def known(method: str, values: dict[str, object], fit: float, own: float, work: float | None = None, **facts: object):
-    data = {"dataset": "digits", "fingerprint": DIGITS} | facts
+    data = {"dataset": "digits", "fingerprint": DATA.fingerprint} | facts
     timings = {"data": 1.0, "fit": fit - 1.0, "scores": own / 4, "evaluation": own * 3 / 4, "total": fit + own}
     made = record(method, params=values, **data)
     provenance = {} if work is None else {"work": work}
@@ -38,19 +41,8 @@ def ridge(value: float) -> dict[str, object]:
 
 
 def asked(*methods: str, seeds: tuple[int, ...] = (0,), together: bool = False):
-    return group_into_batches(
-        group_into_jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs), together
-    )
-
-
-def cost(method: str) -> float:
-    """The cost that a method declares of the training images of digits: 1797, of 8 by 8 pixels, 7 classes seen."""
-    run = plan(RunOptions([method], ["digits"], ["zsl"])).runs[0]
-    data = load_dataset("digits")
-    size = Size(len(data.trainval), data.features.shape[1], data.semantics.shape[1], len(data.seen))
-    found = FCLSWGAN(**run.params).cost(size)
-    assert found
-    return found
+    runs = plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs
+    return group_into_batches(group_into_jobs(runs), together)
 
 
 def test_records_of_the_same_run_tell_and_a_fit_counts_once_for_both_protocols():
@@ -68,18 +60,17 @@ def test_records_of_the_same_run_tell_and_a_fit_counts_once_for_both_protocols()
 
 @pytest.mark.parametrize(("hidden", "times"), [(64, 1), (4096, 64)])
 def test_another_size_of_network_is_scaled_by_its_cost(hidden, times):
-    small = known("fclswgan", WGAN | {"lr": 0.1}, 20.0, 1.0, cost("fclswgan[hidden=64]"))
+    small = known("fclswgan", WGAN | {"lr": 0.1}, 20.0, 1.0, COST)
     assert estimate(asked(f"fclswgan[hidden={hidden}]"), [small]) == Estimate(20 * times + 2 * 1, 0, 2, {})
     silent = dataclasses.replace(small, provenance={})  # of an earlier version: what it cost is not recorded
     assert estimate(asked(f"fclswgan[hidden={hidden}]"), [silent]).unknown == {"fclswgan": 2}
 
 
 def test_other_data_is_scaled_too_and_the_same_data_goes_first():
-    work = cost("fclswgan[hidden=64]")
-    elsewhere = known("fclswgan", WGAN, 20.0, 1.0, 10 * work, dataset="cub", fingerprint="0" * 16)
-    assert estimate(asked("fclswgan[hidden=64]"), [elsewhere]).seconds == pytest.approx(2 + 2 * 0.1)
-    here = known("fclswgan", WGAN | {"lr": 0.1}, 30.0, 1.0, work)
-    assert estimate(asked("fclswgan[hidden=64]"), [elsewhere, here]).seconds == pytest.approx(30 + 2)
+    elsewhere = known("fclswgan", WGAN, 20.0, 1.0, 10 * COST, dataset="cub", fingerprint="0" * 16)
+    assert estimate(asked(GAN), [elsewhere]).seconds == pytest.approx(2 + 2 * 0.1)
+    here = known("fclswgan", WGAN | {"lr": 0.1}, 30.0, 1.0, COST)
+    assert estimate(asked(GAN), [elsewhere, here]).seconds == pytest.approx(30 + 2)
 
 
 def test_declared_costs_follow_units_rows_and_epochs():
@@ -100,28 +91,20 @@ def test_declared_costs_follow_units_rows_and_epochs():
 
 
 def test_points_of_a_grid_after_the_first_take_what_they_did_not_share():
-    made = [known("eszsl", {"gamma": float(place)}, 10.0, 0.0, 1.0, protocol="zsl") for place in range(3)]
-    shared = [0.0, 8.0, 8.0]
-    made = [
-        dataclasses.replace(
-            one, timings={**one.timings, "shared": of_it}, provenance={**one.provenance, "grid_points": 3}
-        )
-        for one, of_it in zip(made, shared, strict=True)
-    ]
-    work = ESZSL().cost(Size(len(load_dataset("digits").trainval), 64, 7, 7))
-    made = [dataclasses.replace(one, provenance=one.provenance | {"work": work}) for one in made]
-    alone = estimate(asked("eszsl"), made)
-    assert alone.seconds == pytest.approx(10)
-    grid = estimate(asked("eszsl[gamma=[1,10,100]]"), made)
-    assert grid.seconds == pytest.approx(10 + 2 * (10 + 2 + 2) / 3)
+    records = []
+    for gamma, shared in enumerate((0.0, 8.0, 8.0)):
+        plain = known("eszsl", {"gamma": float(gamma)}, 10.0, 0.0, ESZSL().cost(SIZE), protocol="zsl")
+        facts = plain.provenance | {"grid_points": 3}
+        records.append(dataclasses.replace(plain, timings=plain.timings | {"shared": shared}, provenance=facts))
+    assert estimate(asked("eszsl"), records).seconds == pytest.approx(10)
+    assert estimate(asked("eszsl[gamma=[1,10,100]]"), records).seconds == pytest.approx(10 + 2 * (10 + 2 + 2) / 3)
 
 
 def test_seeds_at_once_and_single_fits_tell_nothing_of_each_other():
-    work = cost("fclswgan[hidden=64]")
-    single = known("fclswgan", WGAN, 20.0, 1.0, work)
+    single = known("fclswgan", WGAN, 20.0, 1.0, COST)
     timings = {"fit": 3.0, "scores": 1.0, "total": 4.0}
-    batched = dataclasses.replace(single, timings=timings, provenance={"work": work, "seeds_at_once": 2})
-    apart, together = (asked("fclswgan[hidden=64]", seeds=(0, 1), together=flag) for flag in (False, True))
+    batched = dataclasses.replace(single, timings=timings, provenance={"work": COST, "seeds_at_once": 2})
+    apart, together = (asked(GAN, seeds=(0, 1), together=flag) for flag in (False, True))
     assert estimate(apart, [single, batched]).seconds == 2 * (20 + 2)
     assert estimate(together, [single, batched]).seconds == 2 * (3 + 2)
     assert estimate(apart, [batched]).unknown == {"fclswgan": 4}
@@ -146,17 +129,17 @@ def test_what_an_estimate_says(found, told):
 
 def test_a_dry_run_learns_from_what_is_done(tmp_path, capsys):
     zslbench.run(RIDGE, "digits", "zsl", seeds=2, runs=tmp_path)
-    outcome = zslbench.run(RIDGE, "digits", "zsl", seeds=5, runs=tmp_path, dry_run=True)
+    dry = {"runs": tmp_path, "dry_run": True}
+    outcome = zslbench.run(RIDGE, "digits", "zsl", seeds=5, **dry)
     assert (outcome.estimate.same, outcome.estimate.runs) == (3, 3)
     screen.show_outcome(outcome, True, tmp_path)
     out = capsys.readouterr().out
     assert "5 runs (2 done, 3 to run), 3 to do; nothing was run." in out
     assert "time: about a second for 3 runs (3 by records of the same method, parameters and data)" in out
-    again = zslbench.run(RIDGE, "digits", "zsl", seeds=5, runs=tmp_path, dry_run=True, rerun="all")
-    assert again.estimate.runs == 5
+    assert zslbench.run(RIDGE, "digits", "zsl", seeds=5, rerun="all", **dry).estimate.runs == 5
     zslbench.run("eszsl", "digits", "zsl", runs=tmp_path)
-    other = zslbench.run("eszsl[gamma=[1,10]]", "digits", "zsl", runs=tmp_path, dry_run=True)
-    assert (other.estimate.same, other.estimate.scaled, other.estimate.unknown) == (0, 2, {})
+    other = zslbench.run("eszsl[gamma=[1,10]]", "digits", "zsl", **dry).estimate
+    assert (other.same, other.scaled, other.unknown) == (0, 2, {})
 
 
 def test_a_large_dry_run_is_told_by_method_and_data_set(tmp_path, capsys):

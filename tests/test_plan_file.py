@@ -55,24 +55,20 @@ def test_a_plan_can_say_all_that_run_takes_and_the_documentation_names_every_key
 
 
 def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written):
-    plan = read_plan(
-        written(
-            """
-            runs = "records"
-            methods = ["eszsl"]
-            datasets = ["./mine", "cub", "a/b", "synthetic[classes=30]"]
-            seeds = [4, 5]
-            data_root = "xlsa"
-            [[study]]
-            [[study]]
-            name = "deep"
-            seeds = 2
-            methods = "lisgan"
-            data_root = "/data"
-            """,
-            "plans/study.toml",
-        )
-    )
+    text = """
+        runs = "records"
+        methods = ["eszsl"]
+        datasets = ["./mine", "cub", "a/b", "synthetic[classes=30]"]
+        seeds = [4, 5]
+        data_root = "xlsa"
+        [[study]]
+        [[study]]
+        name = "deep"
+        seeds = 2
+        methods = "lisgan"
+        data_root = "/data"
+    """
+    plan = read_plan(written(text, "plans/study.toml"))
     here = Path.cwd() / "plans"
     shared = {"datasets": [str(here / "mine"), "cub", str(here / "a/b"), "synthetic[classes=30]"]}
     assert plan.studies == {
@@ -115,17 +111,12 @@ def test_what_a_plan_cannot_say_gets_a_sentence(written, text, error, sentence):
 
 
 def test_files_that_are_no_plan(tmp_path):
-    (tmp_path / "latin.toml").write_bytes(b'methods = "\xe9"')
-    (tmp_path / "large.toml").write_bytes(b"#" * 2_000_000)
-    for path, sentence in (
-        (tmp_path / "none.toml", "does not exist"),
-        (tmp_path, "is no file"),
-        (Path(os.devnull), "is no file"),
-        (tmp_path / "latin.toml", "not UTF-8"),
-        (tmp_path / "large.toml", "larger than"),
-    ):
+    (tmp_path / "latin").write_bytes(b'methods = "\xe9"')
+    (tmp_path / "large").write_bytes(b"#" * 2_000_000)
+    wrong = {"none": "does not exist", ".": "is no file", os.devnull: "is no file", "latin": "UTF-8", "large": "larger"}
+    for name, sentence in wrong.items():
         with pytest.raises(BadValue, match=sentence):
-            read_plan(path)
+            read_plan(tmp_path / name)
 
 
 PLAN = f"""

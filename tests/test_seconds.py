@@ -28,6 +28,7 @@ from zslbench.runner import progress
 from zslbench.runner.run_records import Finished
 
 TINY = "hidden=8,epochs=1,pretrain_epochs=1,per_class=3,final_epochs=1,soul_rows=2"
+GAN = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
 
 
 @pytest.fixture
@@ -106,8 +107,7 @@ def test_what_is_remembered_carries_the_seconds_that_it_took(clock):
 
 
 def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_path):
-    gan = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
-    zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path, seeds_at_once="always")
+    zslbench.run(GAN, "digits", "gzsl", seeds=2, runs=tmp_path, seeds_at_once="always")
     with pytest.raises(BadValue, match="several seeds at once have none"):
         zslbench.plot("pareto", runs=tmp_path)
     zslbench.run("eszsl", "digits", "gzsl", runs=tmp_path)
@@ -119,10 +119,9 @@ def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_pa
 
 
 def test_the_fit_of_seeds_at_once_holds_what_each_of_them_is_charged_with(tmp_path, clock, monkeypatch):
-    gan = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
     monkeypatch.setattr(final_classifiers, "train_softmax", slow(clock, 6, final_classifiers.train_softmax))
-    zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path / "alone")
-    together = zslbench.run(gan, "digits", "gzsl", seeds=2, runs=tmp_path / "together", seeds_at_once="always").records
+    zslbench.run(GAN, "digits", "gzsl", seeds=2, runs=tmp_path / "alone")
+    together = zslbench.run(GAN, "digits", "gzsl", seeds=2, runs=tmp_path / "together", seeds_at_once="always").records
     assert [(one.timings["pretrain"], one.timings["fit"]) for one in together] == [(6, 6), (6, 6)]  # remembered
 
 
