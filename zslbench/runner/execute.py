@@ -52,9 +52,9 @@ _ROUNDED = 20
 def execute(batch: Batch, parcel: Parcel, send: Send, log_every: float = 0.0) -> None:
     """Do the jobs of a batch, in order: fit each method once, score for each of its protocols, send each at once.
 
-    Whatever a method raises becomes a `failed` result with its traceback; what the protocols share (the fit) fails
-    for all of them, a fault in `scores` for that protocol only. Fits in company that
-    fail are tried again one by one, so that a fault stays with the one it belongs to. KeyboardInterrupt passes through.
+    Whatever a method raises becomes a `failed` result with its traceback; what the protocols share (the fit) fails for
+    all of them, a fault in `scores` for that protocol only. Fits in company that fail are tried again one by one, so
+    that a fault stays with the one it belongs to. KeyboardInterrupt passes through.
 
     Args:
         parcel: the handout of the batch (see `zslbench.runner.handout`), empty afterwards.
