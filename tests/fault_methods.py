@@ -46,16 +46,14 @@ class Noted(Ridge):
 
     card: ClassVar[MethodCard] = card(title="Noted")
     wait: float = param(0.0, low=0.0, high=600.0)
-    fault: str = param(
-        "none", choices=("none", "kill", "segfault", "raise", "eat", "child", "print", "press", "leak", "fork", "stay")
-    )
+    fault: str = param("none", help="what goes wrong, see `go_wrong`")
 
     def fit(self, train: Train, ctx: Context) -> Self:
         note(f"{self.fault} {ctx.seed}")
         for epoch in (1, 2):
             time.sleep(self.wait)
             ctx.log(epoch, 2, loss=1 / epoch)
-        FAULTS[self.fault](self, ctx)
+        go_wrong(self.fault, ctx.seed)
         super().fit(train, ctx)
         self.weights_ = self.weights_ + 0.1 * ctx.rng("noise").standard_normal(self.weights_.shape)
         return self
@@ -80,48 +78,42 @@ class Points(Closed):
             yield point.fit(train, ctx)
 
 
-def _kill(method: Noted, ctx: Context) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _raise(method: Noted, ctx: Context) -> None:
-    raise RuntimeError("no convergence")
-
-
-def _press(method: Noted, ctx: Context) -> None:
-    raise KeyboardInterrupt("of its own")
-
-
 KEPT: list[np.ndarray] = []
 
 
-def _leak(method: Noted, ctx: Context) -> None:
-    KEPT.append(np.ones(300_000_000 // 8))
+def go_wrong(fault: str, seed: int) -> None:  # noqa: C901  (a list of faults)
+    match fault:
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "segfault":
+            faulthandler._sigsegv()
+        case "raise":
+            raise RuntimeError("no convergence")
+        case "press":
+            raise KeyboardInterrupt("of its own")
+        case "leak":
+            KEPT.append(np.ones(300_000_000 // 8))
+        case "eat":
+            eaten = []
+            for _ in range(200):  # 4 GB at most, should nobody stop it
+                eaten.append(np.ones(20_000_000 // 8))
+                time.sleep(0.02)
+        case "child":
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            time.sleep(600)
+        case "stay":  # until killed; the first two seeds go on
+            time.sleep(600 if seed > 1 else 0)
+        case "hold":  # as long as there is a file of this name
+            while Path(os.environ["FAULT_NOTES"]).with_name("hold").exists():
+                time.sleep(0.02)
+        case "print":
+            print("noise of a method")
+            os.write(2, b"noise of a library\n")
+        case "fork":
+            fork_and_die()
 
 
-def _eat(method: Noted, ctx: Context) -> None:
-    eaten = []
-    for _ in range(200):  # 4 GB at most, should nobody stop it
-        eaten.append(np.ones(20_000_000 // 8))
-        time.sleep(0.02)
-
-
-def _child(method: Noted, ctx: Context) -> None:
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    time.sleep(600)
-
-
-def _print(method: Noted, ctx: Context) -> None:
-    print("noise of a method")
-    os.write(2, b"noise of a library\n")
-
-
-def _stay(method: Noted, ctx: Context) -> None:
-    """Stay until killed; the first two seeds go on."""
-    time.sleep(600 if ctx.seed > 1 else 0)
-
-
-def _fork(method: Noted, ctx: Context) -> None:
+def fork_and_die() -> None:
     """Fork a child that stays, and die in the middle of a message."""
     if os.fork() == 0:
         time.sleep(600)
@@ -132,18 +124,3 @@ def _fork(method: Noted, ctx: Context) -> None:
             if str(entry.readlink()).startswith("pipe:") and int(entry.name) != tracker:
                 os.write(int(entry.name), (1000).to_bytes(4, "big") + b"the beginning")
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-FAULTS = {
-    "none": lambda method, ctx: None,
-    "kill": _kill,
-    "segfault": lambda method, ctx: faulthandler._sigsegv(),
-    "raise": _raise,
-    "eat": _eat,
-    "child": _child,
-    "print": _print,
-    "press": _press,
-    "leak": _leak,
-    "fork": _fork,
-    "stay": _stay,
-}

@@ -6,7 +6,6 @@ import signal
 
 import pytest
 from faults import MOST, Study, output_of, same_numbers, until
-from shared_toys import HOLD, NOTES
 from threadpoolctl import threadpool_limits
 
 import zslbench
@@ -40,11 +39,10 @@ def test_jobs_do_the_runs_and_a_killed_one_costs_its_own(study):
     study.check_nothing_left()
 
 
-def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(study, monkeypatch):
-    monkeypatch.setenv(NOTES, str(study.notes))
-    hold = study.notes.with_name(HOLD)
+def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(study):
+    method, hold = f"{NOTED}[fault=hold]", study.folder / "hold"
     hold.touch()
-    coordinator = study.start("-m", "shared_toys:Noted", "--seeds", "2", *study.words("slurm"))
+    coordinator = study.start("-m", method, "--seeds", "2", *study.words("slurm"))
     until(lambda: len(study.begun()) == 2, "jobs that began")
     coordinator.send_signal(signal.SIGSTOP)  # from now on it reads nothing
     hold.unlink()
@@ -52,12 +50,12 @@ def test_what_jobs_finished_for_a_killed_coordinator_is_not_done_again(study, mo
     coordinator.kill()
     output_of(coordinator)
     fits = study.begun()
-    outcome = zslbench.run("shared_toys:Noted", "synthetic", "gzsl", runs=study.runs, seeds=2, engine=local(study))
+    outcome = study.run(method, local(study), seeds=2)
     assert study.begun() == fits
     assert [(record.status, record.seed) for record in outcome.records] == [("ok", 0), ("ok", 1)]
     assert {record.provenance["engine"] for record in outcome.records} == {"slurm"}
     with threadpool_limits(1):
-        zslbench.run("shared_toys:Noted", "synthetic", "gzsl", runs=study.folder / "serial", seeds=2)
+        zslbench.run(method, "synthetic", "gzsl", runs=study.folder / "serial", seeds=2)
     same_numbers(study.folder / "serial", study.runs)
     assert list((study.folder / "jobs").glob("spool-*")) == []
 
