@@ -101,8 +101,8 @@ def go_wrong(fault: str, seed: int) -> None:  # noqa: C901  (a list of faults)
         case "child":
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
             time.sleep(600)
-        case "stay":  # until killed; the first two seeds go on
-            time.sleep(600 if seed > 1 else 0)
+        case "stay":  # until killed: two of the seeds, the first time
+            time.sleep(600 if seed in (2, 3) and first_time(f"stay-{seed}") else 0)
         case "hold":  # as long as there is a file of this name
             while Path(os.environ["FAULT_NOTES"]).with_name("hold").exists():
                 time.sleep(0.02)
