@@ -428,9 +428,8 @@ def test_ctrl_c_while_a_record_is_written_does_not_lose_it(study, monkeypatch):
 def test_data_that_is_another_on_a_worker_fails_the_run(study):
     (run,) = noted_runs(1)
     other = dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, fingerprint="0" * 16))
-    batch = Batch((Job((other,)),))
     messages: list[Any] = []
-    execute(batch, pack(batch), messages.append)
+    execute(pack(Batch((Job((other,)),))), messages.append)
     (result,) = messages[-1].results
     assert result.status == "failed"
     assert "give both the same files" in result.error

@@ -17,7 +17,7 @@ from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.networks.dem import DEM
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.jobs import group_into_batches, group_into_jobs
+from zslbench.runner.jobs import group_into_batches
 from zslbench.runner.plan import RunOptions, plan
 
 RIDGE = "toy_methods:Ridge"
@@ -42,7 +42,7 @@ def ridge(value: float) -> dict[str, object]:
 
 def asked(*methods: str, seeds: tuple[int, ...] = (0,), together: bool = False):
     runs = plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs
-    return group_into_batches(group_into_jobs(runs), together)
+    return group_into_batches(runs, seeds_at_once=together)
 
 
 def test_records_of_the_same_run_tell_and_a_fit_counts_once_for_both_protocols():

@@ -18,7 +18,7 @@ import zslbench
 from zslbench.results.records.live_studies import Study, live_folder
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import live_file_writer as module
-from zslbench.runner.jobs import Batch, group_into_jobs
+from zslbench.runner.jobs import Batch, group_into_batches
 from zslbench.runner.live_file_writer import LiveFile, keep_live_file
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.run_records import unfinished
@@ -58,8 +58,7 @@ def nothing_left(runs: Path) -> bool:
 
 
 def batches_of(*methods: str, seeds: int = 1) -> list[Batch]:
-    work = group_into_jobs(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs)
-    return [Batch((job,)) for job in work]
+    return group_into_batches(plan(RunOptions(methods, ["digits"], ["zsl", "gzsl"], seeds=seeds)).runs)
 
 
 def test_a_run_tells_of_its_fits_while_they_last_and_leaves_nothing(runs, quick, hooked):

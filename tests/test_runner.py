@@ -15,7 +15,7 @@ from zslbench.protocols.gzsl import GZSL
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import execute
 from zslbench.runner import plan as planning
-from zslbench.runner.jobs import RunConditions, group_into_batches, group_into_jobs
+from zslbench.runner.jobs import RunConditions, group_into_batches
 from zslbench.runner.plan import RunGroup, RunOptions, plan
 
 RIDGE = "toy_methods:Ridge"
@@ -40,7 +40,7 @@ def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
     planned = plan_runs(f"{RIDGE}[ridge=[1,2]]", RIDGE, protocols=BOTH, seeds=[0, 5])
     assert len(planned) == 2 * 2 * 2
     assert {run.label for run in planned} == {RIDGE, f"{RIDGE}[ridge=2]"}
-    assert len(group_into_jobs(planned)) == 4
+    assert len(group_into_batches(planned)) == 4
 
 
 def test_methods_without_randomness_are_planned_once():
@@ -52,7 +52,7 @@ def test_methods_without_randomness_are_planned_once():
 def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():
     planned = plan_runs(f"{RIDGE}@cells", protocols=BOTH)
     assert [run.params["ridge"] for run in planned] == [3.0, 4.0]
-    assert len(group_into_jobs(planned)) == 2
+    assert len(group_into_batches(planned)) == 2
     assert {run.label for run in planned} == {f"{RIDGE}@cells"}
     (explicit,) = plan_runs(f"{RIDGE}@both@weak[ridge=7,epochs=4]")
     assert explicit.params == {"ridge": 7.0, "epochs": 4}
@@ -286,11 +286,11 @@ def test_points_of_a_grid_are_fitted_together_and_each_has_its_records(runs):
 def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
     sets = ["digits", "synthetic"]
     runs = plan_runs(f"{GRID}[ridge=[1,2]]", RIDGE, datasets=sets, protocols=BOTH, seeds=[0, 1])
-    batches = group_into_batches(group_into_jobs(runs))
+    batches = group_into_batches(runs)
     assert [len(batch.jobs) for batch in batches if batch.first.first.method == GRID] == [2] * 4
     assert [len(batch.jobs) for batch in batches if batch.first.first.method != GRID] == [1] * 4
     assert sum(len(job.runs) for batch in batches for job in batch.jobs) == len(runs)
-    judged = group_into_batches(group_into_jobs(runs, RunConditions(checkpoint_every=2)))
+    judged = group_into_batches(runs, RunConditions(checkpoint_every=2))
     assert {len(batch.jobs) for batch in judged} == {1}
 
 
@@ -345,9 +345,9 @@ def test_seeds_at_once_give_the_records_of_single_runs(runs):
 
 
 def test_who_is_fitted_with_whom():
-    jobs = group_into_jobs(plan_runs(SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]", protocols=BOTH, seeds=10))
-    assert [len(batch.jobs) for batch in group_into_batches(jobs, seeds_at_once=True)] == [8, 2, 8, 2, 2]
-    alone = group_into_batches(jobs)
+    runs = plan_runs(SMALL_GAN, "fclswgan[hidden=9]", "eszsl[gamma=[1,2]]", protocols=BOTH, seeds=10)
+    assert [len(batch.jobs) for batch in group_into_batches(runs, seeds_at_once=True)] == [8, 2, 8, 2, 2]
+    alone = group_into_batches(runs)
     assert {len(batch.jobs) for batch in alone if batch.first.first.method == "fclswgan"} == {2}  # points of a grid
     assert {len({job.first.seed for job in batch.jobs}) for batch in alone} == {1}
 

@@ -49,7 +49,7 @@ _ROUNDED = 20
 """One row in so many may differ: one whose best candidates are level up to rounding."""
 
 
-def execute(batch: Batch, parcel: Parcel, send: Send, log_every: float = 0.0) -> None:
+def execute(parcel: Parcel, send: Send, log_every: float = 0.0) -> None:
     """Do the jobs of a batch, in order: fit each method once, score for each of its protocols, send each at once.
 
     Whatever a method raises becomes a `failed` result with its traceback; what the protocols share (the fit) fails for
@@ -57,12 +57,11 @@ def execute(batch: Batch, parcel: Parcel, send: Send, log_every: float = 0.0) ->
     that a fault stays with the one it belongs to. KeyboardInterrupt passes through.
 
     Args:
-        parcel: the handout of the batch (see `zslbench.runner.handout`), empty afterwards.
         log_every: seconds between two reports of a method's training; the last one is always sent.
     """
-    waiting = list(batch.jobs)
+    waiting = list(parcel.batch.jobs)
     send(Started(waiting[0].key))
-    for job, results in _results(batch, parcel, send, log_every):
+    for job, results in _results(parcel, send, log_every):
         waiting.remove(job)
         send(Done(job.key, results))
         del results  # of the next job, nothing in memory says more than of the first
@@ -70,10 +69,11 @@ def execute(batch: Batch, parcel: Parcel, send: Send, log_every: float = 0.0) ->
             send(Started(waiting[0].key))
 
 
-def _results(batch: Batch, parcel: Parcel, send: Send, log_every: float) -> Iterator[tuple[Job, list[Scored]]]:
+def _results(parcel: Parcel, send: Send, log_every: float) -> Iterator[tuple[Job, list[Scored]]]:
     """Yield the results of each job; an error of whoever takes them is no fault of a method."""
+    batch = parcel.batch
     try:
-        material = OpenedHandout(batch.first.first.dataset, parcel)
+        material = OpenedHandout(parcel)
     except Exception as error:
         for job in batch.jobs:
             yield job, [Scored("failed", describe_error(error), facts_of(job, None, {"total": 0.0}))] * len(job.runs)

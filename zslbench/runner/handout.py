@@ -66,12 +66,12 @@ class _Handout:
 
 @dataclasses.dataclass(eq=False)
 class Parcel:
-    """A packed handout on its way: it can be opened once, and holds nothing afterwards.
+    """A batch on its way with its packed handout, which can be opened once, and holds nothing afterwards.
 
-    Attributes:
-        error: why nothing could be packed: all runs of the batch fail with it.
+    `error` says why nothing could be packed: all runs of the batch fail with it.
     """
 
+    batch: Batch
     packed: bytes = b""
     error: str = ""
 
@@ -79,9 +79,9 @@ class Parcel:
 def pack(batch: Batch) -> Parcel:
     """Return the handout of a batch; data that is missing or bad becomes the parcel's `error`."""
     try:
-        return Parcel(pickle.dumps(_handout(batch)))
+        return Parcel(batch, pickle.dumps(_handout(batch)))
     except (Exception, SystemExit) as error:
-        return Parcel(error=describe_error(error))
+        return Parcel(batch, error=describe_error(error))
 
 
 def answers_of(runs: Sequence[Run]) -> list[Answers]:
@@ -126,13 +126,13 @@ class OpenedHandout:
     BadData says that the arrays of the data set cannot be had on this machine.
     """
 
-    def __init__(self, ref: DatasetRef, parcel: Parcel) -> None:
+    def __init__(self, parcel: Parcel) -> None:
         if parcel.error:
             raise BadData(parcel.error)
         self._sealed = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `__exit__`)
         self._sealed.write(parcel.packed)
         parcel.packed = b""
-        self.folder = _folder(ref, self._handout().folder)
+        self.folder = _folder(parcel.batch.first.first.dataset, self._handout().folder)
 
     def __enter__(self) -> Self:
         return self

@@ -185,31 +185,29 @@ class Batch:
         return self.jobs[0]
 
 
-def group_into_jobs(runs: Iterable[Run], how: RunConditions | None = None) -> list[Job]:
-    """Return the fits that the runs need, in order of first appearance."""
-    grouped: dict[str, list[Run]] = {}
-    for run in runs:
-        grouped.setdefault(run.key_without("protocol"), []).append(run)
-    return [Job(tuple(group), how or RunConditions()) for group in grouped.values()]
-
-
-def group_into_batches(work: Iterable[Job], seeds_at_once: bool = False) -> list[Batch]:
-    """Return the jobs in batches, in order of first appearance.
+def group_into_batches(
+    runs: Iterable[Run], how: RunConditions | None = None, seeds_at_once: bool = False
+) -> list[Batch]:
+    """Return the fits that runs need, in batches, in order of first appearance.
 
     Jobs of a method that offers a grid go together when they differ in hyper-parameters only, and with `seeds_at_once`
     those of a method that offers several seeds when they differ in the seed only, up to eight. Those that are judged
     while they train stay alone: a checkpoint belongs to one fit.
     """
+    how = how or RunConditions()
+    by_fit: dict[str, list[Run]] = {}
+    for run in runs:
+        by_fit.setdefault(run.key_without("protocol"), []).append(run)
     grouped: dict[str, list[Job]] = {}
-    for job in work:
-        cls, varying = method_class(job.first.method), ["protocol"]
-        if not job.how.checkpoint_every and seeds_at_once and cls.offers_seeds():
+    for served in by_fit.values():
+        cls, varying = method_class(served[0].method), ["protocol"]
+        if not how.checkpoint_every and seeds_at_once and cls.offers_seeds():
             varying.append("seed")
-        elif not job.how.checkpoint_every and cls.offers_grid():
+        elif not how.checkpoint_every and cls.offers_grid():
             varying.append("params")
-        grouped.setdefault(job.first.key_without(*varying), []).append(job)
-    made = []
-    for group in grouped.values():
-        most = MOST_AT_ONCE if len({job.first.seed for job in group}) > 1 else len(group)
-        made += [Batch(tuple(group[start : start + most])) for start in range(0, len(group), most)]
-    return made
+        grouped.setdefault(served[0].key_without(*varying), []).append(Job(tuple(served), how))
+    batches = []
+    for jobs in grouped.values():
+        most = MOST_AT_ONCE if len({job.first.seed for job in jobs}) > 1 else len(jobs)
+        batches += [Batch(tuple(jobs[start : start + most])) for start in range(0, len(jobs), most)]
+    return batches

@@ -24,7 +24,7 @@ from zslbench.results.records.store import runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
 from zslbench.runner.class_lookup import built, method_class, protocol_class
 from zslbench.runner.executors import Executor, engine
-from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_ref, group_into_batches, group_into_jobs
+from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_ref, group_into_batches
 from zslbench.runner.resources import check_device, devices
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
@@ -354,7 +354,7 @@ class RunGroup:
                 run.key_without("protocol", "seed") for run in todo if method_class(run.method).offers_seeds()
             )
             together = max(counts.values(), default=0) > 1 and _has_gpu()
-        return group_into_batches(group_into_jobs(todo, self.how), together)
+        return group_into_batches(todo, self.how, together)
 
 
 def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup], list[str]]:

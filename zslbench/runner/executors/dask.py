@@ -21,7 +21,6 @@ from zslbench.errors import EngineError
 from zslbench.runner.executors.loop import Executor, Task, WorkerLost
 from zslbench.runner.executors.worker import CoordinatorEnvironment, import_extra, run_batch_in_worker, send_output_to
 from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import Place
 from zslbench.runner.run_records import Done, Message
 from zslbench.visible import open_standard_streams
@@ -91,7 +90,7 @@ class DaskExecutor(Executor):
         """Submit the tasks to the scheduler."""
         for task in tasks:
             self._count += 1
-            work = pickle.dumps((task.batch, pack(task.batch)))
+            work = pickle.dumps(pack(task.batch))
             arguments = work, self._topic, self._count, CoordinatorEnvironment.here(), self.scheduler is None
             key = f"{self._topic}-{self._count}"
             try:
@@ -161,9 +160,7 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: CoordinatorEnviron
     import distributed
 
     worker, done = distributed.get_worker(), list[Message]()
-    batch: Batch
-    parcel: Parcel
-    batch, parcel = pickle.loads(work)
+    parcel: Parcel = pickle.loads(work)
     if quiet:  # what methods print stays off the coordinator's screen, which workers of this machine share
         send_output_to(nowhere := os.open(os.devnull, os.O_WRONLY))
         os.close(nowhere)
@@ -171,11 +168,11 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: CoordinatorEnviron
     def send(message: Message) -> None:
         if isinstance(message, Done):
             done.append(message)
-        if len(batch.jobs) > 1 or not isinstance(message, Done):
+        if len(parcel.batch.jobs) > 1 or not isinstance(message, Done):
             worker.log_event(topic, (number, pickle.dumps(message)))
 
     with home.entered():
-        run_batch_in_worker(batch, parcel, send)
+        run_batch_in_worker(parcel, send)
     return pickle.dumps(done)
 
 

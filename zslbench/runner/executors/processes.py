@@ -146,7 +146,7 @@ class _Seat:
                 with _fresh(self.place.environment()):
                     process.start()
                 self._process = process
-            self._work.put((task.batch, pack(task.batch)))
+            self._work.put(pack(task.batch))
         except OSError as error:
             self.ended = _Ended(error=str(error))
 
@@ -276,7 +276,7 @@ def _work(threads: int, most_memory: int | None, folder: str, work: Any, news: A
         if most_memory:
             threading.Thread(target=_watch_memory, args=(most_memory, mailbox, over), daemon=True).start()
         try:
-            run_batch_in_worker(given[0], given[1], mailbox.send)
+            run_batch_in_worker(given, mailbox.send)
         except BaseException as raised:
             error = f"it raised {type(raised).__name__}: {raised}"
         over.set()

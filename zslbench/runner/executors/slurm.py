@@ -161,8 +161,8 @@ class SlurmExecutor(Executor):
             with self._submitit.batch():
                 submitted = []
                 for task in left:
-                    batch, mailbox = Batch(tuple(task.waiting.values())), self._spool.open_mailbox()
-                    work = batch, pack(batch), str(mailbox.folder), CoordinatorEnvironment.here(), self.config.cpus
+                    parcel, mailbox = pack(Batch(tuple(task.waiting.values()))), self._spool.open_mailbox()
+                    work = parcel, str(mailbox.folder), CoordinatorEnvironment.here(), self.config.cpus
                     submitted.append(_Submitted(task, self._submitit.submit(_do_in_job, *work), mailbox))
         except Exception as error:  # whatever sbatch says
             raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
@@ -232,11 +232,11 @@ def _still_holds(job: Job, messages: Sequence[Message]) -> bool:
     )
 
 
-def _do_in_job(batch: Batch, parcel: Parcel, mailbox: str, home: CoordinatorEnvironment, threads: int) -> None:
+def _do_in_job(parcel: Parcel, mailbox: str, home: CoordinatorEnvironment, threads: int) -> None:
     end_without_coordinator(Path(mailbox).parent)
     limit_threads(threads)
     with home.entered():
-        run_batch_in_worker(batch, parcel, Mailbox(Path(mailbox)).send)
+        run_batch_in_worker(parcel, Mailbox(Path(mailbox)).send)
 
 
 class Spool:

@@ -9,16 +9,15 @@ import os
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from zslbench.errors import Unavailable
-from zslbench.runner.execute import execute
+from zslbench.runner.execute import Send, execute
 from zslbench.runner.executors.loop import Executor, Task
 from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.jobs import Batch
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import Done, Logged, Message
 
@@ -26,7 +25,7 @@ LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
 
 
-def run_batch_in_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], object]) -> None:
+def run_batch_in_worker(parcel: Parcel, send: Send) -> None:
     """Do a batch in a process that is not its coordinator's: what is sent can be pickled, and says how many threads."""
 
     def send_plain(message: Message) -> None:
@@ -38,7 +37,7 @@ def run_batch_in_worker(batch: Batch, parcel: Parcel, send: Callable[[Message], 
                 provenance["worker_threads"] = provenance["blas_threads"]
         send(message)
 
-    execute(batch, parcel, send_plain, LOG_EVERY)
+    execute(parcel, send_plain, LOG_EVERY)
 
 
 class SerialExecutor(Executor):
@@ -53,7 +52,7 @@ class SerialExecutor(Executor):
     def submit(self, tasks: Sequence[Task]) -> None:
         """Do the task."""
         for task in tasks:
-            execute(task.batch, pack(task.batch), task.hear)
+            execute(pack(task.batch), task.hear)
             task.future.set_result(None)
 
 
