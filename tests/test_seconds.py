@@ -115,7 +115,7 @@ def test_seconds_of_seeds_at_once_are_no_ones_and_stay_out_of_comparisons(tmp_pa
     assert {row["method"] for row in shown.rows} == {"eszsl"}
     assert "1 without timings of their own not drawn." in " ".join(shown.caption)
     known = {fit.label: fit.seconds is not None for fit in Watcher(tmp_path).look().find_ended(OK, 9)}
-    assert known == {gan: False, "eszsl": True}
+    assert known == {GAN: False, "eszsl": True}
 
 
 def test_the_fit_of_seeds_at_once_holds_what_each_of_them_is_charged_with(tmp_path, clock, monkeypatch):

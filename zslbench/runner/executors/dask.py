@@ -180,7 +180,11 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: CoordinatorEnviron
 def connected(scheduler: str | None, places: Sequence[Place], patience: float) -> Iterator[Any]:
     """Connect to a cluster (None: start one with a worker for each place) in `patience` seconds; close all after."""
     distributed: Any = import_extra("distributed", "dask")
-    with contextlib.ExitStack() as leaving:
+    import dask
+
+    # So long after a worker was lost, Dask ends its nanny where the next one is being started at that very moment.
+    never = dask.config.set({"distributed.deploy.lost-worker-timeout": 1e6})
+    with contextlib.ExitStack() as leaving, never:
         address: Any = scheduler or leaving.enter_context(_local_cluster(distributed, places))
         try:
             client = bounded(2 * patience, lambda: _client(distributed, address, patience))
