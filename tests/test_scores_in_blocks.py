@@ -9,34 +9,37 @@ import pytest
 
 from zslbench import metrics
 from zslbench.data import load_dataset
+from zslbench.data.splits import build_train, split
 from zslbench.methods import closed_form
 from zslbench.methods.base import Context
-from zslbench.methods.closed_form.eszsl import ESZSL
-from zslbench.task import ClassTable, Train
+from zslbench.registry import METHODS
+from zslbench.task import Train
 
 RNG = np.random.default_rng(11)
+NAMES = ("eszsl", "sae", "ridge", "gfzsl", "prototype")
 
 
-def fitted() -> tuple[ESZSL, ClassTable]:
+@pytest.fixture(scope="module")
+def train() -> Train:
     digits = load_dataset("digits")
-    rows = digits.trainval
-    table = ClassTable(digits.seen, digits.semantics[digits.seen])
-    train = Train(digits.features[rows], digits.labels[rows], table)
-    return ESZSL(preprocess="standard").fit(train, Context(0)), table
+    return build_train(digits, split(digits))
 
 
-@pytest.mark.parametrize("rows", [1, 2, 63, 64, 65, 500])
-def test_scores_by_blocks_are_those_at_once(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    method, table = fitted()
-    features = RNG.random((rows, 64)).astype(np.float32)
-    whole = method.scores(features, table)
-    monkeypatch.setattr(closed_form, "BLOCK", 64 * 64)
-    np.testing.assert_allclose(method.scores(features, table), whole, rtol=1e-12, atol=1e-12)
-    assert method.scores(features, table).shape == (rows, len(table))
+@pytest.mark.parametrize("name", NAMES)
+def test_scores_by_blocks_are_those_at_once(monkeypatch: pytest.MonkeyPatch, train: Train, name: str) -> None:
+    method, table = METHODS.load(name)(preprocess="standard").fit(train, Context(0)), train.classes
+    for rows in (1, 2, 63, 64, 65, 500):
+        features = RNG.random((rows, 64)).astype(np.float32)
+        with monkeypatch.context() as patch:
+            whole = method.scores(features, table)
+            patch.setattr(closed_form, "BLOCK", 64 * 64)
+            np.testing.assert_allclose(method.scores(features, table), whole, rtol=1e-10, atol=1e-10)
+        assert whole.shape == (rows, len(table))
 
 
-def test_scoring_copies_no_features_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, table = fitted()
+@pytest.mark.parametrize("name", NAMES)
+def test_scoring_copies_no_features_whole(monkeypatch: pytest.MonkeyPatch, train: Train, name: str) -> None:
+    method, table = METHODS.load(name)(preprocess="standard").fit(train, Context(0)), train.classes
     features = RNG.random((50_000, 64)).astype(np.float32)
     monkeypatch.setattr(closed_form, "BLOCK", 1 << 16)
     scores = 8 * len(features) * len(table)

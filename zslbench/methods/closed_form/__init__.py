@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -14,7 +14,7 @@ from zslbench.methods.base import Context, Method, Size
 from zslbench.methods.closed_form.spectrum import ClassRidge
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor
-from zslbench.task import Train
+from zslbench.task import ClassTable, Train
 
 BLOCK = 1 << 25
 """Features or scores that are worked on at a time: 256 MiB in float64."""
@@ -51,20 +51,25 @@ class ClosedForm(Method):
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
         """Set the fitted state, from arrays of this point's own: nothing that `shared` hands out may be kept."""
 
+    def _keep(self, chain: Preprocessor) -> None:
+        self.preprocessor_ = chain.copy()
 
-def scores_by_blocks(score: Callable[[Array], Array], features: Array, classes: int) -> Array:
-    """Return (n, classes) float64 scores of (n, d) features, a block of rows at a time.
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        """Return (n, k) float64 scores, a block of rows at a time: copies that scoring makes are those of a block.
 
-    Copies that scoring makes are then those of a block. A block holds `BLOCK` features or scores, more than a query of
-    any set in the catalogue has at 2,048 features, so that its products are those of one call.
-    """
-    rows = max(BLOCK // max(features.shape[1], classes), 1)
-    if len(features) <= rows:
-        return score(features)
-    out = np.empty((len(features), classes))
-    for start in range(0, len(features), rows):
-        out[start : start + rows] = score(features[start : start + rows])
-    return out
+        A block holds `BLOCK` features or scores, more than a query of any set in the catalogue has at 2,048 features,
+        so that its products are those of one call.
+        """
+        out = np.empty((len(features), len(classes)))
+        size = max(BLOCK // max(features.shape[1], len(classes)), 1)
+        for start in range(0, len(features), size):
+            rows = self.preprocessor_.transform(features[start : start + size])
+            out[start : start + size] = self.compare(rows.astype(np.float64), classes)
+        return out
+
+    @abc.abstractmethod
+    def compare(self, rows: Array, classes: ClassTable) -> Array:
+        """Return (n, k) float64 scores of (n, d) float64 preprocessed rows for k classes."""
 
 
 def feature_side(train: Train, preprocess: str) -> tuple[Preprocessor, ClassRidge]:

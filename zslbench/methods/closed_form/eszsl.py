@@ -9,7 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
-from zslbench.methods.closed_form import ClosedForm, feature_side, scores_by_blocks
+from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.closed_form.spectrum import ClassRidge
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain
@@ -94,22 +94,16 @@ class ESZSL(ClosedForm):
             of_features = shared.once(self, _feature_solution, side)
             of_semantics = shared.once(self, _semantic_solution, semantic_side)
         with ctx.phase("solve"):
-            self.preprocessor_ = chain.copy()
+            self._keep(chain)
             self.weights_ = of_features @ of_semantics.T
             if self.targets == "signed":  # Y = 2·onehot − 1
                 self.weights_ *= 2
                 self.weights_ -= np.outer(of_features.sum(axis=1), of_semantics.sum(axis=1))
 
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 compatibilities x V aᵀ."""
-        table = classes.semantics.T.astype(np.float64)
-
-        def score(rows: Array) -> Array:
-            x = self.preprocessor_.transform(rows).astype(np.float64)
-            out: Array = np.linalg.multi_dot([x, self.weights_, table])
-            return out
-
-        return scores_by_blocks(score, features, len(classes))
+    def compare(self, rows: Array, classes: ClassTable) -> Array:
+        """Return (n, k) compatibilities x V aᵀ."""
+        out: Array = np.linalg.multi_dot([rows, self.weights_, classes.semantics.T.astype(np.float64)])
+        return out
 
 
 def _feature_solution(side: ClassRidge, preprocess: str, gamma: float) -> Array:

@@ -95,17 +95,15 @@ class GFZSL(ClosedForm):
             chain, present, means, variances = shared.once(self, _estimate_gaussians, train)
             side = shared.once(self, _semantic_side, train, present)
         with ctx.phase("solve"):
-            self.preprocessor_ = chain.copy()
+            self._keep(chain)
             self.classes_ = train.classes.take(present)
             self.means_, self.variances_ = means.copy(), variances.copy()
             self.mean_weights_ = side.solve(means, self.lam_mean)
             self.log_weights_ = side.solve(np.log(variances + self.offset), self.lam_variance)
 
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 log-likelihoods log N(x; μ_c, diag σ_c²)."""
-        x = self.preprocessor_.transform(features).astype(np.float64)
-        means, variances = self.gaussians(classes)
-        return log_likelihoods(x, means, variances)
+    def compare(self, rows: Array, classes: ClassTable) -> Array:
+        """Return (n, k) log-likelihoods log N(x; μ_c, diag σ_c²)."""
+        return log_likelihoods(rows, *self.gaussians(classes))
 
     def gaussians(self, classes: ClassTable) -> tuple[Array, Array]:
         """Return (k, d) means and (k, d) variances of classes."""

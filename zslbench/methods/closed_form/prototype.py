@@ -51,10 +51,9 @@ class Prototype(ClosedForm):
         with ctx.phase("factorize"):
             chain, side = shared.once(self, feature_side, train)
         with ctx.phase("solve"):
-            self.preprocessor_ = chain.copy()
+            self._keep(chain)
             self.weights_ = side.solve(self.lam, train.classes.semantics.astype(np.float64))
 
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 cosines of predicted and given semantics; 0 where one of them has no length."""
-        x = self.preprocessor_.transform(features).astype(np.float64)
-        return cosines(x @ self.weights_, classes.semantics.astype(np.float64))
+    def compare(self, rows: Array, classes: ClassTable) -> Array:
+        """Return (n, k) cosines of predicted and given semantics; 0 where one of them has no length."""
+        return cosines(rows @ self.weights_, classes.semantics.astype(np.float64))

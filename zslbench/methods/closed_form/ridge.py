@@ -63,14 +63,13 @@ class Ridge(ClosedForm):
             chain, means = shared.once(self, _class_means, train)
             weights, side = shared.once(self, _semantic_side, train)
         with ctx.phase("solve"):
-            self.preprocessor_ = chain.copy()
+            self._keep(chain)
             self.weights_ = side.solve(self.lam) @ (weights[:, None] * means)
 
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 −‖x − aP‖², or cosines of x and aP (0 where one of them has no length)."""
-        x = self.preprocessor_.transform(features).astype(np.float64)
+    def compare(self, rows: Array, classes: ClassTable) -> Array:
+        """Return (n, k) −‖x − aP‖², or cosines of x and aP (0 where one of them has no length)."""
         projected = classes.semantics.astype(np.float64) @ self.weights_
-        return cosines(x, projected) if self.metric == "cosine" else closeness(x, projected)
+        return cosines(rows, projected) if self.metric == "cosine" else closeness(rows, projected)
 
 
 def _class_means(train: Train, preprocess: str) -> tuple[Preprocessor, Array]:

@@ -105,17 +105,16 @@ class SAE(ClosedForm):
         with ctx.phase("solve"):
             targets = train.classes.semantics.astype(np.float64) @ vectors
             along = side.solve(values / self.lam, targets)
-            self.preprocessor_ = chain.copy()
+            self._keep(chain)
             self.weights_ = (1 + self.lam) / self.lam * (vectors @ along.T)
 
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 cosines in the space of `direction`; 0 where a vector has no length."""
-        x = self.preprocessor_.transform(features).astype(np.float64)
+    def compare(self, rows: Array, classes: ClassTable) -> Array:
+        """Return (n, k) cosines in the space of `direction`; 0 where a vector has no length."""
         semantics = classes.semantics.astype(np.float64)
         weights = unit(self.weights_) if self.unit_rows else self.weights_
         if self.direction == "f2s":
-            return cosines(x @ weights.T, semantics)
-        return cosines(x, unit(semantics) @ weights)
+            return cosines(rows @ weights.T, semantics)
+        return cosines(rows, unit(semantics) @ weights)
 
 
 def _semantic_spectrum(train: Train) -> tuple[Array, Array]:
