@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import statistics
 import struct
 import subprocess
@@ -429,6 +430,24 @@ def test_perclass_is_a_difference_of_means_over_seeds(runs):
     alone = draw(runs, "perclass", methods=("toy",))
     values = {row["class"] - FIRST: row[ODD] for row in alone.rows}
     assert values == pytest.approx(first)
+
+
+def test_more_classes_than_have_room_for_names_stand_side_by_side(tmp_path):
+    arrays = predictions(np.random.default_rng(0), classes=70, unseen=30)
+    ResultStore(tmp_path).save(record(protocol="gzsl", metrics=judged(arrays, "gzsl")), arrays)
+    figure = zslbench.plot("perclass", runs=tmp_path)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["70 classes, sorted"]
+    assert legend_of(figure) == ["unseen classes", "seen classes"]
+    first, last = (f"{figure.rows[at]['class name']} {figure.rows[at]['eszsl']:.0f}" for at in (0, -1))
+    assert re.search(f"Highest: {first}, .*; lowest: .*, {last}; --classes 20 draws", " ".join(figure.caption))
+    assert len(zslbench.plot("perclass", runs=tmp_path, classes=5).rows) == 5
+
+
+def test_methods_that_were_judged_on_different_images_are_refused(tmp_path):
+    for method, label in (("eszsl", np.arange(4)), ("sae", np.arange(4)[::-1])):
+        ResultStore(tmp_path).save(record(method), unseen_only(label, label))
+    with pytest.raises(BadValue, match=r"sae was judged on other test images than eszsl; run both again"):
+        zslbench.plot("confusion", runs=tmp_path)
 
 
 def test_pareto_has_seconds_of_fitting_and_scoring(runs):

@@ -242,9 +242,19 @@ def test_a_report_that_cannot_be_made_is_refused_in_a_sentence(study_runs, tmp_p
     assert not (tmp_path / "r.html").exists()
 
 
-def test_too_many_runs_are_not_drawn_but_said(monkeypatch, tmp_path):
-    monkeypatch.setattr("zslbench.results.report.figures.MOST_RUNS", 1)
-    made = zslbench.report(None, runs=saved(tmp_path, [record("eszsl"), record("sae")]))
+@pytest.mark.parametrize(
+    ("limit", "value", "sentence"),
+    [
+        ("RUNS", 1, "2 runs are more than the 1"),
+        ("LINES", 1, "Error by epoch: 2 lines in one panel are more than the 1"),
+        ("PANELS", 0, "Error by epoch: 1 panels are more than the 0"),
+        ("FIGURES", 0, "Error by epoch: the page holds 0 figures"),
+    ],
+)
+def test_what_is_too_much_is_not_drawn_but_named(monkeypatch, tmp_path, limit, value, sentence):
+    monkeypatch.setattr(f"zslbench.results.report.figures.MOST_{limit}", value)
+    records = [record(method, curve={1: {"T1": 0.1}, 2: {"T1": 0.2}}) for method in ("eszsl", "sae")]
+    made = zslbench.report(None, runs=saved(tmp_path, records))
     assert made.page.figures == ()
-    assert "2 runs are more than the 1" in made.page.undrawn[0]
-    assert "with <code>zslbench plot KIND -m … -d … -o FILE</code>" in made.text  # what is typed looks so
+    assert sentence in made.page.undrawn[0]
+    assert "with <code>zslbench plot" in made.text  # what is typed looks so
