@@ -9,8 +9,8 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -34,27 +34,6 @@ SIDES: Mapping[str, tuple[str, ...]] = {"T1": ("unseen",), "U": ("unseen",), "S"
 
 LoadPredictions = Callable[[Record], Predictions]
 _KEPT = ("row", "label", "of_unseen", "seen_score", "seen_class", "unseen_score", "unseen_class")
-
-
-class DataKey(NamedTuple):
-    """What rows have in common that are compared with each other."""
-
-    dataset: str
-    features: str
-    semantics: str
-    fold: int
-    protocol: str
-    version: int
-    params: str
-
-    @property
-    def title(self) -> str:
-        """The data set with its features and semantics."""
-        return f"{self.dataset} ({self.features}, {self.semantics})"
-
-
-def _data_key(row: Row) -> DataKey:
-    return DataKey(*row.data_key[:3], row.fold, *row.protocol_key)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,17 +79,20 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
     if twice := [term for term, number in collections.Counter(terms).items() if number > 1]:
         raise BadValue(f"{twice[0]!r} is named twice; name different methods.")
     groups = _group_rows(summarise(records))
-    picked = {key: _pick(rows, terms, key) for key, rows in groups.items()} if terms else _pick_all(groups)
+    picked = [_pick(rows, terms) for rows in groups] if terms else _pick_all(groups)
     names = _names(picked)
     order = list(terms) or sorted(names, key=lambda term: natural(names[term]))
     matches = []
-    for key, rows in picked.items():
-        if len(rows) > 1:
-            entrants = tuple(Entrant(term, names[term], rows[term]) for term in order if term in rows)
-            matches.append(Match(_head(key, groups), entrants, tuple(term for term in order if term not in rows)))
+    for by_term in picked:
+        if len(by_term) > 1:
+            entrants = tuple(Entrant(term, names[term], by_term[term]) for term in order if term in by_term)
+            missing = tuple(term for term in order if term not in by_term)
+            matches.append(Match(_head(entrants[0].row, groups), entrants, missing))
     if not matches:
-        where = {term: [f"{key.title} {key.protocol}" for key in picked if term in picked[key]] for term in order}
-        ran = "; ".join(f"{term}: {', '.join(heads) or 'nowhere'}" for term, heads in where.items())
+        where = group_values(
+            (term, f"{row.data_title} {row.protocol}") for rows in picked for term, row in rows.items()
+        )
+        ran = "; ".join(f"{term}: {', '.join(where.get(term, ['nowhere']))}" for term in order)
         raise BadValue(
             f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "
             "run what lacks with `zslbench run`."
@@ -118,22 +100,29 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
     return matches
 
 
-def _group_rows(rows: Sequence[Row]) -> dict[DataKey, list[Row]]:
-    groups: dict[DataKey, list[Row]] = {}
-    for row in rows:
-        groups.setdefault(_data_key(row), []).append(row)
-    for key, members in groups.items():
-        if len(contents := {row.fingerprint: row for row in members}) > 1:
+def _data_key(row: Row) -> tuple[object, ...]:
+    """Return what rows have in common that are compared with each other."""
+    return *row.data_key[:3], row.fold, *row.protocol_key
+
+
+def _group_rows(rows: Sequence[Row]) -> list[list[Row]]:
+    """Return the rows of each data set and protocol, zsl first."""
+
+    def order(row: Row) -> tuple[Any, ...]:
+        return natural(row.dataset), row.features, row.semantics, row.fold, row.protocol != "zsl", _data_key(row)
+
+    groups = [list(group) for _, group in itertools.groupby(sorted(rows, key=order), key=_data_key)]
+    for group in groups:
+        if len(contents := {row.fingerprint: row for row in group}) > 1:
             shown = "; ".join(f"{row.label} on {content}" for content, row in contents.items())
             raise BadValue(
-                f"the runs on {key.title} are of different content ({shown}), so they share no test images to be "
-                "compared on; keep those of one content, or name another folder with --runs."
+                f"the runs on {group[0].data_title} are of different content ({shown}), so they share no test images "
+                "to be compared on; keep those of one content, or name another folder with --runs."
             )
-    order = sorted(groups, key=lambda key: (natural(key.dataset), key[1:4], key.protocol != "zsl", key))
-    return {key: groups[key] for key in order}
+    return groups
 
 
-def _pick(rows: Sequence[Row], terms: Sequence[str], key: DataKey) -> dict[str, Row]:
+def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
     """Return the one row that each term picks, for the terms that pick any."""
     picked: dict[str, Row] = {}
     for term in terms:
@@ -142,41 +131,41 @@ def _pick(rows: Sequence[Row], terms: Sequence[str], key: DataKey) -> dict[str, 
         chosen = exact if len(exact) == 1 else fitting
         if len(chosen) > 1:
             labels = sorted({row.label for row in chosen}, key=natural)
-            rule = f"name one of them, such as '{labels[0]}'"
+            advice = f"name one of them, such as '{labels[0]}'"
             if len(labels) < len(chosen):
                 labels = [f"{row.label} ({row.selection}, version {row.version})" for row in chosen]
-                rule = "choose one with --selection, or keep other --runs"
-            where = f"on {key.title} under {key.protocol}"
-            raise BadValue(f"{term!r} picks {len(chosen)} rows {where}: {', '.join(labels)}; {rule}.")
-        if chosen:
-            if other := next((other for other, row in picked.items() if row is chosen[0]), None):
-                raise BadValue(f"{other!r} and {term!r} name the same runs on {key.dataset}; name different methods.")
-            picked[term] = chosen[0]
+                advice = "choose one with --selection, or keep other --runs"
+            where = f"on {chosen[0].data_title} under {chosen[0].protocol}"
+            raise BadValue(f"{term!r} picks {len(chosen)} rows {where}: {', '.join(labels)}; {advice}.")
+        for row in chosen:
+            if other := next((other for other, taken in picked.items() if taken is row), None):
+                raise BadValue(f"{other!r} and {term!r} name the same runs on {row.dataset}; name different methods.")
+            picked[term] = row
     return picked
 
 
-def _pick_all(groups: Mapping[DataKey, Sequence[Row]]) -> dict[DataKey, dict[str, Row]]:
+def _pick_all(groups: Sequence[Sequence[Row]]) -> list[dict[str, Row]]:
     """Return every row by a term of its own: method and presets where that is enough, else the whole label."""
-    most = max(map(len, groups.values()), default=0)
+    most = max(map(len, groups), default=0)
     if most > MOST_UNNAMED:
         raise BadValue(
             f"there are {most} rows to compare, more than the {MOST_UNNAMED} that are compared unnamed; "
             "name the methods, as in `zslbench compare lisgan eszsl` or `zslbench plot cd -m lisgan -m eszsl`."
         )
-    heads = {key: [row.label.partition("[")[0] for row in rows] for key, rows in groups.items()}
-    plain = all(len(set(names)) == len(names) for names in heads.values())
-    picked = {}
-    for key, rows in groups.items():
-        terms = heads[key] if plain else [row.label for row in rows]
+    heads = [[row.label.partition("[")[0] for row in rows] for rows in groups]
+    plain = all(len(set(names)) == len(names) for names in heads)
+    picked = []
+    for rows, names in zip(groups, heads, strict=True):
+        terms = names if plain else [row.label for row in rows]
         if len(set(terms)) < len(terms):
             terms = [f"{row.label} ({row.selection}, v{row.version})" for row in rows]
-        picked[key] = dict(zip(terms, rows, strict=True))
+        picked.append(dict(zip(terms, rows, strict=True)))
     return picked
 
 
-def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
+def _names(picked: Sequence[Mapping[str, Row]]) -> dict[str, str]:
     """Return what is printed for each term: the name of its rows where no other has that name, else the term."""
-    terms = [(term, row) for rows in picked.values() for term, row in rows.items()]
+    terms = [(term, row) for rows in picked for term, row in rows.items()]
     _, plain = plain_names([row for _, row in terms], _data_key)
     by_term = group_values((term, name) for (term, _), name in zip(terms, plain, strict=True))
     shared = collections.Counter(name for names in by_term.values() for name in names)
@@ -186,11 +175,12 @@ def _names(picked: Mapping[DataKey, Mapping[str, Row]]) -> dict[str, str]:
     }
 
 
-def _head(key: DataKey, groups: Iterable[DataKey]) -> str:
-    details = [key.features, key.semantics, *([f"fold {key.fold}"] if key.fold else [])]
-    if sum(other[:5] == key[:5] for other in groups) > 1:
-        details.append(f"{key.protocol} v{key.version} {key.params}".strip())
-    return one_line(f"{key.dataset} ({', '.join(details)})")
+def _head(row: Row, groups: Sequence[Sequence[Row]]) -> str:
+    details = [row.features, row.semantics, *([f"fold {row.fold}"] if row.fold else [])]
+    if sum(_data_key(other)[:5] == _data_key(row)[:5] for other, *_ in groups) > 1:
+        protocol, version, params = row.protocol_key
+        details.append(f"{protocol} v{version} {params}".strip())
+    return one_line(f"{row.dataset} ({', '.join(details)})")
 
 
 class Verdict(NamedTuple):

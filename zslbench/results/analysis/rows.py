@@ -139,6 +139,11 @@ class Row(Ranked):
         return self.dataset, self.features, self.semantics, self.fingerprint
 
     @property
+    def data_title(self) -> str:
+        """The data set with its features and semantics."""
+        return f"{self.dataset} ({self.features}, {self.semantics})"
+
+    @property
     def protocol_key(self) -> tuple[str, int, str]:
         """Protocol, version and parameters as they are typed."""
         return self.protocol, self.protocol_version, brackets(dict(sorted(self.protocol_params.items())))[1:-1]
