@@ -140,14 +140,14 @@ def test_the_preferred_source_is_taken_and_another_can_be_asked_for() -> None:
     assert published.sources() == published.PREFERENCE
     asked = (None, "xian2018gbu", 21.0), ("li2019lisgan", "li2019lisgan", 4.6)
     for source, preferred, value in asked:
-        entry = published.lookup("eszsl", "cub", "H", source)
+        entry = published.lookup(["eszsl"], "cub", "H", source)
         assert entry is not None
         assert (entry.source, entry.value) == (preferred, value)
         assert entry.note.startswith("erratum") == (preferred == "li2019lisgan")
-    assert published.lookup("lisgan", "cub", "H", "xian2018gbu") is None
-    assert published.lookup("nothing", "cub", "H") is None
+    assert published.lookup(["lisgan"], "cub", "H", "xian2018gbu") is None
+    assert published.lookup(["nothing"], "cub", "H") is None
     with pytest.raises(UnknownName, match="did you mean 'li2019lisgan'"):
-        published.lookup("eszsl", "cub", "H", "li2019")
+        published.lookup(["eszsl"], "cub", "H", "li2019")
 
 
 def beside(**facts: object) -> float | None:

@@ -94,23 +94,18 @@ def check_source(source: str) -> None:
         raise UnknownName("source of published numbers", source, sources())
 
 
-def lookup(method: str, dataset: str, metric: str, source: str | None = None) -> Published | None:
-    """Return the cited number, from `source` or else from the most preferred source that has one.
-
-    >>> entry = lookup("lisgan", "cub", "H")
-    >>> entry.source, entry.table, entry.value
-    ('li2019lisgan', 'Table 4', 51.6)
-    """
-    return _lookup_first((method,), dataset, metric, source)
-
-
 @functools.cache
 def _index() -> dict[tuple[str, str, str, str], Published]:
     return {(entry.source, entry.method, entry.dataset, entry.metric): entry for entry in load()}
 
 
-def _lookup_first(names: Sequence[str], dataset: str, metric: str, source: str | None) -> Published | None:
-    """Return the number of the first name that has one."""
+def lookup(names: Sequence[str], dataset: str, metric: str, source: str | None = None) -> Published | None:
+    """Return the number of the first of some names that has one, from `source` or else from the most preferred one.
+
+    >>> entry = lookup(["lisgan"], "cub", "H")
+    >>> entry.source, entry.table, entry.value
+    ('li2019lisgan', 'Table 4', 51.6)
+    """
     if source is not None:
         check_source(source)
     keys = [(key, name) for name in names for key in (sources() if source is None else (source,))]
@@ -126,7 +121,7 @@ def find_comparable_number(row: Row, metric: str, source: str) -> Published | No
     if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
         return None
     names = cited_names(row.method, row.label.partition("[")[0].split("@")[1:])
-    entry = _lookup_first(names, row.dataset, metric, None if source == "best" else source)
+    entry = lookup(names, row.dataset, metric, None if source == "best" else source)
     return entry if entry and entry.transductive == (row.setting == "transductive") else None
 
 
@@ -167,7 +162,7 @@ def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods
     for key in sources() if source == "best" else (source,):
         for alike in dict.fromkeys(names):
             columns = [column for column in wanted if (alike, *column) not in taken]
-            entries = tuple(entry for column in columns if (entry := _lookup_first(alike, *column, key)))
+            entries = tuple(entry for column in columns if (entry := lookup(alike, *column, key)))
             if entries:
                 setting = "transductive" if any(entry.transductive for entry in entries) else "inductive"
                 oracle = any(entry.oracle for entry in entries)
