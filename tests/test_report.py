@@ -108,7 +108,7 @@ def test_means_and_best_are_those_of_the_records(whole):
 
 
 def test_published_numbers_are_judged_only_on_their_own_features(tmp_path):
-    published = zslbench.results.analysis.published.lookup("lisgan", "cub", "T1", None)
+    published = zslbench.results.analysis.published.lookup(["lisgan"], "cub", "T1")
     facts = {"features": "res101", "setting": "transductive"}
     records = [
         record("lisgan", seed=seed, metrics={"T1": published.value / 100 + shift}, **facts)
