@@ -117,16 +117,11 @@ class _NamedRows:
     def write_each(self, write: Callable[[Row], str]) -> str:
         """Write the text of each name, with where it holds where a name has several; empty texts are left out."""
         texts = group_values((name, (text, self.where(row))) for row, name in self if (text := write(row)))
-        parts = []
-        for name, pairs in texts.items():
-            holds = group_values(pairs)
-            shown = (text if len(holds) == 1 else f"{text} ({', '.join(data)})" for text, data in holds.items())
-            parts.append(f"{name}: {', '.join(shown)}")
-        return "; ".join(parts)
+        return "; ".join(f"{name}: {describe_by(pairs)}" for name, pairs in texts.items())
 
 
 def describe_by(facts: Iterable[tuple[str, str]]) -> str:
-    """Say a fact of each data set: once when all agree, else with those that it holds for.
+    """Say a fact of each data set: once where all agree, else with those that it holds for.
 
     >>> describe_by([("att", "cub"), ("att", "sun")]), describe_by([("att", "cub"), ("sent", "sun")])
     ('att', 'att (cub), sent (sun)')

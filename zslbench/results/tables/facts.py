@@ -60,15 +60,15 @@ def table_rows(
         stats = {name: row.metrics[name] for name in metrics if name in row.metrics}
         facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in stats.items()}
         if source and cited is None:
-            entries = {name: entry for name in metrics if (entry := find_comparable_number(row, name, source))}
-            facts["published"] = {name: pick_facts(entry, *_PUBLISHED) for name, entry in entries.items()}
+            beside = {name: entry for name in metrics if (entry := find_comparable_number(row, name, source))}
+            facts["published"] = {name: pick_facts(entry, *_PUBLISHED) for name, entry in beside.items()}
         if cited is not None:
             facts["source"] = None
         out.append(facts)
     for cited_row in cited or ():
-        for same_data in group_values((entry.dataset, entry) for entry in cited_row.entries).values():
-            numbers = {entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "note")} for entry in same_data}
-            out.append({**_cited_facts(cited_row, same_data[0]), "source": cited_row.source, "metrics": numbers})
+        for entries in group_values((entry.dataset, entry) for entry in cited_row.entries).values():
+            numbers = {entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "note")} for entry in entries}
+            out.append(_cited_facts(cited_row, entries[0]) | {"source": cited_row.source, "metrics": numbers})
     return out if format == "json" else [flat for facts in out for flat in _flatten(facts)]
 
 
