@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
-LOWEST = {"tanh": -1.0, "relu": 0.0, "linear": -np.inf}
-HIGHEST = {"tanh": 1.0, "relu": np.inf, "linear": np.inf}
+REACH = {"tanh": (-1.0, 1.0), "relu": (0.0, np.inf), "linear": (-np.inf, np.inf)}
 ROUNDING = 1e-5
 
 _NOISE = {"cub": 100, "flo": 100, "awa1": 10, "awa2": 10, "apy": 10, "sun": 10}
@@ -173,7 +172,8 @@ class GAZSL(AdversarialMethod):
 
     def _refuse_features(self, features: Array) -> None:
         low, high = float(features.min()), float(features.max())
-        if low < LOWEST[self.output] - ROUNDING or high > HIGHEST[self.output] + ROUNDING:
+        lowest, highest = REACH[self.output]
+        if low < lowest - ROUNDING or high > highest + ROUNDING:
             raise BadValue(
                 f"GAZSL: preprocess={self.preprocess} leaves training features from {low:.3g} to {high:.3g}, which a "
                 f"generator with output={self.output} does not reach; choose preprocess=minmax, or output=linear."
