@@ -77,13 +77,13 @@ def compare(
         BadValue, UnknownName: what does not exist, does not fit together, or cannot be compared.
         StoreError: no runs, none finished, predictions missing, or a file cannot be written.
     """
-    kinds = _checked(format, metrics, over, level, draws, selection)
+    kinds = _check_request(format, metrics, over, level, draws, selection)
     if diagram is not None:
         file_kind(Path(diagram), "diagram")
     store = ResultStore(runs)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
-    chosen = _selected(choose(store, everything, record_filter), selection)
+    chosen = _pick_selection(choose(store, everything, record_filter), selection)
     matches = match_methods(chosen, methods)
     how = Resampling(kinds, level, draws, bootstrap_seed)
     comparisons: list[Comparison] = []
@@ -92,8 +92,8 @@ def compare(
         if wanted:
             comparisons += compare_within(match, wanted, store.predictions, how)
     if not comparisons:
-        raise BadValue(_nothing(matches, metrics or DEFAULT_METRICS))
-    tests, remarks = _across(comparisons, level)
+        raise BadValue(_explain_nothing(matches, metrics or DEFAULT_METRICS))
+    tests, remarks = _test_across(comparisons, level)
     if diagram is not None:
         if not tests:
             why = "; ".join(remarks) or "run the methods on another one, or leave out --diagram."
@@ -106,7 +106,7 @@ def compare(
         for match in (comparison.match for comparison in comparisons)
         if match.missing
     )
-    remarks = (*missing, *_failed(chosen, matches), *remarks, *store.left_out)
+    remarks = (*missing, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     if format == "json":
         text = json_text(json_comparisons(done))
@@ -118,18 +118,16 @@ def compare(
     return write_output(text, output, "comparison")
 
 
-def _checked(
+def _check_request(
     format: str, metrics: Sequence[str] | None, over: str, level: float, draws: int, selection: str | None
 ) -> tuple[str, ...]:
     """Refuse what no comparison can be made with, and return what to resample."""
     check_format(format)
-    for name in metrics or ():
-        if name not in METRICS:
-            raise UnknownName("metric", name, METRICS)
-    if over not in (*OVER, "both"):
-        raise UnknownName("kind of resampling", over, (*OVER, "both"))
-    if selection is not None and selection not in SELECTIONS:
-        raise UnknownName("selection", selection, SELECTIONS)
+    words = [("metric", name, METRICS) for name in metrics or ()]
+    words += [("kind of resampling", over, (*OVER, "both")), ("selection", selection or "fixed", SELECTIONS)]
+    for kind, word, allowed in words:
+        if word not in allowed:
+            raise UnknownName(kind, word, allowed)
     if not 0.5 <= level < 1:
         raise BadValue(f"level is {level:g}; give a fraction from 0.5 to below 1, such as 0.95.")
     fewest = max(FEWEST_DRAWS, round(2 / (1 - level)))
@@ -138,9 +136,9 @@ def _checked(
     return OVER if over == "both" else (over,)
 
 
-def _selected(records: Sequence[Record], selection: str | None) -> list[Record]:
-    allowed = SELECTIONS if selection is None else (selection,)
-    kept = [record for record in records if record.selection in allowed and (selection or record.selection != "oracle")]
+def _pick_selection(records: Sequence[Record], selection: str | None) -> list[Record]:
+    allowed = [name for name in SELECTIONS if name != "oracle"] if selection is None else [selection]
+    kept = [record for record in records if record.selection in allowed]
     if not any(record.ok for record in kept):
         others = sorted({record.selection for record in records if record.ok})
         raise BadValue(
@@ -150,7 +148,7 @@ def _selected(records: Sequence[Record], selection: str | None) -> list[Record]:
     return kept
 
 
-def _nothing(matches: Sequence[Match], metrics: Sequence[str]) -> str:
+def _explain_nothing(matches: Sequence[Match], metrics: Sequence[str]) -> str:
     known = {name for match in matches for name in metrics_of(match)}
     if known:
         return f"these runs have {', '.join(sorted(known))}, not {' or '.join(metrics)}; choose with --metric."
@@ -158,7 +156,9 @@ def _nothing(matches: Sequence[Match], metrics: Sequence[str]) -> str:
     return f"protocol {', '.join(protocols)} has none of the metrics that can be compared ({', '.join(METRICS)})."
 
 
-def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[CrossDatasetTest, ...], tuple[str, ...]]:
+def _test_across(
+    comparisons: Sequence[Comparison], level: float
+) -> tuple[tuple[CrossDatasetTest, ...], tuple[str, ...]]:
     """Return the tests across data sets, one for each metric, and why there are none where data sets are several."""
     tests: list[CrossDatasetTest] = []
     remarks: dict[str, None] = {}
@@ -178,11 +178,11 @@ def _across(comparisons: Sequence[Comparison], level: float) -> tuple[tuple[Cros
     return tuple(tests), tuple(remarks)
 
 
-def _failed(chosen: Sequence[Record], matches: Sequence[Match]) -> list[str]:
+def _describe_failed(chosen: Sequence[Record], matches: Sequence[Match]) -> list[str]:
     """Say how many runs of those compared failed: seeds that do not finish may be the worse ones."""
     compared = {setup_key(record) for match in matches for entrant in match.entrants for record in entrant.row.records}
-    failed = [record for record in chosen if not record.ok and record.status not in ("interrupted", "skipped")]
-    failed = [record for record in failed if setup_key(record) in compared]
+    no_failures = ("ok", "interrupted", "skipped")
+    failed = [record for record in chosen if record.status not in no_failures and setup_key(record) in compared]
     if not failed:
         return []
     names = ", ".join(dict.fromkeys(record.label for record in failed))

@@ -89,7 +89,7 @@ def curve(
     everything = store.load()
     record_filter = RecordFilter(methods, datasets, ("gzsl",), features, semantics, "final")
     chosen = drop_candidates([record for record in choose(store, everything, record_filter) if record.ok])
-    traced, notes = _traced([record for record in chosen if is_generalized(record)], everything, store)
+    traced, notes = _trace_runs([record for record in chosen if is_generalized(record)], everything, store)
     if left_out := without_curve(chosen):
         notes.append(left_out)
     if not traced:
@@ -103,7 +103,7 @@ def curve(
     return write_output(text, output, "curve")
 
 
-def _traced(
+def _trace_runs(
     final: Sequence[Record], everything: Sequence[Record], store: ResultStore
 ) -> tuple[list[RunCurve], list[str]]:
     dev = [record for record in everything if record.ok and record.stage == "dev"]
