@@ -329,25 +329,22 @@ def test_what_a_split_leaves_open_is_drawn_as_asked(tmp_path: Path) -> None:
 
 
 def test_the_command_line(tmp_path: Path, typed: Any) -> None:
+    """What the golden files of `data` have not: names by ``STEM=FILE``, and what is added to a set."""
+
     def shown(*words: str, code: int = 0) -> str:
-        ended, out, err = typed("data", *words)
+        ended, out, err = typed("data", "add", "birds", *words)
         assert ended == code, out + err
         return str(out + err)
 
     files = own_data.write(tmp_path, "npy", turned=True)
-    (tmp_path / "names.txt").write_text("\n".join(NAMES), encoding="utf-8")
-    given = {"features": f"res={files['features']}", "classes": "names.txt", "unseen": "auk,crow"}
-    words = own_data.options(files, **given)
-    text = shown("add", "birds", *words)
-    assert "features: images are columns" in text
-    assert "seeded split (seed 0, 2 given unseen classes)" in text
-    assert "features: res; semantics: semantics" in text
-    assert "was added before" in shown("add", "birds", *words, code=2)
-    assert "wide" in shown("add", "birds", "--features", f"wide={files['features']}")
-    assert "--yes" in shown("remove", "birds", code=2)
-    assert "removed" in shown("remove", "birds", "--yes")
-    lacking = ["add", "birds", "--features", "no.npy", "--labels", "x", "--semantics", "y"]
-    assert "does not exist" in shown(*lacking, code=2)
+    words = own_data.options(files, features=f"res={files['features']}", unseen="1,3")
+    text = shown(*words)
+    for part in ("features: images are columns", "2 given unseen classes", "features: res; semantics: semantics"):
+        assert part in text
+    assert "was added before" in shown(*words, code=2)
+    assert "wide" in shown("--features", f"wide={files['features']}")
+    lacking = ["--features", "no.npy", "--labels", "x", "--semantics", "y"]
+    assert "does not exist" in typed("data", "add", "fish", *lacking)[2]
 
 
 @pytest.mark.parametrize(
