@@ -9,7 +9,7 @@ import types
 import pytest
 
 from zslbench.errors import BadSpec, Unavailable, UnknownName
-from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
+from zslbench.registry import METHODS, Registry
 
 
 @pytest.fixture
@@ -55,18 +55,6 @@ def test_unknown_names_offer_the_nearest_or_all(plugin):
         plugin.load("goood")
     with pytest.raises(UnknownName, match="choose one of: broken, good, taken"):
         plugin.load("zzzzzz")
-
-
-@pytest.mark.parametrize("registry", [METHODS, DATASETS, PROTOCOLS], ids=lambda r: r.kind)
-def test_every_builtin_loads(registry):
-    for entry in registry:
-        assert isinstance(entry.load(), type)
-
-
-def test_listing_names_imports_nothing():
-    before = set(sys.modules)
-    METHODS.names()
-    assert not {name for name in set(sys.modules) - before if name.startswith("zslbench.methods")}
 
 
 def test_parameters_after_a_colon_are_told_apart_from_a_class():

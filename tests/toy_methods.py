@@ -136,16 +136,6 @@ class Quitter(Ridge):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Abstract(Method):
-    """Has no scores."""
-
-    card: ClassVar[MethodCard] = card()
-
-    def fit(self, train: Train, ctx: Context) -> Self:
-        return self
-
-
-@dataclasses.dataclass(kw_only=True)
 class Cardless(Method):
     """Has no card."""
 
@@ -154,6 +144,14 @@ class Cardless(Method):
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         return np.zeros((len(features), len(classes)))
+
+
+@dataclasses.dataclass(kw_only=True)
+class Abstract(Cardless):
+    """Has no scores."""
+
+    card: ClassVar[MethodCard] = card()
+    scores = Method.scores
 
 
 @dataclasses.dataclass(kw_only=True)
