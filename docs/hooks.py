@@ -10,10 +10,10 @@ from mkdocs.config.defaults import MkDocsConfig
 
 from zslbench.cli import cli
 from zslbench.inspection import info
+from zslbench.registry import METHODS
 
 sys.path.insert(0, str(Path(__file__).parent))  # MkDocs loads this file by its path alone
 
-from builders.method_pages import builtin_methods
 from builders.reference_pages import fill_marks
 
 
@@ -21,7 +21,7 @@ def on_config(config: MkDocsConfig) -> None:
     """List every method below the heading whose only entry is the methods' index."""
     for entries in _lists(config.nav):
         if entries == ["methods/README.md"]:
-            entries += [{info(name).title: f"methods/{name}.md"} for name in builtin_methods()]
+            entries += [{info(name).title: f"methods/{name}.md"} for name in METHODS.builtin_names()]
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

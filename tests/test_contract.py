@@ -12,6 +12,7 @@ from zslbench.checks.protocol_checks import CONTRACT as PROTOCOL
 from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import CONTRACT as DATASET
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+from zslbench.spec import parse
 
 ALL = 25
 CLOSED = ALL - 2  # opens no random stream, synthesises nothing
@@ -66,9 +67,8 @@ def test_number_of_checks() -> None:
 
 
 def test_every_builtin_is_tried() -> None:
-    own = {entry.name for entry in METHODS if entry.origin == "zslbench"}
-    assert own == {text.partition("[")[0].partition("@")[0] for text in METHOD_CHECKS}
-    assert {entry.name for entry in PROTOCOLS if entry.origin == "zslbench"} == {"zsl", "gzsl"}
+    assert set(METHODS.builtin_names()) == {parse(text).name for text in METHOD_CHECKS}
+    assert PROTOCOLS.builtin_names() == ["gzsl", "zsl"]
 
 
 @pytest.mark.parametrize("text", METHOD_CHECKS)
@@ -89,7 +89,7 @@ def test_builtin_data_set_holds_the_contract(name: str) -> None:
 
 
 def test_every_other_data_set_is_a_source_with_its_counts() -> None:
-    names = {entry.name for entry in DATASETS if entry.origin == "zslbench"} - BUILTIN
+    names = set(DATASETS.builtin_names()) - BUILTIN
     assert names == {"apy", "awa1", "awa2", "cub", "flo", "sun"}
     for name in names:
         cls = DATASETS.load(name)

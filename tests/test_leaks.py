@@ -232,7 +232,7 @@ def test_scores_get_unlabelled_rows_in_one_batch(tmp_path: Path, cls: type[Spy],
 
 
 @pytest.mark.parametrize("stage", ["final", "dev"])
-@pytest.mark.parametrize("protocol", [entry.name for entry in PROTOCOLS if entry.origin == "zslbench"])
+@pytest.mark.parametrize("protocol", PROTOCOLS.builtin_names())
 def test_neither_place_nor_order_tells_seen_from_unseen(tmp_path: Path, protocol: str, stage: Any) -> None:
     """Over many seeds, where unseen rows (and candidates) stand in a query is as if drawn: p-values are uniform."""
     from zslbench.protocols.protocol import Protocol

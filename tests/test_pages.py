@@ -20,7 +20,7 @@ def test_the_pages_in_the_repository_are_those_of_the_cards() -> None:
     assert written == method_pages.method_pages(), "run `make docs`"
 
 
-@pytest.mark.parametrize("name", method_pages.builtin_methods())
+@pytest.mark.parametrize("name", METHODS.builtin_names())
 def test_a_page_tells_everything_that_is_declared(name: str) -> None:
     page, cls = method_pages.method_page(name), METHODS.load(name)
     assert cls.card.formula, "a method needs a formula on its card"  # type: ignore[attr-defined]

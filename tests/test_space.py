@@ -20,7 +20,7 @@ from zslbench.spec import parse
 from zslbench.studies.search import _coded, _suggest, choose_sampler
 from zslbench.studies.search_space import Space, at_edges, declared_space, narrow_space
 
-BUILTIN = [entry.name for entry in METHODS if entry.origin == "zslbench"]
+BUILTIN = METHODS.builtin_names()
 PEAK = tuning_toys.Peak.space
 FLOAT = Param("w", float, 1.0, low=0.0, high=1e6)
 

@@ -38,7 +38,7 @@ _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS,
 
 
 @dataclasses.dataclass(frozen=True)
-class Listed:
+class Registered:
     """One line of a list: a name, what it is, its source, and why it cannot be used (empty when it can)."""
 
     name: str
@@ -77,7 +77,7 @@ class Info:
     space: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
+def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]:
     """Return what is registered of one kind, sorted by name; a broken plugin is listed as unavailable.
 
     Presets are those that methods bring, and those that were tuned into a folder of records: § marks those whose method
@@ -95,10 +95,10 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
         try:
             card: Any = entry.load().card  # type: ignore[attr-defined]
         except Unavailable as error:
-            listed.append(Listed(entry.name, "", origin=entry.origin, unavailable=str(error)))
+            listed.append(Registered(entry.name, "", origin=entry.origin, unavailable=str(error)))
             continue
         reference = getattr(card, "reference", "") or getattr(card, "citation", "")
-        listed.append(Listed(entry.name, card.summary, reference, str(getattr(card, "setting", "")), entry.origin))
+        listed.append(Registered(entry.name, card.summary, reference, str(getattr(card, "setting", "")), entry.origin))
     for name in added.names() if kind == "datasets" else ():
         summary, problem = "", ""
         try:
@@ -106,7 +106,7 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Listed]:
             summary = dataset.summary if dataset else ""
         except ZslbenchError as error:
             problem = str(error)
-        listed.append(Listed(name, summary, origin="data add", unavailable=problem))
+        listed.append(Registered(name, summary, origin="data add", unavailable=problem))
     return listed
 
 
@@ -129,7 +129,7 @@ def info(name: str) -> Info:
     raise UnknownName("name", name, [*registered, *added.names()])
 
 
-def _list_presets(entry: Entry) -> list[Listed]:
+def _list_presets(entry: Entry) -> list[Registered]:
     try:
         cls = entry.load()
     except Unavailable:
@@ -141,10 +141,10 @@ def _list_presets(entry: Entry) -> list[Listed]:
         for tag, preset in cls.presets.items()
     ]
     rows += [(tag, ablation.help, "ablation") for tag, ablation in cls.ablations.items()]
-    return [Listed(f"{entry.name}@{tag}", summary, reference) for tag, summary, reference in rows]
+    return [Registered(f"{entry.name}@{tag}", summary, reference) for tag, summary, reference in rows]
 
 
-def _list_tuned(runs: Path) -> list[Listed]:
+def _list_tuned(runs: Path) -> list[Registered]:
     from zslbench.results.records.tuned_presets import PresetStore, change_since
     from zslbench.sources import source_of
 
@@ -162,13 +162,13 @@ def _list_tuned(runs: Path) -> list[Listed]:
             f"{sum(tuned.trials.values())} trials); {values}"
         )
         presets.append(
-            Listed(
+            Registered(
                 f"{tuned.method}@{tuned.name}",
                 f"§ {change}; tune again. {summary}" if change else summary,
                 f"{tuned.dataset}/{tuned.protocol} ({tuned.features}, {tuned.semantics})",
             )
         )
-    return presets + [Listed(path.stem, "", unavailable=why) for path, why in store.broken]
+    return presets + [Registered(path.stem, "", unavailable=why) for path, why in store.broken]
 
 
 def _describe(entry: Entry) -> Info:

@@ -81,6 +81,10 @@ class Registry:
         """Return the registered names, sorted."""
         return sorted(self.entries)
 
+    def builtin_names(self) -> list[str]:
+        """Return the names that come with zslbench, sorted."""
+        return sorted(self._builtins)
+
     def __iter__(self) -> Iterator[Entry]:
         return (self.entries[name] for name in self.names())
 

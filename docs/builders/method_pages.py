@@ -17,11 +17,6 @@ from zslbench.registry import METHODS
 _METRICS = ("T1", "U", "S", "H")
 
 
-def builtin_methods() -> list[str]:
-    """Return the names of the methods that come with zslbench, sorted."""
-    return [entry.name for entry in METHODS if entry.origin == "zslbench"]
-
-
 def method_page(name: str) -> str:
     """Return the page of one method: formula, parameters, presets, published numbers, differences.
 
@@ -51,7 +46,7 @@ def method_page(name: str) -> str:
 def index_page() -> str:
     """Return the page that lists the methods."""
     rows = []
-    for name in builtin_methods():
+    for name in METHODS.builtin_names():
         found = info(name)
         setting = found.facts["setting"].partition(" ")[0]
         rows.append((f"[{found.title}]({name}.md)", f"`{name}`", found.summary, setting, found.facts["reference"]))
@@ -61,7 +56,7 @@ def index_page() -> str:
 
 def method_pages() -> dict[str, str]:
     """Return every page by file name."""
-    return {"README.md": index_page()} | {f"{name}.md": method_page(name) for name in builtin_methods()}
+    return {"README.md": index_page()} | {f"{name}.md": method_page(name) for name in METHODS.builtin_names()}
 
 
 def write_pages(folder: Path) -> list[Path]:

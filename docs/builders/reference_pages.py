@@ -12,8 +12,8 @@ import zslbench
 from builders import citations
 from builders.markdown import literal, table
 from zslbench import data, results
-from zslbench.inspection import Info, Listed, info, list_
-from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
+from zslbench.inspection import Info, Registered, info, list_
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 from zslbench.results.analysis.published import PROTOCOL, Published, load, sources
 
 _MARK = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
@@ -106,7 +106,7 @@ def _option_row(option: click.Option, context: click.Context) -> tuple[str, str]
 
 def datasets() -> str:
     """Return a table of the data sets' counts, and a section for each."""
-    known = [info(name) for name in _builtin(DATASETS)]
+    known = [info(name) for name in DATASETS.builtin_names()]
     heads = ("data set", "name", *_COUNTS.values(), "features, semantics")
     rows = [
         (f"[{one.title}](#{one.name})", f"`{one.name}`", *(one.facts[key] for key in _COUNTS), _file_stems(one))
@@ -124,7 +124,7 @@ def datasets() -> str:
 def protocols() -> str:
     """Return a section for each protocol."""
     parts = []
-    for one in map(info, _builtin(PROTOCOLS)):
+    for one in map(info, PROTOCOLS.builtin_names()):
         parts += [
             _heading(one),
             f"`{one.name}`, version {one.facts['version']}. {literal(one.summary)}.",
@@ -145,22 +145,17 @@ def ablations() -> str:
     return table(("text", "meaning"), [_preset_row(one) for one in _list_presets(of_ablations=True)])
 
 
-def _list_presets(of_ablations: bool) -> list[Listed]:
-    builtin = _builtin(METHODS)
-    found = [one for one in list_("presets", runs="") if one.name.partition("@")[0] in builtin]
-    return [one for one in found if (one.reference == "ablation") == of_ablations]
+def _list_presets(of_ablations: bool) -> list[Registered]:
+    presets = [row for row in list_("presets", runs="") if row.name.partition("@")[0] in METHODS.builtin_names()]
+    return [row for row in presets if (row.reference == "ablation") == of_ablations]
 
 
-def _preset_row(one: Listed) -> tuple[str, str]:
-    return f"[`{one.name}`](../methods/{one.name.partition('@')[0]}.md)", literal(one.summary)
+def _preset_row(preset: Registered) -> tuple[str, str]:
+    return f"[`{preset.name}`](../methods/{preset.name.partition('@')[0]}.md)", literal(preset.summary)
 
 
 def _heading(one: Info) -> str:
     return f"## {one.title} {{ #{one.name} }}"
-
-
-def _builtin(registry: Registry) -> list[str]:
-    return [entry.name for entry in registry if entry.origin == "zslbench"]
 
 
 def _file_stems(one: Info) -> str:

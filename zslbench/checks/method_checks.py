@@ -47,7 +47,7 @@ def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]
         cls = method
     else:
         cls, values = type(method), params.current_values(method)
-    return CONTRACT.run(Subject(cls, {**getattr(cls, "quick", {}), **values, **given}), f"method {cls.__name__}")
+    return CONTRACT.run(CheckedMethod(cls, {**getattr(cls, "quick", {}), **values, **given}), f"method {cls.__name__}")
 
 
 class _Ear(Context):
@@ -67,7 +67,7 @@ class _Ear(Context):
 
 
 @dataclasses.dataclass(eq=False)
-class Subject:
+class CheckedMethod:
     """A method class with the parameters to try it with; what several checks look at is done once."""
 
     cls: type[Method]
@@ -213,11 +213,11 @@ def _unseen_accuracy(scores: Array, task: EasyTask) -> float:
     return float((task.unseen.ids[scores.argmax(axis=1)] == task.labels[task.unseen_rows]).mean())
 
 
-CONTRACT: Contract[Subject] = Contract()
+CONTRACT: Contract[CheckedMethod] = Contract()
 
 
 @CONTRACT.check("is a method with keyword-only parameters")
-def _class(subject: Subject) -> None:
+def _class(subject: CheckedMethod) -> None:
     cls = subject.cls
     require(issubclass(cls, Method), "it is not a subclass of zslbench.methods.base.Method.")
     require("__dataclass_params__" in cls.__dict__, "it is not a dataclass; decorate it with dataclass(kw_only=True).")
@@ -228,12 +228,12 @@ def _class(subject: Subject) -> None:
 
 
 @CONTRACT.check("default-constructible")
-def _default(subject: Subject) -> None:
+def _default(subject: CheckedMethod) -> None:
     require(isinstance(subject.cls(), Method), "calling it without arguments gives no method.")
 
 
 @CONTRACT.check("card complete")
-def _card(subject: Subject) -> None:
+def _card(subject: CheckedMethod) -> None:
     card = getattr(subject.cls, "card", None)
     require_card(card, MethodCard, "title", "summary", "citation", "reference")
     assert card is not None
@@ -244,12 +244,12 @@ def _card(subject: Subject) -> None:
 
 
 @CONTRACT.check("parameters round-trip and refuse what is out of range")
-def _parameters(subject: Subject) -> None:
+def _parameters(subject: CheckedMethod) -> None:
     require_parameters(subject.cls)
 
 
 @CONTRACT.check("presets and ablations resolve")
-def _presets(subject: Subject) -> None:
+def _presets(subject: CheckedMethod) -> None:
     cls = subject.cls
     for name, preset in cls.presets.items():
         require_text(f"preset {name!r}", source=preset.source)
@@ -263,7 +263,7 @@ def _presets(subject: Subject) -> None:
 
 
 @CONTRACT.check("the search space lies within what the parameters allow")
-def _space(subject: Subject) -> None:
+def _space(subject: CheckedMethod) -> None:
     cls, known = subject.cls, params.declared_params(subject.cls)
     for name, given in cls.space.items():
         require(name in known, f"its space names {name!r}, which is no parameter.")
@@ -279,12 +279,12 @@ def _space(subject: Subject) -> None:
 
 
 @CONTRACT.check("fit returns self and leaves the parameters unchanged")
-def _fit(subject: Subject) -> None:
+def _fit(subject: CheckedMethod) -> None:
     require(subject.fitted, "the fitted method is false in a condition; do not define its length.")
 
 
 @CONTRACT.check("inputs not mutated")
-def _inputs(subject: Subject) -> None:
+def _inputs(subject: CheckedMethod) -> None:
     task, untouched = subject.task, easy_task()
     candidates = task.candidates
     subject.fitted.scores(task.features, candidates)
@@ -304,7 +304,7 @@ def _inputs(subject: Subject) -> None:
 
 
 @CONTRACT.check("scores finite and of the right shape")
-def _shape(subject: Subject) -> None:
+def _shape(subject: CheckedMethod) -> None:
     task = subject.task
     tables = {"all": task.candidates, "unseen": task.unseen, "seen": task.train.classes}
     cases = [(task.features, name, table) for name, table in tables.items()]
@@ -320,14 +320,14 @@ def _shape(subject: Subject) -> None:
 
 
 @CONTRACT.check("candidate order does not matter")
-def _order(subject: Subject) -> None:
+def _order(subject: CheckedMethod) -> None:
     task = subject.task
     scores = subject.fitted.scores(task.features, task.candidates.take(_BACKWARDS))
     subject.require_close(scores[:, ::-1], subject.scored, "reversing the candidates changes the scores.")
 
 
 @CONTRACT.check("class ids and the order of training classes do not matter")
-def _ids(subject: Subject) -> None:
+def _ids(subject: CheckedMethod) -> None:
     task, other = subject.task, relabelled(subject.task, seed=1)
     scores = _score_unseen(subject.fit(other), other)
     # a class is found in the other table by its semantics, which relabelling keeps
@@ -338,7 +338,7 @@ def _ids(subject: Subject) -> None:
 
 
 @CONTRACT.check("rows independent", applies=lambda subject: not subject.cls(**subject.values).batchwise)
-def _rows(subject: Subject) -> None:
+def _rows(subject: CheckedMethod) -> None:
     features, candidates = subject.task.features, subject.task.candidates
     order = np.arange(len(features))[::-1]
     half = len(features) // 2
@@ -349,13 +349,13 @@ def _rows(subject: Subject) -> None:
 
 
 @CONTRACT.check("same seed, same bits on the CPU")
-def _seed(subject: Subject) -> None:
+def _seed(subject: CheckedMethod) -> None:
     same = np.array_equal(subject.again[0], subject.scored)
     require(same, "two fits with one seed score differently; draw from ctx only.")
 
 
 @CONTRACT.check("the seed matters as the card says")
-def _other_seed(subject: Subject) -> None:
+def _other_seed(subject: CheckedMethod) -> None:
     equal = np.array_equal(subject.score(subject.fit(subject.task, Context(SEED + 1))), subject.scored)
     if subject.cls.card.stochastic:
         require(not equal, "its card says stochastic, but another seed gives the same scores.")
@@ -364,14 +364,14 @@ def _other_seed(subject: Subject) -> None:
 
 
 @CONTRACT.check("one random stream a purpose", applies=lambda subject: subject.cls.card.stochastic)
-def _streams(subject: Subject) -> None:
+def _streams(subject: CheckedMethod) -> None:
     opened = subject.first_fit[1]
     twice = sorted({purpose for purpose in opened if opened.count(purpose) > 1})
     require(not twice, f"it opens {twice} more than once and draws the same numbers again; keep the stream.")
 
 
 @CONTRACT.check("a grid gives what single fits give, to the bit", applies=lambda subject: subject.cls.offers_grid())
-def _grid(subject: Subject) -> None:
+def _grid(subject: CheckedMethod) -> None:
     train, values = subject.task.train, subject.grid_points
     points = [subject.cls(**point) for point in values]
     count = 0
@@ -388,24 +388,24 @@ def _grid(subject: Subject) -> None:
 
 
 @CONTRACT.check("global random state untouched")
-def _global(subject: Subject) -> None:
+def _global(subject: CheckedMethod) -> None:
     touched = subject.again[1]
     require(not touched, f"it draws from or seeds the global generator of {', '.join(touched)}; draw from ctx.")
 
 
 @CONTRACT.check("pickles after fit")
-def _pickle(subject: Subject) -> None:
+def _pickle(subject: CheckedMethod) -> None:
     subject.require_same(pickle.loads(pickle.dumps(subject.fitted)), "it scores differently after pickling.")
 
 
 @CONTRACT.check("refit forgets")
-def _refit(subject: Subject) -> None:
+def _refit(subject: CheckedMethod) -> None:
     copy = pickle.loads(pickle.dumps(subject.refitted))
     subject.require_same(copy, "an earlier fit on other data changes the scores.")
 
 
 @CONTRACT.check("scoring twice gives the same scores")
-def _idempotent(subject: Subject) -> None:
+def _idempotent(subject: CheckedMethod) -> None:
     subject.fitted.scores(subject.task.features[:3], subject.task.train.classes)
     again = _score_unseen(subject.fitted, subject.task)
     require(
@@ -414,7 +414,7 @@ def _idempotent(subject: Subject) -> None:
 
 
 @CONTRACT.check("scoring leaves nothing behind")
-def _stateless(subject: Subject) -> None:
+def _stateless(subject: CheckedMethod) -> None:
     before = pickle.dumps(subject.refitted)
     subject.refitted.scores(subject.task.features[:3], subject.task.unseen)
     same = pickle.dumps(subject.refitted) == before
@@ -425,7 +425,7 @@ def _stateless(subject: Subject) -> None:
     "what it synthesises depends on the classes alone and changes nothing",
     applies=lambda subject: subject.cls.offers_synthesis(),
 )
-def _synthesis(subject: Subject) -> None:
+def _synthesis(subject: CheckedMethod) -> None:
     task, method = subject.task, subject.refitted  # the check before this one has found it unchanged
     before = pickle.dumps(method)
     made = method.synthesise(task.unseen, 3)
@@ -439,7 +439,7 @@ def _synthesis(subject: Subject) -> None:
 
 
 @CONTRACT.check("checkpoints leave the result unchanged")
-def _checkpoints(subject: Subject) -> None:
+def _checkpoints(subject: CheckedMethod) -> None:
     judged: list[int] = []
 
     def judge(method: Method, step: int) -> None:
@@ -452,14 +452,14 @@ def _checkpoints(subject: Subject) -> None:
 
 
 @CONTRACT.check("beats chance on an easy task")
-def _easy(subject: Subject) -> None:
+def _easy(subject: CheckedMethod) -> None:
     accuracy = _unseen_accuracy(subject.scored_unseen, subject.task)
     why = f"it recognises {accuracy:.0%} of unseen rows, and {BOUND:.0%} is within chance"
     require(accuracy > BOUND, f"{why}; give it parameters that suffice.")
 
 
 @CONTRACT.check("falls to chance when the semantics are shuffled")
-def _canary(subject: Subject) -> None:
+def _canary(subject: CheckedMethod) -> None:
     accuracy = subject.of_shuffled[1]
     why = f"it recognises {accuracy:.0%} of unseen rows although semantics say nothing of them: a leak."
     require(accuracy <= BOUND, why)

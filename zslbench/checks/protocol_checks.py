@@ -42,11 +42,11 @@ def check_protocol(protocol: type[Protocol] | Protocol | str, dataset: Dataset |
         protocol = protocol()
     if dataset is None:
         dataset = Synthetic(classes=40, unseen=16, features=12, images=12).load()
-    return CONTRACT.run(Subject(protocol, dataset), f"protocol {type(protocol).__name__}")
+    return CONTRACT.run(CheckedProtocol(protocol, dataset), f"protocol {type(protocol).__name__}")
 
 
 @dataclasses.dataclass(eq=False)
-class Subject:
+class CheckedProtocol:
     """A protocol and a data set to try it on."""
 
     protocol: Protocol
@@ -78,11 +78,11 @@ class Subject:
         return scores
 
 
-CONTRACT: Contract[Subject] = Contract()
+CONTRACT: Contract[CheckedProtocol] = Contract()
 
 
 @CONTRACT.check("card complete")
-def _card(subject: Subject) -> None:
+def _card(subject: CheckedProtocol) -> None:
     card = getattr(type(subject.protocol), "card", None)
     require_card(card, ProtocolCard, "title", "summary")
     assert card is not None
@@ -90,12 +90,12 @@ def _card(subject: Subject) -> None:
 
 
 @CONTRACT.check("parameters round-trip and refuse what is out of range")
-def _parameters(subject: Subject) -> None:
+def _parameters(subject: CheckedProtocol) -> None:
     require_parameters(type(subject.protocol))
 
 
 @CONTRACT.check("the query matches its answers")
-def _matches(subject: Subject) -> None:
+def _matches(subject: CheckedProtocol) -> None:
     query, answers = subject.asked
     data = subject.dataset
     require(len(query.features) == len(answers.labels) == len(answers.rows), "rows, labels and features differ.")
@@ -110,7 +110,7 @@ def _matches(subject: Subject) -> None:
 
 
 @CONTRACT.check("the task leaks no label")
-def _leak(subject: Subject) -> None:
+def _leak(subject: CheckedProtocol) -> None:
     query, answers = subject.asked
     train = build_train(subject.dataset, subject.split)
     held = {field.name for field in dataclasses.fields(query)}
@@ -123,7 +123,7 @@ def _leak(subject: Subject) -> None:
 
 
 @CONTRACT.check("the query is shuffled by the seed")
-def _shuffled(subject: Subject) -> None:
+def _shuffled(subject: CheckedProtocol) -> None:
     (query, answers), dataset = subject.asked, subject.dataset
     same = subject.protocol.query(dataset, subject.split, SEED)
     require(np.array_equal(same[1].rows, answers.rows), "the same seed gives another order.")
@@ -139,7 +139,7 @@ def _shuffled(subject: Subject) -> None:
 
 
 @CONTRACT.check("metrics lie within 0 and 1 and are those of the card")
-def _range(subject: Subject) -> None:
+def _range(subject: CheckedProtocol) -> None:
     names = list(type(subject.protocol).card.metrics)
     perfect = subject.perfect
     for scores in (0 * perfect, perfect, -perfect, *(subject.random(draw) for draw in range(5))):
@@ -150,7 +150,7 @@ def _range(subject: Subject) -> None:
 
 
 @CONTRACT.check("perfect scores give 1")
-def _perfect(subject: Subject) -> None:
+def _perfect(subject: CheckedProtocol) -> None:
     for name, value in subject.metrics(subject.perfect).items():
         require(abs(value - 1) < _TOLERANCE, f"{name} of perfect scores is {value}.")
     for name, value in subject.metrics(-subject.perfect).items():
@@ -158,7 +158,7 @@ def _perfect(subject: Subject) -> None:
 
 
 @CONTRACT.check("random scores give about chance")
-def _chance(subject: Subject) -> None:
+def _chance(subject: CheckedProtocol) -> None:
     answers = subject.asked[1]
     chance = 1 / answers.unseen.sum()
     bound = chance + 5 * math.sqrt(chance / len(answers.labels))
@@ -167,7 +167,7 @@ def _chance(subject: Subject) -> None:
 
 
 @CONTRACT.check("the order of rows does not matter")
-def _rows(subject: Subject) -> None:
+def _rows(subject: CheckedProtocol) -> None:
     answers, scores = subject.asked[1], subject.random(1) + subject.perfect
     order = seeding.stream(SEED, "check_protocol rows").permutation(len(answers.labels))
     turned = dataclasses.replace(answers, labels=answers.labels[order], rows=answers.rows[order])
@@ -175,7 +175,7 @@ def _rows(subject: Subject) -> None:
 
 
 @CONTRACT.check("the order of candidates does not matter")
-def _candidates(subject: Subject) -> None:
+def _candidates(subject: CheckedProtocol) -> None:
     answers = subject.asked[1]
     order = seeding.stream(SEED, "check_protocol candidates").permutation(len(answers.classes))
     turned = dataclasses.replace(answers, classes=answers.classes[order], unseen=answers.unseen[order])
@@ -184,7 +184,7 @@ def _candidates(subject: Subject) -> None:
 
 
 @CONTRACT.check("kept predictions give the same metrics again")
-def _kept(subject: Subject) -> None:
+def _kept(subject: CheckedProtocol) -> None:
     judged = subject.protocol.judge(subject.asked[1], subject.random(2) + subject.perfect)
     lengths = {name: len(array) for name, array in judged.predictions.items()}
     require(set(lengths.values()) == {len(subject.asked[1].rows)}, f"predictions have lengths {lengths}.")
@@ -193,7 +193,7 @@ def _kept(subject: Subject) -> None:
 
 
 @CONTRACT.check("scores of another shape, or not finite, are refused")
-def _refused(subject: Subject) -> None:
+def _refused(subject: CheckedProtocol) -> None:
     broken = subject.random(0)
     broken[0, 0] = np.nan
     short = {"a row short": subject.random(0)[1:], "a candidate short": subject.random(0)[:, 1:]}
@@ -205,7 +205,7 @@ def _refused(subject: Subject) -> None:
         require(False, f"scores {name} are judged.")
 
 
-def _require_equal(subject: Subject, scores: Array, turned: Answers, wanted_scores: Array, change: str) -> None:
+def _require_equal(subject: CheckedProtocol, scores: Array, turned: Answers, wanted_scores: Array, change: str) -> None:
     wanted, metrics = subject.metrics(wanted_scores), subject.metrics(scores, turned)
     same = all(abs(wanted[name] - value) < _TOLERANCE for name, value in metrics.items())
     require(same, f"{change} changes the metrics from {dict(wanted)} to {dict(metrics)}.")
