@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import fault_methods
 import numpy as np
-import shared_toys
 from toy_methods import Ridge, card
 
 from zslbench.arrays import Array
@@ -307,7 +307,7 @@ next(GENERATOR)
 
 PLACES: dict[str, Callable[[Array], object]] = {
     "KEPT": lambda rows: KEPT.append(rows),
-    "shared_toys": lambda rows: shared_toys.KEPT.append(rows),
+    "fault_methods": lambda rows: fault_methods.KEPT.append(rows),
     "_bounded": lambda rows: _bounded("kept").append(rows),
     "_unbounded": lambda rows: _unbounded("kept").append(rows),
     "LOCAL": lambda rows: setattr(LOCAL, "kept", rows),
@@ -359,7 +359,7 @@ STASHERS = {
     "InADefault": "the attribute stash of InADefault",
     "InACacheOfItsOwn": "the attribute cached_",
     **{f"InAGlobal[place={place}]": f"the global {place} of cheats" for place in PLACES},
-    "InAGlobal[place=shared_toys]": "the global KEPT of shared_toys",
+    "InAGlobal[place=fault_methods]": "the global KEPT of fault_methods",
 }
 
 

@@ -53,7 +53,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\uf
 AWKWARD: tuple[Any, ...] = (
     None, True, -1, 0, 2**70, 10**400, 1e308, float("nan"), float("-inf"), "", "x", "\x1b[31mred", "\x9b2J",
     "\u202eright", "\ud800", "a\nb", "a\0b", "../../up", "=1+1", "1" * 5000, "é" * 300, [], {}, [[]], [1, "a"],
-    {"": None}, "%s{}\\", {"a": {"b": [1]}}, "eszsl[gamma=", "os:system", "shared_toys:Noted",
+    {"": None}, "%s{}\\", {"a": {"b": [1]}}, "eszsl[gamma=", "os:system", "fault_methods:Noted",
 )  # fmt: skip
 ENVIRONMENT = (
     "COLUMNS", "LINES", "SOURCE_DATE_EPOCH", "MPLBACKEND", "NO_COLOR", "TERM", "LC_ALL", "LANG", "TZ",

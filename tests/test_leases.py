@@ -19,7 +19,6 @@ from faults import output_of, until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_files import GONE
-from shared_toys import HOLD, NOTES
 
 import zslbench
 from zslbench.errors import StoreError
@@ -29,22 +28,15 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.plan import RunOptions, plan
 
 ID = "0123456789abcdef"
-RIDGE, NOTED = "toy_methods:Ridge", "shared_toys:Noted"
+RIDGE, HELD = "toy_methods:Ridge", "fault_methods:Noted[fault=hold]"
 FAR = dataclasses.replace(Holder.here(), token="f" * 16, host="far", machine="0" * 16)
 
 
 @pytest.fixture
-def noted(study, monkeypatch):
-    """Return which processes ``began`` or ``ended`` the fit of which seed; fits end once the file `HOLD` is removed."""
-    notes = study.folder / "notes-of-fits"
-    monkeypatch.setenv(NOTES, str(notes))
-    (study.folder / HOLD).touch()
-
-    def read(verb: str) -> list[tuple[int, int]]:
-        lines = notes.read_text().splitlines() if notes.exists() else []
-        return [(int(pid), int(seed)) for noted_verb, pid, seed in map(str.split, lines) if noted_verb == verb]
-
-    return read
+def hold(study):
+    """A file: fits that began end once it is removed."""
+    (study.folder / "hold").touch()
+    return study.folder / "hold"
 
 
 @pytest.fixture
@@ -53,32 +45,31 @@ def on_wait(monkeypatch):
     return lambda act: monkeypatch.setattr("time.sleep", act)
 
 
-def test_two_coordinators_started_at_once_do_every_run_once(study, noted):
-    both = {process.pid: process for process in (study.start("-m", NOTED, "--seeds", "8") for _ in range(2))}
-    until(lambda: {pid for pid, _ in noted("began")} == both.keys(), "one did not begin")
-    (study.folder / HOLD).unlink()
+def test_two_coordinators_started_at_once_do_every_run_once(study, hold):
+    both = {process.pid: process for process in (study.start("-m", HELD, "--seeds", "8") for _ in range(2))}
+    until(lambda: {pid for _, pid in study.begun()} == both.keys(), "one did not begin")
+    hold.unlink()
     outputs = [output_of(process) for process in both.values()]
     assert [process.returncode for process in both.values()] == [0, 0], outputs
-    assert sorted(seed for _, seed in noted("began")) == [*range(8)]
-    assert {pid for pid, _ in noted("ended")} == both.keys()
+    assert study.times() == {f"hold {seed}": 1 for seed in range(8)}
     assert all("8 of 8 runs are done, 0 failed" in output for output in outputs)
     assert len(study.records()) == 8
     assert not (study.runs / FOLDER).exists()
 
 
-def test_the_runs_of_a_killed_coordinator_are_taken_over(study, noted):
-    doomed = study.start("-m", NOTED)
-    until(lambda: noted("began"), "it did not begin")
-    other = study.start("-m", NOTED)
+def test_the_runs_of_a_killed_coordinator_are_taken_over(study, hold):
+    doomed = study.start("-m", HELD)
+    until(study.begun, "it did not begin")
+    other = study.start("-m", HELD)
     waits = next(line for line in other.stdout if "coordinator" in line)
     assert waits.startswith(f"a run is being done by another coordinator (process {doomed.pid} on ")
     doomed.kill()
-    until(lambda: other.pid in dict(noted("began")), "it was not taken over")
-    (study.folder / HOLD).unlink()
+    until(lambda: ("hold 0", other.pid) in study.begun(), "it was not taken over")
+    hold.unlink()
     output = output_of(other)
     assert other.returncode == 0, output
     assert "1 of 1 runs are done" in output
-    assert noted("ended") == [(other.pid, 0)]
+    assert study.begun() == [("hold 0", doomed.pid), ("hold 0", other.pid)]
     assert len(study.records()) == 1
     assert not (study.runs / FOLDER).exists()  # nothing of the dead one is left
     doomed.communicate()
