@@ -33,8 +33,7 @@ class Contract(Generic[S]):
     """Checks by name, in the order of their definition."""
 
     def __init__(self) -> None:
-        self.checks: dict[str, Callable[[S], None]] = {}
-        self._applies: dict[str, Callable[[S], bool]] = {}
+        self.checks: dict[str, tuple[Callable[[S], None], Callable[[S], bool]]] = {}
 
     def check(
         self, name: str, applies: Callable[[S], bool] = lambda _: True
@@ -42,7 +41,7 @@ class Contract(Generic[S]):
         """Add the decorated function as a check; it is left out for subjects to which it does not apply."""
 
         def add(function: Callable[[S], None]) -> Callable[[S], None]:
-            self.checks[name], self._applies[name] = function, applies
+            self.checks[name] = function, applies
             return function
 
         return add
@@ -54,8 +53,8 @@ class Contract(Generic[S]):
             CheckFailed: the first check that does not hold, or that cannot be carried out because the subject raises.
         """
         passed: list[str] = []
-        for name, function in self.checks.items():
-            if not self._applies[name](subject):
+        for name, (function, applies) in self.checks.items():
+            if not applies(subject):
                 continue
             try:
                 function(subject)

@@ -80,11 +80,7 @@ def write_atomically(path: Path, write: Writer, what: str) -> None:
 
 
 def write_text(path: Path, text: str, what: str) -> None:
-    """Write a text as UTF-8, whole or not at all; half characters, which UTF-8 has none of, become escapes.
-
-    Raises:
-        StoreError: see `write_atomically`.
-    """
+    """Write a text as `write_atomically` does, in UTF-8; half characters, which that has none of, become escapes."""
     write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")), what)
 
 

@@ -50,11 +50,6 @@ class Entry:
         return cls
 
 
-def _without_family(target: str) -> str:
-    """Return how plan files and records name a class from before methods were sorted into packages."""
-    return re.sub(r"^(zslbench\.methods)\.\w+(\.\w+:)", r"\1\2", target)
-
-
 @functools.cache  # three registries ask, and the metadata of every distribution is read for it
 def read_entry_points() -> Any:
     """Return the entry points of all that is installed."""
@@ -96,8 +91,10 @@ class Registry:
             BadSpec: parameters after a colon or in parentheses.
         """
         if ":" in name:
-            for entry in self.entries.values():
-                if name in (entry.target, _without_family(entry.target)):  # one thing has one name, however written
+            for entry in self.entries.values():  # one thing has one name, however written
+                # plan files and records may name a class from before methods were sorted into packages
+                earlier = re.sub(r"^(zslbench\.methods)\.\w+(\.\w+:)", r"\1\2", entry.target)
+                if name in (entry.target, earlier):
                     return entry
         settings = re.fullmatch(r"(\w+)[:(](.*=.*?)\)?", name)
         if settings and settings[1] in self.entries:
