@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,10 +213,10 @@ def test_a_read_only_store_is_read(folder: Path, parses: list[Path], monkeypatch
     assert len(parses) == 1
 
 
-def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path) -> None:
-    code = [sys.executable, "-c", _CONVERT.format(folder=str(folder))]
-    runs = [subprocess.Popen(code, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    answers = {run.communicate()[0] for run in runs}
-    assert [run.returncode for run in runs] == [0] * 2
-    assert len(answers) == 1
+def test_processes_that_convert_at_once_agree(folder: Path, own_home: Path, forks: Forks) -> None:
+    end = "sys.stdout.flush()\nif child: assert os.waitpid(child, 0)[1] == 0\nelse: os._exit(0)"
+    done = forks.run(f"import os; child = os.fork(){_CONVERT.format(folder=str(folder))}{end}", folder)
+    assert done.returncode == 0, done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == second
     assert len(list((own_home / "store" / "content").iterdir())) == 1
