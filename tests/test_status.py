@@ -21,7 +21,7 @@ from result_records import record, saved
 
 import zslbench
 from zslbench.cli import cli
-from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.errors import BadValue, StoreError
 from zslbench.params import resolve
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import PresetStore
@@ -214,16 +214,6 @@ def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
     assert "my-data" in zslbench.table(runs, datasets=[str(own)])
 
 
-def test_catalogue_data_elsewhere_asks_for_its_folder(tmp_path):
-    rows = [record("eszsl", "cub"), record("sae", "sun")]
-    found = zslbench.status(saved(tmp_path / "runs", rows))
-    assert 'data_root = "FOLDER_OF_DATA_SETS"' in found.plan
-    assert "stands for the folder of xlsa17 folders" in found.text
-    (tmp_path / "xlsa17").mkdir()
-    given_root = zslbench.status(tmp_path / "runs", data_root=tmp_path / "xlsa17")
-    assert f'data_root = "{tmp_path / "xlsa17"}"' in given_root.plan
-
-
 def test_names_with_blanks_and_quotes_are_quoted_for_the_shell_and_the_plan(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / 'it\'s "here"'
@@ -283,19 +273,6 @@ def test_json_holds_every_run_and_the_matrix_calls_them_rows(runs):
     assert document["verification"]["verified"] == 7 + 2
     assert document["commands"][-1]["command"] == "zslbench run --plan missing.toml"
     assert document["rows"] == [NOISY, CLOSED] == list(dict.fromkeys(run["row"] for run in document["runs"]))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ({"methods": "eszl"}, "did you mean 'eszsl'"),
-        ({"protocols": "gzl"}, "has protocol 'gzl'; there are: zsl"),
-        ({"format": "csv"}, "unknown format"),
-    ],
-)
-def test_names_without_runs_are_refused(tmp_path, arguments, sentence):
-    with pytest.raises((UnknownName, BadValue), match=re.escape(sentence)):
-        zslbench.status(saved(tmp_path, [record("eszsl")]), **arguments)
 
 
 def test_a_folder_without_records_names_a_command(tmp_path):
