@@ -399,7 +399,7 @@ def _tables(
 
 
 def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) -> list[Table]:
-    """Return the table of a series on one data set (what settings are in it where `explained`), and the differences."""
+    """Return the table of a series on one data set, where `explained` with a column of help, and that of differences."""
     swept = rows[0].swept
     columns = _order_columns([row.column for row in rows], everything=False)
     metrics = [column.metric for column in columns]
