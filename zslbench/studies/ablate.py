@@ -290,8 +290,11 @@ def _measure_settings(
 
     runs = {name: planned[str(spec)] for name, spec in series.specs.items()}
     values = {name: _values_by_seed(of_setting, records) for name, of_setting in runs.items()}
+    columns = list(dict.fromkeys(itertools.chain(*values.values())))
+    data = list(dict.fromkeys(column.place for column in columns))
+    columns.sort(key=lambda col: (data.index(col.place), metric_place(col.metric), col.protocol, col.metric))
     rows = []
-    for column in _order_columns(itertools.chain(*values.values()), everything=True):
+    for column in columns:
         by_seed = {name: dict(sorted(by_column.get(column, {}).items())) for name, by_column in values.items()}
         stats = {name: over_seeds(of_setting) for name, of_setting in by_seed.items()}
         top = max(stat.mean for stat in stats.values() if stat)
@@ -342,20 +345,6 @@ def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[
     return values
 
 
-def _order_columns(columns: Iterable[Measure], everything: bool) -> list[Measure]:
-    """Return the columns of a table in order: data sets as they come, metrics as the field writes them.
-
-    AUSUC is left out beside other metrics where not `everything` is shown.
-    """
-    known = list(dict.fromkeys(columns))
-    data = list(dict.fromkeys(column.place for column in known))
-    everything = everything or all(column.metric == "AUSUC" for column in known)
-    return sorted(
-        (column for column in known if everything or column.metric != "AUSUC"),
-        key=lambda column: (data.index(column.place), metric_place(column.metric), column.protocol, column.metric),
-    )
-
-
 def _facts(row: AblationRow, stage: str) -> dict[str, Any]:
     """Return a row as plain facts, accuracies and differences in percent."""
     gap = row.difference or _NO_STAT
@@ -385,8 +374,7 @@ def _tables(
     if not rows:
         return [Table((), (), tuple(remarks("note", ["No run finished.", *_unfinished(outcome)])))]
     tables: list[Table] = []
-    columns = _order_columns([row.column for row in rows], everything=False)
-    shown = [row for row in rows if row.column in columns]
+    shown = [row for row in rows if row.column.metric != "AUSUC"] or rows
     for swept, place in dict.fromkeys((row.swept, row.column.place) for row in shown):
         on_data = [row for row in shown if (row.swept, row.column.place) == (swept, place)]
         tables += _tables_of_series(on_data, f"{card.title} on {place}", explained=not swept and not narrow)
@@ -399,9 +387,9 @@ def _tables(
 
 
 def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) -> list[Table]:
-    """Return the table of a series on one data set, where `explained` with a column of help, and that of differences."""
+    """Return the table of a series on one data set, where `explained` with what settings are, and its differences."""
     swept = rows[0].swept
-    columns = _order_columns([row.column for row in rows], everything=False)
+    columns = dict.fromkeys(row.column for row in rows)
     metrics = [column.metric for column in columns]
     heads = {
         column: f"{column.metric} ({column.protocol})" if metrics.count(column.metric) > 1 else column.metric
@@ -409,14 +397,10 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) 
     }
     by_setting = {(row.setting, row.column): row for row in rows}
     settings = [[by_setting[name, column] for column in columns] for name in dict.fromkeys(row.setting for row in rows)]
-    cells: list[list[str | Cell | None]] = [
-        [
-            row[0].title,
-            *(stat_cell(measured.stat, "*" if measured.highest else "") for measured in row),
-            *([row[0].help] if explained else []),
-        ]
-        for row in settings
-    ]
+    cells: list[list[str | Cell | None]] = []
+    for row in settings:
+        stats = (stat_cell(measured.stat, "*" if measured.highest else "") for measured in row)
+        cells.append([row[0].title, *stats, *([row[0].help] if explained else [])])
     first = text_table(
         f"{title}: {f'values of {swept}' if swept else 'named ablations'}",
         (swept or "setting", *heads.values(), *(["what it is"] if explained else [])),
@@ -451,8 +435,7 @@ def _remarks(
     rows: Sequence[AblationRow], shown: Sequence[AblationRow], card: MethodCard, given: str, stage: str
 ) -> list[Remark]:
     final = stage == "final"
-    columns = _order_columns([row.column for row in shown], everything=True)
-    kinds = " and ".join(dict.fromkeys(column.protocol.upper() for column in columns))
+    kinds = " and ".join(dict.fromkeys(row.column.protocol.upper() for row in shown))
     tested = "final stage: trainval → test" if final else "dev stage: training → validation classes, folds averaged"
     means = "mean ± sample standard deviation over seeds" if card.stochastic else "mean"
     rest = "." if "@" in given else "; all else is at its defaults."
