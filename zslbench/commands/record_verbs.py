@@ -74,8 +74,7 @@ from zslbench.commands import screen
 @shared.DATA_ROOT
 def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None:
     """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
-    text = zslbench.table(output=output, metrics=metrics or None, **options)
-    shared.show_result(text, output)
+    shared.show_result(zslbench.table(output=output, metrics=metrics or None, **options), output)
 
 
 @shared.verb(
@@ -141,8 +140,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @shared.RUNS
 def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     """Print seen–unseen curves and what calibrated stacking makes of H, from the predictions of finished gzsl runs."""
-    text = zslbench.curve(output=output, data=data, **options)
-    shared.show_result(text, output)
+    shared.show_result(zslbench.curve(output=output, data=data, **options), output)
     if data:
         screen.show_written(data)
 

@@ -115,10 +115,7 @@ def run(
 def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     """Return the options that a plan leaves to say: typed, or as the plan has them.
 
-    With another engine typed, what the plan says of its own does not count.
-
-    Raises:
-        BadValue: an option was typed that says what is run; the plan does.
+    With another engine typed, what the plan says of its own does not count. BadValue: what is run was typed, too.
     """
     source = ParameterSource.COMMANDLINE
     typed = [option for option in ctx.command.params if ctx.get_parameter_source(str(option.name)) is source]
@@ -133,12 +130,8 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     planned: dict[str, Any] = {"runs": study.runs, "device": study.device}
     if "engine_name" not in typed_names:
         planned |= {"engine_name" if word == "engine" else word: value for word, value in study.engine.items()}
-    kept = {name: options[name] for name in BESIDE - {"plan"}}
-    return {
-        "plan": study,
-        **kept,
-        **{name: value for name, value in planned.items() if value and name not in typed_names},
-    }
+    planned = {name: value for name, value in planned.items() if value and name not in typed_names}
+    return {"plan": study, **{name: options[name] for name in BESIDE - {"plan"}}, **planned}
 
 
 @shared.verb(
