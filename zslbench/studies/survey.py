@@ -200,7 +200,7 @@ def survey(
         records=kept,
         untuned={key: meaning.preset for key, meaning in meanings.items() if isinstance(meaning, Untuned)},
         outdated=tuple(record for record in records if record.id not in used),
-        unimportable={label: broken[label] for label in labels if label in broken},
+        unimportable=broken,
     )
 
 
