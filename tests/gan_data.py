@@ -19,9 +19,9 @@ def problem(seed: int = 0, rows: int = 15) -> tuple[Train, Query, Query]:
 
     def images(positions: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         labels = np.repeat(positions, count)
-        found = centres[labels] + 0.1 * rng.random((len(labels), D))
+        rows = centres[labels] + 0.1 * rng.random((len(labels), D))
         order = rng.permutation(len(labels))
-        return read_only_view(found[order].astype(np.float32)), read_only_view(ids[labels[order]])
+        return read_only_view(rows[order].astype(np.float32)), read_only_view(ids[labels[order]])
 
     def table(positions: np.ndarray) -> ClassTable:
         return ClassTable(read_only_view(ids[positions]), read_only_view(semantics[positions]))

@@ -91,22 +91,17 @@ def test_where_recording_fails_one_sentence_says_so(monkeypatch: pytest.MonkeyPa
 
 def test_bf16_trains_close_to_float32_and_restores_the_flags() -> None:
     train, _, query = problem()
-    before = torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     plain, low, tf32 = (FCLSWGAN(**SMALL).fit(train, Context(0, precision=p)) for p in ("float32", "bf16", "tf32"))
-    assert torch.backends.cuda.matmul.allow_tf32 is before
+    with nn.at_precision("tf32", CPU):
+        assert torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
     assert not torch.is_autocast_enabled("cpu")
     wanted = plain.generator_.out.weight
     assert not torch.equal(low.generator_.out.weight, wanted)  # it was at work
     torch.testing.assert_close(low.generator_.out.weight, wanted, atol=0.01, rtol=0.1)
     assert torch.equal(tf32.generator_.out.weight, wanted)  # TF32 is CUDA's
     assert np.isfinite(low.scores(query.features, query.classes)).all()
-
-
-def test_tf32_is_on_inside_the_block_only() -> None:
-    assert not torch.backends.cuda.matmul.allow_tf32
-    with nn.at_precision("tf32", CPU):
-        assert torch.backends.cuda.matmul.allow_tf32
-    assert not torch.backends.cuda.matmul.allow_tf32
 
 
 def test_a_profile_changes_nothing() -> None:
