@@ -200,9 +200,9 @@ def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "p" / "a" / "x.jpg")
     (tmp_path / "p" / "a" / "y.jpg").symlink_to("/dev/zero")
     (tmp_path / "p" / "a" / "z.jpg").symlink_to(tmp_path / "nowhere")
-    found = find_pictures(tmp_path / "p").files
-    assert len(found) == 3
-    for path in found:
+    pictures = find_pictures(tmp_path / "p").files
+    assert len(pictures) == 3
+    for path in pictures:
         assert "no regular file" in refusal(open_picture, path)
     for suffix in ("npy", "npz", "csv", "mat", "h5", "pt", "json"):
         pipe = tmp_path / f"x.{suffix}"
