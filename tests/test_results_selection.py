@@ -350,28 +350,31 @@ def test_commands_ask_for_the_same_runs(records: list[Record], words: str) -> No
 
 
 def test_digits_from_curves_to_a_table(tmp_path: Path) -> None:
+    def h_by_step(run: Record) -> dict[Any, float]:
+        return {entry["step"]: entry["metrics"]["H"] for entry in run.curve} | {"last": run.metrics["H"]}
+
     def ask(*words: str) -> str:
         done = CliRunner().invoke(cli, [*words, "--runs", str(tmp_path)], catch_exceptions=False)
         assert done.exit_code == 0, done.output
         return done.stdout
 
-    ask("run", "-m", "devise[epochs=4]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--checkpoints", "every:2", "-q")
+    on_digits = ("-d", "digits", "-p", "gzsl", "--seeds", "2", "-q")
+    ask("run", "-m", "study_methods:Noisy", *on_digits, "--checkpoints", "every:2")
     with pytest.raises(BadValue) as caught:
         table(tmp_path, selection="validated")
     _, *command = shlex.split(str(caught.value).split("`")[1])  # works as typed
     assert CliRunner().invoke(cli, [*command, "-q"], catch_exceptions=False).exit_code == 0
-    ask("run", "-m", "devise[epochs=4,lr=[0.1,0.3]]", "-d", "digits", "-p", "gzsl", "--seeds", "2", "--oracle", "-q")
+    ask("run", "-m", "study_methods:Noisy[noise=[0.1,0.3]]", *on_digits, "--oracle")
     asked = [word for rule in SELECTIONS for word in ("--selection", rule)]
     rows = {row["selection"]: row for row in json.loads(ask("table", "-f", "json", *asked, "--calibrate", "dev"))}
     assert set(rows) == set(SELECTIONS)
     records = ResultStore(tmp_path).load()
-    curves = [{entry["step"]: entry["metrics"]["H"] for entry in run.curve} for run in records if run.stage == "dev"]
+    curves = [h_by_step(run) for run in records if run.stage == "dev"]
     assert len(curves) == 6
-    step = max(sorted(curves[0]), key=lambda step: sum(curve[step] for curve in curves))
+    step = max(curves[0], key=lambda step: sum(curve[step] for curve in curves))
     assert rows["validated"]["step"] == step
-    fixed = [run for run in records if run.stage == "final" and run.selection == "fixed"]
-    wanted = [100 * entry["metrics"]["H"] for run in fixed for entry in run.curve if entry["step"] == step]
-    assert rows["validated"]["metrics"]["H"]["mean"] == pytest.approx(sum(wanted) / 2, abs=1e-5)
+    values = [100 * h_by_step(run)[step] for run in records if (run.stage, run.selection) == ("final", "fixed")]
+    assert rows["validated"]["metrics"]["H"]["mean"] == pytest.approx(sum(values) / 2, abs=1e-5)
     assert rows["oracle"]["metrics"]["H"]["mean"] >= rows["fixed"]["metrics"]["H"]["mean"]
     points = {json.dumps(run.method["params"]) for run in records if run.stage == "final"}
     assert rows["oracle"]["points"] == len(points) > 1

@@ -375,7 +375,7 @@ def test_the_two_way_variance_is_unbiased() -> None:
         world = rng.normal(0, 0.2, (strata * members, 1)) + rng.normal(0, 0.05, seeds)
         world = world + rng.normal(0, 0.3, (strata * members, seeds))
         mean = world.mean(axis=1)
-        over = sum(mean[labels == name].var(ddof=1) / members for name in range(strata)) / strata**2
+        over = mean.reshape(strata, members).var(axis=1, ddof=1).sum() / members / strata**2
         seed = world.mean(axis=0).var(ddof=1) / seeds
         estimates.append(over + seed - significance.interaction_variance(world, labels))
         means.append(mean.mean())
