@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import own_data
 import pytest
@@ -116,6 +117,19 @@ def test_names_beside_the_semantics_are_the_classes(tmp_path: Path) -> None:
     report = make("turned", semantics=str(path))
     assert report.added.fingerprints == {"features/att": expected}
     assert any("put into the order" in remark for remark in report.remarks)
+
+
+def test_class_names_as_matlab_7_3_writes_a_cell_array(tmp_path: Path) -> None:
+    """A reference for each cell, to a matrix of its characters."""
+    with h5py.File(tmp_path / "names.h5", "w") as file:
+        for number, name in enumerate(NAMES):
+            file[f"#refs#/{number}"] = np.array([[ord(letter)] for letter in name], np.uint16)
+        cells = [[file[f"#refs#/{number}"].ref for number in range(len(NAMES))]]
+        file.create_dataset("allclasses_names", data=cells, dtype=h5py.ref_dtype)
+        file["long"] = np.zeros((1001, 1), np.uint16)
+        file.create_dataset("no_text", data=[file["long"].ref], dtype=h5py.ref_dtype)
+    assert "must be a cell array of texts" in refuse(classes=f"{tmp_path / 'names.h5'}:no_text")
+    assert make(classes=f"{tmp_path / 'names.h5'}:allclasses_names").added.class_names == NAMES
 
 
 @pytest.mark.parametrize("kind", ["json", "toml", "npz", "mapping", "1-based"])

@@ -336,8 +336,13 @@ def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
         matlab = path.suffix.lower() == ".mat"
         if dataset.dtype == h5py.ref_dtype:  # a cell array of texts, as MATLAB writes it
             check(1000 * dataset.size)
-            rows = [_characters(file[item], path) for item in np.ravel(dataset[()].T if matlab else dataset[()])]
-            return {chosen: np.array(rows, dtype=np.str_)}
+            texts = []
+            for item in np.ravel(dataset[()].T if matlab else dataset[()]):
+                codes = np.asarray(file[item][()]).ravel()
+                if codes.dtype.kind not in "iu" or codes.size > 1000:
+                    raise BadData(f"{path}: the class names must be a cell array of texts.")
+                texts.append("".join(chr(int(code)) for code in codes if 0 < code < 0x10000).strip())
+            return {chosen: np.array(texts, dtype=np.str_)}
         if h5py.check_string_dtype(dataset.dtype) is not None:
             check(64 * dataset.size)
             return {chosen: np.asarray(dataset.asstr()[()], dtype=np.str_)}
@@ -346,13 +351,6 @@ def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
         check(dataset.size * dataset.dtype.itemsize)
         array = np.asarray(dataset[()])
         return {chosen: array.T if matlab else array}  # MATLAB counts columns first
-
-
-def _characters(item: Any, path: Path) -> str:
-    codes = np.asarray(item[()]).ravel()
-    if codes.dtype.kind not in "iu" or codes.size > 1000:
-        raise BadData(f"{path}: the class names must be a cell array of texts.")
-    return "".join(chr(int(code)) for code in codes if 0 < code < 0x10000).strip()
 
 
 def _read_torch(path: Path, request: Request, check: CheckSize) -> Arrays:
