@@ -11,12 +11,12 @@ import scipy.linalg
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from zslbench.methods.base import Context, Method
+from zslbench.methods.closed_form import ShiftedGram, class_moments
 from zslbench.methods.closed_form.eszsl import ESZSL
 from zslbench.methods.closed_form.gfzsl import GFZSL
 from zslbench.methods.closed_form.prototype import Prototype
 from zslbench.methods.closed_form.ridge import Ridge
 from zslbench.methods.closed_form.sae import SAE
-from zslbench.methods.closed_form.spectrum import ShiftedGram, class_moments
 from zslbench.task import ClassTable, Train
 
 IMAGES, FEATURES, ATTRIBUTES, CLASSES = 7057, 2048, 312, 150

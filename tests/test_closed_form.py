@@ -20,13 +20,12 @@ from hypothesis import strategies as st
 from zslbench import params
 from zslbench.methods import closed_form
 from zslbench.methods.base import Context
-from zslbench.methods.closed_form import ClosedForm, Shared
+from zslbench.methods.closed_form import CHUNK_ROWS, ClassRidge, ClosedForm, Shared, ShiftedGram, class_moments
 from zslbench.methods.closed_form.eszsl import ESZSL
 from zslbench.methods.closed_form.gfzsl import GFZSL, log_likelihoods
 from zslbench.methods.closed_form.prototype import Prototype
 from zslbench.methods.closed_form.ridge import Ridge
 from zslbench.methods.closed_form.sae import SAE
-from zslbench.methods.closed_form.spectrum import CHUNK_ROWS, ClassRidge, ShiftedGram, class_moments
 from zslbench.methods.vectors import closeness
 from zslbench.registry import METHODS
 from zslbench.task import ClassTable, Train

@@ -1,4 +1,4 @@
-"""`ClosedForm`: methods that solve equations, and share what the points of a grid have in common."""
+"""`ClosedForm`: methods that solve equations, the ridge regressions they solve, and what points of a grid share."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Self
 
 import numpy as np
 
-from zslbench.arrays import Array, IntArray
+from zslbench.arrays import Array, IntArray, positions_by_label
 from zslbench.methods.base import Context, Method, Size
-from zslbench.methods.closed_form.spectrum import ClassRidge
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.task import ClassTable, Train
 
+CHUNK_ROWS = 2048
+LAPACK_BLOCK = 64
 BLOCK = 1 << 25
 """Features or scores that are worked on at a time: 256 MiB in float64."""
 
@@ -82,3 +83,138 @@ def preprocessed(train: Train, preprocess: str) -> tuple[Preprocessor, Array, In
     """Return the preprocessor fitted to the training rows, these rows, and the position of each one's class."""
     chain = Preprocessor(preprocess)
     return chain, chain.fit_transform(train.features), train.classes.positions(train.labels)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ShiftedGram:
+    """(G + γI)⁻¹ for a symmetric positive semi-definite (m, m) G and any number of γ, in float64.
+
+    G = QTQᵀ with T tridiagonal (LAPACK's sytrd) has the spectrum of G, and G + γI = Q(T + γI)Qᵀ is solved in O(m) a
+    column, whatever γ. T costs a quarter of an eigen-decomposition and about two Cholesky factorizations with their
+    solutions, so that one γ alone does not pay for the grid either.
+
+    Attributes:
+        diagonal: (m,) of T; beside: (m − 1,) off its diagonal.
+        reflectors: (m − 1, m − 1) Householder vectors of Q, and tau: (m − 1,) their factors, as LAPACK keeps them.
+        floor: the least γ that rounding leaves meaning. A smaller one is raised to it: directions that are null but
+            for rounding are damped instead of blown up.
+    """
+
+    diagonal: Array
+    beside: Array
+    reflectors: Array
+    tau: Array
+    floor: float
+
+    @classmethod
+    def of(cls, gram: Array, terms: int) -> Self:
+        """Return the factorization of a Gram matrix, whose entries are sums of `terms` products; `gram` is not kept."""
+        from scipy.linalg import lapack
+
+        order = len(gram)
+        work, _ = lapack.dsytrd_lwork(order, lower=1)
+        packed, diagonal, beside, tau, _ = lapack.dsytrd(np.asfortranarray(gram), lower=1, lwork=int(work))
+        inside = np.abs(beside)
+        largest = np.abs(diagonal) + np.append(inside, 0) + np.append(0, inside)  # rows of |T| bound its norm
+        floor = max(order, terms) * np.finfo(np.float64).eps * float(largest.max(initial=0))
+        return cls(diagonal, beside, np.asfortranarray(packed[1:, :-1]), tau, floor)
+
+    def rotate(self, right: Array) -> Array:
+        """Return QᵀR of an (m, r) R: what `solve_rotated` takes, for R that meet many γ."""
+        return self._times_q(right, b"T")
+
+    def solve_rotated(self, rotated: Array, shift: float | Array) -> Array:
+        """Return (G + γI)⁻¹R of QᵀR; `shift` is γ, or (r,) one γ a column."""
+        # where G is 0, so is its floor; R, in the range of G, is 0 then
+        shifts = np.maximum(shift, self.floor or np.finfo(np.float64).tiny)
+        if shifts.ndim == 0:
+            return self._times_q(self._tridiagonal(rotated, float(shifts)), b"N")
+        out = np.empty(rotated.shape, order="F")
+        for column, gamma in enumerate(shifts):
+            out[:, column] = self._tridiagonal(rotated[:, column], gamma)
+        return self._times_q(out, b"N")
+
+    def solve(self, right: Array, shift: float | Array) -> Array:
+        """Return (G + γI)⁻¹R of an (m, r) R in the range of G; `shift` is γ, or (r,) one γ a column."""
+        return self.solve_rotated(self.rotate(right), shift)
+
+    def _tridiagonal(self, right: Array, shift: float) -> Array:
+        """Return (T + γI)⁻¹R of an R with one or more columns."""
+        from scipy.linalg import solveh_banded
+
+        diagonal = self.diagonal + shift
+        if len(diagonal) == 1:  # which LAPACK's wrapper refuses
+            return right / diagonal
+        out: Array = solveh_banded(np.vstack([diagonal, np.append(self.beside, 0)]), right, lower=True)
+        return out
+
+    def _times_q(self, right: Array, transposed: bytes) -> Array:
+        from scipy.linalg import lapack
+
+        out: Array = np.array(right, dtype=np.float64, order="F")
+        if len(self.tau):  # Q leaves the first row alone
+            work = (
+                max(1, out.shape[1]) + LAPACK_BLOCK + 1
+            ) * LAPACK_BLOCK  # a block of columns, and LAPACK's triangle beside it
+            rest = np.asfortranarray(out[1:])
+            out[1:], _, _ = lapack.dormqr(b"L", transposed, self.reflectors, self.tau, rest, work, overwrite_c=1)
+        return out
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassRidge:
+    """(XᵀX + γI)⁻¹XᵀYT for any number of γ: ridge regression of (n, d) X on class-level (c, r) targets T.
+
+    Y are the (n, c) one-hot labels, so a row's target is its class's. With fewer rows than columns the same solution
+    comes from the kernel form Xᵀ(XXᵀ + γI)⁻¹YT, which factorizes n×n instead of d×d.
+
+    Attributes:
+        gram: the factorization of XᵀX, or of XXᵀ.
+        rotated: Qᵀ times XᵀY, or times Y.
+        rows: X where the kernel form is used.
+    """
+
+    gram: ShiftedGram
+    rotated: Array
+    rows: Array | None
+
+    @classmethod
+    def of(cls, features: Array, positions: IntArray, classes: int) -> Self:
+        """Factorize (n, d) features whose class is given by (n,) positions below `classes`."""
+        count, width = features.shape
+        if count < width:
+            rows = features.astype(np.float64)
+            onehot = np.zeros((count, classes))
+            onehot[np.arange(count), positions] = 1
+            gram = ShiftedGram.of(rows @ rows.T, width)
+            return cls(gram, gram.rotate(onehot), rows)
+        products, sums = class_moments(features, positions, classes)
+        gram = ShiftedGram.of(products, count)
+        return cls(gram, gram.rotate(sums.T), None)
+
+    @classmethod
+    def of_rows(cls, rows: Array) -> Self:
+        """Factorize (c, d) rows, each a class of its own."""
+        return cls.of(rows, np.arange(len(rows)), len(rows))
+
+    def solve(self, ridge: float | Array, targets: Array | None = None) -> Array:
+        """Return (d, r) coefficients; `ridge` is γ, or (r,) one γ a column, and without targets T is the identity."""
+        rotated = self.rotated if targets is None else self.rotated @ targets
+        solution = self.gram.solve_rotated(rotated, ridge)
+        return solution if self.rows is None else self.rows.T @ solution
+
+
+def class_moments(features: Array, positions: IntArray, classes: int) -> tuple[Array, Array]:
+    """Return (d, d) XᵀX and (classes, d) YᵀX in float64, Y the one-hot labels that (n,) positions give.
+
+    With class semantics S these are all the products that a linear method meets; per-image semantics Y S are never
+    formed. Rows are widened to float64 in chunks, so memory stays at one chunk beside the result.
+    """
+    width = features.shape[1]
+    gram, sums = np.zeros((width, width)), np.zeros((classes, width))
+    for start in range(0, len(features), CHUNK_ROWS):
+        part = features[start : start + CHUNK_ROWS].astype(np.float64)
+        gram += part.T @ part
+    for rows in positions_by_label(positions):
+        sums[positions[rows[0]]] = features[rows].sum(axis=0, dtype=np.float64)
+    return gram, sums

@@ -9,8 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
-from zslbench.methods.closed_form import ClosedForm, feature_side
-from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.closed_form import ClassRidge, ClosedForm, feature_side
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain
 from zslbench.params import param

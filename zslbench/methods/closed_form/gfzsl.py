@@ -10,8 +10,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray, positions_by_label
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
-from zslbench.methods.closed_form import ClosedForm, preprocessed
-from zslbench.methods.closed_form.spectrum import ShiftedGram
+from zslbench.methods.closed_form import ClosedForm, ShiftedGram, preprocessed
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.vectors import normed

@@ -8,8 +8,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Setting
-from zslbench.methods.closed_form import ClosedForm, preprocessed
-from zslbench.methods.closed_form.spectrum import ClassRidge
+from zslbench.methods.closed_form import ClassRidge, ClosedForm, preprocessed
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain
 from zslbench.methods.vectors import class_means, closeness, cosines
