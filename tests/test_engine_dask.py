@@ -14,8 +14,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import dask
-import distributed  # (its settings must be there before one is changed for a test)
 import pytest
 from faults import MOST, PATIENCE, Study, kill, same_numbers, until
 from threadpoolctl import threadpool_limits
@@ -34,7 +32,7 @@ POINTS = "fault_methods:Points"
 
 @contextlib.contextmanager
 def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """Start a scheduler and workers as processes; when all are there, yield the address and the workers."""
+    """Start a scheduler and workers as processes; when all are there, yield its address, and the processes in order."""
     file = study.folder / "scheduler.json"
     started: list[subprocess.Popen[bytes]] = []
 
@@ -51,7 +49,7 @@ def cluster(study: Study, workers: int) -> Iterator[tuple[str, list[subprocess.P
             start("distributed.cli.dask_worker", "--nthreads", "1", "--no-nanny", "--no-dashboard")
         with connected(address, (), PATIENCE) as client:
             until(lambda: count_workers(client) == workers, "the workers")
-        yield address, started[1:]
+        yield address, started
     finally:
         for one in started:
             one.kill()
@@ -66,7 +64,7 @@ def _address(file: Path) -> str:
 
 
 def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study):
-    with cluster(study, 2) as (address, workers):
+    with cluster(study, 2) as (address, (_, *workers)):
 
         def kill_half_way() -> None:
             until(lambda: len(study.begun()) >= 20, "half of the runs")
@@ -92,6 +90,9 @@ def test_two_workers_do_forty_runs_though_one_is_killed_half_way(study):
 
 def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study, capfd):
     """The point of a grid that kills the first worker is done by the next; those before it are recorded once."""
+    import dask
+    import distributed  # noqa: F401  (its settings must be there before one is changed)
+
     methods = [f"{NOTED}[fault={fault}]" for fault in ("kill", "print", "raise")]
     methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
@@ -115,6 +116,8 @@ def test_a_scheduler_that_is_not_there_is_told(study):
 
 def test_garbage_closes_no_client(study):
     """Dask's way to close a client that is garbage may wait for a lock that only the waiting thread would give back."""
+    import distributed
+
     gc.disable()
     try:
         with pytest.raises(EngineError):
@@ -134,8 +137,7 @@ def test_a_missing_extra_is_told_with_its_command(monkeypatch):
 
 
 def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study):
-    with cluster(study, 1) as (address, _):
-        (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
+    with cluster(study, 1) as (address, (scheduler, _)):
 
         class Killer(Listener):
             def started(self, job: Job) -> None:
@@ -143,21 +145,24 @@ def test_a_scheduler_that_dies_ends_the_study_with_a_sentence(study):
                     scheduler.kill()
 
         with pytest.raises(EngineError, match="Dask"):
-            study.run(f"{NOTED}[wait=0.2]", DaskExecutor(address, patience=10), seeds=8, hear=Killer())
+            study.run(f"{NOTED}[fault=stay]", DaskExecutor(address, patience=10), seeds=8, hear=Killer())
     assert study.statuses() == {0: "ok", 1: "ok", 2: "interrupted"}
     study.check_nothing_left()
 
 
 def test_a_cluster_without_workers_or_answers_is_not_waited_for(study):
     """A scheduler that is stopped keeps its connections open: nothing but a limit ends the wait."""
-    with cluster(study, 1) as (address, (worker,)):
-        (scheduler,) = [one for one in study.processes() if any("dask_scheduler" in word for word in one.cmdline())]
-        stopper = threading.Thread(target=lambda: until(study.begun, "a run") and scheduler.suspend())
-        stopper.start()
+    with cluster(study, 1) as (address, (scheduler, worker)):
+
+        def stop_scheduler():
+            until(study.begun, "a run")
+            scheduler.send_signal(signal.SIGSTOP)
+
+        threading.Thread(target=stop_scheduler).start()
         for fault, wait in (("no answer", 60), ("no worker", 0)):
             with pytest.raises(EngineError, match=rf"cannot be used \({fault} .*for 8 s\); check the address"):
                 study.run(f"{NOTED}[wait={wait}]", DaskExecutor(address, patience=8), seeds=2)
-            scheduler.resume()
+            scheduler.send_signal(signal.SIGCONT)
             kill(worker.pid)
     assert set(study.statuses().values()) <= {"interrupted"}
 
