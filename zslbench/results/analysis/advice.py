@@ -23,10 +23,9 @@ FEWEST_CLASSES = 10
 
 def run_command(records: Sequence[Record], runs: Path, *extra: str) -> str:
     """Return the ``zslbench run …`` that asks for these records (of one setup) again, `extra` options added."""
-    first = records[0]
-    method = str(first.provenance.get("selected", {}).get("label", first.label))
-    return shlex.join(["zslbench", "run", "-m", method, *_data_words(first), *_seed_words(records, each=True),
-                       *_oracle_words(first), *extra, *runs_option(runs)])  # fmt: skip
+    method = str(records[0].provenance.get("selected", {}).get("label", records[0].label))
+    words = _data_words(records[0]) + _seed_words(records, each=True)
+    return shlex.join(["zslbench", "run", "-m", method, *words, *extra, *runs_option(runs)])
 
 
 def tune_command(record: Record, runs: Path) -> str:
@@ -36,9 +35,8 @@ def tune_command(record: Record, runs: Path) -> str:
 
 def ablate_command(records: Sequence[Record], method: str, runs: Path, *extra: str) -> str:
     """Return the ``zslbench ablate …`` of a method on the data of records of one setup, under its protocol."""
-    first = records[0]
-    return shlex.join(["zslbench", "ablate", method, *_data_words(first), *_seed_words(records),
-                       *_oracle_words(first), *runs_option(runs), *extra])  # fmt: skip
+    words = _data_words(records[0]) + _seed_words(records, each=False)
+    return shlex.join(["zslbench", "ablate", method, *words, *runs_option(runs), *extra])
 
 
 def _data_words(record: Record) -> list[str]:
@@ -50,17 +48,15 @@ def _data_words(record: Record) -> list[str]:
     return [*words, "-p", rules["name"] + brackets(rules.get("params", {}))]
 
 
-def _seed_words(records: Sequence[Record], each: bool = False) -> list[str]:
-    """Return the seeds' number where they count from 0; other seeds one by one, where `each` asks for them."""
+def _seed_words(records: Sequence[Record], each: bool) -> list[str]:
+    """Return the seeds' number where they count from 0, others one by one where `each` asks for them; and --oracle."""
     seeds = sorted({record.seed for record in records})
     if seeds == list(range(len(seeds))):
-        return ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
-    return [word for seed in seeds for word in ("--seed", str(seed))] if each else []
-
-
-def _oracle_words(record: Record) -> list[str]:
-    candidate = record.provenance.get("selected", {}).get("candidate", record.selection == "oracle")
-    return ["--oracle"] if candidate else []
+        words = ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
+    else:
+        words = [word for seed in seeds for word in ("--seed", str(seed))] if each else []
+    selected = records[0].provenance.get("selected", {})
+    return words + (["--oracle"] if selected.get("candidate", records[0].selection == "oracle") else [])
 
 
 def advise_on_rule(rule: str, lacking: Sequence[UnselectableRecords], runs: Path) -> str:

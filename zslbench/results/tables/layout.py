@@ -206,9 +206,8 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
         Column(heads[group]) if names.count(group.dataset) == 1 else Column(details[group], group=group.dataset)
         for group in groups
     ]
-    stage = tuple(remark for remark in table.remarks if remark.kind == "stage")
-    others = tuple(remark for remark in table.remarks if remark.kind != "stage")
-    below = *stage, Remark("layout", "T1 stands under each data set's name."), *others
+    stage, *others = table.remarks  # as `describe_rows` has them
+    below = stage, Remark("layout", "T1 stands under each data set's name."), *others
     order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
     return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=below), order)
 
