@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from zslbench.arrays import Array
 from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find, write
 from zslbench.data.dataset import Counts, Dataset, numbered_names
@@ -111,14 +110,12 @@ class Content:
         usual: with the features and semantics that are taken where none are chosen.
         features: (n, d) float32 and facts on the source, by stem, the usual choice first.
         semantics: (c, a) float32, likewise.
-        originals: (c, a) float32 by the stem of the semantics that were scaled from them.
         facts: what is kept of the sources of the rest.
     """
 
     usual: Dataset
     features: Mapping[str, Loaded]
     semantics: Mapping[str, Loaded]
-    originals: Mapping[str, Array]
     facts: Mapping[str, Any]
 
     def datasets(self) -> Iterator[Dataset]:
@@ -133,7 +130,7 @@ class Content:
                 features=self.features[features].array,
                 semantics_name=semantics,
                 semantics=self.semantics[semantics].array,
-                original=self.originals.get(semantics),
+                original=self.semantics[semantics].original,
                 fingerprint="",
             )
 
@@ -187,7 +184,7 @@ class Reader:
             first_class=first,
             **fields,
         )
-        return Content(usual, matrices, tables, {}, {"labels": labelled.facts, "split": split_facts})
+        return Content(usual, matrices, tables, {"labels": labelled.facts, "split": split_facts})
 
     def extend(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
         """Return the content of an added data set with further features or semantics, under names of their own."""
@@ -208,7 +205,7 @@ class Reader:
         by_semantics = {stem: earlier.load(semantics=stem) for stem in earlier.semantics}
         matrices = _pick("features", by_features, earlier.features) | matrices
         tables = _pick("semantics", by_semantics, earlier.semantics) | tables
-        return Content(usual, matrices, tables, _originals_of(by_semantics), earlier.facts)
+        return Content(usual, matrices, tables, earlier.facts)
 
     def _orient_semantics(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Loaded:
         """Return semantics with a row per class, in the order of the names where the table has names, too."""
@@ -263,11 +260,10 @@ def _count_classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:
 
 
 def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Loaded]:
-    return {stem: Loaded(getattr(dataset, role), "", facts[stem]) for stem, dataset in datasets.items()}
-
-
-def _originals_of(by_semantics: Mapping[str, Dataset]) -> dict[str, Array]:
-    return {stem: dataset.original for stem, dataset in by_semantics.items() if dataset.original is not None}
+    return {
+        stem: Loaded(getattr(dataset, role), "", facts[stem], original=dataset.original)
+        for stem, dataset in datasets.items()
+    }
 
 
 def _read_folder(folder: Path, name: str) -> Content:
@@ -299,7 +295,7 @@ def _read_folder(folder: Path, name: str) -> Content:
 
     matrices = _pick("features", by_features, facts(layout.features_file, all_features))
     tables = _pick("semantics", by_semantics, facts(layout.semantics_file, all_semantics))
-    return Content(usual, matrices, tables, _originals_of(by_semantics), {"folder": {"source": str(folder)}})
+    return Content(usual, matrices, tables, {"folder": {"source": str(folder)}})
 
 
 def _remark_on_semantics(semantics: Mapping[str, Loaded]) -> Iterator[str]:
@@ -330,12 +326,13 @@ def _install(content: Content, earlier: Added | None) -> Added:
         role: {stem: {**loaded.facts, "shape": list(loaded.array.shape)} for stem, loaded in inputs.items()}
         for role, inputs in choices.items()
     }
-    for stem in content.semantics:
-        facts["semantics"][stem]["scaled_from_original"] = stem in content.originals
     arrays = {}
     if earlier is None:
         arrays = {key: array for key, array in usual.arrays().items() if key not in (*choices, "original")}
-        arrays |= {f"original-{stem}": table for stem, table in content.originals.items()}
+    for stem, loaded in content.semantics.items():
+        facts["semantics"][stem]["scaled_from_original"] = loaded.original is not None
+        if loaded.original is not None and earlier is None:
+            arrays[f"original-{stem}"] = loaded.original
     for role, inputs in choices.items():
         held = () if earlier is None else getattr(earlier, role)
         arrays |= {f"{role}-{stem}": loaded.array for stem, loaded in inputs.items() if stem not in held}

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from zslbench.arrays import AnyArray
+from zslbench.arrays import AnyArray, Array
 from zslbench.data.parsers import choose_key, read_array, refuse_broken
 from zslbench.errors import BadData, DataMissing
 from zslbench.files import check_size
@@ -48,6 +48,7 @@ class Loaded:
         names: the texts of the first column, where a table has one.
         table: whether it was read from a text table.
         index: whether the first column of a table has no name in the header, as the index that pandas writes.
+        original: of semantics: (c, a) float32, what they were scaled from.
     """
 
     array: AnyArray
@@ -56,6 +57,7 @@ class Loaded:
     names: tuple[str, ...] | None = None
     table: bool = False
     index: bool = False
+    original: Array | None = None
 
 
 Given = str | Path | AnyArray | Sequence[Any] | Loaded
