@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -105,12 +106,16 @@ def adam(
 
 
 def take_steps(
-    optimiser: torch.optim.Optimizer, loss_of: Callable[[Tensor], Tensor], batches: Iterable[Tensor], threads: int
+    count: int,
+    optimiser: torch.optim.Optimizer,
+    loss_of: Callable[[Tensor], Tensor],
+    batches: Iterator[Tensor],
+    threads: int,
 ) -> tuple[Tensor, Tensor]:
-    """Take a step of gradient descent for each batch; return the sum of the losses, and the last one."""
+    """Take steps of gradient descent on the next batches; return the sum of the losses, and the last one."""
     total = last = torch.zeros(())
     with in_threads(threads):
-        for rows in batches:
+        for rows in itertools.islice(batches, count):
             loss = loss_of(rows)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -153,9 +153,8 @@ class ShiftedGram:
 
         out: Array = np.array(right, dtype=np.float64, order="F")
         if len(self.tau):  # Q leaves the first row alone
-            work = (
-                max(1, out.shape[1]) + LAPACK_BLOCK + 1
-            ) * LAPACK_BLOCK  # a block of columns, and LAPACK's triangle beside it
+            # a block of columns, and LAPACK's triangle beside it
+            work = (max(1, out.shape[1]) + LAPACK_BLOCK + 1) * LAPACK_BLOCK
             rest = np.asfortranarray(out[1:])
             out[1:], _, _ = lapack.dormqr(b"L", transposed, self.reflectors, self.tau, rest, work, overwrite_c=1)
         return out

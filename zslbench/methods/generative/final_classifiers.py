@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -44,13 +43,12 @@ def train_softmax(
     optimiser = adam(layer.parameters(), lr)
     before = float("inf")
     threads = threads_for(2 * batch * layer.weight.numel())
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return functional.cross_entropy(layer(features[rows]), labels[rows])
+
     for _ in range(epochs):
-        total, _ = take_steps(
-            optimiser,
-            lambda rows: functional.cross_entropy(layer(features[rows]), labels[rows]),
-            itertools.islice(batches, steps),
-            threads,
-        )
+        total, _ = take_steps(steps, optimiser, loss_of, batches, threads)
         if tol and (now := float(total) / steps) > (1 - tol) * before:
             break
         before = now if tol else before

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 from typing import TYPE_CHECKING, Self
 
@@ -144,7 +143,7 @@ class CNZSL(Method):
 
         for epoch in range(1, self.epochs + 1):
             network.train()
-            total, _ = nn.take_steps(adam, loss_of, itertools.islice(batches, steps), self.threads_)
+            total, _ = nn.take_steps(steps, adam, loss_of, batches, self.threads_)
             schedule.step()
             with torch.no_grad():
                 network(semantics)  # keeps the statistics of the seen classes under the weights as they are now

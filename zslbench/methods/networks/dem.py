@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self
 
@@ -149,7 +148,7 @@ class DEM(Method):
 
         for done in range(0, self.iterations, JUDGED_EVERY):
             steps = min(JUDGED_EVERY, self.iterations - done)
-            _, loss = nn.take_steps(adam, loss_of, itertools.islice(batches, steps), self.threads_)
+            _, loss = nn.take_steps(steps, adam, loss_of, batches, self.threads_)
             at = done + steps, self.iterations
             report_losses(self, ctx, at, {"loss": float(loss)}, f"lower lr={self.lr:g}", "at iteration")
         network.requires_grad_(False)
