@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from zslbench.errors import BadValue
-from zslbench.runner.executors.loop import Executor, Listener
-from zslbench.runner.executors.worker import SerialExecutor
+from zslbench.runner.executors.loop import Executor, Listener, SerialExecutor
 from zslbench.runner.resources import Limits, parse_bytes, parse_seconds, places
 
 __all__ = ["Executor", "Listener", "SerialExecutor", "engine"]

@@ -18,8 +18,8 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Executor, Task, WorkerLost
-from zslbench.runner.executors.worker import CoordinatorEnvironment, import_extra, run_batch_in_worker, send_output_to
+from zslbench.runner.executors.loop import Executor, Task, WorkerLost, import_extra
+from zslbench.runner.executors.worker import CoordinatorEnvironment, run_batch_in_worker, send_output_to
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.resources import Place
 from zslbench.runner.run_records import Done, Message

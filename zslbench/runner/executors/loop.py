@@ -1,19 +1,22 @@
-"""The one loop that does batches, what it asks of an executor, and who hears of jobs meanwhile."""
+"""The one loop that does batches, what it asks of an executor, the serial one, and who hears of jobs meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import ClassVar, Self, TypeAlias
 
-from zslbench.errors import EngineError
+from zslbench.errors import EngineError, Unavailable
 from zslbench.results.records.record import Status
+from zslbench.runner.execute import execute
+from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.judging import Judging
 from zslbench.runner.run_records import Checkpoint, Done, Finished, Logged, Message, Started, unfinished
@@ -163,6 +166,32 @@ class Executor:
 
     def cancel(self) -> None:
         """Stop all tasks; let them hear what their workers had said until then."""
+
+
+class SerialExecutor(Executor):
+    """One task after the other, in this process, each done when it is submitted.
+
+    Answers are in memory while a job is judged and kept, and at no other time.
+    """
+
+    name = "serial"
+    elsewhere = False
+
+    def submit(self, tasks: Sequence[Task]) -> None:
+        """Do the task."""
+        for task in tasks:
+            execute(pack(task.batch), task.hear)
+            task.future.set_result(None)
+
+
+def import_extra(module: str, name: str) -> ModuleType:
+    """Import a module of an extra (Unavailable: it is not installed; the sentence has the command that installs it)."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Unavailable(
+            f"the {name} engine needs {module}, which cannot be imported ({error}); pip install 'zslbench[{name}]'"
+        ) from None
 
 
 def do_batches(executor: Executor, batches: Iterator[Batch], listeners: Sequence[Listener], keep: Keep) -> None:

@@ -21,14 +21,8 @@ from zslbench.documents import check_table, read_toml
 from zslbench.errors import EngineError
 from zslbench.results.records.leases import Holder, is_gone
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.executors.loop import Executor, Task, WorkerLost
-from zslbench.runner.executors.worker import (
-    CoordinatorEnvironment,
-    Mailbox,
-    import_extra,
-    limit_threads,
-    run_batch_in_worker,
-)
+from zslbench.runner.executors.loop import Executor, Task, WorkerLost, import_extra
+from zslbench.runner.executors.worker import CoordinatorEnvironment, Mailbox, limit_threads, run_batch_in_worker
 from zslbench.runner.handout import Parcel, pack
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import parse_bytes, parse_seconds

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
 import os
 import pickle
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from zslbench.errors import Unavailable
 from zslbench.runner.execute import Send, execute
-from zslbench.runner.executors.loop import Executor, Task
-from zslbench.runner.handout import Parcel, pack
+from zslbench.runner.handout import Parcel
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import Done, Logged, Message
 
@@ -38,22 +34,6 @@ def run_batch_in_worker(parcel: Parcel, send: Send) -> None:
         send(message)
 
     execute(parcel, send_plain, LOG_EVERY)
-
-
-class SerialExecutor(Executor):
-    """One task after the other, in this process, each done when it is submitted.
-
-    Answers are in memory while a job is judged and kept, and at no other time.
-    """
-
-    name = "serial"
-    elsewhere = False
-
-    def submit(self, tasks: Sequence[Task]) -> None:
-        """Do the task."""
-        for task in tasks:
-            execute(pack(task.batch), task.hear)
-            task.future.set_result(None)
 
 
 class Mailbox:
@@ -114,13 +94,3 @@ def send_output_to(descriptor: int) -> None:
     """Have all that this process prints go to a file, not to the screen of its coordinator."""
     for standard in (1, 2):
         os.dup2(descriptor, standard)
-
-
-def import_extra(module: str, name: str) -> ModuleType:
-    """Import a module of an extra (Unavailable: it is not installed; the sentence has the command that installs it)."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise Unavailable(
-            f"the {name} engine needs {module}, which cannot be imported ({error}); pip install 'zslbench[{name}]'"
-        ) from None
