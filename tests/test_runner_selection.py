@@ -27,43 +27,37 @@ def _fresh_toys(monkeypatch):
 
 def test_the_dev_stage_does_all_folds_unless_some_are_named(runs):
     assert [record.fold for record in zslbench.run(RIDGE, "digits", "zsl", runs=runs, stage="dev").records] == [1, 2, 3]
-    assert [one.fold for one in plan(RunOptions([RIDGE], ["digits"], ["zsl"], stage="dev", fold=[3, 1])).runs] == [3, 1]
+    assert [run.fold for run in plan(RunOptions([RIDGE], ["digits"], ["zsl"], stage="dev", fold=[3, 1])).runs] == [3, 1]
     with pytest.raises(BadValue, match="fold 4 of data set 'digits' does not exist; choose 1 to 3"):
         zslbench.run(RIDGE, "digits", runs=runs, stage="dev", fold=[1, 4])
 
 
 def test_calibrate_does_the_dev_folds_of_generalized_runs_too(runs):
     outcome = zslbench.run(RIDGE, "digits", runs=runs, calibrate=True)
-    found = [(record.protocol["name"], record.stage, record.fold) for record in outcome.records]
-    assert found == [("zsl", "final", 0), ("gzsl", "final", 0), *(("gzsl", "dev", fold) for fold in (1, 2, 3))]
+    stages = [(record.protocol["name"], record.stage, record.fold) for record in outcome.records]
+    assert stages == [("zsl", "final", 0), ("gzsl", "final", 0), *(("gzsl", "dev", fold) for fold in (1, 2, 3))]
     assert zslbench.run(RIDGE, "digits", "GZSL", runs=runs, calibrate=True).count("done") == 4
     with pytest.raises(BadValue, match="which zsl never compares; add -p gzsl"):
         zslbench.run(RIDGE, "digits", "zsl", runs=runs, calibrate=True)
 
 
-class Impatient(Listener):
-    """Stops every fit at its second judged checkpoint, and notes what it heard."""
-
-    def __init__(self):
-        self.heard = []
-
-    def judged(self, job, run, step, metrics):
-        self.heard.append((run.protocol, step, dict(metrics)))
-        if step == 2 and run.protocol == "gzsl":
-            raise Stopped("no hope")
-
-
 def test_whoever_hears_of_a_checkpoint_may_stop_the_fit(runs):
-    ear = Impatient()
-    outcome = zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1", hear=ear)
+    heard = []
+
+    class Impatient(Listener):
+        def judged(self, job, run, step, metrics):
+            if run.protocol == "gzsl":
+                heard.append({"step": step, "metrics": dict(metrics)})
+                if step == 2:
+                    raise Stopped("no hope")
+
+    outcome = zslbench.run(RIDGE, "digits", runs=runs, checkpoints="every:1", hear=Impatient())
     assert [(record.status, record.error) for record in outcome.records] == [("skipped", "no hope")] * 2
     assert not outcome.failed
     assert {len(record.curve) for record in outcome.records} == {2}
-    heard = [(name, step, metrics) for name, step, metrics in ear.heard if name == "gzsl"]
     (gzsl,) = [record for record in outcome.records if record.protocol["name"] == "gzsl"]
-    assert [(entry["step"], entry["metrics"]) for entry in gzsl.curve] == [found[1:] for found in heard]
-    again = zslbench.run(RIDGE, "digits", runs=runs)
-    assert {record.status for record in again.records} == {"ok"}
+    assert list(gzsl.curve) == heard
+    assert {record.status for record in zslbench.run(RIDGE, "digits", runs=runs).records} == {"ok"}
 
 
 def tuned(**changes):
@@ -114,13 +108,13 @@ def test_what_a_finished_run_counts_as_only_rises(runs):
     (first,) = zslbench.run(text, "digits", "zsl", runs=runs, oracle=True).records
     predictions = ResultStore(runs).predictions(first)
     fits = len(Ridge.fits)
-    found = [first.selection]
+    selections = [first.selection]
     PresetStore(runs).save(tuned())
     for text_then, oracle in ((text, False), (text, True), ("toy_methods:Ridge@tuned", False), (text, False)):
         zslbench.run(text_then, "digits", "zsl", runs=runs, oracle=oracle)
         (record,) = ResultStore(runs).load()
-        found.append(record.selection)
-    assert found == ["oracle", "fixed", "fixed", "validated", "validated"]
+        selections.append(record.selection)
+    assert selections == ["oracle", "fixed", "fixed", "validated", "validated"]
     assert record.method["label"] == "toy_methods:Ridge@tuned"
     assert (record.id, record.metrics) == (first.id, first.metrics)
     assert len(Ridge.fits) == fits
