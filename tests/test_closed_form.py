@@ -413,7 +413,9 @@ def test_a_point_of_a_grid_has_the_bits_of_a_single_fit(
 def test_every_closed_form_is_tried() -> None:
     loaded = [METHODS.load(name) for name in ("eszsl", "sae", "ridge", "gfzsl", "prototype")]
     assert loaded == CLOSED
-    assert all(cls.offers_grid() for cls in CLOSED)
+    assert all(cls.offers_grid() and not cls.offers_seeds() for cls in CLOSED)
+    points = [ESZSL(), ESZSL()]
+    assert list(ESZSL.fit_seeds(points, TRAIN, [Context(0), Context(1)])) == points
 
 
 @pytest.mark.parametrize("cls", CLOSED)
