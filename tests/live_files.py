@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.results.records.leases import Holder
-from zslbench.results.records.live_studies import FitGroup, RunningFit, Study, live_folder
+from zslbench.results.records.live_studies import FitGroup, RunningFit, StudyProgress, live_folder
 
 GONE = 2**22 + 1
 """A process that has ended: the number is above the greatest that one can have."""
@@ -28,7 +28,7 @@ def holder(**facts: Any) -> Holder:
     return dataclasses.replace(Holder.here(), **{"host": "node-1", "token": "0" * 16} | facts)
 
 
-def study(**facts: Any) -> Study:
+def study(**facts: Any) -> StudyProgress:
     """Return a study of this very process, which therefore runs: 2 of 6 fits done, 1 failed, 1 in progress."""
     plain: dict[str, Any] = {
         "command": "zslbench run -m 'lisgan@S3[hidden=64,lr=0.001,epochs=80]' -m sae -d digits --seeds 3",
@@ -39,10 +39,10 @@ def study(**facts: Any) -> Study:
             FitGroup(method="sae", dataset="digits", stage="final", total=2, ended=1, seconds=1.0),
         ),
     }  # fmt: skip
-    return Study(**plain | facts)
+    return StudyProgress(**plain | facts)
 
 
-def put(root: Path, running: Study, name: str = "node-1-1-aa") -> Path:
+def put(root: Path, running: StudyProgress, name: str = "node-1-1-aa") -> Path:
     path = live_folder(root) / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(running.to_json(), encoding="utf-8")

@@ -15,7 +15,7 @@ from faults import until
 from live_files import GONE, holder, put, study
 
 import zslbench
-from zslbench.results.records.live_studies import Study, live_folder
+from zslbench.results.records.live_studies import StudyProgress, live_folder
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import live_file_writer as module
 from zslbench.runner.jobs import Batch, group_into_batches
@@ -39,8 +39,8 @@ def hooked(monkeypatch):
     return lambda hook: monkeypatch.setattr(toy_methods.Ridge, "hook", staticmethod(hook))
 
 
-def live_studies(runs: Path) -> list[Study]:
-    return [Study.from_json(path.read_bytes()) for path in sorted(live_folder(runs).glob("*.json"))]
+def live_studies(runs: Path) -> list[StudyProgress]:
+    return [StudyProgress.from_json(path.read_bytes()) for path in sorted(live_folder(runs).glob("*.json"))]
 
 
 def until_written(runs, wanted=lambda study: True):
@@ -95,7 +95,7 @@ def test_counts_and_losses_follow_what_is_heard(runs):
         one.started(batch.first)
     losses = {"loss": 0.25, "bad": float("nan"), "vector": np.ones(3), "text": "odd", 7: np.float32(2)}
     one.logged(good.first, 3, 9, losses)
-    at_once = Study.from_json(one.study().to_json().encode())
+    at_once = StudyProgress.from_json(one.study().to_json().encode())
     assert [str(fit) for fit in at_once.running] == [str(batch.first) for batch in (good, bad, cut)]
     assert (at_once.running[0].step, at_once.running[0].total) == (3, 9)
     assert dict(at_once.running[0].values) == {"loss": 0.25, "bad": None, "7": 2.0}

@@ -27,7 +27,7 @@ from zslbench.errors import StoreError
 from zslbench.files import write_text
 from zslbench.identity import machine
 from zslbench.results.records.record import SCHEMA, Record
-from zslbench.results.records.store import ResultStore, folder_name
+from zslbench.results.records.store import ResultStore, safe_folder_name
 from zslbench.studies.record_table import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
@@ -218,7 +218,7 @@ def test_a_copied_record_counts_once(tmp_path):
 
 @given(st.text(), st.text())
 def test_folder_names_are_safe_and_distinct(first, second):
-    names = folder_name(first), folder_name(second)
+    names = safe_folder_name(first), safe_folder_name(second)
     for name in names:
         assert name not in ("", ".", "..")
         assert not set(name) & set('/\\:*?"<>|[] \0\n')

@@ -21,7 +21,7 @@ from result_records import record, saved
 
 import zslbench
 from zslbench.cli import cli
-from zslbench.errors import BadValue, StoreError
+from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.params import resolve
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import PresetStore
@@ -273,6 +273,20 @@ def test_json_holds_every_run_and_the_matrix_calls_them_rows(runs):
     assert document["verification"]["verified"] == 7 + 2
     assert document["commands"][-1]["command"] == "zslbench run --plan missing.toml"
     assert document["rows"] == [NOISY, CLOSED] == list(dict.fromkeys(run["row"] for run in document["runs"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"methods": "eszl"}, "did you mean 'eszsl'"),
+        ({"datasets": "cup"}, "did you mean 'cub'"),
+        ({"protocols": "gzl"}, "has protocol 'gzl'; there are: zsl"),
+        ({"format": "csv"}, "unknown format"),
+    ],
+)
+def test_names_without_runs_are_refused(tmp_path, arguments, sentence):
+    with pytest.raises(ZslbenchError, match=re.escape(sentence)):
+        zslbench.status(saved(tmp_path, [record("eszsl")]), **arguments)
 
 
 def test_a_folder_without_records_names_a_command(tmp_path):

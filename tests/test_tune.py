@@ -505,6 +505,7 @@ def test_runs_of_another_source_are_said(runs):
         ([PEAK, "--name", "published"], "is a preset that the method brings"),
         ([PEAK, "--name", "a b"], "cannot be named"),
         ([PEAK, "--time-limit", "soon"], "time limit 'soon' is not allowed"),
+        ([PEAK, "--time-limit", "0"], "time limit '0' is not allowed"),
         ([PEAK, "--fold", "9"], "fold"),
     ],
 )

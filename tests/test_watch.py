@@ -27,7 +27,15 @@ import zslbench
 from zslbench.errors import StoreError, UnknownName
 from zslbench.results.records import live_studies as live_module
 from zslbench.results.records import watch as module
-from zslbench.results.records.live_studies import BEAT, SILENT, FitGroup, LiveFolder, Study, live_folder, merge_plans
+from zslbench.results.records.live_studies import (
+    BEAT,
+    SILENT,
+    FitGroup,
+    LiveFolder,
+    StudyProgress,
+    live_folder,
+    merge_plans,
+)
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.watch import BAD, KEYS, SETTLED, Snapshot, Watcher, draw_screen, render_text
@@ -76,11 +84,11 @@ def drawn(shot: Snapshot, width: int, height: int | None) -> list[str]:
 
 def test_a_document_is_read_back_as_it_was():
     plain = study(running=(fit(), fit(1, step=0, total=0, values={"loss": 1e30})))
-    assert Study.from_json(plain.to_json().encode()) == plain
-    odd = Study.from_json(study(running=(fit(values={"loss": float("inf")}),)).to_json().encode())
+    assert StudyProgress.from_json(plain.to_json().encode()) == plain
+    odd = StudyProgress.from_json(study(running=(fit(values={"loss": float("inf")}),)).to_json().encode())
     assert odd.running[0].values["loss"] is None
     with pytest.raises(StoreError, match="schema 2"):
-        Study.from_json(study(schema=2).to_json().encode(), "x.json")
+        StudyProgress.from_json(study(schema=2).to_json().encode(), "x.json")
 
 
 def test_whatever_stands_in_the_folder_it_is_shown_or_left_out(tmp_path):

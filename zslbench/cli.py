@@ -14,7 +14,8 @@ from typing import NoReturn
 import rich_click as click
 
 import zslbench
-from zslbench.commands import BAD_INPUT, INTERRUPTED, about_verbs, data_verbs, record_verbs, run_verbs, screen, verb
+from zslbench.commands import about_verbs, data_verbs, record_verbs, run_verbs, screen
+from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, verb
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.visible import PatientStream, set_up_streams, shorten

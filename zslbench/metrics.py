@@ -12,14 +12,14 @@ Predictions = Mapping[str, AnyArray]
 """What is kept of the scores of a query, one entry per image: label, of_unseen (whether of an unseen class), seen_score
 and seen_class (the best among seen candidates), unseen_score and unseen_class."""
 ACCURACIES = {"zsl": ("T1",), "gzsl": ("U", "S", "H")}
-"""Mean per-class accuracies by protocol, and of U and S the harmonic mean."""
+"""Accuracies by protocol: T1, U and S are means over classes, H is the harmonic mean of U and S."""
 METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†", "H cs†", "AUSUC")
 """As the field's tables have them; `` cs``: after calibrated stacking, †: its constant chosen on test."""
 
 _BLOCK = 1 << 22
 """Scores that are looked through at a time."""
 SWEPT = ("AUSUC",)
-"""Metrics that take one constant off the scores of every row: without meaning where these are on several scales."""
+"""Metrics that subtract one constant from the scores of all rows: undefined if rows are on different scales."""
 
 
 def metric_place(name: str) -> int:

@@ -17,7 +17,7 @@ OFFSET = 1.0
 NOISE = 0.2
 CHANCE = 1 / UNSEEN
 BOUND = 5 * CHANCE
-"""What accuracy on unseen classes stays below without a link from features to semantics.
+"""Without a link from features to semantics, accuracy on unseen classes stays below this.
 
 Rows of one class are predicted alike, so the number of classes hit by chance is about Poisson(1): five or more of the
 16 would come up once in 270 draws, and the draw here is fixed.

@@ -11,8 +11,8 @@ from typing import Any
 import rich_click as click
 
 import zslbench
-from zslbench import commands as shared
 from zslbench.commands import screen
+from zslbench.commands import shared_options as shared
 
 
 @shared.verb("zslbench list methods", "zslbench list presets", name="list")

@@ -10,8 +10,8 @@ from typing import Any
 import rich_click as click
 
 import zslbench
-from zslbench import commands as shared
 from zslbench.commands import screen
+from zslbench.commands import shared_options as shared
 
 
 @shared.verb(
@@ -130,7 +130,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @shared.format_option(
     "terminal", "markdown", "latex", "csv", "json", help="How to write it; csv: a row per point of a run."
 )
-@shared.METHODS
+@shared.METHOD_FILTER
 @shared.DATASETS
 @shared.CHOICES
 @shared.path_option(

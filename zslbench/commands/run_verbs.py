@@ -11,8 +11,8 @@ import rich_click as click
 from click.core import ParameterSource
 
 import zslbench
-from zslbench import commands as shared
 from zslbench.commands import screen
+from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
 if TYPE_CHECKING:
@@ -174,7 +174,9 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @click.option("--name", default="tuned", help="The preset's name: METHOD@NAME.")
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
-@shared.rerun_option(help="Begin the search anew, and do such runs again; none: keep runs of a changed source.")
+@shared.rerun_option(
+    help="Begin the search anew, and do the runs named here again; none: keep runs although the source has changed."
+)
 @click.option(
     "--oracle",
     is_flag=True,

@@ -53,7 +53,7 @@ def home() -> Path:
 
 @contextlib.contextmanager
 def write_home(what: str) -> Iterator[None]:
-    """Turn an OSError into a StoreError: it cannot (`what`)."""
+    """Turn an OSError into a StoreError that says "cannot <what>"."""
     try:
         yield
     except OSError as error:
@@ -193,7 +193,7 @@ def save_array(path: Path, array: AnyArray) -> None:
 
 
 def file_states(paths: Iterable[Path]) -> list[list[str | int]]:
-    """Return path, size and time of change of each file, which are unchanged as long as it is."""
+    """Return path, size and modification time of each file; where these are unchanged, so is the file."""
     states = [(path, path.stat()) for path in paths]
     return [[str(path.absolute()), state.st_size, state.st_mtime_ns] for path, state in states]
 

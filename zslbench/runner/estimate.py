@@ -58,7 +58,7 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class _Past:
-    """What one record tells: seconds of its fit, of these its share of wall-clock time, seconds of its protocol."""
+    """What one record tells: seconds of a fit alone, those not shared with other runs, and of scoring and judging."""
 
     fit: float
     spent: float

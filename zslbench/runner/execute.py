@@ -1,6 +1,6 @@
 """Do a batch of jobs: fit, score for each protocol, and send what is left to be judged of each run.
 
-Nothing here holds an answer, a label of the test or, while a method is fitted, a row of it.
+This module never holds answers or test labels, nor test rows while a method is being fitted.
 """
 
 from __future__ import annotations

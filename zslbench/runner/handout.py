@@ -1,7 +1,7 @@
 """The handout: what is needed to fit and to score a batch, without a label of a test row.
 
-The coordinator packs it; whoever does the batch, in this process or another, opens it. Where a method runs, it lies in
-a file without a name: nothing in memory says which rows will be asked about, or in which order.
+The coordinator packs it; whoever does the batch, in this process or another, opens it. Where a method runs, it is kept
+in an anonymous temporary file: no Python object reveals which rows will be asked about, or in which order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`Run`: a method on a data set under a protocol, named by its meaning; which runs share a fit, and which fits work."""
+"""`Run`: a method on a data set under a protocol, named by its meaning; runs that share a fit form a `Job`."""
 
 from __future__ import annotations
 

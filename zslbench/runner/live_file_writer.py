@@ -22,7 +22,15 @@ from typing import Any, Self
 
 from zslbench.identity import digest
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
-from zslbench.results.records.live_studies import BEAT, EVERY, FitGroup, RunningFit, Study, list_live_files, live_folder
+from zslbench.results.records.live_studies import (
+    BEAT,
+    EVERY,
+    FitGroup,
+    RunningFit,
+    StudyProgress,
+    list_live_files,
+    live_folder,
+)
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.run_records import Finished
@@ -134,12 +142,12 @@ class LiveFile(Listener):
                 self._ended["failed" if bad else "skipped" if "skipped" in statuses else "done"] += 1
                 self._count(job, ended=1, seconds=time.monotonic() - fit.began if fit else 0.0)
 
-    def study(self) -> Study:
+    def study(self) -> StudyProgress:
         """Return the state of the study now."""
         now = time.monotonic()
         with self._lock:
             self._beat += 1
-            return Study(
+            return StudyProgress(
                 holder=self.holder,
                 command=_command(),
                 plan=self.plan,

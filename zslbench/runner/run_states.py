@@ -1,4 +1,4 @@
-"""The state that a planned run is found in, and what its finished record counts as."""
+"""The state of a planned run, judged by its record, and which runs are therefore done."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.records.tuned_presets import PresetStore, is_point_not_picked
 from zslbench.results.report.figures import Figure, draw_figures
-from zslbench.results.report.page import Beside, Missing, Page, accuracy_tables, html, runs_data
+from zslbench.results.report.page import Page, PublishedComparison, StageGaps, accuracy_tables, html, runs_data
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import interval, judge_interval
@@ -190,7 +190,7 @@ def _distinct(values: Iterable[object]) -> list[str]:
     return sorted({str(value) for value in values if value}, key=natural)
 
 
-def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[Beside]:
+def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[PublishedComparison]:
     """Yield the published numbers of what was measured, judged as `reproduce` judges them."""
     for row in sorted(rows, key=lambda row: (natural(row.dataset), row.title.casefold(), natural(row.label))):
         for metric in citations.PROTOCOL:
@@ -200,20 +200,20 @@ def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[Beside]:
                 low, high = interval(stat, row.stochastic)
                 other = [kind for kind in ("features", "semantics") if getattr(row, kind) != getattr(entry, kind)]
                 verdict = f"other {' and '.join(other)}" if other else judge_interval(low, high, entry.value, tolerance)
-                yield Beside(row, metric, entry, stat, low, high, verdict)
+                yield PublishedComparison(row, metric, entry, stat, low, high, verdict)
 
 
-def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | None) -> Iterator[Missing]:
+def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | None) -> Iterator[StageGaps]:
     for stage, title in (("final", "Final stage"), ("dev", "Dev stage")):
         if not any(record.stage == stage and record.selection != "oracle" for record in records):
             continue
         try:
             state = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
         except BadSpec as error:
-            yield Missing(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
+            yield StageGaps(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
             continue
         commands = group_values((command.purpose, command.text) for command in state.commands)
-        yield Missing(
+        yield StageGaps(
             title=title,
             complete=state.complete,
             matrices=tuple(status.matrix(state.survey, place) for place in state.survey.places),

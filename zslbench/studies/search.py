@@ -52,7 +52,7 @@ _SWITCH = ("on", "on, too", "on, as well", "off")
 _REPEATS = 50
 """A sampler that suggests nothing else than what was tried has come to its end."""
 _AFTER_STEPS = 10**9
-"""Added to the number of folds that are done: steps of a curve come before."""
+"""Added to the number of folds that are done, so that these sort after all steps of a curve."""
 _MEDIAN_OF = 5
 """Trials that must have finished before any is given up for being worse than their median."""
 _ENDED = "trial"

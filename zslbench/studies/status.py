@@ -33,7 +33,7 @@ from zslbench.studies.status_plan import (
     tune_commands,
     write_plan,
 )
-from zslbench.studies.survey import DataChoice, ExpectedRun, SlotState, Survey, is_of_session, method_in, survey
+from zslbench.studies.survey import DataChoice, ExpectedRun, ExpectedRunState, Survey, is_of_session, method_in, survey
 from zslbench.visible import format_count, last_line
 
 FORMATS = ("terminal", "json")
@@ -125,7 +125,7 @@ class Command:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Status:
+class StatusReport:
     """What `status` found.
 
     Attributes:
@@ -177,7 +177,7 @@ def status(
     write_plan: Path | str | None = None,
     data_root: Path | str | None = None,
     width: int | None = None,
-) -> Status:
+) -> StatusReport:
     """Say what the records of a folder lack: every line on every data set under every protocol that they span.
 
     Args:
@@ -229,7 +229,7 @@ def examine(
     verify: bool = False,
     data_root: Path | None = None,
     plan: Path | None = None,
-) -> Status:
+) -> StatusReport:
     """Return what is missing, failed or stale according to records read before, as `status` does without the text."""
     stage = cast(Stage, asked.stage)
     of_any_stage = dataclasses.replace(asked, stage=None)
@@ -254,7 +254,7 @@ def examine(
             commands.append(_writing_command(asked, seeds, data_root, store.root))
         commands += _running_commands(spanned, plan or Path(DEFAULT_PLAN))
     written = "\n".join((to_do, *(command.text for command in commands)))
-    return Status(
+    return StatusReport(
         survey=spanned,
         plan=to_do,
         commands=tuple(commands),
@@ -297,7 +297,7 @@ def _running_commands(survey: Survey, plan: Path) -> list[Command]:
     return [Command(purpose, shlex.join([*run, *rerun])) for purpose, wanted, rerun in purposes if wanted]
 
 
-def _text(status: Status, width: int | None) -> str:
+def _text(status: StatusReport, width: int | None) -> str:
     survey = status.survey
     matrices = [matrix(survey, place) for place in survey.places]
     paragraphs = [[render(matrices, "terminal", width, piped=120).rstrip("\n")]] if survey.rows else []
@@ -338,7 +338,7 @@ def matrix(survey: Survey, place: DataChoice) -> Table:
         if (row, rules) in varied:
             return "other values"
         if numbers := counts.get((row, rules)):
-            return ", ".join(f"{numbers[state]} {state}" for state in get_args(SlotState) if numbers[state])
+            return ", ".join(f"{numbers[state]} {state}" for state in get_args(ExpectedRunState) if numbers[state])
         return "cannot be imported" if row in survey.unimportable else "no values"
 
     rows = [(row, *(cell(row, rules) for rules in survey.protocols)) for row in survey.rows]
@@ -365,7 +365,7 @@ def trouble(survey: Survey) -> list[str]:
     return lines
 
 
-def remarks(status: Status) -> list[str]:
+def remarks(status: StatusReport) -> list[str]:
     """Return sentences on what is stale, outdated, of another version or stage, or no record."""
     survey = status.survey
     lines = []
@@ -399,7 +399,7 @@ def _list_names(names: Iterable[str], most: int = 6) -> str:
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
-def _document(status: Status) -> dict[str, Any]:
+def _document(status: StatusReport) -> dict[str, Any]:
     survey, verification = status.survey, status.verification
     return {
         "complete": status.complete,

@@ -23,7 +23,7 @@ from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse_recorded
 
-SlotState = Literal["done", "stale", "failed", "unfinished", "missing"]
+ExpectedRunState = Literal["done", "stale", "failed", "unfinished", "missing"]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -91,7 +91,7 @@ class Survey:
     rows: tuple[str, ...]
     places: tuple[DataChoice, ...]
     protocols: tuple[str, ...]
-    states: Mapping[ExpectedRun, SlotState]
+    states: Mapping[ExpectedRun, ExpectedRunState]
     records: Mapping[ExpectedRun, Record]
     untuned: Mapping[tuple[str, DataChoice, str], str]
     outdated: tuple[Record, ...]
@@ -122,7 +122,7 @@ class Survey:
             and method_in(slot.row) in with_params
         )
 
-    def of(self, *wanted: SlotState) -> list[ExpectedRun]:
+    def of(self, *wanted: ExpectedRunState) -> list[ExpectedRun]:
         """Return the runs in one of these states, in order."""
         return [slot for slot, state in self.states.items() if state in wanted]
 
@@ -143,10 +143,10 @@ def survey(
     """Return what the records of a stage, whatever their status, span and what of it is not done.
 
     The span is every row at every place under every protocol; its seeds are those of the row with the most, or
-    0 to `seeds` − 1. A row with as many seeds as that lacks none, whichever they are. Records `beside` do not count as
+    0 to `seeds` − 1. A row with that many seeds is complete, whatever their numbers. Records `beside` do not count as
     done, but their methods, data and protocols belong to the span: these runs are missing.
     """
-    spanned = {(record.label, place_of(record), protocol_of(record), record.fold) for record in (*records, *beside)}
+    spanned = {(record.label, place_of(record), protocol_text(record), record.fold) for record in (*records, *beside)}
     labels = sorted({label for label, *_ in spanned}, key=lambda label: (len(label), label))
     places = sorted({place for _, place, _, _ in spanned})
     protocols = sorted({protocol for _, _, protocol, _ in spanned}, reverse=True)
@@ -154,7 +154,7 @@ def survey(
     loaded, broken = load_classes(labels)
     newest: dict[tuple[object, ...], Record] = {}
     for record in sorted(records, key=finishing_time):
-        made_at = record.label, place_of(record), protocol_of(record)
+        made_at = record.label, place_of(record), protocol_text(record)
         newest |= dict.fromkeys([(record.label,), made_at, (*made_at, record.method.get("version", 1))], record)
     meanings = {
         (label, place, protocol): _meaning(label, loaded.get(label), place, protocol, newest, tuned)
@@ -180,7 +180,7 @@ def survey(
         held = [sorted(done) for (row, *_), done in by_seed.items() if stochastic[row] and done]
         most = max(map(len, held), default=0)
         target = set(min((numbers for numbers in held if len(numbers) == most), default=[0]))
-    states: dict[ExpectedRun, SlotState] = {}
+    states: dict[ExpectedRun, ExpectedRunState] = {}
     kept: dict[ExpectedRun, Record] = {}
     check = SourceCheck()
     for (row, place, protocol, fold), done in by_seed.items():
@@ -214,11 +214,11 @@ def _index_newest_content(records: Sequence[Record]) -> dict[tuple[Meaning, Data
     for record in sorted(records, key=lambda record: (record.ok, finishing_time(record))):
         place = place_of(record)
         if record.dataset.get("fingerprint") == content[place]:
-            by_run[_recorded_meaning(record), place, protocol_of(record), record.fold][record.seed] = record
+            by_run[_recorded_meaning(record), place, protocol_text(record), record.fold][record.seed] = record
     return by_run
 
 
-def _state(record: Record | None, check: SourceCheck) -> SlotState:
+def _state(record: Record | None, check: SourceCheck) -> ExpectedRunState:
     if record is None:
         return "missing"
     if record.status in ("interrupted", "skipped"):
@@ -240,7 +240,7 @@ _place = functools.lru_cache(1024)(DataChoice)
 """One object a place: it is asked for several times a record, and there are thousands."""
 
 
-def protocol_of(record: Record) -> str:
+def protocol_text(record: Record) -> str:
     """Return a record's protocol as it is typed."""
     return str(record.protocol["name"]) + brackets(record.protocol.get("params") or {})
 

@@ -17,7 +17,7 @@ from zslbench.errors import BadData, BadValue
 
 Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4
-"""Numbers that count themselves by chance no more."""
+"""From this length on, 0, 1, 2, … are taken for an index, not for a coincidence."""
 _NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
 _NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 
@@ -131,7 +131,7 @@ def find_class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) ->
         array, cut = array[:, 1:], "; the first column only counts the rows and is left out"
     if array.size == 0 or array.ndim > 2 or (array.ndim == 2 and 1 not in array.shape):
         hint = "; give class numbers, not one-hot rows" if array.ndim == 2 else ""
-        raise BadData(f"{source}: labels must be one a image, not {' × '.join(map(str, array.shape))}{hint}.")
+        raise BadData(f"{source}: labels must be one per image, not {' × '.join(map(str, array.shape))}{hint}.")
     flat = array.ravel()
     if flat.dtype.kind in "US" and not (names is not None and set(_texts(flat).tolist()) <= set(names)):
         with contextlib.suppress(ValueError, OverflowError):

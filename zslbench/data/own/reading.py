@@ -33,7 +33,7 @@ _NUMPY, _TEXT = (".npy", ".npz"), (".csv", ".tsv", ".txt")
 _CHILD = (".mat", ".h5", ".hdf5", ".pt", ".pth")
 _KINDS = "fiubUS"
 _INDEX = ("", "unnamed: 0")
-"""What the header has over the index of a pandas table: nothing, or after another round trip this."""
+"""Headers of the index in a table that pandas wrote: empty, or this where it was read and written once more."""
 _UNFOLDED = 10
 """Bytes of memory that a byte of a table takes at most while it is read: the text, and short numbers in eight bytes."""
 

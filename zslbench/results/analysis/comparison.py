@@ -183,7 +183,7 @@ def _head(row: Row, groups: Sequence[Sequence[Row]]) -> str:
     return one_line(f"{row.dataset} ({', '.join(details)})")
 
 
-class Verdict(NamedTuple):
+class DifferenceEstimate(NamedTuple):
     """An interval and p of one difference, in points; NaN where nothing can be said. `holm` is p adjusted."""
 
     low: float
@@ -198,7 +198,7 @@ class Pair(NamedTuple):
     first: int
     second: int
     difference: float
-    verdicts: Mapping[str, Verdict]
+    verdicts: Mapping[str, DifferenceEstimate]
 
 
 class Side(NamedTuple):
@@ -270,13 +270,13 @@ def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, 
     comparisons = []
     for metric in metrics:
         parts = [answered[side] for side in SIDES[metric]]
-        verdicts: list[dict[str, Verdict]] = [{} for _ in pairs]
+        verdicts: list[dict[str, DifferenceEstimate]] = [{} for _ in pairs]
         for kind in how.over:
             draws = [drawn[kind, side] for side in SIDES[metric]]
             training = _training(kind, parts, draws, match.entrants, how)
             tests = [significance.bootstrap_difference(draws, *pair, how.level, training) for pair in pairs]
             for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
-                by_kind[kind] = Verdict(100 * test.low, 100 * test.high, test.p, float(holm))
+                by_kind[kind] = DifferenceEstimate(100 * test.low, 100 * test.high, test.p, float(holm))
         values = tuple(100 * float(significance.metric(draws, number)[0]) for number in entrants)
         sides = {side: part.count() for side, part in zip(SIDES[metric], parts, strict=True)}
         differences = (

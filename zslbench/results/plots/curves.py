@@ -18,8 +18,8 @@ from zslbench.results.analysis.rows import stat
 from zslbench.results.plots.frame import FAINT, DrawnFigure, FigureRequest, Frame, keep_percent
 from zslbench.results.plots.series import (
     SPREADS,
-    Estimate,
     Line,
+    MeanWithEnds,
     describe,
     estimate,
     group_by_data,
@@ -158,7 +158,7 @@ def _common_metrics(line: Line) -> list[str]:
     return [name for name in names if _errors(line, name, "std")]
 
 
-def _errors(line: Line, metric: str, spread: str) -> dict[int, Estimate]:
+def _errors(line: Line, metric: str, spread: str) -> dict[int, MeanWithEnds]:
     """Return the error at each step that every seed has."""
     seeds = [
         {int(point["step"]): point["metrics"][metric] for point in record.curve if metric in point["metrics"]}

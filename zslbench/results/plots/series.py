@@ -70,7 +70,7 @@ class Panel:
         return name_data(self.lines[0].row)
 
 
-class Estimate(NamedTuple):
+class MeanWithEnds(NamedTuple):
     """The mean over n seeds and the ends of its spread, in percent."""
 
     mean: float
@@ -79,11 +79,11 @@ class Estimate(NamedTuple):
     n: int
 
 
-def estimate(stat: Stat, spread: str) -> Estimate:
+def estimate(stat: Stat, spread: str) -> MeanWithEnds:
     """Return mean and spread (of `SPREADS`); without chance or with one seed both ends are the mean."""
     std = stat.std or 0.0
     ends = stat.interval() if spread == "ci" else None
-    return Estimate(stat.mean, *(ends or (stat.mean - std, stat.mean + std)), stat.n)
+    return MeanWithEnds(stat.mean, *(ends or (stat.mean - std, stat.mean + std)), stat.n)
 
 
 def name_data(row: Row) -> str:

@@ -110,7 +110,7 @@ class FitGroup:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Study:
+class StudyProgress:
     """The work of one coordinator.
 
     Attributes:
@@ -153,7 +153,7 @@ class Study:
         return msgspec.json.encode(_clean_texts(dataclasses.asdict(self))).decode() + "\n"
 
     @classmethod
-    def from_json(cls, content: bytes, where: str = "file") -> Study:
+    def from_json(cls, content: bytes, where: str = "file") -> StudyProgress:
         """Read a document back. Texts are made fit for a terminal: no control characters, no endless lines.
 
         Raises:
@@ -198,7 +198,7 @@ class SeenStudy:
     """
 
     path: Path
-    study: Study
+    study: StudyProgress
     state: Literal["running", "lost"]
     since: float = 0.0
     undecided: bool = False
@@ -220,7 +220,7 @@ def merge_plans(seen: Sequence[SeenStudy]) -> list[SeenStudy]:
     return merged
 
 
-def _merge_studies(studies: Sequence[Study]) -> Study:
+def _merge_studies(studies: Sequence[StudyProgress]) -> StudyProgress:
     by_key: dict[tuple[str, str, str], list[FitGroup]] = {}
     for group in (group for study in studies for group in study.groups):
         by_key.setdefault(_key(group), []).append(group)
@@ -277,7 +277,7 @@ class _File:
     """
 
     stamp: tuple[int, int, int]
-    study: Study | None
+    study: StudyProgress | None
     old: bool
 
 
@@ -313,14 +313,14 @@ class LiveFolder:
             stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
             if before and before.stamp == stamp:
                 return before
-            study = Study.from_json(read_regular(path), str(path)) if stat.st_size <= _LARGEST_FILE else None
+            study = StudyProgress.from_json(read_regular(path), str(path)) if stat.st_size <= _LARGEST_FILE else None
         except StoreError:
             study = None
         except OSError:
             return None  # removed meanwhile, or not ours to read
         return _File(stamp, study, old=before is None and abs(self._today() - stat.st_mtime) > SILENT)
 
-    def _judge(self, path: Path, study: Study, file: _File) -> SeenStudy:
+    def _judge(self, path: Path, study: StudyProgress, file: _File) -> SeenStudy:
         since = self._silence.seconds(path, file.stamp)
         if is_gone(study.holder, file.old or since > SILENT):
             return SeenStudy(path, study, "lost", undecided=study.holder.alive() is None and since < 2 * BEAT)

@@ -73,7 +73,7 @@ class ResultStore:
         return self._path_of(record.dataset["name"], record.protocol["name"], record.method["name"], record.id)
 
     def _path_of(self, dataset: str, protocol: str, method: str, id: str) -> Path:
-        return self.root / folder_name(dataset) / folder_name(protocol) / folder_name(method) / f"{id}.json"
+        return self.root.joinpath(*map(safe_folder_name, (dataset, protocol, method)), f"{id}.json")
 
     def check_writable(self) -> None:
         """Prove that something can be written below the root, before hours of work rest on it; remove parts of files.
@@ -170,11 +170,11 @@ class ResultStore:
         return _read_arrays(path, "kept features", record, _KEPT, " --keep-features 50")
 
 
-def folder_name(name: str) -> str:
+def safe_folder_name(name: str) -> str:
     """Return `name` as one safe folder name; names without special characters stay as they are.
 
-    >>> folder_name("eszsl"), folder_name("my_pkg.mine:Method"), folder_name("../a b")
-    ('eszsl', 'my_pkg.mine%3AMethod', '%2E.%2Fa%20b')
+    >>> [safe_folder_name(name) for name in ("eszsl", "my_pkg.mine:Method", "../a b")]
+    ['eszsl', 'my_pkg.mine%3AMethod', '%2E.%2Fa%20b']
     """
 
     def quote(match: re.Match[str]) -> str:

@@ -12,7 +12,7 @@ from zslbench.errors import BadValue, StoreError
 from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import folder_name
+from zslbench.results.records.store import safe_folder_name
 
 SCHEMA = 1
 FOLDER = "tuned"
@@ -79,7 +79,7 @@ class PresetStore:
     ) -> Path:
         """Return where the preset of one method, data set and protocol is kept."""
         parts = (method, dataset, features, semantics, protocol, name)
-        return self.root / FOLDER / ("--".join(map(folder_name, parts)) + suffix)
+        return self.root / FOLDER / ("--".join(map(safe_folder_name, parts)) + suffix)
 
     def path_of(self, tuned: TunedPreset) -> Path:
         """Return where a preset is kept."""

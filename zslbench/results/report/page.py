@@ -38,7 +38,7 @@ FIELDS = ("id", "cell", "seed", "status", "metrics", "steps", "curve", "timings"
 
 
 @dataclasses.dataclass(frozen=True)
-class Beside:
+class PublishedComparison:
     """A published number and what was measured: one metric of a row.
 
     `low` and `high` are the ends of the 95 % interval, if any; `verdict` is reproduced, above, below, inconclusive or
@@ -55,7 +55,7 @@ class Beside:
 
 
 @dataclasses.dataclass(frozen=True)
-class Missing:
+class StageGaps:
     """What one stage lacks: a table of its runs per protocol, sentences on what failed or is stale, and what to type.
 
     `commands` are grouped by their purpose; `replace` advises on the words in them that stand for folders.
@@ -85,10 +85,10 @@ class Page:
     counts: Mapping[str, int]
     facts: tuple[tuple[str, tuple[str, ...]], ...]
     tables: tuple[tuple[str, Table], ...]
-    beside: tuple[Beside, ...]
+    beside: tuple[PublishedComparison, ...]
     tolerance: float
     figures: tuple[Figure, ...]
-    missing: tuple[Missing, ...]
+    missing: tuple[StageGaps, ...]
     notes: tuple[str, ...]
     undrawn: tuple[str, ...]
     runs: Mapping[str, Any]

@@ -252,7 +252,7 @@ class InterruptCounter:
 
 @contextlib.contextmanager
 def defer_interrupts() -> Iterator[InterruptCounter]:
-    """Hold Ctrl-C back until the block ends or asks for it by `Held.check`; the third press is not held back.
+    """Hold Ctrl-C back until the block ends or calls `InterruptCounter.check`; the third press is not held back.
 
     Only the main thread hears of Ctrl-C, so elsewhere this does nothing.
     """
