@@ -9,7 +9,7 @@ import numpy as np
 from data_folders import refusal
 
 from zslbench.data import added
-from zslbench.data.own.add import Report, add
+from zslbench.data.own.add import AddOutcome, add
 from zslbench.errors import BadData, ZslbenchError
 
 CLASSES, IMAGES, FEATURES, ATTRIBUTES = 8, 5, 6, 3
@@ -25,7 +25,7 @@ def arrays() -> dict[str, np.ndarray]:
     return {"features": features, "labels": labels, "semantics": table}
 
 
-def make(name: str = "birds", **changed: Any) -> Report:
+def make(name: str = "birds", **changed: Any) -> AddOutcome:
     """Add the arrays, crow and gull unseen, some of the inputs changed; None leaves one out."""
     split = {} if "splits" in changed else {"unseen": "crow,gull"}
     given: dict[str, Any] = {**arrays(), "classes": list(NAMES)} | split | changed

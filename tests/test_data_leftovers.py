@@ -18,7 +18,7 @@ from PIL import Image
 from test_pictures import Means
 
 from zslbench.data import import_, list_, load_dataset
-from zslbench.data.added import find
+from zslbench.data.added import find_added
 from zslbench.data.own.add import add
 from zslbench.data.own.pictures import features
 from zslbench.files import WORKING, remove_working_folders, switch_folder, working_folder
@@ -89,7 +89,7 @@ def test_an_add_that_is_killed_leaves_no_half(tmp_path: Path, cub_home: Path, ki
     add("birds", **own_data.arrays())
     for after in (0, 1, 2):
         code = killed_at(after, f"add('birds', features={{'wide': {str(tmp_path / 'wide.npy')!r}}})")
-        there = find("birds")
+        there = find_added("birds")
         assert there is not None
         assert ("wide" in there.features) == (code == 0)
         for chosen in there.features:

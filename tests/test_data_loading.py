@@ -14,8 +14,8 @@ from data_folders import images, refusal, splits, write_changed, write_folder
 
 from zslbench.data import Dataset, load_dataset
 from zslbench.data.array_store import home
-from zslbench.data.catalogue import data_root
-from zslbench.data.dataset import DatasetCard, Source
+from zslbench.data.catalogue import xlsa17_roots
+from zslbench.data.dataset import DatasetCard, DatasetLoader
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
 
@@ -64,7 +64,7 @@ def test_texts_that_name_no_data_set(kind: type[ZslbenchError], text: str, why: 
     assert why in refused(text, kind)
 
 
-class Mine(Source):
+class Mine(DatasetLoader):
     card = DatasetCard(title="Mine", summary="", citation="")
 
     def load(self, *, features: Any = None, semantics: Any = None, root: Any = None) -> Dataset:
@@ -125,15 +125,15 @@ def test_paths_that_are_no_folders(tmp_path: Path) -> None:
 
 
 def test_roots_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert data_root() == [home() / "xlsa17"]
+    assert xlsa17_roots() == [home() / "xlsa17"]
     (tmp_path / "a" / "xlsa17").mkdir(parents=True)
     (tmp_path / "b").mkdir()
     monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "a"))
-    assert data_root() == [tmp_path / "a", tmp_path / "a" / "xlsa17", home() / "xlsa17"]
-    assert data_root(tmp_path / "b") == [tmp_path / "b"]
-    assert "--data-root names" in refusal(data_root, tmp_path / "c", kind=DataMissing)
+    assert xlsa17_roots() == [tmp_path / "a", tmp_path / "a" / "xlsa17", home() / "xlsa17"]
+    assert xlsa17_roots(tmp_path / "b") == [tmp_path / "b"]
+    assert "--data-root names" in refusal(xlsa17_roots, tmp_path / "c", kind=DataMissing)
     monkeypatch.setenv("ZSLBENCH_DATA", str(tmp_path / "c"))
-    assert "ZSLBENCH_DATA names" in refusal(data_root, kind=DataMissing)
+    assert "ZSLBENCH_DATA names" in refusal(xlsa17_roots, kind=DataMissing)
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------

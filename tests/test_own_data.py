@@ -159,7 +159,7 @@ def test_further_features_and_semantics(tmp_path: Path) -> None:
     content = arrays()
     more = np.hstack([content["features"], content["features"]])
     add("birds", features={"wide": more}, semantics={"twice": 2 * content["semantics"]})
-    fingerprints = home.find("birds").fingerprints  # type: ignore[union-attr]
+    fingerprints = home.find_added("birds").fingerprints  # type: ignore[union-attr]
     assert set(fingerprints) == {"features/semantics", "features/twice", "wide/semantics", "wide/twice"}
     assert load_dataset("birds").features_name == "features"
     wide = load_dataset("birds", features="wide", semantics="twice")
@@ -174,7 +174,7 @@ def test_further_features_and_semantics(tmp_path: Path) -> None:
     ):
         with pytest.raises((BadValue, BadData), match=why):
             add("birds", **given)
-    assert set(home.find("birds").features) == {"features", "wide"}  # type: ignore[union-attr]
+    assert set(home.find_added("birds").features) == {"features", "wide"}  # type: ignore[union-attr]
 
 
 def test_a_folder_keeps_its_fingerprint(tmp_path: Path) -> None:

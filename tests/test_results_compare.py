@@ -23,7 +23,7 @@ from zslbench.cli import cli
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.zsl import ZSL
-from zslbench.results.analysis.comparison import CrossDatasetPair, CrossDatasetTest, across
+from zslbench.results.analysis.comparison import CrossDatasetPair, CrossDatasetTest, compare_across
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.comparison_tables import smallest_sentence, text_diagram
@@ -284,7 +284,7 @@ def test_the_diagram_is_drawn_and_the_same_each_time(tmp_path: Path, kind: str) 
 
 
 def test_across_needs_two_data_sets(runs: Path) -> None:
-    assert across([], "T1") is None
+    assert compare_across([], "T1") is None
     assert table(runs, "eszsl", "ale", datasets=["cub"])["across"] == []
     with pytest.raises(BadValue, match="needs two data sets"):
         compare("eszsl", "ale", runs=runs, datasets=["cub"], diagram="x.pdf", draws=FEW)

@@ -212,7 +212,7 @@ def naive_h(sides: list[tuple[Array, IntArray]], over: str, draws: int, seed: in
 def draw(values: Array, classes: IntArray, over: str, draws: int = 200, seed: int = 0) -> Draws:
     rng = np.random.default_rng(seed)
     if over == "classes":
-        return significance.draw_classes(significance.class_means(values, classes), draws, rng)
+        return significance.draw_classes(significance.accuracy_by_class(values, classes), draws, rng)
     return significance.draw_images(values, classes, draws, rng)
 
 

@@ -21,8 +21,8 @@ from typing import Any, Literal
 import zslbench
 from zslbench.data import added
 from zslbench.data.array_store import home
-from zslbench.data.catalogue import data_root as data_roots
-from zslbench.data.dataset import Source
+from zslbench.data.catalogue import xlsa17_roots as data_roots
+from zslbench.data.dataset import DatasetLoader
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.params import declared_params, format_value, in_words
@@ -102,7 +102,7 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]
     for name in added.names() if kind == "datasets" else ():
         summary, problem = "", ""
         try:
-            dataset = added.find(name)
+            dataset = added.find_added(name)
             summary = dataset.summary if dataset else ""
         except ZslbenchError as error:
             problem = str(error)
@@ -123,7 +123,7 @@ def info(name: str) -> Info:
         except UnknownName:
             continue
         return _describe(entry)
-    if (dataset := added.find(name)) is not None:
+    if (dataset := added.find_added(name)) is not None:
         return _describe_added(dataset)
     registered = [known for registry in _REGISTRIES.values() for known in registry.entries]
     raise UnknownName("name", name, [*registered, *added.names()])
@@ -180,7 +180,7 @@ def _describe(entry: Entry) -> Info:
     if issubclass(cls, Method):
         return _describe_method(entry, cls, rows)
     card: Any = getattr(cls, "card", None)
-    if issubclass(cls, Source):
+    if issubclass(cls, DatasetLoader):
         counts = dataclasses.asdict(card.counts) if card.counts else {}
         facts = {
             "citation": card.citation,

@@ -18,7 +18,7 @@ METRIC_ORDER = ("T1", "U", "S", "H", "U cs", "S cs", "H cs", "U cs†", "S cs†
 
 _BLOCK = 1 << 22
 """Scores that are looked through at a time."""
-SWEPT = ("AUSUC",)
+NEEDS_ONE_SCALE = ("AUSUC",)
 """Metrics that subtract one constant from the scores of all rows: undefined if rows are on different scales."""
 
 

@@ -18,7 +18,7 @@ from zslbench.checks.method_checks import check_method
 from zslbench.checks.protocol_checks import check_protocol
 from zslbench.contract import CheckFailed
 from zslbench.data import added
-from zslbench.data.dataset import Source
+from zslbench.data.dataset import DatasetLoader
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
@@ -29,7 +29,7 @@ __all__ = ["CheckFailed", "Checked", "check", "check_dataset", "check_method", "
 
 Kind = Literal["method", "dataset", "protocol"]
 _REGISTRIES: dict[Kind, Registry] = {"method": METHODS, "dataset": DATASETS, "protocol": PROTOCOLS}
-_BASES: dict[Kind, type] = {"method": Method, "protocol": Protocol, "dataset": Source}
+_BASES: dict[Kind, type] = {"method": Method, "protocol": Protocol, "dataset": DatasetLoader}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,7 @@ def check(
 def _kind(text: str) -> Kind:
     """Tell what kind of thing a text names: a folder, an added data set, a class, or a registered name."""
     is_registered = any(text in registry.entries for registry in _REGISTRIES.values())
-    if (Path(text).is_dir() and not is_registered) or added.find(text) is not None:
+    if (Path(text).is_dir() and not is_registered) or added.find_added(text) is not None:
         return "dataset"
     name = spec.parse(text).name
     if ":" in name:

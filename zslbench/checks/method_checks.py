@@ -50,7 +50,7 @@ def check_method(method: type[Method] | Method | str, **given: Any) -> list[str]
     return CONTRACT.run(CheckedMethod(cls, {**getattr(cls, "quick", {}), **values, **given}), f"method {cls.__name__}")
 
 
-class _Ear(Context):
+class _StreamRecorder(Context):
     """A context that notes the purposes of the streams that are opened."""
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class CheckedMethod:
     @cached_property
     def first_fit(self) -> tuple[Method, list[str]]:
         """An instance fitted to the easy task, and the purposes of the random streams that this opened."""
-        ear = _Ear()
+        ear = _StreamRecorder()
         method = self.cls(**self.values)
         before = params.current_values(method)
         require(method.fit(self.task.train, ear) is method, "fit returns something else than self.")

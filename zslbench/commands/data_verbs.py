@@ -16,7 +16,7 @@ from zslbench.errors import BadValue
 
 if TYPE_CHECKING:
     from zslbench.data.import_archive import Installed
-    from zslbench.data.own.add import Report
+    from zslbench.data.own.add import AddOutcome
 
 
 @shared.verb("zslbench data list", "zslbench data import ./xlsa17.zip", make=click.group)
@@ -108,7 +108,7 @@ def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **opti
     _show_added(zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options))
 
 
-def _show_added(report: Report) -> None:
+def _show_added(report: AddOutcome) -> None:
     """Print what was installed, how the inputs were read, and what to type next."""
     added = report.added
     for remark in report.remarks:

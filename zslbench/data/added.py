@@ -126,7 +126,7 @@ class Added:
         return dataset
 
 
-def find(name: str) -> Added | None:
+def find_added(name: str) -> Added | None:
     """Return the added data set of a name, whatever its case, or None; BadData where ``about.json`` is damaged."""
     folder = home() / "added" / name.lower()
     if not _NAME.fullmatch(name.lower()) or not (folder / ABOUT).is_file():
@@ -172,7 +172,7 @@ def check_stem(stem: str, option: str) -> str:
     return stem
 
 
-def write(added: Added, arrays: Mapping[str, AnyArray]) -> None:
+def write_added(added: Added, arrays: Mapping[str, AnyArray]) -> None:
     """Write arrays by file stem, then ``about.json``; a data set that is there is added to.
 
     What is left of one whose removal was interrupted goes first.

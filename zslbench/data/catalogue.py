@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import home, load_stored
-from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, DatasetLoader, choose_stem
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
 from zslbench.identity import expand_home
@@ -23,7 +23,7 @@ DIMENSIONS = {"res101": 2048}
 
 
 @dataclasses.dataclass(kw_only=True)
-class Catalogued(Source):
+class Catalogued(DatasetLoader):
     """A data set of the xlsa17 family, read from the folder that its card names."""
 
     name: ClassVar[str]
@@ -41,7 +41,7 @@ class Catalogued(Source):
 
         Where none does, DataMissing says what there is and how to get the rest.
         """
-        roots = data_root(root)
+        roots = xlsa17_roots(root)
         remove_working_folders(home() / "xlsa17")
         folders = named_folders(self.card.folder, root)
         for folder in folders:
@@ -60,7 +60,7 @@ class Catalogued(Source):
         raise DataMissing(f"data set {self.name!r}: no folder holds both {features} and {semantics}; {advice}.")
 
 
-def data_root(root: Path | None = None) -> list[Path]:
+def xlsa17_roots(root: Path | None = None) -> list[Path]:
     """Return the folders to look for xlsa17 data set folders in, first choice first.
 
     An explicit `root` is the only one; otherwise ``ZSLBENCH_DATA`` where it is set, then what was installed. A root
@@ -84,7 +84,7 @@ def data_root(root: Path | None = None) -> list[Path]:
 def named_folders(name: str, root: Path | None) -> list[Path]:
     """Return the folders of a name, whatever its case (aPY, APY), in those of `data_root`, first choice first."""
     folders = []
-    for place in data_root(root):
+    for place in xlsa17_roots(root):
         with contextlib.suppress(OSError, StopIteration):
             paths = [place / name] if (place / name).is_dir() else sorted(place.iterdir())
             folders.append(next(path for path in paths if path.name.lower() == name.lower() and path.is_dir()))

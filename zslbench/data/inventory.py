@@ -13,7 +13,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import home, verify_copies
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, verify_counts
-from zslbench.data.dataset import Counts, Dataset, Source
+from zslbench.data.dataset import Counts, Dataset, DatasetLoader
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.files import remove_working_folders
 from zslbench.registry import DATASETS
@@ -73,7 +73,7 @@ def list_(root: Path | None = None) -> list[Listed]:
     for entry in DATASETS:
         try:
             source = entry.load()
-            if not issubclass(source, Source):
+            if not issubclass(source, DatasetLoader):
                 raise BadValue(f"{entry.target} is not a Source.")
             card = source.card
         except (ZslbenchError, AttributeError) as error:
@@ -93,7 +93,7 @@ def list_(root: Path | None = None) -> list[Listed]:
         )
     for name in added.names():
         try:
-            if (dataset := added.find(name)) is not None:  # None: removed in the meantime
+            if (dataset := added.find_added(name)) is not None:  # None: removed in the meantime
                 choices = tuple(dataset.features), tuple(dataset.semantics)
                 rows.append(Listed(name, name, dataset.summary, "added", *choices, (dataset.folder,), dataset.counts))
         except ZslbenchError as error:
@@ -115,7 +115,7 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     """
     _sweep_home()
     rows = []
-    for dataset in filter(None, map(added.find, added.names() if name is None else [name])):
+    for dataset in filter(None, map(added.find_added, added.names() if name is None else [name])):
         stems = layout.Stems(tuple(dataset.features), tuple(dataset.semantics))
         read = functools.partial(dataset.load, verify=True)
         rows.append(_verify_choices(dataset.name, dataset.folder, stems, read))

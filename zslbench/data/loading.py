@@ -10,7 +10,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import file_states, load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
-from zslbench.data.dataset import Dataset, Source, choose_stem
+from zslbench.data.dataset import Dataset, DatasetLoader, choose_stem
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expand_home, folder_name
 from zslbench.registry import DATASETS
@@ -43,7 +43,7 @@ def load_dataset(
             semantics=choose_stem(str(folder), "semantics", semantics, held.semantics, layout.SEMANTICS),
             origin="own",
         )
-    if (added_set := added.find(text)) is not None:
+    if (added_set := added.find_added(text)) is not None:
         return added_set.load(features=features, semantics=semantics)
     source, name = load_source(text)
     dataset = source.load(features=features, semantics=semantics, root=root)
@@ -59,10 +59,10 @@ def is_named(text: str) -> bool:
     (True, True, False, False)
     """
     name = text.partition("[")[0]
-    return name in DATASETS.entries or added.find(name) is not None
+    return name in DATASETS.entries or added.find_added(name) is not None
 
 
-def load_source(text: str) -> tuple[Source, str]:
+def load_source(text: str) -> tuple[DatasetLoader, str]:
     """Return the source that a name with parameters stands for, and its registered name.
 
     Raises:
@@ -71,7 +71,7 @@ def load_source(text: str) -> tuple[Source, str]:
     """
     parsed = spec.parse(text)
     refuse_awa(parsed.name)
-    if added.find(parsed.name) is not None:
+    if added.find_added(parsed.name) is not None:
         raise BadSpec(f"cannot read {text!r}: added data sets have no parameters or presets; write {parsed.name!r}.")
     try:
         entry = DATASETS.entry(parsed.name)
@@ -80,7 +80,7 @@ def load_source(text: str) -> tuple[Source, str]:
     if parsed.presets:
         raise BadSpec(f"cannot read {text!r}: data sets have no presets; write name or name[key=value,…].")
     source = entry.load()
-    if not issubclass(source, Source):
+    if not issubclass(source, DatasetLoader):
         raise BadValue(f"{entry.target} is not a data set; a data set is a class derived from zslbench.data.Source.")
     return source(**params.resolve(source, entry.name, parsed.params)), entry.name
 
@@ -88,7 +88,7 @@ def load_source(text: str) -> tuple[Source, str]:
 def folder_of(text: str) -> Path | None:
     """Return the folder that a text names, None where it is a name; DataMissing where a path leads to no folder."""
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
-    if parsed_name.lower() in DATASETS.entries or added.find(parsed_name) is not None:
+    if parsed_name.lower() in DATASETS.entries or added.find_added(parsed_name) is not None:
         return None
     path = expand_home(text)
     if path.is_dir():
@@ -106,7 +106,7 @@ def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str | int, .
     """Return path, size and time of change of each file that a text stands for; nothing for a set without files."""
     if (folder := folder_of(text)) is not None:
         paths = sorted(folder.iterdir())
-    elif (added_set := added.find(text)) is not None:
+    elif (added_set := added.find_added(text)) is not None:
         paths = [added_set.folder / added.ABOUT]
     else:
         name = text.partition("[")[0].strip().lower()

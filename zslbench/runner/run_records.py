@@ -19,7 +19,7 @@ from zslbench.arrays import AnyArray, Array
 from zslbench.errors import ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.methods.preprocess import Preprocessor
-from zslbench.metrics import SWEPT
+from zslbench.metrics import NEEDS_ONE_SCALE
 from zslbench.results.records.record import Record, Status
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Job, Run
@@ -170,7 +170,7 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
 
 
 def _without_swept(metrics: Mapping[str, float]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if name not in SWEPT}
+    return {name: value for name, value in metrics.items() if name not in NEEDS_ONE_SCALE}
 
 
 def describe_error(error: BaseException) -> str:

@@ -14,7 +14,7 @@ from zslbench.results.analysis.comparison import (
     CrossDatasetTest,
     Match,
     Resampling,
-    across,
+    compare_across,
     compare_within,
     match_methods,
     metrics_of,
@@ -171,7 +171,7 @@ def _test_across(
             advice = "; choose one with --features and --semantics" if len(choices) > 1 else ""
             heads = ", ".join(match.head for match in twice)
             remarks[f"No test across data sets: {heads} are of one data set{advice}."] = None
-        elif (test := across(same, metric, level)) is not None:
+        elif (test := compare_across(same, metric, level)) is not None:
             tests.append(test)
         elif len(same) > 1:
             remarks[f"No test of {metric} across data sets: no two methods ran on all {len(same)} of them."] = None

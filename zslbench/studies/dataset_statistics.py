@@ -10,7 +10,7 @@ from typing import Any
 from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import load_stored
-from zslbench.data.catalogue import CATALOGUE, Catalogued, data_root, named_folders
+from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, xlsa17_roots
 from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
@@ -18,9 +18,9 @@ from zslbench.errors import BadValue, DataMissing, ZslbenchError
 from zslbench.files import write_output
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, describe_split
-from zslbench.results.tables.facts import pick_facts, write_data
 from zslbench.results.tables.render import DATA_FORMATS, render
 from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks
+from zslbench.results.tables.table_data import pick_facts, write_data
 from zslbench.visible import one_line
 
 
@@ -53,7 +53,7 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
     source: Catalogued | None = None
     if (folder := folder_of(text)) is not None:
         folder = folder.resolve()
-    elif added.find(text) is not None:
+    elif added.find_added(text) is not None:
         loaded = load_dataset(text, features=features, semantics=semantics)
         return _describe_loaded(loaded, loaded.name)
     else:
@@ -82,7 +82,7 @@ def _describe_all(
 
     Chosen features that a data set lacks count as no features. The catalogued come first, those that were added last.
     """
-    roots = data_root(root)
+    roots = xlsa17_roots(root)
     held: dict[str, list[Path]] = {}
     for folder in (path for place in roots for path in sorted(place.glob("*")) if path.is_dir()):
         if layout.stems(folder).semantics:

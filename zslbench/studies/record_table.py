@@ -18,10 +18,10 @@ from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import describe_unreadable_records
-from zslbench.results.tables.facts import table_rows, write_data
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.render import DATA_FORMATS, check_format, render
 from zslbench.results.tables.table import Table
+from zslbench.results.tables.table_data import table_rows, write_data
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
 _ON_REQUEST = ("AUSUC",)

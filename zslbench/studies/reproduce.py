@@ -18,9 +18,9 @@ from zslbench.results.analysis.rows import Stat, group_values, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
-from zslbench.results.tables.facts import pick_facts, round_numbers, write_data
 from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.table_data import pick_facts, round_numbers, write_data
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, dataset_ref
 from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan

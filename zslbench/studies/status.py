@@ -16,7 +16,7 @@ from zslbench.arrays import AnyArray
 from zslbench.data.splits import STAGES, Stage
 from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.files import json_text
-from zslbench.metrics import SWEPT
+from zslbench.metrics import NEEDS_ONE_SCALE
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, runs_option
@@ -107,7 +107,7 @@ def _compare_metrics(store: ResultStore, record: Record, metrics: _Metrics) -> s
         return str(error)
     except Exception as error:  # arrays of the wrong shape or name, say
         return f"its predictions cannot be judged ({type(error).__name__}: {error})"
-    names = sorted(({*computed} - {*SWEPT}) | {*record.metrics})  # a cascade's record has no AUSUC
+    names = sorted(({*computed} - {*NEEDS_ONE_SCALE}) | {*record.metrics})  # a cascade's record has no AUSUC
     pairs = {name: (record.metrics.get(name), computed.get(name)) for name in names}
     return "; ".join(
         f"{name} is {show(kept)} in the record, {show(value)} from its predictions"

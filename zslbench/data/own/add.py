@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from zslbench.data import xlsa17 as layout
-from zslbench.data.added import Added, check_name, check_stem, find, write
+from zslbench.data.added import Added, check_name, check_stem, find_added, write_added
 from zslbench.data.dataset import Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.data.own.given_splits import PARTS, SplitGiven, SplitOptions, check_split_options, make_split
 from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
-from zslbench.data.own.reading import Given, Loaded, read, split_key
+from zslbench.data.own.reading import Given, InputArray, read_input, split_key
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import expand_home, file_sha256
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
@@ -26,7 +26,7 @@ Choices = Given | Mapping[str, Given]
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class AddOutcome:
     """What was added, and remarks on how it was read."""
 
     added: Added
@@ -47,7 +47,7 @@ def add(
     test_share: float | None = None,
     source: Path | str | None = None,
     orientation: Orientation = "auto",
-) -> Report:
+) -> AddOutcome:
     """Install a data set of one's own under a name that every verb then knows.
 
     Inputs are files (``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.mat``, ``.h5``, ``.pt``; ``FILE:KEY`` names one of
@@ -75,7 +75,7 @@ def add(
         StoreError: it cannot be written.
     """
     name = check_name(name, [*DATASETS.entries, *METHODS.entries, *PROTOCOLS.entries])
-    earlier = find(name)
+    earlier = find_added(name)
     drawn = {"unseen": unseen, "seed": seed, "folds": folds, "test-share": test_share}
     others = {"labels": labels, "classes": classes, "splits": splits} | drawn
     given = [f"--{option}" for option, value in others.items() if value is not None]
@@ -99,7 +99,7 @@ def add(
         options = check_split_options(unseen, seed, test_share, folds)
         content = reader.read(features, labels, semantics, classes, splits, options)
     added = _install(content, earlier)
-    return Report(added, (*reader.remarks, *_remark_on_semantics(content.semantics)))
+    return AddOutcome(added, (*reader.remarks, *_remark_on_semantics(content.semantics)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,8 +114,8 @@ class Content:
     """
 
     usual: Dataset
-    features: Mapping[str, Loaded]
-    semantics: Mapping[str, Loaded]
+    features: Mapping[str, InputArray]
+    semantics: Mapping[str, InputArray]
     facts: Mapping[str, Any]
 
     def datasets(self) -> Iterator[Dataset]:
@@ -153,10 +153,10 @@ class Reader:
         options: SplitOptions,
     ) -> Content:
         """Return the content that the inputs make; see `add` for them and for what is raised."""
-        labelled, described = read(labels, "labels"), _read_choices(semantics, "semantics")
+        labelled, described = read_input(labels, "labels"), _read_choices(semantics, "semantics")
         names = None
         if classes is not None:
-            names = read_class_names(read(classes, "classes"))
+            names = read_class_names(read_input(classes, "classes"))
         elif with_names := [table for table in described.values() if table.names is not None]:
             names = check_class_names(with_names[0].names or (), with_names[0].source)
         count = len(names) if names is not None else _count_classes(labelled, described)
@@ -207,7 +207,7 @@ class Reader:
         tables = _pick("semantics", by_semantics, earlier.semantics) | tables
         return Content(usual, matrices, tables, earlier.facts)
 
-    def _orient_semantics(self, loaded: Loaded, count: int, names: tuple[str, ...] | None) -> Loaded:
+    def _orient_semantics(self, loaded: InputArray, count: int, names: tuple[str, ...] | None) -> InputArray:
         """Return semantics with a row per class, in the order of the names where the table has names, too."""
         loaded = _named_by_numbers(loaded, names)
         if names is not None and loaded.names is not None and loaded.names != names:
@@ -221,13 +221,13 @@ class Reader:
             self.remarks.append(f"semantics: rows of {loaded.source} put into the order of the classes")
         return self._orient(loaded, count, "semantics", "classes")
 
-    def _orient(self, loaded: Loaded, count: int, role: str, unit: str) -> Loaded:
+    def _orient(self, loaded: InputArray, count: int, role: str, unit: str) -> InputArray:
         matrix, remarks = orient_rows(loaded, count, role, unit, self.orientation)
         self.remarks += remarks
         return dataclasses.replace(loaded, array=matrix)
 
 
-def _read_choices(given: Choices, role: str) -> dict[str, Loaded]:
+def _read_choices(given: Choices, role: str) -> dict[str, InputArray]:
     """Return inputs by stem: the given one, else that of the file."""
     if isinstance(given, Mapping):
         chosen: dict[str, Given] = dict(given)
@@ -237,10 +237,10 @@ def _read_choices(given: Choices, role: str) -> dict[str, Loaded]:
         chosen = {role: given}
     if not chosen:
         raise BadValue(f"no {role} were given; name at least one.")
-    return {check_stem(stem, role): read(choice, role) for stem, choice in chosen.items()}
+    return {check_stem(stem, role): read_input(choice, role) for stem, choice in chosen.items()}
 
 
-def _named_by_numbers(loaded: Loaded, names: tuple[str, ...] | None) -> Loaded:
+def _named_by_numbers(loaded: InputArray, names: tuple[str, ...] | None) -> InputArray:
     """Return a text table with its first column as names where that holds exactly the names, which are numbers."""
     array = loaded.array
     if names is None or not loaded.table or loaded.names is not None or array.ndim != 2 or array.shape[1] < 2:
@@ -249,7 +249,7 @@ def _named_by_numbers(loaded: Loaded, names: tuple[str, ...] | None) -> Loaded:
     return dataclasses.replace(loaded, array=array[:, 1:], names=first) if sorted(first) == sorted(names) else loaded
 
 
-def _count_classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:
+def _count_classes(labelled: InputArray, described: Mapping[str, InputArray]) -> int:
     """Return how many classes there are: the different labels, or as many as numbers go up to where semantics agree."""
     labels = np.unique(labelled.array)
     sides = {side for table in described.values() for side in table.array.shape}
@@ -259,9 +259,9 @@ def _count_classes(labelled: Loaded, described: Mapping[str, Loaded]) -> int:
     return len(labels)
 
 
-def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Loaded]:
+def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, InputArray]:
     return {
-        stem: Loaded(getattr(dataset, role), "", facts[stem], original=dataset.original)
+        stem: InputArray(getattr(dataset, role), "", facts[stem], original=dataset.original)
         for stem, dataset in datasets.items()
     }
 
@@ -298,7 +298,7 @@ def _read_folder(folder: Path, name: str) -> Content:
     return Content(usual, matrices, tables, {"folder": {"source": str(folder)}})
 
 
-def _remark_on_semantics(semantics: Mapping[str, Loaded]) -> Iterator[str]:
+def _remark_on_semantics(semantics: Mapping[str, InputArray]) -> Iterator[str]:
     """Yield a sentence on attributes that tell no class from another: the same for all, or as another one is."""
     for stem, loaded in semantics.items():
         table = loaded.array
@@ -347,5 +347,5 @@ def _install(content: Content, earlier: Added | None) -> Added:
         facts=content.facts,
         **facts,
     )
-    write(added, arrays)
+    write_added(added, arrays)
     return added

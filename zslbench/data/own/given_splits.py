@@ -24,7 +24,7 @@ import numpy as np
 
 from zslbench.arrays import IntArray
 from zslbench.data.dataset import Fold
-from zslbench.data.own.reading import read, split_key
+from zslbench.data.own.reading import read_input, split_key
 from zslbench.data.parsers import refuse_broken
 from zslbench.data.splits import TEST_SHARE, draw_class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
@@ -281,10 +281,10 @@ def _read_table(given: SplitGiven) -> tuple[dict[str, Any], str, dict[str, str]]
             with np.load(path, allow_pickle=False) as archive:
                 keys = list(archive.files)
             _check_keys(keys, str(path))  # before any is read
-            table = {key: read(f"{path}:{key}", key).array for key in keys}
+            table = {key: read_input(f"{path}:{key}", key).array for key in keys}
             table |= {"base": table["base"].item()} if "base" in table and table["base"].size == 1 else {}
         elif suffix == ".mat":
-            table = {part: read(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
+            table = {part: read_input(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
         else:
             raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
     if not isinstance(table, dict):

@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.dataset import find_not_finite, to_float32
-from zslbench.data.own.reading import Loaded
+from zslbench.data.own.reading import InputArray
 from zslbench.errors import BadData, BadValue
 
 Orientation = Literal["auto", "rows", "columns"]
@@ -23,7 +23,7 @@ _NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 
 
 def orient_rows(
-    loaded: Loaded, count: int, role: str, unit: str, orientation: Orientation = "auto"
+    loaded: InputArray, count: int, role: str, unit: str, orientation: Orientation = "auto"
 ) -> tuple[Array, list[str]]:
     """Return a matrix with a row per unit, and remarks where it had to be turned or cut.
 
@@ -77,7 +77,7 @@ def counts_others(numbers: AnyArray, fewest: int = _COUNTED) -> bool:
     return len(numbers) >= fewest and any(np.array_equal(numbers, steps + first) for first in (0, 1))
 
 
-def _cut_index(array: AnyArray, loaded: Loaded, count: int, unit: str) -> tuple[AnyArray, str]:
+def _cut_index(array: AnyArray, loaded: InputArray, count: int, unit: str) -> tuple[AnyArray, str]:
     """Return a matrix without a first column or row that only counts, and which of them was cut."""
     rows, columns = array.shape
     counted = counts_others(array[:, 0], 2 if columns == count + 1 else _COUNTED)
@@ -93,7 +93,7 @@ def _cut_index(array: AnyArray, loaded: Loaded, count: int, unit: str) -> tuple[
     return array, ""
 
 
-def read_class_names(loaded: Loaded) -> tuple[str, ...]:
+def read_class_names(loaded: InputArray) -> tuple[str, ...]:
     """Return the checked class names of a list; a running number before each (``7 gull``) is dropped."""
     if loaded.names is not None and loaded.array.shape[1] == 0:
         names = loaded.names
@@ -115,7 +115,7 @@ def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def find_class_ids(loaded: Loaded, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
+def find_class_ids(loaded: InputArray, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
     """Return (n,) 0-based class ids of labels, what the labels number the first class, and how they were read.
 
     Labels are names of classes (with or without the number of the xlsa17 form ``001.name``), 1-based numbers, or

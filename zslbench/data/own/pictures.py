@@ -26,11 +26,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.data.added import Added, check_name, find
+from zslbench.data.added import Added, check_name, find_added
 from zslbench.data.array_store import file_states, home
-from zslbench.data.own.add import Choices, Report, add
+from zslbench.data.own.add import AddOutcome, Choices, add
 from zslbench.data.own.given_splits import SplitGiven
-from zslbench.data.own.reading import Loaded
+from zslbench.data.own.reading import InputArray
 from zslbench.data.parsers import refuse_broken
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, UnknownName, first_line
 from zslbench.files import remove_temporary, staged, write_atomically
@@ -277,7 +277,7 @@ class Extracted:
     skipped: tuple[str, ...] = ()
     done_before: int = 0
     output: Path | None = None
-    report: Report | None = None
+    report: AddOutcome | None = None
 
 
 def features(
@@ -320,7 +320,7 @@ def features(
         )
     if batch < 1:
         raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")
-    earlier = find(check_name(into, ())) if into is not None else None
+    earlier = find_added(check_name(into, ())) if into is not None else None
     if into is not None and earlier is None and semantics is None:
         raise BadValue(f"data set {into!r} is not there yet; give --semantics to make it, or -o FILE.npz instead.")
     drawn = {"splits": splits, "unseen": unseen, "seed": seed} | ({"semantics": semantics} if into is None else {})
@@ -435,12 +435,12 @@ def _read_batch(path: Path) -> _Batch | None:
         return None
 
 
-def _add_to(name: str, earlier: Added | None, extracted: Extracted, stem: str, **options: Any) -> Report:
+def _add_to(name: str, earlier: Added | None, extracted: Extracted, stem: str, **options: Any) -> AddOutcome:
     source = extracted.facts["source"]
     facts = {**extracted.facts, "shape": list(extracted.features.shape)}
-    features = {stem: Loaded(extracted.features, "features", facts)}
+    features = {stem: InputArray(extracted.features, "features", facts)}
     if earlier is None:
-        labels = Loaded(extracted.labels, "labels", {"source": source})
+        labels = InputArray(extracted.labels, "labels", {"source": source})
         return add(name, features=features, labels=labels, classes=list(extracted.class_names), **options)
     names = np.array(earlier.class_names)[earlier.load().labels].tolist()
     if names != [extracted.class_names[label] for label in extracted.labels]:

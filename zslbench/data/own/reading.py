@@ -39,7 +39,7 @@ _UNFOLDED = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
+class InputArray:
     """An array of numbers or texts as it stands in its file, and where that was.
 
     Attributes:
@@ -60,18 +60,18 @@ class Loaded:
     original: Array | None = None
 
 
-Given = str | Path | AnyArray | Sequence[Any] | Loaded
+Given = str | Path | AnyArray | Sequence[Any] | InputArray
 """What a user names: a file (``FILE`` or ``FILE:KEY``), or in Python an array or a list (or what was loaded)."""
 
 
-def read(given: Given, role: str) -> Loaded:
+def read_input(given: Given, role: str) -> InputArray:
     """Return the array that is meant for a role: features, labels, semantics, classes, or a key of a split.
 
     Raises:
         DataMissing: there is no such file.
         BadData: it cannot be read; the sentence says why.
     """
-    if isinstance(given, Loaded):
+    if isinstance(given, InputArray):
         return given
     if isinstance(given, str | Path):
         loaded = _read_file(given, role)
@@ -82,7 +82,7 @@ def read(given: Given, role: str) -> Loaded:
             raise BadData(f"{role} are not one array ({error}); give a matrix or a list.") from error
         if array.dtype.kind not in _KINDS:
             raise BadData(f"{role} hold {array.dtype}; give numbers, or texts for names.")
-        loaded = Loaded(array, role, {"source": "an array in memory", "shape": list(array.shape)})
+        loaded = InputArray(array, role, {"source": "an array in memory", "shape": list(array.shape)})
     if loaded.array.size == 0:
         shape = " × ".join(map(str, loaded.array.shape))
         raise BadData(f"{loaded.source}: {role} are empty ({shape}); nothing can be made of them.")
@@ -101,7 +101,7 @@ def split_key(text: str) -> tuple[Path, str | None]:
     raise DataMissing(f"{text!r} {problem}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 
-def _read_file(given: str | Path, role: str) -> Loaded:
+def _read_file(given: str | Path, role: str) -> InputArray:
     path, key = split_key(str(given))
     suffix, usual = path.suffix.lower(), USUAL_KEYS.get(role, (role,))
     names, index = None, False
@@ -134,7 +134,7 @@ def _read_file(given: str | Path, role: str) -> Loaded:
             raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
         facts = {"source": str(path.absolute()), "sha256": file_sha256(path), "shape": list(array.shape)}
     source, keyed = (f"{path}:{key}", {"key": key}) if key else (str(path), {})
-    return Loaded(array, source, facts | keyed, names, suffix in _TEXT, index)
+    return InputArray(array, source, facts | keyed, names, suffix in _TEXT, index)
 
 
 def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
@@ -153,7 +153,7 @@ def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
 
 
 def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
-    """Return the (rows, columns) numbers of a table, `names` and `index` (see `Loaded`).
+    """Return the (rows, columns) numbers of a table, `names` and `index` (see `InputArray`).
 
     Columns stand between commas, semicolons or tabs. A table of one column of texts is returned as (rows,) texts and no
     names. A first row of texts over numbers is a header. Empty lines are passed over.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.metrics import SWEPT, Predictions, stacked_accuracies, stacking_curve
+from zslbench.metrics import NEEDS_ONE_SCALE, Predictions, stacked_accuracies, stacking_curve
 from zslbench.results.analysis.rows import CALIBRATED, group_values, setup_key
 from zslbench.results.records.record import Record
 
@@ -145,7 +145,7 @@ def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], 
 
 def is_generalized(record: Record) -> bool:
     """Return whether a record has a seen–unseen curve: a cascade has none, nor AUSUC."""
-    return {"U", "S", "H", *SWEPT} <= record.metrics.keys()
+    return {"U", "S", "H", *NEEDS_ONE_SCALE} <= record.metrics.keys()
 
 
 def without_curve(records: Iterable[Record]) -> str:

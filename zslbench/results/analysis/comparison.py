@@ -243,7 +243,7 @@ class _Answered:
         mean = np.stack([seeds.mean(axis=1) for seeds in self.right], axis=1)
         rng = seeding.stream(how.seed, f"bootstrap {kind} {images}")
         if kind == "classes":
-            return significance.draw_classes(significance.class_means(mean, self.labels), how.draws, rng)
+            return significance.draw_classes(significance.accuracy_by_class(mean, self.labels), how.draws, rng)
         return significance.draw_images(mean, self.labels, how.draws, rng)
 
     def count(self) -> Side:
@@ -296,7 +296,9 @@ def _training(
         seeds = right[0].shape[1] if entrant.row.stochastic else 1
         variance = 0.0
         if seeds > 1:
-            means = [significance.class_means(correct, part.labels) for correct, part in zip(right, parts, strict=True)]
+            means = [
+                significance.accuracy_by_class(correct, part.labels) for correct, part in zip(right, parts, strict=True)
+            ]
             each = [Draws(mean.mean(axis=0)[None], np.zeros((1, seeds, seeds))) for mean in means]
             metric = [float(significance.metric(each, seed)[0]) for seed in range(seeds)]
             slopes = [float(slope[0]) for slope in significance.metric_gradient(sides, number)]
@@ -409,7 +411,7 @@ class CrossDatasetTest:
         return tuple(groups)
 
 
-def across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) -> CrossDatasetTest | None:
+def compare_across(comparisons: Sequence[Comparison], metric: str, level: float = 0.95) -> CrossDatasetTest | None:
     """Return the tests over data sets, or None where fewer than two data sets share two methods.
 
     The data sets that all methods ran on, when those are two or more; else the methods that ran on all data sets.

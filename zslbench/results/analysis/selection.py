@@ -38,7 +38,7 @@ class UnselectableRecords(NamedTuple):
     missing: Missing
 
 
-class Selection(NamedTuple):
+class SelectedRecords(NamedTuple):
     """Records with the metrics of what was chosen, and those that the rule could not be applied to."""
 
     records: tuple[Record, ...]
@@ -100,14 +100,14 @@ def best_step(records: Sequence[Record], among: Iterable[Step] | None = None) ->
     return Best(step, means[step], len(means))
 
 
-def select(rule: str, final: Sequence[Record], dev: Iterable[Record], tuned: Iterable[str]) -> Selection:
+def select(rule: str, final: Sequence[Record], dev: Iterable[Record], tuned: Iterable[str]) -> SelectedRecords:
     """Return what a rule selects from final records; for the other arguments see `validated`."""
     if rule == "fixed":  # neither tuned nor tried for oracle selection, at the declared last step
-        return Selection(tuple(record for record in final if record.selection == "fixed"))
+        return SelectedRecords(tuple(record for record in final if record.selection == "fixed"))
     return validated(final, dev, tuned) if rule == "validated" else oracle(final, tuned)
 
 
-def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
+def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[str] = ()) -> SelectedRecords:
     """Return final records at the step that is best on the dev stage: mean over its folds and seeds.
 
     One step for all seeds, among those that every dev and final record of the setup judged. Records whose
@@ -136,10 +136,10 @@ def validated(final: Iterable[Record], dev: Iterable[Record], tuned: Iterable[st
             continue
         folds = sorted({record.fold for record in curves})
         records += _at_step(with_curve, "validated", best_step(curves, steps), points=1, folds=folds)
-    return Selection(tuple(records), tuple(lacking))
+    return SelectedRecords(tuple(records), tuple(lacking))
 
 
-def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
+def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> SelectedRecords:
     """Return what is best on test: the mean over seeds of the protocol's metric, one step for all seeds.
 
     Where records of a family (same method, presets, setting, data, protocol) were tried for oracle selection, all its
@@ -161,7 +161,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> Selection:
                 records += _at_step(with_curve, "oracle", best_step(with_curve), points=1)
             else:
                 lacking.append(UnselectableRecords(tuple(point), "curve"))
-    return Selection(tuple(records), tuple(lacking))
+    return SelectedRecords(tuple(records), tuple(lacking))
 
 
 def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:

@@ -188,14 +188,14 @@ def interaction_variance(values: Array, strata: IntArray) -> float:
     n, seeds = np.bincount(inverse), values.shape[1]
     if seeds < 2:
         return 0.0
-    mean = class_means(values, strata)
+    mean = accuracy_by_class(values, strata)
     rest = values - values.mean(axis=1, keepdims=True) - (mean - mean.mean(axis=1, keepdims=True))[inverse]
     square = np.bincount(inverse, weights=(rest**2).sum(axis=1))
     share = np.divide(square, n * (n - 1.0), out=np.zeros(len(n)), where=n > 1)
     return float(share.sum()) / float((seeds - 1) * seeds * len(n) ** 2)
 
 
-def class_means(correct: Array, classes: IntArray) -> Array:
+def accuracy_by_class(correct: Array, classes: IntArray) -> Array:
     """Return the (C, M) mean accuracy of each class, in order of first appearance, so that its number is no matter."""
     inverse = _numbered(classes)
     counts = np.bincount(inverse)

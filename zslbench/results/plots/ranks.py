@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.files import write_atomically
-from zslbench.results.analysis.comparison import METRICS, Comparison, CrossDatasetTest, across, match_methods
+from zslbench.results.analysis.comparison import METRICS, Comparison, CrossDatasetTest, compare_across, match_methods
 from zslbench.results.plots.frame import (
     COLOURS,
     FAINT,
@@ -54,7 +54,7 @@ def draw_ranks(request: FigureRequest) -> DrawnFigure:
     data = [(comparison.match.row.dataset, comparison.metric) for comparison in comparisons]
     if twice := sorted({dataset for dataset, metric in data if data.count((dataset, metric)) > 1}):
         raise BadValue(f"there are several choices of {', '.join(twice)}; choose one with --features and --semantics.")
-    tests = [test for name in METRICS if (test := across(comparisons, name)) is not None]
+    tests = [test for name in METRICS if (test := compare_across(comparisons, name)) is not None]
     if not tests:
         datasets = ", ".join(sorted({line.row.dataset for line in request.lines}))
         raise BadValue(

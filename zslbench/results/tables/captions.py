@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zslbench.metrics import SWEPT
+from zslbench.metrics import NEEDS_ONE_SCALE
 from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
@@ -77,8 +77,8 @@ def describe_rows(
     if choices := named.write_each(_choice):
         add("chosen", f"Chosen: {choices}.")
     add("calibration", *_describe_calibration(named))
-    lacking = any("H" in row.metrics and not row.metrics.keys() >= {*SWEPT} for row in rows)
-    if lacking and any(name in SWEPT or CALIBRATED in name for name in metrics):
+    lacking = any("H" in row.metrics and not row.metrics.keys() >= {*NEEDS_ONE_SCALE} for row in rows)
+    if lacking and any(name in NEEDS_ONE_SCALE or CALIBRATED in name for name in metrics):
         add("calibration", _NO_CURVE)
     if spreads := [stat for row in rows for stat in row.metrics.values() if stat.std is not None]:
         spread = "half-width of the 95 % t interval" if intervals else "sample standard deviation"

@@ -17,8 +17,8 @@ from zslbench.results.analysis.comparison import (
 )
 from zslbench.results.analysis.rows import group_values
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, format_number_ranges, source_sentences
-from zslbench.results.tables.facts import pick_facts, round_number, round_numbers
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
+from zslbench.results.tables.table_data import pick_facts, round_number, round_numbers
 from zslbench.visible import one_line
 
 _ENTRANT = ("", "_label", "_setting", "_selection", "_seeds", "_value")

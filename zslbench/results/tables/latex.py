@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, pack, panels
+from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, pack, split_into_panels
 
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
@@ -167,7 +167,7 @@ _SPACING = rf"\setlength{{\tabcolsep}}{{{GAP / 2:g}pt}}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Sheet:
+class LatexPanel:
     """One panel: rows of a whole table, the room of names, group heads and columns, and what stands over it."""
 
     table: Table
@@ -236,31 +236,33 @@ class Sheet:
         return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
-def _sheets(table: Table, room: float) -> list[Sheet]:
+def _split_panels(table: Table, room: float) -> list[LatexPanel]:
     names = min(max(text_width(row.title) for row in table.rows), _NAMES * room)
     names = max(names, text_width(table.name))
-    sheets: list[Sheet] = []
-    for part in panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room):
+    latex_panels: list[LatexPanel] = []
+    for part in split_into_panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room):
         columns = _columns(part, room)
         groups = (
             max(sum(columns[n] for n in numbers) + GAP * (len(numbers) - 1), _head_room(head))
             for head, numbers in part.groups
         )
-        sheets.append(Sheet(part, names, tuple(groups), tuple(columns), "" if sheets else table.title))
-    return sheets
+        latex_panels.append(LatexPanel(part, names, tuple(groups), tuple(columns), "" if latex_panels else table.title))
+    return latex_panels
 
 
-def _pack(sheets: Sequence[Sheet], width: float, caption: str, below: Sequence[str], page: float) -> list[list[Sheet]]:
+def _pack(
+    panels: Sequence[LatexPanel], width: float, caption: str, below: Sequence[str], page: float
+) -> list[list[LatexPanel]]:
     """Part panels into floats of `width` and at most `page` points high, each of panels set below each other.
 
     The first one carries the caption, the last one the notes `below`, and no panel where they find no room elsewhere.
     Only what is too high for a page is parted itself, and what stands below the caption.
     """
     used = paragraph_height(caption, width, caption=True) + 2 * LINE
-    floats: list[list[Sheet]] = [[]]
-    for sheet in sheets:
+    floats: list[list[LatexPanel]] = [[]]
+    for panel in panels:
         room = page - (used if floats == [[]] else 2 * LINE)
-        for part in _pages(sheet, max(room, page / 3)):
+        for part in _pages(panel, max(room, page / 3)):
             if floats[-1] and used + part.height + LINE > page:
                 floats.append([])
                 used = 2 * LINE
@@ -270,18 +272,18 @@ def _pack(sheets: Sequence[Sheet], width: float, caption: str, below: Sequence[s
     return floats + ([[]] if below and used + last > page else [])
 
 
-def _pages(sheet: Sheet, room: float) -> list[Sheet]:
+def _pages(panel: LatexPanel, room: float) -> list[LatexPanel]:
     """Part a panel that is higher than `room` between its rows."""
-    blocks = sheet.table.blocks
+    blocks = panel.table.blocks
     rows = [(number, row) for number, block in enumerate(blocks) for row in block.rows]
-    pages: list[Sheet] = []
-    for page in pack(rows, lambda item: LINE * len(sheet.row_lines(item[1])), room - sheet.bare_height):
+    pages: list[LatexPanel] = []
+    for page in pack(rows, lambda item: LINE * len(panel.row_lines(item[1])), room - panel.bare_height):
         parts = (
             Block(tuple(row for _, row in part), blocks[number].title)
             for number, part in itertools.groupby(page, lambda item: item[0])
         )
-        table = dataclasses.replace(sheet.table, blocks=tuple(parts))
-        pages.append(dataclasses.replace(sheet, table=table, title="" if pages else sheet.title))
+        table = dataclasses.replace(panel.table, blocks=tuple(parts))
+        pages.append(dataclasses.replace(panel, table=table, title="" if pages else panel.title))
     return pages
 
 
@@ -322,18 +324,18 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
     plain = [" ".join(pair) for pair in settings + notes]
     room, page = width * POINTS - _SPARE, math.inf if standalone else PAGE
     with_rows = [table for table in tables if table.rows]
-    sheets = [sheet for table in with_rows for sheet in _sheets(table, room)]
-    narrow = len(sheets) == len(with_rows) and all(sheet.width <= COLUMN for sheet in sheets)
-    floats = _pack(sheets, COLUMN, caption, plain, page) if narrow else []
+    panels = [panel for table in with_rows for panel in _split_panels(table, room)]
+    narrow = len(panels) == len(with_rows) and all(panel.width <= COLUMN for panel in panels)
+    floats = _pack(panels, COLUMN, caption, plain, page) if narrow else []
     if len(floats) != 1:
-        floats = _pack(sheets, room, caption, plain, page)
+        floats = _pack(panels, room, caption, plain, page)
     below = [f"{letter} {breakable(text)}" for letter, text in settings]
     below += [f"$^{{{number}}}$ {breakable(text)}" for number, text in notes]
     if below:
         minipage = r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(below), r"\end{minipage}"
         below = [r"\par\smallskip", *minipage]
     if standalone:
-        text = _document([sheet for sheets in floats for sheet in sheets], caption, below)
+        text = _document([panel for panels in floats for panel in panels], caption, below)
     else:
         text = _floats(floats, caption, below, "table" if narrow and len(floats) == 1 else "table*")
     comments = [] if standalone else [_NEEDS]
@@ -341,24 +343,24 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
     return "\n".join([*comments, text])
 
 
-def _floats(floats: Sequence[Sequence[Sheet]], caption: str, below: Sequence[str], name: str) -> str:
+def _floats(floats: Sequence[Sequence[LatexPanel]], caption: str, below: Sequence[str], name: str) -> str:
     lines = []
-    for number, sheets in enumerate(floats):
+    for number, panels in enumerate(floats):
         lines += [rf"\begin{{{name}}}[tp]", r"\centering", r"\footnotesize", _SPACING]
         if number == 0:
             lines.append(r"\setlength{\belowcaptionskip}{4pt}")  # usual classes leave no room below a caption on top
             lines.append(rf"\caption{{{breakable(caption)}}}")
         else:
             lines.append(r"Table \thetable{} (continued)\par\smallskip")
-        lines += _panels(sheets)
-        lines += below if sheets is floats[-1] else ()
+        lines += _write_panels(panels)
+        lines += below if panels is floats[-1] else ()
         lines.append(rf"\end{{{name}}}")
     return "\n".join(lines) + "\n"
 
 
-def _document(sheets: Sequence[Sheet], caption: str, below: Sequence[str]) -> str:
-    width = max(COLUMN, *(sheet.width for sheet in sheets))
-    body = [rf"{breakable(caption)}\par\medskip", r"{\centering", *_panels(sheets), r"\par}", *below]
+def _document(panels: Sequence[LatexPanel], caption: str, below: Sequence[str]) -> str:
+    width = max(COLUMN, *(panel.width for panel in panels))
+    body = [rf"{breakable(caption)}\par\medskip", r"{\centering", *_write_panels(panels), r"\par}", *below]
     lines = [
         r"\documentclass[border=6pt]{standalone}",
         r"\usepackage{booktabs}",
@@ -373,12 +375,12 @@ def _document(sheets: Sequence[Sheet], caption: str, below: Sequence[str]) -> st
     return "\n".join(lines) + "\n"
 
 
-def _panels(sheets: Sequence[Sheet]) -> list[str]:
+def _write_panels(panels: Sequence[LatexPanel]) -> list[str]:
     lines = []
-    for number, sheet in enumerate(sheets):
+    for number, panel in enumerate(panels):
         lines += [r"\par\medskip"] if number else []
-        lines += [rf"{breakable(sheet.title)}\par\smallskip"] if sheet.title else []
-        lines += sheet.lines()
+        lines += [rf"{breakable(panel.title)}\par\smallskip"] if panel.title else []
+        lines += panel.lines()
     return lines
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.tables.latex import TEXT_WIDTH, write_latex
-from zslbench.results.tables.table import Cell, Table, column_widths, panels
+from zslbench.results.tables.table import Cell, Table, column_widths, split_into_panels
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DATA_FORMATS = ("csv", "json")
@@ -106,7 +106,7 @@ def _part(
         return [table]
     names = max(map(measure, [*(block.title for block in table.blocks), *(row.title for row in table.rows)]))
     widths = column_widths(table, lambda cell, longest: len(show(cell, longest)), measure)
-    return panels(table, widths, width - names, gaps, measure)
+    return split_into_panels(table, widths, width - names, gaps, measure)
 
 
 def write_markdown(table: Table, width: int = MARKDOWN_WIDTH) -> str:

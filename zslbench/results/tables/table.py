@@ -203,7 +203,7 @@ def column_widths(
     ]
 
 
-def panels(
+def split_into_panels(
     table: Table,
     widths: Sequence[float],
     room: float,
