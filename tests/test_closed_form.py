@@ -26,7 +26,7 @@ from zslbench.methods.closed_form.gfzsl import GFZSL, log_likelihoods
 from zslbench.methods.closed_form.prototype import Prototype
 from zslbench.methods.closed_form.ridge import Ridge
 from zslbench.methods.closed_form.sae import SAE
-from zslbench.methods.vectors import closeness
+from zslbench.methods.preprocess import closeness
 from zslbench.registry import METHODS
 from zslbench.task import ClassTable, Train
 

@@ -12,8 +12,7 @@ import numpy as np
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.methods.preprocess import check_chain, prepare
-from zslbench.methods.vectors import class_means, unit
+from zslbench.methods.preprocess import check_chain, class_means, prepare, unit
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 

@@ -10,8 +10,7 @@ import numpy as np
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.methods.preprocess import check_chain, prepare
-from zslbench.methods.vectors import attribute_values, unit
+from zslbench.methods.preprocess import attribute_values, check_chain, prepare, unit
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 

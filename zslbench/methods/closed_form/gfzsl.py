@@ -12,8 +12,7 @@ from zslbench.arrays import Array, IntArray, positions_by_label
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, ShiftedGram, preprocessed
 from zslbench.methods.fit_cache import Shared
-from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.vectors import normed
+from zslbench.methods.preprocess import Preprocessor, check_chain, normed
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 

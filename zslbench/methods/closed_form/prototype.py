@@ -10,8 +10,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.fit_cache import Shared
-from zslbench.methods.preprocess import check_chain
-from zslbench.methods.vectors import cosines
+from zslbench.methods.preprocess import check_chain, cosines
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 

@@ -10,8 +10,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Setting
 from zslbench.methods.closed_form import ClassRidge, ClosedForm, preprocessed
 from zslbench.methods.fit_cache import Shared
-from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.vectors import class_means, closeness, cosines
+from zslbench.methods.preprocess import Preprocessor, check_chain, class_means, closeness, cosines
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 

@@ -11,8 +11,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import Context, MethodCard, Preset, Setting
 from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.fit_cache import Shared
-from zslbench.methods.preprocess import check_chain
-from zslbench.methods.vectors import cosines, unit
+from zslbench.methods.preprocess import check_chain, cosines, unit
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 

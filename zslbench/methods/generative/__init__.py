@@ -17,8 +17,7 @@ from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, Size, report_losses
 from zslbench.methods.fit_cache import Shared
-from zslbench.methods.preprocess import Preprocessor, check_chain
-from zslbench.methods.vectors import normed
+from zslbench.methods.preprocess import Preprocessor, check_chain, normed
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 

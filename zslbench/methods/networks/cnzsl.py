@@ -10,8 +10,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size, report_losses
-from zslbench.methods.preprocess import check_chain, prepare
-from zslbench.methods.vectors import unit
+from zslbench.methods.preprocess import check_chain, prepare, unit
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 

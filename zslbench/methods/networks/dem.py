@@ -11,8 +11,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting, Size, report_losses
-from zslbench.methods.preprocess import check_chain, prepare
-from zslbench.methods.vectors import attribute_values, closeness, cosines
+from zslbench.methods.preprocess import attribute_values, check_chain, closeness, cosines, prepare
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, Method, Size, report_losses
-from zslbench.methods.preprocess import check_chain, prepare
-from zslbench.methods.vectors import normed
+from zslbench.methods.preprocess import check_chain, normed, prepare
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
