@@ -46,7 +46,11 @@ class Judgement:
 
 @dataclasses.dataclass(kw_only=True)
 class Protocol(abc.ABC):
-    """An evaluation protocol. Parameters are dataclass fields made by `zslbench.params.param`."""
+    """An evaluation protocol. Parameters are dataclass fields made by `zslbench.params.param`.
+
+    A run judges in two steps: `condense` where the method is, without any answer, then `mark` with the answers in the
+    coordinator. A protocol that overrides `judge` skips the first: all scores travel, and `mark` hands them to `judge`.
+    """
 
     card: ClassVar[ProtocolCard]
 

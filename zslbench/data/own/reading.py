@@ -178,19 +178,20 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
     if not first:
         raise BadData(f"{path} is empty; give one row an image or a class.")
     header, width = _is_header(first), len(first[0])
-    body = itertools.chain(first[header:], rows)
+    body = itertools.chain(first[1:] if header else first, rows)
     named = _parse(first[-1][0]) is None
+    begin = 1 if named else 0  # the column at which numbers begin
     index = header and not named and first[0][0].casefold() in _INDEX
     if width == 1 or (index and width == 2 and _parse(first[-1][1]) is None):  # an index beside one column of texts
         texts = [row[-1] for row in body]
         numbers = [_parse(text) for text in texts]
         return np.array(texts, np.str_) if None in numbers else np.array(numbers, np.float64)[:, None], None, False
     names, table = [], []
-    for number, row in enumerate(body, start=1 + header):
+    for number, row in enumerate(body, start=2 if header else 1):
         try:
-            table.append(np.array(row[named:], dtype=np.float64))  # NumPy parses the texts
+            table.append(np.array(row[begin:], dtype=np.float64))  # NumPy parses the texts
         except ValueError as error:
-            column = next(at for at, field in enumerate(row) if at >= named and _parse(field) is None)
+            column = next(at for at, field in enumerate(row) if at >= begin and _parse(field) is None)
             raise BadData(
                 f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; mend it."
             ) from error
