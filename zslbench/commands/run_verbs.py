@@ -175,7 +175,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
 @shared.rerun_option(
-    help="Begin the search anew, and do the runs named here again; none: keep runs although the source has changed."
+    help="Begin the search anew and do these runs again; with none, keep runs although the source has changed."
 )
 @click.option(
     "--oracle",
