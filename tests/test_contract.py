@@ -9,7 +9,7 @@ import pytest
 from zslbench.checks import check_dataset, check_method, check_protocol
 from zslbench.checks.method_checks import CONTRACT as METHOD
 from zslbench.checks.protocol_checks import CONTRACT as PROTOCOL
-from zslbench.data.dataset import DatasetLoader
+from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import CONTRACT as DATASET
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 from zslbench.spec import parse
@@ -93,7 +93,7 @@ def test_every_other_data_set_is_a_source_with_its_counts() -> None:
     assert names == {"apy", "awa1", "awa2", "cub", "flo", "sun"}
     for name in names:
         cls = DATASETS.load(name)
-        assert issubclass(cls, DatasetLoader)
+        assert issubclass(cls, Source)
         assert cls().card.counts is not None
 
 

@@ -15,7 +15,7 @@ from data_folders import images, refusal, splits, write_changed, write_folder
 from zslbench.data import Dataset, load_dataset
 from zslbench.data.array_store import home
 from zslbench.data.catalogue import xlsa17_roots
-from zslbench.data.dataset import DatasetCard, DatasetLoader
+from zslbench.data.dataset import DatasetCard, Source
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
 
@@ -64,7 +64,7 @@ def test_texts_that_name_no_data_set(kind: type[ZslbenchError], text: str, why: 
     assert why in refused(text, kind)
 
 
-class Mine(DatasetLoader):
+class Mine(Source):
     card = DatasetCard(title="Mine", summary="", citation="")
 
     def load(self, *, features: Any = None, semantics: Any = None, root: Any = None) -> Dataset:

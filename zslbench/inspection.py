@@ -22,7 +22,7 @@ import zslbench
 from zslbench.data import added
 from zslbench.data.array_store import home
 from zslbench.data.catalogue import xlsa17_roots as data_roots
-from zslbench.data.dataset import DatasetLoader
+from zslbench.data.dataset import Source
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.params import declared_params, format_value, in_words
@@ -180,7 +180,7 @@ def _describe(entry: Entry) -> Info:
     if issubclass(cls, Method):
         return _describe_method(entry, cls, rows)
     card: Any = getattr(cls, "card", None)
-    if issubclass(cls, DatasetLoader):
+    if issubclass(cls, Source):
         counts = dataclasses.asdict(card.counts) if card.counts else {}
         facts = {
             "citation": card.citation,

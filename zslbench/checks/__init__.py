@@ -18,7 +18,7 @@ from zslbench.checks.method_checks import check_method
 from zslbench.checks.protocol_checks import check_protocol
 from zslbench.contract import CheckFailed
 from zslbench.data import added
-from zslbench.data.dataset import DatasetLoader
+from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
@@ -29,7 +29,7 @@ __all__ = ["CheckFailed", "Checked", "check", "check_dataset", "check_method", "
 
 Kind = Literal["method", "dataset", "protocol"]
 _REGISTRIES: dict[Kind, Registry] = {"method": METHODS, "dataset": DATASETS, "protocol": PROTOCOLS}
-_BASES: dict[Kind, type] = {"method": Method, "protocol": Protocol, "dataset": DatasetLoader}
+_BASES: dict[Kind, type] = {"method": Method, "protocol": Protocol, "dataset": Source}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from zslbench.data.dataset import Counts as Counts
     from zslbench.data.dataset import Dataset as Dataset
     from zslbench.data.dataset import DatasetCard as DatasetCard
-    from zslbench.data.dataset import DatasetLoader as DatasetLoader
     from zslbench.data.dataset import Fold as Fold
+    from zslbench.data.dataset import Source as Source
     from zslbench.data.download import fetch as fetch
     from zslbench.data.import_archive import Installed as Installed
     from zslbench.data.import_archive import import_ as import_

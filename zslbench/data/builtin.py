@@ -52,7 +52,7 @@ import numpy as np
 
 from zslbench import seeding
 from zslbench.arrays import Array
-from zslbench.data.dataset import Counts, Dataset, DatasetCard, DatasetLoader, choose_stem, numbered_names
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem, numbered_names
 from zslbench.data.splits import seen_split, unseen_classes
 from zslbench.errors import BadValue
 from zslbench.params import param
@@ -107,7 +107,7 @@ def _scans() -> Array:
 
 
 @dataclasses.dataclass(kw_only=True)
-class Digits(DatasetLoader):
+class Digits(Source):
     """Scanned digits, three of them unseen."""
 
     card: ClassVar[DatasetCard] = DatasetCard(
@@ -144,7 +144,7 @@ class Digits(DatasetLoader):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Synthetic(DatasetLoader):
+class Synthetic(Source):
     """Made-up multi-modal classes with ReLU-like features."""
 
     card: ClassVar[DatasetCard] = DatasetCard(

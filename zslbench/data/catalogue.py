@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import home, load_stored
-from zslbench.data.dataset import Counts, Dataset, DatasetCard, DatasetLoader, choose_stem
+from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
 from zslbench.identity import expand_home
@@ -23,7 +23,7 @@ DIMENSIONS = {"res101": 2048}
 
 
 @dataclasses.dataclass(kw_only=True)
-class Catalogued(DatasetLoader):
+class Catalogued(Source):
     """A data set of the xlsa17 family, read from the folder that its card names."""
 
     name: ClassVar[str]

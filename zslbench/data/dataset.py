@@ -278,7 +278,7 @@ class DatasetCard:
 
 
 @dataclasses.dataclass(kw_only=True)
-class DatasetLoader(abc.ABC):
+class Source(abc.ABC):
     """A registered data set. Parameters are dataclass fields made by `zslbench.params.param`."""
 
     card: ClassVar[DatasetCard]

@@ -13,7 +13,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import home, verify_copies
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, verify_counts
-from zslbench.data.dataset import Counts, Dataset, DatasetLoader
+from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.files import remove_working_folders
 from zslbench.registry import DATASETS
@@ -73,7 +73,7 @@ def list_(root: Path | None = None) -> list[Listed]:
     for entry in DATASETS:
         try:
             source = entry.load()
-            if not issubclass(source, DatasetLoader):
+            if not issubclass(source, Source):
                 raise BadValue(f"{entry.target} is not a Source.")
             card = source.card
         except (ZslbenchError, AttributeError) as error:

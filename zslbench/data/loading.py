@@ -10,7 +10,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import file_states, load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
-from zslbench.data.dataset import Dataset, DatasetLoader, choose_stem
+from zslbench.data.dataset import Dataset, Source, choose_stem
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expand_home, folder_name
 from zslbench.registry import DATASETS
@@ -62,7 +62,7 @@ def is_named(text: str) -> bool:
     return name in DATASETS.entries or added.find_added(name) is not None
 
 
-def load_source(text: str) -> tuple[DatasetLoader, str]:
+def load_source(text: str) -> tuple[Source, str]:
     """Return the source that a name with parameters stands for, and its registered name.
 
     Raises:
@@ -80,7 +80,7 @@ def load_source(text: str) -> tuple[DatasetLoader, str]:
     if parsed.presets:
         raise BadSpec(f"cannot read {text!r}: data sets have no presets; write name or name[key=value,…].")
     source = entry.load()
-    if not issubclass(source, DatasetLoader):
+    if not issubclass(source, Source):
         raise BadValue(f"{entry.target} is not a data set; a data set is a class derived from zslbench.data.Source.")
     return source(**params.resolve(source, entry.name, parsed.params)), entry.name
 
