@@ -25,7 +25,7 @@ import zslbench
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, Method, MethodCard, Setting
 from zslbench.runner.executors.processes import ProcessExecutor
-from zslbench.runner.resources import Place
+from zslbench.runner.resources import WorkerPlace
 from zslbench.task import ClassTable, Train
 
 CUB_SIZE = "synthetic[classes=200,unseen=50,attributes=312,features=2048,images=59]"
@@ -73,7 +73,7 @@ def study(folder: Path, workers: int, dry_run: bool = False) -> None:
         seeds=RUNS,
         runs=folder,
         dry_run=dry_run,
-        engine=ProcessExecutor([Place(1)] * workers),
+        engine=ProcessExecutor([WorkerPlace(1)] * workers),
     )
     assert dry_run or sum(record.ok for record in outcome.records) == RUNS
 

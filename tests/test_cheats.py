@@ -19,13 +19,13 @@ from zslbench.data.splits import split
 from zslbench.protocols.gzsl import GZSL
 from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.executors.processes import ProcessExecutor
-from zslbench.runner.resources import Place
+from zslbench.runner.resources import WorkerPlace
 
 ENGINES = ["serial", "process"]
 
 
 def engine(name: str) -> Executor:
-    return SerialExecutor() if name == "serial" else ProcessExecutor((Place(1),))
+    return SerialExecutor() if name == "serial" else ProcessExecutor((WorkerPlace(1),))
 
 
 def secrets_of(folder: Path) -> str:

@@ -23,7 +23,7 @@ from zslbench.errors import BadValue, EngineError, Unavailable
 from zslbench.runner.executors import Listener
 from zslbench.runner.executors.dask import DaskExecutor, bounded, connected, count_workers
 from zslbench.runner.jobs import Job
-from zslbench.runner.resources import Place
+from zslbench.runner.resources import WorkerPlace
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -96,7 +96,9 @@ def test_a_run_that_kills_every_worker_is_recorded_as_crashed(study, capfd):
     methods = [f"{NOTED}[fault={fault}]" for fault in ("kill", "print", "raise")]
     methods += [f"{POINTS}[ridge=[1,2]]", f"{POINTS}[ridge=3,dies=true]"]
     with dask.config.set({"distributed.scheduler.allowed-failures": 1}):
-        outcome = zslbench.run(methods, "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[Place(1)]))
+        outcome = zslbench.run(
+            methods, "synthetic", "gzsl", runs=study.runs, engine=DaskExecutor(places=[WorkerPlace(1)])
+        )
     assert [record.status for record in outcome.records] == ["crashed", "ok", "failed", "ok", "ok", "ok"]
     assert "each Dask worker that tried it died" in outcome.records[0].error
     noted = {"kill 0": 2, "print 0": 1, "raise 0": 1, "grid of 3": 2}
@@ -179,7 +181,7 @@ def test_a_call_that_hangs_is_left_behind():
 
 def test_the_ports_of_a_cluster_on_this_machine_take_its_own_certificates_alone():
     """Every user of the machine can reach them, and a task is any code."""
-    with connected(None, [Place(1)], PATIENCE) as client:
+    with connected(None, [WorkerPlace(1)], PATIENCE) as client:
         assert client.submit(int, "3").result(timeout=PATIENCE) == 3
         address = client.scheduler.address
         workers = list(client.scheduler_info()["workers"])

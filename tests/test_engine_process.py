@@ -29,8 +29,8 @@ from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.plan import RunOptions, plan
-from zslbench.runner.resources import THREAD_VARIABLES, Limits, Place, places
-from zslbench.runner.run_records import Finished
+from zslbench.runner.resources import THREAD_VARIABLES, Limits, WorkerPlace, places
+from zslbench.runner.run_records import RunResult
 
 pytestmark = pytest.mark.timeout(MOST)
 NOTED = "fault_methods:Noted"
@@ -38,7 +38,7 @@ POINTS = "fault_methods:Points"
 
 
 def process(workers: int = 1, **limits: Any) -> ProcessExecutor:
-    return ProcessExecutor([Place(1)] * workers, Limits(**limits))
+    return ProcessExecutor([WorkerPlace(1)] * workers, Limits(**limits))
 
 
 def noted_runs(seeds: int) -> Sequence[Run]:
@@ -210,9 +210,9 @@ def test_workers_find_methods_of_the_working_folder(study, monkeypatch):
 
 
 def test_workers_that_cannot_start_are_told_once(study, monkeypatch):
-    monkeypatch.setattr(Place, "environment", lambda place: {"PYTHONHOME": str(study.folder / "nowhere")})
+    monkeypatch.setattr(WorkerPlace, "environment", lambda place: {"PYTHONHOME": str(study.folder / "nowhere")})
     with pytest.raises(EngineError, match=r"cannot be started .* --engine serial"):
-        study.run(NOTED, ProcessExecutor([Place(1)]))
+        study.run(NOTED, ProcessExecutor([WorkerPlace(1)]))
     assert study.records() == []
     study.check_nothing_left()
 
@@ -227,7 +227,7 @@ class Ear(Listener):
 def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study):
     """The variables are there before anything is imported: the child's own first environment has them."""
     gpus = places(4, "auto", gpus=["0", "GPU-beef"], threads=2)
-    assert gpus == [Place(2, "0"), Place(2, "GPU-beef"), Place(2, "0"), Place(2, "GPU-beef")]
+    assert gpus == [WorkerPlace(2, "0"), WorkerPlace(2, "GPU-beef"), WorkerPlace(2, "0"), WorkerPlace(2, "GPU-beef")]
     environments: list[dict[str, str]] = []
     ear = Ear(lambda job: environments.extend(process.environ() for process in study.processes()))
     study.run(NOTED, ProcessExecutor(gpus[1:]), hear=ear)
@@ -240,14 +240,14 @@ def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study):
 @pytest.mark.parametrize(
     ("workers", "device", "gpus", "cores", "asked", "expected"),
     [
-        ("auto", "auto", [], 2, "", [Place(1)] * 2),
-        ("auto", "auto", [], 8, "", [Place(2)] * 4),
-        ("auto", "auto", [], 64, "", [Place(4)] * 16),
-        ("auto", "cuda", ["3"], 16, "", [Place(16, "3")]),
-        ("auto", "cpu", ["0", "1"], 1, "", [Place(1)]),
-        (3, "cuda:1", ["0", "1"], 2, "", [Place(1)] * 3),
-        (1, "auto", [], 8, "3", [Place(3)]),  # the environment may ask for fewer threads
-        (1, "auto", [], 2, "3", [Place(2)]),
+        ("auto", "auto", [], 2, "", [WorkerPlace(1)] * 2),
+        ("auto", "auto", [], 8, "", [WorkerPlace(2)] * 4),
+        ("auto", "auto", [], 64, "", [WorkerPlace(4)] * 16),
+        ("auto", "cuda", ["3"], 16, "", [WorkerPlace(16, "3")]),
+        ("auto", "cpu", ["0", "1"], 1, "", [WorkerPlace(1)]),
+        (3, "cuda:1", ["0", "1"], 2, "", [WorkerPlace(1)] * 3),
+        (1, "auto", [], 8, "3", [WorkerPlace(3)]),  # the environment may ask for fewer threads
+        (1, "auto", [], 2, "3", [WorkerPlace(2)]),
     ],
 )
 def test_a_machine_is_divided(monkeypatch, workers, device, gpus, cores, asked, expected):
@@ -293,7 +293,7 @@ def test_batches_are_taken_one_at_a_time_when_a_worker_is_free(study):
             order.append(f"taken {run.seed}")
             yield Batch((Job((run,)),))
 
-    def keep(job: Job, results: list[Finished]) -> None:
+    def keep(job: Job, results: list[RunResult]) -> None:
         assert results[0].record.ok
         order.append(f"done {job.first.seed}")
 
@@ -338,7 +338,7 @@ def test_a_worker_that_dies_between_two_batches_costs_no_run(study):
 
     done: dict[int, str] = {}
 
-    def keep(job: Job, results: list[Finished]) -> None:
+    def keep(job: Job, results: list[RunResult]) -> None:
         done[job.first.seed] = results[0].record.status
 
     do_batches(process(), work(), [], keep)

@@ -16,7 +16,7 @@ from typed_commands import blocks
 import zslbench
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.results.records.store import ResultStore
-from zslbench.runner.plan import RunOptions, WholeFile, read_plan
+from zslbench.runner.plan import PlanFileKeys, RunOptions, read_plan
 
 PAGE = (Path(__file__).parent.parent / "docs" / "how-to" / "plans.md").read_text(encoding="utf-8")
 RIDGE = "toy_methods:Ridge"
@@ -48,10 +48,10 @@ def test_the_example_of_the_documentation_is_planned(written, typed):
 
 
 def test_a_plan_can_say_all_that_run_takes_and_the_documentation_names_every_key():
-    elsewhere = {"plan", "rerun", "dry_run", "console", "hear", *WholeFile.__struct_fields__}
+    elsewhere = {"plan", "rerun", "dry_run", "console", "hear", *PlanFileKeys.__struct_fields__}
     assert set(RunOptions.__struct_fields__) == inspect.signature(zslbench.run).parameters.keys() - elsewhere
     told = set(re.findall(r"`(\w+)`", PAGE.partition("## Keys")[2]))
-    assert told >= {*RunOptions.__struct_fields__, *WholeFile.__struct_fields__}
+    assert told >= {*RunOptions.__struct_fields__, *PlanFileKeys.__struct_fields__}
 
 
 def test_studies_inherit_from_the_top_and_paths_are_relative_to_the_file(written):
@@ -203,7 +203,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=6,
 )
-KEYS = st.sampled_from([*RunOptions.__struct_fields__, *WholeFile.__struct_fields__, "name", "study"]) | st.text(
+KEYS = st.sampled_from([*RunOptions.__struct_fields__, *PlanFileKeys.__struct_fields__, "name", "study"]) | st.text(
     max_size=8
 )
 TABLES = st.dictionaries(KEYS, VALUES, max_size=6)

@@ -25,7 +25,7 @@ from zslbench.methods.closed_form import eszsl
 from zslbench.methods.generative import AdversarialMethod, final_classifiers, regularisers
 from zslbench.results.records.watch import OK, Watcher
 from zslbench.runner import progress
-from zslbench.runner.run_records import Finished
+from zslbench.runner.run_records import RunResult
 
 TINY = "hidden=8,epochs=1,pretrain_epochs=1,per_class=3,final_epochs=1,soul_rows=2"
 GAN = f"fclswgan[{TINY.removesuffix(',soul_rows=2')}]"
@@ -144,9 +144,9 @@ def test_loading_a_library_is_no_part_of_the_first_fit(tmp_path, clock, monkeypa
 
 def test_progress_says_how_much_was_shared():
     done = dataclasses.replace(record(metrics={"T1": 0.5}), timings={"total": 35.21, "shared": 35.1})
-    assert progress.result_line(Finished(done)).endswith("(35.2 s, 35.1 s of them shared)")
+    assert progress.result_line(RunResult(done)).endswith("(35.2 s, 35.1 s of them shared)")
     alone = dataclasses.replace(done, timings={"total": 35.21, "shared": 0.01})
-    assert progress.result_line(Finished(alone)).endswith("(35.2 s)")
+    assert progress.result_line(RunResult(alone)).endswith("(35.2 s)")
 
 
 @pytest.mark.skipif(

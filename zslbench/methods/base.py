@@ -265,7 +265,7 @@ class Method(abc.ABC):
 
         Override it where points can share work, a factorization for instance: the runner then hands over all points of
         a grid at once. A point must come out as its own `fit` leaves it, to the bit: a run means the same number alone
-        and in company. Hold on to no point that was yielded, so that one fit at a time is in memory. Do what is shared
+        and with others. Hold on to no point that was yielded, so that one fit at a time is in memory. Do what is shared
         in ``with ctx.measured() as cost:`` and ``ctx.charge(cost)`` to each later point that uses it; the seconds of a
         grid that measures nothing are left out of comparisons.
         """

@@ -20,7 +20,7 @@ from zslbench.errors import MethodFault
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.handout import OpenedHandout, Parcel
+from zslbench.runner.handout import OpenedHandout, PackedHandout
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.method_state import require_same, state_of
 from zslbench.runner.run_records import (
@@ -28,10 +28,10 @@ from zslbench.runner.run_records import (
     Done,
     Logged,
     Message,
-    Scored,
     Started,
     Stopped,
     Synthesis,
+    UnjudgedResult,
     describe_error,
     facts_of,
     reset_peaks,
@@ -49,11 +49,11 @@ _ROUNDED = 20
 """One row in so many may differ: one whose best candidates are level up to rounding."""
 
 
-def execute(parcel: Parcel, send: Send, log_every: float = 0.0) -> None:
+def execute(parcel: PackedHandout, send: Send, log_every: float = 0.0) -> None:
     """Do the jobs of a batch, in order: fit each method once, score for each of its protocols, send each at once.
 
     Whatever a method raises becomes a `failed` result with its traceback; what the protocols share (the fit) fails for
-    all of them, a fault in `scores` for that protocol only. Fits in company that fail are tried again one by one, so
+    all of them, a fault in `scores` for that protocol only. Fits done together that fail are tried again one by one, so
     that a fault stays with the one it belongs to. KeyboardInterrupt passes through.
 
     Args:
@@ -69,38 +69,39 @@ def execute(parcel: Parcel, send: Send, log_every: float = 0.0) -> None:
             send(Started(waiting[0].key))
 
 
-def _results(parcel: Parcel, send: Send, log_every: float) -> Iterator[tuple[Job, list[Scored]]]:
+def _results(parcel: PackedHandout, send: Send, log_every: float) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
     """Yield the results of each job; an error of whoever takes them is no fault of a method."""
     batch = parcel.batch
     try:
         material = OpenedHandout(parcel)
     except Exception as error:
         for job in batch.jobs:
-            yield job, [Scored("failed", describe_error(error), facts_of(job, None, {"total": 0.0}))] * len(job.runs)
+            failed = UnjudgedResult("failed", describe_error(error), facts_of(job, None, {"total": 0.0}))
+            yield job, [failed] * len(job.runs)
         return
     with material:
         progress = JobInProgress(batch.first, material, send, log_every)
-        waiting, company = list(batch.jobs), dict[str, Any]()
+        waiting, group_facts = list(batch.jobs), dict[str, Any]()
         if len(waiting) > 1:
             try:
                 for job, results in _fit_together(batch, progress):
                     waiting.remove(job)
                     yield job, results
             except (Exception, SystemExit) as error:
-                company = {"failed_together": last_line(describe_error(error))}
+                group_facts = {"failed_together": last_line(describe_error(error))}
         for job in waiting:
-            yield job, _fit_alone(dataclasses.replace(progress, job=job, faults=[]), company)
+            yield job, _fit_alone(dataclasses.replace(progress, job=job, faults=[]), group_facts)
 
 
-def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Scored]:
+def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[UnjudgedResult]:
     job, material = progress.job, progress.material
     start = time.perf_counter()
     method: Method | None = None
     try:
         method = _build(job.first)
         start = time.perf_counter()
-        with CheckpointScorer(progress) as bell:
-            ctx = _context(job, bell, bell if job.how.checkpoint_every else None)
+        with CheckpointScorer(progress) as scorer:
+            ctx = _context(job, scorer, scorer if job.how.checkpoint_every else None)
             reset_peaks()
             with ctx.phase("data"):
                 train = material.train()
@@ -110,19 +111,21 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Scored
         if progress.faults:
             raise progress.faults[0]
         if job.how.checkpoint_every:  # judging is not fitting
-            ctx.seconds["judge"] = bell.seconds
-            ctx.seconds["fit"] -= bell.seconds + bell.checks
-            ctx.seconds["checks"] = bell.checks
+            ctx.seconds["judge"] = scorer.seconds
+            ctx.seconds["fit"] -= scorer.seconds + scorer.checks
+            ctx.seconds["checks"] = scorer.checks
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
         skipped = isinstance(error, Stopped)
-        ended = Scored("skipped" if skipped else "failed", str(error) if skipped else describe_error(error), facts)
+        ended = UnjudgedResult(
+            "skipped" if skipped else "failed", str(error) if skipped else describe_error(error), facts
+        )
         return [ended] * len(job.runs)
-    total = time.perf_counter() - start + ctx.shared - bell.checks
+    total = time.perf_counter() - start + ctx.shared - scorer.checks
     return _scored(material, method, job, {**ctx.seconds, "total": total, "shared": ctx.shared}, facts)
 
 
-def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, list[Scored]]]:
+def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
     """Fit all points of a grid, or all seeds, at once.
 
     Each point of a grid is charged with what it shares as if it had done it alone. Of seeds, whose steps are batched
@@ -130,8 +133,8 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
     """
     points = [_build(job.first) for job in batch.jobs]
     material = progress.material
-    with CheckpointScorer(progress) as bell:
-        contexts = [_context(job, bell if job is batch.first else None) for job in batch.jobs]
+    with CheckpointScorer(progress) as scorer:
+        contexts = [_context(job, scorer if job is batch.first else None) for job in batch.jobs]
         start = time.perf_counter()
         ctx, cls = contexts[0], type(points[0])
         reset_peaks()
@@ -139,7 +142,7 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
             train = material.train()
         one_seed = len({job.first.seed for job in batch.jobs}) == 1
         fitting = cls.fit_grid(points, train, ctx) if one_seed else cls.fit_seeds(points, train, contexts)
-        company = {"grid_points" if one_seed else "seeds_at_once": len(points)}
+        group_facts = {"grid_points" if one_seed else "seeds_at_once": len(points)}
         share = 1 if one_seed else 1 / len(points)
         ctx.apart = False  # until the method measures what its points share
         for job, point, context in zip(batch.jobs, points, contexts, strict=True):
@@ -159,7 +162,7 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
                 spent["fit"] += shared - ctx.shared  # what other seeds are charged with is outside the first's phase
                 seconds = {phase: value * share for phase, value in spent.items()}
                 seconds |= {"shared": shared} if one_seed and ctx.apart else {}
-            yield job, _scored(material, method, job, seconds, company | _work(method, train))
+            yield job, _scored(material, method, job, seconds, group_facts | _work(method, train))
             for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
                 delattr(point, name)
             ctx.seconds.clear()
@@ -170,28 +173,28 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
 
 def _scored(
     material: OpenedHandout, method: Method, job: Job, seconds: Mapping[str, float], facts: Mapping[str, Any]
-) -> list[Scored]:
+) -> list[UnjudgedResult]:
     """Score with a fitted method for each protocol.
 
     Each is charged with the fit. All but the first of the job, which is shown first, share it, in whatever order they
     are asked.
     """
-    results: dict[str, Scored] = {}
+    results: dict[str, UnjudgedResult] = {}
     reply: CondensedScores | None = None
-    riding = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
+    if_shared = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
-        charged = seconds if run is job.first else riding
+        charged = seconds if run is job.first else if_shared
         start = time.perf_counter()
         try:
             reply = score_query(method, material, run, reply)
         except (Exception, SystemExit) as error:
             reply = None
             spent = {**charged, "total": charged["total"] + time.perf_counter() - start}
-            results[run.id] = Scored("failed", describe_error(error), facts_of(job, method, spent, facts))
+            results[run.id] = UnjudgedResult("failed", describe_error(error), facts_of(job, method, spent, facts))
             continue
         spent = {**charged, "scores": reply.scores, "checks": charged.get("checks", 0.0) + reply.checks}
         spent["total"] += reply.scores  # the checks are this package's, not what a result costs
-        results[run.id] = Scored("ok", "", facts_of(job, method, spent, facts), reply.condensed)
+        results[run.id] = UnjudgedResult("ok", "", facts_of(job, method, spent, facts), reply.condensed)
     per_class = job.how.keep_features if any(scored.condensed for scored in results.values()) else 0
     made = _synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
@@ -203,9 +206,9 @@ def _work(method: Method, train: Train) -> dict[str, float]:
     return {} if work is None else {"work": float(work)}
 
 
-def _context(job: Job, bell: CheckpointScorer | None, judge: Judge | None = None) -> Context:
+def _context(job: Job, scorer: CheckpointScorer | None, judge: Judge | None = None) -> Context:
     how = job.how
-    on_log = bell.log if bell else None
+    on_log = scorer.log if scorer else None
     return Context(job.first.seed, how.device, on_log, judge, precision=how.precision, profile=how.profile)
 
 

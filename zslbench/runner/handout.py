@@ -65,7 +65,7 @@ class _Handout:
 
 
 @dataclasses.dataclass(eq=False)
-class Parcel:
+class PackedHandout:
     """A batch on its way with its packed handout, which can be opened once, and holds nothing afterwards.
 
     `error` says why nothing could be packed: all runs of the batch fail with it.
@@ -76,12 +76,12 @@ class Parcel:
     error: str = ""
 
 
-def pack(batch: Batch) -> Parcel:
+def pack(batch: Batch) -> PackedHandout:
     """Return the handout of a batch; data that is missing or bad becomes the parcel's `error`."""
     try:
-        return Parcel(batch, pickle.dumps(_handout(batch)))
+        return PackedHandout(batch, pickle.dumps(_handout(batch)))
     except (Exception, SystemExit) as error:
-        return Parcel(batch, error=describe_error(error))
+        return PackedHandout(batch, error=describe_error(error))
 
 
 def answers_of(runs: Sequence[Run]) -> list[Answers]:
@@ -126,7 +126,7 @@ class OpenedHandout:
     BadData says that the arrays of the data set cannot be had on this machine.
     """
 
-    def __init__(self, parcel: Parcel) -> None:
+    def __init__(self, parcel: PackedHandout) -> None:
         if parcel.error:
             raise BadData(parcel.error)
         self._sealed = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `__exit__`)

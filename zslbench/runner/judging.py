@@ -20,7 +20,7 @@ from zslbench.data.dataset import Dataset
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.runner.handout import answers_of, dataset_of, protocol_of
 from zslbench.runner.jobs import Job, Run
-from zslbench.runner.run_records import Finished, Scored, Synthesis, describe_error, record_of
+from zslbench.runner.run_records import RunResult, Synthesis, UnjudgedResult, describe_error, record_of
 from zslbench.visible import last_line
 
 _ROWS_SEED = 0
@@ -28,7 +28,7 @@ _COARSEST = 2.0**-10
 """Of what is largest: the error that half precision may bring."""
 
 
-class Judging:
+class BatchJudge:
     """Judges the jobs of one batch: their checkpoints as they come, and their ends; holds the curves by run."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Judging:
             self.curves.setdefault(run.id, []).append({"step": step, "metrics": of_run})
         return metrics
 
-    def finished(self, job: Job, results: Sequence[Scored]) -> list[Finished]:
+    def finished(self, job: Job, results: Sequence[UnjudgedResult]) -> list[RunResult]:
         """Return the records of a job, with the predictions and the features to keep beside them."""
         finished = [self._finished(run, scored) for run, scored in zip(job.runs, results, strict=True)]
         made = results[0].made  # the same for all runs of the fit
@@ -62,23 +62,23 @@ class Judging:
             for result in finished
         ]
 
-    def _finished(self, run: Run, scored: Scored) -> Finished:
+    def _finished(self, run: Run, scored: UnjudgedResult) -> RunResult:
         curve = tuple(self.curves.pop(run.id, ()))
         if scored.condensed is None:
             curve = curve if scored.status == "skipped" else ()
-            return Finished(record_of(run, scored.status, error=scored.error, curve=curve, **scored.facts))
+            return RunResult(record_of(run, scored.status, error=scored.error, curve=curve, **scored.facts))
         try:
             (answers,) = answers_of([run])
             start = time.perf_counter()
             judgement = protocol_of(run).mark(answers, scored.condensed)
         except Exception as error:
-            return Finished(record_of(run, "failed", error=describe_error(error), **scored.facts))
+            return RunResult(record_of(run, "failed", error=describe_error(error), **scored.facts))
         spent = time.perf_counter() - start
         timings = dict(scored.facts["timings"])
         timings |= {"evaluation": round(spent, 4), "total": round(timings["total"] + spent, 4)}
         facts = {**scored.facts, "timings": timings}
         record = record_of(run, "ok", metrics=dict(judgement.metrics), curve=curve, **facts)
-        return Finished(record, judgement.predictions)
+        return RunResult(record, judgement.predictions)
 
 
 def _metrics(job: Job, condensed: Sequence[Mapping[str, AnyArray]]) -> list[dict[str, float]]:

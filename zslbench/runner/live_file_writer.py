@@ -33,7 +33,7 @@ from zslbench.results.records.live_studies import (
 )
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.run_records import Finished
+from zslbench.runner.run_records import RunResult
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""
@@ -128,7 +128,7 @@ class LiveFile(Listener):
                 fit.step, fit.total = max(0, int(step)), max(0, int(total))
                 fit.values, fit.logged = values, time.monotonic()
 
-    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+    def finished(self, job: Job, results: Sequence[RunResult]) -> None:
         """Note how a fit ended; one without results was done elsewhere, one that was cut short is to be done again."""
         statuses = {result.record.status for result in results}
         with self._changing():

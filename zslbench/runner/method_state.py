@@ -183,7 +183,11 @@ class _Walk:
 
 
 def _cached(value: functools._lru_cache_wrapper[Any]) -> list[object]:
-    """Return the keys and results of a cache in the order in which they came, which a look-up does not change."""
+    """Return the keys and results of a cache in the order in which they came, which a look-up does not change.
+
+    CPython's wrapper shows key, result, key, … of its links before the dictionary; with no bound, the dictionary alone.
+    The methods with caches in the tests of cheats fail should that change.
+    """
     parts = [part for part in gc.get_referents(value) if not isinstance(part, type)]
     at = next(at for at, part in enumerate(parts) if type(part) is dict and part is not vars(value))
     if not at:  # without a bound: all is in the dictionary

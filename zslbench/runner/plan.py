@@ -103,7 +103,7 @@ def _has_gpu() -> bool:
     return any(name.startswith("cuda") for name in devices())
 
 
-class WholeFile(Struct, frozen=True):
+class PlanFileKeys(Struct, frozen=True):
     """What only the top of a plan file may say: where and by what everything is run."""
 
     runs: _Text | None = None
@@ -150,7 +150,7 @@ def read_plan(path: Path | str) -> StudyPlan:
     tables = top.pop(STUDY, [{}])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise BadValue(f"{path}: {STUDY} must be tables; write [[{STUDY}]] above the keys of each.")
-    check_table(top, (RunOptions, WholeFile), str(path))
+    check_table(top, (RunOptions, PlanFileKeys), str(path))
     shared = {key: value for key, value in top.items() if key in RunOptions.__struct_fields__}
     whole = {key: value for key, value in top.items() if key not in shared}
     folder = Path(os.path.abspath(path.parent))  # noqa: PTH100  (links stay as they were written)
@@ -161,7 +161,7 @@ def read_plan(path: Path | str) -> StudyPlan:
         if not isinstance(name, str) or not name.strip() or not name.isprintable() or name in studies:
             raise BadValue(f"{where}: name is {name!r}; write a text that no other study has.")
         for key in table:
-            if key in WholeFile.__struct_fields__:
+            if key in PlanFileKeys.__struct_fields__:
                 raise BadValue(f"{where}: {key} holds for the whole file; write it above the first [[{STUDY}]].")
         check_table(table, (RunOptions,), where)
         for key in ("methods", "datasets"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
-from zslbench.runner.run_records import Finished
+from zslbench.runner.run_records import RunResult
 from zslbench.visible import format_losses, format_metrics, last_line, name_run
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PLAIN_EVERY = 30.0
 
 
-def result_line(finished: Finished) -> str:
+def result_line(finished: RunResult) -> str:
     """Return one line on one run: its metrics in percent, or the last line of its error."""
     record = finished.record
     protocols = [record.protocol["name"]]
@@ -53,7 +53,7 @@ class _Plain(Listener):
             name = "" if len(self._began) == 1 else f"{job}: "
             self._print(f"    {name}epoch {step}/{total}  {format_losses(values)}  about {left:.0f} s left")
 
-    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+    def finished(self, job: Job, results: Sequence[RunResult]) -> None:
         self._began.pop(job.first.id, None)
         for result in results:
             self._print(f"    {result_line(result)}")
@@ -95,7 +95,7 @@ class _Live(_Plain):
         if (bar := self._bars.get(job.first.id)) is not None:
             self.progress.update(bar, total=total, completed=step, losses=format_losses(values))
 
-    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+    def finished(self, job: Job, results: Sequence[RunResult]) -> None:
         self._close(job)
         for result in results:
             self._print(result_line(result))

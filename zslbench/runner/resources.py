@@ -60,7 +60,7 @@ def devices() -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class WorkerPlace:
     """What one worker may use.
 
     Attributes:
@@ -84,7 +84,7 @@ def places(
     threads: int | None = None,
     gpus: Sequence[str] | None = None,
     cores: int | None = None,
-) -> list[Place]:
+) -> list[WorkerPlace]:
     """Return the place of each worker.
 
     ``auto`` (None) is one worker a GPU where there are any and the device may be one; else one a core up to four,
@@ -108,7 +108,7 @@ def places(
     in_environment = (os.environ.get(name, "") for name in THREAD_VARIABLES)
     asked = [int(value) for value in in_environment if value.isdecimal() and int(value)]
     each = threads or min([max(have // count, 1), *asked])
-    return [Place(each, pinned[number % len(pinned)] if pinned else None) for number in range(count)]
+    return [WorkerPlace(each, pinned[number % len(pinned)] if pinned else None) for number in range(count)]
 
 
 def _usable_cores() -> int:

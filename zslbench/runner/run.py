@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zslbench.data.splits import Stage
 from zslbench.errors import UnknownName
@@ -25,7 +25,7 @@ from zslbench.runner.live_file_writer import keep_live_file
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, plan_study, read_plan
 from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
-from zslbench.runner.run_records import Finished
+from zslbench.runner.run_records import RunResult
 from zslbench.runner.run_states import (
     RERUNS,
     UNFINISHED,
@@ -160,6 +160,7 @@ def run(
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
             (a full disk): what was finished stays.
     """
+    # Every field of RunOptions is an argument of this function by the same name (a test holds them together).
     given = {**locals(), "data_root": None if data_root is None else str(data_root)}
     let_threads_sleep()
     options = RunOptions(**{name: given[name] for name in RunOptions.__struct_fields__})
@@ -208,6 +209,10 @@ def run(
     return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
 
 
+LeaseState = Literal["ours", "held", "done"]
+"""Whether this process has the lease of a run, another holds it, or another has done the run meanwhile."""
+
+
 class _Coordinator:
     """Does the runs that no other coordinator does, each leased just before, and keeps their records.
 
@@ -240,63 +245,63 @@ class _Coordinator:
             mine: list[Job] = []
             held: list[Job] = []
             for job in batch.jobs:
-                leased = self._lease_all(job, thorough)
-                for jobs, is_ours in ((mine, True), (held, False)):
-                    if runs := tuple(run for run in job.runs if leased[run.id] is is_ours):
+                leases = self._lease_all(job, thorough)
+                for jobs, state in ((mine, "ours"), (held, "held")):
+                    if runs := tuple(run for run in job.runs if leases[run.id] == state):
                         jobs.append(dataclasses.replace(job, runs=runs))
-                if all(is_ours is None for is_ours in leased.values()):
+                if all(state == "done" for state in leases.values()):
                     self._show_end(job)
             if held:
                 self.held.append(Batch(tuple(held)))
             if mine:
                 yield Batch(tuple(mine))
 
-    def _lease_all(self, job: Job, thorough: bool) -> Mapping[str, bool | None]:
-        """Return of the runs of a job what `_lease` says.
+    def _lease_all(self, job: Job, thorough: bool) -> Mapping[str, LeaseState]:
+        """Return the state of the lease of each run of a job, by id.
 
         The leases of a job are taken in one order everywhere, up to the first that is held: of two coordinators that
         want the same job, one gets all of it. A thorough call asks for each, and once more for those that were held
         where it got others: a holder that died between two of these looks has left all of them.
         """
         in_order = sorted(job.runs, key=lambda run: run.id)
-        leased: dict[str, bool | None] = {}
+        states: dict[str, LeaseState] = {}
         for run in in_order:
-            leased[run.id] = self._lease(run) if thorough or False not in leased.values() else False
-        if thorough and True in leased.values():
-            leased |= {run.id: self._lease(run) for run in in_order if leased[run.id] is False}
-        return leased
+            states[run.id] = self._lease(run) if thorough or "held" not in states.values() else "held"
+        if thorough and "ours" in states.values():
+            states |= {run.id: self._lease(run) for run in in_order if states[run.id] == "held"}
+        return states
 
-    def _lease(self, run: Run) -> bool | None:
-        """Return whether a run is leased now; None where somebody else finished it, whose record is put in."""
+    def _lease(self, run: Run) -> LeaseState:
+        """Take the lease of a run and return its state; of a run that somebody else has done, put the record in."""
         if not self.leases.take(run.id):
-            return False
+            return "held"
         now = find_record(self.store, run)  # whoever had the lease before may just have finished
         if now is None or now == self.records[run.id] or now.status in UNFINISHED:
-            return True
+            return "ours"
         self.records[run.id] = now
         self.leases.release([run.id])
-        return None
+        return "done"
 
-    def _keep(self, job: Job, results: Sequence[Finished]) -> None:
+    def _keep(self, job: Job, results: Sequence[RunResult]) -> None:
         """Keep the results that count.
 
         Another coordinator may have taken over some runs of the job while this process was stopped. For these the
         record of that coordinator counts, and this process waits until it is there.
         """
-        ours = {run.id: self.leases.holds(run.id) or self._lease(run) for run in job.runs}
-        if others := tuple(run for run in job.runs if ours[run.id] is False):
+        states = {run.id: "ours" if self.leases.holds(run.id) else self._lease(run) for run in job.runs}
+        if others := tuple(run for run in job.runs if states[run.id] == "held"):
             self.held.append(Batch((dataclasses.replace(job, runs=others),)))
         with defer_interrupts():  # what is finished is kept, whatever is pressed
             for result in results:
                 before = self.records[result.record.id]
                 cut_short = result.record.status == "interrupted" and before is not None and before.ok
-                if ours[result.record.id] and not cut_short:  # of a repeat: what was done before stays
+                if states[result.record.id] == "ours" and not cut_short:  # of a repeat: what was done before stays
                     self.store.save(result.record, result.predictions, result.features)
                     self.records[result.record.id] = result.record
         self.leases.release(run.id for run in job.runs)
         self._show_end(job, results)
 
-    def _show_end(self, job: Job, results: Sequence[Finished] = ()) -> None:
+    def _show_end(self, job: Job, results: Sequence[RunResult] = ()) -> None:
         for listener in self.listeners:
             listener.finished(job, results)
 

@@ -32,21 +32,21 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Finished:
+class RunResult:
     """A record, the predictions to keep beside it (none when the run failed), and features where asked for."""
 
     record: Record
     predictions: Mapping[str, AnyArray] | None = None
     features: Mapping[str, AnyArray] | None = None
 
-    def stamped(self, **facts: Any) -> Finished:
+    def stamped(self, **facts: Any) -> RunResult:
         """Return it with more facts in the provenance of its record."""
         record = dataclasses.replace(self.record, provenance={**self.record.provenance, **facts})
         return dataclasses.replace(self, record=record)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Scored:
+class UnjudgedResult:
     """What a fit leaves of one run before it is judged: no answer is needed for it, and it holds none.
 
     Attributes:
@@ -107,7 +107,7 @@ class Done:
     """A job ended: what is left to be judged of each of its runs, in their order."""
 
     job: str
-    results: Sequence[Scored]
+    results: Sequence[UnjudgedResult]
 
 
 Message: TypeAlias = Started | Logged | Checkpoint | Done
@@ -117,13 +117,13 @@ class Stopped(Exception):
     """Raised by whoever hears of a judged checkpoint: the fit need not go on. Its runs are recorded as skipped."""
 
 
-def unfinished(job: Job, status: Status, error: str = "") -> list[Finished]:
+def unfinished(job: Job, status: Status, error: str = "") -> list[RunResult]:
     """Return the records of a job that did not come to its end (interrupted, crashed, timeout)."""
-    return [Finished(record_of(run, status, error=error, **facts_of(job, None, {}))) for run in job.runs]
+    return [RunResult(record_of(run, status, error=error, **facts_of(job, None, {}))) for run in job.runs]
 
 
 def facts_of(
-    job: Job, method: Method | None, seconds: Mapping[str, float], company: Mapping[str, Any] | None = None
+    job: Job, method: Method | None, seconds: Mapping[str, float], group_facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return how a job came about, for its records: seconds by phase, memory, provenance."""
     device = str(getattr(method, "device_", "cpu"))
@@ -136,7 +136,7 @@ def facts_of(
             precision=getattr(method, "precision_", None),
             checkpoint_every=job.how.checkpoint_every,
         )
-        | dict(company or {}),
+        | dict(group_facts or {}),
     }
 
 

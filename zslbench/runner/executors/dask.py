@@ -18,10 +18,10 @@ from concurrent.futures import Future
 from typing import Any, Self, TypeVar
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Executor, Task, WorkerLost, import_extra
+from zslbench.runner.executors.loop import BatchInFlight, Executor, WorkerLost, import_extra
 from zslbench.runner.executors.worker import CoordinatorEnvironment, run_batch_in_worker, send_output_to
-from zslbench.runner.handout import Parcel, pack
-from zslbench.runner.resources import Place
+from zslbench.runner.handout import PackedHandout, pack
+from zslbench.runner.resources import WorkerPlace
 from zslbench.runner.run_records import Done, Message
 from zslbench.visible import open_standard_streams
 
@@ -50,7 +50,7 @@ class DaskExecutor(Executor):
     name = "dask"
 
     def __init__(
-        self, scheduler: str | None = None, places: Sequence[Place] = (), patience: float | None = None
+        self, scheduler: str | None = None, places: Sequence[WorkerPlace] = (), patience: float | None = None
     ) -> None:
         import_extra("distributed", self.name)
         self.scheduler, self.places = scheduler, tuple(places)
@@ -62,7 +62,7 @@ class DaskExecutor(Executor):
         self._client = self._leaving.enter_context(connected(self.scheduler, self.places, self.patience))
         self._topic = f"zslbench-{secrets.token_hex(8)}"
         self._events: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
-        self._under_way: dict[int, tuple[Task, Any]] = {}
+        self._under_way: dict[int, tuple[BatchInFlight, Any]] = {}
         self._count, self._served, self._asked, self._workers = 0, time.monotonic(), -math.inf, 0
         self._client.subscribe_topic(self._topic, lambda event: self._events.put(event[1]))
         return self
@@ -86,7 +86,7 @@ class DaskExecutor(Executor):
                 raise _unusable(self.scheduler, f"{fault} for {self.patience:g} s")
         return self._workers - len(self._under_way)
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[BatchInFlight]) -> None:
         """Submit the tasks to the scheduler."""
         for task in tasks:
             self._count += 1
@@ -160,7 +160,7 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: CoordinatorEnviron
     import distributed
 
     worker, done = distributed.get_worker(), list[Message]()
-    parcel: Parcel = pickle.loads(work)
+    parcel: PackedHandout = pickle.loads(work)
     if quiet:  # what methods print stays off the coordinator's screen, which workers of this machine share
         send_output_to(nowhere := os.open(os.devnull, os.O_WRONLY))
         os.close(nowhere)
@@ -177,7 +177,7 @@ def _do_in_worker(work: bytes, topic: str, number: int, home: CoordinatorEnviron
 
 
 @contextlib.contextmanager
-def connected(scheduler: str | None, places: Sequence[Place], patience: float) -> Iterator[Any]:
+def connected(scheduler: str | None, places: Sequence[WorkerPlace], patience: float) -> Iterator[Any]:
     """Connect to a cluster (None: start one with a worker for each place) in `patience` seconds; close all after."""
     distributed: Any = import_extra("distributed", "dask")
     import dask
@@ -212,7 +212,7 @@ def count_workers(client: Any) -> int | None:
 
 
 @contextlib.contextmanager
-def _local_cluster(distributed: Any, places: Sequence[Place]) -> Iterator[Any]:
+def _local_cluster(distributed: Any, places: Sequence[WorkerPlace]) -> Iterator[Any]:
     import dask.config
     import psutil
 

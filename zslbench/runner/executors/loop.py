@@ -18,10 +18,10 @@ from zslbench.results.records.record import Status
 from zslbench.runner.execute import execute
 from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, Job, Run
-from zslbench.runner.judging import Judging
-from zslbench.runner.run_records import Checkpoint, Done, Finished, Logged, Message, Started, unfinished
+from zslbench.runner.judging import BatchJudge
+from zslbench.runner.run_records import Checkpoint, Done, Logged, Message, RunResult, Started, unfinished
 
-Keep: TypeAlias = Callable[[Job, list[Finished]], None]
+Keep: TypeAlias = Callable[[Job, list[RunResult]], None]
 _PRESSES = 3
 
 
@@ -37,7 +37,7 @@ class Listener:
     def judged(self, job: Job, run: Run, step: int, metrics: Mapping[str, float]) -> None:
         """A checkpoint of one of the job's runs was judged. Raise `Stopped` to end the fit: its runs are skipped."""
 
-    def finished(self, job: Job, results: Sequence[Finished]) -> None:
+    def finished(self, job: Job, results: Sequence[RunResult]) -> None:
         """A job ended; its records are kept."""
 
 
@@ -53,7 +53,7 @@ class WorkerPreempted(Exception):
     """What a task's future raises when its worker was lost by no fault of the task: its other runs are queued again."""
 
 
-class Task:
+class BatchInFlight:
     """A batch under way, as its coordinator sees it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Task:
         self.waiting = {job.key: job for job in batch.jobs}
         self.began: float | None = None
         self.heard = False
-        self._judging = Judging()
+        self._judging = BatchJudge()
 
     @property
     def share(self) -> int:
@@ -106,7 +106,7 @@ class Task:
         """Return what is to be done again, now that the future is done; keep the record of a job that was lost.
 
         A run that went past a limit keeps that in its record: to do it again under the same limit is of no use.
-        Jobs in company whose worker is lost before the first is done are done again one by one and none is blamed:
+        Jobs done together whose worker is lost before the first is done are done again one by one and none is blamed:
         which of them it was is not known.
         """
         lost = self.future.exception()
@@ -127,7 +127,7 @@ class Task:
             self._keep(job, unfinished(job, "interrupted"))
         self.waiting = {}
 
-    def _keep(self, job: Job, results: Sequence[Finished], **facts: str) -> None:
+    def _keep(self, job: Job, results: Sequence[RunResult], **facts: str) -> None:
         self.keep(job, [result.stamped(engine=self.executor, **facts) for result in results])
 
 
@@ -154,7 +154,7 @@ class Executor:
         """Return how many more tasks there are free workers for (EngineError: there can be none any more)."""
         return 1
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[BatchInFlight]) -> None:
         """Have tasks begun (EngineError: that is not possible)."""
         raise NotImplementedError
 
@@ -177,7 +177,7 @@ class SerialExecutor(Executor):
     name = "serial"
     elsewhere = False
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[BatchInFlight]) -> None:
         """Do the task."""
         for task in tasks:
             execute(pack(task.batch), task.hear)
@@ -208,19 +208,19 @@ def do_batches(executor: Executor, batches: Iterator[Batch], listeners: Sequence
     Raises:
         KeyboardInterrupt, EngineError: once the jobs in flight have been kept as interrupted.
     """
-    tasks: list[Task] = []
+    tasks: list[BatchInFlight] = []
     again: list[Batch] = []
     exhausted = False
     hold = defer_interrupts() if executor.elsewhere else contextlib.nullcontext(InterruptCounter())
     with hold as interrupt, executor:
         try:
             while tasks or again or not exhausted:
-                fresh: list[Task] = []
+                fresh: list[BatchInFlight] = []
                 for _ in range(executor.room()):
                     if (batch := again.pop(0) if again else next(batches, None)) is None:
                         exhausted = True
                         break
-                    fresh.append(Task(batch, executor.name, listeners, keep))
+                    fresh.append(BatchInFlight(batch, executor.name, listeners, keep))
                 tasks += fresh
                 if fresh:
                     executor.submit(fresh)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from zslbench.errors import EngineError
-from zslbench.runner.executors.loop import Executor, Task, WorkerLost, WorkerPreempted
+from zslbench.runner.executors.loop import BatchInFlight, Executor, WorkerLost, WorkerPreempted
 from zslbench.runner.executors.worker import Mailbox, limit_threads, run_batch_in_worker, send_output_to
 from zslbench.runner.handout import pack
-from zslbench.runner.resources import Limits, Place, size_text, time_text
+from zslbench.runner.resources import Limits, WorkerPlace, size_text, time_text
 from zslbench.visible import open_standard_streams
 
 _LOOK_EVERY = 0.1
@@ -53,7 +53,7 @@ class ProcessExecutor(Executor):
 
     name = "process"
 
-    def __init__(self, places: Sequence[Place], limits: Limits | None = None) -> None:
+    def __init__(self, places: Sequence[WorkerPlace], limits: Limits | None = None) -> None:
         self.places, self.limits = tuple(places), limits or Limits()
         self.workers = len(self.places)
 
@@ -80,7 +80,7 @@ class ProcessExecutor(Executor):
         """Return how many places are free."""
         return sum(seat.task is None for seat in self._seats)
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[BatchInFlight]) -> None:
         """Give each task a place."""
         free = [seat for seat in self._seats if seat.task is None]
         for seat, task in zip(free, tasks, strict=False):
@@ -122,10 +122,10 @@ class _Seat:
     Results come as files and news as a semaphore, so that a worker that dies while it sends leaves nothing in disorder.
     """
 
-    def __init__(self, place: Place, limits: Limits, folder: Path, news: Any) -> None:
+    def __init__(self, place: WorkerPlace, limits: Limits, folder: Path, news: Any) -> None:
         self.place, self.limits, self.folder, self.news = place, limits, folder, news
         folder.mkdir()
-        self.task: Task | None = None
+        self.task: BatchInFlight | None = None
         self.ended: _Ended | None = None
         self._mailbox = Mailbox(folder)
         self._process: Any = None
@@ -134,7 +134,7 @@ class _Seat:
         self._front = ""
         self._since = 0.0
 
-    def begin(self, task: Task) -> None:
+    def begin(self, task: BatchInFlight) -> None:
         """Have the worker do a task; start one where there is none, or it died since the last one."""
         self.task, self.ended, self._reason, self._since = task, None, None, time.monotonic()
         try:
@@ -155,7 +155,7 @@ class _Seat:
         process = self._process
         return process is None or not process.is_alive() or bool(wait([process.sentinel], 0))
 
-    def read(self, task: Task) -> None:
+    def read(self, task: BatchInFlight) -> None:
         for message in self._mailbox.take():
             if isinstance(message, WorkerLost):
                 self._reason = message
@@ -165,7 +165,7 @@ class _Seat:
                 task.hear(message)
                 self._since = time.monotonic()
 
-    def stop_late(self, task: Task) -> None:
+    def stop_late(self, task: BatchInFlight) -> None:
         """Kill a worker that does not come up, does not come to its end, or whose run went past the time limit."""
         limit, now = self.limits.time, time.monotonic()
         patience = _START if not task.heard else math.inf if task.waiting else _FAREWELL
@@ -180,7 +180,7 @@ class _Seat:
         elif now - self._since > patience:
             self.kill()
 
-    def loss(self, task: Task) -> WorkerLost | WorkerPreempted | None:
+    def loss(self, task: BatchInFlight) -> WorkerLost | WorkerPreempted | None:
         """Return why an ended task was lost, None where it was not; the worker stays only where it is as before."""
         if self.ended and not self.ended.error:
             if self.limits.memory and self.ended.memory > _SWOLLEN * self.limits.memory:

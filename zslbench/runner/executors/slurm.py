@@ -21,9 +21,9 @@ from zslbench.documents import check_table, read_toml
 from zslbench.errors import EngineError
 from zslbench.results.records.leases import Holder, is_gone
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.executors.loop import Executor, Task, WorkerLost, import_extra
+from zslbench.runner.executors.loop import BatchInFlight, Executor, WorkerLost, import_extra
 from zslbench.runner.executors.worker import CoordinatorEnvironment, Mailbox, limit_threads, run_batch_in_worker
-from zslbench.runner.handout import Parcel, pack
+from zslbench.runner.handout import PackedHandout, pack
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import parse_bytes, parse_seconds
 from zslbench.runner.run_records import Done, Message
@@ -147,7 +147,7 @@ class SlurmExecutor(Executor):
         """Return how many more jobs may be in the queue."""
         return self.config.array_parallelism - len(self._under_way)
 
-    def submit(self, tasks: Sequence[Task]) -> None:
+    def submit(self, tasks: Sequence[BatchInFlight]) -> None:
         """Submit what no job of a killed coordinator finished as one array."""
         if not (left := [task for task in tasks if not self._read_leftovers(task)]):
             return
@@ -162,7 +162,7 @@ class SlurmExecutor(Executor):
             raise EngineError(f"Slurm refuses the jobs ({error}); mend the file of --engine-config.") from None
         self._under_way += submitted
 
-    def _read_leftovers(self, task: Task) -> bool:
+    def _read_leftovers(self, task: BatchInFlight) -> bool:
         """Let a task hear what is left of its jobs; return whether that is all of it."""
         for job in task.batch.jobs:
             messages = self._leftovers.take(job)
@@ -205,7 +205,7 @@ class SlurmExecutor(Executor):
 class _Submitted(Struct):
     """A task, its job, where that writes, and when it was first seen to be over (monotonic seconds; 0: it is not)."""
 
-    task: Task
+    task: BatchInFlight
     job: Any
     mailbox: Mailbox
     ended: float = 0.0
@@ -226,7 +226,7 @@ def _still_holds(job: Job, messages: Sequence[Message]) -> bool:
     )
 
 
-def _do_in_job(parcel: Parcel, mailbox: str, home: CoordinatorEnvironment, threads: int) -> None:
+def _do_in_job(parcel: PackedHandout, mailbox: str, home: CoordinatorEnvironment, threads: int) -> None:
     end_without_coordinator(Path(mailbox).parent)
     limit_threads(threads)
     with home.entered():

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.runner.execute import Send, execute
-from zslbench.runner.handout import Parcel
+from zslbench.runner.handout import PackedHandout
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import Done, Logged, Message
 
@@ -21,7 +21,7 @@ LOG_EVERY = 0.1
 """Seconds between two reports of a method's training; those between are not passed on, the last one always is."""
 
 
-def run_batch_in_worker(parcel: Parcel, send: Send) -> None:
+def run_batch_in_worker(parcel: PackedHandout, send: Send) -> None:
     """Do a batch in a process that is not its coordinator's: what is sent can be pickled, and says how many threads."""
 
     def send_plain(message: Message) -> None:
