@@ -14,6 +14,7 @@ from sklearn.calibration import _sigmoid_calibration
 from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context
 from zslbench.methods.classifiers import linear_models as lm
@@ -336,8 +337,9 @@ def test_sync_uses_original_attributes_where_there_are_any() -> None:
     np.testing.assert_allclose(without.scores(QUERY, CANDIDATES), with_original.scores(QUERY, CANDIDATES), atol=1e-4)
 
 
-def test_sync_refuses_semantics_that_are_all_equal() -> None:
-    same = np.outer(2.0 ** np.arange(C), np.ones(A)).astype(np.float32)
+@pytest.mark.parametrize("lengths", [2.0 ** np.arange(C), 1.0 + np.arange(C)])  # the latter are equal up to rounding
+def test_sync_refuses_semantics_that_are_all_equal(lengths: Array) -> None:
+    same = np.outer(lengths, np.ones(A)).astype(np.float32)
     with pytest.raises(BadValue, match="the 5 seen classes have the same semantics up to length"):
         SYNC().fit(Train(FEATURES, LABELS, ClassTable(IDS, same)), Context())
 

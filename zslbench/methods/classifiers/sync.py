@@ -73,7 +73,8 @@ class SYNC(Method):
         units = unit(self._semantics(classes))
         distances = np.sqrt(_squared_distances(units, units))
         pairs = distances[np.triu_indices(len(units), 1)]
-        self.median_ = float(np.median(pairs[pairs > 0])) if (pairs > 0).any() else 0.0
+        pairs = pairs[pairs > 1e-6]  # rows that are equal up to length differ by rounding, about 1e-8
+        self.median_ = float(np.median(pairs)) if len(pairs) else 0.0
         if len(units) > 1 and not self.median_:
             raise BadValue(
                 f"SYNC: the {len(units)} seen classes have the same semantics up to length, and similarity to them "
