@@ -97,9 +97,14 @@ class Study:
                 continue
         return found
 
-    def check_nothing_left(self) -> None:
-        """No process is left behind, no half-written file, and no two records of one run."""
+    def check_nothing_left(self, killed: bool = False) -> None:
+        """No process is left behind, no half-written file, and no two records of one run.
+
+        What a killed coordinator was writing at that moment goes with the next command.
+        """
         until(lambda: not self.processes(), "processes are left behind")
+        if killed:
+            ResultStore(self.runs).check_writable()
         assert [path.name for path in self.runs.rglob(".*.tmp")] == []
         ids = [record.id for record in self.records()]
         assert len(ids) == len(set(ids))

@@ -161,7 +161,7 @@ def test_jobs_do_not_outlive_their_coordinator(study, monkeypatch, engine):
     until(study.begun, "a run that began")
     coordinator.kill()
     output_of(coordinator)
-    study.check_nothing_left()
+    study.check_nothing_left(killed=True)
 
 
 def test_workers_do_not_outlive_a_killed_coordinator(study):
@@ -172,7 +172,7 @@ def test_workers_do_not_outlive_a_killed_coordinator(study):
     until(lambda: len(study.processes()) >= 4, "a process that the method started")
     coordinator.kill()
     output_of(coordinator)
-    study.check_nothing_left()
+    study.check_nothing_left(killed=True)
     finished = {record.seed for record in study.records() if record.ok}
     assert len(finished) >= 2
     study.run(f"{NOTED}[wait=0.4]", seeds=3)
@@ -408,7 +408,7 @@ def test_coordinators_with_workers_share_a_study_and_take_over_from_one_that_is_
     assert second.returncode == 0, output
     assert study.statuses() == dict.fromkeys(range(10), "ok")
     assert sum(study.times().values()) <= 11  # the run that the killed one was at, once more
-    study.check_nothing_left()
+    study.check_nothing_left(killed=True)
 
 
 def test_ctrl_c_while_a_record_is_written_does_not_lose_it(study, monkeypatch):
