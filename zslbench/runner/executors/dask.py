@@ -182,7 +182,8 @@ def connected(scheduler: str | None, places: Sequence[WorkerPlace], patience: fl
     distributed: Any = import_extra("distributed", "dask")
     import dask
 
-    # So long after a worker was lost, Dask ends its nanny where the next one is being started at that very moment.
+    # After this time Dask ends the nanny of a lost worker even while it starts the next one; the usual 15 s are too few
+    # on a busy machine.
     never = dask.config.set({"distributed.deploy.lost-worker-timeout": 1e6})
     with contextlib.ExitStack() as leaving, never:
         address: Any = scheduler or leaving.enter_context(_local_cluster(distributed, places))
@@ -213,7 +214,6 @@ def count_workers(client: Any) -> int | None:
 
 @contextlib.contextmanager
 def _local_cluster(distributed: Any, places: Sequence[WorkerPlace]) -> Iterator[Any]:
-    import dask.config
     import psutil
 
     import_extra("cryptography", "dask")  # Dask's own sentence on its absence names no extra
@@ -231,9 +231,7 @@ def _local_cluster(distributed: Any, places: Sequence[WorkerPlace]) -> Iterator[
     except (OSError, RuntimeError) as error:
         raise _unusable(None, error) from None
     try:
-        # A killed worker is started again; one that is not back in 15 s, as on a busy machine, would be given up.
-        with dask.config.set({"distributed.deploy.lost-worker-timeout": _START}):
-            yield cluster
+        yield cluster
     finally:
         processes = []
         for nanny in list(cluster.workers.values()):
