@@ -116,7 +116,12 @@ def same_numbers(some: Path, all_: Path) -> None:
     others = {record.id: record for record in stores[1].load()}
     for mine in stores[0].load():
         theirs = others[mine.id]
-        assert (mine.status, mine.metrics, mine.curve) == ("ok", theirs.metrics, theirs.curve)
+        assert (mine.status, mine.metrics, mine.curve, mine.losses) == (
+            "ok",
+            theirs.metrics,
+            theirs.curve,
+            theirs.losses,
+        )
         arrays = stores[0].predictions(mine), stores[1].predictions(theirs)
         assert arrays[0].keys() == arrays[1].keys()
         for name in arrays[0]:

@@ -78,6 +78,8 @@ def _describe(error: str, value: Any, declared: Any) -> str:
         if name:
             key, declared = name, get_type_hints(declared, include_extras=True)[name]
         else:
+            if get_origin(declared) is Annotated:
+                declared = get_args(declared)[0]
             declared = get_args(declared)[0 if index else 1]
             key = int(index) if index else next(key for key in value if not _fits(value[key], declared))
         value = value[key]

@@ -17,6 +17,7 @@ import numpy as np
 from zslbench import params, seeding
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
+from zslbench.loss_curve import LossCurve
 from zslbench.task import ClassTable, Train
 
 
@@ -99,10 +100,11 @@ class Size:
 
 @dataclasses.dataclass
 class Cost:
-    """Seconds that a piece of work took: in all, and by phase."""
+    """Seconds that a piece of work took, in all and by phase, and the losses that it logged."""
 
     seconds: float = 0.0
     phases: dict[str, float] = dataclasses.field(default_factory=dict)
+    losses: LossCurve = dataclasses.field(default_factory=LossCurve)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Context:
         seconds: wall-clock seconds by phase, those charged included.
         shared: seconds that were charged: of work that another fit had done already.
         apart: whether work that can be shared was measured, so that each fit of a grid can be charged with it.
+        losses: what was logged, thinned; that of work that was charged included.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class Context:
         self._on_log, self._judge = on_log, judge
         self.seconds: dict[str, float] = {}
         self.shared, self.apart = 0.0, False
+        self.losses = LossCurve()
 
     @property
     def judged(self) -> bool:
@@ -164,6 +168,7 @@ class Context:
 
     def log(self, step: int, total: int, **values: float) -> None:
         """Report that `step` of `total` epochs (or iterations) is done, with losses worth showing."""
+        self.losses.add(step, values)
         if self._on_log:
             self._on_log(step, total, values)
 
@@ -186,7 +191,12 @@ class Context:
     def measured(self) -> Iterator[Cost]:
         """Give the cost of the enclosed block, complete after it, to charge other fits that use its result with."""
         cost, before, shared, start = Cost(), dict(self.seconds), self.shared, self._now(wait=True)
-        yield cost
+        outer, self.losses = self.losses, cost.losses
+        try:
+            yield cost
+        finally:
+            outer.extend(cost.losses)
+            self.losses = outer
         cost.seconds = self._now(wait=True) - start + self.shared - shared
         cost.phases = {
             name: value - before.get(name, 0.0) for name, value in self.seconds.items() if value != before.get(name)
@@ -196,6 +206,7 @@ class Context:
     def charge(self, cost: Cost) -> None:
         """Count work that another fit did as if this one had done it: a run's seconds are those it takes alone."""
         self.shared += cost.seconds
+        self.losses.extend(cost.losses)
         for name, seconds in cost.phases.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array, BoolArray, copy_rows
 from zslbench.errors import MethodFault
+from zslbench.loss_curve import LossCurve
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.runner.class_lookup import method_class
@@ -97,11 +98,13 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
     job, material = progress.job, progress.material
     start = time.perf_counter()
     method: Method | None = None
+    losses = LossCurve()
     try:
         method = _build(job.first)
         start = time.perf_counter()
         with CheckpointScorer(progress) as scorer:
             ctx = _context(job, scorer, scorer if job.how.checkpoint_every else None)
+            losses = ctx.losses
             reset_peaks()
             with ctx.phase("data"):
                 train = material.train()
@@ -115,14 +118,15 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
             ctx.seconds["fit"] -= scorer.seconds + scorer.checks
             ctx.seconds["checks"] = scorer.checks
     except (Exception, SystemExit) as error:
-        facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts)
+        facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts, losses.to_dict())
         skipped = isinstance(error, Stopped)
         ended = UnjudgedResult(
             "skipped" if skipped else "failed", str(error) if skipped else describe_error(error), facts
         )
         return [ended] * len(job.runs)
     total = time.perf_counter() - start + ctx.shared - scorer.checks
-    return _scored(material, method, job, {**ctx.seconds, "total": total, "shared": ctx.shared}, facts)
+    seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
+    return _scored(material, method, job, seconds, facts, losses)
 
 
 def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
@@ -162,17 +166,23 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
                 spent["fit"] += shared - ctx.shared  # what other seeds are charged with is outside the first's phase
                 seconds = {phase: value * share for phase, value in spent.items()}
                 seconds |= {"shared": shared} if one_seed and ctx.apart else {}
-            yield job, _scored(material, method, job, seconds, group_facts | _work(method, train))
+            losses = ctx.losses if one_seed else context.losses
+            yield job, _scored(material, method, job, seconds, group_facts | _work(method, train), losses)
             for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
                 delattr(point, name)
             ctx.seconds.clear()
-            ctx.shared = 0.0
+            ctx.shared, ctx.losses = 0.0, LossCurve()
             ctx.charge(preparation)
             start = time.perf_counter()
 
 
 def _scored(
-    material: OpenedHandout, method: Method, job: Job, seconds: Mapping[str, float], facts: Mapping[str, Any]
+    material: OpenedHandout,
+    method: Method,
+    job: Job,
+    seconds: Mapping[str, float],
+    facts: Mapping[str, Any],
+    losses: LossCurve,
 ) -> list[UnjudgedResult]:
     """Score with a fitted method for each protocol.
 
@@ -181,6 +191,7 @@ def _scored(
     """
     results: dict[str, UnjudgedResult] = {}
     reply: CondensedScores | None = None
+    curve = losses.to_dict()
     if_shared = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else if_shared
@@ -190,11 +201,13 @@ def _scored(
         except (Exception, SystemExit) as error:
             reply = None
             spent = {**charged, "total": charged["total"] + time.perf_counter() - start}
-            results[run.id] = UnjudgedResult("failed", describe_error(error), facts_of(job, method, spent, facts))
+            results[run.id] = UnjudgedResult(
+                "failed", describe_error(error), facts_of(job, method, spent, facts, curve)
+            )
             continue
         spent = {**charged, "scores": reply.scores, "checks": charged.get("checks", 0.0) + reply.checks}
         spent["total"] += reply.scores  # the checks are this package's, not what a result costs
-        results[run.id] = UnjudgedResult("ok", "", facts_of(job, method, spent, facts), reply.condensed)
+        results[run.id] = UnjudgedResult("ok", "", facts_of(job, method, spent, facts, curve), reply.condensed)
     per_class = job.how.keep_features if any(scored.condensed for scored in results.values()) else 0
     made = _synthesise_unseen(method, per_class, material)
     return [dataclasses.replace(results[run.id], made=made) for run in job.runs]

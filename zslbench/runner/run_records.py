@@ -52,7 +52,7 @@ class UnjudgedResult:
     Attributes:
         status: ok, failed or skipped.
         error: why not ok.
-        facts: seconds by phase, memory, provenance (see `facts_of`).
+        facts: losses, seconds by phase, memory, provenance (see `facts_of`).
         condensed: what is judged of the scores (see `Protocol.condense`).
         made: rows that the method synthesised of each unseen class, where they were asked for.
     """
@@ -123,11 +123,16 @@ def unfinished(job: Job, status: Status, error: str = "") -> list[RunResult]:
 
 
 def facts_of(
-    job: Job, method: Method | None, seconds: Mapping[str, float], group_facts: Mapping[str, Any] | None = None
+    job: Job,
+    method: Method | None,
+    seconds: Mapping[str, float],
+    group_facts: Mapping[str, Any] | None = None,
+    losses: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return how a job came about, for its records: seconds by phase, memory, provenance."""
+    """Return how a job came about, for its records: losses, seconds by phase, memory, provenance."""
     device = str(getattr(method, "device_", "cpu"))
     return {
+        "losses": losses or {},
         "timings": {phase: round(value, 4) for phase, value in seconds.items()},
         "memory": _peak_memory(device),
         "provenance": _provenance(method_class(job.first.method), device)

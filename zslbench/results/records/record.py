@@ -13,6 +13,7 @@ from msgspec import Meta, Struct, defstruct
 from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.identity import digest
+from zslbench.loss_curve import MOST_POINTS
 
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 Stage = Literal["final", "dev"]
@@ -67,6 +68,14 @@ class _Judged(Struct):
     metrics: dict[str, Fraction]
 
 
+_Point = Meta(max_length=MOST_POINTS, description=f"a list of at most {MOST_POINTS}")
+
+
+class _Losses(Struct):
+    step: Annotated[list[Whole], _Point] = []
+    values: dict[str, Annotated[list[float | None], _Point]] = {}
+
+
 class _KeptFeatures(Struct):
     per_class: Whole = 0
     space: str = ""
@@ -100,6 +109,11 @@ class Record:
         stage: ``final`` (trainval → test) or ``dev`` (training → validation classes); fold: 0 in the final stage.
         metrics: fractions from 0 to 1 by name; empty unless status is ok.
         curve: one entry per judged checkpoint: ``{"step": 10, "metrics": {...}}``.
+        losses: what the method logged while it trained, at most 200 points: the first, the last, and evenly spaced ones
+            between them: ``{"step": [1, 2], "values": {"critic": [0.5, 0.25], "generator": [-0.1, None]}}``. The lists
+            are equally long, in the order of logging; None stands for a loss that was not finite, or was not logged at
+            that step. Empty where nothing was logged, as in records of earlier versions. A failed run has those up to
+            its failure.
         timings: seconds by phase, in all (``total``), and how many of these were spent for earlier results already
             (``shared``): each result is charged with what producing it alone takes. memory: peak bytes by kind.
         provenance: versions, device, digest of the method's source, time of day.
@@ -117,6 +131,7 @@ class Record:
     selection: Annotated[str, Selection] = "fixed"
     metrics: Mapping[str, Fraction] = dataclasses.field(default_factory=dict)
     curve: Annotated[tuple[Mapping[str, Any], ...], list[_Judged]] = ()
+    losses: Annotated[Mapping[str, Any], _Losses] = dataclasses.field(default_factory=dict)
     timings: Mapping[str, _Amount] = dataclasses.field(default_factory=dict)
     memory: Annotated[Mapping[str, int], Mapping[str, _Amount]] = dataclasses.field(default_factory=dict)
     provenance: Annotated[Mapping[str, Any], _Provenance] = dataclasses.field(default_factory=dict)
@@ -181,12 +196,20 @@ class Record:
                     raise ValueError(f"there has been no schema {schema}")
                 document = {**MIGRATIONS[old](document), "schema": old + 1}
             convert(document, _DOCUMENT)
+            _check_lengths(document.get("losses", {}))
         except (ValueError, KeyError, TypeError, AttributeError) as error:  # a migration meets what was not checked yet
             raise StoreError(f"{where} is not a zslbench record ({error}); delete it or restore a copy.") from None
         document["curve"] = tuple(document.get("curve", ()))
         provenance = document.get("provenance", {})
         document["provenance"] = {name: value for name, value in provenance.items() if name not in _CHOSEN}
         return cls(**{key: value for key, value in document.items() if key in cls.__dataclass_fields__})
+
+
+def _check_lengths(losses: Mapping[str, Any]) -> None:
+    steps = len(losses.get("step", ()))
+    for name, values in losses.get("values", {}).items():
+        if len(values) != steps:
+            raise ValueError(f"losses.values.{name} has {len(values)} values for {steps} steps")
 
 
 def _declare_document() -> type[Struct]:
