@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import rich_click as click
 import toy_methods
 from result_records import record
 from typed_commands import run_here
 
+from zslbench.cli import VERBS, cli
 from zslbench.results.records.store import ResultStore
 
 SCRIPT = str(Path(sys.executable).with_name("zslbench"))
@@ -153,3 +157,50 @@ def test_a_terminal_of_no_size_is_one_of_the_usual_size(tmp_path, monkeypatch, n
     assert (code, out) == (2, "")
     assert errors.startswith("Error: ")
     assert "Traceback" not in errors
+
+
+def pages() -> dict[str, click.Command]:
+    """Return every command below `zslbench` by what is typed."""
+    commands = dict(cli.commands)
+    for name, group in cli.commands.items():
+        commands |= {f"{name} {inner}": one for inner, one in getattr(group, "commands", {}).items()}
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("verb", "width"),
+    [(verb, 80) for verb in ("", "run", "tune", "table", "plot", "data add", "watch")] + [("run", 120)],
+)
+def test_a_help_page_fits_the_terminal_and_has_each_option_once(verb, width, typed, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = typed(*verb.split(), "--help")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= width
+    boxes = [line for line in out.splitlines() if line.startswith("│")]
+    command = pages()[verb] if verb else cli
+    options = {max(option.opts, key=len) for option in command.params if isinstance(option, click.Option)}
+    listed = Counter(found[1] for line in boxes if (found := re.match(r"│ [* ]{0,3}(?:-\w, )?(--[\w-]+)(?= |$)", line)))
+    assert listed == Counter(options | {"--help"})
+
+
+def test_long_help_pages_are_in_groups():
+    for typed_words, command in pages().items():
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        if len(options) > 10 and not typed_words.startswith("data "):
+            assert len(command.panels) >= 3, typed_words
+
+
+def test_the_help_page_of_all_verbs_names_each_in_a_group(typed):
+    _, out, _ = typed("--help")
+    titles = [line.strip("╭─╮ ") for line in out.splitlines() if line.startswith("╭")]
+    assert titles == ["Options", *VERBS]
+    named = [line[2:].split()[0] for line in out.splitlines() if re.match(r"│ [a-z]", line)]
+    assert sorted(named) == sorted(cli.commands)
+
+
+def test_an_option_with_words_to_choose_from_names_all_of_them():
+    for typed_words, command in pages().items():
+        for option in command.params:
+            if isinstance(option, click.Option) and isinstance(option.type, click.Choice):
+                shown = f"{option.help} {option.metavar}"
+                assert all(re.search(rf"\b{choice}\b", shown) for choice in option.type.choices), (typed_words, option)

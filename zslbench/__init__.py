@@ -9,8 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from zslbench import arguments
-
 __version__ = "0.1.0"
 
 _VERBS = {
@@ -42,7 +40,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'zslbench' has no attribute {name!r}")
     module, _, attribute = _VERBS[name].partition(":")
     imported = importlib.import_module(module)
-    return arguments.plain(getattr(imported, attribute)) if attribute else imported
+    if not attribute:
+        return imported
+    from zslbench import arguments
+
+    return arguments.plain(getattr(imported, attribute))
 
 
 def __dir__() -> list[str]:

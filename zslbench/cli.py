@@ -5,16 +5,18 @@ Exit codes: 0 fine, 1 some runs failed (or a check found a problem), 2 usage or 
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
 import rich_click as click
 
 import zslbench
-from zslbench.commands import about_verbs, data_verbs, record_verbs, run_verbs, screen
+from zslbench.commands import screen
 from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, verb
 from zslbench.errors import ZslbenchError
 from zslbench.runner.resources import let_threads_sleep
@@ -22,28 +24,82 @@ from zslbench.visible import PatientStream, set_up_streams, shorten
 
 click.rich_click.TEXT_MARKUP = "ansi"
 click.rich_click.MAX_WIDTH = 110
+click.rich_click.OPTIONS_TABLE_COLUMN_TYPES = ["required", "opt_all_metavar", "help"]
+click.rich_click.APPEND_METAVARS_HELP_STRING = "{}"
+click.rich_click.DELIMITER_COMMA = ", "
+click.rich_click.TEXT_PARAGRAPH_LINEBREAKS = "\n\n"
+click.rich_click.OPTIONS_TABLE_HELP_SECTIONS = ["help", "default", "required"]
 LONGEST = 200
 """Characters of a path that a sentence shows."""
+
+
+VERBS: Mapping[str, Mapping[str, str]] = {
+    "Run methods": {
+        "run": "run_verbs:run",
+        "tune": "run_verbs:tune",
+        "ablate": "run_verbs:ablate",
+        "reproduce": "run_verbs:reproduce",
+    },
+    "Look": {
+        "status": "record_verbs:status",
+        "watch": "record_verbs:watch",
+        "list": "about_verbs:list_command",
+        "info": "about_verbs:info",
+    },
+    "Compare and publish": {
+        "table": "record_verbs:table",
+        "compare": "record_verbs:compare",
+        "curve": "record_verbs:curve",
+        "plot": "record_verbs:plot",
+        "report": "record_verbs:report",
+    },
+    "Data and records": {"data": "data_verbs:data", "results": "record_verbs:results"},
+    "Set up and extend": {
+        "doctor": "about_verbs:doctor",
+        "new": "about_verbs:new",
+        "check": "about_verbs:check",
+    },
+}
+"""Where each verb is declared below `zslbench.commands`, by its group on the help page."""
+_PLACES = {name: place for group in VERBS.values() for name, place in group.items()}
+
+
+class _Verbs(click.RichGroup):
+    """The group of all verbs, each imported when it is asked for."""
+
+    @property
+    def commands(self) -> dict[str, click.Command]:
+        """Every verb by name."""
+        return {name: self._load(name) for name in _PLACES}
+
+    @commands.setter
+    def commands(self, commands: object) -> None:
+        pass  # click sets it to no commands
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*_PLACES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self._load(cmd_name) if cmd_name in _PLACES else None
+
+    def _load(self, name: str) -> Any:
+        module, _, attribute = _PLACES[name].partition(":")
+        return getattr(importlib.import_module(f"zslbench.commands.{module}"), attribute)
 
 
 @verb(
     "zslbench run --method lisgan --dataset digits --protocol gzsl",
     "zslbench table --format latex",
     "zslbench info lisgan",
-    make=click.group,
+    make=functools.partial(click.group, cls=_Verbs),
 )
 @click.version_option(zslbench.__version__, prog_name="zslbench")
 def cli() -> None:
     """Benchmark zero-shot-learning methods on image features, honestly."""
 
 
-for _verb in (
-    *(run_verbs.run, run_verbs.tune, run_verbs.ablate, run_verbs.reproduce),
-    *(record_verbs.table, record_verbs.compare, record_verbs.curve, record_verbs.plot, record_verbs.report),
-    *(record_verbs.status, record_verbs.watch, record_verbs.results, data_verbs.data),
-    *(about_verbs.list_command, about_verbs.info, about_verbs.doctor, about_verbs.new, about_verbs.check),
-):
-    cli.add_command(_verb)
+for _group, _verbs in VERBS.items():
+    cli.add_panel(click.RichCommandPanel(_group, commands=[*_verbs]))
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -74,22 +74,27 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     make=data.command,
 )
 @click.argument("name")
-@shared.names_option("--features", metavar="[STEM=]FILE", help="n × d or d × n numbers.")
+@shared.names_option("--features", metavar="[STEM=]FILE", help="Image features: a matrix of n × d or d × n numbers.")
 @click.option(
     "--labels", metavar="FILE", help="One label per image: a class number (from 0 or from 1) or a class name."
 )
-@shared.names_option("--semantics", metavar="[STEM=]FILE", help="One row (or column) a class.")
-@click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one a line.")
+@shared.names_option("--semantics", metavar="[STEM=]FILE", help="Semantics: one row (or column) per class.")
+@click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one per line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(
     "--unseen",
     metavar="20%|N|CLASSES",
-    help="Where no split is given: a share, how many, or which classes are unseen, by names or by your labels' numbers "
-    "between commas.  [default: 20%]",
+    help="Without --splits: which classes are unseen, as a share, a number of classes, or names or label numbers "
+    "separated by commas.  [default: 20%]",
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
-@click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; else the dev stage draws three.")
-@click.option("--test-share", type=float, metavar="X", help="Share of a seen class's images that test.  [default: 0.2]")
+@click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; without it the dev stage draws three.")
+@click.option(
+    "--test-share",
+    type=float,
+    metavar="X",
+    help="Share of the images of a seen class that are for testing.  [default: 0.2]",
+)
 @shared.path_option("--from", "source", metavar="DIR", help="An xlsa17-like folder instead.")
 @shared.choice_option(
     "--orientation",
@@ -141,7 +146,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
     make=data.command,
 )
-@shared.path_option("--images", required=True, metavar="DIR", help="One folder a class.")
+@shared.path_option("--images", required=True, metavar="DIR", help="A folder with one folder of pictures per class.")
 @click.option(
     "--backbone",
     default="efficientnet-lite0",
@@ -151,12 +156,14 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 @shared.path_option("-o", "--output", metavar="FILE.npz", help="Write into a file.")
 @click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
 @click.option(
-    "--semantics", metavar="FILE", help="Of --into: a row a class folder in sorted order, or with their names."
+    "--semantics",
+    metavar="FILE",
+    help="With --into: one row per class folder in sorted order, or rows with their names.",
 )
-@click.option("--splits", metavar="FILE", help="Of --into: as in `data add`.")
-@click.option("--unseen", metavar="20%|N|CLASSES", help="Of --into: as in `data add`.")
-@click.option("--seed", type=int, metavar="N", help="Of --into: as in `data add`.")
-@click.option("--batch", type=int, default=32, metavar="N", help="Pictures at a time.")
+@click.option("--splits", metavar="FILE", help="With --into: as in `data add`.")
+@click.option("--unseen", metavar="20%|N|CLASSES", help="With --into: as in `data add`.")
+@click.option("--seed", type=int, metavar="N", help="With --into: as in `data add`.")
+@click.option("--batch", type=int, default=32, metavar="N", help="How many pictures are computed at a time.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:N or mps.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
 @shared.QUIET

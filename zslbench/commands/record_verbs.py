@@ -25,6 +25,7 @@ from zslbench.commands import shared_options as shared
     "zslbench table --layout gzsl --published --format latex --width page -o table.tex",
     "zslbench table --layout zsl --format latex --standalone -o table2.tex",
     "zslbench table --layout stats --data-root ./xlsa17",
+    groups=shared.READ_GROUPS,
 )
 @shared.choice_option(
     "-l",
@@ -44,8 +45,8 @@ from zslbench.commands import shared_options as shared
     is_flag=False,
     flag_value="best",
     metavar="[SOURCE]",
-    help="Show published numbers, from SOURCE or the best for each: beside the measured ones, in layouts zsl and gzsl "
-    "as rows of their own.",
+    help="Show published numbers: those of SOURCE, or without SOURCE the best ones known. They stand beside the "
+    "measured ones, or in the layouts zsl and gzsl in rows of their own.",
 )
 @shared.selection_option(
     help="fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "
@@ -54,21 +55,27 @@ from zslbench.commands import shared_options as shared
 )
 @shared.choice_option(
     "--calibrate",
+    metavar="dev|oracle",
     choices=["dev", "oracle"],
     is_flag=False,
     flag_value="dev",
-    help="Add U, S and H after calibrated stacking, its constant chosen on the dev folds; =oracle: on test, marked †.",
+    help="Add U, S and H after calibrated stacking. Its constant is chosen on the dev folds or, with "
+    "--calibrate=oracle, on the test images (marked †).",
 )
 @click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
 @click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
-@click.option("--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows with the others.")
+@click.option(
+    "--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows together with the others."
+)
 @click.option(
     "--width",
     metavar="WIDTH",
-    help="LaTeX: column, page (of CVPR), eccv, neurips, or inches [default: 4.77, which fits any page]. Other formats: "
-    "characters.",
+    help="For LaTeX: column, page (of CVPR), eccv, neurips, or a number of inches; 4.77, which fits any page, when not "
+    "given. For other formats: a number of characters.",
 )
-@click.option("--standalone", is_flag=True, help="With --format latex: a document of its own, cropped to the table.")
+@click.option(
+    "--standalone", is_flag=True, help="With --format latex: write a complete document, cropped to the table."
+)
 @shared.OUTPUT
 @shared.RUNS
 @shared.DATA_ROOT
@@ -82,6 +89,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     "zslbench compare ale eszsl cnzsl --metric H --over classes",
     "zslbench compare 'lisgan@S3[souls=5]' lisgan@S1 -d cub --format latex -o pairs.tex",
     "zslbench compare --diagram ranks.pdf",
+    groups=shared.READ_GROUPS,
 )
 @click.argument("methods", nargs=-1, metavar="[METHOD]…")
 @shared.DATASETS
@@ -98,14 +106,14 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     "--over",
     choices=["classes", "images", "both"],
     default="both",
-    help="What the bootstrap resamples: test classes, or the images of each.",
+    help="What the bootstrap draws anew: test classes, the images of each class, or both.",
 )
-@click.option("--level", type=float, default=0.95, help="Of the intervals and tests.")
-@click.option("--draws", type=int, default=10_000, metavar="N", help="Of the bootstrap.")
-@click.option("--bootstrap-seed", type=click.IntRange(0), default=0, help="Of the draws.")
+@click.option("--level", type=float, default=0.95, metavar="P", help="Confidence level of the intervals and tests.")
+@click.option("--draws", type=int, default=10_000, metavar="N", help="How many samples the bootstrap draws.")
+@click.option("--bootstrap-seed", type=click.IntRange(0), default=0, metavar="K", help="Seed of the bootstrap.")
 @shared.CHOICES
 @shared.STAGE
-@shared.selection_option(help="Only runs of this selection.  [default: all but oracle]")
+@shared.selection_option(help="Only runs selected in this way.  [default: all but oracle]")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.path_option("--diagram", help="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @shared.OUTPUT
@@ -155,36 +163,45 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "zslbench plot perclass -m ale -m eszsl -d cub -o difference.svg",
     "zslbench plot pareto -d cub -o pareto.pdf",
     "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
+    groups=shared.READ_GROUPS,
 )
 @click.argument("kind", metavar="KIND")
-@shared.path_option("-o", "--output", required=True, help="A .pdf, .svg or .png.")
+@shared.path_option("-o", "--output", required=True, help="The figure to write: .pdf, .svg or .png.")
 @shared.RECORDS
 @click.option(
-    "--metric", "metrics", multiple=True, metavar="NAME", help="A panel each. Repeatable. [default: T1 and H]"
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME",
+    help="Which metrics; each gets a panel. Repeatable.  [default: T1 and H]",
 )
 @shared.CHOICES
 @shared.STAGE
 @shared.selection_option(
     help="Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]"
 )
-@click.option("--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.")
+@click.option("--param", "parameter", metavar="NAME", help="sensitivity: the hyper-parameter to plot.")
 @click.option(
     "--classes",
     metavar="N|NAMES",
-    help="confusion, perclass, features: how many (the hardest; the ends; from best to least recognised), or names or "
-    "ids between commas.",
+    help="confusion, perclass, features: how many classes (the hardest ones; both ends; from the best to the least "
+    "recognised), or their names or ids, separated by commas.",
 )
 @shared.choice_option(
     "--projection", choices=["pca", "tsne"], help="features: method of projection to two dimensions.  [default: pca]"
 )
-@shared.choice_option("--spread", choices=["std", "ci"], help="Over seeds: standard deviation, or 95 % interval.")
+@shared.choice_option(
+    "--spread",
+    choices=["std", "ci"],
+    help="What to draw around a mean over seeds: std, the standard deviation, or ci, the 95 % interval.",
+)
 @click.option(
     "--width",
     default="column",
     metavar="WIDTH",
     help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
 )
-@shared.path_option("--data", help="Also write the numbers drawn, as csv.")
+@shared.path_option("--data", help="Also write the numbers of the figure into FILE, as csv.")
 @shared.RUNS
 @shared.DATA_ROOT
 def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
@@ -206,8 +223,9 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     "zslbench report -o report.html",
     "zslbench report -d cub -p gzsl --title 'CUB, generalized' -o cub.html",
     "zslbench report --runs study --no-published --no-figures -o study.html",
+    groups=shared.READ_GROUPS,
 )
-@shared.path_option("-o", "--output", default=Path("report.html"), help="The .html to write.")
+@shared.path_option("-o", "--output", default=Path("report.html"), help="The page to write.")
 @shared.RECORDS
 @shared.CHOICES
 @shared.stage_option(help="Only this stage.  [default: both, where both have finished runs]", default=None)
@@ -220,7 +238,7 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
 )
 @shared.TOLERANCE
 @click.option("--figures/--no-figures", default=True, help="Draw the figures that the records have data for.")
-@click.option("--title", metavar="TEXT", help="Of the page.  [default: the name of the folder of records]")
+@click.option("--title", metavar="TEXT", help="Title of the page.  [default: the name of the folder of records]")
 @shared.RUNS
 @shared.DATA_ROOT
 def report(output: Path, **options: Any) -> None:
@@ -331,7 +349,7 @@ def gc(stale: bool, **options: Any) -> None:
     "--params",
     choices=["json", "columns"],
     default="json",
-    help="Hyper-parameters as one column of JSON, or a column each.",
+    help="Hyper-parameters as one json column, or as columns, one for each.",
 )
 @shared.RUNS
 def export(**options: Any) -> None:
@@ -349,8 +367,8 @@ def export(**options: Any) -> None:
     "zslbench watch --once --format json",
 )
 @click.option("--interval", type=float, default=1.0, metavar="SECONDS", help="Seconds between two looks.")
-@click.option("--once", is_flag=True, help="Print one snapshot as text; so it is where the output is no terminal.")
-@click.option("--follow", is_flag=True, help="Go on when nothing runs any more.")
+@click.option("--once", is_flag=True, help="Print one snapshot as text, as always where the output is not a terminal.")
+@click.option("--follow", is_flag=True, help="Keep watching when nothing runs any more.")
 @shared.format_option("terminal", "json", help="How to print a snapshot; json is printed once.")
 @shared.RUNS
 def watch(runs: Path, interval: float, once: bool, follow: bool, format: str) -> None:

@@ -34,9 +34,12 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
     "zslbench run --plan study.toml --dry-run",
     "zslbench run -m lisgan -m fclswgan -d apy --keep-features 50",
+    groups=shared.RUN_GROUPS,
 )
 @shared.path_option(
-    "--plan", help="A plan file (TOML) that lists all runs; it goes with --runs, --device, --rerun and the like alone."
+    "--plan",
+    help="A plan file (TOML) that lists all runs. It can be combined with options that do not say what is run, such as "
+    "--runs.",
 )
 @shared.names_option(
     "-m",
@@ -47,7 +50,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 )
 @shared.run_on(required=False)
 @shared.CHOICES
-@shared.seeds_option(help="Run N seeds: 0 to N-1.  [default: 1]")
+@shared.seeds_option(help="Run the seeds 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
 @shared.stage_option(help="final: trainval → test. dev: training → validation classes, within trainval.")
 @shared.FOLD
@@ -57,7 +60,8 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     "--checkpoints",
     default="last",
     metavar="last|every:N",
-    help="When to judge a method while it trains, for its curve.",
+    help="When to measure a method that trains: after its last step only, or every N epochs, too, which gives its "
+    "curve.",
 )
 @shared.rerun_option(
     help="Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your "
@@ -65,19 +69,28 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
 )
 @shared.choice_option(
     "--seeds-at-once",
+    metavar="WHEN",
     choices=["auto", "always", "never"],
     default="auto",
-    help="Train the seeds of a generative method in one go; auto: on a GPU.",
+    help="Train the seeds of a generative method together: always, never, or auto, which does so on a GPU.",
 )
 @shared.choice_option(
     "--precision",
     choices=["float32", "tf32", "bf16"],
     default="float32",
-    help="Of matrix products while a generative method trains; recorded. tf32 needs CUDA.",
+    help="Precision of matrix products while a generative method trains: float32, tf32 (needs CUDA) or bf16. Recorded.",
 )
-@click.option("--calibrate", is_flag=True, help="Do the dev folds too, for `table --calibrate` (gzsl).")
-@click.option("--oracle", is_flag=True, help="Mark the runs as candidates of oracle selection (†); tables hide them.")
-@click.option("--profile", is_flag=True, help="Print seconds per phase, exact ones: each phase waits for the device.")
+@click.option("--calibrate", is_flag=True, help="Run the dev folds too, which `table --calibrate` needs (gzsl only).")
+@click.option(
+    "--oracle",
+    is_flag=True,
+    help="Mark the runs as candidates for selection on the test images (†); tables hide them unless asked.",
+)
+@click.option(
+    "--profile",
+    is_flag=True,
+    help="Print the seconds of each phase, measured exactly: each phase waits until the device is done.",
+)
 @click.option(
     "--keep-features",
     type=click.IntRange(0),
@@ -141,6 +154,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     "zslbench tune fclswgan -d sun --only lr --only cls_weight --checkpoints every:5 --time-limit 2h",
     "zslbench tune 'lisgan@S3[hidden=512]' -d cub --name s3",
     "zslbench run -m lisgan@s3 -d cub --seeds 5",
+    groups=shared.RUN_GROUPS,
 )
 @click.argument("method", metavar="METHOD")
 @click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
@@ -153,37 +167,41 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     "--sampler",
     choices=["auto", "grid", "tpe", "random"],
     default="auto",
-    help="grid: every point; tpe, random: Optuna's. auto: the grid where a method fits all of it at once, else tpe.",
+    help="grid: try every point. tpe, random: samplers of Optuna. auto: grid where a method can fit all points "
+    "at once, else tpe.",
 )
 @click.option(
     "--trials",
     type=click.IntRange(1),
     metavar="N",
-    help="Points that tpe or random try, earlier calls included.  [default: 30, or as many as --time-limit lets]",
+    help="How many points tpe or random try, those of earlier calls included.  [default: 30, or as many as fit into "
+    "--time-limit]",
 )
-@click.option("--time-limit", metavar="TIME", help="Begin no trial after this time: seconds, 90s, 30m or 1h30m.")
+@click.option("--time-limit", metavar="TIME", help="Begin no trial after this time: 90s, 30m or 1h30m.")
 @click.option(
     "--checkpoints",
     default="last",
     metavar="last|every:N",
-    help="With every:N, give up fits that are worse than the median of earlier trials (tpe, random).",
+    help="With every:N, stop fits early that are worse than the median of earlier trials (tpe, random).",
 )
-@click.option("--no-prune", is_flag=True, help="Give up none.")
+@click.option("--no-prune", is_flag=True, help="Let every fit train to its end.")
 @shared.FOLD
-@click.option("--seed", type=int, default=0, help="Of the sampler, and of every fit.")
-@click.option("--name", default="tuned", help="The preset's name: METHOD@NAME.")
+@click.option("--seed", type=int, default=0, metavar="K", help="The seed of the sampler and of every fit.")
+@click.option("--name", default="tuned", metavar="NAME", help="The preset's name; it is used as METHOD@NAME.")
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
 @shared.rerun_option(
-    help="Begin the search anew and do these runs again; with none, keep runs although the source has changed."
+    help="Start the search again and repeat these runs; none: keep all runs although the source has changed."
 )
 @click.option(
     "--oracle",
     is_flag=True,
-    help="Afterwards run every point on the test images too, marked †: `table --selection oracle` then tells what "
-    "picking on them would have added. The preset does not depend on it.",
+    help="Afterwards also run every point on the test images, marked †: `table --selection oracle` then shows what "
+    "picking on them would have gained. The preset does not depend on it.",
 )
-@shared.format_option("terminal", "markdown", "csv", "json", help="csv and json tell of every trial.")
+@shared.format_option(
+    "terminal", "markdown", "csv", "json", help="How to print the result; csv and json list every trial."
+)
 @shared.QUIET
 @shared.RUNS
 @shared.DATA_ROOT
@@ -213,20 +231,22 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     "zslbench ablate lisgan@published -d cub -d sun --format latex -o ablation.tex",
     "zslbench ablate lisgan -d cub --sweep 'souls=[1..10]' --sweep 'l_r1=[0,0.001,0.01]' --stage dev",
     "zslbench ablate eszsl -d digits --sweep 'gamma=[1,10,100]'",
+    groups=shared.RUN_GROUPS,
 )
 @click.argument("method", metavar="METHOD")
 @shared.run_on()
-@shared.seeds_option(help="Seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
+@shared.seeds_option(help="Run the seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
 @click.option(
     "--sweep",
     multiple=True,
     metavar="NAME=[…]",
-    help="Values of one parameter instead of the named ablations. Repeatable: one table each.",
+    help="Values of one parameter, instead of the named ablations. Repeatable; each gets its own table.",
 )
 @click.option(
     "--against",
     metavar="SETTING",
-    help="What each setting is compared with: first, previous, full or a setting.  [default: the method's own]",
+    help="What each setting is compared with: first, previous, full, or the name of a setting.  [default: as the "
+    "method declares]",
 )
 @shared.stage_option(help="final: trainval → test. dev: training → validation classes, the mean over folds.")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
@@ -254,12 +274,17 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
     "zslbench reproduce li2019lisgan --table 'Figure 7(b)' --seeds 5 --dry-run",
     "zslbench reproduce xian2018gbu -d cub -m eszsl -m sae --tolerance 1",
     "zslbench reproduce li2019lisgan --table 4 -d cub -m eszsl --features fc1000 --format markdown",
+    groups=shared.RUN_GROUPS,
 )
 @click.argument("source", metavar="SOURCE")
-@click.option("--table", metavar="N", help="Which table: 2, 'Table 2', 'Figure 7(b)'; needed where there are several.")
+@click.option(
+    "--table",
+    metavar="N",
+    help="Which table or figure: 2, 'Table 2', 'Figure 7(b)'. Needed where zslbench knows several of the paper.",
+)
 @shared.names_option("-d", "--dataset", "datasets", help="Only these data sets of the table.")
 @shared.names_option("-m", "--method", "methods", help="Only these methods of the table.")
-@shared.seeds_option(help="Seeds 0 to N-1 of methods that depend on them.", default=3)
+@shared.seeds_option(help="Run the seeds 0 to N-1, for methods that depend on them.", default=3)
 @shared.TOLERANCE
 @shared.format_option("terminal", "markdown", "csv", "json")
 @shared.study_options("Only list what would be run, and what cannot be.")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,66 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
-def verb(*lines: str, name: str | None = None, make: Any = click.command) -> Callable[[Callable[..., Any]], Any]:
-    """Return the decorator of a verb whose help page ends with these examples; `make` is a group's, or makes one."""
+RUN_GROUPS: Mapping[str, str] = {
+    "What to run": "plan method dataset protocol table only sweep against",
+    "How to search": "sampler trials no-prune name",
+    "Data": "features semantics data-root",
+    "Seeds and stages": "seeds seed stage fold checkpoints calibrate oracle",
+    "Where and how": "device engine workers time-limit memory-limit scheduler engine-config rerun seeds-at-once "
+    "precision raise",
+    "Output": "",
+}
+"""Groups of options on the help pages of verbs that run methods; the last one takes every option that none lists."""
+READ_GROUPS: Mapping[str, str] = {
+    "Which records": "runs method dataset protocol features semantics stage selection data-root",
+    "What to compute": "layout metric published calibrate per-fold ci rank-together sort over level draws "
+    "bootstrap-seed param classes projection spread pivot",
+    "Output": "",
+}
+"""The same of verbs that read records."""
+
+
+def verb(
+    *lines: str,
+    name: str | None = None,
+    make: Any = click.command,
+    groups: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator of a verb.
+
+    Args:
+        lines: the examples with which its help page ends.
+        name: of the verb; None: the function's.
+        make: `click.command`, `click.group`, or the ``command`` of a group that the verb belongs to.
+        groups: the groups of options on its help page; None: all options are in one.
+    """
     epilog = "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
     decorator: Callable[[Callable[..., Any]], Any] = make(
         name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
     )
-    return decorator
+
+    def make_verb(function: Callable[..., Any]) -> Any:
+        command = decorator(function)
+        if groups:
+            _group_options(command, groups)
+        return command
+
+    return make_verb
+
+
+def _group_options(command: click.RichCommand, groups: Mapping[str, str]) -> None:
+    """Put each option into the group that lists it, else into the last one, in the order of their declaration."""
+    group_of = {f"--{option}": group for group, listed in groups.items() for option in listed.split()}
+    *_, last = groups
+    options: dict[str, list[str]] = {group: [] for group in groups}
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            group = next((group_of[name] for name in parameter.opts if name in group_of), last)
+            options[group].append(max(parameter.opts, key=len))
+    options[last].append("--help")
+    for group, names in options.items():
+        if names:
+            command.add_panel(click.RichOptionPanel(group, options=names))
 
 
 def combine_options(*options: Decorator) -> Decorator:
@@ -45,9 +99,13 @@ def names_option(*names: str, help: str, metavar: str = "NAME", **settings: Any)
     return click.option(*names, multiple=True, metavar=metavar, help=f"{help} Repeatable.", **settings)
 
 
-def choice_option(*names: str, choices: Sequence[str], **settings: Any) -> Decorator:
-    """Return an option that takes one of several words."""
-    return click.option(*names, type=click.Choice(choices), **settings)
+def choice_option(*names: str, choices: Sequence[str], help: str, **settings: Any) -> Decorator:
+    """Return an option that takes one of several words; its help lists those that it does not explain."""
+    settings.setdefault("metavar", max((name for name in names if name.startswith("--")), key=len)[2:].upper())
+    if not all(re.search(rf"\b{choice}\b", help) for choice in choices):
+        text, default, more = help.partition("  [default")
+        help = f"{text} One of: {', '.join(choices)}.{default}{more}"  # noqa: A001
+    return click.option(*names, type=click.Choice(choices), help=help, **settings)
 
 
 def format_option(*names: str, help: str = "How to write it.") -> Decorator:
@@ -76,7 +134,7 @@ RUNS = folder_option("--runs", help="The folder of records.")
 DATA_ROOT = path_option(
     "--data-root",
     metavar="DIR",
-    help="A folder of xlsa17 folders, read in place (default: $ZSLBENCH_DATA, then installed data).",
+    help="The parent folder of CUB/, SUN/ and so on, read where it is.  [default: $ZSLBENCH_DATA, then installed data]",
 )
 OUTPUT = path_option("-o", "--output", help="Write to FILE instead of the screen.")
 CHOICES = combine_options(
@@ -87,44 +145,56 @@ METHOD_FILTER = names_option("-m", "--method", "methods", help="Only these metho
 DATASETS = names_option("-d", "--dataset", "datasets", help="Only these data sets.")
 PROTOCOLS = names_option("-p", "--protocol", "protocols", help="Only these protocols.")
 RECORDS = combine_options(METHOD_FILTER, DATASETS, PROTOCOLS)
-STAGE = stage_option(help="Which stage.")
+STAGE = stage_option(help="Records of which stage: final (test images) or dev (validation classes).")
 FOLD = click.option(
-    "--fold", type=int, multiple=True, metavar="K", help="A fold of the dev stage; all when none is given."
+    "--fold",
+    type=int,
+    multiple=True,
+    metavar="K",
+    help="Only this fold of the dev stage. Repeatable.  [default: all folds]",
 )
 TOLERANCE = click.option(
     "--tolerance",
     type=float,
     default=2.0,
     metavar="POINTS",
-    help="How far from the published number still counts as the same.",
+    help="Differences from the published number up to this many points count as reproduced.",
 )
 QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-DEVICE = click.option("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps.")
+DEVICE = click.option(
+    "--device", default="auto", metavar="DEVICE", help="Where to compute: auto, cpu, cuda, cuda:N or mps."
+)
 _PLACE = combine_options(
     choice_option(
         "--engine",
         "engine_name",
         choices=["serial", "process", "dask", "slurm"],
-        help="Where runs are done: in this process, in workers of this machine, on a Dask cluster, or as Slurm jobs.  "
+        help="Where runs are computed. serial: in this process; process: in worker processes of this machine; dask: on "
+        "a Dask cluster; slurm: as Slurm jobs.  "
         "[default: serial; process with --workers]",
     ),
     click.option(
-        "--workers", metavar="N|auto", help="Workers at once; each has its share of the threads, or a GPU of its own."
+        "--workers",
+        metavar="N|auto",
+        help="How many workers compute at once; each gets its share of the threads, or a GPU of its own.",
     ),
 )
 _LIMITS = combine_options(
     click.option(
-        "--time-limit", metavar="TIME", help="Stop a run after this time (process): 90s, 30m, 2h. Recorded as timeout."
+        "--time-limit",
+        metavar="TIME",
+        help="Stop a run that takes longer: 90s, 30m, 2h. It is recorded as a timeout. Needs worker processes.",
     ),
     click.option(
         "--memory-limit",
         metavar="SIZE",
-        help="Stop a run whose worker needs more (process): 500MB, 4GiB. Recorded as crashed.",
+        help="Stop a run whose worker needs more memory: 500MB, 4GiB. It is recorded as crashed. Needs worker "
+        "processes.",
     ),
 )
 _CLUSTER = combine_options(
-    click.option("--scheduler", metavar="URL", help="A Dask cluster that runs already: tcp://host:8786."),
-    path_option("--engine-config", help="What to ask Slurm for, as TOML: partition, time, gpus, …."),
+    click.option("--scheduler", metavar="URL", help="The address of a running Dask cluster: tcp://host:8786."),
+    path_option("--engine-config", help="A TOML file with what to ask Slurm for: partition, time, gpus, …"),
 )
 ENGINE = combine_options(_PLACE, _LIMITS, _CLUSTER)
 ENGINE_WITHOUT_LIMITS = combine_options(_PLACE, _CLUSTER)
