@@ -43,6 +43,9 @@ def test_all_that_lies_beside_a_record_comes_along(tmp_path):
     path.with_suffix(".trace.json.gz").write_bytes(b"trace")
     path.with_suffix(".features.npz").write_bytes(b"features")
     path.with_name("other.txt").write_bytes(b"not ours")
+    request = theirs.root / ".requests" / "0123.json"
+    request.parent.mkdir()
+    request.write_bytes(b"{}")
     zslbench.results.merge(theirs.root, ours.root)
     assert files(theirs.root) == files(ours.root) | {"cub/zsl/eszsl/other.txt": b"not ours"}
     # what is lacking beside an equal record is made good

@@ -23,12 +23,14 @@ import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.params import resolve
+from zslbench.results.records import requests
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.class_lookup import method_class
+from zslbench.runner.executors import Listener
 from zslbench.studies.status import verify_metrics
 from zslbench.studies.status_plan import DataPlaces, plan_text
-from zslbench.studies.survey import DataChoice, survey
+from zslbench.studies.survey import survey
 
 NOISY, RIDGE, CLOSED = "study_methods:Noisy", "toy_methods:Ridge", "toy_methods:Closed"
 SYNTHETIC = "synthetic[classes=12,images=15]"
@@ -40,6 +42,27 @@ def runs(runs, monkeypatch):
     return runs
 
 
+class Interrupted(Listener):
+    """Types Ctrl-C as soon as a fit begins after so many others."""
+
+    def __init__(self, fits):
+        self.fits = fits
+
+    def started(self, job):
+        self.fits -= 1
+        if self.fits < 0:
+            raise KeyboardInterrupt
+
+
+def cut_short(fits, *asked, runs, **options):
+    """Run what was asked for, and interrupt it after so many fits; the one that was begun leaves no record."""
+    assert zslbench.run(*asked, hear=Interrupted(fits), runs=runs, **options).interrupted
+    store = ResultStore(runs)
+    for one in store.load():
+        if not one.ok:
+            store.path(one).unlink()
+
+
 def typed(found, purpose=""):
     """Type what status printed: the command that writes the plan, and those of a purpose; return how many these are."""
     lines = [line.strip() for line in found.text.splitlines() if line.startswith("  zslbench ")]
@@ -48,9 +71,6 @@ def typed(found, purpose=""):
     wanted = [command.text for command in found.commands if command.purpose.startswith(purpose)]
     wanted = [text for text in wanted if text not in writing]
     for line in [*writing, *(f"{text} -q" for text in wanted)]:
-        if purpose.startswith("run the same values") and line not in writing:
-            plan = Path("missing.toml")
-            plan.write_text(re.sub(r"^# (?=\[\[|\w+ = )", "", plan.read_text(), flags=re.MULTILINE))
         done = CliRunner().invoke(cli, shlex.split(line)[1:])
         assert done.exit_code == 0, (line, done.output)
     return len(wanted)
@@ -66,27 +86,51 @@ def states(found):
     return {(slot.row, slot.place.dataset, slot.protocol, slot.seed): s for slot, s in found.survey.states.items()}
 
 
-def test_what_is_missing_is_found_and_one_command_fills_it(runs):
-    zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
-    zslbench.run([f"{NOISY}[ridge=3]"], SYNTHETIC, "zsl", seeds=1, runs=runs)
+def test_what_was_asked_for_and_not_done_is_missing_and_one_command_fills_it(runs):
+    cut_short(2, [NOISY, CLOSED], ["digits", SYNTHETIC], seeds=2, runs=runs)  # two seeds of NOISY on digits are done
+    zslbench.run(f"{NOISY}[ridge=3]", "digits", "zsl", seeds=1, runs=runs)
     found = zslbench.status(runs)
     assert not found.complete
-    (place,) = [name for _, name, _, _ in states(found) if name.startswith("synthetic")][:1]
     missing = {key for key, state in states(found).items() if state == "missing"}
-    varied = {slot.row for slot in found.survey.varied}
-    assert (CLOSED, place, "zsl", 0) in missing
-    assert (CLOSED, place, "zsl", 1) not in missing  # one seed is all it has
-    assert (f"{NOISY}[ridge=3]", place, "zsl", 1) in missing  # fewer seeds than the most
-    assert (NOISY, "digits", "gzsl", 1) not in missing
-    assert varied == {NOISY, f"{NOISY}[ridge=3]"}  # other values there
+    (place,) = {name for _, name, _, _ in missing} - {"digits"}
+    assert missing == {
+        *((CLOSED, "digits", protocol, 0) for protocol in ("zsl", "gzsl")),
+        *((CLOSED, place, protocol, 0) for protocol in ("zsl", "gzsl")),
+        *((NOISY, place, protocol, seed) for protocol in ("zsl", "gzsl") for seed in (0, 1)),
+    }  # and nothing of NOISY[ridge=3], which nobody asked for elsewhere, nor with another seed
     purposes = [command.purpose for command in found.commands]
-    assert purposes[:2] == ["write a plan file of what is missing, failed or stale", "do what is missing"]
+    assert purposes == ["write a plan file of what is missing, failed or stale", "do what is missing"]
     fill(runs, found, "do what is missing")
-    typed(zslbench.status(runs), "run the same values")
     last = zslbench.status(runs)
     assert last.commands == ()
     assert set(states(last).values()) == {"done"}
-    assert "complete: 3 rows on 2 data sets under zsl, gzsl" in last.text
+    assert "complete: 3 rows on 2 data sets under zsl, gzsl: 13 runs" in last.text
+
+
+def test_what_was_asked_for_before_the_first_record_is_missing(runs):
+    cut_short(0, [CLOSED, RIDGE], "digits", "zsl", runs=runs)
+    found = zslbench.status(runs, methods=CLOSED)
+    assert set(states(found)) == {(CLOSED, "digits", "zsl", 0)}
+    assert not found.complete
+    fill(runs, zslbench.status(runs))
+
+
+def test_finished_studies_ask_for_nothing_more(runs):
+    zslbench.run([CLOSED, RIDGE], "digits", "zsl", runs=runs)
+    zslbench.run(CLOSED, SYNTHETIC, "gzsl", runs=runs)
+    assert zslbench.status(runs).complete
+    cut_short(1, [CLOSED, RIDGE], SYNTHETIC, "zsl", runs=runs)
+    assert not zslbench.status(runs).complete
+    zslbench.run([CLOSED, RIDGE], SYNTHETIC, "zsl", runs=runs)
+    for path in runs.glob(f"{requests.FOLDER}/*"):
+        pytest.fail(f"{path} is left")
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"parts": 1}', '{"parts": [{"methods": [], "runs": [{}]}]}'])
+def test_a_request_that_cannot_be_read_is_named(runs, text):
+    zslbench.run(CLOSED, "digits", "zsl", runs=runs)
+    (runs / requests.FOLDER / "broken.json").write_text(text)
+    assert "broken.json does not say what a command asked for" in zslbench.status(runs).text
 
 
 def test_seeds_asked_for_are_filled(runs):
@@ -163,26 +207,18 @@ def test_methods_that_cannot_be_imported_are_said_so(tmp_path):
     assert found.commands == ()
 
 
-def test_published_presets_without_values_lack_nothing(runs):
-    zslbench.run(f"{RIDGE}@cells", "digits", runs=runs)
-    zslbench.run(CLOSED, SYNTHETIC, runs=runs)
-    found = zslbench.status(runs)
-    assert {key[1] for key in states(found) if key[0] == f"{RIDGE}@cells"} == {"digits"}
-    assert "no values" in found.text
-    fill(runs, found)
-
-
-def test_tuned_lines_are_tuned_first(runs):
+def test_presets_tuned_for_an_earlier_version_are_tuned_first(runs, monkeypatch):
     zslbench.tune("eszsl[gamma=[1,10],lam=1,preprocess=none]", "digits", protocols="zsl", runs=runs)
     zslbench.run("eszsl@tuned", "digits", "zsl", runs=runs)
-    zslbench.run("sae", SYNTHETIC, "zsl", runs=runs)
+    eszsl = method_class("eszsl")
+    monkeypatch.setattr(eszsl, "card", dataclasses.replace(eszsl.card, version=eszsl.card.version + 1))
     found = zslbench.status(runs)
     assert "not tuned" in found.text
     assert found.commands[0].purpose == "tune first"
     assert "gamma=[1,10]" in found.commands[0].text  # the same search
-    typed(found)
-    assert zslbench.status(runs).complete
-    assert PresetStore(runs).load()[-1].dataset.startswith("synthetic")
+    assert CliRunner().invoke(cli, shlex.split(found.commands[0].text)[1:]).exit_code == 0
+    fill(runs, zslbench.status(runs))
+    assert PresetStore(runs).load()[-1].version == eszsl.card.version
 
 
 def test_candidates_and_the_other_stage_are_counted_apart_and_folds_are_named(runs):
@@ -192,18 +228,18 @@ def test_candidates_and_the_other_stage_are_counted_apart_and_folds_are_named(ru
     found = zslbench.status(runs)
     assert found.complete
     assert "not in this matrix: 2 dev runs and 1 candidate of oracle selection (†)" in found.text
-    zslbench.run("sae", "digits", "zsl", runs=runs, stage="dev", fold=1)
+    cut_short(1, "sae", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
     dev = zslbench.status(runs, stage="dev")
-    assert sorted((slot.row, slot.fold) for slot in dev.survey.states) == [
-        (row, fold) for row in ("eszsl", "sae") for fold in (1, 3)
-    ]
+    assert {(slot.row, slot.fold): state for slot, state in dev.survey.states.items()} == {
+        ("eszsl", 1): "done", ("eszsl", 3): "done", ("sae", 1): "done", ("sae", 3): "missing"
+    }  # fmt: skip
     fill(runs, dev, stage="dev")
 
 
 def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
     own = write_folder(tmp_path / "my data")
-    zslbench.run(["eszsl", "sae"], str(own), "zsl", runs=runs)
-    zslbench.run("eszsl", "digits", ["zsl", "gzsl"], runs=runs)
+    zslbench.run("eszsl", "digits", runs=runs)
+    cut_short(1, ["eszsl", "sae"], str(own), runs=runs)
     unknown = zslbench.status(runs)
     assert "FOLDER_OF_MY_DATA stands for the folder of my-data" in unknown.text
     assert str(tmp_path) not in unknown.text.replace(str(runs), "")
@@ -261,18 +297,18 @@ def test_verify_says_which_records_lack_predictions_or_a_protocol(runs):
 
 def test_json_holds_every_run_and_the_matrix_calls_them_rows(runs):
     zslbench.run([NOISY, CLOSED], "digits", seeds=2, runs=runs)
-    zslbench.run(CLOSED, SYNTHETIC, "zsl", runs=runs)
+    cut_short(1, [CLOSED, RIDGE], SYNTHETIC, "zsl", runs=runs)
     zslbench.run(CLOSED, "digits", runs=runs, stage="dev", fold=1)
     assert "verified: the metrics of 9 records follow" in zslbench.status(runs, verify=True).text
     heads = next(line for line in zslbench.status(runs).text.splitlines() if "zsl" in line.split())
     assert heads.split() == ["row", "zsl", "gzsl"]
     document = json.loads(zslbench.status(runs, format="json", verify=True).text)
     counts = [row["state"] for row in document["runs"]]
-    assert (counts.count("done"), counts.count("missing")) == (7, 5)
+    assert (counts.count("done"), counts.count("missing")) == (7, 1)
     assert not document["complete"]
     assert document["verification"]["verified"] == 7 + 2
     assert document["commands"][-1]["command"] == "zslbench run --plan missing.toml"
-    assert document["rows"] == [NOISY, CLOSED] == list(dict.fromkeys(run["row"] for run in document["runs"]))
+    assert document["rows"] == [NOISY, CLOSED, RIDGE] == list(dict.fromkeys(run["row"] for run in document["runs"]))
 
 
 @pytest.mark.parametrize(
@@ -300,29 +336,25 @@ cells = st.sets(
 
 
 @settings(max_examples=40, deadline=None)
-@given(cells)
-def test_span_and_gaps_agree_with_a_plain_loop(there):
-    there = {(method, data, 0 if method != "ale" else seed) for method, data, seed in there}
-    classes = {name: method_class(name) for name, _, _ in there}
-    facts = {name: {"params": resolve(cls, name, {}), "version": cls.card.version} for name, cls in classes.items()}
-    found = survey(
-        [record(method, data, seed=seed, **facts[method]) for method, data, seed in sorted(there)],
-        PresetStore("nowhere"),
+@given(cells, cells, st.none() | st.integers(1, 5))
+def test_expected_runs_and_gaps_agree_with_a_plain_loop(there, asked, seeds):
+    there, asked = (
+        {(method, data, seed if method == "ale" else 0) for method, data, seed in keys} for keys in (there, asked)
     )
-    lines, places = {method for method, _, _ in there}, {data for _, data, _ in there}
-    assert (set(found.rows), {place.dataset for place in found.places}) == (lines, places)
-    most = max((sum(key[:2] == ("ale", data) for key in there) for data in places), default=0)
-    for method in lines:
-        for data in places:
-            have = {seed for name, where, seed in there if (name, where) == (method, data)}
-            place = DataChoice(data, "fc1000", "att", "catalogue")
-            slots = {
-                slot.seed: state for slot, state in found.states.items() if (slot.row, slot.place) == (method, place)
-            }
-            assert {seed for seed, state in slots.items() if state != "missing"} == have
-            wanted = max(most, 1) if method == "ale" else 1
-            assert len(slots) >= wanted
-            assert len(have) < wanted or slots.keys() == have
+    classes = {name: method_class(name) for name, _, _ in there | asked}
+    facts = {name: {"params": resolve(cls, name, {}), "version": cls.card.version} for name, cls in classes.items()}
+    records, requested = (
+        [record(method, data, seed=seed, **facts[method]) for method, data, seed in sorted(keys)]
+        for keys in (there, asked)
+    )
+    found = survey(records, PresetStore("nowhere"), seeds, requested)
+    wanted = there | asked
+    for method, data, _ in there | asked if seeds else ():
+        done = sum(key[:2] == (method, data) for key in there)
+        if method == "ale" and done < seeds:
+            wanted |= {(method, data, seed) for seed in range(seeds)}
+    given = {(slot.row, slot.place.dataset, slot.seed): state for slot, state in found.states.items()}
+    assert given == {key: "done" if key in there else "missing" for key in wanted}
     text = plan_text(found, DataPlaces([], None), Path("nowhere"), "final", Path("/"))
     planned = [
         (method, data, seed)
@@ -336,7 +368,7 @@ def test_span_and_gaps_agree_with_a_plain_loop(there):
 
 def test_the_plan_is_written_beside_the_records_and_replaces_no_plan_of_a_user(runs, tmp_path):
     zslbench.run([CLOSED, RIDGE], "digits", "zsl", runs=runs)
-    zslbench.run(CLOSED, "digits", "gzsl", runs=runs)
+    cut_short(1, [CLOSED, RIDGE], "digits", "gzsl", runs=runs)
     words = ["status", "--runs", str(runs), "--write-plan"]
     done = CliRunner().invoke(cli, [*words, "missing.toml"])
     assert done.exit_code == 0
@@ -358,7 +390,7 @@ def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs)
     first = write_folder(tmp_path / "one" / "same")
     other = write_folder(tmp_path / "two" / "same", {"features": images()["features"] * 2})
     zslbench.run([CLOSED, RIDGE], str(first), "zsl", runs=runs)
-    zslbench.run(CLOSED, str(other), "zsl", runs=runs)
+    cut_short(1, [CLOSED, RIDGE], str(other), "zsl", runs=runs)
     named = zslbench.status(runs, datasets=str(first))
     assert named.complete
     assert not named.survey.outdated

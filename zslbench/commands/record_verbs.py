@@ -267,7 +267,7 @@ def report(output: Path, **options: Any) -> None:
 )
 @shared.PROTOCOLS
 @shared.STAGE
-@shared.seeds_option(help="Seeds that each method should have.  [default: the largest number that any method has]")
+@shared.seeds_option(help="Seeds that each method should have.  [default: those that were asked for]")
 @click.option("--verify", is_flag=True, help="Recompute every metric from the stored predictions.")
 @shared.path_option(
     "--write-plan", help="Write what is missing, failed or stale into a plan file (TOML) for `zslbench run --plan`."
@@ -276,10 +276,10 @@ def report(output: Path, **options: Any) -> None:
 @shared.RUNS
 @shared.DATA_ROOT
 def status(write_plan: Path | None, **options: Any) -> None:
-    """Say what the records lack, what failed or is stale, and write the plan file that fills it.
+    """Say what is missing of the runs that were asked for, what failed or is stale, and write the plan file for it.
 
-    Expected is every method on every data set under every protocol that the records have, with as many seeds as the
-    one with the most. Exit code 1 where --verify finds a metric that does not follow from its predictions.
+    A command or plan that was cut short leaves in the folder what it asked for; whatever has a record was asked for,
+    too. Exit code 1 where --verify finds a metric that does not follow from its predictions.
     """
     shown = zslbench.status(write_plan=write_plan, **options)
     screen.show_text(shown.text)

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Literal
 
 from zslbench.data.splits import Stage
 from zslbench.errors import UnknownName
+from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
+from zslbench.results.records.requests import RequestedMethod, RequestedRuns, keep_request, make_request
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import Estimate, estimate
@@ -187,6 +189,7 @@ def run(
     interrupted = False
     if work and not dry_run:
         store.check_writable()
+        request = keep_request(store.root, make_request(_name_request(run) for run in planned))
         with (
             keep_live_file(store.root, work, [run.id for run in planned]) as live_file,
             progress(console, sum(len(batch.jobs) for batch in work)) as screen,
@@ -197,6 +200,8 @@ def run(
             except KeyboardInterrupt:
                 interrupted = True
         remarks += live_file.remarks
+        if all(record is not None and record.status not in UNFINISHED for record in records.values()):
+            request.unlink(missing_ok=True)
     remarks += [
         remark
         for part in parts
@@ -207,6 +212,22 @@ def run(
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
     states = find_states(planned, records, sources)
     return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
+
+
+def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:
+    data = run.dataset
+    return RequestedMethod(run.method, run.label, dict(run.params)), RequestedRuns(
+        dataset=data.name,
+        features=data.features,
+        semantics=data.semantics,
+        origin=data.origin,
+        fingerprint=data.fingerprint,
+        protocol=run.protocol,
+        protocol_params=canonical_json(dict(run.protocol_params)),
+        stage=run.stage,
+        fold=run.fold,
+        seeds=(run.seed,),
+    )
 
 
 LeaseState = Literal["ours", "held", "done"]

@@ -19,6 +19,7 @@ from zslbench.files import json_text
 from zslbench.metrics import NEEDS_ONE_SCALE
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.records.record import Record
+from zslbench.results.records.requests import load_requested
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.render import check_format, render
@@ -159,9 +160,10 @@ class StatusReport:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing lacks, failed or is stale; a method that has other values there does not lack."""
-        states = (state for slot, state in self.survey.states.items() if slot not in self.survey.varied)
-        return all(state == "done" for state in states) and not (self.survey.untuned or self.damaged)
+        """Whether nothing lacks, failed or is stale."""
+        return all(state == "done" for state in self.survey.states.values()) and not (
+            self.survey.untuned or self.damaged
+        )
 
 
 def status(
@@ -178,13 +180,15 @@ def status(
     data_root: Path | str | None = None,
     width: int | None = None,
 ) -> StatusReport:
-    """Say what the records of a folder lack: every line on every data set under every protocol that they span.
+    """Say what the records of a folder lack of what commands and plans asked for, what failed and what is stale.
+
+    A command that was cut short leaves what it asked for in the folder; a run that was never asked for does not lack.
 
     Args:
         runs: the folder of records.
         methods, datasets, protocols: which; a data set of your own may be given as its folder, which the plan then
             names.
-        stage: final or dev; seeds: how many each method should have; None: as many as the one with the most.
+        stage: final or dev; seeds: how many each row should have where it has or lacks any; None: those asked for.
         verify: recompute every metric from the stored predictions, of all stages.
         format: terminal or json.
         write_plan: the plan file to write what lacks into, if anything does: `run(plan=…)` does it. A file that status
@@ -201,7 +205,7 @@ def status(
         raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
     store = ResultStore(runs)
     every = store.load()
-    if not every and not store.altered:
+    if not every and not store.altered and not load_requested(store.root)[0]:
         raise StoreError(
             f"there are no runs in {store.root}; make some, for instance with "
             "`zslbench run --method eszsl --dataset digits`, or name their folder with --runs."
@@ -233,13 +237,16 @@ def examine(
     """Return what is missing, failed or stale according to records read before, as `status` does without the text."""
     stage = cast(Stage, asked.stage)
     of_any_stage = dataclasses.replace(asked, stage=None)
-    of_any_stage.check_terms(every, store.root)
+    requested, problems = load_requested(store.root)
+    of_any_stage.check_terms([*every, *requested], store.root)
     chosen = of_any_stage.select(every)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = PresetStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
     data = DataPlaces(asked.datasets, data_root)
-    counted, beside = data.on_their_content(counted)
+    counted, beside = data.on_their_content([*counted, *asked.select(requested)])
+    beside += [record for record in counted if not record.id]  # asked for, whether it was done or not
+    counted = [record for record in counted if record.id]
     spanned = survey(counted, tuned, seeds, [*altered, *beside])
     versions = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in counted)
     del versions[zslbench.__version__]
@@ -263,7 +270,7 @@ def examine(
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
         versions=dict(sorted(versions.items())),
-        broken=tuple(reason for _, reason in store.broken),
+        broken=(*(reason for _, reason in store.broken), *problems),
         damaged=bool(altered) or any(path.is_dir() for path, _ in store.broken),
         verification=verification,
     )
@@ -281,18 +288,11 @@ def _writing_command(asked: RecordFilter, seeds: int | None, data_root: Path | N
 
 def _running_commands(survey: Survey, plan: Path) -> list[Command]:
     run = ["zslbench", "run", "--plan", str(plan)]
-    to_do, varied = runs_to_do(survey)
-    states = {survey.states[slot] for slot in to_do}
+    states = {survey.states[slot] for slot in runs_to_do(survey)}
     purposes = (
         ("do what is missing", states & {"missing", "unfinished"}, ()),
         ("try again what failed", states & {"failed"}, ("--rerun", "failed")),
         ("do again what is stale", states & {"stale"}, ("--rerun", "stale")),
-        (
-            "run the same values where a method has others (only where they are meant to be the same: remove the # "
-            "before them in the plan)",
-            varied,
-            (),
-        ),
     )
     return [Command(purpose, shlex.join([*run, *rerun])) for purpose, wanted, rerun in purposes if wanted]
 
@@ -307,10 +307,9 @@ def _text(status: StatusReport, width: int | None) -> str:
         commands += [f"  {command.text}" for command in status.commands if command.purpose == purpose]
     paragraphs += [trouble(survey), remarks(status), commands and [*commands, *status.replace]]
     if status.complete and survey.states:
-        but = "; values differ by data set" if survey.varied else ""
         span = f"{format_count(len(survey.rows), 'row')} on {format_count(len(survey.places), 'data set')}"
         runs = format_count(len(survey.of("done")), "run")
-        paragraphs.append([f"complete: {span} under {', '.join(survey.protocols)}: {runs}{but}"])
+        paragraphs.append([f"complete: {span} under {', '.join(survey.protocols)}: {runs}"])
     if verified := status.verification:
         again = f"no predictions: {', '.join(verified.lacking)}; `zslbench run … --rerun all` makes them"
         paragraphs.append(
@@ -330,18 +329,16 @@ def matrix(survey: Survey, place: DataChoice) -> Table:
     for slot, state in survey.states.items():
         if slot.place == place:
             counts.setdefault((slot.row, slot.protocol), Counter())[state] += 1
-    varied = {(slot.row, slot.protocol) for slot in survey.varied if slot.place == place}
 
     def cell(row: str, rules: str) -> str:
         if (row, place, rules) in survey.untuned:
             return "not tuned"
-        if (row, rules) in varied:
-            return "other values"
         if numbers := counts.get((row, rules)):
             return ", ".join(f"{numbers[state]} {state}" for state in get_args(ExpectedRunState) if numbers[state])
-        return "cannot be imported" if row in survey.unimportable else "no values"
+        return "–"
 
-    rows = [(row, *(cell(row, rules) for rules in survey.protocols)) for row in survey.rows]
+    expected = {row for row, _ in counts}
+    rows = [(row, *(cell(row, rules) for rules in survey.protocols)) for row in survey.rows if row in expected]
     heads = ("row", *survey.protocols)
     return text_table(survey.names[place], heads, rows, words=range(1, len(heads)))
 
@@ -415,7 +412,6 @@ def _document(status: StatusReport) -> dict[str, Any]:
                 "fold": slot.fold,
                 "seed": slot.seed,
                 "state": state,
-                "other_values_there": slot in survey.varied,
                 "id": record.id if record else None,
                 "status": record.status if record else None,
                 "error": last_line(record.error) if record else "",

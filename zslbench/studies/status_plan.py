@@ -29,7 +29,6 @@ from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, is_of_sessi
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"
 _FIRST_LINE = "# Written by `zslbench status`: what the records lack."
-_VARIED = "# Here the method has other values. Where the same ones are meant, remove the # before these lines."
 
 
 class DataPlaces:
@@ -121,20 +120,19 @@ def placeholder(place: DataChoice, places: Iterable[DataChoice] = ()) -> str:
     return "FOLDER_OF_" + "".join(sign if sign.isalnum() else "_" for sign in name).upper()
 
 
-def runs_to_do(survey: Survey) -> tuple[list[ExpectedRun], list[ExpectedRun]]:
-    """Return the runs that a plan file can do, and those of them where the method has other values."""
-    slots = [
+def runs_to_do(survey: Survey) -> list[ExpectedRun]:
+    """Return the runs that a plan file can do."""
+    return [
         slot
         for slot in survey.of("missing", "unfinished", "failed", "stale")
         if slot.row not in survey.unimportable and not is_of_session(slot.row)
     ]
-    return [slot for slot in slots if slot not in survey.varied], [slot for slot in slots if slot in survey.varied]
 
 
 def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder: Path) -> str:
     """Return the plan file, to lie in `folder`, that does the runs lacking and no other; empty where it has none."""
-    to_do, varied = runs_to_do(survey)
-    if not to_do and not varied:
+    to_do = runs_to_do(survey)
+    if not to_do:
         return ""
 
     def path_text(path: Path | str) -> str:
@@ -143,10 +141,9 @@ def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder
         return _toml((absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix())
 
     head = [_FIRST_LINE, f"runs = {path_text(runs)}"]
-    if root := data.root_text(slot.place for slot in (*to_do, *varied)):
+    if root := data.root_text(slot.place for slot in to_do):
         head.append(f"data_root = {_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
     blocks = ["\n".join(lines) for lines in (head, *_studies(to_do, survey, data, stage))]
-    blocks += ["\n# ".join([_VARIED, *lines]) for lines in _studies(varied, survey, data, stage)]
     return "\n\n".join(blocks) + "\n"
 
 

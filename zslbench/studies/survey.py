@@ -1,4 +1,6 @@
-"""What the records of a folder span, what its rows mean, and which runs of the span are done, lacking or stale.
+"""Which runs are expected in a folder of records, what its rows mean, and which of the runs are done, missing or stale.
+
+Expected is what commands and plans asked for and what has a record, not every row on every data set.
 
 A row's *meaning* on a data set is the method, version and parameters that its text stands for there.
 """
@@ -57,7 +59,7 @@ Meaning = str | Untuned | None
 
 @dataclasses.dataclass(frozen=True, order=True)
 class ExpectedRun:
-    """One run of the span: a row (the method as typed) on a data set, under a protocol, in a fold, with a seed."""
+    """One run that is expected: a row (the method as typed) on a data set, under a protocol, in a fold, with a seed."""
 
     row: str
     place: DataChoice
@@ -77,10 +79,10 @@ class ExpectedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """The span of the records and the state of each of its runs.
+    """The runs that are expected and the state of each.
 
     Attributes:
-        rows, places, protocols: what it spans.
+        rows, places, protocols: of these runs.
         states: of every run; records: of those that have one.
         untuned: the preset that is yet to be tuned, by row, place and protocol.
         outdated: records of another version of their method, of values that their label stands for no more, or of
@@ -105,23 +107,6 @@ class Survey:
             place: f"{place} {place.content[:8]}" if shared[str(place)] > 1 else str(place) for place in self.places
         }
 
-    @functools.cached_property
-    def varied(self) -> frozenset[ExpectedRun]:
-        """Missing runs of a row with parameters of its own, where the same method has runs with other values.
-
-        Values chosen for each data set by hand look like that, and so does a sweep that was cut short.
-        """
-        with_params = {method_in(row) for row in self.rows if parse_recorded(row).params}
-        rows_begun = {(slot.row, *slot.where) for slot, state in self.states.items() if state != "missing"}
-        methods_begun = {(method_in(row), *where) for row, *where in rows_begun}
-        return frozenset(
-            slot
-            for slot in self.of("missing")
-            if (slot.row, *slot.where) not in rows_begun
-            and (method_in(slot.row), *slot.where) in methods_begun
-            and method_in(slot.row) in with_params
-        )
-
     def of(self, *wanted: ExpectedRunState) -> list[ExpectedRun]:
         """Return the runs in one of these states, in order."""
         return [slot for slot, state in self.states.items() if state in wanted]
@@ -138,19 +123,23 @@ def is_of_session(label: str) -> bool:
 
 
 def survey(
-    records: Sequence[Record], tuned: PresetStore, seeds: int | None = None, beside: Sequence[Record] = ()
+    records: Sequence[Record],
+    tuned: PresetStore,
+    seeds: int | None = None,
+    beside: Sequence[Record] = (),
 ) -> Survey:
-    """Return what the records of a stage, whatever their status, span and what of it is not done.
+    """Return the runs that are expected of a stage, and the state of each.
 
-    The span is every row at every place under every protocol; its seeds are those of the row with the most, or
-    0 to `seeds` − 1. A row with that many seeds is complete, whatever their numbers. Records `beside` do not count as
-    done, but their methods, data and protocols belong to the span: these runs are missing.
+    Expected are the runs of `records`, whatever their status, and of records `beside`, which do not count as done:
+    runs that were asked for, and damaged records. With `seeds` each row is expected with as many seeds where it is
+    expected at all; one with that many is complete, whatever their numbers.
     """
-    spanned = {(record.label, place_of(record), protocol_text(record), record.fold) for record in (*records, *beside)}
-    labels = sorted({label for label, *_ in spanned}, key=lambda label: (len(label), label))
-    places = sorted({place for _, place, _, _ in spanned})
-    protocols = sorted({protocol for _, _, protocol, _ in spanned}, reverse=True)
-    folds = {place: sorted({fold for _, where, _, fold in spanned if where == place}) for place in places}
+    asked: dict[tuple[str, DataChoice, str, int], set[int]] = collections.defaultdict(set)
+    for record in (*records, *beside):
+        asked[record.label, place_of(record), protocol_text(record), record.fold].add(record.seed)
+    labels = sorted({label for label, *_ in asked}, key=lambda label: (len(label), label))
+    places = sorted({place for _, place, _, _ in asked})
+    protocols = sorted({protocol for _, _, protocol, _ in asked}, reverse=True)
     loaded, broken = load_classes(labels)
     newest: dict[tuple[object, ...], Record] = {}
     for record in sorted(records, key=finishing_time):
@@ -161,32 +150,29 @@ def survey(
         for label, place, protocol in itertools.product(labels, places, protocols)
     }
     kinds: dict[tuple[Meaning, ...], str] = {}
+    row_of: dict[str, str] = {}
     for label in labels:  # the shortest of those that mean the same everywhere
         kind = tuple(meanings[label, *where] for where in itertools.product(places, protocols))
         if any(meaning is not None for meaning in kind):
-            kinds.setdefault(kind, label)
+            row_of[label] = kinds.setdefault(kind, label)
     rows = sorted(kinds.values())
-    drawing = {record.label for record in records if record.method.get("stochastic", True)}
+    drawing = {record.label for record in (*records, *beside) if record.method.get("stochastic", True)}
     stochastic = {row: loaded[row].card.stochastic if row in loaded else row in drawing for row in rows}
+    expected: dict[tuple[str, DataChoice, str, int], set[int]] = collections.defaultdict(set)
+    for (label, place, protocol, fold), numbers in sorted(asked.items()):
+        if label in row_of and meanings[label, place, protocol] is not None:
+            expected[row_of[label], place, protocol, fold] |= numbers
     by_run = _index_newest_content(records)
-    by_seed = {
-        (row, place, protocol, fold): by_run.get((meanings[row, place, protocol], place, protocol, fold), {})
-        for row, place, protocol in itertools.product(rows, places, protocols)
-        for fold in folds[place]
-        if meanings[row, place, protocol] is not None
-    }
-    target = set(range(seeds or 0))
-    if seeds is None:
-        held = [sorted(done) for (row, *_), done in by_seed.items() if stochastic[row] and done]
-        most = max(map(len, held), default=0)
-        target = set(min((numbers for numbers in held if len(numbers) == most), default=[0]))
     states: dict[ExpectedRun, ExpectedRunState] = {}
     kept: dict[ExpectedRun, Record] = {}
     check = SourceCheck()
-    for (row, place, protocol, fold), done in by_seed.items():
-        wanted = target if stochastic[row] else {0}
-        lacking = wanted - done.keys() if seeds is not None or len(done) < len(wanted) else set()
-        for seed in sorted(done.keys() | lacking):
+    for (row, place, protocol, fold), numbers in sorted(expected.items()):
+        done = by_run.get((meanings[row, place, protocol], place, protocol, fold), {})
+        if not stochastic[row]:
+            numbers = set(done) or {0}
+        elif seeds is not None:
+            numbers = numbers if len(done) >= seeds else numbers | set(range(seeds))
+        for seed in sorted(done.keys() | numbers):
             slot = ExpectedRun(row, place, protocol, fold, seed)
             states[slot] = _state(done.get(seed), check)
             if seed in done:
@@ -198,7 +184,11 @@ def survey(
         protocols=tuple(protocols),
         states=states,
         records=kept,
-        untuned={key: meaning.preset for key, meaning in meanings.items() if isinstance(meaning, Untuned)},
+        untuned={
+            (row, place, protocol): meaning.preset
+            for row, place, protocol, _ in expected
+            if isinstance(meaning := meanings[row, place, protocol], Untuned)
+        },
         outdated=tuple(record for record in records if record.id not in used),
         unimportable=broken,
     )

@@ -12,6 +12,7 @@ from typing import BinaryIO
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import Writer, read_problem, write_atomically
 from zslbench.results.records.record import Record
+from zslbench.results.records.requests import list_requests
 from zslbench.results.records.store import ResultStore, companions, write_run
 from zslbench.results.records.tuned_presets import PresetStore
 
@@ -55,7 +56,7 @@ class Merged:
 
 
 def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs") -> Merged:
-    """Copy the records of other folders, with what lies beside them, and their tuned presets into one folder.
+    """Copy the records of other folders, with what lies beside them, their tuned presets and requests into one folder.
 
     Of a run that both have, one that is ok counts more than one that is not, and else ours is kept. Nothing is removed
     from a source. Each file appears whole or not at all, a record after its predictions, so a merge that was cut short
@@ -82,6 +83,8 @@ def merge(sources: str | Path | Sequence[str | Path], into: str | Path = "runs")
     done = Merged()
     for folder in folders:
         records = _copy_records(ResultStore(folder), target, done)
+        for path in list_requests(folder):
+            write_atomically(target.root / path.relative_to(folder), _copy_of(path), "what was asked for")
         if not records + _copy_presets(PresetStore(folder), PresetStore(target.root), done):
             done.empty.append(folder)
     return done

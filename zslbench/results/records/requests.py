@@ -1,0 +1,141 @@
+"""What commands and plans asked for, kept beside the records until each of these runs came to an end.
+
+`status` reads it: a run that was asked for and has no record is missing. Runs that have records say so by themselves.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from zslbench.documents import Whole, convert, decode_json
+from zslbench.errors import StoreError
+from zslbench.files import read_regular, write_text
+from zslbench.identity import canonical_json, digest
+from zslbench.results.records.record import Record, Stage
+
+FOLDER = ".requests"
+_MOST_FILES = 1000
+
+
+class RequestedMethod(Struct, frozen=True):
+    """A method as it was typed (`label`), with every parameter that it has."""
+
+    name: str
+    label: str
+    params: dict[str, Any]
+
+
+class RequestedRuns(Struct, frozen=True, order=True):
+    """Runs of one method on one data set under one protocol, in one fold, with all of these seeds.
+
+    `dataset` and `protocol` are as records have them; the parameters of the protocol are canonical JSON.
+    """
+
+    dataset: str
+    features: str
+    semantics: str
+    origin: str
+    fingerprint: str
+    protocol: str
+    protocol_params: str
+    stage: Stage
+    fold: Whole
+    seeds: tuple[Whole, ...]
+
+
+class RequestPart(Struct, frozen=True):
+    """Methods of which the same runs were asked for."""
+
+    methods: tuple[RequestedMethod, ...]
+    runs: tuple[RequestedRuns, ...]
+
+
+class Request(Struct, frozen=True):
+    """What one command or plan asked for."""
+
+    parts: tuple[RequestPart, ...]
+    schema: int = 1
+
+
+def make_request(asked: Iterable[tuple[RequestedMethod, RequestedRuns]]) -> Request:
+    """Return a request from pairs of a method and one run of it: seeds are joined, methods with equal runs grouped."""
+    methods: dict[str, RequestedMethod] = {}
+    seeds: dict[tuple[str, RequestedRuns], set[int]] = collections.defaultdict(set)
+    for method, run in asked:
+        key = canonical_json(msgspec.to_builtins(method))
+        methods[key] = method
+        seeds[key, msgspec.structs.replace(run, seeds=())].update(run.seeds)
+    by_method: dict[str, list[RequestedRuns]] = collections.defaultdict(list)
+    for (key, run), numbers in seeds.items():
+        by_method[key].append(msgspec.structs.replace(run, seeds=tuple(sorted(numbers))))
+    alike: dict[tuple[RequestedRuns, ...], list[RequestedMethod]] = collections.defaultdict(list)
+    for key, runs in by_method.items():
+        alike[tuple(sorted(runs))].append(methods[key])
+    return Request(tuple(RequestPart(tuple(group), runs) for runs, group in alike.items()))
+
+
+def keep_request(root: Path, request: Request) -> Path:
+    """Write a request down, and return the file; the same request has the same file.
+
+    Remove it as soon as each of its runs came to an end.
+    """
+    path = root / FOLDER / f"{digest(msgspec.to_builtins(request))}.json"
+    write_text(path, msgspec.json.encode(request).decode() + "\n", "what was asked for")
+    return path
+
+
+def list_requests(root: Path) -> list[Path]:
+    """Return the files of a folder's requests, in order."""
+    return sorted(path for path in (root / FOLDER).glob("*.json") if not path.name.startswith("."))[:_MOST_FILES]
+
+
+def load_requested(root: Path) -> tuple[list[Record], list[str]]:
+    """Return the runs that requests ask for, as records of runs that were not begun, and sentences on broken files.
+
+    Ids are empty: those that have a record are among them.
+    """
+    records: list[Record] = []
+    problems: list[str] = []
+    for path in list_requests(root):
+        try:
+            request = convert(decode_json(read_regular(path)), Request)
+            records += [
+                _record(method, runs, json.loads(runs.protocol_params), seed)
+                for part in request.parts
+                for method, runs in itertools.product(part.methods, part.runs)
+                for seed in runs.seeds
+            ]
+        except FileNotFoundError:  # its runs are done by now
+            continue
+        except (ValueError, StoreError) as error:
+            problems.append(f"{path} does not say what a command asked for ({error}); delete it.")
+    return records, problems
+
+
+def _record(method: RequestedMethod, runs: RequestedRuns, protocol_params: Any, seed: int) -> Record:
+    if not isinstance(protocol_params, dict):
+        raise ValueError("the parameters of a protocol are no object")
+    return Record(
+        id="",
+        status="skipped",
+        method={**msgspec.structs.asdict(method), "title": method.name, "version": 0},
+        dataset={
+            "name": runs.dataset,
+            "features": runs.features,
+            "semantics": runs.semantics,
+            "fingerprint": runs.fingerprint,
+            "origin": runs.origin,
+        },
+        protocol={"name": runs.protocol, "version": 0, "params": protocol_params},
+        stage=runs.stage,
+        fold=runs.fold,
+        seed=seed,
+    )
