@@ -14,6 +14,7 @@ from zslbench.identity import digest
 from zslbench.results.records.record import SCHEMA, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import TunedPreset
+from zslbench.studies import record_table
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -114,6 +115,11 @@ def paper_study(ending: str = "", **facts: Any) -> list[Record]:
         method = name.lower().replace("-", "")
         records += pair(method, data, seed, values, title=name + ending, features="res101", **facts)
     return records
+
+
+def table(runs: Path | str = "runs", **options: Any) -> str:
+    """Return the text of `zslbench.table`."""
+    return record_table.table(runs, **options).text
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -35,17 +35,18 @@ def test_run_takes_paths_and_numbers_of_numpy(tmp_path):
 
 def test_a_name_alone_is_a_list_of_one():
     zslbench.run(["eszsl", "sae"], "digits")
-    by_names = zslbench.table(methods="eszsl", datasets="digits", protocols="zsl", metrics="T1", format="csv")
-    assert by_names == zslbench.table(
+    by_names = zslbench.table(methods="eszsl", datasets="digits", protocols="zsl", metrics="T1", format="csv").text
+    by_lists = zslbench.table(
         methods=["eszsl"], datasets=("digits",), protocols=np.array(["zsl"]), metrics=["T1"], format="csv"
     )
-    assert zslbench.table(runs=Path("runs"), layout="stats", datasets="digits", format="csv").count("digits") == 1
+    assert by_names == by_lists.text
+    assert zslbench.table(runs=Path("runs"), layout="stats", datasets="digits", format="csv").text.count("digits") == 1
     assert zslbench.report(None, methods="eszsl", datasets="digits", figures=False).page.counts == {"ok": 2}
     assert zslbench.status(methods="eszsl", datasets="digits", seeds=np.int64(1)).complete
-    assert zslbench.curve(methods="eszsl", datasets="digits")
+    assert zslbench.curve(methods="eszsl", datasets="digits").text
     assert zslbench.plot("perclass", Path("classes.png"), methods="eszsl", datasets="digits", classes=np.int64(3))
-    both = zslbench.compare("eszsl", "sae", datasets="digits", protocols="zsl", draws=np.int64(200))
-    assert both == zslbench.compare(["eszsl", "sae"], datasets=["digits"], protocols=["zsl"], draws=200)
+    both = zslbench.compare("eszsl", "sae", datasets="digits", protocols="zsl", draws=np.int64(200)).text
+    assert both == zslbench.compare(["eszsl", "sae"], datasets=["digits"], protocols=["zsl"], draws=200).text
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_selection_reads_records_and_does_not_depend_on_the_test(tmp_path: Path,
             observe([Spy], folder, runs, protocols=["zsl", "gzsl"], checkpoints="every:1", seeds=2, stage=stage)
         before = len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)
         for rule in ("fixed", "validated", "oracle"):
-            assert rule in zslbench.table(runs, selection=[rule], format="csv")
+            assert rule in zslbench.table(runs, selection=[rule], format="csv").text
         assert (len(Spy.fits), len(Spy.received), len(spied.NOWHERE.asked)) == before
         records = [record for record in ResultStore(runs).load() if record.stage == "dev"]
         facts = [(run.seed, run.fold, run.protocol["name"], dict(run.metrics), run.curve) for run in records]

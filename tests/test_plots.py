@@ -417,7 +417,7 @@ def test_the_constant_from_dev_folds_is_drawn(tmp_path):
         entry = record("ale", protocol="gzsl", metrics=judged(arrays, "gzsl"), stage=stage, fold=fold)
         store.save(entry, arrays)
     (row,) = [row for row in zslbench.plot("curve", runs=tmp_path).rows if row["what"] == "γ from dev folds"]
-    (entry,) = json.loads(zslbench.curve(tmp_path, format="json"))
+    (entry,) = json.loads(zslbench.curve(tmp_path, format="json").text)
     assert row["U"] * row["S"] * 2 / (row["U"] + row["S"]) == pytest.approx(entry["metrics"]["H cs"], abs=1e-5)
 
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import record
+from result_records import record, table
 
 from zslbench.arrays import AnyArray
 from zslbench.cli import cli
@@ -30,7 +30,6 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
 from zslbench.studies.curve import curve as curve_verb
-from zslbench.studies.record_table import table
 
 
 def drawn(seed: int, images: int = 12, ties: bool = True, shift: float = 0.0) -> dict[str, AnyArray]:
@@ -288,7 +287,7 @@ def test_the_curve_is_written_whole(runs: Path, tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["curve", "-m", "a", "-d", "cub", "--data", str(target), "--runs", str(runs)])
     assert done.exit_code == 0, done.output
     text = target.read_text(encoding="utf-8")
-    assert text == curve_verb(runs, methods=["a"], format="csv")
+    assert text == curve_verb(runs, methods=["a"], format="csv").text
     for final in of_a(runs):
         found = ResultStore(runs).predictions(final)
         points = [row for row in csv.DictReader(io.StringIO(text)) if row["seed"] == str(final.seed)]
@@ -302,20 +301,20 @@ def test_the_curve_tells_before_and_after(runs: Path) -> None:
     plain = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="dev"))[0]["metrics"]
     (row,) = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="oracle"))
     on_test = row["metrics"]
-    text = curve_verb(runs, width=250)
+    text = curve_verb(runs, width=250).text
     row = next(line for line in text.splitlines() if line.startswith("A "))
     for name, stat in (("AUSUC", plain["AUSUC"]), ("H", plain["H"]), ("H cs", plain["H cs"])):
         assert f"{stat['mean']:.1f} ± {stat['std']:.1f} " in row, name
     assert f"{on_test['H cs†']['mean']:.1f} ± {on_test['H cs†']['std']:.1f}†" in row
     assert "no constant of calibrated stacking for b on cub" in text
     assert "–" in next(line for line in text.splitlines() if line.startswith("B "))
-    runs_of_it = json.loads(curve_verb(runs, format="json"))
+    runs_of_it = json.loads(curve_verb(runs, format="json").text)
     assert [(one["label"], one["seed"]) for one in runs_of_it] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]
     for one in runs_of_it:
         assert one["curve"]["gamma"][-1] is None
         assert one["metrics"]["H cs†"] == pytest.approx(max(one["curve"]["H"]))
     for kind in ("markdown", "latex"):
-        assert "AUSUC" in curve_verb(runs, format=kind)
+        assert "AUSUC" in curve_verb(runs, format=kind).text
 
 
 def test_levels_are_means_over_seeds(runs: Path) -> None:
@@ -323,7 +322,7 @@ def test_levels_are_means_over_seeds(runs: Path) -> None:
     for final in of_a(runs):
         found = ResultStore(runs).predictions(final)
         values.append(max(naive(found, gamma)[0] for gamma in constants(found)))  # S of 0 costs no U
-    text = curve_verb(runs, methods=["a"], width=250)
+    text = curve_verb(runs, methods=["a"], width=250).text
     head = next(line for line in text.splitlines() if line.startswith("method"))
     row = next(line for line in text.splitlines() if line.startswith("A "))
     place = head.index("H cs†") + len("H cs†")

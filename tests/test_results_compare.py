@@ -28,7 +28,7 @@ from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.comparison_tables import smallest_sentence, text_diagram
 from zslbench.results.tables.render import FORMATS
-from zslbench.studies.compare import compare
+from zslbench.studies.compare import compare as compare_verb
 
 UNSEEN, SEEN, IMAGES = 8, 10, 6
 FEW = 200
@@ -84,6 +84,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own_runs(runs: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(runs, tmp_path / "runs"))
+
+
+def compare(*methods: str, **options: Any) -> str:
+    return compare_verb(*methods, **options).text
 
 
 def table(runs: Path, *methods: str, **options: Any) -> dict[str, Any]:
@@ -439,7 +443,7 @@ def test_too_many_unnamed_rows(tmp_path: Path) -> None:
 
 
 def test_the_verb(runs: Path, tmp_path: Path) -> None:
-    assert inspect.unwrap(zslbench.compare) is compare
+    assert inspect.unwrap(zslbench.compare) is compare_verb
     output, diagram = tmp_path / "out.txt", tmp_path / "r.svg"
     words = f"compare ale eszsl --metric h --over classes --runs {runs} --draws {FEW} -o {output} --diagram {diagram}"
     done = CliRunner(env={"COLUMNS": "100"}).invoke(cli, words.split())

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import check_golden, pair, paper_study, saved
+from result_records import check_golden, pair, paper_study, saved, table
 
 from zslbench.results.tables.latex import escape, text_width
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
-from zslbench.studies.record_table import table
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import record, saved
+from result_records import record, saved, table
 
 from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
@@ -24,7 +24,6 @@ from zslbench.results.analysis.rows import average_folds
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
-from zslbench.studies.record_table import table
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import files, record, saved
+from result_records import files, record, saved, table
 
 import zslbench
 from zslbench.errors import StoreError
@@ -28,7 +28,6 @@ from zslbench.files import write_text
 from zslbench.identity import machine
 from zslbench.results.records.record import SCHEMA, Record
 from zslbench.results.records.store import ResultStore, safe_folder_name
-from zslbench.studies.record_table import table
 
 PREDICTIONS = {"seen_score": np.array([0.5, -np.inf], np.float32), "unseen_class": np.array([3, -1])}
 

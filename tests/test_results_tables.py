@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import PAPER_DATA, check_golden, pair, record, saved, study
+from result_records import PAPER_DATA, check_golden, pair, record, saved, study, table
 from rich.cells import cell_len
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
@@ -25,7 +25,6 @@ from zslbench.results.records.record import Record
 from zslbench.results.tables.layout import lay_out, podium
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import text_table
-from zslbench.studies.record_table import table
 
 RULES = ("fixed", "oracle")
 

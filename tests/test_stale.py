@@ -256,7 +256,7 @@ def test_a_record_that_was_altered_by_hand_is_none(tmp_path, monkeypatch):
         assert f"MISMATCH: run {path.stem}: its content is not that of its id" in status.text
         assert zslbench.run("eszsl", "digits", "zsl", dry_run=True).count("to run") == 1
         assert 'methods = ["eszsl"]\ndatasets = ["digits"]\nprotocols = ["zsl"]' in status.plan
-        assert zslbench.table(format="csv").count("eszsl") == 0
+        assert zslbench.table(format="csv").text.count("eszsl") == 0
         done = zslbench.run("eszsl", "digits", "zsl")
         assert (done.count("to run"), done.left("done")) == (1, 1)
         if path.stem == "0" * 16:
@@ -347,23 +347,23 @@ def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeyp
         "latex": ("The source of the method has changed", r"Near$^{\S}$"),
     }
     for kind, (_, name) in formats.items():
-        assert "has changed" not in zslbench.table(format=kind)
-        assert name not in zslbench.table(format=kind)
+        assert "has changed" not in zslbench.table(format=kind).text
+        assert name not in zslbench.table(format=kind).text
     (project / "helper.py").write_text("def scale(): return 2.0\n")
     for kind, (sentence, name) in formats.items():
-        text = " ".join(zslbench.table(format=kind).split())
+        text = " ".join(zslbench.table(format=kind).text.split())
         assert sentence in text
         assert name in text
         assert "SAE§" not in text
-        assert "has changed since" in zslbench.compare(format=kind, draws=200)
-    rows = json.loads(zslbench.table(format="json"))
+        assert "has changed since" in zslbench.compare(format=kind, draws=200).text
+    rows = json.loads(zslbench.table(format="json").text)
     assert {row["method"]: (row["marks"], row["source_state"]) for row in rows} == {
         "near:Near": ("§", "changed"),
         "sae": ("", "current"),
     }
-    assert ",§,changed," in zslbench.table(format="csv")
-    assert "Near§" in zslbench.compare(format="csv", draws=200)
-    assert "§ The source of the method has changed since: Near on digits gzsl" in zslbench.curve(width=300)
+    assert ",§,changed," in zslbench.table(format="csv").text
+    assert "Near§" in zslbench.compare(format="csv", draws=200).text
+    assert "§ The source of the method has changed since: Near on digits gzsl" in zslbench.curve(width=300).text
     drawn = zslbench.plot("pareto", metrics=["T1"])
     assert any("has changed since: Near" in sentence for sentence in drawn.caption)
     assert any("Near§" in text.get_text() for text in drawn.axes[0].figure.findobj(Text))
@@ -371,6 +371,6 @@ def test_numbers_of_a_changed_source_are_marked_in_every_format(project, monkeyp
     assert "§ The source of the method has changed since: Near on digits zsl" in page
     (project / "near.py").unlink()
     (project / "helper.py").unlink()
-    gone = " ".join(zslbench.table().split())
+    gone = " ".join(zslbench.table().text.split())
     assert "§" not in gone
     assert "Whether it has changed since is not known, as its files are not here: Near on digits zsl" in gone

@@ -247,7 +247,7 @@ def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
     assert "FOLDER_OF" not in known.text
     typed(known)
     assert zslbench.status(runs).complete
-    assert "my-data" in zslbench.table(runs, datasets=[str(own)])
+    assert "my-data" in zslbench.table(runs, datasets=[str(own)]).text
 
 
 def test_names_with_blanks_and_quotes_are_quoted_for_the_shell_and_the_plan(tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from zslbench.errors import BadData, DataMissing, UnknownName
 
 
 def stats(root, *names, **options):
-    text = zslbench.table(layout="stats", format="json", data_root=root, datasets=names, **options)
+    text = zslbench.table(layout="stats", format="json", data_root=root, datasets=names, **options).text
     return {row["dataset"]: row for row in json.loads(text)}
 
 
@@ -52,7 +52,7 @@ def test_without_features_the_split_and_the_lists_are_counted(real_data, name, f
     for key, file in (("seen", "trainvalclasses.txt"), ("unseen", "testclasses.txt")):
         path = real_data / folder / file
         assert found[key] == (lines(path) if path.is_file() else None)
-    text = zslbench.table(layout="stats", data_root=real_data, datasets=[name], width=200)
+    text = zslbench.table(layout="stats", data_root=real_data, datasets=[name], width=200).text
     assert "[1] No features here: images are those that the split names, classes those of its lists" in text
 
 
@@ -86,7 +86,7 @@ def test_folds_of_different_sizes_are_all_shown(root):
     (root / "Mine_1" / "trainclasses2.txt").write_text("a_class\nc_class\n")
     (root / "Mine_1" / "valclasses2.txt").write_text("d_class\nf_class\n")
     assert stats(root, str(root / "Mine_1"))["mine_1"]["folds"] == ["3+1", "2+2"]
-    assert "3 + 1, 2 + 2" in zslbench.table(layout="stats", data_root=root, width=200)
+    assert "3 + 1, 2 + 2" in zslbench.table(layout="stats", data_root=root, width=200).text
 
 
 def test_features_and_semantics_can_be_chosen(root):
@@ -105,7 +105,7 @@ def test_features_and_semantics_can_be_chosen(root):
 
 def test_a_broken_folder_is_named_and_the_others_are_counted(root):
     (root / "bare" / "att_splits.mat").write_bytes(b"no")
-    text = zslbench.table(layout="stats", data_root=root, width=300)
+    text = zslbench.table(layout="stats", data_root=root, width=300).text
     assert "bare is left out: " in text
     assert "Mine_1" in text
     with pytest.raises(BadData, match="not a MATLAB file"):
@@ -123,6 +123,6 @@ def test_no_data_and_unknown_names_are_sentences(tmp_path, monkeypatch):
 
 
 def test_it_is_written_where_it_is_asked_for(root, tmp_path):
-    text = zslbench.table(layout="stats", data_root=root, format="latex", output=tmp_path / "t" / "stats.tex")
+    text = zslbench.table(layout="stats", data_root=root, format="latex", output=tmp_path / "t" / "stats.tex").text
     assert (tmp_path / "t" / "stats.tex").read_text(encoding="utf-8") == text
     assert np.all([word in text for word in (r"\toprule", r"Mine\_1", r"\multicolumn{3}{c}{classes}")])

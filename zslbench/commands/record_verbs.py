@@ -124,10 +124,10 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; all rows when none is
     given. Within a data set: paired bootstrap, Holm over pairs. Across data sets: Wilcoxon–Holm, Friedman, mean ranks.
     """
-    text = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
+    comparison = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
     if options["diagram"]:
         screen.show_written(options["diagram"])
-    shared.show_result(text, output)
+    shared.show_result(comparison, output)
 
 
 @shared.verb(

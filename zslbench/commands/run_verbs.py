@@ -265,7 +265,7 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
     if options["dry_run"]:
         screen.show_outcome(study.outcome, True, options["runs"])
         return
-    shared.show_result(study.text, options["output"])
+    shared.show_result(study, options["output"])
     shared.exit_after(study.outcome)
 
 

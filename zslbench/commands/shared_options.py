@@ -14,6 +14,7 @@ import rich_click as click
 from zslbench.commands import screen
 
 if TYPE_CHECKING:
+    from zslbench.results.tables.result import Result
     from zslbench.runner.run import Outcome
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -222,10 +223,10 @@ def take_machine(options: dict[str, Any]) -> dict[str, Any]:
     return {"console": console, "engine": engine(name, device=options["device"], config=config, **words, **limits)}
 
 
-def show_result(text: str, output: Path | None) -> None:
-    """Print a text, or say into which file it was written."""
+def show_result(result: Result, output: Path | None) -> None:
+    """Print a result, or say into which file it was written."""
     if output is None:
-        screen.show_text(text)
+        screen.show_text(result.text)
     else:
         screen.show_written(output)
 

@@ -24,9 +24,10 @@ from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
-from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
+from zslbench.results.tables.render import MISSING, check_format
+from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
-from zslbench.results.tables.table_data import pick_facts, round_numbers, write_data
+from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
@@ -96,16 +97,12 @@ class AblationRow:
         return self.setting + (f" ({AS_GIVEN})" if marked else "") + (" ‡" if self.transductive else "")
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Ablated:
-    """What `ablate` found: the numbers, the text of the table, and what the runs did."""
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Ablated(TableResult):
+    """What `ablate` found: the tables, their numbers as `lines`, and what the runs did."""
 
     lines: tuple[AblationRow, ...]
-    text: str
     outcome: Outcome
-
-    def __repr__(self) -> str:
-        return f"<Ablated: {len(self.lines)} settings, {self.outcome!r}>"
 
 
 def ablate(
@@ -184,15 +181,17 @@ def ablate(
     )
     records = {record.id: record for record in outcome.records}
     rows = tuple(row for series in all_series for row in _measure_settings(series, planned, records, cls))
-    if dry_run:
-        return Ablated(rows, "", outcome)
-    if format in DATA_FORMATS:
-        text = write_data([_facts(row, stage) for row in rows], format)
-    else:
-        narrow = format == "latex"
-        tables = _tables(rows, cls.card, str(base), stage, outcome, narrow)
-        text = render(tables, format, None if narrow else width, piped=120)
-    return Ablated(rows, write_output(text, output, "table"), outcome)
+    result = Ablated(
+        make_tables=lambda wanted, _: _tables(rows, cls.card, str(base), stage, outcome, wanted == "latex"),
+        make_rows=lambda: [_facts(row, stage) for row in rows],
+        format=format,
+        options={"width": None if format == "latex" else width, "piped": 120},
+        lines=rows,
+        outcome=outcome,
+    )
+    if not dry_run:
+        write_output(result.text, output, "table")
+    return result
 
 
 def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:

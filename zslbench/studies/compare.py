@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.files import csv_text, json_text, write_output
+from zslbench.files import json_text, write_output
 from zslbench.results.analysis.comparison import (
     METRICS,
     OVER,
@@ -32,7 +32,8 @@ from zslbench.results.tables.comparison_tables import (
     csv_comparisons,
     json_comparisons,
 )
-from zslbench.results.tables.render import check_format, columns_of, render
+from zslbench.results.tables.render import check_format
+from zslbench.results.tables.result import TableResult
 from zslbench.visible import format_count
 
 DEFAULT_METRICS = ("T1", "H")
@@ -57,7 +58,7 @@ def compare(
     diagram: Path | str | None = None,
     output: Path | None = None,
     width: int | None = None,
-) -> str:
+) -> TableResult:
     """Return how methods differ on each data set, how sure that is, and what holds across data sets.
 
     Args:
@@ -108,14 +109,16 @@ def compare(
     )
     remarks = (*missing, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
-    if format == "json":
-        text = json_text(json_comparisons(done))
-    elif format == "csv":
-        text = csv_text(csv_comparisons(done), CSV_HEADS)
-    else:
-        room = columns_of(width) if format == "terminal" else None
-        text = render(comparison_tables(done, room or 100), format, room)
-    return write_output(text, output, "comparison")
+    result = TableResult(
+        make_tables=lambda _, room: comparison_tables(done, room),
+        make_rows=lambda: csv_comparisons(done),
+        columns=CSV_HEADS,
+        make_json=lambda: json_text(json_comparisons(done)),
+        format=format,
+        options={"width": width if format == "terminal" else None},
+    )
+    write_output(result.text, output, "comparison")
+    return result
 
 
 def _check_request(

@@ -29,9 +29,10 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
-from zslbench.results.tables.render import DATA_FORMATS, check_format
+from zslbench.results.tables.render import check_format
+from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow
-from zslbench.studies.record_table import render_records
+from zslbench.studies.record_table import count_unreadable
 
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
 _LEVELS = tuple(range(0, 100, 10))
@@ -69,7 +70,7 @@ def curve(
     data: Path | str | None = None,
     output: Path | str | None = None,
     width: int | None = None,
-) -> str:
+) -> TableResult:
     """Return the seen–unseen curves of the finished gzsl runs, and what calibrated stacking makes of them.
 
     Args:
@@ -95,12 +96,18 @@ def curve(
     if not traced:
         raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
     if data is not None:
-        write_output(_csv(traced), data, "curve")
-    if format in DATA_FORMATS:
-        text = _csv(traced) if format == "csv" else _json(traced)
-    else:
-        text = render_records(_lay_out(traced), store, notes, format, width=width, piped=_PIPE_WIDTH)
-    return write_output(text, output, "curve")
+        write_output(csv_text(_list_points(traced)), data, "curve")
+    result = TableResult(
+        make_tables=lambda wanted, _: [count_unreadable(_lay_out(traced), store, wanted)],
+        make_rows=lambda: _list_points(traced),
+        make_json=lambda: _json(traced),
+        notes=notes,
+        warned=notes,
+        format=format,
+        options={"width": width, "piped": _PIPE_WIDTH},
+    )
+    write_output(result.text, output, "curve")
+    return result
 
 
 def _trace_runs(
@@ -181,15 +188,13 @@ def _points(curve: Curve) -> list[Array]:
     return [np.append(curve.margins, np.inf), *percent]
 
 
-def _csv(traced: Sequence[RunCurve]) -> str:
+def _list_points(traced: Sequence[RunCurve]) -> list[dict[str, Any]]:
     heads = ("gamma", "U", "S", "H")
-    return csv_text(
-        [
-            _facts(run) | dict(zip(heads, map(float, point), strict=True))
-            for run in traced
-            for point in zip(*_points(run.curve), strict=True)
-        ]
-    )
+    return [
+        _facts(run) | dict(zip(heads, map(float, point), strict=True))
+        for run in traced
+        for point in zip(*_points(run.curve), strict=True)
+    ]
 
 
 def _json(traced: Sequence[RunCurve]) -> str:

@@ -18,9 +18,9 @@ from zslbench.errors import BadValue, DataMissing, ZslbenchError
 from zslbench.files import write_output
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, describe_split
-from zslbench.results.tables.render import DATA_FORMATS, render
+from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks
-from zslbench.results.tables.table_data import pick_facts, write_data
+from zslbench.results.tables.table_data import pick_facts
 from zslbench.visible import one_line
 
 
@@ -176,7 +176,7 @@ def statistics(
     standalone: bool = False,
     output: Path | None = None,
     width: int | str | float | None = None,
-) -> str:
+) -> TableResult:
     """Return a table of the data sets: images, dimensions, classes and the parts of the split.
 
     Arguments and errors are those of `zslbench.table`; without `datasets`, every data set folder on this machine.
@@ -186,11 +186,14 @@ def statistics(
         left_out: list[str] = []
     else:
         described, left_out = _describe_all(features, semantics, data_root)
-    if format in DATA_FORMATS:
-        text = write_data([_facts(dataset) for dataset in described], format)
-    else:
-        text = render(_lay_out(described, left_out), format, width, standalone=standalone)
-    return write_output(text, output, "table")
+    result = TableResult(
+        make_tables=lambda *_: [_lay_out(described, left_out)],
+        make_rows=lambda: [_facts(dataset) for dataset in described],
+        format=format,
+        options={"width": width, "standalone": standalone},
+    )
+    write_output(result.text, output, "table")
+    return result
 
 
 def _lay_out(described: Sequence[DatasetDescription], left_out: Sequence[str]) -> Table:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
-from zslbench.files import write_output
+from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.files import json_text, write_output
 from zslbench.metrics import ACCURACIES, order_metrics
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter, gather
@@ -19,9 +18,10 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import describe_unreadable_records
 from zslbench.results.tables.layout import lay_out, sort_rows
-from zslbench.results.tables.render import DATA_FORMATS, check_format, render
+from zslbench.results.tables.render import check_format
+from zslbench.results.tables.result import WITH_NOTES, TableResult
 from zslbench.results.tables.table import Table
-from zslbench.results.tables.table_data import table_rows, write_data
+from zslbench.results.tables.table_data import table_rows
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
 _ON_REQUEST = ("AUSUC",)
@@ -50,7 +50,7 @@ def table(
     data_root: Path | None = None,
     output: Path | None = None,
     width: int | str | float | None = None,
-) -> str:
+) -> TableResult:
     """Return a table of the finished runs, or with ``layout="stats"`` of what the data sets hold.
 
     Accuracies are in percent, mean ± sample standard deviation over seeds. `RecordsLeftOut` warns of records that could
@@ -119,27 +119,39 @@ def table(
     rows = summarise(gathered.records)
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
-    shown = _choose_metrics(rows, metrics, everything=format in DATA_FORMATS)
-    rows, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
-    cited = citations.cited_rows(rows, shown, source, methods) if source and layout != "full" else None
-    notes = [*gathered.notes, *_unfinished(gathered.chosen)]
-    if format in DATA_FORMATS:
-        text = write_data(table_rows(rows, shown, source, cited, format), format)
-    else:
-        whole = lay_out(rows, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
-        text = render_records(whole, store, notes, format, width=width, standalone=standalone)
-    if format != "terminal":
-        for note in [note for note in notes if note not in store.left_out]:  # which was warned of on choosing
-            warnings.warn(note, RecordsLeftOut, stacklevel=3)
-    return write_output(text, output, "table")
+
+    def choose_rows(everything: bool) -> tuple[list[Row], list[Row], tuple[str, ...], list[citations.CitedRow] | None]:
+        shown = _choose_metrics(rows, metrics, everything)
+        ordered, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
+        cited = citations.cited_rows(ordered, shown, source, methods) if source and layout != "full" else None
+        return ordered, by_data, shown, cited
+
+    def make_tables(format: str, _: int) -> list[Table]:
+        ordered, by_data, shown, cited = choose_rows(everything=False)
+        whole = lay_out(ordered, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
+        return [count_unreadable(whole, store, format)]
+
+    def make_facts(format: str) -> list[dict[str, Any]]:
+        ordered, _, shown, cited = choose_rows(everything=True)
+        return table_rows(ordered, shown, source, cited, format)
+
+    result = TableResult(
+        make_tables=make_tables,
+        make_rows=lambda: make_facts("csv"),
+        make_json=lambda: json_text(make_facts("json")),
+        notes=(*gathered.notes, *_unfinished(gathered.chosen)),
+        warned=store.left_out,
+        format=format,
+        options={"width": width, "standalone": standalone},
+    )
+    write_output(result.text, output, "table")
+    return result
 
 
-def render_records(table: Table, store: ResultStore, notes: Iterable[str], format: str, **room: Any) -> str:
-    """Return a table of a store's records with notes: on a terminal all, else how much could not be read."""
-    if format == "terminal":
-        return render(table, format, **room) + "".join(f"\n{note}\n" for note in notes)
-    unreadable = describe_unreadable_records(len(store.broken))
-    return render(dataclasses.replace(table, remarks=(*table.remarks, *unreadable)), format, **room)
+def count_unreadable(table: Table, store: ResultStore, format: str) -> Table:
+    """Return a table of a store's records, which in formats without notes says how many could not be read."""
+    unreadable = [] if format in WITH_NOTES else describe_unreadable_records(len(store.broken))
+    return dataclasses.replace(table, remarks=(*table.remarks, *unreadable))
 
 
 def _check_layout(

@@ -18,9 +18,10 @@ from zslbench.results.analysis.rows import Stat, group_values, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
-from zslbench.results.tables.render import DATA_FORMATS, MISSING, check_format, render
+from zslbench.results.tables.render import MISSING, check_format
+from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
-from zslbench.results.tables.table_data import pick_facts, round_numbers, write_data
+from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, dataset_ref
 from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
@@ -96,16 +97,12 @@ class Claim:
         return any(run.setting == "transductive" for run in self.runs)
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
-class Reproduction:
-    """What `reproduce` found: the cells, the text of the table, and what the runs did."""
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class Reproduction(TableResult):
+    """What `reproduce` found: the tables, their numbers as `cells`, and what the runs did."""
 
     cells: tuple[Claim, ...]
-    text: str
     outcome: Outcome
-
-    def __repr__(self) -> str:
-        return f"<Reproduction of {len(self.cells)} numbers: {self.outcome!r}>"
 
 
 def reproduce(
@@ -171,13 +168,17 @@ def reproduce(
     )
     records = {record.id: record for record in outcome.records}
     cells = [_judge_claim(cell, records, tolerance) for cell in cells]
-    if dry_run:
-        return Reproduction(tuple(cells), "", outcome)
-    if format in DATA_FORMATS:
-        text = write_data([_facts(cell, tolerance) for cell in cells], format)
-    else:
-        text = render(_tables(cells, tolerance, seeds, outcome), format, width, piped=120)
-    return Reproduction(tuple(cells), write_output(text, output, "table"), outcome)
+    result = Reproduction(
+        make_tables=lambda *_: _tables(cells, tolerance, seeds, outcome),
+        make_rows=lambda: [_facts(cell, tolerance) for cell in cells],
+        format=format,
+        options={"width": width, "piped": 120},
+        cells=tuple(cells),
+        outcome=outcome,
+    )
+    if not dry_run:
+        write_output(result.text, output, "table")
+    return result
 
 
 def choose_entries(

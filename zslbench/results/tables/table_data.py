@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from zslbench.files import csv_text, json_text
 from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published, find_comparable_number
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, group_values
 
@@ -17,11 +16,6 @@ _ROW = (
     *("selection", "marks", "source_state"),
 )
 _PUBLISHED = ("value", "source", "table", "features", "semantics", "note")
-
-
-def write_data(rows: Sequence[Mapping[str, Any]], format: str) -> str:
-    """Write rows of facts as csv (a line each) or json (an object each)."""
-    return json_text([dict(row) for row in rows]) if format == "json" else csv_text(rows)
 
 
 def round_number(value: float | None) -> float | None:

@@ -1,0 +1,197 @@
+"""What the verbs return: text as the command line prints it, tables for notebooks, numbers as a data frame."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import functools
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from zslbench.errors import BadValue, RecordsLeftOut
+from zslbench.files import csv_text, json_text, write_output
+from zslbench.results.tables.html import write_html
+from zslbench.results.tables.render import columns_of, render
+from zslbench.results.tables.table import Table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+WITH_NOTES = ("terminal", "html")
+"""Formats that show all notes; in the others a warning says them."""
+SUFFIXES: Mapping[str, str] = {
+    ".tex": "latex",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".json": "json",
+    ".html": "html",
+    ".txt": "terminal",
+}
+"""The format that the end of a file's name asks for."""
+
+
+class Result(abc.ABC):
+    """What a verb returns.
+
+    ``print`` shows what the command line prints, and a notebook shows tables or a picture.
+    """
+
+    kind: ClassVar[str] = "result"
+    """What it is, in errors on files that cannot be written."""
+
+    @property
+    @abc.abstractmethod
+    def text(self) -> str:
+        """What the command line prints."""
+
+    @abc.abstractmethod
+    def lay_out(self, format: str, room: int) -> Sequence[Table]:
+        """Return the tables to show in a format, for lines of `room` characters."""
+
+    @abc.abstractmethod
+    def facts(self) -> Sequence[Mapping[str, Any]]:
+        """Return the numbers as flat rows."""
+
+    def notes_below(self) -> Sequence[str]:
+        """Return sentences that stand below all tables."""
+        return ()
+
+    def heads(self) -> Sequence[str] | None:
+        """Return the heads of csv; None: as the rows have them."""
+        return None
+
+    def write_json(self) -> str:
+        """Return the text of json: an object per row."""
+        return json_text([dict(row) for row in self.facts()])
+
+    def __str__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.write("html")
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the numbers as a tidy pandas data frame, the rows that ``.save("x.csv")`` writes."""
+        import pandas as pd
+
+        self._warn_of_notes("csv")
+        return pd.DataFrame([dict(row) for row in self.facts()])
+
+    def to_latex(self, **options: Any) -> str:
+        """Return the tables as LaTeX for the package booktabs.
+
+        Args:
+            options: ``width`` in inches, or ``column``, ``page``, ``eccv``, ``neurips``; ``standalone=True`` for a
+                whole document.
+        """
+        return self.write("latex", **options)
+
+    def save(self, path: Path | str, **options: Any) -> Path:
+        """Write a file in the format that its name ends in, and return its path.
+
+        Args:
+            path: ends in .tex, .md, .csv, .json, .html or .txt; options: as in `to_latex`.
+
+        Raises:
+            BadValue: another ending. StoreError: the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() not in SUFFIXES:
+            raise BadValue(f"cannot save a {self.kind} as {path.name!r}; name a file that ends in {_list_suffixes()}.")
+        write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.kind)
+        return path
+
+    def write(self, format: str, width: int | str | float | None = None, piped: int = 100, **options: Any) -> str:
+        """Return it in a format: terminal, markdown, latex, html, csv or json.
+
+        Args:
+            width: of a line, in characters, of LaTeX as in `to_latex`; None: the terminal's, `piped` where there is
+                none.
+        """
+        self._warn_of_notes(format)
+        if format == "csv":
+            return csv_text(self.facts(), self.heads())
+        if format == "json":
+            return self.write_json()
+        tables = self.lay_out(format, columns_of(width, piped) if format == "terminal" else piped)
+        if format == "html":
+            return write_html(tables, self.notes_below())
+        text = render(tables, format, width, piped=piped, **options)
+        return text + ("".join(f"\n{note}\n" for note in self.notes_below()) if format == "terminal" else "")
+
+    def _warn_of_notes(self, format: str) -> None:
+        if format not in WITH_NOTES:
+            for note in self._notes_to_warn_of():
+                warnings.warn(note, RecordsLeftOut, stacklevel=3)
+
+    def _notes_to_warn_of(self) -> Sequence[str]:
+        return self.notes_below()
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class TableResult(Result):
+    """Tables that a verb made of records, with their numbers; each format is written when it is asked for.
+
+    Attributes:
+        make_tables: returns them for a format and characters of a line.
+        make_rows: returns tidy rows, those of csv and `to_frame`; columns: their heads, None: as the rows have them.
+        make_json: returns the text of json; None: the rows, an object each.
+        notes: sentences below all tables on the terminal and in HTML; warned: those that a warning told of already.
+        format, options: what `text` is written in, and with which options of `write`.
+    """
+
+    kind: ClassVar[str] = "table"
+
+    make_tables: Callable[[str, int], Sequence[Table]]
+    make_rows: Callable[[], Sequence[Mapping[str, Any]]]
+    columns: Sequence[str] | None = None
+    make_json: Callable[[], str] | None = None
+    notes: Sequence[str] = ()
+    warned: Sequence[str] = ()
+    format: str = "terminal"
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """What the command line prints in the format that was asked for."""
+        return self.write(self.format, **self.options)
+
+    @functools.cached_property
+    def tables(self) -> tuple[Table, ...]:
+        """The tables, as a notebook shows them."""
+        return tuple(self.make_tables("html", 100))
+
+    def lay_out(self, format: str, room: int) -> Sequence[Table]:
+        """Return the tables to show in a format, for lines of `room` characters."""
+        return self.make_tables(format, room)
+
+    def facts(self) -> Sequence[Mapping[str, Any]]:
+        """Return the numbers as flat rows."""
+        return self.make_rows()
+
+    def notes_below(self) -> Sequence[str]:
+        """Return sentences that stand below all tables."""
+        return self.notes
+
+    def heads(self) -> Sequence[str] | None:
+        """Return the heads of csv; None: as the rows have them."""
+        return self.columns
+
+    def write_json(self) -> str:
+        """Return the text of json."""
+        return super().write_json() if self.make_json is None else self.make_json()
+
+    def _notes_to_warn_of(self) -> Sequence[str]:
+        return [note for note in self.notes if note not in self.warned]
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{len(table.rows)} × {len(table.columns)}" for table in self.tables[:3])
+        more = ", …" if len(self.tables) > 3 else ""
+        return f"<{type(self).__name__}: {shapes}{more}; print it, or use .to_frame(), .to_latex(), .save(path)>"
+
+
+def _list_suffixes() -> str:
+    *most, last = SUFFIXES
+    return f"{', '.join(most)} or {last}"
