@@ -96,7 +96,6 @@ def test_one_thing_has_one_id_however_it_is_written():
     ("name", "sentence"),
     [
         ("Abstract", "cannot be made with these parameters"),
-        ("Cardless", "must be a dataclass with card"),
         ("Odd", "parameter when is declared as"),
         ("Moody", "cannot be made with these parameters .I do not like digits"),
     ],

@@ -127,9 +127,10 @@ def test_commands_of_the_readme_on_cub_scores_run_on_real_data(real_data, tmp_pa
 
 def test_the_python_block_of_the_readme_is_a_method_that_keeps_the_contract(tmp_path, monkeypatch):
     (block,) = [block.text for block in blocks(README) if block.kind == "python"]
+    assert len(block.splitlines()) - block.count("\n\n") - 1 <= 10  # blank lines and the import aside
     (tmp_path / "my_module.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
-    check_method("my_module:NearestPrototype")
+    check_method("my_module:Nearest")
     (example,) = re.findall(r"`(zslbench run -m my_module:\w+ -d digits)`", README)
     monkeypatch.chdir(tmp_path)
     code, out, errors = run_here(shlex.split(example))

@@ -137,7 +137,7 @@ class Quitter(Ridge):
 
 @dataclasses.dataclass(kw_only=True)
 class Cardless(Method):
-    """Has no card."""
+    """Scores nothing."""
 
     def fit(self, train: Train, ctx: Context) -> Self:
         return self

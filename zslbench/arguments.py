@@ -84,8 +84,8 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
 
 def _make_plain(name: str, value: Any, kinds: set[Any]) -> Any:
     """Return a value as one of the kinds that an argument takes; as it is where it takes others than these."""
-    if isinstance(value, str | os.PathLike):
-        return _make_text_plain(name, value, kinds)
+    if isinstance(value, str | os.PathLike) or (isinstance(value, type) and {str, Sequence[str]} & kinds):
+        return _make_text_plain(name, _name_class(value), kinds)
     if value is None or not _ALLOWED.keys() & kinds:
         return value
     if bool in kinds and (isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")):
@@ -122,10 +122,15 @@ def _make_text_plain(name: str, value: str | os.PathLike[str], kinds: set[Any]) 
     return text
 
 
+def _name_class(value: Any) -> Any:
+    """Return the text that names a class, in place of the class itself, as ``pkg.module:Class``."""
+    return f"{value.__module__}:{value.__qualname__}" if isinstance(value, type) else value
+
+
 def _make_texts(name: str, value: object) -> tuple[str, ...]:
     several = isinstance(value, Iterable) and not isinstance(value, str | os.PathLike)
     items: Iterable[object] = value if several else [value]  # type: ignore[assignment]
-    texts = [os.fspath(item) if isinstance(item, os.PathLike) else item for item in items]
+    texts = [os.fspath(item) if isinstance(item, os.PathLike) else _name_class(item) for item in items]
     for text in texts:
         if not isinstance(text, str):
             raise _refuse(name, text, {Sequence[str]})

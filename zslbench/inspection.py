@@ -25,6 +25,7 @@ from zslbench.data.catalogue import xlsa17_roots as data_roots
 from zslbench.data.dataset import Source
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
+from zslbench.methods.minimal import as_method, is_method
 from zslbench.params import declared_params, format_value, in_words
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
@@ -93,8 +94,8 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]
     listed = []
     for entry in _REGISTRIES[kind]:
         try:
-            card: Any = entry.load().card  # type: ignore[attr-defined]
-        except Unavailable as error:
+            card: Any = _load(entry).card  # type: ignore[attr-defined]
+        except (Unavailable, BadValue) as error:
             listed.append(Registered(entry.name, "", origin=entry.origin, unavailable=str(error)))
             continue
         reference = getattr(card, "reference", "") or getattr(card, "citation", "")
@@ -131,8 +132,8 @@ def info(name: str) -> Info:
 
 def _list_presets(entry: Entry) -> list[Registered]:
     try:
-        cls = entry.load()
-    except Unavailable:
+        cls = _load(entry)
+    except (Unavailable, BadValue):
         return []
     if not issubclass(cls, Method):
         return []
@@ -154,8 +155,8 @@ def _list_tuned(runs: Path) -> list[Registered]:
         change = None
         with contextlib.suppress(ZslbenchError):
             cls = METHODS.load_recorded(tuned.method)  # None where that would import what its user did not
-            if cls is not None and issubclass(cls, Method):
-                change = change_since(tuned, cls.card.version, source_of(cls).digest)
+            if cls is not None:
+                change = change_since(tuned, as_method(cls).card.version, source_of(cls).digest)
         values = _write_values({name: tuned.values.get(name) for name in tuned.space})
         summary = (
             f"tuned: {tuned.metric} {100 * tuned.score:.1f} on the dev folds ({tuned.sampler}, "
@@ -171,8 +172,14 @@ def _list_tuned(runs: Path) -> list[Registered]:
     return presets + [Registered(path.stem, "", unavailable=why) for path, why in store.broken]
 
 
-def _describe(entry: Entry) -> Info:
+def _load(entry: Entry) -> type:
+    """Return the class of an entry, a minimal method completed."""
     cls = entry.load()
+    return as_method(cls) if is_method(cls) else cls
+
+
+def _describe(entry: Entry) -> Info:
+    cls = _load(entry)
     rows = tuple(
         (param.name, format_value(param.default), param.allowed(), param.help)
         for param in declared_params(cls).values()

@@ -66,11 +66,12 @@ def source_of(cls: type) -> MethodSource:
     functions, by ``import_module("name")`` too, as far as it belongs to the same project: whatever is not installed,
     wherever it lies and through links (of an installed package: the package alone), and ``zslbench.methods``. A class
     from a notebook cell has the text of its cell, that of the functions and the values of the constants that it uses
-    from other cells.
+    from other cells. Of a minimal method, it is the class as its user wrote it that counts.
     """
+    cls = vars(cls).get("written_as", cls)
     method = f"{METHODS_PACKAGE}.base", "Method"  # whose module may not be imported here
     bases = [cls for cls in cls.__mro__ if any((base.__module__, base.__name__) == method for base in cls.__mro__)]
-    start = {base.__module__ for base in bases}
+    start = {cls.__module__, *(base.__module__ for base in bases)}
     texts: dict[str, bytes] = {}
     modules: set[str] = set()
     if cls.__module__ == _MAIN and not _in_script(cls):

@@ -22,6 +22,7 @@ from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
+from zslbench.methods.minimal import is_method
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Registry
 
@@ -95,9 +96,11 @@ def _kind(text: str) -> Kind:
         for kind, base in _BASES.items():
             if issubclass(cls, base):
                 return kind
+        if is_method(cls):
+            return "method"
         raise BadValue(
-            f"{name} is neither a Method nor a Protocol nor a data set's Source; derive it from one of them, "
-            "as in class MyMethod(zslbench.methods.Method)."
+            f"{name} is neither a Method nor a Protocol nor a data set's Source; give it fit(self, train, ctx) and "
+            "scores(self, features, classes), or derive it from one of the others."
         )
     for kind, registry in _REGISTRIES.items():
         if name.casefold() in {known.casefold() for known in registry.entries}:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zslbench.errors import BadValue, ZslbenchError
-from zslbench.methods.base import Method, MethodCard
+from zslbench.methods.base import Method
+from zslbench.methods.minimal import as_method
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.sources import note_source
@@ -17,15 +17,15 @@ from zslbench.spec import parse
 
 def method_class(name: str) -> type[Method]:
     """Return the class of a method by registered name or ``pkg.module:Class`` (ZslbenchError: there is no such)."""
-    cls = _check_method(METHODS.load(name), name)
+    cls = METHODS.load(name)
     note_source(cls)
-    return cls
+    return as_method(cls)
 
 
 def recorded_method(name: str) -> type[Method] | None:
     """Return the class of a method that a record names, None where that needs an import (see `load_recorded`)."""
     cls = METHODS.load_recorded(name)
-    return None if cls is None else _check_method(cls, name)
+    return None if cls is None else as_method(cls)
 
 
 def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> None:
@@ -38,17 +38,6 @@ def import_typed(methods: Iterable[str] = (), protocols: Iterable[str] = ()) -> 
             with contextlib.suppress(ZslbenchError):
                 if ":" in (name := parse(text).name):
                     registry.load(name)
-
-
-def _check_method(cls: type, name: str) -> type[Method]:
-    if not issubclass(cls, Method):
-        raise BadValue(f"{name!r} is not a method; name a subclass of zslbench.methods.base.Method.")
-    if not isinstance(getattr(cls, "card", None), MethodCard) or not dataclasses.is_dataclass(cls):
-        raise BadValue(
-            f"method {name!r} is not complete: it must be a dataclass with card = MethodCard(…); "
-            "zslbench.checks.check_method says what else is asked of it."
-        )
-    return cls
 
 
 def protocol_class(name: str) -> type[Protocol]:
