@@ -369,7 +369,7 @@ def test_a_setting_that_was_run_in_several_ways_is_no_bar_by_chance(tmp_path):
         for place, (label, params) in enumerate(params_of.items(), start=1)
     ]
     saved(tmp_path, records)
-    with pytest.raises(BadValue, match=r"several ways \(lisgan; lisgan\[cascade=nn\]\).*-m lisgan@S1 -m lisgan@S2 -m"):
+    with pytest.raises(BadValue, match=r"several ways \(lisgan\[cascade=nn\]; lisgan\).*-m lisgan@S1 -m lisgan@S2 -m"):
         zslbench.plot("ablation", runs=tmp_path, methods=["lisgan"])
     figure = zslbench.plot("ablation", runs=tmp_path, methods=[label for label in params_of if label != "lisgan"])
     means = {row["ablation"]: row["mean"] for row in figure.rows}

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.resources
 import io
 import json
+import re
 import statistics
 import subprocess
 import sys
@@ -160,12 +161,36 @@ def test_a_label_whose_meaning_changed_is_told_apart(tmp_path: Path, first: Any,
     assert list(cells(saved(tmp_path, [simple("a", 0.5, **first), simple("a", 0.6, **second)]))) == names
 
 
-def test_long_settings_become_letters_that_rows_share(tmp_path: Path) -> None:
-    long = "hidden=1024,epochs=40,preprocess=minmax"
-    given = {"a": long, "b": long, "c": "k=1", "d": long + "9"}
-    folder = saved(tmp_path, [simple(name, 0.5, label=f"{name}[{text}]") for name, text in given.items()])
-    assert list(cells(folder)) == ["a (a)", "b (a)", "c[k=1]", "d (b)"]
-    assert f"(a) {long.replace(',', ', ')}\n(b) {long.replace(',', ', ')}9" in table(folder, width=300)
+def test_rows_of_one_name_are_named_by_what_varies_defaults_included(tmp_path: Path) -> None:
+    points = {"": (1.0, 1.0), "[gamma=100]": (100.0, 1.0), "[gamma=10,lam=1e-05]": (10.0, 1e-05), "[lam=2]": (1.0, 2.0)}
+    grid = [
+        simple("eszsl", 0.5, label=f"eszsl@l2{given}", title="ESZSL", params={"gamma": gamma, "lam": lam, "other": 3})
+        for given, (gamma, lam) in points.items()
+    ]
+    gans = {"a": "hidden=512,lr=0.0003", "b": "hidden=512,lr=0.0003", "c": "hidden=64"}
+    single = [simple(name, 0.5, label=f"{name}[{given}]") for name, given in gans.items()]
+    alike = [simple("sae", 0.5, label=f"sae[lam={n},l2=true]", params={"lam": n, "l2": True}) for n in (10, 9)]
+    folder = saved(tmp_path, [*grid, *single, *alike])
+    grid_names = ("gamma=1, lam=1", "gamma=1, lam=2", "gamma=10, lam=1e-05", "gamma=100, lam=1")
+    names = ["a", "b", "c", *(f"ESZSL@l2[{name}]" for name in grid_names), "sae[lam=9]", "sae[lam=10]"]
+    below = "Parameters: a, b: hidden=512, lr=0.0003; c: hidden=64; sae: l2=true in all rows."
+    for width in (500, 60, 40):
+        assert list(cells(folder, width=width)) == names
+        assert below in " ".join(table(folder, width=width).split())
+    assert "ESZSL@l2[gamma=10,\n  lam=1e-05]" in re.sub(" +50.0\n", "\n", table(folder, width=40))
+
+
+def test_a_row_on_several_data_sets_is_one_row_whatever_a_preset_means_there(tmp_path: Path) -> None:
+    tuned = [simple("sae", 0.5, dataset=d, label="sae@tuned", params={"lam": lam}) for d, lam in (("x", 1), ("y", 2))]
+    assert list(cells(saved(tmp_path, tuned))) == ["sae@tuned"]
+    further = simple("sae", 0.4, dataset="x", label="sae@tuned[lam=3]", params={"lam": 3})
+    assert list(cells(saved(tmp_path, [further]))) == ["sae@tuned", "sae@tuned[lam=3]"]
+
+
+def test_labels_of_other_makes_stay_apart(tmp_path: Path) -> None:
+    labels = "a [v1]", "a [v2]", "a[[", "a"
+    records = [simple("a", 0.5, label=label, params={"k": k}) for k, label in enumerate(labels)]
+    assert len(cells(saved(tmp_path, records))) == len(labels)
 
 
 def test_rows_and_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
@@ -176,14 +201,14 @@ def test_rows_and_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
     wanted = [(f"{m}[k={k}]", d) for m in "ba" for k in (9, 10) for d in "yx"]
     assert [(row["label"], row["dataset"]) for row in rows] == wanted
     assert list(cells(tmp_path, methods=["b[k=[10,9]]"])) == ["b[k=9]", "b[k=10]"]
-    assert list(cells(tmp_path, methods=["b[k=10]", "a[k=9]"])) == ["b[k=10]", "a[k=9]"]
+    assert list(cells(tmp_path, methods=["b[k=10]", "a[k=9]"])) == ["b", "a"]
 
 
 @pytest.mark.parametrize(
     ("term", "names"),
     [
-        ("lisgan@S3", ["LisGAN@S3 (a)"]),
-        ("LisGAN", ["LisGAN@S3 (a)", "LisGAN‡"]),
+        ("lisgan@S3", ["LisGAN@S3"]),
+        ("LisGAN", ["LisGAN@S3", "LisGAN‡"]),
         ("lisgan[cascade=softmax]", ["LisGAN‡"]),
     ],
 )

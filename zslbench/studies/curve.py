@@ -24,14 +24,15 @@ from zslbench.results.analysis.calibration import (
 )
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidates
-from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, letter_settings, natural, row_keys, stat, summarise
+from zslbench.results.analysis.row_names import describe_shared, row_keys
+from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
 from zslbench.results.tables.render import check_format
 from zslbench.results.tables.result import TableResult
-from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow
+from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
 from zslbench.studies.record_table import count_unreadable
 
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -129,9 +130,10 @@ def _trace_runs(
 def _lay_out(traced: Sequence[RunCurve]) -> Table:
     by_id = {run.record.id: run for run in traced}
     runs = [(row, [by_id[record.id] for record in row.records]) for row in summarise(run.record for run in traced)]
-    runs.sort(key=lambda pair: (pair[0].title.casefold(), natural(pair[0].label), pair[0].selection))
+    keys = row_keys([row for row, _ in runs], group_key)
+    by_name = sorted(zip(keys, runs, strict=True), key=lambda pair: (pair[0].order, pair[1][0].selection))
+    keys, runs = [key for key, _ in by_name], [run for _, run in by_name]
     rows = [row for row, _ in runs]
-    keys = row_keys(rows, group_key)
     groups = sorted({group_key(row) for row in rows})
     heads = group_heads(groups)
     means = [np.mean([run.curve.unseen_at(np.array(_LEVELS) / 100) for run in group], axis=0) for _, group in runs]
@@ -152,8 +154,11 @@ def _lay_out(traced: Sequence[RunCurve]) -> Table:
     return Table(
         columns=tuple(columns),
         blocks=tuple(Block(tuple(TableRow(key.short, key.marks, cells[key]) for key in block)) for block in blocks),
-        remarks=(*describe_rows(rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False), *_REMARKS),
-        settings=letter_settings(keys),
+        remarks=(
+            *remarks("parameters", describe_shared(keys)),
+            *describe_rows(rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False),
+            *_REMARKS,
+        ),
     )
 
 

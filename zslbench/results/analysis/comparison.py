@@ -20,7 +20,8 @@ from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import ACCURACIES, Predictions, predict_classes
 from zslbench.results.analysis import significance
 from zslbench.results.analysis.gather import is_method
-from zslbench.results.analysis.rows import Row, group_values, natural, plain_names, summarise
+from zslbench.results.analysis.row_names import plain_names
+from zslbench.results.analysis.rows import Row, group_values, natural, summarise
 from zslbench.results.analysis.significance import Draws, Retraining
 from zslbench.results.records.record import Record
 from zslbench.visible import one_line

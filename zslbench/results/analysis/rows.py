@@ -1,4 +1,4 @@
-"""Records as rows of a table: seeds together, folds of the dev stage averaged, and the names that rows go by."""
+"""Records as rows of a table: seeds together, folds of the dev stage averaged."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import collections
 import dataclasses
 import re
 import statistics
-import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,14 +14,11 @@ from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.records.record import Record
 from zslbench.spec import brackets
-from zslbench.visible import one_line
 
 CHANGED_MARK = "§"
 """Numbers of a method whose source has changed since they were made."""
 CALIBRATED = " cs"
 """Ends the names of metrics after calibrated stacking, before the † of a constant chosen on test."""
-MAX_INLINE = 28
-"""The longest name that shows its parameters itself; a longer one gets a letter instead."""
 SETTINGS = ("inductive", "semantic", "transductive")
 
 Key = TypeVar("Key")
@@ -301,104 +297,11 @@ def _row(group: Sequence[Record]) -> Row:
     )
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RowKey(Ranked):
-    """What makes rows of several data sets one row of a table.
-
-    Attributes:
-        name: the title and presets, ``LisGAN@S3``; given: ``souls=5,cascade=off``.
-        rule: the selection rule, where the same row stands under another one, too; else empty.
-        letter: what stands for `given` where the name would be too long with it; else empty.
-    """
-
-    method: str
-    name: str
-    given: str
-    rule: str = ""
-    letter: str = dataclasses.field(default="", compare=False)
-
-    @property
-    def plain(self) -> str:
-        """The name without parameters."""
-        return " ".join(filter(None, (self.name, self.rule)))
-
-    @property
-    def short(self) -> str:
-        """The name with its parameters, or with the letter that stands for them."""
-        given = f" ({self.letter})" if self.letter else f"[{self.given}]" if self.given else ""
-        return " ".join(filter(None, (self.name + given, self.rule)))
-
-
-def row_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[RowKey]:
-    """Return the key of each row; where its name would be too long, keys with the same parameters share a letter.
-
-    Rows with one label share a key, those of different selection rules excepted. Two of them in one column (a label
-    whose meaning changed, or a preset that was edited) are told apart by the parameters in which they differ.
-    """
-    # What oracle selection picked goes by the method's name, whatever hyper-parameters it picked.
-    meanings = [(row.method, canonical_json(dict(row.params)), row.oracle) for row in rows]
-    labels = group_values((meaning, row.label) for row, meaning in zip(rows, meanings, strict=True))
-    methods = group_values((row.title, row.method) for row in rows)
-    alike = [
-        (row.method, min(labels[meaning], key=lambda label: (len(label), label)), row.setting, row.selection)
-        for row, meaning in zip(rows, meanings, strict=True)
-    ]
-    facts = [{**row.params, "version": row.version} for row in rows]
-    differing: dict[object, set[str]] = collections.defaultdict(set)
-    first: dict[object, dict[str, Any]] = {}
-    for row, kind, values in zip(rows, alike, facts, strict=True):
-        other = first.setdefault((kind, column(row)), values)
-        differing[kind] |= {name for name in {*values, *other} if values.get(name) != other.get(name)}
-    keys = []
-    for row, kind, values in zip(rows, alike, facts, strict=True):
-        head, _, given = kind[1].removesuffix("]").partition("[")
-        title = row.title if len(methods[row.title]) == 1 else f"{row.title} ({row.method})"
-        name = title + (head.removeprefix(row.method) if head.startswith(row.method) else "")
-        extra = brackets({key: values.get(key) for key in sorted(differing[kind])})[1:-1]
-        parts = one_line(",".join(filter(None, (given, extra))))
-        keys.append(RowKey(method=row.method, name=one_line(name), given=parts, setting=row.setting, oracle=row.oracle))
-    rules = group_values((key, row.selection) for row, key in zip(rows, keys, strict=True))
-    several = {key for key, selections in rules.items() if len(selections) > 1}
-    keys = [
-        dataclasses.replace(key, rule=row.selection if key in several else "")
-        for row, key in zip(rows, keys, strict=True)
-    ]
-    changed = {key for row, key in zip(rows, keys, strict=True) if row.changed}
-    long = {key for key in keys if key.given and len(key.short) > MAX_INLINE}
-    settings = dict.fromkeys(key.given for key in keys if key in long)
-    letters = {setting: _letter(number) for number, setting in enumerate(settings)}
-    return [
-        dataclasses.replace(key, changed=key in changed, letter=letters[key.given] if key in long else "")
-        for key in keys
-    ]
-
-
-def letter_settings(keys: Iterable[RowKey]) -> tuple[tuple[str, str], ...]:
-    """Return the letters in short names and what they stand for."""
-    return tuple(dict.fromkeys((key.letter, key.given.replace(",", ", ")) for key in keys if key.letter))
-
-
-def plain_names(rows: Sequence[Row], column: Callable[[Row], object]) -> tuple[list[RowKey], list[str]]:
-    """Return the key and the name of each row: title and presets where those tell the rows of each column apart.
-
-    Else with parameters, or a letter.
-    """
-    keys = row_keys(rows, column)
-    heads = collections.Counter((column(row), key.plain, key.oracle) for row, key in zip(rows, keys, strict=True))
-    shared = {name for (_, name, _), number in heads.items() if number > 1}
-    return keys, [key.short if key.plain in shared else key.plain for key in keys]
-
-
-def _letter(number: int) -> str:
-    before, rest = divmod(number, 26)
-    return (_letter(before - 1) if before else "") + string.ascii_lowercase[rest]
-
-
 def natural(text: str) -> tuple[tuple[int, float, str], ...]:
-    """Return a sort key that puts ``k=3`` before ``k=10``.
+    """Return a sort key that puts ``k=3`` before ``k=10``, and ``k=1e-05`` before both.
 
-    >>> sorted(["k=10", "k=3", "a"], key=natural)
-    ['a', 'k=3', 'k=10']
+    >>> sorted(["k=10", "k=3", "k=1e-05", "a"], key=natural)
+    ['a', 'k=1e-05', 'k=3', 'k=10']
     """
-    parts = re.split(r"(\d+(?:\.\d+)?)", text.casefold())
+    parts = re.split(r"(\d+(?:\.\d+)?(?:e[+-]\d+)?)", text.casefold())
     return tuple((1, float(part), "") if number % 2 else (0, 0.0, part) for number, part in enumerate(parts))

@@ -95,12 +95,12 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
         frame.dress(axes, panel.title, (axis or name, f"{panel.metric} (%)"))
         keep_percent(axes)
     metrics = list(dict.fromkeys(panel.metric for panel, _ in panels))
-    # The values are on the axis: names of points, and the letters that stand for them, would say them again.
+    # The values are on the axis: names of points would say them again.
     lines = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
     sentences = [
         f"{' and '.join(metrics)} of {', '.join(titles)} against {axis or name}, all other hyper-parameters kept."
     ]
-    given = dict.fromkeys(f"{sweep.name}: {sweep.given.replace(',', ', ')}" for sweep in every if sweep.given)
+    given = dict.fromkeys(f"{sweep.name}: {sweep.given}" for sweep in every if sweep.given)
     sentences += [f"Given besides: {'. '.join(given)}."] if given else []
     sentences += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
     if any(line.row.stage == "final" for line in lines):
@@ -186,7 +186,8 @@ def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
         for line in family:  # a validated run and the same values as given are one point: the first of them
             points.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
         ordered = sorted(points.values(), key=lambda point: _sort_key(point[0]))
-        sweeps.append(Sweep(whole[id(row)].name, whole[id(row)].key.given, tuple(ordered)))
+        line = whole[id(row)]
+        sweeps.append(Sweep(line.name, line.key.unnamed(line.name), tuple(ordered)))
     return sorted(sweeps, key=lambda sweep: natural(sweep.name))
 
 

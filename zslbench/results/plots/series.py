@@ -9,14 +9,13 @@ from typing import Any, NamedTuple
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
+from zslbench.results.analysis.row_names import RowKey, plain_names
 from zslbench.results.analysis.rows import (
     Row,
-    RowKey,
     Stat,
     group_values,
     natural,
     pick_metrics,
-    plain_names,
     summarise,
 )
 from zslbench.results.records.record import Record
@@ -101,12 +100,12 @@ def name_lines(rows: Sequence[Row]) -> list[Line]:
     """Return lines with short names, in order of these names."""
     keys, names = plain_names(rows, _data_key)
     lines = [Line(name + key.marks, key, row) for row, key, name in zip(rows, keys, names, strict=True)]
-    return sorted(lines, key=lambda line: (line.key.block, natural(line.name)))
+    return sorted(lines, key=lambda line: (line.key.block, line.key.order))
 
 
 def rename_line(line: Line, name: str) -> Line:
     """Return a line under a name that no parameters and no marks are added to."""
-    return dataclasses.replace(line, name=name, key=dataclasses.replace(line.key, name=name, given=""))
+    return dataclasses.replace(line, name=name, key=dataclasses.replace(line.key, name=name, varying="", shared=""))
 
 
 def names_of(lines: Iterable[Line]) -> list[str]:
@@ -225,10 +224,10 @@ def describe(sentences: Sequence[str], lines: Sequence[Line], metrics: Iterable[
 
 def _describe_parameters(lines: Sequence[Line]) -> list[str]:
     """Say the parameters that names leave out, with the data sets where those have different ones."""
-    unnamed = [line for line in lines if line.key.given and line.key.given not in line.name]
     by_name = group_values(
-        (line.name.removesuffix(line.key.marks), (line.key.given.replace(",", ", "), line.row.dataset))
-        for line in unnamed
+        (line.name.removesuffix(line.key.marks), (text, line.row.dataset))
+        for line in lines
+        if (text := line.key.unnamed(line.name))
     )
     parts = []
     for name, pairs in by_name.items():

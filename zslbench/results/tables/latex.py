@@ -319,9 +319,8 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
     sentences = [remark.text for table in tables for remark in table.remarks]
     sentences += [text for table in tables for text in table.ranking_sentence("in bold", "underlined")]
     caption = " ".join(dict.fromkeys(sentences))
-    settings = [(f"({letter})", text) for table in tables for letter, text in table.settings]
     notes = [(str(number), text) for table in tables for number, text in enumerate(table.notes, start=1)]
-    plain = [" ".join(pair) for pair in settings + notes]
+    plain = [" ".join(pair) for pair in notes]
     room, page = width * POINTS - _SPARE, math.inf if standalone else PAGE
     with_rows = [table for table in tables if table.rows]
     panels = [panel for table in with_rows for panel in _split_panels(table, room)]
@@ -329,8 +328,7 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
     floats = _pack(panels, COLUMN, caption, plain, page) if narrow else []
     if len(floats) != 1:
         floats = _pack(panels, room, caption, plain, page)
-    below = [f"{letter} {breakable(text)}" for letter, text in settings]
-    below += [f"$^{{{number}}}$ {breakable(text)}" for number, text in notes]
+    below = [f"$^{{{number}}}$ {breakable(text)}" for number, text in notes]
     if below:
         minipage = r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(below), r"\end{minipage}"
         below = [r"\par\smallskip", *minipage]

@@ -10,7 +10,8 @@ from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
-from zslbench.results.analysis.rows import Ranked, Row, RowKey, Stat, group_values, letter_settings, natural, row_keys
+from zslbench.results.analysis.row_names import RowKey, describe_shared, row_keys
+from zslbench.results.analysis.rows import Ranked, Row, Stat, group_values, natural
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, name_folds
 from zslbench.results.tables.table import (
@@ -75,7 +76,7 @@ def lay_out(
         intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
         put_data_on_top: a single column stands under its data set's name itself.
     """
-    keys = row_keys(rows, lambda row: (group_key(row), row.protocol_key))
+    keys = row_keys(rows, column_key)
     numbers: dict[RowKey, dict[ColumnKey, Stat | Published]] = {key: {} for key in keys}
     beside: list[tuple[RowKey, Published, GroupKey]] = []
     for row, key in zip(rows, keys, strict=True):
@@ -109,7 +110,8 @@ def lay_out(
         return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection)
 
     blocks = [_rank(map(table_row, block), columns) for block in ranked_blocks(keys, rank_together)]
-    below = describe_rows(rows, [key.short for key in keys], metrics, rank_together, intervals)
+    below = remarks("parameters", describe_shared(keys))
+    below += describe_rows(rows, [key.short for key in keys], metrics, rank_together, intervals)
     placed = [(entry, group) for _, entry, group in beside]
     if cited:
         blocks += _cited_blocks(cited, columns, notes, rank_together)
@@ -130,7 +132,6 @@ def lay_out(
         columns=_column_heads(columns, heads),
         blocks=tuple(blocks),
         remarks=(*below, *remarks("published", _caution(placed, heads))),
-        settings=letter_settings(keys),
         notes=tuple(notes),
     )
     return _put_data_on_top(table, columns) if put_data_on_top else table
@@ -145,12 +146,19 @@ def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Ro
         choices = row.features, row.semantics, row.fingerprint, row.folds
         return dataset, natural(row.dataset), choices, protocol, first_metric, row.protocol_key
 
-    def method_order(row: Row) -> tuple[Any, ...]:
+    def method_order(pair: tuple[Row, RowKey]) -> tuple[Any, ...]:
+        row, key = pair
         rule = SELECTIONS.index(row.selection)
-        return record_filter.position(row.lead)[0], row.title.casefold(), natural(row.label), row.version, rule
+        return record_filter.position(row.lead)[0], row.title.casefold(), key.order, row.version, rule
 
     by_data = sorted(rows, key=data_order)
-    return sorted(by_data, key=method_order), by_data
+    keys = row_keys(by_data, column_key)
+    return [row for row, _ in sorted(zip(by_data, keys, strict=True), key=method_order)], by_data
+
+
+def column_key(row: Row) -> tuple[GroupKey, ProtocolKey]:
+    """Return what the columns that a row has numbers in share."""
+    return group_key(row), row.protocol_key
 
 
 def group_key(row: Row) -> GroupKey:
@@ -206,10 +214,10 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
         Column(heads[group]) if names.count(group.dataset) == 1 else Column(details[group], group=group.dataset)
         for group in groups
     ]
-    stage, *others = table.remarks  # as `describe_rows` has them
-    below = stage, Remark("layout", "T1 stands under each data set's name."), *others
+    layout = Remark("layout", "T1 stands under each data set's name.")
+    below = [each for remark in table.remarks for each in ([remark, layout] if remark.kind == "stage" else [remark])]
     order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
-    return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=below), order)
+    return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=tuple(below)), order)
 
 
 def ranked_blocks(keys: Iterable[_Ranked], rank_together: bool) -> list[list[_Ranked]]:

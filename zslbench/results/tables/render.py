@@ -25,6 +25,9 @@ MARKDOWN_WIDTH = 160
 MISSING = "–"
 _EMPHASIS = {"": "", "best": "*", "second": "°", "outstanding": "*"}
 _COLUMN_GAP, _GROUP_GAP = 3, 2
+_NAMES = 0.4
+"""Of a line of a terminal, for names of rows of values; longer ones take several lines."""
+_INDENT = 2
 _NARROWEST_WORDS = 16
 """The fewest characters that words are folded to."""
 _SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
@@ -99,25 +102,45 @@ def columns_of(width: int | str | float | None, piped: int = 100) -> int:
 
 
 def _part(
-    table: Table, width: int, measure: Callable[[str], int], show: Callable[[Cell, int], str], gaps: tuple[int, int]
+    table: Table,
+    room: int,
+    measure: Callable[[str], int],
+    show: Callable[[Cell, int], str],
+    gaps: tuple[int, int],
 ) -> list[Table]:
-    """Part a table of values into panels of `width` characters; `show` writes a cell as long as its column's."""
+    """Part a table of values into panels of `room` characters beside the names.
+
+    `show` writes a cell as long as its column's.
+    """
     if table.is_text:
         return [table]
-    names = max(map(measure, [*(block.title for block in table.blocks), *(row.title for row in table.rows)]))
     widths = column_widths(table, lambda cell, longest: len(show(cell, longest)), measure)
-    return split_into_panels(table, widths, width - names, gaps, measure)
+    return split_into_panels(table, widths, room, gaps, measure)
+
+
+def _names(table: Table) -> list[str]:
+    return [table.name, *(block.title for block in table.blocks), *(row.title for row in table.rows)]
+
+
+def _names_width(table: Table, width: int) -> int:
+    """Return the characters that names take on a terminal, where long ones are folded between their words."""
+    from rich.cells import cell_len
+
+    names = _names(table)
+    words = max(cell_len(word) for name in names for word in name.split() or [""])
+    room = max(words + _INDENT, round(_NAMES * width), _NARROWEST_WORDS)
+    return min(max(map(cell_len, names)), room)
 
 
 def write_markdown(table: Table, width: int = MARKDOWN_WIDTH) -> str:
     """Write a table as GitHub-flavoured Markdown; data sets that do not fit into `width` go below each other."""
-    parts = _part(table, width, len, lambda cell, _: _mark(cell), (_COLUMN_GAP, _COLUMN_GAP))
+    room = width - max(map(len, _names(table)))
+    parts = _part(table, room, len, lambda cell, _: _mark(cell), (_COLUMN_GAP, _COLUMN_GAP))
     sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("in bold", "in italics")]
     paragraphs = [f"**{escape_markdown(table.title)}**" if table.title else ""]
     paragraphs += [_markdown_panel(part) for part in parts if part.rows]
     paragraphs += [f"```text\n{table.drawing}\n```" if table.drawing else ""]
     paragraphs += [escape_markdown(" ".join(sentences))]
-    paragraphs += [f"({letter}) {escape_markdown(text)}" for letter, text in table.settings]
     paragraphs += [f"<sup>{number}</sup> {escape_markdown(text)}" for number, text in enumerate(table.notes, start=1)]
     return "\n\n".join(filter(None, paragraphs))
 
@@ -152,10 +175,9 @@ def write_terminal(table: Table, width: int) -> str:
     """Write a table for `width` characters: what does not fit goes below, words are folded."""
     from rich.cells import cell_len
 
-    parts = _part(table, width, cell_len, _plain, (_GROUP_GAP, _COLUMN_GAP))
+    parts = _part(table, width - _names_width(table, width), cell_len, _plain, (_GROUP_GAP, _COLUMN_GAP))
     sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("marked *", "marked °")]
     below = [(sentence, 2) for sentence in sentences]
-    below += [(f"({letter}) {text}", 4) for letter, text in table.settings]
     below += [(f"[{number}] {text}", 4) for number, text in enumerate(table.notes, start=1)]
     wrapped = (
         textwrap.fill(text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False)
@@ -195,7 +217,9 @@ def _terminal_panel(table: Table, width: int) -> str:
         words = [0, *(number for number, column in enumerate(table.columns, start=1) if column.kind == "text")]
         widest = max(words, key=lambda number: widths[number])
         widths[widest] = min(widths[widest], max(widths[widest] - max(over, 0), _NARROWEST_WORDS))
-        rows = [line for row in rows for line in _fold(row, widths)]
+    else:
+        widths[0] = _names_width(table, width)
+    rows = [line for row in rows for line in _fold(row, widths)]
     groups = [("", [0]), *((head, [number + 1 for number in numbers]) for head, numbers in table.groups)]
     gap = " " * _COLUMN_GAP
 
@@ -215,7 +239,9 @@ def _fold(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]
     from rich.cells import cell_len
 
     cells = [
-        [text] if cell_len(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False)
-        for text, width in zip(row, widths, strict=True)
+        [text]
+        if cell_len(text) <= width
+        else textwrap.wrap(text, width, break_on_hyphens=False, subsequent_indent=" " * (0 if number else _INDENT))
+        for number, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
     yield from itertools.zip_longest(*cells, fillvalue="")

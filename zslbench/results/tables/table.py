@@ -108,7 +108,6 @@ class Table:
     """A whole table: blocks of rows, which a rule parts, under columns besides that of the names.
 
     Attributes:
-        settings: what the letters after names stand for, in order: (``a``, ``hidden=1024,…``).
         notes: footnotes of cells, numbered from 1.
         name: the head of the names; title: what stands over the table.
         drawing: characters below it whose places matter; LaTeX leaves it out.
@@ -117,7 +116,6 @@ class Table:
     columns: tuple[Column, ...]
     blocks: tuple[Block, ...]
     remarks: tuple[Remark, ...] = ()
-    settings: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     name: str = "method"
     title: str = ""
