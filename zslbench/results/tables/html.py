@@ -42,7 +42,6 @@ def _write_table(table: Table) -> str:
         parts.append(f'<pre style="line-height:1.2;color:inherit;background:none">{_escape(table.drawing)}</pre>')
     sentences = [remark.text for remark in table.remarks] + table.ranking_sentence("in bold", "in italics")
     below = [_escape(" ".join(sentences))] if sentences else []
-    below += [f"({letter}) {_escape(text)}" for letter, text in table.settings]
     below += [f"<sup>{number}</sup> {_escape(text)}" for number, text in enumerate(table.notes, start=1)]
     return "".join([*parts, *map(_paragraph, below)])
 
