@@ -24,6 +24,8 @@ _VERBS = {
     "ablate": "zslbench.studies.ablate:ablate",
     "reproduce": "zslbench.studies.reproduce:reproduce",
     "status": "zslbench.studies.status:status",
+    "load": "zslbench.studies.load:load",
+    "load_predictions": "zslbench.studies.load:load_predictions",
     "watch": "zslbench.results.records.watch:watch",
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",

@@ -14,7 +14,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import NoneType
+from types import NoneType, SimpleNamespace
 from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from zslbench.errors import BadValue, UnknownName
@@ -58,8 +58,9 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     signature = inspect.signature(function)
     parameters = signature.parameters
     names = _Names(vars(builtins) | vars(inspect.getmodule(function)))
-    hints = get_type_hints(function, None, names)
-    kinds = {name: set(get_args(hint | _Other)) - {_Other} for name, hint in hints.items() if name != "return"}
+    annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
+    hints = get_type_hints(SimpleNamespace(__annotations__=annotations), names)
+    kinds = {name: set(get_args(hint | _Other)) - {_Other} for name, hint in hints.items()}
     takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
     @functools.wraps(function)

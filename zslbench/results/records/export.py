@@ -83,7 +83,7 @@ def frame(records: Sequence[Record], params: Params = "json") -> pd.DataFrame:
     rows = [_row(record, params) for record in records]
     names = list(dict.fromkeys(name for row in rows for name in row))
     names.sort(key=lambda name: _FIELDS.index(name.partition(".")[0]))
-    return pd.DataFrame({name: _column([row.get(name) for row in rows]) for name in names})
+    return pd.DataFrame({name: typed_column([row.get(name) for row in rows]) for name in names})
 
 
 def _row(record: Record, params: Params) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def _row(record: Record, params: Params) -> dict[str, Any]:
     return row
 
 
-def _column(values: list[Any]) -> pd.Series[Any]:
+def typed_column(values: Sequence[Any]) -> pd.Series[Any]:
     """Return values as a column of one type that may lack some; where they are of several types, as JSON texts."""
     import pandas as pd
 
