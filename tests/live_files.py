@@ -18,7 +18,7 @@ def fit(seed: int = 0, step: int = 20, total: int = 80, **facts: Any) -> Running
         "run": f"{seed:016x}", "method": "lisgan", "label": "lisgan@S3[hidden=64,lr=0.001,epochs=80]",
         "dataset": "digits", "protocols": ("zsl", "gzsl"), "stage": "final", "fold": 0, "seed": seed,
         "step": step, "total": total, "values": {"critic": -0.691671, "generator": 1.01169, "l_r1": 3.0803},
-        "seconds": 41.0, "step_seconds": 40.0,
+        "seconds": 41.0, "step_seconds": 40.0, "phase": "training",
     }  # fmt: skip
     return RunningFit(**plain | facts)
 

@@ -81,7 +81,7 @@ def test_interruption_gives_exit_code_130(typed, monkeypatch):
     assert code == 130
     assert "0 of 1 runs are done, 0 failed" in out
     assert "the same command goes on from here" in out
-    assert f"interrupted: {RIDGE} digits zsl seed 0\n" in err
+    assert f"{RIDGE} digits seed 0: interrupted\n" in err
 
 
 def test_doctor_says_what_is_wrong(typed):
@@ -143,7 +143,7 @@ def test_whatever_becomes_of_the_standard_streams_a_study_goes_on(tmp_path):
     early_study = [*shlex.split(study), "--runs", "early"]
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(early_study, cwd=tmp_path, env=environment, **both) as early:
-        assert early.stdout.readline().startswith(b"[1/2]")
+        assert early.stdout.readline().startswith(b"[fit 1/2]")
         early.stdout.close()  # as `2>&1 | head -1` does
     assert early.returncode == 0
     assert len(ResultStore(tmp_path / "early").load()) == 2

@@ -108,6 +108,32 @@ def test_counts_and_losses_follow_what_is_heard(runs):
     assert (one.study().elsewhere, one.study().ended) == (1, 3)
 
 
+def test_steps_say_how_far_training_is_and_other_phases_what_is_done(runs, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    (batch,) = batches_of(RIDGE)
+    one, job = LiveFile(runs), batch.first
+    one.add([batch], {(RIDGE, "digits", "final"): 50.0, ("sae", "digits", "final"): 9.0})
+    assert one.study().seconds_left() == 50
+    one.started(job)
+
+    def now_after(seconds: float, *heard: object) -> tuple[object, ...]:
+        now[0] += seconds
+        one.advanced(job, *heard)
+        (fit,) = one.study().running
+        return fit.phase, fit.step, fit.total, fit.seconds_left()
+
+    assert one.study().running[0].phase == "starting"
+    assert now_after(1, "souls", 0, 0) == ("souls", 0, 0, None)
+    assert now_after(4, "pretrain", 3, 50) == ("pretrain 3/50", 0, 0, None)
+    assert one.study().seconds_left() == 45
+    assert now_after(5, "training", 0, 20) == ("training", 0, 20, None)
+    assert now_after(8, "training", 4, 20) == ("training", 4, 20, 32)  # two seconds a step, what came before apart
+    one.logged(job, 1, 5, {"loss": 0.5})  # epochs are coarser than steps
+    assert (one.study().running[0].step, dict(one.study().running[0].values)) == (4, {"loss": 0.5})
+    assert now_after(40, "scoring zsl", 0, 0) == ("scoring zsl", 4, 20, 0)
+
+
 def test_fits_that_are_trained_together_count_as_company(runs):
     together = Batch(tuple(batch.first for batch in batches_of(RIDGE, seeds=3)))
     one = LiveFile(runs)

@@ -174,14 +174,15 @@ def test_an_old_file_of_another_machine_is_decided_after_two_beats(runs):
     assert not live.read()[0].undecided
 
 
-def group(total: int, ended: int = 0, seconds: float = 0.0, elsewhere: int = 0) -> FitGroup:
-    return FitGroup(total=total, ended=ended, seconds=seconds, elsewhere=elsewhere, **OF_LISGAN)
+def group(total: int, ended: int = 0, seconds: float = 0.0, **facts: float) -> FitGroup:
+    return FitGroup(total=total, ended=ended, seconds=seconds, **OF_LISGAN, **facts)
 
 
 def test_the_time_left_of_a_fit_is_told_by_its_steps():
     assert fit().seconds_left() == pytest.approx(119)  # 40 s for 20 of 80 steps: 160 - 41
     assert fit().seconds_left(since=9.0) == pytest.approx(110)
     assert fit(step=0).seconds_left() is None
+    assert fit(training_began=30.0).seconds_left() == pytest.approx(30 + 10 * 4 - 41)  # 10 s for 20 of 80 steps
 
 
 SAE = FitGroup(method="sae", dataset="digits", stage="final", total=3)
@@ -199,6 +200,11 @@ SAE = FitGroup(method="sae", dataset="digits", stage="final", total=3)
         ([group(8)], (fit(company=8),), 119),
         ([group(8), SAE], (fit(company=8),), 119 + 3 * 20),
         ([group(12, 2, 200.0, elsewhere=6)], (), 4 * 100),  # what others did who have left
+        ([group(8, forecast=70.0)], (), 8 * 70),
+        ([group(8, forecast=70.0)], (fit(step=0),), 8 * 70 - 41),
+        ([group(8, forecast=70.0)], (fit(),), 119 + 7 * 160),  # what was seen counts more than what was expected
+        ([group(8, 1, 20.0, forecast=70.0)], (), 7 * 20),
+        ([group(8, forecast=70.0), SAE], (), 11 * 70),
         ([group(9, 8, 8.0)], (fit(),), 119),  # the last fit is waited for
         ([group(9, 8, 8.0)], (fit(step=0, seconds=0.25),), 0.75),
         ([group(9, 8, 8.0)], (fit(step=0, seconds=5.0),), 0),
@@ -271,7 +277,11 @@ def test_a_folder_that_changes_within_one_tick_of_its_clock_is_listed_again(runs
 
 def snapshot(runs: Path):
     some_records(runs)
-    put(runs, study(running=(fit(), fit(4, step=0, total=0, values={}, seconds=3.2, company=3))), "a")
+    put(
+        runs,
+        study(running=(fit(), fit(4, step=0, total=0, values={}, seconds=3.2, company=3, phase="pretrain 7/50"))),
+        "a",
+    )
     put(runs, study(holder=holder(host="node-2", pid=GONE), command="zslbench run -m sae -d digits", running=()), "b")
     shot = Watcher(runs, Clock()).look()
     replace, seen = dataclasses.replace, []

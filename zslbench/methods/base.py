@@ -18,6 +18,7 @@ from zslbench import params, seeding
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.loss_curve import LossCurve
+from zslbench.progress import TRAINING, report_progress
 from zslbench.task import ClassTable, Train
 
 
@@ -151,6 +152,7 @@ class Context:
         self._on_log, self._judge = on_log, judge
         self.seconds: dict[str, float] = {}
         self.shared, self.apart = 0.0, False
+        self._steps_reported = False
         self.losses = LossCurve()
 
     @property
@@ -172,6 +174,14 @@ class Context:
         if self._on_log:
             self._on_log(step, total, values)
 
+    def progress(self, step: int, total: int, phase: str = TRAINING) -> bool:
+        """Report that `step` of `total` training steps (batches, not epochs) are done; see `report_progress`.
+
+        Where it returns True, the time of a fit is only being measured: end the loop.
+        """
+        self._steps_reported = True
+        return report_progress(phase, step, total)
+
     def checkpoint(self, method: Method, step: int) -> None:
         """Offer the runner a moment at which `method` may be judged. Nothing comes back."""
         if self._judge:
@@ -180,6 +190,8 @@ class Context:
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Add the wall-clock seconds of the enclosed block to phase `name` of the record."""
+        if name not in self.seconds and not self._steps_reported:
+            report_progress(name)
         start, shared = self._now(self.profile), self.shared
         try:
             yield
@@ -237,6 +249,9 @@ class Method(abc.ABC):
     range and choice is searched."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Modules that `fit` or `scores` import: loaded before the clock starts, as only a first fit does it."""
+    slow_from: ClassVar[float | None] = None
+    """The `cost` from which a fit is worth the two seconds in which `run` measures some of its steps to say how long it
+    takes; None: never. Its `fit` must call `Context.progress`, and end its loop where that says so."""
     quick: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 

@@ -111,17 +111,23 @@ def take_steps(
     loss_of: Callable[[Tensor], Tensor],
     batches: Iterator[Tensor],
     threads: int,
+    advance: Callable[[int], bool] = lambda _taken: False,
 ) -> tuple[Tensor, Tensor]:
-    """Take steps of gradient descent on the next batches; return the sum of the losses, and the last one."""
+    """Take steps of gradient descent on the next batches; return the sum of the losses, and the last one.
+
+    `advance` hears how many were taken, after each, and says whether to end.
+    """
     total = last = torch.zeros(())
     with in_threads(threads):
-        for rows in itertools.islice(batches, count):
+        for taken, rows in enumerate(itertools.islice(batches, count), start=1):
             loss = loss_of(rows)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             last = loss.detach()
             total = total.to(last.device) + last
+            if advance(taken):
+                break
     return total, last
 
 

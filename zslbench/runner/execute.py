@@ -20,6 +20,7 @@ from zslbench.errors import MethodFault
 from zslbench.loss_curve import LossCurve
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
+from zslbench.progress import hear_progress, report_progress
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import OpenedHandout, PackedHandout
 from zslbench.runner.jobs import Batch, Job, Run
@@ -29,6 +30,7 @@ from zslbench.runner.run_records import (
     Done,
     Logged,
     Message,
+    Progressed,
     Started,
     Stopped,
     Synthesis,
@@ -42,6 +44,8 @@ from zslbench.visible import last_line
 
 Send = Callable[[Message], object]
 
+PROGRESS_EVERY = 0.5
+"""Seconds between two reports of the steps of a phase; that another began is reported at once."""
 _TOLERANCE = 1e-3
 """Of the spread of a row's scores. Rounding that depends on the size of a batch stays below 4e-6 of it in single and
 1e-13 in double precision: measured on a CPU for every inductive method here, small networks trained briefly, on digits,
@@ -62,12 +66,23 @@ def execute(parcel: PackedHandout, send: Send, log_every: float = 0.0) -> None:
     """
     waiting = list(parcel.batch.jobs)
     send(Started(waiting[0].key))
-    for job, results in _results(parcel, send, log_every):
-        waiting.remove(job)
-        send(Done(job.key, results))
-        del results  # of the next job, nothing in memory says more than of the first
-        if waiting:
-            send(Started(waiting[0].key))
+    reported = "", 0.0
+
+    def report(phase: str, step: int, total: int) -> bool:
+        nonlocal reported
+        now = time.monotonic()
+        if waiting and (phase != reported[0] or now - reported[1] >= PROGRESS_EVERY):
+            reported = phase, now
+            send(Progressed(waiting[0].key, str(phase), step, total))
+        return False
+
+    with hear_progress(report):
+        for job, results in _results(parcel, send, log_every):
+            waiting.remove(job)
+            send(Done(job.key, results))
+            del results  # of the next job, nothing in memory says more than of the first
+            if waiting:
+                send(Started(waiting[0].key))
 
 
 def _results(parcel: PackedHandout, send: Send, log_every: float) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
@@ -195,6 +210,7 @@ def _scored(
     if_shared = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else if_shared
+        report_progress(f"scoring {run.protocol}")
         start = time.perf_counter()
         try:
             reply = score_query(method, material, run, reply)

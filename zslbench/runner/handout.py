@@ -147,8 +147,11 @@ class OpenedHandout:
 
     def query(self, run: Run) -> Query:
         """Return what `Method.scores` receives for a run."""
-        asked = self._handout().asked[run.id]
-        return Query(features=self._features(asked.rows), classes=self._classes(asked.classes))
+        return Query(features=self._features(self._handout().asked[run.id].rows), classes=self.candidates(run))
+
+    def candidates(self, run: Run) -> ClassTable:
+        """Return the candidates of a run, in the order of its query."""
+        return self._classes(self._handout().asked[run.id].classes)
 
     def in_order(self, runs: Sequence[Run]) -> list[Run]:
         """Return runs in the order in which they are asked: those whose queries mix seen and unseen rows first.

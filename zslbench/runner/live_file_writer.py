@@ -15,17 +15,20 @@ import shlex
 import sys
 import threading
 import time
+import types
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 from zslbench.identity import digest
+from zslbench.progress import TRAINING
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
 from zslbench.results.records.live_studies import (
     BEAT,
     EVERY,
     FitGroup,
+    FitKey,
     RunningFit,
     StudyProgress,
     list_live_files,
@@ -44,15 +47,21 @@ _PATIENCE = 2.0
 
 @dataclasses.dataclass
 class _Fit:
-    """A fit in progress, when it began and when its epoch was logged, by this process's clock."""
+    """A fit in progress, when it, its training and the step that was reported last began, by this process's clock.
+
+    `stepwise` says whether its training reports each step; the epochs that it logs then count for nothing.
+    """
 
     job: Job
     company: int
     began: float
+    phase: str = "starting"
     step: int = 0
     total: int = 0
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    logged: float = 0.0
+    training_began: float = 0.0
+    reported: float = 0.0
+    stepwise: bool = False
 
     def now(self, now: float) -> RunningFit:
         run, losses = self.job.first, {}
@@ -72,7 +81,9 @@ class _Fit:
             total=self.total,
             values=losses,
             seconds=round(max(0.0, now - self.began), 3),
-            step_seconds=round(max(0.0, self.logged - self.began), 3),
+            step_seconds=round(max(0.0, self.reported - self.began), 3),
+            training_began=round(max(0.0, self.training_began - self.began), 3),
+            phase=self.phase,
             company=self.company,
         )
 
@@ -96,7 +107,7 @@ class LiveFile(Listener):
         self._began, self._beat = time.monotonic(), 0
         self._ended: Counter[str] = Counter()
         self._company: dict[str, set[str]] = {}
-        self._groups: dict[tuple[str, str, str], FitGroup] = {}
+        self._groups: dict[FitKey, FitGroup] = {}
         self._fits: dict[str, _Fit] = {}
         self._lock = threading.Lock()
 
@@ -106,14 +117,16 @@ class LiveFile(Listener):
         sentence = f"zslbench watch could not show this study: {self.path.parent} is not writable ({self.problem})."
         return (sentence,) if self.problem else ()
 
-    def add(self, work: Sequence[Batch]) -> None:
-        """Take note of fits that will be done."""
+    def add(self, work: Sequence[Batch], forecast: Mapping[FitKey, float] = types.MappingProxyType({})) -> None:
+        """Take note of fits that will be done, and of the seconds that one is expected to take."""
         with self._changing():
             for batch in work:
                 together = {job.first.id for job in batch.jobs}
                 self._company |= dict.fromkeys(together, together)
                 for job in batch.jobs:
                     self._count(job, total=1)
+            for key in forecast.keys() & self._groups.keys():
+                self._groups[key] = dataclasses.replace(self._groups[key], forecast=round(forecast[key], 3))
 
     def started(self, job: Job) -> None:
         """Note that a fit began."""
@@ -121,12 +134,26 @@ class LiveFile(Listener):
             company = len(self._company.get(job.first.id, ())) or 1
             self._fits[job.first.id] = _Fit(job, company, time.monotonic())
 
+    def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
+        """Note what a fit is doing, and how far its training is."""
+        with self._changing():
+            if (fit := self._fits.get(job.first.id)) is None:
+                return
+            if phase != TRAINING:
+                fit.phase = f"{phase} {step}/{total}" if total else phase
+                return
+            now = time.monotonic()
+            fit.training_began = fit.training_began if fit.stepwise else now
+            fit.phase, fit.step, fit.total, fit.reported, fit.stepwise = phase, step, total, now, True
+
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
-        """Note how far a fit is."""
+        """Note the losses of a fit and, where that is not known from its steps, how far it is."""
         with self._changing():
             if (fit := self._fits.get(job.first.id)) is not None:
-                fit.step, fit.total = max(0, int(step)), max(0, int(total))
-                fit.values, fit.logged = values, time.monotonic()
+                fit.values = values
+                if not fit.stepwise:
+                    fit.phase, fit.reported = TRAINING, time.monotonic()
+                    fit.step, fit.total = max(0, int(step)), max(0, int(total))
 
     def finished(self, job: Job, results: Sequence[RunResult]) -> None:
         """Note how a fit ended; one without results was done elsewhere, one that was cut short is to be done again."""
@@ -146,7 +173,6 @@ class LiveFile(Listener):
         """Return the state of the study now."""
         now = time.monotonic()
         with self._lock:
-            self._beat += 1
             return StudyProgress(
                 holder=self.holder,
                 command=_command(),
@@ -199,6 +225,7 @@ class LiveFile(Listener):
     def _write(self) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._beat += 1
             self._temporary.write_text(self.study().to_json(), encoding="utf-8")
             self._temporary.replace(self.path)
             self.problem = ""
@@ -225,21 +252,26 @@ _CURRENT: contextvars.ContextVar[LiveFile | None] = contextvars.ContextVar("live
 
 @contextlib.contextmanager
 def keep_live_file(
-    root: Path, work: Sequence[Batch] = (), ids: Iterable[str] = (), growing: bool = False
+    root: Path,
+    work: Sequence[Batch] = (),
+    ids: Iterable[str] = (),
+    growing: bool = False,
+    forecast: Mapping[FitKey, float] = types.MappingProxyType({}),
 ) -> Iterator[LiveFile]:
     """Keep a live file below a root while work is done; a call within another one on the same root adds to its file.
 
     Args:
         work: what is to be done; ids: of all runs that were asked for, done or not.
         growing: more work will be added, as a search does.
+        forecast: the seconds that a fit is expected to take, by method, data set and stage.
     """
     outer = _CURRENT.get()
     if outer is not None and outer.root == root and outer.holder.pid == os.getpid():
-        outer.add(work)
+        outer.add(work, forecast)
         yield outer
         return
     inner = LiveFile(root, digest(sorted(ids)) if not growing else "", growing)
-    inner.add(work)
+    inner.add(work, forecast)
     before = _CURRENT.set(inner)
     try:
         with inner:

@@ -1,117 +1,150 @@
-"""Progress on the screen: live bars on a terminal, plain lines otherwise."""
+"""Progress on the screen: live bars on a terminal, a line now and then otherwise."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
-from zslbench.visible import format_losses, format_metrics, last_line, name_run
+from zslbench.visible import format_clock, format_metrics, last_line, name_run
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import TaskID
+    from rich.console import Console, Group
 
-PLAIN_EVERY = 30.0
+PLAIN_FIRST, PLAIN_EVERY = 5.0, 30.0
+"""Seconds without a line after which one says how far all is, where the output is no terminal: at first, and later."""
 
 
-def result_line(finished: RunResult) -> str:
-    """Return one line on one run: its metrics in percent, or the last line of its error."""
-    record = finished.record
-    protocols = [record.protocol["name"]]
-    name = name_run(record.label, record.dataset["name"], protocols, record.stage, record.fold, record.seed)
-    if not record.ok:
-        return ": ".join(filter(None, [record.status, name, last_line(record.error)]))
-    took, shared = record.timings.get("total", 0.0), record.timings.get("shared", 0.0)
-    saved = f", {shared:.1f} s of them shared" if shared >= 0.1 else ""
-    return f"{name}: {format_metrics(record.metrics)}  ({took:.1f} s{saved})"
+def result_line(results: Sequence[RunResult]) -> str:
+    """Return one line on a fit: its metrics in percent under all protocols, or the last line of its error.
+
+    The seconds are those of the fit and of all its scoring.
+    """
+    records = [result.record for result in results]
+    first, ok = records[0], [record for record in records if record.ok]
+    bad: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for record in records:
+        if not record.ok:
+            bad[record.status, last_line(record.error)].append(record.protocol["name"])
+    names = [name for record in ok for name in record.metrics]
+    distinct = len(set(names)) == len(names)  # else each metric needs its protocol
+    values = (("" if distinct else f"{record.protocol['name']} ") + format_metrics(record.metrics) for record in ok)
+    parts = ["  ".join(values)] if ok else []
+    for (status, error), protocols in bad.items():
+        where = f" ({'+'.join(protocols)})" if ok or len(bad) > 1 else ""
+        parts.append(": ".join(filter(None, [f"{status}{where}", error])))
+    took = ""
+    if ok:
+        own = [sum(record.timings.get(phase, 0.0) for phase in ("scores", "evaluation")) for record in ok]
+        seconds, shared = ok[0].timings.get("total", 0.0) + sum(own[1:]), ok[0].timings.get("shared", 0.0)
+        took = f"  ({seconds:.1f} s{f', {shared:.1f} s of them shared' if shared >= 0.1 else ''})"
+    name = name_run(first.label, first.dataset["name"], [], first.stage, first.fold, first.seed)
+    return f"{name}: {'; '.join(parts)}{took}"
 
 
 class _Plain(Listener):
-    """One line a started job, a finished run, and every half minute of training."""
+    """One line per fit when it has ended, and one now and then while none ends.
 
-    def __init__(self, console: Console, count: int) -> None:
-        self.console, self.count, self.begun = console, count, 0
-        self._began: dict[str, float] = {}
-        self._spoke: dict[str, float] = {}
+    Args:
+        count: of fits, None where it is not known.
+        study: gives the state of the study.
+        note: gives what stands in place of a line per fit, for instance the best so far.
+    """
 
-    def started(self, job: Job) -> None:
-        again = job.first.id in self._began  # its worker was lost, and another has it now
-        self.begun += not again
-        self._began[job.first.id] = self._spoke[job.first.id] = time.monotonic()
-        self._print(f"[{self.begun}/{self.count}] {job}{' (again)' if again else ''}")
+    def __init__(
+        self,
+        console: Console,
+        count: int | None,
+        study: Callable[[], StudyProgress],
+        note: Callable[[], str] | None = None,
+    ) -> None:
+        self.console, self.count, self.study, self.note, self.ended = console, count, study, note, 0
+        self._quiet_since = time.monotonic() - PLAIN_EVERY + PLAIN_FIRST
+
+    def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
+        self._speak()
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
-        now, which = time.monotonic(), job.first.id
-        if now - self._spoke[which] >= PLAIN_EVERY:
-            self._spoke[which] = now
-            left = (now - self._began[which]) / step * (total - step)
-            name = "" if len(self._began) == 1 else f"{job}: "
-            self._print(f"    {name}epoch {step}/{total}  {format_losses(values)}  about {left:.0f} s left")
+        self._speak()
 
     def finished(self, job: Job, results: Sequence[RunResult]) -> None:
-        self._began.pop(job.first.id, None)
-        for result in results:
-            self._print(f"    {result_line(result)}")
+        self.ended += 1
+        if self.note:
+            self._speak()
+        elif results:
+            self._quiet_since = time.monotonic()
+            self._print(f"[fit {self._counted()}] {result_line(results)}")
+
+    def _counted(self) -> str:
+        return f"{self.ended}/{self.count}" if self.count else f"{self.ended}"
+
+    def _speak(self) -> None:
+        """Say how far the study is, where nothing was said for a while."""
+        if (now := time.monotonic()) - self._quiet_since < PLAIN_EVERY:
+            return
+        self._quiet_since, study = now, self.study()
+        fits = [f"{fit}: {fit.say_phase()} after {format_clock(fit.seconds)}" for fit in study.running[:1]]
+        more = [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
+        notes = [self.note()] if self.note else [*fits, *more]
+        self._print("; ".join([f"    {self._counted()} fits done, {_say_times(study)}", *filter(None, notes)]))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def _say_times(study: StudyProgress) -> str:
+    """Return how long a study has taken and, where that is known, how long it still needs."""
+    left = None if study.growing else study.seconds_left()
+    return f"{format_clock(study.seconds)} so far" + ("" if left is None else f", about {format_clock(left)} left")
+
+
 class _Live(_Plain):
-    """A bar over jobs and one over the epochs of each running job, with losses and time left."""
+    """The same lines, below them a bar over all fits with the time left, and each fit that runs as `watch` shows it."""
 
-    def __init__(self, console: Console, count: int) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-        from rich.table import Column
+    def __init__(self, *given: Any, **more: Any) -> None:
+        from rich.live import Live
 
-        def giving_way(ratio: int) -> Column:
-            return Column(no_wrap=True, overflow="ellipsis", ratio=ratio)
+        super().__init__(*given, **more)
+        self.view = Live(get_renderable=self._draw, console=self.console, transient=True, refresh_per_second=4)
 
-        super().__init__(console, count)
-        self.progress = Progress(
-            # what gives way on a narrow terminal is the name and the losses, not the epoch and the time left
-            TextColumn("{task.description}", markup=False, table_column=giving_way(2)),
-            BarColumn(bar_width=8),
-            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=7)),
-            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-            TextColumn("{task.fields[losses]}", markup=False, table_column=giving_way(3)),
-            expand=True,
-            console=console,
-            transient=True,
-        )
-        self._all = self.progress.add_task("fits", total=count, losses="")
-        self._bars: dict[str, TaskID] = {}
+    def _draw(self) -> Group:
+        """Return a line on all fits, and one or two per fit that runs."""
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
 
-    def started(self, job: Job) -> None:
-        self._close(job)
-        self._bars[job.first.id] = self.progress.add_task(str(job), total=None, losses="")
+        from zslbench.results.records.watch import WIDE, draw_bar, running_rows
 
-    def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
-        if (bar := self._bars.get(job.first.id)) is not None:
-            self.progress.update(bar, total=total, completed=step, losses=format_losses(values))
+        study, width = self.study(), self.console.width
+        bar = f"{draw_bar(min(1.0, self.ended / self.count))}  " if self.count else ""
+        notes = f"{bar}{self._counted()} fits", _say_times(study), self.note() if self.note else ""
+        flat = width >= WIDE
+        fits = Table.grid(padding=(0, 2))
+        for row in running_rows([(fit, 0.0) for fit in study.running], width // 2 if flat else width, flat):
+            fits.add_row(*row)
+        return Group(Text("  ".join(filter(None, notes)), no_wrap=True, overflow="ellipsis"), fits)
 
-    def finished(self, job: Job, results: Sequence[RunResult]) -> None:
-        self._close(job)
-        for result in results:
-            self._print(result_line(result))
-        self.progress.advance(self._all)
-
-    def _close(self, job: Job) -> None:
-        if (bar := self._bars.pop(job.first.id, None)) is not None:
-            self.progress.remove_task(bar)
+    def _speak(self) -> None:
+        pass
 
 
 @contextlib.contextmanager
-def progress(console: Console | None, count: int) -> Iterator[Listener]:
-    """Show progress in the way that suits a console: none, a terminal, or a file."""
+def progress(
+    console: Console | None,
+    count: int | None,
+    study: Callable[[], StudyProgress],
+    note: Callable[[], str] | None = None,
+) -> Iterator[Listener]:
+    """Show progress in the way that suits a console: none, a terminal, or a file (see `_Plain`)."""
     if console is None or not console.is_terminal:
-        yield _Plain(console, count) if console else Listener()
+        yield _Plain(console, count, study, note) if console else Listener()
         return
-    live = _Live(console, count)
-    with live.progress:
+    live = _Live(console, count, study, note)
+    with live.view:
         yield live

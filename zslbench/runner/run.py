@@ -125,7 +125,7 @@ def run(
     keep_features: int = 0,
     engine: Executor | None = None,
     console: Console | None = None,
-    hear: Listener | None = None,
+    hear: Listener | Sequence[Listener] | None = None,
 ) -> Outcome:
     """Run every method on every data set under every protocol with every seed, and keep a record of each.
 
@@ -156,7 +156,7 @@ def run(
             record of a method that synthesises any, for pictures alone; no number of the run depends on it. 0: none.
         engine: where to do it, see `zslbench.engine` (default: serial, in this process).
         console: where to show progress (default: nowhere).
-        hear: hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
+        hear: who hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
 
     Raises:
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
@@ -192,11 +192,12 @@ def run(
         request = keep_request(store.root, make_request(_name_request(run) for run in planned))
         with (
             keep_live_file(store.root, work, [run.id for run in planned]) as live_file,
-            progress(console, sum(len(batch.jobs) for batch in work)) as screen,
+            progress(console, sum(len(batch.jobs) for batch in work), live_file.study) as screen,
             Leases(store.root) as leases,
         ):
             try:
-                _Coordinator(store, leases, records, [screen, live_file]).do(work, engine, hear, console)
+                listeners = [live_file, screen, *([hear] if isinstance(hear, Listener) else hear or [])]
+                _Coordinator(store, leases, records, listeners).do(work, engine, console)
             except KeyboardInterrupt:
                 interrupted = True
         remarks += live_file.remarks
@@ -246,10 +247,9 @@ class _Coordinator:
         self.store, self.leases, self.records, self.listeners = store, leases, records, listeners
         self.held: list[Batch] = []
 
-    def do(self, work: Sequence[Batch], engine: Executor, hear: Listener | None, console: Console | None) -> None:
+    def do(self, work: Sequence[Batch], engine: Executor, console: Console | None) -> None:
         """Do first what is free, then, again and again, what has become free."""
-        listeners = [*self.listeners, *([hear] if hear else [])]
-        do_batches(engine, self._free(work, thorough=False), listeners, self._keep)
+        do_batches(engine, self._free(work, thorough=False), self.listeners, self._keep)
         if self.held and console:
             console.print(self._describe_wait(), markup=False, highlight=False, soft_wrap=True)
         while self.held:
@@ -257,7 +257,7 @@ class _Coordinator:
             began = time.monotonic()
             again = self._free(work, thorough=True)
             if (first := next(again, None)) is not None:
-                do_batches(engine, itertools.chain([first], again), listeners, self._keep)
+                do_batches(engine, itertools.chain([first], again), self.listeners, self._keep)
             elif self.held:  # looking at many takes a tenth of the time at most
                 time.sleep(max(_POLL, 9 * (time.monotonic() - began)))
 

@@ -93,6 +93,16 @@ class Logged:
     values: Mapping[str, float]
 
 
+@dataclasses.dataclass(frozen=True)
+class Progressed:
+    """A job did `step` of `total` steps of a phase; 0 of 0: a phase began that has no steps."""
+
+    job: str
+    phase: str
+    step: int
+    total: int
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A checkpoint of a job was scored: what is judged of each of its runs, in their order."""
@@ -110,7 +120,7 @@ class Done:
     results: Sequence[UnjudgedResult]
 
 
-Message: TypeAlias = Started | Logged | Checkpoint | Done
+Message: TypeAlias = Started | Progressed | Logged | Checkpoint | Done
 
 
 class Stopped(Exception):

@@ -51,6 +51,7 @@ class AdversarialMethod(Method):
     later: ClassVar[tuple[str, ...]] = ("synthesis",)
     """Purposes of the random streams that `scores` opens."""
     scoring: ClassVar[tuple[str, ...]] = ("per_class",)
+    slow_from = 1e12
     round_name: ClassVar[str] = "epoch"
     """What a round of training is called when it goes wrong."""
 
@@ -99,13 +100,23 @@ class AdversarialMethod(Method):
             vars(point).update(threads_=threads, precision_=ctx.precision)
         judged = any(each.judged for each in contexts)
         unit, advice = f"in {first.round_name}", f"lower lr={first.lr:g}"
-        for count, step, total in first._rounds(training.epoch_steps):
+        rounds = list(first._rounds(training.epoch_steps))
+        done, all_steps = 0, sum(count for count, _, _ in rounds)
+
+        def advance(taken: int) -> bool:
+            return ctx.progress(done + taken, all_steps)
+
+        advance(0)
+        for count, step, total in rounds:
             with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
-                losses = training.steps(count, ctx.phase, record=not ctx.profile)
+                losses = training.steps(count, ctx.phase, record=not ctx.profile, advance=advance)
+            done += count
             if judged or step == total:
                 training.write_back()
             for point, values, each in zip(points, losses, contexts, strict=True):
                 report_losses(point, each, (step, total), values, advice, unit)
+            if advance(0):
+                break
         for point in points:
             point.generator_.requires_grad_(False).zero_grad(set_to_none=True)
             yield point

@@ -107,7 +107,9 @@ class GenerativeMethod(AdversarialMethod):
             return []
         classes = len(rows.semantics)
         given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
-        make = functools.partial(train_softmax, rows.features, rows.labels, classes, batch=100, lr=1e-3, **given)
+        make = functools.partial(
+            train_softmax, rows.features, rows.labels, classes, batch=100, lr=1e-3, phase="pretrain", **given
+        )
         with ctx.phase("pretrain"):
             arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
             machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"

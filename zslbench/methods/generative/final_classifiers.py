@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from zslbench.arrays import Array, IntArray
 from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_steps, threads_for
+from zslbench.progress import report_progress
 
 BLOCK = 2**25
 """Distances that are in memory at once."""
@@ -27,6 +28,7 @@ def train_softmax(
     lr: float,
     seed: int,
     tol: float = 0.0,
+    phase: str = "final classifier",
 ) -> torch.nn.Linear:
     """Return a linear layer fitted by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7).
 
@@ -35,6 +37,7 @@ def train_softmax(
         epochs: of ⌈n / batch⌉ steps each; batch: rows of every step (see `row_batches`).
         seed: of the initial weights and of the order of the rows; nothing else is drawn.
         tol: stop after an epoch whose mean loss is not below that of the epoch before by at least this share.
+        phase: what its progress is reported as.
     """
     device = features.device
     layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
@@ -47,8 +50,15 @@ def train_softmax(
     def loss_of(rows: Tensor) -> Tensor:
         return functional.cross_entropy(layer(features[rows]), labels[rows])
 
-    for _ in range(epochs):
-        total, _ = take_steps(steps, optimiser, loss_of, batches, threads)
+    for epoch in range(epochs):
+        done = epoch * steps
+
+        def advance(taken: int, done: int = done) -> bool:
+            return report_progress(phase, done + taken, epochs * steps)
+
+        total, _ = take_steps(steps, optimiser, loss_of, batches, threads, advance)
+        if advance(steps):
+            break
         if tol and (now := float(total) / steps) > (1 - tol) * before:
             break
         before = now if tol else before

@@ -171,22 +171,24 @@ class GanTraining:
         """Generator steps of an epoch: ⌈n / batch⌉."""
         return -(-len(self.rows.features) // self.batch)
 
-    def steps(self, count: int, phase: Phase, record: bool = True) -> list[dict[str, float]]:
+    def steps(
+        self, count: int, phase: Phase, record: bool = True, advance: Callable[[int], bool] = lambda _taken: False
+    ) -> list[dict[str, float]]:
         """Take `count` iterations; return, for each fit, the mean of every loss by name.
 
         On CUDA the iterations are recorded as a graph, unless `record` is false: to time their phases apart.
+        `advance` hears how many were taken (on CUDA: handed to the device), after each, and says whether to end.
         """
         for total in self._sums.values():
             total.zero_()
-        if record and self.device.type == "cuda":
-            with phase("iterations"):
-                for _ in range(count):
-                    self._repeated(self.iterate)
-        else:
-            for _ in range(count):
-                self.iterate(phase)
+        graph, taken = record and self.device.type == "cuda", 0
+        with phase("iterations") if graph else contextlib.nullcontext():
+            for taken in range(1, count + 1):
+                self._repeated(self.iterate) if graph else self.iterate(phase)
+                if advance(taken):
+                    break
         means = {
-            name: (total.cpu().double() / (count * self._notes[name])).reshape(-1).tolist()
+            name: (total.cpu().double() / (taken * self._notes[name])).reshape(-1).tolist()
             for name, total in self._sums.items()
         }
         return [dict(zip(means, values, strict=True)) for values in zip(*means.values(), strict=True)]

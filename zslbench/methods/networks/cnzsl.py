@@ -82,6 +82,7 @@ class CNZSL(Method):
         "decay": Between(1e-6, 1e-3, log=True, zero=True),
     }
     libraries = ("zslbench.methods.networks.embedding",)
+    slow_from = 1e12
     quick = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")
@@ -142,12 +143,19 @@ class CNZSL(Method):
 
         for epoch in range(1, self.epochs + 1):
             network.train()
-            total, _ = nn.take_steps(steps, adam, loss_of, batches, self.threads_)
+            done = (epoch - 1) * steps
+
+            def advance(taken: int, done: int = done) -> bool:
+                return ctx.progress(done + taken, self.epochs * steps)
+
+            total, _ = nn.take_steps(steps, adam, loss_of, batches, self.threads_, advance)
             schedule.step()
             with torch.no_grad():
                 network(semantics)  # keeps the statistics of the seen classes under the weights as they are now
             network.eval()
             report_losses(self, ctx, (epoch, self.epochs), {"loss": float(total) / steps}, f"lower lr={self.lr:g}")
+            if advance(steps):
+                break
         network.requires_grad_(False)
         return self
 

@@ -90,6 +90,7 @@ class DEM(Method):
         "distance": ("euclid", "cosine"),
     }
     libraries = ("zslbench.methods.networks.embedding",)
+    slow_from = 1e12
     quick = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
@@ -147,9 +148,15 @@ class DEM(Method):
 
         for done in range(0, self.iterations, JUDGED_EVERY):
             steps = min(JUDGED_EVERY, self.iterations - done)
-            _, loss = nn.take_steps(steps, adam, loss_of, batches, self.threads_)
+
+            def advance(taken: int, done: int = done) -> bool:
+                return ctx.progress(done + taken, self.iterations)
+
+            _, loss = nn.take_steps(steps, adam, loss_of, batches, self.threads_, advance)
             at = done + steps, self.iterations
             report_losses(self, ctx, at, {"loss": float(loss)}, f"lower lr={self.lr:g}", "at iteration")
+            if advance(steps):
+                break
         network.requires_grad_(False)
         return self
 

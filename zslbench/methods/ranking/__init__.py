@@ -67,6 +67,7 @@ class BilinearMethod(Method):
         "preprocess": ("l2", "standard+l2", "minmax+l2"),
     }
     libraries = ("zslbench.methods.ranking.descent",)
+    slow_from = 1e12
     quick = {"epochs": 10}
 
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
@@ -113,14 +114,22 @@ class BilinearMethod(Method):
         )
         self.threads_ = nn.threads_for(2 * self.batch * training.weights.numel())
         advice = f"lower lr={self.lr:g}, or choose preprocess=l2"
+        steps = math.ceil(len(features) / self.batch)
         for epoch in range(1, self.epochs + 1):
+            done = (epoch - 1) * steps
+
+            def advance(taken: int, done: int = done) -> bool:
+                return ctx.progress(done + taken, self.epochs * steps)
+
             with nn.in_threads(self.threads_):
-                loss = training.epoch(self.batch, order)
+                loss = training.epoch(self.batch, order, advance)
             further = self.after_epoch(epoch, training)
             matrices = training.result.mT.cpu().numpy()
             self.weights_: Array = matrices @ basis.T.astype(np.float32)
             losses = {"loss": loss if np.isfinite(matrices).all() else math.nan}
             report_losses(self, ctx, (epoch, self.epochs), losses | further, advice)
+            if advance(steps):
+                break
         return self
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:

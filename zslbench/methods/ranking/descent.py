@@ -157,12 +157,18 @@ class RankingDescent:
         """The (K, r, d) matrices to predict with: the last ones, or the mean over all steps."""
         return self._mean if self.average else self.weights
 
-    def epoch(self, batch: int, order: torch.Generator) -> float:
-        """Take one step for each of ⌈n / batch⌉ batches of a random order; return the mean loss of an image."""
+    def epoch(self, batch: int, order: torch.Generator, advance: Callable[[int], bool] = lambda _taken: False) -> float:
+        """Take one step for each of ⌈n / batch⌉ batches of a random order; return the mean loss of an image.
+
+        `advance` hears how many were taken, after each, and says whether to end.
+        """
         device = self.features.device
         total = torch.zeros((), device=device)
-        for rows in torch.split(torch.randperm(len(self.features), generator=order, device=device), batch):
+        batches = torch.split(torch.randperm(len(self.features), generator=order, device=device), batch)
+        for taken, rows in enumerate(batches, start=1):
             total += self.step(rows)
+            if advance(taken):
+                break
         return float(total) / len(self.features)
 
     def step(self, rows: Tensor) -> Tensor:

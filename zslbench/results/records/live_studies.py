@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,7 @@ from msgspec import Meta
 from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.files import read_regular
+from zslbench.progress import TRAINING
 from zslbench.results.records.leases import STALE_AFTER, Holder, SilenceClock, is_gone
 from zslbench.visible import name_run, one_line
 
@@ -34,6 +35,8 @@ SILENT = STALE_AFTER
 
 _NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
 _LARGEST_FILE = 2**20
+FitKey: TypeAlias = tuple[str, str, str]
+"""The method, data set and stage of a group of fits."""
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
 _Seconds = Annotated[float, Meta(ge=0, le=1e15)]
 
@@ -44,9 +47,10 @@ class RunningFit:
 
     Attributes:
         run: id of the first of its runs.
-        step, total: epochs done, of how many; 0 of 0 while the method has logged none.
-        values: losses at that step; None for one that is not finite.
-        seconds: since it began; step_seconds: from its beginning to that step.
+        phase: what it is doing, with its steps where it is not the training.
+        step, total: steps or epochs of training that are done, of how many; 0 of 0 while none was reported.
+        values: losses; None for one that is not finite.
+        seconds: since it began; step_seconds: from its beginning to that step; training_began: to the first one.
         company: fits that are trained together and wait for the same steps, this one included.
     """
 
@@ -63,20 +67,29 @@ class RunningFit:
     values: Mapping[str, float | None]
     seconds: _Seconds
     step_seconds: _Seconds
+    training_began: _Seconds = 0.0
+    phase: str = ""
     company: _Count = 1
 
     def __str__(self) -> str:
         return name_run(self.label, self.dataset, self.protocols, self.stage, self.fold, self.seed)
 
+    def say_phase(self) -> str:
+        """Return what it is doing, with the steps of its training."""
+        steps = f"{self.step}/{self.total}" if self.total and self.phase == TRAINING else ""
+        return " ".join(filter(None, [self.phase or "running", steps]))
+
     @property
     def share(self) -> float:
-        """Which part of its steps is done."""
+        """Which part of its training is done."""
         return min(1.0, self.step / self.total) if self.total else 0.0
 
     @property
     def seconds_expected(self) -> float | None:
-        """Seconds of all its steps, by those that are done; None: unknown."""
-        return self.step_seconds / self.step * self.total if self.step and self.total else None
+        """Seconds up to the end of its training, by the steps that are done; None: unknown."""
+        if not self.step or not self.total:
+            return None
+        return self.training_began + (self.step_seconds - self.training_began) / self.step * self.total
 
     def seconds_left(self, since: float = 0.0) -> float | None:
         """Return the seconds that it still needs, `since` seconds after it was heard of; None: unknown."""
@@ -90,6 +103,7 @@ class FitGroup:
 
     Attributes:
         total: how many; ended: of these, by this coordinator, in so many `seconds`; elsewhere: by another one.
+        forecast: seconds per fit that were expected before it began; None: nothing was known.
     """
 
     method: str
@@ -99,14 +113,15 @@ class FitGroup:
     ended: _Count = 0
     seconds: _Seconds = 0.0
     elsewhere: _Count = 0
+    forecast: _Seconds | None = None
 
     def seconds_per_fit(self, running: Iterable[RunningFit]) -> float | None:
-        """Return the mean of the fits that ended, else of what those that run seem to need; None: unknown."""
+        """Return the mean of the fits that ended, else of what those that run seem to need, else the forecast."""
         if self.ended:
             return self.seconds / self.ended
         alike = [(fit.seconds_expected, fit.company) for fit in running if _key(fit) == _key(self)]
         expected = [seconds / max(1, company) for seconds, company in alike if seconds is not None]
-        return statistics.fmean(expected) if expected else None
+        return statistics.fmean(expected) if expected else self.forecast
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,7 +186,8 @@ class StudyProgress:
         """Return the seconds that it still needs, `since` seconds after it was heard of; None where nothing tells.
 
         A fit that has not begun takes as long as the mean of those of its method, data set and stage that ended, else
-        as one of them that runs seems to need, else as the mean of the others. Fits go on as many at a time as do now.
+        as one of them that runs seems to need, else as was forecast, else as the mean of the others. Fits go on as many
+        at a time as do now.
         """
         by_group = {_key(group): group.seconds_per_fit(self.running) for group in self.groups}
         known = {key: seconds for key, seconds in by_group.items() if seconds is not None}
@@ -221,7 +237,7 @@ def merge_plans(seen: Sequence[SeenStudy]) -> list[SeenStudy]:
 
 
 def _merge_studies(studies: Sequence[StudyProgress]) -> StudyProgress:
-    by_key: dict[tuple[str, str, str], list[FitGroup]] = {}
+    by_key: dict[FitKey, list[FitGroup]] = {}
     for group in (group for study in studies for group in study.groups):
         by_key.setdefault(_key(group), []).append(group)
     groups = []
@@ -240,7 +256,7 @@ def _merge_studies(studies: Sequence[StudyProgress]) -> StudyProgress:
     )
 
 
-def _key(fits: FitGroup | RunningFit) -> tuple[str, str, str]:
+def _key(fits: FitGroup | RunningFit) -> FitKey:
     return fits.method, fits.dataset, fits.stage
 
 

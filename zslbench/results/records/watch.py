@@ -23,6 +23,7 @@ from rich.text import Text
 
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.files import json_text, read_problem
+from zslbench.progress import TRAINING
 from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
@@ -38,7 +39,7 @@ MOST_SECONDS = 3600.0
 OK, BAD = ("ok",), ("failed", "crashed", "timeout")
 _MOST_ENDED = 20
 """Fits that ended, of either kind, which the JSON document holds."""
-_WIDE = 120
+WIDE = 120
 """Columns of what is no terminal, and from which a running fit takes one line; below, its name has one of its own."""
 _LAST, _FAILED = 8, 6
 _BAR, _NAME = 12, 30
@@ -252,7 +253,7 @@ def watch(
         shot = watcher.look()
     if console is not None and (shot.running or follow):
         shot = _show_live(console, shot, watcher, interval, follow, wait or time.sleep)
-    text = shot.to_json() if format == "json" else render_text(shot, width or shutil.get_terminal_size((_WIDE, 24))[0])
+    text = shot.to_json() if format == "json" else render_text(shot, width or shutil.get_terminal_size((WIDE, 24))[0])
     return dataclasses.replace(shot, text=text)
 
 
@@ -291,7 +292,7 @@ def draw_screen(shot: Snapshot, width: int, height: int | None = None, keys: str
     sections are cut, which rich's own layouts do without saying how much is hidden.
     """
     head = _draw_head(shot, width, whole=height is None)
-    for gap, flat in ((1, width >= _WIDE), (0, width >= _WIDE), (0, True)):
+    for gap, flat in ((1, width >= WIDE), (0, width >= WIDE), (0, True)):
         sections = [section for section in _sections(shot, width, flat) if section.rows]
         if height is not None:
             _fit_sections(sections, height - len(head) - (1 + gap if keys else 0), gap)
@@ -366,7 +367,7 @@ def _line(text: str, style: str = "", whole: bool = False) -> Text:
     return Text(clean(text), style, no_wrap=True, overflow="ignore" if whole else "ellipsis")
 
 
-def _draw_bar(share: float, width: int) -> str:
+def draw_bar(share: float, width: int = _BAR) -> str:
     """Return a bar that is filled by a share from 0 to 1, legible without colour."""
     full = round(share * width)
     return "━" * full + "─" * (width - full)
@@ -400,7 +401,7 @@ def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
     lines: list[RenderableType] = [title]
     if not growing:
         share = min(1.0, (ended + sum(fit.share * fit.company for fit in running)) / max(1, total))
-        lines.append(_line(_draw_bar(share, max(1, width - 7)), "cyan").append(f"  {100 * share:3.0f} %", "default"))
+        lines.append(_line(draw_bar(share, max(1, width - 7)), "cyan").append(f"  {100 * share:3.0f} %", "default"))
     return [*lines, _line(", ".join(counts)), *(_line(text, "red", whole) for text in broken)]
 
 
@@ -422,7 +423,7 @@ def _summarize(shot: Snapshot) -> str:
 def _sections(shot: Snapshot, width: int, flat: bool) -> list[_Section]:
     fits = [(fit, seen.since) for seen in shot.running for fit in seen.study.running]
     room = max(_BAR, min(width // 2, width - _BAR - 24)) if flat else width
-    running = _running_rows(fits, room, flat)
+    running = running_rows(fits, room, flat)
     failed = [
         [_line(f"  {_name(fit, width // 2 - 2, fit.protocols)}"), _line(fit.error or fit.status, "red")]
         for fit in shot.find_ended(BAD, _FAILED)
@@ -443,22 +444,23 @@ def _study_row(seen: SeenStudy) -> list[Text]:
     return [_line(f"  {study.holder.host} {study.holder.pid}"), since, _line(ended), _line(study.command, "dim")]
 
 
-def _running_rows(fits: Sequence[tuple[RunningFit, float]], room: int, flat: bool) -> list[list[Text]]:
+def running_rows(fits: Sequence[tuple[RunningFit, float]], room: int, flat: bool) -> list[list[Text]]:
     """Return a row per running fit: its name in so much room, and how far it is, on one line or on two."""
     lefts = [fit.seconds_left(since) for fit, since in fits]
     clocks = [
-        f"{format_clock(fit.seconds + since)} so far" if left is None else f"{format_clock(left)} left"
+        format_clock(fit.seconds + since) + (" so far" if left is None else f", {format_clock(left)} left")
         for (fit, since), left in zip(fits, lefts, strict=True)
     ]
     steps = [f"{fit.step}/{fit.total}" if fit.total else "" for fit, _ in fits]
     rows = []
     for (fit, _), step, clock in zip(fits, steps, clocks, strict=True):
-        bar = _draw_bar(fit.share, _BAR) if fit.total else " " * _BAR
+        bar = draw_bar(fit.share) if fit.total else " " * _BAR
         company = f"{fit.company} fits at once  " if fit.company > 1 else ""
         name = _line(f"  {_shorten(str(fit), room - 2)}")
         details = _line(bar if flat else f"    {bar}", "cyan")
-        details.append(f"  {step:>{max(map(len, steps))}}  {clock:>{max(map(len, clocks))}}  ", "default")
-        details.append_text(_line(company + format_losses(fit.values), "dim"))
+        details.append(f"  {step:>{max(map(len, steps))}}  {clock:<{max(map(len, clocks))}}  ", "default")
+        phase = f"{fit.phase}  " if fit.phase and not (fit.phase == TRAINING and fit.total) else ""
+        details.append_text(_line(company + phase + format_losses(fit.values), "dim"))
         rows.append([name, details] if flat else [name.append("\n").append_text(details)])
     return rows
 

@@ -19,7 +19,7 @@ from zslbench.runner.execute import execute
 from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.judging import BatchJudge
-from zslbench.runner.run_records import Checkpoint, Done, Logged, Message, RunResult, Started, unfinished
+from zslbench.runner.run_records import Checkpoint, Done, Logged, Message, Progressed, RunResult, Started, unfinished
 
 Keep: TypeAlias = Callable[[Job, list[RunResult]], None]
 _PRESSES = 3
@@ -30,6 +30,9 @@ class Listener:
 
     def started(self, job: Job) -> None:
         """A job began."""
+
+    def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
+        """A job did `step` of `total` steps of a phase; 0 of 0: a phase began that has no steps."""
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """A job finished `step` of `total` epochs, with losses."""
@@ -89,6 +92,9 @@ class BatchInFlight:
                 self.began = time.monotonic()
                 for listener in self.listeners:
                     listener.started(job)
+            case Progressed():
+                for listener in self.listeners:
+                    listener.advanced(job, message.phase, message.step, message.total)
             case Logged():
                 for listener in self.listeners:
                     listener.logged(job, message.step, message.total, message.values)

@@ -1,0 +1,165 @@
+"""Progress: what methods report while they train and score, and what the screen says of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from typing import Any
+
+import pytest
+from live_files import fit, study
+from result_records import record
+from rich.console import Console
+
+import zslbench
+from zslbench.methods.base import Context
+from zslbench.progress import hear_progress, report_progress
+from zslbench.results.records.live_studies import FitGroup
+from zslbench.runner import execute, progress
+from zslbench.runner.executors import Listener
+from zslbench.runner.jobs import group_into_batches
+from zslbench.runner.plan import RunOptions, plan
+from zslbench.runner.run_records import RunResult
+
+GAN = "fclswgan[hidden=16,noise=2,epochs=2,batch=256,critic_steps=1,pretrain_epochs=3,per_class=5,final_epochs=4]"
+
+
+class Heard(Listener):
+    def __init__(self) -> None:
+        self.reports: list[tuple[str, int, int]] = []
+
+    def advanced(self, job: Any, phase: str, step: int, total: int) -> None:
+        self.reports.append((phase, step, total))
+
+
+@pytest.mark.parametrize(
+    ("method", "training"),
+    [
+        (GAN, 2 * 4),
+        ("gazsl[hidden=16,iterations=7,batch=64,per_class=5]", 7),
+        ("ale[epochs=2,batch=500]", 2 * 3),
+        ("dem[hidden=8,iterations=120]", 120),
+        ("cnzsl[hidden=8,epochs=2,batch=500]", 2 * 3),
+    ],
+)
+def test_every_step_of_training_is_reported(runs, monkeypatch, method, training):
+    monkeypatch.setattr(execute, "PROGRESS_EVERY", 0.0)
+    heard = Heard()
+    (done,) = zslbench.run(method, "digits", "zsl", runs=runs, hear=heard).records
+    assert done.ok
+    steps = [(step, total) for phase, step, total in heard.reports if phase == "training"]
+    assert list(dict.fromkeys(steps))[-training:] == [(step, training) for step in range(1, training + 1)]
+    phases = list(dict.fromkeys(phase for phase, _, _ in heard.reports))
+    assert [*phases[:2], phases[phases.index("training") + 1]] == ["data", "fit", "scoring zsl"]
+    if method == GAN:
+        assert phases == ["data", "fit", "pretrain", "training", "scoring zsl", "final classifier"]
+
+
+def test_steps_are_passed_on_now_and_then_and_phases_at_once(runs):
+    heard = Heard()
+    zslbench.run("ale[epochs=3,batch=1]", "digits", "zsl", runs=runs, hear=heard)
+    assert {"data", "fit", "training", "scoring zsl"} <= {phase for phase, _, _ in heard.reports}
+    assert len(heard.reports) < 3 * 1000
+
+
+def test_progress_that_nobody_hears_costs_nothing_and_ends_nothing():
+    assert not Context().progress(1, 2)
+    with hear_progress(lambda *report: report == ("training", 1, 2)):
+        assert Context().progress(1, 2)
+        assert not report_progress("souls")
+    assert not Context().progress(1, 2)
+
+
+def result(protocol: str = "zsl", status: str = "ok", error: str = "", **metrics: float) -> RunResult:
+    made = record(protocol=protocol, metrics=metrics, **({} if status == "ok" else {"status": status, "error": error}))
+    timings = {"total": 10.0, "scores": 1.0, "evaluation": 0.5}
+    return RunResult(dataclasses.replace(made, timings=timings))
+
+
+def test_a_fit_takes_one_line_with_the_metrics_of_all_its_protocols():
+    zsl, gzsl = result(T1=0.5), result("gzsl", U=0.25, S=0.75, H=0.375)
+    assert progress.result_line([zsl, gzsl]) == "eszsl cub seed 0: T1 50.0  U 25.0  S 75.0  H 37.5  (11.5 s)"
+    assert progress.result_line([zsl, result("other", T1=0.25)]) == (
+        "eszsl cub seed 0: zsl T1 50.0  other T1 25.0  (11.5 s)"
+    )
+    bad = result("gzsl", "failed", "Traceback\nValueError: no")
+    assert progress.result_line([zsl, bad]) == "eszsl cub seed 0: T1 50.0; failed (gzsl): ValueError: no  (10.0 s)"
+    assert progress.result_line([bad, bad]) == "eszsl cub seed 0: failed: ValueError: no"
+    assert progress.result_line([result("zsl", "interrupted")]) == "eszsl cub seed 0: interrupted"
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def plain(count: int | None, **more: Any) -> tuple[Any, Any]:
+    """Return what shows progress in a file, and a function that returns the lines since its last call."""
+    console = Console(file=io.StringIO(), width=80)
+
+    def lines() -> list[str]:
+        text = console.file.getvalue()
+        console.file.seek(0)
+        console.file.truncate()
+        return text.splitlines()
+
+    running = study(
+        running=(fit(), fit(1)), groups=(FitGroup(method="lisgan", dataset="digits", stage="final", total=6),)
+    )
+    with progress.progress(console, count, lambda: running, **more) as screen:
+        return screen, lines
+
+
+def test_plain_output_is_a_line_per_fit_and_one_now_and_then_while_none_ends(clock):
+    (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
+    screen, lines = plain(2)
+    screen.started(batch.first)
+    screen.advanced(batch.first, "training", 1, 9)
+    assert lines() == []
+    clock[0] += progress.PLAIN_FIRST
+    for _ in range(3):
+        screen.advanced(batch.first, "training", 2, 9)
+    # 119 s are left of each of two, and the other four take 160 s
+    assert lines() == [
+        "    0/2 fits done, 4:00 so far, about 7:19 left; lisgan@S3[hidden=64,lr=0.001,epochs=80] digits zsl+gzsl seed "
+        "0: training 20/80 after 0:41; 1 more run"
+    ]
+    screen.finished(batch.first, [result(T1=0.5)])
+    screen.finished(batch.first, [])  # another coordinator did it
+    assert lines() == ["[fit 1/2] eszsl cub seed 0: T1 50.0  (10.0 s)"]
+    clock[0] += progress.PLAIN_EVERY - 1
+    screen.advanced(batch.first, "training", 3, 9)
+    assert lines() == []
+    clock[0] += 1
+    screen.advanced(batch.first, "training", 3, 9)
+    assert len(lines()) == 1
+
+
+def test_with_a_note_there_is_no_line_per_fit(clock):
+    (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
+    screen, lines = plain(None, note=lambda: "best so far: T1 50.0")
+    screen.finished(batch.first, [result(T1=0.5)])
+    assert lines() == []
+    clock[0] += progress.PLAIN_EVERY
+    screen.finished(batch.first, [result(T1=0.5)])
+    assert lines() == ["    2 fits done, 4:00 so far, about 7:19 left; best so far: T1 50.0"]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_shows_phase_step_and_times(width):
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, height=20)
+    silent = fit(1, step=0, total=0, values={}, phase="pretrain 7/50", seconds=2.0)
+    running = study(running=(fit(), silent))
+    with progress.progress(console, 6, lambda: running) as screen:
+        console.file.seek(0)
+        console.file.truncate()
+        console.print(screen._draw())
+        lines = [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
+    assert all(len(line) <= width for line in lines)
+    text = "\n".join(lines)
+    assert "0/6 fits  4:00 so far, about " in text
+    assert "20/80  0:41, 1:59 left" in text
+    assert "0:02 so far" in text
+    assert "pretrain 7/50" in text
