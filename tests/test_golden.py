@@ -447,6 +447,7 @@ def normalise(text: str, folder: Path) -> str:
     for pattern, word in (
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?", "DATE"),
         (r'"source": "[0-9a-f]{16}"', '"source": "DIGEST"'),
+        (r"_methods\.py:\d+, in", "_methods.py:N, in"),  # of the tests
         (r"\d+\.\d kB", "N kB"),  # of files that name paths
         (r"Usage: (python -m )?\S+", "Usage: zslbench"),  # click asks how this process was started
         (r"(?m)[ \t]+$", ""),

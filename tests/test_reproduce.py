@@ -108,7 +108,7 @@ def test_cells_are_intervals_of_the_records_held_against_the_numbers(cited, data
     assert still.verdict == judge_interval(still.low, still.high, 99.0, 3.0) != "inconclusive"
     assert cells[BROKEN, "T1"].verdict == "failed"
     assert all(part in found.text for part in ("failed: RuntimeError:", "no convergence"))  # the column wraps
-    assert "(the first: RuntimeError: no convergence)" in found.text
+    assert "(the first: RuntimeError: no convergence (toy_methods.py:" in found.text
     assert "res101, att" in found.text
     assert "proposed split" in found.text
     again = zslbench.reproduce("mine", 1, seeds=4, tolerance=3.0, data_root=data, runs=runs)
@@ -129,7 +129,7 @@ def test_a_seed_that_failed_is_said(cited, data, runs, monkeypatch):
     found = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs)
     text = re.sub(r"\s+", " ", found.text)
     assert "Seeds of methods with chance: 0, 2 (n = 2)." in text
-    assert "2 of 7 runs failed and do not count (the first: RuntimeError: no convergence)." in text
+    assert "2 of 7 runs failed and do not count (the first: RuntimeError: no convergence (test_reproduce.py:" in text
 
 
 def test_one_seed_is_inconclusive(cited, data, runs):

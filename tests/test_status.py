@@ -148,7 +148,10 @@ def test_failed_runs_say_why_and_are_tried_again(runs, monkeypatch):
     monkeypatch.setattr(toy_methods.Ridge, "hook", hook)
     zslbench.run(NOISY, "digits", "zsl", seeds=2, runs=runs)
     found = zslbench.status(runs)
-    assert f"failed: {NOISY} on digits (pixels, strokes) zsl, seeds 0, 1: of any kind" in found.text
+    assert (
+        f"failed: {NOISY} on digits (pixels, strokes) zsl, seeds 0, 1: RuntimeError: no disk (test_status.py:"
+        in found.text
+    )
     monkeypatch.setattr(toy_methods.Ridge, "hook", None)
     fill(runs, found)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping
 
@@ -130,6 +131,47 @@ def format_count(number: int, what: str) -> str:
 def last_line(error: str) -> str:
     """Return the last line of a traceback, which says what went wrong; empty when there is none."""
     return (error.strip().splitlines() or [""])[-1]
+
+
+_HEADER = re.compile(r"^(?:Exception Group )?Traceback \(most recent call last\):\n", re.MULTILINE)
+_OF_GROUP = re.compile(r"^  [|+] ", re.MULTILINE)
+"""What stands before the lines of an exception group's own traceback."""
+_FRAME = re.compile(r'\s*File "(.+)", line (\d+), in (.+)')
+_LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib(64)?[/\\]python3\.\d+|Python3\d+[/\\]Lib)[/\\]")
+_PACKAGE = re.compile(r"[/\\]zslbench[/\\](checks|commands|data|methods|protocols|results|runner|studies)[/\\]")
+_METHODS = re.compile(r"[/\\]zslbench[/\\]methods[/\\]")
+_HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120  (pathlib is not imported here)
+
+
+def describe_failure(error: str) -> str:
+    """Return, of a traceback, the line that says what went wrong, and where: the last call in the user's own code.
+
+    Where no code of the user's was called, the last call in a method of this package stands there. A text that is no
+    traceback gives its last line. The traceback may be of another machine.
+
+    >>> frames = '  File "/me/mine.py", line 3, in fit\\n    x @ y\\n  File "/venv/site-packages/a.py", line 9, in f'
+    >>> describe_failure(f"Traceback (most recent call last):\\n{frames}\\nValueError: shapes (3,4) (5,)")
+    'ValueError: shapes (3,4) (5,) (mine.py:3, in fit)'
+    """
+    _, *tracebacks = _HEADER.split(_OF_GROUP.sub("", error))
+    lines = tracebacks[-1].splitlines() if tracebacks else []  # the error that ended the run, not its cause
+    message = next((line for line in lines if line.strip() and not line[0].isspace()), "")
+    if not message:
+        return last_line(error)
+    frames = [match.groups() for line in lines[: lines.index(message)] if (match := _FRAME.fullmatch(line))]
+    of_user = [frame for frame in frames if _is_of_user(frame[0])]
+    calls = of_user or [frame for frame in frames if _METHODS.search(frame[0])]
+    if not calls:
+        return message
+    path, line, function = calls[-1]
+    file = re.split(r"[/\\]", path)[-1]
+    return f"{message} ({file}:{line}, in {function})"
+
+
+def _is_of_user(path: str) -> bool:
+    if path.startswith("<"):  # frozen modules, texts that a library executes; but for a notebook and a shell
+        return path.startswith(("<ipython-input", "<stdin>"))
+    return not (path.startswith(_HERE) or _LIBRARY.search(path) or _PACKAGE.search(path))
 
 
 class PatientStream(io.TextIOWrapper):

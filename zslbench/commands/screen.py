@@ -19,7 +19,7 @@ from rich.segment import Segment
 from rich.table import Table
 
 from zslbench.errors import RecordsLeftOut
-from zslbench.visible import last_line, one_line, visible
+from zslbench.visible import describe_failure, one_line, visible
 
 if TYPE_CHECKING:
     from zslbench.runner.run import Outcome
@@ -121,7 +121,7 @@ def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
         f"{ok} of {len(outcome.states)} runs are done, {len(outcome.failed)} failed; "
         f"records in {runs}; see them with: {shlex.join(table)}"
     )
-    reasons = dict.fromkeys(last_line(record.error) for record in outcome.failed if record.error.strip())
+    reasons = dict.fromkeys(describe_failure(record.error) for record in outcome.failed if record.error.strip())
     for reason in [*reasons][:_REASONS]:
         show_text(f"why: {reason}")
     if len(reasons) > _REASONS:

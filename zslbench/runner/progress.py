@@ -12,7 +12,7 @@ from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
-from zslbench.visible import format_clock, format_metrics, last_line, name_run
+from zslbench.visible import describe_failure, format_clock, format_metrics, name_run
 
 if TYPE_CHECKING:
     from rich.console import Console, Group
@@ -22,7 +22,7 @@ PLAIN_FIRST, PLAIN_EVERY = 5.0, 30.0
 
 
 def result_line(results: Sequence[RunResult]) -> str:
-    """Return one line on a fit: its metrics in percent under all protocols, or the last line of its error.
+    """Return one line on a fit: its metrics in percent under all protocols, or the reason of its failure.
 
     The seconds are those of the fit and of all its scoring.
     """
@@ -31,7 +31,7 @@ def result_line(results: Sequence[RunResult]) -> str:
     bad: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
         if not record.ok:
-            bad[record.status, last_line(record.error)].append(record.protocol["name"])
+            bad[record.status, describe_failure(record.error)].append(record.protocol["name"])
     names = [name for record in ok for name in record.metrics]
     distinct = len(set(names)) == len(names)  # else each metric needs its protocol
     values = (("" if distinct else f"{record.protocol['name']} ") + format_metrics(record.metrics) for record in ok)

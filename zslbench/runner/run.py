@@ -41,7 +41,7 @@ from zslbench.runner.run_states import (
     upgrade_selection_marks,
 )
 from zslbench.sources import source_of
-from zslbench.visible import last_line
+from zslbench.visible import describe_failure
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ class Outcome:
         """Say how many runs failed and why the first did, and how many are of an earlier source of the method."""
         sentences = []
         if self.failed:
-            reasons = [last_line(record.error) for record in self.failed if record.error.strip()]
+            reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
             why = f" (the first: {reasons[0]})" if reasons else ""
             sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
         if stale := self.left("stale"):

@@ -27,7 +27,7 @@ from zslbench.runner.jobs import Run, dataset_ref
 from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import Outcome, run
 from zslbench.spec import parse
-from zslbench.visible import format_count, last_line
+from zslbench.visible import describe_failure, format_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -281,7 +281,7 @@ def _judge_claim(cell: Claim, records: Mapping[str, Record], tolerance: float) -
     kept = [records[run.id] for run in cell.runs if run.id in records]
     good = [record for record in kept if record.ok and metric in record.metrics]
     if not good:
-        errors = [last_line(record.error) for record in kept if record.error.strip()]
+        errors = [describe_failure(record.error) for record in kept if record.error.strip()]
         failed = any(record.status in ("failed", "crashed", "timeout") for record in kept)
         reason = errors[0] if errors else "the same command runs it"
         return dataclasses.replace(cell, verdict="failed" if failed else "not run", reason=reason)

@@ -34,7 +34,7 @@ from zslbench.seeding import stream_seed
 from zslbench.sources import source_of
 from zslbench.spec import Spec
 from zslbench.studies.search_space import Point, Space
-from zslbench.visible import last_line
+from zslbench.visible import describe_failure
 
 if TYPE_CHECKING:
     import optuna
@@ -224,7 +224,7 @@ class Search:
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
         if bad := next((record for record in records if not record.ok), None):
             result: Result = "pruned" if bad.status == "skipped" else "failed"
-            return Trial(point, result, why=last_line(bad.error) or f"a run was {bad.status}")
+            return Trial(point, result, why=describe_failure(bad.error) or f"a run was {bad.status}")
         scores = {
             name: tuple(record.metrics[metric] for record in records if record.protocol["name"] == name)
             for name, metric in self.metrics.items()

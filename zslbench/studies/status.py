@@ -35,7 +35,7 @@ from zslbench.studies.status_plan import (
     write_plan,
 )
 from zslbench.studies.survey import DataChoice, ExpectedRun, ExpectedRunState, Survey, is_of_session, method_in, survey
-from zslbench.visible import format_count, last_line
+from zslbench.visible import describe_failure, format_count
 
 FORMATS = ("terminal", "json")
 TOLERANCE = 1e-12
@@ -348,7 +348,7 @@ def trouble(survey: Survey) -> list[str]:
     groups: dict[tuple[str, str, DataChoice, str], list[ExpectedRun]] = {}
     for slot in survey.of("failed", "unfinished"):
         record = survey.records[slot]
-        why = last_line(record.error)
+        why = describe_failure(record.error)
         groups.setdefault((record.status, slot.row, slot.place, textwrap.shorten(why, 200)), []).append(slot)
     lines = []
     for (state, row, place, why), slots in list(groups.items())[:MOST_SHOWN]:
@@ -414,7 +414,7 @@ def _document(status: StatusReport) -> dict[str, Any]:
                 "state": state,
                 "id": record.id if record else None,
                 "status": record.status if record else None,
-                "error": last_line(record.error) if record else "",
+                "error": describe_failure(record.error) if record else "",
             }
             for slot, state in survey.states.items()
             for record in [survey.records.get(slot)]

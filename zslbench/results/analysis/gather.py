@@ -19,7 +19,7 @@ from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.sources import SourceCheck
 from zslbench.spec import parse
-from zslbench.visible import format_count, last_line
+from zslbench.visible import describe_failure, format_count
 
 CALIBRATIONS = ("dev", "oracle")
 
@@ -80,7 +80,7 @@ class RecordFilter:
         if any(record.ok for record in selected):
             return
         if selected:
-            reason = last_line(selected[0].error)
+            reason = describe_failure(selected[0].error)
             why = f" (the first, {selected[0].id}: {reason})" if reason else ""
             advice = "mend the cause and type `zslbench run … --rerun failed`"
             if all(record.status in ("interrupted", "skipped") for record in selected):

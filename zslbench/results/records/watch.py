@@ -27,7 +27,7 @@ from zslbench.progress import TRAINING
 from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
-from zslbench.visible import format_clock, format_count, format_losses, format_metrics, last_line, name_run
+from zslbench.visible import describe_failure, format_clock, format_count, format_losses, format_metrics, name_run
 
 Format = Literal["terminal", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -214,7 +214,9 @@ def _read(path: Path) -> Record | str:
         record = read_record(path)
     except (OSError, StoreError) as error:
         return str(error)
-    return dataclasses.replace(record, curve=(), error="" if record.ok else clean(last_line(record.error)))
+    return dataclasses.replace(
+        record, curve=(), losses={}, error="" if record.ok else clean(describe_failure(record.error))
+    )
 
 
 def watch(

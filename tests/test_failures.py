@@ -1,0 +1,99 @@
+"""Failures show where: the sentence on a failed run names the last call in the user's own code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+import zslbench
+from zslbench.visible import describe_failure
+
+MINE = """
+import dataclasses
+import numpy as np
+from toy_methods import Ridge, card
+
+
+@dataclasses.dataclass(kw_only=True)
+class Mine(Ridge):
+    card = card(title="Mine")
+
+    def fit(self, train, ctx):
+        return self.multiply(np.ones((3, 4)))
+
+    def multiply(self, left):
+        return np.linalg.multi_dot([left, np.ones(5)])
+"""
+
+
+def test_the_reason_of_a_failed_run_names_the_users_line_not_the_librarys(tmp_path, monkeypatch):
+    Path(tmp_path / "odd_shapes.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    line = MINE.splitlines().index("        return np.linalg.multi_dot([left, np.ones(5)])") + 1
+    outcome = zslbench.run("odd_shapes:Mine", "digits", "zsl")
+    assert describe_failure(outcome.failed[0].error).endswith(f" (odd_shapes.py:{line}, in multiply)")
+    place = f"(odd_shapes.py:{line}, in multiply)"
+    assert place in outcome.describe_failures()[0]
+    assert place in zslbench.status().text
+    assert place in zslbench.watch().records[0].error
+    shown = subprocess.run(
+        [sys.executable, "-m", "zslbench", "run", "-m", "odd_shapes:Mine", "-d", "digits", "-p", "zsl"],
+        env={"PYTHONPATH": ":".join([str(tmp_path), *sys.path]), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 1
+    assert f"why: ValueError: shapes (3,4) and (5,) not aligned: 4 (dim 1) != 5 (dim 0) {place}" in shown.stdout
+
+
+def frame(path: str, line: int, function: str) -> str:
+    return f'  File "{path}", line {line}, in {function}\n    code()\n'
+
+
+HEADER = "Traceback (most recent call last):\n"
+LIBRARY = frame("/venv/lib/python3.11/site-packages/numpy/linalg.py", 9, "solve")
+RUNNER = frame("/venv/lib/python3.11/site-packages/zslbench/runner/execute.py", 90, "_fit_alone")
+METHOD = frame("/src/zslbench/methods/networks/dem.py", 7, "fit")
+MINE_FRAME = frame("C:\\code\\mine.py", 3, "fit")
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (HEADER + RUNNER + MINE_FRAME + LIBRARY + "ValueError: odd\n", "ValueError: odd (mine.py:3, in fit)"),
+        (HEADER + RUNNER + METHOD + LIBRARY + "ValueError: odd\n", "ValueError: odd (dem.py:7, in fit)"),
+        (HEADER + RUNNER + LIBRARY + "ValueError: odd\n", "ValueError: odd"),
+        (HEADER + frame("/usr/lib/python3.11/json/decoder.py", 1, "decode") + "ValueError: odd\n", "ValueError: odd"),
+        (
+            HEADER + MINE_FRAME + "RuntimeError: CUDA error\nCompile with TORCH_USE_CUDA_DSA.\n",
+            "RuntimeError: CUDA error (mine.py:3, in fit)",
+        ),
+        (  # the error that ended the run, not its cause
+            f"{HEADER}{frame('/a/first.py', 1, 'f')}KeyError: 'a'\n\nThe above exception was the direct cause of the "
+            f"following exception:\n\n{HEADER}{MINE_FRAME}ValueError: odd\n",
+            "ValueError: odd (mine.py:3, in fit)",
+        ),
+        (HEADER + MINE_FRAME + frame("<string>", 2, "__init__") + "ValueError: x", "ValueError: x (mine.py:3, in fit)"),
+        (HEADER + frame("<stdin>", 2, "fit") + "ValueError: x", "ValueError: x (<stdin>:2, in fit)"),
+        ("Mine: the loss is not finite in epoch 3; lower lr.", "Mine: the loss is not finite in epoch 3; lower lr."),
+        ("the worker died\n", "the worker died"),
+        (HEADER, "Traceback (most recent call last):"),
+        ("", ""),
+    ],
+)  # fmt: skip
+def test_the_place_is_the_last_call_in_the_users_code(error, sentence):
+    assert describe_failure(error) == sentence
+
+
+def test_it_reads_what_python_writes():
+    try:
+        exec(compile("def fit():\n  raise ExceptionGroup('two', [ValueError(1)])\nfit()", "/home/me/own.py", "exec"))
+    except ExceptionGroup as error:
+        text = "".join(traceback.format_exception(error))
+    assert "own.py:2, in fit" in describe_failure(text)
