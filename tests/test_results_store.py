@@ -301,12 +301,12 @@ class Killed(BaseException):
     """Nothing can be done any more."""
 
 
-@pytest.mark.parametrize("calls", range(8))
+@pytest.mark.parametrize("calls", range(9))
 def test_no_kill_leaves_a_file_of_one_run_beside_another(tmp_path, monkeypatch, calls):
     """A repeat is killed before each system call that changes a name; what stands is of one run, or no run."""
     store, old, new = ResultStore(tmp_path), record(metrics={"T1": 0.25}), record(metrics={"T1": 0.75})
     rows = {record.metrics["T1"]: {"score": np.full(3, record.metrics["T1"])} for record in (old, new)}
-    store.save(old, rows[0.25], {"synthesised": np.full((2, 2), 0.25)})
+    store.save(old, rows[0.25], {"synthesised": np.full((2, 2), 0.25)}, {"state": np.full(3, 0.25)})
     ends = iter([None] * calls)
 
     def counted(call):
@@ -320,14 +320,16 @@ def test_no_kill_leaves_a_file_of_one_run_beside_another(tmp_path, monkeypatch, 
     with monkeypatch.context() as patched:
         patched.setattr(os, "replace", counted(os.replace))
         patched.setattr(Path, "unlink", counted(Path.unlink))
-        with contextlib.nullcontext() if calls == 7 else pytest.raises(Killed):
+        with contextlib.nullcontext() if calls == 8 else pytest.raises(Killed):
             store.save(new, rows[0.75])
     kept = store.load()
-    assert kept == ([old] if calls == 0 else [new] if calls >= 5 else [])
+    assert kept == ([old] if calls == 0 else [new] if calls >= 6 else [])
     for run in kept:
         assert store.predictions(run)["score"].tolist() == rows[run.metrics["T1"]]["score"].tolist()
         with contextlib.suppress(StoreError):
             assert (store.features(run)["synthesised"] == run.metrics["T1"]).all()
+        with contextlib.suppress(StoreError):
+            assert (store.model(run)["state"] == run.metrics["T1"]).all()
 
 
 def test_files_half_written_by_processes_that_are_gone_are_removed(tmp_path):

@@ -13,6 +13,8 @@ __version__ = "0.1.0"
 
 _VERBS = {
     "run": "zslbench.runner.run:run",
+    "fit": "zslbench.runner.fitted:fit",
+    "load_model": "zslbench.runner.fitted:load_model",
     "read_plan": "zslbench.runner.plan:read_plan",
     "table": "zslbench.studies.record_table:table",
     "engine": "zslbench.runner.executors:engine",

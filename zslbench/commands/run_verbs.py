@@ -99,6 +99,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     metavar="N",
     help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
 )
+@click.option("--save-model", is_flag=True, help="Keep each fitted method beside its record, for zslbench.load_model.")
 @click.option("--dry-run", is_flag=True, help=ONLY_LISTED)
 @shared.QUIET
 @shared.RUNS

@@ -12,10 +12,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from zslbench import params
-from zslbench.arrays import AnyArray, Array, IntArray, read_only_view
+from zslbench.arrays import AnyArray, Array, IntArray, copy_rows, read_only_view
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import fingerprint
 from zslbench.spec import brackets
+from zslbench.task import ClassTable
 
 Origin = Literal["catalogue", "builtin", "added", "own"]
 _CHECKED_ROWS = 4096
@@ -173,6 +174,11 @@ class Dataset:
     def unseen(self) -> IntArray:
         """(u,) ids of the unseen classes, ascending: those of the unseen test images."""
         return np.unique(self.labels[self.test_unseen])
+
+    def class_table(self, ids: IntArray) -> ClassTable:
+        """Return (k,) classes in the order given and their semantics, as `Method.scores` takes candidates."""
+        original = None if self.original is None else copy_rows(self.original, ids)
+        return ClassTable(ids=ids, semantics=copy_rows(self.semantics, ids), original=original)
 
     def bad(self, fault: str) -> BadData:
         """Return the error that says what is wrong with this data set."""

@@ -14,7 +14,7 @@ from zslbench import seeding
 from zslbench.arrays import IntArray, copy_rows, positions_by_label
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
-from zslbench.task import ClassTable, Train
+from zslbench.task import Train
 
 Stage = Literal["final", "dev"]
 STAGES: tuple[Stage, ...] = ("final", "dev")
@@ -83,18 +83,12 @@ def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
     return draw_class_folds(dataset.seen, len(dataset.unseen), SEEDED_FOLDS, FOLD_SEED)
 
 
-def class_table(dataset: Dataset, ids: IntArray) -> ClassTable:
-    """Return the class table of some class ids, in the order given."""
-    original = None if dataset.original is None else copy_rows(dataset.original, ids)
-    return ClassTable(ids=ids, semantics=copy_rows(dataset.semantics, ids), original=original)
-
-
 def build_train(dataset: Dataset, chosen: Split) -> Train:
     """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
     return Train(
         features=copy_rows(dataset.features, chosen.train),
         labels=copy_rows(dataset.labels, chosen.train),
-        classes=class_table(dataset, chosen.seen),
+        classes=dataset.class_table(chosen.seen),
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from zslbench import params
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, copy_rows
 from zslbench.data.dataset import Dataset
-from zslbench.data.splits import Split, class_table
+from zslbench.data.splits import Split
 from zslbench.metrics import Predictions, best_candidates
 from zslbench.task import Answers, Query
 
@@ -100,7 +100,7 @@ def build_shuffled_query(
     """
     rows = drawn_order(dataset, seed, "rows", rows)
     candidates = drawn_order(dataset, seed, "candidates", candidates)
-    query = Query(features=copy_rows(dataset.features, rows), classes=class_table(dataset, candidates))
+    query = Query(features=copy_rows(dataset.features, rows), classes=dataset.class_table(candidates))
     answers = Answers(
         labels=copy_rows(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
     )

@@ -20,6 +20,7 @@ from zslbench.errors import MethodFault
 from zslbench.loss_curve import LossCurve
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
+from zslbench.methods.saved_state import pack_state
 from zslbench.progress import hear_progress, report_progress
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import OpenedHandout, PackedHandout
@@ -28,6 +29,7 @@ from zslbench.runner.method_state import require_same, state_of
 from zslbench.runner.run_records import (
     Checkpoint,
     Done,
+    KeptState,
     Logged,
     Message,
     Progressed,
@@ -115,7 +117,7 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
     method: Method | None = None
     losses = LossCurve()
     try:
-        method = _build(job.first)
+        method = build_method(job.first)
         start = time.perf_counter()
         with CheckpointScorer(progress) as scorer:
             ctx = _context(job, scorer, scorer if job.how.checkpoint_every else None)
@@ -150,7 +152,7 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
     Each point of a grid is charged with what it shares as if it had done it alone. Of seeds, whose steps are batched
     products, nobody knows what one alone would take: their time is divided among them, and nothing is called shared.
     """
-    points = [_build(job.first) for job in batch.jobs]
+    points = [build_method(job.first) for job in batch.jobs]
     material = progress.material
     with CheckpointScorer(progress) as scorer:
         contexts = [_context(job, scorer if job is batch.first else None) for job in batch.jobs]
@@ -224,9 +226,18 @@ def _scored(
         spent = {**charged, "scores": reply.scores, "checks": charged.get("checks", 0.0) + reply.checks}
         spent["total"] += reply.scores  # the checks are this package's, not what a result costs
         results[run.id] = UnjudgedResult("ok", "", facts_of(job, method, spent, facts, curve), reply.condensed)
-    per_class = job.how.keep_features if any(scored.condensed for scored in results.values()) else 0
-    made = _synthesise_unseen(method, per_class, material)
-    return [dataclasses.replace(results[run.id], made=made) for run in job.runs]
+    is_scored = any(scored.condensed for scored in results.values())
+    made = _synthesise_unseen(method, job.how.keep_features if is_scored else 0, material)
+    model = _keep_state(method) if job.how.save_model and is_scored else None
+    return [dataclasses.replace(results[run.id], made=made, model=model) for run in job.runs]
+
+
+def _keep_state(method: Method) -> KeptState:
+    """Return the state of a method that has been scored, or why it cannot be kept: its numbers stay."""
+    try:
+        return KeptState(pack_state(method))
+    except Exception as error:
+        return KeptState(None, last_line(describe_error(error)))
 
 
 def _work(method: Method, train: Train) -> dict[str, float]:
@@ -241,7 +252,8 @@ def _context(job: Job, scorer: CheckpointScorer | None, judge: Judge | None = No
     return Context(job.first.seed, how.device, on_log, judge, precision=how.precision, profile=how.profile)
 
 
-def _build(run: Run) -> Method:
+def build_method(run: Run) -> Method:
+    """Return the unfitted method of a run; the libraries that it names are loaded."""
     method = method_class(run.method)(**run.params)
     for name in method.libraries:
         importlib.import_module(name)

@@ -148,6 +148,7 @@ class RunConditions:
     precision: str = "float32"
     profile: bool = False
     keep_features: int = 0
+    save_model: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

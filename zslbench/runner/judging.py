@@ -53,6 +53,12 @@ class BatchJudge:
     def finished(self, job: Job, results: Sequence[UnjudgedResult]) -> list[RunResult]:
         """Return the records of a job, with the predictions and the features to keep beside them."""
         finished = [self._finished(run, scored) for run, scored in zip(job.runs, results, strict=True)]
+        if (model := results[0].model) is not None:
+            fact = {"error": model.error} if model.arrays is None else {"arrays": len(model.arrays)}
+            finished = [
+                dataclasses.replace(result.stamped(kept_model=fact), model=model.arrays) if result.record.ok else result
+                for result in finished
+            ]
         made = results[0].made  # the same for all runs of the fit
         if made is None or not any(result.record.ok for result in finished):
             return finished

@@ -64,6 +64,7 @@ class RunOptions(Struct, frozen=True):
     oracle: _Flag = False
     calibrate: _Flag = False
     keep_features: Annotated[int, Meta(ge=0, description="a number of rows per class, 0 for none")] = 0
+    save_model: _Flag = False
 
     def how(self, device: str) -> RunConditions:
         """Return how the runs are to be done on a device (BadValue: one of the options is not allowed)."""
@@ -81,7 +82,8 @@ class RunOptions(Struct, frozen=True):
             raise BadValue(
                 f"keep_features={self.keep_features} is not allowed; give a number of rows a class, or 0 for none."
             )
-        return RunConditions(device, int(every[1] or 0), self.precision, self.profile, self.keep_features)
+        kept = self.keep_features, self.save_model
+        return RunConditions(device, int(every[1] or 0), self.precision, self.profile, *kept)
 
     def refuse_beside(self, plan: str) -> None:
         """Refuse anything asked for beside a plan file, which says what is run (BadValue: it names what was given)."""

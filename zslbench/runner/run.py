@@ -123,6 +123,7 @@ def run(
     oracle: bool = False,
     calibrate: bool = False,
     keep_features: int = 0,
+    save_model: bool = False,
     engine: Executor | None = None,
     console: Console | None = None,
     hear: Listener | Sequence[Listener] | None = None,
@@ -154,6 +155,7 @@ def run(
             calibrated stacking there.
         keep_features: keep so many synthesised rows of each unseen class, and up to as many real test rows, beside the
             record of a method that synthesises any, for pictures alone; no number of the run depends on it. 0: none.
+        save_model: keep the fitted method beside the record, for `zslbench.load_model`.
         engine: where to do it, see `zslbench.engine` (default: serial, in this process).
         console: where to show progress (default: nowhere).
         hear: who hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
@@ -317,7 +319,7 @@ class _Coordinator:
                 before = self.records[result.record.id]
                 cut_short = result.record.status == "interrupted" and before is not None and before.ok
                 if states[result.record.id] == "ours" and not cut_short:  # of a repeat: what was done before stays
-                    self.store.save(result.record, result.predictions, result.features)
+                    self.store.save(result.record, result.predictions, result.features, result.model)
                     self.records[result.record.id] = result.record
         self.leases.release(run.id for run in job.runs)
         self._show_end(job, results)

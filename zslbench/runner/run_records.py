@@ -33,11 +33,12 @@ PACKAGES = ("numpy", "scipy", "scikit-learn", "torch")
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RunResult:
-    """A record, the predictions to keep beside it (none when the run failed), and features where asked for."""
+    """A record, the predictions to keep beside it (none when the run failed), features and model where asked for."""
 
     record: Record
     predictions: Mapping[str, AnyArray] | None = None
     features: Mapping[str, AnyArray] | None = None
+    model: Mapping[str, AnyArray] | None = None
 
     def stamped(self, **facts: Any) -> RunResult:
         """Return it with more facts in the provenance of its record."""
@@ -55,6 +56,7 @@ class UnjudgedResult:
         facts: losses, seconds by phase, memory, provenance (see `facts_of`).
         condensed: what is judged of the scores (see `Protocol.condense`).
         made: rows that the method synthesised of each unseen class, where they were asked for.
+        model: the state of the fitted method, where it was asked for.
     """
 
     status: Status
@@ -62,6 +64,7 @@ class UnjudgedResult:
     facts: Mapping[str, Any]
     condensed: Mapping[str, AnyArray] | None = None
     made: Synthesis | None = None
+    model: KeptState | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -73,6 +76,14 @@ class Synthesis:
 
     rows: Array | None
     scaling: Preprocessor
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class KeptState:
+    """The state of a fitted method as arrays; `error` says why there are none."""
+
+    arrays: Mapping[str, AnyArray] | None
     error: str = ""
 
 

@@ -124,6 +124,8 @@ def describe_other_conditions(finished: Iterable[tuple[Run, Record | None]], how
     others = sum(record.provenance.get("precision", how.precision) != how.precision for _, record in done)
     if others:
         remarks.append(f"{others} finished runs were trained at another precision; --rerun all does them again.")
+    if how.save_model:
+        remarks += _describe_models(done)
     if not how.keep_features:
         return remarks
     without, fewer, failed = dict[str, None](), 0, dict[str, None]()
@@ -142,3 +144,12 @@ def describe_other_conditions(finished: Iterable[tuple[Run, Record | None]], how
         runs = "a finished run has" if fewer == 1 else f"{fewer} finished runs have"
         remarks.append(f"{runs} fewer than {how.keep_features} kept features a class; --rerun all makes them.")
     return [*remarks, *failed]
+
+
+def _describe_models(done: Iterable[tuple[Run, Record]]) -> list[str]:
+    """Return the sentences on finished runs whose method was not kept."""
+    facts = [(run.label, record.provenance.get("kept_model", {})) for run, record in done]
+    failed = {f"{label} could not be kept for load_model: {fact['error']}." for label, fact in facts if "error" in fact}
+    without = sum(not fact for _, fact in facts)
+    runs = "a finished run has" if without == 1 else f"{without} finished runs have"
+    return sorted(failed) + ([f"{runs} no kept model; --rerun all makes it."] if without else [])

@@ -72,9 +72,9 @@ def gc(
 ) -> Garbage:
     """List, and delete if asked to, what belongs to no run any more.
 
-    That is, of files that this package named and that lie within the folder: predictions, kept features and traces
-    without a record, temporary files, leases and live files of coordinators that are gone, and what a database of
-    `tune` left beside itself.
+    That is, of files that this package named and that lie within the folder: predictions, kept features, models
+    and traces without a record, temporary files, leases and live files of coordinators that are gone, and what a
+    database of `tune` left beside itself.
 
     Args:
         runs: the folder of records.

@@ -94,6 +94,7 @@ class _Provenance(Struct):
     seeds_at_once: Whole = 1
     grid_points: Whole = 1
     kept_features: _KeptFeatures | None = None
+    kept_model: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray
-from zslbench.errors import StoreError
+from zslbench.errors import BadValue, StoreError
 from zslbench.files import (
     Writer,
     check_folder_writable,
@@ -32,8 +32,9 @@ _MAX_NAME = 100
 _LEVELS = 3
 """Of folders between the root and a record."""
 _FEATURES = ".features.npz"
-_ENDINGS = (".npz", _FEATURES, ".trace.json.gz")
-"""Of what lies beside a document ``<id>.json``: predictions, kept features, traces of older versions."""
+_MODEL = ".model.npz"
+_ENDINGS = (".npz", _FEATURES, _MODEL, ".trace.json.gz")
+"""Of what lies beside a document ``<id>.json``: predictions, kept features and model, traces of older versions."""
 _ID = re.compile(r"[0-9a-f]{16}")
 _MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
@@ -90,17 +91,19 @@ class ResultStore:
         record: Record,
         predictions: Mapping[str, AnyArray] | None = None,
         features: Mapping[str, AnyArray] | None = None,
+        model: Mapping[str, AnyArray] | None = None,
     ) -> Path:
-        """Write a record with its predictions and, for pictures, features (see `write_run`); return its path.
+        """Write a record with its predictions, features for pictures and model (see `write_run`); return its path.
 
         Args:
             features: ``synthesised`` and ``real`` (n, d) with ``synthesised_label`` and ``real_label`` (n,).
+            model: the state of the fitted method, as `zslbench.methods.saved_state` packs it.
 
         Raises:
             StoreError: the folder is not writable or the disk is full; what was finished before stays.
         """
         path, run, text = self.path(record), f"run {record.id}", record.to_json().encode("utf-8", "backslashreplace")
-        arrays = {".npz": predictions, _FEATURES: features}
+        arrays = {".npz": predictions, _FEATURES: features, _MODEL: model}
         beside = {ending: _arrays_writer(content, run) for ending, content in arrays.items() if content is not None}
         write_run(path, lambda file: file.write(text), beside, run)
         return path
@@ -168,6 +171,22 @@ class ResultStore:
         """Return what ``run --keep-features`` kept beside `record`, as `predictions` does (see `save`)."""
         path = self.path(record).with_suffix(_FEATURES)
         return _read_arrays(path, "kept features", record, _KEPT, " --keep-features 50")
+
+    def model(self, record: Record) -> dict[str, AnyArray]:
+        """Return the state that ``run --save-model`` kept beside `record`, as `predictions` does (see `save`)."""
+        return _read_arrays(self.path(record).with_suffix(_MODEL), "kept model", record, None, " --save-model")
+
+    def find_id(self, id: str) -> Record:
+        """Return the record of a run by its id, whatever its data set, protocol and method.
+
+        Raises:
+            BadValue: there is none, or the text is no id.
+            StoreError: it cannot be read.
+        """
+        paths = sorted(self.root.glob(f"*/*/*/{id}.json")) if _ID.fullmatch(id) else []
+        if not paths:
+            raise BadValue(f"there is no run {id!r} in {self.root}; the first column of `results export` has ids.")
+        return read_record(paths[0])
 
 
 def safe_folder_name(name: str) -> str:
@@ -253,7 +272,7 @@ class _Arrays(dict[str, AnyArray]):
 
 
 def _read_arrays(
-    path: Path, content: str, record: Record, kinds: Mapping[str, _Kind], option: str = ""
+    path: Path, content: str, record: Record, kinds: Mapping[str, _Kind] | None, option: str = ""
 ) -> dict[str, AnyArray]:
     again = f"run it again with{option} --rerun all"
     try:
@@ -273,6 +292,8 @@ def _read_arrays(
         raise StoreError(f"the {content} {path} cannot be read ({error}); delete the file and {again}.") from None
     lengths: dict[str, int] = {}
     for name, array in arrays.items():
+        if kinds is None:
+            break
         numbers, dimensions, of = kinds.get(name, ("biuf", 1, "image"))
         fits = array.dtype.kind in numbers and array.ndim == dimensions
         if not fits or len(array) != lengths.setdefault(of, len(array)):

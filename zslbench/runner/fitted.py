@@ -1,0 +1,122 @@
+"""`fit` and `load_model`: fitted methods in hand, from data now or from what ``run --save-model`` kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zslbench.data.splits import Stage, build_train
+from zslbench.errors import BadValue, StoreError
+from zslbench.methods.base import Context, Method
+from zslbench.methods.saved_state import unpack_state
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore, read_record
+from zslbench.results.records.tuned_presets import PresetStore
+from zslbench.runner.class_lookup import recorded_method
+from zslbench.runner.execute import build_method
+from zslbench.runner.handout import dataset_of
+from zslbench.runner.plan import Precision, RunOptions, plan
+from zslbench.runner.resources import let_threads_sleep
+from zslbench.sources import SourceCheck
+
+
+def fit(
+    method: str,
+    dataset: str,
+    *,
+    protocol: str = "zsl",
+    features: str | None = None,
+    semantics: str | None = None,
+    stage: Stage = "final",
+    fold: int | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    precision: Precision = "float32",
+    data_root: Path | str | None = None,
+    runs: Path | str = "runs",
+) -> Method:
+    """Return a method, fitted to the training part of a data set as `run` fits it; no record is made.
+
+    Ask it with ``method.scores(features, classes)``: (n, d) features, and a class table such as
+    ``load_dataset(…).class_table(ids)``. The data set holds labels of test images: what they chose is no result.
+
+    Args:
+        method: text in the spec grammar, presets and parameters included, or a class; not a grid.
+        dataset: a name, or the path of a folder; features, semantics, data_root: see `run`.
+        protocol: for presets that hold for one protocol alone.
+        stage, fold: ``final`` fits trainval, ``dev`` the training classes of a fold (None: the first).
+        runs: the folder of records, for tuned presets.
+
+    Raises:
+        ZslbenchError: a request that cannot be met, as `run` says it. What the method raises passes through.
+    """
+    let_threads_sleep()
+    fold = 1 if stage == "dev" and fold is None else fold
+    root = None if data_root is None else str(data_root)
+    options = RunOptions(
+        methods=[method],
+        datasets=[dataset],
+        protocols=[protocol],
+        features=features,
+        semantics=semantics,
+        seeds=[seed],
+        stage=stage,
+        fold=fold,
+        data_root=root,
+        precision=precision,
+    )
+    how = options.how(device)
+    planned = plan(options, PresetStore(Path(runs))).runs
+    if len(planned) > 1:
+        raise BadValue(f"{method!r} on {dataset!r} means {len(planned)} fits; name one, without a grid.")
+    (run,) = planned
+    fitted = build_method(run)
+    fitted.fit(build_train(*dataset_of(run)), Context(run.seed, how.device, precision=how.precision))
+    return fitted
+
+
+def load_model(run: str, runs: Path | str = "runs", device: str | None = None) -> Method:
+    """Return the fitted method that ``run --save-model`` kept beside a record.
+
+    Its scores are those of the method that the run fitted, to the bit on the same machine and device.
+
+    Args:
+        run: the id of the run, or the path of its record or of the model beside it.
+        runs: the folder of records, for an id.
+        device: where it computes; None: where it was, or the CPU where this machine has no such device.
+
+    Raises:
+        BadValue: no such run; a method of one's own that was not imported, or that has changed since.
+        StoreError: no model was kept, or the file is damaged.
+    """
+    store, record = _find(run, runs)
+    name = str(record.method["name"])
+    cls = recorded_method(name)
+    if cls is None:  # nothing is imported for a name in a file
+        raise BadValue(f"run {record.id} is of {name}; import {name.partition(':')[0]} first, then load it again.")
+    changed = SourceCheck().state(name, record.provenance) == "changed"
+    if cls.card.version != record.method["version"] or changed:
+        raise BadValue(
+            f"run {record.id} is of an earlier version of {name}, whose state may mean something else now; do it again "
+            "with --save-model --rerun all."
+        )
+    arrays = store.model(record)
+    try:
+        return unpack_state(cls(**record.method["params"]), arrays, device)
+    except StoreError as error:
+        raise StoreError(
+            f"the kept model of run {record.id} is damaged: {error}; run it again with --save-model --rerun all."
+        ) from None
+
+
+def _find(run: str, runs: Path | str) -> tuple[ResultStore, Record]:
+    path = Path(run)
+    if path.suffix not in (".json", ".npz"):
+        store = ResultStore(runs)
+        return store, store.find_id(run)
+    document = path.with_name(f"{path.name.partition('.')[0]}.json")
+    if not document.is_file():
+        raise BadValue(f"{document} does not exist; name the id of a run, or the path of its record.")
+    record, store = read_record(document), ResultStore(document.absolute().parents[3])
+    if store.path(record) != document.absolute():
+        raise BadValue(f"{document} does not lie in a folder of records, <data set>/<protocol>/<method>; put it there.")
+    return store, record
