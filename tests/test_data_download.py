@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import http.server
 import io
@@ -25,18 +26,28 @@ SENT = {"drip": (b"x", 0.02), "endless": (bytes(1 << 16), 0.0), "endless chunked
 
 
 class Server:
-    """A loopback server that answers as told, one behaviour a request, the last one for good."""
+    """A loopback server that answers as told, one behaviour per request, the last one for good.
 
-    def __init__(self, body: bytes, behaviours: tuple[str, ...]) -> None:
+    With ``ranges`` in its behaviour it sends the part that is asked for, where the client's If-Range is its `tag`, and
+    its length as `boast` says; with ``half`` it breaks off after half of what it was to send.
+    """
+
+    def __init__(self, body: bytes, behaviours: tuple[str, ...], tag: str = "", date: str = "") -> None:
         self.requests, self.closed = 0, threading.Event()
+        self.ranges: list[tuple[str, str]] = []
+        self.sent: list[int] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 behaviour = behaviours[min(outer.requests, len(behaviours) - 1)]
                 outer.requests += 1
+                outer.ranges.append((self.headers.get("Range", ""), self.headers.get("If-Range", "")))
                 if behaviour.isdigit():
                     self.send_error(int(behaviour))
+                    return
+                if "ranges" in behaviour:
+                    send_part(self, outer, body, behaviour, tag, date)
                     return
                 self.send_response(200)
                 if behaviour in SENT:
@@ -71,13 +82,42 @@ class Server:
         self._server.server_close()
 
 
+def send_part(
+    handler: http.server.BaseHTTPRequestHandler, server: Server, body: bytes, behaviour: str, tag: str, date: str
+) -> None:
+    """Answer a request with the part of a body that it asks for."""
+    asked, condition = server.ranges[-1]
+    start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
+    if condition and condition not in (tag, date):
+        start = 0
+    if start >= len(body):
+        handler.send_response(416)
+        handler.send_header("Content-Range", f"bytes */{len(body)}")
+        handler.end_headers()
+        return
+    handler.send_response(206 if start else 200)
+    if start:
+        place = 0 if "misplaced" in behaviour else start
+        handler.send_header("Content-Range", f"bytes {place}-{len(body) - 1}/{len(body)}")
+    for name, value in (("ETag", tag), ("Last-Modified", date)):
+        if value:
+            handler.send_header(name, value)
+    rest = body[start:]
+    handler.send_header("Content-Length", str(len(rest)))
+    handler.end_headers()
+    rest = rest[: len(rest) // 2] if "half" in behaviour else rest
+    server.sent.append(len(rest))
+    handler.wfile.write(rest)
+
+
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("zslbench.data.download.time.sleep", lambda seconds: None)
+    monkeypatch.delenv("ZSLBENCH_MIRROR", raising=False)
     servers: list[Server] = []
 
-    def start(body: bytes, *behaviours: str) -> Server:
-        servers.append(Server(body, behaviours or ("whole",)))
+    def start(body: bytes, *behaviours: str, **validators: str) -> Server:
+        servers.append(Server(body, behaviours or ("whole",), **validators))
         return servers[-1]
 
     yield start
@@ -96,7 +136,7 @@ def official(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], S
 
     def move(body: bytes) -> Server:
         server: Server = serve(body)
-        moved = {file: (server.url, listed) for file, (_, listed) in download.ARCHIVES.items()}
+        moved = [dataclasses.replace(archive, addresses=(server.url,)) for archive in download.ARCHIVES]
         monkeypatch.setattr(download, "ARCHIVES", moved)
         return server
 
@@ -104,7 +144,8 @@ def official(serve: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], S
 
 
 def leftovers(cub_home: Path) -> list[Path]:
-    return [path for path in (cub_home / "downloads").rglob("*") if path.is_file()]
+    files = [path for path in (cub_home / "downloads").rglob("*") if path.is_file()]
+    return [path for path in files if path.name != "checksums.json"]
 
 
 def fetched(name: str, **options: Any) -> list[str]:
@@ -139,7 +180,7 @@ def test_fetch_installs_records_the_checksum_and_does_not_repeat_itself(
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "reason"), [("short", "the transfer broke off"), ("500", "answers 500"), ("404", "answers 404")]
+    ("behaviour", "reason"), [("short", "the transfer broke off"), ("500", "answers 500"), ("429", "answers 429")]
 )
 def test_fetch_starts_a_broken_transfer_again_and_then_names_import(
     serve: Any, body: bytes, cub_home: Path, behaviour: str, reason: str
@@ -148,7 +189,8 @@ def test_fetch_starts_a_broken_transfer_again_and_then_names_import(
     with pytest.raises(DataMissing, match=rf"{reason}.*`zslbench data import FILE`\.$"):
         fetch("cub", url=server.url, retries=2)
     assert server.requests == 3
-    assert (leftovers(cub_home), installed_files(cub_home)) == ([], set())
+    kept = {"xlsa17.zip.part", "xlsa17.zip.part.json"} if behaviour == "short" else set()
+    assert ({path.name for path in leftovers(cub_home)}, installed_files(cub_home)) == (kept, set())
     server = serve(body, behaviour, behaviour, "whole")
     assert fetched("cub", url=server.url) == ["cub"]
     assert server.requests == 3
@@ -162,11 +204,11 @@ def test_fetch_from_a_closed_port_names_import(serve: Any) -> None:
 
 
 def test_fetch_all_goes_to_the_official_addresses(official: Any, tmp_path: Path) -> None:
-    assert {url for url, _ in download.ARCHIVES.values()} == {
-        "http://datasets.d2.mpi-inf.mpg.de/xian/xlsa17.zip",
-        "http://datasets.d2.mpi-inf.mpg.de/xian/cvpr18xian.zip",
+    assert {archive.addresses for archive in download.ARCHIVES} == {
+        tuple(f"{scheme}://datasets.d2.mpi-inf.mpg.de/xian/{file}" for scheme in ("https", "http"))
+        for file in ("xlsa17.zip", "cvpr18xian.zip")
     }
-    listed = sorted(name for _, held in download.ARCHIVES.values() for name in held)
+    listed = sorted(name for archive in download.ARCHIVES for name in archive.datasets)
     assert listed == sorted(source.name for source in catalogue.CATALOGUE)
     server = official(served(tmp_path, "APY", "AWA1", "AWA2", "CUB", "FLO", "SUN"))
     assert fetched("all") == ["apy", "awa1", "awa2", "cub", "sun", "flo"]
@@ -277,7 +319,8 @@ def test_a_host_that_sends_too_slowly_or_too_much(
     with pytest.raises(kind, match=why):
         fetch("cub", url=server.url)
     assert server.requests == 1
-    assert leftovers(cub_home) == []
+    (cub_home / "downloads" / "xlsa17.zip.part").unlink(missing_ok=kind is BadData)
+    assert [path.suffix for path in leftovers(cub_home)] == ([] if kind is BadData else [".json"])
 
 
 def test_what_a_killed_download_left_goes_on_the_next_start(serve: Any, body: bytes, cub_home: Path) -> None:
@@ -286,3 +329,150 @@ def test_what_a_killed_download_left_goes_on_the_next_start(serve: Any, body: by
     (left / "tmp").write_bytes(b"half")
     fetch("cub", url=serve(body).url)
     assert not left.exists()
+
+
+DATE = "Thu, 19 Sep 2019 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("validators", "condition"),
+    [({"tag": '"v2"'}, '"v2"'), ({"date": DATE}, DATE), ({"tag": 'W/"v2"', "date": DATE}, DATE), ({}, "")],
+)
+def test_a_broken_download_goes_on_where_it_broke_off(
+    serve: Any, body: bytes, cub_home: Path, validators: dict[str, str], condition: str
+) -> None:
+    half, rest = len(body) // 2, len(body) - len(body) // 2
+    server = serve(body, "ranges half", "ranges", **validators)
+    with pytest.raises(DataMissing, match="the transfer broke off"):
+        fetch("cub", url=server.url, retries=0)
+    assert (cub_home / "downloads" / "xlsa17.zip.part").read_bytes() == body[:half]
+    rows = fetch("cub", url=server.url, retries=0)  # as another process would
+    assert rows[0].sha256 == hashlib.sha256(body).hexdigest()
+    assert server.ranges == [("", ""), (f"bytes={half}-", condition)]
+    assert server.sent == [half, rest]
+    assert leftovers(cub_home) == []
+
+
+def test_a_file_that_changed_on_the_host_is_downloaded_anew(serve: Any, body: bytes, tmp_path: Path) -> None:
+    other = served(tmp_path, "CUB", "SUN")
+    first = serve(body, "ranges half", tag='"v1"')
+    with pytest.raises(DataMissing):
+        fetch("cub", url=first.url, retries=0)
+    second = serve(other, "ranges", tag='"v2"')
+    assert fetch("cub", url=second.url, retries=0)[0].sha256 == hashlib.sha256(other).hexdigest()
+    assert second.sent == [len(other)]
+
+
+def test_another_address_without_a_validator_is_not_gone_on_with(serve: Any, body: bytes) -> None:
+    with pytest.raises(DataMissing):
+        fetch("cub", url=serve(body, "ranges half").url, retries=0)
+    second = serve(body, "ranges")
+    assert fetch("cub", url=second.url, retries=0)
+    assert second.ranges == [("", "")]
+
+
+@pytest.mark.parametrize("later", ["whole", "ranges misplaced"])
+def test_a_host_that_refuses_or_confuses_ranges_sends_the_whole_again(
+    serve: Any, body: bytes, cub_home: Path, later: str
+) -> None:
+    server = serve(body, "ranges half", later, "whole", tag='"v1"')
+    assert fetch("cub", url=server.url, retries=2)[0].sha256 == hashlib.sha256(body).hexdigest()
+    assert server.ranges[1][0] == f"bytes={len(body) // 2}-"
+    assert leftovers(cub_home) == []
+
+
+def test_a_length_that_differs_from_that_of_the_part_starts_anew(serve: Any, body: bytes, tmp_path: Path) -> None:
+    first = serve(body, "ranges half", date=DATE)
+    with pytest.raises(DataMissing):
+        fetch("cub", url=first.url, retries=0)
+    longer = served(tmp_path, "APY", "CUB", "SUN")
+    assert len(longer) != len(body)
+    second = serve(longer, "ranges", date=DATE)  # the same date, another file
+    assert fetch("cub", url=second.url, retries=1)[0].sha256 == hashlib.sha256(longer).hexdigest()
+
+
+def test_a_download_that_came_whole_is_not_repeated(serve: Any, body: bytes, cub_home: Path) -> None:
+    server = serve(body, "ranges half", "ranges", tag='"v1"')
+    with pytest.raises(DataMissing):
+        fetch("cub", url=server.url, retries=0)
+    (cub_home / "downloads" / "xlsa17.zip.part").write_bytes(body)  # as after a kill before it was unpacked
+    assert fetch("cub", url=server.url, retries=0)
+    assert server.sent == [len(body) // 2]
+
+
+def test_attempts_that_bring_much_do_not_count(serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "PROGRESS", 1)
+    server = serve(body, *["ranges half"] * 5, "ranges", tag='"v1"')
+    assert fetch("cub", url=server.url, retries=0)
+    assert sum(server.sent) == len(body)
+
+
+def test_the_next_address_is_tried_and_all_are_named_at_the_end(
+    serve: Any, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing, moved, good = serve(body, "404"), serve(b"<html>moved</html>"), serve(body)
+    urls = missing.url, moved.url, good.url
+
+    def offer(*urls: str) -> None:
+        archive = dataclasses.replace(catalogue.ARCHIVES[0], addresses=urls)
+        monkeypatch.setattr(download, "ARCHIVES", [archive])
+
+    offer(*urls[:2])
+    with pytest.raises(
+        BadData, match=r"^no source gave a usable xlsa17.zip; .*`zslbench data import FILE`\.\n"
+    ) as error:
+        fetch("cub")
+    assert error.value.__notes__ == [
+        f"{missing.url}: the host answers 404 Not Found",
+        f"{moved.url} cannot be unpacked as a zip archive (File is not a zip file); get it again.",
+    ]
+    assert missing.requests == 1  # a host that has no such file will not have it in a second
+    offer(*urls)
+    assert {row.source for row in fetch("cub")} == {good.url}
+
+
+def test_a_mirror_is_tried_first(serve: Any, official: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, mirror = official(body), serve(body)
+    for address in (mirror.url, mirror.url.rpartition("/")[0], mirror.url.replace("xlsa17.zip", "mine/")):
+        monkeypatch.setenv("ZSLBENCH_MIRROR", address)
+        assert fetch("cub", force=True)[0].source.startswith(address)
+    assert (server.requests, mirror.requests) == (0, 3)
+    monkeypatch.setenv("ZSLBENCH_MIRROR", serve(body, "404").url)
+    assert fetch("cub", force=True)[0].source == server.url
+    assert fetch("cub", force=True, url=mirror.url)[0].source == mirror.url
+
+
+def test_a_mirror_may_be_a_file_or_a_folder_of_this_machine(
+    official: Any, body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, copies = official(body), tmp_path / "copies"
+    copies.mkdir()
+    for name in ("xlsa17.zip", "from-a-friend.zip"):
+        (copies / name).write_bytes(body)
+    for given, taken in ((copies, copies / "xlsa17.zip"), *((path, path) for path in sorted(copies.iterdir()))):
+        monkeypatch.setenv("ZSLBENCH_MIRROR", str(given))
+        assert fetch("cub", force=True)[0].source == str(taken)
+        assert taken.read_bytes() == body
+    assert server.requests == 0
+    everything = served(tmp_path, "APY", "AWA1", "AWA2", "CUB", "FLO", "SUN")
+    (copies / "xlsa17.zip").write_bytes(everything)
+    server = official(everything)
+    monkeypatch.setenv("ZSLBENCH_MIRROR", str(copies / "xlsa17.zip"))
+    sources = {row.name: row.source for row in fetch("all", force=True)}
+    assert (sources["awa1"], sources["flo"]) == (str(copies / "xlsa17.zip"), server.url)  # FLO has another archive
+    monkeypatch.setenv("ZSLBENCH_MIRROR", str(tmp_path / "nowhere"))
+    assert "ZSLBENCH_MIRROR is" in refusal(fetch, "cub", force=True, kind=BadValue)
+
+
+def test_a_checksum_is_kept_and_later_copies_are_compared_with_it(
+    serve: Any, body: bytes, tmp_path: Path, typed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, other = serve(body), serve(body), serve(served(tmp_path, "CUB", "SUN"))
+    checksum = hashlib.sha256(body).hexdigest()
+    code, out, _ = typed("data", "fetch", "cub", "--url", first.url)
+    assert code == 0
+    assert f"sha256 of the archive: {checksum}\n" in out
+    assert "its authors publish none to compare with" in out
+    notes = [fetch("cub", url=server.url, force=True)[0].note for server in (second, other)]
+    assert notes[0] == f"the same as of the copy from {first.url}"
+    assert notes[1] == f"another than {checksum} of the copy from {first.url}: the archives differ"

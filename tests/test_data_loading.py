@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from data_folders import images, refusal, splits, write_changed, write_folder
 
-from zslbench.data import Dataset, load_dataset
+from zslbench.data import Dataset, catalogue, load_dataset
 from zslbench.data.array_store import home
 from zslbench.data.catalogue import xlsa17_roots
 from zslbench.data.dataset import DatasetCard, Source
+from zslbench.data.loading import load_source
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
 
@@ -185,15 +187,18 @@ def test_other_semantics_and_features_may_have_other_sizes(tmp_path: Path) -> No
 def test_what_is_not_here_says_what_there_is_and_what_to_do(tmp_path: Path) -> None:
     for name in ("apy", "awa1", "awa2", "cub", "flo", "sun"):
         message = refused(name, DataMissing, root=tmp_path)
-        for part in (f"`zslbench data fetch {name}`", "`zslbench data import", "--data-root", str(tmp_path)):
+        for part in (f"`zslbench data fetch {name}`", "parent folder", "--data-root", str(tmp_path)):
             assert part in message
     write_folder(tmp_path / "CUB", stem="fc1000")
-    message = refused("cub", DataMissing, root=tmp_path)
+    message = refused("cub", DataMissing, root=tmp_path, features="res101")
     for part in ("'res101'", "it has: fc1000; choose one with --features", "data fetch", "data import", "--data-root"):
         assert part in message
     message = refused("cub", DataMissing, root=tmp_path, features="fc1000", semantics="sent")
     assert "it has: att; choose one with --semantics" in message
+    write_folder(tmp_path / "CUB", stem="vgg19")
+    assert "it has: fc1000, vgg19; choose one with --features" in refused("cub", DataMissing, root=tmp_path)
     (tmp_path / "CUB" / "fc1000.mat").unlink()
+    (tmp_path / "CUB" / "vgg19.mat").unlink()
     message = refused("cub", DataMissing, root=tmp_path)
     assert "has no features file; get it with `zslbench data fetch cub`" in message
 
@@ -211,8 +216,49 @@ def test_text_lists_changed_parameters_only() -> None:
 def test_importing_the_data_package_stays_light() -> None:
     code = (
         "import sys, zslbench.data as data; data.load_dataset; data.list_; data.import_; data.fetch; data.verify; "
-        "data.list_(); heavy = {'scipy', 'sklearn', 'pandas', 'torch', 'pooch', 'requests'} & set(sys.modules); "
+        "data.list_(); heavy = {'scipy', 'sklearn', 'pandas', 'torch', 'requests'} & set(sys.modules); "
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("name", ["apy", "awa1", "awa2", "cub", "flo", "sun"])
+def test_a_data_set_that_is_not_here_is_refused_readably(name: str, typed: Any, own_home: Path) -> None:
+    code, out, err = typed("run", "-m", "eszsl", "-d", name)
+    first, *notes = err.splitlines()
+    assert (code, out) == (2, "")
+    assert first.startswith(f"Error: data set '{name}' is not on this machine (looked in {own_home}")
+    assert max(map(len, notes)) <= 80
+    facts = {note[:14].strip(): note[14:].strip() for note in notes}
+    archive = next(archive for archive in catalogue.ARCHIVES if name in archive.datasets)
+    folder = load_source(name)[0].card.folder
+    assert facts["download"] == f"zslbench data fetch {name}"
+    assert facts["from"] == archive.addresses[0]
+    assert facts["size"].startswith("not published")
+    assert facts["checksum"] == "none is published"
+    assert "ZSLBENCH_MIRROR" in facts["mirrors"]
+    assert f"the parent folder of {folder}/: DIR/{folder}/res101.mat" in facts["have folders"]
+    assert typed(*shlex.split(facts["works now"].partition("(")[0])[1:], "--dry-run", "-q")[0] == 0
+
+
+def test_the_folder_of_the_data_set_itself_as_root_is_explained(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "CUB")
+    message = refused("cub", DataMissing, root=folder)
+    assert message == f"--data-root {folder} is the folder of CUB itself; give the folder that holds it: {tmp_path}."
+
+
+@pytest.mark.usefixtures("cub_home")
+def test_the_only_features_of_a_folder_are_taken_and_a_remark_says_so(tmp_path: Path, typed: Any) -> None:
+    folder = write_folder(tmp_path / "CUB", stem="fc1000", semantics_stem="sent")
+    dataset = load_dataset("cub", root=tmp_path)
+    assert (dataset.features_name, dataset.semantics_name) == ("fc1000", "sent")
+    for text in ("cub", str(folder)):
+        code, out, _ = typed("run", "-m", "eszsl", "-d", text, "--data-root", str(tmp_path), "--dry-run")
+        assert code == 0
+        assert "cub has no features res101; its only features, fc1000, are used." in out
+        assert "cub has no semantics att; its only semantics, sent, are used." in out
+    asked = ["run", "-m", "eszsl", "-d", "cub", "--features", "fc1000", "--semantics", "sent", "--dry-run"]
+    assert "its only" not in typed(*asked, "--data-root", str(tmp_path))[1]
+    write_folder(folder, stem="res101")
+    assert load_dataset("cub", root=tmp_path).features_name == "res101"

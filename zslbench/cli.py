@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         with screen.records_left_out_shown():
             cli.main(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except ZslbenchError as error:
-        screen.show_error(str(error))
+        screen.show_error(str(error), getattr(error, "__notes__", ()))
         sys.exit(BAD_INPUT)
     except click.ClickException as error:
         screen.show_error(error.format_message() + _advise_on_arguments(error))

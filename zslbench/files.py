@@ -274,7 +274,7 @@ def working_folder(root: Path, prefix: str) -> Iterator[Path]:
     root.mkdir(parents=True, exist_ok=True)
     remove_working_folders(root)
     work = root / f"{prefix}{secrets.token_hex(8)}"
-    with _locked(work, -1):  # before the folder is there: nobody sees one that is not locked yet
+    with locked(work, -1):  # before the folder is there: nobody sees one that is not locked yet
         work.mkdir(mode=0o700)
         try:
             yield work
@@ -291,7 +291,7 @@ def switch_folder(new: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be moved; the old folder is there still.
     """
-    with _locked(target.parent / ".switch", 60, remove=False):  # one at a time
+    with locked(target.parent / ".switch", 60, remove=False):  # one at a time
         old = new.with_name(_REPLACED + target.name)
         if target.exists():
             target.replace(old)
@@ -316,7 +316,7 @@ def remove_working_folders(root: Path) -> None:
     for work in folders:
         if work.is_symlink():
             continue
-        with _locked(work, 0) as held:
+        with locked(work, 0) as held:
             if not held:
                 continue
             with contextlib.suppress(OSError):
@@ -328,7 +328,7 @@ def remove_working_folders(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, seconds: float, remove: bool = True) -> Iterator[bool]:
+def locked(path: Path, seconds: float, remove: bool = True) -> Iterator[bool]:
     """Hold the lock of a path; give False where another holds it for that long, or the file system has no locks."""
     from filelock import FileLock, Timeout
 

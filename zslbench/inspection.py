@@ -33,7 +33,7 @@ from zslbench.results.analysis.published import load as cited_numbers
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
-PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "click", "rich", "tabulate", "pooch")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "click", "rich", "tabulate", "requests")
 LOW_DISK = 4 * 2**30
 _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS, "protocols": PROTOCOLS}
 

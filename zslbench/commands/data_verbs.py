@@ -45,10 +45,14 @@ def data_list(data_root: Path | None) -> None:
 @shared.verb("zslbench data fetch cub", "zslbench data fetch all", make=data.command)
 @click.argument("name")
 @click.option("--sha256", metavar="HEX", help="Refuse an archive whose sha256 is another.")
-@click.option("--url", metavar="URL", help="Another address of the same archive.")
+@click.option("--url", metavar="URL", help="The address to download the archive from, and no other.")
 @click.option("--force", is_flag=True, help="Download even what is installed.")
 def fetch(name: str, **options: Any) -> None:
-    """Download a data set from its authors' archive and install it."""
+    """Download a data set from its authors' archive and install it; a broken download goes on where it broke off.
+
+    With the environment variable ZSLBENCH_MIRROR, the archive is first looked for there: the address of a folder or of
+    the archive, or a file or folder of this machine.
+    """
     _show_installed(zslbench.data.fetch(name, **options))
 
 
@@ -63,8 +67,9 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     if not rows:
         screen.show_text("nothing to do: it is installed already; --force downloads it again")
     for row in rows:
-        checksum = f" (sha256 {row.sha256})" if row.sha256 else ""
-        screen.show_text(f"installed {row.name} from {row.source}{checksum}: {', '.join(row.files)} in {row.folder}")
+        screen.show_text(f"installed {row.name} from {row.source}: {', '.join(row.files)} in {row.folder}")
+    for checksum, note in dict.fromkeys((row.sha256, row.note) for row in rows if row.sha256):
+        screen.show_text(f"sha256 of the archive: {checksum}" + (f"\n  ({note})" if note else ""))
 
 
 @shared.verb(

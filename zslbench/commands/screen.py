@@ -56,9 +56,11 @@ def live_console() -> Console | None:
     return console if console.is_terminal and not console.is_dumb_terminal else None
 
 
-def show_error(sentence: str) -> None:
-    """Print one line on standard error."""
-    _Console(stderr=True, highlight=False, soft_wrap=True).print(f"Error: {one_line(sentence)}", markup=False)
+def show_error(sentence: str, notes: Iterable[str] = ()) -> None:
+    """Print one line on standard error, and below it one for each note."""
+    console = _Console(stderr=True, highlight=False, soft_wrap=True)
+    for text in (f"Error: {one_line(sentence)}", *(f"  {one_line(note)}" for note in notes)):
+        console.print(text, markup=False)
 
 
 @contextlib.contextmanager

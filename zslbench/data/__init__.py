@@ -1,6 +1,6 @@
 """Data sets: loading, the catalogue, fetching and importing, and the built-in sets.
 
-Everything is imported on first use, so ``import zslbench.data`` loads neither scipy nor pooch.
+Everything is imported on first use, so ``import zslbench.data`` loads neither scipy nor requests.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +23,40 @@ from zslbench.identity import expand_home
 DIMENSIONS = {"res101": 2048}
 
 
+@dataclasses.dataclass(frozen=True)
+class Archive:
+    """An official archive of data sets.
+
+    Attributes:
+        file: its name.
+        addresses: where its authors offer it, in the order in which they are tried.
+        datasets: names of the data sets that are taken from it; what else it holds is left out.
+        size: what is known of its size, in words.
+        copies: what is known of copies elsewhere, in words.
+        sha256: as its authors publish it; empty: they publish none.
+    """
+
+    file: str
+    addresses: tuple[str, ...]
+    datasets: tuple[str, ...]
+    size: str = "not published"
+    copies: str = "none are known"
+    sha256: str = ""
+
+
+_HOST = "datasets.d2.mpi-inf.mpg.de/xian"
+ARCHIVES = (
+    Archive(
+        "xlsa17.zip",
+        (f"https://{_HOST}/xlsa17.zip", f"http://{_HOST}/xlsa17.zip"),
+        ("apy", "awa1", "awa2", "cub", "sun"),
+        size="not published; unverified reports say 0.9 to 1.7 GB",
+        copies="unverified: github.com/mvp18/Popular-ZSL-Algorithms/issues/1",
+    ),
+    Archive("cvpr18xian.zip", (f"https://{_HOST}/cvpr18xian.zip", f"http://{_HOST}/cvpr18xian.zip"), ("flo",)),
+)
+
+
 @dataclasses.dataclass(kw_only=True)
 class Catalogued(Source):
     """A data set of the xlsa17 family, read from the folder that its card names."""
@@ -30,34 +65,72 @@ class Catalogued(Source):
 
     def load(self, *, features: str | None = None, semantics: str | None = None, root: Path | None = None) -> Dataset:
         """Return the data set after verifying its counts (see `Source.load`)."""
-        features, semantics = features or self.card.features, semantics or self.card.semantics
-        folder = self.find(features, semantics, root)
+        folder, features, semantics = self.find(features, semantics, root)
         dataset = load_stored(folder, name=self.name, features=features, semantics=semantics, origin="catalogue")
         verify_counts(dataset, self.card)
         return dataset
 
-    def find(self, features: str, semantics: str, root: Path | None = None) -> Path:
-        """Return the first folder that holds the chosen features and semantics.
+    def find(
+        self, features: str | None = None, semantics: str | None = None, root: Path | None = None
+    ) -> tuple[Path, str, str]:
+        """Return the first folder that holds the chosen features and semantics, and these.
 
-        Where none does, DataMissing says what there is and how to get the rest.
+        Not chosen means the usual ones (``res101``, ``att``), or where no folder has them, the only ones of the first.
+        Where no folder fits, DataMissing says what there is and how to get the rest.
         """
         roots = xlsa17_roots(root)
         remove_working_folders(home() / "xlsa17")
         folders = named_folders(self.card.folder, root)
-        for folder in folders:
-            if layout.features_file(folder, features).is_file() and layout.semantics_file(folder, semantics).is_file():
-                return folder
-        advice = (
-            f"get it with `zslbench data fetch {self.name}` or `zslbench data import FILE`, or name the folder that "
-            f"holds {self.card.folder} with --data-root"
-        )
         if not folders:
-            places = " or ".join(map(str, roots))
-            raise DataMissing(f"data set {self.name!r} is not on this machine (looked in {places}); {advice}.")
-        held, owner = layout.stems(folders[0]), f"data set {self.name!r}: {folders[0]}"
-        choose_stem(owner, "features", features, held.features, "", advice)
-        choose_stem(owner, "semantics", semantics, held.semantics, "", advice)
-        raise DataMissing(f"data set {self.name!r}: no folder holds both {features} and {semantics}; {advice}.")
+            raise self._refuse(roots, root)
+        usual = features or self.card.features, semantics or self.card.semantics
+        for folder in folders:
+            files = layout.features_file(folder, usual[0]), layout.semantics_file(folder, usual[1])
+            if all(path.is_file() for path in files):
+                return folder, *usual
+        folder = folders[0]
+        advice = (
+            f"get it with `zslbench data fetch {self.name}` or `zslbench data import FILE`, or name the parent folder "
+            f"of {self.card.folder} with --data-root"
+        )
+
+        def choose(option: str, given: str | None, stem: str, held: Sequence[str]) -> str:
+            only = held[0] if given is None and len(held) == 1 else stem
+            return choose_stem(f"data set {self.name!r}: {folder}", option, only, held, "", advice)
+
+        held = layout.stems(folder)
+        return (
+            folder,
+            choose("features", features, usual[0], held.features),
+            choose("semantics", semantics, usual[1], held.semantics),
+        )
+
+    def _refuse(self, roots: Sequence[Path], root: Path | None) -> DataMissing:
+        """Return an error that says what is not here, and in its notes how to get it and what works without it."""
+        folder, here = self.card.folder, next((place for place in roots if any(layout.stems(place))), None)
+        if root is not None and here is not None and here.name.lower() == folder.lower():
+            return DataMissing(
+                f"--data-root {root} is the folder of {folder} itself; give the folder that holds it: {here.parent}."
+            )
+        archive = next(archive for archive in ARCHIVES if self.name in archive.datasets)
+        error = DataMissing(
+            f"data set {self.name!r} is not on this machine (looked in {' or '.join(map(str, roots))}); get it with "
+            f"`zslbench data fetch {self.name}`, or name the parent folder of {folder}/ with --data-root."
+        )
+        rows = {
+            "works now": "zslbench run -m eszsl -d digits      (built in, no download)",
+            "download": f"zslbench data fetch {self.name}",
+            "from": archive.addresses[0],
+            "size": archive.size,
+            "checksum": f"sha256 {archive.sha256}" if archive.sha256 else "none is published",
+            "mirrors": f"ZSLBENCH_MIRROR=<address, file or folder of {archive.file}>",
+            "copies": archive.copies,
+            "have a copy": f"zslbench data import {archive.file}",
+            "have folders": f"--data-root DIR, the parent folder of {folder}/: DIR/{folder}/{layout.FEATURES}.mat",
+        }
+        for name, text in rows.items():
+            error.add_note(f"{name:12}  {text}")
+        return error
 
 
 def xlsa17_roots(root: Path | None = None) -> list[Path]:

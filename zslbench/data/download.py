@@ -1,43 +1,50 @@
 """Download the official archives and install them: the verb ``zslbench data fetch``.
 
-The authors publish no checksum. The sha256 of what came is therefore recorded beside the installed files, and a
-known one can be demanded.
+An archive is tried at several addresses, a mirror of the user's first. What has come of a broken transfer is kept, and
+the next attempt, by this process or a later one, asks only for the rest where the server allows it. The authors publish
+no checksum: the sha256 of what came is kept, and each later copy is compared with it.
 """
 
 from __future__ import annotations
 
-import logging
+import contextlib
+import dataclasses
+import json
+import os
+import re
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from zslbench.data.array_store import home, write_home
-from zslbench.data.catalogue import CATALOGUE, refuse_awa
+from zslbench.data.catalogue import ARCHIVES, CATALOGUE, Archive, refuse_awa
 from zslbench.data.import_archive import MAX_BYTES, Installed, import_archive
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, stems
 from zslbench.errors import BadData, BadValue, DataMissing, UnknownName, first_line
-from zslbench.files import working_folder
-from zslbench.identity import file_sha256
+from zslbench.files import json_text, locked, remove_working_folders, working_folder, write_text
+from zslbench.identity import expand_home, file_sha256
 
 if TYPE_CHECKING:
+    import requests
     from rich.progress import Progress
 
-_HOST = "http://datasets.d2.mpi-inf.mpg.de/xian/"
-ARCHIVES = {
-    "xlsa17.zip": (_HOST + "xlsa17.zip", ("apy", "awa1", "awa2", "cub", "sun")),
-    "cvpr18xian.zip": (_HOST + "cvpr18xian.zip", ("flo",)),
-}
 _FOLDERS = {source.name: source.card.folder for source in CATALOGUE}
+MIRROR = "ZSLBENCH_MIRROR"
 RETRIES = 3
 TIMEOUT = 30.0
 PATIENCE, SLOWEST = 60.0, 1024
 """Seconds in which at least so many bytes a second must come."""
 RESERVE = 1 << 30
 """Bytes of the disk that a download leaves free: 1 GiB."""
+PROGRESS = 1 << 20
+"""Bytes that an attempt must bring to count as no failure, though it broke off."""
 _CHUNK = 1 << 18
 _OTHER_WAY = "or get the archive another way and install it with `zslbench data import FILE`"
+_PASSING = (408, 429)
+"""Client errors that a later attempt may not meet."""
 
 
 def fetch(
@@ -52,20 +59,23 @@ def fetch(
     """Download the official archive of a data set (or all of them) and install the data sets listed for it.
 
     Whatever else an archive holds is left out: the ``att`` of another archive's CUB need not be xlsa17's. Data sets
-    that are installed already are left as they are, and with `url` only what was asked for is installed.
+    that are installed already are left as they are, and with `url` only what was asked for is installed. Without `url`
+    the addresses are those that ``ZSLBENCH_MIRROR`` names (an address, a file, or a folder of archives), then the
+    official ones; the first that gives the archive is taken.
 
     Args:
         name: a catalogued data set, or ``all``.
-        url: another address of the archive, a mirror for instance; http or https.
+        url: the only address of the archive to try; http or https.
         sha256: what the archive must hash to, 64 hex digits.
         force: download even where the data set is installed, and replace what is.
         progress: show a bar on standard error, when it is a terminal.
-        retries: how often a broken transfer is started again.
+        retries: how often a broken transfer is started again without having brought more.
 
     Raises:
         UnknownName: not a catalogued data set.
-        BadValue: one `sha256` or `url` for more than one archive, not a sha256, or not an address.
-        DataMissing: the network or the host is down.
+        BadValue: one `sha256` or `url` for more than one archive, not a sha256, not an address, or a
+            ``ZSLBENCH_MIRROR`` that is neither an address nor there.
+        DataMissing: the network or the hosts are down.
         BadData: what came has another sha256, is no such archive, or lacks the data set.
         StoreError: it cannot be written.
     """
@@ -77,7 +87,7 @@ def fetch(
     lacking = {
         name for name in asked if force or FEATURES not in held[name].features or SEMANTICS not in held[name].semantics
     }
-    archives = {file: source for file, source in ARCHIVES.items() if lacking & set(source[1])}
+    archives = [archive for archive in ARCHIVES if lacking & set(archive.datasets)]
     if len(archives) > 1 and (url is not None or sha256 is not None):
         raise BadValue("--url and --sha256 belong to one archive, and 'all' is several; name one data set.")
     if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
@@ -87,21 +97,35 @@ def fetch(
             f"--url {url!r} is not an address to download from; give one that starts with http:// or https://, "
             "or install a file that you have with `zslbench data import FILE`."
         )
-    installed, folder = [], home() / "downloads"
-    for file, (official, listed) in archives.items():
-        source = official if url is None else url
-        required = [_FOLDERS[name] for name in listed if name in lacking]
-        spare = [_FOLDERS[name] for name in listed if name not in asked and (force or not any(held[name]))]
-        with write_home(f"write the download to {folder}"), working_folder(folder, ".fetching-") as work:
-            path = _download(file, source, work, progress, retries)
-            checksum = file_sha256(path)
-            if sha256 is not None and checksum != sha256.lower():
-                raise BadData(
-                    f"{source} has sha256 {checksum} where {sha256.lower()} is expected; nothing was installed."
-                )
-            allowed = [*required, *spare] if url is None else required
-            installed += import_archive(path, source, checksum, required=required, allowed=allowed)
+    installed = []
+    for archive in archives:
+        sources = [*_mirrors(archive, len(archives) == 1), *archive.addresses] if url is None else [url]
+        required = [_FOLDERS[name] for name in archive.datasets if name in lacking]
+        spare = [_FOLDERS[name] for name in archive.datasets if name not in asked and (force or not any(held[name]))]
+        wanted = _Wanted(
+            archive.file, required, [*required, *spare] if url is None else required, (sha256 or archive.sha256).lower()
+        )
+        with write_home(f"write the download to {home() / 'downloads'}"), _place(archive.file) as path:
+            installed += _install_first(wanted, sources, path, progress, retries)
     return installed
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """An archive, the data set folders that it must hold, those that may be installed, and its sha256 or nothing."""
+
+    file: str
+    required: list[str]
+    allowed: list[str]
+    sha256: str
+
+
+class _Failed(DataMissing):
+    """A source that gave nothing, with the reason in a few words."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"cannot download {url} ({reason}); try again later, {_OTHER_WAY}.")
+        self.reason = reason
 
 
 def _is_web_address(url: str) -> bool:
@@ -112,14 +136,122 @@ def _is_web_address(url: str) -> bool:
         return False
 
 
-def _download(file: str, url: str, folder: Path, show_progress: bool, retries: int) -> Path:
-    import pooch
+def _mirrors(archive: Archive, alone: bool) -> list[str | Path]:
+    """Return where ``ZSLBENCH_MIRROR`` has an archive: an address or a file; nothing where it has another one.
+
+    `alone`: no other archive is asked for, so a file of another name is taken for this one.
+    """
+    given = os.environ.get(MIRROR, "")
+    if not given:
+        return []
+    name = given.rstrip("/").rpartition("/")[2]
+    other = name.endswith(".zip") and name != archive.file and not alone
+    if _is_web_address(given):
+        address = given if name.endswith(".zip") else f"{given.rstrip('/')}/{archive.file}"
+        return [] if other else [address]
+    path = expand_home(given).absolute()
+    if path.is_dir():
+        return [path / archive.file]
+    if not path.is_file():
+        raise BadValue(
+            f"{MIRROR} is {given!r}, which is neither an http or https address nor a file or folder here; correct it, "
+            "or unset it to use the official addresses."
+        )
+    return [] if other else [path]
+
+
+@contextlib.contextmanager
+def _place(file: str) -> Iterator[Path]:
+    """Give the path to download to; what is there already may be part of the archive, from an attempt that broke off.
+
+    It stays where an error is raised. Where another process downloads the same archive, or the file system has no
+    locks, the path is in a folder of its own, and nothing stays.
+    """
+    folder = home() / "downloads"
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_working_folders(folder)
+    path = folder / f"{file}.part"
+    with locked(path, 0) as held:
+        if held:
+            yield path
+            _discard(path)
+        else:
+            with working_folder(folder, ".fetching-") as work:
+                yield work / path.name
+
+
+def _discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    _state_file(path).unlink(missing_ok=True)
+
+
+def _install_first(
+    wanted: _Wanted, sources: Sequence[str | Path], path: Path, show_progress: bool, retries: int
+) -> list[Installed]:
+    """Install from the first of several sources that gives what is wanted."""
+    failures: list[tuple[str | Path, DataMissing | BadData]] = []
+    for source in sources:
+        try:
+            if isinstance(source, Path):
+                if not source.is_file():
+                    raise _Failed(str(source), "there is no such file")
+                return _install(wanted, source, str(source))
+            _download(wanted.file, source, path, show_progress, retries)
+            return _install(wanted, path, source)
+        except (DataMissing, BadData) as error:
+            if isinstance(error, BadData):  # what came is not what is wanted, so nothing is to go on from
+                _discard(path)
+            failures.append((source, error))
+    if len(failures) == 1:
+        raise failures[0][1]
+    kind = BadData if any(isinstance(error, BadData) for _, error in failures) else DataMissing
+    refused = kind(f"no source gave a usable {wanted.file}; try again later, {_OTHER_WAY}.")
+    for source, failure in failures:
+        refused.add_note(f"{source}: {failure.reason}" if isinstance(failure, _Failed) else str(failure))
+    if path.exists():
+        refused.add_note(f"{path.stat().st_size:,} bytes are kept in {path}; the same command goes on from there")
+    raise refused
+
+
+def _install(wanted: _Wanted, path: Path, source: str) -> list[Installed]:
+    checksum = file_sha256(path)
+    if wanted.sha256 and checksum != wanted.sha256:
+        raise BadData(f"{source} has sha256 {checksum} where {wanted.sha256} is expected; nothing was installed.")
+    rows = import_archive(path, source, checksum, required=wanted.required, allowed=wanted.allowed)
+    note = "as expected" if wanted.sha256 else _compare_checksum(wanted.file, source, checksum)
+    return [dataclasses.replace(row, note=note) for row in rows]
+
+
+def _compare_checksum(file: str, source: str, checksum: str) -> str:
+    """Say how a sha256 compares with those of earlier copies of the archive, and keep it for later ones."""
+    path = home() / "downloads" / "checksums.json"
+    try:
+        kept = json.loads(path.read_text("utf-8"))
+        earlier = {str(known): str(place) for known, place in kept[file].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        kept, earlier = {}, {}
+    kept = kept if isinstance(kept, dict) else {}
+    write_text(path, json_text(kept | {file: {checksum: source} | earlier}), path.name)
+    if checksum in earlier:
+        return f"the same as of the copy from {earlier[checksum]}"
+    if earlier:
+        known, place = next(iter(earlier.items()))
+        return f"another than {known} of the copy from {place}: the archives differ"
+    return f"its authors publish none to compare with; kept in {path} for later copies"
+
+
+def _download(file: str, url: str, path: Path, show_progress: bool, retries: int) -> None:
+    """Download an address into a file, going on where an earlier attempt broke off.
+
+    Raises:
+        DataMissing: it cannot be had, or comes too slowly.
+        BadData: it is too large.
+    """
     import requests
     from rich import progress
     from rich.console import Console
 
-    source = pooch.create(path=folder, base_url="", registry={file: None}, urls={file: url}, retry_if_failed=retries)
-    logger, console = pooch.get_logger(), Console(stderr=True)
+    console, failures = Console(stderr=True), 0
     columns = (
         progress.TextColumn("{task.description}"),
         progress.BarColumn(),
@@ -127,20 +259,61 @@ def _download(file: str, url: str, folder: Path, show_progress: bool, retries: i
         progress.TransferSpeedColumn(),
         progress.TimeRemainingColumn(),
     )
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        with progress.Progress(*columns, console=console, disable=not (show_progress and console.is_terminal)) as bar:
-            bar.add_task(file, total=None)
-            return Path(source.fetch(file, downloader=lambda url, path, _: _stream(url, Path(path), bar)))
-    except (requests.RequestException, ValueError) as error:
-        raise DataMissing(f"cannot download {url} ({_reason(error)}); try again later, {_OTHER_WAY}.") from error
-    finally:
-        logger.setLevel(level)
+    with progress.Progress(*columns, console=console, disable=not (show_progress and console.is_terminal)) as bar:
+        bar.add_task(file, total=None)
+        while True:
+            before = path.stat().st_size if path.exists() else 0
+            try:
+                return _stream(url, path, bar)
+            except (requests.RequestException, ValueError) as error:
+                gained = (path.stat().st_size if path.exists() else 0) - before
+                failures = 0 if gained >= PROGRESS else failures + 1
+                if failures > retries or not _may_pass(error):
+                    raise _Failed(url, _reason(error)) from error
+            time.sleep(min(failures + 1, 10))
+
+
+def _may_pass(error: Exception) -> bool:
+    """Return whether a later attempt may meet with more luck: not where the host says that it has no such file."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return error.response.status_code >= 500 or error.response.status_code in _PASSING
+    return True
+
+
+def _state_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """Of a file that came in part: its address, the host's name for this content, and its length in bytes, if known."""
+
+    url: str
+    validator: str
+    length: int | None
+
+    @classmethod
+    def of(cls, url: str, response: requests.Response, length: int | None) -> _State:
+        """Return the state of an answer that sends the whole."""
+        tag = response.headers.get("ETag", "")
+        strong = tag if tag.startswith('"') else ""  # a weak one does not promise the same bytes
+        return cls(url, strong or response.headers.get("Last-Modified", ""), length)
+
+    @classmethod
+    def read(cls, path: Path) -> _State | None:
+        """Return what was kept beside a part; None where there is none that can be read."""
+        try:
+            return cls(**json.loads(_state_file(path).read_text("utf-8"))) if path.exists() else None
+        except (OSError, ValueError, TypeError):
+            return None
 
 
 def _stream(url: str, path: Path, bar: Progress) -> None:
-    """Write what an address sends into a file, as it comes; the bar begins anew.
+    """Write what an address sends into a file, as it comes; what is there already is not asked for again.
+
+    Only where the host says by ETag, date or length that its file is still the same is the rest appended.
 
     Raises:
         requests.RequestException: it fails, and may be tried again.
@@ -148,42 +321,67 @@ def _stream(url: str, path: Path, bar: Progress) -> None:
         DataMissing: it sends too slowly to wait for.
     """
     import requests
+
+    state, start = _State.read(path), 0
+    headers = {"Accept-Encoding": "identity"}
+    if state is not None and (state.validator or (state.url == url and state.length is not None)):
+        start = path.stat().st_size
+    if state is not None and start:
+        headers |= {"Range": f"bytes={start}-"} | ({"If-Range": state.validator} if state.validator else {})
+    with requests.get(url, stream=True, timeout=TIMEOUT, headers=headers) as response:
+        if state is not None and start and response.status_code in (206, 416):
+            sent = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d{1,18})", response.headers.get("Content-Range", ""))
+            length = int(sent[2]) if sent else None
+            if length is None or (state.length is not None and length != state.length):
+                _discard(path)
+                raise requests.exceptions.ChunkedEncodingError("the host has another file by now")
+            if response.status_code == 416 and length == start:
+                return
+            if sent is None or sent[1] != str(start):
+                _discard(path)
+                raise requests.exceptions.ChunkedEncodingError("the host sends another part than was asked for")
+        else:
+            response.raise_for_status()
+            start, declared = 0, response.headers.get("Content-Length", "")
+            length = int(declared) if declared.isdecimal() and len(declared) < 19 else None
+            _discard(path)
+            state = _State.of(url, response, length)
+            write_text(_state_file(path), json_text(dataclasses.asdict(state)), _state_file(path).name)
+        most = max(min(MAX_BYTES, start + shutil.disk_usage(path.parent).free - RESERVE), 0)
+        if length is not None and length > most:
+            raise BadData(f"{url} has {length:,} bytes, and {most:,} can be taken; free some space.")
+        bar.reset(bar.task_ids[0], total=length or None, completed=start)
+        _append(response, path, start, most, bar)
+    if length is not None and path.stat().st_size != length:
+        raise requests.exceptions.ChunkedEncodingError(f"{path.stat().st_size} of {length} bytes came")
+
+
+def _append(response: requests.Response, path: Path, start: int, most: int, bar: Progress) -> None:
+    """Write the body of an answer to the end of a file that has `start` bytes (see `_stream`)."""
+    import requests
     import urllib3
 
-    most = max(min(MAX_BYTES, shutil.disk_usage(path.parent).free - RESERVE), 0)
-    with requests.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}) as response:
-        response.raise_for_status()
-        length = response.headers.get("Content-Length", "")
-        declared = int(length) if length.isdecimal() and len(length) < 19 else None
-        if declared is not None and declared > most:
-            raise BadData(f"{url} has {declared:,} bytes, and {most:,} can be taken; free some space.")
-        (task,) = bar.task_ids
-        bar.reset(task, total=declared or None)
-        taken, mark, before = 0, time.monotonic(), 0
-        with path.open("wb") as out:
-            while True:
-                try:
-                    part = response.raw.read1(_CHUNK)
-                except urllib3.exceptions.TimeoutError as error:
-                    raise requests.Timeout(str(error)) from error
-                except (urllib3.exceptions.HTTPError, OSError) as error:
-                    raise requests.exceptions.ChunkedEncodingError(str(error)) from error
-                if not part:
-                    break
-                out.write(part)
-                taken += len(part)
-                bar.update(task, completed=taken)
-                if taken > most:
-                    raise BadData(f"{url} sends more than {most:,} bytes, which can be taken; free some space.")
-                if (waited := time.monotonic() - mark) > PATIENCE:
-                    if taken - before < SLOWEST * waited:
-                        raise DataMissing(
-                            f"{url} sent {taken - before:,} bytes in {waited:.0f} s, too few to wait for the rest; try "
-                            f"again later, {_OTHER_WAY}."
-                        )
-                    mark, before = time.monotonic(), taken
-    if declared is not None and taken != declared:
-        raise requests.exceptions.ChunkedEncodingError(f"{taken} of {declared} bytes came")
+    taken, mark, before = start, time.monotonic(), start
+    with path.open("ab") as out:
+        while True:
+            try:
+                part = response.raw.read1(_CHUNK)
+            except urllib3.exceptions.TimeoutError as error:
+                raise requests.Timeout(str(error)) from error
+            except (urllib3.exceptions.HTTPError, OSError) as error:
+                raise requests.exceptions.ChunkedEncodingError(str(error)) from error
+            if not part:
+                return
+            out.write(part)
+            taken += len(part)
+            bar.update(bar.task_ids[0], completed=taken)
+            if taken > most:
+                raise BadData(f"{response.url} sends more than {most:,} bytes, which can be taken; free some space.")
+            if (waited := time.monotonic() - mark) > PATIENCE:
+                if taken - before < SLOWEST * waited:
+                    sent = f"it sent {taken - before:,} bytes in {waited:.0f} s, too few to wait for the rest"
+                    raise _Failed(response.url, sent)
+                mark, before = time.monotonic(), taken
 
 
 def _reason(error: Exception) -> str:

@@ -42,13 +42,17 @@ Openers = dict[tuple[str, str], Callable[[], Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """What was installed of one data set: its registered name, its folder, the files that are new, and whence."""
+    """What was installed of one data set: its registered name, its folder, the files that are new, and whence.
+
+    `note` says how the sha256 compares with what is known.
+    """
 
     name: str
     folder: Path
     files: tuple[str, ...]
     source: str
     sha256: str = ""
+    note: str = ""
 
 
 def import_(source: Path | str) -> list[Installed]:
@@ -65,7 +69,7 @@ def import_(source: Path | str) -> list[Installed]:
     path = expand_home(source).absolute()
     if path.is_dir():
         try:
-            return _install(_find_in_folder(path), path, str(path), "")
+            return _install(_find_in_folder(path), str(path), "")
         except EOFError as error:
             raise BadData(f"{path} cannot be read whole ({error}); check its disk.") from error
     if not path.is_file():
@@ -82,9 +86,12 @@ def import_archive(
         required: data set folders that it must hold; where one is absent nothing is installed.
         allowed: data set folders that may be installed; None for all that it holds.
     """
-    with refuse_broken(path, "cannot be unpacked as a zip archive", "; get it again"), zipfile.ZipFile(path) as archive:
-        _check_members(archive.infolist(), path)
-        openers = _find_in_archive(archive, path)
+    with (
+        refuse_broken(source, "cannot be unpacked as a zip archive", "; get it again"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        _check_members(archive.infolist(), source)
+        openers = _find_in_archive(archive, path.stem, source)
         held = _data_sets(openers)
         if lacking := [folder for folder in required if folder not in held]:
             raise BadData(
@@ -92,20 +99,20 @@ def import_archive(
                 "); nothing was installed from it, name another archive with --url."
             )
         chosen = {key: opener for key, opener in openers.items() if allowed is None or key[0] in allowed}
-        return _install(chosen, path, source, checksum)
+        return _install(chosen, source, checksum)
 
 
-def _find_in_archive(archive: zipfile.ZipFile, path: Path) -> Openers:
+def _find_in_archive(archive: zipfile.ZipFile, stem: str, source: str) -> Openers:
     openers: Openers = {}
     members: dict[tuple[str, str], str] = {}
     for member in archive.infolist():
         parts = _parts(member)
-        key = _key(parts[-2] if len(parts) > 1 else path.stem, parts[-1] if parts else "")
+        key = _key(parts[-2] if len(parts) > 1 else stem, parts[-1] if parts else "")
         if key and not member.is_dir() and parts[0] != "__MACOSX":
             folded = key[0], key[1].lower()  # one file to some file systems
             if folded in members:
                 raise BadData(
-                    f"{path} holds {'/'.join(key)} twice ({members[folded]!r}, {member.filename!r}); unpack it "
+                    f"{source} holds {'/'.join(key)} twice ({members[folded]!r}, {member.filename!r}); unpack it "
                     "yourself and import the folder that is meant."
                 )
             members[folded] = member.filename
@@ -136,11 +143,11 @@ def _data_sets(openers: Openers) -> list[str]:
     return sorted({folder for folder, file in openers if file.lower().endswith(".mat")})
 
 
-def _install(openers: Openers, path: Path, source: str, checksum: str) -> list[Installed]:
+def _install(openers: Openers, source: str, checksum: str) -> list[Installed]:
     folders = _data_sets(openers)
     if not folders:
         known = ", ".join(_FOLDERS.values())
-        raise BadData(f"{path} holds no .mat file of {known} (each in its folder); name another file or folder.")
+        raise BadData(f"{source} holds no .mat file of {known} (each in its folder); name another file or folder.")
     root, installed = home() / "xlsa17", []
     with write_home(f"install under {root}"), working_folder(root, ".incoming-") as work:
         for (folder, file), opener in openers.items():
@@ -178,36 +185,37 @@ def _take_over(old: str | Path, new: str | Path) -> None:
         shutil.copy2(old, new)
 
 
-def _check_members(members: Sequence[zipfile.ZipInfo], path: Path) -> None:
+def _check_members(members: Sequence[zipfile.ZipInfo], source: str) -> None:
     """Refuse an archive that its directory says is unsafe or too large, before anything is unpacked."""
     if len(members) > MAX_ENTRIES:
         raise BadData(
-            f"{path} has {len(members):,} entries where {MAX_ENTRIES:,} are allowed; unpack it yourself and import the "
-            "folder."
+            f"{source} has {len(members):,} entries where {MAX_ENTRIES:,} are allowed; unpack it yourself and import "
+            "the folder."
         )
     for member in members:
         name, parts, kind = member.filename, _parts(member), stat.S_IFMT(member.external_attr >> 16)
         outside = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
         if outside or any(part.partition(".")[0].rstrip().lower() in _DEVICES for part in parts):
-            raise BadData(f"{path} names {name!r}, outside itself; it is not safe to unpack.")
+            raise BadData(f"{source} names {name!r}, outside itself; it is not safe to unpack.")
         if not name.isprintable():
-            raise BadData(f"{path} names {name!r}, which cannot be printed; it is not safe to unpack.")
+            raise BadData(f"{source} names {name!r}, which cannot be printed; it is not safe to unpack.")
         if kind == stat.S_IFLNK:
-            raise BadData(f"{path} holds a link, {name!r}; archives with links are not unpacked.")
+            raise BadData(f"{source} holds a link, {name!r}; archives with links are not unpacked.")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise BadData(f"{path} holds {name!r}, which is neither file nor folder; it is not unpacked.")
+            raise BadData(f"{source} holds {name!r}, which is neither file nor folder; it is not unpacked.")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BadData(
-                f"{path}: {name!r} is packed by method {member.compress_type}; pack it again by deflate, the usual one."
+                f"{source}: {name!r} is packed by method {member.compress_type}; pack it again by deflate, the usual "
+                "one."
             )
         if member.file_size > SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
             raise BadData(
-                f"{path}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more than "
-                f"{MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
+                f"{source}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more "
+                f"than {MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
             )
     if (total := sum(member.file_size for member in members)) > MAX_BYTES:
         raise BadData(
-            f"{path} would unpack to {total:,} bytes where {MAX_BYTES:,} are allowed; unpack it yourself and "
+            f"{source} would unpack to {total:,} bytes where {MAX_BYTES:,} are allowed; unpack it yourself and "
             "import the folder."
         )
 

@@ -128,7 +128,7 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     for source in sources:
         folders = named_folders(source.card.folder, root)
         if name is not None and not folders:
-            source().find(source.card.features, source.card.semantics, root)  # says what is missing, and what to do
+            source().find(root=root)  # says what is missing, and what to do
         catalogued += [_verify_folder(source, folder) for folder in folders]
     return catalogued + rows
 

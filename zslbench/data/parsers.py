@@ -51,7 +51,7 @@ Request = dict[str, Any]
 
 
 @contextlib.contextmanager
-def refuse_broken(path: Path, problem: str, advice: str = "") -> Iterator[None]:
+def refuse_broken(path: Path | str, problem: str, advice: str = "") -> Iterator[None]:
     """Turn what parsers raise of a broken file, dozens of kinds of errors, into BadData that says why."""
     try:
         yield

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct, structs
 
 from zslbench import params
 from zslbench.data.splits import STAGES, Stage, class_folds, split
+from zslbench.data.xlsa17 import FEATURES, SEMANTICS
 from zslbench.documents import check_table, read_toml
 from zslbench.errors import BadValue, ZslbenchError
 from zslbench.identity import expand_home
@@ -252,6 +253,7 @@ class _Planner:
         for text in datasets:
             for point in [Spec(text)] if Path(text).is_dir() else expand(parse(text)):
                 ref = dataset_ref(str(point), options.features, options.semantics, root)
+                self._remark_on_files(ref)
                 folds = self._dev_folds(ref) if stage == "dev" else (0,)
                 for spec in specs:
                     seeds = self.seeds if method_class(spec.name).card.stochastic else [0]
@@ -261,6 +263,15 @@ class _Planner:
                     for fold in folds:
                         for seed in seeds:
                             yield from (dataclasses.replace(run, fold=fold, seed=seed) for run in runs)
+
+    def _remark_on_files(self, ref: DatasetRef) -> None:
+        """Say so where a folder's only features or semantics, which are not the usual ones, were taken unasked."""
+        for option, given, taken, usual in (
+            ("features", self.options.features, ref.features, FEATURES),
+            ("semantics", self.options.semantics, ref.semantics, SEMANTICS),
+        ):
+            if given is None and taken != usual and ref.origin in ("catalogue", "own"):
+                self.remarks[f"{ref.name} has no {option} {usual}; its only {option}, {taken}, are used."] = None
 
     def _dev_folds(self, ref: DatasetRef) -> Sequence[int]:
         dataset = ref.load()
@@ -376,7 +387,10 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
             if study.path is None:
                 raise
             where = f"{study.path}, {name}" if len(study.studies) > 1 else str(study.path)
-            raise BadValue(f"{where}: {error}") from None
+            refused = BadValue(f"{where}: {error}")
+            for note in getattr(error, "__notes__", ()):
+                refused.add_note(note)
+            raise refused from None
         by_way.setdefault(way, []).extend(run for run in planned.runs if run.id not in seen)
         seen |= {run.id for run in planned.runs}
         remarks |= dict.fromkeys(planned.remarks)

@@ -66,7 +66,7 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
         fitting = [folder for folder in folders if all(_pick_stems(folder, features, semantics))]
         fitting += [folder for folder in folders if features is None and _pick_stems(folder, None, semantics)[1]]
         fitting += folders[:1] if features is None else []
-        folder = fitting[0] if fitting else source.find(features or FEATURES, semantics or SEMANTICS, root)
+        folder = fitting[0] if fitting else source.find(features, semantics, root)[0]
     present = layout.stems(folder)
     if features is not None:
         choose_stem(str(folder), "features", features, present.features, "", "leave --features out")
