@@ -118,7 +118,7 @@ def test_one_training_serves_the_settings_that_differ_in_scoring_only(runs, monk
 
 
 def test_a_method_without_chance_runs_once_and_has_no_interval(runs):
-    found = zslbench.ablate(STILL, "digits", runs=runs)
+    found = zslbench.ablate(STILL, "digits", runs=runs, caption="full")
     assert len(found.outcome.records) == 4
     gaps = [line.difference for line in found.lines if line.setting == "weak"]
     assert all(gap.low is None and gap.excludes_zero is None for gap in gaps)
@@ -145,8 +145,11 @@ def test_every_format_marks_transductive_settings(runs):
         assert fact["transductive"] == (row["transductive"] == "true") == (row["setting"] == fact["setting"] == "A3")
 
 
+SWEEPS = ["ridge=[1,10,100]", "noise=[0,1]"]
+
+
 def test_a_sweep_moves_one_parameter_and_compares_with_the_given_value(runs):
-    found = zslbench.ablate(NOISY, "digits", "zsl", seeds=3, runs=runs, sweep=["ridge=[1,10,100]", "noise=[0,1]"])
+    found = zslbench.ablate(NOISY, "digits", "zsl", seeds=3, runs=runs, sweep=SWEEPS, caption="full")
     by_name = {(line.swept, line.setting): line for line in found.lines}
     given = ("noise", "0.2")  # which is not among the values
     assert [*by_name] == [*(("ridge", value) for value in ("1", "10", "100")), given, ("noise", "0"), ("noise", "1")]

@@ -123,10 +123,10 @@ def test_a_seed_that_failed_is_said(cited, data, runs, monkeypatch):
         return fit(self, train, ctx)
 
     cited(number(NOISY, "T1", 50.0), number(NOISY, "U", 50.0), number(STILL, "T1", 50.0))
-    whole = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs / "whole")
+    whole = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs / "whole", caption="full")
     assert "Seeds of methods with chance: 0–2 (n = 3)." in re.sub(r"\s+", " ", whole.text)
     monkeypatch.setattr(study_methods.Noisy, "fit", unlucky)
-    found = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs)
+    found = zslbench.reproduce("mine", 1, seeds=3, data_root=data, runs=runs, caption="full")
     text = re.sub(r"\s+", " ", found.text)
     assert "Seeds of methods with chance: 0, 2 (n = 2)." in text
     assert "2 of 7 runs failed and do not count (the first: RuntimeError: no convergence (test_reproduce.py:" in text
@@ -140,7 +140,7 @@ def test_one_seed_is_inconclusive(cited, data, runs):
 
 def test_other_features_are_no_reproduction_but_the_difference_is_shown(cited, data, runs):
     cited(number(STILL, "T1", 50.0, note="a remark"))
-    found = zslbench.reproduce("mine", features="fc1000", tolerance=100, data_root=data, runs=runs)
+    found = zslbench.reproduce("mine", features="fc1000", tolerance=100, data_root=data, runs=runs, caption="full")
     (cell,) = found.cells
     assert cell.verdict == "other features"
     assert dataclasses.replace(cell, semantics="sent").other == "features and semantics"

@@ -227,7 +227,8 @@ def test_the_columns_are_those_of_loops(runs: Path, on_test: bool) -> None:
 @pytest.mark.parametrize("format", FORMATS)
 def test_a_constant_chosen_on_test_is_marked_in_every_format(runs: Path, format: str) -> None:
     width = None if format == "latex" else 200
-    plain, on_test = (table(runs, format=format, methods=["a"], calibrate=on, width=width) for on in ("dev", "oracle"))
+    options = {"format": format, "methods": ["a"], "width": width, "caption": "full"}
+    plain, on_test = (table(runs, calibrate=on, **options) for on in ("dev", "oracle"))
     sign = r"$^{\dagger}$" if format == "latex" else "†"
     assert sign not in plain
     assert sign in on_test

@@ -299,7 +299,7 @@ def test_across_needs_two_data_sets(runs: Path) -> None:
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex"])
 def test_every_format_says_how_and_with_which_marks(runs: Path, format: str) -> None:
-    text = compare(runs=runs, format=format, draws=FEW, width=100)
+    text = compare(runs=runs, format=format, draws=FEW, width=100, caption="full")
     plain = " ".join(text.split())
     for part in (
         *("LisGAN‡" if format != "latex" else r"LisGAN$^{\ddagger}$", "200 draws", "bootstrap seed 0", "Holm"),

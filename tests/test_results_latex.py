@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from result_records import check_golden, pair, paper_study, saved, table
 
+from zslbench.errors import BadValue
 from zslbench.results.tables.latex import escape, text_width
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
@@ -27,7 +28,7 @@ def test_golden_of_hostile_names_in_latex(tmp_path: Path) -> None:
     hostile = {"title": HOSTILE, "label": f"mine[name='{HOSTILE}']", "params": {"name": HOSTILE}}
     records = pair("mine", HOSTILE, 0, (0.5, 0.04, 1.0, 0.1), features="f_1", semantics="s&t", **hostile)
     records += pair("*", HOSTILE, 0, (0.4, 0.3, 0.5, 0.1), features="f_1", semantics="s&t", title="*[x]")
-    check_golden("hostile.tex", table(saved(tmp_path, records), format="latex"))
+    check_golden("hostile.tex", table(saved(tmp_path, records), format="latex", caption="full"))
 
 
 def check_latex(text: str) -> None:
@@ -153,7 +154,7 @@ def page(kind: str, body: str) -> str:
 @pytest.mark.parametrize("kind", PAGES)
 def test_every_layout_fits_any_page(pdflatex: str, paper_runs: Path, long: Path, kind: str, tmp_path: Path) -> None:
     tables = {
-        f"{place}{layout}{published}": table(runs, layout=layout, format="latex", published=published)
+        f"{place}{layout}{published}": table(runs, layout=layout, format="latex", published=published, caption="full")
         for place, runs in enumerate((paper_runs, long))
         for layout in ("full", "zsl", "gzsl")
         for published in ((None, "best"), ("li2019lisgan",))[place]
@@ -225,3 +226,46 @@ def test_widths_are_those_of_latex_rounded_up(pdflatex: str, tmp_path: Path) -> 
     assert len(measured) == len(texts)
     for text, width in zip(texts, measured, strict=True):
         assert 0.995 * width <= text_width(text) <= 1.2 * width + 1, text  # LaTeX kerns
+
+
+# --- an author's own caption and label -----------------------------------------------------------------------------
+
+
+def test_own_words_stand_as_they_are_before_the_marks_and_a_label_follows(pdflatex: str, tmp_path: Path) -> None:
+    runs = saved(tmp_path / "runs", pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), setting="transductive"))
+    own = {"caption_text": r"\emph{GZSL} at $\gamma = 1$, 50\,\%.", "label": "tab:gzsl"}
+    text = table(runs, format="latex", **own)
+    marks = r"$^{\ddagger}$ transductive: unlabelled test features are used."
+    assert rf"\caption{{{own['caption_text']} {marks}}}" + "\n\\label{tab:gzsl}\n" in text
+    log = compiled(pdflatex, tmp_path, page("one column", text + r"\typeout{NUMBER \csname r@tab:gzsl\endcsname}"))
+    assert "multiply" not in log
+    assert r"newlabel{tab:gzsl}{{1}" in (tmp_path / "page.aux").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"caption_text": "50 % of it"}, r"% begins a comment"),
+        ({"caption_text": "a } b {"}, "braces do not match"),
+        ({"caption_text": "a {b"}, "braces do not match"),
+        ({"caption_text": "a \\"}, "ends with a backslash"),
+        ({"label": "a b"}, "label 'a b' is not allowed"),
+        ({"label": "x", "caption": "none"}, "add --caption-text"),
+        ({"label": "x", "standalone": True}, "nothing refers to it"),
+        ({"label": "x", "format": "markdown"}, "not for format markdown"),
+    ],
+)
+def test_what_latex_would_trip_over_is_refused(tmp_path: Path, options: dict[str, Any], problem: str) -> None:
+    runs = saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1)))
+    with pytest.raises(BadValue, match=problem):
+        table(runs, **{"format": "latex", **options})
+
+
+def test_escaped_signs_are_no_problem(tmp_path: Path) -> None:
+    runs = saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1)))
+    assert r"\caption{5 \% \{x\} \\" in table(runs, format="latex", caption_text=r"5 \% \{x\} \\")
+
+
+def test_without_a_caption_there_is_none(tmp_path: Path) -> None:
+    runs = saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1)))
+    assert "caption" not in table(runs, format="latex", caption="none")

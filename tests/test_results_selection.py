@@ -194,18 +194,18 @@ def test_the_caption_says_how_many_competed(tmp_path: Path) -> None:
     """Few seeds do not win by chance: they are left out, or all are compared on the seeds that they share."""
     ordinary = [one(0.5, seed=seed, params={"k": 1}) for seed in range(3)]
     lucky = one(0.9, params={"k": 2}, selection="oracle")
-    text = table(saved(tmp_path, [*ordinary, lucky]), selection="oracle", width=300)
+    text = table(saved(tmp_path, [*ordinary, lucky]), selection="oracle", width=300, caption="full")
     assert "Oracle selection chose among: gan†: 2 settings on the seeds that all of them have." in text
     assert "Seeds: 0 (n = 1)." in text
     fair = [one(0.6, seed=seed, params={"k": 3}, selection="oracle") for seed in range(3)]
-    text = table(saved(tmp_path, fair), selection="oracle", width=300)
+    text = table(saved(tmp_path, fair), selection="oracle", width=300, caption="full")
     assert "gan†: 2 settings (1 more with too few seeds)." in text
 
 
 def test_the_caption_keeps_different_dev_folds_apart(tmp_path: Path) -> None:
     records = [one(0.5, {2: 0.4}, method=method, title=method) for method in "ab"]
     records += [dev(0.3, {2: 0.4}, fold, method="a") for fold in (1, 2, 3)] + [dev(0.3, {2: 0.4}, 2, method="b")]
-    text = table(saved(tmp_path, records), selection="validated", width=300)
+    text = table(saved(tmp_path, records), selection="validated", width=300, caption="full")
     assert "validated (step chosen on dev folds 1–3 by T1, mean over folds and seeds): a; " in text
     assert "validated (step chosen on dev fold 2 by T1, mean over folds and seeds): b." in text
 
@@ -249,7 +249,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rows_of_one_method_under_several_rules_are_told_apart(runs: Path) -> None:
-    text = table(runs, selection=SELECTIONS, width=300)
+    text = table(runs, selection=SELECTIONS, width=300, caption="full")
     rows = {row.split("  ")[0]: row for row in text.splitlines()}
     shown = {"GAN fixed": "41.0 ± 1.0", "GAN validated": "50.0 ± 0.0", "GAN†": "60.0 ± 0.0", "ESZSL†": "70.0"}
     assert all(number in rows[name] for name, number in {**shown, "ESZSL@tuned": "55.0"}.items())
@@ -304,7 +304,7 @@ def test_intervals_in_place_of_deviations(runs: Path) -> None:
     from scipy import stats
 
     low, high = stats.t.interval(0.95, 2, loc=41.0, scale=stats.sem([40.0, 41.0, 42.0]))
-    text = table(runs, methods=["gan"], ci=True, width=200)
+    text = table(runs, methods=["gan"], ci=True, width=200, caption="full")
     assert f"41.0 ± {(high - low) / 2:.1f}" in text
     assert "± is the half-width of the 95 % t interval over seeds." in text
     for ci in (False, True):  # both are always in the data

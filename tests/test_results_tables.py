@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -20,12 +20,12 @@ from hypothesis import strategies as st
 from result_records import PAPER_DATA, check_golden, pair, record, saved, study, table
 from rich.cells import cell_len
 
-from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
+from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.rows import summarise
 from zslbench.results.records.record import Record
 from zslbench.results.tables.layout import lay_out, podium
 from zslbench.results.tables.render import render
-from zslbench.results.tables.table import text_table
+from zslbench.results.tables.table import WARNINGS, Remark, RemarkKind, shorten, text_table
 
 RULES = ("fixed", "oracle")
 
@@ -60,10 +60,10 @@ def test_golden_of_many_methods_and_data_sets(paper_runs: Path) -> None:
 
 def test_the_split_follows_the_content_and_not_the_way_it_was_named(tmp_path: Path) -> None:
     saved(tmp_path, [record("eszsl", origin="own"), record("sae")])
-    assert "\nSplit: proposed split (PS) of Xian et al.\n" in table(tmp_path, width=100)
+    assert "\nSplit: proposed split (PS) of Xian et al.\n" in table(tmp_path, width=100, caption="full")
     saved(tmp_path, [record("sae", semantics="sent", origin="own")])
     proposed, own = "proposed split (PS) of Xian et al. (cub fc1000/att)", "the data's own split (cub fc1000/sent)"
-    assert f"Split: {proposed}, {own}." in table(tmp_path, width=400)
+    assert f"Split: {proposed}, {own}." in table(tmp_path, width=400, caption="full")
 
 
 def test_json_numbers_are_those_of_the_records(study_runs: Path) -> None:
@@ -134,13 +134,15 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
 def test_marks_are_explained_only_where_they_stand(tmp_path: Path) -> None:
     assert not set(table(saved(tmp_path / "plain", [simple("a", 0.5)]))) & set("†‡±*")
     marked = [simple("a", 0.5, selection="oracle", setting="transductive")]
-    text = table(saved(tmp_path / "marked", marked), selection="oracle")
-    assert all(part in text for part in ("a†‡", "‡ transductive:", "† oracle selection:"))
+    runs = saved(tmp_path / "marked", marked)
+    for caption, oracle in (("short", "† best on the test images"), ("full", "† oracle selection:")):
+        text = table(runs, selection="oracle", caption=caption)
+        assert all(part in text for part in ("a†‡", "‡ transductive:", oracle))
 
 
 def test_data_of_one_name_is_told_apart_by_semantics_and_content(tmp_path: Path) -> None:
     records = [simple("a", 0.5), simple("a", 0.6, semantics="sent"), simple("a", 0.7, dataset="sun", features="vgg19")]
-    text = table(saved(tmp_path / "semantics", records), width=200)
+    text = table(saved(tmp_path / "semantics", records), width=200, caption="full")
     head = text.splitlines()[0].split("  ")
     assert [part.strip() for part in head if part.strip()] == ["cub (fc1000, att)", "cub (fc1000, sent)", "sun"]
     assert "Features: fc1000 (cub), vgg19 (sun); semantics: att (cub, sun), sent (cub)." in text
@@ -481,3 +483,64 @@ def test_the_table_is_written_whole_or_not_at_all(study_runs: Path, tmp_path: Pa
             table(study_runs, output=output)
     assert target.read_text(encoding="utf-8") == text
     assert [path.name for path in target.parent.iterdir()] == ["gzsl.tex"]
+
+
+# --- captions ------------------------------------------------------------------------------------------------------
+
+
+def caption_of(text: str) -> list[str]:
+    """Return the sentences below the last row, each on the line that it was given."""
+    return text.rstrip().split("\n\n")[-1].splitlines()
+
+
+def test_a_short_caption_says_what_the_numbers_are_of_in_one_sentence(tmp_path: Path) -> None:
+    records = [simple("a", 0.5 + seed / 100, seed=seed) for seed in range(3)]
+    runs = saved(tmp_path, [*records, *(simple("a", 0.6, seed=seed, dataset="sun") for seed in range(3))])
+    assert caption_of(table(runs, width=200)) == [
+        "ZSL, final stage · cub, sun: fc1000 features, att semantics, proposed split · selection: fixed · seeds 0–2 · "
+        "± standard deviation.",
+        "More: --caption full",
+    ]
+    assert "± half of the 95 % t interval." in table(runs, width=200, ci=True)
+    assert "More:" not in table(runs, format="markdown")
+    whole = table(runs, width=200, caption="full")
+    assert "Metrics: mean per-class top-1 accuracy" in whole
+    assert "More:" not in whole
+
+
+def test_a_short_caption_says_where_seeds_differ_and_none_warns_of_it(tmp_path: Path) -> None:
+    runs = saved(tmp_path, [*(simple("a", 0.5, seed=seed) for seed in range(3)), simple("b", 0.6)])
+    uneven = "Seeds: 0–2 (n = 3): a; 0 (n = 1): b."
+    assert uneven in caption_of(table(runs, width=200))
+    with pytest.warns(CaptionLeftOut) as left_out:
+        text = table(runs, width=200, caption="none")
+    assert [str(warning.message) for warning in left_out] == [uneven]
+    assert caption_of(text)[-1].startswith("b ")
+
+
+def test_a_short_caption_does_not_warn_of_methods_without_chance(tmp_path: Path) -> None:
+    runs = saved(tmp_path, [*(simple("a", 0.5, seed=seed) for seed in range(3)), simple("eszsl", 0.6)])
+    first, *others = caption_of(table(runs, width=200))
+    assert first.endswith("seeds 0–2 (deterministic methods once) · ± standard deviation.")
+    assert others == ["Best among comparable rows marked *, second best marked °.", "More: --caption full"]
+
+
+def test_no_caption_but_an_author_s_own_words(tmp_path: Path) -> None:
+    runs = saved(tmp_path, [simple("a", 0.5, setting="transductive"), simple("b", 0.6)])
+    text = table(runs, caption_text="Accuracy of all.", width=200)
+    assert caption_of(text)[:2] == ["Accuracy of all.", "‡ transductive: unlabelled test features are used."]
+    assert "final stage" not in text
+    alone = table(runs, caption_text="Accuracy of all.", caption="none", width=200)
+    assert caption_of(alone) == ["Accuracy of all."]
+    with pytest.raises(UnknownName, match="unknown caption 'long'"):
+        table(runs, caption="long")
+    with pytest.raises(BadValue, match="csv has no caption"):
+        table(runs, caption_text="All.", format="csv")
+
+
+def test_every_kind_of_remark_is_in_a_short_caption_by_its_kind_alone() -> None:
+    kinds = get_args(RemarkKind)
+    plain = [Remark(kind, f"long {kind}") for kind in kinds]
+    assert {remark.kind for remark in shorten(plain)} == {*WARNINGS, "note"}
+    shortened = " ".join(remark.text for remark in shorten([Remark(kind, "long", f"<{kind}>") for kind in kinds]))
+    assert all(f"<{kind}>" in shortened for kind in kinds if kind not in {*WARNINGS, "note"})

@@ -53,6 +53,10 @@ class RecordsLeftOut(UserWarning):
     """Records that a table, figure or page does not show; the command line prints it on standard error."""
 
 
+class CaptionLeftOut(UserWarning):
+    """What numbers must not be read without, where no caption says it; the command line prints it as the other."""
+
+
 def first_line(error: BaseException) -> str:
     """Return the first line of what a library says of a broken file, without its full stop, or the error's kind.
 

@@ -76,6 +76,7 @@ from zslbench.commands import shared_options as shared
 @click.option(
     "--standalone", is_flag=True, help="With --format latex: write a complete document, cropped to the table."
 )
+@shared.LATEX_CAPTION
 @shared.OUTPUT
 @shared.RUNS
 @shared.DATA_ROOT
@@ -115,6 +116,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @shared.STAGE
 @shared.selection_option(help="Only runs selected in this way.  [default: all but oracle]")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.LATEX_CAPTION
 @shared.path_option("--diagram", help="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @shared.OUTPUT
 @shared.RUNS
@@ -138,6 +140,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @shared.format_option(
     "terminal", "markdown", "latex", "csv", "json", help="How to write it; csv: a row per point of a run."
 )
+@shared.LATEX_CAPTION
 @shared.METHOD_FILTER
 @shared.DATASETS
 @shared.CHOICES

@@ -251,6 +251,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 )
 @shared.stage_option(help="final: trainval → test. dev: training → validation classes, the mean over folds.")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.LATEX_CAPTION
 @shared.study_options(ONLY_LISTED)
 def ablate(**options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
@@ -288,6 +289,7 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 @shared.seeds_option(help="Run the seeds 0 to N-1, for methods that depend on them.", default=3)
 @shared.TOLERANCE
 @shared.format_option("terminal", "markdown", "csv", "json")
+@shared.CAPTION
 @shared.study_options("Only list what would be run, and what cannot be.")
 def reproduce(**options: Any) -> None:
     """Run what a published table needs and say of each number whether it came out again.

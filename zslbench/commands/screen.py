@@ -18,7 +18,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
-from zslbench.errors import RecordsLeftOut
+from zslbench.errors import CaptionLeftOut, RecordsLeftOut
 from zslbench.visible import describe_failure, one_line, visible
 
 if TYPE_CHECKING:
@@ -65,14 +65,15 @@ def show_error(sentence: str, notes: Iterable[str] = ()) -> None:
 
 @contextlib.contextmanager
 def records_left_out_shown() -> Iterator[None]:
-    """Print each warning of records that are not shown once, as a line on standard error."""
+    """Print each warning of records or of captions that are not shown once, as a line on standard error."""
     known: set[str] = set()
     with warnings.catch_warnings():
         warnings.simplefilter("always", RecordsLeftOut)
+        warnings.simplefilter("always", CaptionLeftOut)
         show_other = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
-            if not issubclass(category, RecordsLeftOut):
+            if not issubclass(category, (RecordsLeftOut, CaptionLeftOut)):
                 show_other(message, category, *place, **more)
             elif str(message) not in known:
                 known.add(str(message))

@@ -114,6 +114,23 @@ def format_option(*names: str, help: str = "How to write it.") -> Decorator:
     return choice_option("-f", "--format", choices=names, default=names[0], help=help)
 
 
+CAPTION = choice_option(
+    "--caption",
+    choices=["short", "full", "none"],
+    default="short",
+    help="What stands below a table. short: what the numbers are of, and each mark. full: metrics and rules too. none: "
+    "warnings alone, on standard error.",
+)
+LATEX_CAPTION = combine_options(
+    CAPTION,
+    click.option(
+        "--caption-text",
+        metavar="TEXT",
+        help="Your own words for what the caption says of data, selection and seeds; marks are still explained. LaTeX: "
+        "written as it is.",
+    ),
+    click.option("--label", metavar="NAME", help="LaTeX: the table's label, such as tab:gzsl."),
+)
 stage_option = functools.partial(choice_option, "--stage", choices=["final", "dev"], default="final")
 selection_option = functools.partial(choice_option, "--selection", choices=["fixed", "validated", "oracle"])
 rerun_option = functools.partial(choice_option, "--rerun", choices=["none", "failed", "stale", "all"])

@@ -23,8 +23,14 @@ from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import PresetStore
-from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections
-from zslbench.results.tables.render import MISSING, check_format
+from zslbench.results.tables.captions import (
+    TRANSDUCTIVE,
+    TWO_SEEDS,
+    describe_selections,
+    distinct,
+    format_number_ranges,
+)
+from zslbench.results.tables.render import MISSING, Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.table_data import pick_facts, round_numbers
@@ -125,6 +131,9 @@ def ablate(
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,
+    caption: str = "short",
+    caption_text: str | None = None,
+    label: str | None = None,
 ) -> Ablated:
     """Run a method's named ablations, or the values of one hyper-parameter, and compare them over seeds.
 
@@ -141,11 +150,13 @@ def ablate(
         datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, console: as in
             `run`.
         width: characters of a line; None: the terminal's.
+        caption, caption_text, label: as in `table`.
 
     Raises:
         ZslbenchError: a request that cannot be met; nothing was run.
     """
-    check_format(format)
+    below = Caption(caption, caption_text, label)
+    check_format(format, caption=below)
     base = parse(method)
     cls = method_class(base.name)
     base, *others = expand(base)
@@ -186,6 +197,7 @@ def ablate(
         make_rows=lambda: [_facts(row, stage) for row in rows],
         format=format,
         options={"width": None if format == "latex" else width, "piped": 120},
+        caption=below,
         lines=rows,
         outcome=outcome,
     )
@@ -371,14 +383,14 @@ def _tables(
     Where room is `narrow`, as on paper, a sentence says what the settings are, instead of a column.
     """
     if not rows:
-        return [Table((), (), tuple(remarks("note", ["No run finished.", *_unfinished(outcome)])))]
+        return [Table((), (), tuple(remarks("warning", ["No run finished.", *_unfinished(outcome)])))]
     tables: list[Table] = []
     shown = [row for row in rows if row.column.metric != "AUSUC"] or rows
     for swept, place in dict.fromkeys((row.swept, row.column.place) for row in shown):
         on_data = [row for row in shown if (row.swept, row.column.place) == (swept, place)]
         tables += _tables_of_series(on_data, f"{card.title} on {place}", explained=not swept and not narrow)
     below = _remarks(rows, shown, card, given.replace(",", ", ") if narrow else given, stage)
-    below += remarks("note", _unfinished(outcome))
+    below += remarks("warning", _unfinished(outcome))
     helps = dict.fromkeys(f"{row.setting}: {row.help}" for row in rows if row.help)
     if narrow and helps:
         below += remarks("parameters", [f"{'; '.join(helps)}."])
@@ -440,14 +452,17 @@ def _remarks(
     rest = "." if "@" in given else "; all else is at its defaults."
     below: list[Remark] = []
 
-    def add(kind: RemarkKind, *sentences: str) -> None:
-        below.extend(remarks(kind, sentences))
+    def add(kind: RemarkKind, text: str, short: str | None = None) -> None:
+        below.extend(remarks(kind, [text], text if short is None else short))
 
-    add("stage", f"{kinds} accuracy in percent, {tested}; {means}.")
+    spread = ", ± standard deviation" if any(row.stat and row.stat.std is not None for row in shown) else ""
+    add("stage", f"{kinds} accuracy in percent, {tested}; {means}.", f"{kinds}, {stage} stage{spread}")
     add("parameters", f"The method as given is {given}{rest}")
-    add("seeds", _describe_seeds(rows, card))
-    add("selection", f"Selection: {describe_selections(row.selection for row in rows)}.")
-    add("spread", *_describe_intervals(shown, card))
+    below += _describe_seeds(rows, card)
+    selections = [row.selection for row in rows]
+    short = f"selection: {', '.join(distinct(sorted(selections)))}"
+    add("selection", f"Selection: {describe_selections(selections)}.", short)
+    below += _describe_intervals(shown, card)
     if same := sorted({row.setting for row in rows if row.as_given and not row.swept} - {FULL}):
         add("parameters", f"{', '.join(same)} is the method as given.")
     if using := list(dict.fromkeys(row.setting for row in rows if row.transductive)):
@@ -457,36 +472,41 @@ def _remarks(
     if any(row.highest for row in rows):
         where = "the test images" if final else "the validation classes"
         advice = "; choose values with zslbench tune, or look at --stage dev" if final else ""
-        add("ranking", f"* highest mean, as measured on {where}: it shows sensitivity and is no selection{advice}.")
+        text = f"* highest mean, as measured on {where}: it shows sensitivity and is no selection{advice}."
+        add("ranking", text, f"* highest mean on {where}: no selection.")
     return below
 
 
-def _describe_intervals(rows: Sequence[AblationRow], card: MethodCard) -> list[str]:
+def _describe_intervals(rows: Sequence[AblationRow], card: MethodCard) -> list[Remark]:
     """Say what the intervals of differences are, or why there are none."""
     gaps = [row.difference for row in rows if row.difference]
     if any(gap.low is not None for gap in gaps):
-        few = [TWO_SEEDS] if any(gap.n == 2 for gap in gaps) else []
-        return [
+        text = (
             "Differences are paired by seed; each interval is Student's at 95 % by itself, not adjusted for the "
-            f"{len(gaps)} comparisons made here.",
-            *few,
-        ]
+            f"{len(gaps)} comparisons made here."
+        )
+        short = f"differences paired by seed, 95 % t intervals not adjusted for {len(gaps)} comparisons"
+        few = remarks("warning", [TWO_SEEDS] if any(gap.n == 2 for gap in gaps) else [])
+        return [*remarks("spread", [text], short), *few]
     if gaps and card.stochastic:
-        return ["One seed: no interval, so chance cannot be told from an effect; give more with --seeds."]
-    if gaps:
-        return [
-            f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
-            "seeds; zslbench compare has intervals over classes and images."
-        ]
-    return []
+        alone = "One seed: no interval, so chance cannot be told from an effect; give more with --seeds."
+        return remarks("single seed", [alone])
+    text = (
+        f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
+        "seeds; zslbench compare has intervals over classes and images."
+    )
+    return remarks("spread", [text] if gaps else [])
 
 
-def _describe_seeds(rows: Sequence[AblationRow], card: MethodCard) -> str:
+def _describe_seeds(rows: Sequence[AblationRow], card: MethodCard) -> list[Remark]:
     if not card.stochastic:
-        return f"{card.title} does not depend on a seed."
+        return remarks("seeds", [f"{card.title} does not depend on a seed."], "deterministic")
     most = max((row.seeds for row in rows), key=len)
     fewer = list(dict.fromkeys(f"{row.setting} on {row.column.dataset}" for row in rows if row.seeds != most))
-    return f"Seeds: {', '.join(map(str, most))}." + (f" Fewer for {', '.join(fewer)}." if fewer else "")
+    text = f"Seeds: {', '.join(map(str, most))}."
+    if fewer:
+        return remarks("warning", [f"{text} Fewer for {', '.join(fewer)}."])
+    return remarks("seeds", [text], f"{'seed' if len(most) == 1 else 'seeds'} {format_number_ranges(most)}")
 
 
 def _unfinished(outcome: Outcome) -> list[str]:

@@ -32,7 +32,7 @@ from zslbench.results.tables.comparison_tables import (
     csv_comparisons,
     json_comparisons,
 )
-from zslbench.results.tables.render import check_format
+from zslbench.results.tables.render import Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.visible import format_count
 
@@ -58,6 +58,9 @@ def compare(
     diagram: Path | str | None = None,
     output: Path | None = None,
     width: int | None = None,
+    caption: str = "short",
+    caption_text: str | None = None,
+    label: str | None = None,
 ) -> TableResult:
     """Return how methods differ on each data set, how sure that is, and what holds across data sets.
 
@@ -73,12 +76,15 @@ def compare(
         diagram: also draw the critical-difference diagram there (.pdf, .svg or .png).
         output: also write the text there.
         width: characters of a line; None: the terminal's.
+        caption, caption_text, label: as in `table`.
 
     Raises:
         BadValue, UnknownName: what does not exist, does not fit together, or cannot be compared.
         StoreError: no runs, none finished, predictions missing, or a file cannot be written.
     """
-    kinds = _check_request(format, metrics, over, level, draws, selection)
+    below = Caption(caption, caption_text, label)
+    check_format(format, caption=below)
+    kinds = _check_request(metrics, over, level, draws, selection)
     if diagram is not None:
         file_kind(Path(diagram), "diagram")
     store = ResultStore(runs)
@@ -116,16 +122,16 @@ def compare(
         make_json=lambda: json_text(json_comparisons(done)),
         format=format,
         options={"width": width if format == "terminal" else None},
+        caption=below,
     )
     write_output(result.text, output, "comparison")
     return result
 
 
 def _check_request(
-    format: str, metrics: Sequence[str] | None, over: str, level: float, draws: int, selection: str | None
+    metrics: Sequence[str] | None, over: str, level: float, draws: int, selection: str | None
 ) -> tuple[str, ...]:
     """Refuse what no comparison can be made with, and return what to resample."""
-    check_format(format)
     words = [("metric", name, METRICS) for name in metrics or ()]
     words += [("kind of resampling", over, (*OVER, "both")), ("selection", selection or "fixed", SELECTIONS)]
     for kind, word, allowed in words:

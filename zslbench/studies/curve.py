@@ -30,7 +30,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
-from zslbench.results.tables.render import check_format
+from zslbench.results.tables.render import Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
 from zslbench.studies.record_table import count_unreadable
@@ -40,9 +40,15 @@ _LEVELS = tuple(range(0, 100, 10))
 _PIPE_WIDTH = 130
 _DIGITS = 6
 _REMARKS = (
-    Remark("layout", "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds."),
     Remark(
-        "oracle", "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result."
+        "layout",
+        "U where S is …: on the curve that γ draws, points joined by straight lines, mean over seeds.",
+        "U where S is …: on the curve that γ draws.",
+    ),
+    Remark(
+        "oracle",
+        "†: γ with the highest H on the test images, and that H: oracle selection, a bound and no result.",
+        "† γ chosen on the test images (oracle selection): a bound and no result.",
     ),
 )
 
@@ -71,6 +77,9 @@ def curve(
     data: Path | str | None = None,
     output: Path | str | None = None,
     width: int | None = None,
+    caption: str = "short",
+    caption_text: str | None = None,
+    label: str | None = None,
 ) -> TableResult:
     """Return the seen–unseen curves of the finished gzsl runs, and what calibrated stacking makes of them.
 
@@ -81,12 +90,14 @@ def curve(
         data: also write every point of every run there, as csv.
         output: also write the text there.
         width: characters of a line; None: the terminal's.
+        caption, caption_text, label: as in `table`.
 
     Raises:
         BadValue, UnknownName: nothing fits what was asked for.
         StoreError: no runs, none finished, predictions that are lost, or a file that cannot be written.
     """
-    check_format(format)
+    below = Caption(caption, caption_text, label)
+    check_format(format, caption=below)
     store = ResultStore(runs)
     everything = store.load()
     record_filter = RecordFilter(methods, datasets, ("gzsl",), features, semantics, "final")
@@ -106,6 +117,7 @@ def curve(
         warned=notes,
         format=format,
         options={"width": width, "piped": _PIPE_WIDTH},
+        caption=below,
     )
     write_output(result.text, output, "curve")
     return result

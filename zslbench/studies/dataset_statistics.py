@@ -17,9 +17,10 @@ from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import BadValue, DataMissing, ZslbenchError
 from zslbench.files import write_output
 from zslbench.identity import folder_name
-from zslbench.results.tables.captions import describe_by, describe_split
+from zslbench.results.tables.captions import describe_by, describe_data, describe_split
+from zslbench.results.tables.render import Caption
 from zslbench.results.tables.result import TableResult
-from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks
+from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
 from zslbench.results.tables.table_data import pick_facts
 from zslbench.visible import one_line
 
@@ -173,13 +174,14 @@ def statistics(
     features: str | None = None,
     semantics: str | None = None,
     data_root: Path | None = None,
-    standalone: bool = False,
     output: Path | None = None,
-    width: int | str | float | None = None,
+    caption: Caption | None = None,
+    **options: Any,
 ) -> TableResult:
     """Return a table of the data sets: images, dimensions, classes and the parts of the split.
 
-    Arguments and errors are those of `zslbench.table`; without `datasets`, every data set folder on this machine.
+    Arguments and errors are those of `zslbench.table`, and `options` those of `TableResult`; without `datasets`, every
+    data set folder on this machine.
     """
     if datasets:
         described = [_describe_named(text, features, semantics, data_root) for text in datasets]
@@ -190,7 +192,8 @@ def statistics(
         make_tables=lambda *_: [_lay_out(described, left_out)],
         make_rows=lambda: [_facts(dataset) for dataset in described],
         format=format,
-        options={"width": width, "standalone": standalone},
+        options=options,
+        caption=caption or Caption(),
     )
     write_output(result.text, output, "table")
     return result
@@ -201,7 +204,7 @@ def _lay_out(described: Sequence[DatasetDescription], left_out: Sequence[str]) -
     return Table(
         columns=tuple(_COLUMNS.values()),
         blocks=(Block(tuple(TableRow(one_line(dataset.title), "", _cells(dataset, notes)) for dataset in described)),),
-        remarks=(*remarks("data", _caption(described)), *remarks("note", left_out)),
+        remarks=(*_caption(described), *remarks("warning", left_out)),
         notes=tuple(notes),
         name="data set",
     )
@@ -224,18 +227,22 @@ def _cells(dataset: DatasetDescription, notes: dict[str, int]) -> tuple[Cell | N
     return tuple(cells)
 
 
-def _caption(described: Sequence[DatasetDescription]) -> list[str]:
+def _caption(described: Sequence[DatasetDescription]) -> list[Remark]:
     features = describe_by((dataset.features or "none", dataset.title) for dataset in described)
     semantics = describe_by((dataset.semantics, dataset.title) for dataset in described)
     split = describe_by((describe_split(dataset.origin, dataset.split), dataset.title) for dataset in described)
-    lines = [
-        "Data set statistics, counted in the data.",
-        f"Features: {features}; semantics: {semantics}.",
-        f"Split: {split}".removesuffix(".") + ".",
+    data = describe_data(
+        (dataset.title, dataset.features, dataset.semantics, dataset.origin, dataset.split) for dataset in described
+    )
+    below = [
+        Remark("stage", "Data set statistics, counted in the data.", "Counted in the data"),
+        *remarks("data", [f"Features: {features}; semantics: {semantics}."], data),
+        *remarks("split", [f"Split: {split}".removesuffix(".") + "."]),
     ]
     if any(dataset.folds for dataset in described):
-        lines.append("train + val: training and validation classes of each development fold of the seen ones.")
-    return lines
+        text = "train + val: training and validation classes of each development fold of the seen ones."
+        below += remarks("layout", [text], text)
+    return below
 
 
 def _facts(dataset: DatasetDescription) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import describe_unreadable_records
 from zslbench.results.tables.layout import lay_out, sort_rows
-from zslbench.results.tables.render import check_format
+from zslbench.results.tables.render import Caption, check_format
 from zslbench.results.tables.result import WITH_NOTES, TableResult
 from zslbench.results.tables.table import Table
 from zslbench.results.tables.table_data import table_rows
@@ -47,6 +47,9 @@ def table(
     ci: bool = False,
     rank_together: bool = False,
     standalone: bool = False,
+    caption: str = "short",
+    caption_text: str | None = None,
+    label: str | None = None,
     data_root: Path | None = None,
     output: Path | None = None,
     width: int | str | float | None = None,
@@ -75,6 +78,11 @@ def table(
         ci: ± is the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows with each other.
         standalone: write a LaTeX document that shows the table alone.
+        caption: ``short``: what the numbers are of, and what each mark means; ``full``: metrics and rules too; or
+            ``none``. What a number must not be read without is always told: where there is no caption as a warning
+            (`CaptionLeftOut`).
+        caption_text: stands for what the caption says of data, selection and seeds; in LaTeX it is written as it is.
+        label: of a LaTeX table, for references to it.
         data_root: the folder that holds xlsa17 folders, for ``stats``.
         output: also write the table there.
         width: characters of a line, beyond which data sets go below each other; of LaTeX inches, or ``column``,
@@ -86,7 +94,9 @@ def table(
         StoreError: no runs, none finished, or `output` cannot be written.
         DataMissing, BadData: of ``stats``: a data set is not on this machine, or its files break a rule.
     """
-    check_format(format, standalone=standalone)
+    below = Caption(caption, caption_text, label)
+    check_format(format, standalone=standalone, caption=below)
+    options = {"width": width, "standalone": standalone}
     if layout == "stats":
         of_runs = {
             "--method": methods,
@@ -107,7 +117,7 @@ def table(
             )
         from zslbench.studies.dataset_statistics import statistics
 
-        return statistics(format, datasets, features, semantics, data_root, standalone, output, width)
+        return statistics(format, datasets, features, semantics, data_root, output, below, **options)
     if data_root is not None:
         raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
     protocols = _check_layout(layout, protocols, metrics, calibrate)
@@ -142,7 +152,8 @@ def table(
         notes=(*gathered.notes, *_unfinished(gathered.chosen)),
         warned=store.left_out,
         format=format,
-        options={"width": width, "standalone": standalone},
+        options=options,
+        caption=below,
     )
     write_output(result.text, output, "table")
     return result

@@ -18,7 +18,7 @@ from zslbench.results.analysis.rows import Stat, group_values, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
-from zslbench.results.tables.render import MISSING, check_format
+from zslbench.results.tables.render import MISSING, Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
 from zslbench.results.tables.table_data import pick_facts, round_numbers
@@ -124,6 +124,7 @@ def reproduce(
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,
+    caption: str = "short",
 ) -> Reproduction:
     """Run what a published table needs and judge each of its numbers by a 95 % interval over seeds.
 
@@ -139,11 +140,13 @@ def reproduce(
         features, semantics: use these instead of the published ones. The verdict then says so: it is no reproduction.
         runs, data_root, device, engine, dry_run, console: as in `run`.
         width: characters of a line; None: the terminal's.
+        caption: ``short``, ``full`` or ``none``, as in `table`.
 
     Raises:
         ZslbenchError: an unknown source, table, data set or method, or a request that cannot be met.
     """
-    check_format(format, FORMATS)
+    below = Caption(caption)
+    check_format(format, FORMATS, caption=below)
     if not 0 <= tolerance <= 100:
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
     if seeds < 1:
@@ -173,6 +176,7 @@ def reproduce(
         make_rows=lambda: [_facts(cell, tolerance) for cell in cells],
         format=format,
         options={"width": width, "piped": 120},
+        caption=below,
         cells=tuple(cells),
         outcome=outcome,
     )
@@ -383,8 +387,8 @@ def _row(cell: Claim, notes: dict[str, int]) -> list[str | Cell | None]:
 def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outcome) -> list[Remark]:
     below: list[Remark] = []
 
-    def add(kind: RemarkKind, *sentences: str) -> None:
-        below.extend(remarks(kind, sentences))
+    def add(kind: RemarkKind, text: str, short: str = "") -> None:
+        below.extend(remarks(kind, [text], short))
 
     counts = Counter(cell.verdict for cell in cells)
     measured = [cell for cell in cells if cell.stat]
@@ -398,25 +402,28 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
             "published",
             f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
             "wholly outside; inconclusive: it reaches over an end, or one seed gives none.",
+            f"Reproduced: the whole 95 % interval lies within {tolerance:g} points of the published number.",
         )
     if any(cell.other for cell in measured):
         add(
             "published",
             "Other features or semantics: the published number was measured on other data, so the difference is no "
             "matter of reproduction.",
+            "Other features or semantics: the published number was measured on other data.",
         )
     below += _describe_measured(measured, drawn, seeds) if measured else []
     if any(cell.lacks_data for cell in cells):
-        add("data", "What data is here: zslbench data list. Other features of the same images: --features STEM.")
+        add("note", "What data is here: zslbench data list. Other features of the same images: --features STEM.")
     if any(cell.entry.oracle for cell in cells):
-        add("oracle", "† published code of this method picks the epoch on test images; ours is not picked there.")
+        picked = "† published code of this method picks the epoch on test images; ours is not picked there."
+        add("oracle", picked, picked)
     if any(cell.entry.transductive or cell.transductive for cell in cells):
         below.append(TRANSDUCTIVE)
     if counts["inconclusive"] and not any(len(cell.seeds) < 2 for cell in drawn):
         add("seeds", "What is inconclusive may be settled by more --seeds; finished ones are not run again.")
-    add("note", *outcome.describe_failures())
+    below += remarks("warning", outcome.describe_failures())
     if outcome.interrupted:
-        add("note", "Interrupted; the same command goes on from here.")
+        add("warning", "Interrupted; the same command goes on from here.")
     return below
 
 
@@ -426,7 +433,8 @@ def _describe_measured(cells: Sequence[Claim], drawn: Sequence[Claim], seeds: in
         "Accuracy in percent, mean ± sample standard deviation over seeds; the interval is Student's for the mean "
         "over seeds. A deterministic method has none: its one value is judged."
     )
-    below = remarks("spread", [spread, *([TWO_SEEDS] if any(len(cell.seeds) == 2 for cell in drawn) else [])])
+    below = remarks("spread", [spread], "± standard deviation and 95 % t interval over seeds")
+    below += remarks("warning", [TWO_SEEDS] if any(len(cell.seeds) == 2 for cell in drawn) else [])
     if drawn:
         most = max((cell.seeds for cell in drawn), key=len)
         fewer = dict.fromkeys(
@@ -434,13 +442,18 @@ def _describe_measured(cells: Sequence[Claim], drawn: Sequence[Claim], seeds: in
             for cell in drawn
             if cell.seeds != most
         )
-        text = f"Seeds of methods with chance: {format_number_ranges(most)} (n = {len(most)})"
-        below += remarks("seeds", [text + (f"; fewer for {', '.join(fewer)}." if fewer else ".")])
+        numbers = format_number_ranges(most)
+        text = f"Seeds of methods with chance: {numbers} (n = {len(most)})"
+        if fewer:
+            below += remarks("warning", [f"{text}; fewer for {', '.join(fewer)}."])
+        else:
+            below += remarks("seeds", [f"{text}."], f"{'seed' if len(most) == 1 else 'seeds'} {numbers}")
     specs = group_values((cell.how, cell.spec) for cell in cells)
     sources = "; ".join(f"{how}: {', '.join(names)}" for how, names in specs.items())
     below += remarks("parameters", [f"Hyper-parameters: {sources}."])
     selections = describe_selections(cell.selection for cell in cells)
-    below += remarks("selection", [f"Selection of what was measured: {selections}."])
+    short = f"selection: {', '.join(sorted({cell.selection for cell in cells}))}"
+    below += remarks("selection", [f"Selection of what was measured: {selections}."], short)
     if seeds == 1 and any(len(cell.seeds) < 2 for cell in drawn):
         below += remarks("single seed", ["One seed says nothing of chance: give more with --seeds."])
     return below

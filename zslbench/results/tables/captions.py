@@ -18,7 +18,11 @@ TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
     "distributed; give more with --seeds."
 )
-TRANSDUCTIVE = Remark("transductive", "‡ transductive: unlabelled test features are used.")
+TRANSDUCTIVE = Remark(
+    "transductive",
+    "‡ transductive: unlabelled test features are used.",
+    "‡ transductive: unlabelled test features are used.",
+)
 
 _ACCURACIES = {
     "T1": "T1 on unseen test images among unseen classes",
@@ -30,6 +34,7 @@ _NO_CURVE = (
     "–, of AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), and no one "
     "constant can be taken off all of them."
 )
+_NO_CURVE_SHORT = "–, of AUSUC and calibrated stacking: the method's scores are not on one scale."
 _SETTING = {
     "inductive": "inductive",
     "semantic": "semantics of unseen classes known in training",
@@ -42,11 +47,30 @@ _SPLITS = {
     "added": "the data's own split",
     "own": "the data's own split",
 }
+_SHORT_SPLITS = {
+    "catalogue": "proposed split",
+    "builtin": "built-in split",
+    "added": "its own split",
+    "own": "its own split",
+}
 
 
 def describe_split(origin: str, made: str = "") -> str:
     """Say which split numbers are of: how it was made here, else what the origin of the data tells."""
     return made or _SPLITS.get(origin, origin)
+
+
+def describe_data(facts: Iterable[tuple[str, str, str, str, str]]) -> str:
+    """Say in short what data numbers are of: data set, features, semantics, origin and how the split was made of each.
+
+    >>> describe_data([("cub", "res101", "att", "catalogue", ""), ("sun", "res101", "att", "catalogue", "")])
+    'cub, sun: res101 features, att semantics, proposed split'
+    """
+    alike = group_values(
+        (f"{features or 'no'} features, {semantics} semantics, {made or _SHORT_SPLITS.get(origin, origin)}", dataset)
+        for dataset, features, semantics, origin, made in facts
+    )
+    return "; ".join(f"{', '.join(names)}: {data.removesuffix('.')}" for data, names in alike.items())
 
 
 def describe_rows(
@@ -59,35 +83,42 @@ def describe_rows(
     named = _NamedRows(rows, [name + ("†" if row.oracle else "") for row, name in zip(rows, names, strict=True)])
     below: list[Remark] = []
 
-    def add(kind: RemarkKind, *texts: str) -> None:
-        below.extend(remarks(kind, filter(None, texts)))
+    def add(kind: RemarkKind, *texts: str, short: str = "") -> None:
+        below.extend(remarks(kind, filter(None, texts), short))
 
     features = describe_by((row.features, row.dataset) for row in rows)
     semantics = describe_by((row.semantics, row.dataset) for row in rows)
-    measured: dict[RemarkKind, str] = {
-        "stage": _describe_stage(rows, metrics),
-        "data": f"Features: {features}; semantics: {semantics}",
-        "split": f"Split: {_describe_splits(rows)}",
-        "selection": f"Selection: {_describe_rules(named)}",
-        "seeds": f"Seeds: {_describe_seeds(named)}",
-        "metrics": _describe_metrics(metrics),
-    }
-    for kind, text in measured.items():
-        add(kind, text and text.removesuffix(".") + ".")
+    origins = _split_origins(rows)
+    data = describe_data(
+        (row.dataset, row.features, row.semantics, origin, row.split) for row, origin in zip(rows, origins, strict=True)
+    )
+    # Means over other seeds do not compare as they stand, which a short caption has to say, too.
+    seeds: RemarkKind = "warning" if _has_unequal_seeds(rows) else "seeds"
+    measured: list[tuple[RemarkKind, str, str]] = [
+        ("stage", _describe_stage(rows, metrics), _shorten_stage(rows, metrics)),
+        ("data", f"Features: {features}; semantics: {semantics}", data),
+        ("split", f"Split: {_describe_splits(rows, origins)}", ""),
+        ("selection", f"Selection: {_describe_rules(named)}", f"selection: {_shorten_rules(named)}"),
+        (seeds, f"Seeds: {_describe_seeds(named)}", _shorten_seeds(rows)),
+        ("metrics", _describe_metrics(metrics), ""),
+    ]
+    for kind, text, short in measured:
+        add(kind, text and text.removesuffix(".") + ".", short=short)
     if choices := named.write_each(_choice):
         add("chosen", f"Chosen: {choices}.")
-    add("calibration", *_describe_calibration(named))
+    add("calibration", *_describe_calibration(named), short=_shorten_calibration(rows))
     lacking = any("H" in row.metrics and not row.metrics.keys() >= {*NEEDS_ONE_SCALE} for row in rows)
     if lacking and any(name in NEEDS_ONE_SCALE or CALIBRATED in name for name in metrics):
-        add("calibration", _NO_CURVE)
+        add("calibration", _NO_CURVE, short=_NO_CURVE_SHORT)
     if spreads := [stat for row in rows for stat in row.metrics.values() if stat.std is not None]:
         spread = "half-width of the 95 % t interval" if intervals else "sample standard deviation"
-        add("spread", f"± is the {spread} over seeds.")
-        add("spread", TWO_SEEDS if intervals and any(stat.n == 2 for stat in spreads) else "")
+        short = "± half of the 95 % t interval" if intervals else "± standard deviation"
+        add("spread", f"± is the {spread} over seeds.", short=short)
+        add("warning", TWO_SEEDS if intervals and any(stat.n == 2 for stat in spreads) else "")
     below += _describe_blocks(rows, rank_together)
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
-    add("oracle", *_describe_oracle(named))
+    add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
     of_changed = ((row, name) for row, name in named if row.source_state != "current")
     by_state = group_values((row.source_state, (name, named.where(row))) for row, name in of_changed)
     changed, unknown = (
@@ -142,14 +173,19 @@ def source_sentences(changed: str, unknown: str) -> list[str]:
 def describe_unreadable_records(number: int) -> list[Remark]:
     """Return the remark on files and folders of records that could not be read; none where there are none."""
     files = "1 file or folder" if number == 1 else f"{number} files or folders"
-    return remarks("note", [f"Without {files} of records that could not be read."] if number else [])
+    return remarks("warning", [f"Without {files} of records that could not be read."] if number else [])
 
 
-def _describe_splits(rows: Sequence[Row]) -> str:
-    """Name the split of each data set; of one that has several, with features and semantics."""
+def _split_origins(rows: Sequence[Row]) -> list[str]:
+    """Return where the split of each row comes from."""
     # The same arrays have the same split, whether a row read them by the data set's name or by its folder.
     catalogued = {row.data_key for row in rows if row.origin == "catalogue"}
-    splits = [describe_split("catalogue" if row.data_key in catalogued else row.origin, row.split) for row in rows]
+    return ["catalogue" if row.data_key in catalogued else row.origin for row in rows]
+
+
+def _describe_splits(rows: Sequence[Row], origins: Sequence[str]) -> str:
+    """Name the split of each data set; of one that has several, with features and semantics."""
+    splits = [describe_split(origin, row.split) for row, origin in zip(rows, origins, strict=True)]
     of_dataset = group_values((row.dataset, split) for row, split in zip(rows, splits, strict=True))
     return describe_by(
         (split, f"{row.dataset} {row.features}/{row.semantics}" if len(of_dataset[row.dataset]) > 1 else row.dataset)
@@ -166,6 +202,36 @@ def _describe_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     if len(folds) == 1:
         mean = (", mean over folds " if mean else ", fold ") + format_number_ranges(folds[0])
     return f"{kinds} accuracy in percent, dev stage: training classes → validation classes (as the unseen ones){mean}"
+
+
+def _shorten_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    kinds = " and ".join(distinct(row.protocol.upper() for name in metrics for row in rows if name in row.metrics))
+    if rows[0].stage != "dev":
+        return f"{kinds}, final stage"
+    folds = distinct(row.folds for row in rows)
+    which = name_folds(folds[0]) if len(folds) == 1 else "the folds named"
+    mean = "mean over " if any(len(numbers) > 1 for numbers in folds) else ""
+    return f"{kinds}, dev stage (validation classes, {mean}{which})"
+
+
+def _has_unequal_seeds(rows: Sequence[Row]) -> bool:
+    return len({row.seeds for row in rows if row.stochastic}) > 1
+
+
+def _shorten_seeds(rows: Sequence[Row]) -> str:
+    """Say the seeds that rows with chance share; those of a deterministic method make no difference."""
+    seeds = distinct(row.seeds for row in rows if row.stochastic)
+    if not seeds:
+        return "deterministic"
+    text = f"{'seed' if len(seeds[0]) == 1 else 'seeds'} {format_number_ranges(seeds[0])}"
+    return text + ("" if all(row.seeds == seeds[0] for row in rows) else " (deterministic methods once)")
+
+
+def _shorten_rules(named: _NamedRows) -> str:
+    """Name the rules that rows without † were selected by, and the rows where there are several rules."""
+    by_rule = group_values((row.selection, name) for row, name in named if not row.oracle)
+    parts = [rule + (f" ({', '.join(distinct(names))})" if len(by_rule) > 1 else "") for rule, names in by_rule.items()]
+    return ", ".join(parts) or "oracle"
 
 
 def _describe_seeds(named: _NamedRows) -> str:
@@ -237,6 +303,14 @@ def _describe_calibration(named: _NamedRows) -> list[str]:
     return sentences
 
 
+def _shorten_calibration(rows: Sequence[Row]) -> str:
+    folds = distinct(row.gamma_folds for row in rows if row.gammas)
+    if not folds:
+        return ""
+    dev = f"dev {name_folds(folds[0])}" if len(folds) == 1 else "dev folds"
+    return f"cs: after calibrated stacking, γ chosen on {dev if any(folds) else 'the test images (†)'}."
+
+
 def _describe_oracle(named: _NamedRows) -> list[str]:
     """Say what oracle selection chose on, and among how much."""
     if not any(row.oracle for row in named.rows):
@@ -270,12 +344,15 @@ def _describe_metrics(metrics: Sequence[str]) -> str:
 def _describe_blocks(rows: Sequence[Row], rank_together: bool) -> list[Remark]:
     kinds = sorted({row.block for row in rows})
     if len(kinds) > 1 and rank_together:
-        return [Remark("ranking", "Rows of different settings and selections are ranked together.")]
+        together = "Rows of different settings and selections are ranked together."
+        return [Remark("ranking", together, together)]
     if len(kinds) > 1:
         blocks = "; ".join(_SETTING.get(name, name) + (", oracle" if oracle else "") for oracle, _, name in kinds)
-        return remarks("setting", [f"Blocks, from the top, each ranked by itself: {blocks}."])
+        # † and ‡ tell the other settings by themselves.
+        short = f"Blocks: {blocks}." if any(name == "semantic" for _, _, name in kinds) else ""
+        return remarks("setting", [f"Blocks, from the top, each ranked by itself: {blocks}."], short)
     known = "The semantics of unseen classes are known in training."
-    return [Remark("setting", known)] if kinds[0][2] == "semantic" else []
+    return [Remark("setting", known, known)] if kinds[0][2] == "semantic" else []
 
 
 def describe_selections(selections: Iterable[str]) -> str:

@@ -68,7 +68,9 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     holm = (
         f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has p (Holm) ≤ {done.alpha:g}."
     )
-    below = remarks("stage", [method]) + remarks("ranking", [holm])
+    short = f"A − B in points, {done.stage} stage · paired bootstrap over {' and '.join(done.how.over)}"
+    below = remarks("stage", [method], f"{short}, {done.how.draws:,} draws")
+    below += remarks("ranking", [holm], f"* or bold: p (Holm, over the pairs of a table) ≤ {done.alpha:g}.")
     pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
     smallest = 1 / (done.how.draws + 1)
     if pairs * smallest > done.alpha:
@@ -77,38 +79,42 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
             f"Holm over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws "
             f"{math.ceil(pairs / done.alpha)} or more."
         )
-        below += remarks("ranking", [few])
-    below += remarks("seeds", _training(entrants))
+        below += remarks("warning", [few])
+    below += _describe_training(entrants)
     if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
         below += remarks("metrics", [_H_OF_MEANS])
-    below += remarks("note", distinct(text for comparison in done.comparisons for text in _cautions(comparison, done)))
+    below += remarks("warning", distinct(text for one in done.comparisons for text in _cautions(one, done)))
     below += [TRANSDUCTIVE] if "‡" in marks else []
-    below += remarks("oracle", ["† candidate of oracle selection: tried on the test images."] if "†" in marks else [])
+    tried = "† candidate of oracle selection: tried on the test images."
+    below += remarks("oracle", [tried] if "†" in marks else [], tried)
     changed, unknown = (", ".join(sources.get(state, ())) for state in ("changed", "unknown"))
-    return below + remarks("source", source_sentences(changed, unknown)) + remarks("note", done.remarks)
+    return below + remarks("source", source_sentences(changed, unknown)) + remarks("warning", done.remarks)
 
 
-def _training(entrants: Sequence[Entrant]) -> list[str]:
+def _describe_training(entrants: Sequence[Entrant]) -> list[Remark]:
     """Say for whom training anew is part of the intervals, and for whom not."""
 
     def titles(fits: Callable[[int], bool]) -> str:
         chance = [entrant for entrant in entrants if entrant.row.stochastic]
         return ", ".join(distinct(entrant.title for entrant in chance if fits(len(entrant.row.seeds))))
 
-    sentences = []
+    below: list[Remark] = []
     if many := titles(lambda seeds: seeds > 1):
-        sentences.append(f"Training anew is part of the intervals, as the seeds show it, for {many}.")
+        text = f"Training anew is part of the intervals, as the seeds show it, for {many}."
+        below += remarks("seeds", [text], "intervals hold the spread over seeds")
     if two := titles(lambda seeds: seeds == 2):
-        sentences.append(
+        text = (
             "Careful: two seeds hardly show the spread of training, and where it is large a 95 % interval holds about "
             f"90 % of the time: {two}; more seeds (`zslbench run … --seeds 5`) mend that."
         )
+        below += remarks("warning", [text])
     if single := titles(lambda seeds: seeds == 1):
-        sentences.append(
+        text = (
             f"With one seed, the intervals hold for the models as trained and leave out the chance of training: "
             f"{single}; more seeds (`zslbench run … --seeds 5`) put it in."
         )
-    return sentences
+        below += remarks("single seed", [text])
+    return below
 
 
 def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:

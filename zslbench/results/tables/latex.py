@@ -47,7 +47,7 @@ _WIDTHS = {
     3.36: "rst",
     3.78: "cez",
     4.26: '"$*/0123456789?\\ago^{}~',
-    4.5: "kqvxy†‡§–",
+    4.5: "kqvxy†‡§–·",
     4.73: "Sbdhnpu",
     5.32: "L_",
     5.79: "EFJPZ",
@@ -307,18 +307,27 @@ def _cell_width(cell: Cell, longest: int) -> float:
     return digits + _SIGN * bool(cell.std) + _MARK * len(cell.marks) + _NOTE * len(str(cell.note or ""))
 
 
-def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: bool = False) -> str:
-    """Write tables as LaTeX floats with booktabs rules and heads that span a data set's columns.
+def write_latex(
+    tables: Sequence[Table],
+    width: float = TEXT_WIDTH,
+    standalone: bool = False,
+    caption_text: str = "",
+    label: str = "",
+) -> str:
+    r"""Write tables as LaTeX floats with booktabs rules and heads that span a data set's columns.
 
     Args:
         tables: below each other under one caption. Columns that do not fit go below each other, lines that do not
             into another float.
         width: inches of a line.
         standalone: write a document that shows the tables alone, on a page of their size.
+        caption_text: LaTeX that the caption begins with; label: for ``\ref``.
     """
     sentences = [remark.text for table in tables for remark in table.remarks]
     sentences += [text for table in tables for text in table.ranking_sentence("in bold", "underlined")]
-    caption = " ".join(dict.fromkeys(sentences))
+    automatic = " ".join(dict.fromkeys(sentences))
+    caption = " ".join(filter(None, [caption_text, automatic]))
+    latex_caption = " ".join(filter(None, [caption_text, breakable(automatic)]))
     notes = [(str(number), text) for table in tables for number, text in enumerate(table.notes, start=1)]
     plain = [" ".join(pair) for pair in notes]
     room, page = width * POINTS - _SPARE, math.inf if standalone else PAGE
@@ -333,22 +342,24 @@ def write_latex(tables: Sequence[Table], width: float = TEXT_WIDTH, standalone: 
         minipage = r"\begin{minipage}{\linewidth}\raggedright", "\\par\n".join(below), r"\end{minipage}"
         below = [r"\par\smallskip", *minipage]
     if standalone:
-        text = _document([panel for panels in floats for panel in panels], caption, below)
+        text = _document([panel for panels in floats for panel in panels], latex_caption, below)
     else:
-        text = _floats(floats, caption, below, "table" if narrow and len(floats) == 1 else "table*")
+        name = "table" if narrow and len(floats) == 1 else "table*"
+        text = _floats(floats, latex_caption, label, below, name)
     comments = [] if standalone else [_NEEDS]
     comments += [_NEEDS_FONT] if has_unsupported_characters(text) else []
     return "\n".join([*comments, text])
 
 
-def _floats(floats: Sequence[Sequence[LatexPanel]], caption: str, below: Sequence[str], name: str) -> str:
+def _floats(floats: Sequence[Sequence[LatexPanel]], caption: str, label: str, below: Sequence[str], name: str) -> str:
     lines = []
     for number, panels in enumerate(floats):
         lines += [rf"\begin{{{name}}}[tp]", r"\centering", r"\footnotesize", _SPACING]
-        if number == 0:
+        if number == 0 and caption:
             lines.append(r"\setlength{\belowcaptionskip}{4pt}")  # usual classes leave no room below a caption on top
-            lines.append(rf"\caption{{{breakable(caption)}}}")
-        else:
+            lines.append(rf"\caption{{{caption}}}")
+            lines += [rf"\label{{{label}}}"] if label else []
+        elif number:
             lines.append(r"Table \thetable{} (continued)\par\smallskip")
         lines += _write_panels(panels)
         lines += below if panels is floats[-1] else ()
@@ -358,7 +369,8 @@ def _floats(floats: Sequence[Sequence[LatexPanel]], caption: str, below: Sequenc
 
 def _document(panels: Sequence[LatexPanel], caption: str, below: Sequence[str]) -> str:
     width = max(COLUMN, *(panel.width for panel in panels))
-    body = [rf"{breakable(caption)}\par\medskip", r"{\centering", *_write_panels(panels), r"\par}", *below]
+    head = [rf"{caption}\par\medskip"] if caption else []
+    body = [*head, r"{\centering", *_write_panels(panels), r"\par}", *below]
     lines = [
         r"\documentclass[border=6pt]{standalone}",
         r"\usepackage{booktabs}",

@@ -117,21 +117,23 @@ def lay_out(
         blocks += _cited_blocks(cited, columns, notes, rank_together)
         apart = len(ranked_blocks(cited, rank_together)) > 1
         ranked = "each block ranked by itself" if apart else "ranked by themselves"
-        below += remarks("published", [f"Rows below “published” are cited, not measured here, and {ranked}."])
+        cited_text = f"Rows below “published” are cited, not measured here, and {ranked}."
+        below += remarks("published", [cited_text], "Rows below “published” are cited, not measured here.")
         if any(row.setting == "transductive" for row in cited) and TRANSDUCTIVE not in below:
             below.append(TRANSDUCTIVE)
         placed = [(entry, _column(columns, entry).group) for row in cited for entry in row.entries]
     elif source and not beside:
         which = "" if source == "best" else f" in {source}"
-        below += remarks("published", [f"There are no published numbers{which} for these methods and data sets."])
+        below += remarks("note", [f"There are no published numbers{which} for these methods and data sets."])
     elif source:
         names = group_values((entry.source, key.short) for key, entry, _ in beside)
         whose = "; ".join(f"{name} ({', '.join(short)})" for name, short in names.items())
-        below += remarks("published", [f"pub.: published, not measured here: {whose}."])
+        short = f"pub.: published, not measured here ({', '.join(names)})."
+        below += remarks("published", [f"pub.: published, not measured here: {whose}."], short)
     table = Table(
         columns=_column_heads(columns, heads),
         blocks=tuple(blocks),
-        remarks=(*below, *remarks("published", _caution(placed, heads))),
+        remarks=(*below, *_caution(placed, heads)),
         notes=tuple(notes),
     )
     return _put_data_on_top(table, columns) if put_data_on_top else table
@@ -214,7 +216,8 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
         Column(heads[group]) if names.count(group.dataset) == 1 else Column(details[group], group=group.dataset)
         for group in groups
     ]
-    layout = Remark("layout", "T1 stands under each data set's name.")
+    where = "T1 stands under each data set's name."
+    layout = Remark("layout", where, where)
     below = [each for remark in table.remarks for each in ([remark, layout] if remark.kind == "stage" else [remark])]
     order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
     return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=tuple(below)), order)
@@ -285,15 +288,13 @@ def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
     return (alike or described or fitting)[0]
 
 
-def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[str]:
+def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[Remark]:
     """Return what has to be said of published numbers, each with the data that it stands beside."""
-    sentences = []
+    below: list[Remark] = []
     if read := sorted({entry.oracle for entry, _ in placed if entry.oracle}, key=str.casefold):
         code, whose = (f"{', '.join(read[:-1])} and {read[-1]}", "their") if len(read) > 1 else (read[0], "its")
-        sentences.append(
-            f"The public code of {code} picks the epoch on test images: {whose} published numbers are read "
-            "as oracle (†)."
-        )
+        text = f"The public code of {code} picks the epoch on test images: {whose} published numbers are read as "
+        below += remarks("oracle", [f"{text}oracle (†)."], f"† published: the code of {code} picks on test images.")
     unlike = group_values(
         (
             (entry.features, entry.semantics),
@@ -303,8 +304,9 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
         if (entry.features, entry.semantics) != group[1:3]
     )
     for (features, semantics), data in unlike.items():
-        sentences.append(
+        text = (
             f"The published numbers rest on {features} features and {semantics} semantics, unlike the measured ones "
             f"of {', '.join(data)}: they do not compare directly."
         )
-    return sentences
+        below += remarks("warning", [text])
+    return below

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import re
 import shutil
 import textwrap
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 
-from zslbench.errors import BadValue, UnknownName
+from zslbench.errors import BadValue, CaptionLeftOut, UnknownName
 from zslbench.results.tables.latex import TEXT_WIDTH, write_latex
-from zslbench.results.tables.table import Cell, Table, column_widths, split_into_panels
+from zslbench.results.tables.table import (
+    REPLACED,
+    WARNINGS,
+    Cell,
+    Table,
+    column_widths,
+    remarks,
+    shorten,
+    split_into_panels,
+)
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DATA_FORMATS = ("csv", "json")
+CAPTIONS = ("short", "full", "none")
+_MORE = "\nMore: --caption full"
 
 WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
 """Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
@@ -33,12 +46,73 @@ _NARROWEST_WORDS = 16
 _SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
 
 
-def check_format(format: str, allowed: Sequence[str] = FORMATS, standalone: bool = False) -> None:
-    """Refuse a format that is not offered (UnknownName), or `standalone` without LaTeX (BadValue)."""
+@dataclasses.dataclass(frozen=True)
+class Caption:
+    r"""What stands below a table.
+
+    Attributes:
+        length: ``short``: what the numbers are of, and what each mark means; ``full``: metrics and rules too; ``none``.
+        text: an author's own, for what the caption says of data, selection and seeds; marks are explained after it. In
+            LaTeX it is written as it is, elsewhere as plain text.
+        label: of a LaTeX table, for ``\ref``.
+    """
+
+    length: str = "short"
+    text: str | None = None
+    label: str | None = None
+
+    @property
+    def own_text(self) -> str:
+        """The author's text without blank lines, which would end a caption in LaTeX; empty where there is none."""
+        return " ".join((self.text or "").split())
+
+
+SHORT_CAPTION = Caption()
+
+
+def check_format(
+    format: str,
+    allowed: Sequence[str] = FORMATS,
+    standalone: bool = False,
+    caption: Caption = SHORT_CAPTION,
+) -> None:
+    """Refuse what no format offers (UnknownName), or what does not go together (BadValue).
+
+    Arguments as of `render`; `allowed`: the formats that a verb has.
+    """
     if format not in allowed:
         raise UnknownName("format", format, allowed)
+    if caption.length not in CAPTIONS:
+        raise UnknownName("caption", caption.length, CAPTIONS)
     if standalone and format != "latex":
         raise BadValue(f"--standalone is a LaTeX document, not {format}; add --format latex, or leave it out.")
+    if caption.text is not None and format in DATA_FORMATS:
+        raise BadValue(f"{format} has no caption; leave out --caption-text, or choose another --format.")
+    if caption.text is not None and format == "latex" and (problem := _find_latex_problem(caption.text)):
+        raise BadValue(f"--caption-text is written into LaTeX as it is, and {problem}.")
+    if caption.label is not None:
+        _check_label(caption.label, format, standalone, has_caption=caption.length != "none" or bool(caption.text))
+
+
+def _find_latex_problem(text: str) -> str:
+    """Return why a text cannot be the argument of a LaTeX command; empty where it can."""
+    plain = re.sub(r"\\[^A-Za-z]", "", text)
+    depth = list(itertools.accumulate((sign == "{") - (sign == "}") for sign in plain))
+    if min(depth, default=0) < 0 or depth[-1:] > [0]:
+        return "its braces do not match; write \\{ for a brace that is text"
+    if "%" in plain:
+        return "% begins a comment there; write \\%"
+    return "it ends with a backslash; write \\textbackslash" if plain.endswith("\\") else ""
+
+
+def _check_label(label: str, format: str, standalone: bool, has_caption: bool) -> None:
+    if format != "latex" or standalone:
+        kind = "a --standalone document, where nothing refers to it" if standalone else f"format {format}"
+        raise BadValue(f"--label is for a table in a LaTeX document, not for {kind}; leave it out.")
+    if not re.fullmatch(r"[\w:./+-]+", label, re.ASCII):
+        raise BadValue(f"label {label!r} is not allowed; write letters, digits and : . / + - _, such as tab:gzsl.")
+    if not has_caption:
+        raise BadValue("--label numbers a caption, and --caption none leaves it out; add --caption-text.")
 
 
 def render(
@@ -47,6 +121,7 @@ def render(
     width: int | str | float | None = None,
     piped: int = 100,
     standalone: bool = False,
+    caption: Caption = SHORT_CAPTION,
 ) -> str:
     """Return tables, one below the other, as LaTeX, Markdown or text for the terminal.
 
@@ -55,20 +130,48 @@ def render(
             page.
         piped: characters of a line where there is no terminal.
         standalone: write a whole LaTeX document.
+        caption: where it is left out, what numbers must not be read without becomes a warning (`CaptionLeftOut`).
 
     Raises:
         BadValue: the width is no whole number above 0, or for LaTeX neither a known name nor a sensible number.
     """
-    tables = [tables] if isinstance(tables, Table) else list(tables)
+    whole = [tables] if isinstance(tables, Table) else list(tables)
+    tables = reduce_captions(whole, caption, format)
     if format == "latex":
         usual = WIDTHS["page"] if standalone else TEXT_WIDTH
-        return write_latex(tables, usual if width is None else inches_of(width), standalone)
+        room = usual if width is None else inches_of(width)
+        return write_latex(tables, room, standalone, caption.own_text, caption.label or "")
     if format == "markdown":
         room = MARKDOWN_WIDTH if width is None else columns_of(width)
         parts = [write_markdown(table, room) for table in tables]
     else:
         parts = [write_terminal(table, columns_of(width, piped)) for table in tables]
+        shortened = any(short.remarks != table.remarks for short, table in zip(tables, whole, strict=True))
+        parts[-1] += _MORE if caption.length == "short" and shortened else ""
     return "\n\n".join(parts) + "\n"
+
+
+def reduce_captions(tables: Sequence[Table], caption: Caption, format: str) -> list[Table]:
+    """Return the tables with the caption that was asked for; an author's own text stands below the last of them.
+
+    LaTeX has that text elsewhere. Without a caption, `CaptionLeftOut` warns of what numbers must not be read without.
+    """
+    if caption.length == "none":
+        for remark in (remark for table in tables for remark in table.remarks if remark.kind in WARNINGS):
+            warnings.warn(remark.text, CaptionLeftOut, stacklevel=5)
+    reduced = [_reduce_caption(table, caption.length, bool(caption.own_text)) for table in tables]
+    if format != "latex" and caption.own_text:
+        below = (*remarks("note", [caption.own_text]), *reduced[-1].remarks)
+        reduced[-1] = dataclasses.replace(reduced[-1], remarks=below)
+    return reduced
+
+
+def _reduce_caption(table: Table, length: str, has_own_text: bool) -> Table:
+    """Return a table without the remarks that the length leaves out, or an author's own text stands for."""
+    below = [remark for remark in table.remarks if not (has_own_text and remark.kind in REPLACED)]
+    if length != "full":
+        below = shorten(below) if length == "short" else []
+    return dataclasses.replace(table, remarks=tuple(below), captioned=length != "none")
 
 
 def inches_of(width: str | float) -> float:

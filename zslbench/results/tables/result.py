@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zslbench.errors import BadValue, RecordsLeftOut
 from zslbench.files import csv_text, json_text, write_output
 from zslbench.results.tables.html import write_html
-from zslbench.results.tables.render import columns_of, render
+from zslbench.results.tables.render import (
+    FORMATS,
+    SHORT_CAPTION,
+    Caption,
+    check_format,
+    columns_of,
+    reduce_captions,
+    render,
+)
 from zslbench.results.tables.table import Table
 
 if TYPE_CHECKING:
@@ -40,6 +48,9 @@ class Result(abc.ABC):
 
     kind: ClassVar[str] = "result"
     """What it is, in errors on files that cannot be written."""
+
+    caption: Caption = SHORT_CAPTION
+    """What stands below its tables, where nothing else is asked for."""
 
     @property
     @abc.abstractmethod
@@ -76,7 +87,7 @@ class Result(abc.ABC):
         """Return the numbers as a tidy pandas data frame, the rows that ``.save("x.csv")`` writes."""
         import pandas as pd
 
-        self._warn_of_notes("csv")
+        self._warn_of_notes()
         return pd.DataFrame([dict(row) for row in self.facts()])
 
     def to_latex(self, **options: Any) -> str:
@@ -84,7 +95,7 @@ class Result(abc.ABC):
 
         Args:
             options: ``width`` in inches, or ``column``, ``page``, ``eccv``, ``neurips``; ``standalone=True`` for a
-                whole document.
+                whole document; ``caption``, ``caption_text`` and ``label`` as in `zslbench.table`.
         """
         return self.write("latex", **options)
 
@@ -103,28 +114,51 @@ class Result(abc.ABC):
         write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.kind)
         return path
 
-    def write(self, format: str, width: int | str | float | None = None, piped: int = 100, **options: Any) -> str:
+    def write(
+        self,
+        format: str,
+        width: int | str | float | None = None,
+        piped: int = 100,
+        standalone: bool = False,
+        **below: str | None,
+    ) -> str:
         """Return it in a format: terminal, markdown, latex, html, csv or json.
 
         Args:
             width: of a line, in characters, of LaTeX as in `to_latex`; None: the terminal's, `piped` where there is
                 none.
+            standalone, below: as in `to_latex`.
         """
-        self._warn_of_notes(format)
+        caption = self._choose_caption(**below)
+        if below:
+            check_format(format, (*FORMATS, "html"), standalone, caption)
+        has_notes = format in WITH_NOTES and caption.length != "none"
+        if not has_notes:
+            self._warn_of_notes()
         if format == "csv":
             return csv_text(self.facts(), self.heads())
         if format == "json":
             return self.write_json()
         tables = self.lay_out(format, columns_of(width, piped) if format == "terminal" else piped)
+        notes = self.notes_below() if has_notes else ()
         if format == "html":
-            return write_html(tables, self.notes_below())
-        text = render(tables, format, width, piped=piped, **options)
-        return text + ("".join(f"\n{note}\n" for note in self.notes_below()) if format == "terminal" else "")
+            return write_html(reduce_captions(tables, caption, format), notes)
+        text = render(tables, format, width, piped, standalone, caption)
+        return text + "".join(f"\n{note}\n" for note in notes)
 
-    def _warn_of_notes(self, format: str) -> None:
-        if format not in WITH_NOTES:
-            for note in self._notes_to_warn_of():
-                warnings.warn(note, RecordsLeftOut, stacklevel=3)
+    def _choose_caption(
+        self, caption: str | None = None, caption_text: str | None = None, label: str | None = None
+    ) -> Caption:
+        own = self.caption
+        return Caption(
+            own.length if caption is None else caption,
+            own.text if caption_text is None else caption_text,
+            own.label if label is None else label,
+        )
+
+    def _warn_of_notes(self) -> None:
+        for note in self._notes_to_warn_of():
+            warnings.warn(note, RecordsLeftOut, stacklevel=3)
 
     def _notes_to_warn_of(self) -> Sequence[str]:
         return self.notes_below()
@@ -139,7 +173,7 @@ class TableResult(Result):
         make_rows: returns tidy rows, those of csv and `to_frame`; columns: their heads, None: as the rows have them.
         make_json: returns the text of json; None: the rows, an object each.
         notes: sentences below all tables on the terminal and in HTML; warned: those that a warning told of already.
-        format, options: what `text` is written in, and with which options of `write`.
+        format, options: what `text` is written in, and with which options of `write`; caption: what stands below.
     """
 
     kind: ClassVar[str] = "table"
@@ -152,6 +186,7 @@ class TableResult(Result):
     warned: Sequence[str] = ()
     format: str = "terminal"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    caption: Caption = SHORT_CAPTION
 
     @functools.cached_property
     def text(self) -> str:

@@ -17,7 +17,16 @@ PUBLISHED_HEAD = "pub."
 RemarkKind = Literal[
     "stage", "data", "split", "selection", "seeds", "single seed", "metrics", "chosen", "calibration", "spread",
     "ranking", "setting", "transductive", "oracle", "source", "parameters", "published", "layout", "figure", "note",
+    "warning",
 ]  # fmt: skip
+WARNINGS: frozenset[RemarkKind] = frozenset({"warning", "source", "single seed"})
+"""What no caption leaves out: numbers cannot be read rightly without it."""
+REPLACED: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "metrics"})
+"""What an author's own caption says in its own words: all that explains no mark."""
+_WHOLE: frozenset[RemarkKind] = WARNINGS | {"note", "parameters"}
+"""What a short caption leaves as it is; the names of rows rest on parameters."""
+_SUMMARY: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "spread"})
+"""What stands in the one sentence that a short caption begins with."""
 
 Item = TypeVar("Item")
 
@@ -26,15 +35,36 @@ Emphasis = Literal["", "best", "second", "outstanding"]
 
 @dataclasses.dataclass(frozen=True)
 class Remark:
-    """A sentence below numbers, and what it is about: whoever leaves one out or moves it goes by its kind."""
+    """A sentence below numbers, and what it is about: whoever leaves one out or moves it goes by its kind.
+
+    `short` is what a short caption has in its place (see `shorten`); empty: nothing.
+    """
 
     kind: RemarkKind
     text: str
+    short: str = ""
 
 
-def remarks(kind: RemarkKind, texts: Iterable[str]) -> list[Remark]:
-    """Return sentences of one kind, fit to be shown."""
-    return [Remark(kind, one_line(text)) for text in texts]
+def remarks(kind: RemarkKind, texts: Iterable[str], short: str = "") -> list[Remark]:
+    """Return sentences of one kind, fit to be shown; the first one with its short form."""
+    return [Remark(kind, one_line(text), "" if number else one_line(short)) for number, text in enumerate(texts)]
+
+
+def shorten(below: Iterable[Remark]) -> list[Remark]:
+    """Return the short caption: what the numbers are of in one sentence, a sentence per mark, and every warning whole.
+
+    >>> [remark.text for remark in shorten([Remark("stage", "…", "GZSL"), Remark("seeds", "…", "seeds 0–2")])]
+    ['GZSL · seeds 0–2.']
+    """
+    below = list(below)
+    summary = [remark.short for remark in below if remark.kind in _SUMMARY and remark.short]
+    shortened = [Remark("stage", " · ".join(summary) + ".")] if summary else []
+    for remark in below:
+        if remark.kind in _WHOLE:
+            shortened.append(remark)
+        elif remark.kind not in _SUMMARY and remark.short:
+            shortened.append(Remark(remark.kind, remark.short))
+    return shortened
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +140,7 @@ class Table:
     Attributes:
         notes: footnotes of cells, numbered from 1.
         name: the head of the names; title: what stands over the table.
+        captioned: whether to say which number is the best.
         drawing: characters below it whose places matter; LaTeX leaves it out.
     """
 
@@ -120,6 +151,7 @@ class Table:
     name: str = "method"
     title: str = ""
     drawing: str = ""
+    captioned: bool = True
 
     @property
     def rows(self) -> list[TableRow]:
@@ -151,7 +183,7 @@ class Table:
         """Say which marks the best and the second best have, where there are any."""
         emphasis = {cell.emphasis for number in range(len(self.columns)) for cell in self.cells(number)}
         runner_up = f", second best {second}" if "second" in emphasis else ""
-        return [f"Best among comparable rows {best}{runner_up}."] if "best" in emphasis else []
+        return [f"Best among comparable rows {best}{runner_up}."] if self.captioned and "best" in emphasis else []
 
 
 def text_table(
