@@ -143,3 +143,15 @@ def test_ablations_and_reproductions_are_results_too() -> None:
     assert [row[0] for row in Page(ablated._repr_html_()).rows[:1]] == ["gamma"]
     asked = zslbench.reproduce("xian2018gbu", None, "cub", "eszsl", dry_run=True)
     assert list(asked.to_frame()["method"]) == ["eszsl"] * len(asked.cells)
+
+
+def test_a_result_is_written_under_the_caption_that_was_asked_for_then_or_now(runs: Path) -> None:
+    result = zslbench.table(runs, caption="full")
+    assert "Metrics: mean" in Page(result._repr_html_()).outside
+    assert "Metrics: mean" in result.to_latex()
+    assert "Metrics: mean" not in result.to_latex(caption="short")
+    assert "\\caption{Ours. " in result.to_latex(caption_text="Ours.", label="tab:ours")
+    assert "\\label{tab:ours}" in result.to_latex(caption_text="Ours.", label="tab:ours")
+    with pytest.raises(BadValue, match="label 'no label' is not allowed"):
+        result.to_latex(label="no label")
+    assert Page(zslbench.table(runs, caption="none")._repr_html_()).outside == ""

@@ -541,6 +541,7 @@ def test_no_caption_but_an_author_s_own_words(tmp_path: Path) -> None:
 def test_every_kind_of_remark_is_in_a_short_caption_by_its_kind_alone() -> None:
     kinds = get_args(RemarkKind)
     plain = [Remark(kind, f"long {kind}") for kind in kinds]
-    assert {remark.kind for remark in shorten(plain)} == {*WARNINGS, "note"}
+    whole = {*WARNINGS, "note", "parameters"}
+    assert {remark.kind for remark in shorten(plain)} == whole
     shortened = " ".join(remark.text for remark in shorten([Remark(kind, "long", f"<{kind}>") for kind in kinds]))
-    assert all(f"<{kind}>" in shortened for kind in kinds if kind not in {*WARNINGS, "note"})
+    assert all(f"<{kind}>" in shortened for kind in kinds if kind not in whole)
