@@ -86,7 +86,7 @@ def test_a_table_in_a_notebook(runs: Path) -> None:
         ["A", "55.0 ± 7.1"],
         [HOSTILE, "30.0 ± 7.1"],
     ]
-    assert "ZSL accuracy in percent" in page.outside
+    assert "ZSL, final stage · cub: fc1000 features" in page.outside
     assert "Best among comparable rows in bold" in page.outside
     assert "1 run failed; not counted." in page.outside
 
