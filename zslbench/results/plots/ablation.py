@@ -8,7 +8,17 @@ from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import ablate_command
-from zslbench.results.plots.frame import COLOURS, FAINT, HATCHES, INK, DrawnFigure, FigureRequest, Frame, escape
+from zslbench.results.plots.frame import (
+    FAINT,
+    GREY,
+    HATCHES,
+    INK,
+    DrawnFigure,
+    FigureRequest,
+    Frame,
+    choose_looks,
+    escape,
+)
 from zslbench.results.plots.series import (
     SPREADS,
     Line,
@@ -46,13 +56,15 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
         )
     frame = Frame(request.width, len(panels), 1.6)
     order = [*declared, FULL]
+    every = list({line.row.label: line for _, bars in panels for _, line in bars})
+    looks = choose_looks(request, {label: label for label in every})
     for axes, (panel, bars) in zip(frame.axes, panels, strict=True):
         for place, (setting, line) in enumerate(bars):
             stat = line.row.metrics[panel.metric]
             bar = estimate(stat, spread)
-            number = order.index(setting)
-            colour, hatch = COLOURS[number % len(COLOURS)], HATCHES[number % len(HATCHES)]
-            axes.bar(place, bar.mean, 0.68, color=colour, alpha=0.75, edgecolor=INK, lw=0.5, hatch=hatch)
+            hatch = HATCHES[order.index(setting) % len(HATCHES)]
+            colour = looks.get(line.row.label, {"color": GREY})["color"]
+            axes.bar(place, bar.mean, 0.68, color=colour, alpha=0.6, edgecolor=INK, lw=0.5, hatch=hatch)
             if bar.high > bar.low:
                 ends = [[bar.mean - bar.low], [bar.high - bar.mean]]
                 axes.errorbar(place, bar.mean, ends, color=INK, capsize=2.5, lw=0.9)
@@ -69,14 +81,13 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
         axes.axhline(0, color=FAINT, lw=0.6)
     drawn = [rename_line(line, line.key.name) for _, bars in panels for _, line in bars]
     sentences = [
-        f"Ablations of {drawn[0].row.title}: {', '.join(declared)}; `zslbench info {shlex.quote(method)}` says what "
-        "each is.",
+        f"Ablations of {drawn[0].row.title}; `zslbench info {shlex.quote(method)}` says what each is.",
         f"As run: {', '.join(dict.fromkeys(line.row.label for line in drawn))}.",
     ]
     if any(line.row.stochastic and len(line.records) > 1 for line in drawn):
         sentences.append(
-            "Dots: single seeds. Bars with settings in common share seeds, so overlapping intervals say little; "
-            "`zslbench ablate` has the paired differences."
+            "Dots: single seeds. Bars share seeds, so overlapping intervals say little; `zslbench ablate` has paired "
+            "differences."
         )
     metrics = [panel.metric for panel, _ in panels]
     return frame.drawn(describe(sentences, drawn, metrics, f"Intervals: {SPREADS[spread]}."))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +34,8 @@ if TYPE_CHECKING:
 
 OTHERS = "other classes"
 _UNCLUSTERED, _WITH_NUMBERS = 12, 12
-_SMALLEST_FONT, _LARGEST_FONT = 4.0, 7.0
-_BAR = 0.45
+_SMALLEST_FONT, _LARGEST_FONT = 6.0, 7.0
+_BAR = 0.42
 """Inches that the colour bar takes."""
 _MOST_NAMED = 60
 _EXTREMES = 5
@@ -44,7 +47,8 @@ _SIDES = {"unseen": (COLOURS[0], HATCHES[0]), "seen": (COLOURS[4], HATCHES[1])}
 class Classes:
     """The classes that test images are of or were taken for: (c,) ids in ascending order, sides and numbers of images.
 
-    `first` is what the labels of the data number the first class; `known` has the names of classes by id.
+    `first` is what the labels of the data number the first class; `known` has the names of classes by id, `titles`
+    these as a figure writes them.
     """
 
     ids: IntArray
@@ -53,14 +57,20 @@ class Classes:
     first: int
     known: Mapping[int, str]
 
+    @functools.cached_property
+    def titles(self) -> Mapping[int, str]:
+        """The names as a figure writes them."""
+        return dict(zip(self.known, write_class_names([*self.known.values()]), strict=True))
+
     def name(self, ids: IntArray) -> list[str]:
         """Return the names of ids; one without a name is called by its number in the labels of the data."""
-        return [self.known.get(id_, f"class {id_ + self.first}") for id_ in ids.tolist()]
+        return [self.titles.get(id_, f"class {id_ + self.first}") for id_ in ids.tolist()]
 
     def find(self, asked: Sequence[str], ids: IntArray) -> IntArray:
         """Return the places in `ids` of classes asked for by name or number in the labels; UnknownName for others."""
         names = self.name(ids)
         places = {name.casefold(): place for place, name in enumerate(names)}
+        places |= {self.known.get(id_, "").casefold(): place for place, id_ in enumerate(ids.tolist())}
         places |= {str(id_ + self.first): place for place, id_ in enumerate(ids)}
         if unknown := [name for name in asked if name.casefold() not in places]:
             raise UnknownName("class", unknown[0], names)
@@ -94,6 +104,27 @@ class Classes:
         return remarks("note", [] if self.known else [text])
 
 
+def write_class_names(names: Sequence[str]) -> list[str]:
+    """Return the names of classes as a text writes them: without numbers, with spaces and hyphens.
+
+    Names that would become equal stay as they are.
+
+    >>> write_class_names(["010.Red_winged_Blackbird", "killer+whale", "airport_terminal", "a_1", "a 1"])
+    ['Red-winged Blackbird', 'killer whale', 'airport terminal', 'a_1', 'a 1']
+    """
+    written = [_write_class_name(name) for name in names]
+    times = Counter(written)
+    return [new if times[new] == 1 else old for new, old in zip(written, names, strict=True)]
+
+
+def _write_class_name(name: str) -> str:
+    bare = re.sub(r"^\d+[._ ](?=\D)", "", name)
+    # CUB: a small letter after the first word continues a word with a hyphen, as in Red_winged_Blackbird.
+    if bare[:1].isupper() and re.search(r"_[A-Z][^_]*$", bare):
+        bare = re.sub(r"(?<=[^_])_(?=[a-z])", "-", bare)
+    return re.sub(r"[_+]+", " ", bare).strip() or name
+
+
 def draw_confusion(request: FigureRequest) -> DrawnFigure:
     """Draw which class the images of each class were taken for, a matrix per method, rows true and columns predicted.
 
@@ -114,9 +145,14 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     order = np.concatenate([_cluster(mean, kept[side]) for side in (unseen, ~unseen)])
     shown = [_with_others(share, order) for share in shares]
     names = classes.name(classes.ids[order])
-    font, square, below = _fit_names(request.width, names, len(lines), shown[0].shape[1])
-    figure = new_figure((request.width, square + below + 0.5), 0.02)
-    panels = list(figure.subplots(1, len(lines), squeeze=False)[0])
+    columns = shown[0].shape[1]
+    font, square, below = _fit_names(request.width, names, len(lines), columns)
+    beside = len(lines) == 1 or font is not None or _fit_names(request.width, names, 1, columns)[0] is None
+    if not beside:  # names have room where the matrices stand below each other
+        font, square, below = _fit_names(request.width, names, 1, columns)
+    rows = 1 if beside else len(lines)
+    figure = new_figure((request.width, rows * (square + 0.2) + below + 0.3), 0.02)
+    panels = list(figure.subplots(rows, len(lines) // rows, squeeze=False).ravel())
     for axes, line, share in zip(panels, lines, shown, strict=True):
         first = axes is panels[0]
         picture = axes.imshow(
@@ -124,14 +160,16 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
         )
         axes.set_title(wrap(line.name, square))
         axes.spines[:].set_visible(True)
-        axes.set_xlabel("taken for")
-        axes.set_ylabel("class" if first else "")
-        _name_classes(axes, names, share.shape[1] > len(names), font, first)
+        axes.set_xlabel("predicted class" if beside or axes is panels[-1] else "")
+        axes.set_ylabel("true class" if first or not beside else "")
+        _name_classes(
+            axes, names, share.shape[1] > len(names), font, (first or not beside, beside or axes is panels[-1])
+        )
         _divide(axes, classes.of_unseen[order], named=font is None and first)
         if len(names) <= _WITH_NUMBERS:
-            _write_numbers(axes, share, 72 * square / max(share.shape) / 2.1)
+            _write_numbers(axes, share, 72 * square / max(share.shape) / 2.0)
     bar = figure.colorbar(picture, ax=panels, ticks=[0, 5, 20, 50, 100], fraction=0.04, pad=0.01, aspect=30)
-    bar.set_label("images of the class in %")
+    bar.set_label("images of the true class (%)")
     bar.outline.set_linewidth(0.4)
     caption = _caption_confusion(lines, shares, classes, order, font)
     return DrawnFigure(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(caption))
@@ -157,16 +195,16 @@ def draw_perclass(request: FigureRequest) -> DrawnFigure:
     unseen = classes.of_unseen[order]
     places = {"unseen": np.flatnonzero(unseen), "seen": np.flatnonzero(~unseen)}
     legend = {side: f"{side} classes" for side in places if unseen.any() and not unseen.all()}
-    frame = Frame(request.width, 1, 0.6 + 0.115 * len(order) if by_name else 2.1, legend)
+    frame = Frame(request.width, 1, 0.6 + 0.115 * len(order) if by_name else 1.9, legend)
     (axes,) = frame.axes
     for side, at in places.items():
         colour, hatch = _SIDES[side]
         if len(at) and by_name:
-            frame.handles[side] = axes.barh(
-                at, value[order][at], 0.8, color=colour, edgecolor="white", lw=0.3, hatch=hatch
-            )
+            bars = axes.barh(at, value[order][at], 0.8, color=colour, edgecolor="white", lw=0.3, hatch=hatch)
         elif len(at):
-            frame.handles[side] = axes.bar(at, value[order][at], 0.8, color=colour, edgecolor=colour, lw=0.3)
+            bars = axes.bar(at, value[order][at], 0.8, color=colour, edgecolor=colour, lw=0.3)
+        if len(at):
+            frame.add_handle(side, bars)
     text = f"accuracy of {lines[0].name} (%)"
     if len(lines) > 1:
         text = f"accuracy, {lines[0].name} − {lines[1].name} (points)"
@@ -263,25 +301,25 @@ def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> 
 
     `width` is that of the figure in inches; `count` matrices stand side by side, each of so many `columns`.
     """
-    longest = 0.0085 * max(map(len, names))
-    room = width - _BAR - 0.35
-    # A row as high as 1.05 times its name, in matrices that share the room beside names of that size.
-    font = min(_LARGEST_FONT, room / (1.05 / 72 * columns * count + longest))
+    longest = 0.0083 * max(map(len, names))
+    room = width - _BAR - 0.33
+    # A row as high as its name, in matrices that share the room beside names of that size.
+    font = min(_LARGEST_FONT, room / (columns * count / 72 + longest))
     if font < _SMALLEST_FONT:
         return None, max(room / count, 0.6), 0.0
     return font, max((room - longest * font) / count, 0.6), longest * font
 
 
-def _name_classes(axes: Axes, names: Sequence[str], others: bool, font: float | None, first: bool) -> None:
-    """Name the rows of the first matrix and the columns of each."""
+def _name_classes(axes: Axes, names: Sequence[str], others: bool, font: float | None, named: tuple[bool, bool]) -> None:
+    """Name rows and columns where `named` says so."""
     if font is None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
     texts = list(map(escape, names))
     columns = [*texts, OTHERS] if others else texts
-    axes.set_xticks(range(len(columns)), columns, rotation=90, fontsize=font)
-    axes.set_yticks(range(len(texts)), texts if first else [""] * len(texts), fontsize=font)
+    axes.set_xticks(range(len(columns)), columns if named[1] else [""] * len(columns), rotation=90, fontsize=font)
+    axes.set_yticks(range(len(texts)), texts if named[0] else [""] * len(texts), fontsize=font)
     axes.tick_params(length=1.2, pad=1)
     if others:
         axes.axvline(len(texts) - 0.5, color=INK, lw=0.5)
@@ -302,7 +340,7 @@ def _divide(axes: Axes, of_unseen: BoolArray, named: bool) -> None:
 
 
 def _write_numbers(axes: Axes, share: Array, font: float) -> None:
-    if font < _SMALLEST_FONT - 0.5:
+    if font < _SMALLEST_FONT:
         return
     for (row, column), value in np.ndenumerate(np.round(100 * share)):
         if value >= 1:
@@ -328,16 +366,16 @@ def _caption_confusion(
     lines: Sequence[Line], shares: Sequence[Array], classes: Classes, order: IntArray, font: float | None
 ) -> list[Remark]:
     sentences = [
-        "Share of the test images of a class (row) that were taken for a class (column), mean over seeds; the "
-        "colours go by the square root."
+        "Share of the test images of a true class (row) by predicted class (column), mean over seeds; the colours go "
+        "by the square root."
     ]
     unseen = classes.of_unseen[order]
     if max(unseen.sum(), (~unseen).sum()) > _UNCLUSTERED:
-        sentences.append("Classes are in order of average-linkage clustering of their mean confusions.")
+        sentences.append("Classes in order of average-linkage clustering of their confusions.")
     if font is None:
         sentences.append(
-            f"The names of {len(order)} classes do not fit: --data FILE lists them in order; "
-            "a wider figure, or --classes N for the N hardest, shows names."
+            f"The names of {len(order)} classes do not fit; --data FILE lists them in order, --classes N draws the N "
+            "hardest."
         )
     if len(order) < len(classes.ids):
         sentences.append("The last column is all other classes.")
@@ -347,9 +385,9 @@ def _caption_confusion(
         np.fill_diagonal(away, 0.0)
         top = np.argsort(-away, axis=None, kind="stable")[:3]
         pairs = zip(*np.unravel_index(top, away.shape), strict=True)
-        worst = [f"{names[i]} for {names[j]} ({100 * away[i, j]:.0f} %)" for i, j in pairs if away[i, j] > 0]
+        worst = [f"{names[i]} as {names[j]} ({100 * away[i, j]:.0f} %)" for i, j in pairs if away[i, j] > 0]
         if worst:
-            sentences.append(f"{line.name} most often took {', '.join(worst)}.")
+            sentences.append(f"Most confused by {line.name}: {', '.join(worst)}.")
     return [*describe(sentences, lines, ("T1", "U", "S", "H")), *classes.remarks]
 
 

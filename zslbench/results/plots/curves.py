@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,18 +15,35 @@ from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.calibration import calibrate, curve
 from zslbench.results.analysis.rows import stat
-from zslbench.results.plots.frame import FAINT, DrawnFigure, FigureRequest, Frame, keep_percent
+from zslbench.results.plots.frame import (
+    BAND,
+    FAINT,
+    DrawnFigure,
+    FigureRequest,
+    Frame,
+    choose_looks,
+    describe_colours,
+    keep_percent,
+    set_whole_ticks,
+    with_symbols,
+)
+from zslbench.results.plots.point_labels import PointLabel, place_labels
 from zslbench.results.plots.series import (
     SPREADS,
     Line,
     MeanWithEnds,
+    Panel,
+    average_by_name,
     describe,
     estimate,
     group_by_data,
+    labels_of,
     name_data,
+    name_panels,
     names_of,
     panels_of,
     say_not_drawn,
+    split_by_unit,
 )
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
@@ -49,15 +66,25 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
     dev = [record for record in store.load() if record.ok and record.stage == "dev"]
     groups = group_by_data(lines)
     titles = [name_data(group[0].row) for group in groups]
-    frame = Frame(request.width, len(groups), 2.3, {name: _add_areas(name, groups) for name in names_of(lines)})
+    labels = labels_of(lines)
+    areas = dict.fromkeys(labels, 0.0) | average_by_name(
+        (line.name, line.row.metrics["AUSUC"].mean) for line in lines if "AUSUC" in line.row.metrics
+    )
+    looks = choose_looks(request, labels, areas)
+    heading = "AUSUC (%)"
+    if len(titles) > 1:
+        heading += f" on {' / '.join(name_panels([group[0].row for group in groups]))}"
+    legend = {name: _add_areas(name, groups) for name in labels}
+    frame = Frame(request.width, len(groups), 2.2, legend, looks, heading)
     for axes, group, title in zip(frame.axes, groups, titles, strict=True):
         for line in group:
             look = frame.look(line.name)
             colour, marker = look["color"], look.pop("marker")
             levels, means, lows, highs = _mean_curve(line, store, spread)
-            axes.plot(means, levels, **look)
-            axes.fill_betweenx(levels, lows, highs, color=colour, alpha=0.15, lw=0)
-            (frame.handles[line.name],) = axes.plot([], [], marker=marker, **look)
+            axes.plot(means, levels, **look, **frame.layer(line.name))
+            frame.add_handle(line.name, axes.plot([], [], marker=marker, **look)[0])
+            if not frame.is_grey(line.name):
+                axes.fill_betweenx(levels, lows, highs, color=colour, alpha=BAND, lw=0)
             n = {"n": len(line.records)}
             frame.rows += [
                 line.facts | {"what": "curve", "S": s, "U": mean, "U low": low, "U high": high} | n
@@ -65,7 +92,8 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
             ]
             for gamma, unseen, seen in _points(line, dev, store):
                 face = colour if gamma == "γ=0" else "white"
-                axes.plot([unseen], [seen], marker=marker, ms=4.5, mfc=face, mec=colour, mew=0.9, ls="none", zorder=4)
+                point: dict[str, Any] = {"marker": marker or ".", "mfc": face, "mec": colour, "mew": 0.9, "ls": "none"}
+                axes.plot([unseen], [seen], ms=4.5, **point, zorder=4 - frame.is_grey(line.name))
                 frame.rows.append(line.facts | {"what": gamma, "S": seen, "U": unseen} | n)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
@@ -74,10 +102,10 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
     if any(row["what"] == "γ from dev folds" for row in frame.rows):
         hollow = "Hollow: γ with the highest mean H over the dev folds."
     sentences = [
-        "Accuracy on unseen against seen classes, both among all classes, as a constant γ is taken off the scores "
-        "of seen classes (Chao et al., 2016); U is the mean over seeds at each S.",
-        "Numbers in the legend: AUSUC in percent" + (f", on {' / '.join(titles)}." if len(titles) > 1 else "."),
+        "Accuracy on seen against unseen classes as a constant γ is taken off the scores of seen classes (Chao et al., "
+        "2016).",
         f"Filled: γ = 0. {hollow}",
+        *describe_colours(looks, [*labels], "AUSUC"),
     ]
     return frame.drawn(describe(sentences, lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U."))
 
@@ -117,38 +145,38 @@ def draw_stability(request: FigureRequest) -> DrawnFigure:
     A step is drawn where every seed was judged; the last step of training is one, too. Lines without a curve are left
     out, as a sentence says.
     """
-    from matplotlib.ticker import MaxNLocator
-
     spread, runs = request.spread or "std", request.store.root
     judged = [line for line in request.lines if all(record.curve for record in line.records)]
     lacking = [line for line in request.lines if line not in judged]
     if not judged:
         advice = f"make curves: `{_curve_command(request.lines, runs)}`"
         raise BadValue(f"no run asked for was judged while it trained; {advice}.")
-    panels = panels_of(judged, request.metrics, _common_metrics)
+    panels = split_by_unit(panels_of(judged, request.metrics, _common_metrics))
     lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
     names = names_of(lines)
-    frame = Frame(request.width, len(panels), 1.75, {name: name for name in names})
-    for axes, panel in zip(frame.axes, panels, strict=True):
-        for line in panel.lines:
-            errors = _errors(line, panel.metric, spread)
-            look = frame.look(line.name)
-            means, lows, highs, _ = zip(*errors.values(), strict=True)
-            (frame.handles[line.name],) = axes.plot([*errors], means, markevery=max(1, len(errors) // 10), **look)
-            axes.fill_between([*errors], lows, highs, color=look["color"], alpha=0.18, lw=0)
+    errors_of = [{line: _errors(line, panel.metric, spread) for line in panel.lines} for panel in panels]
+    lasts = [(line.name, -[*errors.values()][-1].mean) for every in errors_of for line, errors in every.items()]
+    looks = choose_looks(request, labels_of(lines), average_by_name(lasts))
+    frame = Frame(request.width, len(panels), 1.75, {name: name for name in names}, looks)
+    for axes, panel, every in zip(frame.axes, panels, errors_of, strict=True):
+        for line, errors in every.items():
+            frame.draw_line(axes, line.name, [*errors], [*errors.values()])
             about = line.facts | {"metric": panel.metric}
             frame.rows += [
                 about | {"step": step, "error": error.mean, "low": error.low, "high": error.high, "n": error.n}
                 for step, error in errors.items()
             ]
-        frame.dress(axes, panel.title, ("epoch", f"error, 100 − {panel.metric} (%)"))
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        frame.dress(axes, panel.title, (panel.lines[0].unit, f"error, 100 − {panel.metric} (%)"))
+        set_whole_ticks(axes)
         keep_percent(axes)
     metrics = list(dict.fromkeys(panel.metric for panel in panels))
-    sentence = f"Error (100 − {' or '.join(metrics)}, percent) of {', '.join(names)} by epoch; nothing is chosen by it."
+    sentences = [
+        f"Error (100 − {' or '.join(metrics)}) while training; nothing is chosen by it.",
+        *describe_colours(looks, names, f"{' and '.join(metrics)} at the end"),
+    ]
     trained = [line for line in lacking if "epochs" in line.row.params]
     command = _curve_command(trained, runs) if trained else None
-    below = describe([sentence], lines, metrics, f"Bands: {SPREADS[spread]}.")
+    below = describe(sentences, lines, metrics, f"Bands: {SPREADS[spread]}.")
     return frame.drawn([*below, *say_not_drawn("curves", lacking, command)])
 
 
@@ -189,33 +217,71 @@ def draw_pareto(request: FigureRequest) -> DrawnFigure:
             "run them with --rerun all --seeds-at-once never."
         )
     panels = panels_of(timed, request.metrics)
-    frame = Frame(request.width, len(panels), 1.9, {name: name for name in names_of(timed)})
+    drawn_names = names_of(line for panel in panels for line in panel.lines)
+    looks = _choose_pareto_looks(request, panels)
+    frame, labelled = _draw_panels(request, panels, looks, spread, direct=True)
+    if not labelled:
+        frame, _ = _draw_panels(request, panels, looks, spread, direct=False)
+    untimed = len(request.lines) - len(timed)
+    machines = sorted({_machine(record) for line in timed for record in line.records})
+    sentences = [
+        "Accuracy against seconds of fitting and scoring; the line joins the methods that none other beats in less "
+        "time.",
+        f"Measured on {machines[0]}."
+        if len(machines) == 1
+        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
+        *([f"{untimed} without timings of their own not drawn."] if untimed else []),
+        *describe_colours(looks, drawn_names, "accuracy, those on the line first"),
+    ]
+    return frame.drawn(describe(sentences, timed, [panel.metric for panel in panels], f"Bars: {SPREADS[spread]}."))
+
+
+def _choose_pareto_looks(request: FigureRequest, panels: Sequence[Panel]) -> dict[str, dict[str, Any]]:
+    """Return the looks of methods, those on a front before others."""
+    scores = []
+    for panel in panels:
+        points = [(_mean_seconds(line), line.row.metrics[panel.metric].mean) for line in panel.lines]
+        front = find_front(points)
+        scores += [(line.name, points[at][1] + 1000.0 * (at in front)) for at, line in enumerate(panel.lines)]
+    return choose_looks(request, labels_of(line for panel in panels for line in panel.lines), average_by_name(scores))
+
+
+def _draw_panels(
+    request: FigureRequest, panels: Sequence[Panel], looks: Mapping[str, Any], spread: str, direct: bool
+) -> tuple[Frame, bool]:
+    """Draw the panels of a pareto figure with names beside the points, or in a legend.
+
+    Returns:
+        The frame, and whether every name has room beside its point.
+    """
+    names = names_of(line for panel in panels for line in panel.lines)
+    legend = {name: name for name in names if not (direct and name in looks)}
+    frame = Frame(request.width, len(panels), 2.1 if direct else 1.9, legend, looks, only_markers=True)
+    labels: list[list[PointLabel]] = []
     for axes, panel in zip(frame.axes, panels, strict=True):
-        points = []
+        points, named = [], []
         for line in panel.lines:
-            seconds = statistics.fmean(map(_seconds, line.records))
-            value = estimate(line.row.metrics[panel.metric], spread)
-            look = frame.look(line.name) | {"linestyle": "none", "markersize": 4.5}
-            (frame.handles[line.name],) = axes.plot([seconds], [value.mean], zorder=3, **look)
-            axes.plot([seconds] * 2, [value.low, value.high], color=look["color"], lw=0.9, zorder=2)
+            seconds, value = _mean_seconds(line), estimate(line.row.metrics[panel.metric], spread)
+            look = frame.look(line.name) | {"linestyle": "none", "markersize": 4.2}
+            grey = frame.is_grey(line.name)
+            (handle,) = axes.plot(
+                [seconds], [value.mean], zorder=3 - grey, **(look | {"marker": look["marker"] or "."})
+            )
+            axes.plot([seconds] * 2, [value.low, value.high], color=look["color"], lw=0.8, alpha=0.6, zorder=2)
+            if not direct or grey:
+                frame.add_handle(line.name, handle)
+            if not grey:
+                named.append(PointLabel(with_symbols(line.name), seconds, value.mean, look["color"]))
             points.append(line.facts | {"metric": panel.metric, "seconds": seconds} | value._asdict())
         front = find_front([(point["seconds"], point["mean"]) for point in points])
         frame.rows += [point | {"on front": place in front} for place, point in enumerate(points)]
         xs, ys = [points[place]["seconds"] for place in front], [points[place]["mean"] for place in front]
         axes.step(xs, ys, where="post", color=FAINT, lw=0.8, zorder=1)
         _set_seconds_axis(axes)
-        frame.dress(axes, panel.title, ("seconds", f"{panel.metric} (%)"))
-    untimed = len(request.lines) - len(timed)
-    machines = sorted({_machine(record) for line in timed for record in line.records})
-    sentences = [
-        "Accuracy against seconds of fitting and scoring, mean over seeds, each run as if it had been done alone; the "
-        "line joins what none other beats in as little time.",
-        f"Measured on {machines[0]}."
-        if len(machines) == 1
-        else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
-        *([f"{untimed} without timings of their own not drawn."] if untimed else []),
-    ]
-    return frame.drawn(describe(sentences, timed, [panel.metric for panel in panels], f"Bars: {SPREADS[spread]}."))
+        frame.dress(axes, panel.title, ("fitting and scoring (s)", f"{panel.metric} (%)"))
+        axes.margins(y=0.12)
+        labels.append(named)
+    return frame, direct and place_labels(frame.axes, labels)
 
 
 def _set_seconds_axis(axes: Axes) -> None:
@@ -263,6 +329,10 @@ def find_front(points: Sequence[tuple[float, float]]) -> list[int]:
 def timed_alone(line: Line) -> bool:
     """Return whether it is known of each record of a line what it takes alone."""
     return all(record.seconds_known and _seconds(record) > 0 for record in line.records)
+
+
+def _mean_seconds(line: Line) -> float:
+    return statistics.fmean(map(_seconds, line.records))
 
 
 def _seconds(record: Record) -> float:

@@ -12,7 +12,17 @@ from zslbench.arrays import Array, BoolArray, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.plots.by_class import Classes, check_count, confusions
-from zslbench.results.plots.frame import INK, DrawnFigure, FigureRequest, Frame, escape, line_look, most_columns, wrap
+from zslbench.results.plots.frame import (
+    INK,
+    MOST_COLOURED,
+    DrawnFigure,
+    FigureRequest,
+    Frame,
+    escape,
+    line_look,
+    most_columns,
+    wrap,
+)
 from zslbench.results.plots.series import (
     Line,
     check_data,
@@ -34,7 +44,7 @@ KEEP = 50
 """Rows per class that commands in sentences propose to keep."""
 _METHODS, _ROWS = 4, 100
 _SHAPES, _MARGIN = (0.6, 1.0), 1.08
-_CLASSES, _USUAL_CLASSES = 12, 6
+_CLASSES, _USUAL_CLASSES = MOST_COLOURED, 6
 PROJECTIONS = ("pca", "tsne")
 _SEED = 0
 _PERPLEXITY = 30.0
@@ -96,17 +106,22 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     check_number([*chosen], "features", _METHODS, f"up to {_METHODS} methods side by side")
     kept = _load_kept(chosen, request.store)
     shares, classes = confusions(request, [run.line for run in kept])
-    ids, accuracies = _choose_classes(kept[0].made_ids, request.classes, np.mean(shares, axis=0), classes)
+    run_ids = kept[0].made_ids
+    ids, accuracies = _choose_classes(run_ids, request.classes, np.mean(shares, axis=0), classes)
     most = min(_ROWS, *(int(run.made.sum()) // len(run.made_ids) for run in kept))
     kept = [run.choose(ids, most) for run in kept]
     planes, shared = _project(kept, request.projection or "pca")
     titles = classes.name(ids)
     shape, together = _shape(planes), np.concatenate([plane.points for plane in planes])
     inches = request.width / min(len(kept), most_columns(request.width))
-    texts = dict(enumerate([*titles, REAL, MADE]))
-    frame = Frame(request.width, len(kept), 0.4 + shape * (inches - 0.25), texts)
+    looks = class_looks(run_ids, ids)
+    texts = {**dict(zip(ids.tolist(), titles, strict=True)), REAL: REAL, MADE: MADE}
+    frame = Frame(
+        request.width, len(kept), 0.4 + shape * (inches - 0.25), texts, looks | {REAL: {}, MADE: {}}, only_markers=True
+    )
     for axes, run, plane in zip(frame.axes, kept, planes, strict=True):
-        frame.handles = dict(enumerate(_scatter(axes, run, plane, ids)))
+        for key, handle in _scatter(axes, run, plane, looks).items():
+            frame.add_handle(key, handle)
         _set_limits(axes, together if shared else plane.points, shape)
         axes.set_xlabel(escape(plane.axes[0]))
         axes.set_ylabel(escape(plane.axes[1]))
@@ -165,8 +180,20 @@ def _choose_classes(
         order = sorted((id_ for id_ in ids.tolist() if id_ in accuracy), key=lambda id_: -accuracy[id_])
         count = min(_USUAL_CLASSES, len(order)) if asked is None else asked
         check_count(count, min(_CLASSES, len(order)), fewest=1)
-        shown = np.array([order[round(place)] for place in np.linspace(0, len(order) - 1, count)], dtype=np.int64)
+        shown = np.array(_spread_evenly(order, count, ids), dtype=np.int64)
     return shown, [accuracy.get(id_, float("nan")) for id_ in shown.tolist()]
+
+
+def _spread_evenly(order: Sequence[int], count: int, unseen: IntArray) -> list[int]:
+    """Return classes evenly along an order, or next to there where a class chosen before has the same colour."""
+    colours = {id_: place % MOST_COLOURED for place, id_ in enumerate(np.sort(unseen).tolist())}
+    chosen: list[int] = []
+    for wanted in np.linspace(0, len(order) - 1, count):
+        taken = {colours[id_] for id_ in chosen}
+        rest = [place for place, id_ in enumerate(order) if id_ not in chosen]
+        free = [place for place in rest if colours[order[place]] not in taken]
+        chosen.append(order[min(free or rest, key=lambda place: abs(place - round(wanted)))])
+    return sorted(chosen, key=order.index)
 
 
 def _project(kept: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
@@ -180,18 +207,24 @@ def _project(kept: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
     return [dataclasses.replace(whole, points=np.concatenate([first, points])) for points in others], True
 
 
-def _scatter(axes: Axes, run: Kept, plane: Projection, ids: IntArray) -> list[Any]:
+def class_looks(unseen: IntArray, shown: IntArray) -> dict[int, dict[str, Any]]:
+    """Return colour and marker of each class shown: those of its place among the unseen classes, in every figure."""
+    places = {id_: place for place, id_ in enumerate(np.sort(unseen).tolist())}
+    return {id_: line_look(places[id_]) for id_ in shown.tolist()}
+
+
+def _scatter(axes: Axes, run: Kept, plane: Projection, looks: Mapping[int, Mapping[str, Any]]) -> dict[int | str, Any]:
     """Draw the rows of one method and return the handles of a legend: the classes, then real and synthesised."""
-    handles: list[Any] = []
+    handles: dict[int | str, Any] = {}
     dots: dict[str, Any] = {"ls": "none", "ms": 3.0}
-    for place, label in enumerate(ids):
-        colour, marker = line_look(place)["color"], line_look(place)["marker"]
+    for label, look in looks.items():
+        colour, marker = look["color"], look["marker"]
         made, real = (plane.points[(run.labels == label) & side] for side in (run.made, ~run.made))
         axes.plot(*made.T, marker=marker, mfc=colour, mec="none", alpha=0.4, zorder=2, **dots)
         axes.plot(*real.T, marker=marker, mfc="none", mec=colour, mew=0.7, zorder=3, **dots)
-        handles += axes.plot([], [], marker=marker, mfc=colour, mec=colour, **dots)
-    handles += axes.plot([], [], marker="o", mfc="none", mec=INK, mew=0.7, **dots)
-    handles += axes.plot([], [], marker="o", mfc=INK, mec="none", alpha=0.5, **dots)
+        (handles[label],) = axes.plot([], [], marker=marker, mfc=colour, mec=colour, **dots)
+    (handles[REAL],) = axes.plot([], [], marker="o", mfc="none", mec=INK, mew=0.7, **dots)
+    (handles[MADE],) = axes.plot([], [], marker="o", mfc=INK, mec="none", alpha=0.5, **dots)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(True)

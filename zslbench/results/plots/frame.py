@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench import files
 from zslbench.errors import BadValue
-from zslbench.results.plots.series import Line
+from zslbench.results.plots.series import Line, MeanWithEnds
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT = "#222222", "#8a8a8a"
-# Okabe & Ito (2008) without the yellow, which white paper swallows.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+INK, FAINT, GREY = "#222222", "#8a8a8a", "#b8b8b8"
+# Okabe & Ito (2008), with a brown for the yellow, which white paper swallows.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8B5A2B")
+BAND = 0.13
+"""How opaque a band over seeds is: several may overlap."""
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
 HATCHES = ("", "////", "----", "\\\\\\\\", "xxxx")
 FONT = 7.5
 CHARACTER = 0.0078 * FONT
 """Inches that a letter takes on average."""
+LEGEND_CHARACTER = 0.0078 * (FONT - 0.5)
 TICK_FONT = FONT - 1
 STYLE: Mapping[str, Any] = {
     "font.size": FONT,
@@ -54,9 +57,11 @@ STYLE: Mapping[str, Any] = {
     "xtick.major.size": 2.5,
     "ytick.major.size": 2.5,
     "legend.fontsize": FONT - 0.5,
+    "legend.title_fontsize": FONT - 0.5,
     "legend.frameon": False,
-    "legend.handlelength": 2.4,
-    "legend.columnspacing": 1.2,
+    "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.0,
+    "legend.labelspacing": 0.35,
     "lines.linewidth": 1.1,
     "lines.markersize": 3.2,
     "hatch.linewidth": 0.5,
@@ -73,6 +78,16 @@ _LACKING = re.compile(r"Glyph (\d+) .*missing from")
 # No date within, so that the same records give the same file.
 _NO_DATE: Mapping[str, Any] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 _HIGHEST_LABEL = 1.9
+_GREEK = {
+    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "kappa": "κ",
+    "lam": "λ", "lambda": "λ", "mu": "μ", "rho": "ρ", "sigma": "σ", "tau": "τ",
+}  # fmt: skip
+_ASSIGNED = re.compile(r"\w+(?= ?=)")
+MOST_COLOURED = len(COLOURS)
+"""Rows in colour; more cannot be told apart."""
+_GREY_LOOK: Mapping[str, Any] = {"color": GREY, "linestyle": "-", "marker": ""}
+_OTHERS = object()
+"""The key of the legend that all rows in grey share."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +114,8 @@ class FigureRequest:
     Attributes:
         store: whose predictions and features are read, and whose folder is named in the sentences that give commands.
         width: inches; known: what records do not hold; lines: what is drawn.
-        methods: as they were asked for, of ``cd``; metrics: a panel each, None: T1 and H.
+        methods: as they were asked for; metrics: a panel each, None: T1 and H.
+        study: labels of all rows of the study, in an order that gives each its look in every figure.
         parameter: of ``sensitivity``, None: the only one that was swept.
         classes: of ``confusion``, ``perclass`` and ``features``, by name or number, or how many; None: the kind's own.
         spread: ``std`` or ``ci``, None: what suits the kind.
@@ -111,6 +127,7 @@ class FigureRequest:
     known: DeclaredFacts
     lines: Sequence[Line] = ()
     methods: Sequence[str] = ()
+    study: Sequence[str] = ()
     metrics: Sequence[str] | None = None
     parameter: str | None = None
     classes: int | Sequence[str] | None = None
@@ -145,18 +162,38 @@ class Frame:
 
     Args:
         height: inches of a row of panels.
-        legend: the text of each key of `handles`, in order; a text without a handle is left out.
+        legend: the text of each key, in order; a text without a handle is left out.
+        looks: of the keys in colour, see `choose_looks`; the others are grey, with one text for all of them. None: a
+            look of its own for each key.
+        heading: over the legend; only_markers: whether there are no lines in it.
 
     Attributes:
         panel_width: inches of each panel, what stands beside its axes included.
         rows: of the numbers drawn.
     """
 
-    def __init__(self, width: float, count: int, height: float, legend: Mapping[Any, str] | None = None) -> None:
-        self.width, self.legend = width, legend or {}
-        longest = max(map(len, self.legend.values()), default=0) * CHARACTER + 0.5
+    def __init__(
+        self,
+        width: float,
+        count: int,
+        height: float,
+        legend: Mapping[Any, str] | None = None,
+        looks: Mapping[Any, Mapping[str, Any]] | None = None,
+        heading: str = "",
+        only_markers: bool = False,
+    ) -> None:
+        texts = {key: with_symbols(text) for key, text in (legend or {}).items()}
+        self.looks = {key: line_look(place) for place, key in enumerate(texts)} if looks is None else looks
+        grey = len([key for key in texts if key not in self.looks])
+        self.legend: dict[Any, str] = {key: text for key, text in texts.items() if key in self.looks}
+        if grey:
+            self.legend[_OTHERS] = "1 other" if grey == 1 else f"{grey} others"
+        self.width, self.heading, self.handle_length = width, heading, 0.8 if only_markers else 2.2
+        longest = max(map(len, self.legend.values()), default=0) * LEGEND_CHARACTER
+        longest += 0.28 if only_markers else 0.42
         self.legend_columns = max(1, min(len(self.legend), int(width / longest)))
-        below = 0.15 * math.ceil(len(self.legend) / self.legend_columns) + 0.08 if self.legend else 0.0
+        lines = math.ceil(len(self.legend) / self.legend_columns) + bool(heading)
+        below = 0.135 * lines + 0.08 if self.legend else 0.0
         columns = min(count, most_columns(width))
         self.panel_width = width / columns
         rows = math.ceil(count / columns)
@@ -165,12 +202,33 @@ class Frame:
         for spare in flat[count:]:
             spare.remove()
         self.axes: list[Axes] = flat[:count]
-        self.handles: dict[Hashable, Any] = {}
         self.rows: list[dict[str, Any]] = []
+        self._handles: dict[Hashable, Any] = {}
 
     def look(self, key: Hashable) -> dict[str, Any]:
         """Return how the line of a key of the legend looks."""
-        return line_look(list(self.legend).index(key))
+        return dict(self.looks.get(key, _GREY_LOOK))
+
+    def is_grey(self, key: Hashable) -> bool:
+        """Return whether a key is among the others."""
+        return key not in self.looks
+
+    def add_handle(self, key: Hashable, handle: Any) -> None:
+        """Show in the legend what stands for a key."""
+        self._handles[_OTHERS if self.is_grey(key) else key] = handle
+
+    def layer(self, key: Hashable) -> dict[str, Any]:
+        """Return how thick a line is drawn, and above what: the others are thin, and below those in colour."""
+        return {"lw": 0.7, "zorder": 1.5} if self.is_grey(key) else {"zorder": 2.5}
+
+    def draw_line(self, axes: Axes, key: Hashable, xs: Sequence[float], points: Sequence[MeanWithEnds]) -> None:
+        """Draw means joined by a line, a marker for one in ten where they are many, and a band if it is in colour."""
+        look = self.look(key)
+        means, lows, highs, _ = zip(*points, strict=True)
+        (handle,) = axes.plot(xs, means, markevery=max(1, len(xs) // 10), **look, **self.layer(key))
+        self.add_handle(key, handle)
+        if not self.is_grey(key):
+            axes.fill_between(xs, lows, highs, color=look["color"], alpha=BAND, lw=0)
 
     def dress(
         self, axes: Axes, title: str, labels: tuple[str, str], grid: str = "y", room: float | None = None
@@ -190,12 +248,20 @@ class Frame:
 
     def drawn(self, remarks: Sequence[Remark]) -> DrawnFigure:
         """Put the legend below all axes, where it hides nothing, and return the figure with its remarks."""
-        keys = [key for key in self.legend if key in self.handles]
+        keys = [key for key in self.legend if key in self._handles]
         if keys:
             texts = [wrap(self.legend[key], self.width - 0.5) for key in keys]
-            handles = [self.handles[key] for key in keys]
-            ncols = self.legend_columns
-            self.figure.legend(handles, texts, loc="outside lower center", ncols=ncols, borderaxespad=0.2)
+            handles = [self._handles[key] for key in keys]
+            legend = self.figure.legend(
+                handles,
+                texts,
+                loc="outside lower center",
+                ncols=self.legend_columns,
+                borderaxespad=0.2,
+                handlelength=self.handle_length,
+            )
+            if self.heading:
+                legend.set_title(wrap(self.heading, self.width - 0.2))
         return DrawnFigure(tuple(self.axes), tuple(self.rows), tuple(remarks))
 
 
@@ -208,6 +274,51 @@ def wrap(text: str, inches: float) -> str:
     """Return `text` in lines of about that many inches, as it is to appear."""
     lines = textwrap.wrap(text, max(8, int(inches / CHARACTER)), break_on_hyphens=False)
     return "\n".join(map(escape, lines))
+
+
+def symbol(parameter: str) -> str:
+    """Return a parameter as papers write it: γ for ``gamma``; a name that is no Greek letter stays."""
+    return _GREEK.get(parameter, parameter)
+
+
+def with_symbols(text: str) -> str:
+    """Return a text with the symbols of parameters that it gives values of.
+
+    >>> with_symbols("ESZSL (gamma=10, lam=1)")
+    'ESZSL (γ=10, λ=1)'
+    """
+    return _ASSIGNED.sub(lambda match: symbol(match[0]), text)
+
+
+def choose_looks(
+    request: FigureRequest, labels: Mapping[str, str], scores: Mapping[str, float] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return how the rows in colour look, by name: as their labels do in every figure of the study, where they can.
+
+    Of more rows than there are colours, those of the highest scores are coloured; without scores, the first. Two rows
+    whose labels have one look in the study differ here: the second takes the next free one.
+
+    Args:
+        labels: the label of each row by its name, in the order of the legend.
+    """
+    names = [*labels]
+    if scores is not None:
+        best = sorted(names, key=lambda name: -scores[name])[:MOST_COLOURED]
+        names = [name for name in names if name in best]
+    names = names[:MOST_COLOURED]
+    ranks = {label: place for place, label in enumerate(request.study)}
+    places: dict[str, int] = {}
+    for name in sorted(names, key=lambda name: ranks.get(labels[name], len(ranks))):
+        wanted = ranks.get(labels[name], 0)
+        free = [place for place in range(MOST_COLOURED) if place not in places.values()]
+        places[name] = min(free, key=lambda place: (place - wanted) % MOST_COLOURED)
+    return {name: line_look(places[name]) for name in names}
+
+
+def describe_colours(looks: Mapping[str, Any], names: Sequence[str], score: str) -> list[str]:
+    """Say which rows are in colour where not all are."""
+    grey = len({*names} - {*looks})
+    return [f"In colour: the {len(looks)} with the highest {score}; {grey} in grey."] if grey else []
 
 
 def line_look(place: int) -> dict[str, Any]:
@@ -266,6 +377,13 @@ def keep_percent(axes: Axes) -> None:
         low = min(max(low - short / 2, -0.1), 98.1)
         high = low + 2.0
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
+
+
+def set_whole_ticks(axes: Axes) -> None:
+    """Let the horizontal axis, of epochs, have whole numbers at its ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def file_kind(path: Path, name: str = "figure") -> str:

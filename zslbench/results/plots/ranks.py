@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _ROW, _CHARACTER, _SHORTEST_AXIS = 3.4, 0.17, 0.06, 1.1
-"""Inches, the width that of one column of a paper in two columns."""
+_WIDTH, _ROW, _CHARACTER, _SHORTEST_AXIS = 3.25, 0.17, 0.0078, 1.0
+"""Inches, the width that of one column of a paper in two columns; _CHARACTER: of a letter per point of its size."""
+_SMALLEST_FONT = 6.0
 
 
 def draw_ranks(request: FigureRequest) -> DrawnFigure:
@@ -97,18 +98,21 @@ def _draw_tests(tests: Sequence[CrossDatasetTest], width: float) -> Figure:
     """Return one diagram per metric below each other, `width` inches wide; long names make it wider."""
     heights = [_ROW * (math.ceil(len(test.names) / 2) + len(_stack_bars(test)) * 0.55 + 5.3) for test in tests]
     longest = max(len(title) for test in tests for title in test.titles)
-    margin = 0.12 + _CHARACTER * (longest + len("  12.34"))
+    letters = _CHARACTER * (longest + len("  12.34"))
+    # Long names make letters smaller first, and then the figure wider.
+    font = min(FONT, max(_SMALLEST_FONT, (width - _SHORTEST_AXIS - 0.24) / 2 / letters))
+    margin = 0.12 + letters * font
     width = max(width, 2 * margin + _SHORTEST_AXIS)
     figure = new_figure((width, sum(heights)))
     bottom = 1.0
     for test, height in zip(tests, heights, strict=True):
         share = height / sum(heights)
         bottom -= share
-        _draw_test(figure.add_axes((0.0, bottom, 1.0, share)), test, (width, height), margin)
+        _draw_test(figure.add_axes((0.0, bottom, 1.0, share)), test, (width, height), margin, font)
     return figure
 
 
-def _draw_test(axes: Axes, test: CrossDatasetTest, size: tuple[float, float], margin: float) -> None:
+def _draw_test(axes: Axes, test: CrossDatasetTest, size: tuple[float, float], margin: float, font: float) -> None:
     """Draw one diagram in inches: the axis on top, bars below it, names left and right on elbow lines."""
     width, height = size
     axes.set_xlim(0, width)
@@ -140,7 +144,7 @@ def _draw_test(axes: Axes, test: CrossDatasetTest, size: tuple[float, float], ma
         axes.plot([x(rank), x(rank), edge], [top, y, y], color=FAINT, lw=0.6, solid_joinstyle="miter")
         axes.plot([x(rank)], [top], marker="o", ms=2.6, color=INK, zorder=3)
         text, align = (f"{name}  {rank:.2f}", "right") if on_left else (f"{rank:.2f}  {name}", "left")
-        axes.text(edge + (-0.04 if on_left else 0.04), y, text, ha=align, va="center", color=INK)
+        axes.text(edge + (-0.04 if on_left else 0.04), y, text, ha=align, va="center", color=INK, fontsize=font)
     axes.text(width / 2, height - 0.85 * _ROW, _footer(test), ha="center", va="center", color=FAINT, fontsize=6)
 
 

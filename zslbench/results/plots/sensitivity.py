@@ -12,6 +12,7 @@ from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.analysis.rows import group_values, natural
 from zslbench.results.plots.frame import (
+    BAND,
     CHARACTER,
     FONT,
     INK,
@@ -19,14 +20,17 @@ from zslbench.results.plots.frame import (
     DrawnFigure,
     FigureRequest,
     Frame,
+    choose_looks,
+    describe_colours,
     escape,
     keep_percent,
-    line_look,
+    symbol,
 )
 from zslbench.results.plots.series import (
     SPREADS,
     Line,
     Panel,
+    average_by_name,
     describe,
     estimate,
     group_by_data,
@@ -76,11 +80,18 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     every = [sweep for _, sweeps in panels for sweep in sweeps]
     titles = list(dict.fromkeys(sweep.name for sweep in every))
     # The caption names the only one.
-    frame = Frame(request.width, len(panels), 1.75, {title: title for title in titles if len(titles) > 1})
+    values_of = (
+        (sweep.name, line.row.metrics[panel.metric].mean)
+        for panel, sweeps in panels
+        for sweep in sweeps
+        for _, line in sweep.points
+    )
+    labels = {sweep.name: sweep.label for sweep in every}
+    looks = choose_looks(request, labels, average_by_name(values_of))
+    frame = Frame(request.width, len(panels), 1.75, {title: title for title in titles if len(titles) > 1}, looks)
     zero = False
     for axes, (panel, sweeps) in zip(frame.axes, panels, strict=True):
-        methods = {line.row.method for sweep in sweeps for _, line in sweep.points}
-        log = any(request.known.logarithmic(method, name) for method in methods)
+        log = any(request.known.logarithmic(line.row.method, name) for sweep in sweeps for _, line in sweep.points)
         scale = _Scale([value for sweep in sweeps for value, _ in sweep.points], log)
         zero |= scale.zero is not None
         for sweep in sweeps:
@@ -90,35 +101,41 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
                 points.append((scale.place(value), *measured[:3]))
                 about = line.facts | {"name": sweep.name, "parameter": name, "value": _spell(value)}
                 frame.rows.append(about | {"metric": panel.metric} | measured._asdict())
-            frame.handles[sweep.name] = _draw(axes, points, scale, line_look(titles.index(sweep.name)))
+            band = 0.0 if frame.is_grey(sweep.name) else BAND
+            look = frame.look(sweep.name) | frame.layer(sweep.name)
+            frame.add_handle(sweep.name, _draw(axes, points, scale, look, band))
         scale.dress(axes, frame.panel_width - 0.5)
-        frame.dress(axes, panel.title, (axis or name, f"{panel.metric} (%)"))
+        frame.dress(axes, panel.title, (axis or symbol(name), f"{panel.metric} (%)"))
         keep_percent(axes)
     metrics = list(dict.fromkeys(panel.metric for panel, _ in panels))
+    methods = list(dict.fromkeys(line.row.title for sweep in every for _, line in sweep.points))
     # The values are on the axis: names of points would say them again.
     lines = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
     sentences = [
-        f"{' and '.join(metrics)} of {', '.join(titles)} against {axis or name}, all other hyper-parameters kept."
+        f"{' and '.join(metrics)} of {' and '.join(methods)} against {axis or symbol(name)}, all else kept.",
+        *describe_colours(looks, titles, f"mean {' and '.join(metrics)}"),
     ]
     given = dict.fromkeys(f"{sweep.name}: {sweep.given}" for sweep in every if sweep.given)
     sentences += [f"Given besides: {'. '.join(given)}."] if given else []
     sentences += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
     if any(line.row.stage == "final" for line in lines):
-        sentences.append("Measured on the test images: it shows sensitivity and is no way to choose a value.")
+        sentences.append("Measured on test images, so no value may be chosen by it.")
     return frame.drawn(describe(sentences, lines, metrics, f"Bands: {SPREADS[spread]}."))
 
 
-def _draw(axes: Axes, points: Sequence[tuple[float, float, float, float]], scale: _Scale, look: dict[str, Any]) -> Any:
+def _draw(
+    axes: Axes, points: Sequence[tuple[float, float, float, float]], scale: _Scale, look: dict[str, Any], band: float
+) -> Any:
     """Draw points of place, mean, low and high, joined where they are numbers, and return the handle of a legend."""
     apart = [point for point in points if point[0] == scale.zero]
     xs, means, lows, highs = zip(*(point for point in points if point not in apart), strict=True)
     bare = {**look, "linestyle": "none"}
     (handle,) = axes.plot(xs, means, **look if scale.numbers else bare)
     if scale.numbers:
-        axes.fill_between(xs, lows, highs, color=look["color"], alpha=0.18, lw=0)
+        axes.fill_between(xs, lows, highs, color=look["color"], alpha=band, lw=0)
     for x, mean, low, high in apart if scale.numbers else points:
         axes.plot([x], [mean], **bare)
-        axes.plot([x, x], [low, high], color=look["color"], lw=3, alpha=0.3, solid_capstyle="butt")
+        axes.plot([x, x], [low, high], color=look["color"], lw=3, alpha=2 * band, solid_capstyle="butt")
     return handle
 
 
@@ -127,6 +144,7 @@ class Sweep:
     """The values of one parameter: what its line is called, what it was given besides, and the runs of each value."""
 
     name: str
+    label: str
     given: str
     points: tuple[tuple[_Value, Line], ...]
 
@@ -187,7 +205,7 @@ def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
             points.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
         ordered = sorted(points.values(), key=lambda point: _sort_key(point[0]))
         line = whole[id(row)]
-        sweeps.append(Sweep(line.name, line.key.unnamed(line.name), tuple(ordered)))
+        sweeps.append(Sweep(line.name, row.label, line.key.unnamed(line.name), tuple(ordered)))
     return sorted(sweeps, key=lambda sweep: natural(sweep.name))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -48,6 +49,11 @@ class Line:
         return self.row.records
 
     @property
+    def unit(self) -> str:
+        """What the steps of its training are."""
+        return "iteration" if "iterations" in self.row.params else "epoch"
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What a row of numbers says of its line."""
         row = self.row
@@ -91,6 +97,15 @@ def name_data(row: Row) -> str:
     return one_line(f"{row.dataset} ({parts})" + (f", fold {row.fold}" if row.fold else ""))
 
 
+def name_panels(rows: Sequence[Row]) -> list[str]:
+    """Return the shortest title of each panel that is no other's: the data set, or with features and semantics."""
+    full, short = [name_data(row) for row in rows], [row.dataset for row in rows]
+    return [
+        name if len({f for f, s in zip(full, short, strict=True) if s == name}) == 1 else long
+        for name, long in zip(short, full, strict=True)
+    ]
+
+
 def lines_of(records: Sequence[Record]) -> list[Line]:
     """Return the lines of records, a method's seeds together, in order of their names."""
     return name_lines(summarise(records))
@@ -111,6 +126,39 @@ def rename_line(line: Line, name: str) -> Line:
 def names_of(lines: Iterable[Line]) -> list[str]:
     """Return the name of each line, none twice."""
     return list(dict.fromkeys(line.name for line in lines))
+
+
+def labels_of(lines: Iterable[Line]) -> dict[str, str]:
+    """Return the label of each name; of lines of several data sets, that of the first."""
+    labels: dict[str, str] = {}
+    for line in lines:
+        labels.setdefault(line.name, line.row.label)
+    return labels
+
+
+def study_labels(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return the labels of all finished runs of a study: first what ran on most data, then what has no parameters.
+
+    Colours go by this order, and rows that stand in many figures are to have one of their own.
+    """
+    data = group_values(
+        (record.label, (record.dataset["name"], record.protocol["name"])) for record in records if record.ok
+    )
+    return tuple(sorted(data, key=lambda label: (-len(data[label]), "[" in label, natural(label))))
+
+
+def split_by_unit(panels: Iterable[Panel]) -> list[Panel]:
+    """Return panels whose lines count their training in one unit each, epochs or iterations."""
+    return [
+        Panel(panel.metric, tuple(lines))
+        for panel in panels
+        for lines in group_values((line.unit, line) for line in panel.lines).values()
+    ]
+
+
+def average_by_name(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the mean of the numbers of each name."""
+    return {name: statistics.fmean(values) for name, values in group_values(pairs).items()}
 
 
 def _data_key(row: Row) -> tuple[str, ...]:

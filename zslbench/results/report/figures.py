@@ -12,7 +12,7 @@ from zslbench.results.plots import KINDS
 from zslbench.results.plots.curves import timed_alone
 from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text
 from zslbench.results.plots.sensitivity import swept_parameters
-from zslbench.results.plots.series import Line, group_by_data, lines_of
+from zslbench.results.plots.series import Line, group_by_data, lines_of, study_labels
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
@@ -58,7 +58,8 @@ def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredF
     drawn_figures: list[Figure] = []
     notes: list[str] = []
     lines = lines_of([record for record in records if record.metrics])
-    for kind, title, request in _plans(lines, FigureRequest(store=store, width=WIDTH, known=known)):
+    study = study_labels(records)
+    for kind, title, request in _plans(lines, FigureRequest(store=store, width=WIDTH, known=known, study=study)):
         if too_many := _say_too_many(kind, request.lines):
             notes.append(f"{title}: {too_many}; choose fewer with `zslbench plot {kind} -m … -d … -o FILE`.")
             continue
