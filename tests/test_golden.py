@@ -464,8 +464,12 @@ def without_time(text: str, command: str) -> str:
 
 
 def without_machine(text: str) -> str:
-    """Return what `doctor` says without what it says of this machine: the name of each finding."""
-    return re.sub(r"(?m)^(?:ok|PROBLEM) +(\S+(?: \S+)*).*\n(?: .*\n)*", r"STATE  \1  …\n", text)
+    """Return what `doctor` says without what it says of this machine: groups, and the names of findings.
+
+    Packages and extras are those of the installed metadata.
+    """
+    text = re.sub(r"(?m)^  (?:ok|PROBLEM|-) +(\S+(?: \S+)*)  .*\n(?: {4,}.*\n)*", r"  STATE  \1  …\n", text)
+    return re.sub(r"(?ms)^(packages|extras)\n.*?(?=^\S)", r"\1\n  …\n", text)
 
 
 def check_session(name: str, commands: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ _VERBS = {
     "watch": "zslbench.results.records.watch:watch",
     "list": "zslbench.inspection:list_",
     "info": "zslbench.inspection:info",
-    "doctor": "zslbench.inspection:doctor",
+    "doctor": "zslbench.installation:doctor",
     "check": "zslbench.checks:check",
     "new_method": "zslbench.scaffold:new_method",
     "data": "zslbench.data",

@@ -1,27 +1,15 @@
-"""`list_`, `info` and `doctor`: what is registered, what is declared of one thing, and whether the installation works.
-
-Nothing heavy is imported but by `doctor`.
-"""
+"""`list_` and `info`: what is registered, and what is declared of one thing. Nothing heavy is imported."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib
-import importlib.metadata
 import inspect
-import os
-import platform
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import zslbench
 from zslbench.data import added
-from zslbench.data.array_store import home
-from zslbench.data.catalogue import xlsa17_roots as data_roots
 from zslbench.data.dataset import Source
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
@@ -33,8 +21,6 @@ from zslbench.results.analysis.published import load as cited_numbers
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
-PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "torch", "click", "rich", "tabulate", "requests")
-LOW_DISK = 4 * 2**30
 _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS, "protocols": PROTOCOLS}
 
 
@@ -267,90 +253,3 @@ def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:
 
 def _write_values(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={format_value(value)}" for name, value in values.items()) or "the defaults"
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing looked at: its name, what was found, and whether it is as it should be."""
-
-    what: str
-    found: str
-    ok: bool = True
-
-
-def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> list[Finding]:
-    """Return what was found: versions, devices, folders, data sets, plugins. It changes nothing that lasts."""
-    return [
-        Finding("zslbench", f"{zslbench.__version__} on Python {platform.python_version()}, {platform.platform()}"),
-        *map(_find_package, PACKAGES),
-        _find_devices(),
-        _find_threads(),
-        _find_folder("home", home(), "set ZSLBENCH_HOME to a folder that you may write"),
-        _find_folder("runs", Path(runs), "name another folder with --runs"),
-        *_find_data(Path(data_root) if data_root else None),
-        *(finding for registry in _REGISTRIES.values() for finding in _find_broken_plugins(registry)),
-    ]
-
-
-def _find_package(name: str) -> Finding:
-    try:
-        return Finding(name, importlib.metadata.version(name))
-    except importlib.metadata.PackageNotFoundError:
-        return Finding(name, f"not installed; install it with: pip install {name}", ok=False)
-
-
-def _find_devices() -> Finding:
-    from zslbench.runner.resources import devices
-
-    try:
-        threads = importlib.import_module("torch").get_num_threads()
-        return Finding("devices", f"{', '.join(devices())}; {os.cpu_count()} processors, {threads} torch threads")
-    except Exception as error:  # whatever a broken torch raises is the finding
-        return Finding("devices", f"torch does not work ({error}); install it again", ok=False)
-
-
-def _find_threads() -> Finding:
-    """Tell how many threads a run may use, how they wait, and what to set where others compute on the same machine."""
-    import psutil
-
-    from zslbench.runner.resources import WAITING
-
-    asked = os.environ.get("OMP_NUM_THREADS")
-    most = f"OMP_NUM_THREADS={asked}" if asked else "as many as processors, OMP_NUM_THREADS is not set"
-    chosen = next((f"{name}={os.environ[name]}" for name in WAITING if name in os.environ), "libraries' own rule")
-    busy, processors = psutil.getloadavg()[0], os.cpu_count() or 1
-    load = f"{busy:.1f} processes wanted {processors} processors in the last minute"
-    advice = "on a shared machine set OMP_NUM_THREADS to the number of processors that are yours"
-    if busy > processors and not asked:
-        advice = f"others compute here: {advice}, 1 for instance"
-    return Finding("threads", f"at most {most}; small products use one; while waiting: {chosen}; {load}; {advice}")
-
-
-def _find_folder(role: str, folder: Path, advice: str) -> Finding:
-    existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
-    try:
-        with tempfile.TemporaryFile(dir=existing):
-            free = shutil.disk_usage(existing).free
-    except OSError as error:
-        return Finding(role, f"{folder} cannot be written ({error.strerror}); {advice}", ok=False)
-    text = f"{folder} ({free / 2**30:.0f} GiB free)"
-    return Finding(role, text if free >= LOW_DISK else f"{text}; make room, or {advice}", ok=free >= LOW_DISK)
-
-
-def _find_data(root: Path | None) -> Iterator[Finding]:
-    yield Finding("data is looked for in", ", ".join(map(str, data_roots(root))) or "nowhere")
-    try:
-        for row in zslbench.data.list_(root):
-            if row.features:
-                folders = ", ".join(map(str, row.folders)) or "the package"
-                yield Finding(row.name, f"features {', '.join(row.features)}; in {folders}")
-    except ZslbenchError as error:
-        yield Finding("data", str(error), ok=False)
-
-
-def _find_broken_plugins(registry: Registry) -> Iterator[Finding]:
-    for entry in registry:
-        try:
-            entry.load()
-        except Unavailable as error:
-            yield Finding(f"{registry.kind} {entry.name}", str(error), ok=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ import rich_click as click
 import zslbench
 from zslbench.commands import screen
 from zslbench.commands import shared_options as shared
+
+DOCTOR_WIDTH = 80
+"""Characters of the longest line of `zslbench doctor`."""
 
 
 @shared.verb("zslbench list methods", "zslbench list presets", name="list")
@@ -60,9 +64,19 @@ def info(name: str) -> None:
 @shared.RUNS
 @shared.DATA_ROOT
 def doctor(**options: Any) -> None:
-    """Check this installation: versions, devices, folders, data, plugins."""
+    """Check this installation: packages and extras, tools, machine, folders, data, plugins, and what each is for."""
     findings = zslbench.doctor(**options)
-    screen.show_table(None, [("ok" if row.ok else "PROBLEM", row.what, row.found) for row in findings])
+    name_width = max(len(finding.what) for finding in findings)
+    for group, rows in itertools.groupby(findings, lambda finding: finding.group):
+        screen.show_text(group)
+        shown = []
+        for row in rows:
+            state = "PROBLEM" if not row.ok else "-" if row.optional else "ok"
+            purpose = f"{row.found} — {row.purpose}" if row.purpose else row.found
+            shown.append((f"  {state:7}", row.what.ljust(name_width), purpose))
+        screen.show_table(None, shown, width=DOCTOR_WIDTH)
+    if any(finding.optional for finding in findings):
+        screen.show_text("- is not here, and is needed only for what is named beside it")
     if not all(finding.ok for finding in findings):
         sys.exit(shared.FAILED)
 

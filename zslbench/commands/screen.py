@@ -170,8 +170,8 @@ def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> None:
-    """Print rows below their heads; control characters are escaped."""
+def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]], width: int | None = None) -> None:
+    """Print rows below their heads, in at most `width` characters; control characters are escaped."""
     from rich.text import Text
 
     table = Table(show_header=heads is not None, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -180,7 +180,8 @@ def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> No
         table.add_column(head, overflow="fold")
     for row in rows:
         table.add_row(*(Text(visible(str(cell))) for cell in row))
-    wide_console().print(table)
+    console = wide_console()
+    console.print(table, width=None if width is None else min(width, console.width))
 
 
 @contextlib.contextmanager

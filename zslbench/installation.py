@@ -1,0 +1,288 @@
+"""`doctor`: what this installation has, whether it works, and what each part is for."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import tempfile
+import webbrowser
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import zslbench
+from zslbench.data.array_store import home
+from zslbench.data.catalogue import xlsa17_roots as data_roots
+from zslbench.errors import Unavailable, ZslbenchError
+from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+
+LOW_DISK = 4 * 2**30
+PURPOSES: Mapping[str, str] = {
+    "click": "the command line",
+    "filelock": "several processes on the same files",
+    "jinja2": "the page of `zslbench report`",
+    "matplotlib": "the figures of `zslbench plot`",
+    "msgspec": "records and plan files",
+    "numpy": "arrays",
+    "pandas": "records as a data frame",
+    "platformdirs": "the folder of installed data",
+    "psutil": "memory and load of this machine",
+    "requests": "`zslbench data fetch`",
+    "urllib3": "`zslbench data fetch`",
+    "rich": "tables and progress in the terminal",
+    "rich-click": "the help pages",
+    "scikit-learn": "classifiers, t-SNE, the digits data",
+    "scipy": "linear algebra, statistics, .mat files",
+    "tabulate": "Markdown tables",
+    "threadpoolctl": "threads of linear algebra",
+    "torch": "networks, GPUs",
+}
+EXTRAS: Mapping[str, str] = {
+    "tune": "the samplers tpe and random of `zslbench tune`",
+    "dask": "`--engine dask`",
+    "slurm": "`--engine slurm`",
+    "features": "`zslbench data features`: pictures into features",
+    "hdf5": ".h5 and MATLAB 7.3 files in `zslbench data add`",
+    "parquet": "`zslbench results export -o FILE.parquet`",
+    "tensorboard": "`zslbench run --log tensorboard`",
+    "wandb": "`zslbench run --log wandb`",
+    "mlflow": "`zslbench run --log mlflow`",
+}
+"""What an extra is for; one that is not here is listed without."""
+FOR_DEVELOPERS = ("dev", "docs")
+_LATEX = ("pdflatex", "lualatex", "xelatex", "tectonic")
+_BF16_FLAGS = ("avx512_bf16", "amx_bf16")
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        what: its name.
+        found: what was found, with advice where something is to be done.
+        ok: whether it is as it should be.
+        group: what it belongs to: program, packages, extras, tools, machine, folders, data sets, plugins.
+        purpose: what it is for; empty where its name says so.
+        optional: it is not here, and most of zslbench works without it.
+    """
+
+    what: str
+    found: str
+    ok: bool = True
+    group: str = ""
+    purpose: str = ""
+    optional: bool = False
+
+
+def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> list[Finding]:
+    """Return what was found, by group, and what each thing is for. It changes nothing that lasts."""
+    groups: Mapping[str, Iterable[Finding]] = {
+        "program": _find_program(),
+        "packages": _find_packages(),
+        "extras": _find_extras(),
+        "tools": _find_tools(),
+        "machine": _find_machine(),
+        "folders": [
+            _find_folder(
+                "home", home(), "set ZSLBENCH_HOME to a folder that you may write", "installed and added data"
+            ),
+            _find_folder("runs", Path(runs), "name another folder with --runs", "records"),
+        ],
+        "data sets": _find_data(Path(data_root) if data_root else None),
+        "plugins": _find_plugins(),
+    }
+    return [dataclasses.replace(finding, group=group) for group, findings in groups.items() for finding in findings]
+
+
+def _find_program() -> Iterator[Finding]:
+    yield Finding("zslbench", zslbench.__version__)
+    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def required_packages() -> dict[str, list[str]]:
+    """Return the names of the packages that zslbench requires by extra, "" being those that it always requires.
+
+    They are read from the metadata of what is installed.
+
+    Raises:
+        PackageNotFoundError: zslbench is not installed, but imported from its folder.
+    """
+    packages: dict[str, list[str]] = {"": []}
+    for requirement in importlib.metadata.requires("zslbench") or []:
+        name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+        extra = re.search(r"extra\s*==\s*['\"]([\w.-]+)['\"]", requirement)
+        packages.setdefault(extra[1] if extra else "", []).append(name)
+    return packages
+
+
+def _find_packages() -> Iterator[Finding]:
+    try:
+        names = required_packages()[""]
+    except importlib.metadata.PackageNotFoundError:
+        names = sorted(PURPOSES)
+    for name in names:
+        version, purpose = _version(name), PURPOSES.get(name.lower(), "")
+        found = version or f"not installed; install it with: pip install {name}"
+        yield Finding(name, found, ok=bool(version), purpose=purpose)
+
+
+def _find_extras() -> Iterator[Finding]:
+    try:
+        packages = required_packages()
+    except importlib.metadata.PackageNotFoundError:
+        why = "zslbench runs from its folder and is not installed, so its extras are not known"
+        yield Finding("extras", f"{why}; install it with: pip install .", optional=True)
+        return
+    known = [name for name in (*EXTRAS, *sorted(packages)) if name in packages and name not in ("", *FOR_DEVELOPERS)]
+    for extra in dict.fromkeys(known):
+        versions = {name: _version(name) for name in packages[extra]}
+        missing = not all(versions.values())
+        found = ", ".join(f"{name} {version}" for name, version in versions.items())
+        if missing:
+            found = f"not installed; pip install 'zslbench[{extra}]'"
+        yield Finding(extra, found, purpose=EXTRAS.get(extra, ""), optional=missing)
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def _find_tools() -> Iterator[Finding]:
+    latex = next(filter(None, map(shutil.which, _LATEX)), None)
+    purpose = "compiles LaTeX tables; zslbench itself needs none"
+    yield Finding("LaTeX", latex or "none found", purpose=purpose, optional=latex is None)
+    try:
+        browser = getattr(webbrowser.get(), "name", "") or "found"
+    except webbrowser.Error:
+        browser = ""
+    purpose = "shows the page of `zslbench report`; any machine's will do"
+    yield Finding("browser", browser or "none found", purpose=purpose, optional=not browser)
+
+
+def _find_machine() -> Iterator[Finding]:
+    import psutil
+
+    yield _find_torch()
+    yield _find_instructions()
+    yield _find_threads()
+    memory = psutil.virtual_memory()
+    yield Finding("memory", f"{_gib(memory.available)} free of {_gib(memory.total)}", purpose="shared by all workers")
+
+
+def _find_torch() -> Finding:
+    from zslbench.runner.resources import devices
+
+    try:
+        torch = importlib.import_module("torch")
+        names = []
+        for device in devices():
+            if device.startswith("cuda"):
+                facts = torch.cuda.get_device_properties(device)
+                names.append(f"{device} {facts.name} with {_gib(facts.total_memory)}")
+            elif device != "cpu":
+                names.append(device)
+    except Exception as error:  # whatever a broken torch raises is the finding
+        return Finding("GPU", f"torch does not work ({error}); install it again", ok=False)
+    return Finding("GPU", ", ".join(names) or "none", purpose="`--device`; without one networks train on the CPU")
+
+
+def _find_instructions() -> Finding:
+    """Tell which vector instructions torch uses here, and whether those for bfloat16 are among them."""
+    purpose = "`--precision bf16`"
+    try:
+        torch = importlib.import_module("torch")
+        level = torch.backends.cpu.get_cpu_capability()
+    except Exception:  # told of the GPU
+        return Finding("CPU", platform.processor() or "unknown", purpose=purpose)
+    asked = {
+        "AVX512-BF16": getattr(torch.cpu, "_is_avx512_bf16_supported", None),
+        "AMX": getattr(torch.cpu, "_is_amx_tile_supported", None),
+    }
+    names = [name for name, ask in asked.items() if ask is not None and ask()]
+    if not any(asked.values()):  # an older torch
+        names = [flag.upper() for flag in _BF16_FLAGS if flag in _read_cpu_flags()]
+    text = f"{level} with {' and '.join(names)}: bf16 is fast" if names else f"{level}; no bf16 instructions were found"
+    return Finding("CPU", text, purpose=purpose)
+
+
+def _read_cpu_flags() -> set[str]:
+    """Return the flags of the first processor, on Linux; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return set()
+    flags = re.search(r"(?m)^flags\s*:(.*)$", text)
+    return set(flags[1].split()) if flags else set()
+
+
+def _find_threads() -> Finding:
+    """Tell how many threads a run may use, how they wait, and what to set where others compute on the same machine."""
+    import psutil
+
+    from zslbench.runner.resources import WAITING
+
+    asked, processors = os.environ.get("OMP_NUM_THREADS"), os.cpu_count() or 1
+    most = f"at most OMP_NUM_THREADS={asked}" if asked else "OMP_NUM_THREADS is not set: as many as processors"
+    waiting = next((f"{name}={os.environ[name]}" for name in WAITING if name in os.environ), "libraries' own rule")
+    busy = psutil.getloadavg()[0]
+    load = f"{busy:.1f} processes wanted {processors} processors in the last minute"
+    advice = "on a shared machine set OMP_NUM_THREADS to the number of processors that are yours"
+    if busy > processors and not asked:
+        advice = f"others compute here: {advice}, 1 for instance"
+    return Finding("threads", f"{most}; {load}; while waiting: {waiting}; {advice}")
+
+
+def _find_folder(role: str, folder: Path, advice: str, purpose: str) -> Finding:
+    existing = next(parent for parent in [folder.absolute(), *folder.absolute().parents] if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            free = shutil.disk_usage(existing).free
+    except OSError as error:
+        return Finding(role, f"{folder} cannot be written ({error.strerror}); {advice}", ok=False, purpose=purpose)
+    text = f"{folder} ({_gib(free)} free)"
+    low = free < LOW_DISK
+    return Finding(role, f"{text}; make room, or {advice}" if low else text, ok=not low, purpose=purpose)
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f} GiB" if size < 10 * 2**30 else f"{size / 2**30:.0f} GiB"
+
+
+def _find_data(root: Path | None) -> Iterator[Finding]:
+    yield Finding("looked for in", ", ".join(map(str, data_roots(root))) or "nowhere")
+    try:
+        rows = zslbench.data.list_(root)
+    except ZslbenchError as error:
+        yield Finding("data", str(error), ok=False)
+        return
+    for row in rows:
+        if row.features:
+            folders = ", ".join(map(str, row.folders)) or "the package"
+            yield Finding(row.name, f"features {', '.join(row.features)}; in {folders}")
+    if missing := [row.name for row in rows if row.origin == "catalogue" and not row.features]:
+        yield Finding("not here", f"{', '.join(missing)}; zslbench data fetch NAME", optional=True)
+
+
+def _find_plugins() -> Iterator[Finding]:
+    entries: list[tuple[str, Any]] = [
+        (registry.kind, entry) for registry in (METHODS, DATASETS, PROTOCOLS) for entry in registry
+    ]
+    brought = [f"{kind} {entry.name} ({entry.origin})" for kind, entry in entries if entry.origin != "zslbench"]
+    broken = []
+    for kind, entry in entries:
+        try:
+            entry.load()
+        except Unavailable as error:
+            broken.append(Finding(f"{kind} {entry.name}", str(error), ok=False))
+    if brought or broken:
+        yield Finding("from others", ", ".join(brought) or "none")
+    yield from broken
