@@ -60,7 +60,7 @@ class MethodCard:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Published hyper-parameters: for every data set and protocol, and by (dataset, protocol).
+    """Hyper-parameters with their source, such as a paper: for every data set and protocol, and by (dataset, protocol).
 
     Where there are `cells`, only their pairs have the preset.
     """

@@ -36,6 +36,13 @@ PUBLISHED: dict[str, Any] = {
     "semantic_norm": "none",
 }
 """What every published command of f-CLSWGAN and LisGAN has in common; class vectors are as the file has them."""
+NARROW: Mapping[str, Any] = {"hidden": 512, "lr": 1e-3, "preprocess": "standard+clip+minmax"}
+"""What the quick presets of all generative methods share; chosen on validation classes (docs/studies/quick.md)."""
+QUICK: Mapping[str, Any] = {**NARROW, "epochs": 15, "cls_weight": 0.1}
+QUICK_SOURCE = (
+    "a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes on two "
+    "cores. Chosen on validation classes, measured in docs/studies/quick.md"
+)
 _NAMES = ("epochs", "lr", "final_lr", "per_class", "cls_weight", "l_r1", "l_r2", "confident")
 COMMANDS: Mapping[tuple[str, str], tuple[float, ...]] = {
     ("cub", "zsl"): (70, 1e-4, 1e-3, 300, 0.01, 1e-3, 1e-2, 0.6),
@@ -198,6 +205,7 @@ class FCLSWGAN(GenerativeMethod):
             values=PUBLISHED | {"pretrain_epochs": 50, "preprocess": "none"},
             cells={("awa2", "gzsl"): command_values((300, 1e-5, 1e-3, 4000, 0.01), 25, 1)},
         ),
+        "quick": Preset(source=QUICK_SOURCE, values=QUICK),
     }
     space = {
         "lr": Between(3e-5, 1e-3, log=True),

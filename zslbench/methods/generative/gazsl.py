@@ -12,6 +12,7 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import AdversarialMethod
+from zslbench.methods.generative.fclswgan import NARROW, QUICK_SOURCE
 from zslbench.methods.preprocess import check_chain
 from zslbench.params import Between, param
 from zslbench.task import ClassTable
@@ -90,6 +91,7 @@ class GAZSL(AdversarialMethod):
             },
             cells={(name, rules): {"noise": size} for rules in ("zsl", "gzsl") for name, size in _NOISE.items()},
         ),
+        "quick": Preset(source=QUICK_SOURCE, values={**NARROW, "iterations": 600, "batch": 256}),
     }
     ablations = {
         "no_pivot": Ablation({"pivot": 0.0}, "without the visual pivot"),

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.fit_cache import cache_result
-from zslbench.methods.generative.fclswgan import COMMANDS, PUBLISHED, GenerativeMethod, command_values
+from zslbench.methods.generative.fclswgan import (
+    COMMANDS,
+    PUBLISHED,
+    QUICK,
+    QUICK_SOURCE,
+    GenerativeMethod,
+    command_values,
+)
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
@@ -125,6 +132,10 @@ class LisGAN(GenerativeMethod):
                 ("awa2", "gzsl"): command_values((200, 1e-5, 1e-3, 1800, 0.01, 3e-5, 1e-3, 0.6), 50, 2)
                 | {"cascade": "softmax"},
             },
+        ),
+        "quick": Preset(
+            source=f"{QUICK_SOURCE}. The loss's classifier is the public code's, L_R2 takes 16 classes per step",
+            values={**QUICK, "classifier": "pretrained", "soul_classes": 16},
         ),
     }
     # Each setting takes away what the paper's Fig. 7(b) adds after it, and leaves the rest to defaults or a preset.

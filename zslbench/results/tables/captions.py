@@ -18,6 +18,8 @@ TWO_SEEDS = (
     "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
     "distributed; give more with --seeds."
 )
+QUICK = "quick"
+NARROWER = Remark("parameters", "@quick: a narrower network and a shorter training than the default.")
 TRANSDUCTIVE = Remark(
     "transductive",
     "‡ transductive: unlabelled test features are used.",
@@ -116,6 +118,8 @@ def describe_rows(
         add("spread", f"± is the {spread} over seeds.", short=short)
         add("warning", TWO_SEEDS if intervals and any(stat.n == 2 for stat in spreads) else "")
     below += _describe_blocks(rows, rank_together)
+    if any(QUICK in row.label.partition("[")[0].split("@")[1:] for row in rows):
+        below.append(NARROWER)
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
     add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
