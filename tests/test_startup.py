@@ -48,6 +48,21 @@ def test_no_heavy_import(arguments, light, tmp_path):
     assert len(done.stdout.splitlines()) > 2
 
 
+@pytest.mark.parametrize("words", ["run -m lis", "run -m lisgan@", "run -d c", "info e", "plot p"])
+def test_completion_imports_nothing_heavy(words, light, tmp_path):
+    code = (
+        "import os\nos.environ |= {'_ZSLBENCH_COMPLETE': 'bash_complete', 'COMP_WORDS': 'zslbench ' + "
+        f"{words!r}, 'COMP_CWORD': '{len(words.split())}'}}\nsys.argv = ['zslbench']\n"
+        "try:\n    zslbench.cli.main()\nexcept SystemExit as end:\n    assert not end.code, end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = light.run(code, tmp_path)
+    assert done.returncode == 0, done.stderr
+    *offered, last = done.stdout.splitlines()
+    assert last == "HEAVY []"
+    assert offered
+
+
 def test_importing_the_package_is_light_and_every_verb_is_there():
     code = (
         "import sys, zslbench\n"

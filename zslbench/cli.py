@@ -56,6 +56,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
     "Data and records": {"data": "data_verbs:data", "results": "record_verbs:results"},
     "Set up and extend": {
         "doctor": "about_verbs:doctor",
+        "completion": "about_verbs:completion_command",
         "new": "about_verbs:new",
         "check": "about_verbs:check",
     },

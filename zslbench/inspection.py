@@ -74,7 +74,7 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]
         BadValue: a kind that does not exist.
     """
     if kind == "presets":
-        return [preset for entry in METHODS for preset in _list_presets(entry)] + _list_tuned(Path(runs))
+        return [preset for entry in METHODS for preset in list_presets(entry)] + _list_tuned(Path(runs))
     if kind not in _REGISTRIES:
         raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
     listed = []
@@ -116,7 +116,8 @@ def info(name: str) -> Info:
     raise UnknownName("name", name, [*registered, *added.names()])
 
 
-def _list_presets(entry: Entry) -> list[Registered]:
+def list_presets(entry: Entry) -> list[Registered]:
+    """Return the presets and ablations that a method brings; nothing where it cannot be imported."""
     try:
         cls = _load(entry)
     except (Unavailable, BadValue):

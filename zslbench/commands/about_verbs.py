@@ -1,4 +1,4 @@
-"""`zslbench list`, `info`, `doctor`, `new` and `check`."""
+"""`zslbench list`, `info`, `doctor`, `completion`, `new` and `check`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import rich_click as click
 
 import zslbench
-from zslbench.commands import screen
+from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 
 DOCTOR_WIDTH = 80
@@ -38,7 +38,7 @@ def list_command(kind: Any, runs: Path) -> None:
 
 
 @shared.verb("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
-@click.argument("name")
+@click.argument("name", shell_complete=completion.complete_names)
 def info(name: str) -> None:
     """Show all that is declared of one method, dataset or protocol."""
     described = zslbench.info(name)
@@ -82,6 +82,19 @@ def doctor(**options: Any) -> None:
 
 
 @shared.verb(
+    'eval "$(zslbench completion bash)"       # in ~/.bashrc',
+    'eval "$(zslbench completion zsh)"        # in ~/.zshrc, below compinit',
+    "zslbench completion fish > ~/.config/fish/completions/zslbench.fish",
+    name="completion",
+)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.RichContext, /, shell: str) -> None:
+    """Print the script that lets a shell complete verbs, options, and names of methods, presets and data sets."""
+    screen.show_text(completion.make_script(ctx.find_root().command, shell))
+
+
+@shared.verb(
     "zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan", make=click.group
 )
 def new() -> None:
@@ -118,7 +131,7 @@ def method(name: str, **options: Any) -> None:
     "zslbench check ./my-xlsa17-folder",
     "zslbench check cub --features fc1000 --data-root ./xlsa17",
 )
-@click.argument("name")
+@click.argument("name", shell_complete=completion.complete_names)
 @shared.CHOICES
 @shared.DATA_ROOT
 def check(name: str, **options: Any) -> None:

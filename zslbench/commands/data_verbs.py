@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 import zslbench
-from zslbench.commands import screen
+from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
@@ -43,7 +43,7 @@ def data_list(data_root: Path | None) -> None:
 
 
 @shared.verb("zslbench data fetch cub", "zslbench data fetch all", make=data.command)
-@click.argument("name")
+@click.argument("name", shell_complete=completion.complete_catalogued)
 @click.option("--sha256", metavar="HEX", help="Refuse an archive whose sha256 is another.")
 @click.option("--url", metavar="URL", help="The address to download the archive from, and no other.")
 @click.option("--force", is_flag=True, help="Download even what is installed.")
@@ -194,7 +194,7 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
 
 
 @shared.verb("zslbench data remove my-birds --yes", make=data.command)
-@click.argument("name")
+@click.argument("name", shell_complete=completion.complete_datasets)
 @click.option("--yes", is_flag=True, help="Needed: the arrays are gone for good.")
 def remove(name: str, yes: bool) -> None:
     """Remove a data set that `data add` installed; records of runs on it stay."""
@@ -204,7 +204,7 @@ def remove(name: str, yes: bool) -> None:
 
 
 @shared.verb("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17", make=data.command)
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completion.complete_datasets)
 @shared.DATA_ROOT
 def verify(name: str | None, data_root: Path | None) -> None:
     """Read data sets whole and check counts, splits and stored copies."""

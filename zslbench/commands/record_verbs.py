@@ -10,7 +10,7 @@ from typing import Any
 import rich_click as click
 
 import zslbench
-from zslbench.commands import screen
+from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 
 
@@ -92,7 +92,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     "zslbench compare --diagram ranks.pdf",
     groups=shared.READ_GROUPS,
 )
-@click.argument("methods", nargs=-1, metavar="[METHOD]…")
+@click.argument("methods", nargs=-1, metavar="[METHOD]…", shell_complete=completion.complete_methods)
 @shared.DATASETS
 @shared.PROTOCOLS
 @click.option(
@@ -168,7 +168,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
     groups=shared.READ_GROUPS,
 )
-@click.argument("kind", metavar="KIND")
+@click.argument("kind", metavar="KIND", shell_complete=completion.complete_figures)
 @shared.path_option("-o", "--output", required=True, help="The figure to write: .pdf, .svg or .png.")
 @shared.RECORDS
 @click.option(

@@ -11,7 +11,7 @@ import rich_click as click
 from click.core import ParameterSource
 
 import zslbench
-from zslbench.commands import screen
+from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
 
@@ -157,8 +157,15 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     "zslbench run -m lisgan@s3 -d cub --seeds 5",
     groups=shared.RUN_GROUPS,
 )
-@click.argument("method", metavar="METHOD")
-@click.option("-d", "--dataset", required=True, metavar="SPEC", help="A data set: a name, or the path of a folder.")
+@click.argument("method", metavar="METHOD", shell_complete=completion.complete_methods)
+@click.option(
+    "-d",
+    "--dataset",
+    required=True,
+    metavar="SPEC",
+    help="A data set: a name, or the path of a folder.",
+    shell_complete=completion.complete_datasets,
+)
 @shared.protocols_option(
     help="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own."
 )
@@ -234,7 +241,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     "zslbench ablate eszsl -d digits --sweep 'gamma=[1,10,100]'",
     groups=shared.RUN_GROUPS,
 )
-@click.argument("method", metavar="METHOD")
+@click.argument("method", metavar="METHOD", shell_complete=completion.complete_methods)
 @shared.run_on()
 @shared.seeds_option(help="Run the seeds 0 to N-1.  [default: 3, or 1 where nothing is random]")
 @click.option(
@@ -278,7 +285,7 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
     "zslbench reproduce li2019lisgan --table 4 -d cub -m eszsl --features fc1000 --format markdown",
     groups=shared.RUN_GROUPS,
 )
-@click.argument("source", metavar="SOURCE")
+@click.argument("source", metavar="SOURCE", shell_complete=completion.complete_sources)
 @click.option(
     "--table",
     metavar="N",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from zslbench.commands import screen
+from zslbench.commands import completion, screen
 
 if TYPE_CHECKING:
     from zslbench.results.tables.result import Result
@@ -96,7 +96,8 @@ seeds_option = functools.partial(click.option, "--seeds", type=click.IntRange(1)
 
 
 def names_option(*names: str, help: str, metavar: str = "NAME", **settings: Any) -> Decorator:
-    """Return an option that may be given several times."""
+    """Return an option that may be given several times; the shell completes names of what is known."""
+    settings.setdefault("shell_complete", next(filter(None, map(completion.BY_NAME.get, names)), None))
     return click.option(*names, multiple=True, metavar=metavar, help=f"{help} Repeatable.", **settings)
 
 

@@ -1,0 +1,104 @@
+"""What the shell offers for a word that is typed in part: names of methods, presets, data sets, protocols and kinds.
+
+Click calls these functions in a shell that completes (`zslbench completion`). They read names only and import no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import rich_click as click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from zslbench.errors import BadValue, ZslbenchError
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _starting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_methods(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of methods, and after an @ the presets of one, those tuned into --runs too."""
+    from zslbench.registry import METHODS
+
+    if "@" not in incomplete:
+        return _starting(METHODS.names(), incomplete)
+    from zslbench.inspection import list_presets
+    from zslbench.results.records.tuned_presets import PresetStore
+
+    entry = METHODS.entries.get(incomplete.partition("@")[0])
+    presets = [row.name for row in list_presets(entry)] if entry else []
+    tuned = [f"{preset.method}@{preset.name}" for preset in PresetStore(ctx.params.get("runs") or Path("runs")).load()]
+    return _starting(dict.fromkeys(presets + tuned), incomplete)
+
+
+def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of data sets, and folders where a path is typed."""
+    if any(sign in incomplete for sign in "/\\.~"):
+        return [CompletionItem(incomplete, type="dir")]
+    return _starting(_dataset_names(), incomplete)
+
+
+def complete_catalogued(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer what `data fetch` takes."""
+    from zslbench.data.catalogue import CATALOGUE
+
+    return _starting([*(source.name for source in CATALOGUE), "all"], incomplete)
+
+
+def complete_protocols(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of protocols."""
+    from zslbench.registry import PROTOCOLS
+
+    return _starting(PROTOCOLS.names(), incomplete)
+
+
+def complete_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the names of methods, data sets and protocols, and folders where a path is typed."""
+    completers = [complete_methods] if "@" in incomplete else [complete_methods, complete_datasets, complete_protocols]
+    return [item for complete in completers for item in complete(ctx, parameter, incomplete)]
+
+
+def complete_figures(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the kinds of figures."""
+    from zslbench.results.plots import KINDS
+
+    return _starting(KINDS, incomplete)
+
+
+def complete_sources(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the papers whose numbers are known."""
+    from zslbench.results.analysis.published import load
+
+    return _starting(sorted({row.source for row in load()}), incomplete)
+
+
+def _dataset_names() -> list[str]:
+    from zslbench.data import added
+    from zslbench.registry import DATASETS
+
+    try:
+        return [*DATASETS.names(), *added.names()]
+    except ZslbenchError:
+        return DATASETS.names()
+
+
+BY_NAME: Mapping[str, Completer] = {
+    "methods": complete_methods,
+    "datasets": complete_datasets,
+    "protocols": complete_protocols,
+}
+"""For options that several verbs have, by the name of their value."""
+
+
+def make_script(program: click.Command, shell: str) -> str:
+    """Return the script that makes a shell (bash, zsh or fish) ask this program for completions."""
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise BadValue(f"shell {shell!r} is not known; choose bash, zsh or fish.")
+    script = kind(program, {}, "zslbench", "_ZSLBENCH_COMPLETE").source()
+    # bash would take name@preset for three words
+    return f"COMP_WORDBREAKS=${{COMP_WORDBREAKS//@/}}\n{script}" if shell == "bash" else script
