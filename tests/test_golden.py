@@ -242,6 +242,7 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench",
         "zslbench --version",
         "zslbench tabel",
+        "zslbench completion tcsh",
         "zslbench run",
         "zslbench run -m eszls -d digits",
         "zslbench run -m eszsl -d digit",
