@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import shutil
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from result_records import record, saved, study
+from scipy import stats
 
 import zslbench
 from zslbench.arrays import AnyArray
@@ -24,6 +26,8 @@ from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.protocols.gzsl import GZSL
 from zslbench.protocols.zsl import ZSL
 from zslbench.results.analysis.comparison import CrossDatasetPair, CrossDatasetTest, compare_across
+from zslbench.results.analysis.paired import PairedIntervals, student_quantile
+from zslbench.results.analysis.rows import summarise
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.comparison_tables import smallest_sentence, text_diagram
@@ -452,3 +456,87 @@ def test_the_verb(runs: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"metrics": ["H"], "over": "classes", "draws": FEW, "width": 100}
     assert output.read_text() == compare("ale", "eszsl", runs=runs, **options)
     assert diagram.exists()
+
+
+# --- the mark of the best ------------------------------------------------------------------------------------------
+
+
+def naive_half_width(first: list[dict[str, AnyArray]], second: list[dict[str, AnyArray]], metric: str) -> float:
+    """The half-width over images alone, class by class, image by image; H by finite differences."""
+
+    def right(run: dict[str, AnyArray], image: int) -> float:
+        seen_wins = run["seen_score"][image] > run["unseen_score"][image]
+        return float(run["seen_class" if seen_wins else "unseen_class"][image] == run["label"][image])
+
+    sides: dict[bool, dict[int, list[tuple[float, float]]]] = {True: {}, False: {}}
+    for image, (label, of_unseen) in enumerate(zip(first[0]["label"], first[0]["of_unseen"], strict=True)):
+        answers = tuple(statistics.fmean(right(run, image) for run in runs) for runs in (first, second))
+        sides[bool(of_unseen)].setdefault(int(label), []).append(answers)  # type: ignore[arg-type]
+    means = {}
+    for side, classes in sides.items():
+        by_class = [[statistics.fmean(pair[of] for pair in pairs) for of in (0, 1)] for pairs in classes.values()]
+        means[side] = [statistics.fmean(column) for column in zip(*by_class, strict=True)] or [0.0, 0.0]
+
+    def value(of: int, **moved: float) -> float:
+        u, s = means[True][of] + moved.get("u", 0.0), means[False][of] + moved.get("s", 0.0)
+        return {"T1": u, "U": u, "S": s, "H": 2 * u * s / (u + s) if u + s else 0.0}[metric]
+
+    variance = 0.0
+    for side, name in ((True, "u"), (False, "s")):
+        slopes = [(value(of, **{name: 1e-6}) - value(of)) / 1e-6 for of in (0, 1)]
+        for pairs in sides[side].values():
+            parts = [slopes[0] * a - slopes[1] * b for a, b in pairs]
+            variance += statistics.variance(parts) / len(parts) / len(sides[side]) ** 2
+    return 1.959964 * float(np.sqrt(variance))
+
+
+@pytest.mark.parametrize("metric", ["T1", "U", "S", "H"])
+def test_the_paired_interval_of_a_mark_is_that_of_a_naive_loop(tmp_path: Path, metric: str) -> None:
+    store = ResultStore(tmp_path)
+    skills = {"a": 0.5, "b": 0.62, "c": 0.7, "d": 0.95, "e": 0.72}
+    for name, skill in skills.items():
+        add(store, name, skill)
+    protocol = "zsl" if metric == "T1" else "gzsl"
+    rows = {row.method: row for row in summarise(store.load()) if row.protocol == protocol}
+    intervals = PairedIntervals(store.predictions)
+    outcomes = set()
+    for one, other in itertools.combinations(rows.values(), 2):
+        runs = [[store.predictions(record) for record in row.records] for row in (one, other)]
+        difference = abs(one.metrics[metric].mean - other.metrics[metric].mean) / 100
+        within = difference <= naive_half_width(*runs, metric)
+        assert intervals.includes_zero(one, other, metric) is within
+        outcomes.add(within)
+    assert outcomes == {True, False}
+
+
+def test_seeds_widen_the_paired_interval_of_a_mark(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    add(store, "a", 0.5)
+    add(store, "b", 0.9)
+    rows = {row.method: row for row in summarise(store.load()) if row.protocol == "zsl"}
+    intervals = PairedIntervals(store.predictions)
+    assert intervals.includes_zero(rows["a"], rows["b"], "T1") is False
+    answers = predictions(0.0, 1, "zsl")
+    store.save(record("b", seed=1, metrics=ZSL().metrics(answers)), answers)
+    rows = {row.method: row for row in summarise(store.load()) if row.protocol == "zsl"}
+    assert intervals.includes_zero(rows["a"], rows["b"], "T1") is True
+
+
+def test_quantiles_of_students_t_are_those_of_scipy() -> None:
+    for freedom in range(1, 200):
+        assert student_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=1e-3)
+
+
+def test_what_is_not_told_from_the_best_shares_its_mark(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for name, skill in {"low": 0.2, "close": 0.78, "high": 0.8}.items():
+        add(store, name, skill)
+    text = zslbench.table(tmp_path, protocols=["zsl"], width=200).text
+    marked = [line.split()[0] for line in text.splitlines() if line.endswith("*")]
+    assert marked == ["close", "high"]
+    assert "Best among comparable rows marked *, with the next ones that a paired 95 % interval does not" in text
+    for path in tmp_path.rglob("*.npz"):
+        path.unlink()
+    text = zslbench.table(tmp_path, protocols=["zsl"], width=200).text
+    assert len([line for line in text.splitlines() if line.endswith("*")]) == 1
+    assert "interval" not in text

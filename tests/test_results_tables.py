@@ -23,7 +23,8 @@ from rich.cells import cell_len
 from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
 from zslbench.results.analysis.rows import summarise
 from zslbench.results.records.record import Record
-from zslbench.results.tables.layout import lay_out, podium
+from zslbench.results.tables.layout import lay_out
+from zslbench.results.tables.ranking import Ranking, mark_best
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import WARNINGS, Remark, RemarkKind, shorten, text_table
 
@@ -92,13 +93,39 @@ tenths = st.integers(0, 40).map(lambda number: number / 10)
 
 
 @given(st.lists(tenths, max_size=8))
-def test_best_and_second_are_those_with_none_and_one_better_value(values: list[float]) -> None:
-    shown = {place: f"{value:.1f}" for place, value in enumerate(values)}
-    places = podium(shown)
-    for place, text in shown.items():
-        better = {other for other in shown.values() if float(other) > float(text)}
-        best = len(set(shown.values())) > 1 and not better
-        assert places[place] == ("best" if best else "second" if len(better) == 1 else "")
+def test_the_best_are_those_with_none_above_but_not_all_and_not_zero(values: list[float]) -> None:
+    marked = mark_best(dict(enumerate(values)))
+    for place, value in enumerate(values):
+        is_best = len(set(values)) > 1 and value == max(values) and value > 0
+        assert (place in marked) == is_best
+
+
+def test_who_is_tied_with_the_best_shares_its_mark_and_unranked_rows_take_it_from_all() -> None:
+    values = {"a": 50.0, "b": 48.0, "c": 49.0, "d": 0.0}
+    assert mark_best(values, lambda best, other: (best, other) == ("a", "c")) == {"a", "c"}
+    assert mark_best(values, lambda best, other: (best, other) == ("a", "b")) == {"a"}, "c, between them, is told apart"
+    assert mark_best(values, lambda best, other: None if other == "c" else other == "b") == {"a", "b"}
+    assert mark_best(values, lambda best, other: True) == set()
+    assert mark_best(values, lambda best, other: True, ["d"]) == {"a", "b", "c"}
+    assert mark_best(values, unranked=["c"]) == {"a"}
+    assert mark_best(values, unranked=["a", "c"]) == set()
+
+
+def test_settings_that_nothing_selected_carry_no_mark_among_themselves(tmp_path: Path) -> None:
+    grid = [simple("eszsl", value, label=f"eszsl[g={g}]", params={"g": g}) for g, value in ((1, 0.4), (2, 0.6))]
+    folder = saved(tmp_path, [*grid, simple("sae", 0.5), simple("ale", 0.3)])
+    assert "*" not in "".join(table(folder).splitlines()[:9])
+    assert "Not marked: eszsl (several settings, none chosen in the dev stage)." in table(folder, width=300)
+    saved(folder, [simple("sje", 0.7)])
+    assert [name for name, (value,) in cells(folder).items() if "*" in value] == ["sje"]
+    dev = [
+        simple("eszsl", v, label=f"eszsl[g={g}]", params={"g": g}, stage="dev", fold=1) for g, v in ((1, 0.4), (2, 0.6))
+    ]
+    chosen = cells(saved(tmp_path / "dev", dev), stage="dev")
+    assert [name for name, (value,) in chosen.items() if "*" in value] == ["eszsl[g=2]"]
+    tuned = [*grid, simple("eszsl", 0.7, label="eszsl@tuned", params={"g": 3}, selection="validated")]
+    marked = [name for name, (value,) in cells(saved(tmp_path / "tuned", tuned)).items() if "*" in value]
+    assert marked == ["eszsl@tuned"]
 
 
 settings = st.sampled_from(["inductive", "transductive"])
@@ -111,19 +138,18 @@ def test_cells_are_marked_within_what_may_be_compared(drawn: list[tuple[float, s
         simple(f"m{place}", value, setting=setting, selection=rule)
         for place, (value, setting, rule) in enumerate(rounded)
     )
-    marked = {row.name: row.cells[0] for row in lay_out(rows, rows, ("T1",), rank_together=together).rows}
+    marked = {row.name: row.cells[0] for row in lay_out(rows, rows, ("T1",), ranking=Ranking(together)).rows}
     for place, (value, setting, rule) in enumerate(rounded):
         rivals = {f"{100 * v:.1f}" for v, s, r in rounded if together or (s, r) == (setting, rule)}
         higher = [float(text) for text in rivals if float(text) > float(f"{100 * value:.1f}")]
         cell = marked[f"m{place}"]
         assert cell is not None
         assert (cell.emphasis == "best") == (len(rivals) > 1 and not higher)
-        assert (cell.emphasis == "second") == (len(higher) == 1)
 
 
 def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     folder = saved(tmp_path, [simple("a", 0.5), simple("b", 0.5), simple("b", 0.6, seed=1)])
-    assert cells(folder) == {"a": ["*50.0*"], "b": ["**55.0 ± 7.1**"]}
+    assert cells(folder) == {"a": ["50.0"], "b": ["**55.0 ± 7.1**"]}
     assert "Seeds: 0, 1 (n = 2): b; 0 (n = 1): a." in table(folder, width=200)
     assert "±" not in table(folder, methods=["a"])
     uneven = [record("a", seed=seed) for seed in (0, 1)] + [record("a", protocol="gzsl", metrics={"H": 0.5})]
@@ -371,15 +397,12 @@ def test_published_rows_are_ranked_by_themselves_and_by_kind(tmp_path: Path) -> 
     published: dict[str, Any] = {"layout": "zsl", "published": "li2019lisgan"}
     assert {name: cell for name, (cell, *_) in cells(folder, **published).items() if cell.startswith("*")} == {
         "a": "**99.0**",
-        "b": "*1.0*",
         "SYNC": "**55.6**",
-        "ALE": "*54.9*",
         "f-CLSWGAN†": "**57.3**",
-        "GAZSL†": "*55.8*",
     }
     together = cells(folder, rank_together=True, **published)
     best = together["LisGAN†‡"], together["f-CLSWGAN†"], together["a"]
-    assert best == (["**58.8**"], ["*57.3*"], ["**99.0**"])
+    assert best == (["**58.8**"], ["57.3"], ["**99.0**"])
 
 
 def test_best_takes_each_number_from_the_preferred_source(paper_runs: Path) -> None:
@@ -522,7 +545,7 @@ def test_a_short_caption_does_not_warn_of_methods_without_chance(tmp_path: Path)
     runs = saved(tmp_path, [*(simple("a", 0.5, seed=seed) for seed in range(3)), simple("eszsl", 0.6)])
     first, *others = caption_of(table(runs, width=200))
     assert first.endswith("seeds 0–2 (deterministic methods once) · ± standard deviation.")
-    assert others == ["Best among comparable rows marked *, second best marked °.", "More: --caption full"]
+    assert others == ["Best among comparable rows marked *.", "More: --caption full"]
 
 
 def test_no_caption_but_an_author_s_own_words(tmp_path: Path) -> None:

@@ -13,11 +13,13 @@ from zslbench.files import json_text, write_output
 from zslbench.metrics import ACCURACIES, order_metrics
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter, gather
+from zslbench.results.analysis.paired import PairedIntervals
 from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import describe_unreadable_records
 from zslbench.results.tables.layout import lay_out, sort_rows
+from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.render import Caption, check_format
 from zslbench.results.tables.result import WITH_NOTES, TableResult
 from zslbench.results.tables.table import Table
@@ -138,7 +140,8 @@ def table(
 
     def make_tables(format: str, _: int) -> list[Table]:
         ordered, by_data, shown, cited = choose_rows(everything=False)
-        whole = lay_out(ordered, by_data, shown, source, cited, rank_together, ci, put_data_on_top=layout == "zsl")
+        ranking = Ranking(rank_together, PairedIntervals(store.predictions))
+        whole = lay_out(ordered, by_data, shown, source, cited, ranking, ci, put_data_on_top=layout == "zsl")
         return [count_unreadable(whole, store, format)]
 
     def make_facts(format: str) -> list[dict[str, Any]]:

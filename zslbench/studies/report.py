@@ -14,6 +14,7 @@ from zslbench.files import write_text
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, RecordFilter, gather, mark_sources
+from zslbench.results.analysis.paired import PairedIntervals
 from zslbench.results.analysis.rows import Row, group_values, natural, setup_key, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
@@ -114,12 +115,15 @@ def report(
         notes.append(f"Not in the tables of the dev stage: {tried}; --stage dev shows them.")
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _draw_figures(gathered, store, record_filter, root) if figures else ([], [])
+    intervals = PairedIntervals(store.predictions)
     page = Page(
         title=one_line(title or store.root.resolve().name or "Study"),
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
         facts=tuple(_facts(shown)),
-        tables=tuple(table for of_stage in rows.values() for table in accuracy_tables(of_stage, record_filter)),
+        tables=tuple(
+            table for of_stage in rows.values() for table in accuracy_tables(of_stage, record_filter, intervals)
+        ),
         beside=tuple(_beside(rows.get("final", []), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),

@@ -233,14 +233,24 @@ class Resampling(NamedTuple):
     seed: int = 0
 
 
+class Answers(NamedTuple):
+    """Of each test image of one run, in order of its row: (n,) row, label, whether its class is unseen, and `right`."""
+
+    row: AnyArray
+    label: AnyArray
+    of_unseen: AnyArray
+    right: AnyArray
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
-class _Answered:
+class AnsweredSide:
     """Whether each test image of one side was answered rightly: `right` has an (n, K) array per entrant, of K seeds."""
 
     labels: IntArray
     right: tuple[Array, ...]
 
     def draw(self, kind: str, how: Resampling, images: str) -> Draws:
+        """Return draws of classes or of images, as `kind` says; `images` names them for the stream of chance."""
         mean = np.stack([seeds.mean(axis=1) for seeds in self.right], axis=1)
         rng = seeding.stream(how.seed, f"bootstrap {kind} {images}")
         if kind == "classes":
@@ -248,6 +258,7 @@ class _Answered:
         return significance.draw_images(mean, self.labels, how.draws, rng)
 
     def count(self) -> Side:
+        """Return how many classes and images there are."""
         counts = np.unique(self.labels, return_counts=True)[1]
         return Side(len(counts), len(self.labels), int(np.count_nonzero(counts == 1)))
 
@@ -260,7 +271,8 @@ def metrics_of(match: Match) -> tuple[str, ...]:
 
 def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, how: Resampling) -> list[Comparison]:
     """Return a comparison for each metric (some of `metrics_of`), all on the same draws and the same test images."""
-    answered, entrants = _answered(match, load), range(len(match.entrants))
+    answered = answered_sides(match, lambda record: read_answers(record, load))
+    entrants = range(len(match.entrants))
     drawn = {
         (kind, side): part.draw(kind, how, f"{side} {match.row.fingerprint}")
         for kind in how.over
@@ -274,7 +286,7 @@ def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, 
         verdicts: list[dict[str, DifferenceEstimate]] = [{} for _ in pairs]
         for kind in how.over:
             draws = [drawn[kind, side] for side in SIDES[metric]]
-            training = _training(kind, parts, draws, match.entrants, how)
+            training = retraining(kind, parts, draws, match.entrants, how)
             tests = [significance.bootstrap_difference(draws, *pair, how.level, training) for pair in pairs]
             for by_kind, test, holm in zip(verdicts, tests, significance.holm([test.p for test in tests]), strict=True):
                 by_kind[kind] = DifferenceEstimate(100 * test.low, 100 * test.high, test.p, float(holm))
@@ -287,8 +299,8 @@ def compare_within(match: Match, metrics: Sequence[str], load: LoadPredictions, 
     return comparisons
 
 
-def _training(
-    kind: str, parts: Sequence[_Answered], sides: Sequence[Draws], entrants: Sequence[Entrant], how: Resampling
+def retraining(
+    kind: str, parts: Sequence[AnsweredSide], sides: Sequence[Draws], entrants: Sequence[Entrant], how: Resampling
 ) -> Retraining:
     """Return what training anew adds: the spread of the metric over seeds, less what the resampling holds already."""
     columns = []
@@ -313,33 +325,38 @@ def _training(
     return Retraining(*(np.stack(arrays, axis=1) for arrays in zip(*columns, strict=True)))
 
 
-def _answered(match: Match, load: LoadPredictions) -> dict[str, _Answered]:
+def read_answers(record: Record, load: LoadPredictions) -> Answers:
+    """Return which images a run answered rightly; StoreError: its predictions are lost or lack something."""
+    arrays = load(record)
+    if lacking := [name for name in _KEPT if name not in arrays]:
+        raise StoreError(
+            f"the predictions of run {record.id} lack {', '.join(lacking)}; run it again with --rerun all."
+        )
+    order = np.argsort(arrays["row"], kind="stable")
+    arrays = {name: arrays[name][order] for name in _KEPT}
+    predicted = arrays["unseen_class"] if record.protocol["name"] == "zsl" else predict_classes(arrays)
+    return Answers(arrays["row"], arrays["label"], arrays["of_unseen"], predicted == arrays["label"])
+
+
+def answered_sides(match: Match, read: Callable[[Record], Answers]) -> dict[str, AnsweredSide]:
     """Return which images were answered rightly, by side, after checking that all were asked about the same ones."""
-    first: dict[str, AnyArray] = {}
-    right: dict[str, list[AnyArray]] = {}
     runs = [(entrant, record) for entrant in match.entrants for record in entrant.row.records]
+    right: dict[str, list[AnyArray]] = {}
+    first = read(runs[0][1])
     for entrant, record in runs:
-        arrays = load(record)
-        if lacking := [name for name in _KEPT if name not in arrays]:
-            raise StoreError(
-                f"the predictions of run {record.id} lack {', '.join(lacking)}; run it again with --rerun all."
-            )
-        order = np.argsort(arrays["row"], kind="stable")
-        arrays = {name: arrays[name][order] for name in _KEPT}
-        first = first or arrays
-        if any(not np.array_equal(arrays[name], first[name]) for name in ("row", "label", "of_unseen")):
+        answers = read(record)
+        if any(not np.array_equal(*arrays) for arrays in zip(answers[:3], first[:3], strict=True)):
             raise BadValue(
                 f"run {record.id} of {entrant.row.label} and run {runs[0][1].id} of {match.row.label} were "
                 f"asked about different test images of {match.head}, so they cannot be paired; "
                 "run both again with --rerun all."
             )
-        predicted = arrays["unseen_class"] if match.row.protocol == "zsl" else predict_classes(arrays)
-        right.setdefault(entrant.term, []).append(predicted == arrays["label"])
+        right.setdefault(entrant.term, []).append(answers.right)
     return {
-        side: _Answered(
-            first["label"][among], tuple(np.stack(seeds, axis=1)[among].astype(float) for seeds in right.values())
+        side: AnsweredSide(
+            first.label[among], tuple(np.stack(seeds, axis=1)[among].astype(float) for seeds in right.values())
         )
-        for side, among in (("unseen", first["of_unseen"]), ("seen", ~first["of_unseen"]))
+        for side, among in (("unseen", first.of_unseen), ("seen", ~first.of_unseen))
         if among.any()
     }
 

@@ -259,11 +259,7 @@ def bootstrap_difference(
     to draw from, low, high and p are NaN. A draw without spread counts as infinitely far, which is the careful side:
     where more than 1 − level of the draws are such, the interval is all that a difference can be, [−1, 1].
     """
-    value = metric(sides, first) - metric(sides, second)
-    variance = np.zeros(len(value))  # by the delta method; the sides are independent
-    for side, a, b in zip(sides, metric_gradient(sides, first), metric_gradient(sides, second), strict=True):
-        cov = side.cov
-        variance += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
+    value, variance = difference(sides, first, second)
     if training is not None:
         value = value + training.shift[:, first] - training.shift[:, second]
         variance = variance + training.variance[:, first] + training.variance[:, second]
@@ -281,6 +277,16 @@ def bootstrap_difference(
     half = float(np.partition(t, place)[place] * error[0])
     low, high = max(value[0] - half, -1.0), min(value[0] + half, 1.0)
     return PairedTest(float(value[0]), float(low), float(high), (reached + 1) / (len(t) + 1))
+
+
+def difference(sides: Sequence[Draws], first: int, second: int) -> tuple[Array, Array]:
+    """Return the difference of a metric between two methods and its variance, observed and in each draw: (1 + B,)."""
+    value = metric(sides, first) - metric(sides, second)
+    variance = np.zeros(len(value))  # by the delta method; the sides are independent
+    for side, a, b in zip(sides, metric_gradient(sides, first), metric_gradient(sides, second), strict=True):
+        cov = side.cov
+        variance += a**2 * cov[:, first, first] + b**2 * cov[:, second, second] - 2 * a * b * cov[:, first, second]
+    return value, variance
 
 
 def metric(sides: Sequence[Draws], method: int) -> Array:

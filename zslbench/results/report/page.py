@@ -16,11 +16,13 @@ from typing import Any
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.gather import RecordFilter
+from zslbench.results.analysis.paired import PairedIntervals
 from zslbench.results.analysis.published import Published
 from zslbench.results.analysis.rows import Row, Stat
 from zslbench.results.records.record import Record
 from zslbench.results.report.figures import Figure
 from zslbench.results.tables.layout import lay_out, sort_rows
+from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.table import Block, Table
 from zslbench.spec import parse_recorded
 from zslbench.visible import one_line, visible
@@ -137,7 +139,9 @@ def embedded(value: Any) -> str:
     return text
 
 
-def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tuple[str, Table]]:
+def accuracy_tables(
+    rows: Sequence[Row], record_filter: RecordFilter, intervals: PairedIntervals
+) -> list[tuple[str, Table]]:
     """Return a short name and a table for each protocol (its version and parameters included), of rows of one stage."""
     groups: dict[tuple[bool, str, int, str], list[Row]] = {}
     for row in rows:
@@ -146,7 +150,8 @@ def accuracy_tables(rows: Sequence[Row], record_filter: RecordFilter) -> list[tu
     tables = []
     for _, same_protocol in sorted(groups.items()):
         by_method, by_data = sort_rows(same_protocol, record_filter)
-        table = lay_out(by_method, by_data, order_metrics(name for row in by_data for name in row.metrics))
+        metrics = order_metrics(name for row in by_data for name in row.metrics)
+        table = lay_out(by_method, by_data, metrics, ranking=Ranking(intervals=intervals))
         blocks = table.blocks
         if len(blocks) > 1:
             blocks = tuple(dataclasses.replace(block, title=_heading(block)) for block in blocks)

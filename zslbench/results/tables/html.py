@@ -40,7 +40,7 @@ def _write_table(table: Table) -> str:
         parts.append(f'<table style="{_table_style()}">{_caption(table.title)}{_head(table)}{bodies}</table>')
     if table.drawing:
         parts.append(f'<pre style="line-height:1.2;color:inherit;background:none">{_escape(table.drawing)}</pre>')
-    sentences = [remark.text for remark in table.remarks] + table.ranking_sentence("in bold", "in italics")
+    sentences = [remark.text for remark in table.remarks] + table.ranking_sentence("in bold")
     below = [_escape(" ".join(sentences))] if sentences else []
     below += [f"<sup>{number}</sup> {_escape(text)}" for number, text in enumerate(table.notes, start=1)]
     return "".join([*parts, *map(_paragraph, below)])
@@ -79,7 +79,7 @@ def _value(cell: Cell | None) -> str:
     if cell is None:
         return MISSING
     text = _escape(cell.text) + (f" ± {_escape(cell.std)}" if cell.std else "")
-    text = f"<strong>{text}</strong>" if cell.bold else f"<em>{text}</em>" if cell.emphasis == "second" else text
+    text = f"<strong>{text}</strong>" if cell.bold else text
     return text + _escape(cell.marks) + (f"<sup>{cell.note}</sup>" if cell.note else "")
 
 

@@ -324,7 +324,7 @@ def write_latex(
         caption_text: LaTeX that the caption begins with; label: for ``\ref``.
     """
     sentences = [remark.text for table in tables for remark in table.remarks]
-    sentences += [text for table in tables for text in table.ranking_sentence("in bold", "underlined")]
+    sentences += [text for table in tables for text in table.ranking_sentence("in bold")]
     automatic = " ".join(dict.fromkeys(sentences))
     caption = " ".join(filter(None, [caption_text, automatic]))
     latex_caption = " ".join(filter(None, [caption_text, breakable(automatic)]))
@@ -411,8 +411,7 @@ def _cell(cell: Cell | None, longest: str) -> str:
         return "--"
     missing = re.sub(r"[^,.]", "0", longest[: len(longest) - len(cell.text)])
     pad = rf"\phantom{{{missing}}}" if missing and cell.text else ""
-    # The mean alone is underlined: below ± the line would touch the next row.
-    mean = rf"\underline{{{escape(cell.text)}}}" if cell.emphasis == "second" else escape(cell.text)
+    mean = escape(cell.text)
     text = rf"{mean}{{\scriptsize$\,\pm\,${cell.std}}}" if cell.std else mean
     text = rf"\textbf{{{text}}}" if cell.bold else text
     note = f"$^{{{cell.note}}}$" if cell.note else ""

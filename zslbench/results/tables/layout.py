@@ -1,9 +1,9 @@
-"""Rows of results to a table: methods down, data sets and metrics across, the best marked, published numbers beside."""
+"""Rows of results to a table: methods down, data sets and metrics across, published numbers beside."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from zslbench.metrics import METRIC_ORDER, metric_place
@@ -14,12 +14,12 @@ from zslbench.results.analysis.row_names import RowKey, describe_shared, row_key
 from zslbench.results.analysis.rows import Ranked, Row, Stat, group_values, natural
 from zslbench.results.records.record import SELECTIONS
 from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, name_folds
+from zslbench.results.tables.ranking import Ranking, mark_best
 from zslbench.results.tables.table import (
     PUBLISHED_HEAD,
     Block,
     Cell,
     Column,
-    Emphasis,
     Remark,
     Table,
     TableRow,
@@ -31,7 +31,6 @@ from zslbench.visible import one_line
 
 ProtocolKey = tuple[str, int, str]
 
-_Key = TypeVar("_Key", bound=Hashable)
 _Ranked = TypeVar("_Ranked", bound=Ranked)
 
 
@@ -61,7 +60,7 @@ def lay_out(
     metrics: Sequence[str],
     source: str | None = None,
     cited: Sequence[CitedRow] | None = None,
-    rank_together: bool = False,
+    ranking: Ranking | None = None,
     intervals: bool = False,
     put_data_on_top: bool = False,
 ) -> Table:
@@ -72,33 +71,18 @@ def lay_out(
         metrics: which, in order.
         source: of published numbers: a citation key or ``best``; None leaves them out.
         cited: published numbers as rows of their own below the measured ones; None: in columns of their own.
-        rank_together: compare all rows with each other, not only those of one block.
+        ranking: which rows are compared, and how; None: those of one block, without a test.
         intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
         put_data_on_top: a single column stands under its data set's name itself.
     """
     keys = row_keys(rows, column_key)
-    numbers: dict[RowKey, dict[ColumnKey, Stat | Published]] = {key: {} for key in keys}
-    beside: list[tuple[RowKey, Published, GroupKey]] = []
-    for row, key in zip(rows, keys, strict=True):
-        for metric in metrics:
-            if metric in row.metrics:
-                column = ColumnKey(group_key(row), row.protocol_key, metric)
-                numbers[key][column] = row.metrics[metric]
-                if source and cited is None and (entry := citations.find_comparable_number(row, metric, source)):
-                    numbers[key][dataclasses.replace(column, published=True)] = entry
-                    beside.append((key, entry, column.group))
-    used = {column for columns in numbers.values() for column in columns}
-    columns = [
-        column
-        for group, protocols in group_values((group_key(row), row.protocol_key) for row in by_data).items()
-        for metric in metrics
-        for protocol in protocols
-        for published in (False, True)
-        if (column := ColumnKey(group, protocol, metric, published)) in used
-    ]
+    ranking = ranking or Ranking()
+    numbers, beside = _place_numbers(rows, keys, metrics, source if cited is None else None)
+    columns = _order_columns({column for columns in numbers.values() for column in columns}, by_data, metrics)
     heads = group_heads([column.group for column in columns])
     notes: dict[str, int] = {}
     first = dict(zip(reversed(keys), reversed(rows), strict=True))
+    in_column = {(key, *column_key(row)): row for row, key in zip(rows, keys, strict=True)}
 
     def cell(number: Stat | Published | None, column: ColumnKey) -> Cell | None:
         if isinstance(number, Published):
@@ -109,13 +93,17 @@ def lay_out(
         row, cells = first[key], tuple(cell(numbers[key].get(column), column) for column in columns)
         return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection)
 
-    blocks = [_rank(map(table_row, block), columns) for block in ranked_blocks(keys, rank_together)]
+    blocks = []
+    for block in ranked_blocks(keys, ranking.together):
+        marked = [_mark_column(block, column, in_column, ranking) for column in columns]
+        blocks.append(_mark_cells([table_row(key) for key in block], marked))
     below = remarks("parameters", describe_shared(keys))
-    below += describe_rows(rows, [key.short for key in keys], metrics, rank_together, intervals)
+    below += describe_rows(rows, [key.short for key in keys], metrics, ranking.together, intervals)
+    below += ranking.describe()
     placed = [(entry, group) for _, entry, group in beside]
     if cited:
-        blocks += _cited_blocks(cited, columns, notes, rank_together)
-        apart = len(ranked_blocks(cited, rank_together)) > 1
+        blocks += _cited_blocks(cited, columns, notes, ranking.together)
+        apart = len(ranked_blocks(cited, ranking.together)) > 1
         ranked = "each block ranked by itself" if apart else "ranked by themselves"
         cited_text = f"Rows below “published” are cited, not measured here, and {ranked}."
         below += remarks("published", [cited_text], "Rows below “published” are cited, not measured here.")
@@ -135,8 +123,37 @@ def lay_out(
         blocks=tuple(blocks),
         remarks=(*below, *_caution(placed, heads)),
         notes=tuple(notes),
+        is_tested=ranking.tested,
     )
     return _put_data_on_top(table, columns) if put_data_on_top else table
+
+
+def _place_numbers(
+    rows: Sequence[Row], keys: Sequence[RowKey], metrics: Sequence[str], source: str | None
+) -> tuple[dict[RowKey, dict[ColumnKey, Stat | Published]], list[tuple[RowKey, Published, GroupKey]]]:
+    """Return the numbers of each row by column, and the published ones of `source` beside measured ones."""
+    numbers: dict[RowKey, dict[ColumnKey, Stat | Published]] = {key: {} for key in keys}
+    beside: list[tuple[RowKey, Published, GroupKey]] = []
+    for row, key in zip(rows, keys, strict=True):
+        for metric in metrics:
+            if metric in row.metrics:
+                column = ColumnKey(group_key(row), row.protocol_key, metric)
+                numbers[key][column] = row.metrics[metric]
+                if source and (entry := citations.find_comparable_number(row, metric, source)):
+                    numbers[key][dataclasses.replace(column, published=True)] = entry
+                    beside.append((key, entry, column.group))
+    return numbers, beside
+
+
+def _order_columns(used: Collection[ColumnKey], by_data: Sequence[Row], metrics: Sequence[str]) -> list[ColumnKey]:
+    return [
+        column
+        for group, protocols in group_values(map(column_key, by_data)).items()
+        for metric in metrics
+        for protocol in protocols
+        for published in (False, True)
+        if (column := ColumnKey(group, protocol, metric, published)) in used
+    ]
 
 
 def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Row], list[Row]]:
@@ -231,29 +248,34 @@ def ranked_blocks(keys: Iterable[_Ranked], rank_together: bool) -> list[list[_Ra
     return [[key for key in keys if key.block == kind] for kind in sorted({key.block for key in keys})]
 
 
-def _rank(rows: Iterable[TableRow], columns: Sequence[ColumnKey], title: str = "") -> Block:
-    """Mark the best and the second best of each column of measured numbers, or of cited rows."""
-    rows = list(rows)
-    ranked = [list(row.cells) for row in rows]
-    for number, column in enumerate(columns):
-        cells = {at: cell for at, row in enumerate(rows) if (cell := row.cells[number])}
-        emphasis = {} if column.published else podium({at: cell.text for at, cell in cells.items()})
-        for at, cell in cells.items():
-            ranked[at][number] = dataclasses.replace(cell, emphasis=emphasis.get(at, ""))
-    return Block(tuple(dataclasses.replace(row, cells=tuple(ranked[at])) for at, row in enumerate(rows)), title)
+def _mark_column(
+    block: Sequence[RowKey],
+    column: ColumnKey,
+    in_column: Mapping[tuple[RowKey, GroupKey, ProtocolKey], Row],
+    ranking: Ranking,
+) -> set[int]:
+    """Return the numbers of the rows of a block that are marked in a column of measured numbers."""
+    rows = ((key, in_column.get((key, column.group, column.protocol))) for key in block)
+    measured = {key: row for key, row in rows if row and column.metric in row.metrics and not column.published}
+    best = ranking.mark_column(measured, column.metric)
+    return {number for number, key in enumerate(block) if key in best}
 
 
-def podium(shown: Mapping[_Key, str]) -> dict[_Key, Emphasis]:
-    """Return which numbers are ``best`` and ``second`` as they are shown; ties share, all others are empty.
-
-    Where all are equal, or there is but one, nobody is either.
-
-    >>> podium({"a": "50.0", "b": "49.0", "c": "50.0", "d": "9.0"})
-    {'a': 'best', 'b': 'second', 'c': 'best', 'd': ''}
-    """
-    values = sorted({float(text) for text in shown.values()})
-    places: dict[float, Emphasis] = {values[-1]: "best", values[-2]: "second"} if len(values) > 1 else {}
-    return {key: places.get(float(text), "") for key, text in shown.items()}
+def _mark_cells(rows: Sequence[TableRow], marked: Sequence[Collection[int]], title: str = "") -> Block:
+    """Return a block of rows with the mark of the best on those numbered in `marked`, which has a set per column."""
+    return Block(
+        tuple(
+            dataclasses.replace(
+                row,
+                cells=tuple(
+                    dataclasses.replace(cell, emphasis="best") if cell and number in numbers else cell
+                    for cell, numbers in zip(row.cells, marked, strict=True)
+                ),
+            )
+            for number, row in enumerate(rows)
+        ),
+        title,
+    )
 
 
 def _published_cell(entry: Published, notes: dict[str, int], marks: str = "") -> Cell:
@@ -270,12 +292,17 @@ def _cited_blocks(
     for source in dict.fromkeys(row.source for row in cited):
         same = [row for row in cited if row.source == source]
         for number, block in enumerate(ranked_blocks(same, rank_together)):
-            rows = []
-            for row in block:
-                entries = {_column(columns, entry): entry for entry in row.entries}
-                cells = (_published_cell(entries[key], notes) if key in entries else None for key in columns)
-                rows.append(TableRow(row.title, row.marks, tuple(cells)))
-            blocks.append(_rank(rows, columns, "" if number else f"published: {source}"))
+            placed = [{_column(columns, entry): entry for entry in row.entries} for row in block]
+            rows = [
+                TableRow(
+                    row.title,
+                    row.marks,
+                    tuple(_published_cell(entries[key], notes) if key in entries else None for key in columns),
+                )
+                for row, entries in zip(block, placed, strict=True)
+            ]
+            marked = [mark_best({at: row[key].value for at, row in enumerate(placed) if key in row}) for key in columns]
+            blocks.append(_mark_cells(rows, marked, "" if number else f"published: {source}"))
     return blocks
 
 

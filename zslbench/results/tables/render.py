@@ -36,7 +36,7 @@ MARKDOWN_WIDTH = 160
 """Characters of a line of Markdown, where no other width is asked for."""
 
 MISSING = "–"
-_EMPHASIS = {"": "", "best": "*", "second": "°", "outstanding": "*"}
+_EMPHASIS = {"": "", "best": "*", "outstanding": "*"}
 _COLUMN_GAP, _GROUP_GAP = 3, 2
 _NAMES = 0.4
 """Of a line of a terminal, for names of rows of values; longer ones take several lines."""
@@ -239,7 +239,7 @@ def write_markdown(table: Table, width: int = MARKDOWN_WIDTH) -> str:
     """Write a table as GitHub-flavoured Markdown; data sets that do not fit into `width` go below each other."""
     room = width - max(map(len, _names(table)))
     parts = _part(table, room, len, lambda cell, _: _mark(cell), (_COLUMN_GAP, _COLUMN_GAP))
-    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("in bold", "in italics")]
+    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("in bold")]
     paragraphs = [f"**{escape_markdown(table.title)}**" if table.title else ""]
     paragraphs += [_markdown_panel(part) for part in parts if part.rows]
     paragraphs += [f"```text\n{table.drawing}\n```" if table.drawing else ""]
@@ -270,7 +270,7 @@ def _mark(cell: Cell | None) -> str:
         return MISSING
     text = escape_markdown(cell.text) + (f" ± {cell.std}" if cell.std else "")
     if cell.emphasis and text:
-        text = f"*{text}*" if cell.emphasis == "second" else f"**{text}**"
+        text = f"**{text}**"
     return text + escape_markdown(cell.marks) + (f"<sup>{cell.note}</sup>" if cell.note else "")
 
 
@@ -279,7 +279,7 @@ def write_terminal(table: Table, width: int) -> str:
     from rich.cells import cell_len
 
     parts = _part(table, width - _names_width(table, width), cell_len, _plain, (_GROUP_GAP, _COLUMN_GAP))
-    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("marked *", "marked °")]
+    sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("marked *")]
     below = [(sentence, 2) for sentence in sentences]
     below += [(f"[{number}] {text}", 4) for number, text in enumerate(table.notes, start=1)]
     wrapped = (

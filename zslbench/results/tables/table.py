@@ -30,7 +30,7 @@ _SUMMARY: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selectio
 
 Item = TypeVar("Item")
 
-Emphasis = Literal["", "best", "second", "outstanding"]
+Emphasis = Literal["", "best", "outstanding"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Cell:
     """One value: a mean, a count, a word, with what stands around it.
 
     Attributes:
-        emphasis: ``best`` and ``second`` of what may be compared, or ``outstanding``.
+        emphasis: ``best`` of what may be compared, or ``outstanding``.
         note: number of its footnote, from 1; 0: none.
         stat: the number itself, for pages that sort by it.
     """
@@ -142,6 +142,7 @@ class Table:
         name: the head of the names; title: what stands over the table.
         captioned: whether to say which number is the best.
         drawing: characters below it whose places matter; LaTeX leaves it out.
+        is_tested: the best shares its mark with what a test does not tell from it.
     """
 
     columns: tuple[Column, ...]
@@ -152,6 +153,7 @@ class Table:
     title: str = ""
     drawing: str = ""
     captioned: bool = True
+    is_tested: bool = False
 
     @property
     def rows(self) -> list[TableRow]:
@@ -179,11 +181,17 @@ class Table:
         """The longest text of each column of values, empty for one without a value."""
         return [max((cell.text for cell in self.cells(n)), key=len, default="") for n in range(len(self.columns))]
 
-    def ranking_sentence(self, best: str, second: str) -> list[str]:
-        """Say which marks the best and the second best have, where there are any."""
-        emphasis = {cell.emphasis for number in range(len(self.columns)) for cell in self.cells(number)}
-        runner_up = f", second best {second}" if "second" in emphasis else ""
-        return [f"Best among comparable rows {best}{runner_up}."] if self.captioned and "best" in emphasis else []
+    def ranking_sentence(self, best: str) -> list[str]:
+        """Say how the best is marked, where it is anywhere."""
+        if not self.captioned:
+            return []
+        if self.is_tested:
+            return [
+                f"Best among comparable rows {best}, with the next ones that a paired 95 % interval does not tell from "
+                "it (no mark: it tells none)."
+            ]
+        any_best = any(cell.emphasis == "best" for number in range(len(self.columns)) for cell in self.cells(number))
+        return [f"Best among comparable rows {best}."] if any_best else []
 
 
 def text_table(

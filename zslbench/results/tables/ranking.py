@@ -1,0 +1,105 @@
+"""Which rows carry the mark of the best, without claiming more than was measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+from typing import TypeVar
+
+from zslbench.results.analysis.paired import PairedIntervals
+from zslbench.results.analysis.row_names import RowKey
+from zslbench.results.analysis.rows import Row, group_values
+from zslbench.results.tables.table import Remark, remarks
+
+_Key = TypeVar("_Key")
+
+
+def mark_best(
+    values: Mapping[_Key, float],
+    is_tied: Callable[[_Key, _Key], bool | None] = lambda best, other: False,
+    unranked: Collection[_Key] = (),
+) -> set[_Key]:
+    """Return what is marked as the best: the highest values as shown, in tenths, and the next ones tied with it.
+
+    They end where the first is told from the best, as the value of a noisy row further down would read as a good one;
+    `is_tied` returns None where nothing can be told. Nothing is marked where that would be everything, where the
+    highest is 0.0, or where one of the `unranked`, which are never marked themselves, is the highest.
+
+    >>> sorted(mark_best({"a": 50.04, "b": 49.0, "c": 49.96, "d": 9.0}))
+    ['a', 'c']
+    """
+    shown = {key: float(f"{value:.1f}") for key, value in values.items()}
+    highest = max(shown.values(), default=0.0)
+    leaders = [key for key, value in shown.items() if value == highest]
+    if highest <= 0 or any(key in unranked for key in leaders):
+        return set()
+    best = max(leaders, key=lambda key: values[key])
+    marked = set(leaders)
+    for other in sorted(shown.keys() - marked - {*unranked}, key=lambda key: -values[key]):
+        tied = is_tied(best, other)
+        if tied is False:
+            break
+        marked |= {other} if tied else set()
+    return marked if len(marked) < len(shown) else set()
+
+
+@dataclasses.dataclass(eq=False)
+class Ranking:
+    """How the rows of a table are ranked.
+
+    Attributes:
+        together: all rows with each other, not only those of one block.
+        intervals: what tells rows apart; None: nothing is tested.
+        tested: whether anything was.
+    """
+
+    together: bool = False
+    intervals: PairedIntervals | None = None
+    tested: bool = dataclasses.field(default=False, init=False)
+    _unranked: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
+    _untested: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
+
+    def mark_column(self, rows: Mapping[RowKey, Row], metric: str) -> set[RowKey]:
+        """Return which rows of one block are marked in one column of a metric."""
+
+        def is_tied(best: RowKey, other: RowKey) -> bool | None:
+            if self.intervals is None:
+                return False
+            tied = self.intervals.includes_zero(rows[best], rows[other], metric)
+            if tied is None:
+                self._untested[other.short + other.marks] = None
+            else:
+                self.tested = True
+            return tied
+
+        unranked = unselected_settings(rows)
+        self._unranked |= dict.fromkeys(key.plain + key.marks for key in unranked)
+        return mark_best({key: row.metrics[metric].mean for key, row in rows.items()}, is_tied, unranked)
+
+    def describe(self) -> list[Remark]:
+        """Return what the marks mean, once all columns are marked."""
+        below: list[Remark] = []
+        if self.tested and self._untested:
+            text = f"Without predictions, and not tested against the best: {', '.join(self._untested)}."
+            below += remarks("ranking", [text], text)
+        if self._unranked:
+            unmarked = f"Not marked: {', '.join(self._unranked)}"
+            text = (
+                f"{unmarked}, several settings none of which was chosen in the dev stage; to take the best of them "
+                "would be to choose on test, and where it leads, nothing is marked."
+            )
+            below += remarks("ranking", [text], f"{unmarked} (several settings, none chosen in the dev stage).")
+        return below
+
+
+def unselected_settings(rows: Mapping[RowKey, Row]) -> set[RowKey]:
+    """Return the rows of one column that are settings of one method, measured on test and not selected by a rule."""
+    settings = group_values((key.name, key) for key, row in rows.items() if not _is_selected(row))
+    return {key for keys in settings.values() if len({key.varying for key in keys}) > 1 for key in keys}
+
+
+def _is_selected(row: Row) -> bool:
+    if row.stage != "final":
+        return True
+    chosen_in_dev_stage = row.selection == "validated" and not row.selected
+    return chosen_in_dev_stage or row.selected.get("points", 1) > 1
