@@ -131,6 +131,13 @@ READING: Mapping[str, tuple[str, ...]] = {
         "zslbench status --data-root xlsa17 --write-plan missing.toml",
         "show missing.toml",
     ),
+    "show": (
+        "zslbench show 6f693a85",
+        "zslbench show 322073 --format json",
+        "zslbench show 0000",
+        "zslbench show eszsl",
+        "zslbench show runs/no.json",
+    ),
     "watch": ("zslbench watch --once", "COLUMNS=60 zslbench watch --once", "zslbench watch --once --format json"),
     "results": (
         "zslbench results export -o runs.csv",

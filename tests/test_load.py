@@ -70,9 +70,9 @@ def test_the_metrics_follow_from_the_frame_of_predictions(tmp_path: Path) -> Non
 def test_ids_that_name_no_run_or_several(tmp_path: Path) -> None:
     runs = saved(tmp_path, [record("a", status="failed", error="Boom"), record("b")])
     failed, ok = ResultStore(runs).load()
-    with pytest.raises(BadValue, match="no record has the id 'ffff'"):
+    with pytest.raises(BadValue, match="has the id 'ffff'"):
         zslbench.load_predictions("ffff", runs)
-    with pytest.raises(BadValue, match="no record has the id ''"):
+    with pytest.raises(BadValue, match="'' is not the id of a run"):
         zslbench.load_predictions("", runs)
     with pytest.raises(BadValue, match=r"is failed and has no predictions"):
         zslbench.load_predictions(failed.id, runs)

@@ -26,6 +26,7 @@ _VERBS = {
     "ablate": "zslbench.studies.ablate:ablate",
     "reproduce": "zslbench.studies.reproduce:reproduce",
     "status": "zslbench.studies.status:status",
+    "show": "zslbench.studies.show:show",
     "load": "zslbench.studies.load:load",
     "load_predictions": "zslbench.studies.load:load_predictions",
     "watch": "zslbench.results.records.watch:watch",

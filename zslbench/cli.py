@@ -43,6 +43,7 @@ VERBS: Mapping[str, Mapping[str, str]] = {
     "Look": {
         "status": "record_verbs:status",
         "watch": "record_verbs:watch",
+        "show": "record_verbs:show",
         "list": "about_verbs:list_command",
         "info": "about_verbs:info",
     },

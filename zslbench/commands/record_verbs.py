@@ -1,4 +1,4 @@
-"""The verbs that read records: `zslbench table`, `compare`, `curve`, `plot`, `report`, `status`, `watch`, `results`."""
+"""The verbs that read records: `zslbench table`, `compare`, `curve`, `plot`, `report`, `status`, `show` and others."""
 
 from __future__ import annotations
 
@@ -290,6 +290,25 @@ def status(write_plan: Path | None, **options: Any) -> None:
         screen.show_written(write_plan)
     if shown.verification is not None and not shown.verification.ok:
         sys.exit(shared.FAILED)
+
+
+@shared.verb(
+    "zslbench show 48920cd25ee3a971",
+    "zslbench show 48920c --runs study",
+    "zslbench show runs/digits/zsl/eszsl/48920cd25ee3a971.json",
+    "zslbench show 48920c --format json",
+)
+@click.argument("id", metavar="ID")
+@shared.format_option("terminal", "json")
+@shared.RUNS
+def show(id: str, runs: Path, format: str) -> None:
+    """Show the record of one run whole, and the command that makes it again.
+
+    ID is the id of a run, its first digits (four or more), or the path of its file. What is shown: parameters, metrics,
+    curve, losses, seconds, memory, traceback, provenance and files.
+    """
+    shown = zslbench.show(id, runs=runs)
+    screen.show_text(shown.to_json() if format == "json" else shown.text)
 
 
 @shared.verb(

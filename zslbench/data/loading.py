@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 from zslbench import params, spec
@@ -100,6 +101,27 @@ def folder_of(text: str) -> Path | None:
             "or one of the data sets of `zslbench list datasets`."
         )
     return None
+
+
+def locate(text: str, dataset: Dataset, root: Path | None = None) -> tuple[str, str]:
+    """Return where a loaded data set was read from, as absolute paths; texts are empty where that is no question.
+
+    The first is the folder of the user's own, the second what ``--data-root`` names, or ``ZSLBENCH_DATA`` where the
+    data set lies there. What is built in or was installed is found by its name.
+    """
+    if dataset.origin == "own":
+        folder = folder_of(text)
+        return ("" if folder is None else _absolute(folder)), ""
+    if dataset.origin != "catalogue":
+        return "", ""
+    if root is None and (given := os.environ.get("ZSLBENCH_DATA")):
+        titles = [source.card.folder for source in CATALOGUE if source.name == dataset.name]
+        root = Path(given) if any(named_folders(title, Path(given)) for title in titles) else None
+    return "", "" if root is None else _absolute(root)
+
+
+def _absolute(path: Path) -> str:
+    return os.path.abspath(expand_home(path))  # noqa: PTH100  (links stay as they were written)
 
 
 def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str | int, ...], ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from zslbench.data import array_store
 from zslbench.data.dataset import Dataset, Origin
-from zslbench.data.loading import file_stamps, load_dataset
+from zslbench.data.loading import file_stamps, load_dataset, locate
 from zslbench.data.splits import Stage
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
@@ -30,6 +30,7 @@ class DatasetRef:
     Attributes:
         text, root: what `load_dataset` is called with, beside features and semantics.
         name, features, semantics, fingerprint, origin, split, first_class: of the loaded data set.
+        own_folder, data_root: absolute paths of where it was read from (see `data.loading.locate`).
     """
 
     text: str
@@ -41,6 +42,8 @@ class DatasetRef:
     origin: Origin
     split: str = ""
     first_class: int = 0
+    own_folder: str = ""
+    data_root: str = ""
 
     def load(self, narrow: bool = False) -> Dataset:
         """Return the data set as it was when the plan was made, from the store of arrays.
@@ -77,7 +80,18 @@ def _dataset_ref(text: str, features: str | None, semantics: str | None, root: P
     dataset = load_dataset(text, features=features, semantics=semantics, root=root)
     array_store.store_arrays(dataset)
     choice = dataset.name, dataset.features_name, dataset.semantics_name
-    return DatasetRef(text, root, *choice, dataset.fingerprint, dataset.origin, dataset.split, dataset.first_class)
+    own_folder, data_root = locate(text, dataset, root)
+    return DatasetRef(
+        text,
+        root,
+        *choice,
+        dataset.fingerprint,
+        dataset.origin,
+        dataset.split,
+        dataset.first_class,
+        own_folder,
+        data_root,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

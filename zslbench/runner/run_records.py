@@ -177,8 +177,9 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
         curve = facts.get("curve", ())
         facts["metrics"] = _without_swept(facts.get("metrics", {}))
         facts["curve"] = tuple({**point, "metrics": _without_swept(point["metrics"])} for point in curve)
-    if run.tuned:
-        facts["provenance"] = {**facts["provenance"], "tuned": run.tuned}
+    facts["provenance"] = facts["provenance"] | _drop_empty(
+        tuned=run.tuned, own_folder=run.dataset.own_folder, data_root=run.dataset.data_root
+    )
     card = method_class(run.method).card
     return Record(
         id=run.id,

@@ -15,13 +15,12 @@ from zslbench.results.records.export import typed_column
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.plot import class_names
-from zslbench.visible import last_line, one_line
+from zslbench.visible import describe_failure, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PARAM = "param."
-_SHORTEST_ID = 4
 
 
 def load(runs: Path | str = "runs") -> pd.DataFrame:
@@ -30,8 +29,8 @@ def load(runs: Path | str = "runs") -> pd.DataFrame:
     Columns are ``id``, ``status``, ``method``, ``label`` (as it was typed), ``title``, ``version``, ``setting``;
     ``dataset``, ``features``, ``semantics``; ``protocol``, ``stage``, ``fold``, ``seed``, ``selection``; each metric by
     its name; ``seconds`` (what this result alone takes), ``device``, ``finished``, ``stale`` (whether the source of the
-    method has changed since), ``error`` (its last line); and each hyper-parameter as ``param.gamma``. What a record
-    lacks is missing (``<NA>``).
+    method has changed since), ``error`` (what went wrong, and where); and each hyper-parameter as ``param.gamma``. What
+    a record lacks is missing (``<NA>``).
 
     Args:
         runs: the folder of records.
@@ -78,7 +77,7 @@ def _describe(record: Record, metrics: Sequence[str]) -> dict[str, Any]:
         "device": record.provenance.get("device"),
         "finished": record.provenance.get("finished"),
         "stale": record.provenance.get("source_state", "current") == "changed",
-        "error": one_line(last_line(record.error)) if record.error.strip() else None,
+        "error": one_line(describe_failure(record.error)) if record.error.strip() else None,
     }
 
 
@@ -147,11 +146,7 @@ def load_predictions(id: str, runs: Path | str = "runs", *, data_root: Path | st
         StoreError: its predictions are lost or damaged.
     """
     store = ResultStore(runs)
-    matching = [record for record in store.load() if record.id.startswith(id) and len(id) >= _SHORTEST_ID]
-    if len(matching) != 1:
-        problem = f"{len(matching)} records have an id that begins with" if matching else "no record has the id"
-        raise BadValue(f"{problem} {id!r} in {store.root}; zslbench.load() lists the ids.")
-    (record,) = matching
+    _, record = store.find_by_id(id)
     if not record.ok:
         raise BadValue(f"run {record.id} is {record.status} and has no predictions; choose one that is ok.")
     arrays = store.predictions(record)

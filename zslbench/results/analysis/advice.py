@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -28,6 +29,24 @@ def run_command(records: Sequence[Record], runs: Path, *extra: str) -> str:
     return shlex.join(["zslbench", "run", "-m", method, *words, *extra, *runs_option(runs)])
 
 
+def rerun_command(record: Record, method: str, runs: Path) -> str:
+    """Return the ``zslbench run …`` that does one run again as it was done, `method` as its spec.
+
+    What its record does not say (where the data of an earlier version's record lies) is left to the user.
+    """
+    words = ["--stage", "dev", "--fold", str(record.fold)] if record.stage == "dev" else []
+    facts = record.provenance
+    if (precision := facts.get("precision", "float32")) != "float32":
+        words += ["--precision", str(precision)]
+    if every := facts.get("checkpoint_every", 0):
+        words += ["--checkpoints", f"every:{every}"]
+    if kept := (facts.get("kept_features") or {}).get("per_class", 0):
+        words += ["--keep-features", str(kept)]
+    words += ["--save-model"] if "kept_model" in facts else []
+    chosen = dataclasses.replace(record, provenance={**facts, "selected": {"label": method}})
+    return run_command([chosen], runs, *words, "--rerun", "all")
+
+
 def tune_command(record: Record, runs: Path) -> str:
     """Return the ``zslbench tune …`` that chooses the hyper-parameters of a record's method on the dev folds."""
     return shlex.join(["zslbench", "tune", spec_head(record), *_data_words(record), *runs_option(runs)])
@@ -40,11 +59,12 @@ def ablate_command(records: Sequence[Record], method: str, runs: Path, *extra: s
 
 
 def _data_words(record: Record) -> list[str]:
-    # Where data of the user's own lies is not recorded; the folder is the one word left to the user.
-    data, rules = record.dataset, record.protocol
-    words = ["-d", f"PATH/TO/{data['name']}" if data.get("origin") == "own" else data["name"]]
+    data, rules, facts = record.dataset, record.protocol, record.provenance
+    own = facts.get("own_folder") or f"PATH/TO/{data['name']}"  # which records of earlier versions do not hold
+    words = ["-d", own if data.get("origin") == "own" else data["name"]]
     if data.get("origin") != "builtin":
         words += ["--features", str(data.get("features", "")), "--semantics", str(data.get("semantics", ""))]
+    words += ["--data-root", str(facts["data_root"])] if facts.get("data_root") else []
     return [*words, "-p", rules["name"] + brackets(rules.get("params", {}))]
 
 

@@ -95,6 +95,9 @@ class _Provenance(Struct):
     grid_points: Whole = 1
     kept_features: _KeptFeatures | None = None
     kept_model: Mapping[str, Any] | None = None
+    checkpoint_every: Whole = 0
+    own_folder: str = ""
+    data_root: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -117,7 +120,8 @@ class Record:
             its failure.
         timings: seconds by phase, in all (``total``), and how many of these were spent for earlier results already
             (``shared``): each result is charged with what producing it alone takes. memory: peak bytes by kind.
-        provenance: versions, device, digest of the method's source, time of day.
+        provenance: versions, device, digest of the method's source, time of day; ``own_folder``, the absolute path of a
+            data set of the user's own, and ``data_root``, that of the folder of data sets where one was named.
         error: traceback text of a run that failed.
     """
 

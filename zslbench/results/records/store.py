@@ -27,6 +27,7 @@ from zslbench.files import (
     write_text,
 )
 from zslbench.results.records.record import Record
+from zslbench.visible import shorten
 
 _MAX_NAME = 100
 _LEVELS = 3
@@ -36,6 +37,8 @@ _MODEL = ".model.npz"
 _ENDINGS = (".npz", _FEATURES, _MODEL, ".trace.json.gz")
 """Of what lies beside a document ``<id>.json``: predictions, kept features and model, traces of older versions."""
 _ID = re.compile(r"[0-9a-f]{16}")
+_PART_OF_ID = re.compile(r"[0-9a-f]{4,16}")
+_IDS_SHOWN = 5
 _MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
 _Kind = tuple[str, int, str]
@@ -115,6 +118,30 @@ class ResultStore:
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
         """Return the record of one run, or None when there is none that can be read; a broken one goes to `broken`."""
         return self._read(self._path_of(dataset, protocol, method, id))
+
+    def find_by_id(self, id: str) -> tuple[Path, Record]:
+        """Return the record of one run, and its file, by its id or the first digits of it, four or more.
+
+        Raises:
+            BadValue: there is none, or there are several; or the text is no part of an id.
+            StoreError: it cannot be read.
+        """
+        if not _PART_OF_ID.fullmatch(id):
+            raise BadValue(f"{shorten(id, 40)!r} is not the id of a run; write 4 to 16 of its digits (0–9, a–f).")
+        folders, self.broken = record_folders(self.root)
+        ends = re.compile(rf"{id}[0-9a-f]*\.json")
+        paths = sorted(_list_entries(folders, lambda entry: bool(ends.fullmatch(entry.name)), self.broken))
+        if len({path.name for path in paths}) > 1:
+            ids = ", ".join(path.stem for path in paths[:_IDS_SHOWN]) + (", …" if len(paths) > _IDS_SHOWN else "")
+            raise BadValue(
+                f"{len(paths)} runs in {self.root} have an id that begins with {id!r}: {ids}; write more of it."
+            )
+        if not paths:
+            raise BadValue(
+                f"no run in {self.root} has the id {id!r}; `zslbench status -f json` lists the ids, and --runs names "
+                "another folder of records."
+            )
+        return paths[0], read_record(paths[0])
 
     def _read(self, path: Path) -> Record | None:
         try:

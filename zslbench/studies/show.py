@@ -1,0 +1,253 @@
+"""`show`: one record whole, as it can be read, and the command that makes it again."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench import params
+from zslbench.errors import BadValue, ZslbenchError
+from zslbench.files import json_text
+from zslbench.identity import expand_home
+from zslbench.methods.base import Method, overlay
+from zslbench.results.analysis.advice import rerun_command
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import ResultStore, companions, read_record
+from zslbench.results.records.tuned_presets import PresetStore
+from zslbench.runner.class_lookup import recorded_method
+from zslbench.sources import SourceCheck
+from zslbench.spec import brackets, parse
+from zslbench.visible import describe_failure, format_losses, format_metrics, name_run, visible
+
+ROWS = 10
+"""Points of a curve, or of losses, that the text shows; a record may have 200."""
+_MEGABYTE = 1e6
+_LEVELS = 4
+"""Of folders and file from the root of records to a record."""
+_Section = tuple[str, Sequence[tuple[str, str]]]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ShownRecord:
+    """A record, and what is known of it beside what it holds.
+
+    Attributes:
+        record: the run; path: its file; files: those beside it.
+        command: what makes it again.
+        defaults: the method's parameters as they are by default; None where its class is not at hand.
+        remarks: sentences on what has changed since.
+    """
+
+    record: Record
+    path: Path
+    files: tuple[Path, ...]
+    command: str
+    defaults: Mapping[str, Any] | None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The parameters that are not at their default; all of them where the defaults are not known."""
+        given = self.record.method["params"]
+        defaults = self.defaults or {}
+        return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}
+
+    @property
+    def text(self) -> str:
+        """What the command line prints."""
+        blocks = []
+        for title, rows in self._sections():
+            width = max((len(name) for name, _ in rows), default=0)
+            lines = [f"  {name:<{width}}  {value}".rstrip() if width else f"  {value}" for name, value in rows]
+            blocks.append("\n".join([title, *lines]))
+        return visible("\n\n".join(blocks))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain data: the record's fields, and beside them ``command``, ``files``, ``changed``."""
+        return {
+            "record": dataclasses.asdict(self.record),
+            "changed": self.changed,
+            "defaults": None if self.defaults is None else dict(self.defaults),
+            "files": [str(path) for path in (self.path, *self.files)],
+            "command": self.command,
+            "remarks": list(self.remarks),
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as JSON."""
+        return json_text(self.to_dict())
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        def cells(rows: Iterable[tuple[str, str]]) -> str:
+            style = "text-align: left; white-space: pre-wrap"
+            return "".join(
+                "<tr>" + "".join(f'<td style="{style}">{html.escape(visible(cell))}</td>' for cell in row) + "</tr>"
+                for row in rows
+            )
+
+        sections = [
+            f"<p><b>{html.escape(visible(title))}</b></p><table>{cells(rows)}</table>"
+            for title, rows in self._sections()
+        ]
+        return f"<div>{''.join(sections)}</div>"
+
+    def _sections(self) -> list[_Section]:
+        record = self.record
+        sections = [self._what_was_run(), ("the command that makes it again", [("", self.command)])]
+        if parameters := self._parameters():
+            sections.append(("parameters", parameters))
+        if record.metrics:
+            sections.append(("metrics, in percent", [("", format_metrics(record.metrics))]))
+        if record.curve:
+            judged = [(f"step {point['step']}", format_metrics(point["metrics"])) for point in record.curve]
+            sections.append((f"curve{_describe_thinning(judged)}", _thin(judged)))
+        if losses := _loss_rows(record.losses):
+            sections.append((f"losses{_describe_thinning(losses)}", _thin(losses)))
+        if record.timings:
+            seconds = [(name, f"{value:,.2f} s") for name, value in record.timings.items()]
+            sections.append(("seconds", seconds))
+        if record.memory:
+            sizes = [(name, f"{value / _MEGABYTE:,.0f} MB") for name, value in record.memory.items()]
+            sections.append(("memory", sizes))
+        sections.append(("provenance", [(name, _value_text(value)) for name, value in record.provenance.items()]))
+        sections.append(("files", [("", str(path)) for path in (self.path, *self.files)]))
+        if record.error.strip():
+            sections.append(("traceback", [("", line) for line in record.error.rstrip().splitlines()]))
+        return sections
+
+    def _what_was_run(self) -> _Section:
+        record, data = self.record, self.record.dataset
+        run = name_run(record.label, data["name"], [record.protocol["name"]], record.stage, record.fold, record.seed)
+        why = describe_failure(record.error)
+        choices = ", ".join(filter(None, (str(data.get(key, "")) for key in ("features", "semantics"))))
+        rows = [
+            ("run", run),
+            ("status", f"{record.status}: {why}" if why else record.status),
+            ("method", f"{record.method.get('title') or record.method['name']}, version {record.method['version']}"),
+            ("setting", str(record.method.get("setting", ""))),
+            ("data", f"{data['name']} ({choices}), {data.get('origin', '')}, content {data['fingerprint']}"),
+            ("protocol", record.protocol["name"] + brackets(record.protocol.get("params", {}))),
+            ("stage", "final" if record.stage == "final" else f"dev, fold {record.fold}"),
+            ("seed", str(record.seed)),
+            ("selection", record.selection),
+        ]
+        return f"run {record.id}", rows + [("note", remark) for remark in self.remarks]
+
+    def _parameters(self) -> list[tuple[str, str]]:
+        """Return rows of parameters: first those that are not at their default, which stands beside them."""
+        defaults, changed = self.defaults, self.changed
+        given = self.record.method["params"]
+        if defaults is None:
+            return [(name, _value_text(value)) for name, value in given.items()]
+        rows = []
+        for name, value in changed.items():
+            usual = f"default: {_value_text(defaults[name])}" if name in defaults else "the method has it no more"
+            rows.append((f"* {name}", f"{_value_text(value)}  ({usual})"))
+        return rows + [(f"  {name}", _value_text(value)) for name, value in given.items() if name not in changed]
+
+
+def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:
+    """Return the record of one run, to be read whole, with the command that makes it again.
+
+    Args:
+        id: of the run, or its first digits (four or more), or the path of its file.
+        runs: the folder of records.
+
+    Raises:
+        BadValue: there is no such run, or there are several.
+        StoreError: the record cannot be read.
+    """
+    text = str(id).strip()
+    if any(sign in text for sign in "/\\."):
+        path = expand_home(id)
+        try:
+            record = read_record(path)
+        except FileNotFoundError:
+            raise BadValue(f"{path} does not exist; name the file of a record, or the id of a run.") from None
+        above = [*(path if len(path.parents) >= _LEVELS else path.absolute()).parents]
+        root = above[_LEVELS - 1] if len(above) >= _LEVELS else Path(runs)
+        if ResultStore(root).path(record).absolute() != path.absolute():  # a copy that lies elsewhere
+            root = Path(runs)
+    else:
+        root = Path(runs)
+        path, record = ResultStore(root).find_by_id(text.lower())
+    name = record.method["name"]
+    try:
+        cls = recorded_method(name)
+    except ZslbenchError:  # a plugin that cannot be imported here
+        cls = None
+    return ShownRecord(
+        record=record,
+        path=path,
+        files=tuple(companions(path)),
+        command=rerun_command(record, spec_of(record, cls, PresetStore(root)), root),
+        defaults=None if cls is None else params.resolve(cls, name, {}),
+        remarks=_remarks(record, cls),
+    )
+
+
+def spec_of(record: Record, cls: type[Method] | None, tuned: PresetStore) -> str:
+    """Return the spec that means a record's parameters today.
+
+    It is what was typed, where the presets in it have the same values still, and otherwise every parameter that is not
+    at its default. `cls` is the class of the method, None where it is not at hand: then it is what was typed.
+    """
+    if cls is None:
+        return record.label
+    name, data, given = record.method["name"], record.dataset, dict(record.method["params"])
+    rules = record.protocol["name"]
+    defaults = params.resolve(cls, name, {})
+    with contextlib.suppress(ZslbenchError):  # a preset or a parameter that is gone
+        typed = parse(record.label)
+        place = data["name"], data.get("features", ""), data.get("semantics", "")
+        presets = {tag: tuned.find(tag, name, *place, rules) for tag in typed.presets if tag not in cls.presets}
+        values = {tag: preset.values for tag, preset in presets.items() if preset is not None}
+        meant = overlay(cls, name, typed.presets, data["name"], rules, values) | dict(typed.params)
+        if params.resolve(cls, name, meant) == given:
+            return record.label
+    return str(name) + brackets({key: value for key, value in given.items() if defaults.get(key) != value})
+
+
+def _remarks(record: Record, cls: type[Method] | None) -> tuple[str, ...]:
+    remarks = []
+    if SourceCheck().state(record.method["name"], record.provenance) == "changed":
+        remarks.append("the source of the method has changed since: its numbers may be others now")
+    if cls is not None and cls.card.version != record.method["version"]:
+        remarks.append(f"the method is version {cls.card.version} now, and a run of it has another id")
+    if record.dataset.get("origin") == "own" and not record.provenance.get("own_folder"):
+        remarks.append("the record does not say where the data lies; write its folder into the command")
+    return tuple(remarks)
+
+
+def _loss_rows(losses: Mapping[str, Any]) -> list[tuple[str, str]]:
+    columns: Mapping[str, Sequence[float | None]] = losses.get("values", {})
+    return [
+        (f"step {step}", format_losses({name: values[at] for name, values in columns.items()}))
+        for at, step in enumerate(losses.get("step", ()))
+    ]
+
+
+def _thin(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return at most `ROWS` rows: the first, the last, and evenly spaced ones between them."""
+    if len(rows) <= ROWS:
+        return list(rows)
+    return [rows[round(at * (len(rows) - 1) / (ROWS - 1))] for at in range(ROWS)]
+
+
+def _describe_thinning(rows: Sequence[object]) -> str:
+    return f" ({ROWS} of {len(rows)} points)" if len(rows) > ROWS else ""
+
+
+def _value_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_value_text(inner)}".rstrip() for name, inner in value.items())
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
