@@ -194,6 +194,7 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench results gc --failed",
         "zslbench plot stability -m study_methods:Noisy -o stability.svg --data stability.csv",
         "show stability.csv",
+        "zslbench plot losses -m study_methods:Noisy -o losses.svg",
     ),
     "ablate": (
         "zslbench ablate study_methods:Noisy -d digits --seeds 2 --dry-run",

@@ -102,7 +102,7 @@ def runs(tmp_path_factory):
 def keep(store, entry, rng, rows=10, classes=(0, 1, 2), real=None, space="minmax"):
     """Keep features beside a record: `rows` of each class of both kinds, around a centre per class."""
     labels = np.repeat(classes, rows)
-    centres = np.random.default_rng(0).normal(size=(9, 6))
+    centres = np.random.default_rng(0).normal(size=(30, 6))
     shown = real if real is not None else centres[labels] + 0.3 * np.random.default_rng(1).normal(size=(len(labels), 6))
     made = centres[labels] + 0.3 * rng.normal(size=(len(labels), 6))
     about = {"kept_features": {"per_class": rows, "space": space, "dtype": "float32"}}

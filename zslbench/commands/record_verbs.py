@@ -162,6 +162,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "zslbench plot sensitivity -m lisgan --param cls_weight -o weight.pdf",
     "zslbench plot souls -m lisgan -o souls.pdf",
     "zslbench plot stability -m lisgan -m fclswgan -d cub -p zsl -o stability.pdf --data stability.csv",
+    "zslbench plot losses -m lisgan -d digits -o losses.pdf",
     "zslbench plot ablation -m lisgan -d cub -o ablation.pdf",
     "zslbench plot perclass -m ale -m eszsl -d cub -o difference.svg",
     "zslbench plot pareto -d cub -o pareto.pdf",
@@ -176,7 +177,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Which metrics; each gets a panel. Repeatable.  [default: T1 and H]",
+    help="Which metrics; each gets a panel. Repeatable; of losses, their names.  [default: T1 and H; all losses]",
 )
 @shared.CHOICES
 @shared.STAGE
@@ -211,9 +212,9 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     """Draw a figure of finished runs, and print the sentences that say what it shows.
 
     KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples per class),
-    stability (error by epoch), ablation (named settings), curve (seen–unseen), perclass (of one method, or two and
-    their difference), pareto (accuracy against seconds), cd (critical differences) or features (real and synthesised
-    rows of unseen classes, after `run --keep-features`).
+    stability (error by epoch), losses (logged while a method trained), ablation (named settings), curve (seen–unseen),
+    perclass (of one method, or two and their difference), pareto (accuracy against seconds), cd (critical differences)
+    or features (real and synthesised rows of unseen classes, after `run --keep-features`).
     """
     drawn = zslbench.plot(kind, output, data=data, **options)
     screen.show_text("\n".join(drawn.caption))

@@ -25,6 +25,7 @@ from zslbench.results.tables.table import remarks
 from zslbench.runner.class_lookup import recorded_method
 
 _BY_CLASS = ("confusion", "perclass", "features")
+_WHILE_TRAINING = ("stability", "losses")
 _FROM_PREDICTIONS = (*_BY_CLASS, "curve")
 
 
@@ -52,13 +53,13 @@ def plot(
     """Draw a figure of finished runs, and return its axes, the numbers drawn, and the sentences that go below it.
 
     Args:
-        kind: ``confusion``, ``sensitivity``, ``souls``, ``stability``, ``ablation``, ``curve``, ``perclass``,
-            ``pareto``, ``cd`` or ``features``.
+        kind: ``confusion``, ``sensitivity``, ``souls``, ``stability``, ``losses``, ``ablation``, ``curve``,
+            ``perclass``, ``pareto``, ``cd`` or ``features``.
         output: the .pdf, .svg or .png to write; None: none.
         runs: the folder of records.
         methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods in their order.
         selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, no candidates of oracle selection.
-        metrics: a panel each; None: T1 and H.
+        metrics: a panel each; None: T1 and H. Of a losses figure: which losses; None: all.
         parameter: whose sweep a sensitivity figure shows; None: the only one that was swept.
         classes: of a confusion or perclass figure, by name or number or as ``"a,b"``, or how many; None: all. Of a
             features figure up to twelve; None: six.
@@ -127,9 +128,9 @@ def _check_options(kind: str, request: FigureRequest, stage: str, selection: str
 def _draw(kind: str, request: FigureRequest, record_filter: RecordFilter, selection: str | None) -> DrawnFigure:
     """Return a figure of the records that a filter and a rule of selection leave."""
     rules = [] if selection is None else [selection]
-    gathered = gather(request.store, record_filter, rules, None, per_fold=kind == "stability")
+    gathered = gather(request.store, record_filter, rules, None, per_fold=kind in _WHILE_TRAINING)
     records, notes = [record for record in gathered.records if record.metrics], list(gathered.notes)
-    if kind in _BY_CLASS and not record_filter.protocols:
+    if kind in (*_BY_CLASS, "losses") and not record_filter.protocols:  # training is the same for both protocols
         records = [record for record in records if record.protocol["name"] == "zsl"] or records
     if kind == "curve":
         generalized = [record for record in records if is_generalized(record)]

@@ -9,6 +9,7 @@ from zslbench.results.plots.by_class import draw_confusion, draw_perclass
 from zslbench.results.plots.curves import draw_curves, draw_pareto, draw_stability
 from zslbench.results.plots.features import draw_features
 from zslbench.results.plots.frame import DrawnFigure, FigureRequest
+from zslbench.results.plots.losses import draw_losses
 from zslbench.results.plots.ranks import draw_ranks
 from zslbench.results.plots.sensitivity import draw_sensitivity, draw_souls
 
@@ -17,6 +18,7 @@ KINDS: Mapping[str, Callable[[FigureRequest], DrawnFigure]] = {
     "sensitivity": draw_sensitivity,
     "souls": draw_souls,
     "stability": draw_stability,
+    "losses": draw_losses,
     "ablation": draw_ablation,
     "curve": draw_curves,
     "perclass": draw_perclass,

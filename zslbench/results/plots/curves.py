@@ -92,8 +92,8 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
             ]
             for gamma, unseen, seen in _points(line, dev, store):
                 face = colour if gamma == "γ=0" else "white"
-                point: dict[str, Any] = {"marker": marker or ".", "mfc": face, "mec": colour, "mew": 0.9, "ls": "none"}
-                axes.plot([unseen], [seen], ms=4.5, **point, zorder=4 - frame.is_grey(line.name))
+                point = {**look, "marker": marker or ".", "linestyle": "none", "ms": 4.5, "mfc": face, "mew": 0.9}
+                axes.plot([unseen], [seen], **point, zorder=4 - frame.is_grey(line.name))
                 frame.rows.append(line.facts | {"what": gamma, "S": seen, "U": unseen} | n)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
@@ -281,6 +281,7 @@ def _draw_panels(
         frame.dress(axes, panel.title, ("fitting and scoring (s)", f"{panel.metric} (%)"))
         axes.margins(y=0.12)
         labels.append(named)
+    frame.add_legend()  # it takes room from the axes, so names come after it
     return frame, direct and place_labels(frame.axes, labels)
 
 

@@ -44,6 +44,8 @@ KEEP = 50
 """Rows per class that commands in sentences propose to keep."""
 _METHODS, _ROWS = 4, 100
 _SHAPES, _MARGIN = (0.6, 1.0), 1.08
+_HIGHEST = 3.2
+"""Inches of a panel."""
 _CLASSES, _USUAL_CLASSES = MOST_COLOURED, 6
 PROJECTIONS = ("pca", "tsne")
 _SEED = 0
@@ -112,8 +114,8 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     kept = [run.choose(ids, most) for run in kept]
     planes, shared = _project(kept, request.projection or "pca")
     titles = classes.name(ids)
-    shape, together = _shape(planes), np.concatenate([plane.points for plane in planes])
     inches = request.width / min(len(kept), most_columns(request.width))
+    shape, together = min(_shape(planes), _HIGHEST / inches), np.concatenate([plane.points for plane in planes])
     looks = class_looks(run_ids, ids)
     texts = {**dict(zip(ids.tolist(), titles, strict=True)), REAL: REAL, MADE: MADE}
     frame = Frame(

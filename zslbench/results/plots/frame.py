@@ -247,7 +247,13 @@ class Frame:
         axes.set_axisbelow(True)
 
     def drawn(self, remarks: Sequence[Remark]) -> DrawnFigure:
-        """Put the legend below all axes, where it hides nothing, and return the figure with its remarks."""
+        """Return the figure with its legend and remarks."""
+        if not self.figure.legends:
+            self.add_legend()
+        return DrawnFigure(tuple(self.axes), tuple(self.rows), tuple(remarks))
+
+    def add_legend(self) -> None:
+        """Put the legend below all axes, where it hides nothing."""
         keys = [key for key in self.legend if key in self._handles]
         if keys:
             texts = [wrap(self.legend[key], self.width - 0.5) for key in keys]
@@ -262,7 +268,6 @@ class Frame:
             )
             if self.heading:
                 legend.set_title(wrap(self.heading, self.width - 0.2))
-        return DrawnFigure(tuple(self.axes), tuple(self.rows), tuple(remarks))
 
 
 def escape(text: str) -> str:
@@ -274,6 +279,15 @@ def wrap(text: str, inches: float) -> str:
     """Return `text` in lines of about that many inches, as it is to appear."""
     lines = textwrap.wrap(text, max(8, int(inches / CHARACTER)), break_on_hyphens=False)
     return "\n".join(map(escape, lines))
+
+
+def text_width(text: str, size: float = FONT) -> float:
+    """Return the inches that a text takes, its letters `size` points high."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return float(width) / 72
 
 
 def symbol(parameter: str) -> str:

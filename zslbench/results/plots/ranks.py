@@ -25,6 +25,7 @@ from zslbench.results.plots.frame import (
     file_kind,
     new_figure,
     settings,
+    text_width,
 )
 from zslbench.results.plots.series import DEFAULT_METRICS, describe
 from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _ROW, _CHARACTER, _SHORTEST_AXIS = 3.25, 0.17, 0.0078, 1.0
-"""Inches, the width that of one column of a paper in two columns; _CHARACTER: of a letter per point of its size."""
+_WIDTH, _ROW, _SHORTEST_AXIS = 3.25, 0.17, 1.0
+"""Inches, the width that of one column of a paper in two columns."""
 _SMALLEST_FONT = 6.0
 
 
@@ -97,11 +98,10 @@ def draw_diagram(diagrams: Sequence[CrossDatasetTest], path: Path) -> None:
 def _draw_tests(tests: Sequence[CrossDatasetTest], width: float) -> Figure:
     """Return one diagram per metric below each other, `width` inches wide; long names make it wider."""
     heights = [_ROW * (math.ceil(len(test.names) / 2) + len(_stack_bars(test)) * 0.55 + 5.3) for test in tests]
-    longest = max(len(title) for test in tests for title in test.titles)
-    letters = _CHARACTER * (longest + len("  12.34"))
+    longest = max(text_width(f"{title}  12.34", 1.0) for test in tests for title in test.titles)
     # Long names make letters smaller first, and then the figure wider.
-    font = min(FONT, max(_SMALLEST_FONT, (width - _SHORTEST_AXIS - 0.24) / 2 / letters))
-    margin = 0.12 + letters * font
+    font = min(FONT, max(_SMALLEST_FONT, (width - _SHORTEST_AXIS - 0.24) / 2 / longest))
+    margin = 0.12 + longest * font
     width = max(width, 2 * margin + _SHORTEST_AXIS)
     figure = new_figure((width, sum(heights)))
     bottom = 1.0

@@ -49,6 +49,12 @@ class Line:
         return self.row.records
 
     @property
+    def losses(self) -> tuple[str, ...]:
+        """The losses that every seed logged, in the order of the first; none where its records keep none."""
+        logged = [record.losses.get("values", {}) for record in self.records]
+        return tuple(name for name in logged[0] if all(name in values for values in logged))
+
+    @property
     def unit(self) -> str:
         """What the steps of its training are."""
         return "iteration" if "iterations" in self.row.params else "epoch"

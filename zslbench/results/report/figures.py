@@ -94,6 +94,9 @@ def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[tuple[str,
         yield "cd", "Ranks over data sets", ask(lines)
     if judged := [line for line in lines if all(len(record.curve) > 1 for record in line.records)]:
         yield "stability", "Error by epoch", ask(judged)
+    logged = [line for line in lines if line.losses]
+    if logged := [line for line in logged if line.row.protocol == "zsl"] or logged:
+        yield "losses", "Training losses", ask(logged)
     for method in dict.fromkeys(line.row.method for line in lines):
         of_method = [line for line in lines if line.row.method == method]
         title, declared = of_method[0].row.title, request.known.ablations(method)

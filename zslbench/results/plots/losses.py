@@ -1,0 +1,121 @@
+"""Losses that methods logged while they trained, as kept in records: a panel per loss."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from zslbench.errors import BadValue, UnknownName
+from zslbench.results.analysis.advice import run_command
+from zslbench.results.analysis.rows import Stat
+from zslbench.results.plots.frame import (
+    DrawnFigure,
+    FigureRequest,
+    Frame,
+    choose_looks,
+    describe_colours,
+    set_whole_ticks,
+)
+from zslbench.results.plots.series import (
+    SPREADS,
+    Line,
+    MeanWithEnds,
+    Panel,
+    average_by_name,
+    describe,
+    estimate,
+    group_by_data,
+    labels_of,
+    names_of,
+    say_not_drawn,
+    split_by_unit,
+)
+
+_MOST_PANELS = 12
+_MANY_TIMES = 100.0
+"""How many times the smallest the largest value is where the axis of a positive loss becomes logarithmic."""
+
+
+def draw_losses(request: FigureRequest) -> DrawnFigure:
+    """Draw each loss by epoch or iteration, a line per method, mean over seeds with bands.
+
+    A step is drawn where the loss of every seed is a finite number.
+    """
+    spread, runs = request.spread or "std", request.store.root
+    logged = [line for line in request.lines if line.losses]
+    lacking = [line for line in request.lines if line not in logged]
+    if not logged:
+        trained = [line for line in lacking if {"epochs", "iterations"} & line.row.params.keys()]
+        command = run_command((trained or lacking)[0].records, runs, "--rerun", "all")
+        raise BadValue(
+            "no run asked for kept losses: methods log them where they train by gradient steps, and runs of earlier "
+            f"versions kept none; run such a method again, as in `{command}`."
+        )
+    panels = _panels(logged, request.metrics)
+    left_out = list(dict.fromkeys(panel.metric for panel in panels[_MOST_PANELS:]))
+    panels = panels[:_MOST_PANELS]
+    lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
+    names = names_of(lines)
+    accuracy = next(name for name in ("T1", "H", *lines[0].row.metrics) if name in lines[0].row.metrics)
+    scores = dict.fromkeys(names, 0.0) | average_by_name(
+        (line.name, line.row.metrics[accuracy].mean) for line in lines if accuracy in line.row.metrics
+    )
+    looks = choose_looks(request, labels_of(lines), scores)
+    frame = Frame(request.width, len(panels), 1.55, {name: name for name in names}, looks)
+    several = len(group_by_data(lines)) > 1
+    for axes, panel in zip(frame.axes, panels, strict=True):
+        values: list[float] = []
+        for line in panel.lines:
+            points = mean_losses(line, panel.metric, spread)
+            frame.draw_line(axes, line.name, [*points], [*points.values()])
+            about = line.facts | {"loss": panel.metric, "unit": panel.lines[0].unit}
+            frame.rows += [about | {"step": step} | point._asdict() for step, point in points.items()]
+            values += [end for point in points.values() for end in (point.low, point.high)]
+        if min(values) > 0 and max(values) > _MANY_TIMES * min(values):
+            axes.set_yscale("log")
+        title = f"{panel.title}, {panel.lines[0].row.protocol}" if several else ""
+        frame.dress(axes, title, (panel.lines[0].unit, panel.metric.replace("_", " ")))
+        set_whole_ticks(axes)
+    sentences = [
+        f"Losses while training, by {' and '.join(dict.fromkeys(line.unit for line in lines))}.",
+        *([f"Not drawn: {', '.join(left_out)}; choose with --metric."] if left_out else []),
+        *describe_colours(looks, names, accuracy),
+    ]
+    below = describe(sentences, lines, (accuracy,), f"Bands: {SPREADS[spread]}.")
+    about_losses = [remark for remark in below if remark.kind not in ("stage", "metrics", "selection")]
+    return frame.drawn([*about_losses, *say_not_drawn("losses", lacking, None)])
+
+
+def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:
+    """Return a panel for each data set, protocol, unit of steps and loss; UnknownName for a loss that no line has."""
+    order = list(dict.fromkeys(name for line in lines for name in line.losses))
+    by_case = {name.casefold(): name for name in order}
+    for name in asked or ():
+        if name.casefold() not in by_case:
+            raise UnknownName("loss", name, order)
+    wanted = [by_case[name.casefold()] for name in asked] if asked else order
+    panels = [
+        Panel(name, tuple(line for line in group if name in line.losses))
+        for group in group_by_data(lines)
+        for name in wanted
+    ]
+    panels = split_by_unit(panel for panel in panels if panel.lines)
+    return sorted(panels, key=lambda panel: panel.lines[0].unit)
+
+
+def mean_losses(line: Line, name: str, spread: str) -> dict[int, MeanWithEnds]:
+    """Return mean and spread of a loss at each step where that of every seed is a number."""
+    seeds: list[Mapping[int, float]] = [
+        {
+            step: value
+            for step, value in zip(record.losses["step"], record.losses["values"][name], strict=True)
+            if value is not None
+        }
+        for record in line.records
+    ]
+    points = {}
+    for step in sorted(set.intersection(*map(set, seeds))):
+        values = tuple(seed[step] for seed in seeds)
+        std = statistics.stdev(values) if line.row.stochastic and len(values) > 1 else None
+        points[step] = estimate(Stat(statistics.fmean(values), std, len(values), values), spread)
+    return points
